@@ -1,0 +1,270 @@
+"""The user's own files: what their axes mean, how they are split, and what is refused at the door."""
+
+from __future__ import annotations
+
+import gzip
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinyae import data
+
+
+def saved(path: Path, array: np.ndarray, **arguments) -> Path:
+    np.save(path, array, **arguments)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "kind", "example", "image"),
+    [
+        ((20, 5), np.float64, "vectors", (5,), None),
+        ((20, 5), np.uint8, "vectors", (5,), None),
+        ((20, 7, 3), np.float32, "sequences", (7, 3), None),
+        ((20, 7, 3), np.uint8, "images", (7, 3, 1), (7, 3, 1)),
+        ((20, 7, 6, 3), np.uint8, "images", (7, 6, 3), (7, 6, 3)),
+        ((20, 7, 6, 1), np.float16, "images", (7, 6, 1), (7, 6, 1)),
+        ((20, 4), np.int16, "vectors", (4,), None),
+        ((20, 4), np.bool_, "vectors", (4,), None),
+    ],
+)
+def test_axes_kinds_and_values(tmp_path, rng, shape, dtype, kind, example, image):
+    array = rng.integers(0, 100, shape).astype(dtype)
+    read = data.load(saved(tmp_path / "a.npy", array))
+    assert (read.kind, read.example_shape, read.image_shape) == (kind, example, image)
+    both = np.concatenate([read.train.x, read.test.x])
+    assert both.dtype == np.float32
+    assert both.flags.c_contiguous
+    expected = array.astype(np.float32) / (np.float32(255) if dtype == np.uint8 else 1)
+    assert np.array_equal(both.reshape(shape), expected)
+    assert read.scale == (255.0 if dtype == np.uint8 else 1.0)
+    assert not read.has_labels
+    assert read.name == "a.npy"
+    assert read.origin == str(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize(("n", "test"), [(2, 1), (9, 1), (10, 1), (19, 1), (20, 2), (105, 10)])
+def test_the_last_tenth_is_for_testing(tmp_path, n, test):
+    read = data.load(saved(tmp_path / "a.npy", np.arange(2.0 * n).reshape(n, 2)))
+    assert (len(read.train), len(read.test)) == (n - test, test)
+    assert np.concatenate([read.train.x, read.test.x])[:, 0].tolist() == list(range(0, 2 * n, 2))
+    assert f"({test} examples)" in read.notes
+
+
+def test_npz_with_x_and_labels_is_split_together(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.arange(20.0).reshape(10, 2), y=np.arange(10, dtype=np.uint8))
+    read = data.load(tmp_path / "a.npz")
+    assert read.train.y.tolist() == list(range(9))
+    assert read.test.y.tolist() == [9]
+    assert read.has_labels
+    assert read.train.y.dtype == np.int64
+
+
+def test_npz_that_names_its_test_set_keeps_it(tmp_path):
+    np.savez_compressed(
+        tmp_path / "a.npz",
+        train_x=np.zeros((4, 3), np.uint8),
+        train_y=np.array([0, 1, 0, 1]),
+        test_x=np.full((6, 3), 255, np.uint8),
+        test_y=np.array([1] * 6),
+    )
+    read = data.load(str(tmp_path / "a.npz"))
+    assert (len(read.train), len(read.test)) == (4, 6)
+    assert read.test.x.min() == 1.0
+    assert read.test.y.tolist() == [1] * 6
+
+
+def test_npz_with_train_x_alone_is_split(tmp_path):
+    np.savez(tmp_path / "a.npz", train_x=np.zeros((10, 3)))
+    assert len(data.load(tmp_path / "a.npz").test) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1,2.5\n3,4e-1\n-5,6\n",
+        "a,b\n1,2.5\n3,4e-1\n-5,6\n",
+        "\ufeffwidth,height\r\n1,2.5\r\n3,0.4\r\n\r\n-5,6\r\n",
+    ],
+    ids=["plain", "with names", "from a spreadsheet"],
+)
+def test_csv(tmp_path, text):
+    (tmp_path / "a.csv").write_text(text, encoding="utf-8", newline="")
+    read = data.load(tmp_path / "a.csv")
+    assert read.kind == "vectors"
+    np.testing.assert_array_equal(
+        np.concatenate([read.train.x, read.test.x]), np.array([[1, 2.5], [3, 0.4], [-5, 6]], np.float32)
+    )
+
+
+def test_csv_of_one_column_is_a_table_of_one_column(tmp_path):
+    (tmp_path / "a.csv").write_text("value\n1\n2\n3\n")
+    assert data.load(tmp_path / "a.csv").train.x.shape == (2, 1)
+
+
+@pytest.mark.parametrize("name", ["pictures-idx3-ubyte", "pictures-idx3-ubyte.gz", "pictures.idx", "pictures"])
+def test_idx_images(tmp_path, name):
+    content = b"\0\0\x08\3\0\0\0\4\0\0\0\2\0\0\0\3" + bytes(range(0, 240, 10))
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    read = data.load(str(tmp_path / name))
+    assert read.kind == "images"
+    assert read.train.x.shape == (3, 2, 3, 1)
+    assert read.test.x.ravel().tolist() == [np.float32(v) / np.float32(255) for v in range(180, 240, 10)]
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "cause"),
+    [
+        (np.nan, np.float32, "NaN or infinite"),
+        (np.inf, np.float64, "NaN or infinite"),
+        (-np.inf, np.float32, "NaN or infinite"),
+        (1e300, np.float64, "too large for float32"),
+    ],
+)
+def test_numbers_that_are_not_finite_are_counted_and_located(tmp_path, value, dtype, cause):
+    array = np.zeros((10, 4, 3), dtype)
+    array[7, 2, 1] = array[7, 3, 0] = array[9, 0, 0] = value
+    with pytest.raises(ValueError, match=cause) as raised:
+        data.load(saved(tmp_path / "a.npy", array))
+    assert "holds 3 values" in str(raised.value)
+    assert "[7, 2, 1]" in str(raised.value)
+
+
+def test_a_nan_in_the_test_set_is_found_too(tmp_path):
+    np.savez(tmp_path / "a.npz", train_x=np.zeros((4, 2)), test_x=np.full((4, 2), np.nan))
+    with pytest.raises(ValueError, match="holds 8 values that are NaN"):
+        data.load(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("array", "says"),
+    [
+        (np.zeros(12), r"one axis of 12 values.*\(N, D\).*reshape\(-1, T, 1\)"),
+        (np.zeros((2, 2, 2, 2, 2)), r"shape \(2, 2, 2, 2, 2\)"),
+        (np.float64(3), r"shape \(\)"),
+        (np.zeros((0, 5)), r"shape \(0, 5\), no values"),
+        (np.zeros((5, 0)), r"shape \(5, 0\), no values"),
+        (np.zeros((1, 5)), "holds 1 example: save two or more"),
+        (np.zeros((4, 3, 28, 28)), r"channels first.*transpose\(0, 2, 3, 1\)"),
+        (np.zeros((4, 2), complex), "complex128"),
+        (np.full((4, 2), "a"), "<U1"),
+        (np.zeros((4, 2), "datetime64[s]"), "datetime64"),
+    ],
+)
+def test_arrays_that_cannot_be_used(tmp_path, array, says):
+    with pytest.raises(ValueError, match=says) as raised:
+        data.load(saved(tmp_path / "a.npy", array))
+    assert str(tmp_path / "a.npy") in str(raised.value)
+
+
+def test_python_objects_are_refused_and_not_run(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "sprung",))
+
+    for name in ("a.npy", "a.npz"):
+        path = tmp_path / name
+        array = np.array([[Trap()], [1]], dtype=object)
+        np.save(path, array) if name == "a.npy" else np.savez(path, x=array)
+        with pytest.raises(ValueError, match="Python objects, which are not loaded"):
+            data.load(path)
+    (tmp_path / "b.npy").write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(ValueError, match="damaged or no NumPy file"):
+        data.load(tmp_path / "b.npy")
+    assert not (tmp_path / "sprung").exists()
+
+
+def _cut(name: str, keep: int):
+    def write(path: Path) -> None:
+        np.save(path, np.zeros((10, 10))) if name.endswith("y") else np.savez(path, x=np.zeros((10, 10)))
+        path.write_bytes(path.read_bytes()[:keep])
+
+    return name, write
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        _cut("a.npy", 300),
+        _cut("a.npy", 60),
+        _cut("a.npz", 500),
+        _cut("a.npz", 20),
+        ("a.npy", lambda path: path.write_bytes(b"hello world")),
+        ("a.npz", lambda path: path.write_bytes(b"hello world")),
+    ],
+)
+def test_damaged_numpy_files(tmp_path, name, write):
+    write(tmp_path / name)
+    with pytest.raises(ValueError, match="damaged or no NumPy file") as raised:
+        data.load(tmp_path / name)
+    assert name in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("1,2\n3\n5,6\n", "line 2 has 1 numbers; write one example a line, 2 numbers"),
+        ("a,b\n1,2\n3,x\n5,6\n", "line 3 holds 'x'"),
+        ("a,b\n\n1,2\n3,\n", "line 4 has an empty field"),
+        ("a,b\nc,d\n1,2\n", "line 2 holds 'c'"),
+        ("a,b\n", "no line of numbers"),
+        ("\n\n", "no line of numbers"),
+        ("1,2\nnan,4\n5,inf\n", r"holds 2 values that are NaN or infinite, the first at \[1, 0\]"),
+    ],
+)
+def test_csv_that_is_no_table_names_the_line(tmp_path, content, says):
+    (tmp_path / "a.csv").write_text(content)
+    with pytest.raises(ValueError, match=says):
+        data.load(tmp_path / "a.csv")
+
+
+def test_csv_that_is_no_text(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"1,2\n\xff\xfe\n")
+    with pytest.raises(ValueError, match=r"no UTF-8 text .* at byte 4"):
+        data.load(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "says"),
+    [
+        ({"images": np.zeros((4, 2))}, "holds images: name the examples 'x' or 'train_x'"),
+        ({}, "holds no arrays"),
+        ({"x": np.zeros((4, 2)), "y": np.zeros(4)}, "type float64: give one class number"),
+        ({"x": np.zeros((4, 2)), "y": np.zeros(3, int)}, r"labels of shape \(3,\)"),
+        ({"x": np.zeros((4, 2)), "y": np.array([0, 1, -1, 0])}, "from 0 for each"),
+        ({"train_x": np.zeros((4, 2)), "test_x": np.zeros((4, 3))}, "the same shape of example"),
+        ({"train_x": np.zeros((4, 2)), "test_x": np.zeros((4, 2), np.uint8)}, "and the same type"),
+        ({"train_x": np.zeros((4, 2)), "test_x": np.zeros((0, 2))}, "no values"),
+    ],
+)
+def test_npz_that_cannot_be_used(tmp_path, arrays, says):
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(ValueError, match=says):
+        data.load(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.csv", "a-idx3-ubyte", "a.gz", "a.txt"])
+def test_an_empty_file_says_so(tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=r"is empty \(0 bytes\)"):
+        data.load(tmp_path / name)
+
+
+def test_labels_alone_are_no_examples(tmp_path):
+    (tmp_path / "a-idx1-ubyte").write_bytes(b"\0\0\x08\1\0\0\0\3" + bytes(3))
+    with pytest.raises(ValueError, match="one axis of 3 values"):
+        data.load(tmp_path / "a-idx1-ubyte")
+
+
+def test_unknown_formats_folders_and_missing_files(tmp_path):
+    (tmp_path / "a.txt").write_text("1 2 3")
+    with pytest.raises(ValueError, match="no known format"):
+        data.load(tmp_path / "a.txt")
+    with pytest.raises(ValueError, match="is a folder"):
+        data.load(tmp_path)
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        data.load(tmp_path / "mnist")
+    with pytest.raises(FileNotFoundError, match=r"there is no file nowhere\.npy"):
+        data.load("nowhere.npy")

@@ -1,0 +1,17 @@
+"""Data: real sets by name, the user's own files, and batches of either.
+
+`load("fashion-mini")` and its five siblings read what travels with the package, offline; `load("mnist")` and
+the other full sets are found on disk or downloaded, and verified; `load("numbers.npy")` reads the user's own.
+All come back as one `Dataset`: float32 arrays with a training and a test split, and the unit, licence and
+origin of their numbers.
+This room knows no model and no layer: it hands out arrays. The order of examples is drawn from a generator
+that the caller owns.
+"""
+
+from tinyae.data.batches import batch_count, batches
+from tinyae.data.catalogue import describe, names
+from tinyae.data.dataset import Dataset, Split
+from tinyae.data.idx import read_idx
+from tinyae.data.load import load
+
+__all__ = ["Dataset", "Split", "batch_count", "batches", "describe", "load", "names", "read_idx"]

@@ -1,0 +1,157 @@
+"""What a loaded data set is: two splits of arrays and everything one must know to read their numbers.
+
+A plain frozen record, so that a model never needs to know where the numbers came from. The unit travels with
+the
+values: `scale` turns one unit of `x` back into what was measured (gray levels, passengers, millivolts), which
+is what lets a report print an error that means something.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+Kind = Literal["images", "sequences", "series", "vectors"]
+"""images (N, H, W, C); sequences (N, T, D); series (N, T, D), windows of one recording
+in time order; vectors (N, D)."""
+
+_AXES: dict[str, int] = {"images": 4, "sequences": 3, "series": 3, "vectors": 2}
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """One part of a data set.
+
+    Attributes:
+        x: the examples, float32, first axis N.
+        y: the class of each example, int64 (N,), or None where there are no classes.
+
+    Raises ValueError if there is not one label for each example.
+    """
+
+    x: npt.NDArray[np.float32]
+    y: npt.NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        if self.y is not None and self.y.shape != self.x.shape[:1]:
+            raise ValueError(
+                f"labels of shape {self.y.shape} do not fit {len(self.x)} examples: give one class number "
+                f"for each, shape ({len(self.x)},)."
+            )
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def flat(self) -> npt.NDArray[np.float32]:
+        """The examples as vectors (N, D), D the number of values of one example. A view: no copy is made."""
+        return self.x.reshape(len(self.x), math.prod(self.x.shape[1:]))
+
+    def __repr__(self) -> str:
+        labels = "no labels" if self.y is None else "labelled"
+        return f"<Split of {len(self):,} x {by(self.x.shape[1:])} {self.x.dtype}, {labels}>"
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A training and a test split, with their meaning.
+
+    Attributes:
+        name: the name it was asked for by, or the file name.
+        title: one line of meaning.
+        kind: "images" (N, H, W, C), "sequences" and "series" (N, T, D), "vectors" (N, D).
+        train, test: the two `Split`s.
+        class_names: what the label numbers stand for; empty where that is unknown.
+        unit: what was measured, in words, and
+        scale: how many of these units 1.0 in `x` stands for (255 gray levels, 30000 passengers, 1 mV).
+        source, licence: where the data come from and on what terms.
+        origin: where they were read from this time.
+        notes: how the splits were made, and whatever else one should know.
+    """
+
+    name: str
+    title: str
+    kind: Kind
+    train: Split
+    test: Split
+    class_names: tuple[str, ...] = ()
+    unit: str = ""
+    scale: float = 1.0
+    source: str = ""
+    licence: str = ""
+    origin: str = ""
+    notes: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise ValueError(f"unknown kind {self.kind!r}: choose one of {', '.join(get_args(Kind))}.")
+        if self.train.x.ndim != _AXES[self.kind] or self.train.x.shape[1:] != self.test.x.shape[1:]:
+            raise ValueError(
+                f"{self.kind} need {_AXES[self.kind]} axes and one shape of example in both splits; got "
+                f"train {self.train.x.shape} and test {self.test.x.shape}."
+            )
+
+    @property
+    def has_labels(self) -> bool:
+        """True if both splits name a class for each example."""
+        return self.train.y is not None and self.test.y is not None
+
+    @property
+    def example_shape(self) -> tuple[int, ...]:
+        """The shape of one example: (H, W, C), (T, D) or (D,)."""
+        return self.train.x.shape[1:]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int] | None:
+        """(H, W, C) for images, None for everything else."""
+        if self.kind != "images":
+            return None
+        height, width, channels = self.train.x.shape[1:]
+        return height, width, channels
+
+    def __repr__(self) -> str:
+        rows = [("train", _numbers(self.train)), ("test", _numbers(self.test))]
+        if self.class_names:
+            rows.append(("classes", f"{len(self.class_names)}: {', '.join(self.class_names)}"))
+        elif self.train.y is not None:
+            rows.append(("classes", f"{len(np.unique(self.train.y))} without names"))
+        if self.unit:
+            rows.append(("unit", f"1.0 is {self.scale:g} {self.unit}"))
+        rows += [(key, getattr(self, key)) for key in ("notes", "source", "licence", "origin")]
+        return "\n".join([f"{self.name}: {self.title} ({self.kind})", *table(rows)])
+
+
+def by(shape: tuple[int, ...]) -> str:
+    """A shape in words: `28 x 28 x 1`."""
+    return " x ".join(str(n) for n in shape)
+
+
+def table(rows: list[tuple[str, str]], width: int = 100) -> list[str]:
+    """Lines of name and text, the text wrapped beside its name; a row without text is left out."""
+    import textwrap
+
+    lines: list[str] = []
+    for name, text in rows:
+        lines += textwrap.wrap(
+            text,
+            width,
+            initial_indent=f"  {name:<9}",
+            subsequent_indent=" " * 11,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    return lines
+
+
+def _numbers(split: Split) -> str:
+    x = split.x
+    if not len(split):
+        return "empty"
+    return (
+        f"{len(split):,} of {by(x.shape[1:])}, {x.dtype} in [{x.min():.4g}, {x.max():.4g}], "
+        f"mean {x.mean(dtype=np.float64):.4g}"
+    )

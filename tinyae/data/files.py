@@ -1,0 +1,211 @@
+"""The user's own numbers: `.npy`, `.npz`, `.csv` and IDX files as a `Dataset`.
+
+What the axes mean is read off their number: (N, D) are vectors, (N, T, D) sequences, (N, H, W, C) images.
+Three axes of uint8, and any IDX file, are gray images (N, H, W). Only uint8 is scaled, by 255, since that is
+what a uint8 image means; every other number is kept as it is, in float32. A file that names no test set is
+split without chance: the last tenth (at least one example) is the test set, the rest is for training. That is
+right for recordings in time order; a file sorted by class should name its own test set (`train_x`, `test_x`
+in a `.npz`).
+
+Numbers that no model can use (NaN, infinity, objects, text, nothing at all) are refused here, at the door.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyae.data.dataset import Dataset, Kind, Split
+from tinyae.data.embedded import scaled
+from tinyae.data.idx import GZIP_MAGIC, looks_like_idx, parse_idx, read_payload
+
+SUFFIXES = (".npy", ".npz", ".csv", ".gz", ".idx")
+
+TEST_SHARE = 10
+"""One example in this many, from the end of the file, is for testing."""
+
+_KINDS: dict[int, Kind] = {2: "vectors", 3: "sequences", 4: "images"}
+
+
+def load_file(path: str | Path) -> Dataset:
+    """Load a file of the user's own; see the text at the top of this module for the rules.
+
+    A `.npz` holds `x`, or `train_x` and if wanted `test_x`, and with each an optional `y`, `train_y`,
+    `test_y` of class numbers. A `.csv` holds numbers separated by commas, one example a line, and may have
+    one line of names first.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not one of these formats, damaged, or holding numbers that cannot be used.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(
+            f"{path} is a folder: give a file (.npy, .npz, .csv or IDX), or, for a full set in that folder, "
+            f"its name with root={str(path)!r}."
+        )
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}: check the path.")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path} is empty (0 bytes): write the file again.")
+    arrays = _read(path)
+    raw = arrays.get("train_x", arrays.get("x"))
+    if raw is None:
+        found = ", ".join(arrays) or "no arrays"
+        raise ValueError(f"{path} holds {found}: name the examples 'x' or 'train_x'.")
+    kind, scale = _kind(raw, path), 255.0 if raw.dtype == np.uint8 else 1.0
+    labels = arrays.get("train_y", arrays.get("y"))
+    everything = Split(_examples(raw, path), None if labels is None else _labels(labels, len(raw), path))
+    if "test_x" in arrays:
+        train, test = everything, _test_split(arrays, raw, path)
+        notes = "train and test as the file names them"
+    else:
+        train, test = _split(everything, path)
+        notes = f"test is the last tenth of the file ({len(test):,} examples), train the rest"
+    unit = "gray levels" if scale != 1.0 else ""
+    return Dataset(path.name, "your own file", kind, train, test, unit=unit, scale=scale, origin=str(path), notes=notes)
+
+
+def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of a file by name; a format that holds one array calls it `x`."""
+    suffix = path.suffix.lower()
+    if suffix == ".npy" or suffix == ".npz":
+        return _read_numpy(path)
+    if suffix == ".csv":
+        return {"x": _read_csv(path)}
+    with path.open("rb") as file:
+        start = file.read(4)
+    if suffix in SUFFIXES or "idx" in path.name or looks_like_idx(start) or start.startswith(GZIP_MAGIC):
+        values = parse_idx(read_payload(path), str(path))
+        return {"x": values[..., None] if values.ndim == 3 else values}
+    raise ValueError(f"{path} is of no known format: use .npy, .npz, .csv or an IDX file (plain or .gz).")
+
+
+def _read_numpy(path: Path) -> dict[str, npt.NDArray[Any]]:
+    import zipfile
+
+    try:
+        with path.open("rb") as file:  # NumPy leaves a damaged archive open if given its name
+            loaded = np.load(file, allow_pickle=False)
+            return {"x": loaded} if isinstance(loaded, np.ndarray) else {key: loaded[key] for key in loaded.files}
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+        if "allow_pickle" in str(error) and _starts_as_numpy(path):
+            raise ValueError(
+                f"{path} holds Python objects, which are not loaded (they can run code): save a plain number "
+                "array, numpy.asarray(values, dtype=numpy.float32)."
+            ) from error
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(f"{path} is damaged or no NumPy file ({reason}): save it anew.") from error
+
+
+def _starts_as_numpy(path: Path) -> bool:
+    """True for a `.npy` file or a zip archive of them: NumPy blames pickle for any other content, too."""
+    with path.open("rb") as file:
+        return file.read(6).startswith((b"\x93NUMPY", b"PK"))
+
+
+def _read_csv(path: Path) -> npt.NDArray[np.float64]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no UTF-8 text ({error.reason} at byte {error.start}).") from error
+    numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    if numbered and _fault(numbered[0][1]):
+        numbered = numbered[1:]  # the line of names
+    if not numbered:
+        raise ValueError(f"{path} holds no line of numbers: write one example a line, separated by commas.")
+    try:
+        return np.loadtxt([line for _, line in numbered], delimiter=",", ndmin=2, comments=None)
+    except ValueError as error:
+        width = numbered[0][1].count(",") + 1
+        number, fault = next(((n, f) for n, line in numbered if (f := _fault(line, width))), (0, str(error)))
+        raise ValueError(
+            f"{path} is no table of numbers: line {number} {fault}; write one example a line, {width} "
+            "numbers separated by commas on each."
+        ) from error
+
+
+def _fault(line: str, width: int | None = None) -> str:
+    """What keeps a line from being a row of `width` numbers, in words; empty if nothing does."""
+    fields = line.split(",")
+    for field in fields:
+        try:
+            float(field)
+        except ValueError:
+            return f"holds {field.strip()[:40]!r}" if field.strip() else "has an empty field"
+    return f"has {len(fields)} numbers" if width not in (None, len(fields)) else ""
+
+
+def _kind(raw: npt.NDArray[Any], path: Path) -> Kind:
+    if raw.ndim == 3 and raw.dtype == np.uint8:
+        return "images"
+    if raw.ndim == 1:
+        raise ValueError(
+            f"{path} holds one axis of {len(raw):,} values: give one row for each example, shape (N, D); cut "
+            "a recording into windows with x.reshape(-1, T, 1)."
+        )
+    if raw.ndim not in _KINDS:
+        raise ValueError(
+            f"{path} holds an array of shape {raw.shape}: give vectors (N, D), sequences (N, T, D) or images "
+            "(N, H, W, C)."
+        )
+    if raw.ndim == 4 and raw.shape[3] > 4 and raw.shape[1] in (1, 3, 4):
+        raise ValueError(
+            f"{path} holds images of shape {raw.shape}, channels first: give (N, H, W, C), x.transpose(0, 2, 3, 1)."
+        )
+    return _KINDS[raw.ndim]
+
+
+def _examples(raw: npt.NDArray[Any], path: Path) -> npt.NDArray[np.float32]:
+    """The examples as finite float32; uint8 divided by 255."""
+    if raw.dtype.kind not in "buif":
+        raise ValueError(f"{path} holds values of type {raw.dtype}: save x.astype(numpy.float32).")
+    if raw.size == 0:
+        raise ValueError(f"{path} holds an array of shape {raw.shape}, no values: save two examples or more.")
+    if raw.dtype == np.uint8:
+        x = scaled(raw[..., None] if raw.ndim == 3 else raw, 255.0)
+    else:
+        with np.errstate(over="ignore"):
+            x = raw.astype(np.float32)
+    finite = np.isfinite(x)
+    if not finite.all():
+        first = tuple(int(i) for i in np.unravel_index(np.argmin(finite), x.shape))
+        value = raw[first]
+        cause = "NaN or infinite" if not np.isfinite(value) else "too large for float32"
+        raise ValueError(
+            f"{path} holds {x.size - np.count_nonzero(finite):,} values that are {cause}, the first at "
+            f"[{', '.join(map(str, first))}] ({value}): replace or remove them."
+        )
+    return x
+
+
+def _labels(y: npt.NDArray[Any], count: int, path: Path) -> npt.NDArray[np.int64]:
+    if y.shape != (count,) or y.dtype.kind not in "bui" or (count and y.min() < 0):
+        raise ValueError(
+            f"{path} holds labels of shape {y.shape} and type {y.dtype}: give one class number from 0 for "
+            f"each example, whole numbers of shape ({count},)."
+        )
+    return y.astype(np.int64)
+
+
+def _test_split(arrays: dict[str, npt.NDArray[Any]], train: npt.NDArray[Any], path: Path) -> Split:
+    raw, labels = arrays["test_x"], arrays.get("test_y")
+    if raw.shape[1:] != train.shape[1:] or raw.dtype != train.dtype:
+        raise ValueError(
+            f"{path} holds train_x {train.shape} {train.dtype} and test_x {raw.shape} {raw.dtype}: give both "
+            "the same shape of example and the same type."
+        )
+    return Split(_examples(raw, path), None if labels is None else _labels(labels, len(raw), path))
+
+
+def _split(everything: Split, path: Path) -> tuple[Split, Split]:
+    """The first examples to train with, the last tenth (at least one) to test with."""
+    count = len(everything)
+    if count < 2:
+        raise ValueError(f"{path} holds {count} example: save two or more, to train and to test with.")
+    cut = count - max(1, count // TEST_SHARE)
+    x, y = everything.x, everything.y
+    return (Split(x[:cut], None if y is None else y[:cut]), Split(x[cut:], None if y is None else y[cut:]))

@@ -1,0 +1,94 @@
+"""The IDX format of MNIST and its relatives: a header of big-endian numbers, then the values in row-major
+order.
+
+    byte 0, 1   zero
+    byte 2      type of the values: 08 uint8, 09 int8, 0B int16, 0C int32, 0D float32, 0E float64
+    byte 3      number of axes
+    then        one 32-bit length for each axis, then the values, everything big-endian
+
+A file may be gzipped. Whatever is wrong with one is said with its name, the number of bytes expected and the
+number
+found: a broken download is the usual cause, and an array of the right shape with the wrong content would be
+    worse.
+Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database", section "File formats".
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+GZIP_MAGIC = b"\x1f\x8b"
+
+_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_FETCH_AGAIN = "delete the file and fetch it again"
+
+
+def read_idx(path: str | Path) -> npt.NDArray[Any]:
+    """Read an IDX file, plain or gzipped, as an array in native byte order.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: empty, truncated, too long, damaged or no IDX file at all.
+    """
+    return parse_idx(read_payload(path), str(path))
+
+
+def read_payload(path: str | Path) -> bytes:
+    """The bytes of a file, uncompressed if they are gzipped (the content decides, not the name).
+
+    A file named `.gz` that is not gzipped raises ValueError: it is usually an error page saved under that
+    name.
+    """
+    import gzip
+    import zlib
+
+    path = Path(path)
+    raw = path.read_bytes()
+    if not raw:
+        raise ValueError(f"{path} is empty (0 bytes): {_FETCH_AGAIN}.")
+    if not raw.startswith(GZIP_MAGIC):
+        if path.suffix == ".gz":
+            raise ValueError(f"{path} is named .gz but is not gzipped, it starts with {raw[:16]!r}: {_FETCH_AGAIN}.")
+        return raw
+    try:
+        return gzip.decompress(raw)
+    except EOFError as error:
+        raise ValueError(f"{path} ends early, after {len(raw):,} gzipped bytes: {_FETCH_AGAIN}.") from error
+    except (OSError, zlib.error) as error:
+        raise ValueError(f"{path} holds damaged gzip data ({error}): {_FETCH_AGAIN}.") from error
+
+
+def looks_like_idx(payload: bytes) -> bool:
+    """True if the (uncompressed) bytes begin as an IDX file does."""
+    return len(payload) >= 4 and payload[:2] == b"\0\0" and payload[2] in _TYPES and payload[3] > 0
+
+
+def parse_idx(payload: bytes, where: str) -> npt.NDArray[Any]:
+    """The array in the uncompressed bytes of an IDX file; `where` is its name in errors. ValueError."""
+    if not looks_like_idx(payload):
+        raise ValueError(
+            f"{where} is no IDX file: expected it to start with 00 00, a type "
+            f"({', '.join(f'{t:02X}' for t in _TYPES)}) and the number of axes, got "
+            f"{payload[:4].hex(' ') or 'nothing'}."
+        )
+    dtype, axes = np.dtype(_TYPES[payload[2]]), payload[3]
+    header = 4 + 4 * axes
+    if len(payload) < header:
+        raise ValueError(
+            f"{where} is truncated: the header of {axes} axes needs {header} bytes, got {len(payload)}: {_FETCH_AGAIN}."
+        )
+    shape = struct.unpack(f">{axes}I", payload[4:header])
+    expected = header + math.prod(shape) * dtype.itemsize
+    if len(payload) != expected:
+        fault = "is truncated" if len(payload) < expected else "is too long"
+        raise ValueError(
+            f"{where} {fault}: {dtype.newbyteorder('=')} values of shape {shape} need {expected:,} bytes, "
+            f"got {len(payload):,}: {_FETCH_AGAIN}."
+        )
+    return np.frombuffer(payload, dtype, offset=header).reshape(shape).astype(dtype.newbyteorder("="))

@@ -1,0 +1,63 @@
+"""One door to all data: a name of the catalogue, or a path of the user's own file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tinyae.data.catalogue import ENTRIES, names
+from tinyae.data.dataset import Dataset
+from tinyae.data.embedded import load_embedded
+from tinyae.data.files import SUFFIXES, load_file
+from tinyae.data.lookup import load_full
+
+
+def load(
+    name_or_path: str | os.PathLike[str], *, root: str | os.PathLike[str] | None = None, download: bool = True
+) -> Dataset:
+    """Load a data set as float32 arrays: images (N, H, W, C), sequences (N, T, D), vectors (N, D).
+
+    Args:
+        name_or_path: a name of `names()` (case and `_` for `-` do not matter), or a `.npy`, `.npz`, `.csv` or
+            IDX file.
+        root: the folder of a full set's files, or the folder above it. Given, nowhere else is searched.
+        download: whether a full set that is not found may be downloaded into the user's cache.
+
+    Full sets are looked for in `root`, `$TINYAE_DATA/<name>`, the user's cache and the folder of the Debian
+    package, and then downloaded; every file is checked. A mini set is never returned for a full one.
+
+    Raises:
+        ValueError: an unknown name, a damaged file, or numbers that cannot be used, with what to do.
+        FileNotFoundError: a file that is nowhere, with its size, its address and the embedded alternative.
+
+    >>> load("optdigits").train.x.shape
+    (3823, 8, 8, 1)
+    """
+    text = os.fspath(name_or_path)
+    is_path = isinstance(name_or_path, os.PathLike)
+    entry = None if is_path else ENTRIES.get(_canonical(text))
+    if entry is not None and not entry.embedded:
+        return load_full(entry, None if root is None else Path(root).expanduser(), download)
+    if root is not None:
+        raise ValueError(f"root says where the files of a full set are; {text!r} has none: leave root out.")
+    if entry is not None:
+        return load_embedded(entry)
+    path = Path(text).expanduser()
+    if is_path or path.exists() or path.suffix.lower() in SUFFIXES or path.name != text:
+        return load_file(path)
+    raise ValueError(_unknown(text))
+
+
+def _canonical(name: str) -> str:
+    return name.strip().lower().replace("_", "-")
+
+
+def _unknown(name: str) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(_canonical(name), names(), n=3, cutoff=0.5)
+    meant = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+    return (
+        f"unknown data set {name!r}.{meant} The names are {', '.join(names())}; "
+        "a file of your own is given by its path (.npy, .npz, .csv or IDX)."
+    )
