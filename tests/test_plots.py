@@ -1,0 +1,518 @@
+"""Pictures: what is in a figure, that no value is changed or hidden on its way, and that files are whole.
+
+The figures are read back through matplotlib's own objects and, where pixels matter, from the saved PNG.
+"""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinyae import plots
+from tinyae.plots import style
+from tinyae.plots.codes import principal_components
+from tinyae.plots.sheet import colormap_named
+
+matplotlib = pytest.importorskip("matplotlib")
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+def words(figure):
+    """All text of a figure, the legends' included."""
+    legends = [text for legend in figure.legends for text in legend.get_texts()]
+    return [text.get_text() for text in [*figure.texts, *legends]]
+
+
+def tiles(figure):
+    return [image.get_array() for image in figure.axes[0].images]
+
+
+def rows_of(epochs, **metrics):
+    return [{"epoch": epoch, **{name: f(epoch) for name, f in metrics.items()}} for epoch in epochs]
+
+
+# ---------------------------------------------------------------------------------------------- images
+
+
+@pytest.mark.parametrize("layout", ["NHWC", "NHW", "ND"])
+def test_image_grid_shows_every_image_in_reading_order(rng, layout):
+    images = rng.random((7, 6, 5))
+    given = {"NHWC": images[..., None], "NHW": images, "ND": images.reshape(7, 30)}[layout]
+    figure = plots.image_grid(given, image_shape=(6, 5) if layout == "ND" else None, columns=3)
+    assert len(figure.axes) == 1
+    np.testing.assert_array_equal(np.stack(tiles(figure)), images)
+    left, _, _, top = np.array([image.get_extent() for image in figure.axes[0].images]).T
+    assert len(set(left[[0, 3, 6]])) == 1
+    assert left[0] < left[1] < left[2]
+    assert top[0] == top[1] == top[2] < top[3] == top[5] < top[6]
+
+
+def test_colour_images_keep_their_colours_and_mark_nan(rng):
+    images = rng.random((2, 4, 4, 3)).astype(np.float32)
+    images[1, 2, 3, 0] = np.nan
+    first, second = tiles(plots.image_grid(images))
+    np.testing.assert_allclose(first, images[0], atol=1e-7)
+    np.testing.assert_allclose(second[2, 3], matplotlib.colors.to_rgb(style.NOT_FINITE))
+    np.testing.assert_allclose(second[0], images[1, 0], atol=1e-7)
+
+
+@pytest.mark.parametrize("dpi", [144, 288])
+def test_saved_pixels_are_exact_blocks(rng, tmp_path, dpi):
+    from PIL import Image
+
+    images = rng.integers(0, 256, (6, 28, 28), dtype=np.uint8)
+    figure = plots.image_grid(images, value_range=(0, 255), columns=3, titles=list("abcdef"))
+    page = np.asarray(Image.open(plots.save_figure(figure, tmp_path / "a.png", dpi=dpi)).convert("RGB"))
+    for image, pixels in zip(figure.axes[0].images, images, strict=True):
+        left, right, bottom, top = (round(side * dpi / 72) for side in image.get_extent())
+        zoom = (right - left) // 28
+        assert (right - left, bottom - top) == (28 * zoom, 28 * zoom)
+        assert zoom >= 4
+        drawn = page[top:bottom, left:right]
+        corners = drawn[::zoom, ::zoom]
+        np.testing.assert_array_equal(drawn, corners.repeat(zoom, axis=0).repeat(zoom, axis=1))
+        # matplotlib's own step from fraction to byte may round down by one.
+        assert np.abs(corners.astype(int) - pixels[..., None]).max() <= 1
+
+
+def test_reconstructions_rows_errors_and_labels(rng):
+    originals, reconstructed = rng.random((2, 12, 8, 8, 1))
+    figure = plots.reconstructions(originals, reconstructed, labels=[f"class {n}" for n in range(12)], count=5)
+    shown = tiles(figure)
+    assert len(shown) == 3 * 5 + 1  # three rows and the scale of the differences
+    for column in range(5):
+        expected = [originals[column, ..., 0], reconstructed[column, ..., 0]]
+        expected.append(np.abs(expected[0] - expected[1]))
+        extents = [image.get_extent() for image in figure.axes[0].images[:15]]
+        lefts = sorted({extent[0] for extent in extents})
+        here = sorted((n for n in range(15) if extents[n][0] == lefts[column]), key=lambda n: extents[n][3])
+        for place, pixels in zip(here, expected, strict=True):
+            np.testing.assert_allclose(shown[place], pixels, atol=1e-12)
+    text = words(figure)
+    for column in range(5):
+        error = sum((a - b) ** 2 for a, b in zip(originals[column].flat, reconstructed[column].flat, strict=True))
+        assert f"{error:.3g}" in text
+        assert f"class {column}" in text
+    assert "class 5" not in text
+    assert {"original", "reconstruction", "absolute\ndifference", "squared error\nper image"} <= set(text)
+
+
+def test_reconstructions_prints_given_errors_with_their_unit(rng):
+    images = rng.random((3, 4, 4))
+    figure = plots.reconstructions(
+        images, images, errors=[0.125, 2.5, 30.0], error_unit="nats per image", difference=False
+    )
+    assert {"0.125", "2.5", "30", "nats per image"} <= set(words(figure))
+    assert len(tiles(figure)) == 6
+
+
+def test_values_that_cannot_be_shown_are_marked_and_counted(rng):
+    images = rng.random((2, 4, 4)) * 0.9
+    images[0, 0, 0], images[0, 1, 1], images[1, 2, 2] = np.nan, np.inf, 1.5
+    figure = plots.image_grid(images)
+    assert np.ma.getmaskarray(tiles(figure)[0]).sum() == 2
+    note = " ".join(words(figure))
+    assert "2 values not finite" in note
+    assert "1 value beyond the scale" in note
+
+
+# --------------------------------------------------------------------------------------------- vectors
+
+
+def test_vectors_are_drawn_beside_their_reconstructions(rng):
+    originals, reconstructed = rng.random((2, 8, 10))
+    figure = plots.vector_reconstructions(originals, reconstructed, count=5, value_name="passengers")
+    assert len(figure.axes) == 5
+    for index, axes in enumerate(figure.axes):
+        first, second = axes.lines
+        np.testing.assert_array_equal(first.get_ydata(), originals[index])
+        np.testing.assert_array_equal(second.get_ydata(), reconstructed[index])
+        assert axes.get_ylim() == figure.axes[0].get_ylim()
+        assert f"{((originals[index] - reconstructed[index]) ** 2).sum():.3g}" in words(figure)
+    assert "passengers" in " ".join(words(figure))
+
+
+def test_sequences_show_features_and_stop_where_the_original_stops(rng):
+    originals, reconstructed = rng.random((2, 3, 6, 2))
+    originals[1, 4:] = np.nan
+    figure = plots.vector_reconstructions(originals, reconstructed, feature_names=["x", "y"])
+    assert {"original", "reconstruction", "x", "y"} <= set(words(figure))
+    lines = figure.axes[1].lines
+    assert len(lines) == 4
+    assert all(np.isnan(line.get_ydata()[4:]).all() for line in lines)
+    expected = ((originals[1, :4] - reconstructed[1, :4]) ** 2).sum()
+    assert f"{expected:.3g}" in words(figure)
+
+
+# ---------------------------------------------------------------------------------------------- curves
+
+
+def test_one_panel_for_each_unit():
+    rows = rows_of(
+        range(1, 6),
+        train_loss=lambda e: 5 / e,
+        validation_loss=lambda e: (e - 3) ** 2 + 1.0,
+        squared_error_per_image=lambda e: 20 - e,
+    )
+    figure = plots.loss_curves(rows, units={"train_loss": "nats per image", "validation_loss": "nats per image"})
+    assert len(figure.axes) == 2
+    curves = {tuple(line.get_ydata()) for axes in figure.axes for line in axes.lines}
+    for metric in ("train_loss", "validation_loss", "squared_error_per_image"):
+        assert tuple(row[metric] for row in rows) in curves
+    assert {"nats per image", "squared error per image", "best: epoch 3, 1", "epoch 3, 17"} <= set(words(figure))
+
+
+def test_losses_of_unlike_units_stand_apart():
+    rows = rows_of(range(1, 4), train_loss=float, validation_loss=float)
+    figure = plots.loss_curves(rows, units={"train_loss": "nats", "validation_loss": "squared error"})
+    assert len(figure.axes) == 2
+
+
+def test_one_epoch_is_a_mark():
+    figure = plots.loss_curves(rows_of([1], train_loss=float))
+    (line,) = figure.axes[0].lines
+    assert line.get_marker() == "o"
+    assert list(line.get_xydata()[0]) == [1.0, 1.0]
+    low, high = figure.axes[0].get_xlim()
+    assert low < 1 < high
+
+
+def test_nan_breaks_the_line_and_missing_is_skipped():
+    rows = rows_of(range(1, 5), train_loss=lambda e: str(1 / e), validation_loss=lambda e: 1 / e)
+    rows[1]["train_loss"], rows[2]["validation_loss"] = "nan", ""
+    figure = plots.loss_curves(rows)
+    by_length = {
+        len(line.get_xdata()): line
+        for line in figure.axes[0].lines
+        if line.get_color() in (style.TRAIN, style.VALIDATION)
+    }
+    assert np.isnan(by_length[4].get_ydata()[1])
+    assert list(by_length[3].get_xdata()) == [1, 2, 4]
+    crosses = [line for line in figure.axes[0].lines if line.get_marker() == "x"]
+    assert [list(line.get_xdata()) for line in crosses] == [[2.0]]
+    assert "not finite" in words(figure)
+
+
+def test_a_run_without_any_finite_value_has_no_scale():
+    figure = plots.loss_curves(rows_of(range(3), train_loss=lambda e: np.nan, validation_loss=lambda e: np.inf))
+    assert len(figure.axes[0].get_yticks()) == 0
+    assert not any("best" in text for text in words(figure))
+
+
+def test_a_lone_value_between_nan_is_still_seen():
+    rows = rows_of(range(60), train_loss=lambda e: np.nan if e in (29, 31) else 1.0)
+    (line,) = [line for line in plots.loss_curves(rows).axes[0].lines if line.get_color() == style.TRAIN]
+    assert line.get_markevery() == [30]
+
+
+def test_log_scale_has_labelled_ticks():
+    axes = plots.loss_curves(rows_of(range(1, 9), train_loss=lambda e: 20 + 30 / e), log_scale=True).axes[0]
+    low, high = axes.get_ylim()
+    assert axes.get_yscale() == "log"
+    assert sum(low <= tick <= high for tick in axes.get_yticks()) >= 3
+
+
+# --------------------------------------------------------------------------------------------- filters
+
+
+def test_filters_are_sorted_by_norm_and_symmetric_around_zero(rng):
+    weights = rng.normal(size=(12, 5)) * np.array([1.0, 4.0, 2.0, 0.0, 3.0])
+    figure = plots.filters(weights, (4, 3))
+    images = figure.axes[0].images[:5]
+    for image, column in zip(images, [1, 4, 2, 0, 3], strict=True):
+        np.testing.assert_array_equal(image.get_array(), weights[:, column].reshape(4, 3))
+        low, high = image.get_clim()
+        assert low == -high
+        assert high == np.abs(weights[:, column]).max() or column == 3
+    neutral = images[4].to_rgba(np.zeros((1, 1)))[0, 0, :3]
+    assert np.ptp(neutral) < 0.01
+    assert neutral.min() > 0.9
+    by_index = plots.filters(weights, (4, 3), count=2, order="index")
+    np.testing.assert_array_equal(by_index.axes[0].images[1].get_array(), weights[:, 1].reshape(4, 3))
+    assert "2 of 5 filters" in " ".join(words(by_index))
+
+
+def test_zero_is_the_middle_colour_of_the_diverging_map():
+    colours = colormap_named("RdBu_r")(np.linspace(0, 1, 257))[:, :3]
+    blue_side, red_side = colours[:128], colours[129:]
+    assert (blue_side[:, 2] >= blue_side[:, 0]).all()
+    assert (red_side[:, 0] >= red_side[:, 2]).all()
+    assert np.ptp(colours[128]) < 1e-3
+
+
+def test_colour_filters_are_gray_where_the_weight_is_zero():
+    weights = np.zeros((12, 1))
+    weights[0] = 2.0
+    (image,) = tiles(plots.filters(weights, (2, 2, 3)))
+    np.testing.assert_allclose(image[1, 1], 0.5)
+    np.testing.assert_allclose(image[0, 0], [1.0, 0.5, 0.5])
+
+
+# ----------------------------------------------------------------------------------------------- codes
+
+
+def test_projection_agrees_with_an_eigendecomposition(rng):
+    codes = rng.normal(size=(200, 6)) @ np.diag([5.0, 3.0, 2.0, 1.0, 0.5, 0.1]) @ rng.normal(size=(6, 6)) + 4
+    values, vectors = np.linalg.eigh(np.cov(codes.T))
+    expected = (codes - codes.mean(axis=0)) @ vectors[:, [-1, -2]]
+    projected, fractions = principal_components(codes)
+    signs = np.sign((projected * expected).sum(axis=0))
+    np.testing.assert_allclose(projected * signs, expected, atol=1e-9)
+    np.testing.assert_allclose(fractions, values[[-1, -2]] / values.sum(), rtol=1e-10)
+    mirrored, _ = principal_components(codes[:, ::-1])
+    np.testing.assert_allclose(mirrored, projected, atol=1e-9)
+    text = words(plots.code_scatter(codes))
+    assert f"principal component 1 ({values[-1] / values.sum():.1%} of the variance)" in text
+
+
+def test_two_dimensional_codes_are_drawn_as_they_are(rng):
+    codes, labels = rng.normal(size=(50, 2)), rng.integers(0, 3, 50)
+    figure = plots.code_scatter(codes, labels, ["hat", "shoe", "$5 bag"])
+    (cloud,) = figure.axes[0].collections
+    drawn = np.asarray(cloud.get_offsets())
+    order = [int(np.flatnonzero((codes == point).all(axis=1))[0]) for point in drawn]
+    assert sorted(order) == list(range(50))
+    colours = matplotlib.colors.to_rgba_array(style.PALETTE)[:, :3]
+    np.testing.assert_allclose(cloud.get_facecolors()[:, :3], colours[labels[order]])
+    assert {"hat", "shoe", "$5 bag", "code 1", "code 2"} <= set(words(figure))
+    legend, axes = figure.legends[0].get_window_extent(), figure.axes[0].get_window_extent()
+    assert legend.x0 > axes.x1
+
+
+def test_every_class_has_its_own_colour_and_marker():
+    figure = plots.code_scatter(np.random.default_rng(0).normal(size=(100, 2)), np.arange(100) // 2)
+    keys = figure.legends[0].legend_handles
+    assert len({(key.get_color(), key.get_marker()) for key in keys}) == 50
+
+
+def test_subsample_is_bounded_and_repeatable(rng):
+    codes = rng.normal(size=(300, 3))
+    clouds = [plots.code_scatter(codes, max_points=40).axes[0].collections[0].get_offsets() for _ in range(2)]
+    assert len(clouds[0]) == 40
+    np.testing.assert_array_equal(*clouds)
+
+
+def test_one_dimensional_codes_are_counted_by_class(rng):
+    codes, labels = rng.normal(size=(90, 1)), rng.integers(0, 3, 90) * 2
+    figure = plots.code_scatter(codes, labels, {0: "a", 2: "b", 4: "c"})
+    assert len(figure.axes) == 3
+    for axes, label in zip(figure.axes, [0, 2, 4], strict=True):
+        assert axes.patches[0].get_data().values.sum() == (labels == label).sum()
+    assert {"a", "b", "c", "code 1"} <= set(words(figure))
+
+
+def test_codes_that_are_not_finite_are_left_out_and_counted(rng):
+    codes = rng.normal(size=(20, 2))
+    codes[3, 1] = np.nan
+    figure = plots.code_scatter(codes)
+    assert len(figure.axes[0].collections[0].get_offsets()) == 19
+    assert "1 code not finite" in " ".join(words(figure))
+
+
+def test_equal_codes_do_not_divide_by_zero():
+    text = words(plots.code_scatter(np.ones((5, 4))))
+    assert "principal component 1 (0.0% of the variance)" in text
+
+
+# ------------------------------------------------------------------------------------------ the layout
+
+
+def every_kind(rng):
+    images = rng.random((9, 8, 8))
+    names = ["a rather long class name", "T-shirt/top", "x"]
+    rows = rows_of(range(1, 9), train_loss=float, validation_loss=lambda e: e * e, train_other_number=float)
+    rows[2]["train_loss"] = np.nan
+    yield (
+        "grid",
+        plots.image_grid(images, titles=[names[0]] * 9, title="A title that is longer than the picture " * 2),
+    )
+    yield "one", plots.image_grid(images[:1], title="One image")
+    yield (
+        "reconstructions",
+        plots.reconstructions(images, images, labels=names * 3, error_unit="squared error per image"),
+    )
+    yield "flat", plots.reconstructions(rng.random((3, 2, 40)), rng.random((3, 2, 40)), difference=False)
+    yield "low", plots.reconstructions(rng.random((3, 2, 40)), rng.random((3, 2, 40)), labels=names)
+    yield "low filters", plots.filters(rng.normal(size=(80, 3)), (2, 40))
+    yield "vectors", plots.vector_reconstructions(images[:, 0], images[:, 1], labels=[names[0]] * 9)
+    yield (
+        "sequences",
+        plots.vector_reconstructions(images, images, feature_names=[f"feature {n}" for n in range(8)]),
+    )
+    yield "scalars", plots.vector_reconstructions(rng.random((3, 1)), rng.random((3, 1)))
+    yield "curves", plots.loss_curves(rows)
+    yield "filters", plots.filters(rng.normal(size=(64, 20)), (8, 8))
+    yield "codes", plots.code_scatter(rng.normal(size=(60, 3)), np.arange(60) % 30, [names[0]] * 30)
+    yield "histograms", plots.code_scatter(rng.normal(size=(60, 1)), np.arange(60) % 3, names)
+
+
+def drawn_tick_labels(axes):
+    """The labels within view; matplotlib also keeps some beyond it, which it does not draw."""
+    for axis in (axes.xaxis, axes.yaxis):
+        low, high = axis.get_view_interval()
+        for place, tick in zip(axis.get_ticklocs(), axis.get_major_ticks(), strict=True):
+            if low - 1e-9 <= place <= high + 1e-9 and tick.label1.get_visible():
+                yield tick.label1
+
+
+def test_no_text_overlaps_another_or_leaves_the_page(rng):
+    for kind, figure in every_kind(rng):
+        figure.canvas.draw()
+        page = figure.bbox
+        legends = [text for legend in figure.legends for text in legend.get_texts()]
+        axes = figure.axes if kind in ("vectors", "scalars", "curves", "codes", "histograms") else []
+        ticks = [label for a in axes for label in drawn_tick_labels(a)]
+        boxes = [(t.get_text(), t.get_window_extent()) for t in [*figure.texts, *legends, *ticks] if t.get_text()]
+        for text, box in boxes:
+            assert min(box.x0, box.y0, page.x1 - box.x1, page.y1 - box.y1) >= 0, (kind, text)
+        for (text, box), (other, second) in itertools.combinations(boxes, 2):
+            apart = box.x1 <= second.x0 or second.x1 <= box.x0 or box.y1 <= second.y0 or second.y1 <= box.y0
+            assert apart, (kind, text, other)
+        for image in figure.axes[0].images:
+            tile = image.get_window_extent()
+            for text, box in boxes:
+                clear = box.x1 <= tile.x0 or box.x0 >= tile.x1 or box.y1 <= tile.y0 or box.y0 >= tile.y1
+                assert clear, (kind, text)
+
+
+def test_drawing_leaves_the_settings_of_the_program_alone(rng):
+    with matplotlib.rc_context({"font.size": 31.0, "image.interpolation": "bilinear", "text.color": "red"}):
+        before = dict(matplotlib.rcParams)
+        figure = plots.image_grid(rng.random((2, 4, 4)), title="small")
+        assert dict(matplotlib.rcParams) == before
+    assert {text.get_color() for text in figure.texts} <= {style.INK, style.MUTED}
+    assert figure.axes[0].images[0].get_interpolation() == "nearest"
+
+
+# ---------------------------------------------------------------------------------------------- saving
+
+
+@pytest.mark.parametrize(("ending", "magic"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
+def test_the_same_picture_has_the_same_bytes(tmp_path, ending, magic):
+    images = np.random.default_rng(0).random((3, 5, 5))
+    paths = [
+        plots.save_figure(plots.image_grid(images, title="same"), tmp_path / f"deep/{name}.{ending}") for name in "ab"
+    ]
+    first, second = (path.read_bytes() for path in paths)
+    assert first == second
+    assert first.startswith(magic)
+    for trace in (b"atplotlib version", b"Software", b"CreationDate", b"<dc:date>"):
+        assert trace not in first
+    assert sorted(path.name for path in (tmp_path / "deep").iterdir()) == [f"a.{ending}", f"b.{ending}"]
+
+
+@pytest.mark.parametrize("place", ["savefig", "replace"])
+def test_a_failure_leaves_the_old_picture(tmp_path, monkeypatch, rng, place):
+    target = tmp_path / "a.png"
+    target.write_bytes(b"old")
+    figure = plots.image_grid(rng.random((1, 4, 4)))
+
+    def fail(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(*((figure, "savefig") if place == "savefig" else ("tinyae.atomic.os.replace",)), fail)
+    with pytest.raises(OSError, match="No space left"):
+        plots.save_figure(figure, target)
+    assert target.read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_path_that_cannot_be_written_is_named(tmp_path, rng):
+    figure = plots.image_grid(rng.random((1, 4, 4)))
+    (tmp_path / "file").write_text("no folder")
+    (tmp_path / "folder.png").mkdir()
+    for path in (tmp_path / "file/a.png", tmp_path / "folder.png"):
+        with pytest.raises(OSError, match=r"cannot write .* choose another folder"):
+            plots.save_figure(figure, path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.png"]
+
+
+@pytest.mark.parametrize(("name", "dpi"), [("a.jpg", 144), ("a", 144), ("a.png", 0)])
+def test_unknown_endings_and_resolutions_are_refused(tmp_path, rng, name, dpi):
+    with pytest.raises(ValueError, match=r"\.png, \.svg or \.pdf|dpi must be positive"):
+        plots.save_figure(plots.image_grid(rng.random((1, 4, 4))), tmp_path / name, dpi=dpi)
+    assert list(tmp_path.iterdir()) == []
+
+
+# ------------------------------------------------------------------------------------------- bad input
+
+IMAGES, CODES, ROWS = np.zeros((3, 4, 4)), np.zeros((6, 2)), [{"epoch": 1, "train_loss": 2.0}]
+BAD = [
+    (TypeError, "bring a Tensor", lambda: plots.image_grid([[1.0]])),
+    (ValueError, "is empty", lambda: plots.image_grid(IMAGES[:0])),
+    (ValueError, "real numbers", lambda: plots.image_grid(IMAGES.astype(complex))),
+    (ValueError, "image_shape=", lambda: plots.image_grid(IMAGES.reshape(3, 16))),
+    (ValueError, "rows of 16 values", lambda: plots.image_grid(IMAGES.reshape(3, 16), image_shape=(4, 5))),
+    (ValueError, "C 1 or 3", lambda: plots.image_grid(np.zeros((2, 4, 4, 2)))),
+    (ValueError, "drop image_shape", lambda: plots.image_grid(IMAGES, image_shape=(4, 5))),
+    (ValueError, "image_shape must be", lambda: plots.image_grid(IMAGES, image_shape=(4,))),
+    (ValueError, "divide by 255", lambda: plots.image_grid(np.full((1, 2, 2), 200, np.uint8))),
+    (ValueError, "low < high", lambda: plots.image_grid(IMAGES, value_range=(1, 0))),
+    (ValueError, "one entry for each of the 3", lambda: plots.image_grid(IMAGES, titles=["a"])),
+    (ValueError, "columns must be", lambda: plots.image_grid(IMAGES, columns=0)),
+    (ValueError, "at most 1024", lambda: plots.image_grid(np.zeros((1025, 2, 2)))),
+    (ValueError, "one shape", lambda: plots.reconstructions(IMAGES, IMAGES[:2])),
+    (ValueError, "errors must hold", lambda: plots.reconstructions(IMAGES, IMAGES, errors=[1.0])),
+    (ValueError, "no errors are given", lambda: plots.reconstructions(IMAGES, IMAGES, error_unit="nats")),
+    (ValueError, "count must be", lambda: plots.reconstructions(IMAGES, IMAGES, count=0)),
+    (
+        ValueError,
+        "drawn by reconstructions",
+        lambda: plots.vector_reconstructions(IMAGES[None], IMAGES[None]),
+    ),
+    (ValueError, "one shape", lambda: plots.vector_reconstructions(CODES, CODES[:, :1])),
+    (
+        ValueError,
+        "no errors are given",
+        lambda: plots.vector_reconstructions(CODES, CODES, error_unit="nats"),
+    ),
+    (ValueError, "no rows", lambda: plots.loss_curves([])),
+    (ValueError, "'epoch' as a number", lambda: plots.loss_curves([{"train_loss": 1.0}])),
+    (ValueError, "hold no metric", lambda: plots.loss_curves([{"epoch": 1, "note": "fine"}])),
+    (ValueError, "choose from train_loss", lambda: plots.loss_curves(ROWS, metrics=["loss"])),
+    (ValueError, "above 0", lambda: plots.loss_curves([{"epoch": 1, "train_loss": -1.0}], log_scale=True)),
+    (ValueError, r"\(D_in, D_out\)", lambda: plots.filters(IMAGES, (4, 4))),
+    (ValueError, "transposed", lambda: plots.filters(CODES, (4, 4))),
+    (ValueError, "'norm' or 'index'", lambda: plots.filters(CODES, (3, 2), order="random")),
+    (ValueError, r"reshape\(N, -1\)", lambda: plots.code_scatter(IMAGES)),
+    (ValueError, "one for each code", lambda: plots.code_scatter(CODES, [0, 1])),
+    (ValueError, "whole numbers", lambda: plots.code_scatter(CODES, np.full(6, 0.5))),
+    (ValueError, "no name for label 1", lambda: plots.code_scatter(CODES, [0, 1] * 3, ["only"])),
+    (ValueError, "at most 50 classes", lambda: plots.code_scatter(np.zeros((60, 2)), np.arange(60))),
+    (ValueError, "none of the 6 codes", lambda: plots.code_scatter(CODES * np.nan)),
+]
+
+
+@pytest.mark.parametrize(("kind", "sentence", "call"), BAD)
+def test_bad_input_gets_one_clear_sentence(kind, sentence, call):
+    with pytest.raises(kind, match=sentence) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith(".")
+
+
+def test_importing_the_room_does_not_import_matplotlib():
+    program = "import sys, tinyae.plots; print(any(name.split('.')[0] == 'matplotlib' for name in sys.modules))"
+    root = Path(plots.__file__).parents[2]
+    answer = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "False"
+
+
+def test_drawing_and_saving_never_touch_pyplot(tmp_path):
+    program = (
+        "import sys, numpy; from tinyae import plots;"
+        f"plots.save_figure(plots.code_scatter(numpy.eye(4)), {str(tmp_path / 'a.svg')!r});"
+        "print('matplotlib.pyplot' in sys.modules)"
+    )
+    root = Path(plots.__file__).parents[2]
+    answer = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "False"

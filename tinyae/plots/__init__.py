@@ -1,0 +1,30 @@
+"""Pictures of autoencoders: what went in, what came out, what was learnt, and how the learning went.
+
+Every function takes host NumPy arrays (a Tensor first goes through `.numpy()`) and returns a matplotlib
+`Figure` that belongs to no window and no global state; `save_figure` puts it on disk. matplotlib is imported
+when the first picture is drawn, so importing this room costs nothing. No picture hides bad news: values that
+are not finite are drawn in a marked colour or counted, values beyond a scale are counted, and every number
+stands beside its unit.
+
+A run on images gives `reconstructions`, `loss_curves`, `filters` and `code_scatter`; vectors and sequences go
+to `vector_reconstructions`, samples and interpolations to `image_grid`.
+"""
+
+from __future__ import annotations
+
+from tinyae.plots.codes import code_scatter
+from tinyae.plots.curves import loss_curves
+from tinyae.plots.filters import filters
+from tinyae.plots.images import image_grid, reconstructions
+from tinyae.plots.save import save_figure
+from tinyae.plots.vectors import vector_reconstructions
+
+__all__ = [
+    "code_scatter",
+    "filters",
+    "image_grid",
+    "loss_curves",
+    "reconstructions",
+    "save_figure",
+    "vector_reconstructions",
+]
