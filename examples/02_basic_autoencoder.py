@@ -1,0 +1,88 @@
+"""Study 2: the basic autoencoder, from its parts.    python examples/02_basic_autoencoder.py --help
+
+784 pixels go in, 32 numbers stay, 784 pixels come out. Nobody tells the network what the 32 numbers should mean: it is
+only asked to give back its input. All scores are taken on test images that training never saw.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+import tinyae as ta
+
+options = argparse.ArgumentParser(description="The basic autoencoder, built from its parts and trained on images.")
+options.add_argument("--device", choices=("cpu", "gpu", "auto"), default="cpu", help="where to compute")
+options.add_argument("--epochs", type=int, default=80, help="passes over the training images (default: 80)")
+options.add_argument("--seed", type=int, default=0, help="for the weights and the order of the images (default: 0)")
+options.add_argument("--data", default="fashion-mini", help="a name from `tinyae data`, or a file of yours")
+options.add_argument("--out", type=Path, metavar="DIR", help="write the pictures there (default: write nothing)")
+args = options.parse_args()
+try:
+    data = ta.data.load(args.data)
+    device = ta.backend.backend_named(args.device).name
+except (ValueError, OSError, ta.backend.DeviceError) as error:
+    options.error(str(error))
+
+print("1. THE DATA\n")
+print(data)
+shape = data.example_shape  # (28, 28, 1) for an image; pixels are floats in [0, 1]
+pixels = data.train.flat.shape[1]
+noun = "image" if data.image_shape else "sample"
+K = min(32, pixels // 2)  # numbers in a code
+
+# 2. The parts. An encoder squeezes, a decoder unfolds, and `Autoencoder` compares what comes out with what went in.
+#    One generator draws all weights, so one seed gives one model. `he_uniform` is the start that suits relu.
+print("\n2. THE MODEL\n")
+rng = np.random.default_rng(args.seed)
+encoder = ta.nn.Sequential(
+    ta.nn.Flatten(),  # (N, 28, 28, 1) -> (N, 784)
+    ta.nn.Dense(pixels, K, activation="relu", initializer="he_uniform", generator=rng),  # code = relu(x W1 + b1)
+)
+decoder = ta.nn.Sequential(
+    ta.nn.Dense(K, pixels, generator=rng),  # logits z = code W2 + b2; a pixel is sigmoid(z)
+    ta.nn.Reshape(*shape),  # (N, 784) -> (N, 28, 28, 1)
+)
+model = ta.models.Autoencoder(encoder, decoder, loss="bce", sample=noun)
+print(model.summary(shape))
+
+# The same in one line. From the same seed it draws the same weights, so it computes the same numbers.
+ready_made = ta.models.basic_autoencoder(shape, K, sample=noun, generator=np.random.default_rng(args.seed))
+few = data.test.x[:5]
+print("the ready-made model gives the same codes:", np.array_equal(model.encode(few), ready_made.encode(few)))
+
+# 3. One step by hand: forward, backward, step. That is all that `ta.fit` does, some thousands of times.
+print("\n3. ONE STEP BY HAND\n")
+model.to(device)  # move first: the optimizer holds views of the parameters it is given
+optimizer = ta.optim.Adam(model.parameters(), lr=1e-3)
+batch = ta.Tensor(data.train.x[:128]).to(device)
+before = model.loss(batch)  # the forward pass: every operation leaves a node on the tape
+before.backward()  # the reverse sweep: every parameter gets its .grad
+optimizer.step()  # every parameter moves a little against its gradient
+optimizer.zero_grad()  # gradients add up, so forget these before the next batch
+print(f"loss of 128 {noun}s before the step {before.item():.2f}, after it {model.loss(batch).item():.2f} {before.unit}")
+
+print(f"\n4. {args.epochs} EPOCHS\n")
+history = ta.fit(
+    model, data, data.test, epochs=args.epochs, batch_size=128, optimizer=optimizer, seed=args.seed, progress=False
+)
+for row in history.rows:
+    if row["epoch"] in (1, args.epochs) or row["epoch"] % 10 == 0:
+        print(
+            f"epoch {row['epoch']:3d}   train {row['train_loss']:8.2f}   test {row['validation_loss']:8.2f} {model.loss_unit}"
+            f"   test squared error {row['validation_squared_error']:6.2f} per {noun}"
+        )
+
+# 5. The yardstick. Of all LINEAR maps to K numbers and back, PCA has the smallest squared error on the training images.
+#    A model with relu and sigmoid should do better than that, or its extra freedom was for nothing.
+print("\n5. THE NUMBERS\n")
+scores = ta.evaluate(model, data.test.x)
+pca = ta.models.PCA(K).fit(data.train.x)
+print(f"autoencoder, {K} numbers per code: test squared error {scores['squared_error']:.2f} per {noun}")
+print(f"PCA,         {K} numbers per code: test squared error {pca.squared_error(data.test.x):.2f} per {noun}")
+if "bce" in scores:
+    print(f"autoencoder: test cross-entropy {scores['bce']:.2f} nats per {noun}, {scores['bce_element']:.4f} nats per element")
+
+if args.out:
+    for file in ta.training.draw_run(model, data, history, args.out):
+        print("picture:", file)

@@ -1,0 +1,60 @@
+"""What a timing must be read with: the processor, the threads, the versions, and how busy the machine was."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from pathlib import Path
+
+import numpy as np
+
+THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+"""Environment variables that numerical libraries read once, when they are loaded."""
+
+
+def cpu_model() -> str:
+    """The name of the processor, as the system gives it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def describe() -> str:
+    """Two lines for the head of a table."""
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    return (
+        f"{cpu_model()}, {os.cpu_count()} logical cores, load average before the run {os.getloadavg()[0]:.1f}\n"
+        f"Python {platform.python_version()}, NumPy {np.__version__} ({blas['name']} {blas['version']})"
+    )
+
+
+class OtherLoad:
+    """How many cores were busy with other people's work while ours ran: `cores` after the block, NaN where Linux is not.
+
+    with OtherLoad() as others:
+        work()
+    """
+
+    cores = float("nan")
+
+    def __enter__(self) -> OtherLoad:
+        self._start = self._now()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        wall, busy, ours = (now - then for now, then in zip(self._now(), self._start, strict=True))
+        self.cores = max(0.0, (busy - ours) / wall)
+
+    @staticmethod
+    def _now() -> tuple[float, float, float]:
+        """Seconds: of the clock, of all busy cores, and of this process with its finished children."""
+        stat = Path("/proc/stat")
+        ticks = [float(n) for n in stat.read_text().splitlines()[0].split()[1:9]] if stat.exists() else [float("nan")] * 8
+        user, nice, system, _idle, _wait, irq, softirq, _stolen = ticks
+        mine = os.times()
+        busy = (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+        return time.perf_counter(), busy, mine.user + mine.system + mine.children_user + mine.children_system

@@ -1,0 +1,184 @@
+"""The house rules, enforced: one-way imports, no circles, short files, documented primitives, a light import."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import tinyae
+from tinyae.autodiff import Primitive, Tensor
+from tinyae.ops import OPERATORS
+
+PACKAGE = Path(tinyae.__file__).parent
+LONGEST = 350
+
+# Which rooms each room may import. What stands here is the whole street; there is no other way through the house.
+GROUND = {"backend", "autodiff", "ops", "losses", "nn"}
+STREET: dict[str, set[str]] = {
+    "atomic": set(),
+    "backend": set(),
+    "autodiff": {"backend"},
+    "ops": {"backend", "autodiff"},
+    "losses": {"backend", "autodiff", "ops"},
+    "nn": {"backend", "autodiff", "ops"},
+    "optim": {"backend", "autodiff"},
+    "models": GROUND | {"optim"},
+    "data": {"backend", "atomic"},
+    "plots": {"backend", "atomic"},
+    "inspect": {"backend", "autodiff"},
+    "testing": {"backend", "autodiff", "ops"},
+    "training": GROUND | {"optim", "models", "data", "plots", "atomic"},
+    "cli": GROUND | {"optim", "models", "data", "plots", "training", "inspect", "testing", "atomic"},
+    "__main__": {"cli"},
+}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def module_name(file: Path) -> str:
+    parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def imported(file: Path) -> frozenset[str]:
+    """Every tinyae module that a file imports anywhere in it, except for type checking only."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    hidden = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if id(node) in hidden:
+            continue
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{file}: relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    known = {module_name(f) for f in FILES}
+    found = set()
+    for name in names:
+        while name and name not in known:
+            name = name.rpartition(".")[0]
+        if name.startswith("tinyae"):
+            found.add(name)
+    return frozenset(found - {module_name(file)})
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_imports_go_one_way(file: Path) -> None:
+    room = module_name(file).split(".")[1] if file.parent != PACKAGE or file.stem != "__init__" else None
+    if room is None:
+        return
+    for name in imported(file):
+        target = name.split(".")[1] if "." in name else "tinyae"
+        assert target == room or target in STREET[room], f"{file} ({room}) imports {name}: not on its street"
+
+
+def test_no_import_circles() -> None:
+    """A package's __init__ may gather its own modules, so circles are looked for among the modules themselves."""
+    graph = {}
+    for file in FILES:
+        name = module_name(file)
+        graph[name] = {n for n in imported(file) if not (name.startswith(n + ".") or file.stem == "__init__")}
+    tuple(TopologicalSorter(graph).static_order())  # raises CycleError with the circle
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_files_are_short_and_say_what_they_are_for(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert text.count("\n") <= LONGEST, f"{file} has {text.count(chr(10))} lines: split it by nouns"
+    assert ast.get_docstring(ast.parse(text)), f"{file} has no module docstring"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_public_definitions_are_documented(file: Path) -> None:
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+            if isinstance(node, ast.FunctionDef) and any("overload" in ast.unparse(d) for d in node.decorator_list):
+                continue
+            assert ast.get_docstring(node), f"{file}:{node.lineno} {node.name} has no docstring"
+
+
+def test_only_the_backend_knows_cupy() -> None:
+    for file in FILES:
+        if file.parent.name != "backend":
+            assert not re.search(r"^\s*(import|from) cupy", file.read_text(encoding="utf-8"), re.M), file
+
+
+def primitives() -> dict[str, Primitive]:
+    """Every primitive defined in the package, by name."""
+    from importlib import import_module
+
+    found = {}
+    for file in FILES:
+        if file.parent.name in ("autodiff", "ops", "losses"):
+            for value in vars(import_module(module_name(file))).values():
+                if isinstance(value, Primitive):
+                    found[value.name] = value
+    return found
+
+
+def test_every_primitive_has_a_docstring_and_rules() -> None:
+    for name, primitive in primitives().items():
+        assert primitive.__doc__, name
+        has_rule = primitive.vjps or primitive.vjp_each or primitive.vjp_all
+        assert bool(has_rule) == primitive.differentiable, f"{name}: rules and `differentiable` disagree"
+        if primitive.vjp_all:
+            assert primitive.composed is not None
+            assert primitive.composed.__doc__, f"{name} lacks a documented twin"
+
+
+def test_rules_use_no_numpy() -> None:
+    """A rule must run on Tensors as well: only operators and tinyae ops (fused first-order rules run on raw arrays)."""
+    for file in FILES:
+        if file.parent.name not in ("ops", "losses"):
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and any(".vjp(" in ast.unparse(d) for d in node.decorator_list):
+                body = ast.unparse(ast.Module(node.body, []))
+                for forbidden in ("np.", ".data", "backend_of"):
+                    assert forbidden not in body, f"{file}:{node.lineno} uses {forbidden}"
+
+def test_operator_table_and_type_declarations_agree() -> None:
+    tree = ast.parse((PACKAGE / "autodiff" / "tensor.py").read_text(encoding="utf-8"))
+    declared = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for item in node.body:
+                if isinstance(item, ast.FunctionDef):
+                    declared.add(item.name)
+                elif isinstance(item, ast.AnnAssign):
+                    declared.add(ast.unparse(item.target))
+    assert declared == OPERATORS.keys() | {"backward"}
+    assert all(hasattr(Tensor, name) for name in declared)
+
+
+def run_python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+
+
+def test_import_is_light() -> None:
+    heavy = ("cupy", "matplotlib", "scipy", "tqdm", "safetensors", "pooch", "torch", "hypothesis")
+    out = run_python(f"import sys, tinyae; print([m for m in {heavy!r} if m in sys.modules])")
+    assert out.strip() == "[]"
+
+
+def test_import_adds_few_modules_to_numpys() -> None:
+    """Import time as a number that does not depend on the machine: what tinyae loads beyond NumPy and itself."""
+    code = (
+        "import sys, numpy; before = set(sys.modules); import tinyae; "
+        "print(sorted(m for m in set(sys.modules) - before if not m.startswith('tinyae')))"
+    )
+    extra = ast.literal_eval(run_python(code))
+    assert len(extra) <= 12, f"import tinyae loads {extra}: import them where they are used"

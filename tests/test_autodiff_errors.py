@@ -1,0 +1,256 @@
+"""What the engine refuses, and that it says what to write instead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from tinyae import ops
+from tinyae.autodiff import Tensor, adjoint_pair, grad, no_grad, primitive
+from tinyae.backend import Backend, MixedDevicesError, registry
+
+
+def leaf(value: Any, dtype: str = "float64") -> Tensor:
+    return Tensor(np.asarray(value, dtype=dtype), requires_grad=True)
+
+
+def test_a_second_backward_names_retain_graph():
+    x = leaf([1.0, 2.0])
+    y = (x * x).sum()
+    y.backward()
+    with pytest.raises(RuntimeError, match=r"freed by an earlier backward.*retain_graph=True"):
+        y.backward()
+    assert_array_equal(x.grad.data, [2.0, 4.0])
+
+
+def test_backward_through_a_part_that_was_freed():
+    x = leaf(2.0)
+    shared = ops.exp(x)
+    first, second = shared * 2.0, shared * 3.0
+    first.backward()
+    with pytest.raises(RuntimeError, match=r"graph behind exp was freed.*retain_graph=True"):
+        second.backward()
+
+
+@pytest.mark.parametrize("allow_unused", [False, True])
+def test_grad_through_a_freed_graph_says_so(allow_unused):
+    """Not 'does not depend on x', and above all not zeros."""
+    x = leaf(2.0)
+    y = ops.exp(x) * x
+    y.backward()
+    with pytest.raises(RuntimeError, match=r"freed.*retain_graph=True"):
+        grad(y, x, allow_unused=allow_unused)
+
+
+@pytest.mark.parametrize("allow_unused", [False, True])
+def test_grad_through_a_part_that_was_freed_says_so(allow_unused):
+    x = leaf(2.0)
+    shared = ops.exp(x)
+    first, second = shared * 2.0, shared * 3.0
+    first.backward()
+    with pytest.raises(RuntimeError, match=r"freed.*retain_graph=True"):
+        grad(second, x, allow_unused=allow_unused)
+
+
+@pytest.mark.parametrize("change", [
+    lambda x: setattr(x, "data", x.data * 2.0),
+    lambda x: (x.data.__imul__(2.0), x.bump_version()),
+    lambda x: setattr(x, "data", x.data.__iadd__(1.0)),
+], ids=["assigned", "bumped", "augmented"])
+@pytest.mark.parametrize("sweep", [
+    lambda y, x: y.backward(),
+    lambda y, x: grad(y, x),
+    lambda y, x: grad(y, x, create_graph=True),
+], ids=["backward", "grad", "create_graph"])
+def test_a_change_in_place_between_forward_and_backward_raises(change, sweep):
+    x = leaf([1.0, 2.0])
+    y = (x * x).sum()
+    change(x)
+    with pytest.raises(RuntimeError, match=r"multiply was changed in place.*forward pass again"):
+        sweep(y, x)
+    (x * x).sum().backward()  # a new forward pass is fine
+    assert_array_equal(x.grad.data, 2 * x.data)
+
+
+def test_a_change_in_place_of_a_result_that_a_rule_needs_raises():
+    """exp keeps its own result for its rule."""
+    x = leaf([1.0, 2.0])
+    y = ops.exp(x)
+    y.data[...] = 7.0
+    y.bump_version()
+    with pytest.raises(RuntimeError, match="changed in place"):
+        y.sum().backward()
+
+
+def test_a_change_before_the_forward_pass_is_fine():
+    x = leaf([1.0, 2.0])
+    x.data = x.data * 3.0
+    (x * x).sum().backward()
+    assert_array_equal(x.grad.data, [6.0, 12.0])
+
+
+def test_a_change_of_an_input_that_this_result_does_not_use_is_fine():
+    x, w = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    y = (x * x).sum()
+    _ = x * w
+    w.data = w.data * 0.0
+    y.backward()
+    assert_array_equal(x.grad.data, [2.0, 4.0])
+
+
+def test_backward_needs_one_number_or_weights():
+    x = leaf([1.0, 2.0])
+    for sweep in (lambda: (x * x).backward(), lambda: grad(x * x, x)):
+        with pytest.raises(ValueError, match=r"shape \(2,\), not one number.*grad_output"):
+            sweep()
+
+
+def test_one_number_may_have_axes():
+    x = leaf([[3.0]])
+    (x * x).backward()
+    assert_array_equal(x.grad.data, [[6.0]])
+
+
+@pytest.mark.parametrize(
+    "weights", [np.ones(3), np.ones((2, 1)), 1.0, Tensor(np.ones((1, 2)))], ids=["3", "2x1", "number", "Tensor"]
+)
+def test_weights_of_another_shape_are_refused(weights):
+    x = leaf([1.0, 2.0])
+    with pytest.raises(ValueError, match=r"grad_output has shape .*, y has \(2,\); they must be equal"):
+        (x * x).backward(weights)
+
+
+@pytest.mark.parametrize("y", [Tensor(1.0), 3.0, np.ones(1)], ids=["constant", "number", "array"])
+def test_constants_have_nothing_to_differentiate(y):
+    with pytest.raises(TypeError, match=r"nothing was recorded.*requires_grad=True"):
+        grad(y, leaf(1.0))
+
+
+def test_results_under_no_grad_have_nothing_to_differentiate():
+    x = leaf(1.0)
+    with no_grad():
+        y = x * x
+    with pytest.raises(TypeError, match="no_grad"):
+        y.backward()
+
+
+@pytest.mark.parametrize("x", [Tensor(1.0), np.ones(1), 2.0], ids=["constant", "array", "number"])
+def test_grad_to_a_constant_is_refused(x):
+    y = leaf(1.0)
+    with pytest.raises(TypeError, match=r"xs\[1\] must be a Tensor with requires_grad=True"):
+        grad(y * y, [y, x])
+
+
+def test_a_rule_of_the_wrong_shape_is_named():
+    @primitive
+    def halves(x: Any, y: Any) -> Any:
+        return x + y
+
+    @halves.vjp(1)
+    def _(g: Any, out: Any, x: Any, y: Any) -> Any:
+        return g
+
+    x, y = leaf(np.ones((2, 3))), leaf(np.ones(3))
+    for create_graph in (False, True):
+        words = r"halves for argument 1 .*\(2, 3\).*expected \(3,\).*sum_to.*elementwise=True"
+        with pytest.raises(ValueError, match=words):
+            grad(halves(x.detach(), y).sum(), y, create_graph=create_graph)
+
+
+def test_a_missing_rule_is_named():
+    @primitive
+    def lookup(x: Any, table: Any) -> Any:
+        return x + table
+
+    @lookup.vjp(0)
+    def _(g: Any, out: Any, x: Any, table: Any) -> Any:
+        return g
+
+    x, table = leaf([1.0]), leaf([2.0])
+    grad(lookup(x, table), x)  # a rule that is not needed is not missed
+    with pytest.raises(TypeError, match=r"lookup has no gradient rule for argument 1.*lookup\.vjp\(1\)"):
+        grad(lookup(x, table), table)
+
+
+def test_a_rule_is_given_once():
+    @primitive
+    def same(x: Any) -> Any:
+        return x
+
+    same.vjp(0)(lambda g, out, x: g)
+    with pytest.raises(ValueError, match="same has a rule for argument 0 already"):
+        same.vjp(0)(lambda g, out, x: g)
+
+
+def test_rules_that_are_not_needed_never_run():
+    calls = []
+
+    @primitive
+    def product(x: Any, y: Any) -> Any:
+        return x * y
+
+    product.vjp(0)(lambda g, out, x, y: (calls.append(0), g * y)[1])
+    product.vjp(1)(lambda g, out, x, y: (calls.append(1), g * x)[1])
+    x, y = leaf(2.0), leaf(3.0)
+    grad(product(x, 3.0), x)
+    grad(product(x, y), y)
+    assert calls == [0, 1]
+
+
+def test_an_adjoint_pair_is_each_others_rule():
+    @primitive
+    def double(x: Any) -> Any:
+        return 2.0 * x
+
+    adjoint_pair(double, double)
+    x = leaf([1.0, 2.0])
+    assert double.adjoint is double
+    assert_array_equal(grad(double(double(x)).sum(), x).data, [4.0, 4.0])
+
+
+class ElsewhereArray:
+    """As much of another device's array type as an addition needs: its own kind and numbers, nothing else."""
+
+    __array_ufunc__ = None
+
+    def __init__(self, values: Any) -> None:
+        self.values = np.asarray(values)
+        self.shape, self.dtype = self.values.shape, self.values.dtype
+
+    def __add__(self, other: Any) -> Any:
+        if isinstance(other, np.ndarray):
+            raise TypeError("Unsupported type <class 'numpy.ndarray'>")
+        return ElsewhereArray(self.values + (other.values if isinstance(other, ElsewhereArray) else other))
+
+    __radd__ = __add__
+
+
+class Elsewhere(Backend):
+    name = "elsewhere"
+    xp = np
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> type:
+    monkeypatch.setitem(registry._by_type, ElsewhereArray, Elsewhere())
+    return ElsewhereArray
+
+
+def test_arrays_of_two_devices_do_not_meet(elsewhere):
+    here, there = Tensor(np.ones(2)), Tensor(elsewhere(np.ones(2)))
+    for x, y in ((here, there), (there, here), (here.data, there), (here, elsewhere(np.ones(2)))):
+        with pytest.raises(MixedDevicesError) as caught:
+            ops.add(x, y)
+        assert all(word in str(caught.value) for word in ("add", "cpu", "elsewhere", ".to("))
+    assert (there + there).device == "elsewhere"
+    assert (2.0 + there).data.values.tolist() == [3.0, 3.0]
+
+
+def test_a_type_error_of_another_cause_stays_what_it_is(elsewhere):
+    there = Tensor(elsewhere(np.ones(2)))
+    with pytest.raises(TypeError) as caught:
+        ops.add(there, "text")
+    assert not isinstance(caught.value, MixedDevicesError)

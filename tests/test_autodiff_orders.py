@@ -1,0 +1,155 @@
+"""Derivatives of higher order: one rule gives them all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given
+from numpy.testing import assert_allclose, assert_array_equal
+
+from tinyae import ops
+from tinyae.autodiff import Tensor, grad
+from tinyae.testing import complex_step, gradcheck
+
+
+def leaf(value: Any, dtype: str = "float64") -> Tensor:
+    return Tensor(np.asarray(value, dtype=dtype), requires_grad=True)
+
+
+def derivatives(function: Any, x: Tensor, order: int) -> list[float]:
+    """f(x), f'(x), f''(x), ..., by differentiating again and again."""
+    y = function(x)
+    found = [y.item()]
+    for k in range(order):
+        y = grad(y, x, create_graph=k < order - 1, allow_unused=True)
+        found.append(y.item())
+    return found
+
+
+@pytest.mark.parametrize("at", [0.5, -1.5, 0.0])
+def test_derivatives_of_the_fourth_power(at):
+    for function in (lambda x: x**4, lambda x: x * x * x * x, lambda x: ops.square(ops.square(x))):
+        expected = [at**4, 4 * at**3, 12 * at**2, 24 * at, 24.0]
+        assert_allclose(derivatives(function, leaf(at), 4), expected, rtol=1e-14, atol=1e-15)
+
+
+@pytest.mark.parametrize("at", [0.3, -2.0, 0.0])
+def test_derivatives_of_tanh(at):
+    t = np.tanh(at)
+    s = 1 - t * t
+    assert_allclose(derivatives(ops.tanh, leaf(at), 3), [t, s, -2 * t * s, s * (6 * t * t - 2)], rtol=1e-13, atol=1e-15)
+
+
+def test_derivatives_of_sine_come_round_after_four():
+    found = derivatives(ops.sin, leaf(0.7), 8)
+    assert_allclose(found, [np.sin(0.7 + k * np.pi / 2) for k in range(9)], rtol=1e-12)
+
+
+def test_derivatives_of_the_exponential_are_itself():
+    assert derivatives(ops.exp, leaf(0.4), 6) == [np.exp(0.4)] * 7
+
+
+def test_a_linear_function_has_no_second_derivative():
+    x = leaf(2.0)
+    slope = grad(3.0 * x, x, create_graph=True)
+    assert slope.item() == 3.0
+    assert grad(slope * x, x).item() == 3.0
+
+
+def network(x: Tensor, w: Tensor, v: Tensor) -> Tensor:
+    hidden = ops.dense(x, w, np.array([0.1, -0.2, 0.3]), activation="tanh")
+    return ops.logsumexp(ops.matmul(hidden, v)) + ops.softplus(hidden).mean()
+
+
+def test_hessian_vector_product_equals_differences_of_gradients(rng):
+    x, v = rng.normal(size=(5, 4)), rng.normal(size=(3, 2))
+    start, direction = rng.normal(size=(4, 3)), rng.normal(size=(4, 3))
+
+    def gradient(w: np.ndarray) -> np.ndarray:
+        leaf_w = leaf(w)
+        return grad(network(x, leaf_w, v), leaf_w).data
+
+    w = leaf(start)
+    slope = grad(network(x, w, v), w, create_graph=True)
+    product = grad((slope * direction).sum(), w).data
+    h = 1e-5
+    expected = (gradient(start + h * direction) - gradient(start - h * direction)) / (2 * h)
+    assert_allclose(product, expected, rtol=1e-7, atol=1e-10)
+
+
+def test_the_hessian_is_symmetric(rng):
+    x, w, v = rng.normal(size=(3, 2)), leaf(rng.normal(size=(2, 3))), rng.normal(size=(3, 2))
+    slope = grad(network(x, w, v), w, create_graph=True).reshape(6)
+    hessian = np.array([grad(slope[i], w).data.ravel() for i in range(6)])
+    assert_allclose(hessian, hessian.T, rtol=1e-12, atol=1e-14)
+    assert np.abs(hessian).max() > 1e-3
+
+
+def test_mixed_second_derivatives_agree():
+    x, y = leaf(0.7), leaf(1.3)
+    z = ops.sin(x * y) + x**y
+    by_x, by_y = grad(z, [x, y], create_graph=True)
+    assert_allclose(grad(by_x, y).item(), grad(by_y, x).item(), rtol=1e-13)
+
+
+def test_a_loss_on_a_gradient_trains_like_any_other():
+    """The penalty of a contractive autoencoder: the squared norm of a Jacobian, by the weights."""
+    w = leaf([[0.5, -0.3], [0.2, 0.9]])
+
+    def penalty(w: Tensor) -> Tensor:
+        x = leaf([[0.4, -0.6]])
+        code = ops.tanh(ops.matmul(x, w))
+        rows = [grad(code[0, k], x, create_graph=True) for k in range(2)]
+        return (rows[0] ** 2).sum() + (rows[1] ** 2).sum()
+
+    penalty(w).backward()
+    code = np.tanh(np.array([[0.4, -0.6]]) @ w.data)
+    jacobian = w.data * (1 - code**2)
+    assert_allclose(penalty(w).item(), (jacobian**2).sum(), rtol=1e-13)
+    gradcheck(penalty, [w])
+    exact = complex_step(lambda w: ((w * (1 - np.tanh(np.array([[0.4, -0.6]]) @ w) ** 2)) ** 2).sum(), [w.data])[0]
+    assert_allclose(w.grad.data, exact, rtol=1e-12)
+
+
+def test_backward_with_create_graph_deposits_differentiable_gradients():
+    x = leaf([1.0, 2.0])
+    (x**3).sum().backward(create_graph=True)
+    assert_array_equal(x.grad.data, [3.0, 12.0])
+    slope = x.grad
+    assert_array_equal(grad(slope.sum(), x).data, [6.0, 12.0])
+
+
+def test_gradients_of_grad_output():
+    """The gradient is linear in its weights: its derivative by them is the Jacobian."""
+    x, weights = leaf([1.0, 2.0]), leaf([0.5, 0.25])
+    slope = grad(ops.exp(x), x, weights, create_graph=True)
+    assert_array_equal(grad(slope, weights, np.ones(2)).data, np.exp(x.data))
+
+
+def test_no_graph_without_create_graph():
+    x = leaf(2.0)
+    assert not grad(x * x, x).requires_grad
+    assert grad(x * x, x, create_graph=True).requires_grad
+
+
+OPERATIONS = [
+    ops.tanh, ops.sin, ops.square, ops.softplus, ops.softmax, lambda x: x * 0.5 + 1.0, lambda x: ops.exp(-x),
+    lambda x: x * x[::-1], lambda x: ops.concatenate(x[1:], x[:1]), lambda x: ops.cos(x) * x.mean(),
+]
+
+
+@given(st.lists(st.integers(0, len(OPERATIONS) - 1), min_size=1, max_size=5), st.integers(0, 2**31))
+def test_random_compositions_pass_the_second_order_check(steps, seed):
+    def composed(x: Tensor) -> Tensor:
+        for i in steps:
+            x = OPERATIONS[i](x)
+        return x
+
+    gradcheck(composed, [np.random.default_rng(seed).uniform(-1, 1, 3)], order=2, rtol=1e-5)
+
+
+def test_third_order_check():
+    gradcheck(lambda x: ops.tanh(x) * ops.exp(x), [np.array([0.1, -0.4])], order=3, rtol=1e-5)

@@ -1,0 +1,197 @@
+"""`Tensor`: what it keeps, what it converts, and how it behaves beside NumPy arrays and Python numbers."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from tinyae import ops
+from tinyae.autodiff import Tensor, grad
+
+
+def leaf(value: Any, dtype: str = "float64") -> Tensor:
+    return Tensor(np.asarray(value, dtype=dtype), requires_grad=True)
+
+
+@pytest.mark.parametrize(("data", "dtype"), [
+    (1.5, "float32"), ([1.0, 2.0], "float32"), ((1.0, 2), "float32"), (3, "int64"), ([1, 2], "int64"), (True, "bool"),
+    (np.ones(2), "float64"), (np.ones(2, "float32"), "float32"), (np.float64(1.0), "float64"),
+    (np.float32(1.0), "float32"), (np.sum(np.ones(3)), "float64"), (np.int32(4), "int32"),
+])
+def test_numbers_and_lists_become_float32_and_numpy_values_keep_their_dtype(data, dtype):
+    assert Tensor(data).dtype == dtype
+
+
+def test_an_array_is_kept_and_not_copied():
+    data = np.ones((2, 3))
+    x = Tensor(data)
+    assert x.data is data
+    assert x.numpy() is data
+    assert (x.shape, x.ndim, x.size, len(x), x.device) == ((2, 3), 2, 6, 2, "cpu")
+    assert Tensor(data, dtype="float32").dtype == np.float32
+
+
+@pytest.mark.parametrize(("make", "words"), [
+    (lambda: Tensor([1, 2], requires_grad=True), "only floating-point.*int64.*dtype='float32'"),
+    (lambda: Tensor(Tensor(1.0)), r"detach\(\)"),
+    (lambda: Tensor(["a"]), "numbers in a rectangular array"),
+    (lambda: Tensor({1: 2}), r"expected an array, got dict.*numpy\.asarray"),
+    (lambda: Tensor(None), "expected an array, got NoneType"),
+])
+def test_what_a_tensor_cannot_hold(make, words):
+    with pytest.raises(TypeError, match=words):
+        make()
+
+
+def test_a_ragged_list_is_refused():
+    with pytest.raises((TypeError, ValueError)):
+        Tensor([[1.0], [1.0, 2.0]])
+
+
+OPERATORS = [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow]
+
+
+@pytest.mark.parametrize("function", OPERATORS)
+@pytest.mark.parametrize("number", [2.0, 3, True])
+def test_python_numbers_keep_float32(function, number):
+    x = leaf([1.0, 2.0], "float32")
+    for out in (function(x, number), function(number, x)):
+        assert out.dtype == np.float32
+        slope = grad(out.sum(), x, create_graph=True)
+        assert slope.dtype == np.float32
+        if slope.requires_grad:
+            assert grad(slope.sum(), x, allow_unused=True).dtype == np.float32
+
+
+def test_a_float32_computation_stays_float32_throughout():
+    x = leaf(np.full((2, 3), 0.5), "float32")
+    y = ops.dense(x, np.ones((3, 2), "float32"), np.zeros(2, "float32"), activation="sigmoid")
+    y = ops.softmax(2.0 * y / 3 - 1, axis=1).mean() + 0.1 * ops.variance(y) + ops.maximum(y, 0.0).max()
+    y.backward(retain_graph=True)
+    y.backward()
+    assert y.dtype == x.grad.dtype == np.float32
+
+
+@pytest.mark.parametrize("function", [*OPERATORS, operator.matmul, operator.lt, operator.le, operator.gt, operator.ge])
+def test_numpy_arrays_leave_the_work_to_the_tensor(function):
+    array, x = np.array([[1.0, 2.0], [3.0, 1.5]]), leaf([[2.0, 1.0], [0.5, 3.0]])
+    for out, expected in ((function(array, x), function(array, x.data)), (function(x, array), function(x.data, array))):
+        assert isinstance(out, Tensor)
+        assert_array_equal(out.data, expected)
+    assert isinstance(np.float64(2.0) * x, Tensor)
+    assert isinstance(np.float32(2.0) + x, Tensor)
+
+
+def test_numpy_functions_do_not_swallow_tensors():
+    x = leaf([1.0, 2.0])
+    for call in (lambda: np.asarray(x), lambda: np.exp(x), lambda: np.array([x, x])):
+        with pytest.raises(TypeError):
+            call()
+
+
+def test_operators_and_methods_are_the_primitives():
+    x = leaf([[1.0, -2.0], [3.0, 4.0]])
+    assert_array_equal((-x).data, -x.data)
+    assert_array_equal(abs(x).data, abs(x.data))
+    assert_array_equal(x[1].data, x.data[1])
+    assert_array_equal(x.T.data, x.data.T)
+    assert_array_equal(x.transpose(1, 0).data, x.transpose((1, 0)).data)
+    assert_array_equal(x.reshape(4).data, x.reshape((2, 2)).reshape(-1).data)
+    assert_array_equal(x.sum(axis=0, keepdims=True).data, [[4.0, 2.0]])
+    assert (x.mean().item(), x.max().item(), x.sum(axis=1).shape) == (1.5, 4.0, (2,))
+    assert [row.data.tolist() for row in x] == x.data.tolist()
+
+
+@pytest.mark.parametrize("compare", [operator.eq, operator.ne])
+@pytest.mark.parametrize("other", [1.0, None, Tensor(1.0), np.ones(2)])
+def test_equality_of_tensors_raises_with_advice(compare, other):
+    with pytest.raises(TypeError, match=r"tinyae\.ops\.(not_)?equal"):
+        compare(Tensor([1.0, 2.0]), other)
+
+
+def test_tensors_are_keys_by_identity():
+    x, y = Tensor(1.0), Tensor(1.0)
+    assert {x: "x", y: "y"}[y] == "y"
+
+
+def test_truth_value():
+    assert bool(Tensor(2.0))
+    assert not bool(Tensor([[0.0]]))
+    with pytest.raises(ValueError, match=r"truth value of a Tensor of shape \(2,\) is ambiguous.*\.all\(\)"):
+        bool(Tensor([1.0, 2.0]) > 0)
+
+
+def test_item_and_float():
+    assert Tensor([[2.5]]).item() == float(Tensor(2.5)) == 2.5
+    with pytest.raises(ValueError, match=r"item\(\) needs exactly one element, got shape \(2,\)"):
+        Tensor([1.0, 2.0]).item()
+    with pytest.raises(TypeError, match="0-d"):
+        len(Tensor(1.0))
+
+
+def test_items_are_not_assigned():
+    with pytest.raises(TypeError, match=r"ops\.where or concatenate"):
+        Tensor([1.0, 2.0])[0] = 3.0
+
+
+def test_augmented_assignment_rebinds_and_keeps_history():
+    x = leaf([1.0, 2.0])
+    y = x
+    y *= 3.0
+    assert y is not x
+    assert_array_equal(x.data, [1.0, 2.0])
+    assert_array_equal(grad(y.sum(), x).data, [3.0, 3.0])
+
+
+def test_data_can_be_replaced_by_the_same_shape_only():
+    x = leaf([1.0, 2.0])
+    x.data = np.array([3.0, 4.0])
+    assert_array_equal(x.data, [3.0, 4.0])
+    with pytest.raises(ValueError, match=r"shape \(3,\) to a Tensor of shape \(2,\)"):
+        x.data = np.ones(3)
+
+
+def test_results_of_one_number_have_array_data():
+    y = leaf([1.0, 2.0]).sum()
+    assert isinstance(y.data, np.ndarray)
+    assert y.data.shape == ()
+    assert y.item() == 3.0
+
+
+def test_detach_shares_values_and_forgets_history():
+    x = leaf([1.0, 2.0])
+    y = (x * 2.0).detach()
+    assert not y.requires_grad
+    assert y.is_leaf
+    assert_array_equal(grad((x * y).sum(), x).data, y.data)
+
+
+def test_a_move_to_where_it_is_changes_nothing():
+    x = leaf([1.0])
+    assert x.to("cpu") is x
+
+
+def test_repr_tells_values_dtype_and_origin():
+    x = leaf([1.0, 2.0], "float32")
+    assert repr(x) == "Tensor([1., 2.], dtype=float32, requires_grad=True)"
+    assert repr(x * 2) == "Tensor([2., 4.], dtype=float32, made_by=multiply)"
+    assert repr(x.detach()) == "Tensor([1., 2.], dtype=float32)"
+    assert len(repr(Tensor(np.zeros((1000, 1000))))) < 2000
+
+
+def test_a_mask_made_by_a_comparison_selects():
+    x = leaf([1.0, -2.0, 3.0])
+    assert_array_equal(x[(x > 0).data].data, [1.0, 3.0])
+    assert_array_equal(grad(x[(x > 0).data].sum(), x).data, [1.0, 0.0, 1.0])
+
+
+def test_accumulated_gradients_keep_the_dtype_of_their_leaf():
+    x = leaf([1.0, 2.0], "float32")
+    for _ in range(2):
+        (x * np.array([3.0, 4.0])).sum().backward()  # float64 data meets a float32 parameter
+    assert x.grad.dtype == np.float32
+    assert_array_equal(x.grad.data, [6.0, 8.0])

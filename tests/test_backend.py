@@ -1,0 +1,335 @@
+"""Which backend an array belongs to, what is said when a GPU cannot be used, and kernels against their bodies."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from tinyae.backend import (
+    CPU,
+    Backend,
+    CudaLibraryMissingError,
+    CupyMissingError,
+    DeviceError,
+    MixedDevicesError,
+    NoGpuError,
+    as_generator,
+    backend_named,
+    backend_of,
+    check_same_device,
+    registry,
+)
+from tinyae.backend.cupy_backend import CupyBackend
+from tinyae.backend.numpy_backend import NumpyBackend
+
+
+class Subclass(np.ndarray):
+    """A user's array type."""
+
+
+@pytest.fixture(autouse=True)
+def fresh_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Types and devices that a test makes known are forgotten afterwards."""
+    monkeypatch.setattr(registry, "_by_type", dict(registry._by_type))
+    monkeypatch.setattr(registry, "_gpu", None)
+
+
+@pytest.mark.parametrize("value", [
+    np.ones(2), np.ones(()), np.float32(1), np.float64(1), np.int8(1), np.bool_(True), np.complex64(1), 1.0, 1,
+    True, 1j, np.ones(2).view(Subclass), np.ma.masked_array([1.0]),
+], ids=lambda v: type(v).__name__)
+def test_arrays_numbers_and_subclasses_belong_to_the_cpu(value):
+    assert backend_of(value) is CPU
+    assert backend_of(value) is CPU  # and again, from the dictionary
+
+
+@pytest.mark.parametrize("value", [None, "text", [1.0], (1,), {}, object(), np.ones], ids=lambda v: type(v).__name__)
+def test_anything_else_is_refused_with_the_fix(value):
+    words = rf"expected an array, got {type(value).__name__}: .*numpy\.asarray.*tinyae\.Tensor"
+    with pytest.raises(TypeError, match=words):
+        backend_of(value)
+
+
+def test_a_type_can_be_registered():
+    class Array:
+        pass
+
+    mine = NumpyBackend()
+    registry.register(Array, mine)
+    assert backend_of(Array()) is mine
+    assert backend_of(type("Derived", (Array,), {})()) is mine
+
+
+def test_named_devices():
+    assert backend_named("cpu") is CPU
+    with pytest.raises(ValueError, match="unknown device 'cuda': choose one of cpu, gpu, auto"):
+        backend_named("cuda")
+
+
+def test_describe_and_repr_name_library_and_device():
+    assert CPU.describe() == f"cpu: numpy {np.__version__}"
+    assert repr(CPU) == "<Backend cpu (numpy)>"
+
+
+# Devices that fail. `FakeCupy` has as much of CuPy as the check touches; each test breaks one thing.
+
+
+class FakeCupy(ModuleType):
+    """NumPy under CuPy's name."""
+
+    def __init__(self, count: Any = 1, ones: Any = None) -> None:
+        super().__init__("cupy")
+        self.__version__ = "14.0.1"
+        self.ndarray = type("ndarray", (np.ndarray,), {"__module__": "cupy"})
+        self.ones = ones or (lambda shape, dtype: np.ones(shape, dtype).view(self.ndarray))
+        self.cuda = ModuleType("cupy.cuda")
+        self.cuda.runtime = ModuleType("cupy.cuda.runtime")
+        self.cuda.runtime.getDeviceCount = count if callable(count) else lambda: count
+
+
+def raising(error: Exception) -> Any:
+    """A function that fails."""
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        raise error
+
+    return function
+
+
+class WithoutNvrtc(np.ndarray):
+    def __add__(self, other: Any) -> Any:
+        raise ImportError("libnvrtc.so.13: cannot open shared object file\nTraceback of the loader")
+
+
+class WithoutCublas(np.ndarray):
+    def __matmul__(self, other: Any) -> Any:
+        raise RuntimeError("CUBLAS_STATUS_NOT_INITIALIZED")
+
+
+class WrongProduct(np.ndarray):
+    def __matmul__(self, other: Any) -> Any:
+        return np.zeros((2, 2))
+
+
+def viewed_as(array_type: type) -> Any:
+    return lambda shape, dtype: np.ones(shape, dtype).view(array_type)
+
+
+MISSING_LIBRARY = ["a CUDA library that CuPy needs is missing", "pip install"]
+BROKEN = {
+    "no driver": (FakeCupy(raising(RuntimeError("cudaErrorInsufficientDriver: driver is too old"))), NoGpuError,
+                  ["no NVIDIA driver", "CuPy 14.0.1", "[cudaErrorInsufficientDriver]", "install a driver"]),
+    "no gpu": (FakeCupy(0), NoGpuError, ["reports 0 GPUs", "CUDA_VISIBLE_DEVICES"]),
+    "no nvrtc": (FakeCupy(ones=viewed_as(WithoutNvrtc)), CudaLibraryMissingError,
+                 [*MISSING_LIBRARY, "(libnvrtc.so.13: cannot open shared object file)"]),
+    "no cublas": (FakeCupy(ones=viewed_as(WithoutCublas)), CudaLibraryMissingError,
+                  [*MISSING_LIBRARY, "(CUBLAS_STATUS_NOT_INITIALIZED)"]),
+    "wordless error": (FakeCupy(ones=raising(ImportError())), CudaLibraryMissingError,
+                       [*MISSING_LIBRARY, "(ImportError)"]),
+    "wrong product": (FakeCupy(ones=viewed_as(WrongProduct)), CudaLibraryMissingError, ["gave 0.0 instead of 8"]),
+}
+
+
+def use(monkeypatch: pytest.MonkeyPatch, cupy: Any) -> None:
+    """Make `import cupy` give this object, or raise this error."""
+    real = importlib.import_module
+
+    def import_module(name: str, *args: Any) -> Any:
+        if name != "cupy":
+            return real(name, *args)
+        if isinstance(cupy, Exception):
+            raise cupy
+        return cupy
+
+    monkeypatch.setattr(importlib, "import_module", import_module)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_gpu_is_named_with_its_fix_and_auto_falls_back(name, monkeypatch):
+    cupy, error, words = BROKEN[name]
+    use(monkeypatch, cupy)
+    with pytest.raises(error) as caught:
+        backend_named("gpu")
+    message = str(caught.value)
+    assert isinstance(caught.value, DeviceError)
+    assert "\n" not in message
+    assert all(word in message for word in ["device 'gpu'", *words]), message
+    if name != "wrong product":
+        assert "use device 'cpu'" in message
+    assert backend_named("auto") is CPU
+
+
+@pytest.mark.parametrize(("cause", "words"), [
+    (ModuleNotFoundError("No module named 'cupy'", name="cupy"), ["needs CuPy, which is not installed", "pip install"]),
+    (ModuleNotFoundError("No module named 'fastrlock'", name="fastrlock"), ["does not import", "'fastrlock'"]),
+    (ImportError("undefined symbol: cuInit"), ["does not import", "cuInit", "reinstall"]),
+], ids=["missing", "half installed", "broken"])
+def test_cupy_that_does_not_import(cause, words, monkeypatch):
+    use(monkeypatch, cause)
+    with pytest.raises(CupyMissingError) as caught:
+        backend_named("gpu")
+    assert all(word in str(caught.value) for word in [*words, "use device 'cpu'"])
+    assert backend_named("auto") is CPU
+
+
+def test_a_missing_cupy_is_reported_by_the_real_import_too(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(CupyMissingError, match="device 'cpu'"):
+        backend_named("gpu")
+
+
+def test_a_working_gpu_is_connected_once_and_known_by_its_arrays(monkeypatch):
+    cupy = FakeCupy()
+    use(monkeypatch, cupy)
+    backend = backend_named("gpu")
+    assert isinstance(backend, CupyBackend)
+    assert (backend.name, backend.xp) == ("gpu", cupy)
+    assert backend_named("gpu") is backend
+    assert backend_named("auto") is backend
+    there = cupy.ones((2,), "float32")
+    assert backend_of(there) is backend
+    assert backend_of(np.ones(2)) is CPU
+
+
+def test_an_array_of_cupy_connects_the_gpu_by_itself(monkeypatch):
+    cupy = FakeCupy(ones=np.ones)
+
+    class Bare:
+        """Not NumPy's ndarray, so that only the name of its module tells where it comes from."""
+
+    class Stream:
+        """Comes from CuPy, and is no array."""
+
+    cupy.ndarray = Bare
+    Bare.__module__ = Stream.__module__ = "cupy"
+    use(monkeypatch, cupy)
+    assert backend_of(Bare()).name == "gpu"
+    with pytest.raises(TypeError, match="expected an array, got Stream"):
+        backend_of(Stream())
+
+
+def test_importing_the_package_does_not_import_cupy():
+    code = "import sys, tinyae; print([m for m in ('cupy', 'matplotlib', 'scipy') if m in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_mixed_devices_are_named(monkeypatch):
+    class There:
+        shape = (2,)
+
+    other = NumpyBackend()
+    other.name = "gpu"
+    registry.register(There, other)
+    with pytest.raises(MixedDevicesError, match=r"add was given arrays of different devices \(cpu, gpu\).*to\('cpu'\)"):
+        check_same_device("add", [np.ones(2), There(), 1.0])
+    check_same_device("add", [There(), There(), 2.0, np.float64(1.0)])
+    check_same_device("add", [np.ones(2), 3])
+    assert issubclass(MixedDevicesError, TypeError)
+
+
+# Generators
+
+
+def test_a_generator_is_passed_through_or_made():
+    generator = np.random.default_rng(0)
+    assert as_generator(generator) is generator
+    assert as_generator(None).random() != as_generator(None).random()
+
+
+@pytest.mark.parametrize("wrong", [0, 1.5, "seed", np.random.RandomState(0), np.random])
+def test_seeds_are_refused_as_generators(wrong):
+    with pytest.raises(TypeError, match=r"must be a numpy\.random\.Generator.*default_rng\(seed\).*every layer"):
+        as_generator(wrong)
+
+
+# Kernels
+
+
+class Reference(Backend):
+    """NumPy with every kernel's readable body."""
+
+    name = "reference"
+    xp = np
+
+    def generator(self, seed: int) -> Any:
+        return np.random.default_rng(seed)
+
+
+def test_the_reference_bodies_are_right(rng):
+    x, w, b = rng.normal(size=(2, 3, 4)), rng.normal(size=(4, 5)), rng.normal(size=5)
+    reference = Reference()
+    assert_allclose(reference.affine(x, w, b), np.einsum("ntd,dk->ntk", x, w) + b, rtol=1e-13)
+    assert_allclose(reference.sigmoid(x), 1 / (1 + np.exp(-x)), rtol=1e-13)
+    assert_allclose(reference.softplus(x), np.logaddexp(0, x), rtol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(0, 4), (1, 4), (33, 4), (2, 3, 4)])
+def test_numpy_kernels_equal_their_reference_bodies(shape, dtype, rng):
+    x, w, b = (rng.normal(size=s).astype(dtype) for s in (shape, (4, 3), (3,)))
+    tolerance = {"rtol": 20 * np.finfo(dtype).eps, "atol": 4 * np.finfo(dtype).eps}
+    for name, arguments in (("affine", (x, w, b)), ("sigmoid", (30 * x,)), ("softplus", (30 * x,))):
+        found, expected = (getattr(backend, name)(*arguments) for backend in (CPU, Reference()))
+        assert found.dtype == expected.dtype == dtype
+        assert_allclose(found, expected, **tolerance)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [0, 1, 7, 16384, 16385, 40000])
+@pytest.mark.parametrize("decay", [0.0, 0.01])
+def test_adam_in_chunks_equals_the_reference_body(size, decay, dtype, rng):
+    arrays = [rng.normal(size=size).astype(dtype) for _ in range(3)] + [rng.uniform(0, 1, size).astype(dtype)]
+    settings = {"step": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "decay": decay}
+    found, expected = [a.copy() for a in arrays], [a.copy() for a in arrays]
+    for _ in range(3):
+        assert CPU.adam(*found, **settings) is None
+        Reference().adam(*expected, **settings)
+    for a, b in zip(found, expected, strict=True):
+        assert a.dtype == dtype
+        assert_allclose(a, b, rtol=50 * np.finfo(dtype).eps, atol=4 * np.finfo(dtype).eps)
+    assert_array_equal(found[1], arrays[1])  # the gradient is only read
+
+
+def test_draws_come_from_the_given_generator_and_repeat():
+    for backend in (CPU, Reference()):
+        for draw, low, high in ((backend.uniform, 0.4, 0.6), (backend.normal, -0.1, 0.1)):
+            first, again = (draw(np.random.default_rng(3), (50, 40), "float32") for _ in range(2))
+            assert_array_equal(first, again)
+            assert first.dtype == np.float32
+            assert first.shape == (50, 40)
+            assert low < first.mean() < high
+            generator = np.random.default_rng(3)
+            assert (draw(generator, (3,), "float64") != draw(generator, (3,), "float64")).all()
+
+
+def test_transfers_on_the_host_copy_only_to_convert():
+    x = np.ones(3)
+    assert CPU.to_device(x) is x
+    assert CPU.to_host(x) is x
+    assert CPU.to_device(x, "float32").dtype == np.float32
+    assert CPU.to_device([1, 2], "float64").tolist() == [1.0, 2.0]
+    assert CPU.synchronize() is None
+
+
+@pytest.mark.gpu
+def test_gpu_kernels_equal_the_cpu(gpu, rng):
+    x, w, b = (rng.normal(size=s).astype("float32") for s in ((33, 4), (4, 3), (3,)))
+    for name, arguments in (("affine", (x, w, b)), ("sigmoid", (x,)), ("softplus", (x,))):
+        found = getattr(gpu, name)(*map(gpu.to_device, arguments))
+        assert_allclose(gpu.to_host(found), getattr(CPU, name)(*arguments), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.gpu
+def test_gpu_draws_repeat_and_transfers_keep_values(gpu):
+    first, again = (gpu.to_host(gpu.normal(np.random.default_rng(5), (100,), "float32")) for _ in range(2))
+    assert_array_equal(first, again)
+    x = np.arange(6.0).reshape(2, 3)
+    assert_array_equal(gpu.to_host(gpu.to_device(x)), x)
+    gpu.synchronize()

@@ -1,0 +1,281 @@
+"""Every loss against SciPy's closed form, in every reduction; gradients by complex step; the algebra of units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy import special, stats
+
+from tinyae import losses
+from tinyae.autodiff import Tensor, grad
+from tinyae.losses import Loss
+from tinyae.testing import complex_step
+
+SHAPE = (5, 3, 2)
+STEPS = {"per_sample": lambda e: e.reshape(len(e), -1).sum(1).mean(), "mean": np.mean, "sum": np.sum, "none": np.array}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A loss, the loss of each element by other means, and a form of it that takes complex predictions."""
+
+    name: str
+    loss: Callable[..., Any]
+    elements: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    analytic: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    predictions: Callable[[np.random.Generator], np.ndarray] = lambda rng: 3.0 * rng.standard_normal(SHAPE)
+    targets: Callable[[np.random.Generator], np.ndarray] = lambda rng: rng.uniform(0.0, 1.0, SHAPE)
+    params: dict[str, Any] = field(default_factory=dict)
+
+    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        return self.predictions(rng), self.targets(rng)
+
+
+def huber_analytic(y: np.ndarray, t: np.ndarray) -> np.ndarray:
+    d = y - t
+    far = 0.7 * (np.where(d.real > 0, d, -d) - 0.35)
+    return np.where(np.abs(d.real) <= 0.7, d * d / 2, far)
+
+
+CASES = [
+    Case(
+        "squared_error", losses.squared_error,
+        lambda y, t: -2.0 * stats.norm.logpdf(y, t, 1.0) - np.log(2 * np.pi),
+        lambda y, t: (y - t) ** 2,
+    ),
+    Case(
+        "bce_with_logits", losses.bce_with_logits,
+        lambda z, t: -t * special.log_expit(z) - (1 - t) * special.log_expit(-z),
+        lambda z, t: np.log(1 + np.exp(z)) - t * z,
+    ),
+    Case(
+        "bce", losses.bce,
+        lambda p, t: -special.xlogy(t, p) - special.xlog1py(1 - t, -p),
+        lambda p, t: -t * np.log(p) - (1 - t) * np.log(1 - p),
+        predictions=lambda rng: rng.uniform(0.01, 0.99, SHAPE),
+    ),
+    Case(
+        "absolute_error", losses.absolute_error,
+        lambda y, t: np.abs(y - t),
+        lambda y, t: np.where(y.real > t.real, y - t, t - y),
+    ),
+    Case(
+        "huber", losses.huber, lambda y, t: special.huber(0.7, y - t), huber_analytic, params={"delta": 0.7},
+    ),
+]  # fmt: skip
+every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+every_reduction = pytest.mark.parametrize("reduction", losses.REDUCTIONS)
+
+
+@every_reduction
+@every_case
+def test_value_is_the_closed_form(case, reduction, rng):
+    predictions, targets = case.draw(rng)
+    expected = STEPS[reduction](case.elements(predictions, targets))
+    raw = case.loss(predictions, targets, reduction=reduction, **case.params)
+    assert_allclose(raw, expected, rtol=1e-12, atol=1e-14)
+    wrapped = case.loss(Tensor(predictions), targets, reduction=reduction, **case.params)
+    assert isinstance(wrapped, Tensor)
+    assert_allclose(wrapped.data, expected, rtol=1e-12, atol=1e-14)
+
+
+@every_case
+def test_per_sample_is_the_default(case, rng):
+    predictions, targets = case.draw(rng)
+    value = case.loss(predictions, targets, **case.params)
+    assert_allclose(value, case.elements(predictions, targets).sum() / len(predictions), rtol=1e-12)
+
+
+@every_reduction
+@every_case
+def test_gradients_by_complex_step(case, reduction, rng):
+    predictions, targets = case.draw(rng)
+    weights = rng.standard_normal(SHAPE) if reduction == "none" else np.array(1.7)
+    leaves = [Tensor(predictions, requires_grad=True), Tensor(targets, requires_grad=True)]
+    found = grad(case.loss(*leaves, reduction=reduction, **case.params), leaves, weights)
+    exact = complex_step(lambda *both: STEPS[reduction](case.analytic(*both)), [predictions, targets], weights)
+    for gradient, expected in zip(found, exact, strict=True):
+        assert_allclose(gradient.data, expected, rtol=1e-10, atol=1e-12)
+
+
+@every_case
+def test_float32_in_float32_out(case, rng):
+    predictions, targets = (x.astype("float32") for x in case.draw(rng))
+    for reduction in losses.REDUCTIONS:
+        leaf = Tensor(predictions, requires_grad=True)
+        value = case.loss(leaf, targets, reduction=reduction, **case.params)
+        gradient = grad(value, [leaf], np.ones(value.shape, "float32"))[0]
+        assert value.dtype == gradient.dtype == np.float32
+
+
+@every_case
+@pytest.mark.parametrize(("a", "b"), [((4, 1), (4,)), ((4, 3), (3,)), ((4, 3), (4, 1)), ((4, 3), (3, 4))])
+def test_unequal_shapes_raise_instead_of_broadcasting(case, a, b):
+    with pytest.raises(ValueError, match=r"predictions have shape .* targets .* must be equal"):
+        case.loss(np.full(a, 0.5), np.full(b, 0.5), **case.params)
+
+
+@every_case
+def test_an_unknown_reduction_names_the_known_ones(case, rng):
+    with pytest.raises(ValueError, match="'median': choose one of per_sample, mean, sum, none"):
+        case.loss(*case.draw(rng), reduction="median", **case.params)
+
+
+@every_case
+def test_one_number_has_no_samples(case):
+    with pytest.raises(ValueError, match="needs an axis of samples"):
+        case.loss(np.array(0.5), np.array(0.25), **case.params)
+
+
+@every_case
+def test_no_samples_give_zero(case):
+    for reduction in ("per_sample", "mean", "sum"):
+        assert case.loss(np.empty((0, 3)), np.empty((0, 3)), reduction=reduction, **case.params) == 0.0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", [c for c in CASES if c.name != "bce"], ids=lambda case: case.name)
+def test_extremes_are_finite(case, dtype):
+    predictions = np.array([[1e3, -1e3, 1e3, -1e3]], dtype)
+    targets = np.array([[0.0, 0.0, 1.0, 1.0]], dtype)
+    leaf = Tensor(predictions, requires_grad=True)
+    value = case.loss(leaf, targets, reduction="none", **case.params)
+    assert_allclose(value.data, case.elements(predictions.astype("f8"), targets.astype("f8")), rtol=1e-6)
+    assert np.isfinite(grad(value, [leaf], np.ones_like(predictions))[0].data).all()
+
+
+def test_the_gradient_of_saturated_logits_is_p_minus_t():
+    leaf = Tensor(np.array([[1e3, -1e3, 1e3, -1e3]]), requires_grad=True)
+    losses.bce_with_logits(leaf, np.array([[0.0, 0.0, 1.0, 1.0]])).backward()
+    assert leaf.grad is not None
+    assert leaf.grad.data.tolist() == [[1.0, 0.0, 0.0, -1.0]]
+
+
+def test_both_cross_entropies_are_the_bernoulli_likelihood(rng):
+    logits, targets = 2.0 * rng.standard_normal((6, 4)), rng.integers(0, 2, (6, 4)).astype(float)
+    expected = -stats.bernoulli.logpmf(targets.astype(int), special.expit(logits)).sum(axis=1).mean()
+    assert_allclose(losses.bce_with_logits(logits, targets), expected, rtol=1e-12)
+    assert_allclose(losses.bce(special.expit(logits), targets), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_probability_of_0_or_1_costs_at_most_minus_log_eps(dtype):
+    leaf = Tensor(np.array([[0.0, 1.0, 0.0, 1.0]], dtype), requires_grad=True)
+    value = losses.bce(leaf, np.array([[0.0, 1.0, 1.0, 0.0]], dtype), reduction="none")
+    assert_allclose(value.data, [[0.0, 0.0, -np.log(1e-7), -np.log(1e-7)]], atol=0.2)
+    assert grad(value, [leaf], np.ones((1, 4), dtype))[0].data.tolist() == [[0.0, 0.0, 0.0, 0.0]]
+
+
+def test_the_cross_entropy_of_gray_targets_is_least_at_the_target(rng):
+    t = rng.uniform(0.05, 0.95, (1, 50))
+    entropy = stats.bernoulli.entropy(t).sum()
+    leaf = Tensor(special.logit(t), requires_grad=True)
+    value = losses.bce_with_logits(leaf, t)
+    assert_allclose(value.data, entropy, rtol=1e-12)
+    assert_allclose(grad(value, [leaf])[0].data, 0.0, atol=1e-15)
+
+
+@pytest.mark.parametrize("integers", [True, False], ids=["class numbers", "probabilities"])
+@pytest.mark.parametrize("wrap", [Tensor, np.asarray], ids=["Tensor", "array"])
+def test_softmax_cross_entropy(integers, wrap, rng):
+    logits = 3.0 * rng.standard_normal((6, 4))
+    numbers = rng.integers(0, 4, 6)
+    shares = np.eye(4)[numbers] if integers else rng.dirichlet(np.ones(4), 6)
+    elements = -(shares * special.log_softmax(logits, axis=1)).sum(axis=1)
+    targets = wrap(numbers if integers else shares)
+    leaf = Tensor(logits, requires_grad=True)
+    for reduction, expected in {"per_sample": np.mean, "mean": np.mean, "sum": np.sum, "none": np.array}.items():
+        value = losses.softmax_cross_entropy(leaf, targets, reduction=reduction)
+        assert_allclose(value.data, expected(elements), rtol=1e-12)
+    gradient = grad(losses.softmax_cross_entropy(leaf, targets), [leaf])[0].data
+    assert_allclose(gradient, (special.softmax(logits, axis=1) - shares) / 6, rtol=1e-10, atol=1e-14)
+
+
+def test_softmax_cross_entropy_of_extreme_logits():
+    logits = Tensor(np.array([[1e3, -1e3, 0.0], [1e3, -1e3, 0.0]], "float32"), requires_grad=True)
+    value = losses.softmax_cross_entropy(logits, np.array([0, 1]), reduction="none")
+    assert value.data.tolist() == [0.0, 2000.0]
+    assert_allclose(grad(value, [logits], np.ones(2, "float32"))[0].data, [[0, 0, 0], [1, -1, 0]])
+
+
+@pytest.mark.parametrize(("logits", "targets", "words"), [
+    (np.zeros(3), np.array([0]), "logits must be"),
+    (np.zeros((2, 3)), np.array([0, 1, 2]), r"class numbers must have shape \(2,\)"),
+    (np.zeros((2, 3)), np.zeros((2, 1)), "must be equal"),
+])  # fmt: skip
+def test_softmax_cross_entropy_refuses(logits, targets, words):
+    with pytest.raises(ValueError, match=words):
+        losses.softmax_cross_entropy(logits, targets)
+
+
+def test_huber_needs_a_positive_delta():
+    with pytest.raises(ValueError, match="delta must be positive, got 0"):
+        losses.huber(np.zeros((1, 1)), np.zeros((1, 1)), delta=0)
+
+
+@pytest.mark.parametrize(("reduction", "expected"), [
+    ("per_sample", "nats per image"), ("mean", "nats per element"), ("none", "nats per element"), ("sum", "nats"),
+])  # fmt: skip
+def test_units(reduction, expected):
+    assert losses.unit("nats", reduction, "image") == expected
+
+
+def test_the_unit_of_an_unknown_reduction():
+    with pytest.raises(ValueError, match="choose one of per_sample"):
+        losses.unit("nats", "median")
+
+
+def test_losses_of_one_unit_add_and_scale():
+    a, b = Tensor(2.0, requires_grad=True), Tensor(3.0, requires_grad=True)
+    total = Loss({"reconstruction": a}, "nats per image") + 0.5 * Loss({"penalty": b * b}, "nats per image")
+    assert total.item() == 2.0 + 0.5 * 9.0
+    assert {name: term.item() for name, term in total.terms.items()} == {"reconstruction": 2.0, "penalty": 4.5}
+    assert repr(total) == "Loss(6.5 nats per image = reconstruction 2 + penalty 4.5)"
+    total.backward()
+    assert a.grad is not None
+    assert b.grad is not None
+    assert (a.grad.item(), b.grad.item()) == (1.0, 3.0)
+    assert (Loss({"x": a}, "nats") * 3.0).item() == 6.0
+
+
+def test_unlike_units_do_not_add():
+    images, pixels = Loss({"a": Tensor(1.0)}, "nats per image"), Loss({"b": Tensor(1.0)}, "nats per element")
+    with pytest.raises(ValueError, match=r"'nats per element' to one in 'nats per image': reduce both the same way"):
+        images + pixels
+
+
+def test_two_terms_of_one_name_do_not_add():
+    with pytest.raises(ValueError, match="both losses have a term named 'a'"):
+        Loss({"a": Tensor(1.0)}, "nats") + Loss({"a": Tensor(2.0)}, "nats")
+
+
+def test_a_loss_is_made_of_single_numbers():
+    with pytest.raises(ValueError, match=r"'a' of a Loss must be one number, got shape \(2,\)"):
+        Loss({"a": Tensor([1.0, 2.0])}, "nats")
+    with pytest.raises(ValueError, match="at least one term"):
+        Loss({}, "nats")
+    with pytest.raises(TypeError):
+        Loss({"a": Tensor(1.0)}, "nats") + 1.0
+
+
+def test_against_torch(rng):
+    torch = pytest.importorskip("torch")
+    functional = torch.nn.functional
+    pairs = {
+        losses.squared_error: functional.mse_loss,
+        losses.bce_with_logits: functional.binary_cross_entropy_with_logits,
+        losses.absolute_error: functional.l1_loss,
+        losses.huber: functional.huber_loss,
+    }
+    y, t = 3 * rng.standard_normal((7, 5)), rng.uniform(size=(7, 5))
+    for ours, theirs in pairs.items():
+        leaf, tensor = Tensor(y, requires_grad=True), torch.tensor(y, requires_grad=True)
+        value, expected = ours(leaf, t, reduction="mean"), theirs(tensor, torch.tensor(t))
+        expected.backward()
+        assert_allclose(value.data, expected.item(), rtol=1e-12)
+        assert_allclose(grad(value, [leaf])[0].data, tensor.grad.numpy(), rtol=1e-10, atol=1e-15)

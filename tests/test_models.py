@@ -1,0 +1,268 @@
+"""The autoencoders against formulas written out in NumPy, and PCA against the singular value decomposition."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import linalg, special
+
+from tinyae import data, fit, nn, optim
+from tinyae.autodiff import Tensor, grad
+from tinyae.models import MODELS, PCA, RECONSTRUCTIONS, Autoencoder, basic_autoencoder, build, deep_autoencoder
+from tinyae.training import evaluate
+
+ACTIVATIONS = {"identity": lambda z: z, "relu": lambda z: np.maximum(z, 0), "sigmoid": special.expit, "tanh": np.tanh}
+
+
+def double(model: Autoencoder) -> Autoencoder:
+    """The model with float64 parameters, biases not 0."""
+    rng = np.random.default_rng(1)
+    for parameter in model.parameters():
+        parameter.data = parameter.data + 0.1 * rng.standard_normal(parameter.shape)
+    return model
+
+
+def small(form: str, rng: np.random.Generator, shape: int | tuple[int, ...] = 12, **options) -> Autoencoder:
+    """A float64 model of the form "basic" (12-4-12) or "deep" (12-9-6-4-6-9-12)."""
+    if form == "basic":
+        return double(basic_autoencoder(shape, 4, generator=rng, **options))
+    return double(deep_autoencoder(shape, (9, 6, 4), generator=rng, **options))
+
+
+def run_layers(layers: nn.Module, x: np.ndarray) -> np.ndarray:
+    """What a stack of Dense and TiedDense layers computes, from its parameters alone."""
+    for layer in layers:
+        if isinstance(layer, (nn.Dense, nn.TiedDense)):
+            weight = layer.weight.numpy()
+            weight = weight.T if isinstance(layer, nn.TiedDense) else weight
+            x = ACTIVATIONS[layer.activation](x.reshape(len(x), -1) @ weight + layer.bias.numpy())
+    return x
+
+
+forms = pytest.mark.parametrize("form", ["basic", "deep"])
+ties = pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
+every_loss = pytest.mark.parametrize("loss", RECONSTRUCTIONS)
+
+
+@every_loss
+@ties
+@forms
+def test_codes_and_reconstructions_are_the_written_out_formula(form, tied, loss, rng):
+    model = small(form, rng, shape=(2, 3, 2), tied=tied, loss=loss)
+    x = rng.uniform(size=(11, 2, 3, 2))
+    codes = run_layers(model.encoder, x)
+    raw = run_layers(model.decoder, codes).reshape(x.shape)
+    output = special.expit(raw) if loss == "bce" else raw
+    assert_allclose(model.encode(x), codes, rtol=1e-12, atol=1e-14)
+    assert_allclose(model.decode(codes), output, rtol=1e-12, atol=1e-14)
+    assert_allclose(model.reconstruct(x), output, rtol=1e-12, atol=1e-14)
+    assert_allclose(model(Tensor(x)).data, raw, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("shape", [(12,), (2, 3, 2)], ids=["vectors", "images"])
+@pytest.mark.parametrize("batch_size", [1, 4, 11, 1000])
+def test_batches_tensors_and_arrays_agree(shape, batch_size, rng):
+    model = small("deep", rng, shape=shape)
+    x = rng.uniform(size=(11, *shape))
+    codes = model.encode(Tensor(x))
+    assert isinstance(codes, Tensor)
+    assert codes.requires_grad
+    batched = model.encode(x, batch_size=batch_size)
+    assert type(batched) is np.ndarray
+    assert_allclose(batched, codes.data, rtol=1e-12, atol=1e-14)
+    assert_allclose(model.decode(batched, batch_size=batch_size), model.decode(codes).data, rtol=1e-12)
+    reconstructed = model.reconstruct(x, batch_size=batch_size)
+    assert reconstructed.shape == x.shape
+    assert_allclose(reconstructed, model.reconstruct(Tensor(x)).data, rtol=1e-12)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_host_arrays_take_the_parameters_dtype(rng):
+    model = basic_autoencoder(12, 4, generator=rng)
+    for dtype in ("float64", "float32", "int64"):
+        x = np.arange(24).reshape(2, 12).astype(dtype)
+        assert model.encode(x).dtype == model.reconstruct(x).dtype == np.float32
+
+
+def test_arrays_run_in_evaluation_mode_and_every_mode_is_restored(rng):
+    encoder = nn.Sequential(nn.Dense(6, 5, generator=rng), nn.Dropout(0.5, generator=np.random.default_rng(0)))
+    model = Autoencoder(encoder, nn.Dense(5, 6, generator=rng))
+    encoder[0].eval()
+    x = rng.uniform(size=(40, 6)).astype("float32")
+    modes = [module.training for _, module in model.named_modules()]
+    weight, bias = encoder[0].weight.numpy(), encoder[0].bias.numpy()
+    assert_allclose(model.encode(x), x @ weight + bias, rtol=1e-5, atol=1e-6)
+    assert_array_equal(model.reconstruct(x), model.reconstruct(x))
+    with pytest.raises(ValueError, match="6"):
+        model.encode(np.zeros((2, 7), "float32"))
+    assert [module.training for _, module in model.named_modules()] == modes
+    dropped = model.encode(Tensor(x)).data
+    assert (dropped == 0).mean() == pytest.approx(0.5, abs=0.2)
+
+
+@pytest.mark.parametrize(("sizes", "count"), [
+    ((784, 32), 784 * 32 + 32 + 32 * 784 + 784),
+    ((784, 1000, 500, 250, 30), 2_837_314),
+    ((64, 20, 5), 64 * 20 + 20 + 20 * 5 + 5 + 5 * 20 + 20 + 20 * 64 + 64),
+])  # fmt: skip
+def test_parameter_counts(sizes, count, rng):
+    steps = list(itertools.pairwise(sizes))
+    assert sum(a * b + b for a, b in steps) + sum(a * b + a for a, b in steps) == count
+    first, *rest = sizes
+    untied = deep_autoencoder(first, rest, generator=rng)
+    assert untied.parameter_count() == count
+    tied = deep_autoencoder(first, rest, tied=True, generator=rng)
+    assert tied.parameter_count() == sum(a * b + b + a for a, b in steps)
+    if len(rest) == 1:
+        assert basic_autoencoder(first, rest[0], generator=rng).parameter_count() == count
+
+
+def test_the_defaults_are_the_classic_sizes():
+    def widths(model: Autoencoder) -> list[int]:
+        layers = [*model.encoder, *model.decoder]
+        return [layers[0].in_features, *(layer.out_features for layer in layers)]
+
+    assert widths(basic_autoencoder()) == [784, 32, 784]
+    assert widths(deep_autoencoder()) == [784, 1000, 500, 250, 30, 250, 500, 1000, 784]
+    assert [layer.activation for layer in deep_autoencoder().encoder] == ["relu", "relu", "relu", "identity"]
+    assert [layer.activation for layer in deep_autoencoder().decoder] == ["relu", "relu", "relu", "identity"]
+
+
+def test_equal_generators_give_equal_weights_and_others_do_not():
+    def state(seed: int) -> dict[str, np.ndarray]:
+        return basic_autoencoder(12, 4, generator=np.random.default_rng(seed)).state_dict()
+
+    first, again, other = state(3), state(3), state(4)
+    assert list(first) == ["encoder.0.weight", "encoder.0.bias", "decoder.0.weight", "decoder.0.bias"]
+    for name in first:
+        assert_array_equal(first[name], again[name])
+    assert not np.array_equal(first["encoder.0.weight"], other["encoder.0.weight"])
+    assert not np.array_equal(first["encoder.0.weight"].T, first["decoder.0.weight"])
+
+
+@every_loss
+@ties
+@forms
+def test_the_gradient_of_the_whole_model_by_central_differences(form, tied, loss, rng):
+    model = small(form, rng, shape=(2, 3, 2), tied=tied, loss=loss)
+    x = Tensor(rng.uniform(size=(9, 2, 3, 2)), requires_grad=True)
+    leaves = [*model.parameters(), x]
+    found = [g.data for g in grad(model.loss(x).total, leaves)]
+    start = [leaf.data.copy() for leaf in leaves]
+    step = 1e-6
+    for _ in range(4):
+        directions = [rng.standard_normal(leaf.shape) for leaf in leaves]
+        ends = []
+        for sign in (step, -step):
+            for leaf, value, direction in zip(leaves, start, directions, strict=True):
+                leaf.data = value + sign * direction
+            ends.append(model.loss(x).item())
+        slope = sum(np.sum(g * d) for g, d in zip(found, directions, strict=True))
+        assert (ends[0] - ends[1]) / (2 * step) == pytest.approx(slope, rel=1e-6)
+
+
+def test_tied_weights_collect_the_gradients_of_both_places(rng):
+    tied = small("deep", rng, tied=True)
+    untied = small("deep", rng)
+    for mine, theirs in zip(untied.encoder, tied.encoder, strict=True):
+        mine.weight.data, mine.bias.data = theirs.weight.data, theirs.bias.data
+    for mine, theirs in zip(untied.decoder, tied.decoder, strict=True):
+        mine.weight.data, mine.bias.data = theirs.weight.data.T.copy(), theirs.bias.data
+    x = Tensor(rng.uniform(size=(9, 12)))
+    tied_loss, untied_loss = tied.loss(x), untied.loss(x)
+    assert tied_loss.item() == pytest.approx(untied_loss.item(), rel=1e-13)
+    tied_loss.backward()
+    untied_loss.backward()
+    for shared, down, up in zip(tied.encoder, untied.encoder, reversed(list(untied.decoder)), strict=True):
+        both = down.weight.grad.data + up.weight.grad.data.T
+        assert_allclose(shared.weight.grad.data, both, rtol=1e-11, atol=1e-14)
+        assert_allclose(shared.bias.grad.data, down.bias.grad.data, rtol=1e-11, atol=1e-14)
+    for mine, theirs in zip(tied.decoder, untied.decoder, strict=True):
+        assert_allclose(mine.bias.grad.data, theirs.bias.grad.data, rtol=1e-11, atol=1e-14)
+
+
+def test_the_loss_has_a_name_a_unit_and_may_have_another_target(rng):
+    model = small("basic", rng, loss="squared_error", sample="image")
+    x, target = rng.uniform(size=(5, 12)), rng.uniform(size=(5, 12))
+    output = run_layers(model.decoder, run_layers(model.encoder, x))
+    loss = model.loss(Tensor(x), Tensor(target))
+    assert list(loss.terms) == ["reconstruction"]
+    assert loss.unit == model.loss_unit == "squared error per image"
+    assert loss.item() == pytest.approx(np.sum((output - target) ** 2) / 5, rel=1e-12)
+    assert model.loss(Tensor(x)).item() == pytest.approx(np.sum((output - x) ** 2) / 5, rel=1e-12)
+    assert basic_autoencoder(3, 1, loss="bce").loss_unit == "nats per sample"
+    with pytest.raises(ValueError, match="must be equal"):
+        model.loss(Tensor(x), Tensor(target[:, :3]))
+
+
+def test_build_remembers_the_recipe(rng):
+    arguments = {"input_shape": [2, 3, 2], "sizes": [5, 3], "tied": True, "sample": "image"}
+    model = build("deep", arguments, rng)
+    assert model.recipe == {"model": "deep", "arguments": arguments}
+    assert model.reconstruct(np.zeros((4, 2, 3, 2), "float32")).shape == (4, 2, 3, 2)
+    assert set(MODELS) >= {"basic", "deep"}
+
+
+@pytest.mark.parametrize(("make", "error", "words"), [
+    (lambda: build("conv", {}), ValueError, "unknown model 'conv': choose one of basic, deep"),
+    (lambda: basic_autoencoder(12, 4, loss="l3"), ValueError, "'l3': choose one of bce, squared_error"),
+    (lambda: basic_autoencoder(12, 4, activation="swish"), ValueError, "unknown activation 'swish'"),
+    (lambda: basic_autoencoder(12, 0), ValueError, "sizes must be whole numbers of at least 1"),
+    (lambda: basic_autoencoder(12, 2.5), ValueError, "sizes must be whole numbers of at least 1"),
+    (lambda: basic_autoencoder((4, 0), 2), ValueError, "input_shape must be whole numbers of at least 1"),
+    (lambda: basic_autoencoder((), 2), ValueError, "input_shape must be whole numbers of at least 1"),
+    (lambda: deep_autoencoder(12, ()), ValueError, "sizes must be whole numbers of at least 1"),
+    (lambda: basic_autoencoder(12, 4, generator=3), TypeError, "must be a numpy.random.Generator, got 3"),
+    (lambda: basic_autoencoder(12, 4).encode([[0.0] * 12]), TypeError, "a Tensor or a NumPy array, got list"),
+    (lambda: basic_autoencoder(12, 4).encode(np.zeros((0, 12))), ValueError, r"empty array of shape \(0, 12\)"),
+    (lambda: basic_autoencoder(12, 4).encode(np.zeros((2, 12)), 0), ValueError, "batch_size must be at least 1"),
+    (lambda: basic_autoencoder(12, 4).encode(np.zeros((2, 11))), ValueError, "12"),
+    (lambda: basic_autoencoder(12, 4).decode(np.zeros((2, 5))), ValueError, "4"),
+    (lambda: PCA(0), ValueError, "code_size must be at least 1, got 0"),
+    (lambda: PCA(3).fit(np.zeros((2, 9))), ValueError, "code_size 3 is more than 2"),
+    (lambda: PCA(3).fit(np.zeros((9, 2))), ValueError, "code_size 3 is more than 2"),
+    (lambda: PCA(1).fit(np.zeros(9)), ValueError, r"samples \(N, ...\) with N > 0, got shape \(9,\)"),
+    (lambda: PCA(1).fit(np.zeros((0, 9))), ValueError, "with N > 0"),
+])  # fmt: skip
+def test_bad_arguments_say_what_was_got(make, error, words):
+    with pytest.raises(error, match=words):
+        make()
+
+
+@pytest.mark.parametrize(("n", "dtype"), [(40, "float64"), (5000, "float64"), (9, "float64"), (300, "float32")])
+def test_pca_is_the_truncated_singular_value_decomposition(n, dtype, rng):
+    scales = np.array([5, 4, 3, 2, 1.5, 1, 0.7, 0.5, 0.3, 0.1])
+    x = ((rng.standard_normal((n, 10)) * scales) @ linalg.qr(rng.standard_normal((10, 10)))[0] + 7).astype(dtype)
+    exact = x.astype("float64")
+    mean = exact.mean(axis=0)
+    u, s, vt = np.linalg.svd(exact - mean, full_matrices=False)
+    pca = PCA(4).fit(x.reshape(n, 5, 2, 1))
+    signs = np.sign(np.sum(pca.components_ * vt[:4], axis=1))
+    assert_allclose(pca.mean_, mean, rtol=1e-12)
+    assert_allclose(pca.components_ * signs[:, None], vt[:4], atol=1e-9)
+    assert_allclose(pca.variances_, s[:4] ** 2 / n, rtol=1e-9)
+    assert_allclose(pca.encode(x) * signs, u[:, :4] * s[:4], atol=1e-7)
+    assert_allclose(pca.reconstruct(x), (u[:, :4] * s[:4]) @ vt[:4] + mean, atol=1e-7)
+    assert_array_equal(pca.reconstruct(x.reshape(n, 5, 2, 1)), pca.reconstruct(x).reshape(n, 5, 2, 1))
+    assert_allclose(pca.decode(pca.encode(x)), pca.reconstruct(x), atol=1e-12)
+    assert pca.squared_error(x) == pytest.approx(np.sum(s[4:] ** 2) / n, rel=1e-6)
+
+
+@ties
+def test_a_linear_autoencoder_ends_in_the_subspace_of_pca(tied, rng):
+    x = data.load("optdigits").train.x
+    model = basic_autoencoder(
+        (8, 8, 1), 4, activation="identity", loss="squared_error", tied=tied, generator=rng
+    )  # fmt: skip
+    optimizer = optim.LBFGS(model.parameters(), max_iterations=250)
+    fit(model, x, epochs=1, optimizer=optimizer, progress=False)
+    pca = PCA(4).fit(x)
+    least = pca.squared_error(x)
+    assert least * (1 - 1e-5) <= evaluate(model, x)["squared_error"] <= least * 1.01
+    layer = model.decoder[0]
+    spanned = layer.weight.numpy() if tied else layer.weight.numpy().T
+    angles = np.degrees(linalg.subspace_angles(spanned.astype("float64"), pca.components_.T))
+    assert angles.max() < 2.0

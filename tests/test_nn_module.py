@@ -1,0 +1,375 @@
+"""Modules: how parts are found, saved, loaded, moved, frozen, copied and shown."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinyae import nn
+from tinyae.autodiff import Tensor
+from tinyae.backend import register
+from tinyae.backend.numpy_backend import NumpyBackend
+from tinyae.nn import module as module_file
+
+
+class Net(nn.Module):
+    """Parts in every kind of container, one shared, one buffer, and things that are no parts."""
+
+    def __init__(self, seed: int = 0) -> None:
+        g = np.random.default_rng(seed)
+        self.name = "net"
+        self.second = nn.Dense(3, 2, generator=g)
+        self.first = nn.Parameter(g.normal(size=(2, 2)))
+        self.stack = [nn.Dense(2, 2, generator=g), (nn.ReLU(), nn.Parameter([1.0, 2.0]))]
+        self.heads = OrderedDict(zeta=nn.Dense(2, 1, generator=g, bias=False), alpha=self.second)
+        self.mean = Tensor(np.arange(3.0))
+        self.array = np.zeros(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.heads["zeta"](self.stack[0](self.second(x)) @ self.first)
+
+
+NAMES = ["second.weight", "second.bias", "first", "stack.0.weight", "stack.0.bias", "stack.1.1", "heads.zeta.weight"]
+
+
+def test_parameters_are_found_in_order_of_assignment_and_shared_ones_once() -> None:
+    net = Net()
+    assert [name for name, _ in net.named_parameters()] == NAMES
+    assert [id(p) for p in net.parameters()] == [id(p) for _, p in net.named_parameters()]
+    assert [name for name, _ in net.named_buffers()] == ["mean"]
+    assert [name for name, _ in net.named_modules()] == ["", "second", "stack.0", "stack.1.0", "heads.zeta"]
+    assert net.parameter_count() == 3 * 2 + 2 + 4 + 4 + 2 + 2 + 2
+
+
+def test_replaced_and_deleted_parts_leave_no_trace() -> None:
+    net = Net()
+    net.second = nn.Dense(3, 4)
+    assert dict(net.named_parameters())["second.weight"].shape == (3, 4)
+    assert "heads.alpha.weight" in dict(net.named_parameters())
+    del net.first
+    assert "first" not in dict(net.named_parameters())
+
+
+def test_modules_that_know_each_other_end_the_walk() -> None:
+    parent, child = nn.Sequential(nn.Dense(2, 2)), nn.Tanh()
+    child.parent = parent  # type: ignore[attr-defined]
+    parent.child = child  # type: ignore[attr-defined]
+    assert [name for name, _ in parent.named_parameters()] == ["0.weight", "0.bias"]
+    assert "Sequential(...)" in repr(parent)
+
+
+def test_plain_leaf_tensor_as_attribute_is_refused_and_a_stored_result_ignored() -> None:
+    net = Net()
+    net.kept = net.first * 2.0  # type: ignore[attr-defined]
+    assert list(net.state_dict()) == [*NAMES[:6], "heads.zeta.weight", "mean"]
+    net.weight = Tensor([1.0], requires_grad=True)  # type: ignore[attr-defined]
+    with pytest.raises(TypeError, match=r"weight is a Tensor with requires_grad=True.*nn\.Parameter"):
+        net.parameters()
+
+
+def test_names_that_collide_are_refused() -> None:
+    net = nn.Module()
+    net.parts = {"a": {"b": nn.Parameter([1.0])}, "a.b": nn.Parameter([2.0])}  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match=r"'parts\.a\.b'.*distinct names"):
+        net.state_dict()
+
+
+def test_state_dict_round_trip_copies_in_both_directions() -> None:
+    source, target = Net(seed=1), Net(seed=2)
+    state = source.state_dict()
+    arrays = [p.data for p in target.parameters()]
+    assert list(state) == [*NAMES, "mean"]
+    assert all(type(value) is np.ndarray for value in state.values())
+    source.first.data[...] = 99.0
+    assert not np.any(state["first"] == 99.0)
+    state["mean"] = np.array([5.0, 6.0, 7.0])
+    target.load_state_dict(state)
+    state["first"][...] = -1.0
+    for name, parameter in target.named_parameters():
+        if name != "first":
+            np.testing.assert_array_equal(parameter.numpy(), dict(source.named_parameters())[name].numpy())
+    assert not np.any(target.first.numpy() == -1.0)
+    np.testing.assert_array_equal(target.mean.numpy(), [5.0, 6.0, 7.0])
+    assert all(a is p.data for a, p in zip(arrays, target.parameters(), strict=True))
+
+
+def test_loading_writes_through_views_casts_and_bumps_the_version() -> None:
+    layer = nn.Dense(3, 2)
+    flat = np.zeros(8, np.float32)
+    layer.weight.data, layer.bias.data = flat[:6].reshape(3, 2), flat[6:]  # type: ignore[union-attr]
+    loss = layer(np.ones((2, 3), np.float32)).sum()
+    loss = (layer.weight * layer.weight).sum() + loss
+    layer.load_state_dict({"weight": np.arange(6.0).reshape(3, 2), "bias": Tensor([7, 8])})
+    np.testing.assert_array_equal(flat, [0, 1, 2, 3, 4, 5, 7, 8])
+    assert layer.weight.dtype == np.float32
+    with pytest.raises(RuntimeError, match="changed in place"):
+        loss.backward()
+
+
+def test_load_state_dict_lists_everything_wrong_and_changes_nothing() -> None:
+    net = Net()
+    before = net.state_dict()
+    state = {name: value + 1.0 for name, value in before.items()}
+    del state["first"], state["stack.0.bias"]
+    state["second.weight"] = np.zeros((2, 3))
+    state["heads.zeta.weight"] = np.array([["x"], ["y"]])
+    state["extra"] = np.zeros(5)
+    with pytest.raises(ValueError, match="nothing was loaded") as caught:
+        net.load_state_dict(state)
+    message = str(caught.value)
+    for part in (
+        "Net",
+        "missing first (2, 2)",
+        "missing stack.0.bias (2,)",
+        "unexpected extra (5,)",
+        "second.weight has shape (2, 3), expected (3, 2)",
+        "heads.zeta.weight holds <U1, expected numbers",
+    ):
+        assert part in message
+    for name, value in net.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_train_and_eval_reach_every_module() -> None:
+    net = Net()
+    assert net.training
+    assert net.eval() is net
+    assert not any(m.training for _, m in net.named_modules())
+    assert net.train() is net
+    assert all(m.training for _, m in net.named_modules())
+    assert nn.Module.training  # the class default is untouched
+
+
+def test_evaluating_restores_each_mode_after_an_error() -> None:
+    net = Net()
+    net.second.eval()
+
+    def fail() -> None:
+        with nn.evaluating(net):
+            assert not any(m.training for _, m in net.named_modules())
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert [m.training for _, m in net.named_modules()] == [True, False, True, True, True]
+
+
+def test_freeze_and_unfreeze(rng: np.random.Generator) -> None:
+    model = nn.Sequential(nn.Dense(3, 2, generator=rng), nn.Dense(2, 1, generator=rng))
+    x = rng.normal(size=(4, 3)).astype(np.float32)
+    model(x).sum().backward()
+    assert model[0].freeze() is model[0]
+    assert [p.requires_grad for p in model.parameters()] == [False, False, True, True]
+    assert model[0].weight.grad is None
+    model.zero_grad()
+    model(x).sum().backward()
+    assert [p.grad is None for p in model.parameters()] == [True, True, False, False]
+    node = model[1].weight.node
+    model.unfreeze()
+    assert model[1].weight.node is node  # one that was not frozen keeps its place in recorded graphs
+    model.zero_grad()
+    model(x).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_zero_grad_starts_afresh(rng: np.random.Generator) -> None:
+    layer = nn.Dense(3, 2, generator=rng)
+    x = np.ones((4, 3), np.float32)
+    for expected in (4.0, 8.0):
+        layer(x).sum().backward()
+        np.testing.assert_array_equal(layer.bias.grad.numpy(), [expected] * 2)
+    layer.zero_grad()
+    assert layer.bias.grad is None
+    layer(x).sum().backward()
+    np.testing.assert_array_equal(layer.bias.grad.numpy(), [4.0] * 2)
+
+
+class Elsewhere(np.ndarray):
+    """An array of a device that exists only in this file."""
+
+
+class ElsewhereBackend(NumpyBackend):
+    name = "gpu"
+    exits = 0
+
+    def to_device(self, array: Any, dtype: Any = None) -> Any:
+        assert type(array) in (np.ndarray, Elsewhere)
+        return np.array(array, dtype=dtype).view(Elsewhere)
+
+    def to_host(self, array: Any) -> np.ndarray:
+        assert type(array) is Elsewhere
+        self.exits += 1
+        return np.array(array)
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> ElsewhereBackend:
+    """A second device under the name "gpu", seen by `Module.to` alone."""
+    backend = ElsewhereBackend()
+    register(Elsewhere, backend)
+    original = module_file.backend_named
+    monkeypatch.setattr(module_file, "backend_named", lambda name: backend if name == "gpu" else original(name))
+    return backend
+
+
+def test_to_moves_parameters_and_buffers_there_and_back(elsewhere: ElsewhereBackend, rng: np.random.Generator) -> None:
+    encoder = nn.Dense(3, 2, generator=rng)
+    model = nn.Sequential(encoder, nn.BatchNorm(2), nn.TiedDense(encoder))
+    before = model.state_dict()
+    model(rng.normal(size=(4, 3)).astype(np.float32)).sum().backward()
+    parts = [*model.parameters(), *(b for _, b in model.named_buffers())]
+    assert model.to("gpu") is model
+    assert [id(p) for p in parts[:5]] == [id(p) for p in model.parameters()]
+    assert all(type(p.data) is Elsewhere and p.device == "gpu" and p.grad is None for p in parts)
+    assert all(type(value) is np.ndarray for value in model.state_dict().values())
+    arrays = [p.data for p in parts]
+    model.load_state_dict(before)
+    assert all(a is p.data for a, p in zip(arrays, parts, strict=True))
+    elsewhere.exits = 0
+    model.to("cpu")
+    assert elsewhere.exits == len(parts)  # nothing but to_host may bring an array back
+    assert all(type(p.data) is np.ndarray for p in parts)
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+    assert all(p.requires_grad for p in model.parameters())
+
+
+def test_to_the_same_device_moves_nothing(rng: np.random.Generator) -> None:
+    model = nn.Sequential(nn.Dense(3, 2, generator=rng), nn.BatchNorm(2))
+    model(np.ones((4, 3), np.float32)).sum().backward()
+    arrays = [p.data for p in model.parameters()]
+    model.to("cpu")
+    assert all(a is p.data for a, p in zip(arrays, model.parameters(), strict=True))
+    assert model[0].weight.grad is not None
+    with pytest.raises(ValueError, match="unknown device 'tpu'"):
+        model.to("tpu")
+
+
+def _pickled(module: nn.Module) -> nn.Module:
+    return pickle.loads(pickle.dumps(module))
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, _pickled])
+def test_copies_are_independent_and_keep_sharing_and_frozen_state(duplicate: Any, rng: np.random.Generator) -> None:
+    encoder = nn.Dense(3, 2, generator=rng)
+    model = nn.Sequential(encoder, nn.BatchNorm(2), nn.TiedDense(encoder))
+    encoder.bias.node = None
+    twin = duplicate(model)
+    assert twin[2].weight is twin[0].weight
+    assert [p.requires_grad for p in twin.parameters()] == [p.requires_grad for p in model.parameters()]
+    x = rng.normal(size=(4, 3)).astype(np.float32)
+    np.testing.assert_array_equal(twin(x).numpy(), model(x).numpy())
+    twin(x).sum().backward()
+    assert twin[0].weight.grad is not None
+    assert model[0].weight.grad is None
+    twin[0].weight.data[...] = 0.0
+    assert np.any(model[0].weight.numpy() != 0.0)
+
+
+def test_parameter_owns_its_memory_and_is_floating_point() -> None:
+    array = np.ones((2, 3), np.float32).T
+    parameter = nn.Parameter(array)
+    array[...] = 5.0
+    np.testing.assert_array_equal(parameter.numpy(), np.ones((3, 2)))
+    assert parameter.data.flags["C_CONTIGUOUS"]
+    assert isinstance(parameter, Tensor)
+    assert parameter.requires_grad
+    assert not isinstance(parameter * 2.0, nn.Parameter)
+    assert nn.Parameter([1.0]).dtype == np.float32
+    assert nn.Parameter([1], dtype=np.float64).dtype == np.float64
+    assert repr(parameter) == "Parameter(shape=(3, 2), dtype=float32)"
+    parameter.node = None
+    assert repr(parameter).endswith("frozen)")
+    with pytest.raises(TypeError, match="int64"):
+        nn.Parameter([1, 2])
+    with pytest.raises(AttributeError):
+        parameter.note = 1  # type: ignore[attr-defined]
+
+
+def test_repr_nests_and_names_the_parts() -> None:
+    lines = repr(Net()).splitlines()
+    assert lines[0] == "Net("
+    assert "  second: Dense(3, 2)" in lines
+    assert "  heads.zeta: Dense(2, 1, bias=False)" in lines
+    nested = repr(nn.Sequential(nn.Sequential(nn.LeakyReLU(0.1)), nn.Dropout(0.25)))
+    assert nested.splitlines() == [
+        "Sequential(",
+        "  0: Sequential(",
+        "    0: LeakyReLU(slope=0.1)",
+        "  )",
+        "  1: Dropout(0.25)",
+        ")",
+    ]
+
+
+def test_call_wraps_floating_point_arrays_and_leaves_the_rest_alone(rng: np.random.Generator) -> None:
+    class Record(nn.Module):
+        def forward(self, *inputs: Any, **options: Any) -> Any:
+            return inputs, options
+
+    x, labels = rng.normal(size=3), np.arange(3)
+    leaf = Tensor([1.0], requires_grad=True)
+    (a, b, c, d, e), options = Record()(x, labels, leaf, 2.0, None, lengths=labels, noise=x)
+    assert isinstance(a, Tensor)
+    assert not a.requires_grad
+    assert a.data is x
+    assert b is labels
+    assert c is leaf
+    assert (d, e) == (2.0, None)
+    assert options["lengths"] is labels
+    assert isinstance(options["noise"], Tensor)
+
+
+def test_module_without_forward_says_so() -> None:
+    class Empty(nn.Module):
+        pass
+
+    with pytest.raises(NotImplementedError, match=r"Empty has no forward: define forward\(self, x\)"):
+        Empty()(1.0)
+
+
+def test_sequential_is_a_sequence_that_shares_its_slices(rng: np.random.Generator) -> None:
+    layers = [nn.Dense(4, 3, generator=rng), nn.Tanh(), nn.Dense(3, 2, generator=rng)]
+    model = nn.Sequential(*layers)
+    assert len(model) == 3
+    assert list(model) == layers
+    assert model[-1] is layers[2]
+    head = model[:2]
+    assert isinstance(head, nn.Sequential)
+    assert head[0] is layers[0]
+    assert list(model.state_dict()) == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    x = rng.normal(size=(5, 4)).astype(np.float32)
+    np.testing.assert_array_equal(model(x).numpy(), model[2:](model[:2](x)).numpy())
+    assert nn.Sequential()(x).data is x
+    with pytest.raises(IndexError):
+        model[3]
+
+
+def test_sequential_subclass_keeps_its_other_parts(rng: np.random.Generator) -> None:
+    model = nn.Sequential(nn.Dense(2, 2, generator=rng))
+    model.scale = nn.Parameter([1.0])  # type: ignore[attr-defined]
+    assert list(model.state_dict()) == ["0.weight", "0.bias", "scale"]
+
+
+@pytest.mark.parametrize("wrong", [[nn.Tanh()], np.tanh, nn.Tanh])
+def test_sequential_refuses_what_is_no_module(wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"argument 1 must be a Module.*Sequential\(\*list_of_layers\)"):
+        nn.Sequential(nn.ReLU(), wrong)
+
+
+def test_tied_names_are_stable_whichever_layer_comes_first(rng: np.random.Generator) -> None:
+    encoder = nn.Dense(4, 3, generator=rng)
+    decoder = nn.TiedDense(encoder)
+    assert list(nn.Sequential(encoder, decoder).state_dict()) == ["0.weight", "0.bias", "1.bias"]
+    assert list(nn.Sequential(decoder, encoder).state_dict()) == ["0.weight", "0.bias", "1.bias"]
+    assert {n: v.shape for n, v in decoder.state_dict().items()} == {"weight": (4, 3), "bias": (4,)}
+    assert decoder.parameters()[0] is encoder.weight
+    encoder.weight = nn.Parameter(np.zeros((4, 3), np.float32))
+    assert decoder.weight is encoder.weight
+    decoder.freeze()
+    assert [p.requires_grad for p in encoder.parameters()] == [False, True]

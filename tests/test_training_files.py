@@ -1,0 +1,321 @@
+"""Saved models and run folders: what comes back, what is refused, and that no failure costs what was there before."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from safetensors.numpy import load_file, save_file
+
+from tinyae import atomic, data, fit, load, nn, save
+from tinyae.models import Autoencoder, basic_autoencoder, build
+from tinyae.training import Epoch, Run, evaluate
+
+X = data.load("optdigits").train.x[:200]
+CONFIG = {"model": "basic", "data": "optdigits", "arguments": {"input_shape": [8, 8, 1], "code_size": 5}}
+
+
+def digits_model(seed: int = 0) -> Autoencoder:
+    return build("basic", CONFIG["arguments"], np.random.default_rng(seed))
+
+
+def assert_equal_states(a: nn.Module, b: nn.Module) -> None:
+    assert list(a.state_dict()) == list(b.state_dict())
+    for name, value in a.state_dict().items():
+        assert_array_equal(value, b.state_dict()[name])
+
+
+def disk_full(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+# One file.
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_model_comes_back_from_its_recipe(tied, tmp_path):
+    arguments = {"input_shape": [8, 8, 1], "sizes": [9, 4], "tied": tied, "loss": "huber", "sample": "image"}
+    model = build("deep", arguments, np.random.default_rng(0))
+    path = save(model, tmp_path / "any.name")
+    back = load(path)
+    assert back.recipe == model.recipe
+    assert back.loss_unit == "Huber error per image"
+    assert not back.training
+    assert_equal_states(model, back)
+    assert_array_equal(back.reconstruct(X), model.reconstruct(X))
+    assert load(save(model, tmp_path / "model.safetensors").parent).recipe == model.recipe
+
+
+def test_the_file_is_plain_safetensors_with_the_parameters_by_name(tmp_path):
+    model = digits_model()
+    model.encoder[1].weight.data = np.asfortranarray(model.encoder[1].weight.data)
+    stored = load_file(save(model, tmp_path / "m.safetensors"))
+    assert stored.keys() == model.state_dict().keys()
+    for name, value in model.state_dict().items():
+        assert_array_equal(stored[name], value)
+
+
+def test_buffers_are_saved_too(tmp_path):
+    def normed() -> nn.Sequential:
+        return nn.Sequential(nn.Dense(64, 4, generator=np.random.default_rng(0)), nn.BatchNorm(4))
+
+    model, fresh = normed(), normed()
+    model.train()(X.reshape(-1, 64))
+    load(save(model, tmp_path / "m"), fresh)
+    assert_equal_states(model, fresh)
+    assert_array_equal(model.eval()(X.reshape(-1, 64)).data, fresh(X.reshape(-1, 64)).data)
+
+
+def test_a_handmade_model_needs_a_model_to_load_into(tmp_path):
+    path = save(basic_autoencoder(64, 5), tmp_path / "m")
+    with pytest.raises(ValueError, match=r"no recipe to build the model: .* load\(path, model=...\)"):
+        load(path)
+    target = basic_autoencoder(64, 5)
+    assert load(path, target) is target
+
+
+def test_a_model_of_other_sizes_is_refused_and_left_alone(tmp_path):
+    path = save(digits_model(), tmp_path / "m")
+    other = basic_autoencoder((8, 8, 1), 6)
+    state = other.state_dict()
+    with pytest.raises(ValueError, match=r"encoder.1.weight has shape \(64, 5\), expected \(64, 6\)"):
+        load(path, other)
+    for name, value in other.state_dict().items():
+        assert_array_equal(value, state[name])
+
+
+@pytest.mark.parametrize("kept", [0, 7, 100, 1000, -1])
+def test_a_truncated_file_is_called_that(kept, tmp_path):
+    path = save(digits_model(), tmp_path / "m.safetensors")
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(ValueError, match="m.safetensors is not a complete safetensors file .* may be truncated"):
+        load(path)
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no saved model at .*nothing.safetensors"):
+        load(tmp_path / "nothing.safetensors")
+    with pytest.raises(FileNotFoundError, match="no saved model at .*model.safetensors"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("header", [
+    json.dumps({"recipe": {"model": "os.system", "arguments": {}}}),
+    json.dumps({"recipe": {"model": "basic", "arguments": {"wings": 2}}}),
+    json.dumps({"recipe": {"model": "basic"}}),
+    json.dumps({"recipe": ["basic"]}),
+    json.dumps(3),
+    "{",
+])  # fmt: skip
+def test_a_recipe_that_builds_nothing(header, tmp_path):
+    path = tmp_path / "m.safetensors"
+    save_file({"w": np.zeros(3, "float32")}, path, metadata={"tinyae": header})
+    with pytest.raises(ValueError, match="the recipe in .*m.safetensors builds no model here"):
+        load(path)
+
+
+# Atomic writing.
+
+
+@contextmanager
+def small_files_only(limit: int) -> Iterator[None]:
+    """The system itself refuses to write more than `limit` bytes into a file."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("where", [(atomic.os, "replace"), (atomic.tempfile, "mkstemp"), (Path, "write_bytes")])
+def test_a_full_disk_costs_nothing_that_was_there(where, tmp_path, monkeypatch):
+    path = save(digits_model(0), tmp_path / "m")
+    content = path.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(*where, disk_full)
+        with pytest.raises(OSError, match=r"cannot write .*m: No space left on device; free some space"):
+            save(digits_model(1), path)
+    assert path.read_bytes() == content
+    assert names(tmp_path) == ["m"]
+
+
+def test_a_refusal_of_the_system_costs_nothing_that_was_there(tmp_path):
+    path = save(digits_model(0), tmp_path / "m")
+    content = path.read_bytes()
+    with small_files_only(len(content) // 2), pytest.raises(OSError, match="cannot write .*m: File too large"):
+        save(digits_model(1), path)
+    assert path.read_bytes() == content
+    assert names(tmp_path) == ["m"]
+
+
+def test_ctrl_c_while_writing_leaves_the_old_file_and_no_litter(tmp_path):
+    path = atomic.write_text(tmp_path / "a.txt", "old")
+
+    def interrupted(temporary: Path) -> None:
+        temporary.write_text("half of the n")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        atomic.write_atomically(path, interrupted)
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_written_file_has_the_usual_permissions(tmp_path):
+    (tmp_path / "plain").touch()
+    path = atomic.write_text(tmp_path / "a.txt", "é\n")
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+    assert path.read_bytes() == "é\n".encode()
+
+
+# Run folders.
+
+
+def test_a_run_records_weights_and_numbers_of_every_epoch(tmp_path):
+    model, run = digits_model(), Run.create(tmp_path / "new" / "run", CONFIG)
+    seen: list[float] = []
+
+    def compare(epoch: Epoch) -> None:
+        opened = Run.open(run.path)
+        assert_equal_states(opened.model(), epoch.model)
+        assert opened.history()["epoch"] == list(range(1, epoch.number + 1))
+        seen.append(evaluate(opened.model(), X)["loss"])
+
+    history = fit(model, X, X, epochs=3, callbacks=[run.record, compare], progress=False)
+    assert seen == history["validation_loss"]
+    opened = Run.open(run.path)
+    assert {key: opened.config[key] for key in CONFIG} == CONFIG
+    assert opened.config["versions"]["numpy"] == np.__version__
+    assert opened.history().units == history.units
+    assert names(run.path) == ["config.json", "metrics.csv", "model.safetensors"]
+
+
+def test_a_disk_that_fills_up_during_training_leaves_the_epoch_before(tmp_path, monkeypatch):
+    model, run = digits_model(), Run.create(tmp_path / "run", CONFIG)
+    states: list[dict[str, np.ndarray]] = []
+
+    def then_fill(epoch: Epoch) -> None:
+        states.append(epoch.model.state_dict())
+        monkeypatch.setattr(atomic.os, "replace", disk_full)
+
+    with pytest.raises(OSError, match="No space left"):
+        fit(model, X, epochs=3, callbacks=[run.record, then_fill], progress=False)
+    assert len(Run.open(run.path).history()) == len(states) == 1
+    assert_array_equal(run.model().state_dict()["encoder.1.weight"], states[0]["encoder.1.weight"])
+
+
+def test_unnamed_runs_are_numbered(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert [str(Run.create(None, CONFIG).path) for _ in range(3)] == [
+        "runs/basic-optdigits", "runs/basic-optdigits-2", "runs/basic-optdigits-3",
+    ]  # fmt: skip
+    assert str(Run.create(None, {**CONFIG, "data": "../some/where/my.npy"}).path) == "runs/basic-my"
+
+
+def test_runs_started_together_get_a_folder_each(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    barrier, paths = threading.Barrier(8), []
+
+    def start(number: int) -> None:
+        barrier.wait()
+        paths.append((Run.create(None, {**CONFIG, "number": number}).path, number))
+
+    threads = [threading.Thread(target=start, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({path for path, _ in paths}) == 8
+    assert all(Run.open(path).config["number"] == number for path, number in paths)
+
+
+def test_an_existing_run_is_replaced_only_by_force(tmp_path):
+    run = Run.create(tmp_path / "run", CONFIG)
+    fit(digits_model(), X, epochs=1, callbacks=[run.record], progress=False)
+    for name in ("loss.png", "notes.txt"):
+        (run.path / name).write_text("mine")
+    before = {name: (run.path / name).read_bytes() for name in names(run.path)}
+    with pytest.raises(FileExistsError, match="run exists already: give another --out, or --force to replace"):
+        Run.create(run.path, CONFIG)
+    assert {name: (run.path / name).read_bytes() for name in names(run.path)} == before
+    Run.create(run.path, {**CONFIG, "seed": 5}, force=True)
+    assert Run.open(run.path).config["seed"] == 5
+    assert names(run.path) == ["config.json", "notes.txt"]
+
+
+def test_force_with_a_full_disk_leaves_the_old_run_whole(tmp_path, monkeypatch):
+    run = Run.create(tmp_path / "run", CONFIG)
+    fit(digits_model(), X, epochs=1, callbacks=[run.record], progress=False)
+    before = {name: (run.path / name).read_bytes() for name in names(run.path)}
+    monkeypatch.setattr(atomic.os, "replace", disk_full)
+    with pytest.raises(OSError, match="No space left"):
+        Run.create(run.path, {**CONFIG, "seed": 5}, force=True)
+    assert {name: (run.path / name).read_bytes() for name in names(run.path)} == before
+
+
+@pytest.mark.parametrize("config", [None, "{}", "[1]", '{"name": "another program"}', "{"])
+@pytest.mark.parametrize("force", [False, True])
+def test_a_folder_that_is_no_run_is_never_touched(force, config, tmp_path):
+    (tmp_path / "holiday.png").write_text("mine")
+    if config is not None:
+        (tmp_path / "config.json").write_text(config)
+    with pytest.raises(FileExistsError, match="is not a run folder" if force else "exists already"):
+        Run.create(tmp_path, CONFIG, force=force)
+    assert (tmp_path / "holiday.png").read_text() == "mine"
+    assert config is None or (tmp_path / "config.json").read_text() == config
+
+
+def test_an_empty_folder_may_be_used(tmp_path):
+    assert Run.create(tmp_path, CONFIG).path == tmp_path
+
+
+def test_folders_that_cannot_be_made(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError, match="file exists and is a file: give another --out"):
+        Run.create(tmp_path / "file", CONFIG)
+    with pytest.raises(OSError, match="cannot make the run folder .*sub: Not a directory; give another --out"):
+        Run.create(tmp_path / "file" / "sub", CONFIG)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").touch()
+    with pytest.raises(OSError, match="cannot make the run folder runs"):
+        Run.create(None, CONFIG)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission(tmp_path):
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(OSError, match="cannot make the run folder .* Permission denied"):
+            Run.create(tmp_path / "run", CONFIG)
+        with pytest.raises(OSError, match="cannot write into the run folder .* Permission denied"):
+            Run.create(tmp_path, CONFIG)
+    finally:
+        tmp_path.chmod(0o700)
+
+
+@pytest.mark.parametrize(("content", "error", "words"), [
+    (None, FileNotFoundError, "is no run folder"),
+    ("{", ValueError, "config.json is damaged"),
+    ("\xff\xfe", ValueError, "config.json is damaged"),
+    ('{"model": "basic"}', ValueError, "lacks the entries 'model' and 'data'"),
+    ("3", ValueError, "lacks the entries"),
+])  # fmt: skip
+def test_folders_that_cannot_be_opened(content, error, words, tmp_path):
+    if content is not None:
+        (tmp_path / "config.json").write_bytes(content.encode("latin-1"))
+    with pytest.raises(error, match=words):
+        Run.open(tmp_path)

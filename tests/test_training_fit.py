@@ -1,0 +1,262 @@
+"""`fit` against a training loop written out in NumPy, what it records and reports, and what it refuses."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from tinyae import data, fit, nn, optim, save
+from tinyae.data import Dataset, Split
+from tinyae.models import Autoencoder, basic_autoencoder, deep_autoencoder
+from tinyae.training import Epoch, evaluate
+
+DIGITS = data.load("optdigits")
+SOME, OTHERS = DIGITS.train.x[:500], DIGITS.test.x[:200]
+
+
+def digits_model(seed: int = 0, **options) -> Autoencoder:
+    return basic_autoencoder((8, 8, 1), 10, sample="image", generator=np.random.default_rng(seed), **options)
+
+
+def quiet_fit(model: Autoencoder, train: Any = SOME, *arguments, **options):
+    return fit(model, train, *arguments, progress=False, **options)
+
+
+def assert_same_state(model: Autoencoder, state: dict[str, np.ndarray]) -> None:
+    for name, value in model.state_dict().items():
+        assert_array_equal(value, state[name])
+
+
+# What training computes.
+
+
+def numpy_sgd(x, w, a, v, b, *, epochs, batch_size, seed, rates, clip_norm) -> list[float]:
+    """Train c = x W + a, y = c V + b on squared error per sample by plain SGD, in place; the loss of each epoch."""
+    generator = np.random.default_rng(seed)
+    losses = []
+    for epoch in range(epochs):
+        order, total = generator.permutation(len(x)), 0.0
+        for start in range(0, len(x), batch_size):
+            batch = x[order[start : start + batch_size]]
+            code = batch @ w + a
+            difference = code @ v + b - batch
+            total += np.sum(difference**2)
+            dy = 2 * difference / len(batch)
+            dc = dy @ v.T
+            gradients = [batch.T @ dc, dc.sum(0), code.T @ dy, dy.sum(0)]
+            norm = np.sqrt(sum(np.sum(g * g) for g in gradients))
+            factor = 1.0 if clip_norm is None else min(1.0, clip_norm / (norm + 1e-6))
+            for parameter, gradient in zip((w, a, v, b), gradients, strict=True):
+                parameter -= rates[epoch] * factor * gradient
+        losses.append(total / len(x))
+    return losses
+
+
+@pytest.mark.parametrize(("clip_norm", "scheduled"), [(None, False), (0.5, False), (None, True)])
+def test_fit_is_the_loop_written_out_in_numpy(clip_norm, scheduled, rng):
+    model = basic_autoencoder(6, 3, activation="identity", loss="squared_error", generator=rng)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.astype("float64")
+    weights = [parameter.data.copy() for parameter in model.parameters()]
+    x = rng.uniform(size=(23, 6))
+    optimizer = optim.SGD(model.parameters(), lr=0.05)
+    schedule = optim.StepLR(optimizer, step_size=1, gamma=0.5) if scheduled else None
+    history = quiet_fit(
+        model, x, epochs=3, batch_size=5, seed=7, optimizer=optimizer, clip_norm=clip_norm, schedule=schedule
+    )
+    rates = [0.05, 0.025, 0.0125] if scheduled else [0.05] * 3
+    losses = numpy_sgd(x, *weights, epochs=3, batch_size=5, seed=7, rates=rates, clip_norm=clip_norm)
+    assert_allclose(history["train_loss"], losses, rtol=1e-9)
+    for parameter, expected in zip(model.parameters(), weights, strict=True):
+        assert_allclose(parameter.data, expected, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("loss", ["bce", "squared_error", "absolute_error", "huber"])
+def test_training_beats_the_mean_image(loss):
+    model = deep_autoencoder((8, 8, 1), (32, 10), loss=loss, generator=np.random.default_rng(0))
+    optimizer = optim.Adam(model.parameters(), lr=3e-3)
+    history = quiet_fit(model, DIGITS, DIGITS.test, epochs=5, batch_size=64, optimizer=optimizer)
+    assert all(later < earlier for earlier, later in pairwise(history["train_loss"]))
+    flat = DIGITS.test.flat
+    mean_image = np.sum((flat - DIGITS.train.flat.mean(axis=0)) ** 2) / len(flat)
+    assert history.last["validation_squared_error"] < 0.6 * mean_image
+
+
+def test_the_training_loss_is_the_mean_over_samples_also_with_a_short_last_batch():
+    model = digits_model()
+    optimizer = optim.SGD(model.parameters(), lr=1.0)
+    optimizer.lr = 0.0
+    state = model.state_dict()
+    history = quiet_fit(model, epochs=1, batch_size=300, optimizer=optimizer)
+    assert_same_state(model, state)
+    assert history.last["train_loss"] == pytest.approx(evaluate(model, SOME)["loss"], rel=1e-5)
+
+
+def test_equal_seeds_give_equal_bytes_and_other_seeds_do_not(tmp_path):
+    def trained(name: str, weights: int, order: int) -> bytes:
+        model = digits_model(weights)
+        quiet_fit(model, epochs=2, seed=order)
+        return save(model, tmp_path / name).read_bytes()
+
+    first = trained("a", 0, 0)
+    assert first == trained("b", 0, 0)
+    assert first != trained("c", 1, 0)
+    assert first != trained("d", 0, 1)
+
+
+def test_history_has_a_row_per_epoch_and_a_unit_per_column():
+    model = digits_model()
+    history = quiet_fit(model, SOME, OTHERS, epochs=3)
+    measured = ["loss", "squared_error", "bce", "mse", "bce_element"]
+    validation = [f"validation_{name}" for name in measured]
+    assert history.columns == ["epoch", "train_loss", *validation, "seconds", "samples_per_second"]
+    assert history.units == {
+        "train_loss": "nats per image", "validation_loss": "nats per image", "validation_bce": "nats per image",
+        "validation_squared_error": "squared error per image", "validation_mse": "squared error per element",
+        "validation_bce_element": "nats per element", "seconds": "s", "samples_per_second": "images/s",
+    }  # fmt: skip
+    assert history["epoch"] == [1, 2, 3]
+    for name, value in evaluate(model, OTHERS).items():
+        assert history.last[f"validation_{name}"] == value
+    for row in history.rows:
+        assert row["seconds"] > 0
+        assert row["samples_per_second"] == pytest.approx(500 / row["seconds"])
+    without = quiet_fit(digits_model(), epochs=1)
+    assert without.columns == ["epoch", "train_loss", "seconds", "samples_per_second"]
+
+
+def test_data_sets_splits_and_arrays_are_the_same_data():
+    small = Dataset("small", "", "images", Split(SOME), Split(OTHERS))
+    rows = []
+    for train, validation in [(SOME, OTHERS), (small.train, small.test), (small, small)]:
+        row = quiet_fit(digits_model(), train, validation, epochs=1).last
+        rows.append({name: value for name, value in row.items() if "second" not in name})
+    assert rows[0] == rows[1] == rows[2]
+
+
+def test_the_data_are_only_read_and_the_model_ends_in_evaluation_mode():
+    x = SOME.copy()
+    x.flags.writeable = False
+    model = digits_model()
+    quiet_fit(model, x, x, epochs=1)
+    assert_array_equal(x, SOME)
+    assert not any(module.training for _, module in model.named_modules())
+
+
+def test_layers_train_in_training_mode_and_are_measured_in_evaluation_mode(rng):
+    modes: list[bool] = []
+
+    class Spy(nn.Module):
+        def forward(self, x):
+            modes.append(self.training)
+            return x
+
+    model = Autoencoder(nn.Sequential(nn.Dense(6, 2, generator=rng), Spy()), nn.Dense(2, 6, generator=rng))
+    x = rng.uniform(size=(10, 6)).astype("float32")
+    quiet_fit(model, x, x, epochs=2, batch_size=5)
+    assert modes == [True, True, False, False] * 2
+
+
+def test_callbacks_see_every_complete_epoch_in_order():
+    seen: list[tuple[str, Epoch]] = []
+    model = digits_model()
+    optimizer = optim.Adam(model.parameters())
+    callbacks = [lambda epoch: seen.append(("a", epoch)), lambda epoch: seen.append(("b", epoch))]
+    lengths: list[int] = []
+    history = quiet_fit(
+        model, epochs=2, optimizer=optimizer, callbacks=[*callbacks, lambda epoch: lengths.append(len(epoch.history))]
+    )
+    assert [(name, epoch.number) for name, epoch in seen] == [("a", 1), ("b", 1), ("a", 2), ("b", 2)]
+    assert lengths == [1, 2]
+    for _, epoch in seen:
+        assert epoch.model is model
+        assert epoch.optimizer is optimizer
+        assert epoch.history is history
+        assert epoch.row == history.rows[epoch.number - 1]
+
+
+def test_a_schedule_steps_once_per_epoch():
+    model = digits_model()
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    rates: list[float] = []
+    schedule = optim.StepLR(optimizer, step_size=2, gamma=0.1)
+    callbacks = [lambda epoch: rates.append(epoch.optimizer.lr)]
+    quiet_fit(model, epochs=5, optimizer=optimizer, schedule=schedule, callbacks=callbacks)
+    assert schedule.steps == 5
+    assert rates == pytest.approx([0.1, 0.01, 0.01, 0.001, 0.001])
+
+
+def test_lbfgs_through_fit():
+    model = digits_model()
+    optimizer = optim.LBFGS(model.parameters(), max_iterations=15)
+    history = quiet_fit(model, epochs=2, optimizer=optimizer)
+    assert history["epoch"] == [1, 2]
+    first, second = history["train_loss"]
+    assert second < first < evaluate(digits_model(), SOME)["loss"]
+    assert second == pytest.approx(evaluate(model, SOME)["loss"], rel=1e-5)
+    assert optimizer.steps == 30
+
+
+def test_the_progress_bar_names_epoch_loss_unit_and_speed(capsys):
+    fit(digits_model(), SOME, epochs=2)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "epoch 2/2" in shown.err
+    assert "nats per image" in shown.err
+    assert "images/s" in shown.err
+    quiet_fit(digits_model(), epochs=1)
+    assert capsys.readouterr().err == ""
+
+
+# What it refuses.
+
+
+def with_value(value: float) -> np.ndarray:
+    x = SOME.copy()
+    x[3, 2, 1, 0] = value
+    return x
+
+
+@pytest.mark.parametrize(("x", "error", "words"), [
+    (with_value(np.nan), ValueError, r"train: 1 values are NaN or infinite, the first at index \(3, 2, 1, 0\)"),
+    (with_value(-np.inf), ValueError, "NaN or infinite"),
+    (with_value(1.5), ValueError, r"'bce' needs targets in \[0, 1\], got values from 0 to 1.5: scale the data"),
+    (with_value(-0.25), ValueError, "got values from -0.25 to 1"),
+    (SOME[:0], ValueError, r"with N > 0, got shape \(0, 8, 8, 1\)"),
+    (SOME[0, 0, :, 0], ValueError, r"samples must be \(N, ...\) with N > 0, got shape \(8,\)"),
+    ((SOME * 16).astype("uint8"), TypeError, "must be floating point, got dtype uint8: scale them first"),
+    (SOME.astype("complex64"), TypeError, "must be floating point, got dtype complex64"),
+    (SOME.tolist(), TypeError, "expected a NumPy array, Split or Dataset, got list"),
+    (SOME[:, :7], ValueError, "64"),
+])  # fmt: skip
+def test_data_that_cannot_be_trained_on(x, error, words):
+    model = digits_model()
+    state = model.state_dict()
+    with pytest.raises(error, match=words):
+        quiet_fit(model, x)
+    assert_same_state(model, state)
+
+
+def test_only_bounded_losses_need_targets_between_0_and_1():
+    history = quiet_fit(digits_model(loss="squared_error"), with_value(1.5), epochs=1)
+    assert "train_loss" in history.columns
+
+
+@pytest.mark.parametrize(("options", "error", "words"), [
+    ({"validation": with_value(np.nan)}, ValueError, "validation: 1 values are NaN"),
+    ({"validation": SOME[:, :4]}, ValueError, r"validation samples have shape \(4, 8, 1\), training samples"),
+    ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
+    ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
+    ({"batch_size": 2.5}, TypeError, "batch_size must be a whole number, got 2.5"),
+    ({"clip_norm": -1.0}, ValueError, "max_norm must be a finite number, above 0"),
+])  # fmt: skip
+def test_bad_arguments_are_refused_before_the_first_step(options, error, words):
+    model = digits_model()
+    state = model.state_dict()
+    with pytest.raises(error, match=words):
+        quiet_fit(model, **options)
+    assert_same_state(model, state)

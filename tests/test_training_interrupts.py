@@ -1,0 +1,117 @@
+"""What `fit` keeps when training cannot go on: the last complete epoch, after Ctrl-C and after a NaN."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from tinyae import data, optim
+from tinyae import fit as loud_fit
+from tinyae.models import Autoencoder, basic_autoencoder
+from tinyae.training import Epoch, TrainingInterrupted, evaluate, loop
+
+DIGITS = data.load("optdigits")
+SOME, OTHERS = DIGITS.train.x[:500], DIGITS.test.x[:200]
+
+
+def digits_model(**options) -> Autoencoder:
+    return basic_autoencoder((8, 8, 1), 10, generator=np.random.default_rng(0), **options)
+
+
+def fit(model: Autoencoder, *arguments, **options):
+    return loud_fit(model, SOME, *arguments, progress=False, **options)
+
+
+def assert_same_state(model: Autoencoder, state: dict[str, np.ndarray]) -> None:
+    for name, value in model.state_dict().items():
+        assert_array_equal(value, state[name])
+
+
+class Keeper:
+    """A callback that remembers the weights of every epoch and does something after one of them."""
+
+    def __init__(self, after: int, act: Any) -> None:
+        self.after, self.act, self.states = after, act, []
+
+    def __call__(self, epoch: Epoch) -> None:
+        self.states.append(epoch.model.state_dict())
+        if epoch.number == self.after:
+            self.act(epoch)
+
+
+def interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def raise_rate(epoch: Epoch) -> None:
+    epoch.optimizer.lr = 1e30
+
+
+def test_a_loss_that_becomes_nan_ends_training_with_the_last_complete_epoch():
+    model, keeper = digits_model(), Keeper(2, raise_rate)
+    words = r"^train loss became (nan|inf) in epoch 3: try a smaller learning rate \(now 1e\+30\)"
+    with np.errstate(all="warn"), pytest.raises(FloatingPointError, match=words):
+        fit(model, epochs=5, callbacks=[keeper])
+    assert len(keeper.states) == 2
+    assert_same_state(model, keeper.states[-1])
+    assert np.isfinite(evaluate(model, SOME)["loss"])
+
+
+@pytest.mark.parametrize(("lr", "validation", "words"), [
+    (1e6, None, "^train loss became (nan|inf) in epoch 1"),
+    (1e15, OTHERS, "^validation loss became (nan|inf) in epoch 1"),
+    (1e39, None, r"^encoder.1.weight is NaN or infinite in epoch 1"),
+])  # fmt: skip
+def test_an_epoch_that_ends_in_nan_is_not_kept(lr, validation, words):
+    model = digits_model(loss="squared_error")
+    state = model.state_dict()
+    optimizer = optim.SGD(model.parameters(), lr=lr)
+    batch_size = 50 if validation is None and lr < 1e30 else len(SOME)  # in one batch the loss is that before the step
+    with np.errstate(all="warn"), pytest.raises(FloatingPointError, match=words):
+        fit(model, validation, epochs=2, batch_size=batch_size, optimizer=optimizer)
+    assert_same_state(model, state)
+
+
+def test_ctrl_c_in_a_callback_keeps_that_epoch():
+    model, keeper = digits_model(), Keeper(2, interrupt)
+    with pytest.raises(TrainingInterrupted, match="2 complete epochs are kept") as caught:
+        fit(model, epochs=5, callbacks=[keeper])
+    assert caught.value.history["epoch"] == [1, 2]
+    assert_same_state(model, keeper.states[1])
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_ctrl_c_between_two_steps_goes_back_to_the_last_complete_epoch(epoch, monkeypatch):
+    started: list[int] = []
+
+    def interrupted_batches(*arrays: Any, **options: Any) -> Iterator[Any]:
+        started.append(1)
+        for number, batch in enumerate(data.batches(*arrays, **options)):
+            if len(started) == epoch and number == 2:
+                raise KeyboardInterrupt
+            yield batch
+
+    monkeypatch.setattr(loop, "batches", interrupted_batches)
+    model, keeper = digits_model(), Keeper(0, None)
+    state = model.state_dict()
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fit(model, epochs=5, batch_size=64, callbacks=[keeper])
+    assert isinstance(caught.value, TrainingInterrupted)
+    assert ("no epoch was complete" if epoch == 1 else "2 complete epochs are kept") in str(caught.value)
+    assert len(caught.value.history) == epoch - 1
+    assert_same_state(model, [state, *keeper.states][-1])
+    assert not model.training
+
+
+def test_training_goes_on_after_an_interrupt():
+    model = digits_model()
+    optimizer = optim.Adam(model.parameters())
+    with pytest.raises(TrainingInterrupted):
+        fit(model, epochs=5, optimizer=optimizer, callbacks=[Keeper(1, interrupt)])
+    before = evaluate(model, SOME)["loss"]
+    fit(model, epochs=2, optimizer=optimizer)
+    assert evaluate(model, SOME)["loss"] < before

@@ -1,0 +1,163 @@
+"""`evaluate` against the same numbers computed in one piece and in float64, and `History` on its way through a file."""
+
+from __future__ import annotations
+
+import csv
+import math
+
+import numpy as np
+import pytest
+from scipy import special
+
+from tinyae import data, losses, nn
+from tinyae.losses import Loss
+from tinyae.models import RECONSTRUCTIONS, Autoencoder, basic_autoencoder
+from tinyae.training import History, evaluate, metric_units
+
+DIGITS = data.load("optdigits").test.x[:333]
+
+
+def digits_model(**options) -> Autoencoder:
+    return basic_autoencoder((8, 8, 1), 10, sample="image", generator=np.random.default_rng(0), **options)
+
+
+def in_one_piece(model: Autoencoder, x: np.ndarray) -> dict[str, float]:
+    """All metrics in float64 from the weights of a basic autoencoder."""
+    state = {name: value.astype("float64") for name, value in model.state_dict().items()}
+    flat = x.reshape(len(x), -1).astype("float64")
+    code = np.maximum(flat @ state["encoder.1.weight"] + state["encoder.1.bias"], 0)
+    raw = code @ state["decoder.0.weight"] + state["decoder.0.bias"]
+    name = model.reconstruction.name
+    output = special.expit(raw) if name == "bce" else raw
+    p = np.clip(output, 1e-7, 1 - 1e-7)
+    elements = {
+        "bce": -flat * special.log_expit(raw) - (1 - flat) * special.log_expit(-raw),
+        "squared_error": (output - flat) ** 2,
+        "absolute_error": abs(output - flat),
+        "huber": special.huber(1.0, output - flat),
+    }[name]
+    cross_entropy = -special.xlogy(flat, p) - special.xlogy(1 - flat, 1 - p)
+    squared = (output - flat) ** 2
+    return {
+        "loss": elements.sum() / len(x), "squared_error": squared.sum() / len(x), "mse": squared.mean(),
+        "bce": cross_entropy.sum() / len(x), "bce_element": cross_entropy.mean(),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("batch_size", [1, 100, 1024])
+@pytest.mark.parametrize("loss", RECONSTRUCTIONS)
+def test_evaluate_is_the_direct_computation(loss, batch_size):
+    model = digits_model(loss=loss)
+    x = DIGITS[:101] if batch_size == 1 else DIGITS
+    measured, expected = evaluate(model, x, batch_size=batch_size), in_one_piece(model, x)
+    assert measured.keys() == expected.keys() == metric_units(model).keys()
+    for name, value in measured.items():
+        # Float32 cannot hold 1 - 1e-7: a linear output clipped there costs 15.94 instead of 16.12 nats.
+        clipped = name.startswith("bce") and loss != "bce"
+        assert value == pytest.approx(expected[name], rel=5e-3 if clipped else 1e-5), name
+
+
+def test_data_outside_0_and_1_have_no_cross_entropy():
+    model = digits_model(loss="squared_error")
+    measured = evaluate(model, 2 * DIGITS)
+    assert set(measured) == {"loss", "squared_error", "mse"}
+    assert measured["loss"] == pytest.approx(measured["squared_error"], rel=1e-6)
+    assert measured["mse"] == pytest.approx(measured["squared_error"] / 64, rel=1e-12)
+
+
+def test_the_units_of_the_metrics():
+    assert metric_units(digits_model(loss="huber")) == {
+        "loss": "Huber error per image", "squared_error": "squared error per image",
+        "mse": "squared error per element", "bce": "nats per image", "bce_element": "nats per element",
+    }  # fmt: skip
+
+
+def test_the_terms_of_a_loss_are_measured_apart():
+    class Penalised(Autoencoder):
+        def loss(self, x, target=None):
+            penalty = losses.squared_error(self.encoder(x), 0.0 * self.encoder(x).detach())
+            return super().loss(x, target) + 0.25 * Loss({"penalty": penalty}, self.loss_unit)
+
+    rng = np.random.default_rng(0)
+    model = Penalised(nn.Dense(64, 5, generator=rng), nn.Dense(5, 64, generator=rng), loss="squared_error")
+    flat = DIGITS.reshape(-1, 64)
+    measured = evaluate(model, flat, batch_size=100)
+    assert measured["penalty"] == pytest.approx(0.25 * np.sum(model.encode(flat) ** 2) / len(flat), rel=1e-5)
+    assert measured["reconstruction"] == pytest.approx(measured["squared_error"], rel=1e-5)
+    assert measured["loss"] == pytest.approx(measured["penalty"] + measured["reconstruction"], rel=1e-5)
+
+
+def test_measuring_leaves_no_trace():
+    rng = np.random.default_rng(0)
+    encoder = nn.Sequential(nn.Dense(64, 5, generator=rng), nn.Dropout(0.5, generator=np.random.default_rng(0)))
+    model = Autoencoder(encoder, nn.Dense(5, 64, generator=rng))
+    model.train()
+    flat = DIGITS.reshape(-1, 64)
+    assert evaluate(model, flat) == evaluate(model, flat)
+    assert all(module.training for _, module in model.named_modules())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_nothing_to_measure():
+    with pytest.raises(ValueError, match=r"empty array of shape \(0, 8, 8, 1\)"):
+        evaluate(digits_model(), DIGITS[:0])
+
+
+# History.
+
+
+def filled() -> History:
+    history = History({"train_loss": "nats per image", "seconds": "s"})
+    history.append({"epoch": 1, "train_loss": 123.456789, "seconds": 0.25})
+    history.append({"epoch": 2, "train_loss": 1.5e-7, "seconds": 12345678.0, "penalty": -2.0})
+    return history
+
+
+def test_columns_rows_and_the_last_row():
+    history = filled()
+    assert len(history) == 2
+    assert history.columns == ["epoch", "train_loss", "seconds", "penalty"]
+    assert history["train_loss"] == [123.456789, 1.5e-7]
+    assert math.isnan(history["penalty"][0])
+    assert history.last["epoch"] == 2
+    last = "epoch 2, train_loss 1.5e-07 nats per image, seconds 1.23457e+07 s, penalty -2"
+    assert repr(history) == f"History(2 epochs; last: {last})"
+    with pytest.raises(KeyError, match="no column 'loss' in this history; there are: epoch, train_loss"):
+        history["loss"]
+
+
+def test_a_history_keeps_its_own_copy_of_a_row():
+    history, row = History(), {"epoch": 1}
+    history.append(row)
+    row["epoch"] = 9
+    assert history.last == {"epoch": 1}
+
+
+def test_an_empty_history_says_so(tmp_path):
+    history = History()
+    assert repr(history) == "History(no complete epoch)"
+    with pytest.raises(IndexError, match="no epoch was completed"):
+        _ = history.last
+    with pytest.raises(KeyError, match="none yet"):
+        history["epoch"]
+    assert len(History.load(history.save(tmp_path / "metrics.csv"))) == 0
+
+
+def test_a_file_is_plain_csv_with_units_and_comes_back(tmp_path):
+    history = filled()
+    path = history.save(tmp_path / "metrics.csv")
+    with path.open(newline="") as file:
+        table = list(csv.reader(file))
+    assert table == [
+        ["epoch", "train_loss [nats per image]", "seconds [s]", "penalty"],
+        ["1", "123.457", "0.25", ""],
+        ["2", "1.5e-07", "1.23457e+07", "-2"],
+    ]
+    back = History.load(path)
+    assert back.units == history.units
+    assert back.columns == history.columns
+    assert [list(row) for row in back.rows] == [list(row) for row in history.rows]
+    for row, original in zip(back.rows, history.rows, strict=True):
+        assert row == pytest.approx(original, rel=5e-6)
+        assert isinstance(row["epoch"], int)
+    assert back.save(tmp_path / "again.csv").read_bytes() == path.read_bytes()

@@ -1,0 +1,73 @@
+"""tinyae: autoencoders from first principles, on NumPy (CPU) and CuPy (NVIDIA GPU).
+
+    >>> import tinyae as ta
+    >>> x = ta.Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> loss = (x * x).sum()
+    >>> loss.backward()
+    >>> x.grad
+    Tensor([2., 4., 6.], dtype=float32)
+
+The rooms, from the ground up: `backend`, `autodiff`, `ops`, `losses`, `nn`, `optim`, `data`, `models`, `training`;
+beside them `plots`, `inspect` and `testing`. Importing tinyae imports NumPy and nothing else that is large; the rooms
+that `fit` and the pictures need are loaded when they are first asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from tinyae import autodiff, backend, losses, nn, ops, optim
+from tinyae.autodiff import Tensor, adjoint_pair, grad, no_grad, primitive
+
+if TYPE_CHECKING:
+    from tinyae import data, inspect, models, plots, testing, training
+    from tinyae.testing import gradcheck
+    from tinyae.training import History, evaluate, fit, load, save
+
+_ROOMS = ("data", "inspect", "models", "plots", "testing", "training")
+_LATER = {
+    "fit": "training",
+    "evaluate": "training",
+    "save": "training",
+    "load": "training",
+    "History": "training",
+    "gradcheck": "testing",
+}
+
+__all__ = [
+    "History",
+    "Tensor",
+    "adjoint_pair",
+    "autodiff",
+    "backend",
+    "data",
+    "evaluate",
+    "fit",
+    "grad",
+    "gradcheck",
+    "inspect",
+    "load",
+    "losses",
+    "models",
+    "nn",
+    "no_grad",
+    "ops",
+    "optim",
+    "plots",
+    "primitive",
+    "save",
+    "testing",
+    "training",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a room, or a name that lives in one, when it is first used."""
+    if name in _ROOMS:
+        return import_module(f"tinyae.{name}")
+    if name in _LATER:
+        return getattr(import_module(f"tinyae.{_LATER[name]}"), name)
+    raise AttributeError(f"module 'tinyae' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

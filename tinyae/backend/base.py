@@ -1,0 +1,96 @@
+"""What every array library must offer, written once in plain `xp` code.
+
+A `Backend` is the only object that knows which array library it speaks to. Its namespace `xp` has NumPy's names;
+the methods below are the few things NumPy and CuPy do differently (transfers, random numbers, waiting) and the
+named kernels: pieces of work worth a hand-made body on some device. The bodies here are the readable reference;
+a subclass may override one, and every override is tested against the body it replaces.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+Array = Any
+"""A NumPy or CuPy array. The two share a namespace, not a base class, so the type checker is told no more."""
+
+
+class Backend:
+    """One array library on one device.
+
+    Attributes:
+        name: the device as users write it, `"cpu"` or `"gpu"`.
+        xp: the array namespace, `numpy` or `cupy`.
+    """
+
+    name: str
+    xp: ModuleType
+
+    def to_device(self, array: Any, dtype: Any = None) -> Array:
+        """Return a host array (or nested list) as an array of this device, cast to `dtype` if given."""
+        raise NotImplementedError
+
+    def to_host(self, array: Array) -> np.ndarray:
+        """Return an array of this device as a NumPy array. On a GPU this waits for the device: the only exit."""
+        raise NotImplementedError
+
+    def generator(self, seed: int) -> Any:
+        """A random generator whose draws live on this device."""
+        raise NotImplementedError
+
+    def synchronize(self) -> None:
+        """Wait until all work handed to the device is done (for timings)."""
+
+    def describe(self) -> str:
+        """One line for `tinyae info`: library, version and device."""
+        return f"{self.name}: {self.xp.__name__} {self.xp.__version__}"
+
+    def __repr__(self) -> str:
+        return f"<Backend {self.name} ({self.xp.__name__})>"
+
+    # Random draws. The host generator is the single source of randomness: it is handed in explicitly, and a device
+    # that cannot use it directly takes one key from it per draw, so a run is repeatable on each device.
+
+    def uniform(self, generator: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Uniform draws in [0, 1) of the given shape and dtype."""
+        return self._device_stream(generator).random(shape, dtype=dtype)
+
+    def normal(self, generator: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Standard normal draws of the given shape and dtype."""
+        return self._device_stream(generator).standard_normal(shape, dtype=dtype)
+
+    def _device_stream(self, generator: np.random.Generator) -> Any:
+        return self.generator(int(generator.integers(2**32)))
+
+    # Named kernels: reference bodies.
+
+    def affine(self, x: Array, weight: Array, bias: Array) -> Array:
+        """x @ weight + bias with x (..., D), weight (D, K), bias (K,)."""
+        out = self.xp.matmul(x, weight)
+        out += bias
+        return out
+
+    def sigmoid(self, x: Array) -> Array:
+        """1 / (1 + exp(-x)), through tanh so that no input overflows."""
+        return self.xp.tanh(x * 0.5) * 0.5 + 0.5
+
+    def softplus(self, x: Array) -> Array:
+        """log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|)), finite for every finite input."""
+        return self.xp.maximum(x, 0.0) + self.xp.log1p(self.xp.exp(-self.xp.abs(x)))
+
+    def adam(self, param: Array, grad: Array, mean: Array, square: Array, *, step: float, beta1: float,
+             beta2: float, eps: float, decay: float) -> None:
+        """One Adam update in place (Kingma and Ba 2015, Algorithm 1, in the form before section 3).
+
+        All arrays are flat and of one length. `step` and `eps` are already corrected for bias, `decay` is the
+        factor of decoupled weight decay (AdamW): param <- (1 - decay) param - step * mean / (sqrt(square) + eps).
+        """
+        mean *= beta1
+        mean += (1.0 - beta1) * grad
+        square *= beta2
+        square += (1.0 - beta2) * grad * grad
+        if decay:
+            param *= 1.0 - decay
+        param -= step * (mean / (self.xp.sqrt(square) + eps))

@@ -1,0 +1,42 @@
+"""`tinyae info`: versions, devices, threads: what to put into a bug report."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from tinyae.backend import DeviceError, backend_named
+from tinyae.cli.version import package_version
+
+_LIBRARIES = ("numpy", "scipy", "matplotlib", "tqdm", "safetensors", "pooch", "cupy-cuda13x", "cupy-cuda12x")
+
+
+def register(commands: Any) -> None:
+    """Add `info`."""
+    parser = commands.add_parser(
+        "info", help="versions and devices", description="Versions, devices and threads, for a bug report."
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print what is installed and which devices work; never fails because a device does not."""
+    print(f"tinyae      {package_version()}")
+    print(
+        f"python      {platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    )
+    for name in _LIBRARIES:
+        try:
+            print(f"{name:11} {version(name)}")
+        except PackageNotFoundError:
+            if not name.startswith("cupy"):
+                print(f"{name:11} not installed")
+    for device in ("cpu", "gpu"):
+        try:
+            print(f"{device:11} works ({backend_named(device).describe()})")
+        except DeviceError as error:
+            print(f"{device:11} not usable: {error}")
+    print(f"data folder {os.environ.get('TINYAE_DATA') or 'TINYAE_DATA is not set'}")

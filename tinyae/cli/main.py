@@ -1,0 +1,68 @@
+"""`tinyae`: the parser, and what becomes of errors."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from tinyae.backend import DeviceError
+from tinyae.cli import data, encode, evaluate, info, reconstruct, show, train
+from tinyae.cli.version import package_version
+
+_EPILOG = """\
+start here:
+  tinyae train basic                      a 784-32-784 autoencoder on embedded images, under a minute on a CPU
+  tinyae train deep --epochs 20           784-1000-500-250-30 and back
+  tinyae evaluate runs/basic-fashion-mini the numbers again, on any data of the same shape
+  tinyae data                             what there is to train on
+  tinyae show basic                       the tape of one training step, node by node
+
+exit codes: 0 done, 2 something in the request or the data was wrong (one sentence says what), 130 interrupted
+(the last complete epoch is kept)."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Answers a mistake with one sentence; the usage is a `--help` away."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}; see `{self.prog} --help`.\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    root = _Parser(
+        prog="tinyae",
+        description="Autoencoders from first principles, on NumPy (CPU) or CuPy (NVIDIA GPU): "
+        "train on real data, see the pictures.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    root.add_argument("--version", action="version", version=f"tinyae {package_version()}")
+    root.add_argument("--traceback", action="store_true", help="show the full Python traceback of an error")
+    commands = root.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
+    for command in (train, evaluate, encode, reconstruct, show, data, info):
+        command.register(commands)
+    return root
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    options = parser().parse_args(arguments)
+    try:
+        options.run(options)
+        sys.stdout.flush()
+    except KeyboardInterrupt as stop:
+        print(f"\ntinyae: {str(stop) or 'interrupted.'}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, TypeError, OSError, DeviceError, ArithmeticError, MemoryError, ImportError) as error:
+        if options.traceback:
+            raise
+        print(f"tinyae: error: {str(error) or type(error).__name__}", file=sys.stderr)
+        return 2
+    return 0

@@ -1,0 +1,88 @@
+"""Arguments that several commands share, and how they are read."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from tinyae.backend import DEVICES, backend_named
+from tinyae.data import Dataset, load
+from tinyae.training import Run
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """--device"""
+    parser.add_argument(
+        "--device", choices=DEVICES, default="cpu", help="where to compute (default: cpu; auto: the GPU if one works)"
+    )
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """RUN"""
+    parser.add_argument("run_folder", metavar="RUN", type=Path, help="a run folder made by `tinyae train`")
+
+
+def add_data(parser: argparse.ArgumentParser, default: str | None) -> None:
+    """--data"""
+    kept = f"(default: {default})" if default else "(default: the run's own)"
+    parser.add_argument(
+        "--data",
+        default=default,
+        metavar="NAME|FILE",
+        help=f"a set listed by `tinyae data`, or a .npy, .npz, .csv or IDX file {kept}",
+    )
+
+
+def add_seed(parser: argparse.ArgumentParser, purpose: str) -> None:
+    """--seed"""
+    parser.add_argument("--seed", type=_whole_number, default=0, help=f"{purpose} (default: 0)")
+
+
+def _whole_number(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, got {text!r}")
+    return int(text)
+
+
+def positive_int(text: str) -> int:
+    """A whole number of at least 1."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return number
+
+
+def positive_float(text: str) -> float:
+    """A finite number above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
+    return number
+
+
+def int_list(text: str) -> list[int]:
+    """Whole numbers separated by commas, e.g. 1000,500,250,30."""
+    return [positive_int(part.strip()) for part in text.split(",")]
+
+
+def open_run(options: argparse.Namespace) -> tuple[Run, Any, Dataset]:
+    """The run, its model on the asked device, and the data to apply it to (checked to fit the model)."""
+    run = Run.open(options.run_folder)
+    device = backend_named(options.device).name
+    model = run.model()
+    data = load(options.data or run.config["data"])
+    shape = model.recipe["arguments"].get("input_shape", data.example_shape)
+    expected = (shape,) if isinstance(shape, int) else tuple(shape)
+    if data.example_shape != expected:
+        raise ValueError(
+            f"{data.name} has samples of shape {data.example_shape}, this model was trained on {expected}: "
+            "choose data of that shape."
+        )
+    return run, model.to(device), data

@@ -1,0 +1,46 @@
+"""`tinyae show MODEL`: the tape of one training step, node by node."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+import numpy as np
+
+from tinyae import inspect
+from tinyae.autodiff import Tensor
+from tinyae.cli.options import add_data, add_seed, positive_int
+from tinyae.cli.train import SAMPLE_NOUNS
+from tinyae.data import load
+from tinyae.models import MODELS, build
+
+
+def register(commands: Any) -> None:
+    """Add `show`."""
+    parser = commands.add_parser(
+        "show",
+        help="print the tape of one training step",
+        description="Build a model, run one batch forward and backward, and print every node of the tape "
+        "with its shapes and norms.",
+    )
+    parser.add_argument("model", choices=MODELS, help="which model")
+    add_data(parser, "fashion-mini")
+    parser.add_argument("--batch-size", type=positive_int, default=8, help="samples in the batch (default: 8)")
+    add_seed(parser, "for the weights")
+    parser.add_argument("--format", choices=("table", "dot", "mermaid"), default="table", help="(default: table)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the summary and the tape, or the graph alone for another program to draw."""
+    data = load(options.data)
+    arguments = {"input_shape": list(data.example_shape), "sample": SAMPLE_NOUNS[data.kind]}
+    model = build(options.model, arguments, np.random.default_rng(options.seed))
+    loss = model.loss(Tensor(data.train.x[: options.batch_size]))
+    graph = inspect.graph(loss.total, names=dict(model.named_parameters()))
+    if options.format == "table":
+        print(model.summary(data.example_shape))
+        print(f"\nThe tape of one batch of {options.batch_size} {model.sample}s, loss in {loss.unit}:\n")
+        print(graph)
+    else:
+        print(graph.to_dot() if options.format == "dot" else graph.to_mermaid())

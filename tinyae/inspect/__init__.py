@@ -1,0 +1,16 @@
+"""Looking at a graph and at a backward pass, with the tape itself as the only source.
+
+A loss carries its whole history: the nodes behind it, in the order of their creation. `graph(loss)` takes a
+plain snapshot of that history (numbers, names and shapes, no arrays), together with the gradient that one
+reverse sweep brings to *every* node and not only to the leaves. `show(loss)` prints it. Read the table
+downwards for the forward pass, upwards for the backward pass: the gradient of the last line is 1, and each line
+above collects what the lines below that name it hand back. A norm that falls from one line to the next is a
+vanishing gradient caught at the operation that does it; a `nan` has its first line.
+
+Looking changes nothing: no `.grad` is written, and the graph stays ready for `backward()`.
+"""
+
+from tinyae.inspect.graph import Constant, Graph, GraphNode, graph
+from tinyae.inspect.show import show
+
+__all__ = ["Constant", "Graph", "GraphNode", "graph", "show"]

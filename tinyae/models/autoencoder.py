@@ -1,0 +1,103 @@
+"""`Autoencoder`: an encoder, a decoder, and how well the one undoes the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinyae.autodiff import Tensor, no_grad
+from tinyae.backend import backend_named, backend_of
+from tinyae.losses import Loss, unit
+from tinyae.models.reconstruction import reconstruction_named
+from tinyae.nn import Module, evaluating
+
+
+class Autoencoder(Module):
+    """Encoder and decoder trained together to give back their input (Rumelhart, Hinton and Williams 1986; Hinton and
+    Salakhutdinov 2006).
+
+    code = encoder(x),   output = decoder(code),   loss = distance(output, x)
+
+    Args:
+        encoder: module from x (N, ...) to codes (N, K).
+        decoder: module from codes (N, K) to x's shape. With loss "bce" it gives logits.
+        loss: "bce" (Bernoulli cross-entropy, in nats), "squared_error", "absolute_error" or "huber".
+        sample: what one sample is called in units, e.g. "image" in "nats per image".
+
+    `encode`, `decode` and `reconstruct` take either Tensors (differentiable, in one piece, the model's present mode)
+    or host NumPy arrays (in batches, in evaluation mode, nothing recorded, NumPy out): a whole data set is never
+    pushed through at once.
+    """
+
+    def __init__(self, encoder: Module, decoder: Module, *, loss: str = "bce", sample: str = "sample") -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+        self.reconstruction = reconstruction_named(loss)
+        self.sample = sample
+        self.recipe: dict[str, Any] | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The decoder's raw output for x (logits if the loss is "bce")."""
+        return self.decoder(self.encoder(x))
+
+    def encode(self, x: Any, batch_size: int = 1024) -> Any:
+        """Codes (N, K) of x (N, ...)."""
+        return self._apply(self.encoder, x, batch_size)
+
+    def decode(self, code: Any, batch_size: int = 1024) -> Any:
+        """Reconstructions (N, ...) from codes (N, K)."""
+        return self._apply(lambda c: self.reconstruction.output(self.decoder(c)), code, batch_size)
+
+    def reconstruct(self, x: Any, batch_size: int = 1024) -> Any:
+        """Decode the code of x: what is left of x after the bottleneck, of x's shape."""
+        return self._apply(lambda v: self.reconstruction.output(self(v)), x, batch_size)
+
+    def loss(self, x: Tensor, target: Tensor | None = None) -> Loss:
+        """Reconstruction loss of a batch, summed over a sample's elements and averaged over samples.
+
+        `target` is what to reconstruct if it is not x itself (denoising).
+        """
+        row = self.reconstruction
+        value = row.loss(self(x), x if target is None else target, reduction="per_sample")
+        return Loss({"reconstruction": value}, self.loss_unit)
+
+    @property
+    def loss_unit(self) -> str:
+        """The unit of `loss`, e.g. "nats per image"."""
+        return unit(self.reconstruction.quantity, "per_sample", self.sample)
+
+    @property
+    def device(self) -> str:
+        """Where the parameters live, `'cpu'` or `'gpu'`."""
+        for parameter in self.parameters():
+            return parameter.device
+        return "cpu"
+
+    def extra_repr(self) -> str:
+        """Shown by `repr`."""
+        return f"loss={self.reconstruction.name!r}"
+
+    def _apply(self, function: Callable[[Any], Any], x: Any, batch_size: int) -> Any:
+        """Run `function` on a Tensor as it is, on a host array batch by batch in evaluation mode."""
+        if isinstance(x, Tensor):
+            return function(x)
+        if not isinstance(x, np.ndarray):
+            raise TypeError(
+                f"expected a Tensor or a NumPy array, got {type(x).__name__}: "
+                "numpy.asarray(x, dtype='float32') may help."
+            )
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+        if len(x) == 0:
+            raise ValueError(f"got an empty array of shape {x.shape}: there is nothing to encode or decode.")
+        backend = backend_named(self.device)
+        dtype = next((p.dtype for p in self.parameters()), x.dtype)
+        with no_grad(), evaluating(self):
+            parts = []
+            for start in range(0, len(x), batch_size):
+                out = function(Tensor(backend.to_device(x[start : start + batch_size], dtype)))
+                parts.append(backend_of(out.data).to_host(out.data))
+        return np.concatenate(parts)

@@ -1,0 +1,57 @@
+"""The models by name, as the command line and saved files know them: a name, a builder, and plain arguments.
+
+A saved model is rebuilt by calling its builder with the same arguments, so nothing but names, numbers and weights is
+ever written to disk or read from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinyae.models.autoencoder import Autoencoder
+from tinyae.models.dense import basic_autoencoder, deep_autoencoder
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model that can be built by name.
+
+    Attributes:
+        name: as in `tinyae train NAME`.
+        title: one line of meaning.
+        builder: function of (input_shape, *, generator, sample, **arguments).
+        epochs: default number of epochs on the command line.
+    """
+
+    name: str
+    title: str
+    builder: Callable[..., Autoencoder]
+    epochs: int
+
+
+MODELS = {
+    entry.name: entry
+    for entry in (
+        ModelEntry("basic", "one hidden layer, 784-32-784 by default", basic_autoencoder, epochs=20),
+        ModelEntry("deep", "784-1000-500-250-30 and back, or any list of sizes", deep_autoencoder, epochs=10),
+    )
+}
+"""Every model that can be built by name."""
+
+
+def model_entry(name: str) -> ModelEntry:
+    """The entry of a model; raises ValueError with the known names."""
+    if name not in MODELS:
+        raise ValueError(f"unknown model {name!r}: choose one of {', '.join(MODELS)}.")
+    return MODELS[name]
+
+
+def build(name: str, arguments: dict[str, Any], generator: np.random.Generator | None = None) -> Autoencoder:
+    """Build a model by name from plain arguments, and remember both as `model.recipe` for `tinyae.save`."""
+    model = model_entry(name).builder(**arguments, generator=generator)
+    model.recipe = {"model": name, "arguments": dict(arguments)}
+    return model

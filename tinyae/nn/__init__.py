@@ -1,0 +1,58 @@
+"""Layers: functions that own their parameters.
+
+`module` is the base and holds no arithmetic; a layer is a file with a class that makes its parameters in
+`__init__` and composes primitives of `tinyae.ops` in `forward`. Sizes are explicit, randomness comes from one
+generator handed to every layer, and channels stand last. `observe` lets a tool watch the calls of a model
+without touching it.
+"""
+
+from tinyae.nn.activations import Identity, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
+from tinyae.nn.dense import Dense, TiedDense
+from tinyae.nn.dropout import Dropout
+from tinyae.nn.initializers import (
+    INITIALIZERS,
+    glorot_normal,
+    glorot_uniform,
+    he_normal,
+    he_uniform,
+    initializer_named,
+    orthogonal,
+    zeros,
+)
+from tinyae.nn.modes import evaluating
+from tinyae.nn.module import Module
+from tinyae.nn.normalization import BatchNorm, LayerNorm
+from tinyae.nn.observe import observe_calls
+from tinyae.nn.parameter import Parameter
+from tinyae.nn.reshape import Flatten, Reshape
+from tinyae.nn.sequential import Sequential
+
+__all__ = [
+    "INITIALIZERS",
+    "BatchNorm",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "Identity",
+    "LayerNorm",
+    "LeakyReLU",
+    "Module",
+    "Parameter",
+    "ReLU",
+    "Reshape",
+    "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Tanh",
+    "TiedDense",
+    "evaluating",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "initializer_named",
+    "observe_calls",
+    "orthogonal",
+    "zeros",
+]

@@ -1,0 +1,87 @@
+"""A dense layer as one operation: y = f(x W + b).
+
+A profile of a training step shows why it is fused: unfused, the bias and the activation each write another array as
+large as the layer's output, forward and backward. The readable definition is `dense_composed`, three lines; it is
+what the fused form is tested against, and what derivatives of higher order re-trace.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tinyae.autodiff import primitive
+from tinyae.backend import Array, backend_of
+from tinyae.ops.functions import relu, sigmoid, tanh
+from tinyae.ops.linalg import matmul
+
+ACTIVATIONS = ("identity", "relu", "sigmoid", "tanh")
+
+
+def dense_composed(x: Any, weight: Any, bias: Any, *, activation: str = "identity") -> Any:
+    """f(x @ weight + bias) in primitives: the definition of `dense`."""
+    z = matmul(x, weight) + bias
+    return z if activation == "identity" else {"relu": relu, "sigmoid": sigmoid, "tanh": tanh}[activation](z)
+
+
+@primitive(composed=dense_composed)
+def dense(x: Any, weight: Any, bias: Any, *, activation: str = "identity") -> Any:
+    """f(x @ weight + bias), x (..., D), weight (D, K), bias (K,), f one of identity, relu, sigmoid, tanh.
+
+    With z = x W + b and G the gradient arriving at y = f(z):
+    dz = G * f'(z),   dL/dx = dz W',   dL/dW = x' dz,   dL/db = sum over samples of dz.
+    f' is written in terms of y: 1, y > 0, y (1 - y), 1 - y**2.
+    """
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"unknown activation {activation!r} for dense: choose one of {', '.join(ACTIVATIONS)}.")
+    if x.ndim < 1 or weight.ndim != 2 or x.shape[-1] != weight.shape[0] or bias.shape != weight.shape[1:]:
+        raise ValueError(
+            f"dense: x (..., D) @ weight (D, K) + bias (K,) does not fit "
+            f"shapes {x.shape}, {weight.shape}, {bias.shape}."
+        )
+    backend = backend_of(x)
+    y = backend.affine(x, weight, bias)
+    if activation == "relu":
+        backend.xp.maximum(y, 0.0, out=y)
+    elif activation == "tanh":
+        backend.xp.tanh(y, out=y)
+    elif activation == "sigmoid":
+        y *= 0.5
+        backend.xp.tanh(y, out=y)
+        y *= 0.5
+        y += 0.5
+    return y, None
+
+
+@dense.fused_vjp
+def _(
+    g: Array,
+    out: Array,
+    residuals: None,
+    wanted: list[int],
+    x: Array,
+    weight: Array,
+    bias: Array,
+    activation: str = "identity",
+) -> tuple:
+    dz = _through_activation(g, out, activation)
+    samples = math.prod(x.shape[:-1])
+    rows = dz.reshape(samples, dz.shape[-1])
+    return (
+        dz @ weight.T if 0 in wanted else None,
+        x.reshape(samples, x.shape[-1]).T @ rows if 1 in wanted else None,
+        rows.sum(axis=0) if 2 in wanted else None,
+    )
+
+
+def _through_activation(g: Array, y: Array, activation: str) -> Array:
+    """g * f'(z), with f' in terms of y = f(z)."""
+    if activation == "identity":
+        return g
+    if activation == "relu":
+        return g * (y > 0)
+    slope = y * y if activation == "tanh" else y * (1.0 - y)
+    if activation == "tanh":
+        backend_of(y).xp.subtract(1.0, slope, out=slope)
+    slope *= g
+    return slope

@@ -1,0 +1,124 @@
+"""Many numbers to few: sums, means, maxima, and the stable exponentials built on them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tinyae.autodiff import expand, primitive
+from tinyae.backend import backend_of
+from tinyae.ops.arithmetic import log
+from tinyae.ops.comparisons import indicator
+from tinyae.ops.functions import exp
+from tinyae.ops.shape import reshape
+
+Axis = int | tuple[int, ...] | None
+
+
+def reduced_axes(x: Any, axis: Axis) -> tuple[int, ...]:
+    """The axes that a reduction removes, as numbers from 0; raises on an axis that x does not have."""
+    if axis is None:
+        return tuple(range(x.ndim))
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    for a in axes:
+        if not -x.ndim <= a < x.ndim:
+            raise ValueError(f"axis {a} does not exist in an array of shape {x.shape}.")
+    return tuple(a % x.ndim for a in axes)
+
+
+def kept_shape(x: Any, axis: Axis) -> tuple[int, ...]:
+    """x's shape with length 1 for every reduced axis: the shape that broadcasts against x."""
+    axes = reduced_axes(x, axis)
+    return tuple(1 if i in axes else n for i, n in enumerate(x.shape))
+
+
+def _spread(g: Any, x: Any, axis: Axis) -> Any:
+    """A reduced cotangent repeated to x's shape."""
+    return expand(reshape(g, shape=kept_shape(x, axis)), shape=x.shape)
+
+
+@primitive
+def sum(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    """Sum over `axis` (None: all).   d/dx_i = 1"""
+    return x.sum(axis=axis, keepdims=keepdims)
+
+
+@sum.vjp(0)
+def _(g: Any, out: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    return _spread(g, x, axis)
+
+
+@primitive
+def mean(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    """Mean over `axis` (None: all) of n numbers.   d/dx_i = 1/n"""
+    return x.mean(axis=axis, keepdims=keepdims)
+
+
+@mean.vjp(0)
+def _(g: Any, out: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    n = math.prod(x.shape[a] for a in reduced_axes(x, axis))
+    return _spread(g * (1.0 / n if n else 0.0), x, axis)
+
+
+@primitive
+def max(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    """Largest entry over `axis` (None: all).   The gradient goes to the largest; ties share it evenly."""
+    return x.max(axis=axis, keepdims=keepdims)
+
+
+@max.vjp(0)
+def _(g: Any, out: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    largest = indicator(x >= _spread(out, x, axis), x)
+    share = largest / sum(largest, axis=axis, keepdims=True)
+    return _spread(g, x, axis) * share
+
+
+@primitive
+def logsumexp(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    """log(sum(exp(x))) over `axis`, shifted by the maximum so that nothing overflows.   d/dx = softmax(x)"""
+    xp = backend_of(x).xp
+    top = x.max(axis=axis, keepdims=True)
+    out = xp.log(xp.exp(x - top).sum(axis=axis, keepdims=True)) + top
+    return out if keepdims else out.sum(axis=axis)
+
+
+@logsumexp.vjp(0)
+def _(g: Any, out: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    return _spread(g, x, axis) * exp(x - _spread(out, x, axis))
+
+
+@primitive
+def softmax(x: Any, *, axis: Axis = -1) -> Any:
+    """p_i = exp(x_i) / sum_j exp(x_j) along `axis`.   J' g = p * (g - sum(g * p))"""
+    weights = backend_of(x).xp.exp(x - x.max(axis=axis, keepdims=True))
+    return weights / weights.sum(axis=axis, keepdims=True)
+
+
+@softmax.vjp(0)
+def _(g: Any, out: Any, x: Any, axis: Axis = -1) -> Any:
+    gp = g * out
+    return gp - out * sum(gp, axis=axis, keepdims=True)
+
+
+@primitive
+def log_softmax(x: Any, *, axis: Axis = -1) -> Any:
+    """log(softmax(x)) along `axis` without forming the ratio.   J' g = g - softmax(x) * sum(g)"""
+    shifted = x - x.max(axis=axis, keepdims=True)
+    xp = backend_of(x).xp
+    return shifted - xp.log(xp.exp(shifted).sum(axis=axis, keepdims=True))
+
+
+@log_softmax.vjp(0)
+def _(g: Any, out: Any, x: Any, axis: Axis = -1) -> Any:
+    return g - exp(out) * sum(g, axis=axis, keepdims=True)
+
+
+def variance(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    """Mean squared deviation from the mean over `axis` (divides by n), composed of primitives."""
+    centred = x - mean(x, axis=axis, keepdims=True)
+    return mean(centred * centred, axis=axis, keepdims=keepdims)
+
+
+def norm(x: Any, *, axis: Axis = None) -> Any:
+    """Euclidean norm over `axis`, composed of primitives; its gradient at 0 is not defined (gives NaN)."""
+    return exp(0.5 * log(sum(x * x, axis=axis)))

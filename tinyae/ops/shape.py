@@ -1,0 +1,180 @@
+"""Moving numbers without changing them: every function here is linear, and its gradient is its adjoint.
+
+The pairs are reshape with reshape, transpose with transpose, expand with sum_to (in the engine), getitem with scatter,
+pad with crop, and concatenate with split.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinyae.autodiff import Tensor, adjoint_pair, primitive
+from tinyae.autodiff import expand as expand
+from tinyae.autodiff import sum_to as sum_to
+from tinyae.backend import backend_of
+
+
+@primitive
+def reshape(x: Any, *, shape: tuple[int, ...]) -> Any:
+    """The elements of x in another shape, C order; one length may be -1.   Adjoint: reshape back."""
+    return x.reshape(shape)
+
+
+adjoint_pair(reshape, reshape, lambda x, shape: {"shape": x.shape})
+
+
+@primitive
+def transpose(x: Any, *, axes: tuple[int, ...] | None = None) -> Any:
+    """Permute the axes of x (None reverses them).   Adjoint: the inverse permutation."""
+    return x.transpose(axes) if axes is not None else x.transpose()
+
+
+def _inverse(x: Any, axes: tuple[int, ...] | None = None) -> dict[str, Any]:
+    if axes is None:
+        return {"axes": None}
+    forward = [a % x.ndim for a in axes]
+    return {"axes": tuple(forward.index(i) for i in range(x.ndim))}
+
+
+adjoint_pair(transpose, transpose, _inverse)
+
+
+@primitive
+def getitem(x: Any, *, index: Any) -> Any:
+    """x[index]: slices, integers, None, Ellipsis, integer arrays, boolean masks.   Adjoint: `scatter`."""
+    return x[index]
+
+
+@primitive
+def scatter(x: Any, *, index: Any, shape: tuple[int, ...]) -> Any:
+    """Zeros of `shape` with x added at `index`; a position named twice collects both.   Adjoint: `getitem`."""
+    xp = backend_of(x).xp
+    out = xp.zeros(shape, dtype=x.dtype)
+    if _names_positions_once(index):
+        out[index] = x
+    else:
+        xp.add.at(out, index, x)
+    return out
+
+
+def _names_positions_once(index: Any) -> bool:
+    parts = index if isinstance(index, tuple) else (index,)
+    basic = all(part is None or part is Ellipsis or isinstance(part, (int, np.integer, slice)) for part in parts)
+    return basic or all(getattr(getattr(part, "dtype", None), "kind", "") == "b" for part in parts)
+
+
+adjoint_pair(
+    getitem,
+    scatter,
+    lambda x, index: {"index": index, "shape": x.shape},
+    lambda x, index, shape: {"index": index},
+)
+
+Widths = tuple[tuple[int, int], ...]
+
+
+@primitive
+def pad(x: Any, *, widths: Widths) -> Any:
+    """x with `widths[i] = (before, after)` zeros around axis i.   Adjoint: `crop`."""
+    _check_widths("pad", x, widths)
+    return backend_of(x).xp.pad(x, widths)
+
+
+@primitive
+def crop(x: Any, *, widths: Widths) -> Any:
+    """x without its first `before` and last `after` entries along axis i.   Adjoint: `pad`."""
+    _check_widths("crop", x, widths)
+    for axis, (before, after) in enumerate(widths):
+        if before + after > x.shape[axis]:
+            raise ValueError(
+                f"crop takes {before} + {after} from axis {axis} of length {x.shape[axis]}: "
+                f"widths {widths} are too large."
+            )
+    return x[tuple(slice(before, n - after) for (before, after), n in zip(widths, x.shape, strict=True))]
+
+
+def _check_widths(name: str, x: Any, widths: Widths) -> None:
+    if len(widths) != x.ndim or any(len(pair) != 2 or min(pair) < 0 for pair in widths):
+        raise ValueError(
+            f"{name}: widths must be one (before, after) pair of numbers >= 0 per axis of x "
+            f"with shape {x.shape}, got {widths}."
+        )
+
+
+adjoint_pair(pad, crop)
+
+
+@primitive
+def concatenate(*xs: Any, axis: int = 0) -> Any:
+    """Join arrays along an existing axis.   Adjoint: `split` into pieces of the same lengths."""
+    if not xs:
+        raise ValueError("concatenate needs at least one array: concatenate(a, b, axis=0).")
+    return backend_of(xs[0]).xp.concatenate(xs, axis)
+
+
+@concatenate.vjp(...)
+def _(g: Any, out: Any, position: int, *xs: Any, axis: int = 0) -> Any:
+    start = sum(x.shape[axis] for x in xs[:position])
+    return getitem(g, index=along(g, axis, start, start + xs[position].shape[axis]))
+
+
+def along(x: Any, axis: int, start: int, stop: int) -> tuple[slice, ...]:
+    """The index of x[..., start:stop, ...] along `axis`."""
+    index = [slice(None)] * x.ndim
+    index[axis] = slice(start, stop)
+    return tuple(index)
+
+
+def split(x: Any, *, lengths: tuple[int, ...], axis: int = 0) -> list[Any]:
+    """Cut x along `axis` into consecutive pieces of the given lengths.   Adjoint: `concatenate`.
+
+    Works on Tensors and arrays. The lengths must add up to the length of the axis.
+    """
+    if sum(lengths) != x.shape[axis]:
+        raise ValueError(
+            f"split: lengths {tuple(lengths)} add up to {sum(lengths)}, "
+            f"axis {axis} of shape {x.shape} has {x.shape[axis]}."
+        )
+    stops = np.cumsum(lengths).tolist()
+    return [getitem(x, index=along(x, axis, stop - n, stop)) for n, stop in zip(lengths, stops, strict=True)]
+
+
+@primitive
+def stack(*xs: Any, axis: int = 0) -> Any:
+    """Join arrays of one shape along a new axis.   Adjoint: take the slices apart again."""
+    if not xs:
+        raise ValueError("stack needs at least one array: stack(a, b, axis=0).")
+    return backend_of(xs[0]).xp.stack(xs, axis)
+
+
+@stack.vjp(...)
+def _(g: Any, out: Any, position: int, *xs: Any, axis: int = 0) -> Any:
+    index: list[Any] = [slice(None)] * g.ndim
+    index[axis] = position
+    return getitem(g, index=tuple(index))
+
+
+def flatten(x: Any) -> Any:
+    """(N, ...) as (N, D): everything but the first axis in one."""
+    return reshape(x, shape=(x.shape[0], math.prod(x.shape[1:])))
+
+
+def swap_last(x: Any) -> Any:
+    """Exchange the last two axes: the transpose of each matrix in a batch."""
+    axes = (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2)
+    return transpose(x, axes=axes)
+
+
+def tensor_transpose(x: Tensor, *axes: Any) -> Tensor:
+    """x.transpose(), x.transpose(1, 0) or x.transpose((1, 0))."""
+    if not axes:
+        return transpose(x)
+    return transpose(x, axes=tuple(axes[0]) if len(axes) == 1 and not isinstance(axes[0], int) else axes)
+
+
+def tensor_reshape(x: Tensor, *shape: Any) -> Tensor:
+    """x.reshape(2, 3) or x.reshape((2, 3))."""
+    return reshape(x, shape=tuple(shape[0]) if len(shape) == 1 and not isinstance(shape[0], int) else shape)

@@ -1,0 +1,32 @@
+"""How parameters move: gradient methods, L-BFGS, learning-rate schedules and gradient clipping.
+
+An optimizer takes the leaf Tensors to train and lays them out in one flat buffer (`flat`); each Tensor keeps
+its shape and becomes a view. So a step is a handful of operations on one long array, however many layers
+there are, and each method is short enough to be read beside its paper.
+
+    optimizer = Adam(model.parameters(), lr=1e-3)
+    for batch in batches:
+        optimizer.zero_grad()
+        model.loss(batch).backward()
+        clip_grad_norm(model.parameters(), 1.0)
+        optimizer.step()
+
+Read in this order: `flat`, `optimizer` (what all methods share), `sgd`, `adagrad`, `rmsprop`, `adam`, then
+`schedules`, `clipping` and `lbfgs`. Nothing here waits for the device, except L-BFGS, whose line search needs
+the loss.
+"""
+
+from tinyae.optim.adagrad import Adagrad
+from tinyae.optim.adam import Adam, AdamW
+from tinyae.optim.clipping import clip_grad_norm
+from tinyae.optim.flat import FlatParameters
+from tinyae.optim.lbfgs import LBFGS, LBFGSResult
+from tinyae.optim.optimizer import Optimizer
+from tinyae.optim.rmsprop import RMSprop
+from tinyae.optim.schedules import CosineLR, Schedule, StepLR, WarmupLR
+from tinyae.optim.sgd import SGD
+
+__all__ = [
+    "LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "CosineLR", "FlatParameters", "LBFGSResult", "Optimizer",
+    "RMSprop", "Schedule", "StepLR", "WarmupLR", "clip_grad_norm",
+]

@@ -1,0 +1,183 @@
+"""L-BFGS: a full-batch method that builds up curvature from its own steps. SciPy does the work.
+
+For a small model and all of its data at once, a quasi-Newton method needs far fewer passes than a gradient
+method, and has no learning rate to tune: a line search finds every step length. That search asks for the loss
+again and again, so a step takes a closure.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinyae.autodiff import Tensor
+from tinyae.optim.optimizer import Optimizer, number, whole_number
+
+
+@dataclass(frozen=True)
+class LBFGSResult:
+    """How a run of L-BFGS ended.
+
+    Attributes:
+        loss: the final loss.
+        iterations: accepted steps.
+        evaluations: how often the closure was called.
+        converged: True if a tolerance was met; False at `max_iterations`, or if the line search found no
+            better point.
+        message: SciPy's reason in words.
+    """
+
+    loss: float
+    iterations: int
+    evaluations: int
+    converged: bool
+    message: str
+
+
+class LBFGS(Optimizer):
+    """SciPy's L-BFGS-B (Byrd, Lu, Nocedal and Zhu 1995; no bounds are set) behind the face of an optimizer.
+
+    SciPy works in float64 on the host, whatever the dtype and device of the parameters. It is imported at the
+    first step.
+
+    Args:
+        tensors: the leaves to train.
+        max_iterations: accepted steps in one `step(closure)`, at least 1.
+        history: how many past steps describe the curvature, at least 1.
+        gradient_tolerance: stop when no gradient element is larger in magnitude, at least 0.
+        loss_tolerance: stop when a step lowers the loss by less than this share of it, at least 0.
+
+    Attributes:
+        result: how the last `step` ended, None before the first.
+
+    Example:
+        >>> optimizer = LBFGS(model.parameters())
+        >>> final = optimizer.step(lambda: model.loss(images))
+    """
+
+    full_batch: ClassVar[bool] = True
+    numbers: ClassVar[tuple[str, ...]] = ("max_iterations", "history", "gradient_tolerance", "loss_tolerance")
+
+    def __init__(
+        self,
+        tensors: Iterable[Tensor],
+        max_iterations: int = 400,
+        history: int = 10,
+        gradient_tolerance: float = 1e-5,
+        loss_tolerance: float = 2.2e-9,
+    ) -> None:
+        self.check(
+            max_iterations=max_iterations,
+            history=history,
+            gradient_tolerance=gradient_tolerance,
+            loss_tolerance=loss_tolerance,
+        )
+        super().__init__(tensors, lr=1.0)
+        self.max_iterations = int(max_iterations)
+        self.history = int(history)
+        self.gradient_tolerance = float(gradient_tolerance)
+        self.loss_tolerance = float(loss_tolerance)
+        self.result: LBFGSResult | None = None
+
+    def check(self, **values: Any) -> None:
+        """Raise ValueError unless the numbers are in range."""
+        whole_number("max_iterations", values["max_iterations"], at_least=1)
+        whole_number("history", values["history"], at_least=1)
+        number("gradient_tolerance", values["gradient_tolerance"], at_least=0.0)
+        number("loss_tolerance", values["loss_tolerance"], at_least=0.0)
+
+    def step(
+        self,
+        closure: Callable[[], Tensor] | None = None,
+        callback: Callable[[int, float], None] | None = None,
+    ) -> float:
+        """Minimise the loss until a tolerance or `max_iterations` is reached, and leave the parameters at the
+        best point.
+
+        Args:
+            closure: computes the loss of all data, a Tensor of one number. It must give the same value for
+                the same parameters (no dropout, no fresh noise). Gradients are cleared and computed here: it
+                only returns the loss.
+            callback: called as `callback(iteration, loss)` after every accepted step, counted from 1. It may
+                raise StopIteration to end the run there.
+
+        Returns:
+            The final loss.
+
+        Raises:
+            ValueError: a loss or gradient that is not finite, or a parameter without a gradient.
+            TypeError: no closure, or one that does not return a loss.
+            ImportError: SciPy is not installed.
+
+        After any exception, Ctrl-C included, the parameters stand at the last accepted step.
+        """
+        if closure is None:
+            raise TypeError("L-BFGS calls the loss many times in a step: use step(lambda: model.loss(data)).")
+        minimize = _scipy_minimize()
+        self.flat.check_views()
+        accepted = self.flat.to_host(self.flat.data).astype(np.float64)
+        iteration = 0
+
+        def evaluate(x: np.ndarray) -> tuple[float, np.ndarray]:
+            self._assign(x)
+            return self._loss_and_gradient(closure)
+
+        def after_step(intermediate_result: Any) -> None:
+            nonlocal accepted, iteration
+            accepted = np.array(intermediate_result.x)
+            iteration += 1
+            if callback is not None:
+                callback(iteration, float(intermediate_result.fun))
+
+        options = {
+            "maxiter": self.max_iterations,
+            "maxcor": self.history,
+            "gtol": self.gradient_tolerance,
+            "ftol": self.loss_tolerance,
+            "maxfun": sys.maxsize,
+        }
+        try:
+            found = minimize(
+                evaluate, accepted, jac=True, method="L-BFGS-B", callback=after_step, options=options
+            )
+        except BaseException:
+            self._assign(accepted)
+            raise
+        self._assign(found.x)
+        self.steps += int(found.nit)
+        self.result = LBFGSResult(
+            float(found.fun), int(found.nit), int(found.nfev), bool(found.success), str(found.message)
+        )
+        return self.result.loss
+
+    def _assign(self, x: np.ndarray) -> None:
+        self.flat.from_host(x, self.flat.data)
+        self.flat.bump_versions()
+
+    def _loss_and_gradient(self, closure: Callable[[], Tensor]) -> tuple[float, np.ndarray]:
+        loss = self.evaluate(closure)
+        value = float(loss.item())
+        if math.isfinite(value):
+            loss.backward()
+            gradient = self.flat.to_host(self.flat.gather()).astype(np.float64)
+            if np.isfinite(gradient).all():
+                return value, gradient
+        raise ValueError(
+            f"L-BFGS met a loss or a gradient that is not finite (loss {value}) and went back to the last "
+            "good parameters: look for NaN or infinity in the data, start from smaller weights, or use Adam."
+        )
+
+
+def _scipy_minimize() -> Callable[..., Any]:
+    try:
+        from scipy.optimize import minimize
+    except ModuleNotFoundError:
+        raise ImportError(
+            "LBFGS needs SciPy, which is not installed: pip install scipy, or use Adam."
+        ) from None
+    return minimize

@@ -1,0 +1,25 @@
+"""Training: the loop, its history, and what a run leaves on disk.
+
+`fit` is the loop; `evaluate` the numbers; `save` and `load` one file; `Run` a folder with all of it. Everything that
+touches the disk is written to a temporary neighbour first and renamed into place.
+"""
+
+from tinyae.training.checkpoint import load, save
+from tinyae.training.loop import Epoch, TrainingInterrupted, fit
+from tinyae.training.history import History
+from tinyae.training.metrics import evaluate, metric_units
+from tinyae.training.pictures import draw_run
+from tinyae.training.run import Run
+
+__all__ = [
+    "Epoch",
+    "History",
+    "Run",
+    "TrainingInterrupted",
+    "draw_run",
+    "evaluate",
+    "fit",
+    "load",
+    "metric_units",
+    "save",
+]

@@ -1,0 +1,95 @@
+"""The pictures a run leaves: what came out, how the loss fell, what the first layer looks for, where the codes lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from tinyae import plots
+from tinyae.data import Dataset
+from tinyae.models import Autoencoder
+from tinyae.nn import Dense
+from tinyae.training.history import History
+
+_CURVES = ("train_loss", "validation_loss", "validation_squared_error")
+_SCATTERED = 5000
+"""Samples whose codes are drawn."""
+
+
+def draw_run(model: Autoencoder, data: Dataset, history: History, folder: Path) -> list[Path]:
+    """Draw everything that applies to this model and data set into `folder`; returns the files."""
+    files = [draw_reconstructions(model, data, folder / "reconstructions.png")]
+    if len(history):
+        files.append(draw_curves(history, folder / "loss.png"))
+    weights = first_layer_weights(model)
+    if data.image_shape is not None and weights is not None and len(weights) == np.prod(data.image_shape):
+        figure = plots.filters(weights, data.image_shape, title="First-layer filters")
+        files.append(plots.save_figure(figure, folder / "filters.png"))
+    if data.has_labels:
+        files.append(draw_codes(model, data, folder / "codes.png"))
+    return files
+
+
+def draw_reconstructions(model: Autoencoder, data: Dataset, path: Path, count: int = 10) -> Path:
+    """Test samples beside their reconstructions, one per class where there are labels, with the squared error of
+    each.
+    """
+    chosen = _one_per_class(data.test.y, len(data.test), count)
+    originals = data.test.x[chosen]
+    reconstructed = model.reconstruct(originals)
+    names = None if data.test.y is None else [_class_name(data, int(label)) for label in data.test.y[chosen]]
+    if data.image_shape is not None:
+        figure = plots.reconstructions(
+            originals,
+            reconstructed,
+            labels=names,
+            count=count,
+            title=f"{data.name}: test images and their reconstructions",
+        )
+    else:
+        figure = plots.vector_reconstructions(
+            originals,
+            reconstructed,
+            labels=names,
+            count=count,
+            title=f"{data.name}: test samples and their reconstructions",
+        )
+    return plots.save_figure(figure, path)
+
+
+def draw_curves(history: History, path: Path) -> Path:
+    """Training and held-out loss by epoch, one panel per unit."""
+    metrics = [name for name in _CURVES if name in history.columns]
+    return plots.save_figure(plots.loss_curves(history.rows, units=history.units, metrics=metrics), path)
+
+
+def draw_codes(model: Autoencoder, data: Dataset, path: Path) -> Path:
+    """The codes of test samples coloured by class (principal components if a code has more than two numbers)."""
+    codes = model.encode(data.test.x[:_SCATTERED])
+    labels = None if data.test.y is None else data.test.y[:_SCATTERED]
+    title = f"{data.name}: codes of {len(codes):,} test {model.sample}s"
+    return plots.save_figure(
+        plots.code_scatter(codes.reshape(len(codes), -1), labels, data.class_names or None, title=title), path
+    )
+
+
+def first_layer_weights(model: Autoencoder) -> np.ndarray | None:
+    """The weights (D, K) of the encoder's first dense layer on the host, None if it has none."""
+    for _, module in model.encoder.named_modules():
+        if isinstance(module, Dense):
+            return module.weight.numpy()
+    return None
+
+
+def _one_per_class(labels: np.ndarray | None, samples: int, count: int) -> np.ndarray:
+    """The first sample of each class, filled up with the first samples; without labels just the first ones."""
+    if labels is None:
+        return np.arange(min(count, samples))
+    firsts = np.unique(labels, return_index=True)[1][:count]
+    others = np.setdiff1d(np.arange(min(samples, 2 * count)), firsts)[: count - len(firsts)]
+    return np.concatenate([firsts, others])[: min(count, samples)]
+
+
+def _class_name(data: Dataset, label: int) -> str:
+    return data.class_names[label] if label < len(data.class_names) else str(label)

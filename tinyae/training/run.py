@@ -1,0 +1,135 @@
+"""A run folder: everything one training run leaves behind.
+
+config.json         what was asked for: model, data, seed, versions
+model.safetensors   the weights after the last complete epoch
+metrics.csv         one row per epoch, units in the header
+*.png               reconstructions, loss curves, first-layer filters, codes
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinyae.atomic import write_text
+from tinyae.training.checkpoint import load, save
+from tinyae.training.loop import Epoch
+from tinyae.training.history import History
+
+CONFIG, MODEL, METRICS = "config.json", "model.safetensors", "metrics.csv"
+
+
+class Run:
+    """A run folder on disk. Make one with `Run.create`, open one with `Run.open`."""
+
+    def __init__(self, path: Path, config: dict[str, Any]) -> None:
+        self.path = path
+        self.config = config
+
+    @classmethod
+    def create(cls, path: str | Path | None, config: dict[str, Any], *, force: bool = False) -> Run:
+        """Make the folder and write `config.json`.
+
+        Args:
+            path: the folder; None picks `runs/MODEL-DATA`, or the first free `runs/MODEL-DATA-2`, `-3`, ...
+            config: plain values; versions are added.
+            force: reuse an existing run folder, replacing its files. A folder that is no run is never touched, and
+                if the new `config.json` cannot be written the old run is still whole.
+        """
+        config = {**config, "versions": {"python": platform.python_version(), "numpy": np.__version__}}
+        if path is None:
+            folder = _free_folder(f"{config['model']}-{Path(config['data']).stem}")
+        else:
+            folder = _claim(Path(path), force)
+        write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
+        for old in (MODEL, METRICS, *(p.name for p in folder.glob("*.png"))):
+            (folder / old).unlink(missing_ok=True)
+        return cls(folder, config)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """Open an existing run folder; raises FileNotFoundError or ValueError if it is none."""
+        folder = Path(path)
+        try:
+            config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            raise FileNotFoundError(
+                f"{folder} is no run folder (it has no {CONFIG}): give the folder that `tinyae train` printed."
+            ) from None
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{folder / CONFIG} is damaged ({error}): train again, or restore it.") from None
+        if not isinstance(config, dict) or not {"model", "data"} <= config.keys():
+            raise ValueError(
+                f"{folder / CONFIG} lacks the entries 'model' and 'data': it was not written by tinyae train."
+            )
+        return cls(folder, config)
+
+    def model(self) -> Any:
+        """The trained model, in evaluation mode."""
+        return load(self.path / MODEL)
+
+    def history(self) -> History:
+        """The numbers in `metrics.csv`."""
+        return History.load(self.path / METRICS)
+
+    def record(self, epoch: Epoch) -> None:
+        """Callback for `fit`: after each complete epoch save weights and numbers, so that a crash loses at most one
+        epoch.
+        """
+        self.keep(epoch.model, epoch.history)
+
+    def keep(self, model: Any, history: History) -> None:
+        """Save weights and numbers in place of those in the folder."""
+        save(model, self.path / MODEL)
+        history.save(self.path / METRICS)
+
+
+def _claim(folder: Path, force: bool) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=False)
+    except FileExistsError:
+        if not folder.is_dir():
+            raise FileExistsError(f"{folder} exists and is a file: give another --out.") from None
+        if any(folder.iterdir()):
+            if not force:
+                raise FileExistsError(
+                    f"{folder} exists already: give another --out, or --force to replace that run."
+                ) from None
+            try:
+                Run.open(folder)
+            except (FileNotFoundError, ValueError):
+                raise FileExistsError(
+                    f"{folder} is not a run folder (it has no {CONFIG} of a run); "
+                    "--force only replaces runs: give another --out."
+                ) from None
+        _check_writable(folder)
+    except OSError as error:
+        raise OSError(f"cannot make the run folder {folder}: {error.strerror}; give another --out.") from error
+    return folder
+
+
+def _free_folder(name: str) -> Path:
+    """The first of runs/NAME, runs/NAME-2, ... that did not exist; made at once, so two runs never share one."""
+    for number in range(1, 10_000):
+        folder = Path("runs") / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(parents=True, exist_ok=False)
+            return folder
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise OSError(f"cannot make the run folder {folder}: {error.strerror}; give another --out.") from error
+    raise OSError(f"10,000 runs named {name} exist under runs/: give --out, or remove some.")
+
+
+def _check_writable(folder: Path) -> None:
+    probe = folder / ".writable"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OSError(f"cannot write into the run folder {folder}: {error.strerror}; give another --out.") from error
