@@ -69,8 +69,8 @@ history = ta.fit(
 for row in history.rows:
     if row["epoch"] in (1, args.epochs) or row["epoch"] % 10 == 0:
         print(
-            f"epoch {row['epoch']:3d}   train {row['train_loss']:8.2f}   test {row['validation_loss']:8.2f} {model.loss_unit}"
-            f"   test squared error {row['validation_squared_error']:6.2f} per {noun}"
+            f"epoch {row['epoch']:3d}   train {row['train_loss']:8.2f}   test {row['validation_loss']:8.2f}"
+            f" {model.loss_unit}   test squared error {row['validation_squared_error']:6.2f} per {noun}"
         )
 
 # 5. The yardstick. Of all LINEAR maps to K numbers and back, PCA has the smallest squared error on the training images.
@@ -81,7 +81,7 @@ pca = ta.models.PCA(K).fit(data.train.x)
 print(f"autoencoder, {K} numbers per code: test squared error {scores['squared_error']:.2f} per {noun}")
 print(f"PCA,         {K} numbers per code: test squared error {pca.squared_error(data.test.x):.2f} per {noun}")
 if "bce" in scores:
-    print(f"autoencoder: test cross-entropy {scores['bce']:.2f} nats per {noun}, {scores['bce_element']:.4f} nats per element")
+    print(f"test cross-entropy {scores['bce']:.2f} nats per {noun}, {scores['bce_element']:.4f} nats per element")
 
 if args.out:
     for file in ta.training.draw_run(model, data, history, args.out):

@@ -1,8 +1,9 @@
 """Study 3: the deep autoencoder.    python examples/03_deep_autoencoder.py --help
 
-784-1000-500-250-30 and back, the network of Hinton and Salakhutdinov (Science 313, 2006). In 2006 it did not train from
-random weights: the gradient died on its way through eight layers, so they trained it layer by layer first. Today three
-things replace that: rectified linear units, starting weights that keep the size of the signal (He et al. 2015), and Adam.
+784-1000-500-250-30 and back, the network of Hinton and Salakhutdinov (Science 313, 2006). In 2006 it did not train
+from random weights: with logistic units the gradient died on its way through eight layers, so they first trained it
+layer by layer. Today three things replace that: rectified linear units, starting weights that keep the size of the
+signal (He et al. 2015), and Adam.
 """
 
 import argparse
@@ -30,8 +31,8 @@ noun = "image" if data.image_shape else "sample"
 K = min(30, pixels // 2)  # numbers in a code
 
 # 1. Why the start matters. A signal goes through eight layers of 500 relu units. Each unit adds up 500 inputs, so with
-#    weights of standard deviation s the signal's mean square changes by the factor 500 s^2 / 2 in each layer (relu lets
-#    half through). He's rule picks s = sqrt(2 / 500), which makes it 1. Half or twice that s: a factor of 4, eight times.
+#    weights of standard deviation s the signal's mean square changes by the factor 500 s^2 / 2 in each layer (relu
+#    lets half through). He's rule is s = sqrt(2 / 500), which makes it 1. Half or twice that s: a factor 4, eight times.
 print("1. A RANDOM SIGNAL THROUGH EIGHT RELU LAYERS\n")
 for name, factor in (("half of He's weights", 0.5), ("He's weights", 1.0), ("twice He's weights", 2.0)):
     rng = np.random.default_rng(args.seed)
@@ -49,12 +50,15 @@ rng = np.random.default_rng(args.seed)
 model = ta.models.deep_autoencoder(shape, sizes, loss="bce", sample=noun, generator=rng).to(device)
 print(f"\n2. THE MODEL: {'-'.join(map(str, [pixels, *sizes]))} and back, {model.parameter_count():,} parameters\n")
 
-# 3. Does the gradient arrive? Its norm at each weight matrix before training, decoder end first: the way it travels.
+#    Does the gradient arrive? Its norm at each weight matrix before training, decoder end first: the way it travels.
+#    The unit is the loss's unit per unit of weight.
 loss = model.loss(ta.Tensor(data.train.x[:128]).to(device))
 loss.backward()
 norms = [(name, p.grad.numpy()) for name, p in model.named_parameters() if name.endswith("weight")]
 for name, gradient in reversed(norms):
-    print(f"   {name:20} {'x'.join(map(str, gradient.shape)):10} gradient norm {np.linalg.norm(gradient):8.2f} {loss.unit}")
+    print(
+        f"{name:20} {'x'.join(map(str, gradient.shape)):10} gradient norm {np.linalg.norm(gradient):8.2f} {loss.unit}"
+    )
 model.zero_grad()
 
 print(f"\n3. {args.epochs} EPOCHS\n")
@@ -66,8 +70,8 @@ def report(epoch: ta.training.Epoch) -> None:
     """Called by `fit` after every epoch."""
     error = epoch.row["validation_squared_error"]
     print(
-        f"epoch {epoch.number:3d}   train {epoch.row['train_loss']:8.2f}   test {epoch.row['validation_loss']:8.2f} {model.loss_unit}"
-        f"   test squared error {error:6.2f} per {noun}{'   (below PCA)' if error < yardstick else ''}",
+        f"epoch {epoch.number:3d}   train {epoch.row['train_loss']:8.2f}   test {epoch.row['validation_loss']:8.2f}"
+        f" {model.loss_unit}   test squared error {error:6.2f} per {noun}{'   (below PCA)' if error < yardstick else ''}",
         flush=True,
     )
 
@@ -83,7 +87,7 @@ scores = ta.evaluate(model, data.test.x)
 print(f"deep autoencoder, {K} numbers per code: test squared error {scores['squared_error']:.2f} per {noun}")
 print(f"PCA,              {K} numbers per code: test squared error {yardstick:.2f} per {noun}")
 if "bce" in scores:
-    print(f"deep autoencoder: test cross-entropy {scores['bce']:.2f} nats per {noun}, {scores['bce_element']:.4f} nats per element")
+    print(f"test cross-entropy {scores['bce']:.2f} nats per {noun}, {scores['bce_element']:.4f} nats per element")
 
 if args.out:
     for file in ta.training.draw_run(model, data, history, args.out):

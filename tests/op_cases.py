@@ -113,8 +113,14 @@ class OpCase:
 
 
 def cases(
-    op: Any, variants: Sequence[tuple[Any, ...]], reference: Callable[..., Any], domain: Domain = real, *,
-    analytic: bool = True, order: int = 2, **params: Any,
+    op: Any,
+    variants: Sequence[tuple[Any, ...]],
+    reference: Callable[..., Any],
+    domain: Domain = real,
+    *,
+    analytic: bool = True,
+    order: int = 2,
+    **params: Any,
 ) -> Iterator[OpCase]:
     """One case per tuple of arguments in `variants`."""
     for arguments in variants:
@@ -132,14 +138,23 @@ def _word(argument: Any) -> str:
 FILLED = [((3, 4),), ((),), ((1,),), ((2, 1, 3),)]
 UNARY = [*FILLED, ((0, 3),)]
 ARRAYS = [
-    ((3, 4), (3, 4)), ((3, 4), (4,)), ((2, 1, 4), (3, 1)), ((), (3,)), ((3,), ()), ((), ()), ((0, 3), (1, 3)),
+    ((3, 4), (3, 4)),
+    ((3, 4), (4,)),
+    ((2, 1, 4), (3, 1)),
+    ((), (3,)),
+    ((3,), ()),
+    ((), ()),
+    ((0, 3), (1, 3)),
     ((1,), (1, 1)),
 ]
 SCALARS = [((3,), 0.15), (0.15, (3,))]
 BINARY = [*ARRAYS, ((3,), 1.5), (1.5, (3,)), ((2, 2), 2)]
 PAIRS = [((3, 4), (3, 4)), ((2, 1, 3), (2, 1, 3)), ((3,), (3,)), ((0, 2), (0, 2)), ((1, 1), (1, 1))]
 DENSE = [
-    ((3, 4), (4, 5), (5,)), ((2, 3, 4), (4, 5), (5,)), ((4,), (4, 2), (2,)), ((0, 4), (4, 3), (3,)),
+    ((3, 4), (4, 5), (5,)),
+    ((2, 3, 4), (4, 5), (5,)),
+    ((4,), (4, 2), (2,)),
+    ((0, 4), (4, 3), (3,)),
     ((1, 1), (1, 1), (1,)),
 ]
 NARROW_DENSE = [((3, 0), (0, 2), (2,)), ((3, 2), (2, 0), (0,))]
@@ -155,8 +170,10 @@ CASES: list[OpCase] = [
     *cases(ops.divide, BINARY, lambda x, y: x * np.reciprocal(y * 1.0), nonzero),
     *cases(ops.power, BINARY, lambda x, y: np.exp(y * np.log(x)), positive),
     *cases(
-        ops.power, [((3, 4), 2), ((3,), 3), ((), 2.0), ((2,), -1), ((0,), 2), ((1,), 1), ((2,), 0)],
-        lambda x, y: np.sign(x) ** y * np.abs(x) ** y, nonzero,
+        ops.power,
+        [((3, 4), 2), ((3,), 3), ((), 2.0), ((2,), -1), ((0,), 2), ((1,), 1), ((2,), 0)],
+        lambda x, y: np.sign(x) ** y * np.abs(x) ** y,
+        nonzero,
     ),
     *cases(ops.negative, UNARY, np.negative),
     *cases(ops.absolute, UNARY, lambda x: np.sqrt(x * x), nonzero, analytic=False),
@@ -175,8 +192,12 @@ CASES: list[OpCase] = [
     *cases(ops.relu, UNARY, lambda x: np.where(x > 0, x, 0.0), nonzero, analytic=False),
     *cases(ops.leaky_relu, UNARY, lambda x: np.where(x > 0, x, 0.01 * x), nonzero, analytic=False),
     *cases(
-        ops.leaky_relu, [((3, 4),)], lambda x, slope: np.where(x > 0, x, slope * x), nonzero,
-        analytic=False, slope=0.2,
+        ops.leaky_relu,
+        [((3, 4),)],
+        lambda x, slope: np.where(x > 0, x, slope * x),
+        nonzero,
+        analytic=False,
+        slope=0.2,
     ),
     # comparisons and choices
     *cases(ops.less, BINARY, np.less, whole, order=0),
@@ -188,8 +209,14 @@ CASES: list[OpCase] = [
     *cases(ops.indicator, [(MASK, (2, 3)), (MASK[:, 0], (1,)), (MASK[:0], (0, 3))], lambda c, _: c + 0.0, order=0),
     *cases(
         ops.where,
-        [(MASK, (2, 3), (2, 3)), (MASK, (3,), (2, 1)), (MASK, (), (1, 1)), (MASK[0], (4, 1), 0.5),
-         (MASK[0], 0.5, (3,)), (MASK[:0], (0, 3), (3,))],
+        [
+            (MASK, (2, 3), (2, 3)),
+            (MASK, (3,), (2, 1)),
+            (MASK, (), (1, 1)),
+            (MASK[0], (4, 1), 0.5),
+            (MASK[0], 0.5, (3,)),
+            (MASK[:0], (0, 3), (3,)),
+        ],
         lambda c, x, y: c * (x + 0.0) + ~c * (y + 0.0),
     ),
     *cases(ops.maximum, ARRAYS, lambda x, y: 0.5 * (x + y + np.abs(x - y)), apart, analytic=False),
@@ -197,26 +224,36 @@ CASES: list[OpCase] = [
     *cases(ops.minimum, ARRAYS, lambda x, y: 0.5 * (x + y - np.abs(x - y)), apart, analytic=False),
     *cases(ops.minimum, SCALARS, lambda x, y: np.where(x < y, x, y), nonzero, analytic=False),
     *cases(
-        ops.clip, UNARY, lambda x, low, high: np.minimum(np.maximum(x, low), high), apart,
-        analytic=False, low=-0.675, high=0.675,
+        ops.clip,
+        UNARY,
+        lambda x, low, high: np.minimum(np.maximum(x, low), high),
+        apart,
+        analytic=False,
+        low=-0.675,
+        high=0.675,
     ),
     # shape
     *cases(alias, UNARY, np.positive),
-    *cases(clone, UNARY, np.positive, dtype="float64"),
+    *cases(clone, UNARY, np.positive),
     *cases(expand, [((3, 1),), ((),), ((1, 4),), ((4,),)], lambda x, shape: x * np.ones(shape), shape=(3, 4)),
     *cases(expand, [((1,),), ((0, 1),)], lambda x, shape: x * np.ones(shape), shape=(0, 2)),
     *cases(sum_to, [((3, 4),), ((2, 3, 1),), ((0, 1),), ((3, 0, 4),)], sum_to_reference, shape=(1,)),
     *cases(sum_to, [((2, 3, 4),), ((3, 1),)], sum_to_reference, shape=(3, 1)),
     *cases(sum_to, [((2, 3),), ((),)], sum_to_reference, shape=()),
     *cases(
-        ops.reshape, [((3, 4),), ((12,),), ((2, 1, 6),)],
-        lambda x, shape: np.array(x.ravel().tolist()).reshape(shape), shape=(2, 6),
+        ops.reshape,
+        [((3, 4),), ((12,),), ((2, 1, 6),)],
+        lambda x, shape: np.array(x.ravel().tolist()).reshape(shape),
+        shape=(2, 6),
     ),
     *cases(ops.reshape, [((),), ((1, 1),)], lambda x, shape: np.array([x.item()]), shape=(-1,)),
     *cases(ops.reshape, [((0, 3),)], lambda x, shape: np.zeros(shape), shape=(2, 0)),
     *cases(ops.transpose, [((3, 4),), ((2, 3, 4),), ((3,),), ((),), ((0, 2),), ((1, 2),)], np.transpose),
     *cases(
-        ops.transpose, [((2, 3, 4),), ((1, 0, 2),)], lambda x, axes: np.einsum("abc->bca", x), axes=(1, -1, 0),
+        ops.transpose,
+        [((2, 3, 4),), ((1, 0, 2),)],
+        lambda x, axes: np.einsum("abc->bca", x),
+        axes=(1, -1, 0),
     ),
     *cases(ops.getitem, [((3, 4),), ((4, 1),)], getitem_reference, index=ROWS),
     *cases(ops.getitem, [((2, 3),)], getitem_reference, index=MASK),
@@ -235,27 +272,36 @@ CASES: list[OpCase] = [
     *cases(ops.crop, [((4, 5),), ((1, 3),), ((1, 6),)], crop_reference, widths=((1, 0), (1, 2))),
     *cases(ops.crop, [((0,),), ((1,),), ((3,),)], crop_reference, widths=((0, 0),)),
     *cases(
-        ops.concatenate, [((2, 3), (1, 3)), ((2, 3),), ((0, 3), (2, 3), (1, 3)), ((2,), (1,))],
+        ops.concatenate,
+        [((2, 3), (1, 3)), ((2, 3),), ((0, 3), (2, 3), (1, 3)), ((2,), (1,))],
         concatenate_reference,
     ),
     *cases(ops.concatenate, [((2, 3), (2, 1)), ((2, 1, 2), (2, 1, 0))], concatenate_reference, axis=-1),
     *cases(ops.stack, [((2, 3), (2, 3)), ((3,),), ((), (), ()), ((0,), (0,)), ((1,), (1,))], stack_reference),
     *cases(ops.stack, [((2, 3), (2, 3))], stack_reference, axis=-1),
     *cases(
-        ops.flatten, [((2, 3, 4),), ((3,),), ((2, 0, 3),), ((1, 1, 2),)], lambda x: np.array([r.ravel() for r in x]),
+        ops.flatten,
+        [((2, 3, 4),), ((3,),), ((2, 0, 3),), ((1, 1, 2),)],
+        lambda x: np.array([r.ravel() for r in x]),
     ),
     *cases(ops.swap_last, [((2, 3),), ((2, 1, 3),), ((0, 2),)], lambda x: np.swapaxes(x, -1, -2)),
     # reductions
     *cases(ops.sum, UNARY, lambda x: np.dot(x.ravel(), np.ones(x.size))),
     *cases(
-        ops.sum, [((3, 4),), ((0, 3),), ((2, 1, 3),)], lambda x, axis, keepdims: np.einsum("...i->...", x)[..., None],
-        axis=-1, keepdims=True,
+        ops.sum,
+        [((3, 4),), ((0, 3),), ((2, 1, 3),)],
+        lambda x, axis, keepdims: np.einsum("...i->...", x)[..., None],
+        axis=-1,
+        keepdims=True,
     ),
     *cases(ops.sum, [((2, 3, 4),), ((2, 1, 0),)], lambda x, axis: np.einsum("abc->b", x), axis=(0, -1)),
     *cases(ops.mean, FILLED, lambda x: np.dot(x.ravel(), np.full(x.size, 1 / x.size))),
     *cases(
-        ops.mean, [((3, 4),), ((4, 0),), ((2, 1, 3),)],
-        lambda x, axis, keepdims: np.einsum("i...->...", x)[None] / len(x), axis=0, keepdims=True,
+        ops.mean,
+        [((3, 4),), ((4, 0),), ((2, 1, 3),)],
+        lambda x, axis, keepdims: np.einsum("i...->...", x)[None] / len(x),
+        axis=0,
+        keepdims=True,
     ),
     *cases(ops.mean, [((2, 3, 4),)], lambda x, axis: np.einsum("abc->b", x) / 8, axis=(0, -1)),
     *cases(ops.max, FILLED, max_reference, apart, analytic=False),
@@ -275,9 +321,23 @@ CASES: list[OpCase] = [
     # products
     *cases(
         ops.matmul,
-        [((3, 4), (4, 5)), ((2, 3, 4), (2, 4, 5)), ((2, 3, 4), (4, 5)), ((3, 4), (2, 4, 2)), ((2, 1, 3, 4), (3, 4, 2)),
-         ((4,), (4,)), ((4,), (4, 3)), ((3, 4), (4,)), ((2, 3, 4), (4,)), ((4,), (2, 4, 3)), ((0, 4), (4, 3)),
-         ((3, 0), (0, 2)), ((1, 1), (1, 1)), ((1, 3, 2), (4, 2, 1)), ((0, 2, 3), (3, 2))],
+        [
+            ((3, 4), (4, 5)),
+            ((2, 3, 4), (2, 4, 5)),
+            ((2, 3, 4), (4, 5)),
+            ((3, 4), (2, 4, 2)),
+            ((2, 1, 3, 4), (3, 4, 2)),
+            ((4,), (4,)),
+            ((4,), (4, 3)),
+            ((3, 4), (4,)),
+            ((2, 3, 4), (4,)),
+            ((4,), (2, 4, 3)),
+            ((0, 4), (4, 3)),
+            ((3, 0), (0, 2)),
+            ((1, 1), (1, 1)),
+            ((1, 3, 2), (4, 2, 1)),
+            ((0, 2, 3), (3, 2)),
+        ],
         matmul_reference,
     ),
     *cases(ops.dense, [*DENSE, *NARROW_DENSE], dense_reference),
@@ -294,8 +354,12 @@ CASES: list[OpCase] = [
     *cases(losses.bce_with_logits, PAIRS[:1], logits_reference, nonzero, analytic=False, reduction="sum"),
     *cases(losses.bce_with_logits, PAIRS, logits_reference, nonzero, analytic=False, reduction="none"),
     *cases(losses.bce, PAIRS, bce_reference, between(0.1, 0.9), analytic=False),
-    *cases(losses.softmax_cross_entropy, [((4, 3), ROWS[[0, 1, 2, 1]]), ((1, 3), ROWS[:1]), ((2, 3), (2, 3))],
-           cross_entropy_reference, between(0.1, 0.9)),
+    *cases(
+        losses.softmax_cross_entropy,
+        [((4, 3), ROWS[[0, 1, 2, 1]]), ((1, 3), ROWS[:1]), ((2, 3), (2, 3))],
+        cross_entropy_reference,
+        between(0.1, 0.9),
+    ),
     *cases(losses.absolute_error, PAIRS, lambda y, t: reduced(np.abs(y - t)), apart, analytic=False),
     *cases(losses.huber, PAIRS, huber_reference, apart, analytic=False, delta=0.75),
 ]

@@ -150,6 +150,7 @@ def test_rules_use_no_numpy() -> None:
                 for forbidden in ("np.", ".data", "backend_of"):
                     assert forbidden not in body, f"{file}:{node.lineno} uses {forbidden}"
 
+
 def test_operator_table_and_type_declarations_agree() -> None:
     tree = ast.parse((PACKAGE / "autodiff" / "tensor.py").read_text(encoding="utf-8"))
     declared = set()

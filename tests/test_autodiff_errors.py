@@ -55,16 +55,24 @@ def test_grad_through_a_part_that_was_freed_says_so(allow_unused):
         grad(second, x, allow_unused=allow_unused)
 
 
-@pytest.mark.parametrize("change", [
-    lambda x: setattr(x, "data", x.data * 2.0),
-    lambda x: (x.data.__imul__(2.0), x.bump_version()),
-    lambda x: setattr(x, "data", x.data.__iadd__(1.0)),
-], ids=["assigned", "bumped", "augmented"])
-@pytest.mark.parametrize("sweep", [
-    lambda y, x: y.backward(),
-    lambda y, x: grad(y, x),
-    lambda y, x: grad(y, x, create_graph=True),
-], ids=["backward", "grad", "create_graph"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: setattr(x, "data", x.data * 2.0),
+        lambda x: (x.data.__imul__(2.0), x.bump_version()),
+        lambda x: setattr(x, "data", x.data.__iadd__(1.0)),
+    ],
+    ids=["assigned", "bumped", "augmented"],
+)
+@pytest.mark.parametrize(
+    "sweep",
+    [
+        lambda y, x: y.backward(),
+        lambda y, x: grad(y, x),
+        lambda y, x: grad(y, x, create_graph=True),
+    ],
+    ids=["backward", "grad", "create_graph"],
+)
 def test_a_change_in_place_between_forward_and_backward_raises(change, sweep):
     x = leaf([1.0, 2.0])
     y = (x * x).sum()

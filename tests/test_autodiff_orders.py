@@ -136,8 +136,16 @@ def test_no_graph_without_create_graph():
 
 
 OPERATIONS = [
-    ops.tanh, ops.sin, ops.square, ops.softplus, ops.softmax, lambda x: x * 0.5 + 1.0, lambda x: ops.exp(-x),
-    lambda x: x * x[::-1], lambda x: ops.concatenate(x[1:], x[:1]), lambda x: ops.cos(x) * x.mean(),
+    ops.tanh,
+    ops.sin,
+    ops.square,
+    ops.softplus,
+    ops.softmax,
+    lambda x: x * 0.5 + 1.0,
+    lambda x: ops.exp(-x),
+    lambda x: x * x[::-1],
+    lambda x: ops.concatenate(x[1:], x[:1]),
+    lambda x: ops.cos(x) * x.mean(),
 ]
 
 

@@ -17,11 +17,23 @@ def leaf(value: Any, dtype: str = "float64") -> Tensor:
     return Tensor(np.asarray(value, dtype=dtype), requires_grad=True)
 
 
-@pytest.mark.parametrize(("data", "dtype"), [
-    (1.5, "float32"), ([1.0, 2.0], "float32"), ((1.0, 2), "float32"), (3, "int64"), ([1, 2], "int64"), (True, "bool"),
-    (np.ones(2), "float64"), (np.ones(2, "float32"), "float32"), (np.float64(1.0), "float64"),
-    (np.float32(1.0), "float32"), (np.sum(np.ones(3)), "float64"), (np.int32(4), "int32"),
-])
+@pytest.mark.parametrize(
+    ("data", "dtype"),
+    [
+        (1.5, "float32"),
+        ([1.0, 2.0], "float32"),
+        ((1.0, 2), "float32"),
+        (3, "int64"),
+        ([1, 2], "int64"),
+        (True, "bool"),
+        (np.ones(2), "float64"),
+        (np.ones(2, "float32"), "float32"),
+        (np.float64(1.0), "float64"),
+        (np.float32(1.0), "float32"),
+        (np.sum(np.ones(3)), "float64"),
+        (np.int32(4), "int32"),
+    ],
+)
 def test_numbers_and_lists_become_float32_and_numpy_values_keep_their_dtype(data, dtype):
     assert Tensor(data).dtype == dtype
 
@@ -35,13 +47,16 @@ def test_an_array_is_kept_and_not_copied():
     assert Tensor(data, dtype="float32").dtype == np.float32
 
 
-@pytest.mark.parametrize(("make", "words"), [
-    (lambda: Tensor([1, 2], requires_grad=True), "only floating-point.*int64.*dtype='float32'"),
-    (lambda: Tensor(Tensor(1.0)), r"detach\(\)"),
-    (lambda: Tensor(["a"]), "numbers in a rectangular array"),
-    (lambda: Tensor({1: 2}), r"expected an array, got dict.*numpy\.asarray"),
-    (lambda: Tensor(None), "expected an array, got NoneType"),
-])
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Tensor([1, 2], requires_grad=True), "only floating-point.*int64.*dtype='float32'"),
+        (lambda: Tensor(Tensor(1.0)), r"detach\(\)"),
+        (lambda: Tensor(["a"]), "numbers in a rectangular array"),
+        (lambda: Tensor({1: 2}), r"expected an array, got dict.*numpy\.asarray"),
+        (lambda: Tensor(None), "expected an array, got NoneType"),
+    ],
+)
 def test_what_a_tensor_cannot_hold(make, words):
     with pytest.raises(TypeError, match=words):
         make()

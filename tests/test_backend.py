@@ -41,10 +41,25 @@ def fresh_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_gpu", None)
 
 
-@pytest.mark.parametrize("value", [
-    np.ones(2), np.ones(()), np.float32(1), np.float64(1), np.int8(1), np.bool_(True), np.complex64(1), 1.0, 1,
-    True, 1j, np.ones(2).view(Subclass), np.ma.masked_array([1.0]),
-], ids=lambda v: type(v).__name__)
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.ones(2),
+        np.ones(()),
+        np.float32(1),
+        np.float64(1),
+        np.int8(1),
+        np.bool_(True),
+        np.complex64(1),
+        1.0,
+        1,
+        True,
+        1j,
+        np.ones(2).view(Subclass),
+        np.ma.masked_array([1.0]),
+    ],
+    ids=lambda v: type(v).__name__,
+)
 def test_arrays_numbers_and_subclasses_belong_to_the_cpu(value):
     assert backend_of(value) is CPU
     assert backend_of(value) is CPU  # and again, from the dictionary
@@ -124,15 +139,27 @@ def viewed_as(array_type: type) -> Any:
 
 MISSING_LIBRARY = ["a CUDA library that CuPy needs is missing", "pip install"]
 BROKEN = {
-    "no driver": (FakeCupy(raising(RuntimeError("cudaErrorInsufficientDriver: driver is too old"))), NoGpuError,
-                  ["no NVIDIA driver", "CuPy 14.0.1", "[cudaErrorInsufficientDriver]", "install a driver"]),
+    "no driver": (
+        FakeCupy(raising(RuntimeError("cudaErrorInsufficientDriver: driver is too old"))),
+        NoGpuError,
+        ["no NVIDIA driver", "CuPy 14.0.1", "[cudaErrorInsufficientDriver]", "install a driver"],
+    ),
     "no gpu": (FakeCupy(0), NoGpuError, ["reports 0 GPUs", "CUDA_VISIBLE_DEVICES"]),
-    "no nvrtc": (FakeCupy(ones=viewed_as(WithoutNvrtc)), CudaLibraryMissingError,
-                 [*MISSING_LIBRARY, "(libnvrtc.so.13: cannot open shared object file)"]),
-    "no cublas": (FakeCupy(ones=viewed_as(WithoutCublas)), CudaLibraryMissingError,
-                  [*MISSING_LIBRARY, "(CUBLAS_STATUS_NOT_INITIALIZED)"]),
-    "wordless error": (FakeCupy(ones=raising(ImportError())), CudaLibraryMissingError,
-                       [*MISSING_LIBRARY, "(ImportError)"]),
+    "no nvrtc": (
+        FakeCupy(ones=viewed_as(WithoutNvrtc)),
+        CudaLibraryMissingError,
+        [*MISSING_LIBRARY, "(libnvrtc.so.13: cannot open shared object file)"],
+    ),
+    "no cublas": (
+        FakeCupy(ones=viewed_as(WithoutCublas)),
+        CudaLibraryMissingError,
+        [*MISSING_LIBRARY, "(CUBLAS_STATUS_NOT_INITIALIZED)"],
+    ),
+    "wordless error": (
+        FakeCupy(ones=raising(ImportError())),
+        CudaLibraryMissingError,
+        [*MISSING_LIBRARY, "(ImportError)"],
+    ),
     "wrong product": (FakeCupy(ones=viewed_as(WrongProduct)), CudaLibraryMissingError, ["gave 0.0 instead of 8"]),
 }
 
@@ -166,11 +193,18 @@ def test_a_broken_gpu_is_named_with_its_fix_and_auto_falls_back(name, monkeypatc
     assert backend_named("auto") is CPU
 
 
-@pytest.mark.parametrize(("cause", "words"), [
-    (ModuleNotFoundError("No module named 'cupy'", name="cupy"), ["needs CuPy, which is not installed", "pip install"]),
-    (ModuleNotFoundError("No module named 'fastrlock'", name="fastrlock"), ["does not import", "'fastrlock'"]),
-    (ImportError("undefined symbol: cuInit"), ["does not import", "cuInit", "reinstall"]),
-], ids=["missing", "half installed", "broken"])
+@pytest.mark.parametrize(
+    ("cause", "words"),
+    [
+        (
+            ModuleNotFoundError("No module named 'cupy'", name="cupy"),
+            ["needs CuPy, which is not installed", "pip install"],
+        ),
+        (ModuleNotFoundError("No module named 'fastrlock'", name="fastrlock"), ["does not import", "'fastrlock'"]),
+        (ImportError("undefined symbol: cuInit"), ["does not import", "cuInit", "reinstall"]),
+    ],
+    ids=["missing", "half installed", "broken"],
+)
 def test_cupy_that_does_not_import(cause, words, monkeypatch):
     use(monkeypatch, cause)
     with pytest.raises(CupyMissingError) as caught:

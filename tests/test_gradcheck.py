@@ -160,15 +160,22 @@ def test_random_functions_are_refused(rng):
         gradcheck(lambda x: x * rng.normal(), [np.ones(3)])
 
 
-@pytest.mark.parametrize(("call", "error", "words"), [
-    (lambda: gradcheck(lambda x: x.data, [np.ones(2)]), TypeError, "must return a float64 Tensor, got ndarray"),
-    (lambda: gradcheck(lambda x: Tensor(x.data, dtype="float32"), [np.ones(2)]), TypeError, "dtype float32.*float64"),
-    (lambda: gradcheck(lambda x: x, [np.arange(3)]), TypeError, "no input is floating-point"),
-    (lambda: gradcheck(lambda x: x, [np.ones(3)], order=0), ValueError, "order must be 1 or more, got 0"),
-    (lambda: complex_step(ops.absolute, [np.ones(2)]), TypeError, "not analytic"),
-    (lambda: complex_step(ops.sin, [np.ones(2)]), ValueError, r"shape \(2,\), not one number: pass cotangent="),
-    (lambda: complex_step(ops.sin, [np.ones(2)], np.ones(3)), ValueError, r"cotangent has shape \(3,\).*\(2,\)"),
-])
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: gradcheck(lambda x: x.data, [np.ones(2)]), TypeError, "must return a float64 Tensor, got ndarray"),
+        (
+            lambda: gradcheck(lambda x: Tensor(x.data, dtype="float32"), [np.ones(2)]),
+            TypeError,
+            "dtype float32.*float64",
+        ),
+        (lambda: gradcheck(lambda x: x, [np.arange(3)]), TypeError, "no input is floating-point"),
+        (lambda: gradcheck(lambda x: x, [np.ones(3)], order=0), ValueError, "order must be 1 or more, got 0"),
+        (lambda: complex_step(ops.absolute, [np.ones(2)]), TypeError, "not analytic"),
+        (lambda: complex_step(ops.sin, [np.ones(2)]), ValueError, r"shape \(2,\), not one number: pass cotangent="),
+        (lambda: complex_step(ops.sin, [np.ones(2)], np.ones(3)), ValueError, r"cotangent has shape \(3,\).*\(2,\)"),
+    ],
+)
 def test_misuse_is_explained(call, error, words):
     with pytest.raises(error, match=words):
         call()

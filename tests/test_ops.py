@@ -188,12 +188,23 @@ def test_piecewise_constants_carry_no_gradient(case, rng):
 EXTREMES = np.array([-1e3, -50.0, -1.0, 0.0, 1.0, 50.0, 1e3])
 ROW_EXTREMES = np.array([[1e3, -1e3, 0.0], [-1e3, -1e3, -1e3], [1e3, 1e3, 1e3], [0.0, 1.0, -1e3]])
 FINITE_EVERYWHERE = [
-    (ops.sigmoid, EXTREMES, {}), (ops.tanh, EXTREMES, {}), (ops.softplus, EXTREMES, {}), (ops.relu, EXTREMES, {}),
-    (ops.leaky_relu, EXTREMES, {}), (ops.sin, EXTREMES, {}), (ops.cos, EXTREMES, {}), (ops.square, EXTREMES, {}),
-    (ops.absolute, EXTREMES, {}), (ops.clip, EXTREMES, {"low": -1.0, "high": 1.0}), (ops.logsumexp, EXTREMES, {}),
-    (ops.logsumexp, ROW_EXTREMES, {"axis": -1}), (ops.softmax, ROW_EXTREMES, {}),
-    (ops.softmax, ROW_EXTREMES, {"axis": 0}), (ops.log_softmax, ROW_EXTREMES, {}),
-    (ops.log_softmax, ROW_EXTREMES, {"axis": 0}), (ops.max, ROW_EXTREMES, {"axis": 0}),
+    (ops.sigmoid, EXTREMES, {}),
+    (ops.tanh, EXTREMES, {}),
+    (ops.softplus, EXTREMES, {}),
+    (ops.relu, EXTREMES, {}),
+    (ops.leaky_relu, EXTREMES, {}),
+    (ops.sin, EXTREMES, {}),
+    (ops.cos, EXTREMES, {}),
+    (ops.square, EXTREMES, {}),
+    (ops.absolute, EXTREMES, {}),
+    (ops.clip, EXTREMES, {"low": -1.0, "high": 1.0}),
+    (ops.logsumexp, EXTREMES, {}),
+    (ops.logsumexp, ROW_EXTREMES, {"axis": -1}),
+    (ops.softmax, ROW_EXTREMES, {}),
+    (ops.softmax, ROW_EXTREMES, {"axis": 0}),
+    (ops.log_softmax, ROW_EXTREMES, {}),
+    (ops.log_softmax, ROW_EXTREMES, {"axis": 0}),
+    (ops.max, ROW_EXTREMES, {"axis": 0}),
 ]
 
 
@@ -234,20 +245,34 @@ def test_losses_are_finite_for_extreme_predictions(dtype):
     targets = (ROW_EXTREMES > 0).astype(dtype)
     p = ops.sigmoid(z)
     for value in (
-        losses.bce_with_logits(z, targets), losses.bce_with_logits(z, 1 - targets), losses.squared_error(z, targets),
-        losses.softmax_cross_entropy(z, np.array([1, 2, 0, 2])), losses.absolute_error(z, targets),
-        losses.huber(z, targets), losses.bce(p, targets), losses.bce(p, 1 - targets),
+        losses.bce_with_logits(z, targets),
+        losses.bce_with_logits(z, 1 - targets),
+        losses.squared_error(z, targets),
+        losses.softmax_cross_entropy(z, np.array([1, 2, 0, 2])),
+        losses.absolute_error(z, targets),
+        losses.huber(z, targets),
+        losses.bce(p, targets),
+        losses.bce(p, 1 - targets),
     ):
         assert np.isfinite(value.data).all()
         assert np.isfinite(grad(value, z).data).all()
 
 
-@pytest.mark.parametrize(("op", "at", "slope"), [
-    (ops.relu, 0.0, 0.0), (ops.absolute, 0.0, 0.0), (ops.leaky_relu, 0.0, 0.01),
-    (lambda x: ops.maximum(x, 1.0), 1.0, 0.5), (lambda x: ops.minimum(1.0, x), 1.0, 0.5),
-    (lambda x: ops.clip(x, low=0.0, high=1.0), 1.0, 1.0), (lambda x: ops.clip(x, low=0.0, high=1.0), 0.0, 1.0),
-    (lambda x: x**1, 0.0, 1.0), (lambda x: x**2, 0.0, 0.0), (lambda x: x**0, 0.0, 0.0),
-])
+@pytest.mark.parametrize(
+    ("op", "at", "slope"),
+    [
+        (ops.relu, 0.0, 0.0),
+        (ops.absolute, 0.0, 0.0),
+        (ops.leaky_relu, 0.0, 0.01),
+        (lambda x: ops.maximum(x, 1.0), 1.0, 0.5),
+        (lambda x: ops.minimum(1.0, x), 1.0, 0.5),
+        (lambda x: ops.clip(x, low=0.0, high=1.0), 1.0, 1.0),
+        (lambda x: ops.clip(x, low=0.0, high=1.0), 0.0, 1.0),
+        (lambda x: x**1, 0.0, 1.0),
+        (lambda x: x**2, 0.0, 0.0),
+        (lambda x: x**0, 0.0, 0.0),
+    ],
+)
 def test_sub_gradients_at_kinks_are_the_documented_ones(op, at, slope):
     x = Tensor(np.array([at, at]), requires_grad=True)
     assert_array_equal(grad(op(x), x, np.ones(2)).data, [slope, slope])

@@ -55,9 +55,7 @@ class Quadratic:
 # The papers.
 
 
-def paper_sgd(
-    x: np.ndarray, gradient: Gradient, lr: float, mu: float, nesterov: bool, decay: float
-) -> np.ndarray:
+def paper_sgd(x: np.ndarray, gradient: Gradient, lr: float, mu: float, nesterov: bool, decay: float) -> np.ndarray:
     """Polyak's heavy ball; Sutskever et al. (2013) for the look-ahead, in PyTorch's form."""
     v = np.zeros_like(x)
     for _ in range(STEPS):
@@ -199,9 +197,7 @@ def test_a_state_brings_its_numbers_and_keeps_its_own_arrays(rng: np.random.Gene
         ({"steps": -1}, "steps must be a whole number"),
     ],
 )
-def test_a_state_that_does_not_fit_changes_nothing(
-    change: dict, message: str, rng: np.random.Generator
-) -> None:
+def test_a_state_that_does_not_fit_changes_nothing(change: dict, message: str, rng: np.random.Generator) -> None:
     problem = Quadratic(rng)
     optimizer = Adam(problem.tensors)
     problem.run(optimizer, 3)

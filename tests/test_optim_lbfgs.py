@@ -32,7 +32,10 @@ def test_rosenbrock_as_scipy_itself() -> None:
     optimizer = LBFGS([x, y], gradient_tolerance=1e-8, loss_tolerance=1e-15)
     final = optimizer.step(lambda: rosenbrock(x, y))
     theirs = scipy.optimize.minimize(
-        scipy.optimize.rosen, START, jac=scipy.optimize.rosen_der, method="L-BFGS-B",
+        scipy.optimize.rosen,
+        START,
+        jac=scipy.optimize.rosen_der,
+        method="L-BFGS-B",
         options={"maxiter": 400, "maxcor": 10, "gtol": 1e-8, "ftol": 1e-15},
     )
     point = [x.item(), y.item()]

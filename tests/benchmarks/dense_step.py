@@ -172,7 +172,7 @@ def main() -> None:
         return
     adam = "fused Adam" if options.fused else "its default Adam"
     print(f"{describe()}, PyTorch {version('torch')} with {adam}; {options.threads} threads each; float32;")
-    print("milliseconds: median (quartiles); ratios below 1: tinyae is faster; others: cores that other work kept busy\n")
+    print("milliseconds: median (quartiles); ratio below 1: tinyae is faster; others: cores busy with other work\n")
     print("| network | how | tinyae | PyTorch | ratio of medians | median of paired ratios | others |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: |")
     notes = [report(name, options) for name in NETWORKS]

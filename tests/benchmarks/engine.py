@@ -52,7 +52,8 @@ def main() -> None:
     options = parser.parse_args()
     backend = backend_named(options.device)
     print(f"{describe()}\n{backend.describe()}; float32, shape ()\n")
-    print("| nodes | forward, us/node | backward, us/node | total, us/node | others, cores |\n| ---: | ---: | ---: | ---: | ---: |")
+    print("| nodes | forward, us/node | backward, us/node | total, us/node | others, cores |")
+    print("| ---: | ---: | ---: | ---: | ---: |")
     for length in LENGTHS:
         with OtherLoad() as others:
             forward, backward, total = microseconds_per_node(length, options.nodes, backend)

@@ -33,7 +33,7 @@ def describe() -> str:
 
 
 class OtherLoad:
-    """How many cores were busy with other people's work while ours ran: `cores` after the block, NaN where Linux is not.
+    """How many cores were busy with other work while ours ran: `cores` after the block; NaN if not on Linux.
 
     with OtherLoad() as others:
         work()
@@ -53,8 +53,8 @@ class OtherLoad:
     def _now() -> tuple[float, float, float]:
         """Seconds: of the clock, of all busy cores, and of this process with its finished children."""
         stat = Path("/proc/stat")
-        ticks = [float(n) for n in stat.read_text().splitlines()[0].split()[1:9]] if stat.exists() else [float("nan")] * 8
-        user, nice, system, _idle, _wait, irq, softirq, _stolen = ticks
+        ticks = stat.read_text().split()[1:8] if stat.exists() else ["nan"] * 7
+        user, nice, system, _idle, _wait, irq, softirq = map(float, ticks)
         mine = os.times()
         busy = (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
         return time.perf_counter(), busy, mine.user + mine.system + mine.children_user + mine.children_system

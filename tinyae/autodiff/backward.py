@@ -106,7 +106,9 @@ def _start(y: Tensor, grad_output: Any, create_graph: bool) -> tuple[Node, Any]:
     else:
         seed = grad_output._data if isinstance(grad_output, Tensor) else grad_output
         if getattr(seed, "shape", ()) != y.shape:
-            raise ValueError(f"grad_output has shape {getattr(seed, 'shape', ())}, y has {y.shape}; they must be equal.")
+            raise ValueError(
+                f"grad_output has shape {getattr(seed, 'shape', ())}, y has {y.shape}; they must be equal."
+            )
         seed = backend_of(y._data).xp.asarray(seed, dtype=y.dtype)
     if create_graph:
         return y.node, grad_output if isinstance(grad_output, Tensor) else constant(seed)
@@ -224,13 +226,13 @@ def alias(x: Any) -> Any:
 
 
 @primitive
-def clone(x: Any, *, dtype: Any) -> Any:
-    """A copy of x as `dtype`, in memory of its own.   d/dx x = 1, in x's dtype"""
-    return backend_of(x).xp.array(x, dtype=dtype)
+def clone(x: Any) -> Any:
+    """A copy of x in memory of its own.   d/dx x = 1"""
+    return backend_of(x).xp.array(x)
 
 
 adjoint_pair(alias, alias)
-adjoint_pair(clone, clone, lambda x, dtype: {"dtype": x.dtype})
+adjoint_pair(clone, clone)
 
 
 def _gradients_recorded(primitive: Primitive, node: Node, g: Tensor, wanted: list[int]) -> dict[int, Tensor]:
@@ -263,8 +265,9 @@ def _deposit(leaf: Tensor, c: Any) -> None:
 
 def _fresh(c: Any, like: Tensor) -> Tensor:
     """A copy of a cotangent with the dtype of what it belongs to (a cotangent may be a view that others hold)."""
-    copy = clone(c, dtype=like.dtype)
-    return copy if isinstance(copy, Tensor) else constant(copy)
+    if isinstance(c, Tensor):
+        return clone(c)
+    return constant(backend_of(c).xp.array(c, dtype=like.dtype))
 
 
 def _describe(value: Any) -> str:

@@ -80,8 +80,19 @@ class Backend:
         """log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|)), finite for every finite input."""
         return self.xp.maximum(x, 0.0) + self.xp.log1p(self.xp.exp(-self.xp.abs(x)))
 
-    def adam(self, param: Array, grad: Array, mean: Array, square: Array, *, step: float, beta1: float,
-             beta2: float, eps: float, decay: float) -> None:
+    def adam(
+        self,
+        param: Array,
+        grad: Array,
+        mean: Array,
+        square: Array,
+        *,
+        step: float,
+        beta1: float,
+        beta2: float,
+        eps: float,
+        decay: float,
+    ) -> None:
         """One Adam update in place (Kingma and Ba 2015, Algorithm 1, in the form before section 3).
 
         All arrays are flat and of one length. `step` and `eps` are already corrected for bias, `decay` is the

@@ -39,8 +39,19 @@ class NumpyBackend(Backend):
     def _device_stream(self, generator: np.random.Generator) -> np.random.Generator:
         return generator
 
-    def adam(self, param: Array, grad: Array, mean: Array, square: Array, *, step: float, beta1: float,
-             beta2: float, eps: float, decay: float) -> None:
+    def adam(
+        self,
+        param: Array,
+        grad: Array,
+        mean: Array,
+        square: Array,
+        *,
+        step: float,
+        beta1: float,
+        beta2: float,
+        eps: float,
+        decay: float,
+    ) -> None:
         """The reference update in cache-sized chunks, to the same bits; two threads share a long array."""
         arrays = (param, grad, mean, square)
         numbers = (step, beta1, 1.0 - beta1, beta2, 1.0 - beta2, eps, 1.0 - decay)

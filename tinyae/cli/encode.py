@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tinyae.cli.options import add_data, add_device, add_run, open_run
 from tinyae.atomic import write_atomically
+from tinyae.cli.options import add_data, add_device, add_run, open_run
 from tinyae.training.loop import check_samples
 
 

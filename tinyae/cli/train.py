@@ -40,10 +40,18 @@ def register(commands: Any) -> None:
         parser.set_defaults(run=run)
         add_data(parser, "fashion-mini")
         parser.add_argument(
-            "--epochs", type=positive_int, default=entry.epochs, metavar="N", help=f"passes over the data (default: {entry.epochs})"
+            "--epochs",
+            type=positive_int,
+            default=entry.epochs,
+            metavar="N",
+            help=f"passes over the data (default: {entry.epochs})",
         )
-        parser.add_argument("--batch-size", type=positive_int, default=128, metavar="N", help="samples per step (default: 128)")
-        parser.add_argument("--lr", type=positive_float, default=1e-3, help="learning rate (default: 0.001)")
+        parser.add_argument(
+            "--batch-size", type=positive_int, default=128, metavar="N", help="samples per step (default: 128)"
+        )
+        parser.add_argument(
+            "--lr", type=positive_float, default=entry.lr, metavar="X", help=f"learning rate (default: {entry.lr:g})"
+        )
         parser.add_argument("--optimizer", choices=OPTIMIZERS, default="adam", help="(default: adam)")
         parser.add_argument(
             "--loss", choices=RECONSTRUCTIONS, default="bce", help="reconstruction loss (default: bce, in nats)"

@@ -80,8 +80,14 @@ def _row(node: GraphNode) -> tuple[str, ...]:
     label = operation(node) if node.name is None else f"{operation(node)} {node.name!r}"
     arguments = ", ".join(f"#{a}" if isinstance(a, int) else constant(a) for a in node.arguments)
     return (
-        str(node.number), str(node.serial), label, str(node.shape), node.dtype, arguments or "-",
-        f"{node.value_norm:.5g}", f"{node.gradient_norm:.5g}",
+        str(node.number),
+        str(node.serial),
+        label,
+        str(node.shape),
+        node.dtype,
+        arguments or "-",
+        f"{node.value_norm:.5g}",
+        f"{node.gradient_norm:.5g}",
     )
 
 

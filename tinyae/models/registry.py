@@ -24,20 +24,21 @@ class ModelEntry:
         name: as in `tinyae train NAME`.
         title: one line of meaning.
         builder: function of (input_shape, *, generator, sample, **arguments).
-        epochs: default number of epochs on the command line.
+        epochs, lr: defaults of the command line.
     """
 
     name: str
     title: str
     builder: Callable[..., Autoencoder]
     epochs: int
+    lr: float
 
 
 MODELS = {
     entry.name: entry
     for entry in (
-        ModelEntry("basic", "one hidden layer, 784-32-784 by default", basic_autoencoder, epochs=20),
-        ModelEntry("deep", "784-1000-500-250-30 and back, or any list of sizes", deep_autoencoder, epochs=10),
+        ModelEntry("basic", "one hidden layer, 784-32-784 by default", basic_autoencoder, epochs=20, lr=3e-3),
+        ModelEntry("deep", "784-1000-500-250-30 and back, or any list of sizes", deep_autoencoder, epochs=10, lr=1e-3),
     )
 }
 """Every model that can be built by name."""

@@ -27,6 +27,18 @@ from tinyae.optim.schedules import CosineLR, Schedule, StepLR, WarmupLR
 from tinyae.optim.sgd import SGD
 
 __all__ = [
-    "LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "CosineLR", "FlatParameters", "LBFGSResult", "Optimizer",
-    "RMSprop", "Schedule", "StepLR", "WarmupLR", "clip_grad_norm",
+    "LBFGS",
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "CosineLR",
+    "FlatParameters",
+    "LBFGSResult",
+    "Optimizer",
+    "RMSprop",
+    "Schedule",
+    "StepLR",
+    "WarmupLR",
+    "clip_grad_norm",
 ]

@@ -48,9 +48,7 @@ class Adam(Optimizer):
         try:
             beta1, beta2 = betas
         except (TypeError, ValueError):
-            raise ValueError(
-                f"betas must be a pair of numbers such as (0.9, 0.999), got {betas!r}."
-            ) from None
+            raise ValueError(f"betas must be a pair of numbers such as (0.9, 0.999), got {betas!r}.") from None
         self.check(lr=lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay)
         super().__init__(tensors, lr)
         self.beta1 = float(beta1)

@@ -146,8 +146,7 @@ def unique(tensors: Iterable[Tensor]) -> list[Tensor]:
     for position, tensor in enumerate(tensors):
         if not isinstance(tensor, Tensor):
             raise TypeError(
-                f"expected Tensors, got {type(tensor).__name__} at position {position}: "
-                "pass model.parameters()."
+                f"expected Tensors, got {type(tensor).__name__} at position {position}: pass model.parameters()."
             )
         found[id(tensor)] = tensor
     return list(found.values())
@@ -179,9 +178,7 @@ def _check_alike(tensors: list[Tensor]) -> None:
     first = tensors[0]
     for position, tensor in enumerate(tensors):
         if tensor.dtype.kind != "f":
-            raise TypeError(
-                f"tensor {position} is {tensor.dtype}: optimizers take real floating-point parameters."
-            )
+            raise TypeError(f"tensor {position} is {tensor.dtype}: optimizers take real floating-point parameters.")
         if tensor.dtype != first.dtype:
             raise TypeError(
                 f"tensor 0 is {first.dtype}, but tensor {position} is {tensor.dtype}: "

@@ -142,9 +142,7 @@ class LBFGS(Optimizer):
             "maxfun": sys.maxsize,
         }
         try:
-            found = minimize(
-                evaluate, accepted, jac=True, method="L-BFGS-B", callback=after_step, options=options
-            )
+            found = minimize(evaluate, accepted, jac=True, method="L-BFGS-B", callback=after_step, options=options)
         except BaseException:
             self._assign(accepted)
             raise
@@ -177,7 +175,5 @@ def _scipy_minimize() -> Callable[..., Any]:
     try:
         from scipy.optimize import minimize
     except ModuleNotFoundError:
-        raise ImportError(
-            "LBFGS needs SciPy, which is not installed: pip install scipy, or use Adam."
-        ) from None
+        raise ImportError("LBFGS needs SciPy, which is not installed: pip install scipy, or use Adam.") from None
     return minimize

@@ -142,9 +142,7 @@ class Optimizer:
     def __repr__(self) -> str:
         numbers = ", ".join(f"{name}={getattr(self, name):g}" for name in self.numbers)
         flat = self.flat
-        held = (
-            f"{len(flat.tensors)} tensors, {flat.size:,} parameters, {flat.data.dtype} on {flat.backend.name}"
-        )
+        held = f"{len(flat.tensors)} tensors, {flat.size:,} parameters, {flat.data.dtype} on {flat.backend.name}"
         return f"<{type(self).__name__} {numbers}: {held}>"
 
 
@@ -186,8 +184,7 @@ def check_entries(method: str, state: Mapping[str, Any], expected: set[str]) -> 
     """Raise ValueError unless `state` is one of `method` and holds exactly the expected entries."""
     if state.get("method", method) != method:
         raise ValueError(
-            f"this is a saved state of {state['method']}, not of {method}: "
-            f"make a {state['method']} to load it."
+            f"this is a saved state of {state['method']}, not of {method}: make a {state['method']} to load it."
         )
     missing = sorted(expected - set(state))
     unexpected = sorted(set(state) - expected)

@@ -25,9 +25,7 @@ class RMSprop(Optimizer):
 
     numbers: ClassVar[tuple[str, ...]] = ("lr", "alpha", "eps")
 
-    def __init__(
-        self, tensors: Iterable[Tensor], lr: float = 1e-2, alpha: float = 0.99, eps: float = 1e-8
-    ) -> None:
+    def __init__(self, tensors: Iterable[Tensor], lr: float = 1e-2, alpha: float = 0.99, eps: float = 1e-8) -> None:
         self.check(lr=lr, alpha=alpha, eps=eps)
         super().__init__(tensors, lr)
         self.alpha = float(alpha)

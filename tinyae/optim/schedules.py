@@ -32,13 +32,10 @@ class Schedule:
     def __init__(self, optimizer: Optimizer) -> None:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(
-                f"a schedule needs an optimizer, got {type(optimizer).__name__}: "
-                "make the optimizer first and pass it."
+                f"a schedule needs an optimizer, got {type(optimizer).__name__}: make the optimizer first and pass it."
             )
         if optimizer.full_batch:
-            raise ValueError(
-                f"{type(optimizer).__name__} finds its own step lengths: use it without a schedule."
-            )
+            raise ValueError(f"{type(optimizer).__name__} finds its own step lengths: use it without a schedule.")
         self.optimizer = optimizer
         self.base_lr = optimizer.lr
         self.steps = 0
@@ -152,8 +149,7 @@ class CosineLR(Schedule):
         if step >= self.total_steps:
             return self.final_lr
         return (
-            self.final_lr
-            + (self.base_lr - self.final_lr) * (1.0 + math.cos(math.pi * step / self.total_steps)) / 2.0
+            self.final_lr + (self.base_lr - self.final_lr) * (1.0 + math.cos(math.pi * step / self.total_steps)) / 2.0
         )
 
 
@@ -178,9 +174,7 @@ class WarmupLR(Schedule):
         super().__init__(optimizer)
         self.check(base_lr=self.base_lr, warmup_steps=warmup_steps)
         if after is not None and (not isinstance(after, Schedule) or after.optimizer is not optimizer):
-            raise ValueError(
-                "after must be a schedule of the same optimizer: make it on that optimizer first."
-            )
+            raise ValueError("after must be a schedule of the same optimizer: make it on that optimizer first.")
         self.warmup_steps = int(warmup_steps)
         self.after = after
         optimizer.lr = self.rate(0)

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from tinyae.atomic import write_bytes
 from tinyae.models import build
 from tinyae.nn import Module
-from tinyae.atomic import write_bytes
 
 _HEADER = "tinyae"
 

@@ -17,8 +17,8 @@ import numpy as np
 
 from tinyae.atomic import write_text
 from tinyae.training.checkpoint import load, save
-from tinyae.training.loop import Epoch
 from tinyae.training.history import History
+from tinyae.training.loop import Epoch
 
 CONFIG, MODEL, METRICS = "config.json", "model.safetensors", "metrics.csv"
 
