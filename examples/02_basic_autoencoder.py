@@ -19,7 +19,11 @@ options.add_argument("--data", default="fashion-mini", help="a name from `tinyae
 options.add_argument("--out", type=Path, metavar="DIR", help="write the pictures there (default: write nothing)")
 args = options.parse_args()
 try:
+    if args.epochs < 1 or args.seed < 0:
+        raise ValueError("--epochs must be at least 1 and --seed at least 0")
     data = ta.data.load(args.data)
+    if data.train.flat.shape[1] > 4096:
+        raise ValueError(f"this study takes samples of up to 4096 numbers, {data.name} has {data.train.flat.shape[1]}")
     device = ta.backend.backend_named(args.device).name
 except (ValueError, OSError, ta.backend.DeviceError) as error:
     options.error(str(error))
@@ -29,7 +33,9 @@ print(data)
 shape = data.example_shape  # (28, 28, 1) for an image; pixels are floats in [0, 1]
 pixels = data.train.flat.shape[1]
 noun = "image" if data.image_shape else "sample"
-K = min(32, pixels // 2)  # numbers in a code
+K = min(32, pixels // 2, len(data.train))  # numbers in a code
+# The Bernoulli cross-entropy ("bce") needs values in [0, 1]; data of another range get the squared error.
+bounded = all(part.x.min() >= 0 and part.x.max() <= 1 for part in (data.train, data.test))
 
 # 2. The parts. An encoder squeezes, a decoder unfolds, and `Autoencoder` compares what comes out with what went in.
 #    One generator draws all weights, so one seed gives one model. `he_uniform` is the start that suits relu.
@@ -43,11 +49,11 @@ decoder = ta.nn.Sequential(
     ta.nn.Dense(K, pixels, generator=rng),  # logits z = code W2 + b2; a pixel is sigmoid(z)
     ta.nn.Reshape(*shape),  # (N, 784) -> (N, 28, 28, 1)
 )
-model = ta.models.Autoencoder(encoder, decoder, loss="bce", sample=noun)
+model = ta.models.Autoencoder(encoder, decoder, loss="bce" if bounded else "squared_error", sample=noun)
 print(model.summary(shape))
 
 # The same in one line. From the same seed it draws the same weights, so it computes the same numbers.
-ready_made = ta.models.basic_autoencoder(shape, K, sample=noun, generator=np.random.default_rng(args.seed))
+ready_made = ta.models.basic_autoencoder(shape, K, generator=np.random.default_rng(args.seed))
 few = data.test.x[:5]
 print("the ready-made model gives the same codes:", np.array_equal(model.encode(few), ready_made.encode(few)))
 
@@ -80,7 +86,7 @@ scores = ta.evaluate(model, data.test.x)
 pca = ta.models.PCA(K).fit(data.train.x)
 print(f"autoencoder, {K} numbers per code: test squared error {scores['squared_error']:.2f} per {noun}")
 print(f"PCA,         {K} numbers per code: test squared error {pca.squared_error(data.test.x):.2f} per {noun}")
-if "bce" in scores:
+if bounded:
     print(f"test cross-entropy {scores['bce']:.2f} nats per {noun}, {scores['bce_element']:.4f} nats per element")
 
 if args.out:

@@ -21,18 +21,24 @@ options.add_argument("--data", default="fashion-mini", help="a name from `tinyae
 options.add_argument("--out", type=Path, metavar="DIR", help="write the pictures there (default: write nothing)")
 args = options.parse_args()
 try:
+    if args.epochs < 1 or args.seed < 0:
+        raise ValueError("--epochs must be at least 1 and --seed at least 0")
     data = ta.data.load(args.data)
+    if data.train.flat.shape[1] > 4096:
+        raise ValueError(f"this study takes samples of up to 4096 numbers, {data.name} has {data.train.flat.shape[1]}")
     device = ta.backend.backend_named(args.device).name
 except (ValueError, OSError, ta.backend.DeviceError) as error:
     options.error(str(error))
 shape = data.example_shape
 pixels = data.train.flat.shape[1]
 noun = "image" if data.image_shape else "sample"
-K = min(30, pixels // 2)  # numbers in a code
+K = min(30, pixels // 2, len(data.train))  # numbers in a code
+# The Bernoulli cross-entropy ("bce") needs values in [0, 1]; data of another range get the squared error.
+bounded = all(part.x.min() >= 0 and part.x.max() <= 1 for part in (data.train, data.test))
 
 # 1. Why the start matters. A signal goes through eight layers of 500 relu units. Each unit adds up 500 inputs, so with
 #    weights of standard deviation s the signal's mean square changes by the factor 500 s^2 / 2 in each layer (relu
-#    lets half through). He's rule is s = sqrt(2 / 500), which makes it 1. Half or twice that s: a factor 4, eight times.
+#    lets half through). He's rule is s = sqrt(2 / 500), which makes it 1; half or twice that s: 4, eight times.
 print("1. A RANDOM SIGNAL THROUGH EIGHT RELU LAYERS\n")
 for name, factor in (("half of He's weights", 0.5), ("He's weights", 1.0), ("twice He's weights", 2.0)):
     rng = np.random.default_rng(args.seed)
@@ -47,13 +53,14 @@ for name, factor in (("half of He's weights", 0.5), ("He's weights", 1.0), ("twi
 # 2. The model. The decoder mirrors the encoder; the code is linear, so it may take any value. See `model.summary`.
 sizes = [1000, 500, 250, K]
 rng = np.random.default_rng(args.seed)
-model = ta.models.deep_autoencoder(shape, sizes, loss="bce", sample=noun, generator=rng).to(device)
+loss = "bce" if bounded else "squared_error"
+model = ta.models.deep_autoencoder(shape, sizes, loss=loss, sample=noun, generator=rng).to(device)
 print(f"\n2. THE MODEL: {'-'.join(map(str, [pixels, *sizes]))} and back, {model.parameter_count():,} parameters\n")
 
 #    Does the gradient arrive? Its norm at each weight matrix before training, decoder end first: the way it travels.
 #    The unit is the loss's unit per unit of weight.
-loss = model.loss(ta.Tensor(data.train.x[:128]).to(device))
-loss.backward()
+first = model.loss(ta.Tensor(data.train.x[:128]).to(device))
+first.backward()
 norms = [(name, p.grad.numpy()) for name, p in model.named_parameters() if name.endswith("weight")]
 for name, gradient in reversed(norms):
     print(
@@ -71,7 +78,7 @@ def report(epoch: ta.training.Epoch) -> None:
     error = epoch.row["validation_squared_error"]
     print(
         f"epoch {epoch.number:3d}   train {epoch.row['train_loss']:8.2f}   test {epoch.row['validation_loss']:8.2f}"
-        f" {model.loss_unit}   test squared error {error:6.2f} per {noun}{'   (below PCA)' if error < yardstick else ''}",
+        f" {model.loss_unit}   test squared error {error:6.2f} per {noun}{'  (below PCA)' * (error < yardstick)}",
         flush=True,
     )
 
@@ -86,7 +93,7 @@ print("\n4. THE NUMBERS\n")
 scores = ta.evaluate(model, data.test.x)
 print(f"deep autoencoder, {K} numbers per code: test squared error {scores['squared_error']:.2f} per {noun}")
 print(f"PCA,              {K} numbers per code: test squared error {yardstick:.2f} per {noun}")
-if "bce" in scores:
+if bounded:
     print(f"test cross-entropy {scores['bce']:.2f} nats per {noun}, {scores['bce_element']:.4f} nats per element")
 
 if args.out:

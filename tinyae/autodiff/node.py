@@ -52,7 +52,7 @@ class Node:
     def __init__(
         self,
         primitive: Any = None,
-        args: tuple | list | None = (),
+        args: Any = (),
         params: Any = None,
         out: Any = None,
         residuals: Any = None,

@@ -35,9 +35,9 @@ def observe_calls(callback: Observer) -> Iterator[None]:
     by the callback stops the forward pass; the callback is removed when the block ends, also by an error.
 
     Example:
-        >>> shapes = []
-        >>> with observe_calls(lambda module, inputs, output: shapes.append(output.shape)):
-        ...     _ = model(batch)
+            shapes = []
+            with observe_calls(lambda module, inputs, output: shapes.append(output.shape)):
+                _ = model(batch)
     """
     before = observers.active
     observers.active = (*before, callback)

@@ -56,8 +56,8 @@ class LBFGS(Optimizer):
         result: how the last `step` ended, None before the first.
 
     Example:
-        >>> optimizer = LBFGS(model.parameters())
-        >>> final = optimizer.step(lambda: model.loss(images))
+            optimizer = LBFGS(model.parameters())
+            final = optimizer.step(lambda: model.loss(images))
     """
 
     full_batch: ClassVar[bool] = True

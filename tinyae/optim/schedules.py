@@ -164,8 +164,8 @@ class WarmupLR(Schedule):
         after: a schedule made on the same optimizer, which this one drives: call `step()` here only.
 
     Example:
-        >>> cosine = CosineLR(optimizer, total_steps=900)
-        >>> schedule = WarmupLR(optimizer, warmup_steps=100, after=cosine)
+            cosine = CosineLR(optimizer, total_steps=900)
+            schedule = WarmupLR(optimizer, warmup_steps=100, after=cosine)
     """
 
     numbers: ClassVar[tuple[str, ...]] = ("base_lr", "warmup_steps")

@@ -1,0 +1,297 @@
+"""The command line from end to end, on embedded data: what it prints, what it writes, and that both are true."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+from numpy.testing import assert_array_equal
+
+from tinyae import data, load
+from tinyae.cli.main import main
+from tinyae.training import Run, evaluate
+
+PICTURES = ["codes.png", "filters.png", "loss.png", "reconstructions.png"]
+FILES = sorted(["config.json", "metrics.csv", "model.safetensors", *PICTURES])
+BASIC = ["train", "basic", "--data", "optdigits", "--epochs", "2", "--code-size", "8", "--seed", "3"]
+
+Command = Callable[..., str]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture
+def tinyae(tmp_path, monkeypatch, capsys) -> Command:
+    """Run a command that must succeed, in an empty folder, and return what it printed."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: Any) -> str:
+        capsys.readouterr()
+        assert main([str(argument) for argument in arguments]) == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A run folder of the basic form that the tests of this file only read."""
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    assert main([*BASIC, "--out", str(folder)]) == 0
+    return folder
+
+
+def check_picture(path: Path) -> None:
+    """A PNG of a plausible size that is neither empty nor of one colour."""
+    assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+    pixels = imread(path)
+    height, width, _ = pixels.shape
+    assert 200 <= height <= 3000
+    assert 200 <= width <= 3000
+    assert pixels[..., :3].std() > 0.01
+
+
+def table_of(text: str) -> dict[str, list[float]]:
+    """The rows of a printed table of metrics: unit and label -> numbers."""
+    rows = {}
+    for line in text.splitlines():
+        if line.endswith(("per image", "per element")) and not line.startswith("for comparison"):
+            label, rest = line[:20].strip(), line[20:].split()
+            rows[f"{label}, {' '.join(rest[2:])}"] = [float(rest[0]), float(rest[1])]
+    return rows
+
+
+def expected_table(folder: Path, unit: str = "nats") -> dict[str, list[float]]:
+    model, digits = load(folder), data.load("optdigits")
+    both = [evaluate(model, split.x) for split in (digits.train, digits.test)]
+    labels = {
+        "loss": f"training objective, {unit} per image",
+        "squared_error": "squared error, squared error per image",
+        "bce": "cross-entropy, nats per image",
+        "mse": "mean squared error, squared error per element",
+        "bce_element": "cross-entropy, nats per element",
+    }
+    return {label: pytest.approx([metrics[name] for metrics in both], rel=1e-4) for name, label in labels.items()}
+
+
+# train
+
+
+@pytest.mark.parametrize(("form", "options"), [
+    ("basic", []),
+    ("deep", ["--sizes", "20,6", "--tied", "--loss", "squared_error", "--optimizer", "rmsprop", "--lr", "0.002"]),
+])  # fmt: skip
+def test_training_leaves_numbers_and_pictures(form, options, tinyae, tmp_path):
+    printed = tinyae("train", form, "--data", "optdigits", "--epochs", 1, *options)
+    folder = tmp_path / "runs" / f"{form}-optdigits"
+    assert f"run folder: runs/{form}-optdigits" in printed
+    assert names(folder) == FILES
+    for picture in PICTURES:
+        assert f"picture: runs/{form}-optdigits/{picture}" in printed
+        check_picture(folder / picture)
+    model = load(folder)
+    assert f"{form} autoencoder, {model.parameter_count():,} parameters, on optdigits" in printed
+    assert "(3,823 training and 1,797 test images of 8 x 8 x 1), cpu" in printed
+    assert table_of(printed) == expected_table(folder, "nats" if form == "basic" else "squared error")
+    assert Run.open(folder).history()["epoch"] == [1]
+    if form == "deep":
+        assert Run.open(folder).config["optimizer"] == "rmsprop"
+        assert (model.reconstruction.name, len(model.encoder), model.decoder[0].source) == (
+            "squared_error", 3, model.encoder[2],
+        )  # fmt: skip
+
+
+def test_training_is_compared_with_pca_of_the_same_code_size(tinyae):
+    printed = tinyae("train", "basic", "--data", "optdigits", "--epochs", 1, "--code-size", 5)
+    digits = data.load("optdigits")
+    mean = digits.train.flat.mean(axis=0, dtype="float64")
+    axes = np.linalg.svd(digits.train.flat - mean, full_matrices=False)[2][:5]
+    rest = (digits.test.flat - mean) @ (np.eye(64) - axes.T @ axes)
+    line = next(line for line in printed.splitlines() if line.startswith("for comparison"))
+    words, _, value = line.removesuffix(" per image").rpartition(" ")
+    assert words == "for comparison, PCA with 5 components: test squared error"
+    assert float(value) == pytest.approx(np.sum(rest**2) / len(rest), rel=1e-4)
+
+
+def test_one_seed_gives_equal_bytes_and_another_gives_others(tinyae, trained, tmp_path):
+    tinyae(*BASIC, "--out", "again")
+    tinyae(*BASIC[:-1], "4", "--out", "other")
+    for name in ("model.safetensors", *PICTURES[:2], "reconstructions.png"):
+        assert (tmp_path / "again" / name).read_bytes() == (trained / name).read_bytes()
+        assert (tmp_path / "other" / name).read_bytes() != (trained / name).read_bytes()
+    assert load("again").recipe == load(trained).recipe
+
+
+def test_more_epochs_are_better_and_runs_are_numbered(tinyae, tmp_path):
+    for epochs in (1, 4):
+        tinyae("train", "basic", "--data", "optdigits", "--epochs", epochs)
+    assert names(tmp_path / "runs") == ["basic-optdigits", "basic-optdigits-2"]
+    test = data.load("optdigits").test.x
+    losses = [evaluate(load(folder), test)["loss"] for folder in sorted((tmp_path / "runs").iterdir())]
+    assert losses[1] < 0.9 * losses[0]
+
+
+@pytest.mark.parametrize(("name", "options", "unit", "pictures"), [
+    ("pendigits", [], "nats per sequence", ["codes.png", "loss.png", "reconstructions.png"]),
+    ("nyc-taxi", ["--loss", "squared_error"], "squared error per window", ["loss.png", "reconstructions.png"]),
+])  # fmt: skip
+def test_what_is_no_image_is_trained_on_and_drawn_too(name, options, unit, pictures, tinyae, tmp_path):
+    printed = tinyae("train", "basic", "--data", name, "--epochs", 1, "--out", "run", *options)
+    assert f"   {unit}\n" in printed
+    assert [file for file in names(tmp_path / "run") if file.endswith(".png")] == pictures
+    for picture in pictures:
+        check_picture(tmp_path / "run" / picture)
+
+
+def test_a_file_of_ones_own(tinyae, tmp_path, rng):
+    np.save(tmp_path / "rows.npy", rng.uniform(size=(60, 7)).astype("float32"))
+    printed = tinyae("train", "basic", "--data", "./rows.npy", "--epochs", 1, "--code-size", 2)
+    assert "on rows.npy (54 training and 6 test rows of 7), cpu" in printed
+    folder = Path("runs") / "basic-rows"
+    assert names(folder) == ["config.json", "loss.png", "metrics.csv", "model.safetensors", "reconstructions.png"]
+    assert "rows.npy" in tinyae("evaluate", folder)
+    assert "60" not in tinyae("encode", folder, "--out", "codes.npy")
+    assert np.load("codes.npy").shape == (6, 2)
+
+
+def test_force_replaces_a_run(tinyae, tmp_path):
+    tinyae("train", "basic", "--data", "optdigits", "--epochs", 1, "--out", "run")
+    tinyae("train", "deep", "--sizes", "6,3", "--data", "optdigits", "--epochs", 2, "--out", "run", "--force")
+    assert names(tmp_path / "run") == FILES
+    assert load("run").recipe["model"] == Run.open("run").config["model"] == "deep"
+    assert len(Run.open("run").history()) == 2
+
+
+def test_auto_finds_a_device(tinyae):
+    printed = tinyae("train", "basic", "--data", "optdigits", "--epochs", 1, "--out", "run", "--device", "auto")
+    assert printed.splitlines()[0].endswith(("), cpu", "), gpu"))
+
+
+# evaluate, encode, reconstruct
+
+
+def test_evaluate_prints_the_same_numbers_again(tinyae, trained):
+    before = names(trained)
+    assert table_of(tinyae("evaluate", trained)) == expected_table(trained)
+    assert names(trained) == before
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_encode_writes_the_codes(split, tinyae, trained, tmp_path):
+    printed = tinyae("encode", trained, "--out", "new/codes.npy", "--split", split)
+    x = getattr(data.load("optdigits"), split).x
+    codes = np.load(tmp_path / "new" / "codes.npy", allow_pickle=False)
+    assert codes.dtype == np.float32
+    assert_array_equal(codes, load(trained).encode(x))
+    assert printed == f"new/codes.npy: codes ({len(x)}, 8) float32 of optdigits {split}\n"
+
+
+def test_reconstruct_draws_into_the_run_folder_or_elsewhere(tinyae, trained, tmp_path):
+    before = (trained / "reconstructions.png").read_bytes()
+    (trained / "reconstructions.png").unlink()
+    tinyae("reconstruct", trained)
+    assert (trained / "reconstructions.png").read_bytes() == before
+    tinyae("reconstruct", trained, "--count", 3, "--out", "three.png")
+    check_picture(tmp_path / "three.png")
+    assert imread(tmp_path / "three.png").shape[1] < imread(trained / "reconstructions.png").shape[1]
+    tinyae("reconstruct", trained, "--out", "three.svg")
+    assert "<svg" in (tmp_path / "three.svg").read_text()
+
+
+# data, info, show, help
+
+
+def test_data_lists_and_describes(tinyae, tmp_path):
+    listed = tinyae("data")
+    assert [line.split()[0] for line in listed.splitlines()] == list(data.names())
+    described = tinyae("data", "optdigits")
+    for words in ("3,823 of 8 x 8 x 1, float32 in [0, 1]", "1,797", "CC BY 4.0", "Alpaydin", "1.0 is 16 dark pixels"):
+        assert words in described
+    np.save(tmp_path / "mine.npy", np.zeros((20, 3)))
+    assert "18 of 3, float32" in tinyae("data", "mine.npy")
+
+
+def test_info_names_versions_and_devices(tinyae):
+    printed = tinyae("info")
+    lines = {line.split()[0]: line for line in printed.splitlines()}
+    assert np.__version__ in lines["numpy"]
+    assert ".".join(map(str, sys.version_info[:3])) in lines["python"]
+    assert "works" in lines["cpu"]
+    assert "works" in lines["gpu"] or "not usable: device 'gpu'" in lines["gpu"]
+
+
+def test_show_prints_the_tape(tinyae):
+    printed = tinyae("show", "basic", "--data", "optdigits", "--batch-size", 4)
+    summary, tape = printed.split("\n\nThe tape of one batch of 4 images, loss in nats per image:\n\n")
+    assert "4,192 parameters" in summary
+    rows = [line.split() for line in tape.splitlines() if line[:1].isdigit()]
+    operations = [row[2] for row in rows if row[2] != "leaf"]
+    assert operations[0] == operations[1] == "dense"
+    assert operations[-1] == "bce_with_logits"
+    assert float(rows[-2][-1]) > 0
+    for name in ("encoder.1.weight", "encoder.1.bias", "decoder.0.weight", "decoder.0.bias"):
+        assert f"leaf '{name}'" in tape
+
+
+def test_show_draws_the_same_graph_in_two_formats(tinyae):
+    dot = tinyae("show", "deep", "--data", "optdigits", "--format", "dot")
+    mermaid = tinyae("show", "deep", "--data", "optdigits", "--format", "mermaid")
+    assert dot.startswith("digraph tape {")
+    assert dot.rstrip().endswith("}")
+    assert mermaid.startswith("flowchart TD")
+    assert dot.count(" -> ") == mermaid.count("-->") > 20
+    assert dot.count("encoder.4.weight") == mermaid.count("encoder.4.weight") == 1
+
+
+@pytest.mark.parametrize("command", ["train", "train basic", "train deep", "evaluate", "encode", "reconstruct", "show"])
+def test_every_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([*command.split(), "--help"])
+    assert stopped.value.code == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"usage: tinyae {command}")
+    if " " in command:
+        for option in (
+            "--data",
+            "--epochs",
+            "--batch-size",
+            "--lr",
+            "--seed",
+            "--device {cpu,gpu,auto}",
+            "--out",
+            "--force",
+        ):
+            assert option in printed
+
+
+def test_the_module_is_the_command():
+    done = subprocess.run([sys.executable, "-m", "tinyae", "--help"], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert done.stdout.startswith("usage: tinyae ")
+    for word in (
+        "train",
+        "evaluate",
+        "encode",
+        "reconstruct",
+        "show",
+        "data",
+        "info",
+        "tinyae train basic",
+        "exit codes",
+    ):
+        assert word in done.stdout
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    command = f"{sys.executable} -u -m tinyae show deep --data optdigits | head -n 1"
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Autoencoder")
