@@ -29,8 +29,7 @@ try:
     device = ta.backend.backend_named(args.device).name
 except (ValueError, OSError, ta.backend.DeviceError) as error:
     options.error(str(error))
-shape = data.example_shape
-pixels = data.train.flat.shape[1]
+shape, pixels = data.example_shape, data.train.flat.shape[1]
 noun = "image" if data.image_shape else "sample"
 K = min(30, pixels // 2, len(data.train))  # numbers in a code
 # The Bernoulli cross-entropy ("bce") needs values in [0, 1]; data of another range get the squared error.
@@ -51,8 +50,7 @@ for name, factor in (("half of He's weights", 0.5), ("He's weights", 1.0), ("twi
     print(f"{name:22}" + "".join(f"{size:10.3g}" for size in sizes) + "   root mean square per layer, no unit")
 
 # 2. The model. The decoder mirrors the encoder; the code is linear, so it may take any value. See `model.summary`.
-sizes = [1000, 500, 250, K]
-rng = np.random.default_rng(args.seed)
+sizes, rng = [1000, 500, 250, K], np.random.default_rng(args.seed)
 loss = "bce" if bounded else "squared_error"
 model = ta.models.deep_autoencoder(shape, sizes, loss=loss, sample=noun, generator=rng).to(device)
 print(f"\n2. THE MODEL: {'-'.join(map(str, [pixels, *sizes]))} and back, {model.parameter_count():,} parameters\n")
@@ -63,14 +61,11 @@ first = model.loss(ta.Tensor(data.train.x[:128]).to(device))
 first.backward()
 norms = [(name, p.grad.numpy()) for name, p in model.named_parameters() if name.endswith("weight")]
 for name, gradient in reversed(norms):
-    print(
-        f"{name:20} {'x'.join(map(str, gradient.shape)):10} gradient norm {np.linalg.norm(gradient):8.2f} {loss.unit}"
-    )
+    print(f"{name:18} {gradient.shape!s:13} gradient norm {np.linalg.norm(gradient):8.2f} {first.unit}")
 model.zero_grad()
 
 print(f"\n3. {args.epochs} EPOCHS\n")
-pca = ta.models.PCA(K).fit(data.train.x)
-yardstick = pca.squared_error(data.test.x)
+yardstick = ta.models.PCA(K).fit(data.train.x).squared_error(data.test.x)
 
 
 def report(epoch: ta.training.Epoch) -> None:

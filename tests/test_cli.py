@@ -232,7 +232,7 @@ def test_show_prints_the_tape(tinyae):
     printed = tinyae("show", "basic", "--data", "optdigits", "--batch-size", 4)
     summary, tape = printed.split("\n\nThe tape of one batch of 4 images, loss in nats per image:\n\n")
     assert "4,192 parameters" in summary
-    rows = [line.split() for line in tape.splitlines() if line[:1].isdigit()]
+    rows = [cells for line in tape.splitlines() if (cells := line.split())[1:2] and cells[1].isdigit()]
     operations = [row[2] for row in rows if row[2] != "leaf"]
     assert operations[0] == operations[1] == "dense"
     assert operations[-1] == "bce_with_logits"

@@ -84,7 +84,8 @@ class Graph:
         nodes: oldest first; the last one is the Tensor that was asked about.
         constants: the arguments that are no nodes.
         bytes_held: memory in bytes of the distinct arrays that the graph refers to: leaves, constants, results and
-            what fused operations saved. A view of an argument counts nothing.
+            what fused operations saved. A result that is a view of its argument counts nothing; two constants that
+            look into one memory count twice.
         device: where the values live, `"cpu"` or `"gpu"`.
         unused: the given names that do not occur in the graph; a parameter among them gets no gradient.
     """
