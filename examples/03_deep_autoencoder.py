@@ -37,7 +37,7 @@ bounded = all(part.x.min() >= 0 and part.x.max() <= 1 for part in (data.train, d
 
 # 1. Why the start matters. A signal goes through eight layers of 500 relu units. Each unit adds up 500 inputs, so with
 #    weights of standard deviation s the signal's mean square changes by the factor 500 s^2 / 2 in each layer (relu
-#    lets half through). He's rule is s = sqrt(2 / 500), which makes it 1; half or twice that s: 4, eight times.
+#    lets half through). He's rule is s = sqrt(2 / 500), which makes it 1. Half or twice that s: 1/4 or 4, each time.
 print("1. A RANDOM SIGNAL THROUGH EIGHT RELU LAYERS\n")
 for name, factor in (("half of He's weights", 0.5), ("He's weights", 1.0), ("twice He's weights", 2.0)):
     rng = np.random.default_rng(args.seed)

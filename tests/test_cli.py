@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -124,7 +125,7 @@ def test_training_is_compared_with_pca_of_the_same_code_size(tinyae):
 def test_one_seed_gives_equal_bytes_and_another_gives_others(tinyae, trained, tmp_path):
     tinyae(*BASIC, "--out", "again")
     tinyae(*BASIC[:-1], "4", "--out", "other")
-    for name in ("model.safetensors", *PICTURES[:2], "reconstructions.png"):
+    for name in ("model.safetensors", *PICTURES):
         assert (tmp_path / "again" / name).read_bytes() == (trained / name).read_bytes()
         assert (tmp_path / "other" / name).read_bytes() != (trained / name).read_bytes()
     assert load("again").recipe == load(trained).recipe
@@ -158,8 +159,7 @@ def test_a_file_of_ones_own(tinyae, tmp_path, rng):
     folder = Path("runs") / "basic-rows"
     assert names(folder) == ["config.json", "loss.png", "metrics.csv", "model.safetensors", "reconstructions.png"]
     assert "rows.npy" in tinyae("evaluate", folder)
-    assert "60" not in tinyae("encode", folder, "--out", "codes.npy")
-    assert np.load("codes.npy").shape == (6, 2)
+    assert tinyae("encode", folder, "--out", "c.npy") == "c.npy: codes (6, 2) float32 of rows.npy test\n"
 
 
 def test_force_replaces_a_run(tinyae, tmp_path):
@@ -290,8 +290,12 @@ def test_the_module_is_the_command():
         assert word in done.stdout
 
 
-def test_a_reader_that_goes_away_is_no_error():
-    command = f"{sys.executable} -u -m tinyae show deep --data optdigits | head -n 1"
-    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False)
+def test_a_reader_that_has_gone_away_is_no_error():
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        command = [sys.executable, "-m", "tinyae", "data"]
+        done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    finally:
+        os.close(writer)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("Autoencoder")

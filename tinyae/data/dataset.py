@@ -1,8 +1,7 @@
 """What a loaded data set is: two splits of arrays and everything one must know to read their numbers.
 
 A plain frozen record, so that a model never needs to know where the numbers came from. The unit travels with
-the
-values: `scale` turns one unit of `x` back into what was measured (gray levels, passengers, millivolts), which
+the values: `scale` turns one unit of `x` back into what was measured (gray levels, passengers, millivolts), which
 is what lets a report print an error that means something.
 """
 
@@ -64,7 +63,7 @@ class Dataset:
         name: the name it was asked for by, or the file name.
         title: one line of meaning.
         kind: "images" (N, H, W, C), "sequences" and "series" (N, T, D), "vectors" (N, D).
-        train, test: the two `Split`s.
+        train, test: the two parts, each a `Split`.
         class_names: what the label numbers stand for; empty where that is unknown.
         unit: what was measured, in words, and
         scale: how many of these units 1.0 in `x` stands for (255 gray levels, 30000 passengers, 1 mV).

@@ -35,9 +35,12 @@ def observe_calls(callback: Observer) -> Iterator[None]:
     by the callback stops the forward pass; the callback is removed when the block ends, also by an error.
 
     Example:
-            shapes = []
-            with observe_calls(lambda module, inputs, output: shapes.append(output.shape)):
-                _ = model(batch)
+        >>> from tinyae import Tensor, nn
+        >>> shapes = []
+        >>> with observe_calls(lambda module, inputs, output: shapes.append(output.shape)):
+        ...     _ = nn.Dense(3, 2)(Tensor([[1.0, 2.0, 3.0]]))
+        >>> shapes
+        [(1, 2)]
     """
     before = observers.active
     observers.active = (*before, callback)

@@ -40,7 +40,9 @@ class TrainingInterrupted(KeyboardInterrupt):
     """Ctrl-C during `fit`. The model holds the weights of the last complete epoch; `history` its numbers."""
 
     def __init__(self, history: History) -> None:
-        done = f"{len(history)} complete epochs are kept" if len(history) else "no epoch was complete"
+        count = len(history)
+        kept = "the first epoch is kept" if count == 1 else f"{count} complete epochs are kept"
+        done = kept if count else "no epoch was complete"
         super().__init__(f"training was interrupted; {done}.")
         self.history = history
 

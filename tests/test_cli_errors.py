@@ -1,0 +1,329 @@
+"""Everything that can be wrong with a request: exit code 2, one sentence on standard error, and nothing lost."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinyae import atomic, data, load
+from tinyae.backend import registry
+from tinyae.cli.main import main
+from tinyae.models import build
+from tinyae.training import Run, evaluate, save
+
+DIGITS = ["train", "basic", "--data", "optdigits", "--epochs", "3"]
+Refused = Callable[..., str]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def sentence(stderr: str) -> str:
+    """The one line that an error leaves, after the progress bar if there was one."""
+    lines = [line for line in re.split(r"[\r\n]", stderr) if line.strip() and "|" not in line]
+    assert len(lines) == 1, stderr
+    assert re.match(r"tinyae[ a-z]*: error: \S", lines[0])
+    return lines[0]
+
+
+@pytest.fixture
+def refused(tmp_path, monkeypatch, capsys) -> Refused:
+    """Run a command that must fail with exit code 2, in an empty folder, and return its one sentence."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: Any) -> str:
+        capsys.readouterr()
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as stopped:
+            code = stopped.code
+        assert code == 2
+        return sentence(capsys.readouterr().err)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def small_run(tmp_path_factory) -> Path:
+    """A run folder with a model and a config, made without training; only read."""
+    arguments = {"input_shape": [8, 8, 1], "code_size": 4, "sample": "image"}
+    run = Run.create(
+        tmp_path_factory.mktemp("errors") / "run", {"model": "basic", "data": "optdigits", "arguments": arguments}
+    )
+    save(build("basic", arguments, np.random.default_rng(0)), run.path / "model.safetensors")
+    return run.path
+
+
+# The request.
+
+
+@pytest.mark.parametrize(("command", "words"), [
+    ("", "the following arguments are required: COMMAND"),
+    ("trian basic", r"invalid choice: 'trian' \(choose from .*train"),
+    ("train", "the following arguments are required: MODEL"),
+    ("train lstmm", r"invalid choice: 'lstmm' \(choose from .*basic.*deep"),
+    ("train basic --epochs 0", "--epochs: must be a whole number of at least 1, got '0'"),
+    ("train basic --epochs many", "--epochs: must be a whole number of at least 1, got 'many'"),
+    ("train basic --batch-size -3", "--batch-size: must be a whole number of at least 1, got '-3'"),
+    ("train basic --lr 0", "--lr: must be a number above 0, got '0'"),
+    ("train basic --lr nan", "--lr: must be a number above 0, got 'nan'"),
+    ("train basic --seed -1", "--seed: must be a whole number of at least 0, got '-1'"),
+    ("train basic --seed 1.5", "--seed: must be a whole number of at least 0, got '1.5'"),
+    ("train basic --loss mse", "--loss: invalid choice: 'mse'"),
+    ("train basic --optimizer lion", "--optimizer: invalid choice: 'lion'"),
+    ("train basic --device tpu", "--device: invalid choice: 'tpu'"),
+    ("train basic --code-size 0", "--code-size: must be a whole number of at least 1"),
+    ("train deep --sizes 20,,5", "--sizes: must be a whole number of at least 1, got ''"),
+    ("train deep --sizes", "--sizes: expected one argument"),
+    ("train deep --data optdigits --sizes 10000000000000", "Unable to allocate"),
+    ("train basic --data fashion-min", "unknown data set 'fashion-min'. Did you mean 'fashion-mini' or 'fashion-mnist'"),
+    ("train basic --data optdigit", "Did you mean 'optdigits'"),
+    ("train basic --data qwxz", "unknown data set 'qwxz'. The names are fashion-mini, optdigits"),
+    ("train basic --data missing.npy", "there is no file missing.npy"),
+    ("data optdigit", "Did you mean 'optdigits'"),
+    ("show basic --data optdigit", "Did you mean 'optdigits'"),
+    ("evaluate", "the following arguments are required: RUN"),
+    ("evaluate nowhere", r"nowhere is no run folder \(it has no config.json\): give the folder that"),
+    ("encode nowhere", "the following arguments are required: --out"),
+    ("encode nowhere --out codes.npy", "nowhere is no run folder"),
+    ("reconstruct nowhere", "nowhere is no run folder"),
+    ("train basic --data optdigits --unknown", "unrecognized arguments: --unknown"),
+])  # fmt: skip
+def test_a_request_that_makes_no_sense(command, words, refused, tmp_path):
+    assert re.search(words, refused(*command.split()))
+    assert files(tmp_path) == {}
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_gpu_without_cupy(refused, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "_gpu", None)
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    expected = "tinyae: error: device 'gpu' needs CuPy, which is not installed: pip install 'cupy-cuda13x[ctk]', "
+    assert refused(*DIGITS, "--device", "gpu") == expected + "or use device 'cpu'."
+    assert not (tmp_path / "runs").exists()
+
+
+# The data.
+
+
+def with_value(value: float) -> np.ndarray:
+    x = np.random.default_rng(0).uniform(size=(40, 6))
+    x[2, 3] = value
+    return x
+
+
+@pytest.mark.parametrize(("name", "arrays", "words"), [
+    ("x.npy", with_value(np.nan), r"holds 1 values that are NaN or infinite, the first at \[2, 3\]"),
+    ("x.npy", with_value(np.inf), "NaN or infinite"),
+    ("x.npy", with_value(1.5), r"loss 'bce' needs targets in \[0, 1\], got values from .* to 1.5: scale the data"),
+    ("x.npy", np.zeros(9), "give one row for each example"),
+    ("x.npy", np.zeros((0, 4)), "no values"),
+    ("x.npy", np.zeros((1, 4)), "holds 1 example"),
+    ("x.npy", np.array([["a", "b"]] * 9), "holds values of type"),
+    ("x.npy", np.zeros((9, 4), "complex64"), "holds values of type complex64"),
+    ("x.npz", {"train_x": with_value(0.5), "test_x": with_value(2.0)}, r"needs targets in \[0, 1\], .* to 2:"),
+    ("x.npz", {"train_x": np.zeros((9, 4)), "test_x": np.zeros((9, 5))}, "the same shape of example"),
+])  # fmt: skip
+def test_data_that_cannot_be_trained_on(name, arrays, words, refused, tmp_path):
+    if isinstance(arrays, dict):
+        np.savez(tmp_path / name, **arrays)
+    else:
+        np.save(tmp_path / name, arrays)
+    before = files(tmp_path)
+    assert re.search(words, refused("train", "basic", "--data", name, "--epochs", 1))
+    assert files(tmp_path) == before
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_taxi_is_too_busy_for_the_cross_entropy(refused):
+    assert "use loss='squared_error'" in refused("train", "basic", "--data", "nyc-taxi")
+
+
+@pytest.mark.parametrize("command", ["evaluate", "encode", "reconstruct"])
+def test_data_of_another_shape_do_not_fit_a_trained_model(command, refused, small_run, tmp_path):
+    out = [] if command == "evaluate" else ["--out", "a.npy" if command == "encode" else "a.png"]
+    told = refused(command, small_run, "--data", "pendigits", *out)
+    assert "pendigits has samples of shape (8, 2), this model was trained on (8, 8, 1)" in told
+    assert files(tmp_path) == {}
+
+
+# The run folder.
+
+
+def test_an_existing_run_is_refused_and_untouched(refused, small_run):
+    before = files(small_run)
+    assert "exists already: give another --out, or --force" in refused(*DIGITS, "--out", small_run)
+    assert files(small_run) == before
+
+
+def test_force_replaces_nothing_but_runs(refused, tmp_path):
+    for name, text in (("config.json", '{"editor": "dark"}'), ("holiday.png", "mine")):
+        (tmp_path / name).write_text(text)
+    before = files(tmp_path)
+    assert "is not a run folder" in refused(*DIGITS, "--out", tmp_path, "--force")
+    assert files(tmp_path) == before
+
+
+def test_folders_that_cannot_be_made(refused, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    assert "file exists and is a file" in refused(*DIGITS, "--out", "file", "--force")
+    assert "cannot make the run folder file/sub: Not a directory" in refused(*DIGITS, "--out", "file/sub")
+    assert files(tmp_path) == {"file": b"mine"}
+
+
+@pytest.mark.parametrize(("name", "content", "words"), [
+    ("config.json", b"{", "config.json is damaged"),
+    ("config.json", b"{}", "lacks the entries 'model' and 'data'"),
+    ("config.json", b'{"model": "basic", "data": "optdigitz"}', "Did you mean 'optdigits'"),
+    ("model.safetensors", None, "no saved model at .*model.safetensors"),
+    ("model.safetensors", b"", "is not a complete safetensors file"),
+    ("model.safetensors", b"half", "is not a complete safetensors file"),
+])  # fmt: skip
+@pytest.mark.parametrize("command", ["evaluate", "reconstruct"])
+def test_damaged_runs(command, name, content, words, refused, small_run, tmp_path):
+    shutil.copytree(small_run, tmp_path / "run")
+    (tmp_path / "run" / name).unlink()
+    if content is not None:
+        (tmp_path / "run" / name).write_bytes(content)
+    before = files(tmp_path)
+    assert re.search(words, refused(command, "run"))
+    assert files(tmp_path) == before
+
+
+def test_a_config_that_lost_its_arguments_is_enough(small_run, tmp_path, capsys):
+    shutil.copytree(small_run, tmp_path / "run")
+    (tmp_path / "run" / "config.json").write_text(json.dumps({"model": "basic", "data": "optdigits"}))
+    assert main(["evaluate", str(tmp_path / "run")]) == 0
+    assert "squared error per image" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("command", "out", "words"), [
+    ("encode", "codes.txt", "--out must end in .npy, got codes.txt"),
+    ("encode", "file/codes.npy", "cannot write file/codes.npy"),
+    ("reconstruct", "a.bmp", "saved as .png, .svg or .pdf, got 'a.bmp'"),
+    ("reconstruct", "file/a.png", "cannot write file/a.png"),
+])  # fmt: skip
+def test_results_that_cannot_be_written(command, out, words, refused, small_run, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    assert words in refused(command, small_run, "--out", out)
+    assert files(tmp_path) == {"file": b"mine"}
+
+
+# In the middle of training.
+
+
+def test_a_loss_that_becomes_nan(refused, tmp_path):
+    told = refused(*DIGITS, "--lr", "1e30", "--out", "run")
+    assert re.search(r"in epoch 1: try a smaller learning rate \(now 1e\+30\)", told)
+    assert list(files(tmp_path)) == ["run/config.json"]
+
+
+@pytest.fixture
+def disk_fills_up(monkeypatch) -> Iterator[Callable[[int], None]]:
+    """After so many written files the disk is full."""
+    replace = os.replace
+
+    def after(count: int) -> None:
+        written: list[Any] = []
+
+        def limited(source: Any, target: Any) -> None:
+            if len(written) == count:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            written.append(target)
+            replace(source, target)
+
+        monkeypatch.setattr(atomic.os, "replace", limited)
+
+    yield after
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize(("count", "kept", "failed"), [
+    (0, [], "config.json"),
+    (1, ["config.json"], "model.safetensors"),
+    (3, ["config.json", "metrics.csv", "model.safetensors"], "model.safetensors"),
+    (8, ["config.json", "metrics.csv", "model.safetensors", "reconstructions.png"], "loss.png"),
+])  # fmt: skip
+def test_a_full_disk(count, kept, failed, refused, disk_fills_up, tmp_path):
+    disk_fills_up(count)
+    told = refused(*DIGITS, "--out", "run")
+    assert f"cannot write run/{failed}: No space left on device; free some space" in told
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == kept
+    if count >= 3:
+        epochs = len(Run.open("run").history())
+        assert epochs == (1 if count == 3 else 3)
+        measured = evaluate(load("run"), data.load("optdigits").test.x)["loss"]
+        assert measured == pytest.approx(Run.open("run").history().last["validation_loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize("epoch", [0, 2])
+def test_ctrl_c_keeps_the_last_complete_epoch(epoch, tmp_path, monkeypatch, capsys):
+    record = Run.record
+
+    def interrupted(run: Run, done: Any) -> None:
+        if done.number == epoch + 1:
+            raise KeyboardInterrupt
+        record(run, done)
+
+    monkeypatch.setattr(Run, "record", interrupted)
+    monkeypatch.chdir(tmp_path)
+    assert main([*DIGITS, "--out", "run"]) == 130
+    told = capsys.readouterr().err
+    kept = "the first epoch is kept" if epoch == 0 else f"{epoch + 1} complete epochs are kept"
+    assert told.endswith(f"\ntinyae: training was interrupted; {kept}.\n")
+    assert "Traceback" not in told
+    history = Run.open("run").history()
+    assert history["epoch"] == list(range(1, epoch + 2))
+    measured = evaluate(load("run"), data.load("optdigits").test.x)["loss"]
+    assert measured == pytest.approx(history.last["validation_loss"], rel=1e-5)
+    assert (tmp_path / "run" / "loss.png").exists()
+
+
+def test_a_real_ctrl_c(tmp_path):
+    command = [sys.executable, "-m", "tinyae", *DIGITS[:-1], "100000", "--out", "run"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    metrics = tmp_path / "run" / "metrics.csv"
+    end = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < end:
+        if metrics.exists() and len(metrics.read_text().splitlines()) > 3:
+            break
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130, told
+    history = Run.open(tmp_path / "run").history()
+    kept = re.search(r"\ntinyae: training was interrupted; (\d+) complete epochs are kept\.\n$", told)
+    assert kept is not None, told
+    assert len(history) == int(kept[1]) > 0
+    assert "Traceback" not in told
+    measured = evaluate(load(tmp_path / "run"), data.load("optdigits").test.x)["loss"]
+    assert measured == pytest.approx(history.last["validation_loss"], rel=1e-5)
+    assert not [name for name in files(tmp_path) if name.startswith("run/.")]
+
+
+def test_ctrl_c_outside_of_training(monkeypatch, capsys):
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tinyae.cli.info.backend_named", interrupted)
+    assert main(["info"]) == 130
+    assert capsys.readouterr().err == "\ntinyae: interrupted.\n"
+
+
+def test_a_traceback_can_be_asked_for(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        main(["--traceback", "evaluate", str(tmp_path)])
