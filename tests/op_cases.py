@@ -199,6 +199,7 @@ CASES: list[OpCase] = [
         analytic=False,
         slope=0.2,
     ),
+    *cases(ops.elu, UNARY, lambda x: np.where(x > 0, x, np.exp(x) - 1), nonzero, analytic=False),
     # comparisons and choices
     *cases(ops.less, BINARY, np.less, whole, order=0),
     *cases(ops.less_equal, BINARY, np.less_equal, whole, order=0),
@@ -344,6 +345,7 @@ CASES: list[OpCase] = [
     *cases(ops.dense, DENSE, dense_reference, activation="sigmoid"),
     *cases(ops.dense, DENSE, dense_reference, activation="tanh"),
     *cases(ops.dense, DENSE, dense_reference, activation="relu", analytic=False),
+    *cases(ops.dense, DENSE, dense_reference, activation="elu", analytic=False),
     # losses
     *cases(losses.squared_error, PAIRS, lambda y, t: reduced((y - t) ** 2)),
     *cases(losses.squared_error, PAIRS[:1], lambda y, t, reduction: reduced((y - t) ** 2, reduction), reduction="mean"),

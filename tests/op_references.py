@@ -45,6 +45,8 @@ def dense_reference(x: np.ndarray, w: np.ndarray, b: np.ndarray, activation: str
     z = np.einsum("...d,dk->...k", x, w) + b
     if activation == "relu":
         return np.where(z > 0, z, 0)
+    if activation == "elu":
+        return np.where(z > 0, z, np.exp(z) - 1)
     return {"identity": np.positive, "sigmoid": special.expit, "tanh": np.tanh}[activation](z)
 
 

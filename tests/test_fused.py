@@ -98,7 +98,7 @@ def test_relu_at_exactly_zero_has_slope_zero_in_both():
     [
         (((2, 3), (4, 5), (5,)), "relu", r"dense: .*\(2, 3\), \(4, 5\)"),
         (((2, 3), (3, 5), (4,)), "relu", r"dense: .*\(3, 5\), \(4,\)"),
-        (((2, 3), (3, 5), (5,)), "swish", "unknown activation 'swish'.*identity, relu, sigmoid, tanh"),
+        (((2, 3), (3, 5), (5,)), "swish", "unknown activation 'swish'.*identity, relu, elu, sigmoid, tanh"),
     ],
 )
 def test_dense_names_what_does_not_fit(shapes, activation, words):

@@ -193,6 +193,7 @@ FINITE_EVERYWHERE = [
     (ops.softplus, EXTREMES, {}),
     (ops.relu, EXTREMES, {}),
     (ops.leaky_relu, EXTREMES, {}),
+    (ops.elu, EXTREMES, {}),
     (ops.sin, EXTREMES, {}),
     (ops.cos, EXTREMES, {}),
     (ops.square, EXTREMES, {}),
@@ -230,7 +231,7 @@ def test_extreme_values_are_the_right_ones():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("activation", ["identity", "relu", "sigmoid", "tanh"])
+@pytest.mark.parametrize("activation", ["identity", "relu", "elu", "sigmoid", "tanh"])
 def test_dense_is_finite_for_extreme_sums(activation, dtype):
     arrays = (EXTREMES[:, None], np.ones((1, 2)), np.array([1e3, -1e3]))
     x, w, b = (Tensor(a.astype(dtype), requires_grad=True) for a in arrays)

@@ -10,6 +10,9 @@ from tinyae.backend import DEVICES, backend_named
 from tinyae.data import Dataset, load
 from tinyae.training import Run
 
+SAMPLE_NOUNS = {"images": "image", "sequences": "sequence", "series": "window", "vectors": "row"}
+"""What one sample of each kind of data is called in units."""
+
 
 def add_device(parser: argparse.ArgumentParser) -> None:
     """--device"""

@@ -9,8 +9,7 @@ import numpy as np
 
 from tinyae import inspect
 from tinyae.autodiff import Tensor
-from tinyae.cli.options import add_data, add_seed, positive_int
-from tinyae.cli.train import SAMPLE_NOUNS
+from tinyae.cli.options import SAMPLE_NOUNS, add_data, add_seed, positive_int
 from tinyae.data import load
 from tinyae.models import MODELS, build
 

@@ -1,22 +1,13 @@
-"""Ready-made dense autoencoders: the basic one with one hidden layer, and the deep one of Hinton and Salakhutdinov.
-
-Both are an `Autoencoder` around two stacks of `Dense` layers. The encoder first flattens a sample, the decoder last
-gives it its shape back, so that images go in and images come out.
-"""
+"""Ready-made dense autoencoders: the basic one with one hidden layer, and the deep one of Hinton and Salakhutdinov."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from tinyae.backend import as_generator
 from tinyae.models.autoencoder import Autoencoder
-from tinyae.nn import Dense, Flatten, Module, Reshape, Sequential, TiedDense
-
-Shape = int | Sequence[int]
+from tinyae.models.pair import Shape, dense_pair
 
 
 def basic_autoencoder(
@@ -41,7 +32,8 @@ def basic_autoencoder(
         sample: what one sample is called in units.
         generator: for the initial weights; None draws fresh entropy.
     """
-    return _mirrored(input_shape, [code_size], "identity", activation, loss, tied, sample, generator)
+    pair = dense_pair(input_shape, [code_size], code_activation=activation, tied=tied, generator=generator)
+    return Autoencoder(*pair, loss=loss, sample=sample)
 
 
 def deep_autoencoder(
@@ -67,40 +59,7 @@ def deep_autoencoder(
         code_activation: of the code.
         loss, tied, sample, generator: as in `basic_autoencoder`.
     """
-    return _mirrored(input_shape, sizes, activation, code_activation, loss, tied, sample, generator)
-
-
-def _mirrored(
-    input_shape: Shape,
-    sizes: Sequence[int],
-    activation: str,
-    code_activation: str,
-    loss: str,
-    tied: bool,
-    sample: str,
-    generator: np.random.Generator | None,
-) -> Autoencoder:
-    shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
-    for what, numbers in (("input_shape", shape), ("sizes", tuple(sizes))):
-        if not numbers or any(not isinstance(n, (int, np.integer)) or n < 1 for n in numbers):
-            raise ValueError(f"{what} must be whole numbers of at least 1, got {numbers}.")
-    rng = as_generator(generator)
-    widths = [math.prod(shape), *sizes]
-    activations = [activation] * (len(sizes) - 1) + [code_activation]
-    encoder: list[Module] = [_dense(a, b, f, rng) for a, b, f in zip(widths, widths[1:], activations, strict=False)]
-    back = [activation] * (len(sizes) - 1) + ["identity"]
-    decoder: list[Module]
-    if tied:
-        decoder = [TiedDense(layer, activation=f) for layer, f in zip(reversed(encoder), back, strict=True)]  # type: ignore[arg-type]
-    else:
-        mirror = widths[::-1]
-        decoder = [_dense(a, b, f, rng) for a, b, f in zip(mirror, mirror[1:], back, strict=False)]
-    if len(shape) > 1:
-        encoder.insert(0, Flatten())
-        decoder.append(Reshape(*shape))
-    return Autoencoder(Sequential(*encoder), Sequential(*decoder), loss=loss, sample=sample)
-
-
-def _dense(fan_in: int, fan_out: int, activation: str, generator: Any) -> Dense:
-    initializer = "he_uniform" if activation == "relu" else "glorot_uniform"
-    return Dense(fan_in, fan_out, activation=activation, initializer=initializer, generator=generator)
+    pair = dense_pair(
+        input_shape, sizes, activation=activation, code_activation=code_activation, tied=tied, generator=generator
+    )
+    return Autoencoder(*pair, loss=loss, sample=sample)

@@ -24,21 +24,25 @@ class ModelEntry:
         name: as in `tinyae train NAME`.
         title: one line of meaning.
         builder: function of (input_shape, *, generator, sample, **arguments).
-        epochs, lr: defaults of the command line.
+        data, epochs, batch_size, lr, optimizer, loss: defaults of the command line.
     """
 
     name: str
     title: str
     builder: Callable[..., Autoencoder]
-    epochs: int
-    lr: float
+    data: str = "fashion-mini"
+    epochs: int = 20
+    batch_size: int = 128
+    lr: float = 1e-3
+    optimizer: str = "adam"
+    loss: str = "bce"
 
 
 MODELS = {
     entry.name: entry
     for entry in (
-        ModelEntry("basic", "one hidden layer, 784-32-784 by default", basic_autoencoder, epochs=20, lr=3e-3),
-        ModelEntry("deep", "784-1000-500-250-30 and back, or any list of sizes", deep_autoencoder, epochs=10, lr=1e-3),
+        ModelEntry("basic", "one hidden layer, 784-32-784 by default", basic_autoencoder, epochs=50, batch_size=64),
+        ModelEntry("deep", "784-1000-500-250-30 and back, or any list of sizes", deep_autoencoder),
     )
 }
 """Every model that can be built by name."""

@@ -6,7 +6,7 @@ generator handed to every layer, and channels stand last. `observe` lets a tool 
 without touching it.
 """
 
-from tinyae.nn.activations import Identity, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
+from tinyae.nn.activations import ELU, Identity, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
 from tinyae.nn.dense import Dense, TiedDense
 from tinyae.nn.dropout import Dropout
 from tinyae.nn.initializers import (
@@ -28,6 +28,7 @@ from tinyae.nn.reshape import Flatten, Reshape
 from tinyae.nn.sequential import Sequential
 
 __all__ = [
+    "ELU",
     "INITIALIZERS",
     "BatchNorm",
     "Dense",

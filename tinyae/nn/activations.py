@@ -42,6 +42,14 @@ class LeakyReLU(Module):
         return f"slope={self.slope}"
 
 
+class ELU(Module):
+    """y = x for x > 0, else exp(x) - 1, any shape, above -1: a relu whose mean output can be 0 (Clevert et al. 2016)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`ops.elu(x)`."""
+        return ops.elu(x)
+
+
 class Sigmoid(Module):
     """y = 1 / (1 + exp(-x)), any shape, in (0, 1)."""
 

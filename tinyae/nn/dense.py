@@ -23,7 +23,7 @@ class Dense(Module):
     Args:
         in_features: D.
         out_features: K.
-        activation: f, one of `"identity"`, `"relu"`, `"sigmoid"`, `"tanh"`, fused with the product.
+        activation: f, one of `"identity"`, `"relu"`, `"elu"`, `"sigmoid"`, `"tanh"`, fused with the product.
         bias: False leaves b out.
         initializer: how W starts: a name in `INITIALIZERS` or a function of the same form. b starts at 0.
         generator: the `numpy.random.Generator` to draw W from; None draws from fresh entropy (not

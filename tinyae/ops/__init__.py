@@ -24,7 +24,7 @@ from tinyae.ops.comparisons import (
     where,
 )
 from tinyae.ops.dense import dense
-from tinyae.ops.functions import cos, exp, leaky_relu, log1p, relu, sigmoid, sin, softplus, sqrt, square, tanh
+from tinyae.ops.functions import cos, elu, exp, leaky_relu, log1p, relu, sigmoid, sin, softplus, sqrt, square, tanh
 from tinyae.ops.linalg import matmul
 from tinyae.ops.reductions import log_softmax, logsumexp, max, mean, norm, softmax, sum, variance
 from tinyae.ops.shape import (
@@ -85,6 +85,7 @@ __all__ = [
     "crop",
     "dense",
     "divide",
+    "elu",
     "equal",
     "exp",
     "expand",

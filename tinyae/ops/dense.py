@@ -12,25 +12,29 @@ from typing import Any
 
 from tinyae.autodiff import primitive
 from tinyae.backend import Array, backend_of
-from tinyae.ops.functions import relu, sigmoid, tanh
+from tinyae.ops.functions import elu, relu, sigmoid, tanh
 from tinyae.ops.linalg import matmul
 
-ACTIVATIONS = ("identity", "relu", "sigmoid", "tanh")
+ACTIVATIONS = ("identity", "relu", "elu", "sigmoid", "tanh")
+"""What a dense layer can apply to its sums without another pass over memory."""
+
+_FUNCTIONS = {"relu": relu, "elu": elu, "sigmoid": sigmoid, "tanh": tanh}
 
 
 def dense_composed(x: Any, weight: Any, bias: Any, *, activation: str = "identity") -> Any:
     """f(x @ weight + bias) in primitives: the definition of `dense`."""
     z = matmul(x, weight) + bias
-    return z if activation == "identity" else {"relu": relu, "sigmoid": sigmoid, "tanh": tanh}[activation](z)
+    return z if activation == "identity" else _FUNCTIONS[activation](z)
 
 
 @primitive(composed=dense_composed)
 def dense(x: Any, weight: Any, bias: Any, *, activation: str = "identity") -> Any:
-    """f(x @ weight + bias), x (..., D), weight (D, K), bias (K,), f one of identity, relu, sigmoid, tanh.
+    """f(x @ weight + bias), x (..., D), weight (D, K), bias (K,), f one of identity, relu, elu, sigmoid,
+    tanh.
 
     With z = x W + b and G the gradient arriving at y = f(z):
     dz = G * f'(z),   dL/dx = dz W',   dL/dW = x' dz,   dL/db = sum over samples of dz.
-    f' is written in terms of y: 1, y > 0, y (1 - y), 1 - y**2.
+    f' is written in terms of y: 1, y > 0, 1 + min(y, 0), y (1 - y), 1 - y**2.
     """
     if activation not in ACTIVATIONS:
         raise ValueError(f"unknown activation {activation!r} for dense: choose one of {', '.join(ACTIVATIONS)}.")
@@ -43,6 +47,10 @@ def dense(x: Any, weight: Any, bias: Any, *, activation: str = "identity") -> An
     y = backend.affine(x, weight, bias)
     if activation == "relu":
         backend.xp.maximum(y, 0.0, out=y)
+    elif activation == "elu":
+        below = backend.xp.minimum(y, 0.0)
+        backend.xp.maximum(y, 0.0, out=y)
+        y += backend.xp.expm1(below, out=below)
     elif activation == "tanh":
         backend.xp.tanh(y, out=y)
     elif activation == "sigmoid":
@@ -80,8 +88,14 @@ def _through_activation(g: Array, y: Array, activation: str) -> Array:
         return g
     if activation == "relu":
         return g * (y > 0)
-    slope = y * y if activation == "tanh" else y * (1.0 - y)
-    if activation == "tanh":
-        backend_of(y).xp.subtract(1.0, slope, out=slope)
+    xp = backend_of(y).xp
+    if activation == "elu":
+        slope = xp.minimum(y, 0.0)
+        slope += 1.0
+    elif activation == "tanh":
+        slope = y * y
+        xp.subtract(1.0, slope, out=slope)
+    else:
+        slope = y * (1.0 - y)
     slope *= g
     return slope

@@ -128,3 +128,15 @@ def leaky_relu(x: Any, *, slope: float = 0.01) -> Any:
 @leaky_relu.vjp(0)
 def _(g: Any, out: Any, x: Any, slope: float = 0.01) -> Any:
     return where(x > 0, g, g * slope)
+
+
+@primitive(elementwise=True)
+def elu(x: Any) -> Any:
+    """x for x > 0, else exp(x) - 1 (Clevert et al. 2016, alpha = 1).   d/dx = 1 for x > 0, else exp(x); 1 at 0."""
+    xp = backend_of(x).xp
+    return xp.maximum(x, 0.0) + xp.expm1(xp.minimum(x, 0.0))
+
+
+@elu.vjp(0)
+def _(g: Any, out: Any, x: Any) -> Any:
+    return where(x > 0, g, g * (out + 1.0))

@@ -1,4 +1,4 @@
-"""The pictures a run leaves: what came out, how the loss fell, what the first layer looks for, where the codes lie."""
+"""The pictures of any autoencoder: what came out, how the loss fell, what the first layer looks for, where the codes lie."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SCATTERED = 5000
 """Samples whose codes are drawn."""
 
 
-def draw_run(model: Autoencoder, data: Dataset, history: History, folder: Path) -> list[Path]:
+def draw_common(model: Autoencoder, data: Dataset, history: History, folder: Path) -> list[Path]:
     """Draw everything that applies to this model and data set into `folder`; returns the files."""
     files = [draw_reconstructions(model, data, folder / "reconstructions.png")]
     if len(history):

@@ -1,0 +1,39 @@
+"""The pictures a run leaves. Every model gets the common ones; a kind of model with more to show has a row in SPECIAL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tinyae.data import Dataset
+from tinyae.models import Autoencoder
+from tinyae.training.history import History
+from tinyae.training.pictures.common import (
+    draw_codes,
+    draw_common,
+    draw_curves,
+    draw_reconstructions,
+    first_layer_weights,
+)
+
+__all__ = [
+    "SPECIAL",
+    "draw_codes",
+    "draw_common",
+    "draw_curves",
+    "draw_reconstructions",
+    "draw_run",
+    "first_layer_weights",
+]
+
+SPECIAL: tuple[tuple[type[Autoencoder], Callable[[Autoencoder, Dataset, Path], list[Path]]], ...] = ()
+"""(class of model, function that draws what only this class has to show into a folder and returns the files)."""
+
+
+def draw_run(model: Autoencoder, data: Dataset, history: History, folder: Path) -> list[Path]:
+    """Draw everything that applies to this model and data set into `folder`; returns the files."""
+    files = draw_common(model, data, history, folder)
+    for kind, draw in SPECIAL:
+        if isinstance(model, kind):
+            files += draw(model, data, folder)
+    return files
