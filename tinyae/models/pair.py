@@ -60,8 +60,10 @@ def dense_pair(
 
 
 def dense_layer(fan_in: int, fan_out: int, activation: str, generator: Any) -> Dense:
-    """A layer with the initial weights its activation wants: He's for rectified units, else Glorot's."""
-    initializer = "he_uniform" if activation in ("relu", "elu") else "glorot_uniform"
+    """A layer with the initial weights its activation wants: He's for relu, which loses half of the signal, else
+    Glorot's.
+    """
+    initializer = "he_uniform" if activation == "relu" else "glorot_uniform"
     return Dense(fan_in, fan_out, activation=activation, initializer=initializer, generator=generator)
 
 
