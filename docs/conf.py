@@ -31,6 +31,7 @@ add_module_names = False
 python_maximum_signature_line_length = 88
 napoleon_use_ivar = True
 pygments_style = "friendly"
+highlight_language = "none"  # a block without a language is a formula or a drawing
 pygments_dark_style = "monokai"
 
 for room in (tinyae, autodiff, ops, losses):

@@ -25,8 +25,10 @@ class Node:
     Attributes:
         serial: creation number; parents always have smaller ones.
         primitive: the operation, None for a leaf.
-        args, params: its raw positional arguments and keyword parameters; `args` is None once the graph was freed.
-        out, residuals: its raw result, and what a fused primitive saved for its own rule.
+        args: its raw positional arguments; None once the graph was freed.
+        params: its keyword parameters.
+        out: its raw result.
+        residuals: what a fused primitive saved for its own rule.
         parents: the nodes of those arguments that have one.
         positions: the argument position of each parent.
         version: how often the leaf's array was changed in place.

@@ -13,5 +13,17 @@ from tinyae.data.catalogue import describe, names
 from tinyae.data.dataset import Dataset, Split
 from tinyae.data.idx import read_idx
 from tinyae.data.load import load
+from tinyae.data.timeline import Incident, Timeline
 
-__all__ = ["Dataset", "Split", "batch_count", "batches", "describe", "load", "names", "read_idx"]
+__all__ = [
+    "Dataset",
+    "Incident",
+    "Split",
+    "Timeline",
+    "batch_count",
+    "batches",
+    "describe",
+    "load",
+    "names",
+    "read_idx",
+]

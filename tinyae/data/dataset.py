@@ -14,6 +14,8 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from tinyae.data.timeline import Timeline
+
 Kind = Literal["images", "sequences", "series", "vectors"]
 """images (N, H, W, C); sequences (N, T, D); series (N, T, D), windows of one recording
 in time order; vectors (N, D)."""
@@ -70,6 +72,7 @@ class Dataset:
         source, licence: where the data come from and on what terms.
         origin: where they were read from this time.
         notes: how the splits were made, and whatever else one should know.
+        timeline: of the windows of a recording, None for everything else.
     """
 
     name: str
@@ -84,6 +87,7 @@ class Dataset:
     licence: str = ""
     origin: str = ""
     notes: str = ""
+    timeline: Timeline | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from tinyae.data.catalogue import Entry
 from tinyae.data.dataset import Dataset, Split
 from tinyae.data.idx import read_idx
+from tinyae.data.timeline import TIMELINES
 
 FOLDER = Path(__file__).with_name("embedded")
 
@@ -55,6 +56,7 @@ def build(entry: Entry, train: Split, test: Split, origin: str) -> Dataset:
         entry.licence,
         origin,
         entry.notes,
+        TIMELINES.get(entry.name),
     )
 
 

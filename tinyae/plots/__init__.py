@@ -17,6 +17,7 @@ from tinyae.plots.curves import loss_curves
 from tinyae.plots.filters import filters
 from tinyae.plots.images import image_grid, reconstructions
 from tinyae.plots.save import save_figure
+from tinyae.plots.scores import score_timeline
 from tinyae.plots.vectors import vector_reconstructions
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "loss_curves",
     "reconstructions",
     "save_figure",
+    "score_timeline",
     "vector_reconstructions",
 ]

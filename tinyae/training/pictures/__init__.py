@@ -15,12 +15,14 @@ from tinyae.training.pictures.common import (
     draw_reconstructions,
     first_layer_weights,
 )
+from tinyae.training.pictures.neighbours import draw_neighbours
 
 __all__ = [
     "SPECIAL",
     "draw_codes",
     "draw_common",
     "draw_curves",
+    "draw_neighbours",
     "draw_reconstructions",
     "draw_run",
     "first_layer_weights",

@@ -35,10 +35,10 @@ def draw_reconstructions(model: Autoencoder, data: Dataset, path: Path, count: i
     """Test samples beside their reconstructions, one per class where there are labels, with the squared error of
     each.
     """
-    chosen = _one_per_class(data.test.y, len(data.test), count)
+    chosen = one_per_class(data.test.y, len(data.test), count)
     originals = data.test.x[chosen]
     reconstructed = model.reconstruct(originals)
-    names = None if data.test.y is None else [_class_name(data, int(label)) for label in data.test.y[chosen]]
+    names = None if data.test.y is None else [class_name(data, int(label)) for label in data.test.y[chosen]]
     if data.image_shape is not None:
         figure = plots.reconstructions(
             originals,
@@ -82,7 +82,7 @@ def first_layer_weights(model: Autoencoder) -> np.ndarray | None:
     return None
 
 
-def _one_per_class(labels: np.ndarray | None, samples: int, count: int) -> np.ndarray:
+def one_per_class(labels: np.ndarray | None, samples: int, count: int) -> np.ndarray:
     """The first sample of each class, filled up with the first samples; without labels just the first ones."""
     if labels is None:
         return np.arange(min(count, samples))
@@ -91,5 +91,6 @@ def _one_per_class(labels: np.ndarray | None, samples: int, count: int) -> np.nd
     return np.concatenate([firsts, others])[: min(count, samples)]
 
 
-def _class_name(data: Dataset, label: int) -> str:
+def class_name(data: Dataset, label: int) -> str:
+    """What a label number stands for; the number itself where nobody says."""
     return data.class_names[label] if label < len(data.class_names) else str(label)

@@ -1,0 +1,156 @@
+"""Anomaly scores and retrieval: against loops, and end to end on the taxi days with their published incidents."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from tinyae import data, fit, nn, optim, plots
+from tinyae.cli.main import main
+from tinyae.data import Incident, Timeline
+from tinyae.models import (
+    AnomalyDetector,
+    Autoencoder,
+    CodeNeighbours,
+    basic_autoencoder,
+    deep_autoencoder,
+    nearest,
+    same_class_share,
+)
+
+
+@pytest.fixture
+def model(rng) -> Autoencoder:
+    return basic_autoencoder((3, 2), 2, loss="squared_error", generator=rng).eval()
+
+
+def test_a_score_is_the_squared_error_of_one_sample(model, rng):
+    x = rng.normal(size=(5, 3, 2)).astype("float32")
+    expected = [float(((sample - model.reconstruct(sample[None])[0]) ** 2).sum()) for sample in x]
+    assert_allclose(AnomalyDetector(model).score(x), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("quantile", [0.5, 0.9, 0.99])
+def test_the_threshold_is_a_quantile_of_the_training_scores(quantile, model, rng):
+    x = rng.normal(size=(200, 3, 2)).astype("float32")
+    detector = AnomalyDetector(model, quantile).fit(x)
+    ordered = np.sort(detector.score(x))
+    place = quantile * 199
+    low = int(place)
+    assert detector.threshold == pytest.approx(
+        ordered[low] + (place - low) * (ordered[min(low + 1, 199)] - ordered[low])
+    )
+    assert abs(detector.flag(x).mean() - (1 - quantile)) <= 1 / 200
+
+
+@pytest.mark.parametrize("quantile", [0.0, 1.0, -1.0, float("nan")])
+def test_a_quantile_outside_0_1_is_refused(quantile, model):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        AnomalyDetector(model, quantile)
+
+
+def test_a_detector_wants_training_samples_first(model):
+    with pytest.raises(ValueError, match="fit"):
+        AnomalyDetector(model).flag(np.zeros((2, 3, 2), "float32"))
+
+
+def test_taxi_days_of_the_published_incidents_are_flagged():
+    taxi = data.load("nyc-taxi")
+    model = deep_autoencoder(
+        taxi.example_shape, [24, 4], activation="tanh", loss="squared_error", generator=np.random.default_rng(0)
+    )
+    fit(model, taxi, epochs=150, batch_size=16, optimizer=optim.Adam(model.parameters(), lr=3e-3), progress=False)
+    detector = AnomalyDetector(model, 0.99).fit(taxi.train.x)
+    windows = len(taxi.train) + np.flatnonzero(detector.flag(taxi.test.x))
+    met = {name for window in windows for name in taxi.timeline.incidents_in(int(window))}
+    assert {"marathon", "Christmas", "New Year", "snow storm"} <= met
+    assert len(windows) < len(taxi.test) / 3
+
+
+def test_a_timeline_knows_days_and_what_happened_on_them():
+    line = Timeline("2014-07-01T00:00", 86_400, (Incident("feast", "2014-07-02T12:00", "2014-07-04T00:00"),))
+    assert line.position("2014-07-02T12:00") == 1.5
+    assert line.spans() == [("feast", 1.5, 3.0)]
+    assert [line.incidents_in(day) for day in range(4)] == [[], ["feast"], ["feast"], []]
+    assert line.stamp(2) == "2014-07-03"
+    assert Timeline("1970-01-01T00:00:00", 30).stamp(3) == "1970-01-01 00:01:30"
+
+
+def test_every_test_day_of_the_taxi_lies_where_the_catalogue_says():
+    taxi = data.load("nyc-taxi")
+    assert taxi.timeline.stamp(len(taxi.train)) == "2014-10-30"
+    assert taxi.timeline.stamp(len(taxi.train) + len(taxi.test) - 1) == "2015-01-31"
+    assert all(first >= len(taxi.train) for _, first, _ in taxi.timeline.spans())
+    assert data.load("optdigits").timeline is None
+
+
+def test_nearest_is_what_a_loop_finds(rng):
+    points, queries = rng.normal(size=(40, 3)), rng.normal(size=(7, 3))
+    indices, distances = nearest(points, queries, 5)
+    for query, found, lengths in zip(queries, indices, distances, strict=True):
+        every = np.sqrt(((points - query) ** 2).sum(axis=1))
+        assert_array_equal(found, np.argsort(every)[:5])
+        assert_allclose(lengths, np.sort(every)[:5])
+
+
+def test_neighbours_are_searched_among_codes(rng):
+    first = nn.Dense(2, 1, generator=rng)
+    first.weight.data[...] = [[1.0], [0.0]]  # the code is the first number, whatever the second
+    model = Autoencoder(first, nn.Dense(1, 2, generator=rng), loss="squared_error")
+    x = np.array([[0.0, 9.0], [1.0, 0.0], [5.0, 0.0]], "float32")
+    indices, distances = CodeNeighbours(model).fit(x).query(np.array([[0.1, 0.0]], "float32"), 2)
+    assert_array_equal(indices, [[0, 1]])
+    assert_allclose(distances, [[0.1, 0.9]], rtol=1e-5)
+
+
+def test_neighbours_say_what_they_lack(model, rng):
+    with pytest.raises(ValueError, match=r"fit\(samples\)"):
+        CodeNeighbours(model).query(np.zeros((1, 3, 2), "float32"))
+    with pytest.raises(ValueError, match="between 1 and the 4"):
+        nearest(rng.normal(size=(4, 2)), rng.normal(size=(1, 2)), 5)
+
+
+def test_the_share_of_the_same_class():
+    assert same_class_share(np.array([0, 0, 1]), np.array([0, 1]), np.array([[0, 1], [0, 2]])) == 0.75
+
+
+def test_the_timeline_picture_shows_scores_threshold_and_incidents(rng):
+    scores = rng.uniform(0.1, 1.0, 30)
+    figure = plots.score_timeline(
+        scores, 0.7, train=10, spans=[("feast", 12.0, 14.5)], stamps=list(map(str, range(30)))
+    )
+    (axes,) = figure.axes
+    heights = sorted(patch.get_height() for patch in axes.patches if patch.get_width() == pytest.approx(0.9))
+    assert_allclose(heights, np.sort(scores))
+    assert any("feast" in text.get_text() for text in figure.texts)
+
+
+@pytest.mark.parametrize("wrong", [np.array([[1.0]]), np.array([np.nan])])
+def test_the_timeline_picture_refuses_other_scores(wrong):
+    with pytest.raises(ValueError, match="finite numbers"):
+        plots.score_timeline(wrong, 1.0)
+    with pytest.raises(ValueError, match="one for each"):
+        plots.score_timeline(np.ones(3), 1.0, stamps=["a"])
+
+
+def test_the_commands(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert (
+        main(["train", "basic", "--data", "nyc-taxi", "--loss", "squared_error", "--epochs", "2", "--out", "taxi"]) == 0
+    )
+    assert main(["anomalies", "taxi", "--quantile", "0.9"]) == 0
+    told = capsys.readouterr().out
+    assert "known incidents met:" in told
+    assert (tmp_path / "taxi" / "anomalies.png").exists()
+    assert main(["neighbours", "taxi"]) == 2
+    assert "no images" in capsys.readouterr().err
+    assert main(["anomalies", "taxi", "--quantile", "2"]) == 2
+    assert "between 0 and 1" in capsys.readouterr().err
+    assert main(["train", "basic", "--data", "optdigits", "--epochs", "2", "--out", "digits"]) == 0
+    assert main(["neighbours", "digits", "--count", "3"]) == 0
+    assert "are of the query's class" in capsys.readouterr().out
+    assert (tmp_path / "digits" / "neighbours.png").exists()
+    assert main(["anomalies", "digits"]) == 0
+    assert main(["neighbours", "digits", "--count", "9999"]) == 2
+    assert "between 1 and the 3823" in capsys.readouterr().err

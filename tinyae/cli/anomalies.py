@@ -1,0 +1,84 @@
+"""`tinyae anomalies RUN`: which test samples the model cannot reconstruct."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinyae import plots
+from tinyae.cli.options import add_data, add_device, add_run, open_run
+from tinyae.data import Dataset
+from tinyae.models import AnomalyDetector
+from tinyae.training.loop import check_samples
+
+
+def register(commands: Any) -> None:
+    """Add `anomalies`."""
+    parser = commands.add_parser(
+        "anomalies",
+        help="score test samples by their reconstruction error and draw the scores",
+        description="Score every sample by its squared reconstruction error. The threshold is a quantile of the "
+        "training samples' scores; test samples above it are listed, with what is known to have happened then.",
+    )
+    add_run(parser)
+    add_data(parser, None)
+    parser.add_argument(
+        "--quantile", type=float, default=0.99, metavar="Q", help="of the training scores, in (0, 1) (default: 0.99)"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE.png", help="picture, .png, .svg or .pdf (default: RUN/anomalies.png)"
+    )
+    add_device(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Score, list, draw."""
+    run, model, data = open_run(options)
+    for name, split in (("train", data.train), ("test", data.test)):
+        check_samples(split, f"{data.name} {name}", model)
+    detector = AnomalyDetector(model, options.quantile).fit(data.train.x)
+    assert detector.threshold is not None
+    before, scores = detector.score(data.train.x), detector.score(data.test.x)
+    unit = f"squared error per {model.sample}"
+    flagged = np.flatnonzero(scores > detector.threshold)
+    print(
+        f"threshold {detector.threshold:.4g} {unit}: the {options.quantile:g} quantile of {len(before):,} training scores"
+    )
+    print(f"{len(flagged):,} of {len(scores):,} test {model.sample}s are above it")
+    print("\n".join(_lines(data, flagged, scores)))
+    figure = plots.score_timeline(
+        np.concatenate([before, scores]),
+        detector.threshold,
+        train=len(before),
+        spans=data.timeline.spans() if data.timeline else (),
+        stamps=[data.timeline.stamp(i) for i in range(len(before) + len(scores))] if data.timeline else None,
+        unit=unit,
+        across=f"{model.sample}s in time order" if data.timeline else model.sample,
+        title=f"{data.name}: reconstruction error of each {model.sample}",
+    )
+    print(f"picture: {plots.save_figure(figure, options.out or run.path / 'anomalies.png')}")
+
+
+def _lines(data: Dataset, flagged: np.ndarray, scores: np.ndarray, most: int = 20) -> list[str]:
+    """One line for each of the worst flagged test samples, and how many published incidents were met."""
+    worst = flagged[np.argsort(-scores[flagged], kind="stable")][:most]
+    lines = []
+    for index in worst:
+        window = len(data.train) + int(index)
+        when = data.timeline.stamp(window) if data.timeline else f"test {index}"
+        known = ", ".join(data.timeline.incidents_in(window)) if data.timeline else ""
+        lines.append(f"  {when:20}{scores[index]:>10.4g}   {known}".rstrip())
+    if len(flagged) > most:
+        lines.append(f"  and {len(flagged) - most:,} more")
+    if data.timeline and data.timeline.incidents:
+        windows = [len(data.train) + int(index) for index in flagged]
+        met = {name for window in windows for name in data.timeline.incidents_in(window)}
+        outside = sum(not data.timeline.incidents_in(window) for window in windows)
+        lines.append(
+            f"known incidents met: {len(met)} of {len(data.timeline.incidents)}; flagged outside of them: {outside}"
+        )
+    return lines

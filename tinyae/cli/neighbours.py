@@ -1,0 +1,51 @@
+"""`tinyae neighbours RUN`: for some test samples, the training samples with the closest codes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from tinyae.cli.options import add_data, add_device, add_run, open_run, positive_int
+from tinyae.models import CodeNeighbours, nearest, same_class_share
+from tinyae.training.loop import check_samples
+from tinyae.training.pictures import draw_neighbours
+
+_MEASURED = 1000
+"""Test samples for which neighbours are searched; a search by 784 values each is slow."""
+
+
+def register(commands: Any) -> None:
+    """Add `neighbours`."""
+    parser = commands.add_parser(
+        "neighbours",
+        help="find the training samples whose codes are closest to those of test samples",
+        description="Search the training samples by code: for each test sample the nearest in Euclidean distance "
+        "between codes. With labels, the share of neighbours of the same class is printed, beside that of a search "
+        "by the samples' own values.",
+    )
+    add_run(parser)
+    add_data(parser, None)
+    parser.add_argument("--count", type=positive_int, default=8, metavar="N", help="neighbours of each (default: 8)")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE.png", help="picture, .png, .svg or .pdf (default: RUN/neighbours.png)"
+    )
+    add_device(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Search, measure, draw."""
+    run, model, data = open_run(options)
+    for name, split in (("train", data.train), ("test", data.test)):
+        check_samples(split, f"{data.name} {name}", model)
+    queries = data.test.x[:_MEASURED]
+    indices, _ = CodeNeighbours(model).fit(data.train.x).query(queries, options.count)
+    if data.train.y is not None and data.test.y is not None:
+        by_value, _ = nearest(data.train.flat, data.test.flat[:_MEASURED], options.count)
+        sizes = model.encode(queries[:1]).size, data.train.flat.shape[1]
+        for words, size, found in (("codes", sizes[0], indices), ("their own values", sizes[1], by_value)):
+            share = same_class_share(data.train.y, data.test.y[:_MEASURED], found)
+            print(f"nearest {options.count} by {words} ({size} numbers): {share:.1%} are of the query's class")
+    path = options.out or run.path / "neighbours.png"
+    print(f"picture: {draw_neighbours(model, data, indices, path)}")

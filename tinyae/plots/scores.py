@@ -1,0 +1,92 @@
+"""A picture of anomaly scores in time: one mark per sample, the threshold, and what is known to have happened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tinyae.plots import style
+from tinyae.plots.arrays import AnyArray, host_array
+from tinyae.plots.panels import LEGEND_LINE, PanelPage
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.figure import Figure
+
+WIDTH, HEIGHT, SIDE, NAME_LINE = 640.0, 210.0, 46.0, 11.0
+Span = tuple[str, float, float]
+
+
+@style.drawing()
+def score_timeline(
+    scores: AnyArray,
+    threshold: float,
+    *,
+    train: int = 0,
+    spans: Sequence[Span] = (),
+    stamps: Sequence[str] | None = None,
+    unit: str = "squared error per sample",
+    across: str = "sample",
+    title: str = "Anomaly scores",
+) -> Figure:
+    """Draw scores (N,) in their order as bars from 0, those above the threshold in another colour.
+
+    `threshold`: the dashed line, in the unit of the scores.
+    `train`: how many of the first scores belong to training samples; they are drawn pale.
+    `spans`: (name, from, to) of known incidents in samples after the first, drawn as shaded bands.
+    `stamps` (N,): a word for each sample, such as its date, written below some of them.
+    `unit`: of the scores. `across`: what one sample is.
+
+    Raises `ValueError` for scores that are not one row of finite numbers, or words that do not fit them.
+    """
+    heights = host_array(scores, "scores", "(N,)").astype(np.float64)
+    if heights.ndim != 1 or not np.isfinite(heights).all():
+        raise ValueError(f"scores must be finite numbers (N,), got shape {heights.shape}.")
+    if stamps is not None and len(stamps) != len(heights):
+        raise ValueError(f"got {len(stamps)} stamps for {len(heights)} scores: pass one for each.")
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    handles: list[Artist] = [
+        Patch(color=style.VALIDATION),
+        Patch(color=style.TRAIN),
+        Patch(color=style.TRAIN, alpha=0.4),
+    ]
+    names = ["above the threshold", "below", "training"]
+    handles, names = (handles, names) if train else (handles[:2], names[:2])
+    handles.append(Line2D([], [], color=style.INK, linewidth=0.8, linestyle="--"))
+    names.append(f"threshold {threshold:.3g}")
+    if spans:
+        handles.append(Patch(color=style.HAIRLINE))
+        names.append("known incident")
+    page = PanelPage(
+        1, 1, WIDTH, HEIGHT, title=title, note=f"Across: {across}. Up: {unit}.",
+        head=2 * NAME_LINE + 6 if spans else 6.0, foot=20.0, left=SIDE, above=LEGEND_LINE,
+    )  # fmt: skip
+    page.legend(page.left, page.under_title, handles, names, len(names))
+    axes = page.panel(0)
+    places = np.arange(len(heights)) + 0.5
+    kinds = (
+        (heights > threshold, style.VALIDATION, 1.0),
+        ((heights <= threshold) & (places >= train), style.TRAIN, 1.0),
+        ((heights <= threshold) & (places < train), style.TRAIN, 0.4),
+    )
+    for chosen, colour, strength in kinds:
+        axes.bar(places[chosen], heights[chosen], width=0.9, color=colour, alpha=strength, linewidth=0)
+    axes.axhline(threshold, color=style.INK, linewidth=0.8, linestyle="--")
+    axes.set_xlim(0, len(heights))
+    axes.set_ylim(0, 1.05 * max(float(heights.max(initial=0.0)), threshold))
+    left, top = page.corner(0)
+    for number, (name, first, last) in enumerate(spans):
+        axes.axvspan(first, last, color=style.HAIRLINE, zorder=0)
+        x = left + (first + last) / 2 / len(heights) * WIDTH
+        # Two lines in turn, so that neighbours do not run into each other.
+        y = top - 4 - number % 2 * NAME_LINE
+        page.write(x, y, name, size=style.SMALL_SIZE, ha="center", va="bottom", color=style.MUTED)
+    if stamps is not None:
+        shown = np.linspace(0.04, 0.96, 8) * (len(heights) - 1)
+        shown = np.unique(shown.astype(int))
+        axes.set_xticks(shown + 0.5, [stamps[i] for i in shown])
+    return page.figure
