@@ -14,7 +14,13 @@ from tinyae.autodiff import Tensor, grad
 from tinyae.models import MODELS, PCA, RECONSTRUCTIONS, Autoencoder, basic_autoencoder, build, deep_autoencoder
 from tinyae.training import evaluate
 
-ACTIVATIONS = {"identity": lambda z: z, "relu": lambda z: np.maximum(z, 0), "sigmoid": special.expit, "tanh": np.tanh}
+ACTIVATIONS = {
+    "identity": lambda z: z,
+    "relu": lambda z: np.maximum(z, 0),
+    "elu": lambda z: np.where(z > 0, z, np.exp(np.minimum(z, 0)) - 1),
+    "sigmoid": special.expit,
+    "tanh": np.tanh,
+}
 
 
 def double(model: Autoencoder) -> Autoencoder:
@@ -78,6 +84,16 @@ def test_batches_tensors_and_arrays_agree(shape, batch_size, rng):
     assert reconstructed.shape == x.shape
     assert_allclose(reconstructed, model.reconstruct(Tensor(x)).data, rtol=1e-12)
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("output_activation", ["sigmoid", "tanh"])
+def test_the_output_activation_ends_the_decoder(output_activation, rng):
+    x = rng.uniform(size=(5, 12))
+    model = small("deep", rng, loss="squared_error", output_activation=output_activation)
+    assert model.decoder[-1].activation == output_activation
+    assert_allclose(model.reconstruct(x), run_layers(model.decoder, run_layers(model.encoder, x)), rtol=1e-12)
+    with pytest.raises(ValueError, match="takes logits"):
+        deep_autoencoder(12, (4,), output_activation=output_activation)
 
 
 def test_host_arrays_take_the_parameters_dtype(rng):

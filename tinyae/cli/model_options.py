@@ -51,6 +51,10 @@ def _deep(add: Add) -> None:
     )  # fmt: skip
     add("--activation", choices=ACTIVATIONS, default="relu", help="of the hidden layers (default: relu)")
     add("--code-activation", choices=ACTIVATIONS, default="identity", help="of the code (default: identity)")
+    add(
+        "--output-activation", choices=ACTIVATIONS, default="identity",
+        help="of the decoder's last layer; identity with loss bce (default: identity)",
+    )  # fmt: skip
     _tied(add)
 
 

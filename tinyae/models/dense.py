@@ -42,6 +42,7 @@ def deep_autoencoder(
     *,
     activation: str = "relu",
     code_activation: str = "identity",
+    output_activation: str = "identity",
     loss: str = "bce",
     tied: bool = False,
     sample: str = "sample",
@@ -57,9 +58,22 @@ def deep_autoencoder(
         sizes: widths of the encoder's layers; the last is the code.
         activation: of the hidden layers.
         code_activation: of the code.
+        output_activation: of the decoder's last layer. With loss "bce" it must stay "identity", as the loss takes
+            logits; with "squared_error", "sigmoid" keeps reconstructions of pixels in [0, 1].
         loss, tied, sample, generator: as in `basic_autoencoder`.
     """
+    if loss == "bce" and output_activation != "identity":
+        raise ValueError(
+            f"loss 'bce' takes logits and applies the sigmoid itself, got output_activation {output_activation!r}: "
+            "leave it 'identity', or use loss='squared_error'."
+        )
     pair = dense_pair(
-        input_shape, sizes, activation=activation, code_activation=code_activation, tied=tied, generator=generator
+        input_shape,
+        sizes,
+        activation=activation,
+        code_activation=code_activation,
+        output_activation=output_activation,
+        tied=tied,
+        generator=generator,
     )
     return Autoencoder(*pair, loss=loss, sample=sample)
