@@ -12,7 +12,6 @@ from tinyae import plots
 from tinyae.cli.options import add_data, add_device, add_run, open_run
 from tinyae.data import Dataset
 from tinyae.models import AnomalyDetector
-from tinyae.training.loop import check_samples
 
 
 def register(commands: Any) -> None:
@@ -38,8 +37,6 @@ def register(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Score, list, draw."""
     run, model, data = open_run(options)
-    for name, split in (("train", data.train), ("test", data.test)):
-        check_samples(split, f"{data.name} {name}", model)
     detector = AnomalyDetector(model, options.quantile).fit(data.train.x)
     assert detector.threshold is not None
     before, scores = detector.score(data.train.x), detector.score(data.test.x)

@@ -10,7 +10,6 @@ import numpy as np
 
 from tinyae.atomic import write_atomically
 from tinyae.cli.options import add_data, add_device, add_run, open_run
-from tinyae.training.loop import check_samples
 
 
 def register(commands: Any) -> None:
@@ -35,7 +34,7 @@ def run(options: argparse.Namespace) -> None:
     if options.out.suffix != ".npy":
         raise ValueError(f"--out must end in .npy, got {options.out}: codes are written as one NumPy array.")
     _, model, data = open_run(options)
-    codes = model.encode(check_samples(getattr(data, options.split), f"{data.name} {options.split}", model))
+    codes = model.encode(getattr(data, options.split).x)
 
     def write(path: Path) -> None:
         with open(path, "wb") as file:

@@ -8,7 +8,6 @@ from typing import Any
 from tinyae import training
 from tinyae.cli.options import add_data, add_device, add_run, open_run
 from tinyae.cli.report import metrics_table
-from tinyae.training.loop import check_samples
 
 
 def register(commands: Any) -> None:
@@ -25,8 +24,6 @@ def register(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print the table of metrics for both splits."""
     run, model, data = open_run(options)
-    columns = {}
-    for name, split in (("train", data.train), ("test", data.test)):
-        columns[name] = training.evaluate(model, check_samples(split, f"{data.name} {name}", model))
+    columns = {name: training.evaluate(model, split.x) for name, split in (("train", data.train), ("test", data.test))}
     print(f"{run.path} on {data.name} ({len(data.train):,} training and {len(data.test):,} test {model.sample}s)")
     print(metrics_table(model, columns))

@@ -8,7 +8,6 @@ from typing import Any
 
 from tinyae.cli.options import add_data, add_device, add_run, open_run, positive_int
 from tinyae.models import CodeNeighbours, nearest, same_class_share
-from tinyae.training.loop import check_samples
 from tinyae.training.pictures import draw_neighbours
 
 _MEASURED = 1000
@@ -37,8 +36,6 @@ def register(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Search, measure, draw."""
     run, model, data = open_run(options)
-    for name, split in (("train", data.train), ("test", data.test)):
-        check_samples(split, f"{data.name} {name}", model)
     queries = data.test.x[:_MEASURED]
     indices, _ = CodeNeighbours(model).fit(data.train.x).query(queries, options.count)
     if data.train.y is not None and data.test.y is not None:

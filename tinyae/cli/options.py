@@ -8,7 +8,9 @@ from typing import Any
 
 from tinyae.backend import DEVICES, backend_named
 from tinyae.data import Dataset, load
+from tinyae.models import Autoencoder
 from tinyae.training import Run
+from tinyae.training.loop import check_samples
 
 SAMPLE_NOUNS = {"images": "image", "sequences": "sequence", "series": "window", "vectors": "row"}
 """What one sample of each kind of data is called in units."""
@@ -75,6 +77,12 @@ def int_list(text: str) -> list[int]:
     return [positive_int(part.strip()) for part in text.split(",")]
 
 
+def check_data(data: Dataset, model: Autoencoder) -> None:
+    """Raise unless both splits can be given to the model: finite, floating point, in the range its loss wants."""
+    for name, split in (("train", data.train), ("test", data.test)):
+        check_samples(split, f"{data.name} {name}", model)
+
+
 def open_run(options: argparse.Namespace) -> tuple[Run, Any, Dataset]:
     """The run, its model on the asked device, and the data to apply it to (checked to fit the model)."""
     run = Run.open(options.run_folder)
@@ -88,4 +96,5 @@ def open_run(options: argparse.Namespace) -> tuple[Run, Any, Dataset]:
             f"{data.name} has samples of shape {data.example_shape}, this model was trained on {expected}: "
             "choose data of that shape."
         )
+    check_data(data, model)
     return run, model.to(device), data

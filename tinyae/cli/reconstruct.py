@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from tinyae.cli.options import add_data, add_device, add_run, open_run, positive_int
-from tinyae.training.loop import check_samples
 from tinyae.training.pictures import draw_reconstructions
 
 
@@ -36,6 +35,5 @@ def register(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Reconstruct and draw."""
     run, model, data = open_run(options)
-    check_samples(data.test, f"{data.name} test", model)
     path = options.out or run.path / "reconstructions.png"
     print(f"picture: {draw_reconstructions(model, data, path, options.count)}")

@@ -11,13 +11,13 @@ import numpy as np
 
 from tinyae.backend import backend_named
 from tinyae.cli.model_options import add_model_options, model_arguments
-from tinyae.cli.options import SAMPLE_NOUNS, add_data, add_device, add_seed
+from tinyae.cli.options import SAMPLE_NOUNS, add_data, add_device, add_seed, check_data
 from tinyae.cli.report import metrics_table
 from tinyae.cli.training_options import add_training_options, fit_arguments
 from tinyae.data import Dataset, load
 from tinyae.models import MODELS, PCA, Autoencoder, build
 from tinyae.training import Run, draw_run, evaluate, fit
-from tinyae.training.loop import TrainingInterrupted, check_samples
+from tinyae.training.loop import TrainingInterrupted
 
 _TRAINING = ("epochs", "batch_size", "optimizer", "lr", "schedule", "clip_norm", "seed")
 """What `config.json` keeps of the training options."""
@@ -53,8 +53,7 @@ def run(options: argparse.Namespace) -> None:
         "sample": SAMPLE_NOUNS[data.kind],
     }
     model = build(options.model, arguments, np.random.default_rng(options.seed)).to(device)
-    for name, split in (("train", data.train), ("test", data.test)):
-        check_samples(split, f"{data.name} {name}", model)
+    check_data(data, model)
     config = {"model": options.model, "arguments": arguments, "data": options.data, "device": device}
     config |= {name: getattr(options, name) for name in _TRAINING}
     folder = Run.create(options.out, config, force=options.force)
