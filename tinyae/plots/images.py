@@ -135,19 +135,48 @@ def reconstructions(
         if error_unit != SQUARED_ERROR:
             raise ValueError(f"error_unit is {error_unit!r} but no errors are given: pass errors=, one for each image.")
         numbers = list((gaps**2).sum(axis=(1, 2, 3)))
-    # The words to the left of the rows decide the left margin, so they are settled before the sheet is made.
+    note = range_note(low, high, first.shape[3], originals=first, reconstructions=second)
+    sheet = _paired_sheet(first.shape, difference, words is not None, style.balanced(error_unit, 75.0), title, note)
+    for column in range(shown):
+        sheet.draw(0, column, first[column], low, high)
+        sheet.draw(1, column, second[column], low, high)
+        if words:
+            _head(sheet, 0, column, str(words[column]))
+        x = sheet.corner(0, column)[0] + sheet.tile_width / 2
+        sheet.write(
+            x, sheet.bottom + 5 + _overhang(sheet.tile_height, difference), f"{float(numbers[column]):.3g}", ha="center"
+        )
+    if difference:
+        # The error above is the sum over all channels; for the eye one difference in each place is enough.
+        gaps = gaps.mean(axis=3, keepdims=True)
+        largest = pixel_range(None, gaps)[1]
+        for column in range(shown):
+            sheet.draw(2, column, gaps[column], 0.0, largest, "inferno")
+        sheet.scale(2, 1, "0", f"{largest:.2g}", "inferno")
+    return sheet.figure
+
+
+def _overhang(tile_height: float, difference: bool) -> float:
+    """Points by which the words beside a low tile stick out of it, above and below."""
+    return max(0.0, half_points(((2 if difference else 1) * WORD_LINE - tile_height) / 2))
+
+
+def _paired_sheet(
+    shape: tuple[int, ...], difference: bool, headed: bool, unit: list[str], title: str, note: str
+) -> Sheet:
+    """An empty sheet for images (N, H, W, C) in rows original, reconstruction and difference, with the rows' names and
+    the unit of the numbers below. The words to the left decide the left margin, so they are settled before the sheet.
+    """
     rows = ["original", "reconstruction"] + (["absolute\ndifference"] if difference else [])
-    unit = style.balanced(error_unit, 75.0)
-    # Low tiles are moved apart, so that the words beside them have their height.
-    height = tile_size(*first.shape[1:3])[1]
-    overhang = max(0.0, half_points(((2 if difference else 1) * WORD_LINE - height) / 2))
+    height = tile_size(*shape[1:3])[1]
+    overhang = _overhang(height, difference)
     sheet = Sheet(
         len(rows),
-        shown,
-        first.shape[1:],
+        shape[0],
+        shape[1:],
         title=title,
-        note=range_note(low, high, first.shape[3], originals=first, reconstructions=second),
-        head=max(WORD_LINE if words else 0.0, overhang),
+        note=note,
+        head=max(WORD_LINE if headed else 0.0, overhang),
         foot=max(5 + overhang + len(unit) * WORD_LINE, SMALLEST_SCALE - height if difference else 0.0),
         left=max(style.text_width(text) for text in [*rows, *unit]) + 10,
         right=40.0 if difference else 0.0,
@@ -157,21 +186,7 @@ def reconstructions(
         middle = sheet.corner(row, 0)[1] + sheet.tile_height / 2
         sheet.write(sheet.left - 10, middle, text, ha="right", va="center")
     sheet.write(sheet.left - 10, sheet.bottom + 5 + overhang, "\n".join(unit), ha="right", color=style.MUTED)
-    # The error above is the sum over all channels; for the eye one difference in each place is enough.
-    gaps = gaps.mean(axis=3, keepdims=True)
-    for column in range(shown):
-        sheet.draw(0, column, first[column], low, high)
-        sheet.draw(1, column, second[column], low, high)
-        if words:
-            _head(sheet, 0, column, str(words[column]))
-        x = sheet.corner(0, column)[0] + sheet.tile_width / 2
-        sheet.write(x, sheet.bottom + 5 + overhang, f"{float(numbers[column]):.3g}", ha="center")
-    if difference:
-        largest = pixel_range(None, gaps)[1]
-        for column in range(shown):
-            sheet.draw(2, column, gaps[column], 0.0, largest, "inferno")
-        sheet.scale(2, 1, "0", f"{largest:.2g}", "inferno")
-    return sheet.figure
+    return sheet
 
 
 def _head(sheet: Sheet, row: int, column: int, text: str) -> None:

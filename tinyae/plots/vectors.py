@@ -53,21 +53,9 @@ def vector_reconstructions(
     Raises `TypeError` for anything but NumPy arrays and `ValueError` for shapes or lengths that do not fit each
     other, and for a unit without errors.
     """
-    first = host_array(originals, "originals", "(N, D) or (N, T, D)").astype(np.float64)
-    second = host_array(reconstructed, "reconstructed", "(N, D) or (N, T, D)").astype(np.float64)
-    if first.ndim not in (2, 3):
-        raise ValueError(
-            f"originals must be vectors (N, D) or sequences (N, T, D), got {originals.shape}: "
-            "images (N, H, W, C) are drawn by reconstructions."
-        )
-    if first.shape != second.shape:
-        raise ValueError(f"originals {originals.shape} and reconstructed {reconstructed.shape} must have one shape.")
+    first, second = _sequences(originals, reconstructed)
     numbers = one_each(errors, len(first), "errors", "examples")
     words = one_each(labels, len(first), "labels", "examples")
-    across = "step" if first.ndim == 3 else "component"
-    # From here on a vector is a sequence of one feature: (N, D) is drawn as (N, T = D, 1).
-    if first.ndim == 2:
-        first, second = first[:, :, np.newaxis], second[:, :, np.newaxis]
     total = first.shape[2]
     names = one_each(feature_names, total, "feature_names", "features")
     if numbers is None:
@@ -83,36 +71,58 @@ def vector_reconstructions(
 
     if total > 1 and names is None:
         names = [f"feature {feature + 1}" for feature in range(total)]
-    handles, words_of = _legend([str(name) for name in names or []][:MOST_FEATURES])
-    columns = min(shown, 4 if shown > 6 else 3)
-    widest = max(style.text_width(text, style.SMALL_SIZE) for text in words_of) + 36
-    per_line = max(1, int((AXIS_ROOM + columns * PANEL_WIDTH) // widest))
+    across = "step" if originals.ndim == 3 else "component"
     few = f" (first {MOST_FEATURES} of {total} features)" if total > MOST_FEATURES else ""
+    note = f"Across: {across}{few}. Up: {value_name}. At the upper right of each panel: {error_unit}."
+    page = _page(shown, [str(name) for name in names or []][:MOST_FEATURES], title, note)
+    # One scale for all panels, taken from the finite values: NaN and infinity have no place on it.
+    limits = pixel_range(None, first, second)
+    for index in range(shown):
+        axes = page.panel(index)
+        _draw(axes, first[index], second[index], limits)
+        axes.tick_params(labelleft=index % page.columns == 0, labelbottom=index + page.columns >= shown)
+        x, y = page.corner(index)
+        if words:
+            page.write(x, y - 4, style.shorten(str(words[index]), 0.6 * PANEL_WIDTH), va="bottom")
+        page.write(x + PANEL_WIDTH, y - 4, f"{float(numbers[index]):.3g}", va="bottom", ha="right", color=style.MUTED)
+    return page.figure
+
+
+def _sequences(originals: AnyArray, reconstructed: AnyArray) -> tuple[FloatArray, FloatArray]:
+    """Both sets as sequences (N, T, D); a vector (N, D) is a sequence of D steps and one feature."""
+    first = host_array(originals, "originals", "(N, D) or (N, T, D)").astype(np.float64)
+    second = host_array(reconstructed, "reconstructed", "(N, D) or (N, T, D)").astype(np.float64)
+    if first.ndim not in (2, 3):
+        raise ValueError(
+            f"originals must be vectors (N, D) or sequences (N, T, D), got {originals.shape}: "
+            "images (N, H, W, C) are drawn by reconstructions."
+        )
+    if first.shape != second.shape:
+        raise ValueError(f"originals {originals.shape} and reconstructed {reconstructed.shape} must have one shape.")
+    return (first, second) if first.ndim == 3 else (first[:, :, np.newaxis], second[:, :, np.newaxis])
+
+
+def _page(panels: int, names: list[str], title: str, note: str) -> PanelPage:
+    """An empty page with its legend: one panel for each example, as many columns as read well."""
+    handles, words = _legend(names)
+    columns = min(panels, 4 if panels > 6 else 3)
+    widest = max(style.text_width(text, style.SMALL_SIZE) for text in words) + 36
+    per_line = max(1, int((AXIS_ROOM + columns * PANEL_WIDTH) // widest))
     page = PanelPage(
-        shown,
+        panels,
         columns,
         PANEL_WIDTH,
         PANEL_HEIGHT,
         title=title,
-        note=f"Across: {across}{few}. Up: {value_name}. At the upper right of each panel: {error_unit}.",
+        note=note,
         head=22.0,
         foot=14.0,
         left=AXIS_ROOM,
         gap=PANEL_GAP,
         above=-(-len(handles) // per_line) * LEGEND_LINE,
     )
-    page.legend(page.left, page.under_title, handles, words_of, min(per_line, len(handles)))
-    # One scale for all panels, taken from the finite values: NaN and infinity have no place on it.
-    limits = pixel_range(None, first, second)
-    for index in range(shown):
-        axes = page.panel(index)
-        _draw(axes, first[index], second[index], limits)
-        axes.tick_params(labelleft=index % columns == 0, labelbottom=index + columns >= shown)
-        x, y = page.corner(index)
-        if words:
-            page.write(x, y - 4, style.shorten(str(words[index]), 0.6 * PANEL_WIDTH), va="bottom")
-        page.write(x + PANEL_WIDTH, y - 4, f"{float(numbers[index]):.3g}", va="bottom", ha="right", color=style.MUTED)
-    return page.figure
+    page.legend(page.left, page.under_title, handles, words, min(per_line, len(handles)))
+    return page
 
 
 def _draw(axes: Axes, original: FloatArray, reconstruction: FloatArray, limits: tuple[float, float]) -> None:
