@@ -18,7 +18,7 @@ from tinyae import autodiff, losses, ops
 
 project = "tinyae"
 author = "the tinyae authors"
-copyright = author
+project_copyright = author
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 html_theme = "furo"

@@ -53,7 +53,9 @@ for name, factor in (("half of He's weights", 0.5), ("He's weights", 1.0), ("twi
 sizes, rng = [1000, 500, 250, K], np.random.default_rng(args.seed)
 loss = "bce" if bounded else "squared_error"
 model = ta.models.deep_autoencoder(shape, sizes, loss=loss, sample=noun, generator=rng).to(device)
-print(f"\n2. THE MODEL for {data.name}: {'-'.join(map(str, [pixels, *sizes]))}, {model.parameter_count():,} parameters\n")
+print(
+    f"\n2. THE MODEL for {data.name}: {'-'.join(map(str, [pixels, *sizes]))}, {model.parameter_count():,} parameters\n"
+)
 
 #    Does the gradient arrive? Its norm at each weight matrix before training, decoder end first: the way it travels.
 #    The unit is the loss's unit per unit of weight.

@@ -60,7 +60,9 @@ ta.fit(days, taxi, epochs=4 * args.epochs, batch_size=16, optimizer=optimizer, s
 # The threshold comes from the training days alone: 99 of 100 of them score less.
 detector = ta.models.AnomalyDetector(days, quantile=0.99).fit(taxi.train.x)
 scores, flagged = detector.score(taxi.test.x), detector.flag(taxi.test.x)
-print(f"threshold {detector.threshold:.3f} squared error per day; {flagged.sum()} of {len(flagged)} test days are above")
+print(
+    f"threshold {detector.threshold:.3f} squared error per day; {flagged.sum()} of {len(flagged)} test days are above"
+)
 first = len(taxi.train)
 for day in sorted(np.flatnonzero(flagged), key=lambda day: -scores[day])[:12]:
     happened = ", ".join(taxi.timeline.incidents_in(first + day)) or "-"

@@ -1,4 +1,8 @@
-"""What every test shares: Hypothesis profiles, a seeded generator, NumPy errors that raise, the GPU if one works."""
+"""What every test shares: Hypothesis profiles, a seeded generator, NumPy errors that raise, and the devices.
+
+A test body that asks for `device` runs on the CPU, on the strict double of a GPU and, with `pytest -m gpu`, on a real
+one. One that compares with the CPU asks for `elsewhere`, which is every device but that.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tinyae.backend import Backend, DeviceError, backend_named
+from tinyae.backend import CPU, Backend, DeviceError, backend_named
+from tinyae.testing import strict_device
 
 _common = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
 settings.register_profile("dev", max_examples=15, stateful_step_count=25, **_common)
@@ -38,3 +43,22 @@ def gpu() -> Backend:
         return backend_named("gpu")
     except DeviceError as error:
         pytest.skip(str(error))
+
+
+ELSEWHERE = ("strict", pytest.param("gpu", marks=pytest.mark.gpu))
+
+
+@pytest.fixture(params=["cpu", *ELSEWHERE])
+def device(request: pytest.FixtureRequest) -> Backend:
+    """The CPU, the strict double, and a real GPU (marked gpu)."""
+    return CPU if request.param == "cpu" else _device_named(request)
+
+
+@pytest.fixture(params=ELSEWHERE)
+def elsewhere(request: pytest.FixtureRequest) -> Backend:
+    """The strict double, and a real GPU (marked gpu)."""
+    return _device_named(request)
+
+
+def _device_named(request: pytest.FixtureRequest) -> Backend:
+    return strict_device() if request.param == "strict" else request.getfixturevalue("gpu")

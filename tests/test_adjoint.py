@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import operator
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from tests.op_cases import CASES, discovered_primitives, ids
 from tinyae import ops
 from tinyae.autodiff import Primitive, Tensor, grad
+from tinyae.testing.tables import CASES, discovered_primitives
 
 LINEAR = [case for case in CASES if isinstance(case.op, Primitive) and case.op.adjoint is not None]
-every_linear_case = pytest.mark.parametrize("case", LINEAR, ids=ids)
+every_linear_case = pytest.mark.parametrize("case", LINEAR, ids=operator.attrgetter("name"))
 
 
 def test_the_known_pairs_are_declared():

@@ -33,7 +33,7 @@ STREET: dict[str, set[str]] = {
     "data": {"backend", "atomic"},
     "plots": {"backend", "atomic"},
     "inspect": {"backend", "autodiff"},
-    "testing": {"backend", "autodiff", "ops"},
+    "testing": GROUND | {"optim", "models", "training", "atomic"},
     "training": GROUND | {"optim", "models", "data", "plots", "atomic"},
     "cli": GROUND | {"optim", "models", "data", "plots", "training", "inspect", "testing", "atomic"},
     "__main__": {"cli"},

@@ -25,101 +25,179 @@ def leaf(value: Any, dtype: str = "float64") -> Tensor:
     return Tensor(np.asarray(value, dtype=dtype), requires_grad=True)
 
 
-class TwoEngines(RuleBasedStateMachine):
-    """Grows one graph in both engines and compares values and gradients after every step.
+SHAPES = [(), (3,), (1, 3), (2, 1), (2, 3)]
+"""Any two of these broadcast."""
 
-    A pair is (Tensor, Value). `freed` holds the naive values whose Tensor's node was freed by a backward pass.
+
+def many(values: Any) -> np.ndarray:
+    """Naive values as an array of objects: NumPy broadcasts it and calls Value's operators element by element."""
+    return np.asarray(values, dtype=object)
+
+
+def each(function: Any, values: np.ndarray) -> np.ndarray:
+    return many(np.frompyfunc(function, 1, 1)(values))
+
+
+def read(values: np.ndarray, what: str = "number") -> np.ndarray:
+    return np.array([getattr(v, what) for v in values.ravel()], dtype=float).reshape(values.shape)
+
+
+def joined(values: np.ndarray, weights: np.ndarray) -> Value:
+    """One value whose gradient for each of `values` is its weight: where a backward pass from an array starts."""
+    return Value(0.0, tuple(zip(values.ravel(), weights.ravel().tolist(), strict=True)))
+
+
+def arriving(root: Value) -> dict[Value, float]:
+    """The gradient of `root` for everything behind it, intermediate results too."""
+    arrived = {root: 1.0}
+    for value in reversed(parents_first(root)):
+        for parent, slope in value.parents:
+            arrived[parent] = arrived.get(parent, 0.0) + arrived[value] * slope
+    return arrived
+
+
+class TwoEngines(RuleBasedStateMachine):
+    """Grows one graph in both engines, arrays here and one naive value per element there, and compares values and
+    gradients after every step.
+
+    A pair is (Tensor, array of Values); drawing one twice makes reuse and diamonds. Each result is a group, what the
+    engine frees as a whole: `group` tells the group of each naive value, `freed` the groups whose tape is gone.
     """
 
     pairs = Bundle("pairs")
 
     def __init__(self) -> None:
         super().__init__()
-        self.leaves: list[tuple[Tensor, Value]] = []
-        self.freed: set[Value] = set()
+        self.leaves: list[tuple[Tensor, np.ndarray]] = []
+        self.ours: set[Value] = set()  # what depends on a leaf; all else is a constant
+        self.group: dict[Value, int] = {}
+        self.freed: set[int] = set()
 
-    def keep(self, tensor: Tensor, value: Value) -> Any:
+    def keep(self, tensor: Tensor, values: np.ndarray) -> Any:
         """Add a result to the bundle, unless it is so large that rounding would swamp a comparison."""
-        assert_allclose(tensor.item(), value.number, rtol=1e-9, atol=1e-9)
-        return (tensor, value) if abs(value.number) < 1e3 else multiple()
+        assert tensor.shape == values.shape
+        assert_allclose(tensor.numpy(), read(values), rtol=1e-9, atol=1e-9)
+        for value in values.ravel():
+            for v in parents_first(value):
+                if v.parents and v not in self.group:
+                    self.group[v] = len(self.group)
+                    if any(parent in self.ours for parent, _ in v.parents):
+                        self.ours.add(v)
+        first = next((self.group[v] for v in values.ravel() if v in self.group), None)
+        for value in values.ravel():
+            if value in self.group and first is not None:
+                self.group[value] = first
+        assert tensor.requires_grad == any(v in self.ours for v in values.ravel())
+        self.compare(tensor, values, self.leaves, np.cos(np.arange(tensor.size)).reshape(tensor.shape))
+        return (tensor, values) if np.abs(read(values)).max() < 1e3 else multiple()
 
-    @rule(target=pairs, number=numbers)
-    def leaf(self, number: float) -> Any:
-        pair = (leaf(number), Value(number))
+    def behind(self, values: np.ndarray) -> set[int]:
+        """The groups that a backward pass from `values` runs through."""
+        every = parents_first(joined(values, np.ones(values.shape)))[:-1]
+        return {self.group[v] for v in every if v in self.ours and v in self.group}
+
+    @rule(target=pairs, shape=st.sampled_from(SHAPES), some=st.lists(numbers, min_size=6, max_size=6))
+    def leaf(self, shape: tuple[int, ...], some: list[float]) -> Any:
+        data = np.array(some[: math.prod(shape)]).reshape(shape)
+        pair = (leaf(data), each(Value, data.astype(object)))
         self.leaves.append(pair)
+        self.ours.update(pair[1].ravel())
         return pair
 
     @rule(target=pairs, a=pairs, b=pairs, name=st.sampled_from(["add", "sub", "mul", "truediv"]))
     def combine(self, a: Any, b: Any, name: str) -> Any:
-        if name == "truediv" and abs(b[1].number) < 0.1:
+        if name == "truediv" and np.abs(read(b[1])).min() < 0.1:
             return multiple()
-        method = f"__{name}__"
-        return self.keep(getattr(a[0], method)(b[0]), getattr(a[1], method)(b[1]))
+        join = getattr(operator, name)
+        return self.keep(join(a[0], b[0]), many(join(a[1], b[1])))
 
     @rule(target=pairs, a=pairs, number=numbers)
     def combine_with_a_number(self, a: Any, number: float) -> Any:
-        return self.keep(number - a[0] * number, Value(number) - a[1] * Value(number))
+        return self.keep(number - a[0] * number, many(many(Value(number)) - a[1] * many(Value(number))))
 
     @rule(target=pairs, a=pairs, name=st.sampled_from(["tanh", "exp", "log", "relu"]))
     def apply(self, a: Any, name: str) -> Any:
-        x = a[1].number
-        if {"exp": x > 5, "log": x < 0.1, "relu": 0 < abs(x) < 1e-9}.get(name, False):
+        x = read(a[1])
+        if {"exp": x.max() > 5, "log": x.min() < 0.1, "relu": bool(((np.abs(x) < 1e-9) & (x != 0)).any())}.get(name):
             return multiple()
-        return self.keep(getattr(ops, name)(a[0]), getattr(a[1], name)())
+        return self.keep(getattr(ops, name)(a[0]), each(lambda v: getattr(v, name)(), a[1]))
+
+    @rule(target=pairs, a=pairs, axis=st.sampled_from([None, 0, -1]))
+    def add_up(self, a: Any, axis: Any) -> Any:
+        if a[1].ndim == 0:
+            return multiple()
+        total = np.add.reduce(a[1] + many(Value(0.0)), axis=axis, keepdims=True)
+        return self.keep(ops.sum(a[0], axis=axis, keepdims=True), many(total))
+
+    @rule(target=pairs, a=pairs, shape=st.sampled_from(SHAPES))
+    def broadcast(self, a: Any, shape: tuple[int, ...]) -> Any:
+        return self.keep(a[0] * np.ones(shape), many(a[1] * each(Value, np.ones(shape, dtype=object))))
+
+    @rule(target=pairs, a=pairs, b=pairs, length=st.integers(2, 40))
+    def chain(self, a: Any, b: Any, length: int) -> Any:
+        """Deep, and with a use of b at every step."""
+        tensor, values = a
+        for _ in range(length):
+            tensor = tensor * 0.5 + b[0]
+            values = many(many(values * many(Value(0.5))) + b[1])
+        return self.keep(tensor, values)
 
     @rule(target=pairs, a=pairs)
     def detach(self, a: Any) -> Any:
-        assert not a[0].detach().requires_grad
-        return self.keep(a[0].detach(), a[1].detach())
+        return self.keep(a[0].detach(), each(Value.detach, a[1]))
 
     @rule(target=pairs, a=pairs, b=pairs)
     def multiply_without_recording(self, a: Any, b: Any) -> Any:
         with no_grad():
             product = a[0] * b[0]
-        assert not product.requires_grad
-        return self.keep(product, (a[1] * b[1]).detach())
+        return self.keep(product, each(Value.detach, many(a[1] * b[1])))
 
-    @rule(a=pairs, retain=st.booleans(), seed=st.sampled_from([1.0, -0.5]))
-    def backward(self, a: Any, retain: bool, seed: float) -> None:
-        tensor, value = a
+    @rule(a=pairs, retain=st.booleans(), weights=st.lists(numbers, min_size=6, max_size=6))
+    def backward(self, a: Any, retain: bool, weights: list[float]) -> None:
+        tensor, values = a
+        seed = np.array(weights[: tensor.size]).reshape(tensor.shape)
         if not tensor.requires_grad:
             with pytest.raises(TypeError, match="nothing was recorded"):
-                tensor.backward()
+                tensor.backward(seed)
             return
-        behind = [v for v in parents_first(value) if v.parents and self.differentiable(v)]
-        if any(v in self.freed for v in behind):
+        behind = self.behind(values)
+        if behind & self.freed:
             with pytest.raises(RuntimeError, match="retain_graph=True"):
-                tensor.backward(retain_graph=True)
+                tensor.backward(seed, retain_graph=True)
             return
-        tensor.backward(np.asarray(seed), retain_graph=retain)
-        value.backward(seed)
+        root = joined(values, seed)
+        if max(map(abs, arriving(root).values())) > 1e4:
+            return
+        tensor.backward(seed, retain_graph=retain)
+        root.backward()
         if not retain:
-            self.freed.update(behind)
+            self.freed |= behind
 
-    @rule(a=pairs, b=pairs)
-    def gradient_at_any_point(self, a: Any, b: Any) -> None:
-        """grad() to an intermediate result: in the naive engine, the slope to a cut-off copy of it."""
-        y, x = a[0], b[0]
-        behind = [v for v in parents_first(a[1]) if v.parents and self.differentiable(v)]
-        if not (x.requires_grad and y.requires_grad) or any(v in self.freed for v in behind):
+    @rule(a=pairs, b=pairs, weights=st.lists(numbers, min_size=6, max_size=6))
+    def gradient_at_any_point(self, a: Any, b: Any, weights: list[float]) -> None:
+        """grad() to an intermediate result, which may be behind the other or not."""
+        self.compare(*a, [b], np.array(weights[: a[0].size]).reshape(a[0].shape))
+
+    def compare(
+        self, y: Tensor, values: np.ndarray, targets: list[tuple[Tensor, np.ndarray]], seed: np.ndarray
+    ) -> None:
+        """grad() of y for all targets at once against what arrives there in the naive engine; deposits nothing."""
+        targets = [pair for pair in targets if pair[0].requires_grad]
+        if not y.requires_grad or not targets or self.behind(values) & self.freed:
             return
-        arrived = {a[1]: 1.0}
-        for value in reversed(parents_first(a[1])):
-            for parent, slope in value.parents:
-                arrived[parent] = arrived.get(parent, 0.0) + arrived[value] * slope
-        found = grad(y, x, allow_unused=True).item()
-        assert_allclose(found, arrived.get(b[1], 0.0), rtol=1e-8, atol=1e-8)
-
-    def differentiable(self, value: Value) -> bool:
-        """Whether one of the machine's leaves is behind this value; numbers and detached values are constants."""
-        ours = {v for _, v in self.leaves}
-        return any(v in ours for v in parents_first(value))
+        arrived = arriving(joined(values, seed))
+        if max(map(abs, arrived.values())) > 1e4:
+            return
+        found = grad(y, [x for x, _ in targets], seed, allow_unused=True)
+        for g, (x, behind) in zip(found, targets, strict=True):
+            expected = np.array([arrived.get(v, 0.0) for v in behind.ravel()]).reshape(x.shape)
+            assert_allclose(g.numpy(), expected, rtol=1e-8, atol=1e-8)
 
     @invariant()
     def gradients_agree(self) -> None:
-        for tensor, value in self.leaves:
-            found = 0.0 if tensor.grad is None else tensor.grad.item()
-            assert_allclose(found, value.grad, rtol=1e-8, atol=1e-8)
+        for tensor, values in self.leaves:
+            found = np.zeros(tensor.shape) if tensor.grad is None else tensor.grad.data
+            assert_allclose(found, read(values, "grad"), rtol=1e-8, atol=1e-8)
 
 
 TestTwoEngines = TwoEngines.TestCase

@@ -352,18 +352,29 @@ def test_transfers_on_the_host_copy_only_to_convert():
     assert CPU.synchronize() is None
 
 
-@pytest.mark.gpu
-def test_gpu_kernels_equal_the_cpu(gpu, rng):
+def test_kernels_equal_the_cpus(elsewhere, rng):
     x, w, b = (rng.normal(size=s).astype("float32") for s in ((33, 4), (4, 3), (3,)))
     for name, arguments in (("affine", (x, w, b)), ("sigmoid", (x,)), ("softplus", (x,))):
-        found = getattr(gpu, name)(*map(gpu.to_device, arguments))
-        assert_allclose(gpu.to_host(found), getattr(CPU, name)(*arguments), rtol=1e-5, atol=1e-6)
+        found = getattr(elsewhere, name)(*map(elsewhere.to_device, arguments))
+        assert_allclose(elsewhere.to_host(found), getattr(CPU, name)(*arguments), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.gpu
-def test_gpu_draws_repeat_and_transfers_keep_values(gpu):
-    first, again = (gpu.to_host(gpu.normal(np.random.default_rng(5), (100,), "float32")) for _ in range(2))
+def test_draws_repeat_and_transfers_keep_values(elsewhere):
+    first, again = (elsewhere.to_host(elsewhere.normal(np.random.default_rng(5), (100,), "float32")) for _ in range(2))
     assert_array_equal(first, again)
     x = np.arange(6.0).reshape(2, 3)
-    assert_array_equal(gpu.to_host(gpu.to_device(x)), x)
-    gpu.synchronize()
+    assert_array_equal(elsewhere.to_host(elsewhere.to_device(x)), x)
+    assert elsewhere.to_device(elsewhere.to_device(x)).dtype == x.dtype
+    elsewhere.synchronize()
+
+
+def test_a_registered_backend_is_found_by_its_name():
+    class There:
+        """An array type of its own."""
+
+    other = NumpyBackend()
+    other.name = "elsewhere"
+    registry.register(There, other)
+    assert backend_named("elsewhere") is other
+    with pytest.raises(ValueError, match="unknown device 'nowhere'"):
+        backend_named("nowhere")

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from tests.op_cases import CASES, OpCase, discovered_primitives, ids
 from tinyae import ops
 from tinyae.autodiff import Primitive, Tensor, grad, primitive
 from tinyae.ops.dense import ACTIVATIONS, dense_composed
+from tinyae.testing import OpCase
+from tinyae.testing.tables import CASES, discovered_primitives
 
 FUSED = [case for case in CASES if isinstance(case.op, Primitive) and case.op.composed is not None]
-every_fused_case = pytest.mark.parametrize("case", FUSED, ids=ids)
+every_fused_case = pytest.mark.parametrize("case", FUSED, ids=operator.attrgetter("name"))
 
 
 def derivatives(function: Any, case: OpCase, arguments: list[Any], weights: list[np.ndarray]) -> list[np.ndarray]:

@@ -74,14 +74,15 @@ every_reduction = pytest.mark.parametrize("reduction", losses.REDUCTIONS)
 
 @every_reduction
 @every_case
-def test_value_is_the_closed_form(case, reduction, rng):
+def test_value_is_the_closed_form(case, reduction, device, rng):
     predictions, targets = case.draw(rng)
     expected = STEPS[reduction](case.elements(predictions, targets))
-    raw = case.loss(predictions, targets, reduction=reduction, **case.params)
-    assert_allclose(raw, expected, rtol=1e-12, atol=1e-14)
-    wrapped = case.loss(Tensor(predictions), targets, reduction=reduction, **case.params)
+    y, t = device.to_device(predictions), device.to_device(targets)
+    raw = case.loss(y, t, reduction=reduction, **case.params)
+    assert_allclose(device.to_host(raw), expected, rtol=1e-12, atol=1e-14)
+    wrapped = case.loss(Tensor(y), t, reduction=reduction, **case.params)
     assert isinstance(wrapped, Tensor)
-    assert_allclose(wrapped.data, expected, rtol=1e-12, atol=1e-14)
+    assert_allclose(wrapped.numpy(), expected, rtol=1e-12, atol=1e-14)
 
 
 @every_case
@@ -93,14 +94,14 @@ def test_per_sample_is_the_default(case, rng):
 
 @every_reduction
 @every_case
-def test_gradients_by_complex_step(case, reduction, rng):
+def test_gradients_by_complex_step(case, reduction, device, rng):
     predictions, targets = case.draw(rng)
     weights = rng.standard_normal(SHAPE) if reduction == "none" else np.array(1.7)
-    leaves = [Tensor(predictions, requires_grad=True), Tensor(targets, requires_grad=True)]
-    found = grad(case.loss(*leaves, reduction=reduction, **case.params), leaves, weights)
+    leaves = [Tensor(device.to_device(a), requires_grad=True) for a in (predictions, targets)]
+    found = grad(case.loss(*leaves, reduction=reduction, **case.params), leaves, device.to_device(weights))
     exact = complex_step(lambda *both: STEPS[reduction](case.analytic(*both)), [predictions, targets], weights)
     for gradient, expected in zip(found, exact, strict=True):
-        assert_allclose(gradient.data, expected, rtol=1e-10, atol=1e-12)
+        assert_allclose(gradient.numpy(), expected, rtol=1e-10, atol=1e-12)
 
 
 @every_case
@@ -181,18 +182,18 @@ def test_the_cross_entropy_of_gray_targets_is_least_at_the_target(rng):
 
 
 @pytest.mark.parametrize("integers", [True, False], ids=["class numbers", "probabilities"])
-@pytest.mark.parametrize("wrap", [Tensor, np.asarray], ids=["Tensor", "array"])
-def test_softmax_cross_entropy(integers, wrap, rng):
+@pytest.mark.parametrize("wrap", [Tensor, lambda array: array], ids=["Tensor", "array"])
+def test_softmax_cross_entropy(integers, wrap, device, rng):
     logits = 3.0 * rng.standard_normal((6, 4))
     numbers = rng.integers(0, 4, 6)
     shares = np.eye(4)[numbers] if integers else rng.dirichlet(np.ones(4), 6)
     elements = -(shares * special.log_softmax(logits, axis=1)).sum(axis=1)
-    targets = wrap(numbers if integers else shares)
-    leaf = Tensor(logits, requires_grad=True)
+    targets = wrap(device.to_device(numbers if integers else shares))
+    leaf = Tensor(device.to_device(logits), requires_grad=True)
     for reduction, expected in {"per_sample": np.mean, "mean": np.mean, "sum": np.sum, "none": np.array}.items():
         value = losses.softmax_cross_entropy(leaf, targets, reduction=reduction)
-        assert_allclose(value.data, expected(elements), rtol=1e-12)
-    gradient = grad(losses.softmax_cross_entropy(leaf, targets), [leaf])[0].data
+        assert_allclose(value.numpy(), expected(elements), rtol=1e-12)
+    gradient = grad(losses.softmax_cross_entropy(leaf, targets), [leaf])[0].numpy()
     assert_allclose(gradient, (special.softmax(logits, axis=1) - shares) / 6, rtol=1e-10, atol=1e-14)
 
 

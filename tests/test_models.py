@@ -273,8 +273,7 @@ def test_a_linear_autoencoder_ends_in_the_subspace_of_pca(tied, rng):
     model = basic_autoencoder(
         (8, 8, 1), 4, activation="identity", loss="squared_error", tied=tied, generator=rng
     )  # fmt: skip
-    optimizer = optim.LBFGS(model.parameters(), max_iterations=250)
-    fit(model, x, epochs=1, optimizer=optimizer, progress=False)
+    fit(model, x, epochs=250, optimizer=optim.LBFGS(model.parameters()), progress=False)
     pca = PCA(4).fit(x)
     least = pca.squared_error(x)
     assert least * (1 - 1e-5) <= evaluate(model, x)["squared_error"] <= least * 1.01

@@ -23,13 +23,14 @@ FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("activation", FUNCTIONS)
 @pytest.mark.parametrize("shape", [(6, 4), (2, 3, 4), (4,), (0, 4)])
-def test_dense(shape: tuple[int, ...], activation: str, bias: bool, rng: np.random.Generator) -> None:
+def test_dense(shape: tuple[int, ...], activation: str, bias: bool, device: Backend, rng: np.random.Generator) -> None:
     layer = nn.Dense(4, 3, activation=activation, bias=bias, generator=rng, dtype=np.float64)
     if layer.bias is not None:
         layer.bias.data = rng.normal(size=3)
     x = rng.normal(size=shape)
     z = x @ layer.weight.numpy() + (layer.bias.numpy() if layer.bias is not None else 0.0)
-    np.testing.assert_allclose(layer(x).numpy(), FUNCTIONS[activation](z), rtol=1e-12, atol=1e-15)
+    y = layer.to(device.name)(device.to_device(x))
+    np.testing.assert_allclose(y.numpy(), FUNCTIONS[activation](z), rtol=1e-12, atol=1e-15)
     assert layer.parameter_count() == 12 + 3 * bias
 
 
@@ -53,13 +54,15 @@ def test_one_generator_gives_repeatable_and_different_layers() -> None:
     assert np.any(a[0] != a[1])
 
 
-def test_tied_dense(rng: np.random.Generator) -> None:
+def test_tied_dense(device: Backend, rng: np.random.Generator) -> None:
     source = nn.Dense(4, 3, generator=rng, dtype=np.float64)
     layer = nn.TiedDense(source, activation="sigmoid")
     layer.bias.data = rng.normal(size=4)
     code = rng.normal(size=(5, 3))
     expected = FUNCTIONS["sigmoid"](code @ source.weight.numpy().T + layer.bias.numpy())
-    np.testing.assert_allclose(layer(code).numpy(), expected, rtol=1e-12)
+    y = layer.to(device.name)(device.to_device(code))
+    np.testing.assert_allclose(y.numpy(), expected, rtol=1e-12)
+    assert source.weight.device == device.name  # there is one weight, and it moved
     assert layer.bias.dtype == np.float64
 
 
@@ -80,10 +83,12 @@ def test_tied_dense(rng: np.random.Generator) -> None:
     ],
     ids=lambda value: repr(value) if isinstance(value, nn.Module) else "reference",
 )
-def test_layers_without_parameters(module: nn.Module, expected: Callable, rng: np.random.Generator) -> None:
+def test_layers_without_parameters(
+    module: nn.Module, expected: Callable, device: Backend, rng: np.random.Generator
+) -> None:
     x = rng.normal(size=(5, 3, 4))
-    np.testing.assert_allclose(module(x).numpy(), expected(x), rtol=1e-12, atol=1e-15)
-    assert module(x.astype(np.float32)).dtype == np.float32
+    np.testing.assert_allclose(module(device.to_device(x)).numpy(), expected(x), rtol=1e-12, atol=1e-15)
+    assert module(device.to_device(x, np.float32)).dtype == np.float32
     assert module.parameters() == []
 
 
@@ -93,7 +98,7 @@ def test_reshape_of_an_empty_batch() -> None:
 
 
 @pytest.mark.parametrize("shape", [(6, 4), (2, 3, 4), (4,)])
-def test_layer_norm(shape: tuple[int, ...], rng: np.random.Generator) -> None:
+def test_layer_norm(shape: tuple[int, ...], device: Backend, rng: np.random.Generator) -> None:
     layer = nn.LayerNorm(4, eps=1e-3, dtype=np.float64)
     layer.weight.data, layer.bias.data = rng.normal(size=4), rng.normal(size=4)
     x = rng.normal(3.0, 2.0, shape)
@@ -102,6 +107,8 @@ def test_layer_norm(shape: tuple[int, ...], rng: np.random.Generator) -> None:
         row = x[index]
         standard = (row - np.mean(row)) / np.sqrt(np.var(row) + 1e-3)
         expected[index] = standard * layer.weight.numpy() + layer.bias.numpy()
+    layer.to(device.name)
+    x = device.to_device(x)
     np.testing.assert_allclose(layer(x).numpy(), expected, rtol=1e-10)
     np.testing.assert_array_equal(layer.eval()(x).numpy(), layer.train()(x).numpy())
 
@@ -111,13 +118,16 @@ def test_layer_norm_of_a_constant_row_is_its_bias() -> None:
 
 
 @pytest.mark.parametrize("shape", [(8, 3), (4, 5, 3), (2, 3, 4, 3)])
-def test_batch_norm_in_training_and_evaluation(shape: tuple[int, ...], rng: np.random.Generator) -> None:
+def test_batch_norm_in_training_and_evaluation(
+    shape: tuple[int, ...], device: Backend, rng: np.random.Generator
+) -> None:
     layer = nn.BatchNorm(3, momentum=0.3, eps=1e-3, dtype=np.float64)
     layer.weight.data, layer.bias.data = rng.normal(size=3), rng.normal(size=3)
+    layer.to(device.name)
     mean, var = np.zeros(3), np.ones(3)
     for _ in range(4):
         x = rng.normal(2.0, 3.0, shape)
-        y = layer(x).numpy()
+        y = layer(device.to_device(x)).numpy()
         for c in range(3):
             values = x[..., c].ravel()
             standard = (x[..., c] - np.mean(values)) / np.sqrt(np.var(values) + 1e-3)
@@ -128,8 +138,8 @@ def test_batch_norm_in_training_and_evaluation(shape: tuple[int, ...], rng: np.r
     np.testing.assert_allclose(layer.running_var.numpy(), var, rtol=1e-12)
     layer.eval()
     expected = (x - mean) / np.sqrt(var + 1e-3) * layer.weight.numpy() + layer.bias.numpy()
-    np.testing.assert_allclose(layer(x).numpy(), expected, rtol=1e-10)
-    np.testing.assert_allclose(layer(x[:1]).numpy(), expected[:1], rtol=1e-10)
+    np.testing.assert_allclose(layer(device.to_device(x)).numpy(), expected, rtol=1e-10)
+    np.testing.assert_allclose(layer(device.to_device(x[:1])).numpy(), expected[:1], rtol=1e-10)
     np.testing.assert_allclose(layer.running_mean.numpy(), mean, rtol=1e-12)
     assert np.abs(expected - y).max() > 0.01
 
@@ -153,18 +163,20 @@ def test_batch_norm_refuses_a_single_sample_in_training() -> None:
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.8])
-def test_dropout_keeps_the_share_and_the_mean(rate: float) -> None:
+def test_dropout_keeps_the_share_and_the_mean(rate: float, device: Backend) -> None:
     layer = nn.Dropout(rate, np.random.default_rng(4))
     n = 200_000
-    y = layer(np.full(n, 3.0)).numpy()
+    y = layer(device.to_device(np.full(n, 3.0))).numpy()
     kept = y != 0.0
     np.testing.assert_allclose(y[kept], 3.0 / (1.0 - rate), rtol=1e-12)
     assert abs(kept.mean() - (1.0 - rate)) < 5 * np.sqrt(rate * (1 - rate) / n)
     assert abs(y.mean() - 3.0) < 5 * 3.0 * np.sqrt(rate / (1 - rate) / n)
 
 
-def test_dropout_is_repeatable_anew_at_each_call_and_off_in_evaluation(rng: np.random.Generator) -> None:
-    x = rng.normal(size=(20, 20)).astype(np.float32)
+def test_dropout_is_repeatable_anew_at_each_call_and_off_in_evaluation(
+    device: Backend, rng: np.random.Generator
+) -> None:
+    x = device.to_device(rng.normal(size=(20, 20)), np.float32)
     one, two = nn.Dropout(0.5, np.random.default_rng(1)), nn.Dropout(0.5, np.random.default_rng(1))
     first = one(x).numpy()
     assert first.dtype == np.float32
@@ -253,28 +265,3 @@ def test_same_numbers_as_pytorch(training: bool, rng: np.random.Generator) -> No
         np.testing.assert_allclose(parameter.grad.numpy(), other.grad.numpy().T, rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(ours[1].running_var.numpy(), theirs[1].running_var.numpy(), rtol=1e-5)
     np.testing.assert_allclose(ours[1].running_mean.numpy(), theirs[1].running_mean.numpy(), rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.gpu
-def test_same_numbers_on_the_gpu(gpu: Backend, rng: np.random.Generator) -> None:
-    encoder = nn.Dense(6, 4, activation="tanh", generator=rng)
-    model = nn.Sequential(encoder, nn.BatchNorm(4), nn.LayerNorm(4), nn.LeakyReLU(), nn.TiedDense(encoder))
-    x = rng.normal(size=(8, 6)).astype(np.float32)
-    state = model.state_dict()
-    expected = model(x)
-    expected.sum().backward()
-    gradients, after = [p.grad.numpy() for p in model.parameters()], model.state_dict()
-    model.load_state_dict(state)
-    model.zero_grad()
-    model.to("gpu")
-    y = model(gpu.to_device(x))
-    y.sum().backward()
-    assert y.device == "gpu"
-    np.testing.assert_allclose(y.numpy(), expected.numpy(), rtol=1e-4, atol=1e-5)
-    for parameter, gradient in zip(model.parameters(), gradients, strict=True):
-        np.testing.assert_allclose(parameter.grad.numpy(), gradient, rtol=1e-3, atol=1e-4)
-    for name, value in model.state_dict().items():
-        np.testing.assert_allclose(value, after[name], rtol=1e-4, atol=1e-6)
-    assert "TiedDense" in model.summary(6)
-    assert 0.3 < float((nn.Dropout(0.5, rng)(gpu.xp.ones((100, 100), "float32")).numpy() == 0).mean()) < 0.7
-    assert model.to("cpu")(x).device == "cpu"

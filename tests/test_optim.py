@@ -18,8 +18,9 @@ STEPS = 50
 SHAPES = [(3, 4), (), (5,), (2, 1, 3)]
 
 
-def leaves(rng: np.random.Generator, dtype: str = "float64") -> list[Tensor]:
-    return [Tensor(np.asarray(rng.standard_normal(shape), dtype), requires_grad=True) for shape in SHAPES]
+def leaves(rng: np.random.Generator, dtype: str = "float64", device: Backend = CPU) -> list[Tensor]:
+    values = [np.asarray(rng.standard_normal(shape), dtype) for shape in SHAPES]
+    return [Tensor(device.to_device(value), requires_grad=True) for value in values]
 
 
 def joined(tensors: list[Tensor]) -> np.ndarray:
@@ -29,8 +30,9 @@ def joined(tensors: list[Tensor]) -> np.ndarray:
 class Quadratic:
     """x'Ax/2 - b'x over several tensors, with A positive definite: the gradient is Ax - b."""
 
-    def __init__(self, rng: np.random.Generator, dtype: str = "float64") -> None:
-        self.tensors = leaves(rng, dtype)
+    def __init__(self, rng: np.random.Generator, dtype: str = "float64", device: Backend = CPU) -> None:
+        self.device = device
+        self.tensors = leaves(rng, dtype, device)
         self.start = joined(self.tensors).astype("float64")
         n = self.start.size
         root = rng.standard_normal((n, n))
@@ -39,7 +41,8 @@ class Quadratic:
 
     def loss(self) -> Tensor:
         x = ta.ops.concatenate(*[t.reshape(-1) for t in self.tensors], axis=0)
-        return 0.5 * (x * (Tensor(self.a) @ x)).sum() - (Tensor(self.b) * x).sum()
+        a, b = Tensor(self.device.to_device(self.a)), Tensor(self.device.to_device(self.b))
+        return 0.5 * (x * (a @ x)).sum() - (b * x).sum()
 
     def gradient(self, x: np.ndarray) -> np.ndarray:
         return self.a.astype("float64") @ x - self.b
@@ -132,18 +135,18 @@ cases = pytest.mark.parametrize("name", CASES)
 
 
 @cases
-def test_fifty_steps_equal_the_paper(name: str, rng: np.random.Generator) -> None:
+def test_fifty_steps_equal_the_paper(name: str, device: Backend, rng: np.random.Generator) -> None:
     make, paper = CASES[name]
-    problem = Quadratic(rng)
+    problem = Quadratic(rng, device=device)
     expected = paper(problem.start, problem.gradient)
     assert np.abs(expected - problem.start).max() > 0.1
     np.testing.assert_allclose(problem.run(make(problem.tensors)), expected, rtol=1e-12, atol=1e-13)
 
 
 @cases
-def test_float32_stays_float32_and_close_to_the_paper(name: str, rng: np.random.Generator) -> None:
+def test_float32_stays_float32_and_close_to_the_paper(name: str, device: Backend, rng: np.random.Generator) -> None:
     make, paper = CASES[name]
-    problem = Quadratic(rng, "float32")
+    problem = Quadratic(rng, "float32", device)
     optimizer = make(problem.tensors)
     optimizer.lr = np.float64(optimizer.lr)  # a NumPy scalar would promote float32 arithmetic to float64
     result = problem.run(optimizer)
@@ -154,9 +157,9 @@ def test_float32_stays_float32_and_close_to_the_paper(name: str, rng: np.random.
 
 
 @cases
-def test_resuming_from_a_state_gives_equal_bits(name: str, rng: np.random.Generator) -> None:
+def test_resuming_from_a_state_gives_equal_bits(name: str, device: Backend, rng: np.random.Generator) -> None:
     make, _ = CASES[name]
-    problem = Quadratic(rng, "float32")
+    problem = Quadratic(rng, "float32", device)
     optimizer = make(problem.tensors)
     problem.run(optimizer, 7)
     optimizer.lr *= 0.5
@@ -164,7 +167,7 @@ def test_resuming_from_a_state_gives_equal_bits(name: str, rng: np.random.Genera
     values = [t.numpy().copy() for t in problem.tensors]
     straight = problem.run(optimizer, 9)
 
-    problem.tensors = [Tensor(v, requires_grad=True) for v in values]
+    problem.tensors = [Tensor(device.to_device(v), requires_grad=True) for v in values]
     resumed = make(problem.tensors)
     resumed.load_state_dict(state)
     assert resumed.lr == optimizer.lr

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from tinyae import data, fit, nn, optim, save
 from tinyae.data import Dataset, Split
 from tinyae.models import Autoencoder, basic_autoencoder, deep_autoencoder
-from tinyae.training import Epoch, evaluate
+from tinyae.training import Epoch, TrainingInterrupted, evaluate
 
 DIGITS = data.load("optdigits")
 SOME, OTHERS = DIGITS.train.x[:500], DIGITS.test.x[:200]
@@ -192,13 +192,46 @@ def test_a_schedule_steps_once_per_epoch():
 
 def test_lbfgs_through_fit():
     model = digits_model()
-    optimizer = optim.LBFGS(model.parameters(), max_iterations=15)
-    history = quiet_fit(model, epochs=2, optimizer=optimizer)
-    assert history["epoch"] == [1, 2]
-    first, second = history["train_loss"]
-    assert second < first < evaluate(digits_model(), SOME)["loss"]
-    assert second == pytest.approx(evaluate(model, SOME)["loss"], rel=1e-5)
-    assert optimizer.steps == 30
+    optimizer = optim.LBFGS(model.parameters())
+    measured: list[float] = []
+    callbacks = [lambda epoch: measured.append(evaluate(epoch.model, SOME)["loss"])]
+    history = quiet_fit(model, epochs=15, optimizer=optimizer, callbacks=callbacks)
+    assert history["epoch"] == list(range(1, 16))
+    losses = [evaluate(digits_model(), SOME)["loss"], *history["train_loss"]]
+    assert all(after < before for before, after in pairwise(losses))
+    assert measured == pytest.approx(history["train_loss"], rel=1e-5), "a callback sees the point that was accepted"
+    assert optimizer.steps == 15
+
+
+def test_lbfgs_ends_where_it_has_converged(rng):
+    x = rng.normal(size=(30, 3)).astype("float64")
+    model = Autoencoder(*(nn.Dense(3, 3, generator=rng, dtype="float64") for _ in range(2)), loss="squared_error")
+    history = fit(model, x, epochs=5000, optimizer=optim.LBFGS(model.parameters()), progress=False)
+    assert 3 < len(history) < 5000
+    assert history.last["train_loss"] < 1e-3
+
+
+def test_lbfgs_refuses_a_loss_that_draws_noise(rng):
+    model = Autoencoder(
+        nn.Sequential(nn.Dropout(0.5, rng), nn.Dense(64, 4, generator=rng)), nn.Dense(4, 64, generator=rng)
+    )
+    before = model.state_dict()
+    with pytest.raises(ValueError, match="draws noise, so train it with Adam"):
+        fit(model, SOME.reshape(len(SOME), -1), optimizer=optim.LBFGS(model.parameters()), progress=False)
+    assert all((before[name] == value).all() for name, value in model.state_dict().items())
+
+
+def test_an_interrupted_lbfgs_keeps_the_last_complete_iteration():
+    model = digits_model()
+
+    def interrupt(epoch: Any) -> None:
+        if epoch.number == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(TrainingInterrupted) as stopped:
+        quiet_fit(model, epochs=50, optimizer=optim.LBFGS(model.parameters()), callbacks=[interrupt])
+    assert len(stopped.value.history) == 4
+    assert evaluate(model, SOME)["loss"] == pytest.approx(stopped.value.history.last["train_loss"], rel=1e-5)
 
 
 def test_the_progress_bar_names_epoch_loss_unit_and_speed(capsys):

@@ -33,6 +33,7 @@ def in_one_piece(model: Autoencoder, x: np.ndarray) -> dict[str, float]:
     elements = {
         "bce": -flat * special.log_expit(raw) - (1 - flat) * special.log_expit(-raw),
         "squared_error": (output - flat) ** 2,
+        "half_squared_error": (output - flat) ** 2 / 2,
         "absolute_error": abs(output - flat),
         "huber": special.huber(1.0, output - flat),
     }[name]

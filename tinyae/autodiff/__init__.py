@@ -1,9 +1,10 @@
 """The engine: Tensors, the tape, primitives, and the reverse sweep. There is no arithmetic in here.
 
 Read in this order: `node` (what is recorded), `tensor` (what users hold), `primitive` (a function and its gradient
-rules), `broadcasting` (why a broadcast's gradient is a sum), `backward` (the sweep).
+rules), `broadcasting` (why a broadcast's gradient is a sum), `backward` (the sweep); `anomaly` finds the first NaN.
 """
 
+from tinyae.autodiff.anomaly import AnomalyError, Watch, current_watch, detect_anomaly
 from tinyae.autodiff.backward import backward, grad
 from tinyae.autodiff.broadcasting import expand, sum_to
 from tinyae.autodiff.node import Node, ancestors, no_grad, set_recording
@@ -13,13 +14,17 @@ from tinyae.autodiff.tensor import Tensor, constant, recorded
 Tensor.backward = backward  # type: ignore[assignment, method-assign]
 
 __all__ = [
+    "AnomalyError",
     "Node",
     "Primitive",
     "Tensor",
+    "Watch",
     "adjoint_pair",
     "ancestors",
     "backward",
     "constant",
+    "current_watch",
+    "detect_anomaly",
     "expand",
     "grad",
     "no_grad",

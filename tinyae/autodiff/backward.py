@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any, overload
 
+from tinyae.autodiff.anomaly import current_watch
 from tinyae.autodiff.broadcasting import expand, sum_to
 from tinyae.autodiff.node import Node, ancestors, set_recording
 from tinyae.autodiff.primitive import Primitive, adjoint_pair, primitive
 from tinyae.autodiff.tensor import Tensor, constant, recorded
-from tinyae.backend import backend_of
+from tinyae.backend import backend_of, check_same_device
 
 Cotangents = dict[Node, Any]
 
@@ -109,6 +110,7 @@ def _start(y: Tensor, grad_output: Any, create_graph: bool) -> tuple[Node, Any]:
             raise ValueError(
                 f"grad_output has shape {getattr(seed, 'shape', ())}, y has {y.shape}; they must be equal."
             )
+        check_same_device("grad_output", (y._data, seed))
         seed = backend_of(y._data).xp.asarray(seed, dtype=y.dtype)
     if create_graph:
         return y.node, grad_output if isinstance(grad_output, Tensor) else constant(seed)
@@ -148,6 +150,8 @@ def _sweep(
     """
     cotangents: Cotangents = {root: seed}
     inside = set(order) if keep else None
+    watch = current_watch()
+    recorded_rules = _gradients_recorded if watch is None else watch.around(_gradients_recorded)
     owned: set[Node] = set()  # nodes whose cotangent is a sum made here, which nobody else can hold
     with set_recording(create_graph):
         for node in order:
@@ -167,7 +171,7 @@ def _sweep(
                 )
             targets = [(i, p) for i, p in zip(node.positions, node.parents) if inside is None or p in inside]  # noqa: B905
             if create_graph:
-                gradients = _gradients_recorded(primitive, node, g, [i for i, _ in targets])
+                gradients = recorded_rules(primitive, node, g, [i for i, _ in targets])
             elif primitive.vjp_all is not None:
                 gradients = primitive.vjp_all(
                     g, node.out, node.residuals, [i for i, _ in targets], *args, **node.params
@@ -191,6 +195,8 @@ def _sweep(
                 else:
                     cotangents[parent] = cotangents[parent] + c
                     owned.add(parent)
+                if watch is not None:
+                    watch.check_rule(node, i, g, c, parent, cotangents[parent])
             if free:
                 node.free()
     return cotangents

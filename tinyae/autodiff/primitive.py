@@ -23,6 +23,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, overload
 
+from tinyae.autodiff.anomaly import current_watch, watches
 from tinyae.autodiff.node import Node, recording
 from tinyae.autodiff.tensor import Tensor, recorded
 from tinyae.backend import check_same_device
@@ -82,9 +83,12 @@ class Primitive:
             out, residuals = out
         if not given_tensor:
             return out
+        made = None
         if parents and self.differentiable and recording.on:
-            return recorded(out, Node(self, tuple(raw), params, out, residuals, tuple(parents), positions, stamp))
-        return recorded(out, None)
+            made = Node(self, tuple(raw), params, out, residuals, tuple(parents), positions, stamp)
+        if watches and (watch := current_watch()) is not None:
+            watch.check_result(self, raw, out, made)
+        return recorded(out, made)
 
     def vjp(self, position: int | Any) -> Callable[[Callable], Callable]:
         """Decorator: the vector-Jacobian product for the argument at `position`.

@@ -8,10 +8,13 @@ a subclass may override one, and every override is tested against the body it re
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+
+from tinyae.backend.windows import Windows, fold, unfold
 
 Array = Any
 """A NumPy or CuPy array. The two share a namespace, not a base class, so the type checker is told no more."""
@@ -105,3 +108,76 @@ class Backend:
         if decay:
             param *= 1.0 - decay
         param -= step * (mean / (self.xp.sqrt(square) + eps))
+
+    # A convolution is a matrix product of what the windows see, and so are its two adjoints. Images are (N, H, W, C),
+    # kernels (KH, KW, C/G, O) for G groups of channels, outputs (N, OH, OW, O).
+
+    def conv2d(
+        self, x: Array, w: Array, windows: Windows, groups: int = 1, finish: Callable[[Array], Any] | None = None
+    ) -> Array:
+        """Each output is the sum over a window of x times w: rows of what is seen, times the kernel as a matrix.
+
+        `finish` is applied in place to the outputs (N, OH, OW, O) in C order, whole samples at a time: a bias, an
+        activation.
+        """
+        rows = _product(unfold(self.xp, x, windows, groups), _matrices(w, groups))
+        y = self.xp.ascontiguousarray(_joined(rows)).reshape(x.shape[0], *windows.out, w.shape[3])
+        if finish is not None:
+            finish(y)
+        return y
+
+    def conv_transpose2d(
+        self, y: Array, w: Array, windows: Windows, groups: int = 1, finish: Callable[[Array], Any] | None = None
+    ) -> Array:
+        """The adjoint of `conv2d` in x: each output y times w, added to the pixels that its window saw; (N, H, W, C)."""
+        columns = _product(_split(y, groups), _matrices(w, groups).swapaxes(1, 2))
+        x = self.xp.ascontiguousarray(fold(self.xp, columns, windows, y.shape[0]))
+        if finish is not None:
+            finish(x)
+        return x
+
+    def conv2d_weight_grad(self, x: Array, y: Array, windows: Windows, groups: int = 1) -> Array:
+        """The adjoint of `conv2d` in w: for each tap, what it saw times y, summed over all places; (KH, KW, C/G, O)."""
+        grads = _product(unfold(self.xp, x, windows, groups).swapaxes(1, 2), _split(y, groups))
+        return _joined(grads).reshape(*windows.kernel, x.shape[3] // groups, y.shape[3])
+
+    def conv2d_backward(
+        self, g: Array, x: Array, w: Array, windows: Windows, groups: int, wanted: tuple[bool, bool]
+    ) -> tuple[Array | None, Array | None]:
+        """Both gradients of `conv2d(x, w)` at once, each where it is wanted: a device may share work between them."""
+        return (
+            self.conv_transpose2d(g, w, windows, groups) if wanted[0] else None,
+            self.conv2d_weight_grad(x, g, windows, groups) if wanted[1] else None,
+        )
+
+    def conv_transpose2d_backward(
+        self, g: Array, y: Array, w: Array, windows: Windows, groups: int, wanted: tuple[bool, bool]
+    ) -> tuple[Array | None, Array | None]:
+        """Both gradients of `conv_transpose2d(y, w)` at once, each where it is wanted."""
+        return (
+            self.conv2d(g, w, windows, groups) if wanted[0] else None,
+            self.conv2d_weight_grad(g, y, windows, groups) if wanted[1] else None,
+        )
+
+
+def _matrices(w: Array, groups: int) -> Array:
+    """A kernel (KH, KW, C/G, O) as one matrix a group, (G, KH KW C/G, O/G)."""
+    rows, outputs = w.shape[0] * w.shape[1] * w.shape[2], w.shape[3]
+    return w.reshape(rows, groups, outputs // groups).transpose(1, 0, 2)
+
+
+def _split(y: Array, groups: int) -> Array:
+    """Outputs (N, OH, OW, O) as one matrix a group, (G, N OH OW, O/G)."""
+    places = y.shape[0] * y.shape[1] * y.shape[2]
+    return y.reshape(places, groups, y.shape[3] // groups).transpose(1, 0, 2)
+
+
+def _joined(matrices: Array) -> Array:
+    """(G, M, K) as (M, G K): the groups' channels side by side."""
+    groups, rows, columns = matrices.shape
+    return matrices.transpose(1, 0, 2).reshape(rows, groups * columns)
+
+
+def _product(a: Array, b: Array) -> Array:
+    """a @ b, group by group. One matrix is read transposed as it lies; a stack of them would be copied first."""
+    return (a[0] @ b[0])[None] if a.shape[0] == 1 else a @ b

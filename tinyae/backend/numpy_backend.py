@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextvars import copy_context
 from typing import Any
 
 import numpy as np
 
+from tinyae.backend import convolution
 from tinyae.backend.base import Array, Backend
+from tinyae.backend.convolution import Finish
+from tinyae.backend.threads import processors as _processors
+from tinyae.backend.windows import Windows
 
 _CHUNK = 65536
 """Elements per pass of a chunked kernel. Smaller ones suit a smaller cache, but the calls then cost more."""
@@ -69,6 +72,47 @@ class NumpyBackend(Backend):
             _adam_chunks([array[middle:] for array in arrays], scalars, decay != 0.0)
             done.result()
 
+    # Convolution: `tinyae.backend.convolution` has the fast forms, for one group of channels and at least one sample.
+
+    def conv2d(self, x: Array, w: Array, windows: Windows, groups: int = 1, finish: Finish = None) -> Array:
+        """The reference's numbers to rounding, chunk by chunk on two threads."""
+        if groups > 1 or not x.size:
+            return super().conv2d(x, w, windows, groups, finish)
+        return convolution.conv2d(x, w, windows, finish)
+
+    def conv_transpose2d(self, y: Array, w: Array, windows: Windows, groups: int = 1, finish: Finish = None) -> Array:
+        """The reference's numbers to rounding: gathered where it can be, and scattered to a single channel."""
+        if groups > 1 or not y.size:
+            return super().conv_transpose2d(y, w, windows, groups, finish)
+        if w.shape[2] == 1:
+            return convolution.scatter(y, w, windows, finish)
+        if windows.dilation != (1, 1):
+            return super().conv_transpose2d(y, w, windows, groups, finish)
+        return convolution.gather(y, w, windows, finish)[0]
+
+    def conv2d_weight_grad(self, x: Array, y: Array, windows: Windows, groups: int = 1) -> Array:
+        """The reference's numbers to rounding, chunk by chunk on two threads."""
+        if groups > 1 or not x.size:
+            return super().conv2d_weight_grad(x, y, windows, groups)
+        return convolution.weight_grad(x, y, windows)[0]
+
+    def conv2d_backward(
+        self, g: Array, x: Array, w: Array, windows: Windows, groups: int, wanted: tuple[bool, bool]
+    ) -> tuple[Array | None, Array | None]:
+        """One matrix of what the pixels get serves both gradients."""
+        if all(wanted) and groups == 1 and g.size and w.shape[2] > 1 and windows.dilation == (1, 1):
+            return convolution.gather(g, w, windows, x=x)
+        return super().conv2d_backward(g, x, w, windows, groups, wanted)
+
+    def conv_transpose2d_backward(
+        self, g: Array, y: Array, w: Array, windows: Windows, groups: int, wanted: tuple[bool, bool]
+    ) -> tuple[Array | None, Array | None]:
+        """One matrix of what the windows see serves both gradients."""
+        if all(wanted) and groups == 1 and g.size:
+            dw, dy = convolution.weight_grad(g, y, windows, w)
+            return dy, dw
+        return super().conv_transpose2d_backward(g, y, w, windows, groups, wanted)
+
 
 def _adam_chunks(arrays: Sequence[Array], scalars: Sequence[Array], decays: bool) -> None:
     """Adam chunk by chunk: one trip through memory instead of twelve.
@@ -96,8 +140,3 @@ def _adam_chunks(arrays: Sequence[Array], scalars: Sequence[Array], decays: bool
         if decays:
             np.multiply(p, shrink, out=p)
         np.subtract(p, t, out=p)
-
-
-def _processors() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -34,12 +34,12 @@ def backend_of(array: Array) -> Backend:
 
 
 def register(array_type: type, backend: Backend) -> None:
-    """Make `backend` responsible for arrays of `array_type` (how CuPy, and a test double, join in)."""
+    """Make `backend` responsible for arrays of `array_type` (how CuPy, and a test double, join in), under its name."""
     _by_type[array_type] = backend
 
 
 def backend_named(device: str) -> Backend:
-    """The backend of `"cpu"`, `"gpu"` or `"auto"` (the GPU where one works, else the CPU).
+    """The backend of `"cpu"`, `"gpu"` or `"auto"` (the GPU where one works, else the CPU), or a registered one.
 
     Raises:
         CupyMissingError, NoGpuError, CudaLibraryMissingError: why `"gpu"` cannot be used.
@@ -49,6 +49,9 @@ def backend_named(device: str) -> Backend:
     if device == "cpu":
         return CPU
     if device not in DEVICES:
+        for backend in _by_type.values():
+            if backend.name == device:
+                return backend
         raise ValueError(f"unknown device {device!r}: choose one of {', '.join(DEVICES)}.")
     if _gpu is None:
         from tinyae.backend import cupy_backend

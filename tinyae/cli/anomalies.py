@@ -40,12 +40,12 @@ def run(options: argparse.Namespace) -> None:
     detector = AnomalyDetector(model, options.quantile).fit(data.train.x)
     assert detector.threshold is not None
     before, scores = detector.score(data.train.x), detector.score(data.test.x)
-    unit = f"squared error per {model.sample}"
+    unit = f"squared error per {model.noun}"
     flagged = np.flatnonzero(scores > detector.threshold)
     print(
         f"threshold {detector.threshold:.4g} {unit}: the {options.quantile:g} quantile of {len(before):,} training scores"
     )
-    print(f"{len(flagged):,} of {len(scores):,} test {model.sample}s are above it")
+    print(f"{len(flagged):,} of {len(scores):,} test {model.noun}s are above it")
     print("\n".join(_lines(data, flagged, scores)))
     figure = plots.score_timeline(
         np.concatenate([before, scores]),
@@ -54,8 +54,8 @@ def run(options: argparse.Namespace) -> None:
         spans=data.timeline.spans() if data.timeline else (),
         stamps=[data.timeline.stamp(i) for i in range(len(before) + len(scores))] if data.timeline else None,
         unit=unit,
-        across=f"{model.sample}s in time order" if data.timeline else model.sample,
-        title=f"{data.name}: reconstruction error of each {model.sample}",
+        across=f"{model.noun}s in time order" if data.timeline else model.noun,
+        title=f"{data.name}: reconstruction error of each {model.noun}",
     )
     print(f"picture: {plots.save_figure(figure, options.out or run.path / 'anomalies.png')}")
 

@@ -25,5 +25,5 @@ def run(options: argparse.Namespace) -> None:
     """Print the table of metrics for both splits."""
     run, model, data = open_run(options)
     columns = {name: training.evaluate(model, split.x) for name, split in (("train", data.train), ("test", data.test))}
-    print(f"{run.path} on {data.name} ({len(data.train):,} training and {len(data.test):,} test {model.sample}s)")
+    print(f"{run.path} on {data.name} ({len(data.train):,} training and {len(data.test):,} test {model.noun}s)")
     print(metrics_table(model, columns))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from tinyae.backend import DeviceError
-from tinyae.cli import anomalies, data, encode, evaluate, info, neighbours, reconstruct, show, train
+from tinyae.cli import anomalies, data, encode, evaluate, gradcheck, info, neighbours, reconstruct, show, train
 from tinyae.cli.version import package_version
 
 _EPILOG = """\
@@ -20,8 +20,8 @@ start here:
   tinyae data                             what there is to train on
   tinyae show basic                       the tape of one training step, node by node
 
-exit codes: 0 done, 2 something in the request or the data was wrong (one sentence says what), 130 interrupted
-(the last complete epoch is kept)."""
+exit codes: 0 done, 1 a gradient check failed, 2 something in the request or the data was wrong (one sentence says
+what), 130 interrupted (the last complete epoch is kept)."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=f"tinyae {package_version()}")
     root.add_argument("--traceback", action="store_true", help="show the full Python traceback of an error")
     commands = root.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for command in (train, evaluate, encode, reconstruct, neighbours, anomalies, show, data, info):
+    for command in (train, evaluate, encode, reconstruct, neighbours, anomalies, show, gradcheck, data, info):
         command.register(commands)
     return root
 

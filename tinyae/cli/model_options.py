@@ -18,15 +18,24 @@ from tinyae.ops.dense import ACTIVATIONS
 def add_model_options(parser: argparse.ArgumentParser, entry: ModelEntry) -> None:
     """Add the options of one model, and remember which they are for `model_arguments`."""
     group = parser.add_argument_group("model")
-    loss = group.add_argument("--loss", choices=RECONSTRUCTIONS, help=f"reconstruction loss (default: {entry.loss})")
-    loss.default = entry.loss
-    names = [loss.dest]
+    names: list[str] = []
 
     def add(flag: str, **settings: Any) -> None:
         names.append(group.add_argument(flag, **settings).dest)
 
+    if entry.loss:
+        add("--loss", choices=RECONSTRUCTIONS, default=entry.loss, help=f"reconstruction loss (default: {entry.loss})")
     MODEL_OPTIONS[entry.name](add)
     parser.set_defaults(model_options=names)
+
+
+def add_classifier_options(parser: argparse.ArgumentParser) -> None:
+    """How long the classifier of labelled data is trained; the layers' own passes are --epochs."""
+    group = parser.add_argument_group("classifier, where the data have labels")
+    for name, what in (("classifier", "the classifier on frozen codes"), ("tuning", "fine-tuning the whole")):
+        group.add_argument(
+            f"--{name}-epochs", type=positive_int, default=20, metavar="N", help=f"passes for {what} (default: 20)"
+        )
 
 
 def model_arguments(options: argparse.Namespace) -> dict[str, Any]:

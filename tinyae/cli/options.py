@@ -83,6 +83,21 @@ def check_data(data: Dataset, model: Autoencoder) -> None:
         check_samples(split, f"{data.name} {name}", model)
 
 
+def check_labels(data: Dataset) -> None:
+    """Raise ValueError unless both splits have labels."""
+    if data.train.y is None or data.test.y is None:
+        raise ValueError(
+            f"a conditional model needs a class for each sample, and {data.name} has no labels: choose labelled data "
+            "(`tinyae data` lists them), or train vae."
+        )
+
+
+def class_count(data: Dataset) -> int:
+    """How many classes the labels of both splits name."""
+    largest = max(int(split.y.max()) for split in (data.train, data.test) if split.y is not None)
+    return max(len(data.class_names), largest + 1)
+
+
 def open_run(options: argparse.Namespace) -> tuple[Run, Any, Dataset]:
     """The run, its model on the asked device, and the data to apply it to (checked to fit the model)."""
     run = Run.open(options.run_folder)
@@ -95,6 +110,11 @@ def open_run(options: argparse.Namespace) -> tuple[Run, Any, Dataset]:
         raise ValueError(
             f"{data.name} has samples of shape {data.example_shape}, this model was trained on {expected}: "
             "choose data of that shape."
+        )
+    if model.capacity is not None:
+        raise ValueError(
+            f"{run.path} holds a memory, which only knows its {model.capacity} training samples: its numbers and "
+            "pictures are in the folder; in Python, tinyae.load(folder).recall(0) gives back the first."
         )
     check_data(data, model)
     return run, model.to(device), data

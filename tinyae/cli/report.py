@@ -11,6 +11,9 @@ _LABELS = {
     "mse": "mean squared error",
     "bce": "cross-entropy",
     "bce_element": "cross-entropy",
+    "kl": "KL",
+    "corrupted_squared_error": "damaged input",
+    "denoised_squared_error": "repaired",
 }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinyae import inspect
 from tinyae.autodiff import Tensor
-from tinyae.cli.options import SAMPLE_NOUNS, add_data, add_seed, positive_int
+from tinyae.cli.options import SAMPLE_NOUNS, add_data, add_seed, check_labels, class_count, positive_int
 from tinyae.data import load
 from tinyae.models import MODELS, build
 
@@ -33,13 +33,18 @@ def register(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print the summary and the tape, or the graph alone for another program to draw."""
     data = load(options.data)
-    arguments = {"input_shape": list(data.example_shape), "sample": SAMPLE_NOUNS[data.kind]}
+    arguments: dict[str, Any] = {"input_shape": list(data.example_shape), "sample": SAMPLE_NOUNS[data.kind]}
+    if MODELS[options.model].conditional:
+        check_labels(data)
+        arguments["classes"] = class_count(data)
     model = build(options.model, arguments, np.random.default_rng(options.seed))
-    loss = model.loss(Tensor(data.train.x[: options.batch_size]))
+    samples = data.train.x[: options.batch_size]
+    inputs = model.inputs_for(samples, None if data.train.y is None else data.train.y[: options.batch_size])
+    loss = model.loss(Tensor(inputs), Tensor(samples))
     graph = inspect.graph(loss.total, names=dict(model.named_parameters()))
     if options.format == "table":
-        print(model.summary(data.example_shape))
-        print(f"\nThe tape of one batch of {options.batch_size} {model.sample}s, loss in {loss.unit}:\n")
+        print(model.summary(inputs.shape[1:]))
+        print(f"\nThe tape of one batch of {options.batch_size} {model.noun}s, loss in {loss.unit}:\n")
         print(graph)
     else:
         print(graph.to_dot() if options.format == "dot" else graph.to_mermaid())

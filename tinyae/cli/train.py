@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tinyae.backend import backend_named
-from tinyae.cli.model_options import add_model_options, model_arguments
-from tinyae.cli.options import SAMPLE_NOUNS, add_data, add_device, add_seed, check_data
+from tinyae.cli.model_options import add_classifier_options, add_model_options, model_arguments
+from tinyae.cli.options import SAMPLE_NOUNS, add_data, add_device, add_seed, check_data, check_labels, class_count
 from tinyae.cli.report import metrics_table
-from tinyae.cli.training_options import add_training_options, fit_arguments
-from tinyae.data import Dataset, load
+from tinyae.cli.training_options import add_training_options, fit_arguments, settle_training
+from tinyae.data import Dataset, Split, load
 from tinyae.models import MODELS, PCA, Autoencoder, build
-from tinyae.training import Run, draw_run, evaluate, fit
+from tinyae.training import History, Run, draw_run, evaluate, fit
 from tinyae.training.loop import TrainingInterrupted
 
 _TRAINING = ("epochs", "batch_size", "optimizer", "lr", "schedule", "clip_norm", "seed")
@@ -42,17 +43,26 @@ def register(commands: Any) -> None:
         parser.add_argument("--force", action="store_true", help="replace an existing run in --out")
         add_training_options(parser, entry)
         add_model_options(parser, entry)
+        if entry.labelled:
+            add_classifier_options(parser)
 
 
 def run(options: argparse.Namespace) -> None:
     """Check everything, then make the folder, train, measure, draw."""
     device = backend_named(options.device).name
+    settle_training(options, MODELS[options.model])
     data = load(options.data)
     arguments = model_arguments(options) | {
         "input_shape": list(data.example_shape),
         "sample": SAMPLE_NOUNS[data.kind],
     }
+    if MODELS[options.model].conditional:
+        check_labels(data)
+    if MODELS[options.model].conditional or (MODELS[options.model].labelled and data.has_labels):
+        arguments["classes"] = class_count(data)
     model = build(options.model, arguments, np.random.default_rng(options.seed)).to(device)
+    if model.capacity is not None:
+        data = _first(data, model.capacity)
     check_data(data, model)
     config = {"model": options.model, "arguments": arguments, "data": options.data, "device": device}
     config |= {name: getattr(options, name) for name in _TRAINING}
@@ -61,7 +71,7 @@ def run(options: argparse.Namespace) -> None:
     print(f"run folder: {folder.path}")
     started = time.perf_counter()
     try:
-        history = fit(model, data, data.test, callbacks=[folder.record], **fit_arguments(options, model))
+        history = _fit(model, data, options, folder)
     except TrainingInterrupted as stop:
         if len(stop.history):
             folder.keep(model, stop.history)
@@ -72,23 +82,42 @@ def run(options: argparse.Namespace) -> None:
         print(f"picture: {file}")
 
 
+def _fit(model: Autoencoder, data: Dataset, options: argparse.Namespace, folder: Run) -> History:
+    """Everything at once, as most models are trained."""
+    held_out = data.test if model.capacity is None else None
+    return fit(model, data, held_out, callbacks=[folder.record], **fit_arguments(options, model))
+
+
+def _first(data: Dataset, count: int) -> Dataset:
+    """The data with their first `count` training samples only: all that a memory can hold."""
+    if count > len(data.train):
+        raise ValueError(f"{data.name} has {len(data.train)} training samples, a memory of {count} asks for more.")
+    labels = None if data.train.y is None else data.train.y[:count]
+    return replace(data, train=Split(data.train.x[:count], labels))
+
+
 def _headline(name: str, model: Autoencoder, data: Dataset, device: str) -> str:
     return (
         f"{name} autoencoder, {model.parameter_count():,} parameters, on {data.name} "
-        f"({len(data.train):,} training and {len(data.test):,} test {model.sample}s "
+        f"({len(data.train):,} training and {len(data.test):,} test {model.noun}s "
         f"of {' x '.join(map(str, data.example_shape))}), {device}"
     )
 
 
 def _report(model: Autoencoder, data: Dataset, seconds: float) -> None:
     """The numbers after training, with PCA at the same code size as the yardstick."""
-    print(f"\ntrained in {seconds:.1f} s; the test {model.sample}s took no part in any choice")
-    print(metrics_table(model, {"train": evaluate(model, data.train.x), "test": evaluate(model, data.test.x)}))
-    code_size = model.encode(data.test.x[:1]).size
+    if model.capacity is not None:
+        print(f"\ntrained in {seconds:.1f} s; a memory is asked for what it was given, so nothing is held out")
+        print(metrics_table(model, {"train": evaluate(model, data.train.x)}))
+        return
+    print(f"\ntrained in {seconds:.1f} s; the test {model.noun}s took no part in any choice")
+    print(metrics_table(model, {"train": evaluate(model, data.train), "test": evaluate(model, data.test)}))
+    print("".join(f"{line}\n" for line in model.remarks(data.test.x, data.test.y)), end="")
+    code_size = model.encode(model.inputs_for(data.test.x[:1], None if data.test.y is None else data.test.y[:1])).size
     elements = data.train.flat.shape[1]
     if code_size <= min(len(data.train), elements) and elements <= _LARGEST_PCA:
         pca = PCA(code_size).fit(data.train.x)
         print(
             f"for comparison, PCA with {code_size} components: "
-            f"test squared error {pca.squared_error(data.test.x):.5g} per {model.sample}"
+            f"test squared error {pca.squared_error(data.test.x):.5g} per {model.noun}"
         )

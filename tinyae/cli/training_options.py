@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tinyae import optim
+from tinyae.autodiff import Tensor
 from tinyae.cli.options import positive_float, positive_int
 from tinyae.models import Autoencoder, ModelEntry
 
-OPTIMIZERS = {
+OPTIMIZERS: dict[str, Callable[..., optim.Optimizer]] = {
     "adam": optim.Adam,
     "adamw": optim.AdamW,
     "sgd": optim.SGD,
     "rmsprop": optim.RMSprop,
     "adagrad": optim.Adagrad,
+    "lbfgs": optim.LBFGS,
 }
 SCHEDULES = ("constant", "cosine")
 
@@ -24,18 +27,15 @@ def add_training_options(parser: argparse.ArgumentParser, entry: ModelEntry) -> 
     group = parser.add_argument_group("training")
     group.add_argument(
         "--epochs", type=positive_int, default=entry.epochs, metavar="N",
-        help=f"passes over the data (default: {entry.epochs})",
+        help=f"passes over the data; with lbfgs, iterations at most (default: {entry.epochs})",
     )  # fmt: skip
     group.add_argument(
-        "--batch-size", type=positive_int, default=entry.batch_size, metavar="N",
-        help=f"samples per step (default: {entry.batch_size})",
+        "--batch-size", type=positive_int, metavar="N", help=f"samples per step (default: {entry.batch_size})"
     )  # fmt: skip
     group.add_argument("--optimizer", choices=OPTIMIZERS, default=entry.optimizer, help=f"(default: {entry.optimizer})")
+    group.add_argument("--lr", type=positive_float, metavar="X", help=f"learning rate (default: {entry.lr:g})")
     group.add_argument(
-        "--lr", type=positive_float, default=entry.lr, metavar="X", help=f"learning rate (default: {entry.lr:g})"
-    )
-    group.add_argument(
-        "--schedule", choices=SCHEDULES, default="constant",
+        "--schedule", choices=SCHEDULES,
         help="how the learning rate goes on: constant, or cosine to 0 at the last epoch (default: constant)",
     )  # fmt: skip
     group.add_argument(
@@ -43,9 +43,31 @@ def add_training_options(parser: argparse.ArgumentParser, entry: ModelEntry) -> 
     )
 
 
+def settle_training(options: argparse.Namespace, entry: ModelEntry) -> None:
+    """Fill in the defaults of the options that were not given.
+
+    Raises:
+        ValueError: an option was given that means nothing to L-BFGS, which takes all data at once and finds the
+            length of its steps itself.
+    """
+    if options.optimizer == "lbfgs":
+        for name in _NOT_FOR_LBFGS:
+            if getattr(options, name) is not None:
+                raise ValueError(
+                    f"--{name.replace('_', '-')} means nothing to lbfgs, which takes all samples at once and finds its "
+                    "step lengths itself: leave it out, or use --optimizer adam."
+                )
+    for name, value in (("batch_size", entry.batch_size), ("lr", entry.lr), ("schedule", "constant")):
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+
+
+_NOT_FOR_LBFGS = ("batch_size", "lr", "schedule", "clip_norm")
+
+
 def fit_arguments(options: argparse.Namespace, model: Autoencoder) -> dict[str, Any]:
     """What the options mean as arguments of `tinyae.fit`."""
-    optimizer = OPTIMIZERS[options.optimizer](model.parameters(), lr=options.lr)
+    optimizer = make_optimizer(options, model.parameters())
     schedule = optim.CosineLR(optimizer, options.epochs) if options.schedule == "cosine" else None
     return {
         "epochs": options.epochs,
@@ -55,3 +77,10 @@ def fit_arguments(options: argparse.Namespace, model: Autoencoder) -> dict[str, 
         "schedule": schedule,
         "clip_norm": options.clip_norm,
     }
+
+
+def make_optimizer(options: argparse.Namespace, parameters: Iterable[Tensor]) -> optim.Optimizer:
+    """The asked optimizer for these parameters."""
+    if options.optimizer == "lbfgs":
+        return optim.LBFGS(parameters)
+    return OPTIMIZERS[options.optimizer](parameters, lr=options.lr)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinyae.autodiff import Tensor, no_grad
-from tinyae.backend import backend_named, backend_of
+from tinyae.backend import Array, backend_named, backend_of
 from tinyae.losses import Loss, unit
 from tinyae.models.reconstruction import reconstruction_named
 from tinyae.nn import Module, evaluating
@@ -24,19 +24,22 @@ class Autoencoder(Module):
         encoder: module from x (N, ...) to codes (N, K).
         decoder: module from codes (N, K) to x's shape. With loss "bce" it gives logits.
         loss: "bce" (Bernoulli cross-entropy, in nats), "squared_error", "absolute_error" or "huber".
-        sample: what one sample is called in units, e.g. "image" in "nats per image".
+        sample: what one sample is called in units, e.g. "image" in "nats per image"; kept as `noun`.
 
     `encode`, `decode` and `reconstruct` take either Tensors (differentiable, in one piece, the model's present mode)
     or host NumPy arrays (in batches, in evaluation mode, nothing recorded, NumPy out): a whole data set is never
     pushed through at once.
     """
 
+    capacity: int | None = None
+    """How many samples a model can hold that only knows those it was trained on; None if it takes any."""
+
     def __init__(self, encoder: Module, decoder: Module, *, loss: str = "bce", sample: str = "sample") -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
         self.reconstruction = reconstruction_named(loss)
-        self.sample = sample
+        self.noun = sample
         self.recipe: dict[str, Any] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -64,10 +67,44 @@ class Autoencoder(Module):
         value = row.loss(self(x), x if target is None else target, reduction="per_sample")
         return Loss({"reconstruction": value}, self.loss_unit)
 
+    def evaluation_loss(self, x: Tensor, target: Tensor, generator: np.random.Generator) -> Loss:
+        """The loss that `tinyae.evaluate` reports: `loss` itself; a model that draws takes its noise from `generator`."""
+        return self.loss(x, target)
+
+    def begin_epoch(self, number: int) -> None:
+        """Told by `tinyae.fit` before the epoch `number`, from 1: for a subclass whose objective changes with time."""
+
+    def failure(self) -> str:
+        """What a subclass knows about a training step that went wrong, for the error message; "" if nothing."""
+        return ""
+
+    def remarks(self, x: np.ndarray, labels: Any = None) -> list[str]:
+        """Lines that a subclass adds to the report after training, from held-out samples x (N, ...)."""
+        return []
+
+    def inputs_for(self, x: Array, labels: Any = None) -> Array:
+        """What the network is given for samples x (N, ...), on any device, and their class numbers `labels` (N,) or None.
+
+        x itself; a memory is given the samples' numbers, a conditional model the classes too.
+        """
+        return x
+
+    def measures(self, x: Tensor, generator: np.random.Generator) -> dict[str, Any]:
+        """Numbers that `tinyae.evaluate` adds to the common ones: name -> sum over the samples x, on the device.
+
+        For subclasses to define, with `measure_units`; a model that draws takes its noise from `generator`.
+        """
+        return {}
+
+    @property
+    def measure_units(self) -> dict[str, str]:
+        """The units of `measures`, per sample or per element as in "squared error per image"."""
+        return {}
+
     @property
     def loss_unit(self) -> str:
         """The unit of `loss`, e.g. "nats per image"."""
-        return unit(self.reconstruction.quantity, "per_sample", self.sample)
+        return unit(self.reconstruction.quantity, "per_sample", self.noun)
 
     @property
     def device(self) -> str:

@@ -51,6 +51,7 @@ RECONSTRUCTIONS = {
     for row in (
         Reconstruction("bce", losses.bce_with_logits, ops.sigmoid, "nats", bounded=True),
         Reconstruction("squared_error", losses.squared_error, _identity, "squared error", bounded=False),
+        Reconstruction("half_squared_error", losses.half_squared_error, _identity, "half squared error", bounded=False),
         Reconstruction("absolute_error", losses.absolute_error, _identity, "absolute error", bounded=False),
         Reconstruction("huber", losses.huber, _identity, "Huber error", bounded=False),
     )

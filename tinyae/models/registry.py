@@ -24,7 +24,10 @@ class ModelEntry:
         name: as in `tinyae train NAME`.
         title: one line of meaning.
         builder: function of (input_shape, *, generator, sample, **arguments).
-        data, epochs, batch_size, lr, optimizer, loss: defaults of the command line.
+        data, epochs, batch_size, lr, optimizer, loss: defaults of the command line; loss "" for a model that has a
+            likelihood in its place.
+        labelled: whether the builder takes `classes`, the number of classes in labelled data.
+        conditional: whether the model needs a class for each sample; its builder takes `classes` too.
     """
 
     name: str
@@ -36,6 +39,8 @@ class ModelEntry:
     lr: float = 1e-3
     optimizer: str = "adam"
     loss: str = "bce"
+    labelled: bool = False
+    conditional: bool = False
 
 
 MODELS = {

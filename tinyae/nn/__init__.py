@@ -7,6 +7,7 @@ without touching it.
 """
 
 from tinyae.nn.activations import ELU, Identity, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
+from tinyae.nn.convolution import Conv2d, ConvTranspose2d
 from tinyae.nn.dense import Dense, TiedDense
 from tinyae.nn.dropout import Dropout
 from tinyae.nn.initializers import (
@@ -21,38 +22,55 @@ from tinyae.nn.initializers import (
 )
 from tinyae.nn.modes import evaluating
 from tinyae.nn.module import Module
+from tinyae.nn.noise import NOISES, GaussianNoise, MaskingNoise, Noise, SaltAndPepperNoise, noise_named
 from tinyae.nn.normalization import BatchNorm, LayerNorm
 from tinyae.nn.observe import observe_calls
 from tinyae.nn.parameter import Parameter
+from tinyae.nn.pooling import AvgPool2d, MaxPool2d
 from tinyae.nn.reshape import Flatten, Reshape
 from tinyae.nn.sequential import Sequential
+from tinyae.nn.topk import TopK
+from tinyae.nn.upsampling import PixelShuffle, Upsample
 
 __all__ = [
     "ELU",
     "INITIALIZERS",
+    "NOISES",
+    "AvgPool2d",
     "BatchNorm",
+    "Conv2d",
+    "ConvTranspose2d",
     "Dense",
     "Dropout",
     "Flatten",
+    "GaussianNoise",
     "Identity",
     "LayerNorm",
     "LeakyReLU",
+    "MaskingNoise",
+    "MaxPool2d",
     "Module",
+    "Noise",
     "Parameter",
+    "PixelShuffle",
     "ReLU",
     "Reshape",
+    "SaltAndPepperNoise",
     "Sequential",
     "Sigmoid",
     "Softmax",
     "Softplus",
     "Tanh",
     "TiedDense",
+    "TopK",
+    "Upsample",
     "evaluating",
     "glorot_normal",
     "glorot_uniform",
     "he_normal",
     "he_uniform",
     "initializer_named",
+    "noise_named",
     "observe_calls",
     "orthogonal",
     "zeros",

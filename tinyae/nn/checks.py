@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinyae.autodiff import Tensor
+from tinyae.ops.dense import ACTIVATIONS
 
 if TYPE_CHECKING:
     from tinyae.nn.module import Module
@@ -55,3 +56,13 @@ def check_last_axis(layer: Module, x: Any, expected: int) -> None:
     else:
         fix = "reshape the input, or build the layer for " + (f"{x.shape[-1]} features" if x.ndim else "it")
     raise ValueError(f"{layer}: the last axis of the input must be {expected}, got shape {x.shape}: {fix}.")
+
+
+def check_activation(owner: str, activation: str) -> str:
+    """Return the name of an activation that the layer can fuse with its sums, or raise ValueError."""
+    if activation not in ACTIVATIONS:
+        raise ValueError(
+            f"{owner}: unknown activation {activation!r}: choose one of {', '.join(ACTIVATIONS)}, "
+            "or put a module such as nn.Softplus() after the layer."
+        )
+    return activation

@@ -10,11 +10,10 @@ import numpy as np
 from tinyae import ops
 from tinyae.autodiff import Tensor
 from tinyae.backend import as_generator, backend_of
-from tinyae.nn.checks import check_dtype, check_last_axis, check_size
+from tinyae.nn.checks import check_activation, check_dtype, check_last_axis, check_size
 from tinyae.nn.initializers import Initializer, initializer_named
 from tinyae.nn.module import Module
 from tinyae.nn.parameter import Parameter
-from tinyae.ops.dense import ACTIVATIONS
 
 
 class Dense(Module):
@@ -50,7 +49,7 @@ class Dense(Module):
     ) -> None:
         self.in_features = check_size("Dense", "in_features", in_features)
         self.out_features = check_size("Dense", "out_features", out_features)
-        self.activation = _check_activation("Dense", activation)
+        self.activation = check_activation("Dense", activation)
         dtype = check_dtype("Dense", dtype)
         draw = initializer_named(initializer)
         self.weight = Parameter(draw((self.in_features, self.out_features), as_generator(generator), dtype=dtype))
@@ -96,7 +95,7 @@ class TiedDense(Module):
                 "write TiedDense(encoder)."
             )
         self.source = source
-        self.activation = _check_activation("TiedDense", activation)
+        self.activation = check_activation("TiedDense", activation)
         weight = source.weight.data
         self.bias = Parameter(backend_of(weight).xp.zeros(source.in_features, dtype=weight.dtype))
 
@@ -118,12 +117,3 @@ class TiedDense(Module):
         """Sizes from input to output, and the activation where there is one."""
         activation = "" if self.activation == "identity" else f", activation={self.activation!r}"
         return f"{self.source.out_features}, {self.source.in_features}{activation}"
-
-
-def _check_activation(owner: str, activation: str) -> str:
-    if activation not in ACTIVATIONS:
-        raise ValueError(
-            f"{owner}: unknown activation {activation!r}: choose one of {', '.join(ACTIVATIONS)}, "
-            "or put a module such as nn.Softplus() after the layer."
-        )
-    return activation

@@ -13,9 +13,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from tinyae.autodiff import Tensor, constant
+from tinyae.autodiff import Tensor, constant, current_watch
 from tinyae.backend import backend_named, backend_of
-from tinyae.nn.observe import observers
+from tinyae.nn.observe import in_layer, observers
 from tinyae.nn.parameter import Parameter, freeze, unfreeze
 from tinyae.nn.state import copied, load_in_place
 from tinyae.nn.summary import summary_table
@@ -50,7 +50,12 @@ class Module:
             forward = self.forward
         except AttributeError:
             raise NotImplementedError(f"{type(self).__name__} has no forward: define forward(self, x) in it.") from None
-        output = forward(*inputs, **options)
+        watch = current_watch()
+        if watch is None:
+            output = forward(*inputs, **options)
+        else:
+            with in_layer(watch, self):
+                output = forward(*inputs, **options)
         for observer in observers.active:
             observer(self, inputs, output)
         return output

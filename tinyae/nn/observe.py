@@ -1,8 +1,8 @@
 """Watching modules being called, from outside.
 
-The summary table and the search for the layer that made the first NaN both need every module's output, and
-neither should be written into the layers. So `Module.__call__` tells whoever is listening in this thread;
-with no listener that is one look-up.
+The summary table needs every module's output, and the search for the first NaN the name of the module being called;
+neither should be written into the layers. So `Module.__call__` tells whoever is listening in this thread; with no
+listener that is one look-up for each.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tinyae.autodiff import Watch
     from tinyae.nn.module import Module
 
 Observer = Callable[["Module", tuple[Any, ...], Any], None]
@@ -48,3 +49,25 @@ def observe_calls(callback: Observer) -> Iterator[None]:
         yield
     finally:
         observers.active = before
+
+
+@contextmanager
+def in_layer(watch: Watch, module: Module) -> Iterator[None]:
+    """Tell an anomaly watch that `module` is being called, by its dotted name in the module that was called first."""
+    watch.scopes.append((module, _label(watch.scopes, module)))
+    try:
+        yield
+    finally:
+        watch.scopes.pop()
+
+
+def _label(scopes: list[tuple[Any, str]], module: Module) -> str:
+    """`Autoencoder.encoder.0 (Dense)`; `Outer > Inner` for one that is called by another but is no part of it."""
+    kind = type(module).__name__
+    if not scopes:
+        return kind
+    root: Module = scopes[0][0]
+    name = next((name for name, part in root.named_modules() if part is module), None)
+    if name is None:
+        return f"{scopes[-1][1]} > {kind}"
+    return f"{type(root).__name__}.{name} ({kind})" if name else kind

@@ -1,8 +1,8 @@
 """The primitives: each one forward, docstring and gradient rule in one place.
 
 A file is a family: `arithmetic`, `functions` (elementwise), `comparisons`, `shape`, `reductions`, `linalg`, `dense`
-(fused). At the bottom of this file stands the one table that gives `Tensor` its operators and methods; the engine
-knows nothing of the operations, so no circle of imports arises.
+(fused), and for images `convolution`, `pooling` and `resize`. At the bottom of this file stands the one table that
+gives `Tensor` its operators and methods; the engine knows nothing of the operations, so no circle of imports arises.
 """
 
 from collections.abc import Callable
@@ -23,10 +23,22 @@ from tinyae.ops.comparisons import (
     not_equal,
     where,
 )
+from tinyae.ops.convolution import conv2d, conv2d_weight_grad, conv_transpose2d
+from tinyae.ops.convolution_fused import biased_conv2d, biased_conv_transpose2d
 from tinyae.ops.dense import dense
 from tinyae.ops.functions import cos, elu, exp, leaky_relu, log1p, relu, sigmoid, sin, softplus, sqrt, square, tanh
 from tinyae.ops.linalg import matmul
+from tinyae.ops.pooling import avg_pool2d, avg_unpool2d, max_pool2d
 from tinyae.ops.reductions import log_softmax, logsumexp, max, mean, norm, softmax, sum, variance
+from tinyae.ops.resize import (
+    block_sum,
+    pixel_shuffle,
+    pixel_unshuffle,
+    upsample,
+    upsample_bilinear,
+    upsample_bilinear_adjoint,
+    upsample_nearest,
+)
 from tinyae.ops.shape import (
     concatenate,
     crop,
@@ -79,8 +91,16 @@ __all__ = [
     "OPERATORS",
     "absolute",
     "add",
+    "avg_pool2d",
+    "avg_unpool2d",
+    "biased_conv2d",
+    "biased_conv_transpose2d",
+    "block_sum",
     "clip",
     "concatenate",
+    "conv2d",
+    "conv2d_weight_grad",
+    "conv_transpose2d",
     "cos",
     "crop",
     "dense",
@@ -103,6 +123,7 @@ __all__ = [
     "logsumexp",
     "matmul",
     "max",
+    "max_pool2d",
     "maximum",
     "mean",
     "minimum",
@@ -111,6 +132,8 @@ __all__ = [
     "norm",
     "not_equal",
     "pad",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "power",
     "relu",
     "reshape",
@@ -130,6 +153,10 @@ __all__ = [
     "swap_last",
     "tanh",
     "transpose",
+    "upsample",
+    "upsample_bilinear",
+    "upsample_bilinear_adjoint",
+    "upsample_nearest",
     "variance",
     "where",
 ]

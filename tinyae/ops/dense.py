@@ -18,13 +18,14 @@ from tinyae.ops.linalg import matmul
 ACTIVATIONS = ("identity", "relu", "elu", "sigmoid", "tanh")
 """What a dense layer can apply to its sums without another pass over memory."""
 
-_FUNCTIONS = {"relu": relu, "elu": elu, "sigmoid": sigmoid, "tanh": tanh}
+FUNCTIONS = {"relu": relu, "elu": elu, "sigmoid": sigmoid, "tanh": tanh}
+"""The primitives behind the names; identity has none."""
 
 
 def dense_composed(x: Any, weight: Any, bias: Any, *, activation: str = "identity") -> Any:
     """f(x @ weight + bias) in primitives: the definition of `dense`."""
     z = matmul(x, weight) + bias
-    return z if activation == "identity" else _FUNCTIONS[activation](z)
+    return z if activation == "identity" else FUNCTIONS[activation](z)
 
 
 @primitive(composed=dense_composed)
@@ -36,28 +37,14 @@ def dense(x: Any, weight: Any, bias: Any, *, activation: str = "identity") -> An
     dz = G * f'(z),   dL/dx = dz W',   dL/dW = x' dz,   dL/db = sum over samples of dz.
     f' is written in terms of y: 1, y > 0, 1 + min(y, 0), y (1 - y), 1 - y**2.
     """
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"unknown activation {activation!r} for dense: choose one of {', '.join(ACTIVATIONS)}.")
+    check_activation("dense", activation)
     if x.ndim < 1 or weight.ndim != 2 or x.shape[-1] != weight.shape[0] or bias.shape != weight.shape[1:]:
         raise ValueError(
             f"dense: x (..., D) @ weight (D, K) + bias (K,) does not fit "
             f"shapes {x.shape}, {weight.shape}, {bias.shape}."
         )
-    backend = backend_of(x)
-    y = backend.affine(x, weight, bias)
-    if activation == "relu":
-        backend.xp.maximum(y, 0.0, out=y)
-    elif activation == "elu":
-        below = backend.xp.minimum(y, 0.0)
-        backend.xp.maximum(y, 0.0, out=y)
-        y += backend.xp.expm1(below, out=below)
-    elif activation == "tanh":
-        backend.xp.tanh(y, out=y)
-    elif activation == "sigmoid":
-        y *= 0.5
-        backend.xp.tanh(y, out=y)
-        y *= 0.5
-        y += 0.5
+    y = backend_of(x).affine(x, weight, bias)
+    activate(y, activation)
     return y, None
 
 
@@ -72,7 +59,7 @@ def _(
     bias: Array,
     activation: str = "identity",
 ) -> tuple:
-    dz = _through_activation(g, out, activation)
+    dz = through_activation(g, out, activation)
     samples = math.prod(x.shape[:-1])
     rows = dz.reshape(samples, dz.shape[-1])
     return (
@@ -82,7 +69,31 @@ def _(
     )
 
 
-def _through_activation(g: Array, y: Array, activation: str) -> Array:
+def check_activation(owner: str, activation: str) -> None:
+    """Raise ValueError unless `activation` is one of `ACTIVATIONS`."""
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"unknown activation {activation!r} for {owner}: choose one of {', '.join(ACTIVATIONS)}.")
+
+
+def activate(z: Array, activation: str) -> None:
+    """z becomes f(z), in place."""
+    xp = backend_of(z).xp
+    if activation == "relu":
+        xp.maximum(z, 0.0, out=z)
+    elif activation == "elu":
+        below = xp.minimum(z, 0.0)
+        xp.maximum(z, 0.0, out=z)
+        z += xp.expm1(below, out=below)
+    elif activation == "tanh":
+        xp.tanh(z, out=z)
+    elif activation == "sigmoid":
+        z *= 0.5
+        xp.tanh(z, out=z)
+        z *= 0.5
+        z += 0.5
+
+
+def through_activation(g: Array, y: Array, activation: str) -> Array:
     """g * f'(z), with f' in terms of y = f(z)."""
     if activation == "identity":
         return g

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinyae.autodiff import Tensor
+from tinyae.autodiff import Tensor, current_watch
 from tinyae.optim.optimizer import Optimizer, number, whole_number
 
 
@@ -131,7 +131,11 @@ class LBFGS(Optimizer):
             nonlocal accepted, iteration
             accepted = np.array(intermediate_result.x)
             iteration += 1
+            watch = current_watch()
+            if watch is not None:
+                watch.next_step()
             if callback is not None:
+                self._assign(accepted)  # what the callback looks at is the accepted point, not the last one tried
                 callback(iteration, float(intermediate_result.fun))
 
         options = {

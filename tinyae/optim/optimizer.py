@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinyae.autodiff import Tensor
+from tinyae.autodiff import Tensor, current_watch
 from tinyae.backend import Array
 from tinyae.optim.flat import FlatParameters
 
@@ -76,6 +76,9 @@ class Optimizer:
         self.steps += 1
         self.update(self.flat.data, grad)
         self.flat.bump_versions()
+        watch = current_watch()
+        if watch is not None:
+            watch.check_update(type(self).__name__, self.flat.data, grad)
         return loss
 
     def evaluate(self, closure: Callable[[], Tensor]) -> Tensor:

@@ -173,7 +173,7 @@ def _paired_sheet(
     sheet = Sheet(
         len(rows),
         shape[0],
-        shape[1:],
+        (shape[1], shape[2], shape[3]),
         title=title,
         note=note,
         head=max(WORD_LINE if headed else 0.0, overhang),

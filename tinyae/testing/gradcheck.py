@@ -1,23 +1,22 @@
-"""`gradcheck`: the gradient rules against finite differences.
+"""`gradcheck`: the gradient rules against measured slopes.
 
-The function is turned into one number, phi = sum(c * fn(x, y, ...)), with a random weight c for each output.
-All-ones weights would hide mistakes: sum(softmax(x)) is 1 whatever x is, so a rule that always returns zero
-would pass. The slope of phi is then measured as (phi(x + h d) - phi(x - h d)) / 2h and compared with what the
-rules say:
+The function is turned into one number by a random weight c for each output. All-ones weights would hide mistakes:
+sum(softmax(x)) is 1 whatever x is, so a rule that always returns zero would pass. The slope of that number is then
+measured, without any rule, and compared with what the rules say:
 
 - a small input is moved one element at a time, which checks every single derivative;
-- a large one is moved along one random direction d of length 1 in which no component is close to 0, so that a
-  mistake in any element shows. If it does show, the direction is cut in halves until one element is left to
-  report.
+- a large one is moved along one random direction of length 1 in which no component is close to 0, so that a mistake in
+  any element shows. If it does show, the direction is cut in halves until one element is left to report.
 
-Order 2 applies the same check to the gradient itself, as a function of the inputs and of c.
+Order 2 applies the same check to the gradient itself, as a function of the inputs and of c. How slopes are measured,
+and how a kink is told from a mistake, stands in `probe`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,204 +24,230 @@ import numpy as np
 from tinyae.autodiff import Tensor, grad
 from tinyae.backend import Array, backend_of
 from tinyae.ops import concatenate, reshape
+from tinyae.testing.probe import Probe
+from tinyae.testing.report import Fault, GradcheckError, GradcheckReport
 
-SMALL = 64
-"""Inputs of up to this many elements are checked element by element."""
+MOST_REDRAWS = 20
+"""How often inputs on a kink are drawn anew before the kink is reported."""
 
-
-@dataclass(frozen=True)
-class GradcheckReport:
-    """The worst disagreement that a gradient check found.
-
-    Attributes:
-        passed: whether every comparison stayed within `rtol`.
-        order: the order of derivative that the numbers below belong to.
-        argument: position of the input; at order 2, a position after the last input is the weight c of the outputs.
-        coordinate: index of the element in that input; None for a direction through all its elements.
-        analytic: the derivative according to the rules.
-        numeric: the derivative according to central differences.
-        error: |analytic - numeric| relative to the larger of the two (or to what rounding allows to see).
-        rtol: the error that was allowed.
-        compared: how many derivatives were compared, all orders together.
-    """
-
-    passed: bool
-    order: int
-    argument: int
-    coordinate: tuple[int, ...] | None
-    analytic: float
-    numeric: float
-    error: float
-    rtol: float
-    compared: int
-
-    def __str__(self) -> str:
-        if not self.compared:
-            return "gradcheck passed: the inputs have no elements, nothing was compared."
-        place = "along a random direction" if self.coordinate is None else f"at coordinate {self.coordinate}"
-        verdict = "passed" if self.passed else "failed"
-        return (
-            f"gradcheck {verdict}: order {self.order}, argument {self.argument}, {place}: "
-            f"analytic {self.analytic:.9g}, numeric {self.numeric:.9g}, relative error {self.error:.1e} "
-            f"(allowed {self.rtol:.0e}; {self.compared} derivatives compared, this one is the worst)"
-        )
-
-
-class GradcheckError(AssertionError):
-    """A gradient check failed; `report` holds the numbers."""
-
-    def __init__(self, report: GradcheckReport) -> None:
-        super().__init__(str(report))
-        self.report = report
+Inputs = Sequence[Any]
+Redraw = Callable[[], Inputs] | Iterator[Inputs]
 
 
 def gradcheck(
     fn: Callable[..., Any],
-    inputs: Sequence[Any],
+    inputs: Inputs,
     *,
     order: int = 1,
+    method: str = "auto",
+    names: Sequence[str] | None = None,
+    redraw: Redraw | None = None,
     seed: int = 0,
-    rtol: float = 1e-6,
+    rtol: float | None = None,
     eps: float = 1e-6,
     raise_on_failure: bool = True,
 ) -> GradcheckReport:
-    """Compare the derivatives of `fn` with central differences, in float64.
+    """Compare the derivatives of `fn` with measured ones, in float64.
 
     Args:
         fn: takes as many Tensors as there are inputs and returns one Tensor of any shape. It must be
-            deterministic, and smooth near the inputs: stay away from kinks (relu at 0) by more than `eps`.
+            deterministic, and smooth near the inputs: a kink (relu at 0) within `eps` is reported as such.
         inputs: arrays, numbers or Tensors. Floating-point ones are cast to float64 and checked; others (labels,
             masks) reach `fn` unchanged, as raw arrays.
         order: 1 checks the gradient; 2 also the gradient of the gradient, and so on.
+        method: "central" (differences), "complex" (complex step, for analytic functions that take complex
+            numbers), or "auto": for each input the complex step if a Cauchy-Riemann test says that it is valid, else
+            differences.
+        names: what the inputs are called, for the report.
+        redraw: gives new inputs when the old ones sit on a kink: a function without arguments, or an iterator.
         seed: of the random weights and directions.
-        rtol: allowed relative error.
+        rtol: allowed relative error. None means 1e-10 for the complex step and, for differences, 1e-6 at order 1 and
+            1e-5 above.
         eps: step of the differences, in the unit of the inputs.
         raise_on_failure: False returns the failing report instead of raising it.
 
     Raises:
-        GradcheckError: a derivative differs; the message names argument, coordinate and both values.
-        TypeError: `fn` returned something else than a float64 Tensor.
-        ValueError: `fn` is not deterministic, or `order` is below 1.
+        GradcheckError: a derivative differs, or `fn` is not something that has derivatives to compare: it returned
+            something else than a float64 Tensor, changed its input, gave two values for one input, has a kink at the
+            point, or a rule of it gave a gradient of the wrong shape or dtype. `error.report.problem` says which.
+        TypeError, ValueError: `gradcheck` itself was called wrongly, or method "complex" does not apply.
     """
     if order < 1:
         raise ValueError(f"gradcheck: order must be 1 or more, got {order}.")
-    rng = np.random.default_rng(seed)
-    values = [x.data if isinstance(x, Tensor) else x for x in inputs]
-    floating = [i for i, x in enumerate(values) if getattr(x, "dtype", np.asarray(x).dtype).kind == "f"]
-    if not floating:
-        raise TypeError("gradcheck: no input is floating-point, so nothing can be differentiated: pass a float array.")
-
-    def checked(*moving: Any) -> Any:
-        arguments = list(values)
-        for i, x in zip(floating, moving, strict=True):
-            arguments[i] = x
-        return fn(*arguments)
-
-    arrays = [backend_of(values[i]).xp.array(values[i], dtype="float64") for i in floating]
-    worst = None
-    compared = 0
-    for level in range(1, order + 1):
-        probe = _Probe(checked, arrays, rng, rtol, eps)
-        for argument in range(len(arrays)):
-            for coordinate, analytic, numeric, error in probe.compare(argument):
-                compared += 1
-                if worst is None or error > worst.error:
-                    beyond = argument - len(floating)
-                    position = floating[argument] if beyond < 0 else len(values) + beyond
-                    numbers = (analytic, numeric, error, rtol)
-                    worst = GradcheckReport(error <= rtol, level, position, coordinate, *numbers, compared=0)
-        if worst is not None and not worst.passed:
+    if method not in ("auto", "central", "complex"):
+        raise ValueError(f"gradcheck: method must be 'auto', 'central' or 'complex', got {method!r}.")
+    if names is not None and len(names) != len(inputs):
+        raise ValueError(f"gradcheck: got {len(names)} names for {len(inputs)} inputs; they must be as many.")
+    fresh = _draws(redraw)
+    for redraws in itertools.count():
+        report = replace(_Check(fn, inputs, method, names, seed, rtol, eps).run(order), redraws=redraws)
+        if report.problem != "kink" or (drawn := next(fresh, None)) is None:
             break
-        checked, arrays = _gradient_function(checked, len(arrays)), [*arrays, probe.cotangent]
-    worst = worst or GradcheckReport(True, order, 0, None, 0.0, 0.0, 0.0, rtol, 0)
-    report = GradcheckReport(**{**vars(worst), "compared": compared})
+        inputs = drawn
     if raise_on_failure and not report.passed:
         raise GradcheckError(report)
     return report
 
 
-class _Probe:
-    """One function, weighted to a single number: its slopes by the rules and by central differences."""
+def _draws(redraw: Redraw | None) -> Iterator[Inputs]:
+    if redraw is None:
+        return iter(())
+    endless = (redraw() for _ in itertools.count()) if callable(redraw) else iter(redraw)
+    return itertools.islice(endless, MOST_REDRAWS)
+
+
+class _Check:
+    """One check at one point: the inputs sorted out, then one probe for each order."""
 
     def __init__(
-        self, fn: Callable[..., Any], arrays: list[Array], rng: np.random.Generator, rtol: float, eps: float
+        self,
+        fn: Callable[..., Any],
+        inputs: Inputs,
+        method: str,
+        names: Sequence[str] | None,
+        seed: int,
+        rtol: float | None,
+        eps: float,
     ) -> None:
-        self.fn, self.arrays, self.rng, self.rtol, self.eps = fn, arrays, rng, rtol, eps
-        self.backend = backend_of(arrays[0])
-        leaves = [Tensor(a, requires_grad=True) for a in arrays]
-        out = fn(*leaves)
-        if not isinstance(out, Tensor) or out.dtype != np.float64:
-            got = f"a Tensor of dtype {out.dtype}" if isinstance(out, Tensor) else type(out).__name__
+        self.fn, self.method, self.rtol, self.eps = fn, method, rtol, eps
+        self.rng = np.random.default_rng(seed)
+        self.names = list(names) if names is not None else [""] * len(inputs)
+        self.values = [x.data if isinstance(x, Tensor) else x for x in inputs]
+        kinds = [(x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype).kind for x in self.values]
+        self.floating = [i for i, kind in enumerate(kinds) if kind == "f"]
+        if not self.floating:
             raise TypeError(
-                f"gradcheck: fn must return a float64 Tensor, got {got}: convert parameters inside fn to float64 "
-                "and leave out conversions to float32, which are too coarse for differences."
+                "gradcheck: no input is floating-point, so nothing can be differentiated: pass a float array."
             )
-        self.value = out.numpy()
-        if not np.array_equal(self.value, fn(*leaves).numpy(), equal_nan=True):
-            raise ValueError(
-                "gradcheck: fn gave two values for the same inputs: make its generator inside fn, from a fixed seed."
-            )
-        self.weights = _bounded_signs(rng, self.value.shape)
-        self.cotangent = self.backend.to_device(self.weights)
-        if out.requires_grad:
-            gradients = grad(out, leaves, self.cotangent, allow_unused=True)
-            self.gradients = [g.numpy() for g in gradients]
-        else:
-            self.gradients = [np.zeros(a.shape) for a in arrays]
+        self.worst: GradcheckReport | None = None
+        self.errors: dict[str, float] = {}
+        self.methods: dict[str, str] = {}
+        self.compared = 0
 
-    def compare(self, argument: int) -> list[tuple[tuple[int, ...] | None, float, float, float]]:
-        """(coordinate, analytic, numeric, error) for every direction in which this argument is moved."""
-        shape = self.arrays[argument].shape
-        if math.prod(shape) <= SMALL:
-            return [self._along(argument, [i]) for i in range(math.prod(shape))]
-        everything = list(range(math.prod(shape)))
-        found = self._along(argument, everything)
-        return [found if found[3] <= self.rtol else self._narrow(argument, everything)]
+    def run(self, order: int) -> GradcheckReport:
+        """The report; a fault becomes one too."""
+        level = 0
+        try:
+            arrays = [backend_of(self.values[i]).xp.array(self.values[i], dtype="float64") for i in self.floating]
+            function: Callable[..., Any] = self._function
+            before: Probe | None = None
+            for level in range(1, order + 1):
+                probe = self._probe(function, arrays, level)
+                if before is not None:
+                    self._same_gradient(before, probe)
+                for argument in range(len(arrays)):
+                    self._take(level, argument, probe)
+                if self.worst is not None and not self.worst.passed:
+                    break
+                before = probe
+                function, arrays = gradient_function(function, len(arrays)), [*arrays, probe.cotangent]
+        except Fault as fault:
+            return self._fault(fault, level)
+        worst = self.worst or GradcheckReport(True, order, 0, None, 0.0, 0.0, 0.0, 0.0, 0)
+        return replace(worst, compared=self.compared, errors=self.errors, methods=self.methods)
 
-    def _narrow(self, argument: int, indices: list[int]) -> tuple[tuple[int, ...] | None, float, float, float]:
-        """Halve a failing direction down to one element, keeping the half with the larger disagreement."""
-        found = self._along(argument, indices)
-        while len(indices) > 1:
-            middle = len(indices) // 2
-            halves = [(self._along(argument, part), part) for part in (indices[:middle], indices[middle:])]
-            found, indices = max(halves, key=lambda half: abs(half[0][1] - half[0][2]))
-        return found
+    def _function(self, *moving: Any) -> Any:
+        """fn with the floating-point inputs in their places; a fault if it writes into any input."""
+        arguments = list(self.values)
+        for i, x in zip(self.floating, moving, strict=True):
+            arguments[i] = x
+        raw = [x.data if isinstance(x, Tensor) else x for x in arguments]
+        copies = [backend_of(x).xp.array(x) if hasattr(x, "shape") else x for x in raw]
+        out = self.fn(*arguments)
+        for i, (x, copy) in enumerate(zip(raw, copies, strict=True)):
+            now = arguments[i].data if isinstance(arguments[i], Tensor) else x
+            if hasattr(x, "shape") and (now is not x or not _equal(x, copy)):
+                raise Fault(
+                    "input modified",
+                    f"fn changed argument {i} in place: compute new values instead of writing into the input.",
+                    self.floating.index(i) if i in self.floating else 0,
+                )
+        return out
 
-    def _along(self, argument: int, indices: list[int]) -> tuple[tuple[int, ...] | None, float, float, float]:
-        """Compare the slopes along one unit direction through the elements at the given flat indices."""
-        shape = self.arrays[argument].shape
-        direction = np.zeros(math.prod(shape))
-        direction[indices] = 1.0 if len(indices) == 1 else _bounded_signs(self.rng, (len(indices),))
-        direction = (direction / np.linalg.norm(direction)).reshape(shape)
-        analytic = float(np.sum(self.gradients[argument] * direction))
-        numeric = self._difference(argument, direction)
-        error = abs(analytic - numeric) / max(abs(analytic), abs(numeric), self._noise(argument) / self.rtol)
-        coordinate = tuple(int(i) for i in np.unravel_index(indices[0], shape)) if len(indices) == 1 else None
-        return coordinate, analytic, numeric, error if math.isfinite(error) else math.inf
+    def _probe(self, function: Callable[..., Any], arrays: list[Array], level: int) -> Probe:
+        central = 1e-6 if level == 1 else 1e-5
+        allowed = (
+            {"central": central, "complex": 1e-10}
+            if self.rtol is None
+            else dict.fromkeys(("central", "complex"), self.rtol)
+        )
+        return Probe(function, arrays, self.rng, self.eps, self.method, allowed)
 
-    def _difference(self, argument: int, direction: np.ndarray) -> float:
-        """(phi(x + h d) - phi(x - h d)) / 2h."""
-        x = self.backend.to_host(self.arrays[argument])
-        ends = []
-        for sign in (1.0, -1.0):
-            moved = list(self.arrays)
-            moved[argument] = self.backend.to_device(x + sign * self.eps * direction)
-            ends.append(self.fn(*[Tensor(a, requires_grad=True) for a in moved]).numpy())
-        return float(np.sum(self.weights * (ends[0] - ends[1])) / (2.0 * self.eps))
+    def _take(self, level: int, argument: int, probe: Probe) -> None:
+        """Compare along one argument and keep what is worse than before, measured against its own tolerance."""
+        position = self._position(argument)
+        for found in probe.compare(argument):
+            self.compared += 1
+            key = self._key(position)
+            self.methods[key] = found.method
+            self.errors[key] = max(self.errors.get(key, 0.0), found.error)
+            if self.worst is None or found.error / found.rtol > self.worst.error / self.worst.rtol:
+                passed = found.error <= found.rtol
+                self.worst = GradcheckReport(
+                    passed,
+                    level,
+                    position,
+                    found.coordinate,
+                    found.analytic,
+                    found.numeric,
+                    found.error,
+                    found.rtol,
+                    0,
+                    self._name(position),
+                    found.method,
+                    found.step,
+                    None if passed else "gradient",
+                )
 
-    def _noise(self, argument: int) -> float:
-        """What rounding of the outputs and of the inputs can contribute to a difference quotient."""
-        outputs = np.linalg.norm(self.weights * self.value)
-        inputs = np.linalg.norm(self.backend.to_host(self.arrays[argument]) * self.gradients[argument])
-        return float(8.0 * np.finfo(np.float64).eps * (1e-30 + outputs + inputs) / self.eps)
+    def _same_gradient(self, before: Probe, probe: Probe) -> None:
+        """The rules on raw arrays (`before.gradients`) and on Tensors (the value of the next order's function)."""
+        start = 0
+        for argument, raw in enumerate(before.gradients):
+            recorded = probe.value[start : start + raw.size].reshape(raw.shape)
+            start += raw.size
+            size = max(float(np.abs(raw).max(initial=0.0)), float(np.abs(recorded).max(initial=0.0)))
+            if not np.allclose(raw, recorded, rtol=1e-9, atol=1e-11 * size + 1e-300):
+                at = tuple(int(i) for i in np.unravel_index(np.argmax(np.abs(raw - recorded)), raw.shape))
+                raise Fault(
+                    "modes",
+                    f"the gradient for argument {{argument}} at coordinate {at} is {raw[at]:.9g} on raw arrays and "
+                    f"{recorded[at]:.9g} with create_graph=True: a rule does not give the same in both, or a fused one "
+                    "differs from its composed twin.",
+                    argument,
+                    coordinate=at,
+                    analytic=float(raw[at]),
+                    numeric=float(recorded[at]),
+                )
+
+    def _fault(self, fault: Fault, level: int) -> GradcheckReport:
+        position = self._position(fault.argument)
+        blank = GradcheckReport(
+            False, level, position, None, 0.0, 0.0, np.inf, self.rtol or 0.0, self.compared, self._name(position)
+        )
+        label = f"{position} ({self._name(position)})" if self._name(position) else str(position)
+        explanation = str(fault).replace("{argument}", label)
+        numbers: dict[str, Any] = fault.numbers
+        return replace(
+            blank, problem=fault.problem, explanation=explanation, errors=self.errors, methods=self.methods, **numbers
+        )
+
+    def _position(self, argument: int) -> int:
+        beyond = argument - len(self.floating)
+        return self.floating[argument] if beyond < 0 else len(self.values) + beyond
+
+    def _name(self, position: int) -> str:
+        return self.names[position] if position < len(self.names) else "weights of the output"
+
+    def _key(self, position: int) -> str:
+        return self._name(position) or f"argument {position}"
 
 
-def _bounded_signs(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Random numbers of both signs, sizes 0.5 to 1: scaled to length 1, none is smaller than 0.5 / sqrt(n)."""
-    return rng.choice([-1.0, 1.0], size=shape) * rng.uniform(0.5, 1.0, size=shape)
+def _equal(x: Any, y: Any) -> bool:
+    host = backend_of(x).to_host
+    return np.array_equal(host(x), host(y), equal_nan=np.asarray(host(x)).dtype.kind in "fc")
 
 
-def _gradient_function(fn: Callable[..., Any], count: int) -> Callable[..., Any]:
+def gradient_function(fn: Callable[..., Any], count: int) -> Callable[..., Any]:
     """The gradient of sum(c * fn(*inputs)), all inputs in one vector, as a function of the inputs and of c."""
 
     def gradient(*arguments: Any) -> Any:

@@ -1,6 +1,6 @@
 """`fit`: the training loop, written to be read.
 
-Per batch: forward, loss, backward, clip, step. Per epoch: measure on the validation samples, add a row to the
+Per batch: forward, loss, backward, clip, step (see `steps`). Per epoch: measure on the validation samples, add a row to the
 history, call the callbacks. Losses are accumulated on the device; the host only asks for them when the progress bar
 is due.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +17,13 @@ import numpy as np
 
 from tinyae.autodiff import Tensor
 from tinyae.backend import Array, backend_named
-from tinyae.data import Dataset, Split, batch_count, batches
+from tinyae.data import Dataset, Split, batch_count
 from tinyae.models import Autoencoder
-from tinyae.optim import Adam, Optimizer, clip_grad_norm
+from tinyae.optim import Adam, Optimizer
 from tinyae.training.history import History
 from tinyae.training.metrics import evaluate, metric_units
 from tinyae.training.progress import Progress
+from tinyae.training.steps import full_batch_run, minibatch_steps
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ def fit(
     clip_norm: float | None = None,
     callbacks: Iterable[Callable[[Epoch], None]] = (),
     progress: bool = True,
+    title: str = "",
 ) -> History:
     """Train an autoencoder to reconstruct `train`.
 
@@ -68,7 +70,8 @@ def fit(
         train: samples (N, ...) as an array, or a Split or Dataset (its training part).
         validation: samples to measure after every epoch (of a Dataset its test part); nothing is selected by it.
             None measures training loss only.
-        epochs: passes over `train`; with an optimizer that needs the full batch (LBFGS), calls of its `step`.
+        epochs: passes over `train`. With LBFGS, which takes all samples at once: its iterations; the run ends
+            earlier if it converges.
         batch_size: samples per step; the last batch of an epoch may be smaller.
         optimizer: made from `model.parameters()`; default `Adam(lr=1e-3)`.
         seed: for the order of samples. Layers that draw noise own their generator.
@@ -76,6 +79,7 @@ def fit(
         clip_norm: clip the norm of all gradients together.
         callbacks: called with an `Epoch` after each complete epoch, in order.
         progress: show one progress bar (on standard error).
+        title: words before the epoch on that bar, for runs of several stages.
 
     Returns:
         History with columns epoch, train_loss, seconds, samples_per_second, and validation_* if validation samples
@@ -97,40 +101,81 @@ def fit(
             f"validation samples have shape {held_out.shape[1:]}, training samples {x.shape[1:]}: they must be equal."
         )
     optimizer = Adam(model.parameters(), lr=1e-3) if optimizer is None else optimizer
-    history = History(_units(model, held_out is not None))
-    kept = model.state_dict()
     batch_count(len(x), batch_size)  # checks batch_size before the first step
     resident = backend_named(model.device).to_device(x, next(iter(model.parameters())).dtype)
+    inputs = model.inputs_for(resident, _labels(train))
+    arrays = (resident,) if inputs is resident else (inputs, resident)
     generator = np.random.default_rng(seed)
-    bar = Progress(epochs, len(x), model, visible=progress)
+    measured = None if held_out is None else Split(held_out, _labels(validation))
+    course = _Course(model, optimizer, len(x), measured, schedule, tuple(callbacks))
+    bar = Progress(epochs, len(x), model.loss_unit, model.noun, title=title, visible=progress)
+
+    def loss_of(*rows: Array) -> Tensor:
+        return model.loss(*(Tensor(row) for row in rows)).total
+
+    def after(iteration: int, loss: float) -> None:
+        bar.advance(iteration, len(x), loss)
+        course.complete(iteration, loss)
+        model.train()
+
     try:
-        for number in range(1, epochs + 1):
-            started = time.perf_counter()
-            with np.errstate(over="ignore", invalid="ignore"):  # a NaN is reported by _check_finite, in one sentence
-                train_loss = bar.follow(number, _steps(model, optimizer, resident, batch_size, generator, clip_norm))
-                seconds = time.perf_counter() - started
-                measured = {} if held_out is None else evaluate(model, held_out)
-            row: dict[str, Any] = {"epoch": number, "train_loss": train_loss}
-            row |= {f"validation_{name}": value for name, value in measured.items()}
-            row |= {"seconds": seconds, "samples_per_second": len(x) / max(seconds, 1e-9)}
-            state = model.state_dict()
-            _check_finite(row, state, optimizer)
-            history.append(row)
-            if schedule is not None:
-                schedule.step()
-            kept = state
-            for callback in callbacks:
-                callback(Epoch(number, model, optimizer, row, history))
+        model.train()
+        if optimizer.full_batch:
+            full_batch_run(loss_of, optimizer, arrays, epochs, after)
+        else:
+            for number in range(1, epochs + 1):
+                model.begin_epoch(number)
+                model.train()
+                with np.errstate(over="ignore", invalid="ignore"):  # `complete` reports a NaN, in one sentence
+                    steps = minibatch_steps(loss_of, optimizer, arrays, batch_size, generator, clip_norm)
+                    course.complete(number, bar.follow(number, steps))
     except KeyboardInterrupt:
-        model.load_state_dict(kept)
-        raise TrainingInterrupted(history) from None
+        model.load_state_dict(course.kept)
+        raise TrainingInterrupted(course.history) from None
     except FloatingPointError:
-        model.load_state_dict(kept)
+        model.load_state_dict(course.kept)
         raise
     finally:
         bar.close()
         model.eval()
-    return history
+    return course.history
+
+
+class _Course:
+    """What follows every epoch of one `fit`: measure, check, note down, adapt the learning rate, tell the callbacks."""
+
+    def __init__(
+        self,
+        model: Autoencoder,
+        optimizer: Optimizer,
+        samples: int,
+        held_out: Split | None,
+        schedule: Any,
+        callbacks: tuple[Callable[[Epoch], None], ...],
+    ) -> None:
+        self.model, self.optimizer, self.samples = model, optimizer, samples
+        self.held_out, self.schedule, self.callbacks = held_out, schedule, callbacks
+        self.history = History(_units(model, held_out is not None))
+        self.kept = model.state_dict()
+        self.started = time.perf_counter()
+
+    def complete(self, number: int, train_loss: float) -> None:
+        """Epoch `number` is done. Raises FloatingPointError if it broke something."""
+        seconds = time.perf_counter() - self.started
+        with np.errstate(over="ignore", invalid="ignore"):
+            measured = {} if self.held_out is None else evaluate(self.model, self.held_out)
+        row: dict[str, Any] = {"epoch": number, "train_loss": train_loss}
+        row |= {f"validation_{name}": value for name, value in measured.items()}
+        row |= {"seconds": seconds, "samples_per_second": self.samples / max(seconds, 1e-9)}
+        state = self.model.state_dict()
+        _check_finite(row, state, self.optimizer, self.model)
+        self.history.append(row)
+        if self.schedule is not None:
+            self.schedule.step()
+        self.kept = state
+        for callback in self.callbacks:
+            callback(Epoch(number, self.model, self.optimizer, row, self.history))
+        self.started = time.perf_counter()
 
 
 def check_samples(source: Dataset | Split | np.ndarray, name: str, model: Autoencoder) -> np.ndarray:
@@ -159,46 +204,28 @@ def check_samples(source: Dataset | Split | np.ndarray, name: str, model: Autoen
     return x
 
 
-Step = tuple[int, Any]
-"""Samples in the batch, and their loss on the device."""
-
-
-def _steps(
-    model: Autoencoder,
-    optimizer: Optimizer,
-    x: Array,
-    batch_size: int,
-    generator: np.random.Generator,
-    clip_norm: float | None,
-) -> Iterator[Step]:
-    """One epoch: take a step each time the caller asks for the next item."""
-    model.train()
-    if optimizer.full_batch:
-        yield len(x), optimizer.step(lambda: model.loss(Tensor(x)).total)
-        return
-    for batch in batches(x, batch_size=batch_size, generator=generator):
-        optimizer.zero_grad()
-        loss = model.loss(Tensor(batch)).total
-        loss.backward()
-        if clip_norm is not None:
-            clip_grad_norm(model.parameters(), clip_norm)
-        optimizer.step()
-        yield len(batch), loss.data
-
-
-def _check_finite(row: dict[str, Any], state: dict[str, np.ndarray], optimizer: Optimizer) -> None:
+def _check_finite(row: dict[str, Any], state: dict[str, np.ndarray], optimizer: Optimizer, model: Autoencoder) -> None:
     """Raise FloatingPointError unless all numbers of an epoch and all weights after it are finite."""
     wrong = [f"{name.replace('_', ' ')} became {value}" for name, value in row.items() if not math.isfinite(value)]
     wrong += [f"{name} is NaN or infinite" for name, value in state.items() if not np.isfinite(value).all()]
     if wrong:
+        known = model.failure()
         raise FloatingPointError(
-            f"{wrong[0]} in epoch {row['epoch']}: try a smaller learning rate (now {optimizer.lr:g}) or clip_norm=1.0; "
+            f"{wrong[0]} in epoch {row['epoch']}{known and f' ({known})'}: "
+            f"try a smaller learning rate (now {optimizer.lr:g}) or clip_norm=1.0; "
             "the model keeps the weights of the last complete epoch."
         )
 
 
+def _labels(source: Dataset | Split | np.ndarray | None) -> np.ndarray | None:
+    """The class numbers of the samples (of a Dataset its training part), None where there are none."""
+    if isinstance(source, Dataset):
+        source = source.train
+    return source.y if isinstance(source, Split) else None
+
+
 def _units(model: Autoencoder, validated: bool) -> dict[str, str]:
-    units = {"train_loss": model.loss_unit, "seconds": "s", "samples_per_second": f"{model.sample}s/s"}
+    units = {"train_loss": model.loss_unit, "seconds": "s", "samples_per_second": f"{model.noun}s/s"}
     if validated:
         units |= {f"validation_{name}": unit for name, unit in metric_units(model).items()}
     return units

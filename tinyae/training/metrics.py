@@ -9,6 +9,7 @@ import numpy as np
 
 from tinyae.autodiff import Tensor, no_grad
 from tinyae.backend import backend_named
+from tinyae.data import Split
 from tinyae.models import Autoencoder
 from tinyae.nn import evaluating
 
@@ -19,33 +20,39 @@ def metric_units(model: Autoencoder) -> dict[str, str]:
     """Metric name -> unit, for `evaluate`'s result."""
     return {
         "loss": model.loss_unit,
-        "squared_error": f"squared error per {model.sample}",
+        "squared_error": f"squared error per {model.noun}",
         "mse": "squared error per element",
-        "bce": f"nats per {model.sample}",
+        "bce": f"nats per {model.noun}",
         "bce_element": "nats per element",
-    }
+    } | model.measure_units
 
 
-def evaluate(model: Autoencoder, x: np.ndarray, batch_size: int = 1024) -> dict[str, float]:
-    """Score a model on samples x (N, ...), in batches and in evaluation mode.
+def evaluate(model: Autoencoder, x: Split | np.ndarray, batch_size: int = 1024) -> dict[str, float]:
+    """Score a model on samples x (N, ...), in batches and in evaluation mode; as a Split they bring their labels.
 
     Returns:
         loss: the model's own loss (and its terms, where there are several);
         squared_error: sum over a sample's elements of (x - r)**2, mean over samples;
         mse: the same per element;
         bce, bce_element: Bernoulli cross-entropy of the reconstruction per sample and per element, where x lies in
-        [0, 1] (reconstructions are clipped to [1e-7, 1 - 1e-7] for it).
+        [0, 1] (reconstructions are clipped to [1e-7, 1 - 1e-7] for it);
+        what the model's `measures` add, with random draws that are the same at every call.
     """
+    x, labels = (x.x, x.y) if isinstance(x, Split) else (x, None)
     if len(x) == 0:
         raise ValueError(f"got an empty array of shape {x.shape}: there is nothing to evaluate.")
     backend = backend_named(model.device)
     dtype = next(iter(model.parameters())).dtype
     bounded = bool(x.min() >= 0 and x.max() <= 1)
+    inputs = model.inputs_for(x, labels)
     totals: dict[str, float] = {}
+    generator = np.random.default_rng(0)  # not the model's own: measuring must not change what training draws next
     with no_grad(), evaluating(model):
         for start in range(0, len(x), batch_size):
-            batch = Tensor(backend.to_device(x[start : start + batch_size], dtype))
-            for name, value in _batch_sums(model, batch, bounded).items():
+            rows = slice(start, start + batch_size)
+            target = Tensor(backend.to_device(x[rows], dtype))
+            given = target if inputs is x else Tensor(backend.to_device(inputs[rows], dtype))
+            for name, value in _batch_sums(model, given, target, bounded, generator).items():
                 totals[name] = totals.get(name, 0.0) + value
     means = {name: total / len(x) for name, total in totals.items()}
     elements = math.prod(x.shape[1:])
@@ -55,18 +62,21 @@ def evaluate(model: Autoencoder, x: np.ndarray, batch_size: int = 1024) -> dict[
     return means
 
 
-def _batch_sums(model: Autoencoder, batch: Tensor, bounded: bool) -> dict[str, float]:
-    """Sums over the samples of one batch; one transfer to the host per number."""
+def _batch_sums(
+    model: Autoencoder, batch: Tensor, target: Tensor, bounded: bool, generator: np.random.Generator
+) -> dict[str, float]:
+    """Sums over the samples `target` of one batch, called up by `batch`; one transfer to the host per number."""
     n = len(batch)
-    loss = model.loss(batch)
+    loss = model.evaluation_loss(batch, target, generator)
     sums: dict[str, Any] = {"loss": loss.total.data * float(n)}
     if len(loss.terms) > 1:
         sums |= {name: term.data * float(n) for name, term in loss.terms.items()}
-    x, r = batch.data, model.reconstruct(batch).data
+    x, r = target.data, model.reconstruct(batch).data
     difference = r - x
     sums["squared_error"] = (difference * difference).sum()
     if bounded:
         xp = backend_named(model.device).xp
         p = xp.clip(r, _EPS, 1.0 - _EPS)
         sums["bce"] = -(x * xp.log(p) + (1.0 - x) * xp.log1p(-p)).sum()
+    sums |= model.measures(batch, generator)
     return {name: float(value) for name, value in sums.items()}

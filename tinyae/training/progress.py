@@ -7,24 +7,28 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from tinyae.models import Autoencoder
-
 _REFRESH = 0.5
 """Seconds between looks at the loss: on a GPU each look waits for the device."""
 
 
 class Progress:
-    """A bar over all samples of all epochs, on standard error; silent if not `visible`."""
+    """A bar over all samples of all epochs, on standard error; silent if not `visible`.
 
-    def __init__(self, epochs: int, samples: int, model: Autoencoder, visible: bool = True) -> None:
+    `unit` is that of the loss, `noun` what one sample is called, `title` stands before the epoch.
+    """
+
+    def __init__(
+        self, epochs: int, samples: int, unit: str, noun: str, *, title: str = "", visible: bool = True
+    ) -> None:
         from tqdm import tqdm
 
         self.epochs = epochs
-        self.unit = model.loss_unit
+        self.unit = unit
+        self.title = f"{title}  " if title else ""
         terminal = sys.stderr.isatty()
         self.bar = tqdm(
             total=epochs * samples,
-            unit=f" {model.sample}s",
+            unit=f" {noun}s",
             unit_scale=True,
             disable=not visible,
             dynamic_ncols=True,
@@ -49,8 +53,13 @@ class Progress:
         self._describe(epoch, mean)
         return mean
 
+    def advance(self, epoch: int, samples: int, loss: float) -> None:
+        """One epoch is done, somewhere else."""
+        self.bar.update(samples)
+        self._describe(epoch, loss)
+
     def _describe(self, epoch: int, loss: float) -> None:
-        self.bar.set_description_str(f"epoch {epoch}/{self.epochs}  {loss:.2f} {self.unit}", refresh=False)
+        self.bar.set_description_str(f"{self.title}epoch {epoch}/{self.epochs}  {loss:.4g} {self.unit}", refresh=False)
 
     def close(self) -> None:
         """Leave the bar as it is and give the line back."""

@@ -19,6 +19,8 @@ _SCATTERED = 5000
 
 def draw_common(model: Autoencoder, data: Dataset, history: History, folder: Path) -> list[Path]:
     """Draw everything that applies to this model and data set into `folder`; returns the files."""
+    if model.capacity is not None:  # of test samples, or by their codes, it has nothing to show
+        return [draw_curves(history, folder / "loss.png")] if len(history) else []
     files = [draw_reconstructions(model, data, folder / "reconstructions.png")]
     if len(history):
         files.append(draw_curves(history, folder / "loss.png"))
@@ -37,7 +39,8 @@ def draw_reconstructions(model: Autoencoder, data: Dataset, path: Path, count: i
     """
     chosen = one_per_class(data.test.y, len(data.test), count)
     originals = data.test.x[chosen]
-    reconstructed = model.reconstruct(originals)
+    labels = None if data.test.y is None else data.test.y[chosen]
+    reconstructed = model.reconstruct(model.inputs_for(originals, labels))
     names = None if data.test.y is None else [class_name(data, int(label)) for label in data.test.y[chosen]]
     if data.image_shape is not None:
         figure = plots.reconstructions(
@@ -66,9 +69,9 @@ def draw_curves(history: History, path: Path) -> Path:
 
 def draw_codes(model: Autoencoder, data: Dataset, path: Path) -> Path:
     """The codes of test samples coloured by class (principal components if a code has more than two numbers)."""
-    codes = model.encode(data.test.x[:_SCATTERED])
     labels = None if data.test.y is None else data.test.y[:_SCATTERED]
-    title = f"{data.name}: codes of {len(codes):,} test {model.sample}s"
+    codes = model.encode(model.inputs_for(data.test.x[:_SCATTERED], labels))
+    title = f"{data.name}: codes of {len(codes):,} test {model.noun}s"
     return plots.save_figure(
         plots.code_scatter(codes.reshape(len(codes), -1), labels, data.class_names or None, title=title), path
     )

@@ -1,139 +1,31 @@
-"""The table of operations: every primitive with inputs, parameters and an independent reference.
+"""The operations: every primitive of `autodiff` and `ops`, and the functions composed of them.
 
-One entry says what a primitive should compute (a NumPy or SciPy formula on raw arrays that shares no code with
-it), on which inputs its derivatives may be measured (away from kinks), and with which shapes. `test_ops.py`,
-`test_adjoint.py` and `test_fused.py` are questions asked of every entry; a new primitive needs lines here and
-no new tests. A test fails when a primitive has no entry.
+One entry says what an operation should compute (a NumPy or SciPy formula on raw arrays that shares no code with it),
+on which inputs its derivatives may be measured (away from kinks), and with which shapes. A new primitive needs lines
+here and no new tests: every entry is asked the same questions.
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
-
 import numpy as np
 from scipy import special
 
-from tests.op_references import (
-    bce_reference,
+from tinyae import ops
+from tinyae.autodiff import expand, sum_to
+from tinyae.autodiff.backward import alias, clone
+from tinyae.testing.op_case import OpCase, apart, between, cases, nonzero, positive, whole
+from tinyae.testing.tables.references import (
     concatenate_reference,
     crop_reference,
-    cross_entropy_reference,
     dense_reference,
     getitem_reference,
-    huber_reference,
-    logits_reference,
     matmul_reference,
     max_reference,
     pad_reference,
-    reduced,
     scatter_reference,
     stack_reference,
     sum_to_reference,
 )
-from tinyae import losses, ops
-from tinyae.autodiff import Primitive, expand, sum_to
-from tinyae.autodiff.backward import alias, clone
-
-Shape = tuple[int, ...]
-Domain = Callable[[np.random.Generator, list[Shape]], list[np.ndarray]]
-
-PACKAGES = ("tinyae.autodiff", "tinyae.ops", "tinyae.losses")
-"""Where primitives are looked for."""
-
-
-def between(low: float, high: float) -> Domain:
-    """Uniform draws in [low, high)."""
-    return lambda rng, shapes: [np.asarray(rng.uniform(low, high, shape)) for shape in shapes]
-
-
-def nonzero(rng: np.random.Generator, shapes: list[Shape]) -> list[np.ndarray]:
-    """Both signs, at least 0.2 from 0."""
-    return [np.asarray(rng.choice([-1.0, 1.0], shape) * rng.uniform(0.2, 2.0, shape)) for shape in shapes]
-
-
-def apart(rng: np.random.Generator, shapes: list[Shape]) -> list[np.ndarray]:
-    """Any two elements, of one array or of two, differ by at least 0.2: no ties."""
-    sizes = [int(np.prod(shape)) for shape in shapes]
-    values = (rng.permutation(sum(sizes)) - sum(sizes) / 2) * 0.3 + rng.uniform(-0.05, 0.05, sum(sizes))
-    return [part.reshape(shape) for part, shape in zip(np.split(values, np.cumsum(sizes)[:-1]), shapes, strict=True)]
-
-
-def whole(rng: np.random.Generator, shapes: list[Shape]) -> list[np.ndarray]:
-    """-2, -1, 0, 1, 2: many ties."""
-    return [np.asarray(rng.integers(-2, 3, shape).astype(float)) for shape in shapes]
-
-
-real = between(-2.0, 2.0)
-positive = between(0.3, 2.5)
-
-
-@dataclass(frozen=True)
-class OpCase:
-    """One operation with one set of shapes and parameters.
-
-    Attributes:
-        op: the primitive (or a function composed of some).
-        name: what pytest shows.
-        arguments: one entry per positional argument: a shape (drawn from `domain` and differentiated), or a
-            value that is handed over as it is.
-        reference: the same function on raw arrays, written independently.
-        domain: draws the inputs, away from points where the operation is not smooth.
-        params: keyword parameters.
-        analytic: whether it is an analytic function that NumPy evaluates on complex arrays too.
-        order: highest order of derivative to check; 0 for piecewise constants.
-    """
-
-    op: Any
-    name: str
-    arguments: tuple[Any, ...]
-    reference: Callable[..., Any]
-    domain: Domain
-    params: dict[str, Any] = field(default_factory=dict)
-    analytic: bool = True
-    order: int = 2
-
-    @property
-    def shapes(self) -> list[Shape]:
-        """Shapes of the differentiable arguments."""
-        return [a for a in self.arguments if isinstance(a, tuple)]
-
-    @property
-    def moving(self) -> list[int]:
-        """Positions of the differentiable arguments."""
-        return [i for i, a in enumerate(self.arguments) if isinstance(a, tuple)]
-
-    def make_inputs(self, rng: np.random.Generator, dtype: str = "float64") -> list[Any]:
-        """All positional arguments, the differentiable ones freshly drawn."""
-        drawn = iter(self.domain(rng, self.shapes))
-        return [next(drawn).astype(dtype) if isinstance(a, tuple) else a for a in self.arguments]
-
-
-def cases(
-    op: Any,
-    variants: Sequence[tuple[Any, ...]],
-    reference: Callable[..., Any],
-    domain: Domain = real,
-    *,
-    analytic: bool = True,
-    order: int = 2,
-    **params: Any,
-) -> Iterator[OpCase]:
-    """One case per tuple of arguments in `variants`."""
-    for arguments in variants:
-        words = [_word(a) for a in arguments] + [f"{name}={value}" for name, value in params.items()]
-        name = f"{op.__name__}({', '.join(words)})".replace("\n", "")
-        yield OpCase(op, name, tuple(arguments), reference, domain, params, analytic, order)
-
-
-def _word(argument: Any) -> str:
-    if isinstance(argument, tuple):
-        return "x".join(map(str, argument)) or "0d"
-    return type(argument).__name__ if isinstance(argument, np.ndarray) else repr(argument)
-
 
 FILLED = [((3, 4),), ((),), ((1,),), ((2, 1, 3),)]
 UNARY = [*FILLED, ((0, 3),)]
@@ -149,7 +41,6 @@ ARRAYS = [
 ]
 SCALARS = [((3,), 0.15), (0.15, (3,))]
 BINARY = [*ARRAYS, ((3,), 1.5), (1.5, (3,)), ((2, 2), 2)]
-PAIRS = [((3, 4), (3, 4)), ((2, 1, 3), (2, 1, 3)), ((3,), (3,)), ((0, 2), (0, 2)), ((1, 1), (1, 1))]
 DENSE = [
     ((3, 4), (4, 5), (5,)),
     ((2, 3, 4), (4, 5), (5,)),
@@ -162,7 +53,7 @@ MASK = np.array([[True, False, True], [False, False, True]])
 ROWS = np.array([2, 0, 2])
 
 
-CASES: list[OpCase] = [
+OPS: list[OpCase] = [
     # arithmetic
     *cases(ops.add, BINARY, np.add),
     *cases(ops.subtract, BINARY, np.subtract),
@@ -346,38 +237,5 @@ CASES: list[OpCase] = [
     *cases(ops.dense, DENSE, dense_reference, activation="tanh"),
     *cases(ops.dense, DENSE, dense_reference, activation="relu", analytic=False),
     *cases(ops.dense, DENSE, dense_reference, activation="elu", analytic=False),
-    # losses
-    *cases(losses.squared_error, PAIRS, lambda y, t: reduced((y - t) ** 2)),
-    *cases(losses.squared_error, PAIRS[:1], lambda y, t, reduction: reduced((y - t) ** 2, reduction), reduction="mean"),
-    *cases(losses.squared_error, PAIRS[:1], lambda y, t, reduction: np.vdot(y - t, y - t), reduction="sum"),
-    *cases(losses.squared_error, PAIRS, lambda y, t, reduction: (y - t) ** 2, reduction="none"),
-    *cases(losses.bce_with_logits, PAIRS, logits_reference, nonzero, analytic=False),
-    *cases(losses.bce_with_logits, PAIRS[:1], logits_reference, nonzero, analytic=False, reduction="mean"),
-    *cases(losses.bce_with_logits, PAIRS[:1], logits_reference, nonzero, analytic=False, reduction="sum"),
-    *cases(losses.bce_with_logits, PAIRS, logits_reference, nonzero, analytic=False, reduction="none"),
-    *cases(losses.bce, PAIRS, bce_reference, between(0.1, 0.9), analytic=False),
-    *cases(
-        losses.softmax_cross_entropy,
-        [((4, 3), ROWS[[0, 1, 2, 1]]), ((1, 3), ROWS[:1]), ((2, 3), (2, 3))],
-        cross_entropy_reference,
-        between(0.1, 0.9),
-    ),
-    *cases(losses.absolute_error, PAIRS, lambda y, t: reduced(np.abs(y - t)), apart, analytic=False),
-    *cases(losses.huber, PAIRS, huber_reference, apart, analytic=False, delta=0.75),
 ]
-
-
-def discovered_primitives() -> dict[int, Primitive]:
-    """Every Primitive that a module of the engine's packages holds, by identity."""
-    found: dict[int, Primitive] = {}
-    for package in PACKAGES:
-        root = importlib.import_module(package)
-        names = [package, *(info.name for info in pkgutil.walk_packages(root.__path__, package + "."))]
-        for module in map(importlib.import_module, names):
-            found.update((id(value), value) for value in vars(module).values() if isinstance(value, Primitive))
-    return found
-
-
-def ids(case: OpCase) -> str:
-    """The name of a case, for pytest's `ids=`."""
-    return case.name
+"""Every operation with every set of shapes."""

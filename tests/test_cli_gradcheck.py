@@ -1,0 +1,119 @@
+"""`tinyae gradcheck`: the table, the exit codes, and what it says when something is wrong."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from tinyae import ops
+from tinyae.cli import gradcheck
+from tinyae.cli.main import main
+from tinyae.testing import mutation
+from tinyae.testing.mutation import Mutation, planted
+from tinyae.testing.mutators import Mutator
+
+
+def sign_error(op: Any, position: int = 0) -> Any:
+    return planted(Mutation(op, position, Mutator("sign", "-gradient", after=lambda c, call: -c)))
+
+
+def test_names_choose_rows_and_every_parameter_has_one(capsys):
+    assert main(["gradcheck", "huber", "Dense", "basic", "tanh"]) == 0
+    out = capsys.readouterr().out
+    lines = out.splitlines()
+    for group in gradcheck.GROUPS:
+        assert any(line.startswith(group) and line.endswith("largest relative error") for line in lines)
+    for row in ("  tanh  (4 cases)", "  Dense(4, 3, activation='relu', bias=True) 5x4", "  basic(code_size=3) 5x6"):
+        assert row in lines
+    rows = [line.split() for line in lines if line.startswith("    ")]
+    assert {"x", "predictions", "targets", "input", "weight", "bias", "encoder.0.weight"} <= {row[0] for row in rows}
+    assert all(float(row[1]) < 1e-6 for row in rows)
+    assert {row[2] for row in rows} == {"central", "complex"}
+    assert "cases passed at order 1" in lines[-1]
+
+
+def test_everything_is_the_default(capsys):
+    assert main(["gradcheck"]) == 0
+    summary = capsys.readouterr().out.splitlines()[-1]
+    assert int(summary.split()[0]) > 400
+    assert main(["gradcheck", "losses"]) == 0
+    assert "ops " not in capsys.readouterr().out
+
+
+def test_order_two_checks_the_cotangent_too(capsys):
+    assert main(["gradcheck", "tanh", "--order", "2", "--seed", "3"]) == 0
+    out = capsys.readouterr().out
+    assert "weights of the output" in out
+    assert "passed at order 2" in out
+
+
+def test_a_wrong_rule_is_named_and_the_exit_code_is_1(capsys):
+    with sign_error(ops.tanh), pytest.raises(SystemExit) as stop:
+        main(["gradcheck", "tanh", "sin"])
+    assert stop.value.code == 1
+    out = capsys.readouterr().out
+    assert re.search(
+        r"FAILED tanh\(3x4\): gradcheck failed: order 1, argument 0 \(x\), at coordinate \(\d, \d\): ", out
+    )
+    assert "4 of 10 cases failed" in out  # the fifth of tanh is empty and has nothing to be wrong about
+
+
+def test_a_case_that_raises_does_not_end_the_table(capsys):
+    def refuse(c: Any, call: Any) -> Any:
+        raise RuntimeError("the device is on fire")
+
+    with planted(Mutation(ops.tanh, 0, Mutator("sign", "", after=refuse))), pytest.raises(SystemExit):
+        main(["gradcheck", "tanh", "sin"])
+    out = capsys.readouterr().out
+    assert "FAILED tanh(3x4): RuntimeError: the device is on fire" in out
+    assert "  sin  (4 cases)" in out
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("desne", "'desne' to check: did you mean dense or"),
+        ("batchnorm", "'batchnorm' to check: did you mean BatchNorm"),
+        ("Loss", "did you mean losses"),
+        ("xyzzy", "'xyzzy' to check: choose a name or ops, losses, layers, models, all."),
+    ],
+)
+def test_unknown_names_get_one_sentence_with_near_matches(name, words, capsys):
+    assert main(["gradcheck", name]) == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count("\n") == 1
+
+
+def test_what_has_no_derivative_is_said(capsys):
+    assert main(["gradcheck", "less"]) == 0
+    assert "nothing to check" in capsys.readouterr().out
+
+
+def test_mutate_prints_caught_of_planted(capsys):
+    assert main(["gradcheck", "--mutate", "tanh", "matmul"]) == 0
+    out = capsys.readouterr().out
+    kind, planted_, caught, _ = next(line for line in out.splitlines() if line.startswith("total")).split()
+    assert kind == "total"
+    assert int(planted_) == int(caught) > 60
+    assert "every planted mistake was caught; 2 primitives" in out
+
+
+def test_mutate_exits_with_1_when_one_escapes(monkeypatch, capsys):
+    monkeypatch.setattr(mutation, "gradcheck", lambda *args, **options: type("Report", (), {"passed": True})())
+    with pytest.raises(SystemExit) as stop:
+        main(["gradcheck", "--mutate", "sin"])
+    assert stop.value.code == 1
+    assert "ESCAPED sin, rule 0: sign (-gradient)" in capsys.readouterr().out
+
+
+def test_mutate_wants_rules(capsys):
+    assert main(["gradcheck", "--mutate", "Dense"]) == 2
+    assert "only rules can be broken" in capsys.readouterr().err
+
+
+def test_no_progress_bar_off_a_terminal(capsys):
+    main(["gradcheck", "exp"])
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,141 @@
+"""Convolution layers: what they compute, how they start, what they say when shapes do not fit, and the summary."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from tinyae import nn, ops
+from tinyae.autodiff import Tensor
+from tinyae.testing.tables.convolution import conv2d_reference, conv_transpose2d_reference
+
+
+def generator() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("activation", ["identity", "relu", "sigmoid"])
+def test_layers_compute_what_they_say(bias, activation, rng):
+    x = rng.normal(size=(2, 6, 5, 4))
+    options = {"activation": activation, "bias": bias, "dtype": "float64", "generator": generator()}
+    f = (lambda z: z) if activation == "identity" else getattr(ops, activation)
+    conv = nn.Conv2d(4, 6, (3, 2), 2, 1, dilation=(1, 2), groups=2, **options)
+    back = nn.ConvTranspose2d(6, 4, (3, 2), 2, 1, 1, dilation=(1, 2), groups=2, **options)
+    for layer, value, reference in ((conv, x, conv2d_reference), (back, conv(x).data, conv_transpose2d_reference)):
+        if bias:
+            layer.bias.data = rng.normal(size=layer.out_channels)
+        walk = {"stride": 2, "padding": 1, "dilation": (1, 2), "groups": 2}
+        if layer is back:
+            walk["output_padding"] = 1
+        z = reference(value, layer.weight.data, **walk) + (layer.bias.data if bias else 0.0)
+        assert_allclose(layer(value).data, f(z), rtol=1e-12, atol=1e-13)
+
+
+def test_a_transposed_layer_with_the_weight_of_a_convolution_is_its_adjoint(rng):
+    conv = nn.Conv2d(2, 3, 3, 2, 1, bias=False, dtype="float64", generator=generator())
+    back = nn.ConvTranspose2d(3, 2, 3, 2, 1, conv.output_padding_back((8, 7)), bias=False, dtype="float64")
+    back.weight.data = conv.weight.data
+    x = rng.normal(size=(2, 8, 7, 2))
+    y = conv(x).data
+    g = rng.normal(size=y.shape)
+    assert back(g).shape == x.shape
+    assert_allclose(np.vdot(y, g), np.vdot(x, back(g).data), rtol=1e-12)
+
+
+def test_sizes_and_the_way_back():
+    conv = nn.Conv2d(1, 1, 3, 2, generator=generator())
+    assert [conv.output_size((n, n)) for n in (7, 8)] == [(3, 3), (3, 3)]
+    assert [conv.output_padding_back((n, n)) for n in (7, 8)] == [(0, 0), (1, 1)]
+    for n in (7, 8):
+        back = nn.ConvTranspose2d(1, 1, 3, 2, 0, conv.output_padding_back((n, n)), generator=generator())
+        assert back.output_size((3, 3)) == (n, n)
+
+
+@pytest.mark.parametrize(("kind", "fan_in", "groups"), [("Conv2d", 9 * 40, 1), ("ConvTranspose2d", 9 * 20, 2)])
+def test_weights_start_with_the_spread_of_their_true_fan_in(kind, fan_in, groups):
+    layer = getattr(nn, kind)(40, 60, 3, groups=groups, initializer="he_normal", generator=generator())
+    assert_allclose(layer.weight.data.std(), np.sqrt(2 / fan_in), rtol=0.03)
+    assert not layer.bias.data.any()
+
+
+def test_summary_and_repr():
+    g = generator()
+    model = nn.Sequential(
+        nn.Conv2d(1, 16, 3, padding="same", activation="relu", generator=g),
+        nn.MaxPool2d(2, padding="same"),
+        nn.Conv2d(16, 8, 3, 2, 1, bias=False, generator=g),
+        nn.Upsample(2),
+        nn.ConvTranspose2d(8, 4, 3, 2, 1, 1, generator=g),
+        nn.PixelShuffle(2),
+        nn.AvgPool2d(3, 1),
+    )
+    table = model.summary((28, 28, 1))
+    for shape in ("(N, 28, 28, 16)", "(N, 14, 14, 16)", "(N, 7, 7, 8)", "(N, 14, 14, 8)", "(N, 28, 28, 4)"):
+        assert shape in table
+    assert "1,604 parameters" in table
+    assert [repr(model[i]) for i in range(len(model))] == [
+        "Conv2d(1, 16, kernel_size=3, padding='same', activation='relu')",
+        "MaxPool2d(2, padding='same')",
+        "Conv2d(16, 8, kernel_size=3, stride=2, padding=1, bias=False)",
+        "Upsample(2)",
+        "ConvTranspose2d(8, 4, kernel_size=3, stride=2, padding=1, output_padding=1)",
+        "PixelShuffle(2)",
+        "AvgPool2d(3, stride=1)",
+    ]
+
+
+def test_a_layer_learns_a_known_kernel(rng):
+    """Descent on the squared error finds the kernel that made the data: forward and backward fit together."""
+    target = rng.normal(size=(3, 3, 2, 2)).astype("float32")
+    x = rng.normal(size=(16, 6, 6, 2)).astype("float32")
+    y = ops.conv2d(x, target, padding=1)
+    layer = nn.Conv2d(2, 2, 3, padding=1, generator=generator())
+    for _ in range(150):
+        layer.zero_grad()
+        error = layer(x) - Tensor(y)
+        (error * error).mean().backward()
+        for p in layer.parameters():
+            p.data = p.data - 0.4 * p.grad.data
+    assert_allclose(layer.weight.data, target, atol=1e-3)
+
+
+FLOAT = np.ones((2, 7, 7, 3), "float32")
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (
+            lambda: nn.Conv2d(1, 4, 3)(FLOAT),
+            r"Conv2d\(1, 4, kernel_size=3\): .* \(N, H, W, 1\).* build the layer for 3",
+        ),
+        (lambda: nn.Conv2d(2, 4, 3)(np.ones((5, 2, 7, 7), "f4")), r"write numpy.moveaxis\(x, 1, -1\)"),
+        (lambda: nn.Conv2d(3, 4, 3)(FLOAT[0]), r"write x\[None\]"),
+        (lambda: nn.Conv2d(1, 4, 3)(FLOAT[..., 0]), r"write x\[..., None\]"),
+        (lambda: nn.Conv2d(1, 4, 3)(np.ones((5, 49), "f4")), r"nn.Reshape\(H, W, C\)"),
+        (lambda: nn.Conv2d(3, 4, 9)(FLOAT), "input 7x7, kernel 9x9 does not fit: the kernel spans 9x9"),
+        (lambda: nn.Conv2d(3, 4, 3, padding=-1), "Conv2d: padding must be .* got -1"),
+        (lambda: nn.Conv2d(3, 4, 3, groups=2), "groups=2 must be .* divides the channels"),
+        (lambda: nn.Conv2d(3, 4, 0), "Conv2d: kernel_size must be a whole number >= 1"),
+        (lambda: nn.Conv2d(3, 4, 3, activation="swish"), "Conv2d: unknown activation 'swish'"),
+        (lambda: nn.ConvTranspose2d(3, 4, 3, 2, output_padding=2), r"output_padding \(2, 2\) must be smaller"),
+        (
+            lambda: nn.ConvTranspose2d(3, 4, 3, 2)(np.ones((1, 3, 3, 3), "f4"), size=(8, 8)),
+            r"ConvTranspose2d\(.*\): input 3x3, kernel 3x3, stride 2x2 gives 7x7, wanted 8x8; use output_padding=1",
+        ),
+        (
+            lambda: nn.ConvTranspose2d(3, 4, 3, 2)(np.ones((1, 3, 3, 3), "f4"), size=(9, 9)),
+            "gives 7x7, wanted 9x9; change its kernel, stride or padding",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_said_with_the_fix(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()
+
+
+def test_whole_numbers_are_refused():
+    with pytest.raises(TypeError, match=r"floating-point numbers"):
+        nn.Conv2d(3, 4, 3)(Tensor(np.ones((1, 5, 5, 3), int)))

@@ -1,0 +1,36 @@
+"""The hot path of every model: no synchronisation, no copy, no float64, and no more launches than agreed."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.launch_budgets import TABLE, agreed, budgets, measured
+from tinyae.models import MODELS
+
+
+@pytest.mark.parametrize("name", [name for name, entry in MODELS.items() if not entry.conditional])
+def test_a_training_step_keeps_its_budget(name: str) -> None:
+    number = agreed(name)
+    account = measured(name)  # raises where the step waits, copies or makes float64
+    assert (account.syncs, account.copies) == (0, 0)
+    assert account.launches == number, (
+        f"a training step of {name} starts {account.launches} kernels, tests/{TABLE.name} says {number}: "
+        + (
+            "find out why, and raise the number only with a reason"
+            if account.launches > number
+            else "lower the number, so that the gain is kept"
+        )
+        + f". Measured: {account}."
+    )
+
+
+def test_the_table_has_no_row_of_a_model_that_is_gone() -> None:
+    assert set(budgets()) <= set(MODELS)
+
+
+def test_a_model_without_a_row_is_named_with_what_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = budgets()
+    number = rows.pop("basic")["launches"]
+    monkeypatch.setattr("tests.launch_budgets.budgets", lambda: rows)
+    with pytest.raises(LookupError, match=rf"'basic' has no row in tests/launch_budgets.toml: .* launches = {number},"):
+        agreed("basic")

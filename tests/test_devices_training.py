@@ -1,0 +1,138 @@
+"""Training on every device: a step of every model, an epoch of `fit`, the optimizers, saving and loading."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import tinyae as ta
+from tests.launch_budgets import build_small, small_batch, tensors, train_step
+from tinyae import optim
+from tinyae.autodiff import Tensor
+from tinyae.backend import CPU, Backend
+from tinyae.models import MODELS
+
+every_model = pytest.mark.parametrize("name", [name for name, entry in MODELS.items() if not entry.conditional])
+# A conditional model needs labels: its devices are in test_cvae.py.
+
+
+@pytest.fixture
+def same_draws(elsewhere: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise and masks drawn on the host and copied: streams differ between devices, and results must not."""
+    for draw in ("uniform", "normal"):
+        host_draw = getattr(CPU, draw)
+        monkeypatch.setattr(elsewhere, draw, lambda *args, host_draw=host_draw: elsewhere.to_device(host_draw(*args)))
+
+
+@every_model
+def test_steps_of_every_model_equal_the_cpus(name: str, elsewhere: Backend, same_draws: None) -> None:
+    results = []
+    for device in (elsewhere, CPU):
+        model = build_small(name).to(device.name)
+        optimizer = optim.SGD(model.parameters(), lr=0.01)
+        rows = tensors(model, device, small_batch(name))
+        losses = [train_step(model, optimizer, rows).numpy() for _ in range(2)]
+        results.append((losses, model.state_dict()))
+    (losses, state), (expected_losses, expected) = results
+    assert np.isfinite(losses).all()
+    assert_allclose(losses, expected_losses, rtol=1e-4)
+    for key, value in expected.items():
+        assert_allclose(state[key], value, rtol=1e-3, atol=1e-4)
+
+
+@every_model
+def test_every_model_encodes_decodes_and_is_measured(name: str, elsewhere: Backend, same_draws: None) -> None:
+    model, x = build_small(name), small_batch(name)
+    given = model.inputs_for(x)
+    here = (model.encode(given, batch_size=3), model.reconstruct(given, batch_size=3), ta.evaluate(model, x))
+    model.to(elsewhere.name)
+    code = model.encode(given, batch_size=3)
+    assert type(code) is np.ndarray
+    assert_allclose(code, here[0], rtol=1e-4, atol=1e-5)
+    assert_allclose(model.decode(code, batch_size=3), here[1], rtol=1e-4, atol=1e-5)
+    assert_allclose(model.reconstruct(given), here[1], rtol=1e-4, atol=1e-5)
+    measured = ta.evaluate(model, x)
+    assert measured.keys() == here[2].keys()
+    assert_allclose(list(measured.values()), list(here[2].values()), rtol=1e-4)
+
+
+@every_model
+def test_an_epoch_of_fit_and_the_file_it_leaves(
+    name: str, elsewhere: Backend, same_draws: None, tmp_path: Path
+) -> None:
+    x = np.concatenate([small_batch(name)] * 3)
+    histories, states = [], []
+    for device in (elsewhere, CPU):
+        model = build_small(name).to(device.name)
+        history = ta.fit(model, x, x[:5], epochs=2, batch_size=5, seed=3, clip_norm=1.0, progress=False)
+        histories.append([*history["train_loss"], *history["validation_loss"]])
+        states.append(model.state_dict())
+        assert model.device == device.name
+        path = ta.save(model, tmp_path / f"{device.name}.safetensors")
+        again = ta.load(path)
+        assert again.device == "cpu"
+        for key, value in again.state_dict().items():
+            assert_array_equal(value, states[-1][key])
+        loaded_there = ta.load(path, build_small(name).to(device.name))
+        assert loaded_there.device == device.name
+    assert np.isfinite(histories).all()
+    assert_allclose(histories[0], histories[1], rtol=2e-3)
+    for key, value in states[1].items():
+        assert_allclose(states[0][key], value, rtol=2e-2, atol=2e-3)
+
+
+def test_a_run_repeats_on_its_device(device: Backend) -> None:
+    def losses() -> list[float]:
+        generator = np.random.default_rng(5)
+        layers = [
+            ta.nn.Dense(16, 8, generator=generator),
+            ta.nn.Dropout(0.3, generator),
+            ta.nn.Dense(8, 16, generator=generator),
+        ]
+        model = ta.models.Autoencoder(ta.nn.Sequential(*layers[:2]), layers[2]).to(device.name)
+        x = np.random.default_rng(0).random((20, 16)).astype("float32")
+        return ta.fit(model, x, epochs=3, batch_size=6, progress=False)["train_loss"]
+
+    assert losses() == losses()
+
+
+def test_lbfgs_fits_on_the_device(elsewhere: Backend) -> None:
+    found = []
+    for device in (elsewhere, CPU):
+        model = ta.models.basic_autoencoder(6, 2, generator=np.random.default_rng(1)).to(device.name)
+        x = Tensor(device.to_device(np.random.default_rng(0).random((10, 6)).astype("float32")))
+        optimizer = optim.LBFGS(model.parameters(), max_iterations=5)
+        found.append(optimizer.step(lambda model=model, x=x: model.loss(x).total))
+    assert found[0] == pytest.approx(found[1], rel=1e-3)
+
+
+@pytest.mark.parametrize("owned", [True, False])
+def test_clipping_scales_to_the_norm_without_waiting(owned: bool, elsewhere: Backend) -> None:
+    leaf = Tensor(elsewhere.to_device(np.array([3.0, 4.0], "float32")), requires_grad=True)
+    if owned:
+        optim.SGD([leaf], lr=0.1)
+    (leaf * leaf).sum().backward()  # the gradient is (6, 8)
+    if elsewhere.name == "strict":
+        with elsewhere.policy(forbid_sync=True, forbid_copy=True, forbid_float64=True):
+            norm = optim.clip_grad_norm([leaf], 5.0)
+    else:
+        norm = optim.clip_grad_norm([leaf], 5.0)
+    assert (norm.device, norm.item()) == (elsewhere.name, 10.0)
+    assert_allclose(leaf.grad.numpy(), [3.0, 4.0], rtol=1e-5)
+
+
+def test_a_checkpoint_of_the_optimizer_goes_from_device_to_device(elsewhere: Backend) -> None:
+    model, x = build_small("basic").to(elsewhere.name), small_batch("basic")
+    optimizer = optim.Adam(model.parameters(), lr=0.01)
+    train_step(model, optimizer, tensors(model, elsewhere, x))
+    here = build_small("basic")
+    here.load_state_dict(model.state_dict())
+    resumed = optim.Adam(here.parameters())
+    resumed.load_state_dict(optimizer.state_dict())
+    train_step(model, optimizer, tensors(model, elsewhere, x))
+    train_step(here, resumed, tensors(here, CPU, x))
+    for key, value in here.state_dict().items():
+        assert_allclose(model.state_dict()[key], value, rtol=1e-3, atol=1e-5)

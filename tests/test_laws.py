@@ -1,0 +1,337 @@
+"""The laws: every layer of the package obeys them, and for each a planted fault that breaks it and no other."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinyae import nn, ops
+from tinyae.autodiff import Tensor, constant, primitive
+from tinyae.backend import backend_of
+from tinyae.testing import LawError, arrays_nd, arrays_ntd, check_layer, laws, strict_device
+from tinyae.testing.tables import LAYERS
+from tinyae.testing.tables.discover import discovered_layers
+
+DIFFERENT_IN_TRAINING = (nn.Dropout, nn.Noise, nn.BatchNorm)
+"""The layers that are meant to behave differently in training. Whoever adds one declares it here."""
+
+
+def declared_to_differ(layer: nn.Module) -> bool:
+    return isinstance(layer, DIFFERENT_IN_TRAINING) or (isinstance(layer, nn.TopK) and layer.evaluation_k != layer.k)
+
+
+@pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.name)
+def test_every_layer_obeys_every_law(case, rng):
+    layer = case.module(rng)
+    differ = any(declared_to_differ(part) for _, part in layer.named_modules())
+    # The double gradient is asked of every layer in test_check_tables.py.
+    held = check_layer(layer, *case.make_inputs(rng), modes_differ=differ, order=1, device=strict_device())
+    assert {"gradient", "modes", "save and load", "device agreement", "inputs are only read"} <= set(held)
+    if case.shapes[0][0] > 1:
+        assert "permutation equivariance" in held
+
+
+def test_no_layer_is_left_out(rng):
+    checked = {type(part) for case in LAYERS for _, part in case.build(rng).named_modules()}
+    assert set(discovered_layers()) <= checked
+
+
+def test_adjointness_is_asked_of_linear_layers_and_of_no_others(rng):
+    x = rng.normal(size=(3, 4))
+    assert "adjointness" in check_layer(nn.Dense(4, 2, generator=rng), x)
+    assert "adjointness" not in check_layer(nn.Dense(4, 2, activation="tanh", generator=rng), x)
+    assert "adjointness" in check_layer(ops.transpose, x, batch=False)
+    with pytest.raises(ValueError, match="not linear"):
+        laws.assert_adjoint(ops.tanh, x)
+
+
+# Faults. Each is right in all respects but one.
+
+
+def sine(rule: Any) -> Any:
+    @primitive(elementwise=True)
+    def faulty(x: Any) -> Any:
+        return backend_of(x).xp.sin(x)
+
+    faulty.vjp(0)(rule)
+    return faulty
+
+
+def clipped(g: Any, out: Any, x: Any) -> Any:
+    return ops.maximum(ops.minimum(g, 1.0), -1.0) * ops.cos(x)
+
+
+@primitive
+def tenth(x: Any) -> Any:
+    """x / 10, its rule with a constant that was rounded to float32. ldexp takes no complex numbers."""
+    return backend_of(x).xp.ldexp(x, 1) * 0.05
+
+
+tenth.vjp(0)(lambda g, out, x: g * float(np.float32(0.1)))
+
+
+def tells_places_apart(x: Any) -> Any:
+    xp = backend_of(x.data).xp
+    return ops.tanh(x + 0.1 * xp.arange(len(x), dtype=x.dtype).reshape(-1, 1))
+
+
+class OverPadding(nn.Module):
+    """The mean over all steps, padding included; `right` over the valid ones."""
+
+    def __init__(self, right: bool = False) -> None:
+        self.right = right
+
+    def forward(self, x: Tensor, lengths: Any) -> Tensor:
+        backend = backend_of(x.data)
+        ends = np.asarray(backend.to_host(lengths) if hasattr(lengths, "shape") else lengths)
+        if not self.right:
+            return ops.mean(ops.tanh(x), axis=1)
+        valid = (np.arange(x.shape[1]) < ends[:, None])[..., None]
+        shares = backend.to_device(valid / np.maximum(ends, 1)[:, None, None], x.dtype)
+        return ops.sum(ops.tanh(x) * shares, axis=1)
+
+
+class Undeclared(nn.Module):
+    def __init__(self) -> None:
+        self.dropout = nn.Dropout(0.5, np.random.default_rng(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dropout(x)
+
+
+class Forgetful(nn.Module):
+    """Subtracts a running mean that it keeps where `state_dict` does not look."""
+
+    def __init__(self) -> None:
+        self.level = 0.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return ops.tanh(x - self.level)
+        mean = ops.mean(x)
+        self.level = 0.9 * self.level + 0.1 * float(np.real(mean.item()))
+        return ops.tanh(x - mean)
+
+
+class HostOnly(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.tanh(x) * np.linspace(0.5, 1.0, x.shape[-1]).astype(x.dtype)
+
+
+class InPlaceShortcut(nn.Module):
+    """Saves memory where no gradient is needed, in the caller's array."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            return ops.tanh(x)
+        x.data[...] = ops.tanh(x.data)
+        return constant(x.data)
+
+
+FAULTS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "gradient": (sine(lambda g, out, x: g * ops.cos(x) * 1.01), {}),
+    "double gradient": (sine(lambda g, out, x: g * ops.cos(x.detach() if isinstance(x, Tensor) else x)), {}),
+    "linearity of the backward pass": (sine(clipped), {}),
+    "adjointness": (tenth, {}),
+    "permutation equivariance": (tells_places_apart, {}),
+    "padding invariance": (OverPadding(), {"lengths": np.array([3, 1, 2])}),
+    "modes": (Undeclared(), {}),
+    "save and load": (Forgetful(), {"modes_differ": True}),
+    "device agreement": (HostOnly(), {}),
+    "inputs are only read": (InPlaceShortcut(), {}),
+    "gradients of their own": (lambda x, y: x + y, {}),
+}
+
+
+def broken_laws(fn: Any, *inputs: Any, lengths: Any = None, modes_differ: bool = False) -> list[str]:
+    """Every law that fits, asked by itself; the names of those that are broken."""
+    call = None if lengths is None else lambda f, *xs: f(*xs[:-1], lengths=xs[-1])
+    given = inputs if lengths is None else (*inputs, lengths)
+    asked: list[tuple[Any, dict[str, Any]]] = [
+        (laws.assert_gradient, {}),
+        (laws.assert_double_gradient, {}),
+        (laws.assert_backward_linear, {}),
+        (laws.assert_inputs_unchanged, {}),
+        (laws.assert_gradients_unshared, {}),
+    ]
+    if not isinstance(fn, Undeclared):
+        asked += [(laws.assert_device_agreement, {"backend": strict_device()})]
+        asked += [(laws.assert_permutation_equivariant, {})]
+    if laws.derivatives.is_linear(laws.point.Point(fn, given, call)):
+        asked += [(laws.assert_adjoint, {})]
+    if isinstance(fn, nn.Module):
+        asked += [(laws.assert_modes_agree, {"differ": modes_differ}), (laws.assert_save_load, {})]
+    found = []
+    for law, options in asked:
+        try:
+            law(fn, *given, call=call, **options)
+        except LawError as error:
+            found.append(error.law)
+    if lengths is not None:
+        try:
+            laws.assert_padding_invariant(fn, *inputs, lengths, call=call)
+        except LawError as error:
+            found.append(error.law)
+    return found
+
+
+def planted(law: str, monkeypatch: Any) -> tuple[Any, list[Any], dict[str, Any]]:
+    fn, options = FAULTS[law]
+    shape = (3, 3, 2) if "lengths" in options else (3, 4)
+    rng = np.random.default_rng(5)
+    inputs = [rng.normal(size=shape)]
+    if law == "gradients of their own":
+        inputs.append(rng.normal(size=shape))
+        engine = importlib.import_module("tinyae.autodiff.backward")
+        copies = engine._fresh
+        monkeypatch.setattr(engine, "_fresh", lambda c, like: copies(c, like) if isinstance(c, Tensor) else constant(c))
+    return fn, inputs, options
+
+
+@pytest.mark.parametrize("law", FAULTS)
+def test_a_planted_fault_breaks_its_law_and_no_other(law, monkeypatch):
+    fn, inputs, options = planted(law, monkeypatch)
+    assert broken_laws(fn, *inputs, **options) == [law]
+
+
+@pytest.mark.parametrize("law", FAULTS)
+def test_check_layer_names_the_law(law, monkeypatch):
+    fn, inputs, options = planted(law, monkeypatch)
+    with pytest.raises(LawError, match=f"breaks the law of {re.escape(law)}, ") as caught:
+        check_layer(fn, *inputs, device=strict_device(), **options)
+    assert caught.value.law == law
+    assert caught.value.formula in str(caught.value)
+    assert caught.value.detail
+
+
+def test_every_law_has_a_planted_fault():
+    named = {value.law for value in vars(laws).values() if hasattr(value, "formula") and not isinstance(value, type)}
+    assert named == FAULTS.keys()
+
+
+def test_the_same_without_the_faults(monkeypatch):
+    lengths = np.array([3, 1, 2])
+    x = np.random.default_rng(5).normal(size=(3, 3, 2))
+    assert broken_laws(OverPadding(right=True), x, lengths=lengths) == []
+    assert "padding invariance" in check_layer(OverPadding(right=True), x, lengths=lengths, device=strict_device())
+    assert broken_laws(sine(lambda g, out, x: g * ops.cos(x)), x) == []
+    assert broken_laws(lambda x, y: x + y, x, x) == []
+
+
+# The parts of the laws that the faults above do not reach.
+
+
+def test_a_pair_of_functions_that_are_not_adjoint(rng):
+    x = rng.normal(size=(3, 4))
+    laws.assert_adjoint(lambda x: ops.pad(x, widths=((1, 0), (0, 2))), x, adjoint=lambda y: y[1:, :4])
+    with pytest.raises(LawError, match=r"<A x, y> is .*, <x, A' y> is "):
+        laws.assert_adjoint(lambda x: ops.pad(x, widths=((1, 0), (0, 2))), x, adjoint=lambda y: y[:-1, :4])
+    with pytest.raises(LawError, match=r"A' y has shape \(4, 4\)"):
+        laws.assert_adjoint(lambda x: ops.pad(x, widths=((1, 0), (0, 2))), x, adjoint=lambda y: y[:, :4])
+
+
+class ReadsPadding(nn.Module):
+    """Per step, but with a mean over all steps in it."""
+
+    def forward(self, x: Tensor, lengths: Any) -> Tensor:
+        return ops.tanh(x) * ops.mean(x, axis=1, keepdims=True)
+
+
+def test_steps_that_depend_on_the_padding(rng):
+    x, lengths = rng.normal(size=(3, 4, 2)), np.array([4, 0, 2])
+    laws.assert_padding_invariant(lambda x, lengths: ops.tanh(x), x, lengths)
+    with pytest.raises(LawError, match="a result at a valid step of padded x is"):
+        laws.assert_padding_invariant(ReadsPadding(), x, lengths)
+
+
+def test_a_gradient_that_leaks_into_the_padding(rng):
+    @primitive
+    def masked(x: Any, *, ends: Any) -> Any:
+        return x * (np.arange(x.shape[1]) < ends[:, None])[..., None]
+
+    masked.vjp(0)(lambda g, out, x, *, ends: g + 1e-3)
+    x, lengths = rng.normal(size=(3, 4, 2)), np.array([4, 1, 2])
+    with pytest.raises(LawError, match="the padding gets a gradient"):
+        laws.assert_padding_invariant(lambda x, lengths: masked(x, ends=lengths), x, lengths)
+
+
+def test_a_gradient_that_mixes_samples(rng):
+    shifted = sine(lambda g, out, x: g * ops.cos(x) + (0.1 * g[:1] if len(g) > 1 else 0.0))
+    with pytest.raises(LawError, match="gradient for input of permuted samples"):
+        laws.assert_permutation_equivariant(shifted, rng.normal(size=(4, 2)))
+
+
+def test_permutations_need_samples(rng):
+    with pytest.raises(ValueError, match="at least 2"):
+        laws.assert_permutation_equivariant(ops.tanh, rng.normal(size=(1, 2)))
+    with pytest.raises(LawError, match="does not start with N = 3"):
+        laws.assert_permutation_equivariant(ops.sum, rng.normal(size=(3, 2)))
+
+
+def test_a_declaration_that_is_not_true(rng):
+    with pytest.raises(LawError, match="declared to differ, but both modes"):
+        check_layer(nn.Dense(4, 2, generator=rng), rng.normal(size=(3, 4)), modes_differ=True)
+
+
+def test_a_layer_that_learns_in_evaluation_mode(rng):
+    class Follows(nn.Module):
+        def __init__(self) -> None:
+            self.mean = Tensor(np.zeros(4, "float32"))
+
+        def forward(self, x: Tensor) -> Tensor:
+            out = x - self.mean.data
+            self.mean.data = self.mean.data + np.float32(0.1) * x.data.mean(axis=0).astype("float32")
+            return out
+
+    with pytest.raises(LawError, match="two calls in evaluation mode"):
+        laws.assert_modes_agree(Follows(), rng.normal(size=(3, 4)))
+
+
+def test_a_buffer_that_moves_without_effect_must_be_declared(rng):
+    class Counts(nn.Module):
+        def __init__(self) -> None:
+            self.calls = Tensor(np.zeros(1, "float32"))
+
+        def forward(self, x: Tensor) -> Tensor:
+            if self.training:
+                self.calls.data = self.calls.data + np.float32(1.0)
+            return ops.tanh(x)
+
+    x = rng.normal(size=(3, 4))
+    with pytest.raises(LawError, match="a call in training mode changes calls"):
+        check_layer(Counts(), x)
+    assert "modes" in check_layer(Counts(), x, modes_differ=True)
+
+
+def test_what_is_no_tensor_is_told(rng):
+    for law in (laws.assert_backward_linear, laws.assert_gradients_unshared, laws.assert_gradient):
+        with pytest.raises(LawError, match="ndarray"):
+            law(lambda x: x.data, rng.normal(size=(2, 2)))
+
+
+def test_a_layer_is_left_as_it_was(rng):
+    layer = nn.Sequential(nn.Dense(4, 3, generator=rng), nn.BatchNorm(3), nn.Dropout(0.5, rng))
+    layer[1].eval()
+    state, stream = layer.state_dict(), rng.bit_generator.state
+    check_layer(layer, np.random.default_rng(1).normal(size=(5, 4)), modes_differ=True)
+    assert rng.bit_generator.state == stream
+    assert [part.training for _, part in layer.named_modules()] == [True, True, False, True]
+    for name, value in layer.state_dict().items():
+        np.testing.assert_array_equal(value, state[name])
+
+
+@given(arrays_nd(N=(0, 3), D=(1, 3)), st.sampled_from(["identity", "tanh"]))
+def test_laws_hold_for_any_batch(x, activation):
+    layer = nn.Dense(x.shape[1], 2, activation=activation, generator=np.random.default_rng(0))
+    assert ("permutation equivariance" in check_layer(layer, x, order=1)) == (len(x) > 1)
+
+
+@given(arrays_ntd(min_length=0, N=(1, 3), D=(1, 2)))
+def test_padding_invariance_holds_for_any_lengths(drawn):
+    laws.assert_padding_invariant(OverPadding(right=True), *drawn)

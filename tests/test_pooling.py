@@ -1,0 +1,124 @@
+"""Pooling: against window-by-window references, ties, padding, second order, messages."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+import tinyae as ta
+from tinyae import nn, ops
+from tinyae.autodiff import Tensor, grad
+from tinyae.ops.pooling import max_pool2d_composed
+from tinyae.testing.tables.convolution import avg_pool_reference, max_pool_reference
+
+
+@st.composite
+def poolings(draw):
+    kernel = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    padding = draw(st.one_of(st.just("same"), st.tuples(*[st.integers(0, k - 1) for k in kernel])))
+    stride = draw(st.one_of(st.none(), st.integers(1, 3)))
+    size = [k + draw(st.integers(0, 5)) for k in kernel]
+    shape = (draw(st.integers(0, 3)), *size, draw(st.integers(1, 3)))
+    return shape, {"kernel_size": kernel, "stride": stride, "padding": padding}
+
+
+@given(poolings(), st.sampled_from(["float64", "float32"]))
+def test_equal_the_window_by_window_references(case, dtype):
+    shape, window = case
+    x = np.random.default_rng(0).integers(-2, 3, shape).astype(dtype)  # whole numbers: many ties
+    for op, reference in ((ops.max_pool2d, max_pool_reference), (ops.avg_pool2d, avg_pool_reference)):
+        y = op(x, **window)
+        assert y.dtype == dtype
+        assert_allclose(y, reference(x, **window), rtol=1e-6, atol=1e-6)
+
+
+@given(poolings())
+def test_max_equals_its_twin_also_where_ties_share(case):
+    shape, window = case
+    rng = np.random.default_rng(1)
+    values = rng.integers(-1, 2, shape).astype(float)
+    found = []
+    for function in (ops.max_pool2d, max_pool2d_composed):
+        x = Tensor(values, requires_grad=True)
+        y = function(x, **window)
+        g = np.random.default_rng(2).normal(size=y.shape)
+        found.append((y.data, grad(y, x, g).data))
+    for a, b in zip(*found, strict=True):
+        assert_allclose(a, b, rtol=1e-12, atol=1e-13)
+
+
+@given(poolings())
+def test_average_and_its_adjoint(case):
+    shape, window = case
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=shape)
+    y = ops.avg_pool2d(x, **window)
+    g = rng.normal(size=y.shape)
+    back = ops.avg_unpool2d(g, size=shape[1:3], **window)
+    assert_allclose(np.vdot(y, g), np.vdot(x, back), rtol=1e-12, atol=1e-12)
+
+
+def test_large_batches_are_put_together_from_their_chunks(rng):
+    x = rng.normal(size=(150, 28, 28, 8)).astype("float32")
+    leaf = Tensor(x, requires_grad=True)
+    y = ops.max_pool2d(leaf, kernel_size=2)
+    blocks = x.reshape(150, 14, 2, 14, 2, 8)
+    assert_array_equal(y.data, blocks.max(axis=(2, 4)))
+    g = rng.normal(size=y.shape).astype("float32")
+    expected = (blocks == y.data[:, :, None, :, None]) * g[:, :, None, :, None]
+    assert_array_equal(grad(y, leaf, g).data, expected.reshape(x.shape))
+
+
+def test_ties_share_evenly():
+    x = Tensor(np.array([[1.0, 1.0], [1.0, 0.0]]).reshape(1, 2, 2, 1), requires_grad=True)
+    slope = grad(ops.max_pool2d(x, kernel_size=2), x, np.full((1, 1, 1, 1), 3.0))
+    assert_allclose(slope.data[0, :, :, 0], [[1.0, 1.0], [1.0, 0.0]])
+
+
+def test_padding_never_wins_and_counts_as_zero_in_a_mean():
+    x = np.full((1, 2, 2, 1), -4.0)
+    assert_array_equal(ops.max_pool2d(x, kernel_size=3, stride=1, padding=1), x)
+    assert_allclose(ops.avg_pool2d(x, kernel_size=2, stride=2, padding=1), x / 4)
+
+
+def test_overlapping_windows_add_up_and_left_over_pixels_get_nothing():
+    x = Tensor(np.array([0.0, 5.0, 1.0, 2.0]).reshape(1, 1, 4, 1), requires_grad=True)
+    y = ops.max_pool2d(x, kernel_size=(1, 2), stride=1)
+    assert_array_equal(grad(y.sum(), x).data.ravel(), [0, 2, 0, 1])
+    z = ops.avg_pool2d(x, kernel_size=(1, 3))
+    assert_allclose(grad(z.sum(), x).data.ravel(), [1 / 3, 1 / 3, 1 / 3, 0])
+
+
+def test_second_derivatives_through_a_pooling(rng):
+    x = rng.permutation(2 * 4 * 4).reshape(1, 4, 4, 2) * 0.3
+    for pool in (ops.max_pool2d, ops.avg_pool2d):
+        assert ta.gradcheck(lambda v, pool=pool: pool(v * v, kernel_size=2), [x], order=2)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda x: ops.max_pool2d(x, kernel_size=4), "max_pool2d: input 3x3, kernel 4x4, stride 4x4 does not fit"),
+        (lambda x: ops.max_pool2d(x, kernel_size=2, padding=2), r"must be smaller than the window \(2, 2\)"),
+        (lambda x: ops.avg_unpool2d(x, size=(9, 9), kernel_size=2), "gives 4x4, got 3x3"),
+        (lambda x: nn.MaxPool2d(5)(x), r"MaxPool2d\(5\): input 3x3, kernel 5x5"),
+        (lambda x: nn.AvgPool2d(2)(x[0]), r"AvgPool2d\(2\): images must be \(N, H, W, C\)"),
+        (lambda x: nn.MaxPool2d(0), "MaxPool2d: kernel_size must be a whole number >= 1"),
+    ],
+)
+def test_what_does_not_fit_is_named(call, words):
+    with pytest.raises(ValueError, match=words):
+        call(np.ones((1, 3, 3, 1), "float32"))
+
+
+def test_torch_gives_the_same_numbers(rng):
+    torch = pytest.importorskip("torch")
+    x = rng.normal(size=(2, 7, 6, 3))
+    theirs = torch.from_numpy(x.transpose(0, 3, 1, 2).copy())
+    window = {"kernel_size": (3, 2), "stride": 2, "padding": 1}
+    for ours, function in ((ops.max_pool2d, "max_pool2d"), (ops.avg_pool2d, "avg_pool2d")):
+        expected = getattr(torch.nn.functional, function)(theirs, **window).permute(0, 2, 3, 1).numpy()
+        assert_allclose(ours(x, **window), expected, rtol=1e-12, atol=1e-13)

@@ -1,0 +1,171 @@
+"""`tinyae gradcheck`: every gradient measured, and every rule broken to see whether that is noticed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+
+from tinyae.backend import backend_named
+from tinyae.cli.options import add_device, add_seed
+
+GROUPS = ("ops", "losses", "layers", "models")
+"""The parts of the check tables, in the order of the table that is printed."""
+
+
+Rows = dict[tuple[str, str, str], tuple[int, float, set[str]]]
+"""(group, function, argument): how many cases, the largest error, and how it was measured."""
+
+
+def register(commands: Any) -> None:
+    """Add `gradcheck`."""
+    parser = commands.add_parser(
+        "gradcheck",
+        help="compare every gradient with measured slopes, or break the rules and see it noticed",
+        description="Compare the gradients of operations, losses, layers and models with slopes that are measured "
+        "without any rule, for every input and parameter. Exit code 1 if one differs.",
+    )
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="an operation, loss, layer or model, or one of ops, losses, layers, models, all (default: all)",
+    )
+    parser.add_argument("--order", type=int, choices=(1, 2), default=1, help="2 checks gradients of gradients too")
+    parser.add_argument(
+        "--mutate", action="store_true", help="break each rule on purpose instead, and count how many are caught"
+    )
+    add_device(parser)
+    add_seed(parser, "of inputs and cotangents")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the table; leave with exit code 1 if a gradient is wrong or a broken rule was not noticed."""
+    chosen = _chosen(options.names or ["all"])
+    passed = _mutate(chosen) if options.mutate else _check(chosen, options)
+    sys.stdout.flush()
+    if not passed:
+        raise SystemExit(1)
+
+
+def _name(case: Any) -> str:
+    """What a case is asked for by: the part of its name before the parenthesis."""
+    return case.name.partition("(")[0]
+
+
+def _chosen(names: list[str]) -> dict[str, list[Any]]:
+    """The cases that the names mean, by group; raises ValueError with near matches for a name that means none."""
+    from tinyae.testing.tables import TABLES
+
+    known = list(dict.fromkeys(_name(case) for table in TABLES.values() for case in table))
+    for name in names:
+        if name not in (*known, *GROUPS, "all"):
+            near = {k.lower(): k for k in reversed([*GROUPS, *known])}
+            close = [near[k] for k in get_close_matches(name.lower(), near, n=3, cutoff=0.5)]
+            hint = f"did you mean {' or '.join(close)}?" if close else f"choose a name or {', '.join(GROUPS)}, all."
+            raise ValueError(f"there is no operation, loss, layer or model {name!r} to check: {hint}")
+    wanted = {*names, *(GROUPS if "all" in names else ())}
+    return {
+        group: [case for case in table if group in wanted or _name(case) in wanted] for group, table in TABLES.items()
+    }
+
+
+def _bar(items: Iterable[Any], unit: str) -> Any:
+    """The items with a progress bar on standard error, where that is a terminal."""
+    from tqdm import tqdm
+
+    return tqdm(items, unit=f" {unit}", disable=not sys.stderr.isatty(), leave=False, dynamic_ncols=True)
+
+
+def _check(chosen: dict[str, list[Any]], options: argparse.Namespace) -> bool:
+    """Check and print the table; whether everything passed."""
+    backend = backend_named(options.device)
+    start = time.perf_counter()
+    rows: Rows = {}
+    failures: list[str] = []
+    smooth = [(group, case) for group, cases in chosen.items() for case in cases if case.order]
+    for group, case in _bar(smooth, "cases"):
+        what = case.name if group in ("layers", "models") else _name(case)
+        for argument, row in _errors(case, backend, options, failures).items():
+            before: tuple[int, float, set[str]] = rows.get((group, what, argument), (0, 0.0, set()))
+            rows[group, what, argument] = (before[0] + 1, max(before[1], row[0]), before[2] | {row[1]})
+    print("\n".join(_lines(rows)))
+    worst = max(rows, key=lambda key: rows[key][1], default=None)
+    took = f"{time.perf_counter() - start:.1f} s on {backend.name}"
+    if failures:
+        print("\n".join(f"FAILED {line}" for line in failures))
+        print(f"{len(failures)} of {len(smooth)} cases failed; {took}")
+    elif worst is None:
+        print("nothing to check: the derivative of what was asked for is 0 wherever it exists")
+    else:
+        print(
+            f"{len(smooth)} cases passed at order {options.order}, {len(rows)} inputs and parameters; largest error "
+            f"{rows[worst][1]:.1e} ({worst[1]}, {worst[2]}); {took}"
+        )
+    return not failures
+
+
+def _errors(case: Any, backend: Any, options: argparse.Namespace, failures: list[str]) -> dict[str, tuple[float, str]]:
+    """The largest error of each argument of one case, and how it was measured."""
+    from tinyae.testing.check_case import gradient_report
+
+    rng = np.random.default_rng(options.seed)
+    try:
+        report = gradient_report(case, rng, backend, order=min(options.order, case.order), raise_on_failure=False)
+    except Exception as error:  # the rest of the table is worth having, whatever one case raises
+        failures.append(f"{case.name}: {type(error).__name__}: {error}")
+        return {}
+    if not report.passed:
+        failures.append(f"{case.name}: {report}")
+    return {name: (error, report.methods[name]) for name, error in report.errors.items()}
+
+
+def _lines(rows: Rows) -> list[str]:
+    """The table: a line for each input and parameter, its function named once."""
+    lines: list[str] = []
+    last = ("", "")
+    width = max((len(argument) for _, _, argument in rows), default=0)
+    for (group, what, argument), (count, error, methods) in rows.items():
+        if group != last[0]:
+            lines += [*([""] if lines else []), f"{group:{width + 4}}  largest relative error"]
+        if (group, what) != last:
+            noted = f"  ({count} cases)" if group in ("ops", "losses") and count > 1 else ""
+            lines.append(f"  {what}{noted}")
+        lines.append(f"    {argument:{width}}  {error:8.1e}  {'/'.join(sorted(methods))}")
+        last = (group, what)
+    return lines
+
+
+def _mutate(chosen: dict[str, list[Any]]) -> bool:
+    """Break the rules and print caught of planted; whether none escaped."""
+    from tinyae.testing.mutation import survey
+
+    start = time.perf_counter()
+    cases = [*chosen["ops"], *chosen["losses"]]
+    verdicts = survey(cases, lambda primitives: _bar(primitives, "primitives"))
+    if not verdicts:
+        raise ValueError("only rules can be broken, and those belong to operations and losses: name one of them.")
+    kinds = Counter((mutation.kind, verdict) for mutation, verdict in verdicts.items())
+    print(f"{'mistake':20}{'planted':>8}{'caught':>8}{'without effect':>16}")
+    total = Counter(verdicts.values())
+    for kind in dict.fromkeys(mutation.kind for mutation in verdicts):
+        print(_counts(kind, {verdict: kinds[kind, verdict] for verdict in total}))
+    print(_counts("total", total))
+    escaped = [mutation for mutation, verdict in verdicts.items() if verdict == "escaped"]
+    print("\n".join(f"ESCAPED {mutation}" for mutation in escaped) or "every planted mistake was caught", end="; ")
+    broken = len({mutation.primitive.name for mutation in verdicts})
+    print(f"{broken} primitives, {total['crashed']} by an error and the rest by the numbers; ", end="")
+    print(f"{time.perf_counter() - start:.1f} s")
+    return not escaped
+
+
+def _counts(label: str, verdicts: dict[Any, int]) -> str:
+    caught = verdicts.get("caught", 0) + verdicts.get("crashed", 0)
+    return f"{label:20}{caught + verdicts.get('escaped', 0):8}{caught:8}{verdicts.get('equivalent', 0):16}"

@@ -1,0 +1,225 @@
+"""Convolution layers: every output sees a window of the input, through the same weights wherever the window is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinyae import ops
+from tinyae.autodiff import Tensor
+from tinyae.backend import as_generator
+from tinyae.nn.checks import check_activation, check_dtype, check_floats, check_size
+from tinyae.nn.initializers import Initializer, initializer_named
+from tinyae.nn.module import Module
+from tinyae.nn.parameter import Parameter
+from tinyae.ops import conv_geometry as geometry
+
+Size = tuple[int, int]
+
+
+class Convolution(Module):
+    """What `Conv2d` and `ConvTranspose2d` share: sizes, checks and the repr. It computes nothing itself."""
+
+    weight: Parameter
+    bias: Parameter | None
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any,
+        padding: Any,
+        dilation: Any,
+        groups: int,
+        activation: str,
+    ) -> None:
+        owner = type(self).__name__
+        self.in_channels = check_size(owner, "in_channels", in_channels)
+        self.out_channels = check_size(owner, "out_channels", out_channels)
+        self.kernel_size = geometry.pair(owner, "kernel_size", kernel_size)
+        self.stride = geometry.pair(owner, "stride", stride)
+        self.padding = geometry.check_padding(owner, padding)
+        self.dilation = geometry.pair(owner, "dilation", dilation)
+        self.groups = check_size(owner, "groups", groups)
+        geometry.check_groups(owner, self.groups, self.in_channels, self.out_channels)
+        self.activation = check_activation(owner, activation)
+
+    def _draw(self, initializer: str | Initializer, generator: np.random.Generator | None, dtype: np.dtype) -> Any:
+        """Weights (KH, KW, in_channels / groups, out_channels), so that the initialiser sees the true fan-in."""
+        shape = (*self.kernel_size, self.in_channels // self.groups, self.out_channels)
+        return initializer_named(initializer)(shape, as_generator(generator), dtype=dtype)
+
+    def _walk(self) -> dict[str, Any]:
+        return {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
+
+    def _check(self, x: Tensor) -> None:
+        """Raise unless x is (N, H, W, in_channels); says what to change."""
+        check_floats(self, x)
+        if x.ndim == 4 and x.shape[3] == self.in_channels:
+            return
+        if x.ndim == 4 and x.shape[1] == self.in_channels:
+            fix = "channels stand last: write numpy.moveaxis(x, 1, -1)"
+        elif x.ndim == 3 and x.shape[2] == self.in_channels:
+            fix = "one image is a batch of one: write x[None]"
+        elif x.ndim == 3 and self.in_channels == 1:
+            fix = "give grey images their channel: write x[..., None]"
+        elif x.ndim == 2:
+            fix = "rows become images by nn.Reshape(H, W, C)"
+        else:
+            fix = f"build the layer for {x.shape[-1]} channels" if x.ndim == 4 else "reshape the input"
+        raise ValueError(f"{self}: the input must be (N, H, W, {self.in_channels}), got shape {x.shape}: {fix}.")
+
+    def extra_repr(self) -> str:
+        """Channels and kernel, and what differs from the defaults."""
+        words = [str(self.in_channels), str(self.out_channels), f"kernel_size={geometry.short(self.kernel_size)}"]
+        defaults = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "output_padding": (0, 0)}
+        words += [
+            f"{name}={geometry.short(getattr(self, name))}"
+            for name, default in defaults.items()
+            if getattr(self, name, default) != default
+        ]
+        words += [f"groups={self.groups}"] if self.groups > 1 else []
+        words += [f"activation={self.activation!r}"] if self.activation != "identity" else []
+        return ", ".join(words + ([] if self.bias is not None else ["bias=False"]))
+
+
+class Conv2d(Convolution):
+    """y = f(conv2d(x, W) + b): the same weights at every place of a window that slides over the image.
+
+    x (N, H, W, in_channels), W (KH, KW, in_channels / groups, out_channels), b (out_channels,),
+    y (N, OH, OW, out_channels), OH = floor((H + top + bottom - dilation * (KH - 1) - 1) / stride) + 1.
+
+    Args:
+        in_channels, out_channels: before and after.
+        kernel_size: of the window, a number or (vertical, horizontal).
+        stride: by how many pixels the window moves.
+        padding: zeros around x: a number, a pair, ((top, bottom), (left, right)), `"same"` or `"valid"`.
+        dilation: distance between the taps of the kernel.
+        groups: how many convolutions stand side by side, each with its share of the channels.
+        activation: f, one of `"identity"`, `"relu"`, `"elu"`, `"sigmoid"`, `"tanh"`, fused with the sums.
+        bias: False leaves b out.
+        initializer: how W starts: a name in `INITIALIZERS` or a function of the same form. b starts at 0.
+        generator: the `numpy.random.Generator` to draw W from; None draws from fresh entropy (not repeatable).
+        dtype: of W and b.
+
+    Attributes:
+        weight: Parameter (KH, KW, in_channels / groups, out_channels).
+        bias: Parameter (out_channels,), or None.
+
+    Gradients: see `tinyae.ops.convolution`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        *,
+        dilation: Any = 1,
+        groups: int = 1,
+        activation: str = "identity",
+        bias: bool = True,
+        initializer: str | Initializer = "glorot_uniform",
+        generator: np.random.Generator | None = None,
+        dtype: Any = np.float32,
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, activation)
+        dtype = check_dtype("Conv2d", dtype)
+        self.weight = Parameter(self._draw(initializer, generator, dtype))
+        self.bias = Parameter(np.zeros(self.out_channels, dtype)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """f(conv2d(x, W) + b); raises, with the arithmetic, if x has other channels or no window fits."""
+        self._check(x)
+        self.output_size(x.shape[1:3])
+        if self.bias is not None:
+            return ops.biased_conv2d(x, self.weight, self.bias, activation=self.activation, **self._walk())
+        z = ops.conv2d(x, self.weight, **self._walk())
+        return z if self.activation == "identity" else getattr(ops, self.activation)(z)
+
+    def output_size(self, size: Size) -> Size:
+        """(OH, OW) for images of `size` (H, W); raises if no window fits."""
+        return self._windows(size).out
+
+    def output_padding_back(self, size: Size) -> Size:
+        """The `output_padding` with which a `ConvTranspose2d` of the same kernel, stride and padding makes `size` again.
+
+        Several sizes may lead to one output: 7x7 and 8x8 both give 3x3 with kernel 3 and stride 2.
+        """
+        return geometry.output_padding_for(self._windows(size))
+
+    def _windows(self, size: Size) -> Any:
+        return geometry.conv_windows(str(self), size, self.kernel_size, self.stride, self.padding, self.dilation)
+
+
+class ConvTranspose2d(Convolution):
+    """x = f(conv_transpose2d(y, W) + b): every input writes a window of the output; the way back from a `Conv2d`.
+
+    y (N, OH, OW, in_channels), W (KH, KW, out_channels / groups, in_channels), b (out_channels,),
+    x (N, H, W, out_channels), H = (OH - 1) * stride + dilation * (KH - 1) + 1 - top - bottom + output_padding.
+
+    Args:
+        in_channels, out_channels: before and after.
+        kernel_size, stride, padding, dilation, groups: of the convolution that it is the adjoint of, so that padding
+            is cut off here. With `"same"`, H = OH * stride.
+        output_padding: rows and columns to add at the bottom and right, fewer than the stride.
+        activation, bias, initializer, generator, dtype: as for `Conv2d`.
+
+    Attributes:
+        weight: Parameter (KH, KW, out_channels / groups, in_channels): that of a `Conv2d(out_channels, in_channels)`.
+        bias: Parameter (out_channels,), or None.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        output_padding: Any = 0,
+        *,
+        dilation: Any = 1,
+        groups: int = 1,
+        activation: str = "identity",
+        bias: bool = True,
+        initializer: str | Initializer = "glorot_uniform",
+        generator: np.random.Generator | None = None,
+        dtype: Any = np.float32,
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, activation)
+        self.output_padding = geometry.pair("ConvTranspose2d", "output_padding", output_padding, 0)
+        # A mistake in the padding should show here, and not at the first image.
+        geometry.check_output_padding("ConvTranspose2d", self.output_padding, self.stride, self.padding)
+        dtype = check_dtype("ConvTranspose2d", dtype)
+        drawn = self._draw(initializer, generator, dtype)
+        kh, kw, c, _ = drawn.shape
+        grouped = drawn.reshape(kh, kw, c, self.groups, self.out_channels // self.groups)
+        # From (input of a group, group, output of it) to (output, group, input).
+        self.weight = Parameter(np.ascontiguousarray(grouped.transpose(0, 1, 4, 3, 2).reshape(kh, kw, -1, in_channels)))
+        self.bias = Parameter(np.zeros(self.out_channels, dtype)) if bias else None
+
+    def forward(self, y: Tensor, size: Size | None = None) -> Tensor:
+        """f(conv_transpose2d(y, W) + b); raises if y has other channels.
+
+        With `size`, raises unless the result has that (H, W), and says which output_padding would give it.
+        """
+        self._check(y)
+        self.output_size(y.shape[1:3], size)
+        walk = {**self._walk(), "output_padding": self.output_padding}
+        if self.bias is not None:
+            return ops.biased_conv_transpose2d(y, self.weight, self.bias, activation=self.activation, **walk)
+        z = ops.conv_transpose2d(y, self.weight, **walk)
+        return z if self.activation == "identity" else getattr(ops, self.activation)(z)
+
+    def output_size(self, size: Size, wanted: Size | None = None) -> Size:
+        """(H, W) for an input of `size` (OH, OW); with `wanted`, raises unless it is that one."""
+        owner, window = str(self), (self.kernel_size, self.stride, self.padding, self.dilation)
+        windows = geometry.transposed_windows(owner, size, *window, self.output_padding)
+        if wanted is not None:
+            geometry.check_reaches(owner, windows, wanted)
+        return windows.size

@@ -1,0 +1,207 @@
+"""Noise layers: they damage what passes through, so that a network learns to repair it.
+
+The three corruptions of Vincent et al. (2010, section 3.3). Each is drawn anew at every call in training mode, from a
+generator that is handed in, and is the identity in evaluation mode. `corrupt` damages whatever the mode, for
+measurements and pictures, and `corrupt_with_mask` also says which elements it hit.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinyae import ops
+from tinyae.autodiff import Tensor
+from tinyae.backend import Array, as_generator, backend_of
+from tinyae.nn.checks import check_floats
+from tinyae.nn.module import Module
+
+
+class Noise(Module):
+    """Base of the noise layers: forward, modes and the generator. A subclass defines `corrupt_with_mask`.
+
+    Args:
+        generator: the `numpy.random.Generator` to draw from; None draws from fresh entropy (not repeatable).
+
+    Attributes:
+        generator: the generator, whose state a checkpoint needs for repeating a run.
+    """
+
+    touches_every_element = False
+    """Whether no element is spared, which leaves nothing to tell the damaged ones from."""
+
+    def __init__(self, generator: np.random.Generator | None = None) -> None:
+        self.generator = as_generator(generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x with fresh noise in training mode, x itself in evaluation mode; any shape."""
+        check_floats(self, x)
+        return self.corrupt(x) if self.training else x
+
+    def corrupt(self, x: Any, generator: np.random.Generator | None = None) -> Any:
+        """x with fresh noise, whatever the mode: Tensor in, Tensor out; array in, array out (of any device).
+
+        `generator` is drawn from in place of the layer's own, so that a measurement does not change what training
+        draws next.
+        """
+        return self.corrupt_with_mask(x, generator)[0]
+
+    def corrupt_with_mask(self, x: Any, generator: np.random.Generator | None = None) -> tuple[Any, Array]:
+        """As `corrupt`, with the mask: an array of x's shape and dtype, 1 where the noise hit, 0 elsewhere.
+
+        An element counts as hit if it was chosen, also where the noise happens to leave its value as it was (a 0 that
+        is masked).
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no corrupt_with_mask: define it in the class.")
+
+    def _values(self, x: Any) -> Array:
+        """The raw array of x; raises TypeError unless it holds floating-point numbers."""
+        values = x.data if isinstance(x, Tensor) else x
+        if getattr(getattr(values, "dtype", None), "kind", "") != "f":
+            check_floats(self, x)
+        return values
+
+    def _stream(self, generator: np.random.Generator | None) -> np.random.Generator:
+        return self.generator if generator is None else as_generator(generator)
+
+
+class MaskingNoise(Noise):
+    """Masking noise: y = x * (1 - m) with m = 1 with probability `rate` for each element, else 0.   dL/dx = dL/dy (1 - m)
+
+    A masked element is 0, which for an image means: missing. Nothing is rescaled, unlike `Dropout`: the network is
+    to fill the gaps, not to keep a mean. Source: Vincent et al. 2008, section 2.3 (there a fixed number of elements,
+    here each by its own coin, so their number varies around rate * D).
+
+    Args:
+        rate: the expected share of masked elements, in [0, 1).
+        generator: see `Noise`.
+    """
+
+    def __init__(self, rate: float, generator: np.random.Generator | None = None) -> None:
+        super().__init__(generator)
+        self.rate = _check_rate("MaskingNoise", rate)
+
+    def corrupt_with_mask(self, x: Any, generator: np.random.Generator | None = None) -> tuple[Any, Array]:
+        """y and m, both of x's shape."""
+        values = self._values(x)
+        xp = backend_of(values).xp
+        if self.rate == 0.0:
+            return x, xp.zeros_like(values)
+        draws = backend_of(values).uniform(self._stream(generator), values.shape, values.dtype)
+        kept = (draws >= self.rate).astype(values.dtype)
+        return ops.multiply(x, kept), 1.0 - kept
+
+    def extra_repr(self) -> str:
+        """The rate."""
+        return f"{self.rate}"
+
+
+class GaussianNoise(Noise):
+    """Additive Gaussian noise: y = x + std * e with e ~ N(0, 1) for each element.   dL/dx = dL/dy
+
+    The noise for values without bounds; y may leave the range of x. No element is spared, so the mask is all ones
+    (all zeros at std 0).
+
+    Args:
+        std: standard deviation in the unit of x, at least 0.
+        generator: see `Noise`.
+    """
+
+    touches_every_element = True
+
+    def __init__(self, std: float, generator: np.random.Generator | None = None) -> None:
+        super().__init__(generator)
+        if not 0.0 <= _number("GaussianNoise", "std", std) < math.inf:
+            raise ValueError(
+                f"GaussianNoise: std must be at least 0 and finite, got {std!r}: 0.3 is a usual value for x in [0, 1]."
+            )
+        self.std = float(std)
+
+    def corrupt_with_mask(self, x: Any, generator: np.random.Generator | None = None) -> tuple[Any, Array]:
+        """y and a mask of ones, both of x's shape."""
+        values = self._values(x)
+        xp = backend_of(values).xp
+        if self.std == 0.0:
+            return x, xp.zeros_like(values)
+        noise = backend_of(values).normal(self._stream(generator), values.shape, values.dtype)
+        noise *= self.std
+        return ops.add(x, noise), xp.ones_like(values)
+
+    def extra_repr(self) -> str:
+        """The standard deviation."""
+        return f"{self.std}"
+
+
+class SaltAndPepperNoise(Noise):
+    """Salt-and-pepper noise: with probability `rate` an element becomes `low` or `high`, by a fair coin; else y = x.
+    dL/dx = dL/dy where x was spared, else 0.
+
+    Args:
+        rate: the expected share of replaced elements, in [0, 1).
+        low: the value of pepper, the smallest of the data.
+        high: the value of salt, the largest.
+        generator: see `Noise`.
+    """
+
+    def __init__(
+        self, rate: float, low: float = 0.0, high: float = 1.0, generator: np.random.Generator | None = None
+    ) -> None:
+        super().__init__(generator)
+        self.rate = _check_rate("SaltAndPepperNoise", rate)
+        ends = [_number("SaltAndPepperNoise", name, value) for name, value in (("low", low), ("high", high))]
+        if not -math.inf < ends[0] < ends[1] < math.inf:
+            raise ValueError(
+                f"SaltAndPepperNoise: low must be below high and both finite, got low={low!r}, high={high!r}: "
+                "give the smallest and the largest value of the data."
+            )
+        self.low, self.high = ends
+
+    def corrupt_with_mask(self, x: Any, generator: np.random.Generator | None = None) -> tuple[Any, Array]:
+        """y and the mask of replaced elements, both of x's shape."""
+        values = self._values(x)
+        xp = backend_of(values).xp
+        if self.rate == 0.0:
+            return x, xp.zeros_like(values)
+        draws = backend_of(values).uniform(self._stream(generator), values.shape, values.dtype)
+        hit = draws < self.rate
+        # One draw decides both: below rate / 2 it is pepper, from there to rate it is salt.
+        grains = (draws >= 0.5 * self.rate).astype(values.dtype)
+        grains *= self.high - self.low
+        grains += self.low
+        return ops.where(hit, grains, x), hit.astype(values.dtype)
+
+    def extra_repr(self) -> str:
+        """The rate, and the two values where they are not 0 and 1."""
+        ends = "" if (self.low, self.high) == (0.0, 1.0) else f", low={self.low}, high={self.high}"
+        return f"{self.rate}{ends}"
+
+
+NOISES: dict[str, type[MaskingNoise] | type[GaussianNoise] | type[SaltAndPepperNoise]] = {
+    "masking": MaskingNoise,
+    "gaussian": GaussianNoise,
+    "salt-and-pepper": SaltAndPepperNoise,
+}
+"""The noise layers by the name of their corruption."""
+
+
+def noise_named(
+    corruption: str, level: float, generator: np.random.Generator | None = None
+) -> MaskingNoise | GaussianNoise | SaltAndPepperNoise:
+    """The noise layer of a corruption: `level` is the rate of "masking" and "salt-and-pepper", the std of "gaussian"."""
+    if corruption not in NOISES:
+        raise ValueError(f"unknown corruption {corruption!r}: choose one of {', '.join(NOISES)}.")
+    return NOISES[corruption](level, generator=generator)
+
+
+def _check_rate(owner: str, rate: float) -> float:
+    if not 0.0 <= _number(owner, "rate", rate) < 1.0:
+        raise ValueError(f"{owner}: rate must be in [0, 1), got {rate!r}: 0.25 corrupts every fourth element.")
+    return float(rate)
+
+
+def _number(owner: str, name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{owner}: {name} must be a number, got {value!r}: write e.g. {name}=0.25.")
+    return float(value)

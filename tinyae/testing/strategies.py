@@ -1,0 +1,175 @@
+"""Hypothesis strategies for arrays, named by the letters of their shapes.
+
+A test with one fixed input shows that it works once. Hypothesis draws hundreds, shrinks a failure to the smallest input
+that still fails, and remembers it. What it draws here is what layers are given: (N, D), (N, H, W, C), (N, T, D) with
+lengths, pairs that broadcast, and the strides, paddings and axes that go with them.
+
+    from hypothesis import given
+    from tinyae.testing import arrays_nd, check_layer
+
+    @given(arrays_nd(D=4))
+    def test_my_layer(x):
+        check_layer(MyLayer(4), x)
+
+Sizes are given by letter: `D=4` is always 4, `N=(0, 3)` is 0 to 3. Numbers are multiples of 1/1024: finite, exact in
+float32 too, and easy to read when a failure is shown. Hypothesis is imported when a strategy is made, not before.
+"""
+
+from __future__ import annotations
+
+import math
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
+
+Size = int | tuple[int, int]
+"""The length of an axis: one number, or the smallest and the largest."""
+
+SIZES: dict[str, tuple[int, int]] = {"N": (1, 4), "H": (1, 5), "W": (1, 5), "C": (1, 3), "T": (1, 5)}
+"""How long an axis is unless its size is given; a letter that is not listed (D, K) is 1 to 4."""
+
+GRAIN = 1024
+"""Drawn numbers are multiples of 1/GRAIN."""
+
+
+def numbers(low: float = -2.0, high: float = 2.0, *, away: float = 0.0) -> SearchStrategy[float]:
+    """Finite floats from `low` to `high`, multiples of 1/1024, at least `away` from 0 (from a kink or a pole there)."""
+    st = _hypothesis()
+    first, last, gap = math.ceil(low * GRAIN), math.floor(high * GRAIN), math.ceil(away * GRAIN)
+    halves = [(max(first, gap), last)] if gap else [(first, last)]
+    halves += [(first, min(last, -gap))] if gap else []
+    kept = [st.integers(a, b) for a, b in halves if a <= b]
+    if not kept:
+        raise ValueError(
+            f"numbers: no multiple of 1/{GRAIN} lies in [{low}, {high}] and at least {away} from 0: widen them."
+        )
+    return st.one_of(*kept).map(lambda whole: whole / GRAIN)
+
+
+def arrays_of(
+    letters: str, *, low: float = -2.0, high: float = 2.0, away: float = 0.0, dtype: Any = "float64", **sizes: Size
+) -> SearchStrategy[np.ndarray]:
+    """Arrays with one axis per letter: `arrays_of("NTD", T=5)` is (N, 5, D). A letter used twice has one size.
+
+    Args:
+        letters: the axes, "" for a single number (shape ()).
+        low, high, away: of the elements, see `numbers`.
+        dtype: of the array.
+        sizes: by letter, a number or (smallest, largest), 0 allowed; see `SIZES` for the others.
+
+    Example:
+        >>> arrays_of("NDD", N=0, D=3).example().shape  # doctest: +SKIP
+        (0, 3, 3)
+    """
+    st = _hypothesis()
+    unknown = sorted(set(sizes) - set(letters))
+    if unknown:
+        raise ValueError(f"arrays of {letters!r} have no axis {', '.join(unknown)}: sizes are given by these letters.")
+    lengths = {letter: _length(letter, sizes.get(letter, SIZES.get(letter, (1, 4)))) for letter in letters}
+    shapes = st.fixed_dictionaries(lengths).map(lambda size: tuple(size[letter] for letter in letters))
+    return shapes.flatmap(lambda shape: _filled(shape, numbers(low, high, away=away), dtype))
+
+
+def arrays_nd(**options: Any) -> SearchStrategy[np.ndarray]:
+    """Samples of features, (N, D); options as for `arrays_of`."""
+    return arrays_of("ND", **options)
+
+
+def arrays_nhwc(**options: Any) -> SearchStrategy[np.ndarray]:
+    """Images, (N, H, W, C), channels last; options as for `arrays_of`."""
+    return arrays_of("NHWC", **options)
+
+
+def arrays_ntd(*, min_length: int = 1, **options: Any) -> SearchStrategy[tuple[np.ndarray, np.ndarray]]:
+    """Sequences of unequal lengths: pairs of x (N, T, D) and lengths (N,), whole numbers from `min_length` to T.
+
+    What stands beyond a sequence's end is drawn like the rest: a layer that looks there gives itself away.
+    """
+    st = _hypothesis()
+
+    def with_lengths(x: np.ndarray) -> SearchStrategy[tuple[np.ndarray, np.ndarray]]:
+        ends = st.lists(st.integers(min(min_length, x.shape[1]), x.shape[1]), min_size=len(x), max_size=len(x))
+        return ends.map(lambda found: (x, np.array(found, dtype=np.int64)))
+
+    return arrays_of("NTD", **options).flatmap(with_lengths)
+
+
+def broadcastable_pairs(
+    *, max_ndim: int = 3, min_size: int = 1, max_size: int = 4, low: float = -2.0, high: float = 2.0, away: float = 0.0
+) -> SearchStrategy[tuple[np.ndarray, np.ndarray]]:
+    """Pairs of arrays whose shapes broadcast: axes of length 1 and missing leading axes on either side.
+
+    Args:
+        max_ndim: of each.
+        min_size, max_size: of an axis (one of length 1 may always occur); 0 allowed.
+        low, high, away: of the elements, see `numbers`.
+    """
+    st = _hypothesis()
+    extra = _hypothesis("hypothesis.extra.numpy")
+    shapes = extra.mutually_broadcastable_shapes(
+        num_shapes=2, min_dims=0, max_dims=max_ndim, min_side=min_size, max_side=max_size
+    )
+    elements = numbers(low, high, away=away)
+    return shapes.flatmap(
+        lambda drawn: st.tuples(*[_filled(shape, elements, "float64") for shape in drawn.input_shapes])
+    )
+
+
+def strides(max_stride: int = 3) -> SearchStrategy[Any]:
+    """Strides of a window over (H, W): a number from 1, or (vertical, horizontal)."""
+    st = _hypothesis()
+    one = st.integers(1, max_stride)
+    return one | st.tuples(one, one)
+
+
+def paddings(max_padding: int = 2, *, same: bool = True) -> SearchStrategy[Any]:
+    """Paddings in every way of writing them: a number, (vertical, horizontal), ((top, bottom), (left, right)), and with
+    `same` the words "same" and "valid".
+    """
+    st = _hypothesis()
+    one = st.integers(0, max_padding)
+    pair = st.tuples(one, one)
+    written = one | pair | st.tuples(pair, pair)
+    return written | st.sampled_from(["same", "valid"]) if same else written
+
+
+def axes(ndim: int, *, min_axes: int = 1, none: bool = True) -> SearchStrategy[Any]:
+    """The `axis=` of a reduction over an array of `ndim` axes: a number, counted from either end, a tuple of different
+    ones (at least `min_axes`, so that 0 allows the empty tuple), and None unless `none` is False.
+    """
+    st = _hypothesis()
+    found: list[Any] = [st.none()] if none else []
+    if ndim:
+        one = st.integers(-ndim, ndim - 1)
+        found += [one, st.lists(one, min_size=min_axes, max_size=ndim, unique_by=lambda axis: axis % ndim).map(tuple)]
+    if not found:
+        raise ValueError("axes: a single number has no axis to reduce: take ndim of at least 1, or allow None.")
+    return st.one_of(*found)
+
+
+def _hypothesis(name: str = "hypothesis.strategies") -> ModuleType:
+    from importlib import import_module
+
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and error.name.split(".")[0] == "hypothesis":
+            raise ImportError(
+                'tinyae.testing.strategies needs Hypothesis, which is not installed: pip install "tinyae[test]".'
+            ) from None
+        raise
+
+
+def _length(letter: str, size: Size) -> SearchStrategy[int]:
+    smallest, largest = size if isinstance(size, tuple) else (size, size)
+    if not 0 <= smallest <= largest:
+        raise ValueError(f"the size of {letter} must be a number from 0, or (smallest, largest), got {size!r}.")
+    return _hypothesis().integers(smallest, largest)
+
+
+def _filled(shape: tuple[int, ...], elements: Any, dtype: Any) -> SearchStrategy[np.ndarray]:
+    return _hypothesis("hypothesis.extra.numpy").arrays(np.dtype(dtype), shape, elements=elements)

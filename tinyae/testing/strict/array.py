@@ -1,0 +1,225 @@
+"""`StrictArray`: an array in the memory of a device that does not exist.
+
+Its numbers lie in a NumPy array, but nothing in the language leads there: the class is no subclass of
+`numpy.ndarray`, and NumPy's three hooks raise. So code that treats a device array as a host array fails here, on any
+machine, with the sentence that says what to write instead. Operators and methods are bound in `binding`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NoReturn
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from tinyae.testing.strict.account import LEDGER
+
+SCALARS = (bool, int, float, complex, np.generic)
+"""What may stand beside a device array without being one."""
+
+
+class StrictArray:
+    """A device array. Made by the namespace (`xp.zeros`, `xp.asarray`), never directly.
+
+    It has CuPy's behaviour where that is safe, and refuses where CuPy is lenient in a way that hurts: NumPy functions
+    on device arrays (CuPy forwards them), host index arrays (CuPy uploads them), indices out of bounds (CuPy wraps
+    round), repeated indices in an assignment (CuPy leaves open which value wins).
+    """
+
+    __slots__ = ("__weakref__", "_base", "_host")
+    __array_priority__ = 100
+    __hash__ = None  # type: ignore[assignment]
+
+    _host: np.ndarray
+    _base: StrictArray | None
+
+    def __init__(self) -> None:
+        raise TypeError(
+            "a StrictArray is made by the namespace: device.xp.empty(shape, dtype), device.to_device(host)."
+        )
+
+    # No way out to NumPy.
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
+        raise TypeError(
+            "Implicit conversion to a NumPy array is not allowed: use backend.to_host(x), or xp functions on x."
+        )
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> NoReturn:
+        raise TypeError(f"numpy.{function.__name__} was given a device array: use xp.{function.__name__}.")
+
+    # Transfers, open and hidden.
+
+    def get(self, stream: Any = None, order: str = "C", out: Any = None, blocking: bool = True) -> np.ndarray:
+        """A host copy."""
+        LEDGER.download(".get()")
+        LEDGER.sync(".get()")
+        if out is None:
+            return np.array(self._host, order="C" if order == "C" else "K")
+        out[...] = self._host
+        return out
+
+    def set(self, arr: np.ndarray, stream: Any = None) -> None:
+        """Fill from a host array of the same shape and dtype."""
+        if not isinstance(arr, np.ndarray):
+            raise TypeError(f"Only numpy.ndarray can be set to a device array, not {type(arr).__name__}.")
+        if arr.dtype != self.dtype or arr.shape != self.shape:
+            raise ValueError(f"set() needs {self.dtype} of shape {self.shape}, got {arr.dtype} of shape {arr.shape}.")
+        LEDGER.upload(".set()")
+        self._host[...] = arr
+
+    def item(self) -> Any:
+        """The single value on the host."""
+        LEDGER.sync(".item()")
+        return self._host.item()
+
+    def tolist(self) -> Any:
+        """The values on the host as nested lists."""
+        LEDGER.sync(".tolist()")
+        return self._host.tolist()
+
+    def __float__(self) -> float:
+        LEDGER.sync("float(device array)")
+        return float(self._host)
+
+    def __int__(self) -> int:
+        LEDGER.sync("int(device array)")
+        return int(self._host)
+
+    def __complex__(self) -> complex:
+        LEDGER.sync("complex(device array)")
+        return complex(self._host)
+
+    def __bool__(self) -> bool:
+        if self._host.size > 1:
+            raise ValueError("The truth value of an array with more than one element is ambiguous: use any() or all().")
+        LEDGER.sync("bool(device array)")
+        return bool(self._host)
+
+    def __repr__(self) -> str:
+        LEDGER.sync("printing a device array")
+        return repr(self._host)
+
+    def __str__(self) -> str:
+        LEDGER.sync("printing a device array")
+        return str(self._host)
+
+    def __format__(self, spec: str) -> str:
+        LEDGER.sync("formatting a device array")
+        return format(self._host.item() if self._host.ndim == 0 else str(self._host), spec)
+
+    # Copies on the device, and the pickle, which goes through the host.
+
+    def __copy__(self) -> StrictArray:
+        LEDGER.launch("copy")
+        return device_array(self._host.copy())
+
+    def __deepcopy__(self, memo: Any) -> StrictArray:
+        return self.__copy__()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, (self.get(),)
+
+    # What is known without asking the device.
+
+    shape = property(lambda self: self._host.shape)
+    dtype = property(lambda self: self._host.dtype)
+    ndim = property(lambda self: self._host.ndim)
+    size = property(lambda self: self._host.size)
+    nbytes = property(lambda self: self._host.nbytes)
+    itemsize = property(lambda self: self._host.itemsize)
+    strides = property(lambda self: self._host.strides)
+    flags = property(lambda self: self._host.flags)
+    device = property(lambda self: "<StrictDevice 0>")
+    T = property(lambda self: device_array(self._host.T))
+    real = property(lambda self: device_array(self._host.real))
+    imag = property(lambda self: device_array(self._host.imag))
+
+    @property
+    def base(self) -> StrictArray | None:
+        """The array whose memory this one is a view of; None if it has memory of its own."""
+        if self._base is None and self._host.base is not None:
+            self._base = _owner_of(self._host)
+        return self._base
+
+    def __len__(self) -> int:
+        if self._host.ndim == 0:
+            raise TypeError("len() of unsized object")
+        return len(self._host)
+
+    def __iter__(self) -> Iterator[StrictArray]:
+        if self._host.ndim == 0:
+            raise TypeError("iteration over a 0-d array")
+        return (self[i] for i in range(len(self._host)))
+
+    # Indexing.
+
+    def __getitem__(self, key: Any) -> StrictArray:
+        found = self._host[_host_key(key)]
+        if found.size and not np.may_share_memory(found, self._host):
+            LEDGER.launch("gather")
+        return device_array(found)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if isinstance(value, np.ndarray):
+            raise ValueError("non-scalar numpy.ndarray cannot be used for fill: move it to the device first.")
+        if not isinstance(value, (StrictArray, *SCALARS)):
+            raise ValueError(f"{type(value).__name__} cannot be assigned to a device array: move it there first.")
+        host_key = _host_key(key)
+        self._refuse_repeats(host_key)
+        LEDGER.launch("setitem")
+        self._host[host_key] = value._host if isinstance(value, StrictArray) else value
+
+    def _refuse_repeats(self, key: tuple[Any, ...]) -> None:
+        if not any(isinstance(part, np.ndarray) and part.dtype.kind in "iu" for part in key):
+            return
+        places = np.arange(self._host.size).reshape(self._host.shape)[key]
+        if np.unique(places).size != places.size:
+            raise IndexError(
+                "x[index] = value names a position twice; which value wins is not defined on a GPU: "
+                "use xp.add.at, or turn the assignment into a gather."
+            )
+
+
+def device_array(host: np.ndarray) -> StrictArray:
+    """The device array whose numbers are `host`; for the double's own use."""
+    array = object.__new__(StrictArray)
+    array._host = host
+    array._base = None
+    if host.base is None:
+        _owners[id(host)] = array
+    return array
+
+
+_owners: WeakValueDictionary[int, StrictArray] = WeakValueDictionary()
+"""The device arrays that have memory of their own, by the identity of their host array."""
+
+
+def _owner_of(view: np.ndarray) -> StrictArray:
+    while isinstance(view.base, np.ndarray):
+        view = view.base
+    owner = _owners.get(id(view))
+    return device_array(view) if owner is None else owner
+
+
+def _host_key(key: Any) -> tuple[Any, ...]:
+    """The index with device arrays replaced; it always gives an array, for a single element a 0-d view."""
+    parts = []
+    for part in key if isinstance(key, tuple) else (key,):
+        if isinstance(part, StrictArray):
+            if part.dtype == bool:
+                LEDGER.sync("indexing with a boolean mask (the size of the result is known only on the device)")
+            part = part._host
+        elif isinstance(part, (np.ndarray, list)):
+            raise TypeError(
+                f"a device array was indexed with a host {type(part).__name__}, a hidden copy on a GPU: "
+                "move the index to the device first."
+            )
+        parts.append(part)
+    return tuple(parts) if any(part is Ellipsis for part in parts) else (*parts, Ellipsis)
+
+
+def _unpickled(host: np.ndarray) -> StrictArray:
+    LEDGER.upload("unpickling a device array")
+    return device_array(host)

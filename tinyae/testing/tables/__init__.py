@@ -1,0 +1,42 @@
+"""The check tables: every primitive, loss, layer and model of the package, with what is needed to verify it.
+
+`tinyae gradcheck` and the test suite ask the same questions of every entry, and a test fails when something has none.
+The references need SciPy, so this package is imported only when it is asked for:
+`from tinyae.testing.tables import CASES`.
+"""
+
+from typing import Any
+
+from tinyae.testing.tables.convolution import IMAGES
+from tinyae.testing.tables.discover import discovered_primitives, missing_entries
+from tinyae.testing.tables.layers import LAYERS
+from tinyae.testing.tables.losses import LOSSES
+from tinyae.testing.tables.models import MODELS_TABLE
+from tinyae.testing.tables.ops import OPS
+
+TABLES: dict[str, list[Any]] = {
+    "ops": [*OPS, *IMAGES],
+    "losses": LOSSES,
+    "layers": LAYERS,
+    "models": MODELS_TABLE,
+}
+"""Everything, by the names that `tinyae gradcheck` knows."""
+
+CASES = [*TABLES["ops"], *LOSSES]
+"""Every operation and every loss: the cases with a reference."""
+
+MODULES = [*LAYERS, *MODELS_TABLE]
+"""Every layer and every model."""
+
+__all__ = [
+    "CASES",
+    "IMAGES",
+    "LAYERS",
+    "LOSSES",
+    "MODELS_TABLE",
+    "MODULES",
+    "OPS",
+    "TABLES",
+    "discovered_primitives",
+    "missing_entries",
+]

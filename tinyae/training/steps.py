@@ -1,0 +1,70 @@
+"""One epoch of steps, whatever is trained: minibatches of a gradient method, or one iteration of a full-batch one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from tinyae.autodiff import Tensor, no_grad
+from tinyae.backend import Array
+from tinyae.data import batches
+from tinyae.optim import LBFGS, Optimizer, clip_grad_norm
+
+Step = tuple[int, Any]
+"""Samples in the batch, and their loss on the device."""
+
+LossOf = Callable[..., Tensor]
+"""The loss of a batch: called with one array per kind of data (inputs, targets, labels), gives one number."""
+
+
+def minibatch_steps(
+    loss_of: LossOf,
+    optimizer: Optimizer,
+    arrays: tuple[Array, ...],
+    batch_size: int,
+    generator: np.random.Generator,
+    clip_norm: float | None,
+) -> Iterator[Step]:
+    """One epoch: take a step each time the caller asks for the next item.
+
+    Per batch: forward, loss, backward, clip, step.
+    """
+    for batch in batches(*arrays, batch_size=batch_size, generator=generator):
+        rows = batch if len(arrays) > 1 else (batch,)
+        optimizer.zero_grad()
+        loss = loss_of(*rows)
+        loss.backward()
+        if clip_norm is not None:
+            clip_grad_norm(optimizer.flat.tensors, clip_norm)
+        optimizer.step()
+        yield len(rows[0]), loss.data
+
+
+def full_batch_run(
+    loss_of: LossOf,
+    optimizer: Optimizer,
+    arrays: tuple[Array, ...],
+    iterations: int,
+    after: Callable[[int, float], None],
+) -> None:
+    """Up to `iterations` of L-BFGS on all data at once; `after(iteration, loss)` follows each accepted one.
+
+    It ends earlier where the method's own tolerances are met.
+
+    Raises:
+        ValueError: the loss is another at the second look, because something in it draws random numbers. A line
+            search cannot tell such a difference from progress.
+    """
+    if not isinstance(optimizer, LBFGS):
+        raise TypeError(f"{type(optimizer).__name__} wants the full batch but is no LBFGS: use tinyae.optim.LBFGS.")
+    with no_grad():
+        looks = [float(loss_of(*arrays).item()) for _ in range(2)]
+    if looks[0] != looks[1] and np.isfinite(looks).all():
+        raise ValueError(
+            f"L-BFGS needs the same loss for the same weights, got {looks[0]:.6g} and then {looks[1]:.6g}: the model "
+            "draws noise, so train it with Adam (optimizer adam), or without noise."
+        )
+    optimizer.max_iterations = iterations
+    optimizer.step(lambda: loss_of(*arrays), after)
