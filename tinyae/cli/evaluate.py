@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+import numpy as np
+
 from tinyae import training
-from tinyae.cli.options import add_data, add_device, add_run, open_run
+from tinyae.cli.options import add_data, add_device, add_run, open_run, positive_int
 from tinyae.cli.report import metrics_table
+from tinyae.models import VariationalAutoencoder, log_likelihood
 
 
 def register(commands: Any) -> None:
@@ -17,6 +20,13 @@ def register(commands: Any) -> None:
     )
     add_run(parser)
     add_data(parser, None)
+    parser.add_argument(
+        "--importance-samples", type=positive_int, metavar="K",
+        help="for a variational autoencoder: estimate log p(x) of the test samples from K codes each, e.g. 5000",
+    )  # fmt: skip
+    parser.add_argument(
+        "--first", type=positive_int, metavar="N", help="with --importance-samples: of the first N test samples only"
+    )
     add_device(parser)
     parser.set_defaults(run=run)
 
@@ -24,6 +34,24 @@ def register(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print the table of metrics for both splits."""
     run, model, data = open_run(options)
-    columns = {name: training.evaluate(model, split.x) for name, split in (("train", data.train), ("test", data.test))}
+    if options.importance_samples and not isinstance(model, VariationalAutoencoder):
+        raise ValueError(f"{run.path} holds a model without a distribution over codes: leave out --importance-samples.")
+    columns = {name: training.evaluate(model, split) for name, split in (("train", data.train), ("test", data.test))}
     print(f"{run.path} on {data.name} ({len(data.train):,} training and {len(data.test):,} test {model.noun}s)")
-    print(metrics_table(model, columns))
+    print("\n".join([metrics_table(model, columns), *model.remarks(data.test.x, data.test.y)]))
+    classifier = getattr(model, "classifier", None)
+    if classifier is not None and data.train.y is not None and data.test.y is not None:
+        train, test = (classifier.accuracy(split.x, split.y) for split in (data.train, data.test))
+        print(f"accuracy of the classifier: train {train:.2%}, test {test:.2%}")
+    if options.importance_samples:
+        print(_importance_line(model, data.test.x[: options.first], options.importance_samples))
+
+
+def _importance_line(model: VariationalAutoencoder, x: np.ndarray, k: int) -> str:
+    """-log p(x) with its standard error over the samples, and all that the number depends on."""
+    nats = -log_likelihood(model, x, k)
+    error = nats.std() / np.sqrt(len(nats))
+    return (
+        f"-log p(x) of {len(x):,} test {model.noun}s by k = {k:,} importance samples: {nats.mean():.2f} +- {error:.2f} "
+        f"{model.loss_unit}, likelihood {model.likelihood.name}, seed 0"
+    )

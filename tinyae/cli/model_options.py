@@ -10,8 +10,14 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from tinyae.cli.options import int_list, positive_int
-from tinyae.models import RECONSTRUCTIONS, ModelEntry
+from tinyae.cli.options import int_list, positive_float, positive_int
+from tinyae.models import LIKELIHOODS, RECONSTRUCTIONS, ModelEntry
+from tinyae.models.binarize import BINARIZATIONS
+from tinyae.models.contractive import JACOBIANS
+from tinyae.models.memory import CODES
+from tinyae.models.sparse import SPARSITIES
+from tinyae.models.stacked import LAYERS
+from tinyae.nn import NOISES
 from tinyae.ops.dense import ACTIVATIONS
 
 
@@ -67,9 +73,110 @@ def _deep(add: Add) -> None:
     _tied(add)
 
 
+def _sparse(add: Add) -> None:
+    add("--code-size", type=positive_int, default=25, metavar="K", help="numbers in a code (default: 25)")
+    add("--sparsity", choices=SPARSITIES, default="kl", help="how few active numbers are asked for (default: kl)")
+    add("--rho", type=float, default=0.01, metavar="X", help="wanted mean activation, for kl (default: 0.01)")
+    add("--beta", type=float, default=3.0, metavar="X", help="weight of the sparsity penalty (default: 3)")
+    add("--weight-decay", type=float, default=1e-4, metavar="X", help="lambda, weight of half the squared weights")
+    add("--k", type=positive_int, metavar="N", help="code numbers that pass, for topk (default: a tenth)")
+    add("--activation", choices=ACTIVATIONS, help="of the code (default: sigmoid; l1: relu; topk: identity)")
+    _tied(add)
+
+
+def _contractive(add: Add) -> None:
+    add("--sizes", type=int_list, default=[32], metavar="N,N,...", help="widths, the last is the code (default: 32)")
+    add("--contraction", type=float, default=0.1, metavar="X", help="weight of the Jacobian's norm (default: 0.1)")
+    add("--jacobian", choices=JACOBIANS, default="auto", help="how that norm is computed (default: auto)")
+    add("--probes", type=positive_int, metavar="N", help="random directions for hutchinson (default: 1)")
+    add("--activation", choices=ACTIVATIONS, default="sigmoid", help="of all layers (default: sigmoid)")
+    _tied(add)
+
+
+def _denoising(add: Add) -> None:
+    add("--corruption", choices=NOISES, default="masking", help="kind of noise (default: masking)")
+    add(
+        "--level", type=float, default=0.25, metavar="X",
+        help="share of damaged elements in [0, 1), or the standard deviation of gaussian noise (default: 0.25)",
+    )  # fmt: skip
+    add("--code-size", type=positive_int, default=1000, metavar="K", help="numbers in a code (default: 1000)")
+    add("--hidden-sizes", type=int_list, metavar="N,N,...", help="widths of layers before the code (default: none)")
+    add("--activation", choices=ACTIVATIONS, default="relu", help="of code and hidden layers (default: relu)")
+    add("--alpha", type=float, metavar="X", help="weight of damaged elements in the loss (default: 1)")
+    add("--beta", type=float, metavar="X", help="weight of undamaged elements in the loss (default: 1)")
+    _tied(add)
+
+
+def _stacked(add: Add) -> None:
+    add("--sizes", type=int_list, default=[200, 200], metavar="N,N,...", help="widths of the layers (default: 200,200)")
+    add("--layer", choices=LAYERS, default="sparse", help="kind of every layer (default: sparse)")
+    add("--rho", type=float, default=0.1, metavar="X", help="sparse: wanted mean activation (default: 0.1)")
+    add("--beta", type=float, default=3.0, metavar="X", help="sparse: weight of the penalty (default: 3)")
+    add("--weight-decay", type=float, default=3e-3, metavar="X", help="sparse: lambda (default: 0.003)")
+    add("--corruption", choices=NOISES, default="masking", help="denoising: kind of noise (default: masking)")
+    add("--level", type=float, default=0.25, metavar="X", help="denoising: share or standard deviation (default: 0.25)")
+    add("--classifier-decay", type=float, default=1e-4, metavar="X", help="classifier: lambda (default: 0.0001)")
+
+
+def _memory(add: Add) -> None:
+    add("--codes", choices=CODES, default="learned", help="input of the decoder (default: learned)")
+    add(
+        "--count", type=positive_int, metavar="N", help="samples to hold (default: 1 for ones, 10 one-hot, 100 learned)"
+    )
+    add("--code-size", type=positive_int, metavar="K", help="numbers in a code (default: 16; one-hot: N)")
+    add("--hidden-sizes", type=int_list, metavar="N,N,...", help="widths from the code outwards (default: 256)")
+    add("--activation", choices=ACTIVATIONS, default="relu", help="of the hidden layers (default: relu)")
+
+
+def _gaussian_codes(add: Add) -> None:
+    add("--sizes", type=int_list, default=[400], metavar="N,N,...", help="widths before the code (default: 400)")
+    add("--latent-size", type=positive_int, default=20, metavar="K", help="numbers in a code (default: 20)")
+    add("--activation", choices=ACTIVATIONS, default="relu", help="of the hidden layers (default: relu)")
+    add("--likelihood", choices=LIKELIHOODS, default="grey-bce", help="of the pixels (default: grey-bce)")
+    add("--beta", type=float, default=1.0, metavar="X", help="weight of the KL (default: 1)")
+    add(
+        "--kl-warmup", dest="warmup", type=positive_int, metavar="N",
+        help="epochs in which the weight of the KL grows to beta (default: none)",
+    )  # fmt: skip
+    add("--free-bits", type=float, metavar="X", help="nats per code number that cost nothing (default: 0)")
+
+
+def _vae(add: Add) -> None:
+    _gaussian_codes(add)
+    add("--scale", type=positive_float, metavar="X", help="standard deviation of gaussian pixels (default: 0.1)")
+    add(
+        "--binarize", choices=BINARIZATIONS, default="none",
+        help="make grey levels black and white, for --likelihood bernoulli: dynamic, anew each time; fixed, once",
+    )  # fmt: skip
+    add(
+        "--importance-samples", type=positive_int, metavar="K",
+        help="train on the importance-weighted bound of K codes per sample (default: the ELBO)",
+    )  # fmt: skip
+
+
+def _vqvae(add: Add) -> None:
+    add("--sizes", type=int_list, default=[400], metavar="N,N,...", help="widths before the code (default: 400)")
+    add("--positions", type=positive_int, default=16, metavar="P", help="vectors in a code (default: 16)")
+    add("--codebook-size", type=positive_int, default=64, metavar="C", help="vectors to choose from (default: 64)")
+    add("--code-features", type=positive_int, default=8, metavar="D", help="numbers in a vector (default: 8)")
+    add("--commitment", type=float, default=0.25, metavar="X", help="pull of encoder to codebook (default: 0.25)")
+    add("--activation", choices=ACTIVATIONS, default="relu", help="of the hidden layers (default: relu)")
+
+
 def _tied(add: Add) -> None:
     add("--tied", action="store_true", help="the decoder uses the encoder's weights, transposed")
 
 
-MODEL_OPTIONS: dict[str, Callable[[Add], None]] = {"basic": _basic, "deep": _deep}
+MODEL_OPTIONS: dict[str, Callable[[Add], None]] = {
+    "basic": _basic,
+    "deep": _deep,
+    "sparse": _sparse,
+    "contractive": _contractive,
+    "denoising": _denoising,
+    "stacked": _stacked,
+    "memory": _memory,
+    "vae": _vae,
+    "cvae": _gaussian_codes,
+    "vqvae": _vqvae,
+}
 """Model name -> function that adds its options; a test compares the names with `MODELS`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tinyae.backend import backend_named
 from tinyae.cli.model_options import add_classifier_options, add_model_options, model_arguments
 from tinyae.cli.options import SAMPLE_NOUNS, add_data, add_device, add_seed, check_data, check_labels, class_count
 from tinyae.cli.report import metrics_table
+from tinyae.cli.train_stacked import train_stacked
 from tinyae.cli.training_options import add_training_options, fit_arguments, settle_training
 from tinyae.data import Dataset, Split, load
 from tinyae.models import MODELS, PCA, Autoencoder, build
@@ -71,7 +73,7 @@ def run(options: argparse.Namespace) -> None:
     print(f"run folder: {folder.path}")
     started = time.perf_counter()
     try:
-        history = _fit(model, data, options, folder)
+        history = _TRAINERS.get(options.model, _fit)(model, data, options, folder)
     except TrainingInterrupted as stop:
         if len(stop.history):
             folder.keep(model, stop.history)
@@ -86,6 +88,10 @@ def _fit(model: Autoencoder, data: Dataset, options: argparse.Namespace, folder:
     """Everything at once, as most models are trained."""
     held_out = data.test if model.capacity is None else None
     return fit(model, data, held_out, callbacks=[folder.record], **fit_arguments(options, model))
+
+
+_TRAINERS: dict[str, Callable[[Any, Dataset, argparse.Namespace, Run], History]] = {"stacked": train_stacked}
+"""Models that are trained in another way."""
 
 
 def _first(data: Dataset, count: int) -> Dataset:

@@ -9,70 +9,11 @@ set has a name of its own and never stands in for the full one. Sources and lice
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from tinyae.data.dataset import Kind, by, table
+from tinyae.data.dataset import by, table
+from tinyae.data.entry import Entry, RemoteFile
 
 DIGITS = tuple("0123456789")
 GARMENTS = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
-
-
-@dataclass(frozen=True)
-class RemoteFile:
-    """One file of a full set.
-
-    Attributes:
-        role: "train_x", "train_y", "test_x" or "test_y".
-        stem: the file name without `.gz`.
-        payload_bytes: its size uncompressed.
-        archive_hash: `algorithm:hexdigest` of the published `.gz`, what a download is checked against.
-        payload_sha256: SHA-256 of the uncompressed content, or None where nobody published one.
-    """
-
-    role: str
-    stem: str
-    payload_bytes: int
-    archive_hash: str
-    payload_sha256: str | None = None
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One row of the catalogue. Attributes as in `Dataset`; besides:
-
-    Attributes:
-        counts: examples in (train, test).
-        shape: shape of one example.
-        size: bytes on disk (embedded) or of the download.
-        embedded: True if the set is part of the package.
-        files: names of the embedded files.
-        remote: the files of a full set, and
-        urls: the addresses they are fetched from, in the order they are tried (`url + stem + ".gz"`).
-        alternative: name of the embedded set to use where a full one cannot be had.
-    """
-
-    name: str
-    title: str
-    kind: Kind
-    counts: tuple[int, int]
-    shape: tuple[int, ...]
-    size: int
-    licence: str
-    source: str
-    unit: str
-    scale: float
-    notes: str = ""
-    class_names: tuple[str, ...] = ()
-    files: tuple[str, ...] = ()
-    remote: tuple[RemoteFile, ...] = ()
-    urls: tuple[str, ...] = ()
-    alternative: str = ""
-
-    @property
-    def embedded(self) -> bool:
-        """True if the set is part of the package."""
-        return bool(self.files)
-
 
 IMAGES_BYTES, LABELS_BYTES = 47_040_016, 60_008
 SMALL_IMAGES_BYTES, SMALL_LABELS_BYTES = 7_840_016, 10_008
@@ -176,6 +117,22 @@ ENTRIES: dict[str, Entry] = {
             licence="CC0 / public domain",
             source="photographers and agencies named in DATA_LICENSES",
             notes="For patches. Train: camera, astronaut, coffee, chelsea, face, ascent; test: rocket, grass.",
+            files=("natural_gray256.npz",),
+        ),
+        Entry(
+            name="natural-patches",
+            title="whitened 8 x 8 patches of the eight photographs",
+            kind="images",
+            counts=(10000, 2000),
+            shape=(8, 8, 1),
+            size=402_317,
+            unit="standard deviations of a whitened patch",
+            scale=7.5,
+            licence="CC0 / public domain",
+            source="photographers and agencies named in DATA_LICENSES",
+            notes="For sparse codes (Olshausen and Field 1996; the UFLDL exercise). Cut at random, always at the same "
+            "places: train from the left three quarters of every photograph, test from the right one. Each patch less "
+            "its mean, cut off at 3 standard deviations, moved to [0.1, 0.9].",
             files=("natural_gray256.npz",),
         ),
         Entry(

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from tinyae.data.catalogue import Entry
 from tinyae.data.dataset import Dataset, Split
 from tinyae.data.idx import read_idx
+from tinyae.data.patches import natural_patches
 from tinyae.data.timeline import TIMELINES
 
 FOLDER = Path(__file__).with_name("embedded")
@@ -77,6 +78,9 @@ def _examples(entry: Entry) -> tuple[Split, Split]:
         train_x, train_y, test_x, test_y = (read_idx(FOLDER / name) for name in entry.files)
     else:
         stored = _stored(entry)
+        if entry.name == "natural-patches":
+            train, test = natural_patches(stored["images"], entry.counts, entry.shape[0])
+            return Split(train[..., None]), Split(test[..., None])
         if "images" in stored:
             images = scaled(stored["images"][..., None], entry.scale)
             return Split(images[: entry.counts[0]]), Split(images[entry.counts[0] :])

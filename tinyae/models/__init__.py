@@ -2,26 +2,68 @@
 
 from tinyae.models.anomaly import AnomalyDetector
 from tinyae.models.autoencoder import Autoencoder
+from tinyae.models.classifier import SoftmaxClassifier, confusion_matrix
+from tinyae.models.conditional import ConditionalVariationalAutoencoder, conditional_variational_autoencoder
+from tinyae.models.contractive import ContractiveAutoencoder, contractive_autoencoder
+from tinyae.models.denoising import DenoisingAutoencoder, denoising_autoencoder
 from tinyae.models.dense import basic_autoencoder, deep_autoencoder
+from tinyae.models.importance import ImportanceWeightedAutoencoder, log_likelihood
+from tinyae.models.likelihoods import LIKELIHOODS, Likelihood, likelihood_named
+from tinyae.models.memory import ImageMemory, image_memory
 from tinyae.models.neighbours import CodeNeighbours, nearest, same_class_share
+from tinyae.models.orientation import count_oriented, orientation_selectivity
 from tinyae.models.pca import PCA
+from tinyae.models.posterior import LatentReport, Posterior
 from tinyae.models.reconstruction import RECONSTRUCTIONS, Reconstruction, reconstruction_named
 from tinyae.models.registry import MODELS, ModelEntry, build, model_entry
+from tinyae.models.sparse import SparseAutoencoder, sparse_autoencoder
+from tinyae.models.stacked import StackedAutoencoder, stacked_autoencoder
+from tinyae.models.variational import VariationalAutoencoder
+from tinyae.models.variational_dense import variational_autoencoder
+from tinyae.models.vq import Codebook, VectorQuantizedAutoencoder, vq_autoencoder
 
 __all__ = [
+    "LIKELIHOODS",
     "MODELS",
     "PCA",
     "RECONSTRUCTIONS",
     "AnomalyDetector",
     "Autoencoder",
     "CodeNeighbours",
+    "Codebook",
+    "ConditionalVariationalAutoencoder",
+    "ContractiveAutoencoder",
+    "DenoisingAutoencoder",
+    "ImageMemory",
+    "ImportanceWeightedAutoencoder",
+    "LatentReport",
+    "Likelihood",
     "ModelEntry",
+    "Posterior",
     "Reconstruction",
+    "SoftmaxClassifier",
+    "SparseAutoencoder",
+    "StackedAutoencoder",
+    "VariationalAutoencoder",
+    "VectorQuantizedAutoencoder",
     "basic_autoencoder",
     "build",
+    "conditional_variational_autoencoder",
+    "confusion_matrix",
+    "contractive_autoencoder",
+    "count_oriented",
     "deep_autoencoder",
+    "denoising_autoencoder",
+    "image_memory",
+    "likelihood_named",
+    "log_likelihood",
     "model_entry",
     "nearest",
+    "orientation_selectivity",
     "reconstruction_named",
     "same_class_share",
+    "sparse_autoencoder",
+    "stacked_autoencoder",
+    "variational_autoencoder",
+    "vq_autoencoder",
 ]

@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 
 from tinyae.models.autoencoder import Autoencoder
+from tinyae.models.conditional import conditional_variational_autoencoder
+from tinyae.models.contractive import contractive_autoencoder
+from tinyae.models.denoising import denoising_autoencoder
 from tinyae.models.dense import basic_autoencoder, deep_autoencoder
+from tinyae.models.memory import image_memory
+from tinyae.models.sparse import sparse_autoencoder
+from tinyae.models.stacked import stacked_autoencoder
+from tinyae.models.variational_dense import variational_autoencoder
+from tinyae.models.vq import vq_autoencoder
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,42 @@ MODELS = {
     for entry in (
         ModelEntry("basic", "one hidden layer, 784-32-784 by default", basic_autoencoder, epochs=50, batch_size=64),
         ModelEntry("deep", "784-1000-500-250-30 and back, or any list of sizes", deep_autoencoder),
+        ModelEntry(
+            "sparse",
+            "few active code numbers, 64-25-64 on patches of photographs by default",
+            sparse_autoencoder,
+            data="natural-patches",
+            epochs=400,
+            optimizer="lbfgs",
+            loss="half_squared_error",
+        ),
+        ModelEntry("contractive", "codes that hardly move with the input, 784-32-784", contractive_autoencoder),
+        ModelEntry("denoising", "damaged samples in, whole ones out, 784-1000-784 by default", denoising_autoencoder),
+        ModelEntry(
+            "stacked",
+            "trained layer by layer, with a classifier on top, 784-200-200",
+            stacked_autoencoder,
+            epochs=30,
+            batch_size=64,
+            lr=3e-3,
+            loss="",
+            labelled=True,
+        ),
+        ModelEntry(
+            "memory", "a decoder that learns samples by heart", image_memory, epochs=300, batch_size=25, lr=1e-2
+        ),
+        ModelEntry(
+            "vae", "codes that are distributions, 784-400-20 by default", variational_autoencoder, epochs=30, loss=""
+        ),
+        ModelEntry(
+            "cvae",
+            "as vae, told the class of each sample",
+            conditional_variational_autoencoder,
+            epochs=30,
+            loss="",
+            conditional=True,
+        ),
+        ModelEntry("vqvae", "codes from a finite list, 16 of 64 vectors by default", vq_autoencoder, epochs=30),
     )
 }
 """Every model that can be built by name."""

@@ -13,17 +13,23 @@ to `vector_reconstructions`, samples and interpolations to `image_grid`.
 from __future__ import annotations
 
 from tinyae.plots.codes import code_scatter
+from tinyae.plots.confusion import confusion
 from tinyae.plots.curves import loss_curves
 from tinyae.plots.filters import filters
 from tinyae.plots.images import image_grid, reconstructions
+from tinyae.plots.latents import aggregate_posterior, code_plane, kl_bars
 from tinyae.plots.save import save_figure
 from tinyae.plots.scores import score_timeline
 from tinyae.plots.vectors import vector_reconstructions
 
 __all__ = [
+    "aggregate_posterior",
+    "code_plane",
     "code_scatter",
+    "confusion",
     "filters",
     "image_grid",
+    "kl_bars",
     "loss_curves",
     "reconstructions",
     "save_figure",

@@ -5,11 +5,13 @@ touches the disk is written to a temporary neighbour first and renamed into plac
 """
 
 from tinyae.training.checkpoint import load, save
+from tinyae.training.classify import fit_classifier
 from tinyae.training.history import History
 from tinyae.training.loop import Epoch, TrainingInterrupted, fit
 from tinyae.training.metrics import evaluate, metric_units
 from tinyae.training.pictures import draw_run
 from tinyae.training.run import Run
+from tinyae.training.stack import fit_stack, fit_stack_classifier, whole_history
 
 __all__ = [
     "Epoch",
@@ -19,7 +21,11 @@ __all__ = [
     "draw_run",
     "evaluate",
     "fit",
+    "fit_classifier",
+    "fit_stack",
+    "fit_stack_classifier",
     "load",
     "metric_units",
     "save",
+    "whole_history",
 ]

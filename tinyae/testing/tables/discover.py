@@ -18,7 +18,7 @@ import numpy as np
 from tinyae import losses, nn
 from tinyae.autodiff import Primitive
 from tinyae.losses import REDUCTIONS
-from tinyae.models import MODELS, Autoencoder
+from tinyae.models import MODELS, Autoencoder, ConditionalVariationalAutoencoder, VectorQuantizedAutoencoder
 from tinyae.nn.convolution import Convolution
 from tinyae.nn.pooling import Pooling
 from tinyae.testing.module_case import ModuleCase
@@ -42,8 +42,12 @@ def modules_of(package: str) -> Iterator[ModuleType]:
         yield importlib.import_module(info.name)
 
 
-OWN_TESTS: dict[type[Autoencoder], str] = {}
-"""Models with a test of their own, and their names."""
+OWN_TESTS: dict[type[Autoencoder], str] = {
+    VectorQuantizedAutoencoder: "vqvae",
+    ConditionalVariationalAutoencoder: "cvae",
+}
+"""Models with a test of their own, and their names: the gradient of a vector quantiser is on purpose not the derivative
+(tests/test_vq.py), and a conditional model needs labels (tests/test_cvae.py)."""
 
 
 def discovered_primitives() -> dict[int, Primitive]:

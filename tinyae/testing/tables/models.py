@@ -10,6 +10,7 @@ from typing import Any
 
 from tinyae.autodiff import Tensor
 from tinyae.models import build
+from tinyae.models.likelihoods import LIKELIHOODS
 from tinyae.testing.module_case import ModuleCase
 from tinyae.testing.op_case import Domain, Shape, between
 
@@ -54,5 +55,26 @@ MODELS_TABLE: list[ModuleCase] = [
     model("basic", code_size=2, activation="tanh", loss="huber", input_shape=(3, 2)),
     model("deep", sizes=(5, 3)),
     model("deep", sizes=(4, 2), activation="tanh", loss="squared_error", output_activation="sigmoid", tied=True),
+    model("sparse", code_size=3, rho=0.2, weight_decay=0.1),
+    model("sparse", code_size=3, sparsity="l1", activation="sigmoid", loss="bce", tied=True, input_shape=(3, 2)),
+    model("sparse", code_size=4, sparsity="topk", k=2, loss="squared_error"),
+    model("sparse", code_size=3, sparsity="none", weight_decay=0.1),
+    model("contractive", sizes=(3,)),
+    model("contractive", sizes=(3,), jacobian="exact", activation="tanh", loss="squared_error", order=1),
+    model("contractive", sizes=(4, 2), contraction=0.5, order=1),
+    model("contractive", sizes=(4, 2), jacobian="hutchinson", probes=2, order=1),
+    model("denoising", code_size=4),
+    model("denoising", code_size=4, corruption="gaussian", level=0.3, loss="squared_error"),
+    model("denoising", code_size=4, corruption="salt-and-pepper", alpha=1.0, beta=0.5, tied=True),
+    model("denoising", code_size=4, training=False),
+    model("stacked", sizes=(4, 3), layer="plain"),
+    model("stacked", sizes=(4, 3), layer="sparse", input_shape=(3, 2)),
+    model("stacked", sizes=(3,), layer="denoising", training=False),
+    model("memory", count=5, code_size=3, hidden_sizes=(4,)),
+    model("memory", count=5, codes="one-hot", hidden_sizes=(4,), activation="tanh", loss="squared_error"),
+    model("memory", samples=1, count=1, codes="ones", code_size=3, hidden_sizes=()),
+    *[model("vae", sizes=(4,), latent_size=2, likelihood=name) for name in LIKELIHOODS],
+    model("vae", sizes=(4,), latent_size=2, activation="tanh", beta=4.0, free_bits=0.1, input_shape=(3, 2)),
+    model("vae", sizes=(4,), latent_size=2, activation="tanh", likelihood="continuous-bernoulli", importance_samples=3),
 ]
 """Every model. A new one is a line: `model("mine", code_size=3)`."""

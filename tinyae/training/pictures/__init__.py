@@ -6,7 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tinyae.data import Dataset
-from tinyae.models import Autoencoder
+from tinyae.models import (
+    Autoencoder,
+    DenoisingAutoencoder,
+    ImageMemory,
+    StackedAutoencoder,
+    VariationalAutoencoder,
+)
 from tinyae.training.history import History
 from tinyae.training.pictures.common import (
     draw_codes,
@@ -15,20 +21,36 @@ from tinyae.training.pictures.common import (
     draw_reconstructions,
     first_layer_weights,
 )
+from tinyae.training.pictures.denoising import draw_denoising
+from tinyae.training.pictures.memory import draw_between, draw_memory
 from tinyae.training.pictures.neighbours import draw_neighbours
+from tinyae.training.pictures.stacked import draw_stacked
+from tinyae.training.pictures.variational import draw_manifold, draw_samples, draw_variational
 
 __all__ = [
     "SPECIAL",
+    "draw_between",
     "draw_codes",
     "draw_common",
     "draw_curves",
+    "draw_denoising",
+    "draw_manifold",
+    "draw_memory",
     "draw_neighbours",
     "draw_reconstructions",
     "draw_run",
+    "draw_samples",
+    "draw_stacked",
+    "draw_variational",
     "first_layer_weights",
 ]
 
-SPECIAL: tuple[tuple[type[Autoencoder], Callable[[Autoencoder, Dataset, Path], list[Path]]], ...] = ()
+SPECIAL: tuple[tuple[type[Autoencoder], Callable[[Autoencoder, Dataset, Path], list[Path]]], ...] = (
+    (DenoisingAutoencoder, draw_denoising),
+    (ImageMemory, draw_memory),
+    (StackedAutoencoder, draw_stacked),
+    (VariationalAutoencoder, draw_variational),
+)
 """(class of model, function that draws what only this class has to show into a folder and returns the files)."""
 
 

@@ -1,0 +1,124 @@
+"""The contractive autoencoder: three ways to the norm of the Jacobian, and differences that know none of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from tinyae import data, evaluate, fit, nn
+from tinyae.autodiff import Tensor, no_grad
+from tinyae.cli.main import main
+from tinyae.models import Autoencoder, ContractiveAutoencoder, contractive_autoencoder
+
+
+def double(model: Autoencoder) -> Autoencoder:
+    for parameter in model.parameters():
+        parameter.data = parameter.data.astype("float64")
+    return model
+
+
+def norm_by_differences(model: Autoencoder, x: np.ndarray, h: float = 1e-6) -> float:
+    """Mean over samples of the squared Frobenius norm, column by column."""
+    total = 0.0
+    for index in np.ndindex(x.shape[1:]):
+        moved = [x.copy() for _ in range(2)]
+        for part, step in zip(moved, (h, -h), strict=True):
+            part[(slice(None), *index)] += step
+        total += (((model.encode(moved[0]) - model.encode(moved[1])) / (2 * h)) ** 2).sum()
+    return total / len(x)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu", "elu", "identity"])
+def test_the_closed_form_is_the_derivative(activation, rng):
+    model = double(contractive_autoencoder(7, [4], activation=activation, generator=rng))
+    x = rng.uniform(size=(5, 7))
+    closed = model.jacobian_norm(Tensor(x)).item()
+    exact = ContractiveAutoencoder(model.encoder, model.decoder, jacobian="exact").jacobian_norm(Tensor(x)).item()
+    assert model.jacobian == "closed"
+    assert closed == pytest.approx(exact, rel=1e-10)
+    assert closed == pytest.approx(norm_by_differences(model, x), rel=1e-6)
+
+
+def test_two_ways_have_the_same_gradients(rng):
+    model = double(contractive_autoencoder((3, 2), [4], contraction=0.7, loss="squared_error", generator=rng))
+    other = ContractiveAutoencoder(
+        model.encoder, model.decoder, contraction=0.7, jacobian="exact", loss="squared_error"
+    )
+    x = Tensor(rng.uniform(size=(5, 3, 2)))
+    gradients = []
+    for form in (model, other):
+        form.zero_grad()
+        form.loss(x).backward()
+        gradients.append([p.grad.numpy().copy() for p in form.parameters()])
+    for closed, exact in zip(*gradients, strict=True):
+        assert_allclose(closed, exact, rtol=1e-9, atol=1e-12)
+
+
+def test_a_deep_encoder_is_differentiated(rng):
+    model = double(contractive_autoencoder(6, [5, 3], activation="tanh", generator=rng))
+    x = rng.uniform(size=(4, 6))
+    assert model.jacobian == "exact"
+    assert model.jacobian_norm(Tensor(x)).item() == pytest.approx(norm_by_differences(model, x), rel=1e-6)
+
+
+def test_random_directions_are_right_on_average(rng):
+    model = double(contractive_autoencoder(6, [5, 4], activation="tanh", generator=rng))
+    x = Tensor(rng.uniform(size=(8, 6)))
+    truth = model.jacobian_norm(x).item()
+    estimator = ContractiveAutoencoder(model.encoder, model.decoder, jacobian="hutchinson", generator=rng)
+    draws = np.array([estimator.jacobian_norm(x).item() for _ in range(400)])
+    assert abs(draws.mean() - truth) < 4 * draws.std() / 20
+    assert draws.std() > 0
+    many = ContractiveAutoencoder(model.encoder, model.decoder, jacobian="hutchinson", probes=16, generator=rng)
+    assert np.std([many.jacobian_norm(x).item() for _ in range(60)]) < 0.5 * draws.std()
+
+
+def test_it_is_measured_in_evaluation_too(rng):
+    model = contractive_autoencoder(64, [5, 4], generator=rng)
+    x = data.load("optdigits").test.flat[:50]
+    scores = evaluate(model, x)
+    with no_grad():
+        norm = model.jacobian_norm(Tensor(x)).item()
+    assert scores["contraction"] == pytest.approx(0.1 * norm, rel=1e-4)
+    assert scores["loss"] == pytest.approx(scores["reconstruction"] + scores["contraction"], rel=1e-5)
+
+
+def test_more_contraction_gives_a_flatter_code():
+    digits = data.load("optdigits").train.flat[:500]
+    norms = []
+    for contraction in (0.0, 1.0, 10.0):
+        model = contractive_autoencoder(64, [20], contraction=contraction, generator=np.random.default_rng(0))
+        fit(model, digits, epochs=30, progress=False)
+        norms.append(model.jacobian_norm(Tensor(digits)).item())
+    assert norms[2] < 0.8 * norms[1] < 0.5 * norms[0]
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    ({"contraction": -1.0}, "at least 0"),
+    ({"contraction": float("nan")}, "at least 0"),
+    ({"jacobian": "numeric"}, "unknown jacobian 'numeric': choose one of auto, closed, exact, hutchinson"),
+    ({"jacobian": "hutchinson", "probes": 0}, "probes must be at least 1"),
+    ({"sizes": [5, 3], "jacobian": "closed"}, "one Dense layer"),
+])  # fmt: skip
+def test_what_makes_no_sense_is_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        contractive_autoencoder(8, **{"sizes": [4], **options})
+
+
+def test_any_encoder_will_do(rng):
+    encoder = nn.Sequential(nn.Dense(6, 4, generator=rng), nn.Softplus(), nn.LayerNorm(4))
+    model = ContractiveAutoencoder(encoder, nn.Dense(4, 6, generator=rng), loss="squared_error")
+    assert model.jacobian == "exact"
+    model.loss(Tensor(rng.normal(size=(3, 6)).astype("float32"))).backward()
+    assert all(np.isfinite(p.grad.numpy()).all() for p in model.parameters())
+
+
+def test_the_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    digits = ["train", "contractive", "--data", "optdigits", "--epochs", "2"]
+    assert main([*digits, "--sizes", "8", "--out", "one"]) == 0
+    assert "contraction" in capsys.readouterr().out
+    assert main([*digits, "--sizes", "8,4", "--jacobian", "hutchinson", "--probes", "2", "--out", "two"]) == 0
+    assert main([*digits, "--contraction", "-1", "--out", "three"]) == 2
+    assert main(["evaluate", "two"]) == 0

@@ -1,0 +1,138 @@
+"""The conditional model: the class goes to both halves, the bound is that of p(x|y), and labels are asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from tests.test_vae import in_doubles, put
+from tinyae import fit, load, save
+from tinyae.autodiff import Tensor
+from tinyae.backend import Backend
+from tinyae.cli.main import main
+from tinyae.data import Split
+from tinyae.models import ConditionalVariationalAutoencoder, build
+from tinyae.testing import gradcheck
+from tinyae.training import evaluate
+
+ARGUMENTS = {
+    "input_shape": [2, 3, 1],
+    "classes": 3,
+    "sizes": [5],
+    "latent_size": 2,
+    "activation": "tanh",
+    "sample": "image",
+}
+
+
+def small(**options) -> ConditionalVariationalAutoencoder:
+    """(6 + 3)-5-2 and (2 + 3)-5-6."""
+    return build("cvae", {**ARGUMENTS, **options}, np.random.default_rng(0))
+
+
+def labelled(rng: np.random.Generator, n: int = 9) -> Split:
+    return Split(rng.random((n, 2, 3, 1)).astype("float32"), np.arange(n) % 3)
+
+
+def test_the_bound_is_written_out_with_the_class_in_both_halves(rng):
+    model, data = in_doubles(small()), labelled(rng)
+    x, hot = data.x.astype("float64"), np.eye(3)[data.y]
+    first, second, third, fourth = (p.numpy() for p in model.parameters() if p.ndim == 2)
+    raw = np.tanh(np.concatenate([x.reshape(9, 6), hot], axis=1) @ first) @ second
+    mean, log_variance = raw[:, :2], raw[:, 2:]
+    z = mean + np.exp(log_variance / 2) * np.random.default_rng(3).standard_normal((9, 2))
+    logits = np.tanh(np.concatenate([z, hot], axis=1) @ third) @ fourth
+    x = x.reshape(9, 6)
+    inputs = Tensor(model.inputs_for(data.x.astype("float64"), data.y))
+    loss = model.objective(inputs, Tensor(data.x.astype("float64")), np.random.default_rng(3), 1.0)
+    assert loss.terms["reconstruction"].item() == pytest.approx(
+        np.sum(np.logaddexp(0, logits) - x * logits) / 9, rel=1e-4
+    )
+    kl = 0.5 * np.sum(mean**2 + np.exp(log_variance) - 1 - log_variance) / 9
+    assert loss.terms["kl"].item() == pytest.approx(kl, abs=1e-4)
+
+
+def test_its_gradient_at_fixed_noise(rng):
+    model, data = in_doubles(small()), labelled(rng, 4)
+    inputs, target = (Tensor(a.astype("float64")) for a in (model.inputs_for(data.x, data.y), data.x))
+    names, parameters = zip(*model.named_parameters(), strict=True)
+
+    def bound(*values: Tensor) -> Tensor:
+        for name, value in zip(names, values, strict=True):
+            put(model, name, value)
+        return model.objective(inputs, target, np.random.default_rng(5), 1.0).total
+
+    gradcheck(bound, [parameter.data for parameter in parameters], rtol=1e-5)
+
+
+def test_told_the_class_the_code_need_not_say_it(rng):
+    """Images that are nothing but their class: the conditional model reconstructs them with a code that says nothing."""
+    patterns = rng.random((3, 2, 3, 1)).astype("float32").round()
+    data = Split(np.tile(patterns, (40, 1, 1, 1)), np.arange(120) % 3)
+    model = small(activation="relu", sizes=[16])
+    fit(model, data, epochs=60, batch_size=20, progress=False)
+    scores = evaluate(model, data)
+    assert scores["kl"] < 0.3
+    made = model.sample(6, np.random.default_rng(0))
+    assert_allclose(made, np.tile(patterns, (2, 1, 1, 1)), atol=0.45)
+
+
+def test_samples_restyling_and_planes_take_the_class(rng):
+    model, data = small(), labelled(rng)
+    z = np.random.default_rng(8).standard_normal((4, 2), dtype=np.float32)
+    assert_array_equal(
+        model.sample(4, np.random.default_rng(8), labels=[2, 0, 1, 1]), model.decode(z, labels=np.array([2, 0, 1, 1]))
+    )
+    assert set(np.unique(model.sample(4, pixels=True))) <= {0.0, 1.0}
+    inputs = model.inputs_for(data.x, data.y)
+    styles = model.restyle(data.x, data.y)
+    assert styles.shape == (9, 3, 2, 3, 1)
+    assert_allclose(styles[np.arange(9), data.y], model.reconstruct(inputs), rtol=1e-5)
+    line = model.interpolate(inputs[0], inputs[1], 3)
+    assert_allclose(line[[0, 2]], model.reconstruct(inputs[:2]), rtol=1e-5)
+    assert_array_equal(model.manifold(2, label=1), model.decode(model.plane(2), labels=np.ones(4, int)))
+    assert model.latent_report(data.x, labels=data.y).kl.shape == (2,)
+
+
+def test_a_step_on_every_device_and_the_saved_file(rng, device: Backend, tmp_path):
+    data = labelled(rng, 12)
+    model = small().to(device.name)
+    history = fit(model, data, data, epochs=2, batch_size=5, progress=False)
+    assert np.isfinite(history["validation_loss"]).all()
+    again = load(save(model, tmp_path / "m.safetensors"))
+    inputs = again.inputs_for(data.x, data.y)
+    assert_allclose(again.encode(inputs), model.encode(inputs), rtol=1e-4, atol=1e-5)
+
+
+def test_labels_are_asked_for_in_one_sentence(rng):
+    model, data = small(), labelled(rng)
+    for wrong in (
+        lambda: fit(model, data.x, epochs=1),
+        lambda: evaluate(model, data.x),
+        lambda: model.inputs_for(data.x),
+    ):
+        with pytest.raises(ValueError, match="the conditional model needs a class for each sample, and got none"):
+            wrong()
+    with pytest.raises(ValueError, match=r"labels must be from 0 to 2 for 3 classes, got 0 to 3"):
+        model.inputs_for(data.x[:2], np.array([0, 3]))
+    with pytest.raises(ValueError, match="whole numbers"):
+        model.inputs_for(data.x[:2], np.array([0.5, 1.0]))
+    with pytest.raises(ValueError, match="which class to decode"):
+        model.decode(np.zeros((1, 2), "float32"))
+    with pytest.raises(ValueError, match="one label for each"):
+        model.sample(3, labels=[1])
+    with pytest.raises(ValueError, match="beta must be at least 0"):
+        small(beta=-1.0)
+
+
+def test_the_commands(tmp_path, capsys):
+    run = str(tmp_path / "run")
+    assert main(["train", "cvae", "--data", "optdigits", "--epochs", "1", "--sizes", "16", "--out", run]) == 0
+    assert {path.name for path in (tmp_path / "run").glob("*.png")} >= {"samples.png", "restyled.png", "kl.png"}
+    assert main(["evaluate", run]) == 0
+    assert main(["sample", run, "-n", "10"]) == 0
+    capsys.readouterr()
+    assert main(["train", "cvae", "--data", "nyc-taxi", "--out", str(tmp_path / "taxi")]) == 2
+    assert "a conditional model needs a class for each sample, and nyc-taxi has no labels" in capsys.readouterr().err
+    assert main(["encode", run, "--out", str(tmp_path / "codes.npy")]) == 2

@@ -1,0 +1,348 @@
+"""Stacks: what is trained when, the order of decoding, and classifiers against closed forms and naive counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.optimize import minimize
+from scipy.special import log_softmax
+
+from tinyae import data, fit, load, nn, optim, plots, save
+from tinyae.autodiff import Tensor
+from tinyae.cli.main import main
+from tinyae.data import Split
+from tinyae.models import (
+    Autoencoder,
+    SoftmaxClassifier,
+    StackedAutoencoder,
+    build,
+    confusion_matrix,
+    stacked_autoencoder,
+)
+from tinyae.training import (
+    History,
+    TrainingInterrupted,
+    evaluate,
+    fit_classifier,
+    fit_stack,
+    fit_stack_classifier,
+    whole_history,
+)
+from tinyae.training.pictures.stacked import projected_filters
+from tinyae.training.stack import codes_below
+
+DIGITS = data.load("optdigits")
+SOME = Split(DIGITS.train.x[:600], DIGITS.train.y[:600])
+OTHERS = Split(DIGITS.test.x[:300], DIGITS.test.y[:300])
+LABELS = DIGITS.train.y[:5]
+
+
+def small_stack(layer: str = "plain", sizes: tuple[int, ...] = (12, 6), **options) -> StackedAutoencoder:
+    rng = np.random.default_rng(0)
+    return stacked_autoencoder((8, 8, 1), sizes, layer=layer, sample="image", generator=rng, **options)
+
+
+def linear_layer(d: int, k: int, rng: np.random.Generator) -> Autoencoder:
+    encoder, decoder = nn.Dense(d, k, generator=rng, dtype="float64"), nn.Dense(k, d, generator=rng, dtype="float64")
+    return Autoencoder(encoder, decoder, loss="squared_error")
+
+
+# The stack as one autoencoder.
+
+
+def test_it_encodes_upwards_and_decodes_downwards(rng):
+    layers = [linear_layer(7, 5, rng), linear_layer(5, 4, rng), linear_layer(4, 2, rng)]
+    stack = StackedAutoencoder(layers)
+    x, code = rng.normal(size=(3, 7)), rng.normal(size=(3, 2))
+    up, down = x, code
+    for layer in layers:
+        up = up @ layer.encoder.weight.numpy()
+    for layer in layers[::-1]:
+        down = down @ layer.decoder.weight.numpy()
+    assert_allclose(stack.encode(x), up, rtol=1e-12)
+    assert_allclose(stack.decode(code), down, rtol=1e-12)
+
+
+@pytest.mark.parametrize("layer", ["sparse", "denoising", "plain"])
+def test_a_layer_is_decoded_to_what_it_was_given(layer):
+    """Between layers the output of a layer trained on logits is a sigmoid again."""
+    stack = small_stack(layer)
+    code = stack.encode(OTHERS.x)
+    lower = stack.layers[1].decode(code)
+    assert ((lower > 0) & (lower < 1)).all()
+    assert_allclose(stack.decode(code), stack.layers[0].decode(lower), rtol=1e-5, atol=1e-6)
+    assert_allclose(code, stack.layers[1].encode(stack.layers[0].encode(OTHERS.x)), rtol=1e-6)
+
+
+def test_the_layers_are_parts_of_the_whole():
+    stack = small_stack(classes=10)
+    names = [name for name, _ in stack.named_parameters()]
+    assert len(names) == len(set(names)) == 4 * 2 + 2
+    assert stack.layers[1].encoder[0].weight is stack.encoder[1][0].weight
+    assert stack.classifier.features is stack.encoder
+    assert stack.parameter_count() == (64 * 12 + 12 + 12 * 64 + 64) + (12 * 6 + 6 + 6 * 12 + 12) + (6 * 10 + 10)
+
+
+# Greedy training.
+
+
+@pytest.mark.parametrize("layer", ["sparse", "denoising", "plain"])
+def test_lower_layers_do_not_move_while_a_higher_one_learns(layer):
+    stack = small_stack(layer, (12, 6, 4))
+    seen: list[list[np.ndarray]] = []
+
+    def note(number: int, history: History) -> None:
+        seen.append([p.numpy().copy() for p in stack.layers[number - 1].parameters()])
+        assert stack.trained.numpy().tolist() == [1.0] * number + [0.0] * (3 - number)
+
+    before = [[p.numpy().copy() for p in part.parameters()] for part in stack.layers]
+    fit_stack(stack, SOME, epochs=2, batch_size=50, progress=False, after_layer=note)
+    for part, then, start in zip(stack.layers, seen, before, strict=True):
+        for parameter, noted, first in zip(part.parameters(), then, start, strict=True):
+            assert_array_equal(parameter.numpy(), noted)
+            assert (noted != first).any()
+
+
+def test_a_layer_is_trained_on_the_codes_of_those_below():
+    """The same as training a single autoencoder on these codes by hand."""
+    stack, twin = small_stack(), small_stack()
+    fit_stack(stack, SOME, epochs=3, batch_size=50, seed=4, progress=False)
+    fit(twin.layers[0], SOME.x, epochs=3, batch_size=50, seed=4, progress=False)
+    codes = twin.layers[0].encode(SOME.x)
+    history = fit(twin.layers[1], codes, epochs=3, batch_size=50, seed=4, progress=False)
+    for ours, by_hand in zip(stack.parameters(), twin.parameters(), strict=True):
+        assert_array_equal(ours.numpy(), by_hand.numpy())
+    assert_array_equal(codes_below(stack, 1, SOME.x), codes)
+    assert history["train_loss"][-1] < history["train_loss"][0]
+
+
+def test_an_interrupted_stack_goes_on_with_the_layer_it_was_at():
+    stack = small_stack()
+
+    def stop(number: int, history: History) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit_stack(stack, SOME, epochs=2, progress=False, after_layer=stop)
+    first = stack.layers[0].encoder[1].weight.numpy().copy()
+    assert not stack.is_trained
+    assert len(fit_stack(stack, SOME, epochs=2, progress=False)) == 1
+    assert stack.is_trained
+    assert_array_equal(stack.layers[0].encoder[1].weight.numpy(), first)
+
+
+def test_what_is_trained_is_saved(tmp_path):
+    arguments = {"input_shape": [8, 8, 1], "sizes": [12, 6], "layer": "plain", "classes": 10}
+    stack = build("stacked", arguments, np.random.default_rng(0))
+    fit_stack(stack, SOME, epochs=1, progress=False)
+    again = load(save(stack, tmp_path / "stack.safetensors"))
+    assert again.is_trained
+    assert_array_equal(again.encode(OTHERS.x), stack.encode(OTHERS.x))
+    assert_array_equal(again.classifier.predict(OTHERS.x), stack.classifier.predict(OTHERS.x))
+
+
+def test_lbfgs_can_train_a_stack():
+    stack = small_stack("sparse")
+    histories = fit_stack(stack, SOME, epochs=15, optimizer=optim.LBFGS, progress=False)
+    assert all(history["train_loss"][-1] < history["train_loss"][0] for history in histories)
+
+
+# The classifier.
+
+
+def test_fine_tuning_improves_on_the_frozen_codes():
+    stack = small_stack(sizes=(40, 15), classes=10)
+    adam = lambda parameters: optim.Adam(parameters, lr=1e-2)  # noqa: E731
+    fit_stack(stack, SOME, epochs=15, batch_size=50, optimizer=adam, progress=False)
+    codes = stack.encode(OTHERS.x)
+    before, (first, second) = fit_stack_classifier(
+        stack, SOME, OTHERS, epochs=(30, 20), batch_size=50, optimizer=adam, progress=False
+    )
+    after = stack.classifier.accuracy(OTHERS.x, OTHERS.y)
+    assert 0.5 < before < after
+    assert after > 0.85
+    assert before == pytest.approx(first["validation_accuracy"][-1])
+    assert after == pytest.approx(second["validation_accuracy"][-1])
+    assert (stack.encode(OTHERS.x) != codes).any(), "fine-tuning moves the encoder"
+
+
+def test_the_first_stage_leaves_the_codes_alone(monkeypatch):
+    stack = small_stack(classes=10)
+    fit_stack(stack, SOME, epochs=1, progress=False)
+    state = {name: value.copy() for name, value in stack.state_dict().items() if "classifier" not in name}
+    calls = []
+    real = fit_classifier
+
+    def first_only(classifier, *arguments, **options):
+        calls.append(classifier)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(classifier, *arguments, **options)
+
+    monkeypatch.setattr("tinyae.training.stack.fit_classifier", first_only)
+    with pytest.raises(KeyboardInterrupt):
+        fit_stack_classifier(stack, SOME, OTHERS, epochs=(2, 2), progress=False)
+    assert calls[0].output is stack.classifier.output
+    for name, value in state.items():
+        assert_array_equal(stack.state_dict()[name], value)
+
+
+def test_softmax_regression_is_the_minimum_that_scipy_finds():
+    x, y = SOME.x.reshape(600, -1).astype("float64")[:, 20:30], SOME.y
+    decay = 0.1
+
+    def cost(theta: np.ndarray) -> float:
+        w, b = theta[:100].reshape(10, 10), theta[100:]
+        logp = log_softmax(x @ w + b, axis=1)
+        return float(-logp[np.arange(600), y].mean() + decay / 2 * (w**2).sum())
+
+    expected = minimize(cost, np.zeros(110), method="BFGS").fun
+    classifier = SoftmaxClassifier(None, 10, 10, weight_decay=decay, generator=np.random.default_rng(0))
+    for parameter in classifier.parameters():
+        parameter.data = parameter.data.astype("float64")
+    history = fit_classifier(
+        classifier, Split(x, y), epochs=500, optimizer=optim.LBFGS(classifier.parameters()), progress=False
+    )
+    assert history.last["train_loss"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_classifier_repeats_and_can_be_interrupted(monkeypatch):
+    def trained() -> SoftmaxClassifier:
+        classifier = SoftmaxClassifier(nn.Flatten(), 64, 10, generator=np.random.default_rng(1))
+        fit_classifier(classifier, SOME, epochs=2, seed=3, progress=False)
+        return classifier
+
+    assert_array_equal(trained().output.weight.numpy(), trained().output.weight.numpy())
+    classifier = SoftmaxClassifier(nn.Flatten(), 64, 10, generator=np.random.default_rng(1))
+    seen = []
+
+    def accuracy(x: np.ndarray, y: np.ndarray) -> float:
+        seen.append(classifier.output.weight.numpy().copy())
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return 0.5
+
+    monkeypatch.setattr(classifier, "accuracy", accuracy)
+    with pytest.raises(TrainingInterrupted) as stopped:
+        fit_classifier(classifier, SOME, OTHERS, epochs=5, progress=False)
+    assert len(stopped.value.history) == 1
+    assert_array_equal(classifier.output.weight.numpy(), seen[0])
+
+
+def test_a_diverging_classifier_says_so():
+    classifier = SoftmaxClassifier(nn.Flatten(), 64, 10, generator=np.random.default_rng(1))
+    wild = optim.SGD(classifier.parameters(), lr=1e38)
+    with pytest.raises(FloatingPointError, match="smaller learning rate"):
+        fit_classifier(classifier, SOME, epochs=3, optimizer=wild, progress=False)
+    assert np.isfinite(classifier.output.weight.numpy()).all()
+
+
+def test_the_confusion_matrix_is_a_count(rng):
+    labels, predicted = rng.integers(0, 4, 50), rng.integers(0, 4, 50)
+    counts = np.zeros((4, 4), int)
+    for truth, guess in zip(labels, predicted, strict=True):
+        counts[truth, guess] += 1
+    assert_array_equal(confusion_matrix(labels, predicted, 4), counts)
+    figure = plots.confusion(counts, ["a", "b", "c", "d"])
+    assert f"{np.trace(counts)} of 50 are right" in figure.texts[-1].get_text() + figure.texts[-2].get_text()
+    shown = {text.get_text() for text in figure.axes[0].texts}
+    assert {str(n) for n in counts.ravel() if n} <= shown
+
+
+@pytest.mark.parametrize(
+    "wrong", [np.zeros((2, 3), int), np.zeros((2, 2)), -np.eye(2, dtype=int), np.zeros((0, 0), int)]
+)
+def test_other_tables_are_refused(wrong):
+    with pytest.raises(ValueError, match=r"counts (must be|is empty)|1 to 40 classes"):
+        plots.confusion(wrong)
+
+
+def test_projected_filters_are_products():
+    stack = small_stack()
+    w1, w2 = stack.layers[0].encoder[1].weight.numpy(), stack.layers[1].encoder[0].weight.numpy()
+    first, second = projected_filters(stack)
+    assert_array_equal(first, w1)
+    assert_allclose(second, w1 @ w2, rtol=1e-6)
+
+
+# Requests that make no sense.
+
+
+def test_layers_must_chain(rng):
+    with pytest.raises(ValueError, match="layer 1 gives codes of 5 numbers, but layer 2 takes 4: make layer 2 for 5"):
+        StackedAutoencoder([linear_layer(7, 5, rng), linear_layer(4, 2, rng)])
+    with pytest.raises(ValueError, match="at least one layer"):
+        StackedAutoencoder([])
+
+
+@pytest.mark.parametrize(("options", "words"), [
+    ({"sizes": ()}, "at least one layer"),
+    ({"layer": "dense"}, "unknown kind of layer 'dense': choose one of sparse, denoising, plain"),
+    ({"classes": 1}, "at least 2 classes"),
+    ({"layer": "sparse", "rho": 2.0}, "rho must lie"),
+])  # fmt: skip
+def test_bad_arguments_are_refused(options, words):
+    with pytest.raises(ValueError, match=words):
+        stacked_autoencoder(64, **options)
+
+
+def test_fine_tuning_comes_after_training():
+    with pytest.raises(ValueError, match=r"layer 1 of the stack has not been trained.*fit_stack first"):
+        fit_stack_classifier(small_stack(classes=10), SOME)
+    with pytest.raises(ValueError, match="no classifier: build it with classes="):
+        fit_stack_classifier(small_stack(), SOME)
+
+
+@pytest.mark.parametrize(("labels", "words"), [
+    (None, "no labels"),
+    (LABELS.astype("float64"), "5 whole numbers"),
+    (np.full(5, 10), r"0 ... 9, got 10 to 10"),
+    (np.full(5, -1), "got -1 to -1"),
+])  # fmt: skip
+def test_labels_are_checked(labels, words):
+    classifier = SoftmaxClassifier(nn.Flatten(), 64, 10)
+    with pytest.raises(ValueError, match=words):
+        fit_classifier(classifier, Split(SOME.x[:5], labels), progress=False)
+    with pytest.raises(ValueError, match="2 whole numbers"):
+        classifier.accuracy(SOME.x[:2], LABELS)
+    assert classifier.predict(SOME.x[:0]).shape == (0,)
+
+
+def test_the_history_of_the_whole_numbers_its_stages():
+    first, second = History({"train_loss": "nats"}), History({"validation_accuracy": "share of samples"})
+    first.append({"epoch": 1, "train_loss": 2.0})
+    second.append({"epoch": 1, "validation_accuracy": 0.5})
+    whole = whole_history([("a", first), ("b", second)])
+    assert whole["stage"] == [1, 2]
+    assert whole.units == {"train_loss": "nats", "validation_accuracy": "share of samples"}
+
+
+def test_the_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    small = ["train", "stacked", "--data", "optdigits", "--sizes", "12,6", "--epochs", "2"]
+    assert main([*small, "--classifier-epochs", "2", "--tuning-epochs", "2", "--out", "run"]) == 0
+    told = capsys.readouterr()
+    assert "test accuracy of the classifier on the frozen codes:" in told.out
+    for stage in ("layer 1 of 2", "layer 2 of 2", "classifier", "fine-tuning"):
+        assert stage in told.err
+    assert {"confusion.png", "filters.png", "filters2.png", "codes.png"} <= {
+        p.name for p in (tmp_path / "run").iterdir()
+    }
+    stack = load("run")
+    assert stack.is_trained
+    assert evaluate(stack, OTHERS.x)["squared_error"] > 0
+    assert main(["evaluate", "run"]) == 0
+    assert "accuracy" in capsys.readouterr().out
+    assert main([*small, "--layer", "denoising", "--optimizer", "lbfgs", "--out", "noisy"]) == 2
+    assert "draws noise, so train it with Adam" in capsys.readouterr().err
+    np.save("rows.npy", np.random.default_rng(0).uniform(size=(40, 6)))
+    assert main(["train", "stacked", "--data", "rows.npy", "--sizes", "4,2", "--epochs", "1", "--out", "rows"]) == 0
+    assert load("rows").classifier is None
+
+
+def test_any_tensor_goes_through(rng):
+    stack = small_stack()
+    loss = stack.loss(Tensor(SOME.x[:4]))
+    loss.backward()
+    assert all(parameter.grad is not None for parameter in stack.parameters())

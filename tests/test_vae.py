@@ -1,0 +1,361 @@
+"""The variational autoencoder: its bound, its gradient, its draws, against formulas, quadrature and Monte Carlo."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import integrate, stats
+
+from tinyae import fit, losses, nn, optim
+from tinyae.autodiff import Tensor, grad
+from tinyae.models import LIKELIHOODS, LatentReport, Posterior, VariationalAutoencoder, variational_autoencoder
+from tinyae.models.posterior import LOG_VARIANCE
+from tinyae.testing import gradcheck
+from tinyae.training import evaluate
+
+every_likelihood = pytest.mark.parametrize("likelihood", LIKELIHOODS)
+
+
+def small(seed: int = 0, shape=6, **options) -> VariationalAutoencoder:
+    """6-5-2-5-6 with smooth units."""
+    options = {"sizes": (5,), "latent_size": 2, "activation": "tanh", "sample": "image"} | options
+    return variational_autoencoder(shape, generator=np.random.default_rng(seed), **options)
+
+
+def in_doubles(model: VariationalAutoencoder) -> VariationalAutoencoder:
+    """The same weights in float64."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.astype("float64")
+    return model
+
+
+def images(rng: np.random.Generator, n: int = 7, binary: bool = False) -> np.ndarray:
+    x = rng.random((n, 6))
+    return np.round(x) if binary else x
+
+
+# ------------------------------------------------------------------------------------------------- KL
+
+
+@pytest.mark.parametrize(("mean", "log_variance"), [(0.0, 0.0), (1.3, -2.0), (-0.4, 1.1), (3.0, -9.0), (0.0, 1e-5)])
+def test_the_kl_is_that_of_quadrature(mean, log_variance):
+    q, p = stats.norm(mean, np.exp(log_variance / 2)), stats.norm(0, 1)
+    low, high = q.ppf(1e-13), q.ppf(1 - 1e-13)
+    expected = integrate.quad(lambda z: q.pdf(z) * (q.logpdf(z) - p.logpdf(z)), low, high, epsabs=1e-13, limit=200)[0]
+    found = float(losses.gaussian_kl(np.array([[mean]]), np.array([[log_variance]])))
+    assert found == pytest.approx(expected, rel=1e-8, abs=1e-12)
+    assert found >= 0
+
+
+def test_the_kl_is_that_of_monte_carlo_within_its_standard_error():
+    rng = np.random.default_rng(0)
+    mean, log_variance = np.array([[0.5, -1.2, 0.0]]), np.array([[-1.0, 0.3, 0.0]])
+    std = np.exp(log_variance / 2)
+    z = mean + std * rng.standard_normal((200_000, 3))
+    ratios = (stats.norm.logpdf(z, mean, std) - stats.norm.logpdf(z)).sum(axis=1)
+    found = float(losses.gaussian_kl(mean, log_variance))
+    assert abs(found - ratios.mean()) < 4 * ratios.std() / np.sqrt(len(ratios))
+
+
+def test_the_kl_is_summed_over_the_code_and_averaged_over_samples(rng):
+    mean, log_variance = rng.standard_normal((2, 5, 3))
+    each = 0.5 * (mean**2 + np.exp(log_variance) - 1 - log_variance)
+    assert float(losses.gaussian_kl(mean, log_variance)) == pytest.approx(each.sum(axis=1).mean())
+    tiny = np.full((1, 1), 1e-6, "float32")
+    assert float(losses.gaussian_kl(tiny * 0, tiny)) == pytest.approx(2.5e-13, rel=0.5), "digits survive near v = 1"
+
+
+# ----------------------------------------------------------------------------------------- the objective
+
+
+@every_likelihood
+def test_the_loss_is_the_written_out_bound(likelihood, rng):
+    model = in_doubles(small(likelihood=likelihood))
+    x = images(rng, binary=likelihood == "bernoulli")
+    (first, second), (third, fourth) = (
+        [m for m in half if isinstance(m, nn.Dense)] for half in (model.encoder, model.decoder)
+    )
+
+    def layer(a: np.ndarray, dense: nn.Dense) -> np.ndarray:
+        return a @ dense.weight.numpy() + dense.bias.numpy()
+
+    raw = layer(np.tanh(layer(x, first)), second)
+    mean, log_variance = raw[:, :2], raw[:, 2:]
+    z = mean + np.exp(log_variance / 2) * np.random.default_rng(3).standard_normal((7, 2))
+    output = layer(np.tanh(layer(z, third)), fourth)
+    expected = -float(np.mean(model.likelihood.log_prob(output, x)))
+    kl = 0.5 * np.sum(mean**2 + np.exp(log_variance) - 1 - log_variance) / 7
+    model.generator = np.random.default_rng(3)
+    loss = model.loss(Tensor(x))
+    assert loss.unit == "nats per image"
+    assert list(loss.terms) == ["reconstruction", "kl"]
+    assert loss.terms["reconstruction"].item() == pytest.approx(expected, rel=1e-4)
+    assert loss.terms["kl"].item() == pytest.approx(kl, abs=1e-4)
+    assert_allclose(model.encode(x), mean, rtol=1e-6)
+
+
+@every_likelihood
+@pytest.mark.parametrize("extra", [{}, {"beta": 2.5}, {"free_bits": 0.3}], ids=str)
+def test_the_gradient_of_the_whole_bound_at_fixed_noise(likelihood, extra, rng):
+    model = in_doubles(small(likelihood=likelihood, **extra))
+    x = Tensor(images(rng, 4, binary=likelihood == "bernoulli"))
+    names, parameters = zip(*model.named_parameters(), strict=True)
+
+    def bound(*values: Tensor) -> Tensor:
+        for name, value in zip(names, values, strict=True):
+            put(model, name, value)
+        return model.objective(x, None, np.random.default_rng(5), model.beta).total
+
+    gradcheck(bound, [parameter.data for parameter in parameters], rtol=1e-5)
+
+
+def put(model: nn.Module, name: str, value: Tensor) -> None:
+    """Replace the parameter called `name` by a Tensor."""
+    *path, last = name.split(".")
+    for part in path:
+        model = model[int(part)] if part.isdecimal() else getattr(model, part)
+    setattr(model, last, value)
+
+
+def test_the_mean_gradient_is_the_gradient_of_the_mean_in_a_linear_gaussian_model():
+    """x|z ~ N(W z + b, s^2), q(z|x) = N(A x + c, v): here the bound has a closed form, and so has its gradient.
+
+    E_q[-log p(x|z)] = (|x - W m - b|^2 + sum_jk W_jk^2 v_k) / (2 s^2) + const.
+    """
+    rng = np.random.default_rng(2)
+    scale = 0.7
+    encoder, decoder = nn.Dense(4, 4, generator=rng), nn.Dense(2, 4, generator=rng)
+    model = VariationalAutoencoder(encoder, decoder, likelihood=small(likelihood="gaussian", scale=scale).likelihood)
+    model = in_doubles(model)
+    leaves = model.parameters()
+    x = rng.standard_normal((3, 4))
+    repeats, draws = 400, []
+    for seed in range(60):
+        many = Tensor(np.repeat(x, repeats, axis=0))
+        loss = model.objective(many, None, np.random.default_rng(seed), 1.0).total
+        draws.append(np.concatenate([g.data.ravel() for g in grad(loss, leaves)]))
+
+    q = model.posterior(Tensor(x))
+    miss = Tensor(x) - decoder(q.mean)
+    weights = decoder.weight  # (K, D)
+    spread = (q.std * q.std) @ (weights * weights).sum(axis=1).reshape(2, 1)
+    exact = ((miss * miss).sum() + spread.sum()) * (1 / (2 * scale**2 * 3)) + q.kl()
+    expected = np.concatenate([g.data.ravel() for g in grad(exact, leaves)])
+    error = np.std(draws, axis=0, ddof=1) / np.sqrt(len(draws))
+    distance = (np.mean(draws, axis=0) - expected) / np.maximum(error, 1e-12)
+    assert np.abs(distance).max() < 4.5
+    assert np.sqrt(np.mean(distance**2)) < 1.5, "standard errors, so about 1 each"
+
+
+def test_beta_warmup_and_free_bits_are_told_apart_from_the_bound(rng):
+    x = Tensor(images(rng).astype("float32"))
+    plain = small().objective(x, None, np.random.default_rng(1), 1.0)
+    model = small(beta=4.0, warmup=3)
+    model.begin_epoch(1)
+    assert model.kl_weight == 1.0
+    loss = model.objective(x, None, np.random.default_rng(1), 4.0)
+    kl = plain.terms["kl"].item()
+    assert loss.terms["kl"].item() == pytest.approx(kl)
+    assert loss.terms["reweighting"].item() == pytest.approx(3 * kl, rel=1e-5)
+    assert loss.item() == pytest.approx(plain.terms["reconstruction"].item() + 4 * kl, rel=1e-5)
+    weights = []
+    for epoch in range(1, 6):
+        model.begin_epoch(epoch)
+        weights.append(model.kl_weight)
+    assert weights == [1.0, 2.0, 3.0, 4.0, 4.0]
+    free = small(free_bits=0.2)
+    each = free.posterior(x).kl(reduction="none").data.mean(axis=0)
+    charged = free.objective(x, None, np.random.default_rng(1), 1.0).terms["reweighting"].item() + kl
+    assert charged == pytest.approx(np.maximum(each, 0.2).sum(), rel=1e-5)
+
+
+def test_evaluation_uses_the_full_beta_and_leaves_the_models_generator_alone(rng):
+    x = images(rng, 50).astype("float32")
+    model = small(beta=2.0, warmup=9)
+    model.begin_epoch(1)
+    before = model.generator.bit_generator.state
+    scores = evaluate(model, x, batch_size=20)
+    assert model.generator.bit_generator.state == before
+    assert scores == evaluate(model, x, batch_size=20)
+    assert scores["reweighting"] == pytest.approx(scores["kl"], rel=1e-5)
+    assert scores["loss"] == pytest.approx(scores["reconstruction"] + 2 * scores["kl"], rel=1e-5)
+
+
+def test_a_single_draw_is_an_unbiased_estimate_of_the_bound(rng):
+    model, x = small(likelihood="gaussian"), Tensor(images(rng, 3).astype("float32"))
+    generator = np.random.default_rng(0)
+    draws = [model.objective(x, None, generator, 1.0).item() for _ in range(400)]
+    many = Tensor(np.repeat(x.data, 4000, axis=0))
+    assert abs(np.mean(draws) - model.objective(many, None, generator, 1.0).item()) < 4.5 * np.std(draws) / 20
+
+
+def test_the_noise_is_scaled_by_the_standard_deviation_not_by_the_variance():
+    posterior = Posterior(np.full((100_000, 1), 2.0), np.full((100_000, 1), np.log(0.09)))
+    z = posterior.sample(np.random.default_rng(0))
+    assert z.mean() == pytest.approx(2.0, abs=0.005)
+    assert z.std() == pytest.approx(0.3, abs=0.003)
+
+
+@pytest.mark.parametrize("raw", [-1e4, -50.0, 50.0, 1e4])
+def test_any_encoder_output_gives_finite_terms(raw):
+    output = Tensor(np.array([[0.5, raw]], "float32"), requires_grad=True)
+    posterior = Posterior.from_output(output)
+    assert LOG_VARIANCE[0] - 1e-4 <= posterior.log_variance.item() <= LOG_VARIANCE[1] + 1e-4
+    assert np.isfinite(posterior.kl().item())
+    assert np.isfinite(grad(posterior.kl(), [output])[0].data).all()
+
+
+# --------------------------------------------------------------------------------------- what it can do
+
+
+def test_training_lowers_the_bound_and_repeats_to_the_byte(rng):
+    x = np.repeat(rng.random((8, 6)), 20, axis=0).astype("float32")
+
+    def trained() -> tuple[VariationalAutoencoder, list]:
+        model = small(activation="relu", sizes=(16,))
+        optimizer = optim.Adam(model.parameters(), lr=0.01)
+        return model, fit(model, x, epochs=15, batch_size=20, optimizer=optimizer, progress=False)["train_loss"]
+
+    (_, first), (_, second) = trained(), trained()
+    assert first == second
+    assert first[-1] < first[0] - 0.05
+
+
+def test_samples_interpolations_and_the_manifold_are_decodings(rng):
+    model = small(shape=(2, 3, 1))
+    x = rng.random((2, 2, 3, 1)).astype("float32")
+    z = np.random.default_rng(8).standard_normal((5, 2), dtype=np.float32)
+    assert_array_equal(model.sample(5, np.random.default_rng(8)), model.decode(z))
+    pixels = model.sample(5, np.random.default_rng(8), pixels=True)
+    assert pixels.shape == (5, 2, 3, 1)
+    assert set(np.unique(pixels)) <= {0.0, 1.0}
+    line = model.interpolate(x[0], x[1], steps=5)
+    ends = model.encode(x)
+    assert_allclose(line[[0, 2, 4]], model.decode(np.stack([ends[0], ends.mean(axis=0), ends[1]])), rtol=1e-5)
+    grid = model.manifold(3).reshape(3, 3, 2, 3, 1)
+    mark = stats.norm.ppf(5 / 6)
+    # The first number grows to the right, the second upwards.
+    corner = model.decode(np.array([[-mark, mark]], "float32"))[0]
+    assert_allclose(grid[0, 0], corner, rtol=1e-5)
+    assert_allclose(grid[1, 1], model.decode(np.zeros((1, 2), "float32"))[0], rtol=1e-5)
+
+
+def test_reconstruction_uses_the_mean_and_draws_nothing(rng):
+    model, x = small(), images(rng).astype("float32")
+    assert_array_equal(model.reconstruct(x), model.decode(model.encode(x)))
+    posterior = model.posterior(x, batch_size=3)
+    assert_allclose(posterior.mean, model.posterior(Tensor(x)).mean.data, rtol=1e-5, atol=1e-6)
+    assert_allclose(posterior.std, np.exp(posterior.log_variance / 2), rtol=1e-5)
+
+
+def test_active_numbers_and_collapse():
+    rng = np.random.default_rng(0)
+    mean = np.stack([rng.standard_normal(500), 0.05 * rng.standard_normal(500), np.full(500, 3.0)], axis=1)
+    report = LatentReport.of(Posterior(mean, np.zeros((500, 3))), "image")
+    assert report.active == 1
+    assert list(report.in_use) == [True, False, False]
+    assert report.kl[2] == pytest.approx(4.5)
+    assert report.warning is None
+    assert "1 of 3 numbers in use" in str(report)
+    faint = LatentReport.of(Posterior(0.2 * mean[:, :1], np.zeros((500, 1))), "image")
+    assert (faint.active, faint.kl.sum() < 0.1) == (1, True)
+    assert "1 of 1 code numbers are in use" in faint.warning
+    collapsed = LatentReport.of(Posterior(0 * mean, np.zeros((500, 3))), "image")
+    assert collapsed.warning is not None
+    for word in ("posterior collapse: 0 of 3", "usual cause", "warmup=10", "free_bits=0.1", "smaller beta"):
+        assert word in collapsed.warning
+
+
+def test_a_collapse_is_seen_and_free_bits_prevent_it(rng):
+    x = np.repeat(rng.random((10, 6)), 10, axis=0).astype("float32")
+
+    def remarks(**options) -> list[str]:
+        model = small(**options)
+        optimizer = optim.Adam(model.parameters(), lr=0.01)
+        fit(model, x, epochs=25, batch_size=20, optimizer=optimizer, progress=False)
+        return model.remarks(x)
+
+    assert remarks(beta=20.0)[-1].startswith("warning: posterior collapse: 0 of 2")
+    assert not any("warning" in line for line in remarks(beta=20.0, free_bits=2.0))
+
+
+# -------------------------------------------------------------------------------------------- binarising
+
+
+def test_dynamic_binarisation_draws_anew_and_the_unit_says_so(rng):
+    x = rng.random((4000, 6)).astype("float32")
+    model = small(likelihood="bernoulli", binarize="dynamic")
+    assert model.loss_unit == "nats per dynamically binarised image"
+    seen, target = model.presented(Tensor(x), None, np.random.default_rng(0))
+    again, _ = model.presented(Tensor(x), None, np.random.default_rng(1))
+    assert seen is target
+    assert set(np.unique(seen.data)) == {0.0, 1.0}
+    assert (seen.data != again.data).any()
+    assert_allclose(seen.data.mean(axis=0), x.mean(axis=0), atol=0.04)
+    model.reconstruction.check_targets(x)
+    assert evaluate(model, x[:50])["loss"] > 0
+
+
+def test_fixed_binarisation_is_one_draw(rng):
+    x = rng.random((50, 6)).astype("float32")
+    model = small(likelihood="bernoulli", binarize="fixed")
+    assert model.loss_unit == "nats per fixedly binarised image"
+    black_and_white = model.inputs_for(x)
+    assert_array_equal(black_and_white, model.inputs_for(x))
+    assert set(np.unique(black_and_white)) == {0.0, 1.0}
+    seen, target = model.presented(Tensor(black_and_white), Tensor(x), np.random.default_rng(0))
+    assert_array_equal(seen.data, target.data)
+    history = fit(model, x, x, epochs=1, progress=False)
+    assert np.isfinite(history["validation_loss"]).all()
+
+
+# ---------------------------------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(("options", "sentence"), [
+    ({"beta": -1.0}, "beta must be at least 0 and finite, got -1"),
+    ({"beta": float("nan")}, "beta must be at least 0"),
+    ({"free_bits": -0.1}, "free_bits must be at least 0"),
+    ({"warmup": -2}, "warmup must be a whole number"),
+    ({"likelihood": "poisson"}, "unknown likelihood"),
+    ({"latent_size": 0}, "latent_size must be a whole number"),
+    ({"scale": 0.2}, "'grey-bce' has no scale"),
+    ({"binarize": "dynamic"}, "write likelihood='bernoulli'"),
+    ({"binarize": "often"}, "unknown binarize"),
+])  # fmt: skip
+def test_wrong_arguments_are_explained(options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        small(**options)
+
+
+def test_wrong_data_and_wrong_parts_are_explained(rng):
+    with pytest.raises(ValueError, match=r"needs values in \[0, 1\], got values from 0 to 255"):
+        fit(small(), np.array([[0, 255.0] * 3], "float32"), epochs=1)
+    with pytest.raises(ValueError, match="black-and-white"):
+        fit(small(likelihood="bernoulli"), images(rng).astype("float32"), epochs=1)
+    wrong = VariationalAutoencoder(nn.Dense(6, 3), nn.Dense(2, 6))
+    with pytest.raises(
+        ValueError, match=r"the encoder must give \(N, 4\), 2 means and as many log-variances.*\(1, 3\)"
+    ):
+        wrong.loss(Tensor(np.zeros((1, 6), "float32")))
+    with pytest.raises(ValueError, match="two different code numbers"):
+        small(latent_size=1).manifold(3)
+    with pytest.raises(ValueError, match="steps must be at least 2"):
+        small().interpolate(np.zeros(6, "float32"), np.ones(6, "float32"), steps=1)
+    with pytest.raises(ValueError, match="n must be at least 1"):
+        small().sample(0)
+
+
+def test_a_nan_is_reported_with_the_term_its_value_and_the_usual_cause(rng):
+    model = small(likelihood="gaussian")
+    x = (1e4 * rng.random((40, 6))).astype("float32")
+    model.encoder[0].weight.data[...] = 1e30
+    model.encoder[1].weight.data[...] = 1e30
+    with np.errstate(over="ignore", invalid="ignore"), pytest.raises(FloatingPointError) as caught:
+        fit(model, x, epochs=1, batch_size=10, progress=False)
+    told = str(caught.value)
+    assert "the first step to go wrong had reconstruction" in told
+    assert "KL inf nats per image" in told
+    assert "became NaN or infinite" in told
+    assert "usually by a learning rate that is too large" in told

@@ -1,0 +1,103 @@
+"""What a variational run leaves: the pictures hold the numbers, and `tinyae sample` makes what it says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import stats
+
+from tests.test_plots import words
+from tinyae import data, load, plots
+from tinyae.cli.main import main
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run with a code of two numbers, one epoch."""
+    folder = tmp_path_factory.mktemp("vae") / "run"
+    assert (
+        main(["train", "vae", "--data", "optdigits", "--epochs", "1", "--latent-size", "2", "--out", str(folder)]) == 0
+    )
+    return folder
+
+
+def test_a_run_leaves_every_picture(run, capsys):
+    names = {path.name for path in run.glob("*.png")}
+    assert names >= {
+        "samples.png", "manifold.png", "interpolation.png", "kl.png", "aggregate_posterior.png", "codes.png",
+        "reconstructions.png", "loss.png",
+    }  # fmt: skip
+    assert main(["evaluate", str(run)]) == 0
+    told = capsys.readouterr().out
+    for line in (
+        "KL",
+        "reconstruction",
+        "likelihood grey-bce: cross-entropy of grey levels, no log-likelihood",
+        "code: ",
+    ):
+        assert line in told
+
+
+def test_sample_writes_pictures_and_arrays(run, tmp_path, capsys):
+    assert main(["sample", str(run), "-n", "5", "--seed", "3", "--out", str(tmp_path / "s.npy")]) == 0
+    assert "5 images, seed 3" in capsys.readouterr().out
+    samples = np.load(tmp_path / "s.npy")
+    assert_array_equal(samples, load(run).sample(5, np.random.default_rng(3)))
+    assert main(["sample", str(run), "-n", "4", "--pixels", "--out", str(tmp_path / "s.png")]) == 0
+    assert (tmp_path / "s.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_what_cannot_be_sampled_is_explained(tmp_path, capsys):
+    run = str(tmp_path / "basic")
+    assert main(["train", "basic", "--data", "optdigits", "--epochs", "1", "--out", run]) == 0
+    assert main(["sample", run]) == 2
+    assert "has learnt no distribution to sample from" in capsys.readouterr().err
+    assert main(["evaluate", run, "--importance-samples", "5"]) == 2
+    assert "leave out --importance-samples" in capsys.readouterr().err
+    vectors = str(tmp_path / "vectors")
+    gaussian = ["--likelihood", "gaussian", "--scale", "0.3", "--kl-warmup", "2", "--free-bits", "0.1"]
+    assert main(["train", "vae", "--data", "pendigits", "--epochs", "1", *gaussian, "--out", vectors]) == 0
+    assert main(["sample", vectors, "--out", str(tmp_path / "v.png")]) == 2
+    assert "give --out a name in .npy" in capsys.readouterr().err
+    assert main(["sample", vectors, "--out", str(tmp_path / "v.npy")]) == 0
+
+
+def test_kl_bars_stand_from_the_largest_to_the_smallest():
+    figure = plots.kl_bars(np.array([0.1, 2.0, 0.0]), np.array([True, True, False]), unit="nats per image")
+    axes = figure.axes[0]
+    assert_allclose([bar.get_height() for bar in axes.patches], [2.0, 0.1, 0.0])
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "0", "2"]
+    assert "2.1 in all" in " ".join(words(figure))
+    with pytest.raises(ValueError, match="rows of one length"):
+        plots.kl_bars(np.zeros(3), np.zeros(2))
+
+
+def test_the_aggregate_posterior_is_the_mixture_and_the_line_the_prior():
+    means, log_variances = np.array([[-1.0], [1.0]]), np.log(np.array([[0.25], [0.04]]))
+    figure = plots.aggregate_posterior(means, log_variances)
+    axes = figure.axes[0]
+    z, prior = axes.lines[0].get_data()
+    assert_allclose(prior, stats.norm.pdf(z), rtol=1e-9)
+    outline = axes.collections[0].get_paths()[0].vertices
+    mixture = 0.5 * (stats.norm.pdf(z, -1, 0.5) + stats.norm.pdf(z, 1, 0.2))
+    assert outline[:, 1].max() == pytest.approx(mixture.max(), rel=1e-3)
+    with pytest.raises(ValueError, match=r"both be \(N, K\)"):
+        plots.aggregate_posterior(means, log_variances[:, 0])
+
+
+def test_the_plane_of_codes_is_put_together_in_reading_order(rng):
+    images = rng.random((4, 2, 3, 1))
+    figure = plots.code_plane(images, np.array([-1.0, 1.0]))
+    shown = figure.axes[0].images[0].get_array()
+    assert_allclose(shown[:2, :3], images[0, ..., 0])
+    assert_allclose(shown[:2, 3:], images[1, ..., 0])
+    assert_allclose(shown[2:, :3], images[2, ..., 0])
+    with pytest.raises(ValueError, match="they must be 9"):
+        plots.code_plane(images, np.zeros(3))
+
+
+def test_interpolation_starts_and_ends_at_the_samples_codes(run):
+    model, x = load(run), data.load("optdigits").test.x
+    line = model.interpolate(x[0], x[1], 4)
+    assert_allclose(line[[0, -1]], model.reconstruct(x[:2]), rtol=1e-5, atol=1e-6)

@@ -1,0 +1,64 @@
+"""A row of the catalogue: what is known about a data set before it is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tinyae.data.dataset import Kind
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One file of a full set.
+
+    Attributes:
+        role: "train_x", "train_y", "test_x" or "test_y".
+        stem: the file name without `.gz`.
+        payload_bytes: its size uncompressed.
+        archive_hash: `algorithm:hexdigest` of the published `.gz`, what a download is checked against.
+        payload_sha256: SHA-256 of the uncompressed content, or None where nobody published one.
+    """
+
+    role: str
+    stem: str
+    payload_bytes: int
+    archive_hash: str
+    payload_sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the catalogue. Attributes as in `Dataset`; besides:
+
+    Attributes:
+        counts: examples in (train, test).
+        shape: shape of one example.
+        size: bytes on disk (embedded) or of the download.
+        embedded: True if the set is part of the package.
+        files: names of the embedded files.
+        remote: the files of a full set, and
+        urls: the addresses they are fetched from, in the order they are tried (`url + stem + ".gz"`).
+        alternative: name of the embedded set to use where a full one cannot be had.
+    """
+
+    name: str
+    title: str
+    kind: Kind
+    counts: tuple[int, int]
+    shape: tuple[int, ...]
+    size: int
+    licence: str
+    source: str
+    unit: str
+    scale: float
+    notes: str = ""
+    class_names: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    remote: tuple[RemoteFile, ...] = ()
+    urls: tuple[str, ...] = ()
+    alternative: str = ""
+
+    @property
+    def embedded(self) -> bool:
+        """True if the set is part of the package."""
+        return bool(self.files)

@@ -1,0 +1,163 @@
+"""The contractive autoencoder: a code that hardly moves when the input does (Rifai, Vincent, Muller, Glorot, Bengio 2011).
+
+Reconstruction wants the code to follow the input, the penalty wants it to stand still. What is left are the directions
+in which the data vary.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinyae import ops
+from tinyae.autodiff import Tensor, grad, set_recording
+from tinyae.backend import as_generator, backend_of
+from tinyae.losses import Loss
+from tinyae.models.autoencoder import Autoencoder
+from tinyae.models.pair import Shape, dense_pair
+from tinyae.nn import Dense, Flatten, Module, Sequential
+
+JACOBIANS = ("auto", "closed", "exact", "hutchinson")
+"""How the norm of the Jacobian is computed."""
+
+
+class ContractiveAutoencoder(Autoencoder):
+    """Reconstruction + contraction * mean over samples of ||J(x)||_F**2, J(x)_ji = d code_j / d x_i.
+
+    Args:
+        encoder, decoder, loss, sample: as for `Autoencoder`.
+        contraction: weight of the penalty, at least 0.
+        jacobian: "closed" is the formula for one dense layer, sum_j f'(z_j)**2 sum_i W_ij**2. "exact" differentiates
+            any encoder: K backward passes, each recorded and differentiated again. "hutchinson" estimates it from
+            `probes` random sign vectors v: E[||v' J||**2] = ||J||_F**2 (Hutchinson 1990). "auto" takes "closed" where
+            it applies, else "exact".
+        probes: for "hutchinson", at least 1.
+        generator: for the probes; None draws fresh entropy.
+    """
+
+    def __init__(
+        self,
+        encoder: Module,
+        decoder: Module,
+        *,
+        contraction: float = 0.1,
+        jacobian: str = "auto",
+        probes: int = 1,
+        loss: str = "bce",
+        sample: str = "sample",
+        generator: np.random.Generator | None = None,
+    ) -> None:
+        super().__init__(encoder, decoder, loss=loss, sample=sample)
+        if jacobian not in JACOBIANS:
+            raise ValueError(f"unknown jacobian {jacobian!r}: choose one of {', '.join(JACOBIANS)}.")
+        if not 0.0 <= contraction < math.inf:
+            raise ValueError(f"contraction must be at least 0 and finite, got {contraction:g}.")
+        if probes < 1:
+            raise ValueError(f"probes must be at least 1, got {probes}.")
+        single = _single_layer(encoder)
+        if jacobian == "closed" and single is None:
+            raise ValueError("jacobian 'closed' is for an encoder of one Dense layer: use 'exact' or 'hutchinson'.")
+        self.contraction = float(contraction)
+        self.jacobian = ("closed" if single is not None else "exact") if jacobian == "auto" else jacobian
+        self.probes = int(probes)
+        self.generator = as_generator(generator)
+
+    def loss(self, x: Tensor, target: Tensor | None = None) -> Loss:
+        """The terms "reconstruction" and "contraction"."""
+        row = self.reconstruction
+        if self.jacobian == "closed":
+            code = self.encoder(x)
+            penalty = self._closed(code)
+        else:
+            code, penalty = self._differentiated(x)
+        value = row.loss(self.decoder(code), x if target is None else target)
+        return Loss({"reconstruction": value, "contraction": self.contraction * penalty}, self.loss_unit)
+
+    def jacobian_norm(self, x: Tensor) -> Tensor:
+        """Mean over the samples x (N, ...) of the squared Frobenius norm of the encoder's Jacobian, one number."""
+        return self._closed(self.encoder(x)) if self.jacobian == "closed" else self._differentiated(x)[1]
+
+    def _closed(self, code: Tensor) -> Tensor:
+        """sum_j f'(z_j)**2 * sum_i W_ij**2, f' in terms of the code."""
+        layer = _single_layer(self.encoder)
+        assert layer is not None
+        if layer.activation == "sigmoid":
+            slope: Any = code * (1.0 - code)
+        elif layer.activation == "tanh":
+            slope = 1.0 - code * code
+        elif layer.activation == "elu":
+            slope = ops.minimum(code, 0.0) + 1.0
+        elif layer.activation == "relu":
+            slope = ops.indicator(code > 0.0, code)
+        else:
+            slope = code * 0.0 + 1.0
+        lengths = ops.sum(ops.square(layer.weight), axis=0)
+        return ops.sum(ops.square(slope) * lengths) * (1.0 / len(code))
+
+    def _differentiated(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The code, and the penalty from derivatives of it with respect to x, themselves differentiable."""
+        with set_recording(True):  # also in evaluation, where nothing else is recorded
+            leaf = x if x.requires_grad else Tensor(x.data, requires_grad=True)
+            code = self.encoder(leaf)
+            total: Any = None
+            for direction in self._directions(code):
+                row = grad(code, leaf, direction, create_graph=True)
+                square = ops.sum(ops.square(row))
+                total = square if total is None else total + square
+        scale = 1.0 / len(x) if self.jacobian == "exact" else 1.0 / (len(x) * self.probes)
+        return code, total * scale
+
+    def _directions(self, code: Tensor) -> list[Any]:
+        """Cotangents (N, K): one per code unit, or random signs."""
+        backend = backend_of(code.data)
+        if self.jacobian == "hutchinson":
+            draws = [backend.uniform(self.generator, code.shape, code.dtype) for _ in range(self.probes)]
+            return [(draw < 0.5).astype(code.dtype) * 2.0 - 1.0 for draw in draws]
+        rows = []
+        for unit in range(code.shape[1]):
+            direction = backend.xp.zeros(code.shape, dtype=code.dtype)
+            direction[:, unit] = 1.0
+            rows.append(direction)
+        return rows
+
+    def extra_repr(self) -> str:
+        """Shown by `repr`."""
+        return f"{super().extra_repr()}, contraction={self.contraction:g}, jacobian={self.jacobian!r}"
+
+
+def contractive_autoencoder(
+    input_shape: Shape = 784,
+    sizes: tuple[int, ...] | list[int] = (32,),
+    *,
+    contraction: float = 0.1,
+    jacobian: str = "auto",
+    probes: int = 1,
+    activation: str = "sigmoid",
+    loss: str = "bce",
+    tied: bool = False,
+    sample: str = "sample",
+    generator: np.random.Generator | None = None,
+) -> ContractiveAutoencoder:
+    """D -> sizes -> D with sigmoid units, by default 784-32-784; the paper ties the weights.
+
+    Args:
+        input_shape: shape of one sample; D is the product of its numbers.
+        sizes: widths of the encoder's layers; the last is the code.
+        contraction, jacobian, probes: see `ContractiveAutoencoder`.
+        activation: of all layers of the encoder and the hidden ones of the decoder.
+        loss, tied, sample: as in `basic_autoencoder`.
+        generator: for the initial weights and, from there on, for the probes; None draws fresh entropy.
+    """
+    rng = as_generator(generator)
+    pair = dense_pair(input_shape, sizes, activation=activation, code_activation=activation, tied=tied, generator=rng)
+    return ContractiveAutoencoder(
+        *pair, contraction=contraction, jacobian=jacobian, probes=probes, loss=loss, sample=sample, generator=rng
+    )
+
+
+def _single_layer(encoder: Module) -> Dense | None:
+    """The encoder's one Dense layer, None if it is anything else."""
+    parts = [module for _, module in encoder.named_modules() if not isinstance(module, (Flatten, Sequential))]
+    return parts[0] if len(parts) == 1 and isinstance(parts[0], Dense) else None

@@ -1,0 +1,171 @@
+"""The denoising autoencoder: repair what the noise has damaged.
+
+A code as wide as the input lets an ordinary autoencoder copy: its loss is small and it has learnt nothing. Here a
+copy of the input is the wrong answer, because the input is damaged and the target is not. To fill the gaps the network
+must know how the elements of a sample go together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinyae import ops
+from tinyae.autodiff import Tensor
+from tinyae.backend import as_generator
+from tinyae.losses import Loss
+from tinyae.models.autoencoder import Autoencoder
+from tinyae.models.pair import Shape, dense_pair
+from tinyae.nn import Module, Noise, noise_named
+
+
+class DenoisingAutoencoder(Autoencoder):
+    """An autoencoder that is shown damaged samples and asked for the whole ones (Vincent et al. 2008; 2010).
+
+    noisy, m = noise(x),   output = decoder(encoder(noisy)),   loss = sum of w * distance(output, x),
+    w = alpha where the noise hit (m = 1), beta elsewhere   (Vincent et al. 2010, section 4.2)
+
+    Args:
+        encoder, decoder, loss, sample: as for `Autoencoder`.
+        noise: a noise layer. It draws anew whenever `loss` is called in training mode, from its own generator.
+        alpha: weight of the elements that the noise hit, at least 0.
+        beta: weight of the others. alpha = 1, beta = 0 is the paper's "full emphasis".
+
+    The noise belongs to `loss` alone. `encode`, `decode` and `reconstruct` take samples as they are, damaged or not:
+    `model.reconstruct(model.corrupt(x))` repairs. In evaluation mode `loss` is the ordinary reconstruction loss of clean
+    samples; `tinyae.evaluate` reports the loss on damaged ones, with noise from a generator of its own.
+
+    As with `Dropout`, the generator's state is no part of a saved model: to continue a run with the very same noise
+    keep `model.noise.generator.bit_generator.state` too.
+    """
+
+    def __init__(
+        self,
+        encoder: Module,
+        decoder: Module,
+        noise: Noise,
+        *,
+        alpha: float = 1.0,
+        beta: float = 1.0,
+        loss: str = "bce",
+        sample: str = "sample",
+    ) -> None:
+        super().__init__(encoder, decoder, loss=loss, sample=sample)
+        if not isinstance(noise, Noise):
+            raise TypeError(
+                f"DenoisingAutoencoder: noise must be a noise layer, got {noise!r}: write e.g. nn.MaskingNoise(0.25)."
+            )
+        if not (0 <= alpha < math.inf and 0 <= beta < math.inf and alpha + beta > 0):
+            raise ValueError(
+                f"DenoisingAutoencoder: alpha and beta must be at least 0, finite and not both 0, got alpha={alpha!r}, "
+                f"beta={beta!r}: alpha=1, beta=0.5 weighs damaged elements twice."
+            )
+        if noise.touches_every_element and alpha != beta:
+            raise ValueError(
+                f"DenoisingAutoencoder: {noise} spares no element, so alpha={alpha!r} and beta={beta!r} have nothing "
+                "to tell apart: leave both at 1, or use masking or salt-and-pepper noise."
+            )
+        self.noise = noise
+        self.alpha = float(alpha)
+        self.beta = float(beta)
+
+    def corrupt(self, x: Any, generator: np.random.Generator | None = None) -> Any:
+        """x (N, ...), Tensor or array, with fresh noise in any mode; `generator` in place of the noise layer's own."""
+        return self.noise.corrupt(x, generator)
+
+    def loss(self, x: Tensor, target: Tensor | None = None) -> Loss:
+        """In training mode `denoising_loss`; in evaluation mode the loss of `Autoencoder`, without noise or weights."""
+        return self.denoising_loss(x, target) if self.noise.training else super().loss(x, target)
+
+    def denoising_loss(
+        self, x: Tensor, target: Tensor | None = None, generator: np.random.Generator | None = None
+    ) -> Loss:
+        """The loss of a batch damaged anew, whatever the mode, against `target` (x as it was before, by default).
+
+        Weighted by alpha and beta, summed over a sample's elements and averaged over samples. `generator`: as in
+        `corrupt`.
+        """
+        noisy, hit = self.noise.corrupt_with_mask(x, generator)
+        return self._compare(self(noisy), x if target is None else target, hit)
+
+    def _compare(self, output: Tensor, target: Tensor, hit: Any) -> Loss:
+        row = self.reconstruction
+        if self.alpha == self.beta:
+            value = row.loss(output, target, reduction="per_sample")
+            return Loss({"reconstruction": value if self.alpha == 1.0 else self.alpha * value}, self.loss_unit)
+        weights = hit * (self.alpha - self.beta)
+        weights += self.beta
+        elements = row.loss(output, target, reduction="none")
+        return Loss({"reconstruction": ops.sum(ops.multiply(elements, weights)) * (1.0 / len(target))}, self.loss_unit)
+
+    def measures(self, x: Tensor, generator: np.random.Generator) -> dict[str, Any]:
+        """What `evaluate` adds for a denoising autoencoder, from samples x damaged by noise from `generator`.
+
+        loss: the training objective, in place of the loss without noise; corrupted_squared_error: of the damaged
+        samples as they are, against x; denoised_squared_error: of their reconstructions, against x. Sums over the
+        samples.
+        """
+        noisy, hit = self.noise.corrupt_with_mask(x, generator)
+        output = self(noisy)
+        damage = noisy.data - x.data
+        rest = self.reconstruction.output(output).data - x.data
+        return {
+            "loss": self._compare(output, x, hit).total.data * float(len(x)),
+            "corrupted_squared_error": (damage * damage).sum(),
+            "denoised_squared_error": (rest * rest).sum(),
+        }
+
+    @property
+    def measure_units(self) -> dict[str, str]:
+        """The units of `measures`."""
+        unit = f"squared error per {self.noun}"
+        return {"corrupted_squared_error": unit, "denoised_squared_error": unit}
+
+    def extra_repr(self) -> str:
+        """Shown by `repr`."""
+        emphasis = "" if self.alpha == self.beta == 1.0 else f", alpha={self.alpha}, beta={self.beta}"
+        return super().extra_repr() + emphasis
+
+
+def denoising_autoencoder(
+    input_shape: Shape = 784,
+    code_size: int = 1000,
+    *,
+    hidden_sizes: Sequence[int] = (),
+    corruption: str = "masking",
+    level: float = 0.25,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    activation: str = "relu",
+    loss: str = "bce",
+    tied: bool = False,
+    sample: str = "sample",
+    generator: np.random.Generator | None = None,
+) -> DenoisingAutoencoder:
+    """D -> K -> D with noise on the input, by default 784-1000-784 with a quarter of the elements masked.
+
+    The code may be wider than the input ("over-complete"): the noise keeps it from copying.
+
+    Args:
+        input_shape: shape of one sample; D is the product of its numbers.
+        code_size: K, numbers in a code.
+        hidden_sizes: widths of layers between input and code, mirrored in the decoder.
+        corruption: "masking", "gaussian" or "salt-and-pepper" (between 0 and 1).
+        level: the rate of masking and salt-and-pepper noise, in [0, 1); the standard deviation of Gaussian noise.
+        alpha, beta: weights of damaged and other elements, see `DenoisingAutoencoder`.
+        activation: of the code and the hidden layers. The paper's is "sigmoid"; "relu" repairs better.
+        loss: see `Autoencoder`.
+        tied: the decoder uses the transpose of the encoder's weights, as in the paper.
+        sample: what one sample is called in units.
+        generator: for the initial weights and, from there on, for the noise; None draws fresh entropy.
+    """
+    rng = as_generator(generator)
+    noise = noise_named(corruption, level, rng)
+    pair = dense_pair(
+        input_shape, [*hidden_sizes, code_size], activation=activation, code_activation=activation, tied=tied,
+        generator=rng,
+    )  # fmt: skip
+    return DenoisingAutoencoder(*pair, noise, alpha=alpha, beta=beta, loss=loss, sample=sample)

@@ -1,0 +1,293 @@
+"""Likelihoods: what a decoder's numbers say about the pixels, and how surprised one is by the pixels that came.
+
+A decoder gives numbers; p(x|z) needs a distribution. Each class here is one choice, with the log-probability of a sample
+(summed over its elements, in nats), its mean, and draws from it. The sum matters: averaged over pixels, the
+reconstruction would weigh 784 times less against the KL of the code, and the bound would bound nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinyae import losses, ops
+from tinyae.autodiff import Tensor
+from tinyae.backend import as_generator, backend_of
+from tinyae.models.reconstruction import Reconstruction
+from tinyae.models.safe_range import keep_between
+from tinyae.nn import Module, Parameter
+
+
+class Likelihood(Module):
+    """Base: p(x|z) of a sample x (N, ...) given the decoder's output. A subclass defines `nats`, `mean` and `sample`.
+
+    All take Tensors or arrays of one device and return what they were given.
+    """
+
+    name = ""
+    """As users write it, `likelihood="bernoulli"`."""
+    meaning = ""
+    """What its nats are, for a reader of the numbers."""
+    outputs = 1
+    """Numbers that the decoder gives per element. With 2 the last axis of its output is twice that of x."""
+    low, high = -math.inf, math.inf
+    """The values that x can have."""
+
+    def nats(self, output: Any, x: Any, *, reduction: str = "per_sample") -> Any:
+        """-log p(x|z), reduced as `tinyae.losses` does: by default summed over elements, averaged over samples."""
+        raise NotImplementedError(f"{type(self).__name__} has no nats: define it in the class.")
+
+    def log_prob(self, output: Any, x: Any) -> Any:
+        """log p(x|z) of each sample (N,), in nats, summed over the sample's elements."""
+        elements = self.nats(output, x, reduction="none")
+        return -ops.sum(elements, axis=tuple(range(1, elements.ndim)))
+
+    def mean(self, output: Any) -> Any:
+        """E[x|z], of x's shape: the picture that is shown."""
+        raise NotImplementedError(f"{type(self).__name__} has no mean: define it in the class.")
+
+    def sample(self, output: Any, generator: np.random.Generator | None = None) -> Any:
+        """A draw x ~ p(x|z) as a raw array, with the noise of single pixels that a mean has not."""
+        raise NotImplementedError(f"{type(self).__name__} has no sample: define it in the class.")
+
+    def forward(self, output: Any) -> Any:
+        """The mean."""
+        return self.mean(output)
+
+    def check_targets(self, x: np.ndarray) -> None:
+        """Raise ValueError, before training, for values that this likelihood gives no probability to."""
+        if x.size and not (x.min() >= self.low and x.max() <= self.high):
+            raise ValueError(
+                f"likelihood {self.name!r} needs values in [{self.low:g}, {self.high:g}], got values from "
+                f"{x.min():g} to {x.max():g}: scale the data (e.g. divide by its maximum), or use likelihood='gaussian'."
+            )
+
+    def as_reconstruction(self) -> Reconstruction:
+        """The same as a row for `Autoencoder`."""
+        return _Row(self.name, self.nats, self.mean, "nats", math.isfinite(self.high), self.check_targets)
+
+    def extra_repr(self) -> str:
+        """The name."""
+        return repr(self.name)
+
+
+@dataclass(frozen=True)
+class _Row(Reconstruction):
+    """A reconstruction row whose check is the likelihood's own."""
+
+    check: Callable[[np.ndarray], None]
+
+    def check_targets(self, targets: np.ndarray) -> None:
+        self.check(targets)
+
+
+class Bernoulli(Likelihood):
+    """x is 0 or 1:   log p(x|z) = x log p + (1 - x) log(1 - p),   p = sigmoid(output).
+
+    For black-and-white images only; grey levels are refused, see `GreyLevelCrossEntropy`.
+    """
+
+    name = "bernoulli"
+    meaning = "log-probability of black-and-white images"
+    low, high = 0.0, 1.0
+
+    def nats(self, output: Any, x: Any, *, reduction: str = "per_sample") -> Any:
+        """`losses.bce_with_logits`."""
+        return losses.bce_with_logits(output, x, reduction=reduction)
+
+    def mean(self, output: Any) -> Any:
+        """The probability of a 1."""
+        return ops.sigmoid(output)
+
+    def sample(self, output: Any, generator: np.random.Generator | None = None) -> Any:
+        """Zeros and ones."""
+        p = backend_of(_raw(output)).sigmoid(_raw(output))
+        draws = backend_of(p).uniform(as_generator(generator), p.shape, p.dtype)
+        return (draws < p).astype(p.dtype)
+
+    def check_targets(self, x: np.ndarray) -> None:
+        """Only 0 and 1."""
+        super().check_targets(x)
+        grey = (x != 0) & (x != 1)
+        if grey.any():
+            raise ValueError(
+                f"likelihood 'bernoulli' is a probability of black-and-white images, and {grey.mean():.0%} of the values "
+                "lie between 0 and 1: binarise them (binarize='dynamic'), or use 'continuous-bernoulli', a density of "
+                "grey levels, or 'grey-bce', which is neither but often used."
+            )
+
+
+class GreyLevelCrossEntropy(Bernoulli):
+    """The cross-entropy x log p + (1 - x) log(1 - p) with grey levels x in [0, 1]: a loss, not a log-likelihood.
+
+    It is what most published VAE code computes. The "probabilities" exp(...) of all grey levels do not add up to 1,
+    and even a perfect reconstruction has a loss above 0, the entropy of the grey levels. So the bound built on it compares
+    runs of this loss with each other and nothing else.
+    """
+
+    name = "grey-bce"
+    meaning = "cross-entropy of grey levels, no log-likelihood: compare it with grey-bce only"
+
+    def check_targets(self, x: np.ndarray) -> None:
+        """Anything in [0, 1]."""
+        Likelihood.check_targets(self, x)
+
+
+class ContinuousBernoulli(Likelihood):
+    """x in [0, 1] with the density C(l) l^x (1 - l)^(1 - x), l = sigmoid(output): a density of grey levels.
+
+    The missing factor C of the cross-entropy, put in (Loaiza-Ganem and Cunningham 2019). It is above 1, so the nats are
+    lower than those of "grey-bce", often below 0.
+    """
+
+    name = "continuous-bernoulli"
+    meaning = "log-density of grey levels in [0, 1]"
+    low, high = 0.0, 1.0
+
+    def nats(self, output: Any, x: Any, *, reduction: str = "per_sample") -> Any:
+        """`losses.continuous_bernoulli_nll`."""
+        return losses.continuous_bernoulli_nll(output, x, reduction=reduction)
+
+    def mean(self, output: Any) -> Any:
+        """`losses.continuous_bernoulli_mean`, closer to 1/2 than the sigmoid."""
+        return losses.continuous_bernoulli_mean(output)
+
+    def sample(self, output: Any, generator: np.random.Generator | None = None) -> Any:
+        """By the inverse of the distribution function: x = log(1 + u (exp(z) - 1)) / z with u uniform."""
+        z = _raw(output)
+        backend = backend_of(z)
+        xp = backend.xp
+        u = backend.uniform(as_generator(generator), z.shape, z.dtype)
+        size = xp.maximum(xp.abs(z), 1e-3)  # at 1e-3 the draw is u to four digits, and the formula still stable
+        low = -xp.log1p(u * xp.expm1(-size)) / size
+        return xp.clip(xp.where(z > 0, 1.0 - low, low), 0.0, 1.0)
+
+
+class Gaussian(Likelihood):
+    """x real with log p(x|z) = log N(x; output, scale**2), one fixed scale for all elements.
+
+    The scale decides how much a pixel weighs: at 1, a squared error of 2 costs one nat. For pixels in [0, 1] a scale of 1
+    drowns the image, and the code collapses; 0.1 is a tenth of the range.
+
+    Args:
+        scale: the standard deviation, in the unit of x.
+    """
+
+    name = "gaussian"
+    meaning = "log-density with a fixed scale"
+
+    def __init__(self, scale: float = 0.1) -> None:
+        if not 0 < scale < math.inf:
+            raise ValueError(f"Gaussian: scale must be above 0 and finite, got {scale!r}: write e.g. scale=0.1.")
+        self.scale = float(scale)
+
+    def split(self, output: Any) -> tuple[Any, Any]:
+        """Mean and log of the scale."""
+        return output, math.log(self.scale)
+
+    def nats(self, output: Any, x: Any, *, reduction: str = "per_sample") -> Any:
+        """`losses.gaussian_nll`."""
+        return losses.gaussian_nll(*self.split(output), x, reduction=reduction)
+
+    def mean(self, output: Any) -> Any:
+        """The decoder's output, or its half that is the mean."""
+        return self.split(output)[0]
+
+    def sample(self, output: Any, generator: np.random.Generator | None = None) -> Any:
+        """mean + scale * noise."""
+        mean, log_scale = (_raw(part) for part in self.split(_raw(output)))
+        backend = backend_of(mean)
+        noise = backend.normal(as_generator(generator), mean.shape, mean.dtype)
+        noise *= math.exp(log_scale) if isinstance(log_scale, float) else backend.xp.exp(log_scale)
+        return mean + noise
+
+    def extra_repr(self) -> str:
+        """Name and scale."""
+        return f"{self.name!r}, scale={self.scale:g}"
+
+
+class ScaledGaussian(Gaussian):
+    """A Gaussian whose one scale is learned with the weights; at the optimum it is the root of the mean squared error.
+
+    Args:
+        scale: the first value.
+        floor: the smallest scale. A density has no upper limit: where a reconstruction can be perfect the scale would go
+            to 0 and the nats to minus infinity.
+
+    Attributes:
+        log_scale: Parameter (1,).
+    """
+
+    name = "gaussian-scalar"
+    meaning = "log-density with one learned scale"
+    ceiling = 1e3
+
+    def __init__(self, scale: float = 0.1, floor: float = 0.01) -> None:
+        super().__init__(scale)
+        self.floor = _check_floor(floor)
+        self.log_scale = Parameter(np.full(1, math.log(self.scale), np.float32))
+
+    def split(self, output: Any) -> tuple[Any, Any]:
+        """Mean and log of the scale (1,)."""
+        raw = self.log_scale if isinstance(output, Tensor) else self.log_scale.data
+        return output, keep_between(raw, math.log(self.floor), math.log(self.ceiling))
+
+    def extra_repr(self) -> str:
+        """Name and the smallest scale."""
+        return f"{self.name!r}, floor={self.floor:g}"
+
+
+class ElementGaussian(Gaussian):
+    """A Gaussian with mean and scale for each element, both from the decoder: its output's last axis is twice x's.
+
+    Args:
+        floor: the smallest scale, see `ScaledGaussian`. Elements that never change (the rim of MNIST) get down to it, so
+            the nats depend on it: it belongs to the number.
+    """
+
+    name = "gaussian-element"
+    meaning = "log-density with a learned scale per element"
+    outputs = 2
+
+    def __init__(self, floor: float = 0.01) -> None:
+        super().__init__(1.0)
+        self.floor = _check_floor(floor)
+
+    def split(self, output: Any) -> tuple[Any, Any]:
+        """Mean and log of the scale, both of x's shape."""
+        half = output.shape[-1] // 2
+        mean = ops.getitem(output, index=(..., slice(0, half)))
+        raw = ops.getitem(output, index=(..., slice(half, None)))
+        return mean, keep_between(raw, math.log(self.floor), math.log(ScaledGaussian.ceiling))
+
+    def extra_repr(self) -> str:
+        """Name and the smallest scale."""
+        return f"{self.name!r}, floor={self.floor:g}"
+
+
+LIKELIHOODS: dict[str, type[Likelihood]] = {
+    kind.name: kind
+    for kind in (GreyLevelCrossEntropy, Bernoulli, ContinuousBernoulli, Gaussian, ScaledGaussian, ElementGaussian)
+}
+"""The likelihoods by name."""
+
+
+def likelihood_named(name: str, **settings: Any) -> Likelihood:
+    """Make a likelihood by name; raises ValueError with the known names. `settings` are its arguments."""
+    if name not in LIKELIHOODS:
+        raise ValueError(f"unknown likelihood {name!r}: choose one of {', '.join(LIKELIHOODS)}.")
+    return LIKELIHOODS[name](**settings)
+
+
+def _check_floor(floor: float) -> float:
+    if not 0 < floor < 1e3:
+        raise ValueError(f"floor must be a scale between 0 and 1000, got {floor!r}: write e.g. floor=0.01.")
+    return float(floor)
+
+
+def _raw(value: Any) -> Any:
+    return value.data if isinstance(value, Tensor) else value

@@ -1,0 +1,162 @@
+"""The sparse autoencoder: a code of which only a few numbers are active at a time.
+
+A code wider than need be can still be a good description if each sample uses few of its numbers. The units then
+specialise: each stands for something that is rarely there. On patches of photographs that something is an edge.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinyae.autodiff import Tensor
+from tinyae.losses import Loss, bernoulli_kl, l1, weight_decay
+from tinyae.models.autoencoder import Autoencoder
+from tinyae.models.orientation import SELECTIVE, count_oriented
+from tinyae.models.pair import Shape, dense_pair
+from tinyae.nn import Dense, Module, Sequential, TopK
+
+SPARSITIES = ("kl", "l1", "topk", "none")
+"""How sparsity is asked for."""
+
+
+class SparseAutoencoder(Autoencoder):
+    """Reconstruction + beta * sparsity penalty + lambda * weight decay, each a named term of the loss.
+
+    L = (reconstruction)  +  beta * P(code)  +  lambda / 2 * sum of all squared weights
+
+    P is, by `sparsity`:
+        "kl": sum over units of KL(rho || rho_hat_j), rho_hat_j the mean of code j over the batch (Ng, CS294A notes;
+            Lee et al. 2008). The codes must lie in [0, 1].
+        "l1": sum over units of |code_j|, mean over the batch.
+        "topk": nothing; `nn.TopK` in the encoder lets the k largest pass (Makhzani and Frey 2014).
+        "none": nothing; weight decay alone.
+
+    With loss "half_squared_error" and "kl" this is the cost of the UFLDL exercise, to the digit.
+
+    Args:
+        encoder, decoder, loss, sample: as for `Autoencoder`.
+        sparsity: see above.
+        rho: the wanted mean activation, in (0, 1); for "kl".
+        beta: weight of P, at least 0.
+        weight_decay: lambda, at least 0; biases are left out, a tied weight counts once.
+
+    The penalty is the same in training and in evaluation mode. Being a property of a batch, "kl" depends on the
+    batch's size: `tinyae.evaluate` measures it on its own batches.
+    """
+
+    def __init__(
+        self,
+        encoder: Module,
+        decoder: Module,
+        *,
+        sparsity: str = "kl",
+        rho: float = 0.05,
+        beta: float = 3.0,
+        weight_decay: float = 0.0,
+        loss: str = "bce",
+        sample: str = "sample",
+    ) -> None:
+        super().__init__(encoder, decoder, loss=loss, sample=sample)
+        if sparsity not in SPARSITIES:
+            raise ValueError(f"unknown sparsity {sparsity!r}: choose one of {', '.join(SPARSITIES)}.")
+        if not 0.0 < rho < 1.0:
+            raise ValueError(f"rho must lie between 0 and 1, got {rho:g}: 0.05 is usual.")
+        for name, weight in (("beta", beta), ("weight_decay", weight_decay)):
+            if not 0.0 <= weight < math.inf:
+                raise ValueError(f"{name} must be at least 0 and finite, got {weight:g}.")
+        last = [module for _, module in encoder.named_modules() if isinstance(module, Dense)][-1:]
+        if sparsity == "kl" and last and last[0].activation != "sigmoid":
+            raise ValueError(
+                f"sparsity 'kl' compares probabilities, so codes must lie in (0, 1); got activation "
+                f"{last[0].activation!r}: use 'sigmoid', or sparsity 'l1' or 'topk'."
+            )
+        self.sparsity = sparsity
+        self.rho = float(rho)
+        self.beta = float(beta)
+        self.weight_decay = float(weight_decay)
+
+    def loss(self, x: Tensor, target: Tensor | None = None) -> Loss:
+        """The terms "reconstruction", "sparsity" and "weight decay", as far as their weights are above 0."""
+        code = self.encoder(x)
+        row = self.reconstruction
+        terms = {"reconstruction": row.loss(self.decoder(code), x if target is None else target)}
+        if self.beta and self.sparsity == "kl":
+            terms["sparsity"] = self.beta * bernoulli_kl(code, rho=self.rho)
+        elif self.beta and self.sparsity == "l1":
+            terms["sparsity"] = self.beta * l1(code)
+        if self.weight_decay:
+            matrices = [parameter for parameter in self.parameters() if parameter.ndim > 1]
+            terms["weight decay"] = self.weight_decay * weight_decay(*matrices)
+        return Loss(terms, self.loss_unit)
+
+    def remarks(self, x: np.ndarray, labels: Any = None) -> list[str]:
+        """How active the units are on held-out samples."""
+        code = self.encode(x)
+        mean = code.reshape(len(code), -1).mean(axis=0)
+        silent = float(np.mean(np.abs(code) < 0.05))
+        line = (
+            f"mean activation of the {mean.size} code units: {mean.min():.3g} to {mean.max():.3g}, "
+            f"mean {mean.mean():.3g}; {silent:.1%} of all code numbers are below 0.05"
+        )
+        lines = [line]
+        first = next((module for _, module in self.encoder.named_modules() if isinstance(module, Dense)), None)
+        if first is not None and x.ndim == 4 and x.shape[3] == 1 and len(first.weight) == math.prod(x.shape[1:]):
+            oriented = count_oriented(first.weight.numpy(), x.shape[1:])
+            lines.append(
+                f"{oriented} of {first.out_features} filters are oriented (selectivity at least {SELECTIVE:g})"
+            )
+        return lines
+
+    def extra_repr(self) -> str:
+        """Shown by `repr`."""
+        kind = f"sparsity={self.sparsity!r}" + (f", rho={self.rho:g}" if self.sparsity == "kl" else "")
+        return f"{super().extra_repr()}, {kind}, beta={self.beta:g}, weight_decay={self.weight_decay:g}"
+
+
+def sparse_autoencoder(
+    input_shape: Shape = 64,
+    code_size: int = 25,
+    *,
+    sparsity: str = "kl",
+    rho: float = 0.01,
+    beta: float = 3.0,
+    weight_decay: float = 1e-4,
+    k: int | None = None,
+    activation: str | None = None,
+    loss: str = "half_squared_error",
+    tied: bool = False,
+    sample: str = "sample",
+    generator: np.random.Generator | None = None,
+) -> SparseAutoencoder:
+    """D -> K -> D, by default the 64-25-64 network of the UFLDL exercise on 8 x 8 patches.
+
+    Args:
+        input_shape: shape of one sample; D is the product of its numbers.
+        code_size: K.
+        sparsity, rho, beta, weight_decay: see `SparseAutoencoder`.
+        k: how many code numbers pass, for sparsity "topk"; None takes a tenth of them.
+        activation: of the code: "sigmoid" for "kl" and "none", "relu" for "l1", "identity" for "topk" unless given.
+        loss: see `Autoencoder`. For losses other than "bce" and with data in [0, 1] the output is a sigmoid's.
+        tied: the decoder uses the transpose of the encoder's weights.
+        sample: what one sample is called in units.
+        generator: for the initial weights; None draws fresh entropy.
+    """
+    if activation is None:
+        activation = {"l1": "relu", "topk": "identity"}.get(sparsity, "sigmoid")
+    output = "sigmoid" if loss == "half_squared_error" else "identity"
+    encoder, decoder = dense_pair(
+        input_shape, [code_size], code_activation=activation, output_activation=output, tied=tied, generator=generator
+    )
+    if sparsity == "topk":
+        k = max(1, code_size // 10) if k is None else k
+        if not 1 <= k <= code_size:
+            raise ValueError(f"k must lie between 1 and the code size {code_size}, got {k}.")
+        encoder = Sequential(*encoder, TopK(k))
+    elif k is not None:
+        raise ValueError(f"k belongs to sparsity 'topk', got k={k} with {sparsity!r}: leave it out.")
+    return SparseAutoencoder(
+        encoder, decoder, sparsity=sparsity, rho=rho, beta=beta, weight_decay=weight_decay, loss=loss, sample=sample
+    )

@@ -1,0 +1,146 @@
+"""Greedy layer-wise training: a layer at a time, each on the codes of the frozen layers below."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinyae.backend import backend_of
+from tinyae.data import Dataset, Split
+from tinyae.models import SoftmaxClassifier, StackedAutoencoder
+from tinyae.nn import Parameter
+from tinyae.optim import Adam, Optimizer
+from tinyae.training.classify import fit_classifier
+from tinyae.training.history import History
+from tinyae.training.loop import check_samples, fit
+
+OptimizerOf = Callable[[Iterable[Parameter]], Optimizer]
+"""Makes an optimizer for some parameters: each stage of the training has its own."""
+
+
+def fit_stack(
+    model: StackedAutoencoder,
+    train: Dataset | Split | np.ndarray,
+    *,
+    epochs: int = 10,
+    batch_size: int = 128,
+    optimizer: OptimizerOf = Adam,
+    seed: int = 0,
+    progress: bool = True,
+    after_layer: Callable[[int, History], None] | None = None,
+) -> list[History]:
+    """Train the layers of a stack from the samples upwards (Bengio et al. 2007; Vincent et al. 2010, section 6.2).
+
+    Layer l learns to reconstruct the codes of the layers below it, which do not move any more.
+
+    Args:
+        model: trained in place; `model.trained` notes which layers are done. Layers that are trained already are kept,
+            so a run that was interrupted goes on with the layer it was at.
+        train: samples.
+        epochs, batch_size, seed, progress: of each layer, as for `fit`.
+        optimizer: makes an optimizer from a layer's parameters, e.g. `lambda p: Adam(p, lr=1e-3)` or `LBFGS`.
+        after_layer: called as `after_layer(number, history)` after each layer, counted from 1.
+
+    Returns:
+        One History for each layer that was trained.
+    """
+    x = check_samples(train, "train", model)
+    histories = []
+    for number, layer in enumerate(model.layers):
+        if model.trained.numpy()[number]:
+            continue
+        codes = codes_below(model, number, x)
+        title = f"layer {number + 1} of {len(model.layers)}"
+        history = fit(
+            layer, codes, epochs=epochs, batch_size=batch_size, optimizer=optimizer(layer.parameters()), seed=seed,
+            progress=progress, title=title,
+        )  # fmt: skip
+        marks = model.trained.numpy().copy()
+        marks[number] = 1.0
+        model.trained.data = backend_of(model.trained.data).to_device(marks, marks.dtype)
+        histories.append(history)
+        if after_layer is not None:
+            after_layer(number + 1, history)
+    return histories
+
+
+def codes_below(model: StackedAutoencoder, number: int, x: np.ndarray) -> np.ndarray:
+    """What layer `number` (from 0) is trained on: the codes of x under the layers below it; x itself for the first."""
+    for layer in model.layers[:number]:
+        x = layer.encode(x)
+    return x
+
+
+def fit_stack_classifier(
+    model: StackedAutoencoder,
+    train: Split,
+    validation: Split | None = None,
+    *,
+    epochs: tuple[int, int] = (10, 10),
+    batch_size: int = 128,
+    optimizer: OptimizerOf = Adam,
+    seed: int = 0,
+    progress: bool = True,
+) -> tuple[float | None, list[History]]:
+    """Train the classifier on the frozen codes, then fine-tune the whole network on the labels.
+
+    Args:
+        model: a trained stack with a classifier.
+        train, validation: labelled samples.
+        epochs: of the classifier alone, and of the fine-tuning.
+        optimizer: makes an optimizer from the parameters of a stage.
+
+    Returns:
+        The validation accuracy before fine-tuning (None without validation), and the histories of both stages.
+
+    Raises:
+        ValueError: the stack has no classifier, or its layers have not been trained.
+    """
+    classifier = model.classifier
+    if classifier is None:
+        raise ValueError("this stack has no classifier: build it with classes=, the number of classes.")
+    if not model.is_trained:
+        missing = int(np.argmin(model.trained.numpy())) + 1
+        raise ValueError(
+            f"layer {missing} of the stack has not been trained, so there is nothing to fine-tune: call fit_stack first."
+        )
+    # The codes do not change while the features are frozen, so they are computed once.
+    common: dict[str, Any] = {"batch_size": batch_size, "seed": seed, "progress": progress}
+    top = _on_codes(model)
+    codes = Split(model.encode(train.x), train.y)
+    held_out = None if validation is None else Split(model.encode(validation.x), validation.y)
+    first = fit_classifier(
+        top,
+        codes,
+        held_out,
+        epochs=epochs[0],
+        optimizer=optimizer(top.output.parameters()),
+        title="classifier",
+        **common,
+    )
+    before = None if validation is None or validation.y is None else classifier.accuracy(validation.x, validation.y)
+    second = fit_classifier(
+        classifier, train, validation, epochs=epochs[1], optimizer=optimizer(classifier.parameters()),
+        title="fine-tuning", **common,
+    )  # fmt: skip
+    return before, [first, second]
+
+
+def _on_codes(model: StackedAutoencoder) -> SoftmaxClassifier:
+    """The stack's classifier without its features: it shares the output layer and is given codes."""
+    assert model.classifier is not None
+    output = model.classifier.output
+    top = SoftmaxClassifier(None, output.in_features, output.out_features, weight_decay=model.classifier.weight_decay)
+    top.output = output
+    return top
+
+
+def whole_history(stages: Sequence[tuple[str, History]]) -> History:
+    """The histories of several stages one after the other, with a column that numbers the stages from 1."""
+    whole = History({name: unit for _, history in stages for name, unit in history.units.items()})
+    for number, (_, history) in enumerate(stages, start=1):
+        for row in history.rows:
+            whole.append({"stage": number, **row})
+    return whole
