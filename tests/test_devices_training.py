@@ -9,14 +9,14 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import tinyae as ta
-from tests.launch_budgets import build_small, small_batch, tensors, train_step
+from tests.launch_budgets import build_small, class_numbers, small_batch, tensors, train_step
 from tinyae import optim
 from tinyae.autodiff import Tensor
 from tinyae.backend import CPU, Backend
+from tinyae.data import Split
 from tinyae.models import MODELS
 
-every_model = pytest.mark.parametrize("name", [name for name, entry in MODELS.items() if not entry.conditional])
-# A conditional model needs labels: its devices are in test_cvae.py.
+every_model = pytest.mark.parametrize("name", MODELS)
 
 
 @pytest.fixture
@@ -33,7 +33,8 @@ def test_steps_of_every_model_equal_the_cpus(name: str, elsewhere: Backend, same
     for device in (elsewhere, CPU):
         model = build_small(name).to(device.name)
         optimizer = optim.SGD(model.parameters(), lr=0.01)
-        rows = tensors(model, device, small_batch(name))
+        x = small_batch(name)
+        rows = tensors(model, device, x, class_numbers(name, x))
         losses = [train_step(model, optimizer, rows).numpy() for _ in range(2)]
         results.append((losses, model.state_dict()))
     (losses, state), (expected_losses, expected) = results
@@ -46,15 +47,18 @@ def test_steps_of_every_model_equal_the_cpus(name: str, elsewhere: Backend, same
 @every_model
 def test_every_model_encodes_decodes_and_is_measured(name: str, elsewhere: Backend, same_draws: None) -> None:
     model, x = build_small(name), small_batch(name)
-    given = model.inputs_for(x)
-    here = (model.encode(given, batch_size=3), model.reconstruct(given, batch_size=3), ta.evaluate(model, x))
+    labels = class_numbers(name, x)
+    told = {} if labels is None else {"labels": labels}
+    data = Split(x, labels)
+    given = model.inputs_for(x, labels)
+    here = (model.encode(given, batch_size=3), model.reconstruct(given, batch_size=3), ta.evaluate(model, data))
     model.to(elsewhere.name)
     code = model.encode(given, batch_size=3)
     assert type(code) is np.ndarray
     assert_allclose(code, here[0], rtol=1e-4, atol=1e-5)
-    assert_allclose(model.decode(code, batch_size=3), here[1], rtol=1e-4, atol=1e-5)
+    assert_allclose(model.decode(code, batch_size=3, **told), here[1], rtol=1e-4, atol=1e-5)
     assert_allclose(model.reconstruct(given), here[1], rtol=1e-4, atol=1e-5)
-    measured = ta.evaluate(model, x)
+    measured = ta.evaluate(model, data)
     assert measured.keys() == here[2].keys()
     assert_allclose(list(measured.values()), list(here[2].values()), rtol=1e-4)
 
@@ -64,10 +68,12 @@ def test_an_epoch_of_fit_and_the_file_it_leaves(
     name: str, elsewhere: Backend, same_draws: None, tmp_path: Path
 ) -> None:
     x = np.concatenate([small_batch(name)] * 3)
+    labels = class_numbers(name, x)
+    train, validation = (Split(x[:n], None if labels is None else labels[:n]) for n in (len(x), 5))
     histories, states = [], []
     for device in (elsewhere, CPU):
         model = build_small(name).to(device.name)
-        history = ta.fit(model, x, x[:5], epochs=2, batch_size=5, seed=3, clip_norm=1.0, progress=False)
+        history = ta.fit(model, train, validation, epochs=2, batch_size=5, seed=3, clip_norm=1.0, progress=False)
         histories.append([*history["train_loss"], *history["validation_loss"]])
         states.append(model.state_dict())
         assert model.device == device.name

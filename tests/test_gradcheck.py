@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 
 from tinyae import ops
 from tinyae.autodiff import Tensor, primitive
-from tinyae.testing import GradcheckError, complex_step, gradcheck
+from tinyae.testing import GradcheckError, complex_step, gradcheck, holding_detached
 
 
 def faulty_sine(fault: Any) -> Any:
@@ -349,3 +349,46 @@ def test_complex_step_is_exact_to_rounding(rng):
     assert_allclose(by_x, weights * np.exp(x * y), rtol=1e-14)
     assert_allclose(by_y, (weights * np.exp(x * y) * (x * y - 1) / y**2).sum(0), rtol=1e-13)
     assert complex_step(lambda x: (x * x).sum(), [3.0])[0] == 6.0
+
+
+def test_what_detach_holds_is_held_in_the_measurement_too(rng):
+    target = rng.normal(size=5)
+
+    def straight_through(z: Tensor) -> Tensor:
+        """Rounded forward, the identity backward, and a pull towards what was rounded to."""
+        e = z + (Tensor(np.round(z.data)) - z).detach()
+        return ((e - target) ** 2.0).sum() + ((z - e.detach()) ** 2.0).sum()
+
+    z = rng.uniform(0.6, 1.4, 5)
+    assert not gradcheck(straight_through, [z], raise_on_failure=False).passed
+    report = gradcheck(holding_detached(straight_through), [z], order=2)
+    assert report.passed
+    assert report.compared
+    before = Tensor.detach
+    with pytest.raises(ZeroDivisionError):
+        holding_detached(lambda: 1 / 0)()
+    assert Tensor.detach is before
+
+
+def test_a_wrong_gradient_beside_a_detached_value_is_still_found(rng):
+    @primitive
+    def doubled(x: Any) -> Any:
+        return 2.0 * x
+
+    doubled.vjp(0)(lambda g, out, x: 2.001 * g)
+    fn = holding_detached(lambda z: doubled(z) + (z * z - z).detach())
+    assert gradcheck(fn, [rng.normal(size=4)], raise_on_failure=False).problem == "gradient"
+
+
+def test_constants_that_cannot_be_told_apart_are_refused():
+    calls = iter(range(1, 10))
+
+    def growing(z: Tensor) -> Tensor:
+        for _ in range(next(calls)):
+            z = z + z.detach()
+        return z
+
+    fn = holding_detached(growing)
+    fn(Tensor(1.0))
+    with pytest.raises(RuntimeError, match="detach\\(\\) 1 times at first and now once more"):
+        fn(Tensor(1.0))

@@ -53,8 +53,8 @@ class ConditionalVariationalAutoencoder(VariationalAutoencoder):
         if self.binarize != "none":
             raise ValueError("the conditional model takes samples as they are: make them black and white beforehand.")
 
-    def inputs_for(self, x: Array, labels: Any = None) -> Array:
-        """Flat samples with their classes beside them, (N, D + C), on the device of x (N, ...).
+    def inputs_for(self, x: Any, labels: Any = None) -> Any:
+        """Flat samples with their classes beside them, (N, D + C): an array, or a Tensor of a Tensor x (N, ...).
 
         labels: class numbers (N,) from 0 to C - 1; raises ValueError without them.
         """
@@ -63,8 +63,8 @@ class ConditionalVariationalAutoencoder(VariationalAutoencoder):
                 "the conditional model needs a class for each sample, and got none: give it data with labels, "
                 "e.g. tinyae.fit(model, dataset), or model.inputs_for(x, labels)."
             )
-        xp = backend_of(x).xp
-        return xp.concatenate([x.reshape(len(x), -1), self.one_hot(labels, x)], axis=1)
+        hot = self.one_hot(labels, x.data if isinstance(x, Tensor) else x)
+        return ops.concatenate(ops.reshape(x, shape=(len(x), -1)), hot, axis=1)
 
     def one_hot(self, labels: Any, like: Array) -> Array:
         """Classes as (N, C), 1 in the column of the class, with the dtype and device of `like`."""

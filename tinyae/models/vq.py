@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinyae import ops
-from tinyae.autodiff import Tensor
+from tinyae.autodiff import Tensor, constant
 from tinyae.backend import Array, as_generator, backend_of
 from tinyae.losses import Loss
 from tinyae.models.autoencoder import Autoencoder
@@ -66,7 +66,7 @@ class Codebook(Module):
         chosen = backend_of(z.data).xp.take(self.vectors.data, numbers, axis=0)
         if self.training:
             self._follow(z.data, numbers)
-        return z + (chosen - z.data)
+        return z + (constant(chosen) - z).detach()
 
     def nearest(self, z: Array) -> Array:
         """The number (M,) of the vector nearest to each row of z (M, d), by |e|^2 - 2 z e'."""
@@ -163,7 +163,7 @@ class VectorQuantizedAutoencoder(Autoencoder):
     def loss(self, x: Tensor, target: Tensor | None = None) -> Loss:
         """Reconstruction and commitment, in the unit of the reconstruction per sample."""
         z, e = self.quantized(x)
-        distance = z - Tensor(e.data)
+        distance = z - e.detach()
         value = self.reconstruction.loss(self.decoder(e), x if target is None else target, reduction="per_sample")
         far = ops.sum(distance * distance) * (self.commitment / len(x))
         return Loss({"reconstruction": value, "commitment": far}, self.loss_unit)

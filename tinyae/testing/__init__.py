@@ -23,6 +23,7 @@ Nothing in here is needed to train a model.
 from tinyae.testing.check_case import check_case
 from tinyae.testing.complex_step import complex_step
 from tinyae.testing.gradcheck import gradcheck
+from tinyae.testing.held import holding_detached
 from tinyae.testing.laws import (
     LawError,
     assert_adjoint,
@@ -83,6 +84,7 @@ __all__ = [
     "check_module",
     "complex_step",
     "gradcheck",
+    "holding_detached",
     "numbers",
     "paddings",
     "strict_device",

@@ -19,6 +19,7 @@ from tinyae.autodiff import Tensor
 from tinyae.backend import CPU, Backend, backend_of
 from tinyae.nn import Module
 from tinyae.testing.gradcheck import gradcheck
+from tinyae.testing.held import holding_detached
 from tinyae.testing.op_case import Domain, Shape, Subject, real
 from tinyae.testing.report import GradcheckReport
 
@@ -104,6 +105,8 @@ class ModuleCase:
         training: whether it is checked in training or in evaluation mode.
         call: from (module, *inputs) to a Tensor; None calls the module.
         order: highest order of derivative to check.
+        held: whether its gradient is that of the function in which every `detach()` stays what it is at the point: see
+            `holding_detached`.
     """
 
     name: str
@@ -113,6 +116,7 @@ class ModuleCase:
     training: bool = True
     call: Callable[..., Any] | None = None
     order: int = 2
+    held: bool = False
 
     def module(self, rng: np.random.Generator) -> Module:
         """A fresh module in the case's mode, its parameters moved away from the zeros and ones they start with."""
@@ -128,4 +132,5 @@ class ModuleCase:
     def subject(self, rng: np.random.Generator, backend: Backend = CPU) -> Subject:
         """The module as a function of inputs and parameters, and fresh values for all of them."""
         module = self.module(rng).to(backend.name)
-        return function_of(module, *[backend.to_device(x) for x in self.make_inputs(rng)], call=self.call)
+        subject = function_of(module, *[backend.to_device(x) for x in self.make_inputs(rng)], call=self.call)
+        return subject._replace(fn=holding_detached(subject.fn)) if self.held else subject

@@ -11,6 +11,7 @@ mutation is counted as equivalent rather than as caught.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ import numpy as np
 
 from tinyae import ops
 from tinyae.autodiff import Primitive, Tensor, expand
+from tinyae.ops.conv_geometry import check_padding, pair
 from tinyae.ops.shape import along
 
 
@@ -82,6 +84,8 @@ def mutators(arguments: int) -> Iterator[Mutator]:
         yield Mutator("off by one", f"gradient, axis {axis}", after=_rolling(axis))
     yield Mutator("off by one", "the axis after", before=_next_axis)
     yield Mutator("off by one", "before and after exchanged", before=_exchanged_widths)
+    yield Mutator("off by one", "the stride of a window", before=_longer_stride)
+    yield Mutator("off by one", "the first pixel of a window", before=_moved_window)
     yield Mutator("transposed operand", "gradient", after=lambda c, call: _transposed(c))
     yield Mutator("transposed operand", "axes not inverted", after=_forward_axes)
     yield Mutator("stale value", "result of another call", before=_result_of_another_call)
@@ -192,6 +196,39 @@ def _next_axis(call: Call) -> Call:
 def _exchanged_widths(call: Call) -> Call:
     widths = call.params.get("widths")
     return call if widths is None else replace(call, params={**call.params, "widths": tuple(w[::-1] for w in widths)})
+
+
+def _longer_stride(call: Call) -> Call:
+    """Windows one pixel further apart along the last axis. Where another number of them fits, the rule itself objects."""
+    found = _window_parameters(call)
+    if found is None:
+        return call
+    (down, across), _ = found
+    return replace(call, params={**call.params, "stride": (down, across + 1)})
+
+
+def _moved_window(call: Call) -> Call:
+    """Every window one pixel further along the last axis, where the padding leaves room for it."""
+    found = _window_parameters(call)
+    if found is None or isinstance(found[1], str):
+        return call
+    rows, (left, right) = found[1]
+    if not left:
+        return call
+    return replace(call, params={**call.params, "padding": (rows, (left - 1, right + 1))})
+
+
+def _window_parameters(call: Call) -> tuple[Any, Any] | None:
+    """Stride and padding of a primitive with windows, written out; None for any other."""
+    declared = inspect.signature(call.primitive.forward).parameters
+    if "stride" not in declared:
+        return None
+    stride = call.params.get("stride", declared["stride"].default)
+    owner = call.primitive.name
+    return (
+        pair(owner, "stride", call.params["kernel_size"] if stride is None else stride),
+        check_padding(owner, call.params.get("padding", declared["padding"].default)),
+    )
 
 
 def _forward_axes(c: Any, call: Call) -> Any:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tinyae.autodiff import Tensor
-from tinyae.models import build
+from tinyae.models import ConditionalVariationalAutoencoder, build
 from tinyae.models.likelihoods import LIKELIHOODS
 from tinyae.testing.module_case import ModuleCase
 from tinyae.testing.op_case import Domain, Shape, between
@@ -26,6 +28,7 @@ def model(
     domain: Domain = PIXELS,
     training: bool = True,
     order: int = 2,
+    held: bool = False,
     **arguments: Any,
 ) -> ModuleCase:
     """One model by its name in the registry, given its builder's arguments; checked on a batch of `samples`."""
@@ -40,11 +43,14 @@ def model(
         training,
         training_loss,
         order,
+        held,
     )
 
 
 def training_loss(model: Any, x: Tensor) -> Tensor:
-    """The number that training makes small. A memory is given numbers, and the samples as the target."""
+    """The number that training makes small: a memory is given numbers, a conditional model classes 0, 1, ... as well."""
+    if isinstance(model, ConditionalVariationalAutoencoder):
+        return model.loss(model.inputs_for(x, np.arange(len(x)) % model.classes), x).total
     given = model.inputs_for(x.data)
     return (model.loss(x) if given is x.data else model.loss(Tensor(given), x)).total
 
@@ -76,5 +82,8 @@ MODELS_TABLE: list[ModuleCase] = [
     *[model("vae", sizes=(4,), latent_size=2, likelihood=name) for name in LIKELIHOODS],
     model("vae", sizes=(4,), latent_size=2, activation="tanh", beta=4.0, free_bits=0.1, input_shape=(3, 2)),
     model("vae", sizes=(4,), latent_size=2, activation="tanh", likelihood="continuous-bernoulli", importance_samples=3),
+    model("cvae", classes=3, sizes=(4,), latent_size=2),
+    model("cvae", classes=2, sizes=(4,), latent_size=2, activation="tanh", likelihood="gaussian", input_shape=(3, 2)),
+    model("vqvae", sizes=(4,), positions=2, codebook_size=3, code_features=2, training=False, held=True),
 ]
 """Every model. A new one is a line: `model("mine", code_size=3)`."""
