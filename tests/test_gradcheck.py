@@ -107,8 +107,9 @@ def test_a_rule_that_drops_the_weights_history_fails_at_order_two(rng):
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
 def test_a_gradient_that_is_no_number_fails(wrong, rng):
-    with pytest.raises(GradcheckError), np.errstate(invalid="ignore"):
+    with pytest.raises(GradcheckError, match=rf"a rule gives -?{wrong} at \(1,\) for argument 0") as caught:
         gradcheck(faulty_sine(only_at(1, (3,), wrong)), [rng.normal(size=3)])
+    assert caught.value.report.problem == "not finite"
 
 
 @pytest.mark.parametrize("scale", [1e-8, 1.0, 1e8])
@@ -220,6 +221,22 @@ BAD = {
         with_rule(lambda g, out, x: (2.0 * g).sum()),
         "gradient shape",
         r"the gradient rule of double for argument 0 returned shape \(\), expected \(3,\)",
+    ),
+    "shape of an elementwise one": (
+        with_rule(lambda g, out, x: (2.0 * g).sum(), elementwise=True),
+        "gradient shape",
+        r"for argument 0 returned shape \(\), expected \(3,\): a rule of an elementwise primitive returns g",
+    ),
+    "no gradient": (
+        with_rule(lambda g, out, x: None),
+        "gradient shape",
+        r"the gradient rule of double for argument 0 returned an object of type NoneType, expected an array \(3,\)",
+    ),
+    "no number": (lambda x: x * float("nan"), "not finite", r"fn itself gives nan at \(0,\)"),
+    "a pole of the rule": (
+        with_rule(lambda g, out, x: 2.0 * g * np.array([1.0, np.inf, 1.0])),
+        "not finite",
+        r"a rule gives -?inf at \(1,\) for argument 0",
     ),
     "dtype": (
         with_rule(lambda g, out, x: 2.0 * (g if isinstance(g, Tensor) else g.astype("float32"))),

@@ -5,7 +5,7 @@ rules), `broadcasting` (why a broadcast's gradient is a sum), `backward` (the sw
 """
 
 from tinyae.autodiff.anomaly import AnomalyError, Watch, current_watch, detect_anomaly
-from tinyae.autodiff.backward import backward, grad
+from tinyae.autodiff.backward import RuleError, backward, grad
 from tinyae.autodiff.broadcasting import expand, sum_to
 from tinyae.autodiff.node import Node, ancestors, no_grad, set_recording
 from tinyae.autodiff.primitive import Primitive, adjoint_pair, primitive
@@ -17,6 +17,7 @@ __all__ = [
     "AnomalyError",
     "Node",
     "Primitive",
+    "RuleError",
     "Tensor",
     "Watch",
     "adjoint_pair",

@@ -14,15 +14,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import get_ident
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from tinyae.autodiff.node import Node
 from tinyae.backend import backend_of
-
-if TYPE_CHECKING:
-    from tinyae.autodiff.node import Node
-    from tinyae.autodiff.primitive import Primitive
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,7 @@ class AnomalyError(FloatingPointError):
         self, op: str, phase: str, place: str, ranges: list[Range], entered: bool, layer: str | None, step: int
     ) -> None:
         word = "NaN" if ranges[0].nans else "infinity"
-        came = f"a {word} was given to" if entered else f"the first {word} appeared in"
+        came = f"{'a' if word == 'NaN' else 'an'} {word} was given to" if entered else f"the first {word} appeared in"
         where = f"in layer {layer}" if layer else "outside of any layer"
         held = "; ".join(map(str, ranges))
         super().__init__(f"{came} {place} ({phase}), {where}, in step {step}: {held}.")
@@ -102,8 +99,8 @@ class Watch:
         """The innermost layer being called."""
         return self.scopes[-1][1] if self.scopes else None
 
-    def check_result(self, primitive: Primitive, raw: list[Any], out: Any, node: Node | None) -> None:
-        """Look at what a primitive made of Tensors, and remember in which layer."""
+    def check_result(self, name: str, raw: list[Any], out: Any, node: Node | None) -> None:
+        """Look at what the primitive of that name made of Tensors, and remember in which layer."""
         if node is not None and self.scopes:
             self.origins[node.serial] = self.scopes[-1][1]
         if self._fine(out):
@@ -114,9 +111,9 @@ class Watch:
         if not given:
             ranges = [ranges[-1], *ranges[:-1]]
         if self.rule is None:
-            raise AnomalyError(primitive.name, "forward", primitive.name, ranges, bool(given), self.layer, self.step)
+            raise AnomalyError(name, "forward", name, ranges, bool(given), self.layer, self.step)
         op = self.rule.primitive.name
-        place = f"{primitive.name} in the gradient rule of {op}"
+        place = f"{name} in the gradient rule of {op}"
         raise AnomalyError(op, "backward", place, ranges, bool(given), self.origins.get(self.rule.serial), self.step)
 
     def check_rule(self, node: Node, position: int, g: Any, c: Any, parent: Node, total: Any) -> None:
@@ -152,7 +149,7 @@ class Watch:
     def around(self, rules: Callable[..., Any]) -> Callable[..., Any]:
         """`rules(primitive, node, ...)` with a note of whose rule it is that computes."""
 
-        def noted(primitive: Primitive, node: Node, *rest: Any) -> Any:
+        def noted(primitive: Any, node: Node, *rest: Any) -> Any:
             before, self.rule = self.rule, node
             try:
                 return rules(primitive, node, *rest)

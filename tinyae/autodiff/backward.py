@@ -14,13 +14,17 @@ from collections.abc import Collection, Sequence
 from typing import Any, overload
 
 from tinyae.autodiff.anomaly import current_watch
-from tinyae.autodiff.broadcasting import expand, sum_to
+from tinyae.autodiff.broadcasting import sum_to
 from tinyae.autodiff.node import Node, ancestors, set_recording
 from tinyae.autodiff.primitive import Primitive, adjoint_pair, primitive
 from tinyae.autodiff.tensor import Tensor, constant, recorded
 from tinyae.backend import backend_of, check_same_device
 
 Cotangents = dict[Node, Any]
+
+
+class RuleError(ValueError):
+    """A gradient rule returned something that cannot be the gradient of its argument: no array, or one of another shape."""
 
 
 @overload
@@ -184,8 +188,15 @@ def _sweep(
                 else:
                     c = (primitive.vjps.get(i) or _rule(primitive, i))(g, node.out, *args, **node.params)
                 shape = args[i].shape
-                if c.shape != shape:
-                    c = _summed(primitive, i, c, shape)
+                try:
+                    fits = c.shape == shape
+                except AttributeError:
+                    raise RuleError(
+                        f"the gradient rule of {primitive.name} for argument {i} returned an object of type "
+                        f"{type(c).__name__}, expected an array {shape}: return the gradient."
+                    ) from None
+                if not fits:
+                    c = _summed(primitive, i, c, shape, g.shape)
                 if parent not in cotangents:
                     cotangents[parent] = c
                 elif parent in owned and not create_graph:
@@ -202,14 +213,19 @@ def _sweep(
     return cotangents
 
 
-def _summed(primitive: Primitive, position: int, c: Any, shape: tuple[int, ...]) -> Any:
-    """Undo the broadcasting of an elementwise argument; any other wrong shape is a mistake in the rule."""
-    if not primitive.elementwise:
-        raise ValueError(
-            f"the gradient rule of {primitive.name} for argument {position} returned shape {c.shape}, "
-            f"expected {shape}: end the rule with sum_to(g, shape=...) or mark the primitive elementwise=True."
+def _summed(primitive: Primitive, position: int, c: Any, shape: tuple[int, ...], full: tuple[int, ...]) -> Any:
+    """Undo the broadcasting of an elementwise argument to the shape of the result; any other shape is a mistake."""
+    if not primitive.elementwise or c.shape != full:
+        fix = (
+            "a rule of an elementwise primitive returns g, of the shape of the result, times something"
+            if primitive.elementwise
+            else "end the rule with sum_to(g, shape=...) or mark the primitive elementwise=True"
         )
-    return sum_to(c if c.ndim >= len(shape) else expand(c, shape=shape), shape=shape)
+        raise RuleError(
+            f"the gradient rule of {primitive.name} for argument {position} returned shape {c.shape}, "
+            f"expected {shape}: {fix}."
+        )
+    return sum_to(c, shape=shape)
 
 
 def _rule(primitive: Primitive, position: int) -> Any:

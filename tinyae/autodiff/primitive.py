@@ -87,7 +87,7 @@ class Primitive:
         if parents and self.differentiable and recording.on:
             made = Node(self, tuple(raw), params, out, residuals, tuple(parents), positions, stamp)
         if watches and (watch := current_watch()) is not None:
-            watch.check_result(self, raw, out, made)
+            watch.check_result(self.name, raw, out, made)
         return recorded(out, made)
 
     def vjp(self, position: int | Any) -> Callable[[Callable], Callable]:

@@ -10,7 +10,8 @@ vanishing gradient caught at the operation that does it; a `nan` has its first l
 Looking changes nothing: no `.grad` is written, and the graph stays ready for `backward()`.
 """
 
-from tinyae.inspect.graph import Constant, Graph, GraphNode, graph
+from tinyae.inspect.graph import Graph, graph
 from tinyae.inspect.show import show
+from tinyae.inspect.snapshot import Constant, GraphNode, Snapshot
 
-__all__ = ["Constant", "Graph", "GraphNode", "graph", "show"]
+__all__ = ["Constant", "Graph", "GraphNode", "Snapshot", "graph", "show"]

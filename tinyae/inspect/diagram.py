@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from tinyae.inspect.snapshot import GraphNode, Snapshot
 from tinyae.inspect.table import constant, omitted, operation
-
-if TYPE_CHECKING:
-    from tinyae.inspect.graph import Graph, GraphNode
 
 _MERMAID_ENTITIES = {'"': "#quot;", "#": "#35;", "<": "#lt;", ">": "#gt;", "&": "#amp;", "`": "#96;", "|": "#124;"}
 
@@ -36,7 +33,7 @@ class Edge:
     label: str
 
 
-def dot(graph: Graph, limit: int | None = None) -> str:
+def dot(graph: Snapshot, limit: int | None = None) -> str:
     """Graphviz text; at most `limit` nodes, the middle ones then stand as one."""
     style = {
         "leaf": "shape=box",
@@ -53,7 +50,7 @@ def dot(graph: Graph, limit: int | None = None) -> str:
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def mermaid(graph: Graph, limit: int | None = None) -> str:
+def mermaid(graph: Snapshot, limit: int | None = None) -> str:
     """Mermaid flowchart text; at most `limit` nodes (Mermaid itself refuses more than 500 edges)."""
     dashed = ("[", "]:::constant")
     brackets = {"leaf": ("[", "]"), "operation": ("(", ")"), "constant": dashed, "gap": dashed}
@@ -67,7 +64,7 @@ def mermaid(graph: Graph, limit: int | None = None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def drawing(graph: Graph, limit: int | None) -> tuple[list[Shape], list[Edge]]:
+def drawing(graph: Snapshot, limit: int | None) -> tuple[list[Shape], list[Edge]]:
     """What both formats draw. Edges into and out of the left-out nodes end at the one shape that stands for them."""
     left_out = omitted(len(graph), limit)
     shown = [node for node in graph.nodes if node.number not in left_out]
@@ -88,7 +85,7 @@ def _node_shape(node: GraphNode) -> Shape:
     return Shape(f"n{node.number}", lines, "leaf" if node.is_leaf else "operation")
 
 
-def _edges_into(graph: Graph, node: GraphNode, left_out: range) -> Iterator[Edge]:
+def _edges_into(graph: Snapshot, node: GraphNode, left_out: range) -> Iterator[Edge]:
     for argument in node.arguments:
         if not isinstance(argument, int):
             yield Edge(f"c{argument.number}", f"n{node.number}", str(argument.shape))
@@ -97,7 +94,7 @@ def _edges_into(graph: Graph, node: GraphNode, left_out: range) -> Iterator[Edge
             yield Edge(start, f"n{node.number}", str(graph[argument].shape))
 
 
-def _gap_edges(graph: Graph, left_out: range) -> Iterator[Edge]:
+def _gap_edges(graph: Snapshot, left_out: range) -> Iterator[Edge]:
     for number in left_out:
         for parent in graph[number].parents:
             if parent not in left_out:

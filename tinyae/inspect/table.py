@@ -6,10 +6,9 @@ operation, in order.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from tinyae.inspect.graph import Constant, Graph, GraphNode
+from tinyae.inspect.snapshot import Constant, GraphNode, Snapshot
 
 LIMIT = 200
 """Nodes printed unless another limit is asked for."""
@@ -17,7 +16,7 @@ LIMIT = 200
 HEADER = ("#", "serial", "op", "shape", "dtype", "from", "|value|", "|gradient|")
 
 
-def text(graph: Graph, limit: int | None) -> str:
+def text(graph: Snapshot, limit: int | None) -> str:
     """The table: a header, the lines of the nodes, and the totals."""
     left_out = omitted(len(graph), limit)
     rows = [_row(node) for node in graph.nodes if node.number not in left_out]
@@ -29,7 +28,7 @@ def text(graph: Graph, limit: int | None) -> str:
     return "\n".join([*lines, *totals(graph)])
 
 
-def totals(graph: Graph) -> list[str]:
+def totals(graph: Snapshot) -> list[str]:
     """What stands under the table: counts, memory in bytes, and names that were not found."""
     leaves = sum(node.is_leaf for node in graph.nodes)
     kinds = f"{_count(leaves, 'leaf', 'leaves')}, {_count(len(graph) - leaves, 'operation')}"

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tinyae.autodiff import Tensor
+from tinyae.nn.module import Module
 from tinyae.ops.dense import ACTIVATIONS
-
-if TYPE_CHECKING:
-    from tinyae.nn.module import Module
 
 
 def check_size(owner: str, name: str, value: Any) -> int:

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from tinyae.autodiff import Watch
+
 if TYPE_CHECKING:
-    from tinyae.autodiff import Watch
     from tinyae.nn.module import Module
 
 Observer = Callable[["Module", tuple[Any, ...], Any], None]

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyae.autodiff import Tensor, grad, primitive
+from tinyae.autodiff import RuleError, Tensor, grad, primitive
 from tinyae.backend import Array, backend_of
 from tinyae.testing.complex_step import STEP
 from tinyae.testing.report import Fault
@@ -79,9 +79,20 @@ class Probe:
             raise Fault(
                 "random", "fn gave two values for the same inputs: make its generator inside fn, from a fixed seed."
             )
+        self._finite(self.value, "fn itself gives {found}", 0)
         self.weights = bounded_signs(rng, self.value.shape)
         self.cotangent = self.backend.to_device(self.weights)
         self.gradients = self._gradients(leaves)
+        for argument, gradient in enumerate(self.gradients):
+            self._finite(gradient, "fn is finite, but a rule gives {found} for argument {{argument}}", argument)
+
+    def _finite(self, array: np.ndarray, words: str, argument: int) -> None:
+        """A fault if there is a NaN or an infinity in an array: nothing can be compared with it."""
+        wrong = np.argwhere(~np.isfinite(array))
+        if len(wrong):
+            at = tuple(int(i) for i in wrong[0])
+            found = words.format(found=f"{array[at]:g} at {at}")
+            raise Fault("not finite", f"{found}: move the inputs to where the function is smooth.", argument)
 
     def _called(self, fn: Callable[..., Any], leaves: list[Tensor]) -> Tensor:
         """fn's result, after a look at its type and at what it did to the inputs."""
@@ -107,9 +118,7 @@ class Probe:
             return [np.zeros(leaf.shape) for leaf in leaves]
         try:
             gradients = grad(out, leaves, self.cotangent, allow_unused=True)
-        except ValueError as error:
-            if not str(error).startswith("the gradient rule of"):
-                raise
+        except RuleError as error:
             raise Fault("gradient shape", str(error)) from error
         for argument, dtype in self.seen:
             if dtype != np.float64:

@@ -13,6 +13,7 @@ Problem = Literal[
     "output dtype",
     "gradient shape",
     "gradient dtype",
+    "not finite",
     "input modified",
     "random",
 ]
