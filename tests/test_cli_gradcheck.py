@@ -10,6 +10,7 @@ import pytest
 from tinyae import ops
 from tinyae.cli import gradcheck
 from tinyae.cli.main import main
+from tinyae.models import MODELS
 from tinyae.testing import mutation
 from tinyae.testing.mutation import Mutation, planted
 from tinyae.testing.mutators import Mutator
@@ -98,7 +99,7 @@ def test_mutate_prints_caught_of_planted(capsys):
     kind, planted_, caught, _ = next(line for line in out.splitlines() if line.startswith("total")).split()
     assert kind == "total"
     assert int(planted_) == int(caught) > 60
-    assert "every planted mistake was caught; 2 primitives" in out
+    assert f"{caught}/{planted_} planted mistakes caught in 2 primitives" in out
 
 
 def test_mutate_exits_with_1_when_one_escapes(monkeypatch, capsys):
@@ -106,7 +107,9 @@ def test_mutate_exits_with_1_when_one_escapes(monkeypatch, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["gradcheck", "--mutate", "sin"])
     assert stop.value.code == 1
-    assert "ESCAPED sin, rule 0: sign (-gradient)" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "ESCAPED sin, rule 0: sign (-gradient)" in out
+    assert "\n0/" in out
 
 
 def test_mutate_wants_rules(capsys):
@@ -117,3 +120,8 @@ def test_mutate_wants_rules(capsys):
 def test_no_progress_bar_off_a_terminal(capsys):
     main(["gradcheck", "exp"])
     assert capsys.readouterr().err == ""
+
+
+def test_every_model_of_the_registry_is_known_by_name():
+    for name in MODELS:
+        assert gradcheck._chosen([name])["models"]

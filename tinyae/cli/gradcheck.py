@@ -159,10 +159,14 @@ def _mutate(chosen: dict[str, list[Any]]) -> bool:
         print(_counts(kind, {verdict: kinds[kind, verdict] for verdict in total}))
     print(_counts("total", total))
     escaped = [mutation for mutation, verdict in verdicts.items() if verdict == "escaped"]
-    print("\n".join(f"ESCAPED {mutation}" for mutation in escaped) or "every planted mistake was caught", end="; ")
+    for mutation in escaped:
+        print(f"ESCAPED {mutation}")
+    caught = total["caught"] + total["crashed"]
     broken = len({mutation.primitive.name for mutation in verdicts})
-    print(f"{broken} primitives, {total['crashed']} by an error and the rest by the numbers; ", end="")
-    print(f"{time.perf_counter() - start:.1f} s")
+    print(
+        f"{caught}/{caught + len(escaped)} planted mistakes caught in {broken} primitive{'s' if broken > 1 else ''}, "
+        f"{total['crashed']} by an error and the rest by the numbers; {time.perf_counter() - start:.1f} s"
+    )
     return not escaped
 
 
