@@ -199,12 +199,16 @@ def _exchanged_widths(call: Call) -> Call:
 
 
 def _longer_stride(call: Call) -> Call:
-    """Windows one pixel further apart along the last axis. Where another number of them fits, the rule itself objects."""
+    """Windows one pixel further apart along the last axis, and so much more padding that as many of them fit."""
     found = _window_parameters(call)
-    if found is None:
+    if found is None or isinstance(found[1], str):
         return call
-    (down, across), _ = found
-    return replace(call, params={**call.params, "stride": (down, across + 1)})
+    (down, across), (rows, (left, right)) = found
+    declared = inspect.signature(call.primitive.forward).parameters
+    other = call.args[1] if "kernel_size" in declared and len(call.args) > 1 else call.out
+    more = min(call.args[0].shape[2], other.shape[2]) - 1
+    wider = {"stride": (down, across + 1), "padding": (rows, (left, right + more))}
+    return replace(call, params={**call.params, **wider})
 
 
 def _moved_window(call: Call) -> Call:
