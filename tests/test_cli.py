@@ -241,6 +241,11 @@ def test_show_prints_the_tape(tinyae):
         assert f"leaf '{name}'" in tape
 
 
+def test_show_tells_a_conditional_model_the_classes_of_the_data(tinyae):
+    printed = tinyae("show", "cvae", "--data", "optdigits", "--batch-size", 4)
+    assert "(4, 74)" in printed  # 64 pixels and 10 classes
+
+
 def test_show_draws_the_same_graph_in_two_formats(tinyae):
     dot = tinyae("show", "deep", "--data", "optdigits", "--format", "dot")
     mermaid = tinyae("show", "deep", "--data", "optdigits", "--format", "mermaid")

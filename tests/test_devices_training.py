@@ -15,6 +15,7 @@ from tinyae.autodiff import Tensor
 from tinyae.backend import CPU, Backend
 from tinyae.data import Split
 from tinyae.models import MODELS
+from tinyae.testing import strict_device
 
 every_model = pytest.mark.parametrize("name", MODELS)
 
@@ -142,3 +143,30 @@ def test_a_checkpoint_of_the_optimizer_goes_from_device_to_device(elsewhere: Bac
     train_step(here, resumed, tensors(here, CPU, x))
     for key, value in here.state_dict().items():
         assert_allclose(model.state_dict()[key], value, rtol=1e-3, atol=1e-5)
+
+
+METHODS = [m for m in vars(optim).values() if isinstance(m, type) and issubclass(m, optim.Optimizer)]
+MINIBATCH = [m for m in METHODS if m not in (optim.Optimizer, optim.LBFGS)]
+
+
+@pytest.mark.parametrize("method", MINIBATCH, ids=lambda method: method.__name__)
+def test_a_step_of_every_optimizer_stays_on_the_device(method: type[optim.Optimizer]) -> None:
+    """Clipped, with a schedule that changes the rate: neither waits, copies or makes float64."""
+    device = strict_device()
+    model = build_small("basic").to("strict").train()
+    optimizer = method(model.parameters(), lr=0.001)
+    schedule = optim.CosineLR(optimizer, 10)
+    rows = tensors(model, device, small_batch("basic"))
+
+    def step() -> None:
+        optimizer.zero_grad()
+        model.loss(*rows).total.backward()
+        optim.clip_grad_norm(model.parameters(), 0.5)
+        optimizer.step()
+        schedule.step()
+
+    step()
+    before = model.state_dict()
+    with device.policy(forbid_sync=True, forbid_copy=True, forbid_float64=True):
+        step()
+    assert all((before[name] != value).any() for name, value in model.state_dict().items() if "weight" in name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -131,3 +132,22 @@ def test_observer_is_removed_by_an_error_and_private_to_its_thread(rng: np.rando
     with pytest.raises(RuntimeError, match="seen"), nn.observe_calls(fail):
         model(x)
     model(x)
+
+
+def test_a_module_of_several_outputs_lists_their_shapes(rng: np.random.Generator) -> None:
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            self.layer = nn.Dense(4, 3, generator=rng)
+
+        def forward(self, x: Tensor) -> Any:
+            return self.layer(x), [x, "a name"]
+
+    class Wide(nn.Module):
+        def __init__(self) -> None:
+            self.both = Both()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.both(x)[0]
+
+    (line,) = (line for line in Wide().summary(4).splitlines() if " Both " in line)
+    assert "(N, 3), (N, 4), str" in line

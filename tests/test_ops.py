@@ -123,3 +123,16 @@ def test_sub_gradients_at_kinks_are_the_documented_ones(op, at, slope):
 def test_ties_of_max_share_the_gradient():
     x = Tensor(np.array([[3.0, 1.0, 3.0], [2.0, 2.0, 2.0]]), requires_grad=True)
     assert_allclose(grad(ops.max(x, axis=1), x, np.array([1.0, 6.0])).data, [[0.5, 0, 0.5], [2, 2, 2]])
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "sentence"),
+    [
+        (np.ones((3, 2)), np.ones((3, 2)), r"inner lengths differ: \(3, 2\) @ \(3, 2\); the last axis of a must equal"),
+        (np.ones(2), np.ones(3), r"inner lengths differ: \(2,\) @ \(3,\)"),
+        (np.ones((3, 2)), 2.0, r"at least one axis on both sides: use \* for a number"),
+    ],
+)
+def test_matrices_that_do_not_fit_are_explained(a, b, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        ops.matmul(Tensor(a), b)
