@@ -15,6 +15,7 @@ from __future__ import annotations
 from tinyae.plots.codes import code_scatter
 from tinyae.plots.confusion import confusion
 from tinyae.plots.curves import loss_curves
+from tinyae.plots.directions import directions
 from tinyae.plots.filters import filters
 from tinyae.plots.images import image_grid, reconstructions
 from tinyae.plots.latents import aggregate_posterior, code_plane, kl_bars
@@ -27,6 +28,7 @@ __all__ = [
     "code_plane",
     "code_scatter",
     "confusion",
+    "directions",
     "filters",
     "image_grid",
     "kl_bars",

@@ -8,6 +8,7 @@ from pathlib import Path
 from tinyae.data import Dataset
 from tinyae.models import (
     Autoencoder,
+    ContractiveAutoencoder,
     DenoisingAutoencoder,
     ImageMemory,
     StackedAutoencoder,
@@ -21,6 +22,7 @@ from tinyae.training.pictures.common import (
     draw_reconstructions,
     first_layer_weights,
 )
+from tinyae.training.pictures.contractive import draw_contractive
 from tinyae.training.pictures.denoising import draw_denoising
 from tinyae.training.pictures.memory import draw_between, draw_memory
 from tinyae.training.pictures.neighbours import draw_neighbours
@@ -32,6 +34,7 @@ __all__ = [
     "draw_between",
     "draw_codes",
     "draw_common",
+    "draw_contractive",
     "draw_curves",
     "draw_denoising",
     "draw_manifold",
@@ -46,6 +49,7 @@ __all__ = [
 ]
 
 SPECIAL: tuple[tuple[type[Autoencoder], Callable[[Autoencoder, Dataset, Path], list[Path]]], ...] = (
+    (ContractiveAutoencoder, draw_contractive),
     (DenoisingAutoencoder, draw_denoising),
     (ImageMemory, draw_memory),
     (StackedAutoencoder, draw_stacked),
