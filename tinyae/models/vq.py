@@ -58,15 +58,18 @@ class Codebook(Module):
         self.sums = Tensor(np.zeros_like(vectors))
         self._begun = False
 
-    def forward(self, z: Tensor) -> Tensor:
-        """The nearest vectors of z (M, d), of its shape; in training mode the codebook moves afterwards."""
+    def forward(self, z: Tensor) -> tuple[Tensor, Array]:
+        """The nearest vectors of z (M, d): as e, which hands its gradient to z, and as the plain array that they are.
+
+        In training mode the codebook moves afterwards.
+        """
         if self.training and not self._begun:
             self._begin(z.data)
         numbers = self.nearest(z.data)
         chosen = backend_of(z.data).xp.take(self.vectors.data, numbers, axis=0)
         if self.training:
             self._follow(z.data, numbers)
-        return z + (chosen - z.data)
+        return z + (chosen - z.data), chosen
 
     def nearest(self, z: Array) -> Array:
         """The number (M,) of the vector nearest to each row of z (M, d), by |e|^2 - 2 z e'."""
@@ -131,8 +134,8 @@ class VectorQuantizedAutoencoder(Autoencoder):
         self.codebook = codebook
         self.commitment = float(commitment)
 
-    def quantized(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """z and e of x, both (N, P d); the gradient of e is handed to z as it is."""
+    def quantized(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """z of x, e, whose gradient is handed to z as it is, and the same vectors as constants; each (N, P d)."""
         z = self.encoder(x)
         if z.ndim != 2 or z.shape[1] % self.codebook.features:
             raise ValueError(
@@ -140,7 +143,8 @@ class VectorQuantizedAutoencoder(Autoencoder):
                 f"{self.codebook.features} numbers, got {z.shape}."
             )
         rows = ops.reshape(z, shape=(-1, self.codebook.features))
-        return z, ops.reshape(self.codebook(rows), shape=z.shape)
+        e, chosen = self.codebook(rows)
+        return z, ops.reshape(e, shape=z.shape), Tensor(chosen.reshape(z.shape))
 
     def forward(self, x: Tensor) -> Tensor:
         """The decoder's raw output."""
@@ -162,8 +166,8 @@ class VectorQuantizedAutoencoder(Autoencoder):
 
     def loss(self, x: Tensor, target: Tensor | None = None) -> Loss:
         """Reconstruction and commitment, in the unit of the reconstruction per sample."""
-        z, e = self.quantized(x)
-        distance = z - Tensor(e.data)
+        z, e, chosen = self.quantized(x)
+        distance = z - chosen
         value = self.reconstruction.loss(self.decoder(e), x if target is None else target, reduction="per_sample")
         far = ops.sum(distance * distance) * (self.commitment / len(x))
         return Loss({"reconstruction": value, "commitment": far}, self.loss_unit)

@@ -18,7 +18,7 @@ import numpy as np
 from tinyae import losses, nn
 from tinyae.autodiff import Primitive
 from tinyae.losses import REDUCTIONS
-from tinyae.models import MODELS, Autoencoder, ConditionalVariationalAutoencoder, VectorQuantizedAutoencoder
+from tinyae.models import MODELS, Autoencoder
 from tinyae.nn.convolution import Convolution
 from tinyae.nn.pooling import Pooling
 from tinyae.testing.module_case import ModuleCase
@@ -40,14 +40,6 @@ def modules_of(package: str) -> Iterator[ModuleType]:
     yield root
     for info in pkgutil.walk_packages(root.__path__, package + "."):
         yield importlib.import_module(info.name)
-
-
-OWN_TESTS: dict[type[Autoencoder], str] = {
-    VectorQuantizedAutoencoder: "vqvae",
-    ConditionalVariationalAutoencoder: "cvae",
-}
-"""Models with a test of their own, and their names: the gradient of a vector quantiser is on purpose not the derivative
-(tests/test_vq.py), and a conditional model needs labels (tests/test_cvae.py)."""
 
 
 def discovered_primitives() -> dict[int, Primitive]:
@@ -105,12 +97,12 @@ def missing_entries(cases: list[OpCase], layers: list[ModuleCase], models: list[
     ]
     built = [case.build(np.random.default_rng(0)) for case in models]
     known = {module.recipe["model"] for module in built if isinstance(module, Autoencoder) and module.recipe}
-    unknown = MODELS.keys() - known - set(OWN_TESTS.values())
+    unknown = MODELS.keys() - known
     lines += [f"the model {name!r}: add `model({name!r}, ...)` to tables/models.py" for name in unknown]
     lines += [
         f"the class models.{kind.__name__}: add a `model(...)` that builds one to tables/models.py"
         for kind in discovered_autoencoders()
-        if kind not in {type(module) for module in built} and kind not in OWN_TESTS
+        if kind not in {type(module) for module in built}
     ]
     return lines
 

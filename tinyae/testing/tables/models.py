@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from tinyae import ops
 from tinyae.autodiff import Tensor
-from tinyae.models import build
+from tinyae.backend import Array
+from tinyae.models import Autoencoder, Codebook, ConditionalVariationalAutoencoder, VectorQuantizedAutoencoder, build
 from tinyae.models.likelihoods import LIKELIHOODS
 from tinyae.testing.module_case import ModuleCase
 from tinyae.testing.op_case import Domain, Shape, between
@@ -34,7 +38,7 @@ def model(
     mode = "" if training else ", eval"
     return ModuleCase(
         f"{name}({words}) {'x'.join(map(str, (samples, *input_shape)))}{mode}",
-        lambda rng: build(name, given, rng),
+        lambda rng: _with_choices_held(build(name, given, rng)),
         ((samples, *input_shape),),
         domain,
         training,
@@ -44,9 +48,41 @@ def model(
 
 
 def training_loss(model: Any, x: Tensor) -> Tensor:
-    """The number that training makes small. A memory is given numbers, and the samples as the target."""
+    """The number that training makes small. A memory is given numbers, and the samples as the target; a conditional model
+    the classes 0, 1, ... in turn.
+    """
+    if isinstance(model, ConditionalVariationalAutoencoder):
+        classes = Tensor(model.one_hot(np.arange(len(x)) % model.classes, x.data))
+        return model.loss(ops.concatenate(ops.reshape(x, shape=(len(x), -1)), classes, axis=1), x).total
     given = model.inputs_for(x.data)
     return (model.loss(x) if given is x.data else model.loss(Tensor(given), x)).total
+
+
+class HeldCodebook(Codebook):
+    """A codebook that answers every call as it did the first: the same vectors, at the same distance from z.
+
+    The straight-through gradient is not the derivative of the loss, which jumps where the choice changes and does not move
+    elsewhere. It is the derivative of this: e = z + (what was chosen first - what z was then).
+    """
+
+    first: tuple[Array, Array] | None = None
+
+    def forward(self, z: Tensor) -> tuple[Tensor, Array]:
+        """e and the first choice."""
+        if self.first is None:
+            e, chosen = super().forward(z)
+            self.first = chosen, e.data - z.data
+        chosen, gap = self.first
+        return z + gap, chosen
+
+
+def _with_choices_held(model: Autoencoder) -> Autoencoder:
+    if isinstance(model, VectorQuantizedAutoencoder):
+        book = model.codebook
+        held = HeldCodebook(book.size, book.features, decay=book.decay)
+        held.load_state_dict(book.state_dict())
+        model.codebook = held
+    return model
 
 
 MODELS_TABLE: list[ModuleCase] = [
@@ -76,5 +112,28 @@ MODELS_TABLE: list[ModuleCase] = [
     *[model("vae", sizes=(4,), latent_size=2, likelihood=name) for name in LIKELIHOODS],
     model("vae", sizes=(4,), latent_size=2, activation="tanh", beta=4.0, free_bits=0.1, input_shape=(3, 2)),
     model("vae", sizes=(4,), latent_size=2, activation="tanh", likelihood="continuous-bernoulli", importance_samples=3),
+    model("cvae", classes=3, sizes=(4,), latent_size=2),
+    model(
+        "cvae",
+        classes=2,
+        sizes=(4,),
+        latent_size=2,
+        activation="tanh",
+        beta=2.0,
+        likelihood="gaussian-element",
+        input_shape=(3, 2),
+    ),
+    model("vqvae", sizes=(4,), positions=2, codebook_size=3, code_features=2, activation="tanh"),
+    model(
+        "vqvae",
+        sizes=(),
+        positions=3,
+        codebook_size=4,
+        code_features=1,
+        commitment=0.5,
+        loss="squared_error",
+        input_shape=(3, 2),
+        training=False,
+    ),
 ]
 """Every model. A new one is a line: `model("mine", code_size=3)`."""
