@@ -45,7 +45,7 @@ def train_stacked(model: StackedAutoencoder, data: Dataset, options: argparse.Na
     except TrainingInterrupted as stop:
         raise TrainingInterrupted(whole_history([*stages, ("interrupted", stop.history)])) from None
     keep("classifier", first)
-    keep("fine-tuning", second)
+    keep("tuning", second)
     assert data.test.y is not None
     after = model.classifier.accuracy(data.test.x, data.test.y)
     print(

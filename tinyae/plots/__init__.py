@@ -18,7 +18,7 @@ from tinyae.plots.curves import loss_curves
 from tinyae.plots.directions import directions
 from tinyae.plots.filters import filters
 from tinyae.plots.images import image_grid, reconstructions
-from tinyae.plots.latents import aggregate_posterior, code_plane, kl_bars
+from tinyae.plots.latents import aggregate_posterior, code_plane, kl_bars, usage_bars
 from tinyae.plots.save import save_figure
 from tinyae.plots.scores import score_timeline
 from tinyae.plots.vectors import vector_reconstructions
@@ -36,5 +36,6 @@ __all__ = [
     "reconstructions",
     "save_figure",
     "score_timeline",
+    "usage_bars",
     "vector_reconstructions",
 ]

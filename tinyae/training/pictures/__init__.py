@@ -13,6 +13,7 @@ from tinyae.models import (
     ImageMemory,
     StackedAutoencoder,
     VariationalAutoencoder,
+    VectorQuantizedAutoencoder,
 )
 from tinyae.training.history import History
 from tinyae.training.pictures.common import (
@@ -28,6 +29,7 @@ from tinyae.training.pictures.memory import draw_between, draw_memory
 from tinyae.training.pictures.neighbours import draw_neighbours
 from tinyae.training.pictures.stacked import draw_stacked
 from tinyae.training.pictures.variational import draw_manifold, draw_samples, draw_variational
+from tinyae.training.pictures.vq import draw_vector_quantized
 
 __all__ = [
     "SPECIAL",
@@ -45,6 +47,7 @@ __all__ = [
     "draw_samples",
     "draw_stacked",
     "draw_variational",
+    "draw_vector_quantized",
     "first_layer_weights",
 ]
 
@@ -54,6 +57,7 @@ SPECIAL: tuple[tuple[type[Autoencoder], Callable[[Autoencoder, Dataset, Path], l
     (ImageMemory, draw_memory),
     (StackedAutoencoder, draw_stacked),
     (VariationalAutoencoder, draw_variational),
+    (VectorQuantizedAutoencoder, draw_vector_quantized),
 )
 """(class of model, function that draws what only this class has to show into a folder and returns the files)."""
 
