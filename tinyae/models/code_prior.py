@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-_PRIOR_COUNT = 0.01
-"""Added to each count of a pair, spread over the second number: what was never seen together stays just possible."""
+_BORROWED = 10.0
+"""Samples' worth of the position's own distribution that each row of pairs is mixed with. Without it, rows of few samples
+would be taken at their word: on codes of garments that were held out, 10 saves 5 bits of 55 against next to nothing.
+"""
 
 
 class CodePrior:
@@ -85,8 +87,11 @@ def _counts(first: np.ndarray, second: np.ndarray, size: int) -> np.ndarray:
 
 
 def _conditional(given: np.ndarray, numbers: np.ndarray, size: int) -> np.ndarray:
-    """p(number | given) from counts, (C, C), rows adding up to 1."""
-    counts = _counts(given, numbers, size) + _PRIOR_COUNT / size
+    """p(number | given) (C, C), rows adding up to 1: counts of pairs and `_BORROWED` samples of p(number), which itself is
+    the counts and one sample of all numbers equally.
+    """
+    alone = (np.bincount(numbers, minlength=size) + 1.0 / size) / (len(numbers) + 1.0)
+    counts = _counts(given, numbers, size) + _BORROWED * alone
     return counts / counts.sum(axis=1, keepdims=True)
 
 
