@@ -355,9 +355,11 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     assert "accuracy" in capsys.readouterr().out
     assert main([*small, "--layer", "denoising", "--optimizer", "lbfgs", "--out", "noisy"]) == 2
     assert "draws noise, so train it with Adam" in capsys.readouterr().err
+    assert not (tmp_path / "noisy").exists(), "a run that was refused leaves no folder"
     np.save("rows.npy", np.random.default_rng(0).uniform(size=(40, 6)))
     assert main(["train", "stacked", "--data", "rows.npy", "--sizes", "4,2", "--epochs", "1", "--out", "rows"]) == 0
     assert load("rows").classifier is None
+    assert "rows.npy has no labels" in capsys.readouterr().out
 
 
 def test_any_tensor_goes_through(rng):

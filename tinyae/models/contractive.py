@@ -53,7 +53,7 @@ class ContractiveAutoencoder(Autoencoder):
         if jacobian not in JACOBIANS:
             raise ValueError(f"unknown jacobian {jacobian!r}: choose one of {', '.join(JACOBIANS)}.")
         if not 0.0 <= contraction < math.inf:
-            raise ValueError(f"contraction must be at least 0 and finite, got {contraction:g}.")
+            raise ValueError(f"contraction must be at least 0 and finite, got {contraction:g}: 0.1 is a start.")
         if probes < 1:
             raise ValueError(f"probes must be at least 1, got {probes}.")
         single = _single_layer(encoder)

@@ -57,7 +57,7 @@ def usage_bars(counts: AnyArray, *, title: str = "Use of the codebook") -> Figur
     return _bars(100.0 * numbers / numbers.sum(), numbers > 0, title, note)
 
 
-def _bars(heights: FloatArray, dark: FloatArray, title: str, note: str) -> Figure:
+def _bars(heights: FloatArray, dark: AnyArray, title: str, note: str) -> Figure:
     """Bars from the highest to the lowest, their places below; those not `dark` are pale."""
     order = np.argsort(-heights, kind="stable")
     width = min(max(BAR * len(heights), 200.0), WIDEST)

@@ -36,9 +36,9 @@ def draw_variational(model: Autoencoder, data: Dataset, folder: Path) -> list[Pa
 
 def draw_samples(model: VariationalAutoencoder, path: Path, count: int = _SAMPLES, seed: int = 0) -> Path:
     """What the decoder makes of codes drawn from the prior; of a conditional model each column is a class."""
-    conditional = isinstance(model, ConditionalVariationalAutoencoder)
-    columns = model.classes if conditional else 8
-    words = ", a column for each class" if conditional else ""
+    columns, words = 8, ""
+    if isinstance(model, ConditionalVariationalAutoencoder):
+        columns, words = model.classes, ", a column for each class"
     count = -(-count // columns) * columns
     figure = plots.image_grid(
         model.sample(count, np.random.default_rng(seed)),
