@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 import tinyae as ta
+from tinyae.training.pictures import draw_contractive
 
 options = argparse.ArgumentParser(description="Contraction: three ways to the norm of the encoder's Jacobian.")
 options.add_argument("--device", choices=("cpu", "gpu", "auto"), default="cpu", help="where to compute")
@@ -74,6 +75,18 @@ for contraction in (0.0, 0.1, 1.0, 10.0):
 
 if args.out:
     args.out.mkdir(parents=True, exist_ok=True)
+    shown = data.test.x[:10]
+    rows, words = [shown], ["original"] * len(shown)
     for contraction, model in trained.items():
-        path = args.out / f"reconstructions_{contraction:g}.png"
-        print("picture:", ta.training.pictures.draw_reconstructions(model, data, path))
+        rows.append(model.reconstruct(shown))
+        words += [
+            f"{contraction:g}: {error:.2f}" for error in np.square(rows[-1] - shown).reshape(len(shown), -1).sum(1)
+        ]
+    if data.image_shape is not None:
+        figure = ta.plots.image_grid(
+            np.concatenate(rows), columns=len(shown), titles=words,
+            title=f"{data.name}: test images, and what is left of them. Numbers: contraction, squared error per image",
+        )  # fmt: skip
+        print("picture:", ta.plots.save_figure(figure, args.out / "reconstructions.png"))
+    for file in draw_contractive(trained[1.0], data, args.out):
+        print("picture:", file)

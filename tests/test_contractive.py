@@ -6,10 +6,14 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from tinyae import data, evaluate, fit, nn
+from tinyae import data, evaluate, fit, nn, plots
 from tinyae.autodiff import Tensor, no_grad
+from tinyae.backend import Backend
 from tinyae.cli.main import main
-from tinyae.models import Autoencoder, ContractiveAutoencoder, contractive_autoencoder
+from tinyae.models import Autoencoder, ContractiveAutoencoder, basic_autoencoder, contractive_autoencoder
+from tinyae.training.pictures import draw_contractive
+
+figure = plots.directions
 
 
 def double(model: Autoencoder) -> Autoencoder:
@@ -112,6 +116,39 @@ def test_any_encoder_will_do(rng):
     assert model.jacobian == "exact"
     model.loss(Tensor(rng.normal(size=(3, 6)).astype("float32"))).backward()
     assert all(np.isfinite(p.grad.numpy()).all() for p in model.parameters())
+
+
+def test_the_jacobian_itself(rng, device: Backend):
+    model = contractive_autoencoder((3, 2), [4, 3], activation="tanh", generator=rng).to(device.name)
+    x = rng.uniform(size=(5, 3, 2)).astype("float32")
+    found = model.jacobian_at(x)
+    assert found.shape == (5, 3, 3, 2)
+    w1, b1, w2, b2 = (device.to_host(p.data) for p in model.encoder.parameters())
+    hidden = np.tanh(x.reshape(5, 6) @ w1 + b1)
+    code = np.tanh(hidden @ w2 + b2)
+    chain = np.einsum("nk,jk,nj,ij->nki", 1 - code**2, w2, 1 - hidden**2, w1)
+    assert_allclose(found.reshape(5, 3, 6), chain, rtol=1e-4, atol=1e-6)
+    norm = model.jacobian_norm(Tensor(device.to_device(x))).item()
+    assert np.square(found).sum() / 5 == pytest.approx(norm, rel=1e-5)
+    assert model.training, "and the mode is what it was"
+
+
+def test_the_picture_shows_the_directions_that_move_the_code(tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(
+        plots, "directions", lambda *given, **words: drawn.update(given=given) or figure(*given, **words)
+    )
+    digits = data.load("optdigits")
+    model = contractive_autoencoder((8, 8, 1), [20], generator=np.random.default_rng(0))
+    assert draw_contractive(model, digits, tmp_path) == [tmp_path / "tangents.png"]
+    images, tangents, strengths = drawn["given"]
+    assert (tangents.shape, strengths.shape) == ((6, 8, 64), (6, 8))
+    step = 1e-2 * tangents[:, 0].reshape(6, 8, 8, 1)
+    moved = np.linalg.norm(model.encode(images + step) - model.encode(images - step), axis=1) / 2e-2
+    assert_allclose(moved, strengths[:, 0], rtol=1e-3)
+    assert (np.diff(strengths) <= 0).all()
+    assert draw_contractive(basic_autoencoder((8, 8, 1), 4), digits, tmp_path) == []
+    assert draw_contractive(contractive_autoencoder((48, 1), [4]), data.load("nyc-taxi"), tmp_path) == []
 
 
 def test_the_command(tmp_path, monkeypatch, capsys):

@@ -129,9 +129,19 @@ def test_labels_are_asked_for_in_one_sentence(rng):
 def test_the_commands(tmp_path, capsys):
     run = str(tmp_path / "run")
     assert main(["train", "cvae", "--data", "optdigits", "--epochs", "1", "--sizes", "16", "--out", run]) == 0
-    assert {path.name for path in (tmp_path / "run").glob("*.png")} >= {"samples.png", "restyled.png", "kl.png"}
+    assert {path.name for path in (tmp_path / "run").glob("*.png")} >= {
+        "samples.png",
+        "restyled.png",
+        "kl.png",
+        "interpolation.png",
+    }
     assert main(["evaluate", run]) == 0
     assert main(["sample", run, "-n", "10"]) == 0
+    assert main(["sample", run, "-n", "4", "--label", "7", "--out", str(tmp_path / "s.npy")]) == 0
+    sevens = load(run).sample(4, np.random.default_rng(0), labels=[7] * 4)
+    assert_array_equal(np.load(tmp_path / "s.npy"), sevens)
+    assert main(["sample", run, "--label", "10"]) == 2
+    assert "labels must be from 0 to 9 for 10 classes" in capsys.readouterr().err
     capsys.readouterr()
     assert main(["train", "cvae", "--data", "nyc-taxi", "--out", str(tmp_path / "taxi")]) == 2
     assert "a conditional model needs a class for each sample, and nyc-taxi has no labels" in capsys.readouterr().err

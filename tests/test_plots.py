@@ -125,6 +125,24 @@ def test_values_that_cannot_be_shown_are_marked_and_counted(rng):
     assert "1 value beyond the scale" in note
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_directions_stand_beside_their_image_each_on_its_own_scale(rng, channels):
+    images, changes = rng.random((2, 6, 5, channels)), rng.normal(size=(2, 3, 6, 5, channels))
+    strengths = np.array([[3.0, 2.0, 1.0], [0.5, 0.25, 0.0]])
+    figure = plots.directions(images, changes, strengths, word="nothing")
+    drawn = figure.axes[0].images
+    for row in range(2):
+        np.testing.assert_allclose(np.squeeze(drawn[4 * row].get_array()), np.squeeze(images[row]))
+        for place in range(3):
+            tile, change = drawn[4 * row + 1 + place], changes[row, place].mean(axis=-1)
+            np.testing.assert_allclose(tile.get_array(), change)
+            np.testing.assert_allclose(tile.get_clim(), np.array([-1, 1]) * np.abs(change).max())
+    assert {"3", "2", "1", "0.5", "0.25", "0"} <= set(words(figure))
+    assert any("The numbers are nothing." in text for text in words(figure))
+    with pytest.raises(ValueError, match=r"M directions of an image's shape"):
+        plots.directions(images, changes[:, :, :5], strengths)
+
+
 # --------------------------------------------------------------------------------------------- vectors
 
 

@@ -29,6 +29,7 @@ from tinyae.training import (
     fit_stack_classifier,
     whole_history,
 )
+from tinyae.training.pictures import draw_curves
 from tinyae.training.pictures.stacked import projected_filters
 from tinyae.training.stack import codes_below
 
@@ -309,13 +310,31 @@ def test_labels_are_checked(labels, words):
     assert classifier.predict(SOME.x[:0]).shape == (0,)
 
 
-def test_the_history_of_the_whole_numbers_its_stages():
-    first, second = History({"train_loss": "nats"}), History({"validation_accuracy": "share of samples"})
-    first.append({"epoch": 1, "train_loss": 2.0})
-    second.append({"epoch": 1, "validation_accuracy": 0.5})
-    whole = whole_history([("a", first), ("b", second)])
-    assert whole["stage"] == [1, 2]
-    assert whole.units == {"train_loss": "nats", "validation_accuracy": "share of samples"}
+def test_the_history_of_the_whole_keeps_the_stages_apart():
+    """Each stage's loss has a unit of its own, and its epochs start from 1 again."""
+    first, second = History({"train_loss": "squared error", "seconds": "s"}), History({"train_loss": "nats"})
+    for epoch in (1, 2):
+        first.append({"epoch": epoch, "train_loss": 3.0 - epoch, "seconds": 1.5})
+    second.append({"epoch": 1, "train_loss": 0.7, "validation_accuracy": 0.5})
+    whole = whole_history([("layer 1", first), ("fine-tuning", second)])
+    assert (whole["stage"], whole["epoch"]) == ([1, 1, 2], [1, 2, 1])
+    assert whole.rows[1] == {"stage": 1, "epoch": 2, "layer_1_loss": 1.0, "seconds": 1.5}
+    assert whole.rows[2] == {
+        "stage": 2, "epoch": 1, "fine_tuning_loss": 0.7, "fine_tuning_validation_accuracy": 0.5,
+    }  # fmt: skip
+    assert whole.units == {"layer_1_loss": "squared error", "seconds": "s", "fine_tuning_loss": "nats"}
+
+
+def test_the_curves_of_a_stack_are_one_line_for_each_stage(tmp_path, monkeypatch):
+    stages = [("layer 1", History({"train_loss": "a"})), ("classifier", History({"train_loss": "b"}))]
+    for _, history in stages:
+        for epoch in (1, 2, 3):
+            history.append({"epoch": epoch, "train_loss": 1.0 / epoch})
+    asked = {}
+    monkeypatch.setattr(plots, "loss_curves", lambda rows, **words: asked.update(words) or plots.image_grid(SOME.x[:1]))
+    draw_curves(whole_history(stages), tmp_path / "loss.png")
+    assert asked["metrics"] == ["layer_1_loss", "classifier_loss"]
+    assert asked["units"] == {"layer_1_loss": "a", "classifier_loss": "b"}
 
 
 def test_the_command(tmp_path, monkeypatch, capsys):
@@ -336,9 +355,11 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     assert "accuracy" in capsys.readouterr().out
     assert main([*small, "--layer", "denoising", "--optimizer", "lbfgs", "--out", "noisy"]) == 2
     assert "draws noise, so train it with Adam" in capsys.readouterr().err
+    assert not (tmp_path / "noisy").exists(), "a run that was refused leaves no folder"
     np.save("rows.npy", np.random.default_rng(0).uniform(size=(40, 6)))
     assert main(["train", "stacked", "--data", "rows.npy", "--sizes", "4,2", "--epochs", "1", "--out", "rows"]) == 0
     assert load("rows").classifier is None
+    assert "rows.npy has no labels" in capsys.readouterr().out
 
 
 def test_any_tensor_goes_through(rng):

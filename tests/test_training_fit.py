@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from itertools import pairwise
 from typing import Any
 
@@ -11,8 +12,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from tinyae import data, fit, nn, optim, save
 from tinyae.data import Dataset, Split
-from tinyae.models import Autoencoder, basic_autoencoder, deep_autoencoder
-from tinyae.training import Epoch, TrainingInterrupted, evaluate
+from tinyae.models import Autoencoder, SoftmaxClassifier, basic_autoencoder, deep_autoencoder
+from tinyae.training import Epoch, TrainingInterrupted, evaluate, fit_classifier
 
 DIGITS = data.load("optdigits")
 SOME, OTHERS = DIGITS.train.x[:500], DIGITS.test.x[:200]
@@ -201,6 +202,22 @@ def test_lbfgs_through_fit():
     assert all(after < before for before, after in pairwise(losses))
     assert measured == pytest.approx(history["train_loss"], rel=1e-5), "a callback sees the point that was accepted"
     assert optimizer.steps == 15
+
+
+@pytest.mark.parametrize("train", ["the model", "the classifier"])
+def test_lbfgs_on_minibatches_is_refused(train, rng):
+    x, y = rng.random((20, 6)).astype("float32"), np.arange(20) % 3
+    autoencoder = basic_autoencoder(6, 2, generator=rng)
+    classifier = SoftmaxClassifier(None, 6, 3, generator=rng)
+    sentence = r"LBFGS takes all 20 samples at once, got batch_size=8: leave it out, or use Adam"
+    optimizer = optim.LBFGS((autoencoder if train == "the model" else classifier).parameters())
+    for size, meaning in ((8, pytest.raises(ValueError, match=sentence)), (20, contextlib.nullcontext())):
+        common = {"epochs": 2, "batch_size": size, "optimizer": optimizer, "progress": False}
+        with meaning:
+            if train == "the model":
+                fit(autoencoder, x, **common)
+            else:
+                fit_classifier(classifier, Split(x, y), **common)
 
 
 def test_lbfgs_ends_where_it_has_converged(rng):

@@ -63,6 +63,16 @@ def test_what_cannot_be_sampled_is_explained(tmp_path, capsys):
     assert main(["sample", vectors, "--out", str(tmp_path / "v.npy")]) == 0
 
 
+def test_usage_bars_are_shares_and_count_the_dead():
+    figure = plots.usage_bars(np.array([1, 0, 3]))
+    axes = figure.axes[0]
+    assert_allclose([bar.get_height() for bar in axes.patches], [75.0, 25.0, 0.0])
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "0", "1"]
+    assert "1 of 3 are dead" in " ".join(words(figure))
+    with pytest.raises(ValueError, match="with a sum above 0"):
+        plots.usage_bars(np.zeros(3))
+
+
 def test_kl_bars_stand_from_the_largest_to_the_smallest():
     figure = plots.kl_bars(np.array([0.1, 2.0, 0.0]), np.array([True, True, False]), unit="nats per image")
     axes = figure.axes[0]

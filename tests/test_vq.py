@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import distance
 
-from tinyae import fit, load, nn, save
+from tinyae import data, fit, load, nn, save
 from tinyae.autodiff import Tensor, grad
 from tinyae.backend import Backend
 from tinyae.cli.main import main
-from tinyae.models import Codebook, VectorQuantizedAutoencoder, build, vq_autoencoder
+from tinyae.models import Codebook, CodePrior, VectorQuantizedAutoencoder, build, vq_autoencoder
+from tinyae.models.code_prior import chow_liu_tree
 
 
 def small(**options) -> VectorQuantizedAutoencoder:
@@ -100,6 +105,81 @@ def test_training_dead_codes_and_the_saved_file(rng, tmp_path):
     assert np.abs(again.codebook.vectors.numpy() - vectors).max() < 0.5, "a trained codebook is not begun anew"
 
 
+# Making up samples
+
+
+def chain(rng: np.random.Generator, n: int = 4000) -> np.ndarray:
+    """Codes of 4 positions: 2 follows 0, 1 follows 2, and 3 is on its own."""
+    root, alone = rng.integers(0, 3, n), rng.integers(0, 3, n)
+    second = np.where(rng.random(n) < 0.8, root, rng.integers(0, 3, n))
+    third = np.where(rng.random(n) < 0.9, second, rng.integers(0, 3, n))
+    return np.stack([root, third, second, alone], axis=1)
+
+
+def test_the_tree_is_the_best_of_all_spanning_trees(rng):
+    weights = rng.random((5, 5))
+    weights = weights + weights.T
+    order, parents = chow_liu_tree(weights)
+    assert order[0] == 0
+    assert sorted(order) == list(range(5))
+    assert all(parents[child] in order[: list(order).index(child)] for child in order[1:])
+    total = sum(weights[child, parents[child]] for child in order[1:])
+    # Of all graphs of four edges the connected ones are the spanning trees; SciPy counts the parts.
+    edges = list(itertools.combinations(range(5), 2))
+    best = max(
+        sum(weights[edge] for edge in chosen)
+        for chosen in itertools.combinations(edges, 4)
+        if connected_components(coo_array((np.ones(4), np.array(chosen).T), (5, 5)), directed=False)[0] == 1
+    )
+    assert total == pytest.approx(best)
+
+
+def test_the_prior_finds_who_follows_whom_and_draws_like_the_codes(rng):
+    codes = chain(rng)
+    prior = CodePrior(codes, 3)
+    links = {frozenset((i, int(p))) for i, p in enumerate(prior.parents) if p >= 0}
+    assert {frozenset((0, 2)), frozenset((1, 2))} <= links
+    drawn = prior.sample(4000, rng)
+    for i, j in ((0, 2), (2, 1), (0, 3)):
+        pairs = [np.histogram2d(c[:, i], c[:, j], bins=3)[0] / 4000 for c in (codes, drawn)]
+        assert_allclose(pairs[0], pairs[1], atol=0.03)
+    every = np.array(list(itertools.product(range(3), repeat=4)))
+    assert np.exp(prior.log_prob(every)).sum() == pytest.approx(1.0)
+    held_out = chain(np.random.default_rng(1))
+    assert prior.log_prob(held_out).mean() > -4 * np.log(3) + 0.9
+
+
+def test_the_prior_of_one_position_is_its_counts():
+    prior = CodePrior(np.array([[0], [0], [1], [0]]), 3)
+    alone = (np.array([3, 1, 0]) + 1 / 3) / 5
+    expected = (np.array([3, 1, 0]) + 10 * alone) / 14
+    assert_allclose(np.exp(prior.log_prob(np.array([[0], [1], [2]]))), expected, rtol=1e-12)
+
+
+def test_samples_are_decoded_codes_of_the_prior(rng):
+    x = rng.random((50, 6)).astype("float32")
+    model = small().eval()
+    with pytest.raises(ValueError, match=r"write model.fit_prior\(train.x\) before model.sample\(n\)"):
+        model.sample(3)
+    assert model.fit_prior(x) is model
+    numbers = model.prior.sample(4, np.random.default_rng(2))
+    vectors = model.codebook.vectors.numpy()[numbers].reshape(4, 6)
+    assert_array_equal(model.sample(4, np.random.default_rng(2)), model.decode(vectors))
+    with pytest.raises(ValueError, match="n must be at least 1, got 0"):
+        model.sample(0)
+
+
+@pytest.mark.parametrize(("codes", "sentence"), [
+    (np.zeros((3, 2)), r"whole numbers \(N, P\), got float64"),
+    (np.zeros(3, int), r"of shape \(3,\)"),
+    (np.zeros((0, 2), int), r"of shape \(0, 2\)"),
+    (np.array([[0, 3]]), "from 0 to 2, got 0 to 3"),
+])  # fmt: skip
+def test_codes_that_are_none_are_refused(codes, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        CodePrior(codes, 3)
+
+
 @pytest.mark.parametrize(("options", "sentence"), [
     ({"commitment": -1.0}, "commitment must be at least 0"),
     ({"decay": 1.0}, "decay must be in"),
@@ -124,3 +204,13 @@ def test_the_command_prints_the_dead_codes(tmp_path, capsys):
     assert "of 64 vectors in use on 1,797 images" in told
     assert " dead; perplexity" in told
     assert "commitment" in told
+    assert {"codebook.png", "samples.png"} <= {path.name for path in (tmp_path / "run").glob("*.png")}
+    run = str(tmp_path / "run")
+    assert main(["sample", run, "-n", "5", "--seed", "3", "--out", str(tmp_path / "s.npy")]) == 0
+    train = data.load("optdigits").train.x
+    expected = load(run).fit_prior(train).sample(5, np.random.default_rng(3))
+    assert_array_equal(np.load(tmp_path / "s.npy"), expected)
+    capsys.readouterr()
+    for extra, words in ((["--pixels"], "a vqvae has not got"), (["--label", "1"], "and this is a vqvae")):
+        assert main(["sample", run, *extra]) == 2
+        assert words in capsys.readouterr().err

@@ -85,7 +85,7 @@ def _sparse(add: Add) -> None:
 
 
 def _contractive(add: Add) -> None:
-    add("--sizes", type=int_list, default=[32], metavar="N,N,...", help="widths, the last is the code (default: 32)")
+    add("--sizes", type=int_list, default=[128], metavar="N,N,...", help="widths, the last is the code (default: 128)")
     add("--contraction", type=float, default=0.1, metavar="X", help="weight of the Jacobian's norm (default: 0.1)")
     add("--jacobian", choices=JACOBIANS, default="auto", help="how that norm is computed (default: auto)")
     add("--probes", type=positive_int, metavar="N", help="random directions for hutchinson (default: 1)")

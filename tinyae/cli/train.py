@@ -79,6 +79,9 @@ def run(options: argparse.Namespace) -> None:
             folder.keep(model, stop.history)
             draw_run(model, data, stop.history, folder.path)
         raise
+    except (ValueError, FloatingPointError):
+        folder.forget()
+        raise
     _report(model, data, time.perf_counter() - started)
     for file in draw_run(model, data, history, folder.path):
         print(f"picture: {file}")

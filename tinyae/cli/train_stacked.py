@@ -33,6 +33,7 @@ def train_stacked(model: StackedAutoencoder, data: Dataset, options: argparse.Na
             **common,
         )
         if model.classifier is None:
+            print(f"{data.name} has no labels: nothing to train a classifier with, so the stack stays as it is")
             return whole_history(stages)
         before, (first, second) = fit_stack_classifier(
             model,
@@ -45,8 +46,12 @@ def train_stacked(model: StackedAutoencoder, data: Dataset, options: argparse.Na
     except TrainingInterrupted as stop:
         raise TrainingInterrupted(whole_history([*stages, ("interrupted", stop.history)])) from None
     keep("classifier", first)
-    keep("fine-tuning", second)
+    keep("tuning", second)
     assert data.test.y is not None
+    print(
+        "\nfine-tuning moves the encoders and leaves the decoders behind, so reconstructions are worse than before it; "
+        "codes and accuracy are what a stack is for"
+    )
     after = model.classifier.accuracy(data.test.x, data.test.y)
     print(
         f"\ntest accuracy of the classifier on the frozen codes: {before:.2%}; after fine-tuning the whole: {after:.2%}"

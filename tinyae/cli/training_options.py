@@ -57,7 +57,8 @@ def settle_training(options: argparse.Namespace, entry: ModelEntry) -> None:
                     f"--{name.replace('_', '-')} means nothing to lbfgs, which takes all samples at once and finds its "
                     "step lengths itself: leave it out, or use --optimizer adam."
                 )
-    for name, value in (("batch_size", entry.batch_size), ("lr", entry.lr), ("schedule", "constant")):
+    usual = {"batch_size": None if options.optimizer == "lbfgs" else entry.batch_size}
+    for name, value in (usual | {"lr": entry.lr, "schedule": "constant"}).items():
         if getattr(options, name) is None:
             setattr(options, name, value)
 

@@ -3,6 +3,7 @@
 from tinyae.models.anomaly import AnomalyDetector
 from tinyae.models.autoencoder import Autoencoder
 from tinyae.models.classifier import SoftmaxClassifier, confusion_matrix
+from tinyae.models.code_prior import CodePrior
 from tinyae.models.conditional import ConditionalVariationalAutoencoder, conditional_variational_autoencoder
 from tinyae.models.contractive import ContractiveAutoencoder, contractive_autoencoder
 from tinyae.models.denoising import DenoisingAutoencoder, denoising_autoencoder
@@ -30,6 +31,7 @@ __all__ = [
     "AnomalyDetector",
     "Autoencoder",
     "CodeNeighbours",
+    "CodePrior",
     "Codebook",
     "ConditionalVariationalAutoencoder",
     "ContractiveAutoencoder",

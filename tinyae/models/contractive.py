@@ -13,11 +13,11 @@ import numpy as np
 
 from tinyae import ops
 from tinyae.autodiff import Tensor, grad, set_recording
-from tinyae.backend import as_generator, backend_of
+from tinyae.backend import as_generator, backend_named, backend_of
 from tinyae.losses import Loss
 from tinyae.models.autoencoder import Autoencoder
 from tinyae.models.pair import Shape, dense_pair
-from tinyae.nn import Dense, Flatten, Module, Sequential
+from tinyae.nn import Dense, Flatten, Module, Sequential, evaluating
 
 JACOBIANS = ("auto", "closed", "exact", "hutchinson")
 """How the norm of the Jacobian is computed."""
@@ -53,7 +53,7 @@ class ContractiveAutoencoder(Autoencoder):
         if jacobian not in JACOBIANS:
             raise ValueError(f"unknown jacobian {jacobian!r}: choose one of {', '.join(JACOBIANS)}.")
         if not 0.0 <= contraction < math.inf:
-            raise ValueError(f"contraction must be at least 0 and finite, got {contraction:g}.")
+            raise ValueError(f"contraction must be at least 0 and finite, got {contraction:g}: 0.1 is a start.")
         if probes < 1:
             raise ValueError(f"probes must be at least 1, got {probes}.")
         single = _single_layer(encoder)
@@ -78,6 +78,16 @@ class ContractiveAutoencoder(Autoencoder):
     def jacobian_norm(self, x: Tensor) -> Tensor:
         """Mean over the samples x (N, ...) of the squared Frobenius norm of the encoder's Jacobian, one number."""
         return self._closed(self.encoder(x)) if self.jacobian == "closed" else self._differentiated(x)[1]
+
+    def jacobian_at(self, x: np.ndarray) -> np.ndarray:
+        """The encoder's Jacobian J (N, K, ...) at each host sample x (N, ...), one backward pass per code unit, on the host."""
+        backend = backend_named(self.device)
+        dtype = next(iter(self.parameters())).dtype
+        with set_recording(True), evaluating(self):
+            leaf = Tensor(backend.to_device(x, dtype), requires_grad=True)
+            code = self.encoder(leaf)
+            rows = [backend.to_host(grad(code, leaf, one).data) for one in _units(code)]
+        return np.stack(rows, axis=1)
 
     def _closed(self, code: Tensor) -> Tensor:
         """sum_j f'(z_j)**2 * sum_i W_ij**2, f' in terms of the code."""
@@ -115,12 +125,7 @@ class ContractiveAutoencoder(Autoencoder):
         if self.jacobian == "hutchinson":
             draws = [backend.uniform(self.generator, code.shape, code.dtype) for _ in range(self.probes)]
             return [(draw < 0.5).astype(code.dtype) * 2.0 - 1.0 for draw in draws]
-        rows = []
-        for unit in range(code.shape[1]):
-            direction = backend.xp.zeros(code.shape, dtype=code.dtype)
-            direction[:, unit] = 1.0
-            rows.append(direction)
-        return rows
+        return _units(code)
 
     def extra_repr(self) -> str:
         """Shown by `repr`."""
@@ -129,7 +134,7 @@ class ContractiveAutoencoder(Autoencoder):
 
 def contractive_autoencoder(
     input_shape: Shape = 784,
-    sizes: tuple[int, ...] | list[int] = (32,),
+    sizes: tuple[int, ...] | list[int] = (128,),
     *,
     contraction: float = 0.1,
     jacobian: str = "auto",
@@ -140,7 +145,7 @@ def contractive_autoencoder(
     sample: str = "sample",
     generator: np.random.Generator | None = None,
 ) -> ContractiveAutoencoder:
-    """D -> sizes -> D with sigmoid units, by default 784-32-784; the paper ties the weights.
+    """D -> sizes -> D with sigmoid units, by default 784-128-784; the paper ties the weights.
 
     Args:
         input_shape: shape of one sample; D is the product of its numbers.
@@ -155,6 +160,16 @@ def contractive_autoencoder(
     return ContractiveAutoencoder(
         *pair, contraction=contraction, jacobian=jacobian, probes=probes, loss=loss, sample=sample, generator=rng
     )
+
+
+def _units(code: Tensor) -> list[Any]:
+    """For each unit of a code (N, K) a cotangent (N, K) that is 1 there and 0 elsewhere."""
+    rows = []
+    for unit in range(code.shape[1]):
+        direction = backend_of(code.data).xp.zeros(code.shape, dtype=code.dtype)
+        direction[:, unit] = 1.0
+        rows.append(direction)
+    return rows
 
 
 def _single_layer(encoder: Module) -> Dense | None:

@@ -65,7 +65,13 @@ MODELS = {
             optimizer="lbfgs",
             loss="half_squared_error",
         ),
-        ModelEntry("contractive", "codes that hardly move with the input, 784-32-784", contractive_autoencoder),
+        ModelEntry(
+            "contractive",
+            "codes that hardly move with the input, 784-128-784 by default",
+            contractive_autoencoder,
+            batch_size=64,
+            lr=3e-3,
+        ),
         ModelEntry("denoising", "damaged samples in, whole ones out, 784-1000-784 by default", denoising_autoencoder),
         ModelEntry(
             "stacked",

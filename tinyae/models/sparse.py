@@ -153,7 +153,7 @@ def sparse_autoencoder(
     if sparsity == "topk":
         k = max(1, code_size // 10) if k is None else k
         if not 1 <= k <= code_size:
-            raise ValueError(f"k must lie between 1 and the code size {code_size}, got {k}.")
+            raise ValueError(f"k must lie between 1 and the code size {code_size}, got {k}: a tenth of it is usual.")
         encoder = Sequential(*encoder, TopK(k))
     elif k is not None:
         raise ValueError(f"k belongs to sparsity 'topk', got k={k} with {sparsity!r}: leave it out.")

@@ -18,6 +18,7 @@ from tinyae.autodiff import Tensor, constant
 from tinyae.backend import Array, as_generator, backend_of
 from tinyae.losses import Loss
 from tinyae.models.autoencoder import Autoencoder
+from tinyae.models.code_prior import CodePrior
 from tinyae.models.pair import Shape, dense_pair
 from tinyae.nn import Module
 from tinyae.nn.checks import check_size
@@ -59,7 +60,10 @@ class Codebook(Module):
         self._begun = False
 
     def forward(self, z: Tensor) -> Tensor:
-        """The nearest vectors of z (M, d), of its shape; in training mode the codebook moves afterwards."""
+        """The nearest vectors of z (M, d), of its shape, which hand their gradient to z as it is.
+
+        In training mode the codebook moves afterwards.
+        """
         if self.training and not self._begun:
             self._begin(z.data)
         numbers = self.nearest(z.data)
@@ -113,6 +117,9 @@ class VectorQuantizedAutoencoder(Autoencoder):
         loss, sample: as for `Autoencoder`.
 
     `encode` gives e as (N, P d), `indices` the whole numbers (N, P).
+
+    Attributes:
+        prior: the distribution over codes that `sample` draws from; None until `fit_prior`. It is no part of a saved model.
     """
 
     def __init__(
@@ -130,6 +137,7 @@ class VectorQuantizedAutoencoder(Autoencoder):
             raise ValueError(f"commitment must be at least 0 and finite, got {commitment!r}: write commitment=0.25.")
         self.codebook = codebook
         self.commitment = float(commitment)
+        self.prior: CodePrior | None = None
 
     def quantized(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z and e of x, both (N, P d); the gradient of e is handed to z as it is."""
@@ -159,6 +167,26 @@ class VectorQuantizedAutoencoder(Autoencoder):
             return Tensor(self.codebook.nearest(z.reshape(-1, d)).reshape(len(z), -1).astype(z.dtype))
 
         return self._apply(numbers, x, batch_size).astype(np.int64)
+
+    def vectors_of(self, indices: np.ndarray) -> np.ndarray:
+        """The vectors (N, P d) that the numbers (N, P) stand for, on the host: what `decode` takes."""
+        return self.codebook.vectors.numpy()[indices].reshape(len(indices), -1)
+
+    def fit_prior(self, x: np.ndarray) -> VectorQuantizedAutoencoder:
+        """Count the codes of training samples x (N, ...), for `sample`; returns the model."""
+        self.prior = CodePrior(self.indices(x), self.codebook.size)
+        return self
+
+    def sample(self, n: int, generator: np.random.Generator | None = None) -> np.ndarray:
+        """n new samples (n, ...): codes drawn from `prior`, decoded. `generator`: None draws fresh entropy."""
+        if n < 1:
+            raise ValueError(f"sample: n must be at least 1, got {n}.")
+        if self.prior is None:
+            raise ValueError(
+                "a vector-quantised autoencoder does not know how often each code occurs: write "
+                "model.fit_prior(train.x) before model.sample(n)."
+            )
+        return self.decode(self.vectors_of(self.prior.sample(n, as_generator(generator))))
 
     def loss(self, x: Tensor, target: Tensor | None = None) -> Loss:
         """Reconstruction and commitment, in the unit of the reconstruction per sample."""

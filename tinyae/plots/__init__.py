@@ -15,9 +15,10 @@ from __future__ import annotations
 from tinyae.plots.codes import code_scatter
 from tinyae.plots.confusion import confusion
 from tinyae.plots.curves import loss_curves
+from tinyae.plots.directions import directions
 from tinyae.plots.filters import filters
 from tinyae.plots.images import image_grid, reconstructions
-from tinyae.plots.latents import aggregate_posterior, code_plane, kl_bars
+from tinyae.plots.latents import aggregate_posterior, code_plane, kl_bars, usage_bars
 from tinyae.plots.save import save_figure
 from tinyae.plots.scores import score_timeline
 from tinyae.plots.vectors import vector_reconstructions
@@ -27,6 +28,7 @@ __all__ = [
     "code_plane",
     "code_scatter",
     "confusion",
+    "directions",
     "filters",
     "image_grid",
     "kl_bars",
@@ -34,5 +36,6 @@ __all__ = [
     "reconstructions",
     "save_figure",
     "score_timeline",
+    "usage_bars",
     "vector_reconstructions",
 ]

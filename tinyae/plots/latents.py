@@ -33,18 +33,40 @@ def kl_bars(
     used = host_array(active, "active", "(K,)").astype(bool)
     if costs.ndim != 1 or used.shape != costs.shape:
         raise ValueError(f"kl and active must be rows of one length, got shapes {costs.shape} and {used.shape}.")
-    order = np.argsort(-costs, kind="stable")
-    width = min(max(BAR * len(costs), 200.0), WIDEST)
     note = (
         f"Up: {unit}, {costs.sum():.4g} in all. Across: number of the code, from 0. Dark: in use ({used.sum()} of "
         f"{len(costs)}); pale: its posterior is the prior, it says nothing."
     )
+    return _bars(costs, used, title, note)
+
+
+@style.drawing()
+def usage_bars(counts: AnyArray, *, title: str = "Use of the codebook") -> Figure:
+    """Draw how often each of C codebook vectors is chosen, in percent of all choices, from the most used to the least.
+
+    `counts` (C,): choices of each vector, at least one in all; raises `ValueError` otherwise.
+    """
+    numbers = host_array(counts, "counts", "(C,)").astype(np.float64)
+    if numbers.ndim != 1 or not (numbers.min(initial=0.0) >= 0 and numbers.sum() > 0):
+        raise ValueError(f"counts must be a row of numbers of at least 0 with a sum above 0, got {counts!r}.")
+    dead = int(np.count_nonzero(numbers == 0))
+    note = (
+        f"Up: percent of all choices ({100 / len(numbers):.3g} would be equal use). Across: number of the vector, from 0. "
+        f"{dead} of {len(numbers)} are dead: nothing chose them."
+    )
+    return _bars(100.0 * numbers / numbers.sum(), numbers > 0, title, note)
+
+
+def _bars(heights: FloatArray, dark: AnyArray, title: str, note: str) -> Figure:
+    """Bars from the highest to the lowest, their places below; those not `dark` are pale."""
+    order = np.argsort(-heights, kind="stable")
+    width = min(max(BAR * len(heights), 200.0), WIDEST)
     page = PanelPage(1, 1, width, HEIGHT, title=title, note=note, head=4.0, foot=18.0, left=34.0)
     axes = page.panel(0)
-    places = np.arange(len(costs))
-    axes.bar(places, costs[order], color=[style.TRAIN if used[i] else style.HAIRLINE for i in order], width=0.8)
-    axes.set_xlim(-0.6, len(costs) - 0.4)
-    step = int(np.ceil(len(costs) * 13.0 / width))
+    places = np.arange(len(heights))
+    axes.bar(places, heights[order], color=[style.TRAIN if dark[i] else style.HAIRLINE for i in order], width=0.8)
+    axes.set_xlim(-0.6, len(heights) - 0.4)
+    step = int(np.ceil(len(heights) * 13.0 / width))
     axes.set_xticks(places[::step], [str(i) for i in order[::step]])
     axes.grid(visible=False, axis="x")
     return page.figure

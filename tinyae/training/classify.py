@@ -10,14 +10,14 @@ import numpy as np
 
 from tinyae.autodiff import Tensor
 from tinyae.backend import Array, backend_named
-from tinyae.data import Split, batch_count
+from tinyae.data import Split
 from tinyae.models import SoftmaxClassifier
 from tinyae.models.classifier import check_labels
 from tinyae.optim import Adam, Optimizer
 from tinyae.training.history import History
 from tinyae.training.loop import TrainingInterrupted
 from tinyae.training.progress import Progress
-from tinyae.training.steps import full_batch_run, minibatch_steps
+from tinyae.training.steps import full_batch_run, minibatch_steps, samples_per_step
 
 UNITS = {"train_loss": "nats per sample", "validation_accuracy": "share of samples", "seconds": "s"}
 
@@ -28,7 +28,7 @@ def fit_classifier(
     validation: Split | None = None,
     *,
     epochs: int = 10,
-    batch_size: int = 128,
+    batch_size: int | None = None,
     optimizer: Optimizer | None = None,
     seed: int = 0,
     progress: bool = True,
@@ -41,7 +41,7 @@ def fit_classifier(
         train: samples x (N, ...) and class numbers y (N,).
         validation: labelled samples whose accuracy is noted after every epoch; nothing is selected by it.
         epochs: passes over the data; with LBFGS, iterations at most.
-        batch_size: samples per step.
+        batch_size: samples per step, by default 128; left out with LBFGS.
         optimizer: made from the parameters that are to move; default `Adam(lr=1e-3)` on all that are not frozen.
         seed: for the order of samples.
         progress: show one progress bar (on standard error); title: words before the epoch on it.
@@ -59,9 +59,9 @@ def fit_classifier(
         check_labels(validation.y, len(validation.x), classifier.classes)
     if epochs < 1:
         raise ValueError(f"epochs must be at least 1, got {epochs}.")
-    batch_count(len(train.x), batch_size)
     moving = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
     optimizer = Adam(moving, lr=1e-3) if optimizer is None else optimizer
+    batch_size = samples_per_step(optimizer, batch_size, len(train.x))
     weight = classifier.output.weight
     backend = backend_named(weight.device)
     arrays = (backend.to_device(train.x, weight.dtype), backend.to_device(labels, "int64"))

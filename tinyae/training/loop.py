@@ -17,13 +17,13 @@ import numpy as np
 
 from tinyae.autodiff import Tensor
 from tinyae.backend import Array, backend_named
-from tinyae.data import Dataset, Split, batch_count
+from tinyae.data import Dataset, Split
 from tinyae.models import Autoencoder
 from tinyae.optim import Adam, Optimizer
 from tinyae.training.history import History
 from tinyae.training.metrics import evaluate, metric_units
 from tinyae.training.progress import Progress
-from tinyae.training.steps import full_batch_run, minibatch_steps
+from tinyae.training.steps import full_batch_run, minibatch_steps, samples_per_step
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def fit(
     validation: Dataset | Split | np.ndarray | None = None,
     *,
     epochs: int = 10,
-    batch_size: int = 128,
+    batch_size: int | None = None,
     optimizer: Optimizer | None = None,
     seed: int = 0,
     schedule: Any = None,
@@ -72,7 +72,7 @@ def fit(
             None measures training loss only.
         epochs: passes over `train`. With LBFGS, which takes all samples at once: its iterations; the run ends
             earlier if it converges.
-        batch_size: samples per step; the last batch of an epoch may be smaller.
+        batch_size: samples per step, by default 128; the last batch of an epoch may be smaller. Left out with LBFGS.
         optimizer: made from `model.parameters()`; default `Adam(lr=1e-3)`.
         seed: for the order of samples. Layers that draw noise own their generator.
         schedule: learning-rate schedule; its `.step()` is called after every epoch.
@@ -101,7 +101,7 @@ def fit(
             f"validation samples have shape {held_out.shape[1:]}, training samples {x.shape[1:]}: they must be equal."
         )
     optimizer = Adam(model.parameters(), lr=1e-3) if optimizer is None else optimizer
-    batch_count(len(x), batch_size)  # checks batch_size before the first step
+    batch_size = samples_per_step(optimizer, batch_size, len(x))
     resident = backend_named(model.device).to_device(x, next(iter(model.parameters())).dtype)
     inputs = model.inputs_for(resident, _labels(train))
     arrays = (resident,) if inputs is resident else (inputs, resident)

@@ -87,6 +87,12 @@ class Run:
         save(model, self.path / MODEL)
         history.save(self.path / METRICS)
 
+    def forget(self) -> None:
+        """Remove the folder if it holds nothing but the configuration: of a run that was refused nothing is left."""
+        if [file.name for file in self.path.iterdir()] == [CONFIG]:
+            (self.path / CONFIG).unlink()
+            self.path.rmdir()
+
 
 def _claim(folder: Path, force: bool) -> Path:
     try:

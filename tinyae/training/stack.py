@@ -25,7 +25,7 @@ def fit_stack(
     train: Dataset | Split | np.ndarray,
     *,
     epochs: int = 10,
-    batch_size: int = 128,
+    batch_size: int | None = None,
     optimizer: OptimizerOf = Adam,
     seed: int = 0,
     progress: bool = True,
@@ -79,7 +79,7 @@ def fit_stack_classifier(
     validation: Split | None = None,
     *,
     epochs: tuple[int, int] = (10, 10),
-    batch_size: int = 128,
+    batch_size: int | None = None,
     optimizer: OptimizerOf = Adam,
     seed: int = 0,
     progress: bool = True,
@@ -137,10 +137,26 @@ def _on_codes(model: StackedAutoencoder) -> SoftmaxClassifier:
     return top
 
 
+_SHARED = ("epoch", "seconds", "samples_per_second")
+"""Columns that mean the same in every stage."""
+
+
 def whole_history(stages: Sequence[tuple[str, History]]) -> History:
-    """The histories of several stages one after the other, with a column that numbers the stages from 1."""
-    whole = History({name: unit for _, history in stages for name, unit in history.units.items()})
-    for number, (_, history) in enumerate(stages, start=1):
+    """The histories of several named stages one after the other, numbered from 1 in a column "stage".
+
+    What a stage measured stands in columns of its own, e.g. "layer_1_loss", for it has a unit of its own; epochs count
+    from 1 in each stage.
+    """
+    whole = History()
+    for number, (name, history) in enumerate(stages, start=1):
+        own = {column: _column_of(name, column) for column in [*history.columns, *history.units]}
+        whole.units |= {own[column]: unit for column, unit in history.units.items()}
         for row in history.rows:
-            whole.append({"stage": number, **row})
+            whole.append({"stage": number} | {own[column]: value for column, value in row.items()})
     return whole
+
+
+def _column_of(stage: str, column: str) -> str:
+    if column in _SHARED:
+        return column
+    return f"{stage.replace(' ', '_').replace('-', '_')}_{column.removeprefix('train_')}"

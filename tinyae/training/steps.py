@@ -9,14 +9,35 @@ import numpy as np
 
 from tinyae.autodiff import Tensor, no_grad
 from tinyae.backend import Array
-from tinyae.data import batches
+from tinyae.data import batch_count, batches
 from tinyae.optim import LBFGS, Optimizer, clip_grad_norm
+
+BATCH_SIZE = 128
+"""Samples per step of a gradient method unless somebody says otherwise."""
 
 Step = tuple[int, Any]
 """Samples in the batch, and their loss on the device."""
 
 LossOf = Callable[..., Tensor]
 """The loss of a batch: called with one array per kind of data (inputs, targets, labels), gives one number."""
+
+
+def samples_per_step(optimizer: Optimizer, batch_size: int | None, samples: int) -> int:
+    """The batch size of a run on so many samples: None means `BATCH_SIZE`, and all of them for L-BFGS.
+
+    Raises ValueError for minibatches with L-BFGS: its picture of the curvature comes from differences of gradients, and
+    those of different batches differ by more than their curvature.
+    """
+    if optimizer.full_batch:
+        if batch_size is not None and batch_size < samples:
+            raise ValueError(
+                f"{type(optimizer).__name__} takes all {samples} samples at once, got batch_size={batch_size}: leave it "
+                "out, or use Adam, which is made for minibatches."
+            )
+        return samples
+    batch_size = BATCH_SIZE if batch_size is None else batch_size
+    batch_count(samples, batch_size)  # says what is wrong with it
+    return batch_size
 
 
 def minibatch_steps(

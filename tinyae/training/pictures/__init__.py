@@ -8,10 +8,12 @@ from pathlib import Path
 from tinyae.data import Dataset
 from tinyae.models import (
     Autoencoder,
+    ContractiveAutoencoder,
     DenoisingAutoencoder,
     ImageMemory,
     StackedAutoencoder,
     VariationalAutoencoder,
+    VectorQuantizedAutoencoder,
 )
 from tinyae.training.history import History
 from tinyae.training.pictures.common import (
@@ -21,17 +23,20 @@ from tinyae.training.pictures.common import (
     draw_reconstructions,
     first_layer_weights,
 )
+from tinyae.training.pictures.contractive import draw_contractive
 from tinyae.training.pictures.denoising import draw_denoising
 from tinyae.training.pictures.memory import draw_between, draw_memory
 from tinyae.training.pictures.neighbours import draw_neighbours
 from tinyae.training.pictures.stacked import draw_stacked
 from tinyae.training.pictures.variational import draw_manifold, draw_samples, draw_variational
+from tinyae.training.pictures.vq import draw_vector_quantized
 
 __all__ = [
     "SPECIAL",
     "draw_between",
     "draw_codes",
     "draw_common",
+    "draw_contractive",
     "draw_curves",
     "draw_denoising",
     "draw_manifold",
@@ -42,14 +47,17 @@ __all__ = [
     "draw_samples",
     "draw_stacked",
     "draw_variational",
+    "draw_vector_quantized",
     "first_layer_weights",
 ]
 
 SPECIAL: tuple[tuple[type[Autoencoder], Callable[[Autoencoder, Dataset, Path], list[Path]]], ...] = (
+    (ContractiveAutoencoder, draw_contractive),
     (DenoisingAutoencoder, draw_denoising),
     (ImageMemory, draw_memory),
     (StackedAutoencoder, draw_stacked),
     (VariationalAutoencoder, draw_variational),
+    (VectorQuantizedAutoencoder, draw_vector_quantized),
 )
 """(class of model, function that draws what only this class has to show into a folder and returns the files)."""
 

@@ -12,7 +12,8 @@ from tinyae.models import Autoencoder
 from tinyae.nn import Dense
 from tinyae.training.history import History
 
-_CURVES = ("train_loss", "validation_loss", "validation_squared_error")
+_CURVES = ("loss", "validation_squared_error", "accuracy")
+"""What the names of the columns end in that are drawn."""
 _SCATTERED = 5000
 """Samples whose codes are drawn."""
 
@@ -62,8 +63,8 @@ def draw_reconstructions(model: Autoencoder, data: Dataset, path: Path, count: i
 
 
 def draw_curves(history: History, path: Path) -> Path:
-    """Training and held-out loss by epoch, one panel per unit."""
-    metrics = [name for name in _CURVES if name in history.columns]
+    """Training and held-out losses by epoch, of every stage if there are several, one panel per unit."""
+    metrics = [name for name in history.columns if name.endswith(_CURVES)]
     return plots.save_figure(plots.loss_curves(history.rows, units=history.units, metrics=metrics), path)
 
 

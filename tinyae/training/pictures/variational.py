@@ -24,35 +24,40 @@ def draw_variational(model: Autoencoder, data: Dataset, folder: Path) -> list[Pa
     if not isinstance(model, VariationalAutoencoder):
         return []
     files = draw_codes_in_use(model, data, folder)
+    if data.image_shape is None:
+        return files
+    files += [draw_samples(model, folder / "samples.png"), draw_between(model, data, folder / "interpolation.png")]
+    if model.code_size == 2:
+        files.append(draw_manifold(model, folder / "manifold.png"))
     if isinstance(model, ConditionalVariationalAutoencoder):
-        if data.image_shape is not None:
-            files += [draw_samples(model, folder / "samples.png"), draw_restyled(model, data, folder / "restyled.png")]
-    elif data.image_shape is not None:
-        files += [draw_samples(model, folder / "samples.png"), draw_between(model, data, folder / "interpolation.png")]
-        if model.code_size == 2:
-            files.append(draw_manifold(model, folder / "manifold.png"))
+        files.append(draw_restyled(model, data, folder / "restyled.png"))
     return files
 
 
 def draw_samples(model: VariationalAutoencoder, path: Path, count: int = _SAMPLES, seed: int = 0) -> Path:
-    """What the decoder makes of codes drawn from the prior."""
-    columns = model.classes if isinstance(model, ConditionalVariationalAutoencoder) else 8
+    """What the decoder makes of codes drawn from the prior; of a conditional model each column is a class."""
+    columns, words = 8, ""
+    if isinstance(model, ConditionalVariationalAutoencoder):
+        columns, words = model.classes, ", a column for each class"
     count = -(-count // columns) * columns
     figure = plots.image_grid(
         model.sample(count, np.random.default_rng(seed)),
         columns=columns,
-        title=f"{count} made-up {model.noun}s: E[x|z] for codes z drawn from N(0, I)",
+        title=f"{count} made-up {model.noun}s: E[x|z] for codes z drawn from N(0, I){words}",
     )
     return plots.save_figure(figure, path)
 
 
 def draw_manifold(model: VariationalAutoencoder, path: Path, n: int = 20) -> Path:
-    """The decoder's output over the plane of codes, each cell of which has the same probability."""
+    """The decoder's output over the plane of codes, each cell of which has the same probability; a conditional model's for
+    class 0.
+    """
+    what = "E[x|z, class 0]" if isinstance(model, ConditionalVariationalAutoencoder) else "E[x|z]"
     figure = plots.code_plane(
         model.manifold(n),
         model.quantiles(n),
         names=("code number 0", "code number 1"),
-        title=f"The plane of codes: E[x|z] at {n} x {n} quantiles of N(0, 1)",
+        title=f"The plane of codes: {what} at {n} x {n} quantiles of N(0, 1)",
     )
     return plots.save_figure(figure, path)
 
@@ -71,10 +76,11 @@ def draw_restyled(model: ConditionalVariationalAutoencoder, data: Dataset, path:
 
 
 def draw_between(model: VariationalAutoencoder, data: Dataset, path: Path, rows: int = 5) -> Path:
-    """One row per pair of test samples of different classes: the way from one code to the other."""
+    """One row per pair of test samples of different classes: the way from one code (and class, if it is told) to the other."""
     chosen = one_per_class(data.test.y, len(data.test), 2 * rows)
+    given = model.inputs_for(data.test.x[chosen], None if data.test.y is None else data.test.y[chosen])
+    strips = [model.interpolate(a, b, _STEPS) for a, b in zip(given[::2], given[1::2], strict=False)]
     pairs = list(zip(chosen[::2], chosen[1::2], strict=False))
-    strips = [model.interpolate(data.test.x[a], data.test.x[b], _STEPS) for a, b in pairs]
     ends = [(data.test.x[a : a + 1], data.test.x[b : b + 1]) for a, b in pairs]
     images = np.concatenate(
         [part for strip, (a, b) in zip(strips, ends, strict=True) for part in (a, strip, b)]

@@ -1,0 +1,94 @@
+"""Study 20: told the class, and codes from a list.    python examples/20_classes_and_codebooks.py --help
+
+Two relatives of the variational autoencoder. The conditional one is told what kind of thing it sees, so its code is left
+with how: slant, thickness, size. The vector-quantised one has codes of whole numbers, which can be counted in bits.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+import tinyae as ta
+
+options = argparse.ArgumentParser(description="The conditional variational autoencoder, and the vector-quantised one.")
+options.add_argument("--device", choices=("cpu", "gpu", "auto"), default="cpu", help="where to compute")
+options.add_argument("--epochs", type=int, default=40, help="passes over the images for each model (default: 40)")
+options.add_argument("--seed", type=int, default=0, help="for weights, noise and the order of images (default: 0)")
+options.add_argument(
+    "--data", default="optdigits", help="labelled images: a name from `tinyae data`, or a file of yours"
+)
+options.add_argument("--out", type=Path, metavar="DIR", help="write the pictures there (default: write nothing)")
+args = options.parse_args()
+try:
+    if args.epochs < 1 or args.seed < 0:
+        raise ValueError("--epochs must be at least 1 and --seed at least 0")
+    data = ta.data.load(args.data)
+    if data.image_shape is None or not data.has_labels or data.train.x.min() < 0 or data.train.x.max() > 1:
+        raise ValueError(f"this study takes labelled images with values in [0, 1], {data.name} is not that")
+    device = ta.backend.backend_named(args.device).name
+except (ValueError, OSError, ta.backend.DeviceError) as error:
+    options.error(str(error))
+shape, classes = data.example_shape, int(data.train.y.max()) + 1
+fitting = {"epochs": args.epochs, "batch_size": 64, "seed": args.seed, "progress": False}
+histories = {}
+
+print(f"1. WHAT IS THE CLASS WORTH? {data.name}, two numbers per code\n")
+# The same network twice, once with the class beside the sample and beside the code: ten numbers, one of them 1.
+common = {"sizes": (200,), "latent_size": 2, "sample": "image"}
+plain = ta.models.variational_autoencoder(shape, generator=np.random.default_rng(args.seed), **common).to(device)
+told = ta.models.conditional_variational_autoencoder(
+    shape, classes, generator=np.random.default_rng(args.seed), **common
+).to(device)
+print("             reconstruction        KL       sum, all in nats per image")
+for words, model in (("not told", plain), ("told", told)):
+    histories[words] = ta.fit(model, data, data.test, **fitting)
+    scores = ta.evaluate(model, data.test)
+    print(f"{words:12} {scores['reconstruction']:14.2f} {scores['kl']:9.2f} {scores['loss']:9.2f}")
+print(f"the class itself is worth {np.log(classes):.2f} nats if all are equally frequent")
+
+# What is left in the code? A classifier on the codes says how much of the class: none would be 1 of ten right.
+for words, model in (("not told", plain), ("told", told)):
+    codes = [model.encode(model.inputs_for(part.x, part.y)) for part in (data.train, data.test)]
+    near, _ = ta.models.nearest(codes[0], codes[1], 8)
+    print(
+        f"{words:12} {ta.models.same_class_share(data.train.y, data.test.y, near):6.1%} of the 8 nearest codes are of one's class"
+    )
+
+print("\n2. CODES FROM A LIST: 8 places, at each of which stands one of 32 vectors\n")
+rng = np.random.default_rng(args.seed)
+listed = ta.models.vq_autoencoder(
+    shape, (200,), positions=8, codebook_size=32, code_features=4, sample="image", generator=rng
+).to(device)  # fmt: skip
+histories["listed"] = ta.fit(listed, data, data.test, **fitting)
+print("\n".join(listed.remarks(data.test.x)))
+print(f"test squared error {ta.evaluate(listed, data.test.x)['squared_error']:.2f} per image")
+numbers = listed.indices(data.test.x[:1])
+print(f"the first test image is {numbers[0].tolist()}")
+
+# The gradient skips the choice: what the decoder asks of a vector is passed on to the encoder as it is.
+x = ta.Tensor(data.test.x[:1]).to(device)
+z, e = listed.eval().quantized(x)
+asked, handed = ta.grad(listed.reconstruction.loss(listed.decoder(e), x), [e, z])
+print(
+    f"gradient of the reconstruction at the vectors and at the encoder's output: equal, {np.array_equal(asked.numpy(), handed.numpy())}"
+)
+
+print("\n3. MAKING UP IMAGES from counted codes\n")
+# How often does each code occur? 32**8 are too many to count. A tree in which each place depends on one other can be counted.
+held_out = listed.indices(data.test.x)
+tree = listed.fit_prior(data.train.x).prior
+apart = np.stack([np.bincount(column, minlength=32) + 1 / 32 for column in listed.indices(data.train.x).T], axis=1)
+alone = np.log((apart / apart.sum(axis=0))[held_out, np.arange(8)]).sum(axis=1)
+for words, nats in (
+    ("all equally likely", 8 * np.log(32)),
+    ("each place alone", -alone.mean()),
+    ("tree of pairs", -tree.log_prob(held_out).mean()),
+):
+    print(f"{words:20} {nats / np.log(2):6.2f} bits per test code")
+
+if args.out:
+    for name, model in (("told", told), ("listed", listed)):
+        (args.out / name).mkdir(parents=True, exist_ok=True)
+        for file in ta.training.draw_run(model, data, histories[name], args.out / name):
+            print("picture:", file)
