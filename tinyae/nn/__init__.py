@@ -25,6 +25,7 @@ from tinyae.nn.module import Module
 from tinyae.nn.noise import NOISES, GaussianNoise, MaskingNoise, Noise, SaltAndPepperNoise, noise_named
 from tinyae.nn.normalization import BatchNorm, LayerNorm
 from tinyae.nn.observe import observe_calls
+from tinyae.nn.overlap import overlap_counts
 from tinyae.nn.parameter import Parameter
 from tinyae.nn.pooling import AvgPool2d, MaxPool2d
 from tinyae.nn.reshape import Flatten, Reshape
@@ -73,5 +74,6 @@ __all__ = [
     "noise_named",
     "observe_calls",
     "orthogonal",
+    "overlap_counts",
     "zeros",
 ]
