@@ -69,10 +69,11 @@ def _is_folder(data: Dataset) -> bool:
 
 def add_seed(parser: argparse.ArgumentParser, purpose: str) -> None:
     """--seed"""
-    parser.add_argument("--seed", type=_whole_number, default=0, help=f"{purpose} (default: 0)")
+    parser.add_argument("--seed", type=whole_number, default=0, help=f"{purpose} (default: 0)")
 
 
-def _whole_number(text: str) -> int:
+def whole_number(text: str) -> int:
+    """A whole number of at least 0."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, got {text!r}")
     return int(text)

@@ -10,6 +10,7 @@ from tinyae.nn.activations import ELU, Identity, LeakyReLU, ReLU, Sigmoid, Softm
 from tinyae.nn.convolution import Conv2d, ConvTranspose2d
 from tinyae.nn.dense import Dense, TiedDense
 from tinyae.nn.dropout import Dropout
+from tinyae.nn.features import layer_outputs
 from tinyae.nn.initializers import (
     INITIALIZERS,
     glorot_normal,
@@ -71,6 +72,7 @@ __all__ = [
     "he_normal",
     "he_uniform",
     "initializer_named",
+    "layer_outputs",
     "noise_named",
     "observe_calls",
     "orthogonal",

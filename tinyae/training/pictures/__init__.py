@@ -22,6 +22,7 @@ from tinyae.training.pictures.common import (
     first_layer_weights,
 )
 from tinyae.training.pictures.denoising import draw_denoising
+from tinyae.training.pictures.features import draw_features, image_maps
 from tinyae.training.pictures.memory import draw_between, draw_memory
 from tinyae.training.pictures.neighbours import draw_neighbours
 from tinyae.training.pictures.stacked import draw_stacked
@@ -34,6 +35,7 @@ __all__ = [
     "draw_common",
     "draw_curves",
     "draw_denoising",
+    "draw_features",
     "draw_manifold",
     "draw_memory",
     "draw_neighbours",
@@ -43,6 +45,7 @@ __all__ = [
     "draw_stacked",
     "draw_variational",
     "first_layer_weights",
+    "image_maps",
 ]
 
 SPECIAL: tuple[tuple[type[Autoencoder], Callable[[Autoencoder, Dataset, Path], list[Path]]], ...] = (
