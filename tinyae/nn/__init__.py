@@ -8,6 +8,7 @@ without touching it.
 
 from tinyae.nn.activations import ELU, Identity, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
 from tinyae.nn.convolution import Conv2d, ConvTranspose2d
+from tinyae.nn.crop import Crop
 from tinyae.nn.dense import Dense, TiedDense
 from tinyae.nn.dropout import Dropout
 from tinyae.nn.features import layer_outputs
@@ -42,6 +43,7 @@ __all__ = [
     "BatchNorm",
     "Conv2d",
     "ConvTranspose2d",
+    "Crop",
     "Dense",
     "Dropout",
     "Flatten",

@@ -10,6 +10,7 @@ from typing import Any
 
 from tinyae.autodiff import Tensor
 from tinyae.models import build
+from tinyae.models.conv_pair import FORMS, UPSAMPLINGS
 from tinyae.models.likelihoods import LIKELIHOODS
 from tinyae.testing.module_case import ModuleCase
 from tinyae.testing.op_case import Domain, Shape, between
@@ -76,5 +77,14 @@ MODELS_TABLE: list[ModuleCase] = [
     *[model("vae", sizes=(4,), latent_size=2, likelihood=name) for name in LIKELIHOODS],
     model("vae", sizes=(4,), latent_size=2, activation="tanh", beta=4.0, free_bits=0.1, input_shape=(3, 2)),
     model("vae", sizes=(4,), latent_size=2, activation="tanh", likelihood="continuous-bernoulli", importance_samples=3),
+    *[
+        model("conv", form=form, channels=(2, 3), upsampling=how, activation="tanh", input_shape=(3, 5, 1), samples=2)
+        for form in FORMS
+        for how in UPSAMPLINGS
+    ],
+    model("conv", channels=(3,), code_size=2, loss="squared_error", kernel_size=2, input_shape=(3, 2, 2), samples=3),
+    model("conv-denoising", channels=(2,), corruption="masking", beta=0.5, input_shape=(3, 4, 1), samples=2),
+    model("conv-vae", channels=(2, 2), latent_size=2, activation="tanh", input_shape=(3, 5, 1), samples=2),
+    model("conv-vae", form="keras", channels=(2,), latent_size=2, likelihood="gaussian-element", input_shape=(2, 3, 2)),
 ]
 """Every model. A new one is a line: `model("mine", code_size=3)`."""
