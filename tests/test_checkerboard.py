@@ -83,6 +83,45 @@ def test_same_padding_and_refusals():
         nn.overlap_counts(3, 3, 2, output_padding=2)
 
 
+# What a flat input becomes
+
+
+def test_an_image_that_is_enlarged_first_stays_flat_whatever_the_weights(rng):
+    flat = np.ones((1, 9, 9, 4))
+    for mode in ("nearest", "bilinear"):
+        conv = nn.Conv2d(4, 2, 3, padding=1, generator=rng, dtype="float64")
+        inner = nn.Sequential(nn.Upsample(2, mode), conv)(flat).data[:, 2:-2, 2:-2]
+        assert_allclose(inner, np.broadcast_to(conv.weight.data.sum(axis=(0, 1, 2)), inner.shape), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 2), (4, 2), (5, 3)])
+def test_a_transposed_convolution_makes_a_pattern_of_sums_of_its_weights(kernel, stride, rng):
+    """The pixel h of a flat image is the sum of the taps k = h modulo the stride; counting them is the special case of ones."""
+    layer = nn.ConvTranspose2d(4, 2, kernel, stride, generator=rng, dtype="float64")
+    out = layer(np.ones((1, 9, 9, 4))).data[0]
+    by_phase = [
+        [layer.weight.data[i::stride, j::stride].sum(axis=(0, 1, 3)) for j in range(stride)] for i in range(stride)
+    ]
+    first = -(-kernel // stride) * stride  # the first multiple of the stride that the border does not reach
+    inner = out[first : first + 3 * stride, first : first + 3 * stride]
+    assert_allclose(inner, np.tile(by_phase, (3, 3, 1)), rtol=1e-12)
+    ones = nn.overlap_counts(9, kernel, stride)[first : first + stride, first : first + stride]
+    sizes = [[layer.weight.data[i::stride, j::stride, 0, 0].size for j in range(stride)] for i in range(stride)]
+    assert_array_equal(ones, sizes)
+
+
+def test_random_weights_leave_three_quarters_of_the_variance_within_two_by_two_pixels_even_if_counts_are_even():
+    """Four independent sums a to d of equal or unequal spread: E of their variance is (1 - 1/4) of E (a^2 + ... + d^2) / 4."""
+    for kernel in (3, 4):
+        blocks = []
+        for seed in range(3000):
+            w = np.random.default_rng(seed).normal(size=(kernel, kernel))
+            blocks.append([w[i::2, j::2].sum() for i in range(2) for j in range(2)])
+        blocks = np.array(blocks)
+        share = blocks.var(axis=1).mean() / np.square(blocks).mean()
+        assert share == pytest.approx(0.75, abs=0.02)
+
+
 # How much of an image is a pattern
 
 SIZE = 24

@@ -19,7 +19,7 @@ from tinyae.training.pictures.common import (
     draw_common,
     draw_curves,
     draw_reconstructions,
-    first_layer_weights,
+    first_layer_filters,
 )
 from tinyae.training.pictures.denoising import draw_denoising
 from tinyae.training.pictures.features import draw_features, image_maps
@@ -44,7 +44,7 @@ __all__ = [
     "draw_samples",
     "draw_stacked",
     "draw_variational",
-    "first_layer_weights",
+    "first_layer_filters",
     "image_maps",
 ]
 
