@@ -149,6 +149,13 @@ def test_a_camera_held_sideways(tmp_path, orientation, upright):
     assert sized.shape == (4, 8, 1), "the size is that of the upright picture"
 
 
+def test_notes_of_a_camera_that_are_damaged_are_no_damage_to_the_picture(tmp_path):
+    x = grey(8, 16, 24)
+    plain = one(tmp_path, jpeg(x, tmp_path / "x"), "a.jpg")
+    for notes in (b"Exif\0\0garbage", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"):
+        assert_array_equal(one(tmp_path, jpeg(x, tmp_path / "x", exif=notes), "a.jpg"), plain)
+
+
 def test_jpeg_is_close_to_what_was_saved(tmp_path):
     ramp = np.add.outer(np.arange(32) * 4, np.arange(40) * 3).astype(np.uint8)
     assert_allclose(one(tmp_path, jpeg(ramp, tmp_path / "x", quality=95), "a.jpeg")[..., 0], ramp / 255, atol=0.02)

@@ -14,6 +14,7 @@ both parts get some of everything. Frames of a film or bursts of a camera are to
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,7 +182,15 @@ def _read(
     x = np.empty((0, 0, 0, 0), np.float32)
     kept: list[int] = []
     broken: list[tuple[Path, str]] = []
-    bar = tqdm(listing, desc=f"reading {folder}", unit=" pictures", delay=_DELAY, disable=not progress, leave=False)
+    bar = tqdm(
+        listing,
+        desc=f"reading {folder}",
+        unit=" pictures",
+        delay=_DELAY,
+        disable=not progress,
+        leave=False,
+        mininterval=0.1 if sys.stderr.isatty() else 5.0,
+    )
     for index, entry in enumerate(bar):
         try:
             picture = read_picture(entry.path, size, grey)

@@ -60,7 +60,9 @@ def read_picture(path: Path, size: Size | None = None, grey: bool = False) -> np
 
     try:
         with warnings.catch_warnings():
-            # A file of a few bytes may claim more pixels than there is memory; Pillow warns first, and then gives up.
+            # Pillow warns of what does no harm to the pixels, such as a camera's notes that are cut off, and of one thing
+            # that does: a file of a few bytes may claim more pixels than there is memory.
+            warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:
                 return _pixels(image, size, grey)
