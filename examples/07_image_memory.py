@@ -18,7 +18,7 @@ options.add_argument("--device", choices=("cpu", "gpu", "auto"), default="cpu", 
 options.add_argument("--epochs", type=int, default=40, help="passes over the images in steps 3 and 4 (default: 40)")
 options.add_argument("--seed", type=int, default=0, help="for the weights and the order of images (default: 0)")
 options.add_argument("--data", default="fashion-mini", help="images: a name from `tinyae data`, or a file of yours")
-options.add_argument("--decoder", choices=("dense", "conv"), default="dense", help="what turns codes into images")
+options.add_argument("--decoder", choices=("dense", "conv"), default="dense", help="from codes to images")
 options.add_argument("--out", type=Path, metavar="DIR", help="write the pictures there (default: write nothing)")
 args = options.parse_args()
 try:
@@ -99,10 +99,8 @@ ta.optim.LBFGS(student.parameters(), max_iterations=100).step(lambda: student.lo
 model = many.with_encoder(encoder)
 before = ta.evaluate(model, images)["squared_error"]
 print(f"the table {table['train_loss'][-1]:.3f}, the encoder that has learnt its codes {before:.3f} {model.loss_unit}")
-history = ta.fit(
-    model, images, data.test, epochs=args.epochs, batch_size=50, optimizer=adam(model, lr=1e-3), seed=args.seed,
-    progress=False,
-)  # fmt: skip
+settings = {"epochs": args.epochs, "batch_size": 50, "optimizer": adam(model, lr=1e-3), "seed": args.seed}
+history = ta.fit(model, images, data.test, **settings, progress=False)
 print(f"after {args.epochs} more epochs {history['train_loss'][-1]:.3f} {model.loss_unit}")
 print(f"images it has never seen: {history['validation_squared_error'][-1]:.3f}; a table has no codes for those")
 
