@@ -42,7 +42,7 @@ for name, counts in overlaps.items():
 print("2. A FLAT INPUT, RANDOM WEIGHTS: what is flat should stay flat\n")
 # A pixel is the sum of those weights whose taps can reach it. Equal counts are not equal sums: four independent sums
 # within 2 x 2 pixels keep 1 - 1/4 of their variance there. Only the first two are flat whatever the weights are.
-flat, size = np.ones((1, 16, 16, 8), "float32"), (32, 32)
+flat = np.ones((1, 16, 16, 8), "float32")
 
 
 def enlargers(generator):
@@ -70,45 +70,47 @@ for amplitude in (0.0, 0.02, 0.05, 0.1, 0.2):
     print(f"test images + {amplitude:4.2f} x checkerboard: share {share:8.4f}, {ratio:6.2f} times the neighbourhood")
 
 print(f"\n4. FIVE DECODERS: {data.name}, {args.epochs} epochs each\n")
-# The hidden stage is narrower where a kernel has more weights, so that all have equally many in their last two layers.
-DECODERS = {  # upsampling, kernel size, channels of the hidden stage
-    "nearest": ("nearest", 3, 16),
-    "bilinear": ("bilinear", 3, 16),
-    "transposed 3/2": ("transposed", 3, 16),
-    "transposed 4/2": ("transposed", 4, 9),
-    "pixel shuffle": ("pixelshuffle", 3, 4),
-}
+# Upsampling, kernel size, channels of the hidden stage: fewer where a kernel has more weights, so that all have as many.
+DECODERS = {"nearest": ("nearest", 3, 16), "bilinear": ("bilinear", 3, 16), "transposed 3/2": ("transposed", 3, 16)}
+DECODERS |= {"transposed 4/2": ("transposed", 4, 9), "pixel shuffle": ("pixelshuffle", 3, 4)}
+
+
+def autoencoder(how, kernel, width, seed):
+    """The encoder of all, and one of the decoders."""
+    shape, (first, second) = data.image_shape, (np.random.default_rng(seed), np.random.default_rng(seed + 1))
+    encoder = ta.models.conv_encoder(shape, (16, 32), 32, form="strided", generator=first)
+    design = {"form": "strided", "kernel_size": kernel, "upsampling": how, "generator": second}
+    decoder = ta.models.conv_decoder(shape, (width, 32), 32, **design)
+    return ta.models.ConvAutoencoder(encoder, decoder, (32,), sample="image").to(device)
+
+
 x = data.test.x[:500]
 wanted = checkerboard_score(x)
-heads = f"{'parameters':>11}{'share before':>14}{'epoch 1':>9}{'the end':>9}{'ratio':>7}{'squared error':>15}"
-print(f"{'':16}{heads}\n{'the test images':50}{wanted.share:9.4f}{wanted.ratio:7.2f}")
+heads = f"{'parameters':>11}{'share in 20 draws':>19}{'epoch 1':>9}{'the end':>9}{'ratio':>7}{'squared error':>15}"
+print(f"{'':16}{heads}\n{'the test images':55}{wanted.share:9.4f}{wanted.ratio:7.2f}")
 columns, rows = [("input", x[[0, 0, 1, 2]], ["", "", ""])], [{"epoch": n} for n in range(args.epochs + 1)]
-for name, (how, kernel, width) in DECODERS.items():
-    shape, generators = data.image_shape, [np.random.default_rng(args.seed + i) for i in range(2)]
-    encoder = ta.models.conv_encoder(shape, (16, 32), 32, form="strided", generator=generators[0])
-    design = {"form": "strided", "kernel_size": kernel, "upsampling": how, "generator": generators[1]}
-    decoder = ta.models.conv_decoder(shape, (width, 32), 32, **design)
-    model = ta.models.ConvAutoencoder(encoder, decoder, (32,), sample="image").to(device)
-    untrained = model.reconstruct(x[:1])
+for name, design in DECODERS.items():
+    draws = [autoencoder(*design, args.seed + 2 * i).reconstruct(x[:50]) for i in range(20)]
+    model = autoencoder(*design, args.seed)
     scores = [checkerboard_score(model.reconstruct(x))]
-    ta.fit(
-        model, data, epochs=args.epochs, batch_size=64, seed=args.seed, progress=False,
-        callbacks=[lambda epoch, scores=scores: scores.append(checkerboard_score(epoch.model.reconstruct(x)))],
-    )  # fmt: skip
+    watch = [lambda epoch, scores=scores: scores.append(checkerboard_score(epoch.model.reconstruct(x)))]
+    ta.fit(model, data, epochs=args.epochs, batch_size=64, seed=args.seed, progress=False, callbacks=watch)
     for row, score in zip(rows, scores, strict=True):
         row |= {name: score.ratio, "test images": wanted.ratio}
     trained = model.reconstruct(data.test.x)
     errors = np.square(trained - data.test.x).sum(axis=(1, 2, 3))
-    shares = f"{scores[0].share:14.4f}{scores[1].share:9.4f}{scores[-1].share:9.4f}{scores[-1].ratio:7.2f}"
+    before = np.mean([checkerboard_score(images).share for images in draws])
+    shares = f"{before:19.4f}{scores[1].share:9.4f}{scores[-1].share:9.4f}{scores[-1].ratio:7.2f}"
     print(f"{name:16}{model.parameter_count():11,}{shares}{errors.mean():15.2f}", flush=True)
-    stretched = (untrained - untrained.min()) / np.ptp(untrained)
+    stretched = (draws[0][:1] - draws[0][0].min()) / np.ptp(draws[0][0])
     columns.append((name, np.concatenate([stretched, trained[:3]]), [f"error {error:.1f}" for error in errors[:3]]))
 
 if args.out:
     figure = ta.plots.overlap_maps(list(overlaps.values()), list(overlaps), title="How often each pixel is written")
     print("\npicture:", ta.plots.save_figure(figure, args.out / "overlaps.png"))
-    pictures = np.stack([pictures for _, pictures, _ in columns], axis=1).reshape(-1, *data.image_shape)
-    words = [name for name, _, _ in columns] + [under[row] for row in range(3) for _, _, under in columns]
+    names, pictures, under = zip(*columns, strict=True)
+    pictures = np.stack(pictures, axis=1).reshape(-1, *data.image_shape)
+    words = [*names, *(text for row in zip(*under, strict=True) for text in row)]
     title = f"{data.name}: five decoders, untrained (first row, stretched from black to white) and trained"
     figure = ta.plots.image_grid(pictures, columns=6, titles=words, title=title)
     print("picture:", ta.plots.save_figure(figure, args.out / "checkerboard.png"))

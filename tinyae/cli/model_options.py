@@ -15,7 +15,7 @@ from tinyae.models import LIKELIHOODS, RECONSTRUCTIONS, ModelEntry
 from tinyae.models.binarize import BINARIZATIONS
 from tinyae.models.contractive import JACOBIANS
 from tinyae.models.conv_pair import FORMS, UPSAMPLINGS
-from tinyae.models.memory import CODES
+from tinyae.models.memory import CODES, DECODERS
 from tinyae.models.sparse import SPARSITIES
 from tinyae.models.stacked import LAYERS
 from tinyae.nn import NOISES
@@ -129,7 +129,10 @@ def _memory(add: Add) -> None:
         "--count", type=positive_int, metavar="N", help="samples to hold (default: 1 for ones, 10 one-hot, 100 learned)"
     )
     add("--code-size", type=positive_int, metavar="K", help="numbers in a code (default: 16; one-hot: N)")
-    add("--hidden-sizes", type=int_list, metavar="N,N,...", help="widths from the code outwards (default: 256)")
+    add("--decoder", choices=DECODERS, help="dense, or transposed convolutions (default: dense)")
+    add("--hidden-sizes", type=int_list, metavar="N,N,...", help="dense: widths from the code outwards (default: 256)")
+    add("--channels", type=int_list, metavar="N,N,...", help="conv: of the maps, largest maps first (default: 32,64)")
+    add("--upsampling", choices=UPSAMPLINGS, help="conv: how maps are doubled (default: transposed)")
     add("--activation", choices=ACTIVATIONS, default="relu", help="of the hidden layers (default: relu)")
 
 

@@ -73,6 +73,7 @@ MODELS_TABLE: list[ModuleCase] = [
     model("stacked", sizes=(3,), layer="denoising", training=False),
     model("memory", count=5, code_size=3, hidden_sizes=(4,)),
     model("memory", count=5, codes="one-hot", hidden_sizes=(4,), activation="tanh", loss="squared_error"),
+    model("memory", count=3, code_size=2, decoder="conv", channels=(2,), input_shape=(3, 4, 1), samples=3),
     model("memory", samples=1, count=1, codes="ones", code_size=3, hidden_sizes=()),
     *[model("vae", sizes=(4,), latent_size=2, likelihood=name) for name in LIKELIHOODS],
     model("vae", sizes=(4,), latent_size=2, activation="tanh", beta=4.0, free_bits=0.1, input_shape=(3, 2)),
