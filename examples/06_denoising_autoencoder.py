@@ -95,6 +95,6 @@ if args.out:
     for file in ta.training.draw_run(models[0.5], data, history, args.out):
         print("picture:", file)
     draw_denoising(models[0.5], data, args.out, levels=LEVELS[1:])  # again, at the levels of the table
-    plain_filters = ta.training.pictures.first_layer_weights(models[0.0])
-    figure = ta.plots.filters(plain_filters, data.image_shape, title="First-layer filters, trained without noise")
+    plain_filters = ta.training.pictures.first_layer_filters(models[0.0], data.image_shape)
+    figure = ta.plots.filters(*plain_filters, title="First-layer filters, trained without noise")
     print("picture:", ta.plots.save_figure(figure, args.out / "filters_plain.png"))

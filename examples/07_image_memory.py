@@ -18,6 +18,7 @@ options.add_argument("--device", choices=("cpu", "gpu", "auto"), default="cpu", 
 options.add_argument("--epochs", type=int, default=40, help="passes over the images in steps 3 and 4 (default: 40)")
 options.add_argument("--seed", type=int, default=0, help="for the weights and the order of images (default: 0)")
 options.add_argument("--data", default="fashion-mini", help="images: a name from `tinyae data`, or a file of yours")
+options.add_argument("--decoder", choices=("dense", "conv"), default="dense", help="from codes to images")
 options.add_argument("--out", type=Path, metavar="DIR", help="write the pictures there (default: write nothing)")
 args = options.parse_args()
 try:
@@ -32,19 +33,18 @@ try:
 except (ValueError, OSError, ta.backend.DeviceError) as error:
     options.error(str(error))
 shape = data.example_shape
-K, hidden, count = 16, 256, min(1000, len(data.train))
+K, count = 16, min(1000, len(data.train))
 figures = {}
 
 
 def memory(codes: str, count: int) -> ta.models.ImageMemory:
-    """A memory with a dense decoder, from the same seed each time."""
+    """A memory, from the same seed each time: a layer of 256 between code and image, or transposed convolutions."""
     rng = np.random.default_rng(args.seed)
-    return ta.models.image_memory(
-        shape, count, codes=codes, hidden_sizes=(hidden,), loss="squared_error", generator=rng
-    ).to(device)
+    settings = {"codes": codes, "decoder": args.decoder, "loss": "squared_error", "generator": rng}
+    return ta.models.image_memory(shape, count, **settings).to(device)
 
 
-def adam(model: ta.models.Autoencoder, lr: float = 1e-2) -> ta.optim.Adam:
+def adam(model: ta.models.Autoencoder, lr: float = 1e-2 if args.decoder == "dense" else 3e-3) -> ta.optim.Adam:
     """The optimizer of all four steps."""
     return ta.optim.Adam(model.parameters(), lr=lr)
 
@@ -90,17 +90,17 @@ if data.train.y is not None:
 print("\n4. AN ENCODER in place of the table\n")
 # The decoder stays, the same object. To take over where the table stood, the encoder first learns the table's codes.
 rng = np.random.default_rng(args.seed)
-encoder, _ = ta.models.pair.dense_pair(shape, [hidden, K], generator=rng)
+encoder, _ = ta.models.pair.dense_pair(shape, [256, K], generator=rng)
+if args.decoder == "conv":
+    encoder = ta.models.conv_encoder(shape, (32, 64), K, form="strided", generator=rng)
 student = ta.models.Autoencoder(encoder.to(device), ta.nn.Identity(), loss="squared_error")
 x, wanted = ta.Tensor(images).to(device), ta.Tensor(codes).to(device)
 ta.optim.LBFGS(student.parameters(), max_iterations=100).step(lambda: student.loss(x, wanted).total)
 model = many.with_encoder(encoder)
 before = ta.evaluate(model, images)["squared_error"]
 print(f"the table {table['train_loss'][-1]:.3f}, the encoder that has learnt its codes {before:.3f} {model.loss_unit}")
-history = ta.fit(
-    model, images, data.test, epochs=args.epochs, batch_size=50, optimizer=adam(model, lr=1e-3), seed=args.seed,
-    progress=False,
-)  # fmt: skip
+settings = {"epochs": args.epochs, "batch_size": 50, "optimizer": adam(model, lr=1e-3), "seed": args.seed}
+history = ta.fit(model, images, data.test, **settings, progress=False)
 print(f"after {args.epochs} more epochs {history['train_loss'][-1]:.3f} {model.loss_unit}")
 print(f"images it has never seen: {history['validation_squared_error'][-1]:.3f}; a table has no codes for those")
 

@@ -44,7 +44,7 @@ def test_what_has_no_entry_is_named_with_the_line_to_add():
     without = missing_entries(
         [c for c in CASES if c.op not in (ops.tanh, losses.huber) and c.params.get("reduction") != "none"],
         [c for c in LAYERS if not c.name.startswith("BatchNorm")],
-        [c for c in MODELS_TABLE if not c.name.startswith("denoising")],
+        [c for c in MODELS_TABLE if not c.name.partition("(")[0].endswith("denoising")],
     )
     text = "\n".join(without)
     assert "the primitive tanh: add `*cases(ops.tanh" in text

@@ -262,8 +262,11 @@ def test_unknown_formats_folders_and_missing_files(tmp_path):
     (tmp_path / "a.txt").write_text("1 2 3")
     with pytest.raises(ValueError, match="no known format"):
         data.load(tmp_path / "a.txt")
-    with pytest.raises(ValueError, match="is a folder"):
+    with pytest.raises(ValueError, match="is a folder that holds no pictures"):
         data.load(tmp_path)
+    (tmp_path / "a.png").write_bytes(b"pixels")
+    with pytest.raises(ValueError, match="is one picture: give the folder"):
+        data.load(tmp_path / "a.png")
     with pytest.raises(FileNotFoundError, match="there is no file"):
         data.load(tmp_path / "mnist")
     with pytest.raises(FileNotFoundError, match=r"there is no file nowhere\.npy"):

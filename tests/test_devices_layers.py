@@ -54,6 +54,7 @@ LAYERS: dict[str, tuple[Make, tuple[int, ...]]] = {
     "AvgPool2d": (lambda g: nn.AvgPool2d(3, 2, "same"), (2, 5, 4, 2)),
     "Upsample": (lambda g: nn.Upsample(2), (2, 3, 2, 2)),
     "Upsample bilinear": (lambda g: nn.Upsample((3, 2), "bilinear"), (2, 3, 2, 2)),
+    "Crop": (lambda g: nn.Crop(2, 1), (2, 3, 2, 2)),
     "PixelShuffle": (lambda g: nn.PixelShuffle(2), (2, 3, 2, 8)),
     "Sequential": (lambda g: nn.Sequential(nn.Dense(4, 3, generator=g), nn.BatchNorm(3), nn.Softplus()), (5, 4)),
 }

@@ -42,6 +42,11 @@ def test_an_example_takes_other_data_and_leaves_pictures_where_asked(path, tmp_p
     assert any((tmp_path / "pictures").glob("*.png"))
 
 
+def test_the_study_of_memories_takes_a_convolutional_decoder(capsys):
+    run(ROOT / "examples" / "07_image_memory.py", "--epochs", "1", "--data", "optdigits", "--decoder", "conv")
+    assert "images it has never seen" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 @pytest.mark.parametrize("wrong", [["--epochs", "0"], ["--data", "no-such-set"], ["--device", "tpu"]], ids=" ".join)
 def test_an_example_refuses_nonsense_in_one_sentence(path, wrong, tmp_path, monkeypatch, capsys):

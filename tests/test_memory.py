@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from tests.test_conv import written
 from tinyae import data, fit, load, nn, optim, save
 from tinyae.autodiff import Tensor
 from tinyae.cli.main import main
@@ -133,11 +134,25 @@ def test_one_hot_codes_with_a_linear_first_layer_are_learned_codes(rng):
 # Training
 
 
+def test_the_convolutional_decoder_written_out(rng):
+    """A dense layer to the smallest maps, then every input writes its windows."""
+    memory = image_memory((6, 5, 2), 3, code_size=4, decoder="conv", channels=(3, 2), generator=seeded())
+    for p in memory.parameters():
+        p.data = rng.normal(0, 0.5, p.shape).astype("float32")
+    dense, _, *convolutions = memory.decoder
+    codes = memory.encoder.table.numpy()
+    for i in range(3):
+        maps = np.maximum(codes[i] @ dense.weight.numpy() + dense.bias.numpy(), 0).reshape(2, 2, 2)
+        raw = written(np.maximum(written(maps, convolutions[0], (3, 3)), 0), convolutions[1], (6, 5))
+        assert_allclose(memory.recall(i), 1 / (1 + np.exp(-raw)), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("decoder", [{}, {"decoder": "conv", "channels": (16, 32)}], ids=["dense", "conv"])
 @every_kind
-def test_a_memory_learns_by_heart(codes):
+def test_a_memory_learns_by_heart(codes, decoder):
     count = 1 if codes == "ones" else 10
     samples = DIGITS.train.x[:count]
-    memory = image_memory((8, 8, 1), count, codes=codes, loss="squared_error", generator=seeded())
+    memory = image_memory((8, 8, 1), count, codes=codes, loss="squared_error", generator=seeded(), **decoder)
     optimizer = optim.Adam(memory.parameters(), lr=0.01)
     history = fit(memory, samples, samples, epochs=200, batch_size=5, optimizer=optimizer, progress=False)
     assert history["train_loss"][-1] < 0.01 < 5 < history["train_loss"][0]
@@ -231,6 +246,10 @@ def test_an_encoder_in_place_of_the_table_makes_an_autoencoder(rng):
 @pytest.mark.parametrize(("make", "error", "told"), [
     (lambda: ImageMemory(nn.Identity(), "names", 3, 3), ValueError, "unknown codes 'names': choose one of ones, one-h"),
     (lambda: image_memory(4, codes="names"), ValueError, "unknown codes 'names'"),
+    (lambda: image_memory(4, decoder="rnn"), ValueError, "unknown decoder 'rnn': choose one of dense, conv"),
+    (lambda: image_memory(4, decoder="conv"), ValueError, r"takes images \(H, W, C\), got samples of shape \(4,\)"),
+    (lambda: image_memory((4, 4, 1), decoder="conv", hidden_sizes=(3,)), ValueError, "write channels="),
+    (lambda: image_memory(4, channels=(3,)), ValueError, "a dense decoder has hidden_sizes, got channels="),
     (lambda: ImageMemory(nn.Identity(), "ones", 3, 3), ValueError, "ones is the same for all of 3 samples.*count=1"),
     (lambda: ImageMemory(nn.Identity(), "one-hot", 3, 4), ValueError, "one-hot codes of 3 samples have 3 numbers"),
     (lambda: ImageMemory(nn.Identity(), "learned", 3), ValueError, "needs a code_size.*write code_size=16"),
@@ -278,6 +297,7 @@ def small_data(count: int) -> data.Dataset:
     ("--codes ones --epochs 3", 1, {"loss.png", "recalled.png"}),
     ("--codes one-hot --count 12 --epochs 3 --loss squared_error", 12, {"loss.png", "recalled.png", "between.png"}),
     ("--epochs 3 --hidden-sizes 20,30 --code-size 4", 100, {"loss.png", "recalled.png", "between.png"}),
+    ("--epochs 3 --decoder conv --channels 4,4", 100, {"loss.png", "recalled.png", "between.png"}),
 ])  # fmt: skip
 def test_the_command_from_end_to_end(options, count, pictures, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -299,6 +319,7 @@ def test_the_command_from_end_to_end(options, count, pictures, tmp_path, monkeyp
     ("--codes one-hot --count 5 --code-size 3", "leave it out"),
     ("--count 99999", "has 3823 training samples, a memory of 99999 asks for more"),
     ("--count 0", "must be a whole number of at least 1"),
+    ("--decoder conv --hidden-sizes 9", "a convolutional decoder has channels"),
 ])  # fmt: skip
 def test_the_command_refuses_in_one_sentence(options, told, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

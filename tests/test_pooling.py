@@ -11,6 +11,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 import tinyae as ta
 from tinyae import nn, ops
 from tinyae.autodiff import Tensor, grad
+from tinyae.backend import CPU, Backend
+from tinyae.ops.conv_geometry import conv_windows
 from tinyae.ops.pooling import max_pool2d_composed
 from tinyae.testing.tables.convolution import avg_pool_reference, max_pool_reference
 
@@ -122,3 +124,13 @@ def test_torch_gives_the_same_numbers(rng):
     for ours, function in ((ops.max_pool2d, "max_pool2d"), (ops.avg_pool2d, "avg_pool2d")):
         expected = getattr(torch.nn.functional, function)(theirs, **window).permute(0, 2, 3, 1).numpy()
         assert_allclose(ours(x, **window), expected, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("padding", [0, "same"])
+@pytest.mark.parametrize("shape", [(3, 7, 9, 2), (1, 6, 6, 1), (40, 28, 29, 8)], ids=str)
+def test_the_gradient_in_chunks_is_that_of_the_plain_body(shape, padding, rng):
+    x = np.maximum(rng.integers(-2, 4, shape), 0).astype("float32")
+    y = ops.max_pool2d(x, kernel_size=(2, 3), padding=padding)
+    windows = conv_windows("here", shape[1:3], (2, 3), (2, 3), padding)
+    g = rng.normal(size=y.shape).astype("float32")
+    assert_array_equal(CPU.max_pool2d_grad(g, y, x, windows), Backend.max_pool2d_grad(CPU, g, y, x, windows))

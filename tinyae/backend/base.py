@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyae.backend.windows import Windows, fold, unfold
+from tinyae.backend.windows import Windows, fold, padded, unfold, unpadded
 
 Array = Any
 """A NumPy or CuPy array. The two share a namespace, not a base class, so the type checker is told no more."""
@@ -158,6 +158,25 @@ class Backend:
             self.conv2d(g, w, windows, groups) if wanted[0] else None,
             self.conv2d_weight_grad(g, y, windows, groups) if wanted[1] else None,
         )
+
+    def max_pool2d_grad(self, g: Array, out: Array, x: Array, windows: Windows) -> Array:
+        """The gradient g of the largest numbers `out` (N, OH, OW, C), handed to the pixels of x that were the largest.
+
+        Those that were equally large share it evenly.
+        """
+        xp = self.xp
+        image = padded(xp, x, windows, -float("inf"))
+        kh, kw = windows.kernel
+        seen = [(slice(None), *windows.seen_by(i, j)) for i in range(kh) for j in range(kw)]
+        won = [image[part] == out for part in seen]
+        winners = xp.zeros(out.shape, dtype=g.dtype)
+        for mask in won:
+            winners += mask
+        share = g / winners
+        dx = xp.zeros(image.shape, dtype=g.dtype)
+        for part, mask in zip(seen, won, strict=True):
+            dx[part] += share * mask
+        return unpadded(dx, windows)
 
 
 def _matrices(w: Array, groups: int) -> Array:

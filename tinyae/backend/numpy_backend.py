@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextvars import copy_context
 from typing import Any
 
 import numpy as np
 
-from tinyae.backend import convolution
+from tinyae.backend import convolution, pooling
 from tinyae.backend.base import Array, Backend
 from tinyae.backend.convolution import Finish
 from tinyae.backend.threads import processors as _processors
@@ -112,6 +113,12 @@ class NumpyBackend(Backend):
             dw, dy = convolution.weight_grad(g, y, windows, w)
             return dy, dw
         return super().conv_transpose2d_backward(g, y, w, windows, groups, wanted)
+
+    def max_pool2d_grad(self, g: Array, out: Array, x: Array, windows: Windows) -> Array:
+        """The reference's numbers; windows side by side a few samples at a time, on two threads."""
+        if windows.stride != windows.kernel or math.prod(windows.kernel) > pooling.MOST_TAPS or not x.size:
+            return super().max_pool2d_grad(g, out, x, windows)
+        return pooling.max_pool2d_grad(g, out, x, windows)
 
 
 def _adam_chunks(arrays: Sequence[Array], scalars: Sequence[Array], decays: bool) -> None:

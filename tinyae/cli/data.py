@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from tinyae.cli.options import add_picture_options, picture_options
 from tinyae.data import describe, load
 
 
@@ -13,14 +14,15 @@ def register(commands: Any) -> None:
     parser = commands.add_parser(
         "data",
         help="list the data sets, or describe one",
-        description="List the data sets that can be named in --data, or describe one of them (or a file of yours).",
+        description="List the data sets that can be named in --data, or describe one of them (or a file or folder of yours).",
     )
     parser.add_argument(
-        "name", nargs="?", metavar="NAME|FILE", help="describe this one: reads it, so a full set may be downloaded"
+        "name", nargs="?", metavar="NAME|FILE|DIR", help="describe this one: reads it, so a full set may be downloaded"
     )
+    add_picture_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
     """Print the catalogue or one data set."""
-    print(describe() if options.name is None else load(options.name))
+    print(describe() if options.name is None else load(options.name, **picture_options(options)))

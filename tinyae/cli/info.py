@@ -11,7 +11,7 @@ from typing import Any
 from tinyae.backend import DeviceError, backend_named
 from tinyae.cli.version import package_version
 
-_LIBRARIES = ("numpy", "scipy", "matplotlib", "tqdm", "safetensors", "pooch", "cupy-cuda13x", "cupy-cuda12x")
+_LIBRARIES = ("numpy", "scipy", "matplotlib", "pillow", "tqdm", "safetensors", "pooch", "cupy-cuda13x", "cupy-cuda12x")
 
 
 def register(commands: Any) -> None:

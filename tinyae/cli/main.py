@@ -9,7 +9,20 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from tinyae.backend import DeviceError
-from tinyae.cli import anomalies, data, encode, evaluate, gradcheck, info, neighbours, reconstruct, sample, show, train
+from tinyae.cli import (
+    anomalies,
+    data,
+    encode,
+    evaluate,
+    features,
+    gradcheck,
+    info,
+    neighbours,
+    reconstruct,
+    sample,
+    show,
+    train,
+)
 from tinyae.cli.version import package_version
 
 _EPILOG = """\
@@ -43,7 +56,9 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=f"tinyae {package_version()}")
     root.add_argument("--traceback", action="store_true", help="show the full Python traceback of an error")
     commands = root.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for command in (train, evaluate, encode, reconstruct, sample, neighbours, anomalies, show, gradcheck, data, info):
+    for command in (
+        train, evaluate, encode, reconstruct, sample, features, neighbours, anomalies, show, gradcheck, data, info,
+    ):  # fmt: skip
         command.register(commands)
     return root
 

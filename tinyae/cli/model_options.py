@@ -14,7 +14,8 @@ from tinyae.cli.options import int_list, positive_float, positive_int
 from tinyae.models import LIKELIHOODS, RECONSTRUCTIONS, ModelEntry
 from tinyae.models.binarize import BINARIZATIONS
 from tinyae.models.contractive import JACOBIANS
-from tinyae.models.memory import CODES
+from tinyae.models.conv_pair import FORMS, UPSAMPLINGS
+from tinyae.models.memory import CODES, DECODERS
 from tinyae.models.sparse import SPARSITIES
 from tinyae.models.stacked import LAYERS
 from tinyae.nn import NOISES
@@ -94,17 +95,21 @@ def _contractive(add: Add) -> None:
 
 
 def _denoising(add: Add) -> None:
-    add("--corruption", choices=NOISES, default="masking", help="kind of noise (default: masking)")
-    add(
-        "--level", type=float, default=0.25, metavar="X",
-        help="share of damaged elements in [0, 1), or the standard deviation of gaussian noise (default: 0.25)",
-    )  # fmt: skip
+    _noise(add, "masking", 0.25)
     add("--code-size", type=positive_int, default=1000, metavar="K", help="numbers in a code (default: 1000)")
     add("--hidden-sizes", type=int_list, metavar="N,N,...", help="widths of layers before the code (default: none)")
     add("--activation", choices=ACTIVATIONS, default="relu", help="of code and hidden layers (default: relu)")
+    _tied(add)
+
+
+def _noise(add: Add, corruption: str, level: float) -> None:
+    add("--corruption", choices=NOISES, default=corruption, help=f"kind of noise (default: {corruption})")
+    add(
+        "--level", type=float, default=level, metavar="X",
+        help=f"share of damaged elements in [0, 1), or the standard deviation of gaussian noise (default: {level})",
+    )  # fmt: skip
     add("--alpha", type=float, metavar="X", help="weight of damaged elements in the loss (default: 1)")
     add("--beta", type=float, metavar="X", help="weight of undamaged elements in the loss (default: 1)")
-    _tied(add)
 
 
 def _stacked(add: Add) -> None:
@@ -124,14 +129,21 @@ def _memory(add: Add) -> None:
         "--count", type=positive_int, metavar="N", help="samples to hold (default: 1 for ones, 10 one-hot, 100 learned)"
     )
     add("--code-size", type=positive_int, metavar="K", help="numbers in a code (default: 16; one-hot: N)")
-    add("--hidden-sizes", type=int_list, metavar="N,N,...", help="widths from the code outwards (default: 256)")
+    add("--decoder", choices=DECODERS, help="dense, or transposed convolutions (default: dense)")
+    add("--hidden-sizes", type=int_list, metavar="N,N,...", help="dense: widths from the code outwards (default: 256)")
+    add("--channels", type=int_list, metavar="N,N,...", help="conv: of the maps, largest maps first (default: 32,64)")
+    add("--upsampling", choices=UPSAMPLINGS, help="conv: how maps are doubled (default: transposed)")
     add("--activation", choices=ACTIVATIONS, default="relu", help="of the hidden layers (default: relu)")
+
+
+def _cvae(add: Add) -> None:
+    add("--sizes", type=int_list, default=[400], metavar="N,N,...", help="widths before the code (default: 400)")
+    add("--activation", choices=ACTIVATIONS, default="relu", help="of the hidden layers (default: relu)")
+    _gaussian_codes(add)
 
 
 def _gaussian_codes(add: Add) -> None:
-    add("--sizes", type=int_list, default=[400], metavar="N,N,...", help="widths before the code (default: 400)")
     add("--latent-size", type=positive_int, default=20, metavar="K", help="numbers in a code (default: 20)")
-    add("--activation", choices=ACTIVATIONS, default="relu", help="of the hidden layers (default: relu)")
     add("--likelihood", choices=LIKELIHOODS, default="grey-bce", help="of the pixels (default: grey-bce)")
     add("--beta", type=float, default=1.0, metavar="X", help="weight of the KL (default: 1)")
     add(
@@ -141,16 +153,61 @@ def _gaussian_codes(add: Add) -> None:
     add("--free-bits", type=float, metavar="X", help="nats per code number that cost nothing (default: 0)")
 
 
-def _vae(add: Add) -> None:
-    _gaussian_codes(add)
+def _pixels(add: Add) -> None:
     add("--scale", type=positive_float, metavar="X", help="standard deviation of gaussian pixels (default: 0.1)")
     add(
         "--binarize", choices=BINARIZATIONS, default="none",
         help="make grey levels black and white, for --likelihood bernoulli: dynamic, anew each time; fixed, once",
     )  # fmt: skip
+
+
+def _vae(add: Add) -> None:
+    _cvae(add)
+    _pixels(add)
     add(
         "--importance-samples", type=positive_int, metavar="K",
         help="train on the importance-weighted bound of K codes per sample (default: the ELBO)",
+    )  # fmt: skip
+
+
+def _conv(add: Add) -> None:
+    _convolutions(add, "keras", "16,8,8; strided 32,64", "nearest")
+    _conv_code(add)
+
+
+def _conv_denoising(add: Add) -> None:
+    _noise(add, "gaussian", 0.5)
+    _convolutions(add, "keras", "32,32", "nearest")
+    _conv_code(add)
+
+
+def _conv_vae(add: Add) -> None:
+    _convolutions(add, "strided", "32,64; keras 16,8,8", "transposed")
+    _gaussian_codes(add)
+    _pixels(add)
+
+
+def _convolutions(add: Add, form: str, channels: str, upsampling: str) -> None:
+    add(
+        "--form", choices=FORMS, default=form,
+        help=f"how an image is halved: keras, convolution and max pooling; strided, stride 2 (default: {form})",
+    )  # fmt: skip
+    add(
+        "--channels", type=int_list, metavar="N,N,...",
+        help=f"of the stages, each of which halves the image (default: {channels})",
+    )  # fmt: skip
+    add("--kernel-size", type=positive_int, default=3, metavar="N", help="of every convolution (default: 3)")
+    add(
+        "--upsampling", choices=UPSAMPLINGS, default=upsampling,
+        help=f"how the decoder doubles an image (default: {upsampling})",
+    )  # fmt: skip
+    add("--activation", choices=ACTIVATIONS, default="relu", help="of all layers but the last (default: relu)")
+
+
+def _conv_code(add: Add) -> None:
+    add(
+        "--code-size", type=positive_int, metavar="K",
+        help="numbers in a code, by a dense layer (default: the code is the last stage's maps)",
     )  # fmt: skip
 
 
@@ -176,7 +233,10 @@ MODEL_OPTIONS: dict[str, Callable[[Add], None]] = {
     "stacked": _stacked,
     "memory": _memory,
     "vae": _vae,
-    "cvae": _gaussian_codes,
+    "cvae": _cvae,
+    "conv": _conv,
+    "conv-denoising": _conv_denoising,
+    "conv-vae": _conv_vae,
     "vqvae": _vqvae,
 }
 """Model name -> function that adds its options; a test compares the names with `MODELS`."""

@@ -9,7 +9,15 @@ import numpy as np
 
 from tinyae import inspect
 from tinyae.autodiff import Tensor
-from tinyae.cli.options import SAMPLE_NOUNS, add_data, add_seed, check_labels, class_count, positive_int
+from tinyae.cli.options import (
+    SAMPLE_NOUNS,
+    add_data,
+    add_seed,
+    check_labels,
+    class_count,
+    picture_options,
+    positive_int,
+)
 from tinyae.data import load
 from tinyae.models import MODELS, build
 
@@ -32,7 +40,7 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print the summary and the tape, or the graph alone for another program to draw."""
-    data = load(options.data)
+    data = load(options.data, **picture_options(options))
     arguments: dict[str, Any] = {"input_shape": list(data.example_shape), "sample": SAMPLE_NOUNS[data.kind]}
     if MODELS[options.model].conditional:
         check_labels(data)

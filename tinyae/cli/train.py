@@ -13,7 +13,17 @@ import numpy as np
 
 from tinyae.backend import backend_named
 from tinyae.cli.model_options import add_classifier_options, add_model_options, model_arguments
-from tinyae.cli.options import SAMPLE_NOUNS, add_data, add_device, add_seed, check_data, check_labels, class_count
+from tinyae.cli.options import (
+    SAMPLE_NOUNS,
+    add_data,
+    add_device,
+    add_seed,
+    check_data,
+    check_labels,
+    class_count,
+    picture_options,
+    remark,
+)
 from tinyae.cli.report import metrics_table
 from tinyae.cli.train_stacked import train_stacked
 from tinyae.cli.training_options import add_training_options, fit_arguments, settle_training
@@ -53,7 +63,7 @@ def run(options: argparse.Namespace) -> None:
     """Check everything, then make the folder, train, measure, draw."""
     device = backend_named(options.device).name
     settle_training(options, MODELS[options.model])
-    data = load(options.data)
+    data = load(options.data, **picture_options(options))
     arguments = model_arguments(options) | {
         "input_shape": list(data.example_shape),
         "sample": SAMPLE_NOUNS[data.kind],
@@ -67,9 +77,11 @@ def run(options: argparse.Namespace) -> None:
         data = _first(data, model.capacity)
     check_data(data, model)
     config = {"model": options.model, "arguments": arguments, "data": options.data, "device": device}
+    config |= {"data_options": how} if (how := picture_options(options)) else {}
     config |= {name: getattr(options, name) for name in _TRAINING}
     folder = Run.create(options.out, config, force=options.force)
     print(_headline(options.model, model, data, device))
+    remark(data)
     print(f"run folder: {folder.path}")
     started = time.perf_counter()
     try:

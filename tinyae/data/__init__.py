@@ -1,7 +1,8 @@
 """Data: real sets by name, the user's own files, and batches of either.
 
 `load("fashion-mini")` and its five siblings read what travels with the package, offline; `load("mnist")` and
-the other full sets are found on disk or downloaded, and verified; `load("numbers.npy")` reads the user's own.
+the other full sets are found on disk or downloaded, and verified; `load("numbers.npy")` and `load("photos")`, a folder of
+pictures, read the user's own.
 All come back as one `Dataset`: float32 arrays with a training and a test split, and the unit, licence and
 origin of their numbers.
 This room knows no model and no layer: it hands out arrays. The order of examples is drawn from a generator
@@ -11,6 +12,7 @@ that the caller owns.
 from tinyae.data.batches import batch_count, batches
 from tinyae.data.catalogue import describe, names
 from tinyae.data.dataset import Dataset, Split
+from tinyae.data.folder import load_folder
 from tinyae.data.idx import read_idx
 from tinyae.data.load import load
 from tinyae.data.timeline import Incident, Timeline
@@ -24,6 +26,7 @@ __all__ = [
     "batches",
     "describe",
     "load",
+    "load_folder",
     "names",
     "read_idx",
 ]

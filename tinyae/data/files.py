@@ -21,6 +21,7 @@ import numpy.typing as npt
 from tinyae.data.dataset import Dataset, Kind, Split
 from tinyae.data.embedded import scaled
 from tinyae.data.idx import GZIP_MAGIC, looks_like_idx, parse_idx, read_payload
+from tinyae.data.picture import SUFFIXES as PICTURES
 
 SUFFIXES = (".npy", ".npz", ".csv", ".gz", ".idx")
 
@@ -42,11 +43,6 @@ def load_file(path: str | Path) -> Dataset:
         ValueError: not one of these formats, damaged, or holding numbers that cannot be used.
     """
     path = Path(path)
-    if path.is_dir():
-        raise ValueError(
-            f"{path} is a folder: give a file (.npy, .npz, .csv or IDX), or, for a full set in that folder, "
-            f"its name with root={str(path)!r}."
-        )
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}: check the path.")
     if path.stat().st_size == 0:
@@ -81,6 +77,8 @@ def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
     if suffix in SUFFIXES or "idx" in path.name or looks_like_idx(start) or start.startswith(GZIP_MAGIC):
         values = parse_idx(read_payload(path), str(path))
         return {"x": values[..., None] if values.ndim == 3 else values}
+    if suffix in PICTURES:
+        raise ValueError(f"{path} is one picture: give the folder that it is in.")
     raise ValueError(f"{path} is of no known format: use .npy, .npz, .csv or an IDX file (plain or .gz).")
 
 

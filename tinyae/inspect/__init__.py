@@ -1,4 +1,4 @@
-"""Looking at a graph and at a backward pass, with the tape itself as the only source.
+"""Looking at a graph and at a backward pass, with the tape itself as the only source; and at what a decoder draws.
 
 A loss carries its whole history: the nodes behind it, in the order of their creation. `graph(loss)` takes a
 plain snapshot of that history (numbers, names and shapes, no arrays), together with the gradient that one
@@ -8,10 +8,13 @@ above collects what the lines below that name it hand back. A norm that falls fr
 vanishing gradient caught at the operation that does it; a `nan` has its first line.
 
 Looking changes nothing: no `.grad` is written, and the graph stays ready for `backward()`.
+
+`checkerboard_score` looks at images for the pattern that a decoder's strides leave in them.
 """
 
+from tinyae.inspect.checkerboard import PeriodicPower, checkerboard_score
 from tinyae.inspect.graph import Graph, graph
 from tinyae.inspect.show import show
 from tinyae.inspect.snapshot import Constant, GraphNode, Snapshot
 
-__all__ = ["Constant", "Graph", "GraphNode", "Snapshot", "graph", "show"]
+__all__ = ["Constant", "Graph", "GraphNode", "PeriodicPower", "Snapshot", "checkerboard_score", "graph", "show"]

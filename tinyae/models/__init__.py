@@ -6,6 +6,13 @@ from tinyae.models.classifier import SoftmaxClassifier, confusion_matrix
 from tinyae.models.code_prior import CodePrior
 from tinyae.models.conditional import ConditionalVariationalAutoencoder, conditional_variational_autoencoder
 from tinyae.models.contractive import ContractiveAutoencoder, contractive_autoencoder
+from tinyae.models.conv import (
+    ConvAutoencoder,
+    conv_autoencoder,
+    conv_denoising_autoencoder,
+    conv_variational_autoencoder,
+)
+from tinyae.models.conv_pair import conv_decoder, conv_encoder
 from tinyae.models.denoising import DenoisingAutoencoder, denoising_autoencoder
 from tinyae.models.dense import basic_autoencoder, deep_autoencoder
 from tinyae.models.importance import ImportanceWeightedAutoencoder, log_likelihood
@@ -35,6 +42,7 @@ __all__ = [
     "Codebook",
     "ConditionalVariationalAutoencoder",
     "ContractiveAutoencoder",
+    "ConvAutoencoder",
     "DenoisingAutoencoder",
     "ImageMemory",
     "ImportanceWeightedAutoencoder",
@@ -53,6 +61,11 @@ __all__ = [
     "conditional_variational_autoencoder",
     "confusion_matrix",
     "contractive_autoencoder",
+    "conv_autoencoder",
+    "conv_decoder",
+    "conv_denoising_autoencoder",
+    "conv_encoder",
+    "conv_variational_autoencoder",
     "count_oriented",
     "deep_autoencoder",
     "denoising_autoencoder",

@@ -276,11 +276,20 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
 """The likelihoods by name."""
 
 
-def likelihood_named(name: str, **settings: Any) -> Likelihood:
-    """Make a likelihood by name; raises ValueError with the known names. `settings` are its arguments."""
+def likelihood_named(name: str, *, scale: float | None = None) -> Likelihood:
+    """Make a likelihood by name; raises ValueError with the known names.
+
+    `scale`: of "gaussian", and the first of "gaussian-scalar", in the unit of the data; None for the usual 0.1.
+    """
     if name not in LIKELIHOODS:
         raise ValueError(f"unknown likelihood {name!r}: choose one of {', '.join(LIKELIHOODS)}.")
-    return LIKELIHOODS[name](**settings)
+    if scale is None:
+        return LIKELIHOODS[name]()
+    if name not in ("gaussian", "gaussian-scalar"):
+        raise ValueError(
+            f"likelihood {name!r} has no scale to set, got scale={scale!r}: leave it out, or use 'gaussian'."
+        )
+    return LIKELIHOODS[name](scale=scale)  # type: ignore[call-arg]
 
 
 def _check_floor(floor: float) -> float:

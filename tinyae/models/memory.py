@@ -18,12 +18,18 @@ from tinyae.autodiff import Tensor
 from tinyae.backend import Array, as_generator, backend_of
 from tinyae.losses import Loss
 from tinyae.models.autoencoder import Autoencoder
+from tinyae.models.conv_pair import conv_decoder, usual_channels
 from tinyae.models.pair import Shape, dense_pair
 from tinyae.nn import Module, Parameter
 from tinyae.nn.checks import check_size
 
 CODES = ("ones", "one-hot", "learned")
 """The three kinds of input a memory can have."""
+
+DECODERS = ("dense", "conv")
+"""The two kinds of decoder that `image_memory` builds."""
+
+_HIDDEN = (256,)
 
 _START = np.float32(0.01)
 """Standard deviation of learned codes before training."""
@@ -147,31 +153,58 @@ def image_memory(
     *,
     codes: str = "learned",
     code_size: int | None = None,
-    hidden_sizes: Sequence[int] = (256,),
+    decoder: str = "dense",
+    hidden_sizes: Sequence[int] | None = None,
+    channels: Sequence[int] | None = None,
+    upsampling: str = "transposed",
     activation: str = "relu",
     loss: str = "bce",
     sample: str = "image",
     generator: np.random.Generator | None = None,
 ) -> ImageMemory:
-    """A memory with a dense decoder K -> hidden sizes -> D, by default 16-256-784 for 100 samples.
+    """A memory for 100 samples, by default with a dense decoder 16-256-784.
 
     Args:
-        input_shape: shape of one sample; D is the product of its numbers.
+        input_shape: shape of one sample.
         count: how many samples; by default 1 for "ones", 10 for "one-hot", 100 for "learned".
         codes: see `ImageMemory`.
         code_size: K, by default 16 (`count` for "one-hot").
-        hidden_sizes: widths of the decoder's hidden layers, from the code outwards.
+        decoder: "dense", K -> hidden sizes -> D; "conv", a dense layer to small maps which transposed convolutions
+            double until they are the image: 16 -> 7x7x64 -> 14x14x32 -> 28x28x1 by default.
+        hidden_sizes: of the dense decoder, from the code outwards, by default 256.
+        channels: of the convolutional decoder, from the image inwards as in `conv_decoder`, by default 32, 64.
+        upsampling: of the convolutional decoder, see `conv_decoder`.
         activation: of the hidden layers.
         loss, sample, generator: see `ImageMemory`; the generator also draws the decoder's weights.
     """
     rng = as_generator(generator)
     _check_codes(codes)
+    _check_decoder(decoder, hidden_sizes, channels)
     count = {"ones": 1, "one-hot": 10, "learned": 100}[codes] if count is None else count
     if code_size is None:
         code_size = count if codes == "one-hot" else 16
-    # The pair is made for its second half: the encoder it mirrors is what a memory does without.
-    _, decoder = dense_pair(input_shape, [*reversed(hidden_sizes), code_size], activation=activation, generator=rng)
-    return ImageMemory(decoder, codes, count, code_size, loss=loss, sample=sample, generator=rng)
+    if decoder == "conv":
+        widths = usual_channels("strided") if channels is None else channels
+        network = conv_decoder(
+            input_shape, widths, code_size, form="strided", upsampling=upsampling, activation=activation, generator=rng
+        )
+    else:
+        sizes = [*reversed(_HIDDEN if hidden_sizes is None else hidden_sizes), code_size]
+        # The pair is made for its second half: the encoder it mirrors is what a memory does without.
+        _, network = dense_pair(input_shape, sizes, activation=activation, generator=rng)
+    return ImageMemory(network, codes, count, code_size, loss=loss, sample=sample, generator=rng)
+
+
+def _check_decoder(decoder: str, hidden_sizes: Any, channels: Any) -> None:
+    """Raise unless the decoder is known and what is said of its sizes is said of this one."""
+    if decoder not in DECODERS:
+        raise ValueError(f"unknown decoder {decoder!r}: choose one of {', '.join(DECODERS)}.")
+    if decoder == "conv" and hidden_sizes is not None:
+        raise ValueError(
+            f"a convolutional decoder has channels, got hidden_sizes={hidden_sizes}: write channels=(32, 64)."
+        )
+    if decoder == "dense" and channels is not None:
+        raise ValueError(f"a dense decoder has hidden_sizes, got channels={channels}: write hidden_sizes=(256,).")
 
 
 def _check_codes(codes: str) -> None:

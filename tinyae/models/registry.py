@@ -15,6 +15,11 @@ import numpy as np
 from tinyae.models.autoencoder import Autoencoder
 from tinyae.models.conditional import conditional_variational_autoencoder
 from tinyae.models.contractive import contractive_autoencoder
+from tinyae.models.conv import (
+    conv_autoencoder,
+    conv_denoising_autoencoder,
+    conv_variational_autoencoder,
+)
 from tinyae.models.denoising import denoising_autoencoder
 from tinyae.models.dense import basic_autoencoder, deep_autoencoder
 from tinyae.models.memory import image_memory
@@ -96,6 +101,18 @@ MODELS = {
             epochs=30,
             loss="",
             conditional=True,
+        ),
+        ModelEntry("conv", "convolutions, 28x28x1 -> 14x14x16 -> 7x7x8 -> 4x4x8 by default", conv_autoencoder),
+        ModelEntry(
+            "conv-denoising",
+            "convolutions, noisy images in, clean ones out, 28x28x1 -> 14x14x32 -> 7x7x32",
+            conv_denoising_autoencoder,
+        ),
+        ModelEntry(
+            "conv-vae",
+            "convolutions, codes that are distributions, 28x28x1 -> 14x14x32 -> 7x7x64 -> 20",
+            conv_variational_autoencoder,
+            loss="",
         ),
         ModelEntry("vqvae", "codes from a finite list, 16 of 64 vectors by default", vq_autoencoder, epochs=30),
     )

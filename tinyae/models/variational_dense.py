@@ -49,7 +49,7 @@ def variational_autoencoder(
         generator: for the initial weights and, from there on, for the noise; None draws fresh entropy.
     """
     rng = as_generator(generator)
-    chosen = likelihood_named(likelihood, **({} if scale is None else {"scale": _gaussian_only(likelihood, scale)}))
+    chosen = likelihood_named(likelihood, scale=scale)
     encoder, decoder = variational_pair(
         input_shape, sizes, latent_size, activation=activation, outputs=chosen.outputs, generator=rng
     )
@@ -105,11 +105,3 @@ def _near_zero(shape: tuple[int, ...], generator: np.random.Generator, dtype: An
     """
     limit = 1.0 / math.sqrt(shape[0])
     return generator.uniform(-limit, limit, shape).astype(dtype)
-
-
-def _gaussian_only(likelihood: str, scale: float) -> Any:
-    if likelihood not in ("gaussian", "gaussian-scalar"):
-        raise ValueError(
-            f"likelihood {likelihood!r} has no scale to set, got scale={scale!r}: leave it out, or use 'gaussian'."
-        )
-    return scale

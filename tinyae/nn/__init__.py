@@ -8,8 +8,10 @@ without touching it.
 
 from tinyae.nn.activations import ELU, Identity, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
 from tinyae.nn.convolution import Conv2d, ConvTranspose2d
+from tinyae.nn.crop import Crop
 from tinyae.nn.dense import Dense, TiedDense
 from tinyae.nn.dropout import Dropout
+from tinyae.nn.features import layer_outputs
 from tinyae.nn.initializers import (
     INITIALIZERS,
     glorot_normal,
@@ -25,6 +27,7 @@ from tinyae.nn.module import Module
 from tinyae.nn.noise import NOISES, GaussianNoise, MaskingNoise, Noise, SaltAndPepperNoise, noise_named
 from tinyae.nn.normalization import BatchNorm, LayerNorm
 from tinyae.nn.observe import observe_calls
+from tinyae.nn.overlap import overlap_counts
 from tinyae.nn.parameter import Parameter
 from tinyae.nn.pooling import AvgPool2d, MaxPool2d
 from tinyae.nn.reshape import Flatten, Reshape
@@ -40,6 +43,7 @@ __all__ = [
     "BatchNorm",
     "Conv2d",
     "ConvTranspose2d",
+    "Crop",
     "Dense",
     "Dropout",
     "Flatten",
@@ -70,8 +74,10 @@ __all__ = [
     "he_normal",
     "he_uniform",
     "initializer_named",
+    "layer_outputs",
     "noise_named",
     "observe_calls",
     "orthogonal",
+    "overlap_counts",
     "zeros",
 ]

@@ -93,18 +93,8 @@ def _(
     stride: Any = None,
     padding: Any = 0,
 ) -> tuple:
-    xp = backend_of(x).xp
     windows = _windows("max_pool2d", x, kernel_size, stride, padding)
-    image = padded(xp, x, windows, -float("inf"))
-    won = [image[seen] == out for seen in _seen(windows)]
-    winners = xp.zeros(out.shape, dtype=g.dtype)
-    for mask in won:
-        winners += mask
-    share = g / winners
-    dx = xp.zeros(image.shape, dtype=g.dtype)
-    for seen, mask in zip(_seen(windows), won, strict=True):
-        dx[seen] += share * mask
-    return (unpadded(dx, windows),)
+    return (backend_of(x).max_pool2d_grad(g, out, x, windows),)
 
 
 @primitive

@@ -7,7 +7,8 @@ are not finite are drawn in a marked colour or counted, values beyond a scale ar
 stands beside its unit.
 
 A run on images gives `reconstructions`, `loss_curves`, `filters` and `code_scatter`; vectors and sequences go
-to `vector_reconstructions`, samples and interpolations to `image_grid`.
+to `vector_reconstructions`, samples and interpolations to `image_grid`, what a convolution makes of an image to
+`feature_maps`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from tinyae.plots.directions import directions
 from tinyae.plots.filters import filters
 from tinyae.plots.images import image_grid, reconstructions
 from tinyae.plots.latents import aggregate_posterior, code_plane, kl_bars, usage_bars
+from tinyae.plots.maps import feature_maps, overlap_maps
 from tinyae.plots.save import save_figure
 from tinyae.plots.scores import score_timeline
 from tinyae.plots.vectors import vector_reconstructions
@@ -29,10 +31,12 @@ __all__ = [
     "code_scatter",
     "confusion",
     "directions",
+    "feature_maps",
     "filters",
     "image_grid",
     "kl_bars",
     "loss_curves",
+    "overlap_maps",
     "reconstructions",
     "save_figure",
     "score_timeline",

@@ -89,7 +89,7 @@ def image_grid(
         row, column = divmod(index, columns)
         sheet.draw(row, column, image, low, high)
         if words:
-            _head(sheet, row, column, str(words[index]))
+            sheet.caption(row, column, str(words[index]))
     return sheet.figure
 
 
@@ -141,7 +141,7 @@ def reconstructions(
         sheet.draw(0, column, first[column], low, high)
         sheet.draw(1, column, second[column], low, high)
         if words:
-            _head(sheet, 0, column, str(words[column]))
+            sheet.caption(0, column, str(words[column]))
         x = sheet.corner(0, column)[0] + sheet.tile_width / 2
         sheet.write(
             x, sheet.bottom + 5 + _overhang(sheet.tile_height, difference), f"{float(numbers[column]):.3g}", ha="center"
@@ -187,10 +187,3 @@ def _paired_sheet(
         sheet.write(sheet.left - 10, middle, text, ha="right", va="center")
     sheet.write(sheet.left - 10, sheet.bottom + 5 + overhang, "\n".join(unit), ha="right", color=style.MUTED)
     return sheet
-
-
-def _head(sheet: Sheet, row: int, column: int, text: str) -> None:
-    """Write `text` centred above a tile, cut to its width so that it cannot run into its neighbour."""
-    x, y = sheet.corner(row, column)
-    text = style.shorten(text, sheet.tile_width, style.SMALL_SIZE)
-    sheet.write(x + sheet.tile_width / 2, y - 3.5, text, size=style.SMALL_SIZE, ha="center", va="baseline")

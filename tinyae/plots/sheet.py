@@ -137,6 +137,12 @@ class Sheet:
         for text, level, anchor in places:
             self.write(x + 10.0, level, text, size=style.SMALL_SIZE, va=anchor, color=style.MUTED)
 
+    def caption(self, row: int, column: int, text: str) -> None:
+        """Write `text` centred above a tile, cut to its width so that it cannot run into its neighbour."""
+        x, y = self.corner(row, column)
+        text = style.shorten(text, self.tile_width, style.SMALL_SIZE)
+        self.write(x + self.tile_width / 2, y - 3.5, text, size=style.SMALL_SIZE, ha="center", va="baseline")
+
     def write(self, x: float, y: float, text: str, **looks: Any) -> None:
         """Write `text` with its upper left corner (or what `ha`, `va` say) at (`x`, `y`) points."""
         style.write(self.figure, x, y, text, **looks)

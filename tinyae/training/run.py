@@ -9,6 +9,7 @@ metrics.csv         one row per epoch, units in the header
 from __future__ import annotations
 
 import json
+import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ class Run:
         """
         config = {**config, "versions": {"python": platform.python_version(), "numpy": np.__version__}}
         if path is None:
-            folder = _free_folder(f"{config['model']}-{Path(config['data']).stem}")
+            folder = _free_folder(f"{config['model']}-{Path(os.path.abspath(config['data'])).stem}")
         else:
             folder = _claim(Path(path), force)
         write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")

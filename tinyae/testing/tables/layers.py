@@ -90,6 +90,7 @@ LAYERS: list[ModuleCase] = [
     layer(nn.AvgPool2d, 3, 2, "same", shape=(1, 4, 3, 2)),
     layer(nn.Upsample, shape=(2, 2, 3, 2)),
     layer(nn.Upsample, (3, 2), "bilinear", shape=(2, 2, 3, 2)),
+    layer(nn.Crop, 2, 3, shape=(2, 4, 3, 2)),
     layer(nn.PixelShuffle, 2, shape=(2, 2, 3, 8)),
 ]
 """Every layer. A new one is a line: `layer(nn.Mine, 4, 3, activation="tanh")`."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from tinyae.autodiff import Tensor
 from tinyae.models import ConditionalVariationalAutoencoder, build
+from tinyae.models.conv_pair import FORMS, UPSAMPLINGS
 from tinyae.models.likelihoods import LIKELIHOODS
 from tinyae.testing.module_case import ModuleCase
 from tinyae.testing.op_case import Domain, Shape, between
@@ -78,6 +79,7 @@ MODELS_TABLE: list[ModuleCase] = [
     model("stacked", sizes=(3,), layer="denoising", training=False),
     model("memory", count=5, code_size=3, hidden_sizes=(4,)),
     model("memory", count=5, codes="one-hot", hidden_sizes=(4,), activation="tanh", loss="squared_error"),
+    model("memory", count=3, code_size=2, decoder="conv", channels=(2,), input_shape=(3, 4, 1), samples=3),
     model("memory", samples=1, count=1, codes="ones", code_size=3, hidden_sizes=()),
     *[model("vae", sizes=(4,), latent_size=2, likelihood=name) for name in LIKELIHOODS],
     model("vae", sizes=(4,), latent_size=2, activation="tanh", beta=4.0, free_bits=0.1, input_shape=(3, 2)),
@@ -106,5 +108,14 @@ MODELS_TABLE: list[ModuleCase] = [
         training=False,
         held=True,
     ),
+    *[
+        model("conv", form=form, channels=(2, 3), upsampling=how, activation="tanh", input_shape=(3, 5, 1), samples=2)
+        for form in FORMS
+        for how in UPSAMPLINGS
+    ],
+    model("conv", channels=(3,), code_size=2, loss="squared_error", kernel_size=2, input_shape=(3, 2, 2), samples=3),
+    model("conv-denoising", channels=(2,), corruption="masking", beta=0.5, input_shape=(3, 4, 1), samples=2),
+    model("conv-vae", channels=(2, 2), latent_size=2, activation="tanh", input_shape=(3, 5, 1), samples=2),
+    model("conv-vae", form="keras", channels=(2,), latent_size=2, likelihood="gaussian-element", input_shape=(2, 3, 2)),
 ]
 """Every model. A new one is a line: `model("mine", code_size=3)`."""

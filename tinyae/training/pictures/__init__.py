@@ -21,10 +21,11 @@ from tinyae.training.pictures.common import (
     draw_common,
     draw_curves,
     draw_reconstructions,
-    first_layer_weights,
+    first_layer_filters,
 )
 from tinyae.training.pictures.contractive import draw_contractive
 from tinyae.training.pictures.denoising import draw_denoising
+from tinyae.training.pictures.features import draw_features, image_maps
 from tinyae.training.pictures.memory import draw_between, draw_memory
 from tinyae.training.pictures.neighbours import draw_neighbours
 from tinyae.training.pictures.stacked import draw_stacked
@@ -39,6 +40,7 @@ __all__ = [
     "draw_contractive",
     "draw_curves",
     "draw_denoising",
+    "draw_features",
     "draw_manifold",
     "draw_memory",
     "draw_neighbours",
@@ -48,7 +50,8 @@ __all__ = [
     "draw_stacked",
     "draw_variational",
     "draw_vector_quantized",
-    "first_layer_weights",
+    "first_layer_filters",
+    "image_maps",
 ]
 
 SPECIAL: tuple[tuple[type[Autoencoder], Callable[[Autoencoder, Dataset, Path], list[Path]]], ...] = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from tinyae import plots
 from tinyae.data import Dataset
 from tinyae.models import Autoencoder
-from tinyae.nn import Dense
+from tinyae.nn import Conv2d, Dense, Module, Parameter
 from tinyae.training.history import History
 
 _CURVES = ("loss", "validation_squared_error", "accuracy")
@@ -25,10 +26,9 @@ def draw_common(model: Autoencoder, data: Dataset, history: History, folder: Pat
     files = [draw_reconstructions(model, data, folder / "reconstructions.png")]
     if len(history):
         files.append(draw_curves(history, folder / "loss.png"))
-    weights = first_layer_weights(model)
-    if data.image_shape is not None and weights is not None and len(weights) == np.prod(data.image_shape):
-        figure = plots.filters(weights, data.image_shape, title="First-layer filters")
-        files.append(plots.save_figure(figure, folder / "filters.png"))
+    found = None if data.image_shape is None else first_layer_filters(model, data.image_shape)
+    if found is not None:
+        files.append(plots.save_figure(plots.filters(*found, title="First-layer filters"), folder / "filters.png"))
     if data.has_labels:
         files.append(draw_codes(model, data, folder / "codes.png"))
     return files
@@ -78,12 +78,26 @@ def draw_codes(model: Autoencoder, data: Dataset, path: Path) -> Path:
     )
 
 
-def first_layer_weights(model: Autoencoder) -> np.ndarray | None:
-    """The weights (D, K) of the encoder's first dense layer on the host, None if it has none."""
-    for _, module in model.encoder.named_modules():
-        if isinstance(module, Dense):
-            return module.weight.numpy()
+def first_layer_filters(
+    model: Autoencoder, image_shape: tuple[int, int, int]
+) -> tuple[np.ndarray, tuple[int, int, int]] | None:
+    """What the units of the encoder's first layer look for, (D, K), and the shape (H, W, C) of one of them.
+
+    Whole images for a dense layer, windows for a convolution. None if the first layer with weights is neither, or has
+    channels that are no colours.
+    """
+    layers = (module for _, module in model.encoder.named_modules() if _has_weights(module))
+    layer = next(layers, None)
+    if isinstance(layer, Dense) and layer.in_features == math.prod(image_shape):
+        return layer.weight.numpy(), image_shape
+    if isinstance(layer, Conv2d) and layer.groups == 1 and layer.in_channels in (1, 3):
+        return layer.weight.numpy().reshape(-1, layer.out_channels), (*layer.kernel_size, layer.in_channels)
     return None
+
+
+def _has_weights(module: Module) -> bool:
+    """Whether it has parameters itself, and not just modules that have."""
+    return any(isinstance(part, Parameter) for _, part in module.members())
 
 
 def one_per_class(labels: np.ndarray | None, samples: int, count: int) -> np.ndarray:

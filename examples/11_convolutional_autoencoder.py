@@ -1,0 +1,98 @@
+"""Study 11: the convolutional autoencoder.    python examples/11_convolutional_autoencoder.py --help
+
+A convolution looks for one pattern at every place of an image with the same few weights. First the sizes and one output
+by hand; then the network of the Keras blog beside a dense one with a code as long; then what a shifted image does to
+both codes; last the denoising and the variational form. The commands: `tinyae train conv`, `conv-denoising`, `conv-vae`.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+import tinyae as ta
+
+options = argparse.ArgumentParser(description="Convolutions: few weights, at every place.")
+options.add_argument("--device", choices=("cpu", "gpu", "auto"), default="cpu", help="where to compute")
+options.add_argument("--epochs", type=int, default=8, help="passes over the images for each model (default: 8)")
+options.add_argument("--seed", type=int, default=0, help="for weights, noise and the order of images (default: 0)")
+options.add_argument("--data", default="fashion-mini", help="images: a name from `tinyae data`, or a file of yours")
+options.add_argument("--out", type=Path, metavar="DIR", help="write the pictures there (default: write nothing)")
+args = options.parse_args()
+try:
+    if args.epochs < 1 or args.seed < 0:
+        raise ValueError("--epochs must be at least 1 and --seed at least 0")
+    data = ta.data.load(args.data)
+    pixels = data.train.flat.shape[1]
+    if data.image_shape is None or pixels > 4096:
+        raise ValueError(f"this study takes images of up to 4096 numbers, {data.name} has not got that")
+    if min(part.x.min() for part in (data.train, data.test)) < 0 or max(p.x.max() for p in (data.train, data.test)) > 1:
+        raise ValueError(f"this study takes values in [0, 1], those of {data.name} are not")
+    device = ta.backend.backend_named(args.device).name
+except (ValueError, OSError, ta.backend.DeviceError) as error:
+    options.error(str(error))
+shape = data.image_shape
+
+
+def train(name: str, build, *given, **more) -> tuple[ta.models.Autoencoder, ta.History]:
+    """A model from the seed, trained; prints its size and its errors."""
+    model = build(*given, **more, sample="image", generator=np.random.default_rng(args.seed)).to(device)
+    optimizer = ta.optim.Adam(model.parameters(), lr=3e-3)
+    history = ta.fit(
+        model, data, data.test, epochs=args.epochs, batch_size=64, optimizer=optimizer, seed=args.seed, progress=False
+    )
+    error = ta.evaluate(model, data.test.x)["squared_error"]
+    print(f"{name:<26} {model.parameter_count():>8,} weights, test squared error {error:7.2f} per image", flush=True)
+    return model, history
+
+
+print("1. ONE OUTPUT BY HAND\n")
+model = ta.models.conv_autoencoder(shape, generator=np.random.default_rng(args.seed))
+layer, image = model.encoder[0], data.test.x[0]
+row, column = shape[0] // 2, shape[1] // 2
+window = image[row - 1 : row + 2, column - 1 : column + 2]  # the 3 x 3 pixels around the middle
+total = float((window * layer.weight.numpy()[..., 0]).sum() + layer.bias.numpy()[0])
+found = float(layer(ta.Tensor(image[None])).numpy()[0, row, column, 0])
+print(
+    f"the window around ({row}, {column}) times the first kernel, added up: {max(total, 0.0):.6f}; the layer: {found:.6f}"
+)
+sizes = [f"{h}x{w}" for h, w in ta.models.conv_pair.stage_sizes(shape[:2], 3)]
+print(f"every stage halves, rounding up: {' -> '.join(sizes)}; the decoder comes back through the same sizes")
+
+print(f"\n2. TRAINING on {data.name}, {args.epochs} epochs\n")
+conv, history = train("convolutions, 16-8-8", ta.models.conv_autoencoder, shape)
+K = int(np.prod(conv.code_shape))
+print(conv.remarks(data.test.x)[0])
+dense, _ = train(f"dense, {pixels}-{K}-{pixels}", ta.models.basic_autoencoder, shape, K)
+pca = ta.models.PCA(min(K, pixels)).fit(data.train.x)
+print(f"{f'PCA, {pca.code_size} components':<26} {pca.code_size * pixels:>8,} weights, test squared error", end=" ")
+print(f"{pca.squared_error(data.test.x):7.2f} per image")
+
+print("\n3. A SHIFTED IMAGE\n")
+x = np.pad(data.test.x[:100], ((0, 0), (16, 24), (16, 24), (0, 0)))
+large = ta.models.conv_autoencoder(x.shape[1:], generator=np.random.default_rng(args.seed))
+large.load_state_dict(conv.to("cpu").state_dict())  # the weights do not depend on the size of the image
+maps, moved = large.encode_maps(x), large.encode_maps(np.roll(x, (8, 8), axis=(1, 2)))
+difference = np.abs(maps[:, 1:-3, 1:-3] - moved[:, 2:-2, 2:-2]).max()  # at the rim, windows see the padding
+print("8 pixels to the right and down are three halvings of 8: 1 place in the code, which is the same but for that, to")
+print(f"{difference:.1e} in maps with values up to {maps.max():.2f}")
+
+print("\n4. TO REPAIR AND TO MAKE UP\n")
+noisy = data.test.x + 0.5 * np.random.default_rng(1).standard_normal(data.test.x.shape, dtype="float32")
+denoiser, _ = train("conv-denoising, 32-32", ta.models.conv_denoising_autoencoder, shape)
+for name, repair in (
+    ("as it is", lambda v: v),
+    ("plain", conv.to(device).reconstruct),
+    ("denoiser", denoiser.reconstruct),
+):
+    error = float(np.square(repair(noisy) - data.test.x).sum()) / len(noisy)
+    print(f"   noisy test images, {name + ':':<10} squared error {error:7.2f} per image")
+vae, _ = train("conv-vae, 32-64, code of 20", ta.models.conv_variational_autoencoder, shape)
+print("  ", vae.latent_report(data.test.x))
+
+if args.out:
+    for file in ta.training.draw_run(conv, data, history, args.out):
+        print("picture:", file)
+    for file in ta.training.pictures.draw_denoising(denoiser, data, args.out):
+        print("picture:", file)
+    print("picture:", ta.training.pictures.draw_samples(vae, args.out / "samples.png"))

@@ -1,0 +1,253 @@
+"""A training step of two convolutional autoencoders, against PyTorch eager with the same weights and data.
+
+    python -m tests.benchmarks.conv_step
+
+A step is: forget the gradients, forward, loss per image, backward, Adam; float32, batch 128. The networks are those of
+`tinyae train conv` (the Keras blog's) and `tinyae train conv-vae` (28x28 -> 32 -> 64 by strides, dense to a code of
+20). Both libraries take turns in one process and swap who goes first each time, so that whatever else the machine does
+hits both alike; the ratio is the median of the paired ratios.
+
+With `--threads 1` both are held to one processor, and the time that the processor gave them is compared instead of the
+time on the clock: the one to read on a busy machine. Memory is measured in a process for each library: by how much the
+process is larger at its largest, in three steps, than before the first, when the libraries, the weights and the batch are
+there and a step with one image has been made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.benchmarks.dense_step import row
+from tests.benchmarks.machine import THREAD_VARIABLES, OtherLoad, describe
+from tinyae import Tensor, models, nn, optim
+
+Step = Callable[[int], Any]
+"""Makes a training step with so many images and returns the loss."""
+
+NETWORKS: dict[str, Callable[[np.random.Generator], models.Autoencoder]] = {
+    "Keras-blog form, 28x28-16-8-8": lambda g: models.conv_autoencoder(generator=g),
+    "strided VAE, 28x28-32-64-20": lambda g: models.conv_variational_autoencoder(generator=g),
+}
+
+BATCH = 128
+
+
+def build(name: str) -> tuple[models.Autoencoder, np.ndarray]:
+    """The model and a batch x (N, 28, 28, 1) in [0, 1), both from a fixed seed."""
+    rng = np.random.default_rng(0)
+    return NETWORKS[name](rng), rng.random((BATCH, 28, 28, 1), dtype=np.float32)
+
+
+def tinyae_step(name: str) -> Step:
+    """A training step of tinyae."""
+    model, data = build(name)
+    optimizer = optim.Adam(model.parameters(), lr=1e-3)
+
+    def step(count: int) -> Any:
+        optimizer.zero_grad()
+        loss = model.loss(Tensor(data[:count])).total
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+def torch_step(name: str) -> Step:
+    """The same step in PyTorch eager, starting from the same weights."""
+    import torch
+
+    model, data = build(name)
+    encoder, decoder = translated(model.encoder), translated(model.decoder)
+    x = torch.from_numpy(data.transpose(0, 3, 1, 2).copy())
+    optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=1e-3)
+    variational = isinstance(model, models.VariationalAutoencoder)
+    with torch.no_grad():
+        code = encoder(x)
+        output = decoder(code.chunk(2, dim=1)[0] if variational else code)
+    error = np.abs(output.permute(0, 2, 3, 1).numpy() - model(Tensor(data)).numpy()).max()
+    assert error < 1e-3, f"{name}: the outputs differ by {error}"
+
+    def step(count: int) -> Any:
+        optimizer.zero_grad()
+        batch = x[:count]
+        code, kl = encoder(batch), 0.0
+        if variational:
+            mean, log_variance = code.chunk(2, dim=1)
+            code = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+            kl = 0.5 * (mean * mean + log_variance.exp() - 1.0 - log_variance).sum()
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(decoder(code), batch, reduction="sum")
+        loss = (loss + kl) / count
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+def translated(model: nn.Module) -> Any:
+    """Our layers as PyTorch's, channels first, with the same weights and the same output.
+
+    A dense layer beside `Flatten` or `Reshape` gets its weights in the order that PyTorch flattens to, so that neither
+    library has to turn images round.
+    """
+    import torch
+
+    layers: list[Any] = []
+    maps: tuple[int, ...] = ()
+    parts = [part for _, part in model.named_modules() if not isinstance(part, nn.Sequential)]
+    for i, part in enumerate(parts):
+        if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d)):
+            kind = torch.nn.ConvTranspose2d if isinstance(part, nn.ConvTranspose2d) else torch.nn.Conv2d
+            extra = {"output_padding": part.output_padding} if isinstance(part, nn.ConvTranspose2d) else {}
+            around = (part.padding[0][0], part.padding[1][0])
+            layers.append(kind(part.in_channels, part.out_channels, part.kernel_size, part.stride, around, **extra))
+            _copy(layers[-1].weight, part.weight.numpy().transpose(3, 2, 0, 1))
+            maps = (7, 7, part.out_channels)
+        elif isinstance(part, nn.Dense):
+            weight = part.weight.numpy()
+            if i and isinstance(parts[i - 1], nn.Flatten):
+                weight = weight.reshape(*maps, -1).transpose(2, 0, 1, 3).reshape(weight.shape)
+            if i + 1 < len(parts) and isinstance(parts[i + 1], nn.Reshape):
+                weight = weight.reshape(-1, *parts[i + 1].shape).transpose(0, 3, 1, 2).reshape(weight.shape)
+            layers.append(torch.nn.Linear(*weight.shape))
+            _copy(layers[-1].weight, weight.T)
+        elif isinstance(part, nn.MaxPool2d):
+            layers.append(torch.nn.MaxPool2d(2, ceil_mode=True))
+        elif isinstance(part, nn.Upsample):
+            layers.append(torch.nn.Upsample(scale_factor=2, mode=part.mode))
+        elif isinstance(part, nn.Crop):
+            layers.append(_cropping(part.height, part.width))
+        elif isinstance(part, nn.Flatten):
+            layers.append(torch.nn.Flatten())
+        elif isinstance(part, nn.Reshape):
+            h, w, c = part.shape
+            layers.append(torch.nn.Unflatten(1, (c, h, w)))
+        else:
+            raise TypeError(f"no translation of {part}")
+        if getattr(part, "activation", "") == "relu":
+            layers.append(torch.nn.ReLU())
+        if getattr(part, "bias", None) is not None:
+            _copy(layers[-1 if not isinstance(layers[-1], torch.nn.ReLU) else -2].bias, part.bias.numpy())
+    return torch.nn.Sequential(*layers)
+
+
+def _copy(parameter: Any, values: np.ndarray) -> None:
+    import torch
+
+    with torch.no_grad():
+        parameter.copy_(torch.from_numpy(np.ascontiguousarray(values)))
+
+
+def _cropping(height: int, width: int) -> Any:
+    import torch
+
+    class Cropping(torch.nn.Module):
+        """The upper left part of each image."""
+
+        def forward(self, x: Any) -> Any:
+            return x[:, :, :height, :width]
+
+    return Cropping()
+
+
+STEPS: dict[str, Callable[[str], Step]] = {"tinyae": tinyae_step, "torch": torch_step}
+
+
+def measure_time(name: str, rounds: int, threads: int) -> dict[str, list[float]]:
+    """Milliseconds of every step by library, in alternation, after three to warm up."""
+    import torch
+
+    torch.set_num_threads(threads)
+    clock = time.process_time if threads == 1 else time.perf_counter
+    steps = {library: make(name) for library, make in STEPS.items()}
+    times: dict[str, list[float]] = {library: [] for library in steps}
+    for i in range(3 + rounds):
+        for library in list(steps) if i % 2 else list(steps)[::-1]:
+            start = clock()
+            steps[library](BATCH)
+            times[library].append(1e3 * (clock() - start))
+    return {library: t[3:] for library, t in times.items()}
+
+
+def measure_memory(name: str, library: str, threads: int) -> float:
+    """Megabytes that the process grows by, at its largest, in three steps."""
+    if library == "torch":
+        import torch
+
+        torch.set_num_threads(threads)
+    step = STEPS[library](name)
+    step(1)
+    Path("/proc/self/clear_refs").write_text("5")  # forgets the largest size so far
+    before = _status("VmRSS")
+    for _ in range(3):
+        step(BATCH)
+    return (_status("VmHWM") - before) / 1024
+
+
+def _status(key: str) -> float:
+    """A size of this process in kB, as Linux keeps it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return float(next(line.split()[1] for line in lines if line.startswith(key)))
+
+
+def in_a_process(options: argparse.Namespace, *what: str) -> Any:
+    """A measurement in a process of its own, with its thread count set before any library is loaded."""
+    environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(options.threads))}
+    command = [sys.executable, "-m", "tests.benchmarks.conv_step", "--measure", *what]
+    command += ["--threads", str(options.threads), "--rounds", str(options.rounds)]
+    return json.loads(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description="A training step of convolutional autoencoders, beside PyTorch eager.")
+    parser.add_argument(
+        "--threads", type=int, choices=(1, 2), default=2, help="threads for each of the two (default: 2)"
+    )
+    parser.add_argument("--rounds", type=int, default=40, help="steps of each library (default: 40)")
+    parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if find_spec("torch") is None:
+        parser.error("this benchmark compares with PyTorch, which is not installed: pip install torch")
+    if options.threads == 1 and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    if options.measure:
+        name, *who = options.measure
+        memory = bool(who)
+        found = measure_memory(name, who[0], options.threads) if memory else None
+        print(json.dumps(found if memory else measure_time(name, options.rounds, options.threads)))
+        return
+    clock = "processor time" if options.threads == 1 else "time on the clock"
+    print(f"{describe()}, PyTorch {version('torch')}; float32, batch {BATCH}, {options.threads} threads each;")
+    print(f"milliseconds of {clock}: median (quartiles); ratio below 1: tinyae is faster\n")
+    print("| network | how | tinyae | PyTorch | ratio of medians | median of paired ratios | others |")
+    print("| --- | --- | ---: | ---: | ---: | ---: | ---: |")
+    for name in NETWORKS:
+        with OtherLoad() as others:
+            times = in_a_process(options, name)
+        ours, theirs = times["tinyae"], times["torch"]
+        paired = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+        print(row(name, "in alternation", ours, theirs, f"{paired:.2f}", others), flush=True)
+    print("\n| network | tinyae, MB | PyTorch, MB | ratio |")
+    print("| --- | ---: | ---: | ---: |")
+    for name in NETWORKS:
+        ours, theirs = (in_a_process(options, name, library) for library in STEPS)
+        print(f"| {name} | {ours:.1f} | {theirs:.1f} | {ours / theirs:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,450 @@
+"""Folders of pictures: what the numbers mean, how folders are read, and every picture that is not as it should be.
+
+The oracle for what a file holds is a PNG writer of a few lines, from the format's definition (RFC 2083): Pillow, which
+reads in tinyae, does not write here, except JPEG.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from PIL import Image
+
+from tinyae import data, load
+from tinyae.cli.main import main
+from tinyae.data.picture import BrokenPicture, read_picture
+
+GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
+ORIENTATION = 0x0112
+
+
+def png(values: np.ndarray, kind: int = GREY, extra: tuple[tuple[bytes, bytes], ...] = ()) -> bytes:
+    """A PNG file of `values` (H, W) or (H, W, C), uint8 or uint16; `extra` chunks go before the pixels."""
+    height, width = values.shape[:2]
+    depth = values.dtype.itemsize * 8
+    rows = values.astype(values.dtype.newbyteorder(">")).reshape(height, -1)
+    pixels = b"".join(b"\0" + row.tobytes() for row in rows)
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)), *extra]
+    chunks += [(b"IDAT", zlib.compress(pixels)), (b"IEND", b"")]
+    body = b"".join(struct.pack(">I", len(c)) + t + c + struct.pack(">I", zlib.crc32(t + c)) for t, c in chunks)
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def grey(seed: int, height: int = 6, width: int = 5, top: int = 256) -> np.ndarray:
+    dtype = np.uint8 if top == 256 else np.uint16
+    return np.random.default_rng(seed).integers(0, top, (height, width)).astype(dtype)
+
+
+def colour(seed: int, height: int = 6, width: int = 5) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
+
+
+@pytest.fixture
+def fill(tmp_path) -> Callable[..., Path]:
+    """Write files into a folder `photos` (name -> bytes, or an array for a PNG of it) and return it."""
+
+    def fill_folder(files: dict[str, Any]) -> Path:
+        for name, content in files.items():
+            path = tmp_path / "photos" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, np.ndarray):
+                content = png(content, RGB if content.ndim == 3 else GREY)
+            path.write_bytes(content)
+        return tmp_path / "photos"
+
+    return fill_folder
+
+
+def jpeg(values: np.ndarray, path: Path, **options: Any) -> bytes:
+    Image.fromarray(values).save(path, "JPEG", **options)
+    content = path.read_bytes()
+    path.unlink()
+    return content
+
+
+def both(found: data.Dataset) -> np.ndarray:
+    return np.concatenate([found.train.x, found.test.x])
+
+
+# What the numbers mean
+
+
+def one(tmp_path: Path, content: bytes, name: str = "a.png", **options: Any) -> np.ndarray:
+    (tmp_path / name).write_bytes(content)
+    return read_picture(tmp_path / name, **options)
+
+
+def test_eight_bits_are_divided_by_255(tmp_path):
+    x = grey(0)
+    found = one(tmp_path, png(x))
+    assert found.dtype == np.float32
+    assert_array_equal(found[..., 0], x / np.float32(255))
+    x = colour(1)
+    assert_array_equal(one(tmp_path, png(x, RGB)), x / np.float32(255))
+
+
+def test_sixteen_bits_are_kept(tmp_path):
+    """Pillow's own conversion to 8 bits cuts everything above 255 off to white."""
+    x = grey(2, top=65536)
+    found = one(tmp_path, png(x))
+    assert found.shape == (6, 5, 1)
+    assert_allclose(found[..., 0], x / 65535, rtol=1e-6)
+    assert len(np.unique(found)) == len(np.unique(x))
+    deep = np.random.default_rng(3).integers(0, 65536, (4, 3, 3)).astype(np.uint16)
+    assert_allclose(one(tmp_path, png(deep, RGB)), deep / 65535, atol=1 / 255)
+
+
+def test_a_palette_stands_for_its_colours(tmp_path):
+    table = colour(4, 1, 7)[0]
+    x = np.random.default_rng(5).integers(0, 7, (6, 5)).astype(np.uint8)
+    assert_array_equal(one(tmp_path, png(x, PALETTE, ((b"PLTE", table.tobytes()),))), table[x] / np.float32(255))
+
+
+def test_transparency_is_laid_on_white(tmp_path):
+    x = np.random.default_rng(6).integers(0, 256, (6, 5, 4)).astype(np.uint8)
+    x[0, 0, 3], x[0, 1, 3] = 0, 255
+    alpha = x[..., 3:] / 255
+    expected = x[..., :3] / 255 * alpha + 1 - alpha
+    found = one(tmp_path, png(x, RGBA))
+    assert_allclose(found, expected, atol=1.01 / 255)
+    assert_array_equal(found[0, 0], [1, 1, 1])
+    y = x[..., [0, 3]]
+    found = one(tmp_path, png(y, GREY_ALPHA))
+    assert found.shape == (6, 5, 1), "grey and transparent is still grey"
+    assert_allclose(found, expected[..., :1], atol=1.01 / 255)
+    clear = (b"tRNS", bytes([255, 0]))
+    table = (b"PLTE", bytes([10, 20, 30, 40, 50, 60]))
+    shown = one(tmp_path, png(np.array([[0, 1]], np.uint8), PALETTE, (table, clear)))
+    assert_array_equal(shown[0] * 255, [[10, 20, 30], [255, 255, 255]])
+
+
+def test_grey_is_the_luma_of_colours(tmp_path):
+    x = colour(7)
+    found = one(tmp_path, png(x, RGB), grey=True)
+    assert found.shape == (6, 5, 1)
+    assert_allclose(found[..., 0], x @ [0.299, 0.587, 0.114] / 255, atol=0.51 / 255)
+
+
+@pytest.mark.parametrize(("orientation", "upright"), [
+    (1, lambda x: x), (3, lambda x: x[::-1, ::-1]), (6, lambda x: np.rot90(x, -1)), (8, np.rot90),
+    (2, lambda x: x[:, ::-1]), (5, lambda x: x.T),
+])  # fmt: skip
+def test_a_camera_held_sideways(tmp_path, orientation, upright):
+    x = grey(8, 16, 24)
+    tag = Image.Exif()
+    tag[ORIENTATION] = orientation
+    content = jpeg(x, tmp_path / "x", quality=100, exif=tag)
+    plain = one(tmp_path, jpeg(x, tmp_path / "x", quality=100), "a.jpg")
+    assert_array_equal(one(tmp_path, content, "a.jpg")[..., 0], upright(plain[..., 0]))
+    sized = one(tmp_path, content, "a.jpg", size=(4, 8))
+    assert sized.shape == (4, 8, 1), "the size is that of the upright picture"
+
+
+def test_notes_of_a_camera_that_are_damaged_are_no_damage_to_the_picture(tmp_path):
+    x = grey(8, 16, 24)
+    plain = one(tmp_path, jpeg(x, tmp_path / "x"), "a.jpg")
+    for notes in (b"Exif\0\0garbage", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"):
+        assert_array_equal(one(tmp_path, jpeg(x, tmp_path / "x", exif=notes), "a.jpg"), plain)
+
+
+def test_jpeg_is_close_to_what_was_saved(tmp_path):
+    ramp = np.add.outer(np.arange(32) * 4, np.arange(40) * 3).astype(np.uint8)
+    assert_allclose(one(tmp_path, jpeg(ramp, tmp_path / "x", quality=95), "a.jpeg")[..., 0], ramp / 255, atol=0.02)
+
+
+def test_scaling_averages_and_keeps_the_proportions(tmp_path):
+    ramp = np.tile(np.arange(0, 240, dtype=np.uint8), (60, 1))
+    found = one(tmp_path, png(ramp), size=(10, 20))
+    # 60 x 240 covers 10 x 20 when it is 10 x 40: the middle half remains, 6 pixels of the ramp to one.
+    assert_allclose(found[5, :, 0] * 255, 60 + 6 * np.arange(20) + 2.5, atol=0.75)
+    board = (np.indices((64, 64)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    assert_allclose(one(tmp_path, png(board), size=(8, 8)), 0.5, atol=0.01)
+    assert one(tmp_path, png(ramp), size=(3, 3)).shape == (3, 3, 1)
+    assert_array_equal(one(tmp_path, png(grey(0)), size=(6, 5)), one(tmp_path, png(grey(0))))
+
+
+def test_scaling_keeps_sixteen_bits_in_range(tmp_path):
+    x = (np.indices((40, 40)).sum(axis=0) // 9 % 2 * 65535).astype(np.uint16)
+    found = one(tmp_path, png(x), size=(33, 33))
+    assert found.min() >= 0
+    assert found.max() <= 1
+    x = np.full((9, 9), 12345, np.uint16)
+    assert_allclose(one(tmp_path, png(x), size=(4, 4)), 12345 / 65535, rtol=1e-6)
+
+
+def test_a_large_jpeg_is_scaled_as_if_read_in_full(tmp_path):
+    wave = np.add.outer(np.sin(np.arange(640) / 40), np.cos(np.arange(480) / 30))
+    picture = (127.5 + 60 * wave).astype(np.uint8)
+    found = one(tmp_path, jpeg(picture, tmp_path / "x", quality=95), "a.jpg", size=(16, 12))
+    means = picture.reshape(16, 40, 12, 40).mean(axis=(1, 3)) / 255
+    assert_allclose(found[1:-1, 1:-1, 0], means[1:-1, 1:-1], atol=0.03)
+
+
+# Folders
+
+
+def test_a_folder_without_classes(fill):
+    pictures = {f"{n:02}.png": grey(n) for n in range(23)}
+    found = data.load(fill(dict(reversed(pictures.items()))))
+    assert (found.kind, found.name, found.image_shape, found.has_labels) == ("images", "photos", (6, 5, 1), False)
+    assert (len(found.train), len(found.test)) == (21, 2)
+    in_order = np.stack(list(pictures.values()))[..., None] / np.float32(255)
+    assert_array_equal(found.test.x, in_order[[9, 19]])
+    assert_array_equal(found.train.x, np.delete(in_order, [9, 19], axis=0))
+    assert found.notes == "test is every tenth picture, in the order of names (2 pictures), train the rest"
+    assert (found.scale, found.unit, found.class_names) == (255.0, "grey levels", ())
+
+
+def test_sub_folders_are_classes(fill):
+    files = {f"dog/{n:02}.png": grey(n) for n in range(12)} | {f"cat/{n}.png": grey(50 + n) for n in range(3)}
+    files |= {"emu/deep/er/0.png": grey(99), ".hidden/0.png": b"", "emu/._0.png": b"", "cat/readme.txt": b"text"}
+    found = data.load(fill(files))
+    assert found.class_names == ("cat", "dog", "emu")
+    assert found.train.y.tolist() == [0] * 2 + [1] * 11 + [2]
+    assert found.test.y.tolist() == [0, 1]
+    assert found.train.y.dtype == np.int64
+    assert_array_equal(found.test.x[..., 0] * 255, np.stack([grey(52), grey(9)]))
+    assert "every tenth picture of each class" in found.notes
+
+
+@pytest.mark.parametrize("classes", [("",), ("a/", "b/")])
+def test_a_folder_may_name_its_test_set(fill, classes):
+    files = {f"{part}/{label}{n}.png": grey(n) for part in ("train", "test") for label in classes for n in range(3)}
+    files |= {f"train/{classes[0]}more.png": grey(9)}
+    found = data.load(fill(files))
+    assert (len(found.train), len(found.test)) == (3 * len(classes) + 1, 3 * len(classes))
+    assert found.class_names == (() if classes == ("",) else ("a", "b"))
+    assert found.notes == "train and test as the folders name them"
+
+
+def test_one_picture_in_colour_makes_all_of_them_colour(fill):
+    folder = fill({"a.png": grey(0), "b.png": colour(1), "c.png": grey(2)})
+    x = both(data.load(folder))
+    assert x.shape == (3, 6, 5, 3)
+    assert_array_equal(x[0], np.repeat(grey(0)[..., None], 3, axis=2) / np.float32(255))
+    assert_array_equal(x[1], colour(1) / np.float32(255))
+    assert data.load(folder, grey=True).example_shape == (6, 5, 1)
+
+
+def test_sizes_are_brought_to_one_on_request(fill):
+    folder = fill({"a.png": grey(0, 9, 7), "b.png": colour(1, 30, 12), "c/../d.png": grey(2, 4, 4)})
+    assert data.load(folder, image_size=(8, 6)).example_shape == (8, 6, 3)
+    assert data.load(folder, image_size=5, grey=True).example_shape == (5, 5, 1)
+
+
+def test_loops_of_links_end(fill):
+    folder = fill({"cat/a.png": grey(0), "cat/b.png": grey(1)})
+    (folder / "cat" / "again").symlink_to(folder)
+    assert len(both(data.load(folder))) == 2
+
+
+def test_pictures_of_one_pixel(fill):
+    assert data.load(fill({"a.png": grey(0, 1, 1), "b.png": grey(1, 1, 1)})).example_shape == (1, 1, 1)
+
+
+# What is refused
+
+
+def cut(keep: float, path: Path) -> bytes:
+    content = jpeg(colour(1, 64, 64), path)
+    return content[: int(keep * len(content))]
+
+
+HUGE = png(grey(0)).replace(
+    struct.pack(">II", 5, 6), struct.pack(">II", 60_000, 60_000)
+)  # 3.6 thousand million pixels, in a file of 100 bytes
+HUGE = HUGE[:29] + struct.pack(">I", zlib.crc32(HUGE[12:29])) + HUGE[33:]
+BROKEN: dict[str, tuple[Callable[[Path], bytes], str]] = {
+    "cut.jpg": (lambda path: cut(0.6, path), "truncated"),
+    "head.jpg": (lambda path: cut(0.1, path), "truncated|neither PNG nor JPEG|Truncated"),
+    "cut.png": (lambda path: png(grey(0, 40, 40))[:900], "truncated|broken"),
+    "crc.png": (lambda path: png(grey(0))[:-20] + b"\0" * 20, "."),
+    "empty.png": (lambda path: b"", "it is empty"),
+    "text.png": (lambda path: b"hello world", "neither PNG nor JPEG"),
+    "page.jpg": (lambda path: b"GIF89a" + b"\0" * 40, "neither PNG nor JPEG"),
+    "huge.png": (lambda path: HUGE, "more than 89,478,485 pixels"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_file_is_named_and_skipped_only_on_request(name, fill, tmp_path):
+    make, reason = BROKEN[name]
+    folder = fill({"a.png": grey(0), "c.png": grey(1), name: make(tmp_path / "x")})
+    with pytest.raises(BrokenPicture, match=f"{name} cannot be read as a picture .*({reason}).*--skip-broken"):
+        data.load(folder)
+    found = data.load(folder, skip_broken=True)
+    assert_array_equal(both(found)[..., 0] * 255, np.stack([grey(0), grey(1)]))
+    assert f". Left out 1 of 3 files that cannot be read: {name} (" in found.notes
+
+
+def test_labels_keep_to_their_pictures_when_some_are_skipped(fill):
+    files = {f"{label}/{n}.png": grey(n) for label in ("a", "b") for n in range(3)}
+    files |= {f"a/bad{n}.png": b"bad" for n in range(4)} | {f"b/bad{n}.png": b"bad" for n in range(4)}
+    found = data.load(fill(files), skip_broken=True)
+    assert found.train.y.tolist() == [0, 0, 1, 1]
+    assert found.test.y.tolist() == [0, 1]
+    assert_array_equal(found.train.x[..., 0] * 255, np.stack([grey(0), grey(1)] * 2))
+    assert "Left out 8 of 14 files" in found.notes
+    assert found.notes.endswith("and 3 more")
+
+
+@pytest.mark.parametrize(("files", "says"), [
+    ({}, "holds no pictures .*no files.*root="),
+    ({"a.txt": b"text", "b.webp": b"x"}, r"holds no pictures \(.png, .jpg, .jpeg\), only a.txt and the like"),
+    ({"a.png": grey(0), "b.png": grey(1, 7, 5)}, r"a.png has 6 x 5 pixels .*b.png 7 x 5.*--image-size H,W"),
+    ({"a.png": grey(0), "cat/b.png": grey(1)}, r"both loose \(a.png\) and in folders \(cat/b.png\)"),
+    ({"train/a.png": grey(0), "val/b.png": grey(1)}, "holds the folders train, val: a folder that is split has"),
+    ({"train/a.png": grey(0), "test/c/b.png": grey(1)}, "one of `train` and `test` has folders for classes"),
+    ({"train/a.png": grey(0), "train/c/b.png": grey(1), "test/a.png": grey(1)}, "train holds pictures both loose"),
+    ({"a.png": grey(0)}, "holds 1 pictures that can be read.*two or more"),
+    ({"a/a.png": grey(0), "b/b.png": grey(1)}, "at most one to a class"),
+])  # fmt: skip
+def test_folders_that_cannot_be_used(files, says, fill, tmp_path):
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(ValueError, match=says) as raised:
+        data.load(fill(files))
+    assert "photos" in str(raised.value)
+
+
+def test_only_broken_files(fill):
+    folder = fill({"a.png": b"bad", "b.png": b""})
+    with pytest.raises(ValueError, match=r"none of the 2 pictures in .* can be read; the first: .*a\.png"):
+        data.load(folder, skip_broken=True)
+
+
+def test_files_and_folders_that_may_not_be_read(fill, monkeypatch):
+    """Whoever runs the tests may be allowed everything, so the refusal is played."""
+    folder = fill({"a.png": grey(0), "b.png": grey(1)})
+    opened = Image.open
+
+    def refuse(path: Any, *arguments: Any, **options: Any) -> Any:
+        if Path(path).name == "b.png":
+            raise PermissionError(13, os.strerror(13), str(path))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(Image, "open", refuse)
+    with pytest.raises(BrokenPicture, match=r"b.png cannot be read as a picture \(Permission denied\)"):
+        data.load(folder)
+    monkeypatch.undo()
+
+    def closed(place: Any) -> Any:
+        raise PermissionError(13, os.strerror(13), str(place))
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(PermissionError, match="photos"):
+        data.load(folder)
+
+
+def test_more_pictures_than_there_is_room_for(fill, monkeypatch):
+    folder = fill({"a.png": grey(0), "b.png": grey(1)})
+
+    def full(shape: Any, dtype: Any) -> Any:
+        if shape[0]:
+            raise MemoryError
+        return np.zeros(shape, dtype)
+
+    monkeypatch.setattr("tinyae.data.folder.np.empty", full)
+    with pytest.raises(MemoryError, match=r"the 2 pictures .* 6 x 5 pixels each, need 0.0 GB: .*--image-size"):
+        data.load(folder)
+
+
+@pytest.mark.parametrize("size", [(0, 5), (5,), (5, 6, 3), (2.5, 3), True, "ab"])
+def test_sizes_that_are_none(size, fill):
+    with pytest.raises(ValueError, match=r"image_size must be \(H, W\)"):
+        data.load(fill({"a.png": grey(0), "b.png": grey(1)}), image_size=size)
+
+
+@pytest.mark.parametrize("options", [{"image_size": (4, 4)}, {"grey": True}, {"skip_broken": True}])
+def test_options_for_pictures_are_for_folders(options, tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((4, 3)))
+    for name in ("optdigits", tmp_path / "a.npy", tmp_path / "nowhere"):
+        with pytest.raises(ValueError, match="are for a folder of pictures"):
+            data.load(name, **options)
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        data.load_folder(tmp_path / "nowhere")
+
+
+# On the command line
+
+
+@pytest.fixture
+def album(fill) -> Path:
+    """Thirty pictures in colour of two classes and of many sizes, and a broken one."""
+    files: dict[str, Any] = {f"{'ab'[n % 2]}/{n:02}.png": colour(n, 10 + n, 24) for n in range(30)}
+    return fill(files | {"a/bad.png": b"bad"})
+
+
+def test_a_run_remembers_how_its_pictures_were_read(album, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    how = ["--image-size", "8,6", "--grey", "--skip-broken"]
+    assert main(["train", "basic", "--data", "photos", "--epochs", "1", "--code-size", "4", *how]) == 0
+    told = capsys.readouterr().out
+    assert "on photos (28 training and 2 test images of 8 x 6 x 1)" in told
+    assert "photos: test is every tenth picture of each class" in told
+    assert "Left out 1 of 31 files that cannot be read: a/bad.png (it is neither PNG nor JPEG)." in told
+    run = Path("runs/basic-photos")
+    config = json.loads((run / "config.json").read_text())
+    assert config["data_options"] == {"image_size": [8, 6], "grey": True, "skip_broken": True}
+    found = data.load("photos", image_size=(8, 6), grey=True, skip_broken=True)
+    assert main(["encode", str(run), "--out", "codes.npy"]) == 0
+    assert "Left out 1 of 31 files" in capsys.readouterr().out
+    assert_array_equal(np.load("codes.npy"), load(run).encode(found.test.x))
+    for command in (["evaluate"], ["reconstruct", "--count", "2"]):
+        assert main([*command, str(run)]) == 0
+    capsys.readouterr()
+    # Another folder is read as the run's own; other data are not folders, and their shape is what is wrong.
+    assert main(["evaluate", str(run), "--data", "photos/b"]) == 0
+    assert "b (14 training and 1 test images)" in capsys.readouterr().out
+    assert main(["evaluate", str(run), "--data", "optdigits"]) == 2
+    assert "samples of shape (8, 8, 1)" in capsys.readouterr().err
+    assert main(["evaluate", str(run), "--image-size", "9"]) == 2
+    assert "choose data of that shape, or add --image-size 8,6." in capsys.readouterr().err
+
+
+def test_data_and_show_take_a_folder(album, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", "photos", "--image-size", "8", "--skip-broken"]) == 0
+    told = capsys.readouterr().out
+    assert "28 of 8 x 8 x 3, float32 in [0." in told
+    assert "2: a, b" in told
+    assert main(["show", "basic", "--data", "photos/b", "--image-size", "8", "--grey"]) == 0
+    assert "(N, 8, 8, 1)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("arguments", "says"), [
+    ("--data photos --image-size 4", "a/bad.png cannot be read as a picture"),
+    ("--data photos --skip-broken", "have several sizes"),
+    ("--data photos --image-size 0", "--image-size: must be a whole number of at least 1"),
+    ("--data photos --image-size 1,2,3", "--image-size: must be H,W, or one number for both"),
+    ("--data optdigits --grey", "are for a folder of pictures, and 'optdigits' is none"),
+    ("--data photoz --grey", "are for a folder of pictures, and 'photoz' is none"),
+])  # fmt: skip
+def test_the_command_refuses_in_one_sentence(arguments, says, album, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = main(["train", "basic", *arguments.split()])
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2
+    told = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
+    assert len(told) == 1
+    assert says in told[0]
+    assert not Path("runs").exists()
+
+
+def test_a_large_folder_shows_how_far_it_is(fill, monkeypatch, capsys):
+    monkeypatch.setattr("tinyae.data.folder._DELAY", 0.0)
+    folder = fill({f"{n}.png": grey(n) for n in range(20)})
+    data.load(folder)
+    assert "reading" in capsys.readouterr().err
+    data.load(folder, progress=False)
+    assert capsys.readouterr().err == ""
