@@ -17,7 +17,7 @@ from tinyae.cli.options import SAMPLE_NOUNS, add_data, add_device, add_seed, che
 from tinyae.cli.report import metrics_table
 from tinyae.cli.train_stacked import train_stacked
 from tinyae.cli.training_options import add_training_options, fit_arguments, settle_training
-from tinyae.data import Dataset, Split, load
+from tinyae.data import Dataset, load
 from tinyae.models import MODELS, PCA, Autoencoder, build
 from tinyae.training import History, Run, draw_run, evaluate, fit
 from tinyae.training.loop import TrainingInterrupted
@@ -98,8 +98,7 @@ def _first(data: Dataset, count: int) -> Dataset:
     """The data with their first `count` training samples only: all that a memory can hold."""
     if count > len(data.train):
         raise ValueError(f"{data.name} has {len(data.train)} training samples, a memory of {count} asks for more.")
-    labels = None if data.train.y is None else data.train.y[:count]
-    return replace(data, train=Split(data.train.x[:count], labels))
+    return replace(data, train=data.train.rows(slice(0, count)))
 
 
 def _headline(name: str, model: Autoencoder, data: Dataset, device: str) -> str:
