@@ -2,6 +2,17 @@
 
 from tinyae.models.anomaly import AnomalyDetector
 from tinyae.models.autoencoder import Autoencoder
+from tinyae.models.baselines import (
+    Codec,
+    ShuffledCode,
+    copy_last,
+    linear_prediction,
+    mean_sequence,
+    sequence_errors,
+    sequence_nats,
+    shuffled_code,
+    softened,
+)
 from tinyae.models.classifier import SoftmaxClassifier, confusion_matrix
 from tinyae.models.conditional import ConditionalVariationalAutoencoder, conditional_variational_autoencoder
 from tinyae.models.contractive import ContractiveAutoencoder, contractive_autoencoder
@@ -31,6 +42,7 @@ __all__ = [
     "Autoencoder",
     "CodeNeighbours",
     "Codebook",
+    "Codec",
     "ConditionalVariationalAutoencoder",
     "ContractiveAutoencoder",
     "DenoisingAutoencoder",
@@ -41,6 +53,7 @@ __all__ = [
     "ModelEntry",
     "Posterior",
     "Reconstruction",
+    "ShuffledCode",
     "SoftmaxClassifier",
     "SparseAutoencoder",
     "StackedAutoencoder",
@@ -51,17 +64,24 @@ __all__ = [
     "conditional_variational_autoencoder",
     "confusion_matrix",
     "contractive_autoencoder",
+    "copy_last",
     "count_oriented",
     "deep_autoencoder",
     "denoising_autoencoder",
     "image_memory",
     "likelihood_named",
+    "linear_prediction",
     "log_likelihood",
+    "mean_sequence",
     "model_entry",
     "nearest",
     "orientation_selectivity",
     "reconstruction_named",
     "same_class_share",
+    "sequence_errors",
+    "sequence_nats",
+    "shuffled_code",
+    "softened",
     "sparse_autoencoder",
     "stacked_autoencoder",
     "variational_autoencoder",
