@@ -295,7 +295,7 @@ def test_a_csv_with_times(tmp_path):
     assert series.timeline == Timeline("2020-02-28T00:00:00", 3600.0)
     made = data.load_series(tmp_path / "a.csv", 3, stride=1, horizon=1, train=16, scaling="none")
     assert_array_equal(made.train.x[4], [[h, h * h] for h in range(4, 8)])
-    assert made.timeline.stamp(len(made.train)) == "2020-02-28 16:00:00"
+    assert made.timeline.stamp(len(made.train)) == "2020-02-28 16:00"
     assert made.name == "a.csv"
 
 

@@ -16,7 +16,7 @@ from tinyae.data.idx import read_idx
 from tinyae.data.load import load
 from tinyae.data.moving import moving_digits
 from tinyae.data.scaling import Scaler
-from tinyae.data.sequences import check_lengths, pad, padding
+from tinyae.data.sequences import Lengths, check_lengths, pad, padding
 from tinyae.data.series import Series, load_series, read_series
 from tinyae.data.timeline import Incident, Timeline
 from tinyae.data.windows import cut_windows, rewindow, windows
@@ -24,6 +24,7 @@ from tinyae.data.windows import cut_windows, rewindow, windows
 __all__ = [
     "Dataset",
     "Incident",
+    "Lengths",
     "Scaler",
     "Series",
     "Split",

@@ -135,6 +135,10 @@ class Dataset:
         """The shape of one example: (H, W, C), (T, D) or (D,)."""
         return self.train.x.shape[1:]
 
+    def measured(self, x: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Values of examples in what was measured: passengers, millivolts, gray levels."""
+        return x.astype(np.float64) * self.scale if self.scaler is None else self.scaler.inverse(x)
+
     @property
     def image_shape(self) -> tuple[int, int, int] | None:
         """(H, W, C) for images, None for everything else."""

@@ -126,7 +126,8 @@ def _read_csv(path: Path) -> npt.NDArray[np.float64]:
         number, fault = next(((n, f) for n, line in numbered if (f := _fault(line, width))), (0, str(error)))
         raise ValueError(
             f"{path} is no table of numbers: line {number} {fault}; write one example a line, {width} "
-            "numbers separated by commas on each."
+            "numbers separated by commas on each, or cut a recording with a column of times into windows "
+            "(tinyae.data.load_series, --window)."
         ) from error
 
 

@@ -7,7 +7,7 @@ how far apart they are, so that a window can later be named by its date.
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +80,6 @@ def load_series(
     train: float | int = 0.8, scaling: str = "standard",
 ) -> Dataset:  # fmt: skip
     """Windows of a `.csv` of the user's own; see `read_series` and `windows`. `stride` None cuts without overlap."""
-    from dataclasses import replace
-
     series = read_series(path, time=time)
     made = windows(
         series.values, length, stride=stride or length, horizon=horizon, train=train, scaling=scaling,

@@ -65,11 +65,14 @@ class Timeline:
         return [(it.name, self.position(it.start), self.position(it.end)) for it in self.incidents]
 
     def stamp(self, window: int) -> str:
-        """When a window begins; its date alone if windows are whole days from midnight on."""
-        sizes = (self.window_seconds, self.stride_seconds or 0)
-        digits = (
-            "D" if all(size % 86_400 == 0 for size in sizes) else "s" if all(size % 1 == 0 for size in sizes) else "ms"
+        """When a window begins, to the day, minute, second or millisecond, whichever all windows are whole numbers of."""
+        sizes = (
+            self.window_seconds,
+            self.stride_seconds or 0,
+            self._moment(0).astype("datetime64[ms]").astype(int) / 1000,
         )
+        units = (("D", 86_400), ("m", 60), ("s", 1))
+        digits = next((name for name, unit in units if all(size % unit == 0 for size in sizes)), "ms")
         return str(self._moment(self.begin(window)).astype(f"datetime64[{digits}]")).replace("T", " ")
 
     def incidents_in(self, window: int) -> list[str]:

@@ -7,6 +7,7 @@ the future that a model is to predict.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -106,9 +107,16 @@ def rewindow(
         scaling=scaling or "none", name=data.name, unit=data.unit,
         timeline=None if data.timeline is None else data.timeline.finer(data.train.x.shape[1]),
     )  # fmt: skip
-    from dataclasses import replace
-
-    return replace(made, source=data.source, licence=data.licence, origin=data.origin, scale=made.scale * data.scale)
+    assert made.scaler is not None
+    scaler = replace(made.scaler, offset=made.scaler.offset * data.scale, scale=made.scaler.scale * data.scale)
+    return replace(
+        made,
+        source=data.source,
+        licence=data.licence,
+        origin=data.origin,
+        scale=made.scale * data.scale,
+        scaler=scaler,
+    )
 
 
 def _border(train: float | int, steps: int) -> int:
