@@ -7,6 +7,7 @@ time keeps the initial state until it meets the sequence's own last step. Paddin
 
 from __future__ import annotations
 
+import operator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,20 +75,20 @@ def walk_through(owner: str, x: Any, h0: Any, w_h: Any, lengths: Lengths, revers
             f"{owner}: x must be (N, T, D), got shape {x.shape}{asked}: leave steps out where there is an x."
         )
     n, count = (h0.shape[0], steps) if x is None else x.shape[:2]
-    if not isinstance(count, (int, np.integer)) or count < 1:
+    count = operator.index(count or 0)
+    if count < 1:
         raise ValueError(f"{owner}: a sequence needs at least one step, got {count}.")
     order = range(count - 1, -1, -1) if reverse else range(count)
     if lengths is None:
         return Walk(n, count, order, None, count)
-    like = getattr(w_h, "_data", w_h)
+    backend = backend_of(getattr(w_h, "_data", w_h))
     whole = 0
     if isinstance(lengths, (list, tuple, np.ndarray)):
-        host = check_lengths(owner, lengths, n, count)
-        whole = int(host.min(initial=count))
-        lengths = backend_of(like).to_device(host)
+        lengths = check_lengths(owner, lengths, n, count)
+        whole = int(lengths.min(initial=count))
     if whole == count:
         return Walk(n, count, order, None, count)
-    ended = backend_of(like).xp.arange(count)[:, None] >= lengths
+    ended = backend.xp.arange(count)[:, None] >= backend.to_device(lengths)
     return Walk(n, count, order, ended.reshape(count, n, 1), whole)
 
 
@@ -106,6 +107,13 @@ def check_lengths(owner: str, lengths: Any, samples: int, steps: int) -> np.ndar
             f"{wrong[0]}: leave empty sequences out, and pad the batch to the longest."
         )
     return host.astype(np.int64)
+
+
+def settled(owner: str, lengths: Lengths, samples: int, steps: int, like: Any) -> Lengths:
+    """Lengths checked, and copied to the device of the Tensor or array `like` once, for several operations."""
+    if not isinstance(lengths, (list, tuple, np.ndarray)):
+        return lengths
+    return backend_of(getattr(like, "_data", like)).to_device(check_lengths(owner, lengths, samples, steps))
 
 
 def projected(x: Array | None, w_x: Array | None, b: Array, walk: Walk, dtype: Any) -> tuple[Array | None, Array]:
