@@ -27,6 +27,7 @@ from tinyae.models.pca import PCA
 from tinyae.models.posterior import LatentReport, Posterior
 from tinyae.models.reconstruction import RECONSTRUCTIONS, Reconstruction, reconstruction_named
 from tinyae.models.registry import MODELS, ModelEntry, build, model_entry
+from tinyae.models.sensitivity import gradient_per_step
 from tinyae.models.sparse import SparseAutoencoder, sparse_autoencoder
 from tinyae.models.stacked import StackedAutoencoder, stacked_autoencoder
 from tinyae.models.variational import VariationalAutoencoder
@@ -68,6 +69,7 @@ __all__ = [
     "count_oriented",
     "deep_autoencoder",
     "denoising_autoencoder",
+    "gradient_per_step",
     "image_memory",
     "likelihood_named",
     "linear_prediction",
