@@ -45,6 +45,20 @@ def copy_last(seen: Values, steps: int, lengths: Values | None = None) -> Values
     return np.repeat(seen[np.arange(len(seen)), ends - 1][:, None], steps, axis=1)
 
 
+def split_future(
+    x: Values, steps: int, lengths: Values | None = None
+) -> tuple[Values, Values | None, Values]:
+    """Windows (N, T, D) as what is seen, its lengths, and the last `steps` real steps of each, (N, steps, D)."""
+    if lengths is None:
+        return x[:, : x.shape[1] - steps], None, x[:, x.shape[1] - steps :]
+    if steps and lengths.min() <= steps:
+        raise ValueError(f"a sequence of {lengths.min()} steps leaves nothing to see before {steps} steps of future.")
+    ends = lengths - steps
+    future = x[np.arange(len(x))[:, None], ends[:, None] + np.arange(steps)]
+    seen = x[:, : x.shape[1] - steps]
+    return np.where(real_steps(seen, ends), seen, 0.0).astype(x.dtype), ends, future
+
+
 def linear_prediction(seen: Values, future: Values, code_size: int) -> Callable[[Values], Values]:
     """The best linear guess of what follows from `code_size` principal components of what was seen.
 
