@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tinyae.backend import DEVICES, backend_named
-from tinyae.data import Dataset, load
+from tinyae.data import Dataset, load, load_series, rewindow
+from tinyae.data.scaling import SCALINGS
 from tinyae.models import Autoencoder
 from tinyae.training import Run
 from tinyae.training.loop import check_samples
@@ -37,6 +38,46 @@ def add_data(parser: argparse.ArgumentParser, default: str | None) -> None:
         metavar="NAME|FILE",
         help=f"a set listed by `tinyae data`, or a .npy, .npz, .csv or IDX file {kept}",
     )
+
+
+def add_windows(parser: argparse.ArgumentParser) -> None:
+    """--window, --stride, --horizon, --time, --scaling: how a recording is cut."""
+    group = parser.add_argument_group("recordings", "a .csv with one line for each step, or a set of kind series")
+    group.add_argument("--window", type=positive_int, metavar="L", help="cut the recording into windows of L steps")
+    group.add_argument(
+        "--stride", type=positive_int, metavar="S", help="steps from one window to the next (default: L, no overlap)"
+    )
+    group.add_argument(
+        "--horizon", type=positive_int, metavar="H", help="steps after each window, to be predicted (default: 0)"
+    )
+    group.add_argument("--time", metavar="COLUMN", help="the .csv's column of times (default: the first with dates)")
+    group.add_argument(
+        "--scaling",
+        choices=tuple(SCALINGS),
+        help="fitted on the training part (default: standard for a .csv, else none)",
+    )
+
+
+def windows_of(options: argparse.Namespace) -> dict[str, Any] | None:
+    """The options of `add_windows` as plain values, None without --window; raises ValueError for the others alone."""
+    given = {name: getattr(options, name) for name in ("stride", "horizon", "time", "scaling")}
+    given = {name: value for name, value in given.items() if value is not None}
+    if options.window is None:
+        if given:
+            raise ValueError(f"--{next(iter(given))} says how windows are cut: give --window as well.")
+        return None
+    return {"length": options.window, **given}
+
+
+def load_data(name: str, windows: dict[str, Any] | None = None) -> Dataset:
+    """The data set of a name or file, a recording cut as `windows` says (`windows_of`, or a run's config)."""
+    if windows is None:
+        return load(name)
+    if Path(name).suffix.lower() == ".csv":
+        return load_series(Path(name).expanduser(), **windows)
+    if "time" in windows:
+        raise ValueError(f"--time names a column of a .csv, {name} is none: leave it out.")
+    return rewindow(load(name), **windows)
 
 
 def add_seed(parser: argparse.ArgumentParser, purpose: str) -> None:
@@ -103,7 +144,7 @@ def open_run(options: argparse.Namespace) -> tuple[Run, Any, Dataset]:
     run = Run.open(options.run_folder)
     device = backend_named(options.device).name
     model = run.model()
-    data = load(options.data or run.config["data"])
+    data = load_data(options.data or run.config["data"], run.config.get("windows"))
     shape = model.recipe["arguments"].get("input_shape", data.example_shape)
     expected = (shape,) if isinstance(shape, int) else tuple(shape)
     if data.example_shape != expected:

@@ -13,11 +13,22 @@ import numpy as np
 
 from tinyae.backend import backend_named
 from tinyae.cli.model_options import add_classifier_options, add_model_options, model_arguments
-from tinyae.cli.options import SAMPLE_NOUNS, add_data, add_device, add_seed, check_data, check_labels, class_count
+from tinyae.cli.options import (
+    SAMPLE_NOUNS,
+    add_data,
+    add_device,
+    add_seed,
+    add_windows,
+    check_data,
+    check_labels,
+    class_count,
+    load_data,
+    windows_of,
+)
 from tinyae.cli.report import metrics_table
 from tinyae.cli.train_stacked import train_stacked
 from tinyae.cli.training_options import add_training_options, fit_arguments, settle_training
-from tinyae.data import Dataset, Split, load
+from tinyae.data import Dataset
 from tinyae.models import MODELS, PCA, Autoencoder, build
 from tinyae.training import History, Run, draw_run, evaluate, fit
 from tinyae.training.loop import TrainingInterrupted
@@ -37,6 +48,7 @@ def register(commands: Any) -> None:
         parser = models.add_parser(entry.name, help=entry.title, description=f"Train: {entry.title}.")
         parser.set_defaults(run=run)
         add_data(parser, entry.data)
+        add_windows(parser)
         add_seed(parser, "for weights and the order of samples")
         add_device(parser)
         parser.add_argument(
@@ -53,7 +65,8 @@ def run(options: argparse.Namespace) -> None:
     """Check everything, then make the folder, train, measure, draw."""
     device = backend_named(options.device).name
     settle_training(options, MODELS[options.model])
-    data = load(options.data)
+    windows = windows_of(options)
+    data = load_data(options.data, windows)
     arguments = model_arguments(options) | {
         "input_shape": list(data.example_shape),
         "sample": SAMPLE_NOUNS[data.kind],
@@ -68,6 +81,7 @@ def run(options: argparse.Namespace) -> None:
     check_data(data, model)
     config = {"model": options.model, "arguments": arguments, "data": options.data, "device": device}
     config |= {name: getattr(options, name) for name in _TRAINING}
+    config |= {} if windows is None else {"windows": windows}
     folder = Run.create(options.out, config, force=options.force)
     print(_headline(options.model, model, data, device))
     print(f"run folder: {folder.path}")
@@ -98,8 +112,7 @@ def _first(data: Dataset, count: int) -> Dataset:
     """The data with their first `count` training samples only: all that a memory can hold."""
     if count > len(data.train):
         raise ValueError(f"{data.name} has {len(data.train)} training samples, a memory of {count} asks for more.")
-    labels = None if data.train.y is None else data.train.y[:count]
-    return replace(data, train=Split(data.train.x[:count], labels))
+    return replace(data, train=data.train.rows(slice(0, count)))
 
 
 def _headline(name: str, model: Autoencoder, data: Dataset, device: str) -> str:

@@ -2,6 +2,17 @@
 
 from tinyae.models.anomaly import AnomalyDetector
 from tinyae.models.autoencoder import Autoencoder
+from tinyae.models.baselines import (
+    Codec,
+    ShuffledCode,
+    copy_last,
+    linear_prediction,
+    mean_sequence,
+    sequence_errors,
+    sequence_nats,
+    shuffled_code,
+    softened,
+)
 from tinyae.models.classifier import SoftmaxClassifier, confusion_matrix
 from tinyae.models.conditional import ConditionalVariationalAutoencoder, conditional_variational_autoencoder
 from tinyae.models.contractive import ContractiveAutoencoder, contractive_autoencoder
@@ -16,6 +27,7 @@ from tinyae.models.pca import PCA
 from tinyae.models.posterior import LatentReport, Posterior
 from tinyae.models.reconstruction import RECONSTRUCTIONS, Reconstruction, reconstruction_named
 from tinyae.models.registry import MODELS, ModelEntry, build, model_entry
+from tinyae.models.sensitivity import gradient_per_step
 from tinyae.models.sparse import SparseAutoencoder, sparse_autoencoder
 from tinyae.models.stacked import StackedAutoencoder, stacked_autoencoder
 from tinyae.models.variational import VariationalAutoencoder
@@ -31,6 +43,7 @@ __all__ = [
     "Autoencoder",
     "CodeNeighbours",
     "Codebook",
+    "Codec",
     "ConditionalVariationalAutoencoder",
     "ContractiveAutoencoder",
     "DenoisingAutoencoder",
@@ -41,6 +54,7 @@ __all__ = [
     "ModelEntry",
     "Posterior",
     "Reconstruction",
+    "ShuffledCode",
     "SoftmaxClassifier",
     "SparseAutoencoder",
     "StackedAutoencoder",
@@ -51,17 +65,25 @@ __all__ = [
     "conditional_variational_autoencoder",
     "confusion_matrix",
     "contractive_autoencoder",
+    "copy_last",
     "count_oriented",
     "deep_autoencoder",
     "denoising_autoencoder",
+    "gradient_per_step",
     "image_memory",
     "likelihood_named",
+    "linear_prediction",
     "log_likelihood",
+    "mean_sequence",
     "model_entry",
     "nearest",
     "orientation_selectivity",
     "reconstruction_named",
     "same_class_share",
+    "sequence_errors",
+    "sequence_nats",
+    "shuffled_code",
+    "softened",
     "sparse_autoencoder",
     "stacked_autoencoder",
     "variational_autoencoder",

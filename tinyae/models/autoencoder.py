@@ -34,6 +34,10 @@ class Autoencoder(Module):
     capacity: int | None = None
     """How many samples a model can hold that only knows those it was trained on; None if it takes any."""
 
+    takes_lengths: bool = False
+    """Whether `loss`, `evaluation_loss` and `reconstruct` take `lengths=`, (n,) on the host, of sequences of unequal
+    length that are padded with zeros."""
+
     def __init__(self, encoder: Module, decoder: Module, *, loss: str = "bce", sample: str = "sample") -> None:
         super().__init__()
         self.encoder = encoder

@@ -7,7 +7,8 @@ are not finite are drawn in a marked colour or counted, values beyond a scale ar
 stands beside its unit.
 
 A run on images gives `reconstructions`, `loss_curves`, `filters` and `code_scatter`; vectors and sequences go
-to `vector_reconstructions`, samples and interpolations to `image_grid`.
+to `vector_reconstructions`, samples and interpolations to `image_grid`. What a model of sequences foresees is drawn by
+`predictions`, strokes of a pen by `pen_strokes`, films by `frame_strips` and `save_film`.
 """
 
 from __future__ import annotations
@@ -15,11 +16,15 @@ from __future__ import annotations
 from tinyae.plots.codes import code_scatter
 from tinyae.plots.confusion import confusion
 from tinyae.plots.curves import loss_curves
+from tinyae.plots.films import frame_strips, save_film
 from tinyae.plots.filters import filters
 from tinyae.plots.images import image_grid, reconstructions
 from tinyae.plots.latents import aggregate_posterior, code_plane, kl_bars
-from tinyae.plots.save import save_figure
+from tinyae.plots.predictions import predictions
+from tinyae.plots.save import save_animation, save_figure
 from tinyae.plots.scores import score_timeline
+from tinyae.plots.steps import step_norms
+from tinyae.plots.strokes import pen_strokes
 from tinyae.plots.vectors import vector_reconstructions
 
 __all__ = [
@@ -28,11 +33,17 @@ __all__ = [
     "code_scatter",
     "confusion",
     "filters",
+    "frame_strips",
     "image_grid",
     "kl_bars",
     "loss_curves",
+    "pen_strokes",
+    "predictions",
     "reconstructions",
+    "save_animation",
     "save_figure",
+    "save_film",
     "score_timeline",
+    "step_norms",
     "vector_reconstructions",
 ]
