@@ -151,15 +151,21 @@ def report(name: str, threads: int, clock: Callable[[], float]) -> str:
     ours, theirs = (times[library][5:] for library in steps)
     paired = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
     ratio = statistics.median(ours) / statistics.median(theirs)
-    print(f"| {name} | {spread(ours)} | {spread(theirs)} | {ratio:.2f} | {paired:.2f} | {others.cores:.1f} |", flush=True)
+    print(
+        f"| {name} | {spread(ours)} | {spread(theirs)} | {ratio:.2f} | {paired:.2f} | {others.cores:.1f} |", flush=True
+    )
     return f"{name}: tinyae {last['tinyae']:.5f}, PyTorch {last['torch']:.5f}"
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description="A training step of LSTM autoencoders, beside PyTorch eager (CPU).")
-    parser.add_argument("--threads", type=int, default=2, help="threads of PyTorch; NumPy's are set outside (default: 2)")
-    parser.add_argument("--cpu-time", action="store_true", help="time of the processor, not of the clock: busy machines")
+    parser.add_argument(
+        "--threads", type=int, default=2, help="threads of PyTorch; NumPy's are set outside (default: 2)"
+    )
+    parser.add_argument(
+        "--cpu-time", action="store_true", help="time of the processor, not of the clock: busy machines"
+    )
     options = parser.parse_args()
     clock = time.process_time if options.cpu_time else time.perf_counter
     if find_spec("torch") is None:
