@@ -87,7 +87,7 @@ def _draw_worst(model: Any, data: Dataset, worst: np.ndarray, path: Path) -> Pat
     stamps = [_when(data, int(index)) for index in worst]
     figure = plots.vector_reconstructions(
         x,
-        model.reconstruct(x),
+        model.restore(model.inputs_for(x)),
         labels=stamps,
         count=_DRAWN,
         value_name=f"{data.unit} / {data.scale:g}" if data.unit else "value",

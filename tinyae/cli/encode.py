@@ -34,7 +34,9 @@ def run(options: argparse.Namespace) -> None:
     if options.out.suffix != ".npy":
         raise ValueError(f"--out must end in .npy, got {options.out}: codes are written as one NumPy array.")
     _, model, data = open_run(options)
-    codes = model.encode(getattr(data, options.split).x)
+    split = getattr(data, options.split)
+    known = {} if split.lengths is None else {"lengths": split.lengths}
+    codes = model.encode(model.inputs_for(split.x, split.y), **known)
 
     def write(path: Path) -> None:
         with open(path, "wb") as file:

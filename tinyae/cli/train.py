@@ -71,6 +71,8 @@ def run(options: argparse.Namespace) -> None:
         "input_shape": list(data.example_shape),
         "sample": SAMPLE_NOUNS[data.kind],
     }
+    if data.horizon and arguments.get("mode", "reconstruct") != "reconstruct":
+        arguments.setdefault("future_steps", data.horizon)
     if MODELS[options.model].conditional:
         check_labels(data)
     if MODELS[options.model].conditional or (MODELS[options.model].labelled and data.has_labels):

@@ -80,7 +80,7 @@ def batch_count(n: int, batch_size: int, drop_last: bool = False) -> int:
 
 
 def _check_lengths(lengths: Any, arrays: tuple[Array, ...]) -> None:
-    steps = min((array.shape[1] for array in arrays if array.ndim > 2), default=0)
+    steps = max((array.shape[1] for array in arrays if array.ndim > 2), default=0)  # what a model sees may be less
     if not isinstance(lengths, np.ndarray) or lengths.dtype.kind not in "iu":
         raise TypeError(f"batches() needs lengths as an array of whole numbers (N,), got {type(lengths).__name__}.")
     if lengths.shape != (len(arrays[0]),):

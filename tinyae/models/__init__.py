@@ -21,6 +21,7 @@ from tinyae.models.denoising import DenoisingAutoencoder, denoising_autoencoder
 from tinyae.models.dense import basic_autoencoder, deep_autoencoder
 from tinyae.models.importance import ImportanceWeightedAutoencoder, log_likelihood
 from tinyae.models.likelihoods import LIKELIHOODS, Likelihood, likelihood_named
+from tinyae.models.lstm import LSTMAutoencoder, lstm_autoencoder
 from tinyae.models.memory import ImageMemory, image_memory
 from tinyae.models.neighbours import CodeNeighbours, nearest, same_class_share
 from tinyae.models.orientation import count_oriented, orientation_selectivity
@@ -29,6 +30,7 @@ from tinyae.models.posterior import LatentReport, Posterior
 from tinyae.models.reconstruction import RECONSTRUCTIONS, Reconstruction, reconstruction_named
 from tinyae.models.registry import MODELS, ModelEntry, build, model_entry
 from tinyae.models.sensitivity import gradient_per_step
+from tinyae.models.sequence_parts import SequenceDecoder, SequenceEncoder
 from tinyae.models.sparse import SparseAutoencoder, sparse_autoencoder
 from tinyae.models.stacked import StackedAutoencoder, stacked_autoencoder
 from tinyae.models.variational import VariationalAutoencoder
@@ -50,11 +52,14 @@ __all__ = [
     "DenoisingAutoencoder",
     "ImageMemory",
     "ImportanceWeightedAutoencoder",
+    "LSTMAutoencoder",
     "LatentReport",
     "Likelihood",
     "ModelEntry",
     "Posterior",
     "Reconstruction",
+    "SequenceDecoder",
+    "SequenceEncoder",
     "ShuffledCode",
     "SoftmaxClassifier",
     "SparseAutoencoder",
@@ -75,6 +80,7 @@ __all__ = [
     "likelihood_named",
     "linear_prediction",
     "log_likelihood",
+    "lstm_autoencoder",
     "mean_sequence",
     "model_entry",
     "nearest",

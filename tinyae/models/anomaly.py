@@ -41,7 +41,7 @@ class AnomalyDetector:
 
     def score(self, x: np.ndarray) -> np.ndarray:
         """Squared error of each sample (N,), float64."""
-        difference = (x - self.model.reconstruct(x)).reshape(len(x), -1)
+        difference = (x - self.model.restore(self.model.inputs_for(x))).reshape(len(x), -1)
         return np.square(difference, dtype=np.float64).sum(axis=1)
 
     def flag(self, x: np.ndarray) -> np.ndarray:

@@ -62,6 +62,14 @@ class Autoencoder(Module):
         """Decode the code of x: what is left of x after the bottleneck, of x's shape."""
         return self._apply(lambda v: self.reconstruction.output(self(v)), x, batch_size)
 
+    def restore(self, x: Any, batch_size: int = 1024, *, lengths: Any = None) -> Any:
+        """Whole samples (N, ...) from what the network is given, `inputs_for(samples)`: what pictures and errors compare.
+
+        `reconstruct` itself, unless a subclass is given a part of a sample only; `lengths` where `takes_lengths` says so.
+        """
+        known: dict[str, Any] = {} if lengths is None else {"lengths": lengths}
+        return self.reconstruct(x, batch_size, **known)
+
     def loss(self, x: Tensor, target: Tensor | None = None) -> Loss:
         """Reconstruction loss of a batch, summed over a sample's elements and averaged over samples.
 

@@ -81,7 +81,7 @@ def _batch_sums(
     sums: dict[str, Any] = {"loss": loss.total.data * float(n)}
     if len(loss.terms) > 1:
         sums |= {name: term.data * float(n) for name, term in loss.terms.items()}
-    x, r = target.data, model.reconstruct(batch, **known).data
+    x, r = target.data, model.restore(batch, **known).data
     real = None if lengths is None else backend_of(x).to_device(~padding(lengths, x.shape[1])[..., None], x.dtype)
     difference = r - x if real is None else (r - x) * real
     sums["squared_error"] = (difference * difference).sum()

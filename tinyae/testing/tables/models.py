@@ -44,9 +44,11 @@ def model(
 
 
 def training_loss(model: Any, x: Tensor) -> Tensor:
-    """The number that training makes small. A memory is given numbers, and the samples as the target."""
+    """The number that training makes small. A memory is given numbers, and the samples as the target; a model of
+    sequences cuts its windows itself.
+    """
     given = model.inputs_for(x.data)
-    return (model.loss(x) if given is x.data else model.loss(Tensor(given), x)).total
+    return (model.loss(x) if given is x.data or model.takes_lengths else model.loss(Tensor(given), x)).total
 
 
 MODELS_TABLE: list[ModuleCase] = [
@@ -73,6 +75,16 @@ MODELS_TABLE: list[ModuleCase] = [
     model("memory", count=5, code_size=3, hidden_sizes=(4,)),
     model("memory", count=5, codes="one-hot", hidden_sizes=(4,), activation="tanh", loss="squared_error"),
     model("memory", samples=1, count=1, codes="ones", code_size=3, hidden_sizes=()),
+    model("lstm", hidden_size=2, input_shape=(4, 2), samples=2),
+    model(
+        "lstm", hidden_size=2, code_size=3, mode="composite", conditional=True, input_shape=(4, 1), samples=2, order=1
+    ),
+    model(
+        "lstm", hidden_size=2, mode="predict", conditional=True, feeding="own", input_shape=(4, 1), samples=2, order=1
+    ),
+    model(
+        "lstm", hidden_size=2, bidirectional=True, num_layers=2, peepholes=True, loss="bce", input_shape=(3, 1), order=1
+    ),
     *[model("vae", sizes=(4,), latent_size=2, likelihood=name) for name in LIKELIHOODS],
     model("vae", sizes=(4,), latent_size=2, activation="tanh", beta=4.0, free_bits=0.1, input_shape=(3, 2)),
     model("vae", sizes=(4,), latent_size=2, activation="tanh", likelihood="continuous-bernoulli", importance_samples=3),

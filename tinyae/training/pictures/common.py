@@ -40,7 +40,7 @@ def draw_reconstructions(model: Autoencoder, data: Dataset, path: Path, count: i
     chosen = one_per_class(data.test.y, len(data.test), count)
     originals = data.test.x[chosen]
     labels = None if data.test.y is None else data.test.y[chosen]
-    reconstructed = model.reconstruct(model.inputs_for(originals, labels))
+    reconstructed = model.restore(model.inputs_for(originals, labels))
     names = None if data.test.y is None else [class_name(data, int(label)) for label in data.test.y[chosen]]
     if data.image_shape is not None:
         figure = plots.reconstructions(
