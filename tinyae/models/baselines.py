@@ -45,9 +45,7 @@ def copy_last(seen: Values, steps: int, lengths: Values | None = None) -> Values
     return np.repeat(seen[np.arange(len(seen)), ends - 1][:, None], steps, axis=1)
 
 
-def split_future(
-    x: Values, steps: int, lengths: Values | None = None
-) -> tuple[Values, Values | None, Values]:
+def split_future(x: Values, steps: int, lengths: Values | None = None) -> tuple[Values, Values | None, Values]:
     """Windows (N, T, D) as what is seen, its lengths, and the last `steps` real steps of each, (N, steps, D)."""
     if lengths is None:
         return x[:, : x.shape[1] - steps], None, x[:, x.shape[1] - steps :]
