@@ -126,7 +126,11 @@ class ShuffledCode:
 
     def line(self, noun: str = "sample") -> str:
         """One line for a report."""
-        verdict = "the decoder IGNORES the code" if self.ignored else "the decoder uses the code"
+        verdict = "the decoder uses the code"
+        if self.ignored:
+            verdict = "the decoder IGNORES the code"
+        elif self.own > 0.95 * self.mean:
+            verdict = f"the decoder uses the code, to no avail: the mean {noun} is as good"
         return (
             f"shuffled codes: squared error {self.other:.4g} per {noun} with the code of another, {self.own:.4g} with "
             f"its own, {self.mean:.4g} for the mean {noun}: {verdict}"
