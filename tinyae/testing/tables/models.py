@@ -75,15 +75,22 @@ MODELS_TABLE: list[ModuleCase] = [
     model("memory", count=5, code_size=3, hidden_sizes=(4,)),
     model("memory", count=5, codes="one-hot", hidden_sizes=(4,), activation="tanh", loss="squared_error"),
     model("memory", samples=1, count=1, codes="ones", code_size=3, hidden_sizes=()),
-    model("lstm", hidden_size=2, input_shape=(4, 2), samples=2),
+    model("lstm", hidden_size=2, code_size=1, input_shape=(2, 1), samples=2),
+    model("lstm", hidden_size=1, mode="composite", future_steps=2, conditional=True, input_shape=(4, 1), order=1),
     model(
-        "lstm", hidden_size=2, code_size=3, mode="composite", conditional=True, input_shape=(4, 1), samples=2, order=1
-    ),
-    model(
-        "lstm", hidden_size=2, mode="predict", conditional=True, feeding="own", input_shape=(4, 1), samples=2, order=1
-    ),
-    model(
-        "lstm", hidden_size=2, bidirectional=True, num_layers=2, peepholes=True, loss="bce", input_shape=(3, 1), order=1
+        "lstm",
+        hidden_size=1,
+        mode="predict",
+        future_steps=2,
+        conditional=True,
+        feeding="own",
+        bidirectional=True,
+        num_layers=2,
+        peepholes=True,
+        loss="bce",
+        input_shape=(4, 1),
+        samples=2,
+        order=1,
     ),
     *[model("vae", sizes=(4,), latent_size=2, likelihood=name) for name in LIKELIHOODS],
     model("vae", sizes=(4,), latent_size=2, activation="tanh", beta=4.0, free_bits=0.1, input_shape=(3, 2)),
