@@ -229,7 +229,7 @@ def test_results_that_cannot_be_written(command, out, words, refused, small_run,
 def test_a_loss_that_becomes_nan(refused, tmp_path):
     told = refused(*DIGITS, "--lr", "1e30", "--out", "run")
     assert re.search(r"in epoch 1: try a smaller learning rate \(now 1e\+30\)", told)
-    assert list(files(tmp_path)) == ["run/config.json"]
+    assert not (tmp_path / "run").exists(), "a run without one good epoch leaves nothing behind"
 
 
 @pytest.fixture

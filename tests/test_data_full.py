@@ -68,3 +68,31 @@ def test_the_embedded_mini_set_is_the_beginning_of_each_class_of_the_full_one():
         chosen = np.sort(np.concatenate([np.flatnonzero(whole.y == c)[:count] for c in range(10)]))
         assert np.array_equal(whole.x[chosen], part.x)
         assert np.array_equal(whole.y[chosen], part.y)
+
+
+def test_japanese_vowels_are_the_numbers_of_the_original_files():
+    """The set is read from the .ts files; the archive's own files, blocks of lines divided by blank ones, say the same."""
+    folder = folder_of("japanese-vowels")
+    read = data.load("japanese-vowels", download=False)
+    for split, name in ((read.train, "ae.train"), (read.test, "ae.test")):
+        if not (folder / name).is_file():
+            pytest.skip(f"{folder} lacks {name}")
+        blocks = [block for block in (folder / name).read_text().split("\n \n") if block.strip()]
+        blocks = blocks if len(blocks) > 1 else [b for b in (folder / name).read_text().split("\n\n") if b.strip()]
+        assert len(blocks) == len(split)
+        for block, x, length in zip(blocks, split.x, split.lengths, strict=True):
+            steps = np.array([line.split() for line in block.splitlines() if line.strip()], np.float32)
+            assert len(steps) == length
+            assert np.array_equal(x[:length], steps)
+            assert not x[length:].any()
+    assert np.bincount(read.train.y).tolist() == [30] * 9
+    assert np.bincount(read.test.y).tolist() == [31, 35, 88, 44, 29, 24, 40, 50, 29]
+
+
+def test_moving_mnist_is_made_of_test_digits_in_its_test_part():
+    folder_of("mnist")
+    read = data.load("moving-mnist", download=False)
+    assert (read.train.x.shape, read.test.x.shape) == ((8000, 10, 1024), (1000, 10, 1024))
+    assert (read.horizon, read.frame_shape) == (5, (32, 32))
+    with pytest.raises(FileNotFoundError, match=r"^mnist needs"):
+        data.load("moving-mnist", root="/nowhere", download=False)

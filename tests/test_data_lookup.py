@@ -19,7 +19,8 @@ import pytest
 
 from tinyae import data
 from tinyae.data import lookup
-from tinyae.data.catalogue import ENTRIES, Entry, RemoteFile
+from tinyae.data.catalogue import ENTRIES
+from tinyae.data.entry import Entry, RemoteFile
 
 X = np.arange(3 * 2 * 2, dtype=np.uint8).reshape(3, 2, 2) * 20
 PAYLOADS = {
@@ -255,8 +256,9 @@ def test_a_mini_set_never_stands_in_for_a_full_one(places, name):
 
 
 def test_every_full_set_has_a_complete_row():
-    full = [entry for entry in ENTRIES.values() if not entry.embedded]
+    full = [entry for entry in ENTRIES.values() if entry.urls]
     assert {entry.name for entry in full} == {"mnist", "fashion-mnist", "qmnist"}
+    assert {entry.name for entry in ENTRIES.values() if entry.where == "on disk"} == {"japanese-vowels"}
     for entry in full:
         assert [file.role for file in entry.remote] == ["train_x", "train_y", "test_x", "test_y"]
         assert ENTRIES[entry.alternative].embedded
@@ -267,6 +269,34 @@ def test_every_full_set_has_a_complete_row():
             algorithm, _, digest = file.archive_hash.partition(":")
             assert len(digest) == {"md5": 32, "sha256": 64}[algorithm]
             assert int(digest, 16) > 0
+
+
+def test_a_set_of_two_text_files_is_checked_and_padded(places, monkeypatch):
+    texts = {
+        "train": "@classLabel true a b\n@data\n1,2:3,4:b\n5:6:a\n",
+        "test": "@classLabel true a b\n@data\n7,8,9:1,2,3:a\n",
+    }
+    files = tuple(
+        RemoteFile(role, f"Toy_{role}.ts", len(text), "", hashlib.sha256(text.encode()).hexdigest())
+        for role, text in texts.items()
+    )
+    row = dataclasses.replace(
+        ENTRIES["japanese-vowels"], name="toy-series", counts=(2, 1), shape=(3, 2), remote=files, class_names=("a", "b")
+    )
+    monkeypatch.setitem(ENTRIES, "toy-series", row)
+    with pytest.raises(FileNotFoundError, match=r"not downloaded: .* Source: UCI .* 'pendigits'"):
+        data.load("toy-series")
+    folder = places / "env" / "toy_series"
+    folder.mkdir(parents=True)
+    for role, text in texts.items():
+        (folder / f"Toy_{role}.ts").write_text(text)
+    read = data.load("toy-series")
+    assert read.train.x.tolist() == [[[1, 3], [2, 4], [0, 0]], [[5, 6], [0, 0], [0, 0]]]
+    assert (read.train.lengths.tolist(), read.test.lengths.tolist()) == ([2, 1], [3])
+    assert (read.train.y.tolist(), read.test.y.tolist()) == ([1, 0], [0])
+    (folder / "Toy_test.ts").write_text(texts["test"].replace("7", "8"))
+    with pytest.raises(ValueError, match="SHA-256"):
+        data.load("toy-series")
 
 
 @pytest.fixture

@@ -42,6 +42,7 @@ FACTS = {
     "ecg208": ("series", (240, 360, 1), (60, 360, 1), (-3.485, 3.65)),
     "natural-images": ("images", (6, 256, 256, 1), (2, 256, 256, 1), (0, 1)),
     "natural-patches": ("images", (10000, 8, 8, 1), (2000, 8, 8, 1), (0.1, 0.9)),
+    "moving-digits": ("sequences", (2000, 10, 1024), (500, 10, 1024), (0, 1)),
 }
 
 # name: {code size: mean squared error per element of PCA on the test set}

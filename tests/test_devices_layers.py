@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from tinyae import inspect, nn
+from tinyae import inspect, nn, ops
 from tinyae.autodiff import Tensor
 from tinyae.backend import CPU, Backend, MixedDevicesError
 from tinyae.testing import strict_device
@@ -21,6 +21,19 @@ Make = Callable[[np.random.Generator], nn.Module]
 def tied(g: np.random.Generator) -> nn.Module:
     encoder = nn.Dense(4, 3, activation="tanh", generator=g)
     return nn.Sequential(encoder, nn.TiedDense(encoder, activation="sigmoid"))
+
+
+class Joined(nn.Module):
+    """A recurrent layer as a function with one result: outputs and states side by side."""
+
+    def __init__(self, layer: nn.Module, **options: object) -> None:
+        self.layer = layer
+        self.options = options
+
+    def forward(self, x: Tensor) -> Tensor:
+        output, states = self.layer(x, **self.options)
+        parts = [output, *(states if isinstance(states, tuple) else (states,))]
+        return ops.concatenate(*[ops.reshape(part, shape=(-1,)) for part in parts])
 
 
 LAYERS: dict[str, tuple[Make, tuple[int, ...]]] = {
@@ -56,6 +69,13 @@ LAYERS: dict[str, tuple[Make, tuple[int, ...]]] = {
     "Upsample bilinear": (lambda g: nn.Upsample((3, 2), "bilinear"), (2, 3, 2, 2)),
     "Crop": (lambda g: nn.Crop(2, 1), (2, 3, 2, 2)),
     "PixelShuffle": (lambda g: nn.PixelShuffle(2), (2, 3, 2, 8)),
+    "LSTM": (lambda g: Joined(nn.LSTM(2, 3, 2, True, peepholes=True, generator=g)), (3, 4, 2)),
+    "LSTMCell": (lambda g: Joined(nn.LSTMCell(2, 3, generator=g)), (3, 2)),
+    "LSTMLayer": (lambda g: Joined(nn.LSTMLayer(2, 3, generator=g), reverse=True), (3, 4, 2)),
+    "GRU": (lambda g: Joined(nn.GRU(2, 3, 2, True, generator=g)), (3, 4, 2)),
+    "GRULayer": (lambda g: Joined(nn.GRULayer(2, 3, generator=g)), (3, 4, 2)),
+    "RepeatVector": (lambda g: nn.RepeatVector(3), (5, 4)),
+    "TimeDistributed": (lambda g: nn.TimeDistributed(nn.Dense(4, 2, generator=g)), (2, 3, 4)),
     "Sequential": (lambda g: nn.Sequential(nn.Dense(4, 3, generator=g), nn.BatchNorm(3), nn.Softplus()), (5, 4)),
 }
 every_layer = pytest.mark.parametrize("name", LAYERS)
@@ -101,6 +121,23 @@ def test_a_layer_stays_on_the_device_in_float32(name: str) -> None:
     layer, x, cotangent = made(name, device)
     with device.policy(forbid_sync=True, forbid_copy=True, forbid_float64=True):
         layer(x).backward(cotangent)
+
+
+def test_lengths_go_to_the_device_once_for_a_whole_stack(elsewhere: Backend) -> None:
+    results = []
+    for device in (elsewhere, CPU):
+        layer = nn.LSTM(2, 3, 2, True, generator=np.random.default_rng(3)).to(device.name)
+        x = Tensor(device.to_device(np.random.default_rng(4).normal(size=(3, 4, 2)).astype("float32")))
+        if elsewhere.name == "strict" and device is elsewhere:
+            with device.policy(forbid_sync=True, forbid_float64=True) as account:
+                output, (h, c) = layer(x, lengths=[4, 1, 2])
+            assert account.uploads == 1
+        else:
+            output, (h, c) = layer(x, lengths=[4, 1, 2])
+        (output.sum() + (h * c).sum()).backward()
+        results.append([t.numpy() for t in (output, h, c, *(p.grad for p in layer.parameters()))])
+    for a, b in zip(*results, strict=True):
+        assert_allclose(a, b, rtol=2e-5, atol=2e-6)
 
 
 DRAWING: dict[str, Make] = {

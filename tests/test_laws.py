@@ -31,10 +31,24 @@ def test_every_layer_obeys_every_law(case, rng):
     layer = case.module(rng)
     differ = any(declared_to_differ(part) for _, part in layer.named_modules())
     # The double gradient is asked of every layer in test_check_tables.py.
-    held = check_layer(layer, *case.make_inputs(rng), modes_differ=differ, order=1, device=strict_device())
+    held = check_layer(
+        layer, *case.make_inputs(rng), call=case.call, modes_differ=differ, order=1, device=strict_device()
+    )
     assert {"gradient", "modes", "save and load", "device agreement", "inputs are only read"} <= set(held)
     if case.shapes[0][0] > 1:
         assert "permutation equivariance" in held
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_padding_changes_nothing_in_a_recurrent_layer(kind, rng):
+    layer = kind(2, 2, 2, True, generator=rng)
+
+    def states(layer, x, lengths):
+        return layer.flat(layer.run(x, None, lengths, None)[1])
+
+    assert "padding invariance" in check_layer(
+        layer, rng.normal(size=(3, 4, 2)), lengths=[4, 1, 2], call=states, order=1
+    )
 
 
 def test_no_layer_is_left_out(rng):

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from tinyae import plots
-from tinyae.cli.options import add_data, add_device, add_run, open_run
-from tinyae.data import Dataset
+from tinyae.cli.data_options import add_data
+from tinyae.cli.options import add_device, add_run, open_run
+from tinyae.data import Dataset, padding
 from tinyae.models import AnomalyDetector
 
 
@@ -37,9 +38,9 @@ def register(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Score, list, draw."""
     run, model, data = open_run(options)
-    detector = AnomalyDetector(model, options.quantile).fit(data.train.x)
+    detector = AnomalyDetector(model, options.quantile).fit(data.train.x, data.train.lengths)
     assert detector.threshold is not None
-    before, scores = detector.score(data.train.x), detector.score(data.test.x)
+    before, scores = (detector.score(split.x, split.lengths) for split in (data.train, data.test))
     unit = f"squared error per {model.noun}"
     flagged = np.flatnonzero(scores > detector.threshold)
     print(
@@ -54,10 +55,52 @@ def run(options: argparse.Namespace) -> None:
         spans=data.timeline.spans() if data.timeline else (),
         stamps=[data.timeline.stamp(i) for i in range(len(before) + len(scores))] if data.timeline else None,
         unit=unit,
+        recording=_recording(data),
+        value_name=data.unit,
         across=f"{model.noun}s in time order" if data.timeline else model.noun,
         title=f"{data.name}: reconstruction error of each {model.noun}",
     )
-    print(f"picture: {plots.save_figure(figure, options.out or run.path / 'anomalies.png')}")
+    out = options.out or run.path / "anomalies.png"
+    print(f"picture: {plots.save_figure(figure, out)}")
+    if data.kind in ("series", "sequences") and len(flagged):
+        worst = flagged[np.argsort(-scores[flagged], kind="stable")][:_DRAWN]
+        print(f"picture: {_draw_worst(model, data, worst, out.with_name(f'{out.stem}_worst{out.suffix}'))}")
+
+
+_DRAWN = 8
+"""Flagged samples that are drawn with their reconstruction."""
+
+
+def _recording(data: Dataset) -> np.ndarray | None:
+    """The recording of a series of one feature, from the beginning of each window to that of the next."""
+    if data.kind != "series" or data.example_shape[1] != 1:
+        return None
+    x = np.concatenate([data.train.x, data.test.x])
+    share = 1.0
+    if data.timeline is not None and data.timeline.stride_seconds is not None:
+        share = min(1.0, data.timeline.stride_seconds / data.timeline.window_seconds)
+    return data.measured(x[:, : max(1, round(share * x.shape[1]))])
+
+
+def _draw_worst(model: Any, data: Dataset, worst: np.ndarray, path: Path) -> Path:
+    """The flagged samples with the largest errors, and what the model makes of them."""
+    split = data.test.rows(worst)
+    x = split.x
+    stamps = [_when(data, int(index)) for index in worst]
+    figure = plots.vector_reconstructions(
+        x if split.lengths is None else np.where(padding(split.lengths, x.shape[1])[..., None], np.nan, x),
+        model.restore(model.inputs_for(x), **split.known),
+        labels=stamps,
+        count=_DRAWN,
+        value_name=f"{data.unit} / {data.scale:g}" if data.unit else "value",
+        title=f"{data.name}: the {model.noun}s with the largest errors, and their reconstructions",
+    )
+    return plots.save_figure(figure, path)
+
+
+def _when(data: Dataset, index: int) -> str:
+    """When a test sample was taken, or its number."""
+    return data.timeline.stamp(len(data.train) + index) if data.timeline else f"test {index}"
 
 
 def _lines(data: Dataset, flagged: np.ndarray, scores: np.ndarray, most: int = 20) -> list[str]:
@@ -66,7 +109,7 @@ def _lines(data: Dataset, flagged: np.ndarray, scores: np.ndarray, most: int = 2
     lines = []
     for index in worst:
         window = len(data.train) + int(index)
-        when = data.timeline.stamp(window) if data.timeline else f"test {index}"
+        when = _when(data, int(index))
         known = ", ".join(data.timeline.incidents_in(window)) if data.timeline else ""
         lines.append(f"  {when:20}{scores[index]:>10.4g}   {known}".rstrip())
     if len(flagged) > most:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from tinyae.cli.options import add_picture_options, picture_options
+from tinyae.cli.data_options import add_picture_options, picture_options
 from tinyae.data import describe, load
 
 

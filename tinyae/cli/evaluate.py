@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from tinyae import training
-from tinyae.cli.options import add_data, add_device, add_run, open_run, positive_int
+from tinyae.cli.data_options import add_data
+from tinyae.cli.number_options import positive_int
+from tinyae.cli.options import add_device, add_run, open_run
 from tinyae.cli.report import metrics_table
 from tinyae.models import VariationalAutoencoder, log_likelihood
 

@@ -10,12 +10,14 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from tinyae.cli.options import int_list, positive_float, positive_int
+from tinyae.cli.number_options import int_list, positive_float, positive_int
 from tinyae.models import LIKELIHOODS, RECONSTRUCTIONS, ModelEntry
 from tinyae.models.binarize import BINARIZATIONS
 from tinyae.models.contractive import JACOBIANS
 from tinyae.models.conv_pair import FORMS, UPSAMPLINGS
+from tinyae.models.lstm import MODES
 from tinyae.models.memory import CODES, DECODERS
+from tinyae.models.sequence_parts import FEEDINGS
 from tinyae.models.sparse import SPARSITIES
 from tinyae.models.stacked import LAYERS
 from tinyae.nn import NOISES
@@ -220,6 +222,27 @@ def _vqvae(add: Add) -> None:
     add("--activation", choices=ACTIVATIONS, default="relu", help="of the hidden layers (default: relu)")
 
 
+def _lstm(add: Add) -> None:
+    add("--mode", choices=MODES, default="reconstruct", help="what is decoded (default: reconstruct)")
+    add("--hidden-size", type=positive_int, default=128, metavar="H", help="units of each LSTM (default: 128)")
+    add("--code-size", type=positive_int, metavar="K", help="numbers in a code (default: the encoder's final state)")
+    add(
+        "--future-steps", type=positive_int, metavar="F",
+        help="last steps of each sequence, to be predicted (default: the data's horizon, else a quarter)",
+    )  # fmt: skip
+    add("--conditional", action="store_true", help="each step of a decoder is given the sample of the step before")
+    add("--feeding", choices=FEEDINGS, help="what a conditional decoder is given in training (default: teacher)")
+    add("--teacher-epochs", type=positive_int, metavar="N", help="scheduled: until the truth is gone (default: 10)")
+    add(
+        "--reverse-target", action=argparse.BooleanOptionalAction, default=None,
+        help="reconstruct from the last step to the first (default: yes)",
+    )  # fmt: skip
+    add("--layers", dest="num_layers", type=positive_int, default=1, metavar="N", help="LSTM layers (default: 1)")
+    add("--bidirectional", action="store_true", help="the encoder reads in both directions")
+    add("--peepholes", action="store_true", help="the gates see the cell")
+    add("--dropout", type=float, default=0.0, metavar="X", help="share dropped between layers (default: 0)")
+
+
 def _tied(add: Add) -> None:
     add("--tied", action="store_true", help="the decoder uses the encoder's weights, transposed")
 
@@ -238,5 +261,6 @@ MODEL_OPTIONS: dict[str, Callable[[Add], None]] = {
     "conv-denoising": _conv_denoising,
     "conv-vae": _conv_vae,
     "vqvae": _vqvae,
+    "lstm": _lstm,
 }
 """Model name -> function that adds its options; a test compares the names with `MODELS`."""

@@ -12,24 +12,15 @@ from typing import Any
 import numpy as np
 
 from tinyae.backend import backend_named
+from tinyae.cli.data_options import add_data, add_windows, load_data, picture_options, remark, windows_of
 from tinyae.cli.model_options import add_classifier_options, add_model_options, model_arguments
-from tinyae.cli.options import (
-    SAMPLE_NOUNS,
-    add_data,
-    add_device,
-    add_seed,
-    check_data,
-    check_labels,
-    class_count,
-    picture_options,
-    remark,
-)
+from tinyae.cli.options import SAMPLE_NOUNS, add_device, add_seed, check_data, check_labels, class_count
 from tinyae.cli.report import metrics_table
 from tinyae.cli.train_stacked import train_stacked
 from tinyae.cli.training_options import add_training_options, fit_arguments, settle_training
-from tinyae.data import Dataset, Split, load
+from tinyae.data import Dataset
 from tinyae.models import MODELS, PCA, Autoencoder, build
-from tinyae.training import History, Run, draw_run, evaluate, fit
+from tinyae.training import History, Run, compare_sequences, draw_run, evaluate, fit
 from tinyae.training.loop import TrainingInterrupted
 
 _TRAINING = ("epochs", "batch_size", "optimizer", "lr", "schedule", "clip_norm", "seed")
@@ -47,6 +38,7 @@ def register(commands: Any) -> None:
         parser = models.add_parser(entry.name, help=entry.title, description=f"Train: {entry.title}.")
         parser.set_defaults(run=run)
         add_data(parser, entry.data)
+        add_windows(parser)
         add_seed(parser, "for weights and the order of samples")
         add_device(parser)
         parser.add_argument(
@@ -63,11 +55,15 @@ def run(options: argparse.Namespace) -> None:
     """Check everything, then make the folder, train, measure, draw."""
     device = backend_named(options.device).name
     settle_training(options, MODELS[options.model])
-    data = load(options.data, **picture_options(options))
+    windows = windows_of(options)
+    pictures = picture_options(options)
+    data = load_data(options.data, pictures, windows)
     arguments = model_arguments(options) | {
         "input_shape": list(data.example_shape),
         "sample": SAMPLE_NOUNS[data.kind],
     }
+    if data.horizon and arguments.get("mode", "reconstruct") != "reconstruct":
+        arguments.setdefault("future_steps", data.horizon)
     if MODELS[options.model].conditional:
         check_labels(data)
     if MODELS[options.model].conditional or (MODELS[options.model].labelled and data.has_labels):
@@ -77,8 +73,9 @@ def run(options: argparse.Namespace) -> None:
         data = _first(data, model.capacity)
     check_data(data, model)
     config = {"model": options.model, "arguments": arguments, "data": options.data, "device": device}
-    config |= {"data_options": how} if (how := picture_options(options)) else {}
+    config |= {"data_options": pictures} if pictures else {}
     config |= {name: getattr(options, name) for name in _TRAINING}
+    config |= {} if windows is None else {"windows": windows}
     folder = Run.create(options.out, config, force=options.force)
     print(_headline(options.model, model, data, device))
     remark(data)
@@ -113,8 +110,7 @@ def _first(data: Dataset, count: int) -> Dataset:
     """The data with their first `count` training samples only: all that a memory can hold."""
     if count > len(data.train):
         raise ValueError(f"{data.name} has {len(data.train)} training samples, a memory of {count} asks for more.")
-    labels = None if data.train.y is None else data.train.y[:count]
-    return replace(data, train=Split(data.train.x[:count], labels))
+    return replace(data, train=data.train.rows(slice(0, count)))
 
 
 def _headline(name: str, model: Autoencoder, data: Dataset, device: str) -> str:
@@ -134,6 +130,10 @@ def _report(model: Autoencoder, data: Dataset, seconds: float) -> None:
     print(f"\ntrained in {seconds:.1f} s; the test {model.noun}s took no part in any choice")
     print(metrics_table(model, {"train": evaluate(model, data.train), "test": evaluate(model, data.test)}))
     print("".join(f"{line}\n" for line in model.remarks(data.test.x, data.test.y)), end="")
+    table = compare_sequences(model, data)
+    if table:
+        print("\n" + "\n".join(table))
+        return
     code_size = model.encode(model.inputs_for(data.test.x[:1], None if data.test.y is None else data.test.y[:1])).size
     elements = data.train.flat.shape[1]
     if code_size <= min(len(data.train), elements) and elements <= _LARGEST_PCA:

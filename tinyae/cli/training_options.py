@@ -8,7 +8,7 @@ from typing import Any
 
 from tinyae import optim
 from tinyae.autodiff import Tensor
-from tinyae.cli.options import positive_float, positive_int
+from tinyae.cli.number_options import positive_float, positive_int
 from tinyae.models import Autoencoder, ModelEntry
 
 OPTIMIZERS: dict[str, Callable[..., optim.Optimizer]] = {

@@ -4,7 +4,8 @@
 the other full sets are found on disk or downloaded, and verified; `load("numbers.npy")` and `load("photos")`, a folder of
 pictures, read the user's own.
 All come back as one `Dataset`: float32 arrays with a training and a test split, and the unit, licence and
-origin of their numbers.
+origin of their numbers. A long series is cut by `windows` (or, from a file, `load_series`), sequences of unequal length
+are joined by `pad`, films of moving digits are made by `moving_digits`.
 This room knows no model and no layer: it hands out arrays. The order of examples is drawn from a generator
 that the caller owns.
 """
@@ -15,18 +16,35 @@ from tinyae.data.dataset import Dataset, Split
 from tinyae.data.folder import load_folder
 from tinyae.data.idx import read_idx
 from tinyae.data.load import load
+from tinyae.data.moving import moving_digits
+from tinyae.data.scaling import Scaler
+from tinyae.data.sequences import Lengths, check_lengths, pad, padding
+from tinyae.data.series import Series, load_series, read_series
 from tinyae.data.timeline import Incident, Timeline
+from tinyae.data.windows import cut_windows, rewindow, windows
 
 __all__ = [
     "Dataset",
     "Incident",
+    "Lengths",
+    "Scaler",
+    "Series",
     "Split",
     "Timeline",
     "batch_count",
     "batches",
+    "check_lengths",
+    "cut_windows",
     "describe",
     "load",
     "load_folder",
+    "load_series",
+    "moving_digits",
     "names",
+    "pad",
+    "padding",
     "read_idx",
+    "read_series",
+    "rewindow",
+    "windows",
 ]

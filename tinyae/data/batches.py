@@ -14,10 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyae.backend import Array, Backend, as_generator, backend_of, check_same_device
+from tinyae.data.sequences import Lengths
 
 
 def batches(
-    *arrays: Array, batch_size: int, generator: np.random.Generator | None = None, drop_last: bool = False
+    *arrays: Array,
+    batch_size: int,
+    generator: np.random.Generator | None = None,
+    drop_last: bool = False,
+    lengths: Lengths | None = None,
 ) -> Iterator[Any]:
     """Iterate once over arrays of equal length N, `batch_size` examples at a time.
 
@@ -27,8 +32,11 @@ def batches(
         generator: shuffles, anew at each call, as `np.random.default_rng(seed)` says. None keeps the order
             and yields views, without copying.
         drop_last: leave out a last batch that is smaller than the others.
+        lengths: of sequences of unequal length, on the host, whole numbers (N,) from 1 to T.
 
-    Yields an array for one array given, a tuple of arrays for several. Faulty arguments raise at the call,
+    Yields an array for one array given, a tuple of arrays for several. With `lengths` always a tuple, whose last entry
+    is the batch's lengths, on the host; its sequences (n, T, ...) are cut to the longest of the batch, so that no step is
+    computed that belongs to nobody. Faulty arguments raise at the call,
     not at the first batch: TypeError for a generator that is a number, ValueError for lengths that differ,
     for no examples, for a `batch_size` below 1 and for `drop_last` that would leave no batch.
 
@@ -39,19 +47,21 @@ def batches(
         raise ValueError("batches() was given no array: give at least one, batches(x, batch_size=...).")
     check_same_device("batches", arrays)
     spaces = [backend_of(array) for array in arrays]
-    lengths = [len(array) if getattr(array, "ndim", 0) else 0 for array in arrays]
-    if len(set(lengths)) > 1:
-        got = ", ".join(map(str, lengths))
+    counts = [len(array) if getattr(array, "ndim", 0) else 0 for array in arrays]
+    if len(set(counts)) > 1:
+        got = ", ".join(map(str, counts))
         raise ValueError(f"batches() needs arrays of equal length, got {got} examples: one row for each.")
-    if not lengths[0]:
+    if not counts[0]:
         raise ValueError("batches() was given no examples: give arrays of at least one row.")
-    count = batch_count(lengths[0], batch_size, drop_last)
+    count = batch_count(counts[0], batch_size, drop_last)
     if not count:
         raise ValueError(
-            f"drop_last leaves no batch: {lengths[0]} examples are fewer than batch_size={batch_size}; make it smaller."
+            f"drop_last leaves no batch: {counts[0]} examples are fewer than batch_size={batch_size}; make it smaller."
         )
-    order = None if generator is None else as_generator(generator).permutation(lengths[0])
-    return _walk(arrays, spaces, batch_size, count, order)
+    if lengths is not None:
+        _check_lengths(lengths, arrays)
+    order = None if generator is None else as_generator(generator).permutation(counts[0])
+    return _walk(arrays, spaces, batch_size, count, order, lengths)
 
 
 def batch_count(n: int, batch_size: int, drop_last: bool = False) -> int:
@@ -69,8 +79,28 @@ def batch_count(n: int, batch_size: int, drop_last: bool = False) -> int:
     return int(n // batch_size if drop_last else -(-n // batch_size))
 
 
+def _check_lengths(lengths: Any, arrays: tuple[Array, ...]) -> None:
+    steps = max((array.shape[1] for array in arrays if array.ndim > 2), default=0)  # what a model sees may be less
+    if not isinstance(lengths, np.ndarray) or lengths.dtype.kind not in "iu":
+        raise TypeError(f"batches() needs lengths as an array of whole numbers (N,), got {type(lengths).__name__}.")
+    if lengths.shape != (len(arrays[0]),):
+        raise ValueError(
+            f"batches() got lengths of shape {lengths.shape} for {len(arrays[0])} sequences: give one for each."
+        )
+    if not steps or lengths.min() < 1 or lengths.max() > steps:
+        raise ValueError(
+            f"batches() got lengths from {lengths.min()} to {lengths.max()} for sequences of {steps} steps: "
+            "lengths go from 1 to the number of steps."
+        )
+
+
 def _walk(
-    arrays: tuple[Array, ...], spaces: list[Backend], batch_size: int, count: int, order: npt.NDArray[np.int64] | None
+    arrays: tuple[Array, ...],
+    spaces: list[Backend],
+    batch_size: int,
+    count: int,
+    order: npt.NDArray[np.int64] | None,
+    lengths: Lengths | None,
 ) -> Iterator[Any]:
     index = None if order is None else spaces[0].to_device(order)
     for start in range(0, count * batch_size, batch_size):
@@ -80,4 +110,8 @@ def _walk(
         else:
             pairs = zip(spaces, arrays, strict=True)
             batch = tuple(space.xp.take(array, index[rows], axis=0) for space, array in pairs)
+        if lengths is not None:
+            chosen = lengths[rows] if order is None else lengths[order[rows]]
+            longest = int(chosen.max())
+            batch = (*(part[:, :longest] if part.ndim > 2 else part for part in batch), chosen)
         yield batch if len(batch) > 1 else batch[0]

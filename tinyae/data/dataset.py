@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from tinyae.data.scaling import Scaler
+from tinyae.data.sequences import Lengths, check_lengths
 from tinyae.data.timeline import Timeline
 
 Kind = Literal["images", "sequences", "series", "vectors"]
@@ -30,12 +32,15 @@ class Split:
     Attributes:
         x: the examples, float32, first axis N.
         y: the class of each example, int64 (N,), or None where there are no classes.
+        lengths: of sequences of unequal length, int64 (N,), the steps that are real; x is 0 behind them. None where
+            all T steps are.
 
-    Raises ValueError if there is not one label for each example.
+    Raises ValueError if there is not one label and one length for each example, or a length that is not from 1 to T.
     """
 
     x: npt.NDArray[np.float32]
     y: npt.NDArray[np.int64] | None = None
+    lengths: Lengths | None = None
 
     def __post_init__(self) -> None:
         if self.y is not None and self.y.shape != self.x.shape[:1]:
@@ -43,9 +48,20 @@ class Split:
                 f"labels of shape {self.y.shape} do not fit {len(self.x)} examples: give one class number "
                 f"for each, shape ({len(self.x)},)."
             )
+        if self.lengths is not None:
+            check_lengths(self.lengths, self.x)
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def rows(self, index: slice | npt.NDArray[Any]) -> Split:
+        """The examples of a slice, or of an array of numbers or booleans, with their labels and lengths."""
+        return Split(*(None if part is None else part[index] for part in (self.x, self.y, self.lengths)))  # type: ignore[arg-type]
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """`lengths=` for a model, where the sequences are of unequal length; else nothing."""
+        return {} if self.lengths is None else {"lengths": self.lengths}
 
     @property
     def flat(self) -> npt.NDArray[np.float32]:
@@ -54,7 +70,8 @@ class Split:
 
     def __repr__(self) -> str:
         labels = "no labels" if self.y is None else "labelled"
-        return f"<Split of {len(self):,} x {by(self.x.shape[1:])} {self.x.dtype}, {labels}>"
+        lengths = "" if self.lengths is None else f", lengths {self.lengths.min()} to {self.lengths.max()}"
+        return f"<Split of {len(self):,} x {by(self.x.shape[1:])} {self.x.dtype}, {labels}{lengths}>"
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +90,9 @@ class Dataset:
         origin: where they were read from this time.
         notes: how the splits were made, and whatever else one should know.
         timeline: of the windows of a recording, None for everything else.
+        scaler: how a series was scaled before it was cut into windows, None where nothing was fitted.
+        horizon: how many of the last steps of each sequence are the future, for a model that predicts.
+        frame_shape: (H, W) where each step of a sequence is an image of D = H W pixels, else None.
     """
 
     name: str
@@ -88,6 +108,9 @@ class Dataset:
     origin: str = ""
     notes: str = ""
     timeline: Timeline | None = None
+    scaler: Scaler | None = None
+    horizon: int = 0
+    frame_shape: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -97,6 +120,10 @@ class Dataset:
                 f"{self.kind} need {_AXES[self.kind]} axes and one shape of example in both splits; got "
                 f"train {self.train.x.shape} and test {self.test.x.shape}."
             )
+        if self.frame_shape is not None and math.prod(self.frame_shape) != self.train.x.shape[-1]:
+            raise ValueError(
+                f"frames of {self.frame_shape} pixels do not fit steps of {self.train.x.shape[-1]} values."
+            )
 
     @property
     def has_labels(self) -> bool:
@@ -104,9 +131,18 @@ class Dataset:
         return self.train.y is not None and self.test.y is not None
 
     @property
+    def has_lengths(self) -> bool:
+        """True if the sequences are of unequal length."""
+        return self.train.lengths is not None or self.test.lengths is not None
+
+    @property
     def example_shape(self) -> tuple[int, ...]:
         """The shape of one example: (H, W, C), (T, D) or (D,)."""
         return self.train.x.shape[1:]
+
+    def measured(self, x: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Values of examples in what was measured: passengers, millivolts, gray levels."""
+        return x.astype(np.float64) * self.scale if self.scaler is None else self.scaler.inverse(x)
 
     @property
     def image_shape(self) -> tuple[int, int, int] | None:
@@ -154,7 +190,8 @@ def _numbers(split: Split) -> str:
     x = split.x
     if not len(split):
         return "empty"
+    lengths = "" if split.lengths is None else f" (lengths {split.lengths.min()} to {split.lengths.max()})"
     return (
-        f"{len(split):,} of {by(x.shape[1:])}, {x.dtype} in [{x.min():.4g}, {x.max():.4g}], "
+        f"{len(split):,} of {by(x.shape[1:])}{lengths}, {x.dtype} in [{x.min():.4g}, {x.max():.4g}], "
         f"mean {x.mean(dtype=np.float64):.4g}"
     )

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinyae.data.catalogue import Entry
 from tinyae.data.dataset import Dataset, Split
+from tinyae.data.entry import Entry
 from tinyae.data.idx import read_idx
 from tinyae.data.patches import natural_patches
 from tinyae.data.timeline import TIMELINES

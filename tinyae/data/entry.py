@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from tinyae.data.dataset import Kind
 
@@ -12,10 +14,11 @@ class RemoteFile:
     """One file of a full set.
 
     Attributes:
-        role: "train_x", "train_y", "test_x" or "test_y".
+        role: "train_x", "train_y", "test_x" or "test_y"; "train" or "test" for a file that holds both.
         stem: the file name without `.gz`.
         payload_bytes: its size uncompressed.
-        archive_hash: `algorithm:hexdigest` of the published `.gz`, what a download is checked against.
+        archive_hash: `algorithm:hexdigest` of the published `.gz`, what a download is checked against; "" where there
+            is no download of the single file.
         payload_sha256: SHA-256 of the uncompressed content, or None where nobody published one.
     """
 
@@ -39,6 +42,7 @@ class Entry:
         remote: the files of a full set, and
         urls: the addresses they are fetched from, in the order they are tried (`url + stem + ".gz"`).
         alternative: name of the embedded set to use where a full one cannot be had.
+        films: how the set is made from another, the arguments of `moving_digits` with the name of its source.
     """
 
     name: str
@@ -57,8 +61,16 @@ class Entry:
     remote: tuple[RemoteFile, ...] = ()
     urls: tuple[str, ...] = ()
     alternative: str = ""
+    films: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def embedded(self) -> bool:
         """True if the set is part of the package."""
         return bool(self.files)
+
+    @property
+    def where(self) -> str:
+        """Where it comes from, in a word: embedded, download, or on disk for files that no address hands out singly."""
+        if self.embedded:
+            return "embedded"
+        return "download" if self.urls or self.films else "on disk"

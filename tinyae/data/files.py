@@ -35,7 +35,8 @@ def load_file(path: str | Path) -> Dataset:
     """Load a file of the user's own; see the text at the top of this module for the rules.
 
     A `.npz` holds `x`, or `train_x` and if wanted `test_x`, and with each an optional `y`, `train_y`,
-    `test_y` of class numbers. A `.csv` holds numbers separated by commas, one example a line, and may have
+    `test_y` of class numbers; sequences of unequal length, padded with zeros, bring `lengths` (or `train_lengths` and
+    `test_lengths`). A `.csv` holds numbers separated by commas, one example a line, and may have
     one line of names first.
 
     Raises:
@@ -54,7 +55,8 @@ def load_file(path: str | Path) -> Dataset:
         raise ValueError(f"{path} holds {found}: name the examples 'x' or 'train_x'.")
     kind, scale = _kind(raw, path), 255.0 if raw.dtype == np.uint8 else 1.0
     labels = arrays.get("train_y", arrays.get("y"))
-    everything = Split(_examples(raw, path), None if labels is None else _labels(labels, len(raw), path))
+    lengths = arrays.get("train_lengths", arrays.get("lengths"))
+    everything = _labelled(raw, labels, lengths, path)
     if "test_x" in arrays:
         train, test = everything, _test_split(arrays, raw, path)
         notes = "train and test as the file names them"
@@ -122,7 +124,8 @@ def _read_csv(path: Path) -> npt.NDArray[np.float64]:
         number, fault = next(((n, f) for n, line in numbered if (f := _fault(line, width))), (0, str(error)))
         raise ValueError(
             f"{path} is no table of numbers: line {number} {fault}; write one example a line, {width} "
-            "numbers separated by commas on each."
+            "numbers separated by commas on each, or cut a recording with a column of times into windows "
+            "(tinyae.data.load_series, --window)."
         ) from error
 
 
@@ -190,13 +193,24 @@ def _labels(y: npt.NDArray[Any], count: int, path: Path) -> npt.NDArray[np.int64
 
 
 def _test_split(arrays: dict[str, npt.NDArray[Any]], train: npt.NDArray[Any], path: Path) -> Split:
-    raw, labels = arrays["test_x"], arrays.get("test_y")
+    raw = arrays["test_x"]
     if raw.shape[1:] != train.shape[1:] or raw.dtype != train.dtype:
         raise ValueError(
             f"{path} holds train_x {train.shape} {train.dtype} and test_x {raw.shape} {raw.dtype}: give both "
             "the same shape of example and the same type."
         )
-    return Split(_examples(raw, path), None if labels is None else _labels(labels, len(raw), path))
+    return _labelled(raw, arrays.get("test_y"), arrays.get("test_lengths"), path)
+
+
+def _labelled(
+    raw: npt.NDArray[Any], labels: npt.NDArray[Any] | None, lengths: npt.NDArray[Any] | None, path: Path
+) -> Split:
+    """Checked examples with their class numbers and the lengths of sequences, if there are any."""
+    x, y = _examples(raw, path), None if labels is None else _labels(labels, len(raw), path)
+    try:
+        return Split(x, y, None if lengths is None else np.asarray(lengths))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _split(everything: Split, path: Path) -> tuple[Split, Split]:
@@ -205,5 +219,4 @@ def _split(everything: Split, path: Path) -> tuple[Split, Split]:
     if count < 2:
         raise ValueError(f"{path} holds {count} example: save two or more, to train and to test with.")
     cut = count - max(1, count // TEST_SHARE)
-    x, y = everything.x, everything.y
-    return (Split(x[:cut], None if y is None else y[:cut]), Split(x[cut:], None if y is None else y[cut:]))
+    return everything.rows(slice(0, cut)), everything.rows(slice(cut, None))

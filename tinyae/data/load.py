@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from tinyae.data.catalogue import ENTRIES, names
 from tinyae.data.dataset import Dataset
-from tinyae.data.embedded import load_embedded
+from tinyae.data.embedded import build, load_embedded
+from tinyae.data.entry import Entry
 from tinyae.data.files import SUFFIXES, load_file
 from tinyae.data.folder import load_folder
 from tinyae.data.lookup import load_full
+from tinyae.data.moving import moving_digits
 
 
 def load(
@@ -51,6 +54,8 @@ def load(
             f"image_size, grey and skip_broken are for a folder of pictures, and {text!r} is none: leave them out, or "
             "correct the path."
         )
+    if entry is not None and entry.films:
+        return _films(entry, root, download)
     if entry is not None and not entry.embedded:
         return load_full(entry, None if root is None else Path(root).expanduser(), download)
     if root is not None:
@@ -62,6 +67,14 @@ def load(
     if is_path or path.exists() or path.suffix.lower() in SUFFIXES or path.name != text:
         return load_file(path)
     raise ValueError(_unknown(text))
+
+
+def _films(entry: Entry, root: str | os.PathLike[str] | None, download: bool) -> Dataset:
+    """A set that is made from another one; what cannot be found is the other."""
+    arguments = dict(entry.films)
+    source = load(arguments.pop("source"), root=root, download=download)
+    made = moving_digits(source, entry.counts, **arguments)
+    return replace(build(entry, made.train, made.test, made.origin), horizon=made.horizon, frame_shape=made.frame_shape)
 
 
 def _canonical(name: str) -> str:

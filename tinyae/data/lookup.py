@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinyae.data.catalogue import Entry, RemoteFile, megabytes
-from tinyae.data.dataset import Dataset
+from tinyae.data.catalogue import megabytes
+from tinyae.data.dataset import Dataset, Split
 from tinyae.data.embedded import build, labelled
+from tinyae.data.entry import Entry, RemoteFile
 from tinyae.data.idx import parse_idx, read_payload
+from tinyae.data.ts import parse_ts
 
 DEBIAN_FOLDER = Path("/usr/share/datasets")
 TIMEOUT = 30
@@ -42,7 +44,10 @@ def load_full(entry: Entry, root: str | Path | None = None, download: bool = Tru
         if root is not None or not download:
             raise FileNotFoundError(_not_found(entry, tried, "", root))
         folder = fetch(entry, tried)
-    arrays = {file.role: verified(locate(folder, file) or folder / file.stem, file) for file in entry.remote}
+    paths = {file.role: (locate(folder, file) or folder / file.stem, file) for file in entry.remote}
+    if "train" in paths:
+        return build(entry, _whole(*paths["train"], entry), _whole(*paths["test"], entry), str(folder))
+    arrays = {role: parse_idx(verified(*found), str(found[0])) for role, found in paths.items()}
     axes = 1 + len(entry.shape)
     train, test = (
         labelled(arrays[f"{part}_x"], _classes(arrays[f"{part}_y"]), entry.scale, axes) for part in ("train", "test")
@@ -76,8 +81,8 @@ def locate(folder: Path, file: RemoteFile) -> Path | None:
     return None
 
 
-def verified(path: Path, file: RemoteFile) -> npt.NDArray[Any]:
-    """Read a file of a full set and check its uncompressed size and SHA-256. Raises ValueError."""
+def verified(path: Path, file: RemoteFile) -> bytes:
+    """The uncompressed content of a file of a full set, checked by its size and SHA-256. Raises ValueError."""
     import hashlib
 
     payload = read_payload(path)
@@ -92,7 +97,15 @@ def verified(path: Path, file: RemoteFile) -> npt.NDArray[Any]:
             f"{path} is not the published file: expected SHA-256 {file.payload_sha256} of the uncompressed "
             f"content, got {digest}: delete it and fetch it again."
         )
-    return parse_idx(payload, str(path))
+    return payload
+
+
+def _whole(path: Path, file: RemoteFile, entry: Entry) -> Split:
+    """A part of a set of sequences from its one file, padded to the steps of the longest in both parts."""
+    x, labels, lengths = parse_ts(verified(path, file).decode("ascii"), str(path))
+    padded = np.zeros((len(x), *entry.shape), np.float32)
+    padded[:, : x.shape[1]] = x
+    return Split(padded, labels, lengths)
 
 
 def fetch(entry: Entry, tried: list[Path]) -> Path:
@@ -102,6 +115,8 @@ def fetch(entry: Entry, tried: list[Path]) -> Path:
     complete. Raises FileNotFoundError if pooch is missing or no address answers with the published file.
     """
     cache = cache_folder()
+    if not entry.urls:
+        raise FileNotFoundError(_not_found(entry, tried, "It is not downloaded: its source packs it in an archive."))
     if cache is None:
         reason = "Downloading needs the pooch package, which is not installed (pip install pooch)."
         raise FileNotFoundError(_not_found(entry, tried, reason))
@@ -157,4 +172,5 @@ def _not_found(entry: Entry, tried: list[Path], reason: str, root: str | Path | 
     size, places = megabytes(entry.size), ", ".join(map(str, tried))
     needs = f"{entry.name} needs {', '.join(missing)} (.gz or plain, {size} in all){found}; not in {places}."
     last = f"Embedded alternative, no download: {entry.alternative!r}."
-    return " ".join(part for part in (needs, reason, f"Address: {entry.urls[0]} .", advice, last) if part)
+    address = f"Address: {entry.urls[0]} ." if entry.urls else f"Source: {entry.source}."
+    return " ".join(part for part in (needs, reason, address, advice, last) if part)

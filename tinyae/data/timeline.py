@@ -6,7 +6,7 @@ published anomaly beside it, one must know its place in time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,31 +26,78 @@ class Timeline:
 
     Attributes:
         start: when the first window of the training part begins, ISO 8601.
-        window_seconds: length of one window; windows follow each other without a gap, the test part after the
-            training part.
+        window_seconds: length of one window.
         incidents: what is known to have happened.
+        stride_seconds: from the beginning of one window to that of the next; None for windows that follow each other
+            without a gap.
+        border: (number, seconds) of the first test window and its beginning, where it does not follow the last
+            training window at the common stride: no window reaches across the border.
     """
 
     start: str
-    window_seconds: int
+    window_seconds: float
     incidents: tuple[Incident, ...] = ()
+    stride_seconds: float | None = None
+    border: tuple[int, float] | None = None
+
+    @property
+    def strided(self) -> bool:
+        """True if windows overlap, or leave gaps, or if there is a seam between training and test windows."""
+        return self.stride_seconds is not None or self.border is not None
+
+    def begin(self, window: int) -> float:
+        """When a window begins, in seconds after the start."""
+        stride = self.stride_seconds or self.window_seconds
+        if self.border is None or window < self.border[0]:
+            return window * stride
+        return self.border[1] + (window - self.border[0]) * stride
 
     def position(self, time: str) -> float:
         """A time as a number of windows after the start; 2.5 is the middle of the third window."""
-        return float((np.datetime64(time, "s") - np.datetime64(self.start, "s")).astype(int)) / self.window_seconds
+        seconds = float((np.datetime64(time, "s") - np.datetime64(self.start, "s")).astype(int))
+        stride = self.stride_seconds or self.window_seconds
+        if self.border is None or seconds < self.border[1]:
+            return min(seconds / stride, float("inf") if self.border is None else self.border[0])
+        return self.border[0] + (seconds - self.border[1]) / stride
 
     def spans(self) -> list[tuple[str, float, float]]:
         """(name, from, to) of every incident, in windows after the start."""
         return [(it.name, self.position(it.start), self.position(it.end)) for it in self.incidents]
 
     def stamp(self, window: int) -> str:
-        """When a window begins; its date alone if windows are whole days."""
-        time = np.datetime64(self.start, "s") + np.timedelta64(window * self.window_seconds, "s")
-        return str(time.astype("datetime64[D]") if self.window_seconds % 86_400 == 0 else time).replace("T", " ")
+        """When a window begins, to the day, minute, second or millisecond, whichever all windows are whole numbers of."""
+        sizes = (
+            self.window_seconds,
+            self.stride_seconds or 0,
+            self._moment(0).astype("datetime64[ms]").astype(int) / 1000,
+        )
+        units = (("D", 86_400), ("m", 60), ("s", 1))
+        digits = next((name for name, unit in units if all(size % unit == 0 for size in sizes)), "ms")
+        return str(self._moment(self.begin(window)).astype(f"datetime64[{digits}]")).replace("T", " ")
 
     def incidents_in(self, window: int) -> list[str]:
         """Names of the incidents that a window overlaps."""
-        return [name for name, first, last in self.spans() if first < window + 1 and last > window]
+        begin = self._moment(self.begin(window))
+        end = self._moment(self.begin(window) + self.window_seconds)
+        return [it.name for it in self.incidents if np.datetime64(it.start) < end and np.datetime64(it.end) > begin]
+
+    def finer(self, parts: int) -> Timeline:
+        """The clock of the steps, where a window has `parts` of them."""
+        return replace(self, window_seconds=self.window_seconds / parts)
+
+    def of_windows(self, length: int, stride: int, train: int, border: int) -> Timeline:
+        """The clock of windows of `length` of these windows every `stride`, `train` of them before window `border`."""
+        second = self.window_seconds
+        seam = None if train * stride == border else (train, border * second)
+        return replace(
+            self,
+            window_seconds=length * second,
+            stride_seconds=None if stride == length else stride * second,
+            border=seam,
+        )
+
+    def _moment(self, seconds: float) -> np.datetime64:
+        return np.datetime64(self.start, "ms") + np.timedelta64(round(1000 * seconds), "ms")
 
 
 TIMELINES = {

@@ -34,6 +34,10 @@ class Autoencoder(Module):
     capacity: int | None = None
     """How many samples a model can hold that only knows those it was trained on; None if it takes any."""
 
+    takes_lengths: bool = False
+    """Whether `loss`, `evaluation_loss` and `reconstruct` take `lengths=`, (n,) on the host, of sequences of unequal
+    length that are padded with zeros."""
+
     def __init__(self, encoder: Module, decoder: Module, *, loss: str = "bce", sample: str = "sample") -> None:
         super().__init__()
         self.encoder = encoder
@@ -57,6 +61,14 @@ class Autoencoder(Module):
     def reconstruct(self, x: Any, batch_size: int = 1024) -> Any:
         """Decode the code of x: what is left of x after the bottleneck, of x's shape."""
         return self._apply(lambda v: self.reconstruction.output(self(v)), x, batch_size)
+
+    def restore(self, x: Any, batch_size: int = 1024, *, lengths: Any = None) -> Any:
+        """Whole samples (N, ...) from what the network is given, `inputs_for(samples)`: what pictures and errors compare.
+
+        `reconstruct` itself, unless a subclass is given a part of a sample only; `lengths` where `takes_lengths` says so.
+        """
+        known: dict[str, Any] = {} if lengths is None else {"lengths": lengths}
+        return self.reconstruct(x, batch_size, **known)
 
     def loss(self, x: Tensor, target: Tensor | None = None) -> Loss:
         """Reconstruction loss of a batch, summed over a sample's elements and averaged over samples.

@@ -22,6 +22,7 @@ from tinyae.models.conv import (
 )
 from tinyae.models.denoising import denoising_autoencoder
 from tinyae.models.dense import basic_autoencoder, deep_autoencoder
+from tinyae.models.lstm import lstm_autoencoder
 from tinyae.models.memory import image_memory
 from tinyae.models.sparse import sparse_autoencoder
 from tinyae.models.stacked import stacked_autoencoder
@@ -114,6 +115,16 @@ MODELS = {
             conv_variational_autoencoder,
             loss="",
         ),
+        ModelEntry(
+            "lstm",
+            "sequences to vectors and back, or to what comes next, 128 units",
+            lstm_autoencoder,
+            data="pendigits",
+            epochs=50,
+            batch_size=64,
+            lr=3e-3,
+            loss="squared_error",
+        ),
         ModelEntry("vqvae", "codes from a finite list, 16 of 64 vectors by default", vq_autoencoder, epochs=30),
     )
 }
@@ -128,7 +139,11 @@ def model_entry(name: str) -> ModelEntry:
 
 
 def build(name: str, arguments: dict[str, Any], generator: np.random.Generator | None = None) -> Autoencoder:
-    """Build a model by name from plain arguments, and remember both as `model.recipe` for `tinyae.save`."""
+    """Build a model by name from plain arguments, and remember both as `model.recipe` for `tinyae.save`.
+
+    Its encoder remembers them too, so that it can be saved and loaded without the rest.
+    """
     model = model_entry(name).builder(**arguments, generator=generator)
     model.recipe = {"model": name, "arguments": dict(arguments)}
+    model.encoder.recipe = {**model.recipe, "part": "encoder"}
     return model

@@ -2,8 +2,8 @@
 
 `module` is the base and holds no arithmetic; a layer is a file with a class that makes its parameters in
 `__init__` and composes primitives of `tinyae.ops` in `forward`. Sizes are explicit, randomness comes from one
-generator handed to every layer, and channels stand last. `observe` lets a tool watch the calls of a model
-without touching it.
+generator handed to every layer, channels stand last, and a recurrent state is an argument and a result. `observe`
+lets a tool watch the calls of a model without touching it.
 """
 
 from tinyae.nn.activations import ELU, Identity, LeakyReLU, ReLU, Sigmoid, Softmax, Softplus, Tanh
@@ -12,6 +12,7 @@ from tinyae.nn.crop import Crop
 from tinyae.nn.dense import Dense, TiedDense
 from tinyae.nn.dropout import Dropout
 from tinyae.nn.features import layer_outputs
+from tinyae.nn.gru import GRU, GRULayer
 from tinyae.nn.initializers import (
     INITIALIZERS,
     glorot_normal,
@@ -22,6 +23,7 @@ from tinyae.nn.initializers import (
     orthogonal,
     zeros,
 )
+from tinyae.nn.lstm import LSTM, LSTMCell, LSTMLayer
 from tinyae.nn.modes import evaluating
 from tinyae.nn.module import Module
 from tinyae.nn.noise import NOISES, GaussianNoise, MaskingNoise, Noise, SaltAndPepperNoise, noise_named
@@ -30,6 +32,7 @@ from tinyae.nn.observe import observe_calls
 from tinyae.nn.overlap import overlap_counts
 from tinyae.nn.parameter import Parameter
 from tinyae.nn.pooling import AvgPool2d, MaxPool2d
+from tinyae.nn.repeat import RepeatVector, TimeDistributed
 from tinyae.nn.reshape import Flatten, Reshape
 from tinyae.nn.sequential import Sequential
 from tinyae.nn.topk import TopK
@@ -37,7 +40,9 @@ from tinyae.nn.upsampling import PixelShuffle, Upsample
 
 __all__ = [
     "ELU",
+    "GRU",
     "INITIALIZERS",
+    "LSTM",
     "NOISES",
     "AvgPool2d",
     "BatchNorm",
@@ -47,8 +52,11 @@ __all__ = [
     "Dense",
     "Dropout",
     "Flatten",
+    "GRULayer",
     "GaussianNoise",
     "Identity",
+    "LSTMCell",
+    "LSTMLayer",
     "LayerNorm",
     "LeakyReLU",
     "MaskingNoise",
@@ -58,6 +66,7 @@ __all__ = [
     "Parameter",
     "PixelShuffle",
     "ReLU",
+    "RepeatVector",
     "Reshape",
     "SaltAndPepperNoise",
     "Sequential",
@@ -66,6 +75,7 @@ __all__ = [
     "Softplus",
     "Tanh",
     "TiedDense",
+    "TimeDistributed",
     "TopK",
     "Upsample",
     "evaluating",

@@ -26,6 +26,7 @@ class Module:
 
     Attributes:
         training: True while training, False after `eval()`; Dropout and BatchNorm behave differently.
+        recipe: how `tinyae.models.build` made it, for `tinyae.save`; None for what was built otherwise.
 
     Example:
         >>> class Squeeze(Module):
@@ -37,6 +38,7 @@ class Module:
     """
 
     training: bool = True
+    recipe: dict[str, Any] | None = None
 
     forward: Callable[..., Any]
     """What the module computes, from Tensors to Tensors. Call the module itself, `module(x)`, not `forward`."""

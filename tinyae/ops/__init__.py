@@ -1,8 +1,9 @@
 """The primitives: each one forward, docstring and gradient rule in one place.
 
 A file is a family: `arithmetic`, `functions` (elementwise), `comparisons`, `shape`, `reductions`, `linalg`, `dense`
-(fused), and for images `convolution`, `pooling` and `resize`. At the bottom of this file stands the one table that
-gives `Tensor` its operators and methods; the engine knows nothing of the operations, so no circle of imports arises.
+(fused), for images `convolution`, `pooling` and `resize`, for sequences `lstm` and `gru` (fused). At the bottom of this
+file stands the one table that gives `Tensor` its operators and methods; the engine knows nothing of the operations, so
+no circle of imports arises.
 """
 
 from collections.abc import Callable
@@ -27,7 +28,9 @@ from tinyae.ops.convolution import conv2d, conv2d_weight_grad, conv_transpose2d
 from tinyae.ops.convolution_fused import biased_conv2d, biased_conv_transpose2d
 from tinyae.ops.dense import dense
 from tinyae.ops.functions import cos, elu, exp, leaky_relu, log1p, relu, sigmoid, sin, softplus, sqrt, square, tanh
+from tinyae.ops.gru import gru
 from tinyae.ops.linalg import matmul
+from tinyae.ops.lstm import lstm
 from tinyae.ops.pooling import avg_pool2d, avg_unpool2d, max_pool2d
 from tinyae.ops.reductions import log_softmax, logsumexp, max, mean, norm, softmax, sum, variance
 from tinyae.ops.resize import (
@@ -113,6 +116,7 @@ __all__ = [
     "getitem",
     "greater",
     "greater_equal",
+    "gru",
     "indicator",
     "leaky_relu",
     "less",
@@ -121,6 +125,7 @@ __all__ = [
     "log1p",
     "log_softmax",
     "logsumexp",
+    "lstm",
     "matmul",
     "max",
     "max_pool2d",

@@ -9,6 +9,8 @@ stands beside its unit.
 A run on images gives `reconstructions`, `loss_curves`, `filters` and `code_scatter`; vectors and sequences go
 to `vector_reconstructions`, samples and interpolations to `image_grid`, what a convolution makes of an image to
 `feature_maps`.
+to `vector_reconstructions`, samples and interpolations to `image_grid`. What a model of sequences foresees is drawn by
+`predictions`, strokes of a pen by `pen_strokes`, films by `frame_strips` and `save_film`.
 """
 
 from __future__ import annotations
@@ -17,12 +19,16 @@ from tinyae.plots.codes import code_scatter
 from tinyae.plots.confusion import confusion
 from tinyae.plots.curves import loss_curves
 from tinyae.plots.directions import directions
+from tinyae.plots.films import frame_strips, save_film
 from tinyae.plots.filters import filters
 from tinyae.plots.images import image_grid, reconstructions
 from tinyae.plots.latents import aggregate_posterior, code_plane, kl_bars, usage_bars
 from tinyae.plots.maps import feature_maps, overlap_maps
-from tinyae.plots.save import save_figure
+from tinyae.plots.predictions import predictions
+from tinyae.plots.save import save_animation, save_figure
 from tinyae.plots.scores import score_timeline
+from tinyae.plots.steps import step_norms
+from tinyae.plots.strokes import pen_strokes
 from tinyae.plots.vectors import vector_reconstructions
 
 __all__ = [
@@ -33,13 +39,19 @@ __all__ = [
     "directions",
     "feature_maps",
     "filters",
+    "frame_strips",
     "image_grid",
     "kl_bars",
     "loss_curves",
     "overlap_maps",
+    "pen_strokes",
+    "predictions",
     "reconstructions",
+    "save_animation",
     "save_figure",
+    "save_film",
     "score_timeline",
+    "step_norms",
     "usage_bars",
     "vector_reconstructions",
 ]

@@ -74,6 +74,17 @@ def as_images(images: AnyArray, image_shape: Sequence[int] | None = None, *, nam
     return pixels
 
 
+def as_sequences(values: AnyArray, name: str) -> FloatArray:
+    """Return sequences (N, T, D) in float64; a vector (N, D) is a sequence of D steps and one feature."""
+    array = host_array(values, name, "(N, D) or (N, T, D)").astype(np.float64)
+    if array.ndim not in (2, 3):
+        raise ValueError(
+            f"{name} must be vectors (N, D) or sequences (N, T, D), got {values.shape}: "
+            "images (N, H, W, C) are drawn by reconstructions."
+        )
+    return array if array.ndim == 3 else array[:, :, np.newaxis]
+
+
 def full_shape(image_shape: Sequence[int]) -> tuple[int, int, int]:
     """Return (H, W) or (H, W, C) as (H, W, C). Raises `ValueError` unless H, W >= 1 and C is 1 or 3."""
     sizes = tuple(int(size) for size in image_shape)

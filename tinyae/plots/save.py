@@ -8,6 +8,7 @@ program version is written into the file, so two runs with one seed can be compa
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,3 +44,33 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: float = st
     with style.drawing():
         figure.savefig(content, format=kind, dpi=dpi, metadata=METADATA[kind])
     return write_bytes(target, content.getvalue())
+
+
+def save_animation(
+    figure: Figure, frames: int, show: Callable[[int], None], path: str | os.PathLike[str], *, milliseconds: int = 250
+) -> Path:
+    """Write `figure` as an animated GIF that runs for ever, whole or not at all; return the path.
+
+    `show(frame)` changes the figure into its frame number `frame`; each stays for `milliseconds`. Needs Pillow, which
+    comes with matplotlib. Raises `ValueError` for another ending than .gif.
+    """
+    target = Path(path)
+    if target.suffix.lower() != ".gif":
+        raise ValueError(f"a moving picture is saved as .gif, got {target.name!r}: change the ending.")
+    if frames < 1 or milliseconds < 10:
+        raise ValueError(f"a film needs a frame and 10 ms for each, got {frames} frames of {milliseconds} ms.")
+    from PIL import Image
+
+    pictures = []
+    for frame in range(frames):
+        show(frame)
+        content = BytesIO()
+        with style.drawing():
+            figure.savefig(content, format="png", dpi=style.DPI)
+        # 64 colours are enough for gray tiles and dark words, and halve the file.
+        pictures.append(Image.open(content).convert("RGB").quantize(64, method=Image.Quantize.MEDIANCUT))
+    film = BytesIO()
+    pictures[0].save(
+        film, format="GIF", save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0, optimize=False
+    )
+    return write_bytes(target, film.getvalue())

@@ -1,4 +1,7 @@
-"""A picture of anomaly scores in time: one mark per sample, the threshold, and what is known to have happened."""
+"""A picture of anomaly scores in time: one mark per sample, the threshold, and what is known to have happened.
+
+Below the scores, if it is given, runs what was recorded, with the flagged stretches in the colour of their scores.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tinyae.plots import style
-from tinyae.plots.arrays import AnyArray, host_array
+from tinyae.plots.arrays import AnyArray, FloatArray, host_array
 from tinyae.plots.panels import LEGEND_LINE, PanelPage
 
 if TYPE_CHECKING:
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH, HEIGHT, SIDE, NAME_LINE = 640.0, 210.0, 46.0, 11.0
+LOW = 80.0
 Span = tuple[str, float, float]
 
 
@@ -27,6 +31,8 @@ def score_timeline(
     train: int = 0,
     spans: Sequence[Span] = (),
     stamps: Sequence[str] | None = None,
+    recording: AnyArray | None = None,
+    value_name: str = "value",
     unit: str = "squared error per sample",
     across: str = "sample",
     title: str = "Anomaly scores",
@@ -37,6 +43,8 @@ def score_timeline(
     `train`: how many of the first scores belong to training samples; they are drawn pale.
     `spans`: (name, from, to) of known incidents in samples after the first, drawn as shaded bands.
     `stamps` (N,): a word for each sample, such as its date, written below some of them.
+    `recording` (N, S) or (N, S, 1): what was measured from the beginning of each sample to that of the next, drawn below
+    on the same time axis, in `value_name`.
     `unit`: of the scores. `across`: what one sample is.
 
     Raises `ValueError` for scores that are not one row of finite numbers, or words that do not fit them.
@@ -46,6 +54,7 @@ def score_timeline(
         raise ValueError(f"scores must be finite numbers (N,), got shape {heights.shape}.")
     if stamps is not None and len(stamps) != len(heights):
         raise ValueError(f"got {len(stamps)} stamps for {len(heights)} scores: pass one for each.")
+    line = None if recording is None else _recording(recording, len(heights))
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -61,9 +70,11 @@ def score_timeline(
     if spans:
         handles.append(Patch(color=style.HAIRLINE))
         names.append("known incident")
+    below = "" if line is None else f" Below: {value_name}."
     page = PanelPage(
-        1, 1, WIDTH, HEIGHT, title=title, note=f"Across: {across}. Up: {unit}.",
+        1, 1, WIDTH, HEIGHT, title=title, note=f"Across: {across}. Up: {unit}.{below}",
         head=2 * NAME_LINE + 6 if spans else 6.0, foot=20.0, left=SIDE, above=LEGEND_LINE,
+        lowest=0.0 if line is None else LOW + 6.0,
     )  # fmt: skip
     page.legend(page.left, page.under_title, handles, names, len(names))
     axes = page.panel(0)
@@ -74,7 +85,14 @@ def score_timeline(
         ((heights <= threshold) & (places < train), style.TRAIN, 0.4),
     )
     for chosen, colour, strength in kinds:
-        axes.bar(places[chosen], heights[chosen], width=0.9, color=colour, alpha=strength, linewidth=0)
+        axes.bar(
+            places[chosen],
+            heights[chosen],
+            width=0.9 if len(heights) <= 400 else 1.0,
+            color=colour,
+            alpha=strength,
+            linewidth=0,
+        )
     axes.axhline(threshold, color=style.INK, linewidth=0.8, linestyle="--")
     axes.set_xlim(0, len(heights))
     axes.set_ylim(0, 1.05 * max(float(heights.max(initial=0.0)), threshold))
@@ -86,7 +104,42 @@ def score_timeline(
         y = top - 4 - number % 2 * NAME_LINE
         page.write(x, y, name, size=style.SMALL_SIZE, ha="center", va="bottom", color=style.MUTED)
     if stamps is not None:
-        shown = np.linspace(0.04, 0.96, 8) * (len(heights) - 1)
+        words = _shortest(stamps)
+        most = int(WIDTH // (max(style.text_width(word, style.SMALL_SIZE) for word in words) + 14.0))
+        shown = np.linspace(0.04, 0.96, min(max(most, 1), 8)) * (len(heights) - 1)
         shown = np.unique(shown.astype(int))
-        axes.set_xticks(shown + 0.5, [stamps[i] for i in shown])
+        axes.set_xticks(shown + 0.5, [words[i] for i in shown])
+    if line is not None:
+        _draw_recording(page, line, heights > threshold, axes.get_xticks())
     return page.figure
+
+
+def _shortest(stamps: Sequence[str]) -> list[str]:
+    """The stamps, without the date if it is that of all."""
+    days = {stamp.partition(" ")[0] for stamp in stamps}
+    return [stamp.partition(" ")[2] or stamp for stamp in stamps] if len(days) == 1 else list(stamps)
+
+
+def _recording(recording: AnyArray, samples: int) -> FloatArray:
+    """What was measured, one row of numbers (S,) for each sample."""
+    line = host_array(recording, "recording", "(N, S)").astype(np.float64)
+    line = line[..., 0] if line.ndim == 3 and line.shape[2] == 1 else line
+    if line.ndim != 2 or len(line) != samples:
+        raise ValueError(
+            f"recording has shape {recording.shape} for {samples} scores: give one row for each, ({samples}, S)."
+        )
+    return line
+
+
+def _draw_recording(page: PanelPage, line: FloatArray, flagged: AnyArray, ticks: AnyArray) -> None:
+    """The recording below the scores, flagged stretches in the colour of flagged scores."""
+    left, top = page.corner(0)
+    axes = style.add_panel(page.figure, left, top + HEIGHT + 20.0, WIDTH, LOW)
+    across = np.arange(line.size) / line.shape[1]
+    high = np.repeat(flagged, line.shape[1])
+    axes.plot(across, line.ravel(), color=style.TRAIN, linewidth=0.5)
+    axes.plot(across, np.where(high, line.ravel(), np.nan), color=style.VALIDATION, linewidth=0.7)
+    axes.set_xticks(ticks)
+    axes.set_xlim(0, len(line))
+    axes.tick_params(labelbottom=False)
+    axes.locator_params(axis="y", nbins=4)

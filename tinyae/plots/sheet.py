@@ -45,8 +45,10 @@ def half_points(length: float) -> float:
     return math.ceil(length * 2 - 1e-9) / 2
 
 
-def tile_size(height: int, width: int) -> tuple[float, float, str]:
+def tile_size(height: int, width: int, tile: float = TILE) -> tuple[float, float, str]:
     """Return width and height in points, and the interpolation, of the tile for an image of H x W pixels.
+
+    `tile`: about how long the longer side is, in points.
 
     Each image pixel becomes a whole number of device pixels (at the default resolution), drawn crisp. Only
     images longer than 320 pixels have to be reduced, and are then smoothed so that they do not alias.
@@ -55,7 +57,7 @@ def tile_size(height: int, width: int) -> tuple[float, float, str]:
     if longest / 2 > LARGEST_TILE:
         shrink = LARGEST_TILE / longest
         return half_points(width * shrink), half_points(height * shrink), "antialiased"
-    zoom = max(1, round(2 * TILE / longest)) / 2
+    zoom = max(1, round(2 * tile / longest)) / 2
     return width * zoom, height * zoom, "nearest"
 
 
@@ -65,6 +67,7 @@ class Sheet:
     `title` stands above, `note` (small) below; both are broken into lines as wide as the page.
     `head`, `foot`, `left`, `right`: points left free around the block of tiles for words and scales.
     `row_gap`: points between two rows; between two columns there are always 4.
+    `tile`: about how long the longer side of a tile is. `group`: (rows, points), after so many rows more room.
 
     Afterwards `figure` is the page and `axes` its one axes; `left`, `top`, `right`, `bottom` are the edges of the
     block of tiles, in points from the page's upper left corner.
@@ -83,9 +86,11 @@ class Sheet:
         left: float = 0.0,
         right: float = 0.0,
         row_gap: float = GAP,
+        tile: float = TILE,
+        group: tuple[int, float] | None = None,
     ) -> None:
-        self.tile_width, self.tile_height, self.interpolation = tile_size(image_shape[0], image_shape[1])
-        self.row_gap = row_gap
+        self.tile_width, self.tile_height, self.interpolation = tile_size(image_shape[0], image_shape[1], tile)
+        self.row_gap, self.group = row_gap, group or (rows, 0.0)
         # First all lengths, then the page: its size follows from its content and never the other way round.
         block_width = columns * self.tile_width + (columns - 1) * GAP
         page = max(math.ceil(half_points(left) + block_width + right), SMALLEST_PAGE)
@@ -93,7 +98,7 @@ class Sheet:
         notes = style.wrap(note, page, style.SMALL_SIZE)
         self.left = style.MARGIN + half_points(left)
         self.top = style.MARGIN + (len(titles) * TITLE_LINE + 5 if titles else 0) + half_points(head)
-        self.bottom = self.top + rows * self.tile_height + (rows - 1) * row_gap
+        self.bottom = self.corner(rows - 1, 0)[1] + self.tile_height
         self.right = self.left + block_width
         note_top = self.bottom + half_points(foot) + (8 if notes else 0)
         width = page + 2 * style.MARGIN
@@ -112,7 +117,7 @@ class Sheet:
     def corner(self, row: int, column: int) -> tuple[float, float]:
         """Return the upper left corner of a tile, in points from the page's upper left corner."""
         x = self.left + column * (self.tile_width + GAP)
-        return x, self.top + row * (self.tile_height + self.row_gap)
+        return x, self.top + row * (self.tile_height + self.row_gap) + row // self.group[0] * self.group[1]
 
     def draw(self, row: int, column: int, pixels: FloatArray, low: float, high: float, colormap: str = "gray") -> None:
         """Draw pixels (H, W, C) into a tile: C = 1 through `colormap` from `low` to `high`, C = 3 as colours.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinyae.plots import style
-from tinyae.plots.arrays import AnyArray, FloatArray, host_array, one_each, pixel_range, positive_count
+from tinyae.plots.arrays import AnyArray, FloatArray, as_sequences, one_each, pixel_range, positive_count
 from tinyae.plots.panels import LEGEND_LINE, PanelPage
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ MOST_FEATURES = 8
 PANEL_WIDTH, PANEL_HEIGHT, PANEL_GAP, AXIS_ROOM = 150.0, 84.0, 14.0, 30.0
 BROAD: dict[str, Any] = {"linewidth": 3.2, "alpha": 0.5, "solid_capstyle": "round"}
 THIN: dict[str, Any] = {"linewidth": 1.0, "dashes": (3.0, 1.4)}
+SOLID: dict[str, Any] = {"linewidth": 1.2}
 
 
 @style.drawing()
@@ -74,37 +75,35 @@ def vector_reconstructions(
     across = "step" if originals.ndim == 3 else "component"
     few = f" (first {MOST_FEATURES} of {total} features)" if total > MOST_FEATURES else ""
     note = f"Across: {across}{few}. Up: {value_name}. At the upper right of each panel: {error_unit}."
-    page = _page(shown, [str(name) for name in names or []][:MOST_FEATURES], title, note)
+    page = line_page(shown, [str(name) for name in names or []][:MOST_FEATURES], title, note)
     # One scale for all panels, taken from the finite values: NaN and infinity have no place on it.
     limits = pixel_range(None, first, second)
     for index in range(shown):
         axes = page.panel(index)
-        _draw(axes, first[index], second[index], limits)
+        draw_lines(axes, 1, first[index], ((1, second[index], THIN),))
+        set_limits(axes, first.shape[1], limits)
         axes.tick_params(labelleft=index % page.columns == 0, labelbottom=index + page.columns >= shown)
         x, y = page.corner(index)
         if words:
-            page.write(x, y - 4, style.shorten(str(words[index]), 0.6 * PANEL_WIDTH), va="bottom")
+            page.write(x, y - 4, style.shorten(str(words[index]), 0.7 * PANEL_WIDTH), va="bottom")
         page.write(x + PANEL_WIDTH, y - 4, f"{float(numbers[index]):.3g}", va="bottom", ha="right", color=style.MUTED)
     return page.figure
 
 
 def _sequences(originals: AnyArray, reconstructed: AnyArray) -> tuple[FloatArray, FloatArray]:
     """Both sets as sequences (N, T, D); a vector (N, D) is a sequence of D steps and one feature."""
-    first = host_array(originals, "originals", "(N, D) or (N, T, D)").astype(np.float64)
-    second = host_array(reconstructed, "reconstructed", "(N, D) or (N, T, D)").astype(np.float64)
-    if first.ndim not in (2, 3):
-        raise ValueError(
-            f"originals must be vectors (N, D) or sequences (N, T, D), got {originals.shape}: "
-            "images (N, H, W, C) are drawn by reconstructions."
-        )
+    first, second = as_sequences(originals, "originals"), as_sequences(reconstructed, "reconstructed")
     if first.shape != second.shape:
         raise ValueError(f"originals {originals.shape} and reconstructed {reconstructed.shape} must have one shape.")
-    return (first, second) if first.ndim == 3 else (first[:, :, np.newaxis], second[:, :, np.newaxis])
+    return first, second
 
 
-def _page(panels: int, names: list[str], title: str, note: str) -> PanelPage:
-    """An empty page with its legend: one panel for each example, as many columns as read well."""
-    handles, words = _legend(names)
+def line_page(panels: int, names: list[str], title: str, note: str, *, prediction: bool = False) -> PanelPage:
+    """An empty page with its legend: one panel for each example, as many columns as read well.
+
+    `prediction`: whether the legend has a line for what was predicted beside that for what was reconstructed.
+    """
+    handles, words = _legend(names, prediction)
     columns = min(panels, 4 if panels > 6 else 3)
     widest = max(style.text_width(text, style.SMALL_SIZE) for text in words) + 36
     per_line = max(1, int((AXIS_ROOM + columns * PANEL_WIDTH) // widest))
@@ -125,32 +124,45 @@ def _page(panels: int, names: list[str], title: str, note: str) -> PanelPage:
     return page
 
 
-def _draw(axes: Axes, original: FloatArray, reconstruction: FloatArray, limits: tuple[float, float]) -> None:
-    """Draw one example (T, D) with its reconstruction; `limits` are the lowest and highest value of all panels."""
-    steps = np.arange(1, len(original) + 1)
+def draw_lines(
+    axes: Axes, start: int, original: FloatArray, guesses: Sequence[tuple[int, FloatArray, dict[str, Any]]]
+) -> None:
+    """Draw one example (T, D) from step `start` on, and guesses, each with the step it begins at and its looks."""
     # A lone point makes no line, so short series get marks.
-    mark = "o" if len(steps) <= 2 else ""
+    mark = "o" if len(original) <= 2 else ""
     for feature, colour in zip(range(original.shape[1]), style.PALETTE, strict=False):
+        steps = np.arange(start, start + len(original))
         axes.plot(steps, original[:, feature], color=colour, marker=mark, markersize=6, **BROAD)
-        axes.plot(steps, reconstruction[:, feature], color=style.darker(colour), marker=mark, markersize=3, **THIN)
+        for first, guess, looks in guesses:
+            marked = "o" if len(guess) <= 2 else ""
+            steps = np.arange(first, first + len(guess))
+            axes.plot(steps, guess[:, feature], color=style.darker(colour), marker=marked, markersize=3, **looks)
+
+
+def set_limits(axes: Axes, steps: int, limits: tuple[float, float]) -> None:
+    """Make room for `steps` steps and for values within `limits`, the lowest and highest of all panels."""
     low, high = limits
     axes.set_ylim(low - 0.06 * (high - low), high + 0.06 * (high - low))
-    room = max(0.02 * len(steps), 0.1) if len(steps) > 1 else 0.5
-    axes.set_xlim(1 - room, len(steps) + room)
+    room = max(0.02 * steps, 0.1) if steps > 1 else 0.5
+    axes.set_xlim(1 - room, steps + room)
     axes.locator_params(axis="x", integer=True, nbins=6, min_n_ticks=1)
     axes.locator_params(axis="y", nbins=4)
 
 
-def _legend(names: list[str]) -> tuple[list[Any], list[str]]:
+def _legend(names: list[str], prediction: bool) -> tuple[list[Any], list[str]]:
     """Return the keys and the words of the legend.
 
-    A single feature is blue and needs no name; several have a key in their colour each, and the two kinds of line
+    A single feature is blue and needs no name; several have a key in their colour each, and the kinds of line
     are then shown in gray, as they mean the same for all.
     """
     from matplotlib.lines import Line2D
 
     plain = style.PALETTE[0] if len(names) < 2 else style.MUTED
     handles = [Line2D([], [], color=plain, **BROAD), Line2D([], [], color=style.darker(plain), **THIN)]
+    words = ["original", "reconstruction"]
+    if prediction:
+        handles.append(Line2D([], [], color=style.darker(plain), **SOLID))
+        words.append("prediction")
     if len(names) > 1:
         handles += [Line2D([], [], color=colour, **BROAD) for colour, _ in zip(style.PALETTE, names, strict=False)]
-    return handles, ["original", "reconstruction", *(names if len(names) > 1 else [])]
+    return handles, [*words, *(names if len(names) > 1 else [])]

@@ -20,8 +20,8 @@ _HEADER = "tinyae"
 
 
 def save(model: Module, path: str | Path) -> Path:
-    """Write a module's parameters and buffers to `path` (atomically). Models made by `tinyae.models.build` also store
-    how to rebuild them.
+    """Write a module's parameters and buffers to `path` (atomically). Models made by `tinyae.models.build`, and their
+    encoders, also store how to rebuild them.
     """
     from safetensors.numpy import save as to_bytes
 
@@ -62,7 +62,8 @@ def _rebuilt(path: Path, metadata: dict[str, str]) -> Module:
     try:
         recipe = json.loads(metadata.get(_HEADER, "{}")).get("recipe")
         if recipe:
-            return build(recipe["model"], recipe["arguments"])
+            whole = build(recipe["model"], recipe["arguments"])
+            return getattr(whole, recipe["part"]) if "part" in recipe else whole
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(
             f"the recipe in {path} builds no model here ({error}): it was written by another version or by hand; "

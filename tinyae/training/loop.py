@@ -11,13 +11,14 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from tinyae.autodiff import Tensor
 from tinyae.backend import Array, backend_named
-from tinyae.data import Dataset, Split
+from tinyae.data import Dataset, Lengths, Split
 from tinyae.models import Autoencoder
 from tinyae.optim import Adam, Optimizer
 from tinyae.training.history import History
@@ -105,13 +106,14 @@ def fit(
     resident = backend_named(model.device).to_device(x, next(iter(model.parameters())).dtype)
     inputs = model.inputs_for(resident, _labels(train))
     arrays = (resident,) if inputs is resident else (inputs, resident)
+    lengths = _lengths(train, model)
     generator = np.random.default_rng(seed)
-    measured = None if held_out is None else Split(held_out, _labels(validation))
+    measured = None if held_out is None else Split(held_out, _labels(validation), _lengths(validation, model))
     course = _Course(model, optimizer, len(x), measured, schedule, tuple(callbacks))
     bar = Progress(epochs, len(x), model.loss_unit, model.noun, title=title, visible=progress)
 
-    def loss_of(*rows: Array) -> Tensor:
-        return model.loss(*(Tensor(row) for row in rows)).total
+    def loss_of(*rows: Array, **kept: Any) -> Tensor:
+        return model.loss(*(Tensor(row) for row in rows), **kept).total
 
     def after(iteration: int, loss: float) -> None:
         bar.advance(iteration, len(x), loss)
@@ -121,13 +123,14 @@ def fit(
     try:
         model.train()
         if optimizer.full_batch:
-            full_batch_run(loss_of, optimizer, arrays, epochs, after)
+            whole = loss_of if lengths is None else partial(loss_of, lengths=lengths)
+            full_batch_run(whole, optimizer, arrays, epochs, after)
         else:
             for number in range(1, epochs + 1):
                 model.begin_epoch(number)
                 model.train()
                 with np.errstate(over="ignore", invalid="ignore"):  # `complete` reports a NaN, in one sentence
-                    steps = minibatch_steps(loss_of, optimizer, arrays, batch_size, generator, clip_norm)
+                    steps = minibatch_steps(loss_of, optimizer, arrays, batch_size, generator, clip_norm, lengths)
                     course.complete(number, bar.follow(number, steps))
     except KeyboardInterrupt:
         model.load_state_dict(course.kept)
@@ -186,7 +189,10 @@ def check_samples(source: Dataset | Split | np.ndarray, name: str, model: Autoen
         source = source.train
     x = source.x if isinstance(source, Split) else source
     if not isinstance(x, np.ndarray):
-        raise TypeError(f"{name}: expected a NumPy array, Split or Dataset, got {type(x).__name__}.")
+        raise TypeError(
+            f"{name}: expected a NumPy array, Split or Dataset, got {type(x).__name__}; sequences of unequal length are "
+            "joined by x, lengths = tinyae.data.pad(sequences) and given as Split(x, lengths=lengths)."
+        )
     if x.dtype.kind != "f":
         raise TypeError(
             f"{name}: samples must be floating point, got dtype {x.dtype}: "
@@ -222,6 +228,19 @@ def _labels(source: Dataset | Split | np.ndarray | None) -> np.ndarray | None:
     if isinstance(source, Dataset):
         source = source.train
     return source.y if isinstance(source, Split) else None
+
+
+def _lengths(source: Dataset | Split | np.ndarray | None, model: Autoencoder) -> Lengths | None:
+    """The lengths of sequences (of a Dataset its training part), None where all steps are real."""
+    if isinstance(source, Dataset):
+        source = source.train
+    lengths = source.lengths if isinstance(source, Split) else None
+    if lengths is not None and not model.takes_lengths:
+        raise ValueError(
+            f"the sequences are of unequal length, from {lengths.min()} to {lengths.max()} steps, and "
+            f"{type(model).__name__} would learn their padding as well: train lstm, or cut all to one length."
+        )
+    return lengths
 
 
 def _units(model: Autoencoder, validated: bool) -> dict[str, str]:

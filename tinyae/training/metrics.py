@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from tinyae.autodiff import Tensor, no_grad
-from tinyae.backend import backend_named
-from tinyae.data import Split
+from tinyae.backend import backend_named, backend_of
+from tinyae.data import Lengths, Split, padding
 from tinyae.models import Autoencoder
 from tinyae.nn import evaluating
 
@@ -28,17 +28,17 @@ def metric_units(model: Autoencoder) -> dict[str, str]:
 
 
 def evaluate(model: Autoencoder, x: Split | np.ndarray, batch_size: int = 1024) -> dict[str, float]:
-    """Score a model on samples x (N, ...), in batches and in evaluation mode; as a Split they bring their labels.
+    """Score a model on samples x (N, ...), in batches and in evaluation mode; as a Split they bring labels and lengths.
 
     Returns:
         loss: the model's own loss (and its terms, where there are several);
         squared_error: sum over a sample's elements of (x - r)**2, mean over samples;
-        mse: the same per element;
+        mse: the same per element (of sequences of unequal length, per real element);
         bce, bce_element: Bernoulli cross-entropy of the reconstruction per sample and per element, where x lies in
         [0, 1] (reconstructions are clipped to [1e-7, 1 - 1e-7] for it);
         what the model's `measures` add, with random draws that are the same at every call.
     """
-    x, labels = (x.x, x.y) if isinstance(x, Split) else (x, None)
+    x, labels, lengths = (x.x, x.y, x.lengths) if isinstance(x, Split) else (x, None, None)
     if len(x) == 0:
         raise ValueError(f"got an empty array of shape {x.shape}: there is nothing to evaluate.")
     backend = backend_named(model.device)
@@ -52,10 +52,11 @@ def evaluate(model: Autoencoder, x: Split | np.ndarray, batch_size: int = 1024) 
             rows = slice(start, start + batch_size)
             target = Tensor(backend.to_device(x[rows], dtype))
             given = target if inputs is x else Tensor(backend.to_device(inputs[rows], dtype))
-            for name, value in _batch_sums(model, given, target, bounded, generator).items():
+            some = None if lengths is None else lengths[rows]
+            for name, value in _batch_sums(model, given, target, bounded, generator, some).items():
                 totals[name] = totals.get(name, 0.0) + value
     means = {name: total / len(x) for name, total in totals.items()}
-    elements = math.prod(x.shape[1:])
+    elements = math.prod(x.shape[1:]) if lengths is None else math.prod(x.shape[2:]) * float(lengths.mean())
     means["mse"] = means["squared_error"] / elements
     if bounded:
         means["bce_element"] = means["bce"] / elements
@@ -63,20 +64,31 @@ def evaluate(model: Autoencoder, x: Split | np.ndarray, batch_size: int = 1024) 
 
 
 def _batch_sums(
-    model: Autoencoder, batch: Tensor, target: Tensor, bounded: bool, generator: np.random.Generator
+    model: Autoencoder,
+    batch: Tensor,
+    target: Tensor,
+    bounded: bool,
+    generator: np.random.Generator,
+    lengths: Lengths | None,
 ) -> dict[str, float]:
-    """Sums over the samples `target` of one batch, called up by `batch`; one transfer to the host per number."""
+    """Sums over the samples `target` of one batch, called up by `batch`; one transfer to the host per number.
+
+    `lengths` (n,): behind them nothing is compared.
+    """
     n = len(batch)
-    loss = model.evaluation_loss(batch, target, generator)
+    known: dict[str, Any] = {} if lengths is None else {"lengths": lengths}
+    loss = model.evaluation_loss(batch, target, generator, **known)
     sums: dict[str, Any] = {"loss": loss.total.data * float(n)}
     if len(loss.terms) > 1:
         sums |= {name: term.data * float(n) for name, term in loss.terms.items()}
-    x, r = target.data, model.reconstruct(batch).data
-    difference = r - x
+    x, r = target.data, model.restore(batch, **known).data
+    real = None if lengths is None else backend_of(x).to_device(~padding(lengths, x.shape[1])[..., None], x.dtype)
+    difference = r - x if real is None else (r - x) * real
     sums["squared_error"] = (difference * difference).sum()
     if bounded:
         xp = backend_named(model.device).xp
         p = xp.clip(r, _EPS, 1.0 - _EPS)
-        sums["bce"] = -(x * xp.log(p) + (1.0 - x) * xp.log1p(-p)).sum()
+        nats = x * xp.log(p) + (1.0 - x) * xp.log1p(-p)
+        sums["bce"] = -(nats if real is None else nats * real).sum()
     sums |= model.measures(batch, generator)
     return {name: float(value) for name, value in sums.items()}

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinyae.autodiff import Tensor, no_grad
 from tinyae.backend import Array
-from tinyae.data import batch_count, batches
+from tinyae.data import Lengths, batch_count, batches
 from tinyae.optim import LBFGS, Optimizer, clip_grad_norm
 
 BATCH_SIZE = 128
@@ -19,7 +19,10 @@ Step = tuple[int, Any]
 """Samples in the batch, and their loss on the device."""
 
 LossOf = Callable[..., Tensor]
-"""The loss of a batch: called with one array per kind of data (inputs, targets, labels), gives one number."""
+"""The loss of a batch: called with one array per kind of data (inputs, targets, labels), gives one number.
+
+For sequences of unequal length it is called with `lengths` (n,) as well, on the host.
+"""
 
 
 def samples_per_step(optimizer: Optimizer, batch_size: int | None, samples: int) -> int:
@@ -47,15 +50,16 @@ def minibatch_steps(
     batch_size: int,
     generator: np.random.Generator,
     clip_norm: float | None,
+    lengths: Lengths | None = None,
 ) -> Iterator[Step]:
     """One epoch: take a step each time the caller asks for the next item.
 
-    Per batch: forward, loss, backward, clip, step.
+    Per batch: forward, loss, backward, clip, step. `lengths` (N,): of sequences of unequal length.
     """
-    for batch in batches(*arrays, batch_size=batch_size, generator=generator):
-        rows = batch if len(arrays) > 1 else (batch,)
+    for batch in batches(*arrays, batch_size=batch_size, generator=generator, lengths=lengths):
+        rows = batch if isinstance(batch, tuple) else (batch,)
         optimizer.zero_grad()
-        loss = loss_of(*rows)
+        loss = loss_of(*rows) if lengths is None else loss_of(*rows[:-1], lengths=rows[-1])
         loss.backward()
         if clip_norm is not None:
             clip_grad_norm(optimizer.flat.tensors, clip_norm)

@@ -13,9 +13,10 @@ from tinyae.testing.tables.layers import LAYERS
 from tinyae.testing.tables.losses import LOSSES
 from tinyae.testing.tables.models import MODELS_TABLE
 from tinyae.testing.tables.ops import OPS
+from tinyae.testing.tables.recurrent import SEQUENCES
 
 TABLES: dict[str, list[Any]] = {
-    "ops": [*OPS, *IMAGES],
+    "ops": [*OPS, *IMAGES, *SEQUENCES],
     "losses": LOSSES,
     "layers": LAYERS,
     "models": MODELS_TABLE,
@@ -36,6 +37,7 @@ __all__ = [
     "MODELS_TABLE",
     "MODULES",
     "OPS",
+    "SEQUENCES",
     "TABLES",
     "discovered_primitives",
     "missing_entries",

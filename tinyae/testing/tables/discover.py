@@ -21,13 +21,14 @@ from tinyae.losses import REDUCTIONS
 from tinyae.models import MODELS, Autoencoder
 from tinyae.nn.convolution import Convolution
 from tinyae.nn.pooling import Pooling
+from tinyae.nn.recurrent import RecurrentStack
 from tinyae.testing.module_case import ModuleCase
 from tinyae.testing.op_case import OpCase
 
 PACKAGES = ("tinyae.autodiff", "tinyae.ops", "tinyae.losses", "tinyae.nn", "tinyae.models")
 """Where primitives are looked for."""
 
-BASES = frozenset({nn.Module, nn.Noise, Convolution, Pooling})
+BASES = frozenset({nn.Module, nn.Noise, Convolution, Pooling, RecurrentStack})
 """Classes that compute nothing until a subclass says what."""
 
 HELPERS = frozenset({"REDUCTIONS", "Loss", "check_shapes", "reduce", "unit"})

@@ -6,15 +6,16 @@ own tests. What is asked is whether the gradient reaches the input and every par
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from typing import Any
 
 import numpy as np
 
-from tinyae import nn
+from tinyae import nn, ops
 from tinyae.ops.dense import ACTIVATIONS
 from tinyae.testing.module_case import ModuleCase
-from tinyae.testing.op_case import Domain, apart, nonzero
+from tinyae.testing.op_case import Domain, apart, nonzero, real
 
 
 def layer(
@@ -48,6 +49,20 @@ def _running(rng: np.random.Generator) -> nn.Module:
     norm.running_mean.data = rng.normal(size=4).astype("float32")
     norm.running_var.data = rng.uniform(0.5, 2.0, 4).astype("float32")
     return norm
+
+
+def recurrent(kind: type[nn.Module], *arguments: Any, shape: tuple[int, ...] = (3, 3, 2), **options: Any) -> ModuleCase:
+    """A recurrent layer, or a cell taking two steps: all its results side by side, (N, ...)."""
+    row = layer(kind, *arguments, shape=shape, domain=real, **options)
+    return dataclasses.replace(row, call=recurrent_results)
+
+
+def recurrent_results(layer: Any, x: Any, **options: Any) -> Any:
+    """Outputs and last states of a recurrent layer, or of two steps of a cell, as one Tensor (N, ...)."""
+    if isinstance(layer, nn.LSTMCell):
+        return ops.concatenate(*layer(x, layer(x)), axis=1)
+    output, states = layer(x, **options)
+    return ops.concatenate(ops.flatten(output), layer.flat(states if isinstance(states, tuple) else (states,)), axis=1)
 
 
 LAYERS: list[ModuleCase] = [
@@ -92,5 +107,12 @@ LAYERS: list[ModuleCase] = [
     layer(nn.Upsample, (3, 2), "bilinear", shape=(2, 2, 3, 2)),
     layer(nn.Crop, 2, 3, shape=(2, 4, 3, 2)),
     layer(nn.PixelShuffle, 2, shape=(2, 2, 3, 8)),
+    recurrent(nn.LSTMCell, 2, 2, peepholes=True, shape=(3, 2)),
+    recurrent(nn.LSTM, 1, 2, shape=(2, 3, 1)),
+    recurrent(nn.LSTM, 1, 2, 2, True, 0.3, peepholes=True, shape=(2, 2, 1), order=1),
+    recurrent(nn.GRU, 1, 2, shape=(2, 3, 1)),
+    recurrent(nn.GRU, 1, 2, 2, True, shape=(2, 2, 1), order=1),
+    layer(nn.RepeatVector, 3, shape=(2, 4)),
+    layer(nn.TimeDistributed, nn.Tanh(), shape=(2, 3, 2)),
 ]
 """Every layer. A new one is a line: `layer(nn.Mine, 4, 3, activation="tanh")`."""

@@ -53,7 +53,7 @@ def training_loss(model: Any, x: Tensor) -> Tensor:
     if isinstance(model, ConditionalVariationalAutoencoder):
         return model.loss(model.inputs_for(x, np.arange(len(x)) % model.classes), x).total
     given = model.inputs_for(x.data)
-    return (model.loss(x) if given is x.data else model.loss(Tensor(given), x)).total
+    return (model.loss(x) if given is x.data or model.takes_lengths else model.loss(Tensor(given), x)).total
 
 
 MODELS_TABLE: list[ModuleCase] = [
@@ -81,6 +81,23 @@ MODELS_TABLE: list[ModuleCase] = [
     model("memory", count=5, codes="one-hot", hidden_sizes=(4,), activation="tanh", loss="squared_error"),
     model("memory", count=3, code_size=2, decoder="conv", channels=(2,), input_shape=(3, 4, 1), samples=3),
     model("memory", samples=1, count=1, codes="ones", code_size=3, hidden_sizes=()),
+    model("lstm", hidden_size=2, code_size=1, input_shape=(2, 1), samples=2),
+    model("lstm", hidden_size=1, mode="composite", future_steps=2, conditional=True, input_shape=(4, 1), order=1),
+    model(
+        "lstm",
+        hidden_size=1,
+        mode="predict",
+        future_steps=2,
+        conditional=True,
+        feeding="own",
+        bidirectional=True,
+        num_layers=2,
+        peepholes=True,
+        loss="bce",
+        input_shape=(4, 1),
+        samples=2,
+        order=1,
+    ),
     *[model("vae", sizes=(4,), latent_size=2, likelihood=name) for name in LIKELIHOODS],
     model("vae", sizes=(4,), latent_size=2, activation="tanh", beta=4.0, free_bits=0.1, input_shape=(3, 2)),
     model("vae", sizes=(4,), latent_size=2, activation="tanh", likelihood="continuous-bernoulli", importance_samples=3),

@@ -11,6 +11,7 @@ from tinyae.models import (
     ContractiveAutoencoder,
     DenoisingAutoencoder,
     ImageMemory,
+    LSTMAutoencoder,
     StackedAutoencoder,
     VariationalAutoencoder,
     VectorQuantizedAutoencoder,
@@ -28,6 +29,13 @@ from tinyae.training.pictures.denoising import draw_denoising
 from tinyae.training.pictures.features import draw_features, image_maps
 from tinyae.training.pictures.memory import draw_between, draw_memory
 from tinyae.training.pictures.neighbours import draw_neighbours
+from tinyae.training.pictures.sequences import (
+    draw_films,
+    draw_gradients,
+    draw_predictions,
+    draw_sequences,
+    draw_strokes,
+)
 from tinyae.training.pictures.stacked import draw_stacked
 from tinyae.training.pictures.variational import draw_manifold, draw_samples, draw_variational
 from tinyae.training.pictures.vq import draw_vector_quantized
@@ -41,13 +49,18 @@ __all__ = [
     "draw_curves",
     "draw_denoising",
     "draw_features",
+    "draw_films",
+    "draw_gradients",
     "draw_manifold",
     "draw_memory",
     "draw_neighbours",
+    "draw_predictions",
     "draw_reconstructions",
     "draw_run",
     "draw_samples",
+    "draw_sequences",
     "draw_stacked",
+    "draw_strokes",
     "draw_variational",
     "draw_vector_quantized",
     "first_layer_filters",
@@ -58,6 +71,7 @@ SPECIAL: tuple[tuple[type[Autoencoder], Callable[[Autoencoder, Dataset, Path], l
     (ContractiveAutoencoder, draw_contractive),
     (DenoisingAutoencoder, draw_denoising),
     (ImageMemory, draw_memory),
+    (LSTMAutoencoder, draw_sequences),
     (StackedAutoencoder, draw_stacked),
     (VariationalAutoencoder, draw_variational),
     (VectorQuantizedAutoencoder, draw_vector_quantized),

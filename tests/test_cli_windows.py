@@ -1,0 +1,79 @@
+"""Recordings on the command line: cut when trained on, cut the same way when measured, and drawn with their scores."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from tinyae.cli.main import main
+
+QUICK = ["--loss", "squared_error", "--epochs", "1", "--batch-size", "64"]
+
+
+@pytest.fixture
+def recording(tmp_path, monkeypatch, rng):
+    """A sine with a fault near its end, one value a minute, in a file of the user's own."""
+    monkeypatch.chdir(tmp_path)
+    values = np.sin(np.arange(600) / 5.0) + 0.01 * rng.standard_normal(600)
+    values[560:565] += 5.0
+    start = np.datetime64("2021-03-01T00:00")
+    lines = [f"{start + np.timedelta64(n, 'm')},{value:.4f}" for n, value in enumerate(values)]
+    (tmp_path / "heat.csv").write_text("time,heat\n" + "\n".join(lines) + "\n")
+    return tmp_path
+
+
+def test_a_recording_of_the_users_is_cut_and_its_fault_is_found(recording, capsys):
+    command = [
+        "train",
+        "deep",
+        "--data",
+        "heat.csv",
+        "--window",
+        "30",
+        "--stride",
+        "10",
+        "--sizes",
+        "8,2",
+        "--out",
+        "run",
+    ]
+    assert main([*command, *QUICK]) == 0
+    assert "46 training and 10 test windows of 30 x 1" in capsys.readouterr().out
+    assert json.loads((recording / "run" / "config.json").read_text())["windows"] == {"length": 30, "stride": 10}
+    assert main(["anomalies", "run"]) == 0
+    told = capsys.readouterr().out
+    assert "2021-03-01 09:" in told  # minute 540 and after
+    assert (recording / "run" / "anomalies.png").exists()
+    assert (recording / "run" / "anomalies_worst.png").exists()
+    assert main(["evaluate", "run"]) == 0
+    assert "10 test windows" in capsys.readouterr().out
+
+
+def test_an_embedded_recording_is_cut_anew(recording, capsys):
+    assert (
+        main(["train", "basic", "--data", "nyc-taxi", "--window", "96", "--stride", "48", "--out", "run", *QUICK]) == 0
+    )
+    assert "120 training and 93 test windows of 96 x 1" in capsys.readouterr().out
+    assert main(["anomalies", "run"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--data", "heat.csv"], "--window"),
+        (["--data", "heat.csv", "--stride", "3"], "give --window as well"),
+        (["--data", "heat.csv", "--window", "30", "--time", "when"], "no column 'when'"),
+        (["--data", "heat.csv", "--window", "900"], "does not fit into the training part"),
+        (["--data", "heat.csv", "--window", "30", "--horizon", "500"], "horizon of 500 steps is longer"),
+        (["--data", "nyc-taxi", "--window", "30", "--time", "t"], "leave it out"),
+        (["--data", "pendigits", "--window", "4"], "no recording"),
+    ],
+)
+def test_what_cannot_be_cut_is_refused_in_one_sentence(recording, capsys, arguments, says):
+    assert main(["train", "basic", *arguments, "--out", "run", *QUICK]) == 2
+    told = capsys.readouterr().err
+    assert says in told
+    assert "Traceback" not in told
+    assert not (recording / "run").exists()

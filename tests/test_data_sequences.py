@@ -1,0 +1,394 @@
+"""Sequences: padding, lengths that travel, windows of a series and their scaling, against loops that do one thing at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from tinyae import data
+from tinyae.data import Dataset, Scaler, Split, Timeline, batches, cut_windows, pad, padding, rewindow, windows
+from tinyae.data.ts import parse_ts
+
+ragged = st.lists(st.integers(1, 9), min_size=1, max_size=8)
+
+
+# Padding
+
+
+@given(ragged, st.integers(1, 3), st.integers(0, 99))
+def test_padded_sequences_come_back_whole(sizes, features, seed):
+    rng = np.random.default_rng(seed)
+    parts = [rng.standard_normal((n, features)) for n in sizes]
+    x, lengths = pad(parts, np.float64)
+    assert x.shape == (len(sizes), max(sizes), features)
+    assert lengths.tolist() == sizes
+    for row, length, part in zip(x, lengths, parts, strict=True):
+        assert_array_equal(row[:length], part)
+        assert not row[length:].any()
+    assert padding(lengths, max(sizes)).tolist() == [[t >= n for t in range(max(sizes))] for n in sizes]
+
+
+@pytest.mark.parametrize(
+    ("sequences", "says"),
+    [
+        ([], "no sequences"),
+        ([[1.0], []], "sequence 1 has length 0"),
+        ([np.zeros((2, 3)), np.zeros((2, 2))], "sequence 1 has 2 features and sequence 0 has 3"),
+        ([np.zeros((2, 3)), np.full((4, 3), np.nan)], "sequence 1 holds 12 values .* first at step 0, feature 0"),
+        ([[0.0, 1.0, np.inf]], "sequence 0 holds 1 values .* step 2"),
+        ([[[1.0], [2.0, 3.0]]], "unequal length.*tinyae.data.pad"),
+        ([np.zeros((2, 3, 4))], r"shape \(2, 3, 4\)"),
+        ([["a"]], "no array of numbers"),
+    ],
+)
+def test_what_cannot_be_padded_is_named(sequences, says):
+    with pytest.raises(ValueError, match=says):
+        pad(sequences)
+
+
+# Lengths in splits and batches
+
+
+def ragged_split(rng, n=20, steps=7) -> Split:
+    lengths = rng.integers(1, steps + 1, n)
+    x, lengths = pad([rng.standard_normal((length, 2)) for length in [*lengths[:-1], steps]])
+    return Split(x, np.arange(n) % 3, lengths)
+
+
+def test_lengths_travel_with_the_examples(rng):
+    split = ragged_split(rng)
+    chosen = np.array([5, 0, 19])
+    some = split.rows(chosen)
+    assert_array_equal(some.x, split.x[chosen])
+    assert_array_equal(some.lengths, split.lengths[chosen])
+    assert_array_equal(some.y, split.y[chosen])
+    assert len(split.rows(slice(3, 8))) == 5
+    assert "lengths 1 to 7" in repr(split) or "lengths" in repr(split)
+    whole = Dataset("a", "b", "sequences", split, some)
+    assert whole.has_lengths
+    assert f"lengths {split.lengths.min()} to 7" in repr(whole)
+    assert Split(split.x).rows(slice(2)).lengths is None
+
+
+@pytest.mark.parametrize(
+    ("lengths", "error", "says"),
+    [
+        ([3, 2], TypeError, "array of whole numbers"),
+        (np.array([3.0, 2.0]), TypeError, "got float64"),
+        (np.array([3, 2, 1]), ValueError, r"shape \(3,\) for 2 sequences"),
+        (np.array([3, 0]), ValueError, "sequence 1 has length 0.*from 1 to 3"),
+        (np.array([4, 3]), ValueError, "sequence 0 has length 4.*from 1 to 3"),
+        (np.array([3, 2]), ValueError, "sequence 1 has length 2 and values other than 0 behind"),
+    ],
+)
+def test_faulty_lengths_are_refused(lengths, error, says):
+    with pytest.raises(error, match=says):
+        Split(np.ones((2, 3, 1), np.float32), None, lengths)
+
+
+def test_vectors_have_no_lengths():
+    with pytest.raises(ValueError, match=r"belong to sequences \(N, T, D\)"):
+        Split(np.ones((2, 3), np.float32), None, np.array([1, 2]))
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_a_batch_is_as_long_as_its_longest_sequence(rng, seed):
+    split = ragged_split(rng)
+    generator = None if seed is None else np.random.default_rng(seed)
+    seen = list(batches(split.x, split.y, batch_size=6, generator=generator, lengths=split.lengths))
+    order = np.arange(20) if seed is None else np.random.default_rng(seed).permutation(20)
+    assert [len(y) for _, y, _ in seen] == [6, 6, 6, 2]
+    for start, (x, y, lengths) in zip(range(0, 20, 6), seen, strict=True):
+        rows = order[start : start + 6]
+        assert_array_equal(lengths, split.lengths[rows])
+        assert_array_equal(y, split.y[rows])
+        assert x.shape[1] == lengths.max()
+        for sequence, row, length in zip(x, rows, lengths, strict=True):
+            assert_array_equal(sequence[:length], split.x[row, :length])
+            assert not sequence[length:].any()
+
+
+def test_one_array_with_lengths_is_a_pair(rng):
+    split = ragged_split(rng)
+    x, lengths = next(batches(split.x, batch_size=3, lengths=split.lengths))
+    assert (len(x), len(lengths)) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "error", "says"),
+    [
+        ([1, 2, 3], TypeError, "got list"),
+        (np.array([1, 2]), ValueError, r"shape \(2,\) for 3 sequences"),
+        (np.array([1, 2, 5]), ValueError, "from 1 to 5 for sequences of 4"),
+        (np.array([0, 2, 4]), ValueError, "from 0 to 4"),
+    ],
+)
+def test_batches_refuse_lengths_that_do_not_fit(lengths, error, says):
+    with pytest.raises(error, match=says):
+        batches(np.zeros((3, 4, 1)), batch_size=2, lengths=lengths)
+
+
+def test_batches_with_lengths_stay_on_their_device(elsewhere, rng):
+    split = ragged_split(rng)
+    pairs = zip(
+        batches(elsewhere.to_device(split.x), batch_size=6, generator=np.random.default_rng(1), lengths=split.lengths),
+        batches(split.x, batch_size=6, generator=np.random.default_rng(1), lengths=split.lengths),
+        strict=True,
+    )
+    for (there, ours), (here, theirs) in pairs:
+        assert_array_equal(elsewhere.to_host(there), here)
+        assert_array_equal(ours, theirs)
+
+
+# Windows
+
+
+@given(st.integers(1, 40), st.integers(1, 8), st.integers(1, 6), st.integers(0, 5), st.integers(1, 3))
+def test_windows_are_what_a_loop_cuts(steps, length, stride, horizon, features):
+    series = np.arange(steps * features, dtype=float).reshape(steps, features)
+    expected = []
+    start = 0
+    while start + length + horizon <= steps:
+        expected.append([series[start + t] for t in range(length + horizon)])
+        start += stride
+    if expected:
+        assert_array_equal(cut_windows(series, length, stride=stride, horizon=horizon), np.array(expected))
+    else:
+        with pytest.raises(ValueError, match=r"does not fit|longer than"):
+            cut_windows(series, length, stride=stride, horizon=horizon)
+
+
+@pytest.mark.parametrize(
+    ("series", "arguments", "says"),
+    [
+        (np.arange(5.0), {"length": 2, "horizon": 5}, "horizon of 5 steps is longer than the series of 5 steps"),
+        (np.arange(5.0), {"length": 4, "horizon": 2}, "window of 4 steps with a horizon of 2 does not fit"),
+        (np.arange(5.0), {"length": 0}, "length must be a whole number of at least 1, got 0"),
+        (np.arange(5.0), {"length": 2, "stride": 0}, "stride must be"),
+        (np.arange(5.0), {"length": 2, "horizon": -1}, "horizon must be a whole number of at least 0"),
+        (np.array([0.0, 1.0, np.nan]), {"length": 2}, "1 values that are NaN or infinite, the first at step 2"),
+        (np.array([[0.0, 1.0], [2.0, -np.inf]]), {"length": 1}, "step 1, feature 1"),
+        (np.zeros(0), {"length": 1}, "length 0"),
+        ([[1.0, 2.0], [3.0]], {"length": 1}, "tinyae.data.pad"),
+    ],
+)
+def test_what_cannot_be_cut_is_named(series, arguments, says):
+    with pytest.raises(ValueError, match=says):
+        cut_windows(series, **arguments)
+
+
+@pytest.mark.parametrize("scaling", ["standard", "range", "none"])
+def test_scaling_is_fitted_on_the_training_part_alone(rng, scaling):
+    series = np.concatenate([rng.normal(5.0, 2.0, (60, 2)), rng.normal(-70.0, 30.0, (40, 2))])
+    made = windows(series, 6, stride=3, horizon=2, train=60, scaling=scaling)
+    part = series[:60]
+    offset, scale = {
+        "standard": (part.mean(axis=0), part.std(axis=0)),
+        "range": (part.min(axis=0), part.max(axis=0) - part.min(axis=0)),
+        "none": (np.zeros(2), np.ones(2)),
+    }[scaling]
+    assert_allclose(made.train.x, cut_windows((part - offset) / scale, 6, stride=3, horizon=2), rtol=2e-6, atol=1e-6)
+    assert_allclose(
+        made.test.x, cut_windows((series[60:] - offset) / scale, 6, stride=3, horizon=2), rtol=2e-6, atol=1e-5
+    )
+    assert (made.kind, made.horizon, made.example_shape) == ("series", 2, (8, 2))
+    # And back: the first window of the test part, in the unit of the series.
+    assert_allclose(made.scaler.inverse(made.test.x[0]), series[60:68], rtol=1e-5)
+
+
+def test_what_comes_later_changes_nothing_before(rng):
+    series = rng.standard_normal(100)
+    other = series.copy()
+    other[80:] += 1000.0
+    first, second = windows(series, 5), windows(other, 5)
+    assert_array_equal(first.train.x, second.train.x)
+    assert_array_equal(first.scaler.scale, second.scaler.scale)
+
+
+def test_a_single_feature_keeps_its_unit(rng):
+    made = windows(rng.normal(3.0, 2.0, 50), 5, unit="degrees")
+    assert made.unit == "degrees"
+    assert made.scale == pytest.approx(float(made.scaler.scale[0]))
+
+
+def test_a_feature_that_never_changes_becomes_zero():
+    series = np.stack([np.arange(10.0), np.full(10, 7.0)], axis=1)
+    assert not Scaler.fit(series).apply(series)[:, 1].any()
+    assert not Scaler.fit(series, "range").apply(series)[:, 1].any()
+    with pytest.raises(ValueError, match="standard, range, none"):
+        Scaler.fit(series, "log")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"train": 1.0}, "leaves 10 of 10"),
+        ({"train": 0}, "leaves 0 of 10"),
+        ({"train": 0.8}, r"test part \(2 steps\) of 2 steps"),
+        ({"train": 2}, r"training part \(2 of 10 steps\)"),
+    ],
+)
+def test_both_parts_must_hold_a_window(arguments, says):
+    with pytest.raises(ValueError, match=says):
+        windows(np.arange(10.0), 3, **arguments)
+
+
+def test_a_recording_is_cut_anew():
+    taxi = data.load("nyc-taxi")
+    line = np.concatenate([taxi.train.x.ravel(), taxi.test.x.ravel()])
+    made = rewindow(taxi, 96, stride=24, horizon=12)
+    border = 121 * 48
+    assert_allclose(made.train.x[5, :, 0], line[120 : 120 + 108], rtol=1e-6)
+    assert_allclose(made.test.x[2, :, 0], line[border + 48 : border + 48 + 108], rtol=1e-6)
+    assert (made.scale, made.unit) == (taxi.scale, taxi.unit)
+    # The clock: every window is where it was cut, and the storm is where it was.
+    for number, start in ((0, 0), (7, 7 * 24), (len(made.train), border), (len(made.train) + 3, border + 72)):
+        expected = np.datetime64("2014-07-01T00:00") + np.timedelta64(30 * start, "m")
+        assert np.datetime64(made.timeline.stamp(number).replace(" ", "T")) == expected
+    storm = made.timeline.position("2015-01-24T20:30")
+    begins = [made.timeline.begin(n) for n in range(len(made.train), len(made.train) + len(made.test))]
+    seconds = float(
+        (np.datetime64("2015-01-24T20:30") - np.datetime64("2014-07-01T00:00")).astype("timedelta64[s]").astype(int)
+    )
+    assert len(made.train) + np.searchsorted(begins, seconds, side="right") - 1 == int(storm)
+    with pytest.raises(ValueError, match="cannot be cut anew"):
+        rewindow(made, 48)
+    with pytest.raises(ValueError, match="cannot be cut anew"):
+        rewindow(data.load("pendigits"), 4)
+
+
+def test_an_electrocardiogram_has_windows_of_parts_of_a_second():
+    made = rewindow(data.load("ecg208"), 180, stride=90)
+    assert made.timeline.stamp(3) == "1970-01-01 00:00:00.750"
+    assert made.train.x.shape == ((240 * 360 - 180) // 90 + 1, 180, 1)
+
+
+def test_the_seam_of_a_strided_clock():
+    clock = Timeline("2000-01-01T00:00:00", 10).of_windows(4, 2, 3, 9)  # windows at 0, 20, 40; the test part from 90 on
+    assert [clock.begin(n) for n in range(5)] == [0, 20, 40, 90, 110]
+    assert clock.position("2000-01-01T00:00:50") == 2.5
+    assert clock.position("2000-01-01T00:01:20") == 3
+    assert clock.position("2000-01-01T00:01:40") == 3.5
+
+
+# The user's CSV
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+HOURS = "".join(f"2020-02-28 {hour:02}:00:00,{hour},{hour * hour}\n" for hour in range(24))
+
+
+def test_a_csv_with_times(tmp_path):
+    series = data.read_series(write(tmp_path / "a.csv", "when,a,b\n" + HOURS))
+    assert series.names == ("a", "b")
+    assert_array_equal(series.values, [[h, h * h] for h in range(24)])
+    assert series.times[3] == np.datetime64("2020-02-28T03:00")
+    assert series.timeline == Timeline("2020-02-28T00:00:00", 3600.0)
+    made = data.load_series(tmp_path / "a.csv", 3, stride=1, horizon=1, train=16, scaling="none")
+    assert_array_equal(made.train.x[4], [[h, h * h] for h in range(4, 8)])
+    assert made.timeline.stamp(len(made.train)) == "2020-02-28 16:00"
+    assert made.name == "a.csv"
+
+
+def test_a_csv_without_times_or_names(tmp_path):
+    series = data.read_series(write(tmp_path / "a.csv", "1,2\n3,4\n\n5,6\n"))
+    assert series.times is None
+    assert series.timeline is None
+    assert_array_equal(series.values, [[1, 2], [3, 4], [5, 6]])
+
+
+def test_a_column_of_seconds_is_named(tmp_path):
+    path = write(tmp_path / "a.csv", "t,v\n0,5\n2,6\n4,7\n")
+    assert len(data.read_series(path).names) == 2
+    named = data.read_series(path, time="t")
+    assert named.names == ("v",)
+    assert named.timeline.window_seconds == 2.0
+    assert_array_equal(data.read_series(path, time=0).values, named.values)
+
+
+def test_uneven_times_give_no_clock(tmp_path):
+    path = write(tmp_path / "a.csv", "t,v\n0,5\n2,6\n9,7\n10,8\n11,9\n12,1\n")
+    assert data.read_series(path, time="t").timeline is None
+    assert "not evenly spaced" in data.load_series(path, 1, time="t").notes
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "says"),
+    [
+        ("", {}, "no line of numbers"),
+        ("a,b\n", {}, "no line of numbers"),
+        ("t,v\n2020-01-01,1\n2020-01-02,\n", {}, "line 3, column 'v' holds nothing"),
+        ("t,v\n2020-01-01,1\n2020-01-02,nan\n", {}, "line 3, column 'v' holds 'nan'"),
+        ("t,v\n2020-01-02,1\n2020-01-01,2\n", {}, "line 3: the time 2020-01-01 is not after"),
+        ("t,v\n2020-01-02,1\nsoon,2\n", {}, "line 3: 'soon' is no time"),
+        ("t,v\n2020-01-02,1\n2020-01-03,2,3\n", {}, "line 3 has 3 fields, not 2"),
+        ("t,v\n1,1\n2,2\n", {"time": "when"}, "no column 'when': its columns are t, v"),
+        ("t,v\n1,1\n2,2\n", {"time": 2}, "no column 2"),
+        ("t\n2020-01-02\n2020-01-03\n", {}, "times and nothing else"),
+    ],
+)
+def test_a_faulty_csv_is_refused_with_the_line(tmp_path, text, arguments, says):
+    with pytest.raises(ValueError, match=says):
+        data.read_series(write(tmp_path / "a.csv", text), **arguments)
+
+
+def test_no_file_no_series(tmp_path):
+    with pytest.raises(FileNotFoundError, match="check the path"):
+        data.read_series(tmp_path / "none.csv")
+
+
+def test_a_npz_brings_its_lengths(tmp_path, rng):
+    split = ragged_split(rng)
+    np.savez(tmp_path / "a.npz", x=split.x, y=split.y, lengths=split.lengths)
+    read = data.load(tmp_path / "a.npz")
+    assert_array_equal(np.concatenate([read.train.lengths, read.test.lengths]), split.lengths)
+    np.savez(tmp_path / "b.npz", x=split.x, lengths=split.lengths + 1)
+    with pytest.raises(ValueError, match=r"b\.npz: sequence .* has length 8"):
+        data.load(tmp_path / "b.npz")
+
+
+# The .ts format
+
+TS = """#comment
+@problemName Toy
+@timeStamps false
+@classLabel true red blue
+@data
+1,2,3:4,5,6:blue
+7:8:red
+"""
+
+
+def test_a_ts_file_holds_features_then_steps():
+    x, y, lengths = parse_ts(TS, "toy.ts")
+    assert_array_equal(x, [[[1, 4], [2, 5], [3, 6]], [[7, 8], [0, 0], [0, 0]]])
+    assert (y.tolist(), lengths.tolist()) == ([1, 0], [3, 1])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("7:8:red", "7:8:green", "line 7: class 'green'"),
+        ("7:8:red", "7:8,9:red", "line 7: features of 1, 2 steps"),
+        ("7:8:red", "7:?:red", "line 7: .*missing values"),
+        ("@data\n", "", "before @data"),
+        ("@timeStamps false", "@timeStamps true", "time stamps"),
+    ],
+)
+def test_a_faulty_ts_file_is_refused_with_the_line(old, new, says):
+    with pytest.raises(ValueError, match=says):
+        parse_ts(TS.replace(old, new), "toy.ts")
+
+
+def test_a_ts_file_without_data():
+    with pytest.raises(ValueError, match="no sequence"):
+        parse_ts("@data\n", "toy.ts")

@@ -1,0 +1,223 @@
+"""Pictures of sequences: what is drawn is what was given, frame by frame and step by step, and films are whole files."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from tinyae import plots
+from tinyae.plots import style
+
+pytest.importorskip("matplotlib")
+
+
+def words(figure):
+    legends = [text for legend in figure.legends for text in legend.get_texts()]
+    return [text.get_text() for text in [*figure.texts, *legends]]
+
+
+def lines(axes):
+    return [np.column_stack(line.get_data()) for line in axes.lines]
+
+
+# Sequences with their continuation
+
+
+def test_past_future_and_both_guesses_are_drawn_where_they_belong(rng):
+    seen, future = rng.standard_normal((3, 5, 2)), rng.standard_normal((3, 4, 2))
+    again, guess = rng.standard_normal((3, 5, 2)), rng.standard_normal((3, 4, 2))
+    figure = plots.predictions(seen, future, guess, reconstructed=again, labels=["a", "b", "c"])
+    assert len(figure.axes) == 3
+    for index, axes in enumerate(figure.axes):
+        drawn = lines(axes)[:-1]
+        assert lines(axes)[-1][0, 0] == 5  # the dotted line, at the last step seen
+        for feature in range(2):
+            truth, second, third = drawn[3 * feature : 3 * feature + 3]
+            np.testing.assert_allclose(truth[:, 0], np.arange(1, 10))
+            np.testing.assert_allclose(truth[:, 1], [*seen[index, :, feature], *future[index, :, feature]])
+            np.testing.assert_allclose(second, np.column_stack([np.arange(1, 6), again[index, :, feature]]))
+            np.testing.assert_allclose(third[:, 0], np.arange(5, 10))
+            np.testing.assert_allclose(third[:, 1], [seen[index, -1, feature], *guess[index, :, feature]])
+    told = words(figure)
+    for index in range(3):
+        assert f"{((guess - future) ** 2)[index].sum():.3g}" in told
+    assert {"a", "prediction", "reconstruction", "feature 2"} <= set(told)
+
+
+def test_a_prediction_alone(rng):
+    figure = plots.predictions(rng.random((9, 5)), rng.random((9, 1)), rng.random((9, 1)), count=2)
+    assert len(figure.axes) == 2
+    assert len(figure.axes[0].lines) == 3
+
+
+@pytest.mark.parametrize(
+    ("shapes", "says"),
+    [
+        (((3, 5, 2), (3, 4, 2), (3, 3, 2)), "do not fit"),
+        (((3, 5, 2), (3, 4, 1), (3, 4, 1)), "do not fit"),
+        (((2, 5, 2), (3, 4, 2), (3, 4, 2)), "do not fit"),
+        (((3, 5, 2, 1), (3, 4, 2), (3, 4, 2)), "vectors .N, D. or sequences"),
+    ],
+)
+def test_predictions_that_do_not_fit_are_refused(shapes, says):
+    with pytest.raises(ValueError, match=says):
+        plots.predictions(*(np.zeros(shape) for shape in shapes))
+
+
+def test_a_reconstruction_of_another_shape_is_refused():
+    x = np.zeros((2, 3, 1))
+    with pytest.raises(ValueError, match="must have one shape"):
+        plots.predictions(x, x, x, reconstructed=x[:, :2])
+
+
+# Pen strokes
+
+
+def test_strokes_end_at_their_length_and_keep_their_scale(rng):
+    strokes, again = rng.random((4, 6, 2)), rng.random((4, 6, 2))
+    figure = plots.pen_strokes(strokes, again, lengths=[6, 3, 1, 5], labels=list("abcd"), count=3)
+    assert len(figure.axes) == 3
+    for index, (axes, end) in enumerate(zip(figure.axes, (6, 3, 1), strict=True)):
+        truth, guess, ring = lines(axes)
+        np.testing.assert_array_equal(truth, strokes[index, :end])
+        np.testing.assert_array_equal(guess, again[index, :end])
+        np.testing.assert_array_equal(ring[0], strokes[index, 0])
+        assert f"{((again - strokes)[index, :end] ** 2).sum():.2g}" in words(figure)
+    assert len({(axes.get_xlim(), axes.get_ylim()) for axes in figure.axes}) == 1
+    assert "prediction" not in words(figure)
+
+
+def test_what_was_predicted_has_a_colour_of_its_own(rng):
+    strokes, again = rng.random((1, 6, 2)), rng.random((1, 6, 2))
+    (axes,) = plots.pen_strokes(strokes, again, seen=4).axes
+    _, known, foreseen, _ = axes.lines
+    np.testing.assert_array_equal(np.column_stack(known.get_data()), again[0, :4])
+    np.testing.assert_array_equal(np.column_stack(foreseen.get_data()), again[0, 3:])
+    assert known.get_color() != foreseen.get_color()
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (3, 4, 3), (3, 5, 2)])
+def test_what_is_no_stroke_is_refused(shape):
+    with pytest.raises(ValueError, match="must both be strokes"):
+        plots.pen_strokes(np.zeros((3, 4, 2)), np.zeros(shape))
+
+
+# Films
+
+
+def films(rng, count=3, frames=4):
+    truth, guess = rng.random((count, frames, 5, 6)), rng.random((count, frames, 5, 6))
+    guess[:, :2] = np.nan
+    return {"truth": truth, "prediction": guess}
+
+
+def test_strips_show_every_frame_but_the_empty_ones(rng):
+    rows = films(rng)
+    figure = plots.frame_strips(rows, seen=2, count=2)
+    shown = [image.get_array() for image in figure.axes[0].images]
+    expected = [frame for film in range(2) for name in rows for frame in rows[name][film] if not np.isnan(frame).all()]
+    assert len(shown) == len(expected) == 2 * (4 + 2)
+    for tile, frame in zip(shown, expected, strict=True):
+        np.testing.assert_array_equal(tile, frame)
+    tops = [image.get_extent()[3] for image in figure.axes[0].images]
+    lefts = [image.get_extent()[0] for image in figure.axes[0].images]
+    assert tops[0] == tops[3] < tops[4] == tops[5] < tops[6]
+    assert tops[6] - tops[4] > tops[4] - tops[0]  # more room between films than between the rows of one
+    assert lefts[4] == lefts[2]  # the third frame of both rows, below each other
+    assert {"truth", "prediction", "4"} <= set(words(figure))
+
+
+def test_a_film_is_a_gif_of_all_frames(rng, tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    rows = films(rng)
+    path = plots.save_film(rows, tmp_path / "film.gif", seen=2, count=2, milliseconds=100)
+    with image.open(path) as film:
+        assert film.n_frames == 4
+        assert film.info["duration"] == 100
+        assert film.info["loop"] == 0
+        pictures = []
+        for frame in range(4):
+            film.seek(frame)
+            pictures.append(np.asarray(film.convert("L"), float))
+    assert all(not np.array_equal(a, b) for a, b in itertools.pairwise(pictures))
+    again = plots.save_film(rows, tmp_path / "again.gif", seen=2, count=2, milliseconds=100)
+    assert again.read_bytes() == path.read_bytes()
+    assert [file.name for file in sorted(tmp_path.iterdir())] == ["again.gif", "film.gif"]
+
+
+def test_a_film_that_fails_leaves_what_was_there(rng, tmp_path):
+    path = tmp_path / "film.gif"
+    path.write_bytes(b"before")
+
+    def show(frame):
+        if frame == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        plots.save_animation(style.new_figure(50, 50), 3, show, path)
+    assert path.read_bytes() == b"before"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "frames", "milliseconds", "says"),
+    [("a.png", 2, 100, "saved as .gif"), ("a.gif", 0, 100, "needs a frame"), ("a.gif", 2, 1, "10 ms")],
+)
+def test_what_is_no_film_is_refused(tmp_path, name, frames, milliseconds, says):
+    with pytest.raises(ValueError, match=says):
+        plots.save_animation(
+            style.new_figure(50, 50), frames, lambda _: None, tmp_path / name, milliseconds=milliseconds
+        )
+
+
+@pytest.mark.parametrize(
+    "rows", [{}, {"a": np.zeros((2, 3, 4))}, {"a": np.zeros((2, 3, 4, 4)), "b": np.zeros((1, 3, 4, 4))}]
+)
+def test_films_of_other_shapes_are_refused(rows):
+    with pytest.raises(ValueError, match="one shape"):
+        plots.frame_strips(rows)
+
+
+def test_a_film_too_long_for_paper_is_refused():
+    with pytest.raises(ValueError, match="at most 60 frames"):
+        plots.frame_strips({"a": np.zeros((1, 61, 2, 2))})
+
+
+# Numbers per step
+
+
+def test_norms_per_step_are_lines_and_zeros_are_counted():
+    figure = plots.step_norms({"before": np.array([1.0, 0.1, 0.0]), "after": np.array([1.0, 0.5, 0.2])}, unit="norm")
+    (axes,) = figure.axes
+    assert axes.get_yscale() == "log"
+    first, second = (line.get_ydata() for line in axes.lines)
+    np.testing.assert_array_equal(first, [1.0, 0.1, np.nan])
+    np.testing.assert_array_equal(second, [1.0, 0.5, 0.2])
+    assert "before: 1 step 0 or not finite." in " ".join(words(figure))
+    figure.canvas.draw()
+    assert all("$" not in tick.get_text() for tick in axes.get_yticklabels())
+
+
+@pytest.mark.parametrize("norms", [{}, {"a": np.array([-1.0])}, {"a": np.zeros((2, 2))}])
+def test_what_is_no_row_of_norms_is_refused(norms):
+    with pytest.raises(ValueError, match=r"at least 0|no numbers"):
+        plots.step_norms(norms)
+
+
+# The recording below the scores
+
+
+def test_the_recording_lies_below_its_scores(rng):
+    recording = rng.random((6, 4, 1))
+    scores = np.array([0.1, 0.9, 0.1, 0.1, 0.9, 0.1])
+    figure = plots.score_timeline(scores, 0.5, recording=recording, value_name="volts")
+    above, below = figure.axes
+    assert above.get_xlim() == below.get_xlim() == (0, 6)
+    whole, flagged = below.lines
+    np.testing.assert_array_equal(whole.get_ydata(), recording.ravel())
+    np.testing.assert_array_equal(np.flatnonzero(np.isfinite(flagged.get_ydata())), [4, 5, 6, 7, 16, 17, 18, 19])
+    assert any("volts" in word for word in words(figure))
+    with pytest.raises(ValueError, match=r"one row for each, \(6, S\)"):
+        plots.score_timeline(scores, 0.5, recording=recording[:5])

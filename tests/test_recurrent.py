@@ -1,0 +1,237 @@
+"""LSTM and GRU layers: against a transcription, against each sequence alone, and through every step back."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from tinyae import nn, ops
+from tinyae.autodiff import Tensor, grad
+from tinyae.testing.tables.recurrent import gru_reference, lstm_reference
+
+LENGTHS = [5, 2, 1, 4]
+STACKS = {
+    f"{kind.__name__}, {layers} layers, {'both ways' if both else 'one way'}{', peepholes' if peep else ''}": (
+        kind, layers, both, {"peepholes": True} if peep else {}
+    )
+    for kind, layers, both, peep in itertools.product((nn.LSTM, nn.GRU), (1, 2), (False, True), (False, True))
+    if not (peep and kind is nn.GRU)
+}  # fmt: skip
+every_stack = pytest.mark.parametrize("name", STACKS)
+
+
+def made(name: str, rng: np.random.Generator) -> Any:
+    kind, layers, both, options = STACKS[name]
+    stack = kind(2, 3, layers, both, generator=rng, dtype="float64", **options)
+    for p in stack.parameters():
+        p.data = p.data + 0.3 * rng.normal(size=p.shape)
+    return stack
+
+
+def results(stack: Any, x: Any, **options: Any) -> tuple[Tensor, list[Tensor]]:
+    """Outputs, and the last states as a list."""
+    output, states = stack(x, **options)
+    return output, list(states) if isinstance(states, tuple) else [states]
+
+
+@every_stack
+def test_a_stack_is_its_equations(name, rng):
+    stack, x = made(name, rng), rng.normal(size=(4, 5, 2))
+    output, states = results(stack, x, lengths=LENGTHS)
+    for number, layers in enumerate(stack.layers):
+        below, parts = x, []
+        for direction, layer in enumerate(layers):
+            p = {key: value.data for key, value in layer.named_parameters()}
+            if isinstance(stack, nn.LSTM):
+                weights = (p["weight_x"], p["weight_h"], p["bias"], p.get("peepholes"))
+                found = lstm_reference(x, None, None, *weights, lengths=LENGTHS, reverse=direction == 1)
+                h, last = found[:, :-1], [found[:, 0 if direction else -2], found[:, -1]]
+            else:
+                weights = (p["weight_x"], p["weight_h"], p["bias"], p["bias_n"])
+                h = gru_reference(below, None, *weights, lengths=LENGTHS, reverse=direction == 1)
+                last = [h[:, 0 if direction else -1]]
+            for state, expected in zip(states, last, strict=True):
+                assert_allclose(state.data[number * stack.directions + direction], expected, rtol=1e-12, atol=1e-14)
+            parts.append(h)
+        x = np.concatenate(parts, axis=2)
+    assert_allclose(output.data, x, rtol=1e-12, atol=1e-14)
+
+
+@every_stack
+def test_a_padded_batch_is_each_sequence_alone(name, rng):
+    """Values and gradients to 1e-12, whatever stands in the padding."""
+    stack, x = made(name, rng), rng.normal(size=(4, 5, 2))
+    for n, length in enumerate(LENGTHS):
+        x[n, length:] = 1e3
+    leaf = Tensor(x, requires_grad=True)
+    output, states = results(stack, leaf, lengths=LENGTHS)
+    weights = rng.normal(size=output.shape)
+    ends = [rng.normal(size=s.shape) for s in states]
+    total = sum(((s * w).sum() for s, w in zip(states, ends, strict=True)), Tensor(0.0, dtype="float64"))
+    alone = total * 0.0
+    inputs = []
+    for n, length in enumerate(LENGTHS):
+        total = total + (output[n, :length] * weights[n, :length]).sum()
+        inputs.append(Tensor(x[n : n + 1, :length], requires_grad=True))
+        own, after = results(stack, inputs[-1])
+        assert_allclose(output.data[n, :length], own.data[0], rtol=1e-12, atol=1e-13)
+        alone = alone + (own[0] * weights[n, :length]).sum()
+        for state, mine, w in zip(states, after, ends, strict=True):
+            assert_allclose(state.data[:, n], mine.data[:, 0], rtol=1e-12, atol=1e-13)
+            alone = alone + (mine[:, 0] * w[:, n]).sum()
+    together = grad(total, [leaf, *stack.parameters()])
+    apart = grad(alone, [*inputs, *stack.parameters()])
+    for n, length in enumerate(LENGTHS):
+        assert_allclose(together[0].data[n, :length], apart[n].data[0], rtol=1e-12, atol=1e-13)
+        assert not together[0].data[n, length:].any()
+    for a, b in zip(together[1:], apart[len(LENGTHS) :], strict=True):
+        assert_allclose(a.data, b.data, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_a_state_is_handed_on(kind, rng):
+    """Five steps are two steps and then three, values and gradients."""
+    stack = kind(2, 3, 2, generator=rng, dtype="float64")
+    x = rng.normal(size=(4, 5, 2))
+    output, states = stack(x)
+    first, between = stack(x[:, :2])
+    second, after = stack(x[:, 2:], between)
+    assert_allclose(np.concatenate([first.data, second.data], axis=1), output.data, rtol=1e-13)
+    whole = [output[:, -1], *(states if isinstance(states, tuple) else (states,))]
+    parts = [second[:, -1], *(after if isinstance(after, tuple) else (after,))]
+    for a, b in zip(whole, parts, strict=True):
+        for p, q in zip(grad(a.sum(), stack.parameters()), grad(b.sum(), stack.parameters()), strict=True):
+            assert_allclose(p.data, q.data, rtol=1e-11, atol=1e-13)
+
+
+STEPS = 30
+
+
+@pytest.mark.parametrize("op", ["lstm", "gru"])
+def test_the_gradient_of_the_last_step_reaches_the_first(op, rng):
+    """Backpropagation through time that stops early anywhere has a wrong dL/dx_1, and a wrong dL/dW_h."""
+    gates = 4 if op == "lstm" else 3
+    shapes = [(1, STEPS, 1), *[(1, 2)] * (gates - 2), (1, 2 * gates), (2, 2 * gates), (2 * gates,)]
+    values = [rng.normal(size=shape) * (2.0 if len(shape) == 2 else 1.0) for shape in shapes]
+    values += [] if op == "lstm" else [rng.normal(size=2)]
+    values[-1 if op == "lstm" else -2][2 : 2 * gates - 2] += 1.0  # gates that keep, so that there is something to see
+    last = STEPS - 1
+
+    def out(*arrays: Any) -> Any:
+        return getattr(ops, op)(*arrays)[:, last].sum()
+
+    leaves = [Tensor(v, requires_grad=True) for v in values]
+    gradients = grad(out(*leaves), leaves)
+    reach = np.abs(gradients[0].data[0, :, 0])
+    assert reach.min() > 1e-12, "the example must have something to lose at every step"
+    for i, v in enumerate(values):
+        for place in itertools.islice(np.ndindex(v.shape), 12):
+            moved = [a.astype(complex) for a in values]
+            moved[i][place] += 1e-30j
+            assert_allclose(gradients[i].data[place], np.imag(out(*moved)) / 1e-30, rtol=1e-9, atol=1e-15)
+
+    def truncated(at: int) -> Any:
+        """dL/dW_h with the state's history cut before step `at`, as a truncated sweep would have it."""
+        x, *states, w_x, w_h, b = leaves[: gates + 2]
+        rest = leaves[gates + 2 :]
+        before = getattr(ops, op)(x[:, :at], *states, w_x, w_h, b, *rest)
+        held = [before[:, at - 1].detach(), before[:, at].detach()] if op == "lstm" else [before[:, -1].detach()]
+        after = getattr(ops, op)(x[:, at:], *held, w_x, w_h, b, *rest)
+        return grad(after[:, last - at].sum(), w_h).data
+
+    whole = gradients[gates].data
+    for at in (1, STEPS // 2, last):
+        assert np.abs(truncated(at) - whole).max() > 1e-9 * np.abs(whole).max(), f"a cut at step {at} would pass"
+
+
+def test_a_cell_in_a_loop_is_the_layer(rng):
+    cell = nn.LSTMCell(2, 3, peepholes=True, generator=rng, dtype="float64")
+    cell.peepholes.data = rng.normal(size=(3, 3))
+    layer = nn.LSTMLayer(2, 3, peepholes=True, dtype="float64")
+    layer.load_state_dict(cell.state_dict())
+    x = rng.normal(size=(4, 5, 2))
+    state = None
+    for t in range(5):
+        state = cell(x[:, t], state)
+    _, expected = layer(x)
+    for a, b in zip(state, expected, strict=True):
+        assert_allclose(a.data, b.data, rtol=1e-13)
+
+
+def test_an_lstm_without_input_is_driven_by_its_state(rng):
+    blind = nn.LSTM(0, 3, 2, generator=rng, dtype="float64")
+    seeing = nn.LSTM(1, 3, 2, generator=rng, dtype="float64")
+    seeing.load_state_dict({**seeing.state_dict(), **blind.state_dict()})
+    states = tuple(Tensor(rng.normal(size=(2, 4, 3))) for _ in range(2))
+    output, after = blind(None, states, steps=6)
+    expected, last = seeing(np.zeros((4, 6, 1)), states)
+    assert_allclose(output.data, expected.data, rtol=1e-13)
+    assert_allclose(after[1].data, last[1].data, rtol=1e-13)
+    assert all(p.shape[0] > 0 for p in blind.parameters())
+
+
+def test_states_as_one_vector_and_back(rng):
+    stack = nn.LSTM(2, 3, 2, True, generator=rng)
+    _, states = stack(rng.normal(size=(4, 5, 2)).astype("float32"))
+    vector = stack.flat(states)
+    assert vector.shape == (4, stack.state_size)
+    for a, b in zip(stack.unflat(vector), states, strict=True):
+        assert_array_equal(a.data, b.data)
+
+
+def test_weights_start_as_said(rng):
+    layer = nn.LSTMLayer(3, 5, forget_bias=2.0, peepholes=True, generator=rng)
+    for gate in np.split(layer.weight_h.data, 4, axis=1):
+        assert_allclose(gate.T @ gate, np.eye(5), atol=1e-6)
+    assert np.abs(layer.weight_x.data).max() <= np.sqrt(6 / 8)
+    assert_array_equal(layer.bias.data, [0] * 5 + [2] * 5 + [0] * 10)
+    assert not layer.peepholes.data.any()
+
+
+def test_dropout_stands_between_layers_only(rng):
+    x = rng.normal(size=(3, 4, 2)).astype("float32")
+    one = nn.LSTM(2, 3, 1, dropout=0.9, generator=rng)
+    assert_array_equal(one(x)[0].data, one(x)[0].data)
+    two = nn.LSTM(2, 3, 2, dropout=0.5, generator=rng)
+    assert not np.array_equal(two(x)[0].data, two(x)[0].data)
+    two.eval()
+    assert_array_equal(two(x)[0].data, two(x)[0].data)
+
+
+def test_repeat_and_time_distributed(rng):
+    code = Tensor(rng.normal(size=(2, 3)), requires_grad=True)
+    repeated = nn.RepeatVector(4)(code)
+    assert_array_equal(repeated.data, np.stack([code.data] * 4, axis=1))
+    weights = rng.normal(size=repeated.shape)
+    assert_allclose(grad(repeated, code, weights).data, weights.sum(axis=1))
+    dense = nn.Dense(3, 2, generator=rng, dtype="float64")
+    x = rng.normal(size=(2, 4, 3))
+    expected = np.stack([dense(x[:, t]).data for t in range(4)], axis=1)
+    assert_allclose(nn.TimeDistributed(dense)(x).data, expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda m, x: m(x, lengths=[1, 2]), r"lengths must be 3 whole numbers"),
+        (lambda m, x: m(x, lengths=[1, 0, 2]), r"lengths must be from 1 to the 4 steps of the batch, got 0 for sequence 1"),
+        (lambda m, x: m(x, lengths=[1, 2, 9]), r"got 9 for sequence 2: .* pad the batch"),
+        (lambda m, x: m(x, lengths=[1.0, 2.0, 3.0]), r"whole numbers"),
+        (lambda m, x: m(x[:, 0]), r"the input must be \(N, T, 2\), got shape \(3, 2\)"),
+        (lambda m, x: m(x, (Tensor(x[0]), Tensor(x[0]))), r"a state must be \(1, N, 5\)"),
+        (lambda m, x: m(None, steps=3), "without an input it needs input_size=0"),
+        (lambda m, x: m(x[:, :0]), "at least one step"),
+        (lambda m, x: nn.LSTMCell(2, 5)(x), r"x must be \(N, 2\).*nn.LSTM takes sequences"),
+        (lambda m, x: nn.RepeatVector(2)(x), r"vectors \(N, K\)"),
+        (lambda m, x: nn.TimeDistributed(nn.Tanh())(x[0]), r"sequences \(N, T, ...\)"),
+        (lambda m, x: nn.LSTM(2, 0), "hidden_size"),
+        (lambda m, x: ops.lstm(x, None, None, x[0], x[0], x[0, 0]), r"lstm: x \(N, T, D\).*do not fit"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_said(call, words, rng):
+    with pytest.raises(ValueError, match=words):
+        call(nn.LSTM(2, 5, generator=rng), rng.normal(size=(3, 4, 2)).astype("float32"))

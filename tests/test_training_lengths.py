@@ -1,0 +1,127 @@
+"""Sequences of unequal length through `fit` and `evaluate`: padding is never learnt, never measured, never computed twice."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from tinyae import evaluate, fit, losses, nn, ops, optim
+from tinyae.autodiff import Tensor
+from tinyae.data import Split, pad, padding
+from tinyae.losses import Loss
+from tinyae.models import Autoencoder, basic_autoencoder
+
+
+class Steps(Autoencoder):
+    """Every step by itself, D -> K -> D; knows which steps are real."""
+
+    takes_lengths = True
+
+    def __init__(self, features: int, generator: np.random.Generator) -> None:
+        super().__init__(
+            nn.Dense(features, 3, activation="tanh", generator=generator),
+            nn.Dense(3, features, generator=generator),
+            loss="squared_error",
+            sample="sequence",
+        )
+        self.seen: list[tuple[int, list[int]]] = []
+
+    def reconstruct(self, x, batch_size=1024, lengths=None):
+        return self._apply(self, x, batch_size)
+
+    def loss(self, x, target=None, lengths=None):
+        self.seen.append((x.shape[1], [] if lengths is None else lengths.tolist()))
+        real = 1.0 if lengths is None else ~padding(lengths, x.shape[1])[..., None]
+        difference = (self(x) - (x if target is None else target)) * np.asarray(real, x.dtype)
+        return Loss({"reconstruction": ops.sum(ops.square(difference)) * (1.0 / len(x))}, self.loss_unit)
+
+    def evaluation_loss(self, x, target, generator, lengths=None):
+        return self.loss(x, target, lengths)
+
+
+@pytest.fixture
+def ragged(rng):
+    parts = [rng.uniform(0.1, 0.9, (length, 2)) for length in (3, 5, 1, 4, 2, 5, 3)]
+    x, lengths = pad(parts)
+    return [part.astype(np.float32) for part in parts], Split(x, None, lengths)
+
+
+def alone(model: Steps, part: np.ndarray) -> np.ndarray:
+    """What the model makes of one sequence without padding."""
+    return model.reconstruct(part[None])[0]
+
+
+def test_measures_are_those_of_the_sequences_one_by_one(ragged, rng):
+    parts, split = ragged
+    model = Steps(2, rng)
+    model.decoder.bias.data[...] = 0.5  # a reconstruction of padding that is far from 0
+    found = evaluate(model, split, batch_size=3)
+    squared = [((alone(model, part) - part) ** 2).sum() for part in parts]
+    elements = sum(part.size for part in parts)
+    assert found["loss"] == pytest.approx(np.mean(squared), rel=1e-5)
+    assert found["squared_error"] == pytest.approx(np.mean(squared), rel=1e-5)
+    assert found["mse"] == pytest.approx(np.sum(squared) / elements, rel=1e-5)
+    nats = 0.0
+    for part in parts:
+        p = np.clip(alone(model, part), 1e-7, 1 - 1e-7)
+        nats -= (part * np.log(p) + (1 - part) * np.log(1 - p)).sum()
+    assert found["bce"] == pytest.approx(nats / len(parts), rel=1e-5)
+    assert found["bce_element"] == pytest.approx(nats / elements, rel=1e-5)
+
+
+def test_a_step_of_training_is_that_of_the_sequences_one_by_one(ragged):
+    parts, split = ragged
+    padded, single = (Steps(2, np.random.default_rng(0)) for _ in range(2))
+    fit(padded, split, epochs=1, batch_size=7, optimizer=optim.SGD(padded.parameters(), lr=0.1), progress=False)
+    optimizer = optim.SGD(single.parameters(), lr=0.1)
+    optimizer.zero_grad()
+    total = sum(losses.squared_error(single(Tensor(part[None])), Tensor(part[None]), reduction="sum") for part in parts)
+    (total * (1.0 / len(parts))).backward()
+    optimizer.step()
+    for ours, theirs in zip(padded.parameters(), single.parameters(), strict=True):
+        assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-5, atol=1e-7)
+
+
+def test_batches_are_as_long_as_needed_and_lengths_stay_with_their_samples(ragged, rng):
+    _, split = ragged
+    model = Steps(2, rng)
+    history = fit(model, split, split, epochs=1, batch_size=2, progress=False)
+    training = model.seen[:4]
+    assert all(steps == max(lengths) for steps, lengths in training)
+    assert sorted(n for _, lengths in training for n in lengths) == sorted(split.lengths.tolist())
+    assert model.seen[4] == (5, split.lengths.tolist())
+    assert "validation_squared_error" in history.columns
+
+
+def test_the_full_batch_has_lengths_too(ragged, rng):
+    _, split = ragged
+    model = Steps(2, rng)
+    before = evaluate(model, split)["loss"]
+    fit(model, split, epochs=5, optimizer=optim.LBFGS(model.parameters()), progress=False)
+    assert evaluate(model, split)["loss"] < before
+    assert all(lengths == split.lengths.tolist() for _, lengths in model.seen)
+
+
+def test_a_model_that_knows_no_lengths_refuses_them(ragged, rng):
+    _, split = ragged
+    model = basic_autoencoder((5, 2), 3, generator=rng)
+    with pytest.raises(ValueError, match=r"unequal length, from 1 to 5 steps.* train lstm, or cut"):
+        fit(model, split, epochs=1, progress=False)
+    with pytest.raises(ValueError, match="unequal length"):
+        fit(model, split.x, split, epochs=1, progress=False)
+
+
+def test_ragged_lists_are_told_where_to_go(ragged, rng):
+    parts, _ = ragged
+    with pytest.raises(TypeError, match=r"tinyae\.data\.pad"):
+        fit(Steps(2, rng), parts, epochs=1, progress=False)
+
+
+def test_equal_lengths_need_none(rng):
+    x = rng.random((6, 4, 2), dtype=np.float32)
+    one, other = (Steps(2, np.random.default_rng(0)) for _ in range(2))
+    fit(one, Split(x), epochs=2, batch_size=3, progress=False)
+    fit(other, Split(x, None, np.full(6, 4)), epochs=2, batch_size=3, progress=False)
+    for ours, theirs in zip(one.parameters(), other.parameters(), strict=True):
+        assert_array_equal(ours.numpy(), theirs.numpy())

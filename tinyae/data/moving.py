@@ -1,0 +1,133 @@
+"""Digits that move: short films of images drifting over a dark canvas and bouncing off its edges.
+
+Srivastava, Mansimov and Salakhutdinov (2015, arXiv:1502.04681, section 3.1) made them to see whether a recurrent network
+can keep apart what is seen and how it moves. Everything about the future follows from the first few frames, so whatever
+a model gets wrong is its own doing. A film is made from a set of images and a seed; nothing is stored.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyae.data.dataset import Dataset, Split
+
+Floats = npt.NDArray[np.float64]
+Frames = npt.NDArray[np.float32]
+
+
+def trajectories(count: int, frames: int, generator: np.random.Generator, *, step: float = 0.1) -> Floats:
+    """Places (count, frames, 2) in [0, 1]^2 of points that move straight on and bounce.
+
+    Start uniform in the square, direction uniform; each frame goes on by `step`. A point that would leave is set upon the
+    edge and its velocity across that edge changes sign, as in the authors' program.
+    """
+    place = generator.random((count, 2))
+    angle = 2.0 * np.pi * generator.random(count)
+    velocity = step * np.stack([np.sin(angle), np.cos(angle)], axis=1)
+    places = np.empty((count, frames, 2))
+    for frame in range(frames):
+        place = place + velocity
+        outside = (place <= 0.0) | (place >= 1.0)
+        velocity = np.where(outside, -velocity, velocity)
+        place = np.clip(place, 0.0, 1.0)
+        places[:, frame] = place
+    return places
+
+
+def moving_frames(
+    images: npt.NDArray[np.floating], which: npt.NDArray[np.integer], size: int, places: Floats
+) -> Frames:
+    """Films (N, frames, size, size) of images (M, h, w): image which[n, k] at places[n, k, frame], overlaps by maximum.
+
+    `which`: (N, K), numbers of the K images of each film. `places`: (N, K, frames, 2), in [0, 1] of the free range, which
+    is size - h down and size - w across.
+    """
+    height, width = images.shape[1:]
+    count, digits = which.shape
+    frames = places.shape[2]
+    corners = (places * (size - height, size - width)).astype(np.int64)
+    films = np.zeros((count, frames, size, size), np.float32)
+    for film, row, its_corners in zip(films, which, corners, strict=True):
+        for digit in range(digits):
+            for frame, (y, x) in enumerate(its_corners[digit]):
+                spot = film[frame, y : y + height, x : x + width]
+                np.maximum(spot, images[row[digit]], out=spot)
+    return films
+
+
+def moving_digits(
+    source: Dataset,
+    counts: tuple[int, int] = (2000, 500),
+    *,
+    frames: int = 10,
+    size: int = 32,
+    digits: int = 1,
+    digit_size: int | None = None,
+    step: float = 0.1,
+    horizon: int | None = None,
+    seed: int = 0,
+) -> Dataset:
+    """Films of the images of any gray image set, as sequences (N, frames, size * size) in [0, 1].
+
+    Args:
+        source: images (N, H, W, 1); training films show its training images, test films its test images.
+        counts: films to train and to test with.
+        frames, size: of a film; a frame is `size` x `size` pixels.
+        digits: images in one film.
+        digit_size: pixels of the longer side of an image, resampled by area; None keeps the images as they are.
+        step: length of a move, in units of the free range. The paper's films: 64 pixels, 2 digits, 20 frames, 0.1.
+        horizon: frames at the end that are to be predicted; None takes half of them.
+        seed: the same seed gives the same films.
+
+    With one digit a film keeps its class. Raises ValueError for images that do not fit the canvas.
+    """
+    if source.image_shape is None or source.image_shape[2] != 1:
+        raise ValueError(f"{source.name} holds no gray images (N, H, W, 1): choose optdigits, fashion-mini or mnist.")
+    for name, number in (("frames", frames), ("digits", digits), ("counts", min(counts)), ("size", size)):
+        if number < 1:
+            raise ValueError(f"{name} must be at least 1, got {number}.")
+    future = frames // 2 if horizon is None else horizon
+    if not 0 <= future < frames:
+        raise ValueError(f"a horizon of {future} frames does not fit into films of {frames}: leave one or more to see.")
+    generator = np.random.default_rng(seed)
+    parts = []
+    for split, count in zip((source.train, source.test), counts, strict=True):
+        which = generator.integers(len(split), size=(count, digits))
+        shown, numbers = np.unique(which, return_inverse=True)
+        images = split.x[shown, ..., 0] if digit_size is None else resample(split.x[shown, ..., 0], digit_size)
+        if max(images.shape[1:]) > size:
+            raise ValueError(
+                f"images of {images.shape[1]} x {images.shape[2]} do not fit a canvas of {size} x {size}: "
+                "give a larger size, or a digit_size."
+            )
+        places = trajectories(count * digits, frames, generator, step=step).reshape(count, digits, frames, 2)
+        films = moving_frames(images, numbers.reshape(which.shape), size, places)
+        labels = split.y[which[:, 0]] if digits == 1 and split.y is not None else None
+        parts.append(Split(films.reshape(count, frames, size * size), labels))
+    train, test = parts
+    return Dataset(
+        f"moving-{source.name}", f"{source.title}, {digits} moving over {size} x {size} pixels", "sequences", train, test,
+        source.class_names if digits == 1 else (), "gray levels", 1.0, source.source, source.licence,
+        f"made from {source.name}, seed {seed}", f"{frames} frames, moves of {step:g} of the free range. {source.notes}",
+        horizon=future, frame_shape=(size, size),
+    )  # fmt: skip
+
+
+def resample(images: npt.NDArray[np.floating], size: int) -> Frames:
+    """Images (N, H, W) with `size` pixels along the longer side: each new pixel is the mean of the area it covers."""
+    height, width = images.shape[1:]
+    shrink = size / max(height, width)
+    down, across = (_areas(old, max(1, round(old * shrink))) for old in (height, width))
+    made: Frames = (down @ images @ across.T).astype(np.float32)
+    return np.clip(made, 0.0, 1.0, out=made)
+
+
+def _areas(old: int, new: int) -> Floats:
+    """(new, old): the share of each old pixel in each new one, along one axis. Rows sum to 1."""
+    edges = np.arange(new + 1) * (old / new)
+    low, high = edges[:-1, None], edges[1:, None]
+    pixels = np.arange(old)
+    overlap = np.clip(np.minimum(high, pixels + 1) - np.maximum(low, pixels), 0.0, None)
+    shares: Floats = overlap / overlap.sum(axis=1, keepdims=True)
+    return shares

@@ -1,0 +1,61 @@
+"""Scaling of a series: an offset and a scale per feature, taken from the training part and undone on the way out.
+
+Fitted on the whole series, the scaler would tell the model how high the test part goes: a small leak that flatters
+every number measured afterwards. So the part it is fitted on is an argument, never a default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyae.data.sequences import as_series
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Scaler:
+    """x = (values - offset) / scale, feature by feature.
+
+    Attributes:
+        offset, scale: one number per feature, (D,), in the unit of the values.
+        method: how they were found, one of `SCALINGS`.
+    """
+
+    offset: Floats
+    scale: Floats
+    method: str = "none"
+
+    @classmethod
+    def fit(cls, values: npt.NDArray[np.generic], method: str = "standard") -> Scaler:
+        """Find offset and scale of a training part (T,) or (T, D).
+
+        "standard": mean and standard deviation. "range": the smallest value becomes 0, the largest 1. "none": 0 and 1.
+        A feature that never changes keeps the scale 1, so that it comes out as 0 and not as NaN.
+        """
+        if method not in SCALINGS:
+            raise ValueError(f"unknown scaling {method!r}: choose one of {', '.join(SCALINGS)}.")
+        offset, scale = SCALINGS[method](as_series(values, "the training part"))
+        return cls(offset, np.where(scale > 0, scale, 1.0), method)
+
+    def apply(self, values: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+        """Values (..., D) as the model sees them, float32."""
+        scaled = (np.asarray(values, np.float64) - self.offset) / self.scale
+        return scaled.astype(np.float32)
+
+    def inverse(self, x: npt.NDArray[np.generic]) -> Floats:
+        """What the model gives, (..., D), in the unit of the values, float64."""
+        values: Floats = np.asarray(x, np.float64) * self.scale + self.offset
+        return values
+
+
+SCALINGS: dict[str, Callable[[Floats], tuple[Floats, Floats]]] = {
+    "standard": lambda v: (v.mean(axis=0), v.std(axis=0)),
+    "range": lambda v: (v.min(axis=0), v.max(axis=0) - v.min(axis=0)),
+    "none": lambda v: (np.zeros(v.shape[1]), np.ones(v.shape[1])),
+}
+"""Ways to fit a `Scaler`: name -> function of values (T, D) that gives offset and scale (D,)."""

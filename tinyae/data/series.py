@@ -1,0 +1,158 @@
+"""A series from the user's own CSV: one line for each step, a column of times if there is one, the rest features.
+
+The counterpart of a table of examples, where a line is a sample. Times say two things: that the lines are in order, and
+how far apart they are, so that a window can later be named by its date.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyae.data.dataset import Dataset
+from tinyae.data.timeline import Timeline
+from tinyae.data.windows import windows
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """A recording in time order.
+
+    Attributes:
+        values: (T, D), float64.
+        names: of the features, D.
+        times: (T,) datetime64[ms], or None where the file has no column of times.
+    """
+
+    values: npt.NDArray[np.float64]
+    names: tuple[str, ...]
+    times: npt.NDArray[Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def timeline(self) -> Timeline | None:
+        """The clock of the steps; None without times, or where they are not evenly spaced (to a tenth of a step)."""
+        if self.times is None or len(self) < 2:
+            return None
+        steps = np.diff(self.times).astype(np.int64)
+        step = int(np.median(steps))
+        if np.abs(steps - step).max() > step / 10:
+            return None
+        return Timeline(str(self.times[0].astype("datetime64[s]")), step / 1000)
+
+
+def read_series(path: str | Path, *, time: str | int | None = None) -> Series:
+    """Read a `.csv` with one line for each step.
+
+    Args:
+        time: the column of times, by name or number from 0. None takes the first column that holds dates
+            (ISO 8601, such as 2014-07-01 00:30:00); a file without one has no times.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no table of numbers, a missing value, or times that do not increase, with the line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}: check the path.")
+    header, rows = _table(path)
+    column = _time_column(header, rows[0][1], time, path)
+    times = None if column is None else _times(rows, column, path)
+    kept = [number for number in range(len(header)) if number != column]
+    if not kept:
+        raise ValueError(f"{path} holds times and nothing else: add a column of numbers.")
+    values = np.empty((len(rows), len(kept)))
+    for place, (number, fields) in enumerate(rows):
+        for feature, source in enumerate(kept):
+            values[place, feature] = _number(fields[source], path, number, header[source])
+    return Series(values, tuple(header[number] for number in kept), times)
+
+
+def load_series(
+    path: str | Path, length: int, *, time: str | int | None = None, stride: int | None = None, horizon: int = 0,
+    train: float | int = 0.8, scaling: str = "standard",
+) -> Dataset:  # fmt: skip
+    """Windows of a `.csv` of the user's own; see `read_series` and `windows`. `stride` None cuts without overlap."""
+    series = read_series(path, time=time)
+    made = windows(
+        series.values, length, stride=stride or length, horizon=horizon, train=train, scaling=scaling,
+        name=Path(path).name, unit=series.names[0] if len(series.names) == 1 else "", timeline=series.timeline,
+    )  # fmt: skip
+    uneven = " Times are not evenly spaced, so windows have no dates." if series.times is not None else ""
+    notes = made.notes + ("" if series.timeline is not None else uneven)
+    return replace(made, origin=str(path), notes=f"{notes} Features: {', '.join(series.names)}.")
+
+
+def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The names of the columns, and the rows of texts with their line numbers."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            rows = [(reader.line_num, [field.strip() for field in fields]) for fields in reader if any(fields)]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no UTF-8 text ({error.reason} at byte {error.start}).") from error
+    names = rows and not any(_is_number(field) or _moment(field) is not None for field in rows[0][1])
+    header = rows[0][1] if names else [f"column {n}" for n in range(len(rows[0][1]))] if rows else []
+    rows = rows[1:] if names else rows
+    if not rows:
+        raise ValueError(f"{path} holds no line of numbers: write one step a line, fields separated by commas.")
+    for number, fields in rows:
+        if len(fields) != len(header):
+            raise ValueError(f"{path}, line {number} has {len(fields)} fields, not {len(header)} as the first line.")
+    return header, rows
+
+
+def _time_column(header: list[str], first: list[str], time: str | int | None, path: Path) -> int | None:
+    if time is None:
+        return next((n for n, field in enumerate(first) if not _is_number(field) and _moment(field) is not None), None)
+    known: list[Any] = header if isinstance(time, str) else list(range(len(header)))
+    if time not in known:
+        raise ValueError(f"{path} has no column {time!r}: its columns are {', '.join(header)}.")
+    return known.index(time)
+
+
+def _times(rows: list[tuple[int, list[str]]], column: int, path: Path) -> npt.NDArray[Any]:
+    """Increasing times (T,), datetime64[ms]; a plain number counts seconds from 1970 on."""
+    times: list[np.datetime64] = []
+    for number, fields in rows:
+        text = fields[column]
+        moment = np.datetime64(round(1000 * float(text)), "ms") if _is_number(text) else _moment(text)
+        if moment is None:
+            raise ValueError(f"{path}, line {number}: {text[:40]!r} is no time; write 2014-07-01 00:30:00.")
+        if times and moment <= times[-1]:
+            raise ValueError(f"{path}, line {number}: the time {text} is not after the line before; sort the file.")
+        times.append(moment)
+    return np.array(times)
+
+
+def _number(text: str, path: Path, line: int, column: str) -> float:
+    value = float(text) if _is_number(text) else float("nan")
+    if not np.isfinite(value):
+        found = repr(text[:40]) if text else "nothing"
+        raise ValueError(f"{path}, line {line}, column {column!r} holds {found}: fill the gap or cut the file there.")
+    return value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _moment(text: str) -> np.datetime64 | None:
+    """A date or a time of ISO 8601, a space for the T allowed; None for anything else."""
+    if len(text) < 8 or not text[:4].isdecimal():
+        return None
+    try:
+        return np.datetime64(text.replace(" ", "T", 1).removesuffix("Z"), "ms")
+    except ValueError:
+        return None
