@@ -28,11 +28,12 @@ class SparseAutoencoder(Autoencoder):
     L = (reconstruction)  +  beta * P(code)  +  lambda / 2 * sum of all squared weights
 
     P is, by `sparsity`:
-        "kl": sum over units of KL(rho || rho_hat_j), rho_hat_j the mean of code j over the batch (Ng, CS294A notes;
-            Lee et al. 2008). The codes must lie in [0, 1].
-        "l1": sum over units of |code_j|, mean over the batch.
-        "topk": nothing; `nn.TopK` in the encoder lets the k largest pass (Makhzani and Frey 2014).
-        "none": nothing; weight decay alone.
+
+    - "kl": sum over units of KL(rho || rho_hat_j), rho_hat_j the mean of code j over the batch (Ng, CS294A notes;
+      Lee et al. 2008). The codes must lie in [0, 1].
+    - "l1": sum over units of |code_j|, mean over the batch.
+    - "topk": nothing; `nn.TopK` in the encoder lets the k largest pass (Makhzani and Frey 2014).
+    - "none": nothing; weight decay alone.
 
     With loss "half_squared_error" and "kl" this is the cost of the UFLDL exercise, to the digit.
 

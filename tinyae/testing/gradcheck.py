@@ -185,8 +185,8 @@ class _Check:
         for found in probe.compare(argument):
             self.compared += 1
             key = self._key(position)
-            self.methods[key] = found.method
-            self.errors[key] = max(self.errors.get(key, 0.0), found.error)
+            if found.error >= self.errors.get(key, 0.0):
+                self.errors[key], self.methods[key] = found.error, found.method
             if self.worst is None or found.error / found.rtol > self.worst.error / self.worst.rtol:
                 passed = found.error <= found.rtol
                 self.worst = GradcheckReport(

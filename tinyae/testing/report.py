@@ -45,7 +45,7 @@ class GradcheckReport:
         problem: what is wrong, None if nothing is; see `Problem`.
         explanation: where the problem is not a wrong derivative, one sentence that says what it is and what to do.
         errors: the largest relative error of each input by name ("argument 0" without `names=`), all orders together.
-        methods: how each input's slopes were measured, under the same names.
+        methods: how the slopes with those errors were measured, under the same names.
         redraws: how often new inputs were drawn because the old ones sat on a kink.
     """
 
