@@ -135,7 +135,8 @@ def test_the_commands(tmp_path, capsys):
         "kl.png",
         "interpolation.png",
     }
-    assert main(["evaluate", run]) == 0
+    assert main(["evaluate", run, "--importance-samples", "3", "--first", "20"]) == 0
+    assert "-log p(x|class) of 20 test images by k = 3 importance samples" in capsys.readouterr().out
     assert main(["sample", run, "-n", "10"]) == 0
     assert main(["sample", run, "-n", "4", "--label", "7", "--out", str(tmp_path / "s.npy")]) == 0
     sevens = load(run).sample(4, np.random.default_rng(0), labels=[7] * 4)

@@ -10,7 +10,12 @@ from tests.test_vae import in_doubles, put, small
 from tinyae import fit, nn
 from tinyae.autodiff import Tensor, grad
 from tinyae.cli.main import main
-from tinyae.models import ImportanceWeightedAutoencoder, VariationalAutoencoder, log_likelihood
+from tinyae.models import (
+    ConditionalVariationalAutoencoder,
+    ImportanceWeightedAutoencoder,
+    VariationalAutoencoder,
+    log_likelihood,
+)
 from tinyae.models.importance import log_weights
 from tinyae.models.likelihoods import Gaussian
 from tinyae.testing import gradcheck
@@ -61,7 +66,7 @@ def test_the_weights_are_the_densities_written_out(rng):
     model, _ = linear_gaussian(False, rng)
     x = Tensor(rng.standard_normal((3, 4)))
     q = model.posterior(x)
-    found = log_weights(model, q, x, 5, np.random.default_rng(9)).data
+    found = log_weights(model, q, x, x, 5, np.random.default_rng(9)).data
     z = q.mean.data + q.std.data * np.random.default_rng(9).standard_normal((5, 3, 2))
     output = z @ model.decoder.weight.data + model.decoder.bias.data
     expected = (
@@ -93,7 +98,7 @@ def test_each_code_counts_by_its_share_of_the_weights(rng):
     x = Tensor(rng.random((1, 6)))
     bias = model.decoder[-1].bias
     (found,) = grad(model.objective(x, None, np.random.default_rng(2), 1.0).total, [bias])
-    weights = log_weights(model, model.posterior(x), x, 4, np.random.default_rng(2))
+    weights = log_weights(model, model.posterior(x), x, x, 4, np.random.default_rng(2))
     each = [grad(weights[i].sum(), [bias])[0].data for i in range(4)]
     shares = np.exp(weights.data[:, 0] - weights.data.max())
     shares /= shares.sum()
@@ -105,6 +110,22 @@ def test_one_code_is_the_elbo_on_average(rng):
     one, elbo = small(importance_samples=1), small()
     bound = one.objective(x, None, np.random.default_rng(0), 1.0).item()
     assert bound == pytest.approx(elbo.objective(x, None, np.random.default_rng(1), 1.0).item(), abs=0.02)
+
+
+def test_of_a_conditional_model_it_is_the_likelihood_given_the_class(rng):
+    """x = z w + offset of the class + noise: p(x|class) is N(offset, w'w + s^2 I), whatever the encoder says."""
+    encoder, decoder = nn.Dense(2 + 3, 2, generator=rng), nn.Dense(1 + 3, 2)
+    model = ConditionalVariationalAutoencoder(encoder, decoder, 3, likelihood=Gaussian(SCALE))
+    in_doubles(model)
+    offsets = rng.standard_normal((3, 2))
+    decoder.weight.data[...] = np.concatenate([[[1.2, -0.5]], offsets])
+    decoder.bias.data[...] = 0.0
+    x, labels = rng.standard_normal((12, 2)), np.arange(12) % 3
+    covariance = np.outer([1.2, -0.5], [1.2, -0.5]) + SCALE**2 * np.eye(2)
+    truth = stats.multivariate_normal(np.zeros(2), covariance).logpdf(x - offsets[labels])
+    np.testing.assert_allclose(log_likelihood(model, x, 20_000, labels=labels), truth, atol=0.2)
+    with pytest.raises(ValueError, match="needs a class for each sample"):
+        log_likelihood(model, x, 10)
 
 
 def test_memory_is_bounded_and_the_estimate_does_not_depend_on_the_bound(rng):

@@ -24,8 +24,11 @@ from tinyae.models import (
 
 
 def double(model: Autoencoder) -> Autoencoder:
+    """In float64, and with biases that are not 0, so that they would be seen where they do not belong."""
     for parameter in model.parameters():
         parameter.data = parameter.data.astype("float64")
+        if parameter.ndim == 1:
+            parameter.data = parameter.data + np.linspace(-0.3, 0.4, parameter.size)
     return model
 
 
@@ -121,8 +124,10 @@ def test_top_k_keeps_the_k_largest_and_their_gradients(rng):
 
 
 def test_a_k_sparse_code_has_k_numbers(rng):
-    model = sparse_autoencoder(30, 20, sparsity="topk", k=4, loss="squared_error", generator=rng)
-    assert ((model.encode(rng.normal(size=(9, 30)).astype("float32")) != 0).sum(axis=1) == 4).all()
+    model = sparse_autoencoder(30, 20, sparsity="topk", k=4, evaluation_k=7, loss="squared_error", generator=rng)
+    x = rng.normal(size=(9, 30)).astype("float32")
+    assert ((model.encode(Tensor(x)).data != 0).sum(axis=1) == 4).all(), "in training mode"
+    assert ((model.encode(x) != 0).sum(axis=1) == 7).all()
     assert set(model.loss(Tensor(rng.normal(size=(3, 30)).astype("float32"))).terms) == {
         "reconstruction",
         "weight decay",
@@ -150,7 +155,9 @@ def test_training_reaches_the_wanted_mean_activation():
     ({"activation": "relu"}, r"codes must lie in \(0, 1\); got activation 'relu'"),
     ({"sparsity": "topk", "k": 26}, "between 1 and the code size 25, got 26"),
     ({"sparsity": "topk", "k": 0}, "between 1 and the code size 25, got 0"),
+    ({"sparsity": "topk", "k": 3, "evaluation_k": 26}, "evaluation_k must lie between 1 and the code size 25, got 26"),
     ({"k": 3}, "k belongs to sparsity 'topk'"),
+    ({"evaluation_k": 3}, "evaluation_k=3 with 'kl': leave it out"),
 ])  # fmt: skip
 def test_what_makes_no_sense_is_refused(options, words):
     with pytest.raises(ValueError, match=words):

@@ -85,6 +85,14 @@ def test_the_layers_are_parts_of_the_whole():
     assert stack.parameter_count() == (64 * 12 + 12 + 12 * 64 + 64) + (12 * 6 + 6 + 6 * 12 + 12) + (6 * 10 + 10)
 
 
+@pytest.mark.parametrize("layer", ["sparse", "denoising", "plain"])
+def test_the_layers_can_be_tied(layer):
+    stack = stacked_autoencoder((8, 8, 1), (12, 6), layer=layer, tied=True, generator=np.random.default_rng(0))
+    assert stack.parameter_count() == (64 * 12 + 12 + 64) + (12 * 6 + 6 + 12)
+    histories = fit_stack(stack, SOME, epochs=3, progress=False)
+    assert all(history["train_loss"][-1] < history["train_loss"][0] for history in histories)
+
+
 # Greedy training.
 
 

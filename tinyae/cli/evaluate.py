@@ -12,7 +12,7 @@ from tinyae.cli.data_options import add_data
 from tinyae.cli.number_options import positive_int
 from tinyae.cli.options import add_device, add_run, open_run
 from tinyae.cli.report import metrics_table
-from tinyae.models import VariationalAutoencoder, log_likelihood
+from tinyae.models import ConditionalVariationalAutoencoder, VariationalAutoencoder, log_likelihood
 
 
 def register(commands: Any) -> None:
@@ -46,14 +46,16 @@ def run(options: argparse.Namespace) -> None:
         train, test = (classifier.accuracy(split.x, split.y) for split in (data.train, data.test))
         print(f"accuracy of the classifier: train {train:.2%}, test {test:.2%}")
     if options.importance_samples:
-        print(_importance_line(model, data.test.x[: options.first], options.importance_samples))
+        labels = None if data.test.y is None else data.test.y[: options.first]
+        print(_importance_line(model, data.test.x[: options.first], labels, options.importance_samples))
 
 
-def _importance_line(model: VariationalAutoencoder, x: np.ndarray, k: int) -> str:
+def _importance_line(model: VariationalAutoencoder, x: np.ndarray, labels: np.ndarray | None, k: int) -> str:
     """-log p(x) with its standard error over the samples, and all that the number depends on."""
-    nats = -log_likelihood(model, x, k)
+    nats = -log_likelihood(model, x, k, labels=labels)
+    what = "x|class" if isinstance(model, ConditionalVariationalAutoencoder) else "x"
     error = nats.std() / np.sqrt(len(nats))
     return (
-        f"-log p(x) of {len(x):,} test {model.noun}s by k = {k:,} importance samples: {nats.mean():.2f} +- {error:.2f} "
+        f"-log p({what}) of {len(x):,} test {model.noun}s by k = {k:,} importance samples: {nats.mean():.2f} +- {error:.2f} "
         f"{model.loss_unit}, likelihood {model.likelihood.name}, seed 0"
     )

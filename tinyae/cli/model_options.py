@@ -83,6 +83,7 @@ def _sparse(add: Add) -> None:
     add("--beta", type=float, default=3.0, metavar="X", help="weight of the sparsity penalty (default: 3)")
     add("--weight-decay", type=float, default=1e-4, metavar="X", help="lambda, weight of half the squared weights")
     add("--k", type=positive_int, metavar="N", help="code numbers that pass, for topk (default: a tenth)")
+    add("--evaluation-k", type=positive_int, metavar="N", help="the same once training is over (default: k)")
     add("--activation", choices=ACTIVATIONS, help="of the code (default: sigmoid; l1: relu; topk: identity)")
     _tied(add)
 
@@ -123,6 +124,7 @@ def _stacked(add: Add) -> None:
     add("--corruption", choices=NOISES, default="masking", help="denoising: kind of noise (default: masking)")
     add("--level", type=float, default=0.25, metavar="X", help="denoising: share or standard deviation (default: 0.25)")
     add("--classifier-decay", type=float, default=1e-4, metavar="X", help="classifier: lambda (default: 0.0001)")
+    _tied(add)
 
 
 def _memory(add: Add) -> None:

@@ -48,7 +48,7 @@ class ImportanceWeightedAutoencoder(VariationalAutoencoder):
     def objective(self, x: Tensor, target: Tensor | None, generator: np.random.Generator, weight: float) -> Loss:
         """The negative bound of a batch with k codes per sample."""
         x, target = self.presented(x, target, generator)
-        weights = log_weights(self, self.posterior(x), target, self.importance_samples, generator)
+        weights = log_weights(self, self.posterior(x), x, target, self.importance_samples, generator)
         bound = ops.logsumexp(weights, axis=0) - math.log(self.importance_samples)
         return Loss({"bound": -ops.mean(bound)}, self.loss_unit)
 
@@ -63,10 +63,11 @@ class ImportanceWeightedAutoencoder(VariationalAutoencoder):
 
 
 def log_weights(
-    model: VariationalAutoencoder, q: Posterior, x: Tensor, k: int, generator: np.random.Generator
+    model: VariationalAutoencoder, q: Posterior, inputs: Tensor, x: Tensor, k: int, generator: np.random.Generator
 ) -> Tensor:
     """log w (k, N) of k codes for each of N samples: log p(x|z) + log p(z) - log q(z|x), in nats.
 
+    `inputs` is what the network was given for the samples x: x itself, or for a conditional model x with its classes.
     With z = m + s e the densities of the prior and the posterior are both Gaussian, and what is left of their ratio is
     (e**2 - z**2) / 2 + log s, summed over the code.
     """
@@ -74,8 +75,9 @@ def log_weights(
     noise = backend_of(q.mean.data).normal(generator, (k, n, size), q.mean.dtype)
     z = q.mean + q.std * noise
     ratio = ops.sum(0.5 * (noise * noise - z * z) + 0.5 * q.log_variance, axis=2)
-    output = model.decoder(ops.reshape(z, shape=(k * n, size)))
     repeated = ops.concatenate(*[x] * k)
+    given = repeated if inputs is x else ops.concatenate(*[inputs] * k)
+    output = model.decoder(model.decoder_input(ops.reshape(z, shape=(k * n, size)), given))
     return ops.reshape(model.likelihood.log_prob(output, repeated), shape=(k, n)) + ratio
 
 
@@ -84,10 +86,12 @@ def log_likelihood(
     x: np.ndarray,
     importance_samples: int = 5000,
     *,
+    labels: np.ndarray | None = None,
     generator: np.random.Generator | None = None,
     rows: int = 5000,
 ) -> np.ndarray:
-    """Estimated log p(x) of each sample (N,), in nats, from `importance_samples` codes each (Burda et al. 2016, eq. 8).
+    """Estimated log p(x) of each sample (N,), in nats, from `importance_samples` codes each (Burda et al. 2016, eq. 8);
+    of a conditional model log p(x|class).
 
     A lower bound in expectation, close to log p(x) at 5000 codes. Never more than `rows` codes are decoded at once: the
     sum over codes is kept as a running logarithm, so the memory does not grow with their number.
@@ -96,6 +100,7 @@ def log_likelihood(
         model: any variational autoencoder.
         x: host array (N, ...); with `binarize` it is made black and white first, "dynamic" once here.
         importance_samples: k.
+        labels: class numbers (N,), for a conditional model.
         generator: for codes (and binarisation); None starts from seed 0, so that a number can be repeated.
         rows: codes decoded at once.
     """
@@ -103,20 +108,20 @@ def log_likelihood(
     rng = np.random.default_rng(0) if generator is None else as_generator(generator)
     backend = backend_named(model.device)
     dtype = next(iter(model.parameters())).dtype
-    inputs = model.inputs_for(x)
+    inputs = model.inputs_for(x, labels)
     at_once = max(1, min(len(x), rows // k))
     found = []
     with no_grad(), evaluating(model):
         for start in range(0, len(x), at_once):
-            batch, target = model.presented(
-                Tensor(backend.to_device(inputs[start : start + at_once], dtype)), None, rng
-            )
+            part = slice(start, start + at_once)
+            target = None if inputs is x else Tensor(backend.to_device(x[part], dtype))
+            batch, target = model.presented(Tensor(backend.to_device(inputs[part], dtype)), target, rng)
             q = model.posterior(batch)
             total, left = None, k
             while left:
-                part = min(left, max(1, rows // len(batch)))
-                summed = ops.logsumexp(log_weights(model, q, target, part, rng), axis=0).data
+                some = min(left, max(1, rows // len(batch)))
+                summed = ops.logsumexp(log_weights(model, q, batch, target, some, rng), axis=0).data
                 total = summed if total is None else backend.xp.logaddexp(total, summed)
-                left -= part
+                left -= some
             found.append(backend.to_host(total) - math.log(k))
     return np.concatenate(found)

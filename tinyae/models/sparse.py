@@ -126,6 +126,7 @@ def sparse_autoencoder(
     beta: float = 3.0,
     weight_decay: float = 1e-4,
     k: int | None = None,
+    evaluation_k: int | None = None,
     activation: str | None = None,
     loss: str = "half_squared_error",
     tied: bool = False,
@@ -139,6 +140,8 @@ def sparse_autoencoder(
         code_size: K.
         sparsity, rho, beta, weight_decay: see `SparseAutoencoder`.
         k: how many code numbers pass, for sparsity "topk"; None takes a tenth of them.
+        evaluation_k: how many pass once training is over; None takes k. Makhzani and Frey recommend a few times k for
+            codes that another model is to use.
         activation: of the code: "sigmoid" for "kl" and "none", "relu" for "l1", "identity" for "topk" unless given.
         loss: see `Autoencoder`. For losses other than "bce" and with data in [0, 1] the output is a sigmoid's.
         tied: the decoder uses the transpose of the encoder's weights.
@@ -153,11 +156,16 @@ def sparse_autoencoder(
     )
     if sparsity == "topk":
         k = max(1, code_size // 10) if k is None else k
-        if not 1 <= k <= code_size:
-            raise ValueError(f"k must lie between 1 and the code size {code_size}, got {k}: a tenth of it is usual.")
-        encoder = Sequential(*encoder, TopK(k))
-    elif k is not None:
-        raise ValueError(f"k belongs to sparsity 'topk', got k={k} with {sparsity!r}: leave it out.")
+        for name, number in (("k", k), ("evaluation_k", evaluation_k)):
+            if number is not None and not 1 <= number <= code_size:
+                raise ValueError(
+                    f"{name} must lie between 1 and the code size {code_size}, got {number}: a tenth of it is usual."
+                )
+        encoder = Sequential(*encoder, TopK(k, evaluation_k))
+    elif k is not None or evaluation_k is not None:
+        raise ValueError(
+            f"k belongs to sparsity 'topk', got k={k}, evaluation_k={evaluation_k} with {sparsity!r}: leave it out."
+        )
     return SparseAutoencoder(
         encoder, decoder, sparsity=sparsity, rho=rho, beta=beta, weight_decay=weight_decay, loss=loss, sample=sample
     )

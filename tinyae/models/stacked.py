@@ -108,6 +108,7 @@ def stacked_autoencoder(
     classes: int | None = None,
     classifier_decay: float = 1e-4,
     loss: str | None = None,
+    tied: bool = False,
     sample: str = "sample",
     generator: np.random.Generator | None = None,
 ) -> StackedAutoencoder:
@@ -122,6 +123,7 @@ def stacked_autoencoder(
         classes: for a softmax classifier on the deepest code; None adds none.
         classifier_decay: weight decay of that classifier's weights.
         loss: of every layer; None takes "half_squared_error" for sparse layers and "bce" for others.
+        tied: each layer's decoder uses its encoder's weights, transposed, as in Vincent et al. 2010.
         sample: what one sample is called in units.
         generator: for all initial weights and the noise; None draws fresh entropy.
     """
@@ -142,7 +144,8 @@ def stacked_autoencoder(
     if layer not in make:
         raise ValueError(f"unknown kind of layer {layer!r}: choose one of {', '.join(LAYERS)}.")
     shapes: list[Any] = [sample_shape(input_shape), *sizes[:-1]]
-    layers = [make[layer](shape, size, sample=sample, generator=rng) for shape, size in zip(shapes, sizes, strict=True)]
+    common: dict[str, Any] = {"tied": tied, "sample": sample, "generator": rng}
+    layers = [make[layer](shape, size, **common) for shape, size in zip(shapes, sizes, strict=True)]
     return StackedAutoencoder(layers, classes=classes, classifier_decay=classifier_decay, sample=sample, generator=rng)
 
 
