@@ -22,6 +22,7 @@ from PIL import Image
 from tinyae import data, load
 from tinyae.cli.main import main
 from tinyae.data.picture import BrokenPicture, read_picture
+from tinyae.training import Run
 
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
 ORIENTATION = 0x0112
@@ -408,6 +409,12 @@ def test_a_run_remembers_how_its_pictures_were_read(album, tmp_path, monkeypatch
     assert "samples of shape (8, 8, 1)" in capsys.readouterr().err
     assert main(["evaluate", str(run), "--image-size", "9"]) == 2
     assert "choose data of that shape, or add --image-size 8,6." in capsys.readouterr().err
+
+
+def test_a_run_on_the_present_folder_is_called_after_it(album, monkeypatch):
+    monkeypatch.chdir(album)
+    assert data.load(".", image_size=4, skip_broken=True).name == "photos"
+    assert Run.create(None, {"model": "basic", "data": "."}).path == Path("runs/basic-photos")
 
 
 def test_data_and_show_take_a_folder(album, tmp_path, monkeypatch, capsys):
