@@ -123,6 +123,16 @@ def test_a_faithful_one_is_twice_as_far_as_the_mean(rng):
     assert "uses the code" in found.line("sequence")
 
 
+def test_codes_that_do_not_help_are_said_not_to(rng):
+    class Misled(Faithful):
+        def decode(self, code):
+            return 2.0 * super().decode(code)
+
+    found = shuffled_code(Misled(), rng.standard_normal((500, 3, 1)))
+    assert not found.ignored
+    assert "to no avail" in found.line("sequence")
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_nobody_gets_its_own_code(seed):
     x = np.arange(1.0, 4.0)[:, None, None] * np.ones((3, 3, 1))

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinyae import plots
 from tinyae.cli.options import add_data, add_device, add_run, open_run
-from tinyae.data import Dataset
+from tinyae.data import Dataset, padding
 from tinyae.models import AnomalyDetector
 
 
@@ -37,9 +37,9 @@ def register(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Score, list, draw."""
     run, model, data = open_run(options)
-    detector = AnomalyDetector(model, options.quantile).fit(data.train.x)
+    detector = AnomalyDetector(model, options.quantile).fit(data.train.x, data.train.lengths)
     assert detector.threshold is not None
-    before, scores = detector.score(data.train.x), detector.score(data.test.x)
+    before, scores = (detector.score(split.x, split.lengths) for split in (data.train, data.test))
     unit = f"squared error per {model.noun}"
     flagged = np.flatnonzero(scores > detector.threshold)
     print(
@@ -83,11 +83,12 @@ def _recording(data: Dataset) -> np.ndarray | None:
 
 def _draw_worst(model: Any, data: Dataset, worst: np.ndarray, path: Path) -> Path:
     """The flagged samples with the largest errors, and what the model makes of them."""
-    x = data.test.x[worst]
+    split = data.test.rows(worst)
+    x = split.x
     stamps = [_when(data, int(index)) for index in worst]
     figure = plots.vector_reconstructions(
-        x,
-        model.restore(model.inputs_for(x)),
+        x if split.lengths is None else np.where(padding(split.lengths, x.shape[1])[..., None], np.nan, x),
+        model.restore(model.inputs_for(x), **split.known),
         labels=stamps,
         count=_DRAWN,
         value_name=f"{data.unit} / {data.scale:g}" if data.unit else "value",

@@ -35,8 +35,9 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(f"--out must end in .npy, got {options.out}: codes are written as one NumPy array.")
     _, model, data = open_run(options)
     split = getattr(data, options.split)
-    known = {} if split.lengths is None else {"lengths": split.lengths}
-    codes = model.encode(model.inputs_for(split.x, split.y), **known)
+    given = model.inputs_for(split.x, split.y)
+    known = {} if split.lengths is None else {"lengths": split.lengths - (split.x.shape[1] - given.shape[1])}
+    codes = model.encode(given, **known)
 
     def write(path: Path) -> None:
         with open(path, "wb") as file:

@@ -30,7 +30,7 @@ from tinyae.cli.train_stacked import train_stacked
 from tinyae.cli.training_options import add_training_options, fit_arguments, settle_training
 from tinyae.data import Dataset
 from tinyae.models import MODELS, PCA, Autoencoder, build
-from tinyae.training import History, Run, draw_run, evaluate, fit
+from tinyae.training import History, Run, compare_sequences, draw_run, evaluate, fit
 from tinyae.training.loop import TrainingInterrupted
 
 _TRAINING = ("epochs", "batch_size", "optimizer", "lr", "schedule", "clip_norm", "seed")
@@ -134,6 +134,10 @@ def _report(model: Autoencoder, data: Dataset, seconds: float) -> None:
     print(f"\ntrained in {seconds:.1f} s; the test {model.noun}s took no part in any choice")
     print(metrics_table(model, {"train": evaluate(model, data.train), "test": evaluate(model, data.test)}))
     print("".join(f"{line}\n" for line in model.remarks(data.test.x, data.test.y)), end="")
+    table = compare_sequences(model, data)
+    if table:
+        print("\n" + "\n".join(table))
+        return
     code_size = model.encode(model.inputs_for(data.test.x[:1], None if data.test.y is None else data.test.y[:1])).size
     elements = data.train.flat.shape[1]
     if code_size <= min(len(data.train), elements) and elements <= _LARGEST_PCA:

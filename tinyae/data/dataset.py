@@ -59,6 +59,11 @@ class Split:
         return Split(*(None if part is None else part[index] for part in (self.x, self.y, self.lengths)))  # type: ignore[arg-type]
 
     @property
+    def known(self) -> dict[str, Any]:
+        """`lengths=` for a model, where the sequences are of unequal length; else nothing."""
+        return {} if self.lengths is None else {"lengths": self.lengths}
+
+    @property
     def flat(self) -> npt.NDArray[np.float32]:
         """The examples as vectors (N, D), D the number of values of one example. A view: no copy is made."""
         return self.x.reshape(len(self.x), math.prod(self.x.shape[1:]))

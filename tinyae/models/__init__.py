@@ -12,6 +12,7 @@ from tinyae.models.baselines import (
     sequence_nats,
     shuffled_code,
     softened,
+    split_future,
 )
 from tinyae.models.classifier import SoftmaxClassifier, confusion_matrix
 from tinyae.models.conditional import ConditionalVariationalAutoencoder, conditional_variational_autoencoder
@@ -91,6 +92,7 @@ __all__ = [
     "shuffled_code",
     "softened",
     "sparse_autoencoder",
+    "split_future",
     "stacked_autoencoder",
     "variational_autoencoder",
     "vq_autoencoder",

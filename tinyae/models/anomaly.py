@@ -6,6 +6,8 @@ day of another kind does not fit into the code, and its reconstruction shows it.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tinyae.models.autoencoder import Autoencoder
@@ -34,18 +36,19 @@ class AnomalyDetector:
         self.quantile = float(quantile)
         self.threshold: float | None = None
 
-    def fit(self, x: np.ndarray) -> AnomalyDetector:
+    def fit(self, x: np.ndarray, lengths: np.ndarray | None = None) -> AnomalyDetector:
         """Take the threshold from samples x (N, ...) that are known to be ordinary."""
-        self.threshold = float(np.quantile(self.score(x), self.quantile))
+        self.threshold = float(np.quantile(self.score(x, lengths), self.quantile))
         return self
 
-    def score(self, x: np.ndarray) -> np.ndarray:
-        """Squared error of each sample (N,), float64."""
-        difference = (x - self.model.restore(self.model.inputs_for(x))).reshape(len(x), -1)
+    def score(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
+        """Squared error of each sample (N,), float64; of sequences of unequal length, (N,), over their own steps."""
+        known: dict[str, Any] = {} if lengths is None else {"lengths": lengths}
+        difference = (x - self.model.restore(self.model.inputs_for(x), **known)).reshape(len(x), -1)
         return np.square(difference, dtype=np.float64).sum(axis=1)
 
-    def flag(self, x: np.ndarray) -> np.ndarray:
+    def flag(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         """Which samples (N,) are anomalies, as booleans."""
         if self.threshold is None:
             raise ValueError("the detector has no threshold yet: call fit(training samples) first.")
-        return self.score(x) > self.threshold
+        return self.score(x, lengths) > self.threshold

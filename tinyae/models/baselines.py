@@ -45,6 +45,18 @@ def copy_last(seen: Values, steps: int, lengths: Values | None = None) -> Values
     return np.repeat(seen[np.arange(len(seen)), ends - 1][:, None], steps, axis=1)
 
 
+def split_future(x: Values, steps: int, lengths: Values | None = None) -> tuple[Values, Values | None, Values]:
+    """Windows (N, T, D) as what is seen, its lengths, and the last `steps` real steps of each, (N, steps, D)."""
+    if lengths is None:
+        return x[:, : x.shape[1] - steps], None, x[:, x.shape[1] - steps :]
+    if steps and lengths.min() <= steps:
+        raise ValueError(f"a sequence of {lengths.min()} steps leaves nothing to see before {steps} steps of future.")
+    ends = lengths - steps
+    future = x[np.arange(len(x))[:, None], ends[:, None] + np.arange(steps)]
+    seen = x[:, : x.shape[1] - steps]
+    return np.where(real_steps(seen, ends), seen, 0.0).astype(x.dtype), ends, future
+
+
 def linear_prediction(seen: Values, future: Values, code_size: int) -> Callable[[Values], Values]:
     """The best linear guess of what follows from `code_size` principal components of what was seen.
 
@@ -114,7 +126,11 @@ class ShuffledCode:
 
     def line(self, noun: str = "sample") -> str:
         """One line for a report."""
-        verdict = "the decoder IGNORES the code" if self.ignored else "the decoder uses the code"
+        verdict = "the decoder uses the code"
+        if self.ignored:
+            verdict = "the decoder IGNORES the code"
+        elif self.own > 0.95 * self.mean:
+            verdict = f"the decoder uses the code, to no avail: the mean {noun} is as good"
         return (
             f"shuffled codes: squared error {self.other:.4g} per {noun} with the code of another, {self.own:.4g} with "
             f"its own, {self.mean:.4g} for the mean {noun}: {verdict}"

@@ -6,6 +6,7 @@ touches the disk is written to a temporary neighbour first and renamed into plac
 
 from tinyae.training.checkpoint import load, save
 from tinyae.training.classify import fit_classifier
+from tinyae.training.comparison import compare_sequences
 from tinyae.training.history import History
 from tinyae.training.loop import Epoch, TrainingInterrupted, fit
 from tinyae.training.metrics import evaluate, metric_units
@@ -18,6 +19,7 @@ __all__ = [
     "History",
     "Run",
     "TrainingInterrupted",
+    "compare_sequences",
     "draw_run",
     "evaluate",
     "fit",

@@ -3,7 +3,7 @@
 config.json         what was asked for: model, data, seed, versions
 model.safetensors   the weights after the last complete epoch
 metrics.csv         one row per epoch, units in the header
-*.png               reconstructions, loss curves, first-layer filters, codes
+*.png, *.gif        reconstructions, loss curves, first-layer filters, codes, films
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Run:
         else:
             folder = _claim(Path(path), force)
         write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
-        for old in (MODEL, METRICS, *(p.name for p in folder.glob("*.png"))):
+        for old in (MODEL, METRICS, *(p.name for kind in ("*.png", "*.gif") for p in folder.glob(kind))):
             (folder / old).unlink(missing_ok=True)
         return cls(folder, config)
 

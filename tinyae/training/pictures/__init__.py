@@ -10,6 +10,7 @@ from tinyae.models import (
     Autoencoder,
     DenoisingAutoencoder,
     ImageMemory,
+    LSTMAutoencoder,
     StackedAutoencoder,
     VariationalAutoencoder,
 )
@@ -24,6 +25,13 @@ from tinyae.training.pictures.common import (
 from tinyae.training.pictures.denoising import draw_denoising
 from tinyae.training.pictures.memory import draw_between, draw_memory
 from tinyae.training.pictures.neighbours import draw_neighbours
+from tinyae.training.pictures.sequences import (
+    draw_films,
+    draw_gradients,
+    draw_predictions,
+    draw_sequences,
+    draw_strokes,
+)
 from tinyae.training.pictures.stacked import draw_stacked
 from tinyae.training.pictures.variational import draw_manifold, draw_samples, draw_variational
 
@@ -34,13 +42,18 @@ __all__ = [
     "draw_common",
     "draw_curves",
     "draw_denoising",
+    "draw_films",
+    "draw_gradients",
     "draw_manifold",
     "draw_memory",
     "draw_neighbours",
+    "draw_predictions",
     "draw_reconstructions",
     "draw_run",
     "draw_samples",
+    "draw_sequences",
     "draw_stacked",
+    "draw_strokes",
     "draw_variational",
     "first_layer_weights",
 ]
@@ -48,6 +61,7 @@ __all__ = [
 SPECIAL: tuple[tuple[type[Autoencoder], Callable[[Autoencoder, Dataset, Path], list[Path]]], ...] = (
     (DenoisingAutoencoder, draw_denoising),
     (ImageMemory, draw_memory),
+    (LSTMAutoencoder, draw_sequences),
     (StackedAutoencoder, draw_stacked),
     (VariationalAutoencoder, draw_variational),
 )

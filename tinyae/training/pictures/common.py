@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tinyae import plots
-from tinyae.data import Dataset
+from tinyae.data import Dataset, padding
 from tinyae.models import Autoencoder
 from tinyae.nn import Dense
 from tinyae.training.history import History
@@ -21,7 +22,9 @@ def draw_common(model: Autoencoder, data: Dataset, history: History, folder: Pat
     """Draw everything that applies to this model and data set into `folder`; returns the files."""
     if model.capacity is not None:  # of test samples, or by their codes, it has nothing to show
         return [draw_curves(history, folder / "loss.png")] if len(history) else []
-    files = [draw_reconstructions(model, data, folder / "reconstructions.png")]
+    files = []
+    if data.frame_shape is None:  # the pixels of a film as curves over time show nobody anything
+        files.append(draw_reconstructions(model, data, folder / "reconstructions.png"))
     if len(history):
         files.append(draw_curves(history, folder / "loss.png"))
     weights = first_layer_weights(model)
@@ -38,10 +41,12 @@ def draw_reconstructions(model: Autoencoder, data: Dataset, path: Path, count: i
     each.
     """
     chosen = one_per_class(data.test.y, len(data.test), count)
-    originals = data.test.x[chosen]
-    labels = None if data.test.y is None else data.test.y[chosen]
-    reconstructed = model.restore(model.inputs_for(originals, labels))
-    names = None if data.test.y is None else [class_name(data, int(label)) for label in data.test.y[chosen]]
+    split = data.test.rows(chosen)
+    originals = split.x
+    reconstructed = model.restore(model.inputs_for(originals, split.y), **split.known)
+    if split.lengths is not None:
+        originals = np.where(padding(split.lengths, originals.shape[1])[..., None], np.nan, originals)
+    names = None if split.y is None else [class_name(data, int(label)) for label in split.y]
     if data.image_shape is not None:
         figure = plots.reconstructions(
             originals,
@@ -69,8 +74,11 @@ def draw_curves(history: History, path: Path) -> Path:
 
 def draw_codes(model: Autoencoder, data: Dataset, path: Path) -> Path:
     """The codes of test samples coloured by class (principal components if a code has more than two numbers)."""
-    labels = None if data.test.y is None else data.test.y[:_SCATTERED]
-    codes = model.encode(model.inputs_for(data.test.x[:_SCATTERED], labels))
+    split = data.test.rows(slice(0, _SCATTERED))
+    given, labels = model.inputs_for(split.x, split.y), split.y
+    seen = None if split.lengths is None else split.lengths - (split.x.shape[1] - given.shape[1])
+    known: dict[str, Any] = {} if seen is None else {"lengths": seen}
+    codes = model.encode(given, **known)
     title = f"{data.name}: codes of {len(codes):,} test {model.noun}s"
     return plots.save_figure(
         plots.code_scatter(codes.reshape(len(codes), -1), labels, data.class_names or None, title=title), path

@@ -1,0 +1,85 @@
+"""Study 14: what is a model of sequences worth?    python examples/14_sequences_and_prediction.py --help
+
+A squared error means little by itself. Here a recurrent autoencoder is measured beside guesses that need no training, its
+decoder is asked whether it listens to the code, and a rule of thumb about its size is put to the test.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+import tinyae as ta
+
+options = argparse.ArgumentParser(description="Sequences: baselines, shuffled codes, and how many units it takes.")
+options.add_argument("--device", choices=("cpu", "gpu", "auto"), default="cpu", help="where to compute")
+options.add_argument("--epochs", type=int, default=20, help="passes over the sequences (default: 20)")
+options.add_argument("--seed", type=int, default=0, help="for the weights and the order of samples (default: 0)")
+options.add_argument("--data", default="pendigits", help="sequences, windows or gray images (read row by row)")
+options.add_argument("--out", type=Path, metavar="DIR", help="write the pictures there (default: write nothing)")
+args = options.parse_args()
+try:
+    if args.epochs < 1 or args.seed < 0:
+        raise ValueError("--epochs must be at least 1 and --seed at least 0")
+    data = ta.data.load(args.data)
+    if data.kind == "images" and data.train.x.shape[3] == 1:  # an image is a sequence of its rows
+        train, test = (replace(split, x=split.x[..., 0]) for split in (data.train, data.test))
+        data = replace(data, kind="sequences", train=train, test=test)
+    if data.kind not in ("sequences", "series"):
+        raise ValueError(f"this study takes sequences or gray images, {data.name} holds {data.kind}")
+    device = ta.backend.backend_named(args.device).name
+except (ValueError, OSError, ta.backend.DeviceError) as error:
+    options.error(str(error))
+
+# A part of the training sequences is enough to compare by, and keeps the study short.
+data = replace(data, train=data.train.rows(slice(0, 2000)), test=data.test.rows(slice(0, 1000)))
+T, D = data.example_shape
+noun = "sequence"
+shortest = T if not data.has_lengths else min(int(split.lengths.min()) for split in (data.train, data.test))
+
+
+def trained(hidden: int, **choices) -> ta.models.LSTMAutoencoder:
+    """An LSTM autoencoder with `hidden` units, trained on the data."""
+    model = ta.models.lstm_autoencoder(
+        (T, D), hidden, sample=noun, generator=np.random.default_rng(args.seed), **choices
+    ).to(device)
+    adam = ta.optim.Adam(model.parameters(), lr=1e-2)
+    ta.fit(
+        model, data, epochs=args.epochs, batch_size=32, optimizer=adam, schedule=ta.optim.CosineLR(adam, args.epochs),
+        clip_norm=1.0, seed=args.seed, progress=False,
+    )  # fmt: skip
+    return model
+
+
+print(f"1. BESIDE GUESSES THAT NEED NO TRAINING: {data.name}, {T} steps of {D}\n")
+# One encoder, two decoders: one gives back what was seen, the other goes on. Nobody sees the truth when it is measured.
+composite = trained(
+    32, code_size=8, mode="composite", future_steps=max(1, shortest // 4), conditional=True, feeding="own"
+)
+lines = ta.training.compare_sequences(composite, data)
+print("\n".join(lines[:-1]))
+
+print("\n2. DOES THE DECODER LISTEN TO THE CODE?\n")
+# Each sequence is decoded from its own code and from that of another one. A decoder that ignores the code does not mind.
+print(lines[-1])
+
+print("\n3. HOW MANY UNITS? The rule of thumb says three for each number in a step.\n")
+# The state of H units is 2 H numbers, and a whole sequence must go into them. So the thing to compare 2 H with is T D, the
+# numbers in a sequence, and not D, the numbers in a step.
+print(
+    f"{'units':>6} {'H / D':>6} {'state 2 H':>10} {'2 H / (T D)':>12} {'test squared error':>20} {'PCA, as many':>14}"
+)
+pca_train, pca_test = (split.x.reshape(len(split), -1) for split in (data.train, data.test))
+for ratio in (0.5, 1, 2, 3, 5, 8, 16):
+    hidden = max(1, round(ratio * D))
+    if hidden > 4 * T * D or hidden > 128:
+        break
+    error = ta.evaluate(trained(hidden), data.test)["squared_error"]
+    linear = f"{ta.models.PCA(2 * hidden).fit(pca_train).squared_error(pca_test):.4f}" if 2 * hidden < T * D else "0"
+    print(f"{hidden:6} {hidden / D:6.1f} {2 * hidden:10} {2 * hidden / (T * D):12.2f} {error:20.4f} {linear:>14}")
+
+if args.out:
+    args.out.mkdir(parents=True, exist_ok=True)
+    for file in ta.training.draw_run(composite, data, ta.History(), args.out):
+        print("picture:", file)

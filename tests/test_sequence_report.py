@@ -1,0 +1,178 @@
+"""What a run of a sequence model tells and draws: the table beside the baselines, its pictures, its anomalies."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from tinyae import data, models
+from tinyae.cli.main import main
+from tinyae.data import Dataset, Split, moving_digits, pad
+from tinyae.models import AnomalyDetector, gradient_per_step, lstm_autoencoder, split_future
+from tinyae.training import History, compare_sequences, draw_run
+
+PENS = data.load("pendigits")
+FEW = replace(PENS, train=PENS.train.rows(slice(0, 60)), test=PENS.test.rows(slice(0, 40)))
+
+
+def model(shape=(8, 2), **options):
+    return lstm_autoencoder(shape, 6, **{"code_size": 3, "generator": np.random.default_rng(0), **options})
+
+
+def ragged(rng, count=24) -> Dataset:
+    splits = []
+    for _ in range(2):
+        x, lengths = pad([rng.random((int(n), 3)) for n in [*rng.integers(4, 9, count - 1), 9]])
+        splits.append(Split(x, np.arange(count) % 4, lengths))
+    return Dataset("ragged", "toys", "sequences", *splits)
+
+
+def numbers(lines: list[str], task: str) -> dict[str, list[float]]:
+    """The rows of a table by name."""
+    start = next(i for i, line in enumerate(lines) if line.startswith(task))
+    rows = {}
+    for line in lines[start + 1 :]:
+        if not line.startswith("  "):
+            break
+        name, *values = re.split(r"\s{2,}", line.strip())
+        rows[name] = [float(value) for value in values]
+    return rows
+
+
+def test_the_table_is_what_a_loop_finds():
+    made = model(mode="composite", future_steps=3)
+    lines = compare_sequences(made, FEW)
+    past, test = FEW.train.x[:, :5].astype(float), FEW.test.x.astype(float)
+    mean = past.mean(axis=0)
+    flat = past.reshape(60, -1)
+    axes = np.linalg.svd(flat - flat.mean(axis=0), full_matrices=False)[2][:3]
+    centred = test[:, :5].reshape(40, -1) - flat.mean(axis=0)
+    found = numbers(lines, "reconstruction")
+    assert list(found) == ["this model", "mean sequence", "PCA, 3 components"]
+    own = ((made.reconstruct(FEW.test.x[:, :5]) - test[:, :5]) ** 2).sum() / 40
+    pca = ((centred - centred @ axes.T @ axes) ** 2).sum() / 40
+    expected = [own, ((test[:, :5] - mean) ** 2).sum() / 40, pca]
+    assert_allclose([row[0] for row in found.values()], expected, rtol=1e-4)
+    found = numbers(lines, "prediction")
+    assert list(found) == ["this model", "mean sequence", "last value repeated", "linear, from 3 components"]
+    last = sum(((row[5:] - row[4]) ** 2).sum() for row in test) / 40
+    assert found["last value repeated"][0] == pytest.approx(last, rel=1e-4)
+    assert found["this model"][0] == pytest.approx(
+        ((made.predict(FEW.test.x[:, :5]) - test[:, 5:]) ** 2).sum() / 40, rel=1e-4
+    )
+    assert lines[-1].startswith("shuffled codes")
+
+
+def test_a_model_of_nats_has_nats_and_their_bound():
+    made = model(mode="predict", future_steps=3, loss="bce")
+    rows = numbers(compare_sequences(made, FEW), "prediction")
+    x = FEW.test.x[:, 5:].astype(float)
+    p = made.predict(FEW.test.x[:, :5]).astype(float)
+    nats = -(x * np.log(p) + (1 - x) * np.log(1 - p)).sum() / 40 / 3
+    assert rows["this model"][1] == pytest.approx(nats, rel=1e-4)
+    (bound,) = rows["entropy of the values themselves"]
+    assert all(row[-1] > bound for name, row in rows.items() if name not in ("entropy of the values themselves",))
+    assert len(rows["last value repeated"]) == 1
+    assert any(re.fullmatch(r"last value at \d+%, mean at \d+%", name) for name in rows)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"mode": "composite", "future_steps": 2}, {"mode": "predict", "future_steps": 2}]
+)
+def test_unequal_lengths_are_reported_and_drawn(tmp_path, rng, options):
+    toys = ragged(rng)
+    made = model((9, 3), **options)
+    lines = compare_sequences(made, toys)
+    steps = options.get("future_steps", 0)
+    if options.get("mode") != "predict":
+        total = 0.0
+        for x, length in zip(toys.test.x, toys.test.lengths, strict=True):
+            seen = x[None, : length - steps]
+            total += ((made.reconstruct(seen) - seen) ** 2).sum()
+        assert numbers(lines, "reconstruction")["this model"][0] == pytest.approx(total / len(toys.test), rel=1e-4)
+    if steps:
+        total = 0.0
+        for x, length in zip(toys.test.x, toys.test.lengths, strict=True):
+            total += ((made.predict(x[None, : length - steps])[0] - x[length - steps : length]) ** 2).sum()
+        assert numbers(lines, "prediction")["this model"][0] == pytest.approx(total / len(toys.test), rel=1e-4)
+    files = {file.name for file in draw_run(made, toys, History(), tmp_path)}
+    assert {"reconstructions.png", "codes.png", "gradients.png"} <= files
+    assert ("predictions.png" in files) == bool(steps)
+
+
+def test_windows_of_unequal_length_are_divided_at_their_own_end(rng):
+    x, lengths = pad([np.arange(1.0, n + 1) for n in (4, 6, 3)])
+    seen, ends, future = split_future(x, 2, lengths)
+    assert seen[:, :, 0].tolist() == [[1, 2, 0, 0], [1, 2, 3, 4], [1, 0, 0, 0]]
+    assert ends.tolist() == [2, 4, 1]
+    assert future[:, :, 0].tolist() == [[3, 4], [5, 6], [2, 3]]
+    with pytest.raises(ValueError, match="nothing to see"):
+        split_future(x, 3, lengths)
+
+
+def test_anomaly_scores_are_over_the_own_steps(rng):
+    toys = ragged(rng)
+    made = model((9, 3))
+    scores = AnomalyDetector(made).fit(toys.train.x, toys.train.lengths).score(toys.test.x, toys.test.lengths)
+    for score, x, length in zip(scores, toys.test.x, toys.test.lengths, strict=True):
+        alone = x[None, :length]
+        assert score == pytest.approx(((made.reconstruct(alone) - alone) ** 2).sum(), rel=1e-4)
+
+
+def test_gradients_of_windows_are_those_of_what_is_seen(rng):
+    made = model(mode="predict", future_steps=3)
+    assert gradient_per_step(made, FEW.test.x).shape == (5,)
+    toys = ragged(rng)
+    made = model((9, 3))
+    norms = gradient_per_step(made, toys.test.x, of="code", lengths=toys.test.lengths)
+    alone = [
+        gradient_per_step(made, x[None, :n], of="code") for x, n in zip(toys.test.x, toys.test.lengths, strict=True)
+    ]
+    assert norms.shape == (9,)
+    assert norms[0] > 0
+    # The signs of the estimate differ from sequence to sequence, the sizes do not: the first steps agree within it.
+    assert norms[0] == pytest.approx(np.sqrt(np.mean([n[0] ** 2 for n in alone])), rel=0.5)
+
+
+def test_a_film_is_drawn_as_frames(tmp_path):
+    films = moving_digits(data.load("optdigits"), (12, 8), frames=4, size=10)
+    made = model((4, 100), mode="composite", future_steps=2, loss="bce")
+    files = {file.name for file in draw_run(made, films, History(), tmp_path)}
+    assert {"film.png", "film.gif", "codes.png", "gradients.png"} <= files
+    assert "reconstructions.png" not in files
+    assert "nats per frame" in "".join(compare_sequences(made, films))
+
+
+def test_the_command_reports_and_draws(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    command = ["train", "lstm", "--data", "nyc-taxi", "--window", "24", "--stride", "24", "--horizon", "6"]
+    options = ["--hidden-size", "4", "--epochs", "1", "--out", "run"]
+    assert main([*command, "--mode", "composite", *options]) == 0
+    told = capsys.readouterr().out
+    for words in (
+        "reconstruction of test windows",
+        "prediction of test windows",
+        "last value repeated",
+        "shuffled codes",
+    ):
+        assert words in told
+    for name in ("predictions.png", "gradients.png"):
+        assert (tmp_path / "run" / name).exists()
+    assert main(["anomalies", "run"]) == 0
+    assert (tmp_path / "run" / "anomalies.png").exists()
+    assert main(["encode", "run", "--out", "codes.npy"]) == 0
+    assert main([*command, *options, "--force"]) == 0
+    assert "prediction of" not in capsys.readouterr().out
+
+
+def test_other_models_of_sequences_are_compared_too(rng):
+    made = models.basic_autoencoder((8, 2), 3, loss="squared_error", sample="sequence", generator=rng)
+    rows = numbers(compare_sequences(made, FEW), "reconstruction")
+    assert list(rows) == ["this model", "mean sequence", "PCA, 3 components"]
+    assert compare_sequences(made, data.load("optdigits")) == []
+    conditional = models.build("cvae", {"input_shape": [8, 2], "classes": 10, "sizes": [4], "latent_size": 2})
+    assert compare_sequences(conditional, FEW) == []
