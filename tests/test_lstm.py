@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import tinyae as ta
 from tinyae import nn
 from tinyae.autodiff import Tensor, grad
+from tinyae.backend import CPU
 from tinyae.data import Split
 from tinyae.models import LSTMAutoencoder, build, lstm_autoencoder
 from tinyae.models import sequence_steps as order
@@ -184,6 +185,26 @@ def test_scheduled_feeding_goes_from_teacher_to_own(rng):
     assert scheduled.loss(x).item() == pytest.approx(models["teacher"].loss(x).item(), rel=1e-6)
     scheduled.decoder.truth_share = 0.5
     assert scheduled.loss(x).item() != scheduled.loss(x).item(), "the coins are tossed anew at every call"
+
+
+@pytest.mark.parametrize("fed", FED)
+def test_a_step_stays_on_the_device_and_gives_the_cpus_numbers(fed, elsewhere, rng):
+    x, found = rng.normal(size=(3, 5, 2)).astype("float32"), []
+    for device in (elsewhere, CPU):
+        model = made("composite", fed, num_layers=2, bidirectional=True, peepholes=True).to(device.name)
+        given, lengths = Tensor(device.to_device(x)), device.to_device(np.array(LENGTHS))
+        if elsewhere.name == "strict":
+            with elsewhere.policy(forbid_sync=True, forbid_copy=True, forbid_float64=True):
+                loss = model.loss(given, lengths=lengths).total
+                loss.backward()
+        else:
+            loss = model.loss(given, lengths=lengths).total
+            loss.backward()
+        found.append([loss.numpy(), *[p.grad.numpy() for p in model.parameters()]])
+    for here, there in zip(*found, strict=True):
+        assert np.isfinite(there).all()
+        if fed != "scheduled":  # its coins are tossed by each device's own generator
+            assert_allclose(there, here, rtol=1e-4, atol=1e-5)
 
 
 def test_the_target_is_reversed_within_each_length(rng):

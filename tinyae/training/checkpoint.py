@@ -63,7 +63,7 @@ def _rebuilt(path: Path, metadata: dict[str, str]) -> Module:
         recipe = json.loads(metadata.get(_HEADER, "{}")).get("recipe")
         if recipe:
             whole = build(recipe["model"], recipe["arguments"])
-            return getattr(whole, recipe["part"]) if "part" in recipe else whole
+            return whole.encoder if recipe.get("part") == "encoder" else whole
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(
             f"the recipe in {path} builds no model here ({error}): it was written by another version or by hand; "
