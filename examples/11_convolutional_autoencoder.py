@@ -14,7 +14,7 @@ import tinyae as ta
 
 options = argparse.ArgumentParser(description="Convolutions: few weights, at every place.")
 options.add_argument("--device", choices=("cpu", "gpu", "auto"), default="cpu", help="where to compute")
-options.add_argument("--epochs", type=int, default=8, help="passes over the images for each model (default: 8)")
+options.add_argument("--epochs", type=int, default=4, help="passes over the images for each model (default: 4)")
 options.add_argument("--seed", type=int, default=0, help="for weights, noise and the order of images (default: 0)")
 options.add_argument("--data", default="fashion-mini", help="images: a name from `tinyae data`, or a file of yours")
 options.add_argument("--out", type=Path, metavar="DIR", help="write the pictures there (default: write nothing)")
@@ -51,11 +51,10 @@ model = ta.models.conv_autoencoder(shape, generator=np.random.default_rng(args.s
 layer, image = model.encoder[0], data.test.x[0]
 row, column = shape[0] // 2, shape[1] // 2
 window = image[row - 1 : row + 2, column - 1 : column + 2]  # the 3 x 3 pixels around the middle
-total = float((window * layer.weight.numpy()[..., 0]).sum() + layer.bias.numpy()[0])
-found = float(layer(ta.Tensor(image[None])).numpy()[0, row, column, 0])
-print(
-    f"the window around ({row}, {column}) times the first kernel, added up: {max(total, 0.0):.6f}; the layer: {found:.6f}"
-)
+sums = np.maximum(np.einsum("ijc,ijco->o", window, layer.weight.numpy()) + layer.bias.numpy(), 0.0)
+found = layer(ta.Tensor(image[None])).numpy()[0, row, column]
+k = int(sums.argmax())
+print(f"the window around ({row}, {column}) times kernel {k}, added up: {sums[k]:.6f}; the layer: {found[k]:.6f}")
 sizes = [f"{h}x{w}" for h, w in ta.models.conv_pair.stage_sizes(shape[:2], 3)]
 print(f"every stage halves, rounding up: {' -> '.join(sizes)}; the decoder comes back through the same sizes")
 
