@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from tests.test_vae import in_doubles, put
-from tinyae import fit, load, save
+from tinyae import data, fit, load, save
 from tinyae.autodiff import Tensor
 from tinyae.backend import Backend
 from tinyae.cli.main import main
@@ -146,4 +146,7 @@ def test_the_commands(tmp_path, capsys):
     capsys.readouterr()
     assert main(["train", "cvae", "--data", "nyc-taxi", "--out", str(tmp_path / "taxi")]) == 2
     assert "a conditional model needs a class for each sample, and nyc-taxi has no labels" in capsys.readouterr().err
-    assert main(["encode", run, "--out", str(tmp_path / "codes.npy")]) == 2
+    assert main(["encode", run, "--out", str(tmp_path / "codes.npy")]) == 0
+    digits = data.load("optdigits").test
+    model = load(run)
+    assert_array_equal(np.load(tmp_path / "codes.npy"), model.encode(model.inputs_for(digits.x, digits.y)))

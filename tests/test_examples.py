@@ -39,7 +39,7 @@ def test_an_example_takes_other_data_and_leaves_pictures_where_asked(path, tmp_p
     monkeypatch.chdir(tmp_path)
     run(path, "--epochs", "1", "--data", "optdigits", "--out", str(tmp_path / "pictures"))
     assert "optdigits" in capsys.readouterr().out
-    assert any((tmp_path / "pictures").glob("*.png"))
+    assert any((tmp_path / "pictures").rglob("*.png"))
 
 
 def test_the_study_of_memories_takes_a_convolutional_decoder(capsys):

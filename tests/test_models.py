@@ -223,7 +223,7 @@ def test_build_remembers_the_recipe(rng):
 
 
 @pytest.mark.parametrize(("make", "error", "words"), [
-    (lambda: build("conv", {}), ValueError, "unknown model 'conv': choose one of basic, deep"),
+    (lambda: build("gan", {}), ValueError, "unknown model 'gan': choose one of basic, deep"),
     (lambda: basic_autoencoder(12, 4, loss="l3"), ValueError, "'l3': choose one of bce, squared_error"),
     (lambda: basic_autoencoder(12, 4, activation="swish"), ValueError, "unknown activation 'swish'"),
     (lambda: basic_autoencoder(12, 0), ValueError, "sizes must be whole numbers of at least 1"),

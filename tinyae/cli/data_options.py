@@ -34,8 +34,11 @@ def add_picture_options(parser: argparse.ArgumentParser) -> None:
 
 
 def picture_options(options: argparse.Namespace) -> dict[str, Any]:
-    """Those options of `tinyae.data.load` that were given, as plain values for `config.json`."""
-    given = {name: getattr(options, name) for name in ("image_size", "grey", "skip_broken")}
+    """Those options of `tinyae.data.load` that were given, as plain values for `config.json`.
+
+    A command that takes a run's own data only does not have them, and so they are not given.
+    """
+    given = {name: getattr(options, name, None) for name in ("image_size", "grey", "skip_broken")}
     return {name: value for name, value in given.items() if value}
 
 

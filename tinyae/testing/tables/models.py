@@ -125,8 +125,17 @@ MODELS_TABLE: list[ModuleCase] = [
         training=False,
         held=True,
     ),
-    *[
-        model("conv", form=form, channels=(2, 3), upsampling=how, activation="tanh", input_shape=(3, 5, 1), samples=2)
+    *[  # Once: that the parts can be differentiated twice stands in their own tables, and here it takes long.
+        model(
+            "conv",
+            form=form,
+            channels=(2, 3),
+            upsampling=how,
+            activation="tanh",
+            input_shape=(3, 5, 1),
+            samples=2,
+            order=1,
+        )
         for form in FORMS
         for how in UPSAMPLINGS
     ],
