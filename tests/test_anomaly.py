@@ -126,6 +126,15 @@ def test_the_timeline_picture_shows_scores_threshold_and_incidents(rng):
     assert any("feast" in text.get_text() for text in figure.texts)
 
 
+def test_many_scores_are_drawn_as_one_outline_for_each_kind(rng):
+    scores = rng.uniform(0.1, 1.0, 1000)
+    (axes,) = plots.score_timeline(scores, 0.7, train=600).axes
+    early, high = np.arange(1000) < 600, scores > 0.7
+    drawn = [patch.get_data().values for patch in axes.patches]
+    wanted = [np.where(kind, scores, 0.0) for kind in (high, ~high & ~early, ~high & early)]
+    assert_array_equal(drawn, wanted)
+
+
 @pytest.mark.parametrize("wrong", [np.array([[1.0]]), np.array([np.nan])])
 def test_the_timeline_picture_refuses_other_scores(wrong):
     with pytest.raises(ValueError, match="finite numbers"):
