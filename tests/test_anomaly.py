@@ -131,8 +131,9 @@ def test_many_scores_are_drawn_as_one_outline_for_each_kind(rng):
     (axes,) = plots.score_timeline(scores, 0.7, train=600).axes
     early, high = np.arange(1000) < 600, scores > 0.7
     drawn = [patch.get_data().values for patch in axes.patches]
-    wanted = [np.where(kind, scores, 0.0) for kind in (high, ~high & ~early, ~high & early)]
-    assert_array_equal(drawn, wanted)
+    assert_array_equal(drawn, [np.where(kind, scores, 0.0) for kind in (~high & ~early, ~high & early)])
+    (flagged,) = axes.collections
+    assert_allclose([segment[1] for segment in flagged.get_segments()], np.c_[np.arange(1000) + 0.5, scores][high])
 
 
 @pytest.mark.parametrize("wrong", [np.array([[1.0]]), np.array([np.nan])])

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT, SIDE, NAME_LINE = 640.0, 210.0, 46.0, 11.0
 LOW = 80.0
+MOST_BARS = 400
+"""More scores are drawn as one outline."""
 Span = tuple[str, float, float]
 
 
@@ -85,14 +87,12 @@ def score_timeline(
         ((heights <= threshold) & (places < train), style.TRAIN, 0.4),
     )
     for chosen, colour, strength in kinds:
-        axes.bar(
-            places[chosen],
-            heights[chosen],
-            width=0.9 if len(heights) <= 400 else 1.0,
-            color=colour,
-            alpha=strength,
-            linewidth=0,
-        )
+        if len(heights) <= MOST_BARS:
+            axes.bar(places[chosen], heights[chosen], width=0.9, color=colour, alpha=strength, linewidth=0)
+        elif colour == style.VALIDATION:  # few among many: wide enough to be seen
+            axes.vlines(places[chosen], 0.0, heights[chosen], colors=colour, linewidth=0.7)
+        else:  # one outline for all: a bar is an object of its own, and tens of thousands of them take minutes
+            axes.stairs(np.where(chosen, heights, 0.0), fill=True, color=colour, alpha=strength, linewidth=0)
     axes.axhline(threshold, color=style.INK, linewidth=0.8, linestyle="--")
     axes.set_xlim(0, len(heights))
     axes.set_ylim(0, 1.05 * max(float(heights.max(initial=0.0)), threshold))
