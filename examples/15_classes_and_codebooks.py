@@ -88,6 +88,9 @@ for words, nats in (
     print(f"{words:20} {nats / np.log(2):6.2f} bits per test code")
 
 if args.out:
+    args.out.mkdir(parents=True, exist_ok=True)
+    # To be laid beside told/codes.png: the classes keep to themselves where the code has to say them.
+    print("picture:", ta.training.pictures.draw_codes(plain, data, args.out / "codes_not_told.png"))
     for name, model in (("told", told), ("listed", listed)):
         (args.out / name).mkdir(parents=True, exist_ok=True)
         for file in ta.training.draw_run(model, data, histories[name], args.out / name):
