@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,9 @@ from tinyae.cli.number_options import positive_int
 from tinyae.cli.options import add_device, add_run, open_run
 from tinyae.cli.report import metrics_table
 from tinyae.models import ConditionalVariationalAutoencoder, VariationalAutoencoder, log_likelihood
+
+_AT_ONCE = 100
+"""Samples between two looks at the progress bar."""
 
 
 def register(commands: Any) -> None:
@@ -50,9 +55,25 @@ def run(options: argparse.Namespace) -> None:
         print(_importance_line(model, data.test.x[: options.first], labels, options.importance_samples))
 
 
+def _log_likelihoods(
+    model: VariationalAutoencoder, x: np.ndarray, labels: np.ndarray | None, k: int
+) -> Iterator[np.ndarray]:
+    """log p(x) of a few samples at a time, with a bar: thousands of codes for each of them take minutes."""
+    from tqdm import tqdm
+
+    generator = np.random.default_rng(0)
+    with tqdm(total=len(x), unit=f" {model.noun}s", desc=f"k = {k:,}", disable=not sys.stderr.isatty()) as bar:
+        for start in range(0, len(x), _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            yield log_likelihood(
+                model, x[part], k, labels=None if labels is None else labels[part], generator=generator
+            )
+            bar.update(len(x[part]))
+
+
 def _importance_line(model: VariationalAutoencoder, x: np.ndarray, labels: np.ndarray | None, k: int) -> str:
     """-log p(x) with its standard error over the samples, and all that the number depends on."""
-    nats = -log_likelihood(model, x, k, labels=labels)
+    nats = -np.concatenate(list(_log_likelihoods(model, x, labels, k)))
     what = "x|class" if isinstance(model, ConditionalVariationalAutoencoder) else "x"
     error = nats.std() / np.sqrt(len(nats))
     return (

@@ -88,7 +88,7 @@ def log_likelihood(
     *,
     labels: np.ndarray | None = None,
     generator: np.random.Generator | None = None,
-    rows: int = 5000,
+    rows: int = 1000,
 ) -> np.ndarray:
     """Estimated log p(x) of each sample (N,), in nats, from `importance_samples` codes each (Burda et al. 2016, eq. 8);
     of a conditional model log p(x|class).
