@@ -71,9 +71,8 @@ print(
     f"{'units':>6} {'H / D':>6} {'state 2 H':>10} {'2 H / (T D)':>12} {'test squared error':>20} {'PCA, as many':>14}"
 )
 pca_train, pca_test = (split.x.reshape(len(split), -1) for split in (data.train, data.test))
-for ratio in (0.5, 1, 2, 3, 5, 8, 16):
-    hidden = max(1, round(ratio * D))
-    if hidden > 4 * T * D or hidden > 128:
+for hidden in sorted({max(1, round(ratio * D)) for ratio in (0.5, 1, 2, 3, 5, 8, 16)}):
+    if hidden > 128:
         break
     error = ta.evaluate(trained(hidden), data.test)["squared_error"]
     linear = f"{ta.models.PCA(2 * hidden).fit(pca_train).squared_error(pca_test):.4f}" if 2 * hidden < T * D else "0"
