@@ -54,9 +54,7 @@ def trained(hidden: int, **choices) -> ta.models.LSTMAutoencoder:
 
 print(f"1. BESIDE GUESSES THAT NEED NO TRAINING: {data.name}, {T} steps of {D}\n")
 # One encoder, two decoders: one gives back what was seen, the other goes on. Nobody sees the truth when it is measured.
-composite = trained(
-    32, code_size=8, mode="composite", future_steps=max(1, shortest // 4), conditional=True, feeding="own"
-)
+composite = trained(32, code_size=8, mode="composite", future_steps=max(1, shortest // 4))
 lines = ta.training.compare_sequences(composite, data)
 print("\n".join(lines[:-1]))
 
