@@ -54,9 +54,7 @@ def trained(hidden: int, **choices) -> ta.models.LSTMAutoencoder:
 
 print(f"1. BESIDE GUESSES THAT NEED NO TRAINING: {data.name}, {T} steps of {D}\n")
 # One encoder, two decoders: one gives back what was seen, the other goes on. Nobody sees the truth when it is measured.
-composite = trained(
-    32, code_size=8, mode="composite", future_steps=max(1, shortest // 4), conditional=True, feeding="own"
-)
+composite = trained(32, code_size=8, mode="composite", future_steps=max(1, shortest // 4))
 lines = ta.training.compare_sequences(composite, data)
 print("\n".join(lines[:-1]))
 
@@ -71,9 +69,8 @@ print(
     f"{'units':>6} {'H / D':>6} {'state 2 H':>10} {'2 H / (T D)':>12} {'test squared error':>20} {'PCA, as many':>14}"
 )
 pca_train, pca_test = (split.x.reshape(len(split), -1) for split in (data.train, data.test))
-for ratio in (0.5, 1, 2, 3, 5, 8, 16):
-    hidden = max(1, round(ratio * D))
-    if hidden > 4 * T * D or hidden > 128:
+for hidden in sorted({max(1, round(ratio * D)) for ratio in (0.5, 1, 2, 3, 5, 8, 16)}):
+    if hidden > 128:
         break
     error = ta.evaluate(trained(hidden), data.test)["squared_error"]
     linear = f"{ta.models.PCA(2 * hidden).fit(pca_train).squared_error(pca_test):.4f}" if 2 * hidden < T * D else "0"

@@ -229,7 +229,7 @@ def test_a_feature_that_never_changes_becomes_zero():
     [
         ({"train": 1.0}, "leaves 10 of 10"),
         ({"train": 0}, "leaves 0 of 10"),
-        ({"train": 0.8}, r"test part \(2 steps\) of 2 steps"),
+        ({"train": 0.8}, r"does not fit into the test part \(2 steps\)"),
         ({"train": 2}, r"training part \(2 of 10 steps\)"),
     ],
 )

@@ -30,7 +30,7 @@ def cut_windows(series: Any, length: int, *, stride: int = 1, horizon: int = 0) 
     [[1.0, 2.0, 3.0], [3.0, 4.0, 5.0]]
     """
     values = as_series(series, "the series")
-    _check_sizes(length, stride, horizon, len(values), "the series")
+    _check_sizes(length, stride, horizon, len(values), f"the series of {len(values)} steps")
     view = np.lib.stride_tricks.sliding_window_view(values, length + horizon, axis=0)[::stride]
     return np.ascontiguousarray(view.transpose(0, 2, 1))
 
@@ -136,11 +136,10 @@ def _check_sizes(length: int, stride: int, horizon: int, steps: int, whole: str)
             raise ValueError(f"{name} must be a whole number of at least {least}, got {size!r}.")
     if horizon >= steps:
         raise ValueError(
-            f"a horizon of {horizon} steps is longer than {whole} of {steps} steps: "
-            "predict fewer steps or give a longer series."
+            f"a horizon of {horizon} steps is longer than {whole}: predict fewer steps or give a longer series."
         )
     if length + horizon > steps:
         raise ValueError(
-            f"a window of {length} steps with a horizon of {horizon} does not fit into {whole} of {steps} steps: "
+            f"a window of {length} steps with a horizon of {horizon} does not fit into {whole}: "
             "make it shorter or give a longer series."
         )

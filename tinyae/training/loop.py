@@ -103,9 +103,11 @@ def fit(
         )
     optimizer = Adam(model.parameters(), lr=1e-3) if optimizer is None else optimizer
     batch_size = samples_per_step(optimizer, batch_size, len(x))
-    resident = backend_named(model.device).to_device(x, next(iter(model.parameters())).dtype)
+    backend = backend_named(model.device)
+    resident = backend.to_device(x, next(iter(model.parameters())).dtype)
     inputs = model.inputs_for(resident, _labels(train))
-    arrays = (resident,) if inputs is resident else (inputs, resident)
+    # In one piece: of a view, such as the steps that are seen, taking a batch would copy everything first.
+    arrays = (resident,) if inputs is resident else (backend.xp.ascontiguousarray(inputs), resident)
     lengths = _lengths(train, model)
     generator = np.random.default_rng(seed)
     measured = None if held_out is None else Split(held_out, _labels(validation), _lengths(validation, model))
