@@ -16,6 +16,7 @@ from tinyae.plots.panels import LEGEND_LINE, PanelPage
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 WIDTH, HEIGHT, SIDE, NAME_LINE = 640.0, 210.0, 46.0, 11.0
@@ -57,21 +58,7 @@ def score_timeline(
     if stamps is not None and len(stamps) != len(heights):
         raise ValueError(f"got {len(stamps)} stamps for {len(heights)} scores: pass one for each.")
     line = None if recording is None else _recording(recording, len(heights))
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
-    handles: list[Artist] = [
-        Patch(color=style.VALIDATION),
-        Patch(color=style.TRAIN),
-        Patch(color=style.TRAIN, alpha=0.4),
-    ]
-    names = ["above the threshold", "below", "training"]
-    handles, names = (handles, names) if train else (handles[:2], names[:2])
-    handles.append(Line2D([], [], color=style.INK, linewidth=0.8, linestyle="--"))
-    names.append(f"threshold {threshold:.3g}")
-    if spans:
-        handles.append(Patch(color=style.HAIRLINE))
-        names.append("known incident")
+    handles, names = _legend(threshold, bool(train), bool(spans))
     below = "" if line is None else f" Below: {value_name}."
     page = PanelPage(
         1, 1, WIDTH, HEIGHT, title=title, note=f"Across: {across}. Up: {unit}.{below}",
@@ -80,19 +67,7 @@ def score_timeline(
     )  # fmt: skip
     page.legend(page.left, page.under_title, handles, names, len(names))
     axes = page.panel(0)
-    places = np.arange(len(heights)) + 0.5
-    kinds = (
-        (heights > threshold, style.VALIDATION, 1.0),
-        ((heights <= threshold) & (places >= train), style.TRAIN, 1.0),
-        ((heights <= threshold) & (places < train), style.TRAIN, 0.4),
-    )
-    for chosen, colour, strength in kinds:
-        if len(heights) <= MOST_BARS:
-            axes.bar(places[chosen], heights[chosen], width=0.9, color=colour, alpha=strength, linewidth=0)
-        elif colour == style.VALIDATION:  # few among many: wide enough to be seen
-            axes.vlines(places[chosen], 0.0, heights[chosen], colors=colour, linewidth=0.7)
-        else:  # one outline for all: a bar is an object of its own, and tens of thousands of them take minutes
-            axes.stairs(np.where(chosen, heights, 0.0), fill=True, color=colour, alpha=strength, linewidth=0)
+    _draw_scores(axes, heights, threshold, train)
     axes.axhline(threshold, color=style.INK, linewidth=0.8, linestyle="--")
     axes.set_xlim(0, len(heights))
     axes.set_ylim(0, 1.05 * max(float(heights.max(initial=0.0)), threshold))
@@ -112,6 +87,38 @@ def score_timeline(
     if line is not None:
         _draw_recording(page, line, heights > threshold, axes.get_xticks())
     return page.figure
+
+
+def _legend(threshold: float, train: bool, spans: bool) -> tuple[list[Artist], list[str]]:
+    """Marks and words for what is in the picture."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    rows: list[tuple[Artist, str]] = [(Patch(color=style.VALIDATION), "above the threshold")]
+    rows.append((Patch(color=style.TRAIN), "below"))
+    if train:
+        rows.append((Patch(color=style.TRAIN, alpha=0.4), "training"))
+    rows.append((Line2D([], [], color=style.INK, linewidth=0.8, linestyle="--"), f"threshold {threshold:.3g}"))
+    if spans:
+        rows.append((Patch(color=style.HAIRLINE), "known incident"))
+    return [mark for mark, _ in rows], [word for _, word in rows]
+
+
+def _draw_scores(axes: Axes, heights: FloatArray, threshold: float, train: int) -> None:
+    """The scores from 0 upwards: those above the threshold, those below, and those below of training samples."""
+    places = np.arange(len(heights)) + 0.5
+    kinds = (
+        (heights > threshold, style.VALIDATION, 1.0),
+        ((heights <= threshold) & (places >= train), style.TRAIN, 1.0),
+        ((heights <= threshold) & (places < train), style.TRAIN, 0.4),
+    )
+    for chosen, colour, strength in kinds:
+        if len(heights) <= MOST_BARS:
+            axes.bar(places[chosen], heights[chosen], width=0.9, color=colour, alpha=strength, linewidth=0)
+        elif colour == style.VALIDATION:  # few among many: wide enough to be seen
+            axes.vlines(places[chosen], 0.0, heights[chosen], colors=colour, linewidth=0.7)
+        else:  # one outline for all: a bar is an object of its own, and tens of thousands of them take minutes
+            axes.stairs(np.where(chosen, heights, 0.0), fill=True, color=colour, alpha=strength, linewidth=0)
 
 
 def _shortest(stamps: Sequence[str]) -> list[str]:
