@@ -136,8 +136,7 @@ def _check_sizes(length: int, stride: int, horizon: int, steps: int, whole: str)
             raise ValueError(f"{name} must be a whole number of at least {least}, got {size!r}.")
     if horizon >= steps:
         raise ValueError(
-            f"a horizon of {horizon} steps is longer than {whole}: "
-            "predict fewer steps or give a longer series."
+            f"a horizon of {horizon} steps is longer than {whole}: predict fewer steps or give a longer series."
         )
     if length + horizon > steps:
         raise ValueError(
