@@ -159,7 +159,11 @@ def test_a_file_of_ones_own(tinyae, tmp_path, rng):
     folder = Path("runs") / "basic-rows"
     assert names(folder) == ["config.json", "loss.png", "metrics.csv", "model.safetensors", "reconstructions.png"]
     assert "rows.npy" in tinyae("evaluate", folder)
-    assert tinyae("encode", folder, "--out", "c.npy") == "c.npy: codes (6, 2) float32 of rows.npy test\n"
+    told = tinyae("encode", folder, "--out", "c.npy")
+    assert told == (
+        "rows.npy: test is the last tenth of the file (6 examples), train the rest.\n"
+        "c.npy: codes (6, 2) float32 of rows.npy test\n"
+    )
 
 
 def test_force_replaces_a_run(tinyae, tmp_path):

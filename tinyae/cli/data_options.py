@@ -43,8 +43,8 @@ def picture_options(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def remark(data: Dataset) -> None:
-    """Say how a folder of pictures was split and what was left out of it; nothing for other data."""
-    if _is_folder(data):
+    """Say how the user's own data were split and read, and what was left out; nothing for published sets."""
+    if not data.source:
         print(f"{data.name}: {data.notes}.")
 
 

@@ -63,6 +63,8 @@ def load_file(path: str | Path) -> Dataset:
     else:
         train, test = _split(everything, path)
         notes = f"test is the last tenth of the file ({len(test):,} examples), train the rest"
+    if kind == "sequences" and lengths is None:
+        notes += "; three axes are read as sequences (N, T, D): gray images want a fourth, save x[..., None]"
     unit = "gray levels" if scale != 1.0 else ""
     return Dataset(path.name, "your own file", kind, train, test, unit=unit, scale=scale, origin=str(path), notes=notes)
 

@@ -115,7 +115,7 @@ def _listing(folder: Path) -> list[_Entry]:
         seen = f"only {found[0].name} and the like" if found else "no files"
         raise ValueError(
             f"{folder} is a folder that holds no pictures ({', '.join(SUFFIXES)}), {seen}: give a folder of pictures, "
-            f"a file (.npy, .npz, .csv or IDX), or, for a full set in that folder, its name with root={str(folder)!r}."
+            f"a file (.npy, .npz, .csv or IDX), or, for a full set in that folder, its name, with TINYAE_DATA={folder}."
         )
     tops = {file.parts[0] if len(file.parts) > 1 else "" for file in files}
     if tops == {"train", "test"}:

@@ -102,16 +102,16 @@ def _claim(folder: Path, force: bool) -> Path:
         if not folder.is_dir():
             raise FileExistsError(f"{folder} exists and is a file: give another --out.") from None
         if any(folder.iterdir()):
-            if not force:
-                raise FileExistsError(
-                    f"{folder} exists already: give another --out, or --force to replace that run."
-                ) from None
             try:
                 Run.open(folder)
             except (FileNotFoundError, ValueError):
                 raise FileExistsError(
-                    f"{folder} is not a run folder (it has no {CONFIG} of a run); "
+                    f"{folder} exists already and is not a run folder (it has no {CONFIG} of a run), and "
                     "--force only replaces runs: give another --out."
+                ) from None
+            if not force:
+                raise FileExistsError(
+                    f"{folder} exists already: give another --out, or --force to replace that run."
                 ) from None
         _check_writable(folder)
     except OSError as error:
