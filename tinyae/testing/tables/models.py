@@ -142,6 +142,14 @@ MODELS_TABLE: list[ModuleCase] = [
     model("conv", channels=(3,), code_size=2, loss="squared_error", kernel_size=2, input_shape=(3, 2, 2), samples=3),
     model("conv-denoising", channels=(2,), corruption="masking", beta=0.5, input_shape=(3, 4, 1), samples=2),
     model("conv-vae", channels=(2, 2), latent_size=2, activation="tanh", input_shape=(3, 5, 1), samples=2),
-    model("conv-vae", form="keras", channels=(2,), latent_size=2, likelihood="gaussian-element", input_shape=(2, 3, 2)),
+    model(
+        "conv-vae",
+        form="keras",
+        channels=(2,),
+        latent_size=2,
+        likelihood="gaussian-element",
+        input_shape=(2, 3, 2),
+        order=1,
+    ),
 ]
 """Every model. A new one is a line: `model("mine", code_size=3)`."""
