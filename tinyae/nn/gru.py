@@ -72,26 +72,7 @@ class GRU(RecurrentStack):
     Shapes, arguments and `lengths` are those of `LSTM`; the state is h (num_layers * directions, N, H) alone.
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bidirectional: bool = False,
-        dropout: float = 0.0,
-        *,
-        generator: np.random.Generator | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(
-            lambda size, rng: GRULayer(size, hidden_size, generator=rng, **options),
-            input_size,
-            hidden_size,
-            num_layers,
-            bidirectional,
-            dropout,
-            generator,
-        )
+    layer = GRULayer
 
     def forward(
         self, x: Tensor | None, state: Tensor | None = None, *, lengths: Lengths = None, steps: int | None = None

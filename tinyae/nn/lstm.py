@@ -114,26 +114,7 @@ class LSTM(RecurrentStack):
     its last one (backwards: the initial state), and the final states are those after its own last step.
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bidirectional: bool = False,
-        dropout: float = 0.0,
-        *,
-        generator: np.random.Generator | None = None,
-        **options: Any,
-    ) -> None:
-        super().__init__(
-            lambda size, rng: LSTMLayer(size, hidden_size, generator=rng, **options),
-            input_size,
-            hidden_size,
-            num_layers,
-            bidirectional,
-            dropout,
-            generator,
-        )
+    layer = LSTMLayer
 
     @property
     def state_size(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -37,21 +37,26 @@ def check_input_size(owner: str, value: Any) -> int:
 class RecurrentStack(Module):
     """Layers of recurrent units, each in one direction or in both.
 
+    A subclass says in `layer` of what: a module made by (input_size, hidden_size, generator=, ...), called with
+    (x, states, lengths=, reverse=, steps=), that gives all its outputs (N, T, H) and its last states (N, H).
+
     Args:
-        layer: from (input_size, generator) to a module that is called with (x, states, lengths=, reverse=, steps=) and
-            gives all its outputs (N, T, H) and its last states (N, H).
         input_size, hidden_size, num_layers, bidirectional, dropout, generator: as for `LSTM`.
+        options: further arguments of every layer.
     """
+
+    layer: ClassVar[Callable[..., Module]]
 
     def __init__(
         self,
-        layer: Callable[[int, np.random.Generator], Module],
         input_size: int,
         hidden_size: int,
-        num_layers: int,
-        bidirectional: bool,
-        dropout: float,
-        generator: np.random.Generator | None,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        *,
+        generator: np.random.Generator | None = None,
+        **options: Any,
     ) -> None:
         name, rng = type(self).__name__, as_generator(generator)
         self.input_size = check_input_size(name, input_size)
@@ -60,7 +65,10 @@ class RecurrentStack(Module):
         self.bidirectional = bool(bidirectional)
         width = self.hidden_size * self.directions
         sizes = [self.input_size] + [width] * (self.num_layers - 1)
-        self.layers = [[layer(size, rng) for _ in range(self.directions)] for size in sizes]
+        make = type(self).layer
+        self.layers = [
+            [make(size, hidden_size, generator=rng, **options) for _ in range(self.directions)] for size in sizes
+        ]
         between = Dropout(dropout, rng)
         self.dropout = between if dropout and num_layers > 1 else None
 
