@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from tinyae import data, optim
+from tinyae import data, nn, optim
 from tinyae import fit as loud_fit
-from tinyae.models import Autoencoder, basic_autoencoder
-from tinyae.training import Epoch, TrainingInterrupted, evaluate, steps
+from tinyae.models import Autoencoder, SoftmaxClassifier, basic_autoencoder
+from tinyae.training import Epoch, TrainingInterrupted, evaluate, fit_classifier, steps
 
 DIGITS = data.load("optdigits")
 SOME, OTHERS = DIGITS.train.x[:500], DIGITS.test.x[:200]
@@ -26,7 +26,7 @@ def fit(model: Autoencoder, *arguments, **options):
     return loud_fit(model, SOME, *arguments, progress=False, **options)
 
 
-def assert_same_state(model: Autoencoder, state: dict[str, np.ndarray]) -> None:
+def assert_same_state(model: nn.Module, state: dict[str, np.ndarray]) -> None:
     for name, value in model.state_dict().items():
         assert_array_equal(value, state[name])
 
@@ -115,3 +115,41 @@ def test_training_goes_on_after_an_interrupt():
     before = evaluate(model, SOME)["loss"]
     fit(model, epochs=2, optimizer=optimizer)
     assert evaluate(model, SOME)["loss"] < before
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_a_classifier_that_breaks_keeps_the_last_complete_epoch(epoch):
+    classifier = SoftmaxClassifier(None, 64, 10, generator=np.random.default_rng(0))
+    optimizer = optim.SGD(classifier.parameters(), lr=0.1)
+    accuracy, states = classifier.accuracy, [classifier.state_dict()]
+
+    def measured(*samples: Any) -> float:
+        states.append(classifier.state_dict())
+        if len(states) == epoch:
+            optimizer.lr = 1e39
+        return accuracy(*samples)
+
+    if epoch == 1:
+        optimizer.lr = 1e39
+    classifier.accuracy = measured  # what `fit_classifier` asks after each epoch
+    digits = data.Split(SOME.reshape(-1, 64), DIGITS.train.y[:500])
+    with np.errstate(all="warn"), pytest.raises(FloatingPointError, match=rf"in epoch {epoch}: .* \(now 1e\+39\)"):
+        fit_classifier(classifier, digits, digits, epochs=5, batch_size=500, optimizer=optimizer, progress=False)
+    assert_same_state(classifier, states[epoch - 1])
+    assert not classifier.training
+
+
+def test_a_classifier_clips_its_gradients():
+    moved = []
+    for clip_norm in (None, 1e-3):
+        classifier = SoftmaxClassifier(None, 64, 10, generator=np.random.default_rng(0))
+        before = classifier.state_dict()
+        optimizer = optim.SGD(classifier.parameters(), lr=0.1)
+        digits = data.Split(SOME.reshape(-1, 64), DIGITS.train.y[:500])
+        fit_classifier(
+            classifier, digits, epochs=1, batch_size=500, optimizer=optimizer, clip_norm=clip_norm, progress=False
+        )
+        after = classifier.state_dict()
+        moved.append(np.sqrt(sum(((after[name] - value) ** 2).sum() for name, value in before.items())))
+    assert moved[1] == pytest.approx(0.1 * 1e-3, rel=1e-3)
+    assert moved[0] > 2 * moved[1]

@@ -21,7 +21,7 @@ from tinyae.cli.training_options import add_training_options, fit_arguments, set
 from tinyae.data import Dataset
 from tinyae.models import MODELS, PCA, Autoencoder, build
 from tinyae.training import History, Run, compare_sequences, draw_run, evaluate, fit
-from tinyae.training.loop import TrainingInterrupted
+from tinyae.training.epochs import TrainingInterrupted
 
 _TRAINING = ("epochs", "batch_size", "optimizer", "lr", "schedule", "clip_norm", "seed")
 """What `config.json` keeps of the training options."""

@@ -8,7 +8,7 @@ from tinyae.cli.training_options import make_optimizer
 from tinyae.data import Dataset
 from tinyae.models import StackedAutoencoder
 from tinyae.training import History, Run, fit_stack, fit_stack_classifier, whole_history
-from tinyae.training.loop import TrainingInterrupted
+from tinyae.training.epochs import TrainingInterrupted
 
 
 def train_stacked(model: StackedAutoencoder, data: Dataset, options: argparse.Namespace, folder: Run) -> History:

@@ -7,8 +7,9 @@ touches the disk is written to a temporary neighbour first and renamed into plac
 from tinyae.training.checkpoint import load, save
 from tinyae.training.classify import fit_classifier
 from tinyae.training.comparison import compare_sequences
+from tinyae.training.epochs import TrainingInterrupted
 from tinyae.training.history import History
-from tinyae.training.loop import Epoch, TrainingInterrupted, fit
+from tinyae.training.loop import Epoch, fit
 from tinyae.training.metrics import evaluate, metric_units
 from tinyae.training.pictures import draw_run
 from tinyae.training.run import Run

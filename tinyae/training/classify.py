@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import math
-import time
-from typing import Any
-
 import numpy as np
 
 from tinyae.autodiff import Tensor
-from tinyae.backend import Array, backend_named
+from tinyae.backend import backend_named
 from tinyae.data import Split
 from tinyae.models import SoftmaxClassifier
 from tinyae.models.classifier import check_labels
 from tinyae.optim import Adam, Optimizer
+from tinyae.training.epochs import run_epochs
 from tinyae.training.history import History
-from tinyae.training.loop import TrainingInterrupted
 from tinyae.training.progress import Progress
-from tinyae.training.steps import full_batch_run, minibatch_steps, samples_per_step
+from tinyae.training.steps import Steps, samples_per_step
 
-UNITS = {"train_loss": "nats per sample", "validation_accuracy": "share of samples", "seconds": "s"}
+UNITS = {
+    "train_loss": "nats per sample",
+    "validation_accuracy": "share of samples",
+    "seconds": "s",
+    "samples_per_second": "samples/s",
+}
 
 
 def fit_classifier(
@@ -31,6 +32,7 @@ def fit_classifier(
     batch_size: int | None = None,
     optimizer: Optimizer | None = None,
     seed: int = 0,
+    clip_norm: float | None = None,
     progress: bool = True,
     title: str = "classifier",
 ) -> History:
@@ -44,15 +46,17 @@ def fit_classifier(
         batch_size: samples per step, by default 128; left out with LBFGS.
         optimizer: made from the parameters that are to move; default `Adam(lr=1e-3)` on all that are not frozen.
         seed: for the order of samples.
+        clip_norm: clip the norm of all gradients together.
         progress: show one progress bar (on standard error); title: words before the epoch on it.
 
     Returns:
-        History with columns epoch, train_loss, seconds, and validation_accuracy where there is validation.
+        History with columns epoch, train_loss, seconds, samples_per_second, and validation_accuracy where there is
+        validation.
 
     Raises:
         ValueError: labels are missing, of another length than the samples, or out of range.
-        FloatingPointError: the loss became NaN or infinite; TrainingInterrupted: Ctrl-C. Either leaves the weights of
-            the last complete epoch.
+        FloatingPointError: the loss or a weight became NaN or infinite; TrainingInterrupted: Ctrl-C. Either leaves the
+            weights of the last complete epoch.
     """
     labels = check_labels(train.y, len(train.x), classifier.classes)
     if validation is not None:
@@ -65,48 +69,15 @@ def fit_classifier(
     weight = classifier.output.weight
     backend = backend_named(weight.device)
     arrays = (backend.to_device(train.x, weight.dtype), backend.to_device(labels, "int64"))
-    history, kept = History(UNITS), classifier.state_dict()
-    bar = Progress(epochs, len(labels), "nats per sample", "sample", title=title, visible=progress)
-    started = time.perf_counter()
+    steps = Steps(
+        lambda x, y: classifier.loss(Tensor(x), y).total,
+        optimizer, arrays, batch_size, np.random.default_rng(seed), clip_norm,
+    )  # fmt: skip
 
-    def loss_of(x: Array, y: Array) -> Tensor:
-        return classifier.loss(Tensor(x), y).total
+    def measure() -> dict[str, float]:
+        if validation is None or validation.y is None:
+            return {}
+        return {"validation_accuracy": classifier.accuracy(validation.x, validation.y)}
 
-    def after(number: int, loss: float) -> None:
-        nonlocal kept, started
-        if not math.isfinite(loss):
-            raise FloatingPointError(
-                f"the classifier's loss became {loss} in epoch {number}: try a smaller learning rate."
-            )
-        row: dict[str, Any] = {"epoch": number, "train_loss": loss}
-        if validation is not None and validation.y is not None:
-            row["validation_accuracy"] = classifier.accuracy(validation.x, validation.y)
-        history.append(row | {"seconds": time.perf_counter() - started})
-        kept, started = classifier.state_dict(), time.perf_counter()
-
-    def after_iteration(number: int, loss: float) -> None:
-        bar.advance(number, len(labels), loss)
-        after(number, loss)
-        classifier.train()
-
-    generator = np.random.default_rng(seed)
-    try:
-        classifier.train()
-        if optimizer.full_batch:
-            full_batch_run(loss_of, optimizer, arrays, epochs, after_iteration)
-        else:
-            for number in range(1, epochs + 1):
-                classifier.train()
-                with np.errstate(over="ignore", invalid="ignore"):
-                    steps = minibatch_steps(loss_of, optimizer, arrays, batch_size, generator, None)
-                    after(number, bar.follow(number, steps))
-    except KeyboardInterrupt:
-        classifier.load_state_dict(kept)
-        raise TrainingInterrupted(history) from None
-    except FloatingPointError:
-        classifier.load_state_dict(kept)
-        raise
-    finally:
-        bar.close()
-        classifier.eval()
-    return history
+    bar = Progress(epochs, len(labels), UNITS["train_loss"], "sample", title=title, visible=progress)
+    return run_epochs(classifier, steps, epochs, History(UNITS), bar, measure=measure)

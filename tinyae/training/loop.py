@@ -1,30 +1,28 @@
 """`fit`: the training loop, written to be read.
 
 Per batch: forward, loss, backward, clip, step (see `steps`). Per epoch: measure on the validation samples, add a row to the
-history, call the callbacks. Losses are accumulated on the device; the host only asks for them when the progress bar
-is due.
+history (see `epochs`), adapt the learning rate, call the callbacks. Losses are accumulated on the device; the host only asks for
+them when the progress bar is due.
 """
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from tinyae.autodiff import Tensor
-from tinyae.backend import Array, backend_named
+from tinyae.backend import backend_named
 from tinyae.data import Dataset, Lengths, Split
 from tinyae.models import Autoencoder
 from tinyae.optim import Adam, Optimizer
+from tinyae.training.epochs import run_epochs
 from tinyae.training.history import History
 from tinyae.training.metrics import evaluate, metric_units
 from tinyae.training.progress import Progress
-from tinyae.training.steps import full_batch_run, minibatch_steps, samples_per_step
+from tinyae.training.steps import Steps, samples_per_step
 
 
 @dataclass(frozen=True)
@@ -36,17 +34,6 @@ class Epoch:
     optimizer: Optimizer
     row: dict[str, Any]
     history: History
-
-
-class TrainingInterrupted(KeyboardInterrupt):
-    """Ctrl-C during `fit`. The model holds the weights of the last complete epoch; `history` its numbers."""
-
-    def __init__(self, history: History) -> None:
-        count = len(history)
-        kept = "the first epoch is kept" if count == 1 else f"{count} complete epochs are kept"
-        done = kept if count else "no epoch was complete"
-        super().__init__(f"training was interrupted; {done}.")
-        self.history = history
 
 
 def fit(
@@ -108,79 +95,28 @@ def fit(
     inputs = model.inputs_for(resident, _labels(train))
     # In one piece: of a view, such as the steps that are seen, taking a batch would copy everything first.
     arrays = (resident,) if inputs is resident else (backend.xp.ascontiguousarray(inputs), resident)
-    lengths = _lengths(train, model)
-    generator = np.random.default_rng(seed)
+    steps = Steps(
+        lambda *rows, **kept: model.loss(*(Tensor(row) for row in rows), **kept).total,
+        optimizer, arrays, batch_size, np.random.default_rng(seed), clip_norm, _lengths(train, model),
+    )  # fmt: skip
     measured = None if held_out is None else Split(held_out, _labels(validation), _lengths(validation, model))
-    course = _Course(model, optimizer, len(x), measured, schedule, tuple(callbacks))
+    history = History(_units(model, measured is not None))
+
+    def measure() -> dict[str, float]:
+        numbers = {} if measured is None else evaluate(model, measured)
+        return {f"validation_{name}": value for name, value in numbers.items()}
+
+    def announce(row: dict[str, Any]) -> None:
+        if schedule is not None:
+            schedule.step()
+        for callback in callbacks:
+            callback(Epoch(row["epoch"], model, optimizer, row, history))
+
     bar = Progress(epochs, len(x), model.loss_unit, model.noun, title=title, visible=progress)
-
-    def loss_of(*rows: Array, **kept: Any) -> Tensor:
-        return model.loss(*(Tensor(row) for row in rows), **kept).total
-
-    def after(iteration: int, loss: float) -> None:
-        bar.advance(iteration, len(x), loss)
-        course.complete(iteration, loss)
-        model.train()
-
-    try:
-        model.train()
-        if optimizer.full_batch:
-            whole = loss_of if lengths is None else partial(loss_of, lengths=lengths)
-            full_batch_run(whole, optimizer, arrays, epochs, after)
-        else:
-            for number in range(1, epochs + 1):
-                model.begin_epoch(number)
-                model.train()
-                with np.errstate(over="ignore", invalid="ignore"):  # `complete` reports a NaN, in one sentence
-                    steps = minibatch_steps(loss_of, optimizer, arrays, batch_size, generator, clip_norm, lengths)
-                    course.complete(number, bar.follow(number, steps))
-    except KeyboardInterrupt:
-        model.load_state_dict(course.kept)
-        raise TrainingInterrupted(course.history) from None
-    except FloatingPointError:
-        model.load_state_dict(course.kept)
-        raise
-    finally:
-        bar.close()
-        model.eval()
-    return course.history
-
-
-class _Course:
-    """What follows every epoch of one `fit`: measure, check, note down, adapt the learning rate, tell the callbacks."""
-
-    def __init__(
-        self,
-        model: Autoencoder,
-        optimizer: Optimizer,
-        samples: int,
-        held_out: Split | None,
-        schedule: Any,
-        callbacks: tuple[Callable[[Epoch], None], ...],
-    ) -> None:
-        self.model, self.optimizer, self.samples = model, optimizer, samples
-        self.held_out, self.schedule, self.callbacks = held_out, schedule, callbacks
-        self.history = History(_units(model, held_out is not None))
-        self.kept = model.state_dict()
-        self.started = time.perf_counter()
-
-    def complete(self, number: int, train_loss: float) -> None:
-        """Epoch `number` is done. Raises FloatingPointError if it broke something."""
-        seconds = time.perf_counter() - self.started
-        with np.errstate(over="ignore", invalid="ignore"):
-            measured = {} if self.held_out is None else evaluate(self.model, self.held_out)
-        row: dict[str, Any] = {"epoch": number, "train_loss": train_loss}
-        row |= {f"validation_{name}": value for name, value in measured.items()}
-        row |= {"seconds": seconds, "samples_per_second": self.samples / max(seconds, 1e-9)}
-        state = self.model.state_dict()
-        _check_finite(row, state, self.optimizer, self.model)
-        self.history.append(row)
-        if self.schedule is not None:
-            self.schedule.step()
-        self.kept = state
-        for callback in self.callbacks:
-            callback(Epoch(number, self.model, self.optimizer, row, self.history))
-        self.started = time.perf_counter()
+    return run_epochs(
+        model, steps, epochs, history, bar,
+        measure=measure, begin=model.begin_epoch, failure=model.failure, announce=announce,
+    )  # fmt: skip
 
 
 def check_samples(source: Dataset | Split | np.ndarray, name: str, model: Autoencoder) -> np.ndarray:
@@ -210,19 +146,6 @@ def check_samples(source: Dataset | Split | np.ndarray, name: str, model: Autoen
         )
     model.reconstruction.check_targets(x)
     return x
-
-
-def _check_finite(row: dict[str, Any], state: dict[str, np.ndarray], optimizer: Optimizer, model: Autoencoder) -> None:
-    """Raise FloatingPointError unless all numbers of an epoch and all weights after it are finite."""
-    wrong = [f"{name.replace('_', ' ')} became {value}" for name, value in row.items() if not math.isfinite(value)]
-    wrong += [f"{name} is NaN or infinite" for name, value in state.items() if not np.isfinite(value).all()]
-    if wrong:
-        known = model.failure()
-        raise FloatingPointError(
-            f"{wrong[0]} in epoch {row['epoch']}{known and f' ({known})'}: "
-            f"try a smaller learning rate (now {optimizer.lr:g}) or clip_norm=1.0; "
-            "the model keeps the weights of the last complete epoch."
-        )
 
 
 def _labels(source: Dataset | Split | np.ndarray | None) -> np.ndarray | None:

@@ -1,8 +1,10 @@
-"""One epoch of steps, whatever is trained: minibatches of a gradient method, or one iteration of a full-batch one."""
+"""Steps of an optimizer, whatever is trained: an epoch of minibatches, or iterations on all samples at once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -43,53 +45,69 @@ def samples_per_step(optimizer: Optimizer, batch_size: int | None, samples: int)
     return batch_size
 
 
-def minibatch_steps(
-    loss_of: LossOf,
-    optimizer: Optimizer,
-    arrays: tuple[Array, ...],
-    batch_size: int,
-    generator: np.random.Generator,
-    clip_norm: float | None,
-    lengths: Lengths | None = None,
-) -> Iterator[Step]:
-    """One epoch: take a step each time the caller asks for the next item.
+@dataclass(frozen=True)
+class Steps:
+    """What stays the same from step to step of a run.
 
-    Per batch: forward, loss, backward, clip, step. `lengths` (N,): of sequences of unequal length.
+    Attributes:
+        loss_of: the loss of a batch.
+        optimizer: of the parameters that are to move.
+        arrays: one for each kind of data (inputs, targets, labels), with a row a sample, on the model's device.
+        batch_size: samples per step; see `samples_per_step`.
+        generator: draws the order of samples, anew for each epoch.
+        clip_norm: clip the norm of all gradients together; None does not.
+        lengths: (N,) of sequences of unequal length.
     """
-    for batch in batches(*arrays, batch_size=batch_size, generator=generator, lengths=lengths):
-        rows = batch if isinstance(batch, tuple) else (batch,)
-        optimizer.zero_grad()
-        loss = loss_of(*rows) if lengths is None else loss_of(*rows[:-1], lengths=rows[-1])
-        loss.backward()
-        if clip_norm is not None:
-            clip_grad_norm(optimizer.flat.tensors, clip_norm)
-        optimizer.step()
-        yield len(rows[0]), loss.data
 
+    loss_of: LossOf
+    optimizer: Optimizer
+    arrays: tuple[Array, ...]
+    batch_size: int
+    generator: np.random.Generator
+    clip_norm: float | None = None
+    lengths: Lengths | None = None
 
-def full_batch_run(
-    loss_of: LossOf,
-    optimizer: Optimizer,
-    arrays: tuple[Array, ...],
-    iterations: int,
-    after: Callable[[int, float], None],
-) -> None:
-    """Up to `iterations` of L-BFGS on all data at once; `after(iteration, loss)` follows each accepted one.
+    @property
+    def samples(self) -> int:
+        """N, of the whole set."""
+        return len(self.arrays[0])
 
-    It ends earlier where the method's own tolerances are met.
+    def minibatches(self) -> Iterator[Step]:
+        """One epoch: take a step each time the caller asks for the next item.
 
-    Raises:
-        ValueError: the loss is another at the second look, because something in it draws random numbers. A line
-            search cannot tell such a difference from progress.
-    """
-    if not isinstance(optimizer, LBFGS):
-        raise TypeError(f"{type(optimizer).__name__} wants the full batch but is no LBFGS: use tinyae.optim.LBFGS.")
-    with no_grad():
-        looks = [float(loss_of(*arrays).item()) for _ in range(2)]
-    if looks[0] != looks[1] and np.isfinite(looks).all():
-        raise ValueError(
-            f"L-BFGS needs the same loss for the same weights, got {looks[0]:.6g} and then {looks[1]:.6g}: the model "
-            "draws noise, so train it with Adam (optimizer adam), or without noise."
-        )
-    optimizer.max_iterations = iterations
-    optimizer.step(lambda: loss_of(*arrays), after)
+        Per batch: forward, loss, backward, clip, step.
+        """
+        optimizer, lengths = self.optimizer, self.lengths
+        for batch in batches(*self.arrays, batch_size=self.batch_size, generator=self.generator, lengths=lengths):
+            rows = batch if isinstance(batch, tuple) else (batch,)
+            optimizer.zero_grad()
+            loss = self.loss_of(*rows) if lengths is None else self.loss_of(*rows[:-1], lengths=rows[-1])
+            loss.backward()
+            if self.clip_norm is not None:
+                clip_grad_norm(optimizer.flat.tensors, self.clip_norm)
+            optimizer.step()
+            yield len(rows[0]), loss.data
+
+    def full_batch(self, iterations: int, after: Callable[[int, float], None]) -> None:
+        """Up to `iterations` of L-BFGS on all data at once; `after(iteration, loss)` follows each accepted one.
+
+        It ends earlier where the method's own tolerances are met.
+
+        Raises:
+            ValueError: the loss is another at the second look, because something in it draws random numbers. A line
+                search cannot tell such a difference from progress.
+        """
+        optimizer = self.optimizer
+        if not isinstance(optimizer, LBFGS):
+            raise TypeError(f"{type(optimizer).__name__} wants the full batch but is no LBFGS: use tinyae.optim.LBFGS.")
+        known: dict[str, Any] = {} if self.lengths is None else {"lengths": self.lengths}
+        whole = partial(self.loss_of, *self.arrays, **known)
+        with no_grad():
+            looks = [float(whole().item()) for _ in range(2)]
+        if looks[0] != looks[1] and np.isfinite(looks).all():
+            raise ValueError(
+                f"L-BFGS needs the same loss for the same weights, got {looks[0]:.6g} and then {looks[1]:.6g}: the "
+                "model draws noise, so train it with Adam (optimizer adam), or without noise."
+            )
+        optimizer.max_iterations = iterations
+        optimizer.step(whole, after)
