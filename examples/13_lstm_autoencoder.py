@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 import tinyae as ta
-from tinyae.training import fit_classifier
+from tinyae.training import LinearProbe
 
 options = argparse.ArgumentParser(
     description="LSTM autoencoders: reconstruct, predict, both; and a classifier of codes."
@@ -85,16 +85,8 @@ for words, features in (
     ("codes, told back", back.encode),
     ("codes, composite", both.encode),
 ):
-    vectors = [features(part) for part in (x, test)]
-    centre, spread = vectors[0].mean(axis=0), vectors[0].std(axis=0) + 1e-6
-    vectors = [((v - centre) / spread).astype("float32") for v in vectors]
-    classes = int(data.train.y.max()) + 1
-    classifier = ta.models.SoftmaxClassifier(None, vectors[0].shape[1], classes, weight_decay=1e-4)
-    fit_classifier(
-        classifier, ta.data.Split(vectors[0], data.train.y), optimizer=ta.optim.LBFGS(classifier.parameters()),
-        epochs=10 * args.epochs, progress=False,
-    )  # fmt: skip
-    print(f"{words:20} {classifier.accuracy(vectors[1], data.test.y):6.2%} of the test samples right")
+    probe = LinearProbe(weight_decay=1e-4, iterations=10 * args.epochs).fit(features(x), data.train.y)
+    print(f"{words:20} {probe.accuracy(features(test), data.test.y):6.2%} of the test samples right")
 
 if args.out:
     # The encoder is of use alone: save it, load it into one of the same sizes, and give it strokes of any length.

@@ -47,7 +47,8 @@ def run(options: argparse.Namespace) -> None:
         f"threshold {detector.threshold:.4g} {unit}: the {options.quantile:g} quantile of {len(before):,} training scores"
     )
     print(f"{len(flagged):,} of {len(scores):,} test {model.noun}s are above it")
-    print("\n".join(_lines(data, flagged, scores)))
+    for line in _lines(data, flagged, scores):
+        print(line)
     figure = plots.score_timeline(
         np.concatenate([before, scores]),
         detector.threshold,
@@ -92,7 +93,7 @@ def _draw_worst(model: Any, data: Dataset, worst: np.ndarray, path: Path) -> Pat
         model.restore(model.inputs_for(x), **split.known),
         labels=stamps,
         count=_DRAWN,
-        value_name=f"{data.unit} / {data.scale:g}" if data.unit else "value",
+        value_name=data.value_name,
         title=f"{data.name}: the {model.noun}s with the largest errors, and their reconstructions",
     )
     return plots.save_figure(figure, path)

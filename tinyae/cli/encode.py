@@ -10,7 +10,7 @@ import numpy as np
 
 from tinyae.atomic import write_atomically
 from tinyae.cli.data_options import add_data
-from tinyae.cli.options import add_device, add_run, open_run
+from tinyae.cli.options import add_device, add_run, codes_of, open_run
 
 
 def register(commands: Any) -> None:
@@ -36,9 +36,7 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(f"--out must end in .npy, got {options.out}: codes are written as one NumPy array.")
     _, model, data = open_run(options)
     split = getattr(data, options.split)
-    given = model.inputs_for(split.x, split.y)
-    known = {} if split.lengths is None else {"lengths": split.lengths - (split.x.shape[1] - given.shape[1])}
-    codes = model.encode(given, **known)
+    codes = codes_of(model, split)
 
     def write(path: Path) -> None:
         with open(path, "wb") as file:

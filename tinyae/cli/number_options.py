@@ -34,6 +34,17 @@ def positive_float(text: str) -> float:
     return number
 
 
+def nonnegative_float(text: str) -> float:
+    """A finite number of at least 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number of at least 0, got {text!r}")
+    return number
+
+
 def int_list(text: str) -> list[int]:
     """Whole numbers separated by commas, e.g. 1000,500,250,30."""
     return [positive_int(part.strip()) for part in text.split(",")]

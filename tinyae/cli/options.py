@@ -6,10 +6,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tinyae.backend import DEVICES, backend_named
 from tinyae.cli.data_options import bring_to, load_data, picture_options, remark
 from tinyae.cli.number_options import whole_number
-from tinyae.data import Dataset
+from tinyae.data import Dataset, Split
 from tinyae.models import Autoencoder
 from tinyae.training import Run
 from tinyae.training.loop import check_samples
@@ -41,12 +43,12 @@ def check_data(data: Dataset, model: Autoencoder) -> None:
         check_samples(split, f"{data.name} {name}", model)
 
 
-def check_labels(data: Dataset) -> None:
-    """Raise ValueError unless both splits have labels."""
-    if data.train.y is None or data.test.y is None:
+def check_labels(data: Dataset, needed: str, instead: str = "") -> None:
+    """Raise ValueError unless both splits have labels, which `needed` ("a classifier needs"); `instead`: another way out."""
+    if not data.has_labels:
         raise ValueError(
-            f"a conditional model needs a class for each sample, and {data.name} has no labels: choose labelled data "
-            "(`tinyae data` lists them), or train vae."
+            f"{needed} a class for each sample, and {data.name} has no labels: choose labelled data "
+            f"(`tinyae data` lists them){instead}."
         )
 
 
@@ -54,6 +56,14 @@ def class_count(data: Dataset) -> int:
     """How many classes the labels of both splits name."""
     largest = max(int(split.y.max()) for split in (data.train, data.test) if split.y is not None)
     return max(len(data.class_names), largest + 1)
+
+
+def codes_of(model: Any, split: Split) -> np.ndarray:
+    """The codes (N, ...) of a split; of sequences whose end is to be predicted, of the steps the encoder sees."""
+    given = model.inputs_for(split.x, split.y)
+    known = {} if split.lengths is None else {"lengths": split.lengths - (split.x.shape[1] - given.shape[1])}
+    codes: np.ndarray = model.encode(given, **known)
+    return codes
 
 
 def open_run(options: argparse.Namespace) -> tuple[Run, Any, Dataset]:

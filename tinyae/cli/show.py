@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> None:
     data = load(options.data, **picture_options(options))
     arguments: dict[str, Any] = {"input_shape": list(data.example_shape), "sample": SAMPLE_NOUNS[data.kind]}
     if MODELS[options.model].conditional:
-        check_labels(data)
+        check_labels(data, "a conditional model needs", ", or train vae")
         arguments["classes"] = class_count(data)
     model = build(options.model, arguments, np.random.default_rng(options.seed))
     samples = data.train.x[: options.batch_size]

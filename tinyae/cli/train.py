@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> None:
     if data.horizon and arguments.get("mode", "reconstruct") != "reconstruct":
         arguments.setdefault("future_steps", data.horizon)
     if MODELS[options.model].conditional:
-        check_labels(data)
+        check_labels(data, "a conditional model needs", ", or train vae")
     if MODELS[options.model].conditional or (MODELS[options.model].labelled and data.has_labels):
         arguments["classes"] = class_count(data)
     model = build(options.model, arguments, np.random.default_rng(options.seed)).to(device)

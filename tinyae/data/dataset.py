@@ -145,6 +145,11 @@ class Dataset:
         return x.astype(np.float64) * self.scale if self.scaler is None else self.scaler.inverse(x)
 
     @property
+    def value_name(self) -> str:
+        """What an axis of values of `x` measures, with its unit: "mV", "passengers per half hour / 30000"."""
+        return f"{self.unit} / {self.scale:g}" if self.unit and self.scale != 1.0 else self.unit or "value"
+
+    @property
     def image_shape(self) -> tuple[int, int, int] | None:
         """(H, W, C) for images, None for everything else."""
         if self.kind != "images":

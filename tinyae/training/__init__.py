@@ -12,12 +12,14 @@ from tinyae.training.history import History
 from tinyae.training.loop import Epoch, fit
 from tinyae.training.metrics import evaluate, metric_units
 from tinyae.training.pictures import draw_run
+from tinyae.training.probe import LinearProbe
 from tinyae.training.run import Run
 from tinyae.training.stack import fit_stack, fit_stack_classifier, whole_history
 
 __all__ = [
     "Epoch",
     "History",
+    "LinearProbe",
     "Run",
     "TrainingInterrupted",
     "compare_sequences",

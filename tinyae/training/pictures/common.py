@@ -62,7 +62,8 @@ def draw_reconstructions(model: Autoencoder, data: Dataset, path: Path, count: i
             reconstructed,
             labels=names,
             count=count,
-            title=f"{data.name}: test samples and their reconstructions",
+            value_name=data.value_name,
+            title=f"{data.name}: test {model.noun}s and their reconstructions",
         )
     return plots.save_figure(figure, path)
 

@@ -28,7 +28,9 @@ def draw_memory(model: Autoencoder, data: Dataset, folder: Path, *, count: int =
     names = None if data.train.y is None else [class_name(data, int(y)) for y in data.train.y[numbers]]
     title = f"{data.name}: {len(numbers)} of {model.count} {model.noun}s as given, and as recalled"
     if data.image_shape is None:
-        figure = plots.vector_reconstructions(originals, recalled, labels=names, count=count, title=title)
+        figure = plots.vector_reconstructions(
+            originals, recalled, labels=names, count=count, value_name=data.value_name, title=title
+        )
         return [plots.save_figure(figure, folder / "recalled.png")]
     figure = plots.reconstructions(originals, recalled, labels=names, count=count, title=title)
     files = [plots.save_figure(figure, folder / "recalled.png")]

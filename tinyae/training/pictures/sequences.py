@@ -64,7 +64,7 @@ def draw_predictions(model: LSTMAutoencoder, data: Dataset, path: Path, count: i
         reconstructed=None if model.mode == "predict" else model.reconstruct(seen, **known),
         labels=_names(data, split) or _stamps(data, len(seen), count),
         count=count,
-        value_name=f"{data.unit} / {data.scale:g}" if data.unit and data.scale != 1.0 else data.unit or "value",
+        value_name=data.value_name,
         title=f"{data.name}: test {model.noun}s and their continuation",
     )
     return plots.save_figure(figure, path)

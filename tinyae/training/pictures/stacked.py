@@ -8,8 +8,9 @@ import numpy as np
 
 from tinyae import plots
 from tinyae.data import Dataset
-from tinyae.models import Autoencoder, StackedAutoencoder, confusion_matrix
+from tinyae.models import Autoencoder, StackedAutoencoder
 from tinyae.nn import Dense
+from tinyae.training.pictures.confusion import draw_confusion
 
 
 def draw_stacked(model: Autoencoder, data: Dataset, folder: Path) -> list[Path]:
@@ -24,12 +25,10 @@ def draw_stacked(model: Autoencoder, data: Dataset, folder: Path) -> list[Path]:
                 title=f"Layer {number}: its units' weights, as mixtures of the filters below",
             )
             files.append(plots.save_figure(figure, folder / f"filters{number}.png"))
-    if model.classifier is not None and data.test.y is not None:
-        counts = confusion_matrix(data.test.y, model.classifier.predict(data.test.x), model.classifier.classes)
-        figure = plots.confusion(
-            counts, data.class_names or None, title=f"{data.name}: what test {model.noun}s are taken for"
-        )
-        files.append(plots.save_figure(figure, folder / "confusion.png"))
+    if model.classifier is not None:
+        predicted, classes = model.classifier.predict(data.test.x), model.classifier.classes
+        title = f"what test {model.noun}s are taken for"
+        files += draw_confusion(data, predicted, classes, folder / "confusion.png", title=title)
     return files
 
 
