@@ -51,6 +51,18 @@ def test_a_recording_of_the_users_is_cut_and_its_fault_is_found(recording, capsy
     assert "10 test windows" in capsys.readouterr().out
 
 
+def test_other_data_that_are_windows_already_are_not_cut_again(recording, capsys, rng):
+    assert (
+        main(["train", "basic", "--data", "heat.csv", "--window", "30", "--time", "time", "--out", "run", *QUICK]) == 0
+    )
+    np.save("cut.npy", rng.standard_normal((20, 30, 1)).astype("float32"))
+    capsys.readouterr()
+    assert main(["evaluate", "run", "--data", "cut.npy"]) == 0
+    assert "2 test" in capsys.readouterr().out
+    assert main(["evaluate", "run", "--data", "nyc-taxi"]) == 0  # a recording, so it is cut as the run's was
+    assert "test windows" in capsys.readouterr().out
+
+
 def test_an_embedded_recording_is_cut_anew(recording, capsys):
     assert (
         main(["train", "basic", "--data", "nyc-taxi", "--window", "96", "--stride", "48", "--out", "run", *QUICK]) == 0

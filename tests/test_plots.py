@@ -186,7 +186,7 @@ def test_one_panel_for_each_unit():
     curves = {tuple(line.get_ydata()) for axes in figure.axes for line in axes.lines}
     for metric in ("train_loss", "validation_loss", "squared_error_per_image"):
         assert tuple(row[metric] for row in rows) in curves
-    assert {"nats per image", "squared error per image", "best: epoch 3, 1", "epoch 3, 17"} <= set(words(figure))
+    assert {"nats per image", "squared error per image", "lowest: epoch 3, 1", "epoch 3, 17"} <= set(words(figure))
 
 
 def test_losses_of_unlike_units_stand_apart():
@@ -223,7 +223,7 @@ def test_nan_breaks_the_line_and_missing_is_skipped():
 def test_a_run_without_any_finite_value_has_no_scale():
     figure = plots.loss_curves(rows_of(range(3), train_loss=lambda e: np.nan, validation_loss=lambda e: np.inf))
     assert len(figure.axes[0].get_yticks()) == 0
-    assert not any("best" in text for text in words(figure))
+    assert not any("lowest" in text for text in words(figure))
 
 
 def test_a_lone_value_between_nan_is_still_seen():

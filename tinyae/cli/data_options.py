@@ -82,19 +82,25 @@ def windows_of(options: argparse.Namespace) -> dict[str, Any] | None:
     return {"length": options.window, **given}
 
 
-def load_data(name: str, pictures: dict[str, Any] | None = None, windows: dict[str, Any] | None = None) -> Dataset:
+def load_data(
+    name: str, pictures: dict[str, Any] | None = None, windows: dict[str, Any] | None = None, *, cut: bool = True
+) -> Dataset:
     """The data set of a name, file or folder: pictures read, and a recording cut, as the options say.
 
-    `pictures` and `windows` are what `picture_options` and `windows_of` give, or what a run's config kept of them.
+    `pictures` and `windows` are what `picture_options` and `windows_of` give, or what a run's config kept of them. What
+    is no recording cannot be cut: that is an error, or with `cut` False it is taken as it is.
     """
     pictures = pictures or {}
     if windows is None:
         return load(name, **pictures)
     if Path(name).suffix.lower() == ".csv":
         return load_series(Path(name).expanduser(), **windows)
-    if "time" in windows:
+    if cut and "time" in windows:
         raise ValueError(f"--time names a column of a .csv, {name} is none: leave it out.")
-    return rewindow(load(name, **pictures), **windows)
+    data = load(name, **pictures)
+    if not cut and data.kind != "series":
+        return data
+    return rewindow(data, **{key: value for key, value in windows.items() if key != "time"})
 
 
 def _height_width(text: str) -> tuple[int, int]:

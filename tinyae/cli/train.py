@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> None:
             folder.keep(model, stop.history)
             draw_run(model, data, stop.history, folder.path)
         raise
-    except (ValueError, FloatingPointError):
+    except (ValueError, FloatingPointError, OSError):
         folder.forget()
         raise
     _report(model, data, time.perf_counter() - started)

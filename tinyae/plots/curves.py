@@ -2,7 +2,7 @@
 
 Nats per image and squared error per image have nothing to do on one axis, so a metric goes to the panel of
 its unit and a second axis on the other side is never drawn. The epoch of the lowest validation loss is marked
-in every panel: that is the model one would keep. A value that is missing is skipped; a value that is NaN or
+in every panel: what comes later fits the training samples alone. A value that is missing is skipped; a value that is NaN or
 infinite is news, so it breaks the line and leaves a cross on the bottom of the panel.
 """
 
@@ -58,8 +58,8 @@ def loss_curves(
     panels: dict[str, list[str]] = {}
     for metric in table:
         panels.setdefault(unit_of(metric, units or {}), []).append(metric)
-    best = best_epoch(table.get(VALIDATION_LOSS))
-    # Below the unit stands a legend: the metrics, perhaps the best epoch and the cross, two to a line.
+    lowest = lowest_epoch(table.get(VALIDATION_LOSS))
+    # Below the unit stands a legend: the metrics, perhaps the epoch of the lowest and the cross, two to a line.
     room = (max(len(names) for names in panels.values()) + 3) // 2 * LEGEND_LINE
     page = PanelPage(
         len(panels),
@@ -76,7 +76,7 @@ def loss_curves(
     for index, (unit, names) in enumerate(panels.items()):
         axes = page.panel(index)
         series = {name: table[name] for name in names}
-        handles, words = _draw(axes, unit, series, best)
+        handles, words = _draw(axes, unit, series, lowest)
         if log_scale:
             _log_scale(axes, unit, list(series.values()))
         x, y = page.corner(index)
@@ -94,7 +94,7 @@ def unit_of(metric: str, units: Mapping[str, str]) -> str:
     return LOSS_UNIT if name == "loss" else name.replace("_", " ")
 
 
-def best_epoch(losses: Series | None) -> float | None:
+def lowest_epoch(losses: Series | None) -> float | None:
     """Return the first epoch of the lowest finite loss in (epochs, losses), or None where there is none."""
     if losses is None or not np.isfinite(losses[1]).any():
         return None
@@ -138,15 +138,15 @@ def _number(value: Any) -> float | None:
         return None
 
 
-def _draw(axes: Axes, unit: str, series: Mapping[str, Series], best: float | None) -> tuple[list[Any], list[str]]:
+def _draw(axes: Axes, unit: str, series: Mapping[str, Series], lowest: float | None) -> tuple[list[Any], list[str]]:
     """Draw the metrics of one unit into their panel; return the keys and the words of its legend.
 
     A metric called like its unit needs no entry: the head of the panel has named it. Values that are not finite
     interrupt their line and become crosses on the lower edge, at the epoch where they happened.
     """
     entries: list[tuple[Any, str]] = []
-    if best is not None:
-        axes.axvline(best, color=style.MUTED, linewidth=0.7, linestyle=(0, (2, 2)), zorder=1)
+    if lowest is not None:
+        axes.axvline(lowest, color=style.MUTED, linewidth=0.7, linestyle=(0, (2, 2)), zorder=1)
     broken: list[float] = []
     for (name, (epochs, values)), colour in zip(series.items(), _colours(list(series)), strict=True):
         finite = np.isfinite(values)
@@ -157,8 +157,8 @@ def _draw(axes: Axes, unit: str, series: Mapping[str, Series], best: float | Non
         words = name.replace("_", " ")
         if words != unit:
             entries.append((line, words))
-    if best is not None:
-        entries += _mark_best(axes, series, best)
+    if lowest is not None:
+        entries += _mark_lowest(axes, series, lowest)
     if broken:
         (crosses,) = axes.plot(
             broken,
@@ -182,20 +182,20 @@ def _draw(axes: Axes, unit: str, series: Mapping[str, Series], best: float | Non
     return [handle for handle, _ in entries], [words for _, words in entries]
 
 
-def _mark_best(axes: Axes, series: Mapping[str, Series], best: float) -> list[tuple[Any, str]]:
-    """Ring the value at the best epoch, on the first line of the panel that does not belong to training.
+def _mark_lowest(axes: Axes, series: Mapping[str, Series], lowest: float) -> list[tuple[Any, str]]:
+    """Ring the value at the epoch of the lowest validation loss, on the first line of the panel that does not belong to training.
 
     Returns the ring with its words as an entry for the legend, or nothing if no value was measured there.
     """
     for name in [name for name in series if not name.startswith("train_")][:1]:
         epochs, values = series[name]
-        there = (epochs == best) & np.isfinite(values)
+        there = (epochs == lowest) & np.isfinite(values)
         if there.any():
             value = float(values[there][0])
-            (ring,) = axes.plot([best], [value], "o", markersize=8, markerfacecolor="none", color=style.INK, zorder=4)
+            (ring,) = axes.plot([lowest], [value], "o", markersize=8, markerfacecolor="none", color=style.INK, zorder=4)
             ring.set_linestyle("")
-            chosen = "best: epoch" if name == VALIDATION_LOSS else "epoch"
-            return [(ring, f"{chosen} {best:g}, {value:.4g}")]
+            chosen = "lowest: epoch" if name == VALIDATION_LOSS else "epoch"
+            return [(ring, f"{chosen} {lowest:g}, {value:.4g}")]
     return []
 
 

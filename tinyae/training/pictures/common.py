@@ -71,7 +71,9 @@ def draw_reconstructions(model: Autoencoder, data: Dataset, path: Path, count: i
 def draw_curves(history: History, path: Path) -> Path:
     """Training and held-out losses by epoch, of every stage if there are several, one panel per unit."""
     metrics = [name for name in history.columns if name.endswith(_CURVES)]
-    return plots.save_figure(plots.loss_curves(history.rows, units=history.units, metrics=metrics), path)
+    held_out = any(name.startswith("validation_") for name in metrics)
+    title = "Loss by epoch" + (" (validation: the test samples)" if held_out else "")
+    return plots.save_figure(plots.loss_curves(history.rows, units=history.units, metrics=metrics, title=title), path)
 
 
 def draw_codes(model: Autoencoder, data: Dataset, path: Path) -> Path:
