@@ -20,6 +20,7 @@ project = "tinyae"
 author = "the tinyae authors"
 project_copyright = author
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+myst_heading_anchors = 2  # "page.md#a-heading" as on GitHub
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "tinyae"
