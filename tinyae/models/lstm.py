@@ -212,6 +212,7 @@ class LSTMAutoencoder(Autoencoder):
                     "must see a step at least."
                 )
             seen = lengths - self.future_steps
+            target = order.blanked(target, lengths)
         if x.shape[1] > past:
             x = x[:, :past]
         code = self.encoder(x, seen)

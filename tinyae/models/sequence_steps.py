@@ -39,6 +39,14 @@ def joined(past: Tensor, after: Tensor, lengths: Lengths) -> Tensor:
     return picked(both, place) * (t < ends + count)[..., None].astype(both.dtype)
 
 
+def blanked(x: Tensor, lengths: Lengths) -> Tensor:
+    """x with zeros in its padding, whatever stands there: NaN times 0 would still be NaN."""
+    if lengths is None:
+        return x
+    t, ends = _clock(x, x.shape[1], lengths)
+    return ops.where((t < ends)[..., None], x, 0.0)
+
+
 def real(x: Tensor, lengths: Lengths) -> Array:
     """1 at the real steps of x and 0 in its padding, (N, T, 1), in the dtype of x and where x is."""
     t, ends = _clock(x, x.shape[1], lengths)

@@ -12,7 +12,7 @@ from tinyae.backend import Array, backend_of
 from tinyae.ops.comparisons import where
 from tinyae.ops.functions import sigmoid, tanh
 from tinyae.ops.sequence import Lengths, check_recurrent_shapes, projected, walk_through
-from tinyae.ops.shape import expand, getitem, stack
+from tinyae.ops.shape import expand, stack
 
 
 def gru_composed(
@@ -32,7 +32,7 @@ def gru_composed(
     h = walk.nothing(w_h) if h0 is None else h0
     states: dict[int, Any] = {}
     for t in walk.order:
-        z = expand(b, shape=(walk.samples, 3 * size)) if x is None else getitem(x, index=(slice(None), t)) @ w_x + b
+        z = expand(b, shape=(walk.samples, 3 * size)) if x is None else walk.given(x, t) @ w_x + b
         u = h @ w_h
         r = sigmoid(z[:, :size] + u[:, :size])
         k = sigmoid(z[:, size : 2 * size] + u[:, size : 2 * size])

@@ -15,7 +15,7 @@ from tinyae.backend import Array, backend_of
 from tinyae.ops.comparisons import where
 from tinyae.ops.functions import sigmoid, tanh
 from tinyae.ops.sequence import Lengths, Walk, check_recurrent_shapes, projected, walk_through
-from tinyae.ops.shape import getitem, stack
+from tinyae.ops.shape import stack
 
 
 def lstm_cell_composed(z: Any, h: Any, c: Any, w_h: Any, peepholes: Any = None) -> tuple[Any, Any]:
@@ -49,7 +49,7 @@ def lstm_composed(
     h, c = (walk.nothing(w_h) if state is None else state for state in (h0, c0))
     states: dict[int, Any] = {}
     for t in walk.order:
-        z = b if x is None else getitem(x, index=(slice(None), t)) @ w_x + b
+        z = b if x is None else walk.given(x, t) @ w_x + b
         new_h, new_c = lstm_cell_composed(z, h, c, w_h, peepholes)
         over = walk.over(t)
         h, c = (new_h, new_c) if over is None else (where(over, h, new_h), where(over, c, new_c))

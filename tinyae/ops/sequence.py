@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinyae.backend import Array, backend_of
+from tinyae.ops.comparisons import where
+from tinyae.ops.shape import getitem
 
 Lengths = Any
 """How many steps of each sequence are real: whole numbers (N,) in a list or array, or an array on the device."""
@@ -37,6 +39,11 @@ class Walk(NamedTuple):
     def over(self, t: int) -> Array | None:
         """Which sequences (N, 1) are over at step t; None if none is."""
         return None if self.ended is None or t < self.whole else self.ended[t]
+
+    def given(self, x: Any, t: int) -> Any:
+        """Step t of the Tensor x (N, T, D), (N, D): zeros where a sequence is over, whatever stands there."""
+        step, over = getitem(x, index=(slice(None), t)), self.over(t)
+        return step if over is None else where(over, 0.0, step)
 
     @property
     def first(self) -> int:
@@ -119,7 +126,7 @@ def settled(owner: str, lengths: Lengths, samples: int, steps: int, like: Any) -
 def projected(x: Array | None, w_x: Array | None, b: Array, walk: Walk, dtype: Any) -> tuple[Array | None, Array]:
     """x as rows (T * N, D), time first, and x W_x + b of all steps (T, N, G): one matrix product. G gates in all.
 
-    Without an x the sums are the bias alone.
+    Without an x the sums are the bias alone. What stands in the padding, NaN even, is taken for 0.
     """
     xp = backend_of(b).xp
     shape = (walk.steps, walk.samples, b.shape[0])
@@ -127,7 +134,9 @@ def projected(x: Array | None, w_x: Array | None, b: Array, walk: Walk, dtype: A
         z = xp.empty(shape, dtype=dtype)
         z[...] = b
         return None, z
-    rows = xp.ascontiguousarray(x.transpose(1, 0, 2)).reshape(walk.steps * walk.samples, x.shape[2])
+    steps = x.transpose(1, 0, 2)
+    steps = xp.ascontiguousarray(steps) if walk.ended is None else xp.where(walk.ended, x.dtype.type(0), steps)
+    rows = steps.reshape(walk.steps * walk.samples, x.shape[2])
     z = xp.matmul(rows, w_x)
     z += b
     return rows, z.reshape(shape) if z.dtype == dtype else z.reshape(shape).astype(dtype)
