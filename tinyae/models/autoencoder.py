@@ -70,6 +70,13 @@ class Autoencoder(Module):
         known: dict[str, Any] = {} if lengths is None else {"lengths": lengths}
         return self.reconstruct(x, batch_size, **known)
 
+    def scored(self, x: Any, lengths: Any = None) -> Array | None:
+        """Where `restore` is a guess, 1, and where it is given or padding, 0: an array that spreads over samples x (N, ...).
+
+        None where all of it is a guess.
+        """
+        return None
+
     def loss(self, x: Tensor, target: Tensor | None = None) -> Loss:
         """Reconstruction loss of a batch, summed over a sample's elements and averaged over samples.
 

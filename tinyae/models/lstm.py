@@ -178,6 +178,13 @@ class LSTMAutoencoder(Autoencoder):
 
         return self._by_length(restored, x, batch_size, lengths)
 
+    def scored(self, x: Any, lengths: Lengths = None) -> Array | None:
+        """1 at the real steps of windows x (N, T + F, D) that a decoder wrote, (N, T + F, 1); in mode "predict" the last F."""
+        if self.mode != "predict":
+            return None if lengths is None else order.real(x, lengths)
+        lengths = np.full(len(x), x.shape[1]) if lengths is None else lengths
+        return order.real(x, lengths) - order.real(x, lengths - self.future_steps)
+
     def inputs_for(self, x: Array, labels: Any = None) -> Array:
         """What the encoder sees of windows x (N, T + F, D): the first T steps, (N, T, D)."""
         return x[:, : self._past(x)] if self.future_steps else x

@@ -59,7 +59,8 @@ def compare_sequences(model: Autoencoder, data: Dataset) -> list[str]:
         asked = slice(0, _ASKED)
         few = None if parts.ends is None else parts.ends[asked]
         target, lengths = (parts.future, None) if parts.predicts_only else (parts.seen, few)
-        shuffled = shuffled_code(_Coder(model, few), parts.seen[asked], target=target[asked], lengths=lengths)
+        coder = _Coder(model, few, lengths)
+        shuffled = shuffled_code(coder, parts.seen[asked], target=target[asked], lengths=lengths)
         lines.append(shuffled.line(model.noun))
     return lines
 
@@ -107,19 +108,19 @@ def _predictions(parts: _Parts) -> Guesses:
 
 
 class _Coder:
-    """A model whose codes are those of sequences of known lengths."""
+    """A model that reads sequences of known lengths, and writes sequences of lengths of their own."""
 
-    def __init__(self, model: Autoencoder, lengths: Any) -> None:
+    def __init__(self, model: Autoencoder, read: Any, written: Any) -> None:
         self.model = model
-        self.known: dict[str, Any] = {} if lengths is None else {"lengths": lengths}
+        self.read, self.written = ({} if ends is None else {"lengths": ends} for ends in (read, written))
 
     def encode(self, x: Any) -> Any:
         """Codes of sequences."""
-        return self.model.encode(x, **self.known)
+        return self.model.encode(x, **self.read)
 
     def decode(self, code: Any) -> Any:
         """Sequences from codes."""
-        return self.model.decode(code)
+        return self.model.decode(code, **self.written)
 
 
 def _table(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from tinyae.autodiff import Tensor, no_grad
-from tinyae.backend import backend_named, backend_of
-from tinyae.data import Lengths, Split, padding
+from tinyae.backend import backend_named
+from tinyae.data import Lengths, Split
 from tinyae.models import Autoencoder
 from tinyae.nn import evaluating
 
@@ -33,7 +32,7 @@ def evaluate(model: Autoencoder, x: Split | np.ndarray, batch_size: int = 1024) 
     Returns:
         loss: the model's own loss (and its terms, where there are several);
         squared_error: sum over a sample's elements of (x - r)**2, mean over samples;
-        mse: the same per element (of sequences of unequal length, per real element);
+        mse: the same per element that the model had to guess (see `Autoencoder.scored`: no padding, nothing given);
         bce, bce_element: Bernoulli cross-entropy of the reconstruction per sample and per element, where x lies in
         [0, 1] (reconstructions are clipped to [1e-7, 1 - 1e-7] for it);
         what the model's `measures` add, with random draws that are the same at every call.
@@ -55,8 +54,8 @@ def evaluate(model: Autoencoder, x: Split | np.ndarray, batch_size: int = 1024) 
             some = None if lengths is None else lengths[rows]
             for name, value in _batch_sums(model, given, target, bounded, generator, some).items():
                 totals[name] = totals.get(name, 0.0) + value
+    elements = totals.pop("elements") / len(x)
     means = {name: total / len(x) for name, total in totals.items()}
-    elements = math.prod(x.shape[1:]) if lengths is None else math.prod(x.shape[2:]) * float(lengths.mean())
     means["mse"] = means["squared_error"] / elements
     if bounded:
         means["bce_element"] = means["bce"] / elements
@@ -73,7 +72,7 @@ def _batch_sums(
 ) -> dict[str, float]:
     """Sums over the samples `target` of one batch, called up by `batch`; one transfer to the host per number.
 
-    `lengths` (n,): behind them nothing is compared.
+    `lengths` (n,): behind them nothing is compared. "elements" counts what was.
     """
     n = len(batch)
     known: dict[str, Any] = {} if lengths is None else {"lengths": lengths}
@@ -82,13 +81,14 @@ def _batch_sums(
     if len(loss.terms) > 1:
         sums |= {name: term.data * float(n) for name, term in loss.terms.items()}
     x, r = target.data, model.restore(batch, **known).data
-    real = None if lengths is None else backend_of(x).to_device(~padding(lengths, x.shape[1])[..., None], x.dtype)
-    difference = r - x if real is None else (r - x) * real
+    scored = model.scored(target, lengths)
+    sums["elements"] = x.size if scored is None else scored.sum() * (x.size / scored.size)
+    difference = r - x if scored is None else (r - x) * scored
     sums["squared_error"] = (difference * difference).sum()
     if bounded:
         xp = backend_named(model.device).xp
         p = xp.clip(r, _EPS, 1.0 - _EPS)
         nats = x * xp.log(p) + (1.0 - x) * xp.log1p(-p)
-        sums["bce"] = -(nats if real is None else nats * real).sum()
+        sums["bce"] = -(nats if scored is None else nats * scored).sum()
     sums |= model.measures(batch, generator)
     return {name: float(value) for name, value in sums.items()}
