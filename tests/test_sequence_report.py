@@ -13,7 +13,7 @@ from tinyae import data, models
 from tinyae.cli.main import main
 from tinyae.data import Dataset, Split, moving_digits, pad
 from tinyae.models import AnomalyDetector, gradient_per_step, lstm_autoencoder, split_future
-from tinyae.training import History, compare_sequences, draw_run
+from tinyae.training import History, compare_sequences, draw_run, evaluate
 
 PENS = data.load("pendigits")
 FEW = replace(PENS, train=PENS.train.rows(slice(0, 60)), test=PENS.test.rows(slice(0, 40)))
@@ -176,3 +176,25 @@ def test_other_models_of_sequences_are_compared_too(rng):
     assert compare_sequences(made, data.load("optdigits")) == []
     conditional = models.build("cvae", {"input_shape": [8, 2], "classes": 10, "sizes": [4], "latent_size": 2})
     assert compare_sequences(conditional, FEW) == []
+
+
+def test_codes_are_shuffled_with_the_lengths_of_their_sequences(rng):
+    """The error with its own code is that of the table above it, however unequal the sequences and whatever their order."""
+    some = ragged(rng)
+    for options in ({}, {"reverse_target": False}, {"mode": "composite", "future_steps": 2}):
+        lines = compare_sequences(model((9, 3), **options), some)
+        own = float(re.search(r"([\d.e+-]+) with its own", lines[-1])[1])
+        assert own == pytest.approx(numbers(lines, "reconstruction")["this model"][0], rel=1e-3)
+
+
+@pytest.mark.parametrize("unequal", [False, True])
+def test_a_model_that_predicts_is_measured_on_what_it_predicts(unequal, rng):
+    made = model((9, 3), mode="predict", future_steps=2, loss="bce")
+    split = ragged(rng).test if unequal else Split(rng.random((24, 9, 3)).astype("float32"))
+    found = evaluate(made, split, batch_size=7)
+    seen, ends, future = split_future(split.x, 2, split.lengths)
+    guess = made.predict(seen, **({} if ends is None else {"lengths": ends})).astype(float)
+    assert found["mse"] == pytest.approx(((guess - future) ** 2).mean(), rel=1e-5)
+    nats = -(future * np.log(guess) + (1 - future) * np.log1p(-guess))
+    assert found["bce_element"] == pytest.approx(nats.mean(), rel=1e-5)
+    assert found["bce"] == pytest.approx(nats.sum(axis=(1, 2)).mean(), rel=1e-5)

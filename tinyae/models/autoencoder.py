@@ -10,6 +10,7 @@ import numpy as np
 from tinyae.autodiff import Tensor, no_grad
 from tinyae.backend import Array, backend_named, backend_of
 from tinyae.losses import Loss, unit
+from tinyae.models import sequence_steps
 from tinyae.models.reconstruction import reconstruction_named
 from tinyae.nn import Module, evaluating
 
@@ -75,7 +76,7 @@ class Autoencoder(Module):
 
         None where all of it is a guess.
         """
-        return None
+        return None if lengths is None else sequence_steps.real(x, lengths)
 
     def loss(self, x: Tensor, target: Tensor | None = None) -> Loss:
         """Reconstruction loss of a batch, summed over a sample's elements and averaged over samples.

@@ -181,7 +181,7 @@ class LSTMAutoencoder(Autoencoder):
     def scored(self, x: Any, lengths: Lengths = None) -> Array | None:
         """1 at the real steps of windows x (N, T + F, D) that a decoder wrote, (N, T + F, 1); in mode "predict" the last F."""
         if self.mode != "predict":
-            return None if lengths is None else order.real(x, lengths)
+            return super().scored(x, lengths)
         lengths = np.full(len(x), x.shape[1]) if lengths is None else lengths
         return order.real(x, lengths) - order.real(x, lengths - self.future_steps)
 

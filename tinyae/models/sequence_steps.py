@@ -48,9 +48,9 @@ def blanked(x: Tensor, lengths: Lengths) -> Tensor:
 
 
 def real(x: Tensor, lengths: Lengths) -> Array:
-    """1 at the real steps of x and 0 in its padding, (N, T, 1), in the dtype of x and where x is."""
+    """1 at the real steps of x (N, T, ...) and 0 in its padding, (N, T, 1, ...), in the dtype of x and where x is."""
     t, ends = _clock(x, x.shape[1], lengths)
-    return (t < ends)[..., None].astype(x.dtype)
+    return (t < ends).reshape(*x.shape[:2], *(1,) * (x.ndim - 2)).astype(x.dtype)
 
 
 def picked(x: Tensor, steps: Array) -> Tensor:
