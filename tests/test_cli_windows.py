@@ -78,7 +78,7 @@ def test_an_embedded_recording_is_cut_anew(recording, capsys):
         (["--data", "heat.csv", "--stride", "3"], "give --window as well"),
         (["--data", "heat.csv", "--window", "30", "--time", "when"], "no column 'when'"),
         (["--data", "heat.csv", "--window", "900"], "does not fit into the training part"),
-        (["--data", "heat.csv", "--window", "30", "--horizon", "500"], "horizon of 500 steps is longer"),
+        (["--data", "heat.csv", "--window", "30", "--horizon", "5"], "this model predicts nothing"),
         (["--data", "nyc-taxi", "--window", "30", "--time", "t"], "leave it out"),
         (["--data", "pendigits", "--window", "4"], "no recording"),
     ],
@@ -89,3 +89,50 @@ def test_what_cannot_be_cut_is_refused_in_one_sentence(recording, capsys, argume
     assert says in told
     assert "Traceback" not in told
     assert not (recording / "run").exists()
+
+
+@pytest.mark.parametrize(("arguments", "says"), [
+    (["--window", "30", "--horizon", "500", "--mode", "predict"], "horizon of 500 steps is longer"),
+    (["--window", "30", "--horizon", "5"], "this model predicts nothing"),
+    (["--window", "30", "--horizon", "5", "--future-steps", "4", "--mode", "composite"], "the same thing twice"),
+    (["--window", "30", "--teacher-epochs", "3"], "add --conditional --feeding scheduled"),
+    (["--window", "30", "--teacher-epochs", "3", "--conditional", "--feeding", "own"], "add --conditional"),
+    (["--window", "30", "--dropout", "0.5"], "there is one: add --layers 2"),
+    (["--window", "30", "--conditional", "--feeding", "scheduled", "--optimizer", "lbfgs"], "changes from epoch to epoch"),
+])  # fmt: skip
+def test_options_that_would_do_nothing_are_refused(recording, capsys, arguments, says):
+    batch = [] if "lbfgs" in arguments else ["--batch-size", "64"]
+    assert main(["train", "lstm", "--data", "heat.csv", *arguments, *batch, "--epochs", "1", "--out", "run"]) == 2
+    assert says in capsys.readouterr().err
+    assert not (recording / "run").exists()
+
+
+def test_sequences_of_unequal_length_are_predicted_by_a_quarter_of_the_shortest(tmp_path, monkeypatch, capsys, rng):
+    monkeypatch.chdir(tmp_path)
+    lengths = rng.integers(5, 13, 60)
+    lengths[-1] = 12
+    x = np.where(np.arange(12)[:, None] < lengths[:, None, None], rng.random((60, 12, 2)), 0.0).astype("float32")
+    np.savez("s.npz", x=x, lengths=lengths)
+    small = ["--hidden-size", "4", "--epochs", "1", "--mode", "composite"]
+    assert main(["train", "lstm", "--data", "s.npz", *small, "--out", "run"]) == 0
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["arguments"]["future_steps"] == 1
+    assert main(["train", "lstm", "--data", "s.npz", *small, "--future-steps", "6", "--out", "no"]) == 2
+    assert "lengths must be above the 6 steps to predict" in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_run_is_found_and_used_from_elsewhere_and_on_sequences_of_another_length(tmp_path, monkeypatch, capsys, rng):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    np.save("s.npy", rng.random((40, 6, 2)).astype("float32"))
+    np.save("longer.npy", rng.random((40, 9, 2)).astype("float32"))
+    np.save("wider.npy", rng.random((40, 6, 3)).astype("float32"))
+    assert main(["train", "lstm", "--data", "s.npy", "--hidden-size", "4", "--epochs", "1", "--out", "run"]) == 0
+    monkeypatch.chdir(tmp_path / "there")
+    assert main(["evaluate", "../here/run"]) == 0
+    for command in ("evaluate", "reconstruct", "anomalies"):
+        assert main([command, "../here/run", "--data", "../here/longer.npy"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "../here/run", "--data", "../here/wider.npy"]) == 2
+    assert "has samples of shape (6, 3), this model was trained on (6, 2)" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from numpy.testing import assert_array_equal
 from tinyae import data, nn, optim
 from tinyae import fit as loud_fit
 from tinyae.models import Autoencoder, SoftmaxClassifier, basic_autoencoder
-from tinyae.training import Epoch, TrainingInterrupted, evaluate, fit_classifier, steps
+from tinyae.training import EarlyStopping, Epoch, TrainingInterrupted, evaluate, fit_classifier, steps
 
 DIGITS = data.load("optdigits")
 SOME, OTHERS = DIGITS.train.x[:500], DIGITS.test.x[:200]
@@ -153,3 +153,53 @@ def test_a_classifier_clips_its_gradients():
         moved.append(np.sqrt(sum(((after[name] - value) ** 2).sum() for name, value in before.items())))
     assert moved[1] == pytest.approx(0.1 * 1e-3, rel=1e-3)
     assert moved[0] > 2 * moved[1]
+
+
+@pytest.mark.parametrize("method", ["adam", "lbfgs"])
+def test_early_stopping_ends_a_run_and_keeps_the_best_weights_at_hand(method):
+    model = digits_model()
+    values = iter([5.0, 3.0, 4.0, 2.95, 3.5, 9.0, 1.0])
+    stop = EarlyStopping("told", patience=2, least=0.1)
+    keeper = Keeper(0, None)
+
+    def tell(epoch: Epoch) -> None:
+        epoch.row["told"] = next(values)
+
+    optimizer = optim.LBFGS(model.parameters()) if method == "lbfgs" else optim.Adam(model.parameters())
+    history = fit(model, epochs=7, optimizer=optimizer, callbacks=[tell, keeper, stop])
+    assert history["epoch"] == [1, 2, 3, 4]  # 2.95 is no tenth below 3
+    assert (stop.best, stop.best_epoch) == (3.0, 2)
+    assert not model.training
+    model.load_state_dict(stop.best_state)
+    assert_same_state(model, keeper.states[1])
+
+
+def test_early_stopping_by_validation_loss_ends_where_it_has_risen():
+    model = digits_model()
+    stop = EarlyStopping(patience=1)
+    optimizer = optim.Adam(model.parameters(), lr=0.05)
+    history = fit(model, OTHERS, epochs=200, batch_size=20, optimizer=optimizer, callbacks=[stop])
+    losses = history["validation_loss"]
+    assert len(losses) < 200
+    assert losses[-1] >= min(losses)
+    assert stop.best == min(losses) == losses[-2]
+
+
+def test_early_stopping_says_what_it_lacks():
+    with pytest.raises(ValueError, match="no column 'validation_loss': choose one of epoch, train_loss"):
+        fit(digits_model(), epochs=1, callbacks=[EarlyStopping()])
+    with pytest.raises(ValueError, match="patience must be at least 1"):
+        EarlyStopping(patience=0)
+
+
+def test_a_frozen_half_stays_and_a_foreign_schedule_is_refused():
+    model = digits_model()
+    model.encoder.freeze()
+    before = model.state_dict()
+    fit(model, epochs=1)
+    moved = {name for name, value in model.state_dict().items() if (value != before[name]).any()}
+    assert moved
+    assert all(name.startswith("decoder.") for name in moved)
+    schedule = optim.CosineLR(optim.Adam(model.decoder.parameters()), 5)
+    with pytest.raises(ValueError, match="schedule belongs to another optimizer"):
+        fit(model, epochs=1, optimizer=optim.Adam(model.decoder.parameters()), schedule=schedule)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
 from tinyae.cli.number_options import int_list, positive_int
 from tinyae.data import Dataset, load, load_series, rewindow
+from tinyae.data.catalogue import ENTRIES, canonical
 from tinyae.data.scaling import SCALINGS
 
 
@@ -101,6 +103,11 @@ def load_data(
     if not cut and data.kind != "series":
         return data
     return rewindow(data, **{key: value for key, value in windows.items() if key != "time"})
+
+
+def lasting(name: str) -> str:
+    """A path as one that is also found from another folder; the name of a set stays as it is."""
+    return name if canonical(name) in ENTRIES else os.path.abspath(os.path.expanduser(name))
 
 
 def _height_width(text: str) -> tuple[int, int]:

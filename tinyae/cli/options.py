@@ -41,6 +41,8 @@ def check_data(data: Dataset, model: Autoencoder) -> None:
     """Raise unless both splits can be given to the model: finite, floating point, in the range its loss wants."""
     for name, split in (("train", data.train), ("test", data.test)):
         check_samples(split, f"{data.name} {name}", model)
+        if split.lengths is not None:
+            model.check_lengths(split.lengths)
 
 
 def check_labels(data: Dataset, needed: str, instead: str = "") -> None:
@@ -66,6 +68,13 @@ def codes_of(model: Any, split: Split) -> np.ndarray:
     return codes
 
 
+def _fits(model: Any, shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
+    """Whether samples of this shape can be given to a model that was built for another; of sequences any number of steps."""
+    if not model.takes_lengths:
+        return shape == expected
+    return len(shape) == len(expected) and shape[1:] == expected[1:] and shape[0] > model.future_steps
+
+
 def open_run(options: argparse.Namespace) -> tuple[Run, Any, Dataset]:
     """The run, its model on the asked device, and the data to apply it to (checked to fit the model)."""
     run = Run.open(options.run_folder)
@@ -77,7 +86,7 @@ def open_run(options: argparse.Namespace) -> tuple[Run, Any, Dataset]:
     data = load_data(source, kept | picture_options(options), run.config.get("windows"), cut=options.data is None)
     shape = model.recipe["arguments"].get("input_shape", data.example_shape)
     expected = (shape,) if isinstance(shape, int) else tuple(shape)
-    if data.example_shape != expected:
+    if not _fits(model, data.example_shape, expected):
         raise ValueError(
             f"{data.name} has samples of shape {data.example_shape}, this model was trained on {expected}: "
             f"choose data of that shape{bring_to(expected, data)}."

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from tinyae.backend import backend_named
-from tinyae.cli.data_options import add_data, add_windows, load_data, picture_options, remark, windows_of
+from tinyae.cli.data_options import add_data, add_windows, lasting, load_data, picture_options, remark, windows_of
 from tinyae.cli.model_options import add_classifier_options, add_model_options, model_arguments
 from tinyae.cli.options import SAMPLE_NOUNS, add_device, add_seed, check_data, check_labels, class_count
 from tinyae.cli.report import metrics_table
+from tinyae.cli.sequence_options import check_sequence_options, settle_future
 from tinyae.cli.train_stacked import train_stacked
 from tinyae.cli.training_options import add_training_options, fit_arguments, settle_training
 from tinyae.data import Dataset
@@ -56,14 +57,14 @@ def run(options: argparse.Namespace) -> None:
     device = backend_named(options.device).name
     settle_training(options, MODELS[options.model])
     windows = windows_of(options)
+    check_sequence_options(options, windows)
     pictures = picture_options(options)
     data = load_data(options.data, pictures, windows)
     arguments = model_arguments(options) | {
         "input_shape": list(data.example_shape),
         "sample": SAMPLE_NOUNS[data.kind],
     }
-    if data.horizon and arguments.get("mode", "reconstruct") != "reconstruct":
-        arguments.setdefault("future_steps", data.horizon)
+    settle_future(options, data, arguments)
     if MODELS[options.model].conditional:
         check_labels(data, "a conditional model needs", ", or train vae")
     if MODELS[options.model].conditional or (MODELS[options.model].labelled and data.has_labels):
@@ -72,7 +73,7 @@ def run(options: argparse.Namespace) -> None:
     if model.capacity is not None:
         data = _first(data, model.capacity)
     check_data(data, model)
-    config = {"model": options.model, "arguments": arguments, "data": options.data, "device": device}
+    config = {"model": options.model, "arguments": arguments, "data": lasting(options.data), "device": device}
     config |= {"data_options": pictures} if pictures else {}
     config |= {name: getattr(options, name) for name in _TRAINING}
     config |= {} if windows is None else {"windows": windows}
@@ -87,6 +88,7 @@ def run(options: argparse.Namespace) -> None:
         if len(stop.history):
             folder.keep(model, stop.history)
             draw_run(model, data, stop.history, folder.path)
+        folder.forget()
         raise
     except (ValueError, FloatingPointError, OSError):
         folder.forget()

@@ -22,6 +22,11 @@ def names() -> tuple[str, ...]:
     return tuple(ENTRIES)
 
 
+def canonical(name: str) -> str:
+    """A name as the catalogue writes it: case, and `_` for `-`, do not matter."""
+    return name.strip().lower().replace("_", "-")
+
+
 def describe(name: str | None = None) -> str:
     """A table of all data sets or, given a name, everything about one. KeyError for an unknown name."""
     if name is None:

@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from tinyae.data.catalogue import ENTRIES, names
+from tinyae.data.catalogue import ENTRIES, canonical, names
 from tinyae.data.dataset import Dataset
 from tinyae.data.embedded import build, load_embedded
 from tinyae.data.entry import Entry
@@ -47,7 +47,7 @@ def load(
     """
     text = os.fspath(name_or_path)
     is_path = isinstance(name_or_path, os.PathLike)
-    entry = None if is_path else ENTRIES.get(_canonical(text))
+    entry = None if is_path else ENTRIES.get(canonical(text))
     path = Path(text).expanduser()
     if (image_size is not None or grey or skip_broken) and (entry is not None or not path.is_dir()):
         raise ValueError(
@@ -77,14 +77,10 @@ def _films(entry: Entry, root: str | os.PathLike[str] | None, download: bool) ->
     return replace(build(entry, made.train, made.test, made.origin), horizon=made.horizon, frame_shape=made.frame_shape)
 
 
-def _canonical(name: str) -> str:
-    return name.strip().lower().replace("_", "-")
-
-
 def _unknown(name: str) -> str:
     import difflib
 
-    close = difflib.get_close_matches(_canonical(name), names(), n=3, cutoff=0.5)
+    close = difflib.get_close_matches(canonical(name), names(), n=3, cutoff=0.5)
     meant = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
     return (
         f"unknown data set {name!r}.{meant} The names are {', '.join(names())}; "

@@ -94,6 +94,19 @@ class Autoencoder(Module):
     def begin_epoch(self, number: int) -> None:
         """Told by `tinyae.fit` before the epoch `number`, from 1: for a subclass whose objective changes with time."""
 
+    @property
+    def anneals(self) -> bool:
+        """Whether the objective changes with the epochs, which a method that takes all samples at once cannot follow."""
+        return False
+
+    def check_lengths(self, lengths: np.ndarray) -> None:
+        """Raise ValueError unless sequences of these lengths (N,) can be given to the model."""
+        if not self.takes_lengths:
+            raise ValueError(
+                f"the sequences are of unequal length, from {lengths.min()} to {lengths.max()} steps, and "
+                f"{type(self).__name__} would learn their padding as well: train lstm, or cut all to one length."
+            )
+
     def failure(self) -> str:
         """What a subclass knows about a training step that went wrong, for the error message; "" if nothing."""
         return ""

@@ -209,15 +209,8 @@ class LSTMAutoencoder(Autoencoder):
         seen = None
         if lengths is not None:
             lengths = settled("LSTMAutoencoder", lengths, len(target), target.shape[1], target)
-            if (
-                self.future_steps
-                and isinstance(lengths, np.ndarray)
-                and lengths.min(initial=past + 1) <= self.future_steps
-            ):
-                raise ValueError(
-                    f"lengths must be above the {self.future_steps} steps to predict, got {lengths.min()}: the encoder "
-                    "must see a step at least."
-                )
+            if isinstance(lengths, np.ndarray):
+                self.check_lengths(lengths)
             seen = lengths - self.future_steps
             target = order.blanked(target, lengths)
         if x.shape[1] > past:
@@ -244,6 +237,20 @@ class LSTMAutoencoder(Autoencoder):
         for decoder in (self.decoder, self.predictor):
             if decoder is not None:
                 decoder.truth_share = max(0.0, 1.0 - (number - 1) / self.teacher_epochs)
+
+    @property
+    def anneals(self) -> bool:
+        """With feeding "scheduled"."""
+        return self.decoder.feeding == "scheduled"
+
+    def check_lengths(self, lengths: np.ndarray) -> None:
+        """Raise ValueError unless the encoder sees a step of each window of these lengths (N,)."""
+        short = np.flatnonzero(lengths <= self.future_steps)
+        if self.future_steps and short.size:
+            raise ValueError(
+                f"lengths must be above the {self.future_steps} steps to predict, got {lengths[short[0]]} for sequence "
+                f"{short[0]}: the encoder must see a step at least, so predict fewer (future_steps)."
+            )
 
     def extra_repr(self) -> str:
         """Shown by `repr`."""

@@ -150,6 +150,11 @@ class VariationalAutoencoder(Autoencoder):
         self._latest = None
 
     @property
+    def anneals(self) -> bool:
+        """While the KL is warmed up."""
+        return self.warmup > 0
+
+    @property
     def loss_unit(self) -> str:
         """Nats per sample; where samples are binarised, the unit says how."""
         how = {"none": "", "dynamic": "dynamically binarised ", "fixed": "fixedly binarised "}[self.binarize]

@@ -7,6 +7,7 @@ touches the disk is written to a temporary neighbour first and renamed into plac
 from tinyae.training.checkpoint import load, save
 from tinyae.training.classify import fit_classifier
 from tinyae.training.comparison import compare_sequences
+from tinyae.training.early_stopping import EarlyStopping
 from tinyae.training.epochs import TrainingInterrupted
 from tinyae.training.history import History
 from tinyae.training.loop import Epoch, fit
@@ -17,6 +18,7 @@ from tinyae.training.run import Run
 from tinyae.training.stack import fit_stack, fit_stack_classifier, whole_history
 
 __all__ = [
+    "EarlyStopping",
     "Epoch",
     "History",
     "LinearProbe",

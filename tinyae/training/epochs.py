@@ -47,7 +47,8 @@ def run_epochs(
         measure: looks at the model after each.
         begin: told the number of an epoch, from 1, before it.
         failure: what the model knows about a step that went wrong, "" if nothing.
-        announce: told each row once it is in the history; what it raises ends the training.
+        announce: told each row once it is in the history. StopIteration from it ends the training there, as it would
+            end with the last epoch; anything else it raises is passed on.
 
     Raises:
         FloatingPointError: a number or a weight became NaN or infinite; the model keeps the last complete epoch.
@@ -84,6 +85,8 @@ def run_epochs(
                 with np.errstate(over="ignore", invalid="ignore"):  # `complete` reports a NaN, in one sentence
                     loss = bar.follow(number, steps.minibatches())
                 complete(number, loss)
+    except StopIteration:
+        pass
     except KeyboardInterrupt:
         model.load_state_dict(kept)
         raise TrainingInterrupted(history) from None

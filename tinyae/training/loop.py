@@ -61,11 +61,12 @@ def fit(
         epochs: passes over `train`. With LBFGS, which takes all samples at once: its iterations; the run ends
             earlier if it converges.
         batch_size: samples per step, by default 128; the last batch of an epoch may be smaller. Left out with LBFGS.
-        optimizer: made from `model.parameters()`; default `Adam(lr=1e-3)`.
+        optimizer: made from the parameters that are to move; default `Adam(lr=1e-3)` on all that are not frozen.
         seed: for the order of samples. Layers that draw noise own their generator.
         schedule: learning-rate schedule; its `.step()` is called after every epoch.
         clip_norm: clip the norm of all gradients together.
-        callbacks: called with an `Epoch` after each complete epoch, in order.
+        callbacks: called with an `Epoch` after each complete epoch, in order. One that raises StopIteration ends the
+            run there, such as `EarlyStopping`.
         progress: show one progress bar (on standard error).
         title: words before the epoch on that bar, for runs of several stages.
 
@@ -74,7 +75,8 @@ def fit(
         were given.
 
     Raises:
-        ValueError: empty, non-finite or wrongly shaped data; targets outside [0, 1] for a Bernoulli loss.
+        ValueError: empty, non-finite or wrongly shaped data; targets outside [0, 1] for a Bernoulli loss; L-BFGS for a
+            model whose objective changes from epoch to epoch; a schedule of another optimizer.
         FloatingPointError: a loss or a weight became NaN or infinite; the model keeps the last complete epoch.
         TrainingInterrupted: Ctrl-C; the model keeps the last complete epoch.
     """
@@ -88,7 +90,15 @@ def fit(
         raise ValueError(
             f"validation samples have shape {held_out.shape[1:]}, training samples {x.shape[1:]}: they must be equal."
         )
-    optimizer = Adam(model.parameters(), lr=1e-3) if optimizer is None else optimizer
+    if optimizer is None:
+        optimizer = Adam([p for p in model.parameters() if p.requires_grad], lr=1e-3)
+    if optimizer.full_batch and model.anneals:
+        raise ValueError(
+            f"{type(optimizer).__name__} minimises one objective, and that of this model changes from epoch to epoch "
+            f"({model.extra_repr()}): train it with Adam."
+        )
+    if schedule is not None and getattr(schedule, "optimizer", optimizer) is not optimizer:
+        raise ValueError("the schedule belongs to another optimizer, so it would change nothing here: make it anew.")
     batch_size = samples_per_step(optimizer, batch_size, len(x))
     backend = backend_named(model.device)
     resident = backend.to_device(x, next(iter(model.parameters())).dtype)
@@ -160,11 +170,8 @@ def _lengths(source: Dataset | Split | np.ndarray | None, model: Autoencoder) ->
     if isinstance(source, Dataset):
         source = source.train
     lengths = source.lengths if isinstance(source, Split) else None
-    if lengths is not None and not model.takes_lengths:
-        raise ValueError(
-            f"the sequences are of unequal length, from {lengths.min()} to {lengths.max()} steps, and "
-            f"{type(model).__name__} would learn their padding as well: train lstm, or cut all to one length."
-        )
+    if lengths is not None:
+        model.check_lengths(lengths)
     return lengths
 
 
