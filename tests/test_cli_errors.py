@@ -22,7 +22,7 @@ from tinyae import atomic, data, load
 from tinyae.backend import registry
 from tinyae.cli.main import main
 from tinyae.models import build
-from tinyae.training import Run, evaluate, save
+from tinyae.training import History, Run, TrainingInterrupted, evaluate, save
 
 DIGITS = ["train", "basic", "--data", "optdigits", "--epochs", "3"]
 Refused = Callable[..., str]
@@ -328,3 +328,22 @@ def test_ctrl_c_outside_of_training(monkeypatch, capsys):
 def test_a_traceback_can_be_asked_for(tmp_path):
     with pytest.raises(FileNotFoundError):
         main(["--traceback", "evaluate", str(tmp_path)])
+
+
+def test_ctrl_c_before_the_first_epoch_leaves_no_folder_in_the_way(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise TrainingInterrupted(History())
+
+    monkeypatch.setattr("tinyae.cli.train.fit", interrupted)
+    assert main([*DIGITS, "--out", "run"]) == 130
+    assert "no epoch was complete" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_images_of_two_channels_are_trained_on_and_leave_the_curves(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("two.npy", np.random.default_rng(0).random((40, 4, 4, 2)).astype("float32"))
+    assert main(["train", "basic", "--data", "two.npy", "--epochs", "1", "--code-size", "2", "--out", "run"]) == 0
+    assert [path.name for path in (tmp_path / "run").glob("*.png")] == ["loss.png"]

@@ -12,7 +12,7 @@ from tinyae.autodiff import Tensor
 from tinyae.backend import Backend
 from tinyae.cli.main import main
 from tinyae.data import Split
-from tinyae.models import ConditionalVariationalAutoencoder, build
+from tinyae.models import AnomalyDetector, ConditionalVariationalAutoencoder, build
 from tinyae.testing import gradcheck
 from tinyae.training import evaluate
 
@@ -150,3 +150,13 @@ def test_the_commands(tmp_path, capsys):
     digits = data.load("optdigits").test
     model = load(run)
     assert_array_equal(np.load(tmp_path / "codes.npy"), model.encode(model.inputs_for(digits.x, digits.y)))
+
+
+def test_anomalies_are_scored_with_the_class(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "cvae", "--data", "optdigits", "--epochs", "1", "--sizes", "8", "--out", "run"]) == 0
+    assert main(["anomalies", "run"]) == 0
+    digits, model = data.load("optdigits"), load("run")
+    x, y = digits.test.x[:50], digits.test.y[:50]
+    expected = ((model.reconstruct(model.inputs_for(x, y)) - x).astype(float) ** 2).reshape(50, -1).sum(axis=1)
+    assert_allclose(AnomalyDetector(model).score(x, labels=y), expected, rtol=1e-5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -375,3 +377,31 @@ def test_any_tensor_goes_through(rng):
     loss = stack.loss(Tensor(SOME.x[:4]))
     loss.backward()
     assert all(parameter.grad is not None for parameter in stack.parameters())
+
+
+def test_every_stage_has_its_schedule_and_clips():
+    stack = small_stack(classes=10)
+    made: list[tuple[Any, int]] = []
+
+    def schedule(optimizer: Any, epochs: int) -> Any:
+        made.append((optimizer, epochs))
+        return optim.CosineLR(optimizer, epochs)
+
+    fit_stack(stack, SOME, epochs=2, schedule=schedule, progress=False)
+    fit_stack_classifier(stack, SOME, epochs=(3, 4), schedule=schedule, progress=False)
+    assert [epochs for _, epochs in made] == [2] * len(stack.layers) + [3, 4]
+    assert all(optimizer.lr < 1e-9 for optimizer, _ in made), "a cosine ends at 0"
+
+    still = small_stack(classes=10)
+    before = still.state_dict()
+    common = {"optimizer": lambda p: optim.SGD(p, lr=1.0), "clip_norm": 1e-7, "progress": False}
+    fit_stack(still, SOME, epochs=1, **common)
+    fit_stack_classifier(still, SOME, epochs=(1, 1), **common)
+    for name, value in still.state_dict().items():
+        if name != "trained":
+            assert np.abs(value - before[name]).max() < 1e-5, name
+
+
+def test_clipping_means_nothing_to_lbfgs():
+    with pytest.raises(ValueError, match="clip_norm means nothing to LBFGS"):
+        fit_stack(small_stack(), SOME, epochs=1, optimizer=optim.LBFGS, clip_norm=1.0, progress=False)

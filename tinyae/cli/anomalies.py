@@ -38,9 +38,9 @@ def register(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Score, list, draw."""
     run, model, data = open_run(options)
-    detector = AnomalyDetector(model, options.quantile).fit(data.train.x, data.train.lengths)
+    detector = AnomalyDetector(model, options.quantile).fit(data.train.x, data.train.lengths, data.train.y)
     assert detector.threshold is not None
-    before, scores = (detector.score(split.x, split.lengths) for split in (data.train, data.test))
+    before, scores = (detector.score(split.x, split.lengths, split.y) for split in (data.train, data.test))
     unit = f"squared error per {model.noun}"
     flagged = np.flatnonzero(scores > detector.threshold)
     print(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
-from tinyae.cli.training_options import make_optimizer
+from tinyae.cli.training_options import make_optimizer, make_schedule
 from tinyae.data import Dataset
 from tinyae.models import StackedAutoencoder
 from tinyae.training import History, Run, fit_stack, fit_stack_classifier, whole_history
@@ -22,13 +23,18 @@ def train_stacked(model: StackedAutoencoder, data: Dataset, options: argparse.Na
         stages.append((name, history))
         folder.keep(model, whole_history(stages))
 
-    common = {"batch_size": options.batch_size, "seed": options.seed}
+    common: dict[str, Any] = {
+        "batch_size": options.batch_size,
+        "clip_norm": options.clip_norm,
+        "seed": options.seed,
+        "optimizer": lambda parameters: make_optimizer(options, parameters),
+        "schedule": lambda optimizer, epochs: make_schedule(options, optimizer, epochs),
+    }
     try:
         fit_stack(
             model,
             data,
             epochs=options.epochs,
-            optimizer=lambda parameters: make_optimizer(options, parameters),
             after_layer=lambda number, history: keep(f"layer {number}", history),
             **common,
         )
@@ -40,7 +46,6 @@ def train_stacked(model: StackedAutoencoder, data: Dataset, options: argparse.Na
             data.train,
             data.test,
             epochs=(options.classifier_epochs, options.tuning_epochs),
-            optimizer=lambda parameters: make_optimizer(options, parameters),
             **common,
         )
     except TrainingInterrupted as stop:

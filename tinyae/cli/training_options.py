@@ -69,13 +69,12 @@ _NOT_FOR_LBFGS = ("batch_size", "lr", "schedule", "clip_norm")
 def fit_arguments(options: argparse.Namespace, model: Autoencoder) -> dict[str, Any]:
     """What the options mean as arguments of `tinyae.fit`."""
     optimizer = make_optimizer(options, model.parameters())
-    schedule = optim.CosineLR(optimizer, options.epochs) if options.schedule == "cosine" else None
     return {
         "epochs": options.epochs,
         "batch_size": options.batch_size,
         "seed": options.seed,
         "optimizer": optimizer,
-        "schedule": schedule,
+        "schedule": make_schedule(options, optimizer, options.epochs),
         "clip_norm": options.clip_norm,
     }
 
@@ -85,3 +84,8 @@ def make_optimizer(options: argparse.Namespace, parameters: Iterable[Tensor]) ->
     if options.optimizer == "lbfgs":
         return optim.LBFGS(parameters)
     return OPTIMIZERS[options.optimizer](parameters, lr=options.lr)
+
+
+def make_schedule(options: argparse.Namespace, optimizer: optim.Optimizer, epochs: int) -> optim.Schedule | None:
+    """The asked schedule of an optimizer's learning rate, None for a constant one."""
+    return optim.CosineLR(optimizer, epochs) if options.schedule == "cosine" else None

@@ -36,19 +36,25 @@ class AnomalyDetector:
         self.quantile = float(quantile)
         self.threshold: float | None = None
 
-    def fit(self, x: np.ndarray, lengths: np.ndarray | None = None) -> AnomalyDetector:
-        """Take the threshold from samples x (N, ...) that are known to be ordinary."""
-        self.threshold = float(np.quantile(self.score(x, lengths), self.quantile))
+    def fit(
+        self, x: np.ndarray, lengths: np.ndarray | None = None, labels: np.ndarray | None = None
+    ) -> AnomalyDetector:
+        """Take the threshold from samples x (N, ...) that are known to be ordinary; see `score` for the rest."""
+        self.threshold = float(np.quantile(self.score(x, lengths, labels), self.quantile))
         return self
 
-    def score(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
-        """Squared error of each sample (N,), float64; of sequences of unequal length, (N,), over their own steps."""
+    def score(self, x: np.ndarray, lengths: np.ndarray | None = None, labels: np.ndarray | None = None) -> np.ndarray:
+        """Squared error of each sample (N,), float64.
+
+        lengths: (N,) of sequences of unequal length, which are compared over their own steps. labels: (N,) class numbers,
+        for a model that is told the class.
+        """
         known: dict[str, Any] = {} if lengths is None else {"lengths": lengths}
-        difference = (x - self.model.restore(self.model.inputs_for(x), **known)).reshape(len(x), -1)
+        difference = (x - self.model.restore(self.model.inputs_for(x, labels), **known)).reshape(len(x), -1)
         return np.square(difference, dtype=np.float64).sum(axis=1)
 
-    def flag(self, x: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
-        """Which samples (N,) are anomalies, as booleans."""
+    def flag(self, x: np.ndarray, lengths: np.ndarray | None = None, labels: np.ndarray | None = None) -> np.ndarray:
+        """Which samples (N,) are anomalies, as booleans; arguments as for `score`."""
         if self.threshold is None:
             raise ValueError("the detector has no threshold yet: call fit(training samples) first.")
-        return self.score(x, lengths) > self.threshold
+        return self.score(x, lengths, labels) > self.threshold

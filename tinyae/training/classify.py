@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tinyae.autodiff import Tensor
@@ -32,6 +34,7 @@ def fit_classifier(
     batch_size: int | None = None,
     optimizer: Optimizer | None = None,
     seed: int = 0,
+    schedule: Any = None,
     clip_norm: float | None = None,
     progress: bool = True,
     title: str = "classifier",
@@ -46,6 +49,7 @@ def fit_classifier(
         batch_size: samples per step, by default 128; left out with LBFGS.
         optimizer: made from the parameters that are to move; default `Adam(lr=1e-3)` on all that are not frozen.
         seed: for the order of samples.
+        schedule: learning-rate schedule; its `.step()` is called after every epoch.
         clip_norm: clip the norm of all gradients together.
         progress: show one progress bar (on standard error); title: words before the epoch on it.
 
@@ -79,5 +83,9 @@ def fit_classifier(
             return {}
         return {"validation_accuracy": classifier.accuracy(validation.x, validation.y)}
 
+    def announce(row: dict[str, Any]) -> None:
+        if schedule is not None:
+            schedule.step()
+
     bar = Progress(epochs, len(labels), UNITS["train_loss"], "sample", title=title, visible=progress)
-    return run_epochs(classifier, steps, epochs, History(UNITS), bar, measure=measure)
+    return run_epochs(classifier, steps, epochs, History(UNITS), bar, measure=measure, announce=announce)

@@ -19,6 +19,9 @@ from tinyae.training.loop import check_samples, fit
 OptimizerOf = Callable[[Iterable[Parameter]], Optimizer]
 """Makes an optimizer for some parameters: each stage of the training has its own."""
 
+ScheduleOf = Callable[[Optimizer, int], Any]
+"""Makes a learning-rate schedule for the optimizer of a stage and its number of epochs."""
+
 
 def fit_stack(
     model: StackedAutoencoder,
@@ -27,6 +30,8 @@ def fit_stack(
     epochs: int = 10,
     batch_size: int | None = None,
     optimizer: OptimizerOf = Adam,
+    schedule: ScheduleOf | None = None,
+    clip_norm: float | None = None,
     seed: int = 0,
     progress: bool = True,
     after_layer: Callable[[int, History], None] | None = None,
@@ -39,8 +44,9 @@ def fit_stack(
         model: trained in place; `model.trained` notes which layers are done. Layers that are trained already are kept,
             so a run that was interrupted goes on with the layer it was at.
         train: samples.
-        epochs, batch_size, seed, progress: of each layer, as for `fit`.
+        epochs, batch_size, clip_norm, seed, progress: of each layer, as for `fit`.
         optimizer: makes an optimizer from a layer's parameters, e.g. `lambda p: Adam(p, lr=1e-3)` or `LBFGS`.
+        schedule: makes a layer's schedule from its optimizer and the epochs, e.g. `CosineLR`; None keeps the rate.
         after_layer: called as `after_layer(number, history)` after each layer, counted from 1.
 
     Returns:
@@ -54,8 +60,8 @@ def fit_stack(
         codes = codes_below(model, number, x)
         title = f"layer {number + 1} of {len(model.layers)}"
         history = fit(
-            layer, codes, epochs=epochs, batch_size=batch_size, optimizer=optimizer(layer.parameters()), seed=seed,
-            progress=progress, title=title,
+            layer, codes, epochs=epochs, batch_size=batch_size, seed=seed, clip_norm=clip_norm, progress=progress,
+            title=title, **_moved_by(optimizer, schedule, layer.parameters(), epochs),
         )  # fmt: skip
         marks = model.trained.numpy().copy()
         marks[number] = 1.0
@@ -81,6 +87,8 @@ def fit_stack_classifier(
     epochs: tuple[int, int] = (10, 10),
     batch_size: int | None = None,
     optimizer: OptimizerOf = Adam,
+    schedule: ScheduleOf | None = None,
+    clip_norm: float | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> tuple[float | None, list[History]]:
@@ -90,7 +98,8 @@ def fit_stack_classifier(
         model: a trained stack with a classifier.
         train, validation: labelled samples.
         epochs: of the classifier alone, and of the fine-tuning.
-        optimizer: makes an optimizer from the parameters of a stage.
+        optimizer, schedule: make an optimizer from the parameters of a stage, and its schedule from that.
+        batch_size, clip_norm, seed, progress: as for `fit_classifier`.
 
     Returns:
         The validation accuracy before fine-tuning (None without validation), and the histories of both stages.
@@ -107,7 +116,7 @@ def fit_stack_classifier(
             f"layer {missing} of the stack has not been trained, so there is nothing to fine-tune: call fit_stack first."
         )
     # The codes do not change while the features are frozen, so they are computed once.
-    common: dict[str, Any] = {"batch_size": batch_size, "seed": seed, "progress": progress}
+    common: dict[str, Any] = {"batch_size": batch_size, "clip_norm": clip_norm, "seed": seed, "progress": progress}
     top = _on_codes(model)
     codes = Split(model.encode(train.x), train.y)
     held_out = None if validation is None else Split(model.encode(validation.x), validation.y)
@@ -116,16 +125,24 @@ def fit_stack_classifier(
         codes,
         held_out,
         epochs=epochs[0],
-        optimizer=optimizer(top.output.parameters()),
         title="classifier",
+        **_moved_by(optimizer, schedule, top.output.parameters(), epochs[0]),
         **common,
     )
     before = None if validation is None or validation.y is None else classifier.accuracy(validation.x, validation.y)
     second = fit_classifier(
-        classifier, train, validation, epochs=epochs[1], optimizer=optimizer(classifier.parameters()),
-        title="fine-tuning", **common,
+        classifier, train, validation, epochs=epochs[1], title="fine-tuning",
+        **_moved_by(optimizer, schedule, classifier.parameters(), epochs[1]), **common,
     )  # fmt: skip
     return before, [first, second]
+
+
+def _moved_by(
+    optimizer: OptimizerOf, schedule: ScheduleOf | None, parameters: Iterable[Parameter], epochs: int
+) -> dict[str, Any]:
+    """The optimizer and the schedule of one stage, as arguments of `fit` and `fit_classifier`."""
+    made = optimizer(parameters)
+    return {"optimizer": made, "schedule": None if schedule is None else schedule(made, epochs)}
 
 
 def _on_codes(model: StackedAutoencoder) -> SoftmaxClassifier:

@@ -98,6 +98,10 @@ class Steps:
                 search cannot tell such a difference from progress.
         """
         optimizer = self.optimizer
+        if self.clip_norm is not None:
+            raise ValueError(
+                f"clip_norm means nothing to {type(optimizer).__name__}, which finds its step lengths itself: leave it out."
+            )
         if not isinstance(optimizer, LBFGS):
             raise TypeError(f"{type(optimizer).__name__} wants the full batch but is no LBFGS: use tinyae.optim.LBFGS.")
         known: dict[str, Any] = {} if self.lengths is None else {"lengths": self.lengths}

@@ -80,7 +80,12 @@ SPECIAL: tuple[tuple[type[Autoencoder], Callable[[Autoencoder, Dataset, Path], l
 
 
 def draw_run(model: Autoencoder, data: Dataset, history: History, folder: Path) -> list[Path]:
-    """Draw everything that applies to this model and data set into `folder`; returns the files."""
+    """Draw everything that applies to this model and data set into `folder`; returns the files.
+
+    Of images with neither one channel nor three, which no screen shows, the loss curves alone.
+    """
+    if data.image_shape is not None and data.image_shape[2] not in (1, 3):
+        return [draw_curves(history, folder / "loss.png")] if len(history) else []
     files = draw_common(model, data, history, folder)
     for kind, draw in SPECIAL:
         if isinstance(model, kind):
