@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import operator
+import pickle
 from typing import Any
 
 import numpy as np
@@ -188,6 +190,23 @@ def test_detach_shares_values_and_forgets_history():
 def test_a_move_to_where_it_is_changes_nothing():
     x = leaf([1.0])
     assert x.to("cpu") is x
+
+
+@pytest.mark.parametrize("twin", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))], ids=["copy", "pickle"])
+def test_a_copy_of_a_leaf_has_its_own_gradient(twin):
+    x = leaf([1.0, 2.0])
+    (x * 3.0).sum().backward()
+    other = twin(x)
+    assert other.grad is None
+    (other * other).sum().backward()
+    assert_array_equal(other.grad.data, [2.0, 4.0])
+    assert_array_equal(x.grad.data, [3.0, 3.0])
+    other.data[...] = 0.0
+    assert_array_equal(x.data, [1.0, 2.0])
+    assert not twin(x.detach()).requires_grad
+    assert_array_equal(twin(Tensor(True)).data, True)
+    with pytest.raises(TypeError, match=r"made by 'multiply' cannot be copied .* detach\(\) first"):
+        twin(x * 2.0)
 
 
 def test_repr_tells_values_dtype_and_origin():
