@@ -84,9 +84,9 @@ class ContractiveAutoencoder(Autoencoder):
 
     def jacobian_norm(self, x: Tensor) -> Tensor:
         """Mean over the samples x (N, ...) of the squared Frobenius norm of the encoder's Jacobian, one number."""
-        return (
-            self._closed(self.encoder(x)) if self.jacobian == "closed" else self._differentiated(x, self.generator)[1]
-        )
+        if self.jacobian == "closed":
+            return self._closed(self.encoder(x))
+        return self._differentiated(x, self.generator)[1]
 
     def jacobian_at(self, x: np.ndarray) -> np.ndarray:
         """The encoder's Jacobian J (N, K, ...) at each host sample x (N, ...), one backward pass per code unit, on the host."""
