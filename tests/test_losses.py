@@ -254,6 +254,16 @@ def test_losses_of_one_unit_add_and_scale():
     assert (Loss({"x": a}, "nats") * 3.0).item() == 6.0
 
 
+def test_python_sums_losses():
+    total = sum([Loss({"a": Tensor(1.0)}, "nats"), Loss({"b": Tensor(2.0)}, "nats")])
+    assert isinstance(total, Loss)
+    assert (total.item(), total.unit) == (3.0, "nats")
+    with pytest.raises(ValueError, match="cannot add a loss in 'pixels' to one in 'nats'"):
+        sum([Loss({"a": Tensor(1.0)}, "nats"), Loss({"b": Tensor(2.0)}, "pixels")])
+    with pytest.raises(TypeError):
+        1 + Loss({"a": Tensor(1.0)}, "nats")
+
+
 def test_unlike_units_do_not_add():
     images, pixels = Loss({"a": Tensor(1.0)}, "nats per image"), Loss({"b": Tensor(1.0)}, "nats per element")
     with pytest.raises(ValueError, match=r"'nats per element' to one in 'nats per image': reduce both the same way"):
