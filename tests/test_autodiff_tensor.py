@@ -13,6 +13,7 @@ from numpy.testing import assert_array_equal
 
 from tinyae import ops
 from tinyae.autodiff import Tensor, grad
+from tinyae.backend import Backend
 
 
 def leaf(value: Any, dtype: str = "float64") -> Tensor:
@@ -119,7 +120,7 @@ def test_operators_and_methods_are_the_primitives():
     assert_array_equal(x.transpose(1, 0).data, x.transpose((1, 0)).data)
     assert_array_equal(x.reshape(4).data, x.reshape((2, 2)).reshape(-1).data)
     assert_array_equal(x.sum(axis=0, keepdims=True).data, [[4.0, 2.0]])
-    assert (x.mean().item(), x.max().item(), x.sum(axis=1).shape) == (1.5, 4.0, (2,))
+    assert (x.mean().item(), x.max().item(), x.min().item(), x.sum(axis=1).shape) == (1.5, 4.0, -2.0, (2,))
     assert [row.data.tolist() for row in x] == x.data.tolist()
 
 
@@ -221,6 +222,17 @@ def test_a_mask_made_by_a_comparison_selects():
     x = leaf([1.0, -2.0, 3.0])
     assert_array_equal(x[(x > 0).data].data, [1.0, 3.0])
     assert_array_equal(grad(x[(x > 0).data].sum(), x).data, [1.0, 0.0, 1.0])
+
+
+def test_tensors_select_as_their_arrays_do(device: Backend):
+    x = Tensor(device.to_device(np.array([[1.0, -2.0], [3.0, 4.0]])), requires_grad=True)
+    rows = Tensor(device.to_device(np.array([1, 1])))
+    assert_array_equal(x[x > 0].numpy(), [1.0, 3.0, 4.0])
+    assert_array_equal(grad(x[x > 0].sum(), x).numpy(), [[1.0, 0.0], [1.0, 1.0]])
+    assert_array_equal(x[rows].numpy(), [[3.0, 4.0], [3.0, 4.0]])
+    assert_array_equal(grad(x[rows, 0].sum(), x).numpy(), [[0.0, 0.0], [2.0, 0.0]])
+    with pytest.raises(IndexError):
+        x[x]
 
 
 def test_accumulated_gradients_keep_the_dtype_of_their_leaf():
