@@ -17,6 +17,7 @@ from tinyae.backend import as_generator, backend_named, backend_of
 from tinyae.losses import Loss
 from tinyae.models.autoencoder import Autoencoder
 from tinyae.models.pair import Shape, dense_pair
+from tinyae.models.recipe import remembered
 from tinyae.nn import Dense, Flatten, Module, Sequential, evaluating
 
 JACOBIANS = ("auto", "closed", "exact", "hutchinson")
@@ -141,6 +142,7 @@ class ContractiveAutoencoder(Autoencoder):
         return f"{super().extra_repr()}, contraction={self.contraction:g}, jacobian={self.jacobian!r}"
 
 
+@remembered("contractive")
 def contractive_autoencoder(
     input_shape: Shape = 784,
     sizes: tuple[int, ...] | list[int] = (128,),

@@ -20,6 +20,7 @@ from tinyae.losses import Loss
 from tinyae.models.autoencoder import Autoencoder
 from tinyae.models.code_prior import CodePrior
 from tinyae.models.pair import Shape, dense_pair
+from tinyae.models.recipe import remembered
 from tinyae.nn import Module
 from tinyae.nn.checks import check_size
 
@@ -222,6 +223,7 @@ class VectorQuantizedAutoencoder(Autoencoder):
         return f"{super().extra_repr()}, commitment={self.commitment:g}"
 
 
+@remembered("vqvae")
 def vq_autoencoder(
     input_shape: Shape = 784,
     sizes: Sequence[int] = (400,),
