@@ -13,7 +13,7 @@ from numpy.testing import assert_array_equal
 
 from tinyae import ops
 from tinyae.autodiff import Tensor, grad
-from tinyae.backend import Backend
+from tinyae.backend import Backend, backend_named
 
 
 def leaf(value: Any, dtype: str = "float64") -> Tensor:
@@ -191,6 +191,7 @@ def test_detach_shares_values_and_forgets_history():
 def test_a_move_to_where_it_is_changes_nothing():
     x = leaf([1.0])
     assert x.to("cpu") is x
+    assert (x.to("auto") is x) == (backend_named("auto").name == "cpu")
 
 
 @pytest.mark.parametrize("twin", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))], ids=["copy", "pickle"])

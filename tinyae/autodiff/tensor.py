@@ -101,13 +101,14 @@ class Tensor:
 
     def to(self, device: str) -> Tensor:
         """A copy on another device, as a constant or as a fresh leaf; the Tensor itself where it is there already."""
-        if self.device == device:
+        backend = backend_named(device)
+        if self.device == backend.name:
             return self
         if not self.is_leaf:
             raise ValueError(
                 "to(device) moves leaves and constants only: detach() first, or move the inputs before computing."
             )
-        return Tensor(backend_named(device).to_device(self.numpy()), requires_grad=self.requires_grad)
+        return Tensor(backend.to_device(self.numpy()), requires_grad=self.requires_grad)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A node points weakly at its leaf; copied as it stands, the copy's gradients would go to the original.
