@@ -224,6 +224,12 @@ def test_softmax_cross_entropy_refuses(logits, targets, words):
         losses.softmax_cross_entropy(logits, targets)
 
 
+@pytest.mark.parametrize("eps", [0.9, 0.5, 0.0, -1.0, np.nan])
+def test_bce_needs_an_eps_that_leaves_room(eps):
+    with pytest.raises(ValueError, match=r"eps must lie between 0 and 0\.5"):
+        losses.bce(np.full((1, 1), 0.5), np.zeros((1, 1)), eps=eps)
+
+
 def test_huber_needs_a_positive_delta():
     with pytest.raises(ValueError, match="delta must be positive, got 0"):
         losses.huber(np.zeros((1, 1)), np.zeros((1, 1)), delta=0)

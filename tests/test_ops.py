@@ -131,6 +131,12 @@ def test_ties_of_max_and_min_share_the_gradient():
     assert_allclose(grad(ops.min(-x, axis=1), x, np.array([1.0, 6.0])).data, [[-0.5, 0, -0.5], [-2, -2, -2]])
 
 
+@pytest.mark.parametrize(("low", "high"), [(1.0, 0.0), (np.nan, 1.0)])
+def test_clip_needs_its_limits_in_order(low, high):
+    with pytest.raises(ValueError, match="low must not be above high"):
+        ops.clip(np.zeros(2), low=low, high=high)
+
+
 def test_the_norm_of_some_rows_may_be_0():
     x = Tensor(np.array([[3.0, 4.0], [0.0, 0.0], [np.nan, 0.0]]), requires_grad=True)
     out = ops.norm(x, axis=1)

@@ -66,6 +66,8 @@ def bce(probabilities: Any, targets: Any, *, reduction: str = "per_sample", eps:
     beyond. If you have logits, use `bce_with_logits`: it needs no clipping. Unit: nats per sample.
     """
     check_shapes("bce", probabilities, targets)
+    if not 0.0 < eps < 0.5:
+        raise ValueError(f"bce: eps must lie between 0 and 0.5, got {eps!r}: 1e-7 keeps p off 0 and 1.")
     p = ops.clip(probabilities, low=eps, high=1.0 - eps)
     return reduce(-(targets * ops.log(p) + (1.0 - targets) * ops.log(1.0 - p)), reduction)
 

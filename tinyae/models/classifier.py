@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,8 @@ class SoftmaxClassifier(Module):
     ) -> None:
         if classes < 2:
             raise ValueError(f"a classifier needs at least 2 classes, got {classes}.")
+        if not 0.0 <= weight_decay < math.inf:
+            raise ValueError(f"weight_decay must be at least 0 and finite, got {weight_decay!r}: 1e-4 is a start.")
         self.features = Identity() if features is None else features
         self.output = Dense(size, classes, generator=as_generator(generator))
         self.weight_decay = float(weight_decay)
