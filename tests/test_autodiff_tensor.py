@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import operator
+import pickle
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from numpy.testing import assert_array_equal
 
 from tinyae import ops
 from tinyae.autodiff import Tensor, grad
+from tinyae.backend import Backend, backend_named
 
 
 def leaf(value: Any, dtype: str = "float64") -> Tensor:
@@ -117,7 +120,7 @@ def test_operators_and_methods_are_the_primitives():
     assert_array_equal(x.transpose(1, 0).data, x.transpose((1, 0)).data)
     assert_array_equal(x.reshape(4).data, x.reshape((2, 2)).reshape(-1).data)
     assert_array_equal(x.sum(axis=0, keepdims=True).data, [[4.0, 2.0]])
-    assert (x.mean().item(), x.max().item(), x.sum(axis=1).shape) == (1.5, 4.0, (2,))
+    assert (x.mean().item(), x.max().item(), x.min().item(), x.sum(axis=1).shape) == (1.5, 4.0, -2.0, (2,))
     assert [row.data.tolist() for row in x] == x.data.tolist()
 
 
@@ -188,6 +191,24 @@ def test_detach_shares_values_and_forgets_history():
 def test_a_move_to_where_it_is_changes_nothing():
     x = leaf([1.0])
     assert x.to("cpu") is x
+    assert (x.to("auto") is x) == (backend_named("auto").name == "cpu")
+
+
+@pytest.mark.parametrize("twin", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))], ids=["copy", "pickle"])
+def test_a_copy_of_a_leaf_has_its_own_gradient(twin):
+    x = leaf([1.0, 2.0])
+    (x * 3.0).sum().backward()
+    other = twin(x)
+    assert other.grad is None
+    (other * other).sum().backward()
+    assert_array_equal(other.grad.data, [2.0, 4.0])
+    assert_array_equal(x.grad.data, [3.0, 3.0])
+    other.data[...] = 0.0
+    assert_array_equal(x.data, [1.0, 2.0])
+    assert not twin(x.detach()).requires_grad
+    assert_array_equal(twin(Tensor(True)).data, True)
+    with pytest.raises(TypeError, match=r"made by 'multiply' cannot be copied .* detach\(\) first"):
+        twin(x * 2.0)
 
 
 def test_repr_tells_values_dtype_and_origin():
@@ -202,6 +223,17 @@ def test_a_mask_made_by_a_comparison_selects():
     x = leaf([1.0, -2.0, 3.0])
     assert_array_equal(x[(x > 0).data].data, [1.0, 3.0])
     assert_array_equal(grad(x[(x > 0).data].sum(), x).data, [1.0, 0.0, 1.0])
+
+
+def test_tensors_select_as_their_arrays_do(device: Backend):
+    x = Tensor(device.to_device(np.array([[1.0, -2.0], [3.0, 4.0]])), requires_grad=True)
+    rows = Tensor(device.to_device(np.array([1, 1])))
+    assert_array_equal(x[x > 0].numpy(), [1.0, 3.0, 4.0])
+    assert_array_equal(grad(x[x > 0].sum(), x).numpy(), [[1.0, 0.0], [1.0, 1.0]])
+    assert_array_equal(x[rows].numpy(), [[3.0, 4.0], [3.0, 4.0]])
+    assert_array_equal(grad(x[rows, 0].sum(), x).numpy(), [[0.0, 0.0], [2.0, 0.0]])
+    with pytest.raises(IndexError):
+        x[x]
 
 
 def test_accumulated_gradients_keep_the_dtype_of_their_leaf():

@@ -88,6 +88,14 @@ def test_it_is_measured_in_evaluation_too(rng):
     assert scores["loss"] == pytest.approx(scores["reconstruction"] + scores["contraction"], rel=1e-5)
 
 
+def test_measuring_takes_its_random_directions_from_elsewhere(rng):
+    model = contractive_autoencoder(6, [5, 4], jacobian="hutchinson", generator=rng)
+    stream = rng.bit_generator.state
+    x = np.random.default_rng(1).random((9, 6), dtype=np.float32)
+    assert evaluate(model, x)["contraction"] == evaluate(model, x)["contraction"] > 0
+    assert rng.bit_generator.state == stream
+
+
 def test_more_contraction_gives_a_flatter_code():
     digits = data.load("optdigits").train.flat[:500]
     norms = []

@@ -210,6 +210,8 @@ def test_damaged_numpy_files(tmp_path, name, write):
         ("a,b\n\n1,2\n3,\n", "line 4 has an empty field"),
         ("a,b\nc,d\n1,2\n", "line 2 holds 'c'"),
         ("a,b\n", "no line of numbers"),
+        ("1,\n3,4\n5,6\n", "line 1 has an empty field"),
+        ("1,2,x\n3,4,5\n5,6,7\n", "line 1 holds 'x'"),
         ("\n\n", "no line of numbers"),
         ("1,2\nnan,4\n5,inf\n", r"holds 2 values that are NaN or infinite, the first at \[1, 0\]"),
     ],

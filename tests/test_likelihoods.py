@@ -176,6 +176,13 @@ def test_a_learned_scale_finds_the_root_mean_squared_error(rng):
     assert np.exp(log_scale.data[0]) == pytest.approx(np.sqrt(np.mean((x.data - mean.data) ** 2)), rel=1e-3)
 
 
+@pytest.mark.parametrize("scale", [0.0101, 0.02, 0.1, 1.0, 30.0, 999.0])
+def test_a_learned_scale_starts_at_what_was_asked(scale):
+    likelihood = ScaledGaussian(scale)
+    assert np.exp(bounded(likelihood.log_scale.numpy().astype("float64")))[0] == pytest.approx(scale, rel=1e-4)
+    assert np.exp(likelihood.split(Tensor([0.0]))[1].item()) == pytest.approx(scale, rel=1e-4)
+
+
 @pytest.mark.parametrize("name", ["bernoulli", "grey-bce", "continuous-bernoulli"])
 @pytest.mark.parametrize("bad", [[-0.1, 0.5], [0.0, 255.0]], ids=str)
 def test_values_outside_the_range_are_refused_with_their_range(name, bad):
@@ -193,6 +200,9 @@ def test_wrong_arguments_are_explained():
             Gaussian(scale)
     with pytest.raises(ValueError, match="floor must be"):
         ElementGaussian(floor=0.0)
+    for scale in (0.005, 0.01, 1000.0):
+        with pytest.raises(ValueError, match=rf"between the floor 0.01 and 1000, got {scale}: .*lower the floor"):
+            likelihood_named("gaussian-scalar", scale=scale)
     with pytest.raises(ValueError, match="equal"):
         Gaussian().nats(np.zeros((2, 3)), np.zeros((2, 4)))
 

@@ -197,6 +197,13 @@ def test_softmax_cross_entropy(integers, wrap, device, rng):
     assert_allclose(gradient, (special.softmax(logits, axis=1) - shares) / 6, rtol=1e-10, atol=1e-14)
 
 
+def test_softmax_cross_entropy_takes_lists():
+    logits = np.array([[0.0, 1.0], [2.0, 0.0]])
+    expected = losses.softmax_cross_entropy(logits, np.array([1, 0]))
+    assert losses.softmax_cross_entropy(logits, [1, 0]) == expected
+    assert losses.softmax_cross_entropy(logits, [[0.0, 1.0], [1.0, 0.0]]) == pytest.approx(expected)
+
+
 def test_softmax_cross_entropy_of_extreme_logits():
     logits = Tensor(np.array([[1e3, -1e3, 0.0], [1e3, -1e3, 0.0]], "float32"), requires_grad=True)
     value = losses.softmax_cross_entropy(logits, np.array([0, 1]), reduction="none")
@@ -208,10 +215,19 @@ def test_softmax_cross_entropy_of_extreme_logits():
     (np.zeros(3), np.array([0]), "logits must be"),
     (np.zeros((2, 3)), np.array([0, 1, 2]), r"class numbers must have shape \(2,\)"),
     (np.zeros((2, 3)), np.zeros((2, 1)), "must be equal"),
+    (np.zeros((2, 3)), np.array([0, -1]), r"must lie in 0 \.\.\. 2, got -1 to 0"),
+    (np.zeros((2, 3)), [0, 3], r"must lie in 0 \.\.\. 2, got 0 to 3"),
+    (np.zeros((2, 3)), Tensor(np.array([0, 3])), r"must lie in 0 \.\.\. 2, got 0 to 3"),
 ])  # fmt: skip
 def test_softmax_cross_entropy_refuses(logits, targets, words):
     with pytest.raises(ValueError, match=words):
         losses.softmax_cross_entropy(logits, targets)
+
+
+@pytest.mark.parametrize("eps", [0.9, 0.5, 0.0, -1.0, np.nan])
+def test_bce_needs_an_eps_that_leaves_room(eps):
+    with pytest.raises(ValueError, match=r"eps must lie between 0 and 0\.5"):
+        losses.bce(np.full((1, 1), 0.5), np.zeros((1, 1)), eps=eps)
 
 
 def test_huber_needs_a_positive_delta():
@@ -242,6 +258,16 @@ def test_losses_of_one_unit_add_and_scale():
     assert b.grad is not None
     assert (a.grad.item(), b.grad.item()) == (1.0, 3.0)
     assert (Loss({"x": a}, "nats") * 3.0).item() == 6.0
+
+
+def test_python_sums_losses():
+    total = sum([Loss({"a": Tensor(1.0)}, "nats"), Loss({"b": Tensor(2.0)}, "nats")])
+    assert isinstance(total, Loss)
+    assert (total.item(), total.unit) == (3.0, "nats")
+    with pytest.raises(ValueError, match="cannot add a loss in 'pixels' to one in 'nats'"):
+        sum([Loss({"a": Tensor(1.0)}, "nats"), Loss({"b": Tensor(2.0)}, "pixels")])
+    with pytest.raises(TypeError):
+        1 + Loss({"a": Tensor(1.0)}, "nats")
 
 
 def test_unlike_units_do_not_add():

@@ -11,7 +11,16 @@ from scipy import linalg, special
 
 from tinyae import data, fit, nn, optim
 from tinyae.autodiff import Tensor, grad
-from tinyae.models import MODELS, PCA, RECONSTRUCTIONS, Autoencoder, basic_autoencoder, build, deep_autoencoder
+from tinyae.models import (
+    MODELS,
+    PCA,
+    RECONSTRUCTIONS,
+    Autoencoder,
+    SoftmaxClassifier,
+    basic_autoencoder,
+    build,
+    deep_autoencoder,
+)
 from tinyae.training import evaluate
 
 ACTIVATIONS = {
@@ -237,6 +246,10 @@ def test_build_remembers_the_recipe(rng):
     (lambda: basic_autoencoder(12, 4).encode(np.zeros((2, 12)), 0), ValueError, "batch_size must be at least 1"),
     (lambda: basic_autoencoder(12, 4).encode(np.zeros((2, 11))), ValueError, "12"),
     (lambda: basic_autoencoder(12, 4).decode(np.zeros((2, 5))), ValueError, "4"),
+    (lambda: PCA(1).encode(np.zeros((2, 9))), ValueError, r"no components yet: call fit\(x\) first"),
+    (lambda: PCA(1).decode(np.zeros((2, 1))), ValueError, r"no components yet: call fit\(x\) first"),
+    (lambda: SoftmaxClassifier(None, 3, 2, weight_decay=-3), ValueError, "weight_decay must be at least 0"),
+    (lambda: SoftmaxClassifier(None, 3, 2, weight_decay=np.nan), ValueError, "weight_decay must be at least 0"),
     (lambda: PCA(0), ValueError, "code_size must be at least 1, got 0"),
     (lambda: PCA(3).fit(np.zeros((2, 9))), ValueError, "code_size 3 is more than 2"),
     (lambda: PCA(3).fit(np.zeros((9, 2))), ValueError, "code_size 3 is more than 2"),

@@ -47,6 +47,9 @@ FINITE_EVERYWHERE = [
     (ops.log_softmax, ROW_EXTREMES, {}),
     (ops.log_softmax, ROW_EXTREMES, {"axis": 0}),
     (ops.max, ROW_EXTREMES, {"axis": 0}),
+    (ops.min, ROW_EXTREMES, {"axis": 0}),
+    (ops.norm, ROW_EXTREMES, {"axis": 0}),
+    (ops.norm, np.zeros((2, 3)), {"axis": 1}),
 ]
 
 
@@ -110,6 +113,7 @@ def test_losses_are_finite_for_extreme_predictions(dtype):
         (lambda x: ops.minimum(1.0, x), 1.0, 0.5),
         (lambda x: ops.clip(x, low=0.0, high=1.0), 1.0, 1.0),
         (lambda x: ops.clip(x, low=0.0, high=1.0), 0.0, 1.0),
+        (ops.norm, 0.0, 0.0),
         (lambda x: x**1, 0.0, 1.0),
         (lambda x: x**2, 0.0, 0.0),
         (lambda x: x**0, 0.0, 0.0),
@@ -117,12 +121,27 @@ def test_losses_are_finite_for_extreme_predictions(dtype):
 )
 def test_sub_gradients_at_kinks_are_the_documented_ones(op, at, slope):
     x = Tensor(np.array([at, at]), requires_grad=True)
-    assert_array_equal(grad(op(x), x, np.ones(2)).data, [slope, slope])
+    out = op(x)
+    assert_array_equal(grad(out, x, np.ones(out.shape)).data, [slope, slope])
 
 
-def test_ties_of_max_share_the_gradient():
+def test_ties_of_max_and_min_share_the_gradient():
     x = Tensor(np.array([[3.0, 1.0, 3.0], [2.0, 2.0, 2.0]]), requires_grad=True)
     assert_allclose(grad(ops.max(x, axis=1), x, np.array([1.0, 6.0])).data, [[0.5, 0, 0.5], [2, 2, 2]])
+    assert_allclose(grad(ops.min(-x, axis=1), x, np.array([1.0, 6.0])).data, [[-0.5, 0, -0.5], [-2, -2, -2]])
+
+
+@pytest.mark.parametrize(("low", "high"), [(1.0, 0.0), (np.nan, 1.0)])
+def test_clip_needs_its_limits_in_order(low, high):
+    with pytest.raises(ValueError, match="low must not be above high"):
+        ops.clip(np.zeros(2), low=low, high=high)
+
+
+def test_the_norm_of_some_rows_may_be_0():
+    x = Tensor(np.array([[3.0, 4.0], [0.0, 0.0], [np.nan, 0.0]]), requires_grad=True)
+    out = ops.norm(x, axis=1)
+    assert_array_equal(out.data, [5.0, 0.0, np.nan])
+    assert_allclose(grad(out, x, np.ones(3)).data[:2], [[0.6, 0.8], [0.0, 0.0]])
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
-from tinyae.backend import CPU, Backend, numpy_backend
+from tinyae.backend import CPU, Backend, numpy_backend, threads
 from tinyae.backend.numpy_backend import NumpyBackend
 
 CHUNK = numpy_backend._CHUNK
@@ -43,6 +45,9 @@ def test_chunks_equal_the_reference_bit_for_bit(size: int, decay: float) -> None
 def test_two_threads_equal_one(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     one = run(CPU, size, "float32", 0.01)
     parts: list[int] = []
+    started: list[threading.Thread] = []
+    start = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: (started.append(thread), start(thread))[1])
     chunks = numpy_backend._adam_chunks
 
     def counted(arrays: list[np.ndarray], scalars: list[np.ndarray], decays: bool) -> None:
@@ -51,8 +56,9 @@ def test_two_threads_equal_one(size: int, monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(numpy_backend, "_adam_chunks", counted)
     monkeypatch.setattr(numpy_backend, "_SHARED", CHUNK)
-    monkeypatch.setattr(numpy_backend, "_processors", lambda: 2)
+    monkeypatch.setattr(threads, "processors", lambda: 2)
     two = run(CPU, size, "float32", 0.01)
+    assert len(started) <= 1, "one helper for all updates"
     assert sorted(parts) == sorted(3 * [size // 2, size - size // 2])
     for first, second in zip(one, two, strict=True):
         np.testing.assert_array_equal(first, second)
@@ -61,7 +67,7 @@ def test_two_threads_equal_one(size: int, monkeypatch: pytest.MonkeyPatch) -> No
 def test_an_error_in_the_second_thread_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """np.errstate is handed to the helper thread, and what it raises comes back."""
     monkeypatch.setattr(numpy_backend, "_SHARED", 1)
-    monkeypatch.setattr(numpy_backend, "_processors", lambda: 2)
+    monkeypatch.setattr(threads, "processors", lambda: 2)
     arrays = [np.zeros(8, "float32") for _ in range(4)]
     arrays[1][0] = 1e30  # its square overflows, in the half that the helper takes
     with np.errstate(over="raise"), pytest.raises(FloatingPointError):

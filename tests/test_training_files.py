@@ -15,8 +15,11 @@ import pytest
 from numpy.testing import assert_array_equal
 from safetensors.numpy import load_file, save_file
 
-from tinyae import atomic, data, fit, load, nn, save
-from tinyae.models import Autoencoder, basic_autoencoder, build
+from tinyae import atomic, data, fit, load, models, nn, save
+from tinyae.autodiff import Tensor
+from tinyae.models import MODELS, Autoencoder, basic_autoencoder, build
+from tinyae.models.recipe import remember, remembered
+from tinyae.nn import evaluating
 from tinyae.training import Epoch, Run, evaluate
 
 X = data.load("optdigits").train.x[:200]
@@ -58,6 +61,54 @@ def test_a_model_comes_back_from_its_recipe(tied, tmp_path):
     assert load(save(model, tmp_path / "model.safetensors").parent).recipe == model.recipe
 
 
+BUILDERS: dict[str, tuple[tuple, dict]] = {
+    "basic": ((64, 5), {"tied": True}),
+    "deep": (((8, 8, 1), (9, np.int64(4))), {"loss": "huber", "sample": "image"}),
+    "sparse": ((64,), {"code_size": 5}),
+    "contractive": ((64, (7, 3)), {"jacobian": "hutchinson"}),
+    "denoising": ((64,), {"code_size": 5}),
+    "stacked": ((64,), {"sizes": (6, 4), "classes": 3}),
+    "memory": (((8, 8, 1),), {"count": 5, "code_size": 3, "hidden_sizes": (4,)}),
+    "vae": ((64, (9,)), {"latent_size": 2}),
+    "cvae": ((64,), {"sizes": (9,), "latent_size": 2, "classes": 3}),
+    "conv": (((8, 8, 1),), {"channels": (2, 3)}),
+    "conv-denoising": (((8, 8, 1),), {"channels": (2, 3)}),
+    "conv-vae": (((8, 8, 1),), {"channels": (2, 3), "latent_size": 2}),
+    "lstm": (((8, 8), 5), {"mode": "composite", "conditional": True}),
+    "vqvae": ((64,), {"positions": 2, "codebook_size": 4, "code_features": 3}),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_a_builder_makes_is_saved_with_its_recipe(name, tmp_path):
+    args, options = BUILDERS[name]
+    builder = MODELS[name].builder
+    assert getattr(models, builder.__name__) is builder
+    model = builder(*args, **options, generator=np.random.default_rng(1)).eval()
+    assert model.recipe["model"] == name
+    assert model.recipe["arguments"].keys() - {"input_shape"} >= options.keys()
+    back, part = load(save(model, tmp_path / "m")), load(save(model.encoder, tmp_path / "e"))
+    assert (back.recipe, type(back)) == (model.recipe, type(model))
+    assert_equal_states(back, model)
+    assert_equal_states(part, model.encoder)
+    x = model.inputs_for(X.reshape(-1, *np.atleast_1d(args[0]))[:3], np.arange(3))
+    assert_array_equal(back.reconstruct(x), model.reconstruct(x))
+    with evaluating(part), evaluating(model):
+        assert_array_equal(part(Tensor(x)).data, model.encoder(Tensor(x)).data)
+
+
+def test_arguments_that_are_not_plain_leave_no_recipe():
+    @remembered("basic")
+    def builder(input_shape: int, *, noise: object = None) -> Autoencoder:
+        return basic_autoencoder(input_shape, 3)
+
+    assert builder(8, noise=1).recipe == {"model": "basic", "arguments": {"input_shape": 8, "noise": 1}}
+    model = Autoencoder(nn.Dense(8, 3), nn.Dense(3, 8))
+    remember(model, "basic", {"input_shape": 8, "noise": nn.Dropout(0.1)})
+    assert model.recipe is None
+    assert model.encoder.recipe is None
+
+
 def test_the_file_is_plain_safetensors_with_the_parameters_by_name(tmp_path):
     model = digits_model()
     model.encoder[1].weight.data = np.asfortranarray(model.encoder[1].weight.data)
@@ -79,10 +130,10 @@ def test_buffers_are_saved_too(tmp_path):
 
 
 def test_a_handmade_model_needs_a_model_to_load_into(tmp_path):
-    path = save(basic_autoencoder(64, 5), tmp_path / "m")
+    path = save(Autoencoder(basic_autoencoder(64, 5).encoder, nn.Dense(5, 64)), tmp_path / "m")
     with pytest.raises(ValueError, match=r"no recipe to build the model: .* load\(path, model=...\)"):
         load(path)
-    target = basic_autoencoder(64, 5)
+    target = Autoencoder(basic_autoencoder(64, 5).encoder, nn.Dense(5, 64))
     assert load(path, target) is target
 
 

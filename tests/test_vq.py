@@ -61,6 +61,19 @@ def test_the_codebook_follows_as_a_running_mean(rng):
     assert_array_equal(book.vectors.data, before)
 
 
+def test_a_vector_that_nobody_chooses_keeps_its_place(rng, device: Backend):
+    """After 3,000 batches its count is 0 to any precision; chosen again, it goes to where it is wanted."""
+    book = Codebook(2, 3, decay=0.99, generator=rng).to(device.name)
+    far, near = np.full((1, 3), 7.0, "float32"), np.full((1, 3), -1.0, "float32")
+    book(Tensor(device.to_device(np.concatenate([far, near]))))
+    for _ in range(3000):
+        book(Tensor(device.to_device(near)))
+    assert_allclose(device.to_host(book.vectors.data), np.concatenate([far, near]), rtol=1e-3)
+    wanted = np.array([[5.0, 6.0, 9.0]], "float32")
+    book(Tensor(device.to_device(wanted)))
+    assert_allclose(device.to_host(book.vectors.data)[0], wanted[0], rtol=1e-5)
+
+
 def test_with_decay_0_it_is_k_means(rng):
     """Each batch of all data is then one step of Lloyd's algorithm: the vectors become the means of their members."""
     centres = np.array([[5.0, 0.0], [-5.0, 0.0], [0.0, 8.0]])

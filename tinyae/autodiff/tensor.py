@@ -26,7 +26,8 @@ class Tensor:
         dtype: convert `data` to this dtype.
 
     Tensors are values. There are no in-place operators: `x += y` makes a new Tensor and rebinds the name, `x[0] = 1`
-    raises. Assigning to `.data` (what optimizers and initialisers do) bumps a version that `backward` checks.
+    raises. Assigning to `.data` (what optimizers and initialisers do) bumps a version that `backward` checks. A deep
+    copy or pickle of a leaf or a constant keeps the values, not the gradient; a result has to be detached first.
 
     Example:
         >>> x = Tensor([1.0, 2.0], requires_grad=True)
@@ -100,13 +101,21 @@ class Tensor:
 
     def to(self, device: str) -> Tensor:
         """A copy on another device, as a constant or as a fresh leaf; the Tensor itself where it is there already."""
-        if self.device == device:
+        backend = backend_named(device)
+        if self.device == backend.name:
             return self
         if not self.is_leaf:
             raise ValueError(
                 "to(device) moves leaves and constants only: detach() first, or move the inputs before computing."
             )
-        return Tensor(backend_named(device).to_device(self.numpy()), requires_grad=self.requires_grad)
+        return Tensor(backend.to_device(self.numpy()), requires_grad=self.requires_grad)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A node points weakly at its leaf; copied as it stands, the copy's gradients would go to the original.
+        if self.node is not None and not self.is_leaf:
+            name = self.node.primitive.name
+            raise TypeError(f"a Tensor made by {name!r} cannot be copied or pickled with its history: detach() first.")
+        return Tensor, (self._data, self.requires_grad)
 
     def __repr__(self) -> str:
         values = np.array2string(self.numpy(), separator=", ", prefix="Tensor(", threshold=200)
@@ -179,6 +188,7 @@ class Tensor:
         def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
         def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
         def max(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
+        def min(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
         def reshape(self, *shape: Any) -> Tensor: ...
         def transpose(self, *axes: Any) -> Tensor: ...
 

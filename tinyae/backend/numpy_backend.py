@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextvars import copy_context
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from tinyae.backend import convolution, pooling
 from tinyae.backend.base import Array, Backend
 from tinyae.backend.convolution import Finish
-from tinyae.backend.threads import processors as _processors
+from tinyae.backend.threads import in_halves
 from tinyae.backend.windows import Windows
 
 _CHUNK = 65536
@@ -60,18 +59,14 @@ class NumpyBackend(Backend):
         arrays = (param, grad, mean, square)
         numbers = (step, beta1, 1.0 - beta1, beta2, 1.0 - beta2, eps, 1.0 - decay)
         scalars = [np.asarray(number, param.dtype) for number in numbers]
-        if param.size < _SHARED or _processors() < 2:
-            _adam_chunks(arrays, scalars, decay != 0.0)
-            return
-        from concurrent.futures import ThreadPoolExecutor  # late: it would slow `import tinyae`
 
-        middle = param.size // 2
-        # A new thread for each update costs 0.25 ms; a lasting one would not survive a fork.
-        with ThreadPoolExecutor(1) as helper:
-            front = [array[:middle] for array in arrays]
-            done = helper.submit(copy_context().run, _adam_chunks, front, scalars, decay != 0.0)
-            _adam_chunks([array[middle:] for array in arrays], scalars, decay != 0.0)
-            done.result()
+        def work(start: int, stop: int) -> None:
+            _adam_chunks([array[start:stop] for array in arrays], scalars, decay != 0.0)
+
+        if param.size < _SHARED:
+            work(0, param.size)
+        else:
+            in_halves(work, param.size)
 
     # Convolution: `tinyae.backend.convolution` has the fast forms, for one group of channels and at least one sample.
 

@@ -37,7 +37,7 @@ def load_file(path: str | Path) -> Dataset:
     A `.npz` holds `x`, or `train_x` and if wanted `test_x`, and with each an optional `y`, `train_y`,
     `test_y` of class numbers; sequences of unequal length, padded with zeros, bring `lengths` (or `train_lengths` and
     `test_lengths`). A `.csv` holds numbers separated by commas, one example a line, and may have
-    one line of names first.
+    one line of names first, which holds no number.
 
     Raises:
         FileNotFoundError: no such file.
@@ -115,7 +115,7 @@ def _read_csv(path: Path) -> npt.NDArray[np.float64]:
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is no UTF-8 text ({error.reason} at byte {error.start}).") from error
     numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    if numbered and _fault(numbered[0][1]):
+    if numbered and not any(_is_number(field) for field in numbered[0][1].split(",")):
         numbered = numbered[1:]  # the line of names
     if not numbered:
         raise ValueError(f"{path} holds no line of numbers: write one example a line, separated by commas.")
@@ -131,15 +131,21 @@ def _read_csv(path: Path) -> npt.NDArray[np.float64]:
         ) from error
 
 
-def _fault(line: str, width: int | None = None) -> str:
+def _fault(line: str, width: int) -> str:
     """What keeps a line from being a row of `width` numbers, in words; empty if nothing does."""
     fields = line.split(",")
     for field in fields:
-        try:
-            float(field)
-        except ValueError:
+        if not _is_number(field):
             return f"holds {field.strip()[:40]!r}" if field.strip() else "has an empty field"
-    return f"has {len(fields)} numbers" if width not in (None, len(fields)) else ""
+    return f"has {len(fields)} numbers" if len(fields) != width else ""
+
+
+def _is_number(field: str) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True
 
 
 def _kind(raw: npt.NDArray[Any], path: Path) -> Kind:

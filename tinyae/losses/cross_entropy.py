@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tinyae import ops
-from tinyae.autodiff import primitive
+from tinyae.autodiff import Tensor, primitive
 from tinyae.backend import Array, backend_of
 from tinyae.losses.reduction import check_shapes, reduce, scale
 
@@ -64,6 +66,8 @@ def bce(probabilities: Any, targets: Any, *, reduction: str = "per_sample", eps:
     beyond. If you have logits, use `bce_with_logits`: it needs no clipping. Unit: nats per sample.
     """
     check_shapes("bce", probabilities, targets)
+    if not 0.0 < eps < 0.5:
+        raise ValueError(f"bce: eps must lie between 0 and 0.5, got {eps!r}: 1e-7 keeps p off 0 and 1.")
     p = ops.clip(probabilities, low=eps, high=1.0 - eps)
     return reduce(-(targets * ops.log(p) + (1.0 - targets) * ops.log(1.0 - p)), reduction)
 
@@ -71,8 +75,10 @@ def bce(probabilities: Any, targets: Any, *, reduction: str = "per_sample", eps:
 def softmax_cross_entropy(logits: Any, targets: Any, *, reduction: str = "per_sample") -> Any:
     """Categorical cross-entropy -log softmax(z)[t] from logits z (N, K).   dL/dz = softmax(z) - onehot(t)
 
-    Targets: class numbers (N,) of integer dtype, or probabilities (N, K). Unit: nats per sample.
+    Targets: class numbers (N,) from 0 to K - 1 of integer dtype, or probabilities (N, K); an array, a Tensor or a list.
+    The range of class numbers is checked on the host only: on a device that would wait. Unit: nats per sample.
     """
+    targets = np.asarray(targets) if isinstance(targets, (list, tuple)) else targets
     if logits.ndim != 2:
         raise ValueError(f"softmax_cross_entropy: logits must be (N, K), got shape {logits.shape}.")
     n = len(logits)
@@ -80,10 +86,19 @@ def softmax_cross_entropy(logits: Any, targets: Any, *, reduction: str = "per_sa
     if targets.dtype.kind in "iu":
         if targets.shape != (n,):
             raise ValueError(f"softmax_cross_entropy: class numbers must have shape ({n},), got {targets.shape}.")
-        xp = backend_of(getattr(targets, "data", targets) if hasattr(targets, "node") else targets).xp
-        numbers = targets.data if hasattr(targets, "node") else targets
-        losses = -ops.getitem(logp, index=(xp.arange(n), numbers))
+        numbers = targets.data if isinstance(targets, Tensor) else targets
+        _check_classes(numbers, logits.shape[1])
+        losses = -ops.getitem(logp, index=(backend_of(numbers).xp.arange(n), numbers))
     else:
         check_shapes("softmax_cross_entropy", logits, targets)
         losses = -ops.sum(targets * logp, axis=1)
     return reduce(losses, "mean" if reduction == "per_sample" else reduction)
+
+
+def _check_classes(numbers: Any, classes: int) -> None:
+    """Raise ValueError for class numbers on the host outside 0 ... classes - 1: -1 would silently mean the last one."""
+    if isinstance(numbers, np.ndarray) and numbers.size and not (numbers.min() >= 0 and numbers.max() < classes):
+        raise ValueError(
+            f"softmax_cross_entropy: class numbers must lie in 0 ... {classes - 1}, got {numbers.min()} to "
+            f"{numbers.max()}: count classes from 0, or give logits for more of them."
+        )

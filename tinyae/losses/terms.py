@@ -14,7 +14,8 @@ class Loss:
         terms: name -> Tensor holding one number, e.g. {"reconstruction": ..., "penalty": ...}.
         unit: the unit of every term, e.g. "nats per image"; see `tinyae.losses.unit`.
 
-    Losses of one unit add up term by term; adding unlike units raises. `2.0 * loss` scales every term.
+    Losses of one unit add up term by term; adding unlike units raises, also in `sum(losses)`. `2.0 * loss` scales every
+    term.
 
     Example:
         >>> reconstruction = Loss({"reconstruction": Tensor(75.5)}, "nats per image")
@@ -62,6 +63,10 @@ class Loss:
         if shared:
             raise ValueError(f"both losses have a term named {shared[0]!r}: give them different names.")
         return Loss({**self.terms, **other.terms}, self.unit)
+
+    def __radd__(self, other: Any) -> Loss:
+        """0 + loss, with which Python's `sum` begins."""
+        return self if isinstance(other, int) and other == 0 else NotImplemented
 
     def __mul__(self, factor: float) -> Loss:
         return Loss({name: term * factor for name, term in self.terms.items()}, self.unit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,8 @@ class SoftmaxClassifier(Module):
     ) -> None:
         if classes < 2:
             raise ValueError(f"a classifier needs at least 2 classes, got {classes}.")
+        if not 0.0 <= weight_decay < math.inf:
+            raise ValueError(f"weight_decay must be at least 0 and finite, got {weight_decay!r}: 1e-4 is a start.")
         self.features = Identity() if features is None else features
         self.output = Dense(size, classes, generator=as_generator(generator))
         self.weight_decay = float(weight_decay)
@@ -73,24 +76,30 @@ class SoftmaxClassifier(Module):
         return float(np.mean(self.predict(x) == check_labels(labels, len(x), self.classes)))
 
 
-def check_labels(labels: np.ndarray | None, samples: int, classes: int) -> np.ndarray:
+def check_labels(labels: np.ndarray | None, samples: int, classes: int, name: str = "labels") -> np.ndarray:
     """Class numbers (N,) as int64; raises ValueError unless there is one in 0 ... classes - 1 for each sample."""
     if labels is None:
         raise ValueError("the data have no labels: a classifier needs one class number for each sample.")
     labels = np.asarray(labels)
     if labels.shape != (samples,) or labels.dtype.kind not in "iu":
         raise ValueError(
-            f"labels must be {samples} whole numbers, one for each sample, got shape {labels.shape} of {labels.dtype}."
+            f"{name} must be {samples} whole numbers, one for each sample, got shape {labels.shape} of {labels.dtype}."
         )
     if len(labels) and not (labels.min() >= 0 and labels.max() < classes):
         raise ValueError(
-            f"labels must lie in 0 ... {classes - 1}, got {labels.min()} to {labels.max()}: count classes from 0, or "
+            f"{name} must lie in 0 ... {classes - 1}, got {labels.min()} to {labels.max()}: count classes from 0, or "
             "build the classifier for more of them."
         )
     return labels.astype(np.int64)
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """counts[i, j]: how many samples of class i were taken for class j; (classes, classes), int64."""
+    """counts[i, j]: how many samples of class i were taken for class j; (classes, classes), int64.
+
+    Raises:
+        ValueError: labels or predictions (N,) that are not whole numbers in 0 ... classes - 1.
+    """
+    labels = check_labels(labels, len(labels), classes)
+    predicted = check_labels(predicted, len(labels), classes, "predictions")
     counts = np.bincount(labels * classes + predicted, minlength=classes * classes)
     return counts.reshape(classes, classes).astype(np.int64)

@@ -17,6 +17,7 @@ from tinyae.backend import Array, as_generator, backend_of
 from tinyae.models.likelihoods import Likelihood, likelihood_named
 from tinyae.models.pair import Shape
 from tinyae.models.posterior import LatentReport
+from tinyae.models.recipe import remembered
 from tinyae.models.variational import VariationalAutoencoder
 from tinyae.models.variational_dense import variational_pair
 from tinyae.nn import Module
@@ -139,6 +140,7 @@ class ConditionalVariationalAutoencoder(VariationalAutoencoder):
         return f"{super().extra_repr()}, classes={self.classes}"
 
 
+@remembered("cvae")
 def conditional_variational_autoencoder(
     input_shape: Shape = 784,
     classes: int = 10,

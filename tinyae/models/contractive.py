@@ -17,6 +17,7 @@ from tinyae.backend import as_generator, backend_named, backend_of
 from tinyae.losses import Loss
 from tinyae.models.autoencoder import Autoencoder
 from tinyae.models.pair import Shape, dense_pair
+from tinyae.models.recipe import remembered
 from tinyae.nn import Dense, Flatten, Module, Sequential, evaluating
 
 JACOBIANS = ("auto", "closed", "exact", "hutchinson")
@@ -66,18 +67,27 @@ class ContractiveAutoencoder(Autoencoder):
 
     def loss(self, x: Tensor, target: Tensor | None = None) -> Loss:
         """The terms "reconstruction" and "contraction"."""
+        return self._objective(x, target, self.generator)
+
+    def evaluation_loss(self, x: Tensor, target: Tensor, generator: np.random.Generator) -> Loss:
+        """The loss with random directions from `generator`: measuring leaves those of training as they are."""
+        return self._objective(x, target, generator)
+
+    def _objective(self, x: Tensor, target: Tensor | None, generator: np.random.Generator) -> Loss:
         row = self.reconstruction
         if self.jacobian == "closed":
             code = self.encoder(x)
             penalty = self._closed(code)
         else:
-            code, penalty = self._differentiated(x)
+            code, penalty = self._differentiated(x, generator)
         value = row.loss(self.decoder(code), x if target is None else target)
         return Loss({"reconstruction": value, "contraction": self.contraction * penalty}, self.loss_unit)
 
     def jacobian_norm(self, x: Tensor) -> Tensor:
         """Mean over the samples x (N, ...) of the squared Frobenius norm of the encoder's Jacobian, one number."""
-        return self._closed(self.encoder(x)) if self.jacobian == "closed" else self._differentiated(x)[1]
+        if self.jacobian == "closed":
+            return self._closed(self.encoder(x))
+        return self._differentiated(x, self.generator)[1]
 
     def jacobian_at(self, x: np.ndarray) -> np.ndarray:
         """The encoder's Jacobian J (N, K, ...) at each host sample x (N, ...), one backward pass per code unit, on the host."""
@@ -106,24 +116,24 @@ class ContractiveAutoencoder(Autoencoder):
         lengths = ops.sum(ops.square(layer.weight), axis=0)
         return ops.sum(ops.square(slope) * lengths) * (1.0 / len(code))
 
-    def _differentiated(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _differentiated(self, x: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
         """The code, and the penalty from derivatives of it with respect to x, themselves differentiable."""
         with set_recording(True):  # also in evaluation, where nothing else is recorded
             leaf = x if x.requires_grad else Tensor(x.data, requires_grad=True)
             code = self.encoder(leaf)
             total: Any = None
-            for direction in self._directions(code):
+            for direction in self._directions(code, generator):
                 row = grad(code, leaf, direction, create_graph=True)
                 square = ops.sum(ops.square(row))
                 total = square if total is None else total + square
         scale = 1.0 / len(x) if self.jacobian == "exact" else 1.0 / (len(x) * self.probes)
         return code, total * scale
 
-    def _directions(self, code: Tensor) -> list[Any]:
+    def _directions(self, code: Tensor, generator: np.random.Generator) -> list[Any]:
         """Cotangents (N, K): one per code unit, or random signs."""
         backend = backend_of(code.data)
         if self.jacobian == "hutchinson":
-            draws = [backend.uniform(self.generator, code.shape, code.dtype) for _ in range(self.probes)]
+            draws = [backend.uniform(generator, code.shape, code.dtype) for _ in range(self.probes)]
             return [(draw < 0.5).astype(code.dtype) * 2.0 - 1.0 for draw in draws]
         return _units(code)
 
@@ -132,6 +142,7 @@ class ContractiveAutoencoder(Autoencoder):
         return f"{super().extra_repr()}, contraction={self.contraction:g}, jacobian={self.jacobian!r}"
 
 
+@remembered("contractive")
 def contractive_autoencoder(
     input_shape: Shape = 784,
     sizes: tuple[int, ...] | list[int] = (128,),

@@ -19,6 +19,7 @@ from tinyae.models.conv_pair import conv_pair, maps_shape, usual_channels
 from tinyae.models.denoising import DenoisingAutoencoder
 from tinyae.models.likelihoods import likelihood_named
 from tinyae.models.pair import Shape
+from tinyae.models.recipe import remembered
 from tinyae.models.variational import VariationalAutoencoder
 from tinyae.nn import Module, noise_named
 from tinyae.nn.checks import check_size
@@ -65,6 +66,7 @@ class ConvAutoencoder(Autoencoder):
         return f"code_shape={self.code_shape}, {super().extra_repr()}"
 
 
+@remembered("conv")
 def conv_autoencoder(
     input_shape: Shape = (28, 28, 1),
     *,
@@ -103,6 +105,7 @@ def conv_autoencoder(
     return ConvAutoencoder(*pair, code_shape, loss=loss, sample=sample)
 
 
+@remembered("conv-denoising")
 def conv_denoising_autoencoder(
     input_shape: Shape = (28, 28, 1),
     *,
@@ -140,6 +143,7 @@ def conv_denoising_autoencoder(
     return DenoisingAutoencoder(*pair, noise, alpha=alpha, beta=beta, loss=loss, sample=sample)
 
 
+@remembered("conv-vae")
 def conv_variational_autoencoder(
     input_shape: Shape = (28, 28, 1),
     latent_size: int = 20,

@@ -19,6 +19,7 @@ from tinyae.backend import as_generator
 from tinyae.losses import Loss
 from tinyae.models.autoencoder import Autoencoder
 from tinyae.models.pair import Shape, dense_pair
+from tinyae.models.recipe import remembered
 from tinyae.nn import Module, Noise, noise_named
 
 
@@ -130,6 +131,7 @@ class DenoisingAutoencoder(Autoencoder):
         return super().extra_repr() + emphasis
 
 
+@remembered("denoising")
 def denoising_autoencoder(
     input_shape: Shape = 784,
     code_size: int = 1000,

@@ -8,8 +8,10 @@ import numpy as np
 
 from tinyae.models.autoencoder import Autoencoder
 from tinyae.models.pair import Shape, dense_pair
+from tinyae.models.recipe import remembered
 
 
+@remembered("basic")
 def basic_autoencoder(
     input_shape: Shape = 784,
     code_size: int = 32,
@@ -36,6 +38,7 @@ def basic_autoencoder(
     return Autoencoder(*pair, loss=loss, sample=sample)
 
 
+@remembered("deep")
 def deep_autoencoder(
     input_shape: Shape = 784,
     sizes: Sequence[int] = (1000, 500, 250, 30),

@@ -18,7 +18,7 @@ from tinyae import losses, ops
 from tinyae.autodiff import Tensor
 from tinyae.backend import as_generator, backend_of
 from tinyae.models.reconstruction import Reconstruction
-from tinyae.models.safe_range import keep_between
+from tinyae.models.safe_range import keep_between, raw_for
 from tinyae.nn import Module, Parameter
 
 
@@ -214,12 +214,12 @@ class ScaledGaussian(Gaussian):
     """A Gaussian whose one scale is learned with the weights; at the optimum it is the root of the mean squared error.
 
     Args:
-        scale: the first value.
+        scale: the first value, above the floor and below 1000.
         floor: the smallest scale. A density has no upper limit: where a reconstruction can be perfect the scale would go
             to 0 and the nats to minus infinity.
 
     Attributes:
-        log_scale: Parameter (1,).
+        log_scale: Parameter (1,), from which `split` makes the log of the scale, see `keep_between`.
     """
 
     name = "gaussian-scalar"
@@ -229,7 +229,13 @@ class ScaledGaussian(Gaussian):
     def __init__(self, scale: float = 0.1, floor: float = 0.01) -> None:
         super().__init__(scale)
         self.floor = _check_floor(floor)
-        self.log_scale = Parameter(np.full(1, math.log(self.scale), np.float32))
+        if not self.floor < self.scale < self.ceiling:
+            raise ValueError(
+                f"{self.name}: the first scale must lie between the floor {self.floor:g} and {self.ceiling:g}, got "
+                f"{scale!r}: start inside, or lower the floor."
+            )
+        first = raw_for(math.log(self.scale), math.log(self.floor), math.log(self.ceiling))
+        self.log_scale = Parameter(np.full(1, first, np.float32))
 
     def split(self, output: Any) -> tuple[Any, Any]:
         """Mean and log of the scale (1,)."""

@@ -20,6 +20,7 @@ from tinyae.losses import Loss
 from tinyae.models.autoencoder import Autoencoder
 from tinyae.models.conv_pair import conv_decoder, usual_channels
 from tinyae.models.pair import Shape, dense_pair
+from tinyae.models.recipe import remembered
 from tinyae.nn import Module, Parameter
 from tinyae.nn.checks import check_size
 
@@ -147,6 +148,7 @@ class ImageMemory(Autoencoder):
         return f"codes={self.codes!r}, count={self.count}, {super().extra_repr()}"
 
 
+@remembered("memory")
 def image_memory(
     input_shape: Shape = 784,
     count: int | None = None,

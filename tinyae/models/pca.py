@@ -45,10 +45,12 @@ class PCA:
 
     def encode(self, x: np.ndarray) -> np.ndarray:
         """Codes (N, K) of samples (N, ...)."""
+        self._check_fitted()
         return (self._flat(x) - self.mean_) @ self.components_.T
 
     def decode(self, code: np.ndarray) -> np.ndarray:
         """Flat reconstructions (N, D) from codes (N, K)."""
+        self._check_fitted()
         return code @ self.components_ + self.mean_
 
     def reconstruct(self, x: np.ndarray) -> np.ndarray:
@@ -61,6 +63,10 @@ class PCA:
             float(np.square(x[i : i + 4096] - self.reconstruct(x[i : i + 4096])).sum()) for i in range(0, len(x), 4096)
         )
         return total / len(x)
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "components_"):
+            raise ValueError("this PCA knows no components yet: call fit(x) first.")
 
     @staticmethod
     def _flat(x: np.ndarray) -> np.ndarray:

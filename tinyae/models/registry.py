@@ -22,12 +22,16 @@ from tinyae.models.conv import (
 )
 from tinyae.models.denoising import denoising_autoencoder
 from tinyae.models.dense import basic_autoencoder, deep_autoencoder
-from tinyae.models.lstm import lstm_autoencoder
+from tinyae.models.lstm import lstm_autoencoder as plain_lstm_autoencoder
 from tinyae.models.memory import image_memory
+from tinyae.models.recipe import remember, remembered
 from tinyae.models.sparse import sparse_autoencoder
 from tinyae.models.stacked import stacked_autoencoder
 from tinyae.models.variational_dense import variational_autoencoder
 from tinyae.models.vq import vq_autoencoder
+
+lstm_autoencoder = remembered("lstm")(plain_lstm_autoencoder)
+"""`tinyae.models.lstm.lstm_autoencoder`, with a recipe."""
 
 
 @dataclass(frozen=True)
@@ -139,11 +143,10 @@ def model_entry(name: str) -> ModelEntry:
 
 
 def build(name: str, arguments: dict[str, Any], generator: np.random.Generator | None = None) -> Autoencoder:
-    """Build a model by name from plain arguments, and remember both as `model.recipe` for `tinyae.save`.
+    """Build a model by name from plain arguments, which it remembers as `model.recipe` for `tinyae.save`.
 
     Its encoder remembers them too, so that it can be saved and loaded without the rest.
     """
     model = model_entry(name).builder(**arguments, generator=generator)
-    model.recipe = {"model": name, "arguments": dict(arguments)}
-    model.encoder.recipe = {**model.recipe, "part": "encoder"}
+    remember(model, name, arguments)
     return model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from tinyae import ops
@@ -17,3 +18,13 @@ def keep_between(raw: Any, low: float, high: float) -> Any:
     5e-5 at d = 10.
     """
     return low + ops.softplus((high - low) - ops.softplus(high - raw))
+
+
+def raw_for(kept: float, low: float, high: float) -> float:
+    """The `raw` that `keep_between` makes `kept` of; `kept` inside (low, high)."""
+    return high - _inverse_softplus((high - low) - _inverse_softplus(kept - low))
+
+
+def _inverse_softplus(y: float) -> float:
+    """log(exp(y) - 1), y > 0."""
+    return y + math.log(-math.expm1(-y))

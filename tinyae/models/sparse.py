@@ -16,6 +16,7 @@ from tinyae.losses import Loss, bernoulli_kl, l1, weight_decay
 from tinyae.models.autoencoder import Autoencoder
 from tinyae.models.orientation import SELECTIVE, count_oriented
 from tinyae.models.pair import Shape, dense_pair
+from tinyae.models.recipe import remembered
 from tinyae.nn import Dense, Module, Sequential, TopK
 
 SPARSITIES = ("kl", "l1", "topk", "none")
@@ -117,6 +118,7 @@ class SparseAutoencoder(Autoencoder):
         return f"{super().extra_repr()}, {kind}, beta={self.beta:g}, weight_decay={self.weight_decay:g}"
 
 
+@remembered("sparse")
 def sparse_autoencoder(
     input_shape: Shape = 64,
     code_size: int = 25,

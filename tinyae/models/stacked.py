@@ -20,6 +20,7 @@ from tinyae.models.classifier import SoftmaxClassifier
 from tinyae.models.denoising import denoising_autoencoder
 from tinyae.models.dense import basic_autoencoder
 from tinyae.models.pair import Shape, sample_shape
+from tinyae.models.recipe import remembered
 from tinyae.models.sparse import sparse_autoencoder
 from tinyae.nn import Dense, Module, Sequential, Sigmoid
 
@@ -95,6 +96,7 @@ class StackedAutoencoder(Autoencoder):
         return f"{super().extra_repr()}, {len(self.layers)} layers"
 
 
+@remembered("stacked")
 def stacked_autoencoder(
     input_shape: Shape = 784,
     sizes: Sequence[int] = (200, 200),

@@ -13,11 +13,13 @@ from tinyae.backend import as_generator
 from tinyae.models.importance import ImportanceWeightedAutoencoder
 from tinyae.models.likelihoods import likelihood_named
 from tinyae.models.pair import Shape, sample_shape
+from tinyae.models.recipe import remembered
 from tinyae.models.variational import VariationalAutoencoder
 from tinyae.nn import Dense, Flatten, Module, Reshape, Sequential
 from tinyae.nn.checks import check_size
 
 
+@remembered("vae")
 def variational_autoencoder(
     input_shape: Shape = 784,
     sizes: Sequence[int] = (400,),

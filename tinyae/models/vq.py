@@ -20,10 +20,12 @@ from tinyae.losses import Loss
 from tinyae.models.autoencoder import Autoencoder
 from tinyae.models.code_prior import CodePrior
 from tinyae.models.pair import Shape, dense_pair
+from tinyae.models.recipe import remembered
 from tinyae.nn import Module
 from tinyae.nn.checks import check_size
 
-_SMOOTHING = 1e-5
+_LEAST_COUNT = 1e-5
+"""A vector whose running count is at or below this keeps its place: a quotient of numbers that fade to 0 says nothing."""
 
 
 class Codebook(Module):
@@ -33,7 +35,7 @@ class Codebook(Module):
 
     In training mode the codebook follows, without a gradient (their appendix A.1), for each of its vectors i:
     count_i <- decay count_i + (1 - decay) n_i,   sum_i <- decay sum_i + (1 - decay) (sum of the z that chose i),
-    e_i = sum_i / count_i
+    e_i = sum_i / count_i   while count_i > 1e-5
 
     Args:
         size: C.
@@ -95,8 +97,10 @@ class Codebook(Module):
         counts += (1.0 - self.decay) * member.sum(axis=0)
         sums *= self.decay
         sums += (1.0 - self.decay) * (member.T @ z)
-        # A vector that nobody chooses keeps its place: its sum and its count shrink alike.
-        vectors[...] = sums / xp.maximum(counts, _SMOOTHING)[:, None]
+        # A vector that nobody chooses keeps its place: its sum and its count shrink alike, and below the least count,
+        # where both fade out, it is not computed from them. Chosen again it goes to the mean of what chose it.
+        means = sums / xp.maximum(counts, _LEAST_COUNT)[:, None]
+        vectors[...] = xp.where(counts[:, None] > _LEAST_COUNT, means, vectors)
 
     def extra_repr(self) -> str:
         """C and d."""
@@ -219,6 +223,7 @@ class VectorQuantizedAutoencoder(Autoencoder):
         return f"{super().extra_repr()}, commitment={self.commitment:g}"
 
 
+@remembered("vqvae")
 def vq_autoencoder(
     input_shape: Shape = 784,
     sizes: Sequence[int] = (400,),

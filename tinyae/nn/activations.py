@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from tinyae import ops
 from tinyae.autodiff import Tensor
 from tinyae.nn.module import Module
@@ -32,6 +34,8 @@ class LeakyReLU(Module):
 
     def __init__(self, slope: float = 0.01) -> None:
         self.slope = float(slope)
+        if not math.isfinite(self.slope):
+            raise ValueError(f"LeakyReLU: slope must be finite, got {slope!r}: 0.01 is usual.")
 
     def forward(self, x: Tensor) -> Tensor:
         """`ops.leaky_relu(x, slope=slope)`."""

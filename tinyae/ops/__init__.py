@@ -32,7 +32,7 @@ from tinyae.ops.gru import gru
 from tinyae.ops.linalg import matmul
 from tinyae.ops.lstm import lstm
 from tinyae.ops.pooling import avg_pool2d, avg_unpool2d, max_pool2d
-from tinyae.ops.reductions import log_softmax, logsumexp, max, mean, norm, softmax, sum, variance
+from tinyae.ops.reductions import log_softmax, logsumexp, max, mean, min, norm, softmax, sum, variance
 from tinyae.ops.resize import (
     block_sum,
     pixel_shuffle,
@@ -53,6 +53,7 @@ from tinyae.ops.shape import (
     split,
     stack,
     swap_last,
+    tensor_getitem,
     tensor_reshape,
     tensor_transpose,
     transpose,
@@ -77,10 +78,11 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "__le__": lambda x, y: less_equal(x, y),
     "__gt__": lambda x, y: greater(x, y),
     "__ge__": lambda x, y: greater_equal(x, y),
-    "__getitem__": lambda x, index: getitem(x, index=index),
+    "__getitem__": tensor_getitem,
     "sum": lambda x, axis=None, keepdims=False: sum(x, axis=axis, keepdims=keepdims),
     "mean": lambda x, axis=None, keepdims=False: mean(x, axis=axis, keepdims=keepdims),
     "max": lambda x, axis=None, keepdims=False: max(x, axis=axis, keepdims=keepdims),
+    "min": lambda x, axis=None, keepdims=False: min(x, axis=axis, keepdims=keepdims),
     "reshape": tensor_reshape,
     "transpose": tensor_transpose,
     "T": property(lambda x: transpose(x)),  # type: ignore[dict-item]
@@ -131,6 +133,7 @@ __all__ = [
     "max_pool2d",
     "maximum",
     "mean",
+    "min",
     "minimum",
     "multiply",
     "negative",

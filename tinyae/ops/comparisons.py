@@ -101,6 +101,8 @@ def _(g: Any, out: Any, x: Any, y: Any) -> Any:
 @primitive(elementwise=True)
 def clip(x: Any, *, low: float, high: float) -> Any:
     """x limited to [low, high].   d/dx = 1 inside and on the border, 0 outside."""
+    if not low <= high:
+        raise ValueError(f"clip: low must not be above high, got low={low!r} and high={high!r}: exchange them.")
     return backend_of(x).xp.clip(x, low, high)
 
 

@@ -7,9 +7,8 @@ from typing import Any
 
 from tinyae.autodiff import expand, primitive
 from tinyae.backend import backend_of
-from tinyae.ops.arithmetic import log
-from tinyae.ops.comparisons import indicator
-from tinyae.ops.functions import exp
+from tinyae.ops.comparisons import equal, indicator, where
+from tinyae.ops.functions import exp, sqrt
 from tinyae.ops.shape import reshape
 
 Axis = int | tuple[int, ...] | None
@@ -74,6 +73,19 @@ def _(g: Any, out: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> An
 
 
 @primitive
+def min(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+    """Smallest entry over `axis` (None: all).   The gradient goes to the smallest; ties share it evenly."""
+    return x.min(axis=axis, keepdims=keepdims)
+
+
+@min.vjp(0)
+def _(g: Any, out: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    smallest = indicator(x <= _spread(out, x, axis), x)
+    share = smallest / sum(smallest, axis=axis, keepdims=True)
+    return _spread(g, x, axis) * share
+
+
+@primitive
 def logsumexp(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
     """log(sum(exp(x))) over `axis`, shifted by the maximum so that nothing overflows.   d/dx = softmax(x)"""
     xp = backend_of(x).xp
@@ -120,5 +132,7 @@ def variance(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
 
 
 def norm(x: Any, *, axis: Axis = None) -> Any:
-    """Euclidean norm over `axis`, composed of primitives; its gradient at 0 is not defined (gives NaN)."""
-    return exp(0.5 * log(sum(x * x, axis=axis)))
+    """Euclidean norm over `axis`, composed of primitives.   d/dx = x / norm(x), 0 where the norm is 0"""
+    squares = sum(x * x, axis=axis)
+    zero = equal(squares, 0.0)
+    return where(zero, 0.0, sqrt(where(zero, 1.0, squares)))

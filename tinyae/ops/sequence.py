@@ -50,11 +50,6 @@ class Walk(NamedTuple):
         """The step that is taken first."""
         return self.order[0]
 
-    @property
-    def last(self) -> int:
-        """The step that is taken last."""
-        return self.order[-1]
-
     def nothing(self, w_h: Any) -> Array:
         """The state of zeros (N, H) from which a walk starts that is given none; w_h (H, ...) as array or Tensor."""
         return backend_of(getattr(w_h, "_data", w_h)).xp.zeros((self.samples, w_h.shape[0]), dtype=w_h.dtype)

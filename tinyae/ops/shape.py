@@ -168,6 +168,13 @@ def swap_last(x: Any) -> Any:
     return transpose(x, axes=axes)
 
 
+def tensor_getitem(x: Tensor, index: Any) -> Tensor:
+    """x[1:3], x[x > 0] or x[rows, 0]: as `getitem`, and the masks and whole numbers of an index may be Tensors."""
+    if isinstance(index, tuple):
+        return getitem(x, index=tuple(part.data if isinstance(part, Tensor) else part for part in index))
+    return getitem(x, index=index.data if isinstance(index, Tensor) else index)
+
+
 def tensor_transpose(x: Tensor, *axes: Any) -> Tensor:
     """x.transpose(), x.transpose(1, 0) or x.transpose((1, 0))."""
     if not axes:

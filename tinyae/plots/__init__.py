@@ -8,9 +8,8 @@ stands beside its unit.
 
 A run on images gives `reconstructions`, `loss_curves`, `filters` and `code_scatter`; vectors and sequences go
 to `vector_reconstructions`, samples and interpolations to `image_grid`, what a convolution makes of an image to
-`feature_maps`.
-to `vector_reconstructions`, samples and interpolations to `image_grid`. What a model of sequences foresees is drawn by
-`predictions`, strokes of a pen by `pen_strokes`, films by `frame_strips` and `save_film`.
+`feature_maps`. What a model of sequences foresees is drawn by `predictions`, strokes of a pen by
+`pen_strokes`, films by `frame_strips` and `save_film`.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ _HEADER = "tinyae"
 
 
 def save(model: Module, path: str | Path) -> Path:
-    """Write a module's parameters and buffers to `path` (atomically). Models made by `tinyae.models.build`, and their
-    encoders, also store how to rebuild them.
+    """Write a module's parameters and buffers to `path` (atomically). Models made by `tinyae.models.build` or a builder of
+    the registry, and their encoders, also store how to rebuild them.
     """
     from safetensors.numpy import save as to_bytes
 

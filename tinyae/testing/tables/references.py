@@ -87,6 +87,11 @@ def max_reference(x: np.ndarray, axis: Any = None, keepdims: bool = False) -> np
     return out.reshape([1 if a in axes else n for a, n in enumerate(x.shape)]) if keepdims else out
 
 
+def min_reference(x: np.ndarray, axis: Any = None, keepdims: bool = False) -> np.ndarray:
+    """The negative of the largest of the negatives."""
+    return -max_reference(-x, axis, keepdims)
+
+
 def reduced(elements: np.ndarray, reduction: str = "per_sample") -> np.ndarray:
     """Losses of the elements (N, ...) to one number, as the names of the reductions promise."""
     if reduction == "none":
