@@ -200,6 +200,19 @@ def test_norms_per_step_are_lines_and_zeros_are_counted():
     assert all("$" not in tick.get_text() for tick in axes.get_yticklabels())
 
 
+@pytest.mark.parametrize("row", [[0.09, 0.05, 0.02], [1.0, 1.1, 1.2], [1.0, 0.02], [1.0, 1e-5], [0.0, np.nan]])
+def test_the_scale_of_norms_has_a_few_plain_numbers_however_wide_it_is(row):
+    figure = plots.step_norms({"a": np.array(row)})
+    (axes,) = figure.axes
+    figure.canvas.draw()
+    low, high = axes.get_ylim()
+    ticks = [(place, label.get_text()) for place, label in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True)]
+    seen = [text for place, text in ticks if low <= place <= high]
+    assert 1 <= len(seen) <= 10
+    assert all(float(text) > 0 for text in seen)
+    assert not any(label.get_text() for label in axes.get_yticklabels(minor=True))
+
+
 @pytest.mark.parametrize("norms", [{}, {"a": np.array([-1.0])}, {"a": np.zeros((2, 2))}])
 def test_what_is_no_row_of_norms_is_refused(norms):
     with pytest.raises(ValueError, match=r"at least 0|no numbers"):
