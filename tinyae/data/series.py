@@ -90,6 +90,7 @@ def load_series(
     made = windows(
         series.values, length, stride=stride or length, horizon=horizon, train=train, scaling=scaling,
         name=Path(path).name, unit=series.names[0] if len(series.names) == 1 else "", timeline=series.timeline,
+        feature_names=series.names,
     )  # fmt: skip
     uneven = " Times are not evenly spaced, so windows have no dates." if series.times is not None else ""
     notes = made.notes + ("" if series.timeline is not None else uneven)
