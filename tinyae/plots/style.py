@@ -109,7 +109,8 @@ def log_scale(axes: Axes, lowest: float, highest: float) -> None:
 
     axes.set_yscale("log")
     # Within one or two decades the powers of ten would be one or two ticks, or none at all.
-    axes.yaxis.set_major_locator(LogLocator() if highest > 100 * lowest else MaxNLocator(6, min_n_ticks=2))
+    narrow = LogLocator(subs=(1.0, 2.0, 5.0)) if highest > 5 * lowest else MaxNLocator(6, min_n_ticks=2)
+    axes.yaxis.set_major_locator(LogLocator() if highest > 100 * lowest else narrow)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
 
