@@ -77,6 +77,18 @@ def test_a_timeline_knows_days_and_what_happened_on_them():
     assert Timeline("1970-01-01T00:00:00", 30).stamp(3) == "1970-01-01 00:01:30"
 
 
+def test_a_recording_without_a_date_is_stamped_with_the_time_since_its_start():
+    line = Timeline("1970-01-01T00:00:00", 30, counted=True)
+    assert [line.stamp(n) for n in (0, 3, 121, 12_000)] == ["00:00:00", "00:01:30", "01:00:30", "100:00:00"]
+    assert line.finer(4).stamp(3) == "00:00:22.500"
+    assert data.load("ecg208").timeline.stamp(247) == "00:04:07"
+
+
+def test_a_seam_within_a_day_is_stamped_to_the_minute():
+    days = Timeline("2020-01-01T00:00:00", 3600).of_windows(24, 24, 3, 77)
+    assert [days.stamp(n) for n in (2, 3)] == ["2020-01-03 00:00", "2020-01-04 05:00"]
+
+
 def test_every_test_day_of_the_taxi_lies_where_the_catalogue_says():
     taxi = data.load("nyc-taxi")
     assert taxi.timeline.stamp(len(taxi.train)) == "2014-10-30"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -264,7 +265,7 @@ def test_a_recording_is_cut_anew():
 
 def test_an_electrocardiogram_has_windows_of_parts_of_a_second():
     made = rewindow(data.load("ecg208"), 180, stride=90)
-    assert made.timeline.stamp(3) == "1970-01-01 00:00:00.750"
+    assert made.timeline.stamp(3) == "00:00:00.750"
     assert made.train.x.shape == ((240 * 360 - 180) // 90 + 1, 180, 1)
 
 
@@ -313,6 +314,45 @@ def test_a_column_of_seconds_is_named(tmp_path):
     assert named.names == ("v",)
     assert named.timeline.window_seconds == 2.0
     assert_array_equal(data.read_series(path, time=0).values, named.values)
+    assert named.timeline.stamp(2) == "00:00:04"
+    unix = write(tmp_path / "b.csv", "t,v\n1404172800,5\n1404172860,6\n")
+    assert data.read_series(unix, time="t").timeline.stamp(1) == "2014-07-01 00:01"
+    dates = write(tmp_path / "c.csv", "t,v\n1970-01-01,5\n1970-01-02,6\n")
+    assert data.read_series(dates).timeline.stamp(1) == "1970-01-02"
+
+
+def test_the_names_of_columns_stay_with_the_windows(tmp_path):
+    made = data.load_series(write(tmp_path / "a.csv", "when,a,b\n" + HOURS), 3, train=16)
+    assert made.feature_names == rewindow(replace(made, timeline=None), 2).feature_names == ("a", "b")
+    assert made.value_name == "standardised values"
+    assert "standardised values, feature by feature" in repr(made)
+    assert data.load("pendigits").feature_names == ("x", "y")
+    with pytest.raises(ValueError, match="1 feature_names do not fit 2 features"):
+        replace(made, feature_names=("a",))
+
+
+def test_an_axis_says_how_values_were_shifted_and_scaled(rng):
+    values = np.tile([-3.0, -1.0], 20)
+    made = windows(values, 4, unit="temp")
+    assert made.value_name == "(temp + 2) / 1"
+    assert "0 is -2 and 1.0 is 1 more, in temp" in repr(made)
+    made = windows(12_000 + 3.52686 * values, 4, unit="temp", scaling="range")
+    assert made.value_name == "(temp - 11989) / 7.054"
+    assert windows(values, 4, unit="temp", scaling="none").value_name == "temp"
+    assert windows(np.stack([values, values], 1), 4, unit="temp", scaling="none").value_name == "temp"
+    assert rewindow(data.load("nyc-taxi"), 24).value_name == "passengers per half hour / 30000"
+    taxi = rewindow(data.load("nyc-taxi"), 24, scaling="standard")
+    offset, scale = taxi.scaler.offset[0], taxi.scaler.scale[0]
+    assert taxi.value_name == f"(passengers per half hour - {offset:.0f}) / {scale:.0f}"
+
+
+def test_what_was_scaled_twice_is_measured_as_before(rng):
+    values = rng.normal(20.0, 3.0, (60, 2))
+    made = rewindow(windows(values, 4, stride=4, train=40), 5, scaling="range")
+    assert_allclose(made.measured(made.train.x[1]), values[5:10], rtol=1e-5)
+    same = rewindow(windows(values, 4, stride=4, train=40), 5)
+    assert_allclose(same.measured(same.test.x[0]), values[40:45], rtol=1e-5)
+    assert same.value_name == "standardised values"
 
 
 def test_uneven_times_give_no_clock(tmp_path):

@@ -52,6 +52,50 @@ def test_a_prediction_alone(rng):
     assert len(figure.axes[0].lines) == 3
 
 
+def test_what_was_made_is_divided_at_a_border_of_its_own(rng):
+    originals, made = rng.random((2, 6, 1)), rng.random((2, 6, 1))
+    figure = plots.vector_reconstructions(originals, made, seen=[4, 2])
+    for index, (axes, border) in enumerate(zip(figure.axes, (4, 2), strict=True)):
+        _, past, future, dotted = lines(axes)
+        np.testing.assert_allclose(past[:, 1], made[index, :border, 0])
+        np.testing.assert_allclose(future[:, 1], [originals[index, border - 1, 0], *made[index, border:, 0]])
+        assert (past[0, 0], future[0, 0], dotted[0, 0]) == (1, border, border)
+    assert {"reconstruction", "prediction"} <= set(words(figure))
+    with pytest.raises(ValueError, match="one entry for each of the 2 examples"):
+        plots.vector_reconstructions(originals, made, seen=[4])
+    with pytest.raises(ValueError, match="at least 1"):
+        plots.vector_reconstructions(originals, made, seen=0)
+
+
+def test_a_past_that_was_not_made_has_no_line_and_no_word(rng):
+    originals, made = rng.random((2, 6, 2)), rng.random((2, 6, 2))
+    made[:, :4] = np.nan
+    figure = plots.vector_reconstructions(originals, made, seen=4, errors=[1.5, 2.5])
+    assert [len(axes.lines) for axes in figure.axes] == [5, 5]  # two truths, two predictions, the border
+    assert "reconstruction" not in words(figure)
+    assert {"1.5", "2.5", "prediction"} <= set(words(figure))
+    strokes = plots.pen_strokes(originals, made, seen=4, errors=[1.5, 2.5])
+    assert "reconstruction" not in words(strokes)
+    assert {"1.5", "2.5", "prediction"} <= set(words(strokes))
+    foreseen = np.column_stack(strokes.axes[0].lines[2].get_data())
+    np.testing.assert_array_equal(foreseen, [originals[0, 3], *made[0, 4:]])
+
+
+def test_a_single_panel_has_room_for_its_legend(rng):
+    x = rng.random((1, 6, 3))
+    names = ["temperature", "pressure", "relative humidity in a column with a very long name"]
+    figure = plots.vector_reconstructions(x, x, seen=4, feature_names=names)
+    many = plots.vector_reconstructions(x.repeat(2, axis=0), x.repeat(2, axis=0), seen=4, feature_names=names)
+    (legend,) = figure.legends
+    assert legend._ncols > 1
+    assert figure.axes[0].get_position().width * figure.get_figwidth() > (
+        many.axes[0].get_position().width * many.get_figwidth()
+    )
+    figure.canvas.draw()
+    assert legend.get_window_extent().x1 <= figure.bbox.x1
+    assert words(figure)[-1].startswith("relative hum")
+
+
 @pytest.mark.parametrize(
     ("shapes", "says"),
     [
@@ -98,6 +142,15 @@ def test_what_was_predicted_has_a_colour_of_its_own(rng):
     assert known.get_color() != foreseen.get_color()
 
 
+def test_strokes_of_unequal_length_have_a_border_each(rng):
+    strokes, again = rng.random((2, 6, 2)), rng.random((2, 6, 2))
+    figure = plots.pen_strokes(strokes, again, lengths=[6, 3], seen=np.array([4, 1]))
+    for index, (axes, border, end) in enumerate(zip(figure.axes, (4, 1), (6, 3), strict=True)):
+        _, known, foreseen, _ = lines(axes)
+        np.testing.assert_array_equal(known, again[index, :border])
+        np.testing.assert_array_equal(foreseen, again[index, border - 1 : end])
+
+
 @pytest.mark.parametrize("shape", [(3, 4), (3, 4, 3), (3, 5, 2)])
 def test_what_is_no_stroke_is_refused(shape):
     with pytest.raises(ValueError, match="must both be strokes"):
@@ -127,6 +180,16 @@ def test_strips_show_every_frame_but_the_empty_ones(rng):
     assert tops[6] - tops[4] > tops[4] - tops[0]  # more room between films than between the rows of one
     assert lefts[4] == lefts[2]  # the third frame of both rows, below each other
     assert {"truth", "prediction", "4"} <= set(words(figure))
+
+
+def test_films_have_words_and_errors_beside_them(rng):
+    figure = plots.frame_strips(films(rng), labels=["a", "b", "c"], errors=[1.25, 2.25, 3.25], count=2)
+    told = words(figure)
+    assert {"a", "b", "1.25", "2.25"} <= set(told)
+    assert "c" not in told
+    assert "squared error" in " ".join(told)
+    with pytest.raises(ValueError, match="one entry for each of the 3 films"):
+        plots.frame_strips(films(rng), labels=["a"])
 
 
 def test_a_film_is_a_gif_of_all_frames(rng, tmp_path):
@@ -200,6 +263,19 @@ def test_norms_per_step_are_lines_and_zeros_are_counted():
     assert all("$" not in tick.get_text() for tick in axes.get_yticklabels())
 
 
+@pytest.mark.parametrize("row", [[0.09, 0.05, 0.02], [1.0, 1.1, 1.2], [1.0, 0.02], [1.0, 1e-5], [0.0, np.nan]])
+def test_the_scale_of_norms_has_a_few_plain_numbers_however_wide_it_is(row):
+    figure = plots.step_norms({"a": np.array(row)})
+    (axes,) = figure.axes
+    figure.canvas.draw()
+    low, high = axes.get_ylim()
+    ticks = [(place, label.get_text()) for place, label in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True)]
+    seen = [text for place, text in ticks if low <= place <= high]
+    assert 1 <= len(seen) <= 10
+    assert all(float(text) > 0 for text in seen)
+    assert not any(label.get_text() for label in axes.get_yticklabels(minor=True))
+
+
 @pytest.mark.parametrize("norms", [{}, {"a": np.array([-1.0])}, {"a": np.zeros((2, 2))}])
 def test_what_is_no_row_of_norms_is_refused(norms):
     with pytest.raises(ValueError, match=r"at least 0|no numbers"):
@@ -221,3 +297,15 @@ def test_the_recording_lies_below_its_scores(rng):
     assert any("volts" in word for word in words(figure))
     with pytest.raises(ValueError, match=r"one row for each, \(6, S\)"):
         plots.score_timeline(scores, 0.5, recording=recording[:5])
+
+
+def test_no_line_crosses_a_gap_of_the_recording(rng):
+    recording = rng.random((6, 4))
+    scores = np.array([0.1, 0.9, 0.9, 0.1, 0.9, 0.1])
+    _, below = plots.score_timeline(scores, 0.5, recording=recording, breaks=[2, 5]).axes
+    whole, flagged = (line.get_ydata() for line in below.lines)
+    assert np.flatnonzero(np.isnan(whole)).tolist() == [8, 21]
+    np.testing.assert_array_equal(whole[np.isfinite(whole)], recording.ravel())
+    np.testing.assert_array_equal(flagged[np.isfinite(flagged)], recording[[1, 2, 4]].ravel())
+    across = below.lines[0].get_xdata()
+    np.testing.assert_array_equal(np.delete(across, [8, 21]), np.arange(24) / 4)

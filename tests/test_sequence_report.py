@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from tinyae import data, models
+from tinyae import data, models, plots
 from tinyae.cli.main import main
 from tinyae.data import Dataset, Split, moving_digits, pad
 from tinyae.models import AnomalyDetector, gradient_per_step, lstm_autoencoder, split_future
 from tinyae.training import History, compare_sequences, draw_run, evaluate
+from tinyae.training.pictures import Restored, draw_predictions, draw_reconstructions
 
 PENS = data.load("pendigits")
 FEW = replace(PENS, train=PENS.train.rows(slice(0, 60)), test=PENS.test.rows(slice(0, 40)))
@@ -145,6 +146,115 @@ def test_a_film_is_drawn_as_frames(tmp_path):
     assert {"film.png", "film.gif", "codes.png", "gradients.png"} <= files
     assert "reconstructions.png" not in files
     assert "nats per frame" in "".join(compare_sequences(made, films))
+
+
+def test_a_model_says_which_steps_it_saw(rng):
+    x, lengths = pad([rng.random((n, 2)) for n in (4, 8, 5)])
+    made = model(mode="predict", future_steps=3)
+    assert made.seen_steps(x, lengths).tolist() == [1, 5, 2]
+    assert made.seen_steps(x).tolist() == [5, 5, 5]
+    assert model().seen_steps(x) is None
+    assert [model(mode=mode, future_steps=2).makes for mode in ("predict", "composite")] == [
+        ("prediction",),
+        ("reconstruction", "prediction"),
+    ]
+    assert model().makes == ("reconstruction",)
+
+
+@pytest.mark.parametrize("mode", ["predict", "composite"])
+@pytest.mark.parametrize("source", ["equal", "ragged"])
+def test_what_was_given_is_not_shown_as_made(rng, mode, source):
+    toys = FEW if source == "equal" else ragged(rng)
+    made = model(toys.example_shape, mode=mode, future_steps=2)
+    restored = Restored.of(made, toys.test)
+    lengths = np.full(len(toys.test), toys.example_shape[0]) if toys.test.lengths is None else toys.test.lengths
+    assert restored.seen.tolist() == (lengths - 2).tolist()
+    for x, got, length in zip(toys.test.x, restored.made, lengths, strict=True):
+        seen = x[None, : length - 2]
+        past = np.full_like(seen[0], np.nan) if mode == "predict" else made.reconstruct(seen)[0]
+        expected = np.concatenate([past, made.predict(seen)[0]])
+        assert_allclose(got[:length], expected, rtol=1e-4, atol=1e-6)
+        assert np.isnan(got[length:]).all()
+    scores = AnomalyDetector(made).score(toys.test.x, toys.test.lengths)
+    assert_allclose(restored.errors, scores, rtol=1e-4)
+    if mode == "composite":
+        first = restored.past()
+        assert first.x.shape[1] == toys.example_shape[0] - 2
+        pairs = list(zip(toys.test.x, lengths, strict=True))
+        own = [((made.reconstruct(x[None, : n - 2]) - x[: n - 2]) ** 2).sum() for x, n in pairs]
+        assert_allclose(first.errors, own, rtol=1e-4)
+
+
+def test_a_number_that_is_no_number_is_an_error_and_no_gap():
+    x = np.zeros((2, 3, 2))
+    made = np.ones((2, 3, 2))
+    made[0, 0], made[1, 0, 0] = np.nan, np.nan
+    errors = Restored(x, made).errors
+    assert errors[0] == 4.0
+    assert np.isnan(errors[1])
+
+
+def drawn(monkeypatch, name):
+    """What the pictures of this name are asked to draw."""
+    calls = []
+    original = getattr(plots, name)
+    monkeypatch.setattr(plots, name, lambda *x, **options: calls.append((x, options)) or original(*x, **options))
+    return calls
+
+
+def test_as_many_predictions_of_unequal_sequences_as_have_one_length(rng, tmp_path, monkeypatch):
+    toys = ragged(rng, 60)
+    calls = drawn(monkeypatch, "predictions")
+    made = model((9, 3), mode="composite", future_steps=2)
+    draw_predictions(made, toys, tmp_path / "predictions.png", 6)
+    ((seen, future, _), options) = calls[0]
+    values, counts = np.unique(toys.test.lengths, return_counts=True)
+    assert len(seen) == 6
+    assert seen.shape[1] + future.shape[1] == values[counts == counts.max()].max()
+    assert len(options["labels"]) == 6
+
+
+def test_lines_carry_the_names_of_features_and_the_border(tmp_path, monkeypatch):
+    lines, strokes = drawn(monkeypatch, "vector_reconstructions"), drawn(monkeypatch, "pen_strokes")
+    foreseen = drawn(monkeypatch, "predictions")
+    draw_run(model(mode="predict", future_steps=3), FEW, History(), tmp_path)
+    assert lines[0][1]["feature_names"] == foreseen[0][1]["feature_names"] == ("x", "y")
+    assert set(lines[0][1]["seen"]) == set(strokes[0][1]["seen"]) == {5}
+    assert np.isnan(strokes[0][0][1][:, :5]).all()
+    assert foreseen[0][1]["reconstructed"] is None
+    assert "predictions" in lines[0][1]["title"]
+    draw_run(model(mode="composite", future_steps=3), FEW, History(), tmp_path)
+    assert lines[1][0][1].shape[1] == 5
+    assert lines[1][1]["seen"] is None
+
+
+def test_films_are_never_drawn_as_lines(tmp_path, monkeypatch):
+    films = moving_digits(data.load("optdigits"), (12, 8), frames=4, size=10)
+    lines, strips = drawn(monkeypatch, "vector_reconstructions"), drawn(monkeypatch, "frame_strips")
+    basic = models.basic_autoencoder((4, 100), 3, loss="squared_error", sample="film")
+    files = {file.name for file in draw_run(basic, films, History(), tmp_path)}
+    assert "reconstructions.png" in files
+    made = model((4, 100), mode="predict", future_steps=2, loss="bce")
+    draw_reconstructions(made, films, tmp_path / "again.png", 3)
+    assert not lines
+    assert [options["seen"] for _, options in strips] == [None, 2]
+    assert np.isnan(strips[1][0][0]["the model's"][:, :2]).all()
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [("predict", "prediction error"), ("composite", "reconstruction and prediction error")],
+)
+def test_anomalies_say_what_kind_of_error(tmp_path, monkeypatch, mode, words):
+    monkeypatch.chdir(tmp_path)
+    scores, lines = drawn(monkeypatch, "score_timeline"), drawn(monkeypatch, "vector_reconstructions")
+    command = ["train", "lstm", "--data", "nyc-taxi", "--window", "30", "--horizon", "6", "--stride", "25"]
+    assert main([*command, "--mode", mode, "--hidden-size", "4", "--epochs", "1", "--out", "run"]) == 0
+    assert main(["anomalies", "run", "--quantile", "0.3"]) == 0
+    assert words in scores[0][1]["title"]
+    assert scores[0][1]["breaks"] == [scores[0][1]["train"]]
+    assert set(lines[-1][1]["seen"]) == {30}
+    assert lines[-1][1]["labels"][0].startswith("201")
 
 
 def test_the_command_reports_and_draws(tmp_path, monkeypatch, capsys):

@@ -11,8 +11,9 @@ import numpy as np
 from tinyae import plots
 from tinyae.cli.data_options import add_data
 from tinyae.cli.options import add_device, add_run, open_run
-from tinyae.data import Dataset, padding
-from tinyae.models import AnomalyDetector
+from tinyae.data import Dataset
+from tinyae.models import AnomalyDetector, Autoencoder
+from tinyae.training.pictures import Restored, draw_restored
 
 
 def register(commands: Any) -> None:
@@ -57,9 +58,10 @@ def run(options: argparse.Namespace) -> None:
         stamps=[data.timeline.stamp(i) for i in range(len(before) + len(scores))] if data.timeline else None,
         unit=unit,
         recording=_recording(data),
+        breaks=_breaks(data),
         value_name=data.unit,
         across=f"{model.noun}s in time order" if data.timeline else model.noun,
-        title=f"{data.name}: reconstruction error of each {model.noun}",
+        title=f"{data.name}: {' and '.join(model.makes)} error of each {model.noun}",
     )
     out = options.out or run.path / "anomalies.png"
     print(f"picture: {plots.save_figure(figure, out)}")
@@ -83,18 +85,25 @@ def _recording(data: Dataset) -> np.ndarray | None:
     return data.measured(x[:, : max(1, round(share * x.shape[1]))])
 
 
-def _draw_worst(model: Any, data: Dataset, worst: np.ndarray, path: Path) -> Path:
+def _breaks(data: Dataset) -> list[int]:
+    """Numbers of the windows before which a part of the recording lies in no window, or may do so."""
+    line = data.timeline
+    if line is None:  # nobody knows: the last training window may end before the test part begins
+        return [len(data.train)]
+    if (line.stride_seconds or 0.0) > line.window_seconds:
+        return list(range(1, len(data.train) + len(data.test)))
+    return [] if line.border is None else [line.border[0]]
+
+
+def _draw_worst(model: Autoencoder, data: Dataset, worst: np.ndarray, path: Path) -> Path:
     """The flagged samples with the largest errors, and what the model makes of them."""
-    split = data.test.rows(worst)
-    x = split.x
-    stamps = [_when(data, int(index)) for index in worst]
-    figure = plots.vector_reconstructions(
-        x if split.lengths is None else np.where(padding(split.lengths, x.shape[1])[..., None], np.nan, x),
-        model.restore(model.inputs_for(x), **split.known),
-        labels=stamps,
+    made = " and ".join(f"{word}s" for word in model.makes)
+    figure = draw_restored(
+        data,
+        Restored.of(model, data.test.rows(worst)),
+        labels=[_when(data, int(index)) for index in worst],
         count=_DRAWN,
-        value_name=data.value_name,
-        title=f"{data.name}: the {model.noun}s with the largest errors, and their reconstructions",
+        title=f"{data.name}: the {model.noun}s with the largest errors, and their {made}",
     )
     return plots.save_figure(figure, path)
 

@@ -47,7 +47,7 @@ def picture_options(options: argparse.Namespace) -> dict[str, Any]:
 def remark(data: Dataset) -> None:
     """Say how the user's own data were split and read, and what was left out; nothing for published sets."""
     if not data.source:
-        print(f"{data.name}: {data.notes}.")
+        print(f"{data.name}: {data.notes.removesuffix('.')}.")
 
 
 def _is_folder(data: Dataset) -> bool:

@@ -93,6 +93,7 @@ class Dataset:
         scaler: how a series was scaled before it was cut into windows, None where nothing was fitted.
         horizon: how many of the last steps of each sequence are the future, for a model that predicts.
         frame_shape: (H, W) where each step of a sequence is an image of D = H W pixels, else None.
+        feature_names: what each of the D numbers of a step or vector is; empty where that is unknown.
     """
 
     name: str
@@ -111,6 +112,7 @@ class Dataset:
     scaler: Scaler | None = None
     horizon: int = 0
     frame_shape: tuple[int, int] | None = None
+    feature_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -123,6 +125,12 @@ class Dataset:
         if self.frame_shape is not None and math.prod(self.frame_shape) != self.train.x.shape[-1]:
             raise ValueError(
                 f"frames of {self.frame_shape} pixels do not fit steps of {self.train.x.shape[-1]} values."
+            )
+
+        if self.feature_names and len(self.feature_names) != self.train.x.shape[-1]:
+            raise ValueError(
+                f"{len(self.feature_names)} feature_names do not fit {self.train.x.shape[-1]} features: "
+                "give one for each, or none."
             )
 
     @property
@@ -146,7 +154,9 @@ class Dataset:
 
     @property
     def value_name(self) -> str:
-        """What an axis of values of `x` measures, with its unit: "mV", "passengers per half hour / 30000"."""
+        """What an axis of values of `x` measures: "mV", "passengers per half hour / 30000", "(mV - 0.3) / 0.52"."""
+        if self.scaler is not None and self.scaler.fitted:
+            return self.scaler.words(self.unit or "value")
         return f"{self.unit} / {self.scale:g}" if self.unit and self.scale != 1.0 else self.unit or "value"
 
     @property
@@ -163,7 +173,9 @@ class Dataset:
             rows.append(("classes", f"{len(self.class_names)}: {', '.join(self.class_names)}"))
         elif self.train.y is not None:
             rows.append(("classes", f"{len(np.unique(self.train.y))} without names"))
-        if self.unit:
+        if self.scaler is not None and self.scaler.fitted:
+            rows.append(("unit", self.scaler.meaning(self.unit or "value")))
+        elif self.unit:
             rows.append(("unit", f"1.0 is {self.scale:g} {self.unit}"))
         rows += [(key, getattr(self, key)) for key in ("notes", "source", "licence", "origin")]
         return "\n".join([f"{self.name}: {self.title} ({self.kind})", *table(rows)])

@@ -58,6 +58,7 @@ def build(entry: Entry, train: Split, test: Split, origin: str) -> Dataset:
         origin,
         entry.notes,
         TIMELINES.get(entry.name),
+        feature_names=entry.feature_names,
     )
 
 

@@ -57,6 +57,7 @@ EMBEDDED_SETS = (
         notes="Points at equal distances along the stroke. Training and test are of different writers.",
         class_names=DIGITS,
         files=("pendigits.npz",),
+        feature_names=("x", "y"),
     ),
     Entry(
         name="nyc-taxi",

@@ -62,6 +62,7 @@ class Entry:
     urls: tuple[str, ...] = ()
     alternative: str = ""
     films: Mapping[str, Any] = field(default_factory=dict)
+    feature_names: tuple[str, ...] = ()
 
     @property
     def embedded(self) -> bool:

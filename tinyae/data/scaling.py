@@ -52,6 +52,38 @@ class Scaler:
         values: Floats = np.asarray(x, np.float64) * self.scale + self.offset
         return values
 
+    @property
+    def fitted(self) -> bool:
+        """True if x is more than values in a multiple of their unit."""
+        return self.method != "none" or bool(self.offset.any())
+
+    def after(self, first: Scaler) -> Scaler:
+        """`first`, and then this one on what it gives."""
+        method = first.method if self.method == "none" else self.method
+        return Scaler(self.offset * first.scale + first.offset, self.scale * first.scale, method)
+
+    def words(self, unit: str) -> str:
+        """What x measures: "(mV - 0.3) / 0.52" for one feature in `unit`; for several, how each was scaled."""
+        if len(self.scale) > 1:
+            return _SEVERAL[self.method]
+        offset, scale = _short(abs(float(self.offset[0]))), _short(float(self.scale[0]))
+        shifted = unit if offset == "0" else f"({unit} {'+' if self.offset[0] < 0 else '-'} {offset})"
+        return f"{shifted} / {scale}"
+
+    def meaning(self, unit: str) -> str:
+        """What 0 and 1 in x stand for, in a sentence."""
+        if len(self.scale) > 1:
+            return f"{_SEVERAL[self.method]}, feature by feature; scaler.inverse(x) has the measured ones"
+        return f"0 is {_short(float(self.offset[0]))} and 1.0 is {_short(float(self.scale[0]))} more, in {unit}"
+
+
+def _short(number: float) -> str:
+    """Four digits, or all those before the point."""
+    return f"{number:.0f}" if abs(number) >= 1000 else f"{number:.4g}"
+
+
+_SEVERAL = {"standard": "standardised values", "range": "values scaled to the range 0 to 1", "none": "values"}
+"""Of several features: name of a scaling -> what x holds."""
 
 SCALINGS: dict[str, Callable[[Floats], tuple[Floats, Floats]]] = {
     "standard": lambda v: (v.mean(axis=0), v.std(axis=0)),

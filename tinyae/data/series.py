@@ -18,6 +18,9 @@ from tinyae.data.dataset import Dataset
 from tinyae.data.timeline import Timeline
 from tinyae.data.windows import windows
 
+_EARLIEST = np.datetime64("1973-03-03T09:46:40", "ms")
+"""A hundred million seconds after 1970-01-01: where Unix time has fewer, numbers are taken for a stopwatch's."""
+
 
 @dataclass(frozen=True, eq=False)
 class Series:
@@ -27,11 +30,13 @@ class Series:
         values: (T, D), float64.
         names: of the features, D.
         times: (T,) datetime64[ms], or None where the file has no column of times.
+        counted: True if the times are seconds from a zero of the recording's own, and no dates.
     """
 
     values: npt.NDArray[np.float64]
     names: tuple[str, ...]
     times: npt.NDArray[Any] | None = None
+    counted: bool = False
 
     def __len__(self) -> int:
         return len(self.values)
@@ -45,7 +50,7 @@ class Series:
         step = int(np.median(steps))
         if np.abs(steps - step).max() > step / 10:
             return None
-        return Timeline(str(self.times[0].astype("datetime64[s]")), step / 1000)
+        return Timeline(str(self.times[0].astype("datetime64[s]")), step / 1000, counted=self.counted)
 
 
 def read_series(path: str | Path, *, time: str | int | None = None) -> Series:
@@ -72,7 +77,8 @@ def read_series(path: str | Path, *, time: str | int | None = None) -> Series:
     for place, (number, fields) in enumerate(rows):
         for feature, source in enumerate(kept):
             values[place, feature] = _number(fields[source], path, number, header[source])
-    return Series(values, tuple(header[number] for number in kept), times)
+    counted = times is not None and column is not None and _is_number(rows[0][1][column]) and times[0] < _EARLIEST
+    return Series(values, tuple(header[number] for number in kept), times, bool(counted))
 
 
 def load_series(
@@ -84,6 +90,7 @@ def load_series(
     made = windows(
         series.values, length, stride=stride or length, horizon=horizon, train=train, scaling=scaling,
         name=Path(path).name, unit=series.names[0] if len(series.names) == 1 else "", timeline=series.timeline,
+        feature_names=series.names,
     )  # fmt: skip
     uneven = " Times are not evenly spaced, so windows have no dates." if series.times is not None else ""
     notes = made.notes + ("" if series.timeline is not None else uneven)

@@ -32,6 +32,7 @@ class Timeline:
             without a gap.
         border: (number, seconds) of the first test window and its beginning, where it does not follow the last
             training window at the common stride: no window reaches across the border.
+        counted: True if nobody knows the date and times are counted from 1970-01-01T00:00 as a recording's own zero.
     """
 
     start: str
@@ -39,6 +40,7 @@ class Timeline:
     incidents: tuple[Incident, ...] = ()
     stride_seconds: float | None = None
     border: tuple[int, float] | None = None
+    counted: bool = False
 
     @property
     def strided(self) -> bool:
@@ -65,15 +67,22 @@ class Timeline:
         return [(it.name, self.position(it.start), self.position(it.end)) for it in self.incidents]
 
     def stamp(self, window: int) -> str:
-        """When a window begins, to the day, minute, second or millisecond, whichever all windows are whole numbers of."""
+        """When a window begins, to the day, minute, second or millisecond, whichever all windows are whole numbers of.
+
+        A date and a time; if times are `counted`, hours, minutes and seconds since zero, such as 00:04:07.250.
+        """
         sizes = (
             self.window_seconds,
             self.stride_seconds or 0,
+            0 if self.border is None else self.border[1],
             self._moment(0).astype("datetime64[ms]").astype(int) / 1000,
         )
         units = (("D", 86_400), ("m", 60), ("s", 1))
         digits = next((name for name, unit in units if all(size % unit == 0 for size in sizes)), "ms")
-        return str(self._moment(self.begin(window)).astype(f"datetime64[{digits}]")).replace("T", " ")
+        moment = self._moment(self.begin(window))
+        if self.counted:
+            return _clock(int(moment.astype("datetime64[ms]").astype(int)), digits == "ms")
+        return str(moment.astype(f"datetime64[{digits}]")).replace("T", " ")
 
     def incidents_in(self, window: int) -> list[str]:
         """Names of the incidents that a window overlaps."""
@@ -100,6 +109,12 @@ class Timeline:
         return np.datetime64(self.start, "ms") + np.timedelta64(round(1000 * seconds), "ms")
 
 
+def _clock(milliseconds: int, fine: bool) -> str:
+    """Hours, minutes and seconds, with thousandths if `fine`; hours go on beyond 24."""
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}" + (f".{rest:03}" if fine else "")
+
+
 TIMELINES = {
     "nyc-taxi": Timeline(
         "2014-07-01T00:00",
@@ -112,7 +127,7 @@ TIMELINES = {
             Incident("snow storm", "2015-01-24T20:30", "2015-01-29T03:30"),
         ),
     ),
-    "ecg208": Timeline("1970-01-01T00:00:00", 1),
+    "ecg208": Timeline("1970-01-01T00:00:00", 1, counted=True),
 }
 """Recordings by name. The incidents of nyc-taxi are the windows published with it (NAB, labels/combined_windows.json); the
 electrocardiogram counts from its own start.

@@ -46,6 +46,7 @@ def windows(
     name: str = "series",
     unit: str = "",
     timeline: Timeline | None = None,
+    feature_names: tuple[str, ...] = (),
 ) -> Dataset:
     """A series (T,) or (T, D) in time order as a data set of windows.
 
@@ -55,8 +56,9 @@ def windows(
         horizon: steps that follow each window and are to be predicted; samples have length + horizon steps.
         train: the training part from the start of the series: a share in (0, 1), or a whole number of steps.
         scaling: "standard", "range" or "none", see `Scaler.fit`; fitted on the training part.
-        name, unit: of the series.
+        name, unit: of the series. Several features have no unit in common once each is scaled by itself.
         timeline: the clock of the series, one window of it being one step.
+        feature_names: what each feature is, D words, or none.
 
     Returns:
         A data set of kind "series" with `horizon` and `scaler`: `data.scaler.inverse(x)` has the unit of the series.
@@ -71,14 +73,13 @@ def windows(
         for part in (values[:border], values[border:])
     )
     single = values.shape[1] == 1
-    measured = unit or "units of the series"
     return Dataset(
         name,
         f"windows of {length} steps" + (f" and the {horizon} that follow" if horizon else ""),
         "series",
         before,
         after,
-        unit=measured if single else "scales, one for each feature (see scaler)",
+        unit=unit or "units of the series" if single or scaling == "none" else "",
         scale=float(scaler.scale[0]) if single else 1.0,
         origin="cut from a series",
         notes=f"A window every {stride} steps. Train is the first {border:,} steps, test the other "
@@ -86,6 +87,7 @@ def windows(
         timeline=None if timeline is None else timeline.of_windows(length + horizon, stride, len(before), border),
         scaler=scaler,
         horizon=horizon,
+        feature_names=tuple(feature_names),
     )
 
 
@@ -106,16 +108,18 @@ def rewindow(
         np.concatenate(parts), length, stride=stride or length, horizon=horizon, train=len(parts[0]),
         scaling=scaling or "none", name=data.name, unit=data.unit,
         timeline=None if data.timeline is None else data.timeline.finer(data.train.x.shape[1]),
+        feature_names=data.feature_names,
     )  # fmt: skip
     assert made.scaler is not None
-    scaler = replace(made.scaler, offset=made.scaler.offset * data.scale, scale=made.scaler.scale * data.scale)
+    features = len(made.scaler.scale)
+    first = data.scaler or Scaler(np.zeros(features), np.full(features, data.scale))
     return replace(
         made,
         source=data.source,
         licence=data.licence,
         origin=data.origin,
         scale=made.scale * data.scale,
-        scaler=scaler,
+        scaler=made.scaler.after(first),
     )
 
 

@@ -35,6 +35,10 @@ class Autoencoder(Module):
     capacity: int | None = None
     """How many samples a model can hold that only knows those it was trained on; None if it takes any."""
 
+    makes: tuple[str, ...] = ("reconstruction",)
+    """What `restore` gives in words: "reconstruction", "prediction" or both. Without the first, the steps that the model
+    sees are handed back as they were given."""
+
     takes_lengths: bool = False
     """Whether `loss`, `evaluation_loss` and `reconstruct` take `lengths=`, (n,) on the host, of sequences of unequal
     length that are padded with zeros."""
@@ -121,6 +125,10 @@ class Autoencoder(Module):
         x itself; a memory is given the samples' numbers, a conditional model the classes too.
         """
         return x
+
+    def seen_steps(self, x: Array, lengths: Any = None) -> Array | None:
+        """How many first steps of each sample x (N, T, D) the model sees, (N,); None if it predicts nothing."""
+        return None
 
     def measures(self, x: Tensor, generator: np.random.Generator) -> dict[str, Any]:
         """Numbers that `tinyae.evaluate` adds to the common ones: name -> sum over the samples x, on the device.

@@ -29,6 +29,9 @@ MODES = ("reconstruct", "predict", "composite")
 """What is decoded: the sequence itself, the steps after it, or both, each by a decoder of its own."""
 
 
+_BOTH = ("reconstruction", "prediction")
+
+
 class LSTMAutoencoder(Autoencoder):
     """Encoder LSTM, decoder LSTMs (Srivastava, Mansimov and Salakhutdinov 2015).
 
@@ -113,6 +116,7 @@ class LSTMAutoencoder(Autoencoder):
         super().__init__(encoder, decoders[0], loss=loss, sample=sample)
         self.predictor = None if mode == "reconstruct" else decoders[-1]
         self.mode = mode
+        self.makes = {"reconstruct": ("reconstruction",), "predict": ("prediction",)}.get(mode, _BOTH)
         self.steps = None if steps is None else check_size("LSTMAutoencoder", "steps", steps)
         self.future_steps = future_steps
         self.reverse_target = mode != "predict" and (reverse_target is None or bool(reverse_target))
@@ -188,6 +192,12 @@ class LSTMAutoencoder(Autoencoder):
     def inputs_for(self, x: Array, labels: Any = None) -> Array:
         """What the encoder sees of windows x (N, T + F, D): the first T steps, (N, T, D)."""
         return x[:, : self._past(x)] if self.future_steps else x
+
+    def seen_steps(self, x: Array, lengths: Lengths = None) -> Array | None:
+        """How many first steps of each window x (N, T + F, D), of `lengths` steps, the encoder sees; None without F."""
+        if not self.future_steps:
+            return None
+        return np.full(len(x), x.shape[1] if lengths is None else lengths, np.int64) - self.future_steps
 
     # The objective.
 

@@ -127,6 +127,17 @@ def positive_count(count: int, name: str = "count") -> int:
     return int(count)
 
 
+def borders(seen: int | Sequence[int] | AnyArray | None, count: int, whole: str) -> list[int] | None:
+    """Return how many first steps a model saw of each of `count` examples, from one number for all or one for each.
+
+    Raises `ValueError` for another number of numbers and for one below 1.
+    """
+    if seen is None:
+        return None
+    numbers = one_each([seen] * count if isinstance(seen, int | np.integer) else seen, count, "seen", whole)
+    return [positive_count(number, "seen") for number in numbers or []]
+
+
 def one_each(values: Sequence[Any] | AnyArray | None, count: int, name: str, whole: str) -> list[Any] | None:
     """Return `values` as a list, or None for None.
 

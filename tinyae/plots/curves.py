@@ -227,16 +227,10 @@ def _colours(names: Sequence[str]) -> list[str]:
 
 def _log_scale(axes: Axes, unit: str, series: Sequence[Series]) -> None:
     """Give the panel a logarithmic scale with plain numbers at its ticks; without finite values do nothing."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
-
     finite = np.concatenate([values[np.isfinite(values)] for _, values in series])
     if finite.size == 0:
         return
     lowest, highest = float(finite.min()), float(finite.max())
     if lowest <= 0:
         raise ValueError(f"log_scale needs values above 0, got {lowest:g} in {unit!r}: leave log_scale out.")
-    axes.set_yscale("log")
-    # Within one or two decades the powers of ten would be one or two ticks, or none at all.
-    axes.yaxis.set_major_locator(LogLocator() if highest > 100 * lowest else MaxNLocator(6, min_n_ticks=2))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    style.log_scale(axes, lowest, highest)

@@ -7,14 +7,14 @@ compares like with like. A frame that a row does not have, such as the reconstru
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinyae.plots import style
-from tinyae.plots.arrays import AnyArray, FloatArray, host_array, pixel_range, positive_count
+from tinyae.plots.arrays import AnyArray, FloatArray, host_array, one_each, pixel_range, positive_count
 from tinyae.plots.images import range_note
 from tinyae.plots.save import save_animation
 from tinyae.plots.sheet import GAP, Sheet
@@ -31,6 +31,8 @@ def frame_strips(
     rows: Mapping[str, AnyArray],
     *,
     seen: int | None = None,
+    labels: Sequence[Any] | AnyArray | None = None,
+    errors: Sequence[float] | AnyArray | None = None,
     count: int = 4,
     value_range: tuple[float, float] | None = (0.0, 1.0),
     title: str = "Films and what a model makes of them",
@@ -39,6 +41,7 @@ def frame_strips(
 
     `rows`: name -> films (N, T, H, W), all of one shape; frames that are NaN throughout stay empty.
     `seen`: how many frames the model saw; a line stands behind them.
+    `labels` (N,): words below the name of each film's first row. `errors` (N,): squared errors, below that of its last.
     `value_range`: the values drawn black and white; None takes the smallest and largest.
 
     Raises `TypeError` for anything but NumPy arrays, `ValueError` for shapes that differ.
@@ -48,10 +51,13 @@ def frame_strips(
     number, frames, height, width = films[names[0]].shape
     shown = min(positive_count(count), number)
     low, high = pixel_range(value_range, *(film[:shown] for film in films.values()))
+    words = [str(word) for word in one_each(labels, number, "labels", "films") or [""] * number][:shown]
+    numbers = [f"{error:.3g}" for error in one_each(errors, number, "errors", "films") or []][:shown]
+    note = range_note(low, high, 1, **{name: _drawn(film[:shown]) for name, film in films.items()})
     sheet = Sheet(
         shown * len(names), frames, (height, width, 1), title=title,
-        note=range_note(low, high, 1, **{name: _drawn(film[:shown]) for name, film in films.items()}),
-        head=HEAD, left=max(style.text_width(name) for name in names) + 10, tile=SMALL,
+        note=f"{note} At the lower left of each film: squared error." if numbers else note,
+        head=HEAD, left=max(style.text_width(name) for name in [*names, *words, *numbers]) + 10, tile=SMALL,
         group=(len(names), FILM_GAP),
     )  # fmt: skip
     for film in range(shown):
@@ -59,6 +65,8 @@ def frame_strips(
             row = film * len(names) + place
             middle = sheet.corner(row, 0)[1] + sheet.tile_height / 2
             sheet.write(sheet.left - 10, middle, name, ha="right", va="center")
+            below = words[film] if place == 0 else numbers[film] if numbers and place == len(names) - 1 else ""
+            sheet.write(sheet.left - 10, middle + 12, below, ha="right", va="center", color=style.MUTED)
             for frame, pixels in enumerate(films[name][film]):
                 if not np.isnan(pixels).all():
                     sheet.draw(row, frame, pixels[..., None], low, high)

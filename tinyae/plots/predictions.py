@@ -9,7 +9,7 @@ import numpy as np
 
 from tinyae.plots import style
 from tinyae.plots.arrays import AnyArray, as_sequences, one_each, pixel_range, positive_count
-from tinyae.plots.vectors import MOST_FEATURES, PANEL_WIDTH, SOLID, THIN, draw_lines, line_page, set_limits
+from tinyae.plots.vectors import MOST_FEATURES, draw_divided, line_page, set_limits
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,22 +66,18 @@ def predictions(
         title,
         f"Across: step{few}. Up: {value_name}. The model sees the {past.shape[1]} steps before the dotted line. "
         "At the upper right of each panel: squared error of the prediction.",
+        reconstruction=again is not None,
         prediction=True,
     )
     limits = pixel_range(None, past, after, guess, *(() if again is None else (again,)))
-    steps = past.shape[1]
     for index in range(shown):
         axes = page.panel(index)
-        # The last step seen leads into the future, so that neither the truth nor the guess begins in the air.
-        joint = past[index, -1:]
         whole = np.concatenate([past[index], after[index]])
-        lines = [] if again is None else [(1, again[index], THIN)]
-        draw_lines(axes, 1, whole, [*lines, (steps, np.concatenate([joint, guess[index]]), SOLID)])
-        axes.axvline(steps, color=style.MUTED, linewidth=0.8, linestyle=":")
+        draw_divided(axes, whole, np.full_like(past[index], np.nan) if again is None else again[index], guess[index])
         set_limits(axes, len(whole), limits)
         axes.tick_params(labelleft=index % page.columns == 0, labelbottom=index + page.columns >= shown)
         x, y = page.corner(index)
         if words:
-            page.write(x, y - 4, style.shorten(str(words[index]), 0.7 * PANEL_WIDTH), va="bottom")
-        page.write(x + PANEL_WIDTH, y - 4, f"{errors[index]:.3g}", va="bottom", ha="right", color=style.MUTED)
+            page.write(x, y - 4, style.shorten(str(words[index]), 0.7 * page.width), va="bottom")
+        page.write(x + page.width, y - 4, f"{errors[index]:.3g}", va="bottom", ha="right", color=style.MUTED)
     return page.figure

@@ -35,6 +35,7 @@ def score_timeline(
     spans: Sequence[Span] = (),
     stamps: Sequence[str] | None = None,
     recording: AnyArray | None = None,
+    breaks: Sequence[int] = (),
     value_name: str = "value",
     unit: str = "squared error per sample",
     across: str = "sample",
@@ -48,6 +49,7 @@ def score_timeline(
     `stamps` (N,): a word for each sample, such as its date, written below some of them.
     `recording` (N, S) or (N, S, 1): what was measured from the beginning of each sample to that of the next, drawn below
     on the same time axis, in `value_name`.
+    `breaks`: numbers of samples, from 0, before which the recording has a gap.
     `unit`: of the scores. `across`: what one sample is.
 
     Raises `ValueError` for scores that are not one row of finite numbers, or words that do not fit them.
@@ -85,7 +87,7 @@ def score_timeline(
         shown = np.unique(shown.astype(int))
         axes.set_xticks(shown + 0.5, [words[i] for i in shown])
     if line is not None:
-        _draw_recording(page, line, heights > threshold, axes.get_xticks())
+        _draw_recording(page, line, heights > threshold, axes.get_xticks(), breaks)
     return page.figure
 
 
@@ -138,14 +140,18 @@ def _recording(recording: AnyArray, samples: int) -> FloatArray:
     return line
 
 
-def _draw_recording(page: PanelPage, line: FloatArray, flagged: AnyArray, ticks: AnyArray) -> None:
-    """The recording below the scores, flagged stretches in the colour of flagged scores."""
+def _draw_recording(
+    page: PanelPage, line: FloatArray, flagged: AnyArray, ticks: AnyArray, breaks: Sequence[int]
+) -> None:
+    """The recording below the scores, flagged stretches in the colour of flagged scores; no line crosses a break."""
     left, top = page.corner(0)
     axes = style.add_panel(page.figure, left, top + HEIGHT + 20.0, WIDTH, LOW)
-    across = np.arange(line.size) / line.shape[1]
-    high = np.repeat(flagged, line.shape[1])
-    axes.plot(across, line.ravel(), color=style.TRAIN, linewidth=0.5)
-    axes.plot(across, np.where(high, line.ravel(), np.nan), color=style.VALIDATION, linewidth=0.7)
+    places = np.asarray(breaks, np.int64) * line.shape[1]
+    across = np.insert(np.arange(line.size) / line.shape[1], places, np.asarray(breaks, np.float64))
+    values = np.insert(line.ravel(), places, np.nan)
+    high = np.insert(np.repeat(flagged, line.shape[1]), places, False)
+    axes.plot(across, values, color=style.TRAIN, linewidth=0.5)
+    axes.plot(across, np.where(high, values, np.nan), color=style.VALIDATION, linewidth=0.7)
     axes.set_xticks(ticks)
     axes.set_xlim(0, len(line))
     axes.tick_params(labelbottom=False)

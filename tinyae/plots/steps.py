@@ -50,8 +50,8 @@ def step_norms(
         len(rows),
     )  # fmt: skip
     axes = page.panel(0)
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    drawn = np.concatenate([row[np.isfinite(row) & (row > 0)] for row in rows.values()])
+    style.log_scale(axes, *((drawn.min(), drawn.max()) if drawn.size else (1.0, 1.0)))
     for (_, row), colour in zip(rows.items(), colours, strict=True):
         shown = np.where(np.isfinite(row) & (row > 0), row, np.nan)
         axes.plot(np.arange(1, len(row) + 1), shown, color=colour, linewidth=1.6, marker="o", markersize=2.5)

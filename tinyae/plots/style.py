@@ -103,6 +103,18 @@ def write(figure: Figure, x: float, y: float, text: str, *, size: float = LABEL_
     figure.text(x / total_width, 1 - y / total_height, text, fontsize=size, **chosen)
 
 
+def log_scale(axes: Axes, lowest: float, highest: float) -> None:
+    """Give `axes` a logarithmic upward scale for values from `lowest` to `highest`, with a few plain numbers beside it."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    axes.set_yscale("log")
+    # Within one or two decades the powers of ten would be one or two ticks, or none at all.
+    narrow = LogLocator(subs=(1.0, 2.0, 5.0)) if highest > 5 * lowest else MaxNLocator(6, min_n_ticks=2)
+    axes.yaxis.set_major_locator(LogLocator() if highest > 100 * lowest else narrow)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
 @cache
 def _font(size: float, weight: str) -> FontProperties:
     """Return the one font of all pictures; cached, as finding its file takes longer than measuring with it."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinyae.plots import style
-from tinyae.plots.arrays import AnyArray, FloatArray, as_sequences, one_each, pixel_range, positive_count
+from tinyae.plots.arrays import AnyArray, FloatArray, as_sequences, borders, one_each, pixel_range, positive_count
 from tinyae.plots.panels import LEGEND_LINE, PanelPage
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ SQUARED_ERROR = "squared error per example"
 MOST_FEATURES = 8
 PANEL_WIDTH, PANEL_HEIGHT, PANEL_GAP, AXIS_ROOM = 150.0, 84.0, 14.0, 30.0
 BROAD: dict[str, Any] = {"linewidth": 3.2, "alpha": 0.5, "solid_capstyle": "round"}
+LONE_WIDTH, LONE_HEIGHT, NAME_WIDTH = 300.0, 120.0, 110.0
+"""A single panel is larger than one of many, and a name in the legend at most so wide."""
 THIN: dict[str, Any] = {"linewidth": 1.0, "dashes": (3.0, 1.4)}
 SOLID: dict[str, Any] = {"linewidth": 1.2}
 
@@ -37,6 +39,7 @@ def vector_reconstructions(
     error_unit: str = SQUARED_ERROR,
     labels: Sequence[Any] | AnyArray | None = None,
     feature_names: Sequence[str] | None = None,
+    seen: int | Sequence[int] | AnyArray | None = None,
     count: int = 12,
     value_name: str = "value",
     title: str = "Originals and their reconstructions",
@@ -49,6 +52,8 @@ def vector_reconstructions(
     `errors` (N,): the number above each panel, in `error_unit`. None computes the squared error per example, the
     sum of squared differences over all values that the original has, in all features.
     `labels` (N,): the words above the panels. `feature_names` (D,): the words of the legend.
+    `seen` (N,) or one number for all: how many first steps the model saw; what it made of the others is a prediction,
+    drawn solid behind a dotted line. Steps that it did not make are NaN in `reconstructed`; then pass `errors`.
     `value_name`: what the upward axis measures, with its unit.
 
     Raises `TypeError` for anything but NumPy arrays and `ValueError` for shapes or lengths that do not fit each
@@ -57,6 +62,7 @@ def vector_reconstructions(
     first, second = _sequences(originals, reconstructed)
     numbers = one_each(errors, len(first), "errors", "examples")
     words = one_each(labels, len(first), "labels", "examples")
+    known = borders(seen, len(first), "examples")
     total = first.shape[2]
     names = one_each(feature_names, total, "feature_names", "features")
     if numbers is None:
@@ -75,18 +81,27 @@ def vector_reconstructions(
     across = "step" if originals.ndim == 3 else "component"
     few = f" (first {MOST_FEATURES} of {total} features)" if total > MOST_FEATURES else ""
     note = f"Across: {across}{few}. Up: {value_name}. At the upper right of each panel: {error_unit}."
-    page = line_page(shown, [str(name) for name in names or []][:MOST_FEATURES], title, note)
+    if known is not None:
+        note += " The model sees the steps before the dotted line."
+    page = line_page(
+        shown, [str(name) for name in names or []][:MOST_FEATURES], title, note,
+        reconstruction=known is None or any(np.isfinite(second[n, : known[n]]).any() for n in range(shown)),
+        prediction=known is not None,
+    )  # fmt: skip
     # One scale for all panels, taken from the finite values: NaN and infinity have no place on it.
     limits = pixel_range(None, first, second)
     for index in range(shown):
         axes = page.panel(index)
-        draw_lines(axes, 1, first[index], ((1, second[index], THIN),))
+        if known is None:
+            draw_lines(axes, 1, first[index], ((1, second[index], THIN),))
+        else:
+            draw_divided(axes, first[index], second[index, : known[index]], second[index, known[index] :])
         set_limits(axes, first.shape[1], limits)
         axes.tick_params(labelleft=index % page.columns == 0, labelbottom=index + page.columns >= shown)
         x, y = page.corner(index)
         if words:
-            page.write(x, y - 4, style.shorten(str(words[index]), 0.7 * PANEL_WIDTH), va="bottom")
-        page.write(x + PANEL_WIDTH, y - 4, f"{float(numbers[index]):.3g}", va="bottom", ha="right", color=style.MUTED)
+            page.write(x, y - 4, style.shorten(str(words[index]), 0.7 * page.width), va="bottom")
+        page.write(x + page.width, y - 4, f"{float(numbers[index]):.3g}", va="bottom", ha="right", color=style.MUTED)
     return page.figure
 
 
@@ -98,20 +113,24 @@ def _sequences(originals: AnyArray, reconstructed: AnyArray) -> tuple[FloatArray
     return first, second
 
 
-def line_page(panels: int, names: list[str], title: str, note: str, *, prediction: bool = False) -> PanelPage:
+def line_page(
+    panels: int, names: list[str], title: str, note: str, *, reconstruction: bool = True, prediction: bool = False
+) -> PanelPage:
     """An empty page with its legend: one panel for each example, as many columns as read well.
 
-    `prediction`: whether the legend has a line for what was predicted beside that for what was reconstructed.
+    `reconstruction`, `prediction`: whether the legend has a line for what was reconstructed, and for what was predicted.
     """
-    handles, words = _legend(names, prediction)
+    names = [style.shorten(name, NAME_WIDTH, style.SMALL_SIZE) for name in names]
+    handles, words = _legend(names, reconstruction, prediction)
     columns = min(panels, 4 if panels > 6 else 3)
+    width, height = (LONE_WIDTH, LONE_HEIGHT) if panels == 1 else (PANEL_WIDTH, PANEL_HEIGHT)
     widest = max(style.text_width(text, style.SMALL_SIZE) for text in words) + 36
-    per_line = max(1, int((AXIS_ROOM + columns * PANEL_WIDTH) // widest))
+    per_line = max(1, int((columns * (width + PANEL_GAP)) // widest))
     page = PanelPage(
         panels,
         columns,
-        PANEL_WIDTH,
-        PANEL_HEIGHT,
+        width,
+        height,
         title=title,
         note=note,
         head=22.0,
@@ -139,6 +158,15 @@ def draw_lines(
             axes.plot(steps, guess[:, feature], color=style.darker(colour), marker=marked, markersize=3, **looks)
 
 
+def draw_divided(axes: Axes, original: FloatArray, past: FloatArray, future: FloatArray) -> None:
+    """Draw one example, and what a model made of the steps it saw (T, D) and of those that follow (S, D)."""
+    seen = len(past)
+    # The last step seen leads into the future, so that neither the truth nor the guess begins in the air.
+    after = np.concatenate([original[seen - 1 : seen], future])
+    draw_lines(axes, 1, original, ([] if np.isnan(past).all() else [(1, past, THIN)]) + [(seen, after, SOLID)])
+    axes.axvline(seen, color=style.MUTED, linewidth=0.8, linestyle=":")
+
+
 def set_limits(axes: Axes, steps: int, limits: tuple[float, float]) -> None:
     """Make room for `steps` steps and for values within `limits`, the lowest and highest of all panels."""
     low, high = limits
@@ -149,7 +177,7 @@ def set_limits(axes: Axes, steps: int, limits: tuple[float, float]) -> None:
     axes.locator_params(axis="y", nbins=4)
 
 
-def _legend(names: list[str], prediction: bool) -> tuple[list[Any], list[str]]:
+def _legend(names: list[str], reconstruction: bool, prediction: bool) -> tuple[list[Any], list[str]]:
     """Return the keys and the words of the legend.
 
     A single feature is blue and needs no name; several have a key in their colour each, and the kinds of line
@@ -158,8 +186,10 @@ def _legend(names: list[str], prediction: bool) -> tuple[list[Any], list[str]]:
     from matplotlib.lines import Line2D
 
     plain = style.PALETTE[0] if len(names) < 2 else style.MUTED
-    handles = [Line2D([], [], color=plain, **BROAD), Line2D([], [], color=style.darker(plain), **THIN)]
-    words = ["original", "reconstruction"]
+    handles, words = [Line2D([], [], color=plain, **BROAD)], ["original"]
+    if reconstruction:
+        handles.append(Line2D([], [], color=style.darker(plain), **THIN))
+        words.append("reconstruction")
     if prediction:
         handles.append(Line2D([], [], color=style.darker(plain), **SOLID))
         words.append("prediction")

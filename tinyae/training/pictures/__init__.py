@@ -29,6 +29,7 @@ from tinyae.training.pictures.denoising import draw_denoising
 from tinyae.training.pictures.features import draw_features, image_maps
 from tinyae.training.pictures.memory import draw_between, draw_memory
 from tinyae.training.pictures.neighbours import draw_neighbours
+from tinyae.training.pictures.restored import Restored, draw_restored
 from tinyae.training.pictures.sequences import (
     draw_films,
     draw_gradients,
@@ -42,6 +43,7 @@ from tinyae.training.pictures.vq import draw_vector_quantized
 
 __all__ = [
     "SPECIAL",
+    "Restored",
     "draw_between",
     "draw_codes",
     "draw_common",
@@ -56,6 +58,7 @@ __all__ = [
     "draw_neighbours",
     "draw_predictions",
     "draw_reconstructions",
+    "draw_restored",
     "draw_run",
     "draw_samples",
     "draw_sequences",

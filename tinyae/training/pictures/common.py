@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from tinyae import plots
-from tinyae.data import Dataset, padding
-from tinyae.models import Autoencoder
+from tinyae.data import Dataset
+from tinyae.models import Autoencoder, LSTMAutoencoder
 from tinyae.nn import Conv2d, Dense, Module, Parameter
 from tinyae.training.history import History
+from tinyae.training.pictures.restored import Restored, draw_restored
 
 _CURVES = ("loss", "validation_squared_error", "accuracy")
 """What the names of the columns end in that are drawn."""
@@ -25,7 +26,7 @@ def draw_common(model: Autoencoder, data: Dataset, history: History, folder: Pat
     if model.capacity is not None:  # of test samples, or by their codes, it has nothing to show
         return [draw_curves(history, folder / "loss.png")] if len(history) else []
     files = []
-    if data.frame_shape is None:  # the pixels of a film as curves over time show nobody anything
+    if data.frame_shape is None or not isinstance(model, LSTMAutoencoder):  # whose films have pictures of their own
         files.append(draw_reconstructions(model, data, folder / "reconstructions.png"))
     if len(history):
         files.append(draw_curves(history, folder / "loss.png"))
@@ -39,33 +40,19 @@ def draw_common(model: Autoencoder, data: Dataset, history: History, folder: Pat
 
 def draw_reconstructions(model: Autoencoder, data: Dataset, path: Path, count: int = 10) -> Path:
     """Test samples beside their reconstructions, one per class where there are labels, with the squared error of
-    each.
+    each. Of a model that also predicts, the steps that it sees; of one that does nothing else, its predictions.
     """
-    chosen = one_per_class(data.test.y, len(data.test), count)
-    split = data.test.rows(chosen)
-    originals = split.x
-    reconstructed = model.restore(model.inputs_for(originals, split.y), **split.known)
-    if split.lengths is not None:
-        originals = np.where(padding(split.lengths, originals.shape[1])[..., None], np.nan, originals)
+    split = data.test.rows(one_per_class(data.test.y, len(data.test), count))
+    restored = Restored.of(model, split)
+    made = f"their {model.makes[0]}s"
+    if data.frame_shape is not None:
+        made = "what the model makes of them"
+    elif len(model.makes) > 1:
+        restored, made = restored.past(), f"{made}, as far as the model sees them"
     names = None if split.y is None else [class_name(data, int(label)) for label in split.y]
-    if data.image_shape is not None:
-        figure = plots.reconstructions(
-            originals,
-            reconstructed,
-            labels=names,
-            count=count,
-            title=f"{data.name}: test images and their reconstructions",
-        )
-    else:
-        figure = plots.vector_reconstructions(
-            originals,
-            reconstructed,
-            labels=names,
-            count=count,
-            value_name=data.value_name,
-            title=f"{data.name}: test {model.noun}s and their reconstructions",
-        )
-    return plots.save_figure(figure, path)
+    noun = "image" if data.image_shape is not None else model.noun
+    title = f"{data.name}: test {noun}s and {made}"
+    return plots.save_figure(draw_restored(data, restored, labels=names, count=count, title=title), path)
 
 
 def draw_curves(history: History, path: Path) -> Path:

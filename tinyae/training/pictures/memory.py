@@ -11,6 +11,7 @@ from tinyae import plots
 from tinyae.data import Dataset
 from tinyae.models import Autoencoder, ImageMemory
 from tinyae.training.pictures.common import class_name, one_per_class
+from tinyae.training.pictures.restored import Restored, draw_restored
 
 _STEPS = 9
 
@@ -27,14 +28,9 @@ def draw_memory(model: Autoencoder, data: Dataset, folder: Path, *, count: int =
     originals, recalled = data.train.x[numbers], model.recall(numbers)
     names = None if data.train.y is None else [class_name(data, int(y)) for y in data.train.y[numbers]]
     title = f"{data.name}: {len(numbers)} of {model.count} {model.noun}s as given, and as recalled"
-    if data.image_shape is None:
-        figure = plots.vector_reconstructions(
-            originals, recalled, labels=names, count=count, value_name=data.value_name, title=title
-        )
-        return [plots.save_figure(figure, folder / "recalled.png")]
-    figure = plots.reconstructions(originals, recalled, labels=names, count=count, title=title)
+    figure = draw_restored(data, Restored(originals, recalled), labels=names, count=count, title=title)
     files = [plots.save_figure(figure, folder / "recalled.png")]
-    if len(numbers) > 1:
+    if data.image_shape is not None and len(numbers) > 1:
         files.append(draw_between(model, list(pairwise(numbers))[:6], folder / "between.png"))
     return files
 

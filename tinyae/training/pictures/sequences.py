@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from tinyae import plots
 from tinyae.data import Dataset, Split
 from tinyae.models import Autoencoder, LSTMAutoencoder, gradient_per_step, split_future
 from tinyae.training.pictures.common import class_name, one_per_class
+from tinyae.training.pictures.restored import Restored, common_border, film_rows, names_of
 
 _GRADIENTS = 256
 """Test sequences whose gradients are drawn."""
@@ -36,14 +36,14 @@ def draw_sequences(model: Autoencoder, data: Dataset, folder: Path) -> list[Path
 def draw_strokes(model: LSTMAutoencoder, data: Dataset, path: Path, count: int = 20) -> Path:
     """Test sequences of points in the plane, each with its reconstruction, and its prediction, upon it."""
     split = data.test.rows(_spread(data.test.y, len(data.test), count))
-    restored = model.restore(model.inputs_for(split.x), **split.known)
-    seen = None if model.predictor is None else split.x.shape[1] - model.future_steps
+    restored = Restored.of(model, split)
     figure = plots.pen_strokes(
         split.x,
-        restored,
+        restored.made,
         lengths=split.lengths,
         labels=_names(data, split),
-        seen=None if split.lengths is not None else seen,
+        errors=restored.errors,
+        seen=restored.seen,
         count=count,
         title=f"{data.name}: test strokes and what the model makes of them",
     )
@@ -51,18 +51,26 @@ def draw_strokes(model: LSTMAutoencoder, data: Dataset, path: Path, count: int =
 
 
 def draw_predictions(model: LSTMAutoencoder, data: Dataset, path: Path, count: int = 8) -> Path:
-    """Test sequences over time: what was seen, reconstructed where the model does that, and what followed, predicted."""
-    split = data.test.rows(_spread(data.test.y, len(data.test), count))
-    if split.lengths is not None:  # on one axis the future begins at one step: that of the longest
-        split = split.rows(split.lengths == split.lengths.max())
-    seen, ends, future = split_future(split.x, model.future_steps, split.lengths)
-    known: dict[str, Any] = {} if ends is None else {"lengths": ends}
+    """Test sequences over time: what was seen, reconstructed where the model does that, and what followed, predicted.
+
+    Of unequal lengths the commonest: on one axis the future begins at one step.
+    """
+    test, numbers = data.test, np.arange(len(data.test))
+    if test.lengths is not None:
+        steps = _commonest(test.lengths)
+        numbers = np.flatnonzero(test.lengths == steps)
+        test = Split(test.x[:, :steps], test.y)
+    labels = None if test.y is None else test.y[numbers]
+    numbers = numbers[_spread(labels, len(numbers), count)]
+    split = test.rows(numbers)
+    seen, _, future = split_future(split.x, model.future_steps)
     figure = plots.predictions(
         seen,
         future,
-        model.predict(seen, **known),
-        reconstructed=None if model.mode == "predict" else model.reconstruct(seen, **known),
-        labels=_names(data, split) or _stamps(data, len(seen), count),
+        model.predict(seen),
+        reconstructed=model.reconstruct(seen) if "reconstruction" in model.makes else None,
+        labels=_names(data, split) or _stamps(data, numbers),
+        feature_names=names_of(data),
         count=count,
         value_name=data.value_name,
         title=f"{data.name}: test {model.noun}s and their continuation",
@@ -72,16 +80,8 @@ def draw_predictions(model: LSTMAutoencoder, data: Dataset, path: Path, count: i
 
 def draw_films(model: LSTMAutoencoder, data: Dataset, folder: Path) -> list[Path]:
     """Test films as strips and as a moving picture, each above what the model makes of it."""
-    assert data.frame_shape is not None
-    x = data.test.x[_spread(data.test.y, len(data.test), 6)]
-    given = model.inputs_for(x)
-    made = np.array(model.restore(given))
-    if model.mode == "predict":  # the past was not decoded
-        made[:, : given.shape[1]] = np.nan
-    rows = {
-        name: films.reshape(*films.shape[:2], *data.frame_shape) for name, films in (("film", x), ("the model's", made))
-    }
-    seen = given.shape[1] if model.future_steps else None
+    restored = Restored.of(model, data.test.rows(_spread(data.test.y, len(data.test), 6)))
+    rows, seen = film_rows(data, restored), common_border(restored)
     title = f"{data.name}: test films and what the model makes of them"
     strips = plots.frame_strips(rows, seen=seen, title=title)
     return [
@@ -117,8 +117,14 @@ def _names(data: Dataset, split: Split) -> list[str] | None:
     return None if split.y is None else [class_name(data, int(label)) for label in split.y]
 
 
-def _stamps(data: Dataset, samples: int, count: int) -> list[str] | None:
-    """When the windows that `_spread` picks begin."""
+def _stamps(data: Dataset, numbers: np.ndarray) -> list[str] | None:
+    """When the test windows of these numbers begin."""
     if data.timeline is None:
         return None
-    return [data.timeline.stamp(len(data.train) + int(i)) for i in _spread(None, len(data.test), count)][:samples]
+    return [data.timeline.stamp(len(data.train) + int(number)) for number in numbers]
+
+
+def _commonest(lengths: np.ndarray) -> int:
+    """The length of most sequences; of several, the longest."""
+    found, counts = np.unique(lengths, return_counts=True)
+    return int(found[counts == counts.max()].max())
