@@ -11,9 +11,9 @@ from tinyae.data import Dataset, load, load_series, rewindow
 from tinyae.data.scaling import SCALINGS
 
 
-def add_data(parser: argparse.ArgumentParser, default: str | None) -> None:
-    """--data, and how to read it if it is a folder of pictures"""
-    kept = f"(default: {default})" if default else "(default: the run's own)"
+def add_data(parser: argparse.ArgumentParser, default: str | None, otherwise: str = "the run's own") -> None:
+    """--data, and how to read it if it is a folder of pictures; `otherwise`: in words, what None stands for"""
+    kept = f"(default: {default or otherwise})"
     parser.add_argument(
         "--data",
         default=default,
