@@ -63,7 +63,11 @@ def add_windows(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--horizon", type=positive_int, metavar="H", help="steps after each window, to be predicted (default: 0)"
     )
-    group.add_argument("--time", metavar="COLUMN", help="the .csv's column of times (default: the first with dates)")
+    group.add_argument(
+        "--time",
+        metavar="COLUMN",
+        help="the .csv's column of times, by name or number from 0 (default: the first with dates)",
+    )
     group.add_argument(
         "--scaling",
         choices=tuple(SCALINGS),
