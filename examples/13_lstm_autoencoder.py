@@ -29,6 +29,10 @@ try:
     data = ta.data.load(args.data)
     if data.kind not in ("sequences", "images") or data.train.y is None or data.test.y is None:
         raise ValueError(f"this study takes sequences or images with labels, {data.name} is not that")
+    if data.has_lengths:
+        raise ValueError(f"{data.name} holds sequences of unequal length, which example 14 takes: choose others here")
+    if data.train.x.shape[1] < 2:
+        raise ValueError(f"{data.name} holds sequences of one step, which have no future: give two or more steps")
     device = ta.backend.backend_named(args.device).name
 except (ValueError, OSError, ta.backend.DeviceError) as error:
     options.error(str(error))

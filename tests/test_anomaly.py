@@ -165,8 +165,10 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
     told = capsys.readouterr().out
     assert "known incidents met:" in told
     assert (tmp_path / "taxi" / "anomalies.png").exists()
-    assert main(["neighbours", "taxi"]) == 2
-    assert "no images" in capsys.readouterr().err
+    assert main(["neighbours", "taxi", "--count", "2"]) == 0
+    told = capsys.readouterr().out
+    assert "test window 0: training windows" in told
+    assert "no picture: nyc-taxi holds no images" in told
     assert main(["anomalies", "taxi", "--quantile", "2"]) == 2
     assert "between 0 and 1" in capsys.readouterr().err
     assert main(["train", "basic", "--data", "optdigits", "--epochs", "2", "--out", "digits"]) == 0

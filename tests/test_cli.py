@@ -245,6 +245,22 @@ def test_show_prints_the_tape(tinyae):
         assert f"leaf '{name}'" in tape
 
 
+@pytest.mark.parametrize("model", ["lstm", "sparse"])
+def test_show_takes_the_models_own_data(model, tinyae):
+    assert "The tape of one batch of 8" in tinyae("show", model)
+
+
+@pytest.mark.parametrize("sequences", [["moving-digits", "--mode", "composite"], ["ragged.npz"]], ids=lambda s: s[0])
+def test_neighbours_of_sequences_are_listed(sequences, tinyae, tmp_path, rng):
+    lengths = rng.integers(2, 6, 40)
+    x = rng.normal(size=(40, 5, 2)) * (np.arange(5) < lengths[:, None])[..., None]
+    np.savez(tmp_path / "ragged.npz", x=x.astype("float32"), lengths=lengths)
+    tinyae("train", "lstm", "--data", *sequences, "--epochs", 1, "--hidden-size", 2, "--out", "run")
+    printed = tinyae("neighbours", "run", "--count", 3)
+    assert "test sequence 0: training sequences " in printed
+    assert "holds no images" in printed
+
+
 def test_show_tells_a_conditional_model_the_classes_of_the_data(tinyae):
     printed = tinyae("show", "cvae", "--data", "optdigits", "--batch-size", 4)
     assert "(4, 74)" in printed  # 64 pixels and 10 classes

@@ -136,3 +136,22 @@ def test_a_run_is_found_and_used_from_elsewhere_and_on_sequences_of_another_leng
     capsys.readouterr()
     assert main(["evaluate", "../here/run", "--data", "../here/wider.npy"]) == 2
     assert "has samples of shape (6, 3), this model was trained on (6, 2)" in capsys.readouterr().err
+
+
+def test_a_recording_is_looked_at_before_it_is_cut(recording, capsys):
+    assert main(["data", "heat.csv"]) == 0
+    told = capsys.readouterr().out
+    assert "heat.csv: a recording of 600 steps of 1" in told
+    assert "2021-03-01 00:00:00 to 2021-03-01 09:59:00, a step every 60 s" in told
+    assert main(["data", "heat.csv", "--window", "30"]) == 0
+    assert "16 of 30 x 1" in capsys.readouterr().out
+
+
+def test_a_column_of_times_may_be_named_by_its_number(recording, capsys):
+    (recording / "seconds.csv").write_text("t,v\n" + "".join(f"{n},{n % 7}\n" for n in range(60)))
+    assert main(["data", "seconds.csv", "--time", "0"]) == 0
+    assert "v in [0, 6]" in capsys.readouterr().out
+    assert main(["data", "seconds.csv", "--time", "0", "--window", "5"]) == 0
+    assert "9 of 5 x 1" in capsys.readouterr().out
+    assert main(["data", "seconds.csv"]) == 0
+    assert "(vectors)" in capsys.readouterr().out

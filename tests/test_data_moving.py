@@ -119,6 +119,11 @@ def test_embedded_sets_move():
         ({"frames": 0}, "frames must be at least 1"),
         ({"digits": 0}, "digits must be at least 1"),
         ({"counts": (0, 1)}, "counts must be at least 1"),
+        ({"digit_size": 0}, "digit_size must be at least 1, got 0"),
+        ({"digit_size": -1}, "digit_size must be at least 1, got -1"),
+        ({"step": -1}, r"step must be from 0 .* got -1"),
+        ({"step": 1e9}, r"step must be from 0 .* got 1000000000"),
+        ({"step": float("nan")}, r"step must be from 0 .* got nan"),
         ({"frames": 4, "horizon": 4}, "horizon of 4 frames does not fit into films of 4"),
     ],
 )

@@ -175,6 +175,14 @@ def test_windows_are_what_a_loop_cuts(steps, length, stride, horizon, features):
         (np.array([0.0, 1.0, np.nan]), {"length": 2}, "1 values that are NaN or infinite, the first at step 2"),
         (np.array([[0.0, 1.0], [2.0, -np.inf]]), {"length": 1}, "step 1, feature 1"),
         (np.zeros(0), {"length": 1}, "length 0"),
+        (np.arange(5) * 1j, {"length": 1}, "complex numbers: give real and imaginary part"),
+        ([1.0, 2j], {"length": 1}, "complex numbers"),
+        (
+            np.ma.masked_greater(np.arange(5), 3),
+            {"length": 1},
+            "1 values that are masked, the first at step 4, feature 0",
+        ),
+        (np.ma.masked_equal([[1, 2], [3, 4]], 2), {"length": 1}, "masked, the first at step 0, feature 1"),
         ([[1.0, 2.0], [3.0]], {"length": 1}, "tinyae.data.pad"),
     ],
 )
@@ -200,6 +208,32 @@ def test_scaling_is_fitted_on_the_training_part_alone(rng, scaling):
     assert (made.kind, made.horizon, made.example_shape) == ("series", 2, (8, 2))
     # And back: the first window of the test part, in the unit of the series.
     assert_allclose(made.scaler.inverse(made.test.x[0]), series[60:68], rtol=1e-5)
+
+
+def test_a_masked_array_without_a_masked_value_is_an_array():
+    assert_array_equal(cut_windows(np.ma.array([1.0, 2.0]), 1)[:, 0, 0], [1.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("largest", "scaling", "says"),
+    [
+        (1e300, "standard", r"feature 0 of the training part reaches 1e\+300, too large"),
+        (1.7e308, "range", r"feature 0 .* too large to be scaled"),
+        (1e300, "none", r"too large for float32 after scaling 'none'"),
+    ],
+)
+def test_values_that_no_scale_can_hold_are_refused(largest, scaling, says):
+    with pytest.raises(ValueError, match=says):
+        windows(np.tile([-largest, largest], 25), 5, scaling=scaling)
+
+
+def test_values_of_any_ordinary_size_are_scaled():
+    assert np.isfinite(windows(np.arange(50.0) * 1e100, 5).train.x).all()
+
+
+def test_one_step_cannot_be_divided(tmp_path):
+    with pytest.raises(ValueError, match="a series of 1 step cannot be divided: give two or more"):
+        data.load_series(write(tmp_path / "a.csv", "v\n1\n"), 1)
 
 
 def test_what_comes_later_changes_nothing_before(rng):
@@ -313,7 +347,8 @@ def test_a_column_of_seconds_is_named(tmp_path):
     named = data.read_series(path, time="t")
     assert named.names == ("v",)
     assert named.timeline.window_seconds == 2.0
-    assert_array_equal(data.read_series(path, time=0).values, named.values)
+    for number in (0, "0"):
+        assert_array_equal(data.read_series(path, time=number).values, named.values)
     assert named.timeline.stamp(2) == "00:00:04"
     unix = write(tmp_path / "b.csv", "t,v\n1404172800,5\n1404172860,6\n")
     assert data.read_series(unix, time="t").timeline.stamp(1) == "2014-07-01 00:01"
@@ -355,6 +390,28 @@ def test_what_was_scaled_twice_is_measured_as_before(rng):
     assert same.value_name == "standardised values"
 
 
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_other_marks_between_fields_are_read(mark, tmp_path):
+    series = data.read_series(write(tmp_path / "a.csv", ("when,a,b\n" + HOURS).replace(",", mark)))
+    assert series.names == ("a", "b")
+    assert_array_equal(series.values, [[h, h * h] for h in range(24)])
+
+
+@pytest.mark.parametrize("offset", ["+02:00", "+0200", "+02", " +02:00"])
+def test_times_with_an_offset_become_universal(offset, tmp_path, recwarn):
+    rows = "".join(f"2020-02-28T{hour:02}:00:00.5{offset},{hour}\n" for hour in range(5))
+    series = data.read_series(write(tmp_path / "a.csv", "when,a\n" + rows))
+    assert series.times[3] == np.datetime64("2020-02-28T01:00:00.500")
+    assert not recwarn.list
+
+
+def test_a_recording_says_what_it_is(tmp_path):
+    told = repr(data.read_series(write(tmp_path / "a.csv", "when,a,b\n" + HOURS)))
+    assert "24 steps of 2" in told
+    assert "a in [0, 23], b in [0, 529]" in told
+    assert "2020-02-28 00:00:00 to 2020-02-28 23:00:00, a step every 3600 s" in told
+
+
 def test_uneven_times_give_no_clock(tmp_path):
     path = write(tmp_path / "a.csv", "t,v\n0,5\n2,6\n9,7\n10,8\n11,9\n12,1\n")
     assert data.read_series(path, time="t").timeline is None
@@ -368,6 +425,9 @@ def test_uneven_times_give_no_clock(tmp_path):
         ("a,b\n", {}, "no line of numbers"),
         ("t,v\n2020-01-01,1\n2020-01-02,\n", {}, "line 3, column 'v' holds nothing"),
         ("t,v\n2020-01-01,1\n2020-01-02,nan\n", {}, "line 3, column 'v' holds 'nan'"),
+        ("t,v,w\n2020-01-01,1,Rome\n2020-01-02,2,Oslo\n", {}, "column 'w' holds 'Rome': these are words; drop the col"),
+        ("t;v\n2020-01-01;1,5\n", {}, "holds '1,5': write a point, not a comma"),
+        ("1,5;2,5\n3,5;4,5\n", {}, "holds '5;2': the file looks separated by semicolons"),
         ("t,v\n2020-01-02,1\n2020-01-01,2\n", {}, "line 3: the time 2020-01-01 is not after"),
         ("t,v\n2020-01-02,1\nsoon,2\n", {}, "line 3: 'soon' is no time"),
         ("t,v\n2020-01-02,1\n2020-01-03,2,3\n", {}, "line 3 has 3 fields, not 2"),

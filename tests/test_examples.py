@@ -6,7 +6,10 @@ import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+import tinyae as ta
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -55,6 +58,33 @@ def test_an_example_refuses_nonsense_in_one_sentence(path, wrong, tmp_path, monk
         run(path, *wrong)
     assert stopped.value.code == 2
     assert ": error: " in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "says"),
+    [
+        ("13_lstm_autoencoder.py", [3, 5], "holds sequences of unequal length, which example 14 takes"),
+        ("13_lstm_autoencoder.py", [1, 1], "one step, which have no future"),
+        ("14_sequences_and_prediction.py", [1, 1], "one step, which have no future"),
+        ("14_sequences_and_prediction.py", [1, 5], "one step, which have no future"),
+    ],
+)
+def test_studies_of_sequences_refuse_what_they_cannot_study(name, steps, says, tmp_path, capsys):
+    x, lengths = ta.data.pad([np.ones((T, 2)) for T in steps * 10])
+    known = {} if len(set(steps)) == 1 else {"lengths": lengths}
+    np.savez(tmp_path / "x.npz", x=x, y=np.arange(20) % 2, **known)
+    with pytest.raises(SystemExit):
+        run(ROOT / "examples" / name, "--data", str(tmp_path / "x.npz"))
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("steps", [[2, 5, 4], [5]], ids=["unequal", "wide"])
+def test_the_study_of_prediction_takes_unequal_sequences_and_wide_steps(steps, tmp_path, capsys, rng):
+    x, lengths = ta.data.pad([rng.normal(size=(T, 300 if len(steps) == 1 else 2)) for T in steps * 10])
+    np.savez(tmp_path / "x.npz", x=x, **({} if len(steps) == 1 else {"lengths": lengths}))
+    run(ROOT / "examples" / "14_sequences_and_prediction.py", "--epochs", "1", "--data", str(tmp_path / "x.npz"))
+    table = capsys.readouterr().out.rpartition("PCA, as many\n")[2]
+    assert len(table.splitlines()) >= 3
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

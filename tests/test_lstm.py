@@ -306,8 +306,26 @@ def test_unequal_sequences_are_fitted_and_measured(rng):
         (lambda: made().predict(np.ones((3, 5, 2), "f")), "train mode 'predict' or 'composite'"),
         (lambda: made().decode(np.ones((3, 4), "f")), "how many steps"),
         (lambda: made().encode(np.ones((3, 5, 2), "f"), lengths=[1, 2]), "3 whole numbers"),
+        (lambda: made().encode(np.ones((3, 5, 2), "f"), lengths=5), r"3 whole numbers, .*got int64 of shape \(\)"),
+        (lambda: made().reconstruct(np.ones((3, 5, 2), "f"), lengths=np.ones(3)), r"got float64 of shape \(3,\)"),
+        (lambda: made()(np.ones((3, 5, 2), "f"), np.ones(3)), r"got float64 of shape \(3,\)"),
+        (
+            lambda: made().decode(np.ones((3, 4), "f"), steps=2, lengths=[1, 2, 3]),
+            "to the 2 steps .* got 3 for sequence 2",
+        ),
+        (lambda: made(steps=5).decode(np.ones((3, 4), "f"), steps=0), "decode: steps must be .* got 0"),
+        (lambda: made("predict").predict(np.ones((3, 5, 2), "f"), steps=0), "predict: steps must be .* got 0"),
+        (lambda: made(steps=5).decode(np.ones((3, 7), "f")), r"as codes, is \(N, 4\), got shape \(3, 7\)"),
     ],
 )
 def test_what_makes_no_sense_is_said(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+@pytest.mark.parametrize("lengths", [[5, 3, 4], np.array([5, 3, 4], "int32")], ids=["list", "array"])
+def test_lengths_of_windows_may_be_a_list_beside_a_tensor_too(lengths, rng):
+    model, x = made("composite").eval(), rng.normal(size=(3, 3, 2)).astype("float32")
+    expected = model.restore(x, lengths=np.array([5, 3, 4]))
+    assert_allclose(model.restore(Tensor(x), lengths=lengths).data, expected, rtol=1e-6)
+    assert_allclose(model.restore(x, lengths=lengths), expected, rtol=1e-6)

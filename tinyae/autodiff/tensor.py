@@ -13,6 +13,7 @@ import numpy as np
 
 from tinyae.autodiff.node import Node
 from tinyae.backend import Array, backend_named, backend_of
+from tinyae.backend.ragged import array_advice, is_ragged
 
 _new = object.__new__
 
@@ -212,6 +213,8 @@ def _as_array(data: Any, dtype: Any) -> Array:
     if isinstance(data, Tensor):
         raise TypeError("Tensor(Tensor) is ambiguous: use x.detach() for a constant copy of the values.")
     if isinstance(data, (bool, int, float, list, tuple)) and not isinstance(data, np.generic):
+        if is_ragged(data):
+            raise ValueError(f"a Tensor holds a rectangular array of numbers: {array_advice(data, '')}.")
         array = np.asarray(data, dtype=dtype)
         if array.dtype == object or array.dtype.kind in "US":
             raise TypeError(

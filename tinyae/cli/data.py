@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
-from tinyae.cli.data_options import add_picture_options, picture_options
-from tinyae.data import describe, load
+from tinyae.cli.data_options import add_picture_options, add_windows, load_data, picture_options, windows_of
+from tinyae.data import describe, read_series
 
 
 def register(commands: Any) -> None:
@@ -20,9 +21,19 @@ def register(commands: Any) -> None:
         "name", nargs="?", metavar="NAME|FILE|DIR", help="describe this one: reads it, so a full set may be downloaded"
     )
     add_picture_options(parser)
+    add_windows(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print the catalogue or one data set."""
-    print(describe() if options.name is None else load(options.name, **picture_options(options)))
+    """Print the catalogue or one data set; of a `.csv` with times, the recording before it is cut."""
+    if options.name is None:
+        print(describe())
+        return
+    path = Path(options.name).expanduser()
+    if path.suffix.lower() == ".csv" and options.window is None:
+        series = read_series(path, time=options.time)
+        if series.times is not None:
+            print(f"{path.name}: {series!r}\n  To cut it into windows: --window L, also here.")
+            return
+    print(load_data(options.name, picture_options(options), windows_of(options)))

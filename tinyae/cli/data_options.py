@@ -13,9 +13,9 @@ from tinyae.data.catalogue import ENTRIES, canonical
 from tinyae.data.scaling import SCALINGS
 
 
-def add_data(parser: argparse.ArgumentParser, default: str | None) -> None:
-    """--data, and how to read it if it is a folder of pictures"""
-    kept = f"(default: {default})" if default else "(default: the run's own)"
+def add_data(parser: argparse.ArgumentParser, default: str | None, otherwise: str = "the run's own") -> None:
+    """--data, and how to read it if it is a folder of pictures; `otherwise`: in words, what None stands for"""
+    kept = f"(default: {default or otherwise})"
     parser.add_argument(
         "--data",
         default=default,
@@ -65,7 +65,11 @@ def add_windows(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--horizon", type=positive_int, metavar="H", help="steps after each window, to be predicted (default: 0)"
     )
-    group.add_argument("--time", metavar="COLUMN", help="the .csv's column of times (default: the first with dates)")
+    group.add_argument(
+        "--time",
+        metavar="COLUMN",
+        help="the .csv's column of times, by name or number from 0 (default: the first with dates)",
+    )
     group.add_argument(
         "--scaling",
         choices=tuple(SCALINGS),

@@ -8,12 +8,15 @@ from typing import Any
 
 from tinyae.cli.data_options import add_data
 from tinyae.cli.number_options import positive_int
-from tinyae.cli.options import add_device, add_run, open_run
-from tinyae.models import CodeNeighbours, nearest, same_class_share
+from tinyae.cli.options import add_device, add_run, codes_of, open_run
+from tinyae.models import nearest, same_class_share
 from tinyae.training.pictures import draw_neighbours
 
 _MEASURED = 1000
 """Test samples for which neighbours are searched; a search by 784 values each is slow."""
+
+_LISTED = 10
+"""Test samples whose neighbours are listed where they cannot be drawn."""
 
 
 def register(commands: Any) -> None:
@@ -36,15 +39,21 @@ def register(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Search, measure, draw."""
+    """Search, measure, draw; where there are no images to draw, the nearest are listed by their numbers."""
     run, model, data = open_run(options)
-    queries = data.test.x[:_MEASURED]
-    indices, _ = CodeNeighbours(model).fit(data.train.x).query(queries, options.count)
-    if data.train.y is not None and data.test.y is not None:
-        by_value, _ = nearest(data.train.flat, data.test.flat[:_MEASURED], options.count)
-        sizes = model.encode(queries[:1]).size, data.train.flat.shape[1]
+    queries = data.test.rows(slice(0, _MEASURED))
+    codes, asked = (codes_of(model, split).reshape(len(split), -1) for split in (data.train, queries))
+    indices, _ = nearest(codes, asked, options.count)
+    if data.train.y is not None and queries.y is not None:
+        by_value, _ = nearest(data.train.flat, queries.flat, options.count)
+        sizes = codes.shape[1], data.train.flat.shape[1]
         for words, size, found in (("codes", sizes[0], indices), ("their own values", sizes[1], by_value)):
-            share = same_class_share(data.train.y, data.test.y[:_MEASURED], found)
+            share = same_class_share(data.train.y, queries.y, found)
             print(f"nearest {options.count} by {words} ({size} numbers): {share:.1%} are of the query's class")
+    if data.image_shape is None:
+        for number, row in enumerate(indices[:_LISTED]):
+            print(f"test {model.noun} {number}: training {model.noun}s {', '.join(map(str, row))}")
+        print(f"no picture: {data.name} holds no images")
+        return
     path = options.out or run.path / "neighbours.png"
     print(f"picture: {draw_neighbours(model, data, indices, path)}")

@@ -25,7 +25,7 @@ def register(commands: Any) -> None:
         "with its shapes and norms.",
     )
     parser.add_argument("model", choices=MODELS, help="which model")
-    add_data(parser, "fashion-mini")
+    add_data(parser, None, "the model's own, as in `tinyae train`")
     parser.add_argument("--batch-size", type=positive_int, default=8, help="samples in the batch (default: 8)")
     add_seed(parser, "for the weights")
     parser.add_argument("--format", choices=("table", "dot", "mermaid"), default="table", help="(default: table)")
@@ -34,7 +34,7 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print the summary and the tape, or the graph alone for another program to draw."""
-    data = load(options.data, **picture_options(options))
+    data = load(options.data or MODELS[options.model].data, **picture_options(options))
     arguments: dict[str, Any] = {"input_shape": list(data.example_shape), "sample": SAMPLE_NOUNS[data.kind]}
     if MODELS[options.model].conditional:
         check_labels(data, "a conditional model needs", ", or train vae")

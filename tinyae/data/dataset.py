@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from tinyae.backend.ragged import array_advice
 from tinyae.data.scaling import Scaler
 from tinyae.data.sequences import Lengths, check_lengths
 from tinyae.data.timeline import Timeline
@@ -43,6 +44,11 @@ class Split:
     lengths: Lengths | None = None
 
     def __post_init__(self) -> None:
+        if not hasattr(self.x, "shape"):
+            raise TypeError(
+                f"the examples of a Split must be a NumPy array (N, ...), got {type(self.x).__name__}: "
+                f"{array_advice(self.x, 'write numpy.asarray(x, dtype=numpy.float32)')}."
+            )
         if self.y is not None and self.y.shape != self.x.shape[:1]:
             raise ValueError(
                 f"labels of shape {self.y.shape} do not fit {len(self.x)} examples: give one class number "

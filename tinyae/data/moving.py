@@ -84,9 +84,15 @@ def moving_digits(
     """
     if source.image_shape is None or source.image_shape[2] != 1:
         raise ValueError(f"{source.name} holds no gray images (N, H, W, 1): choose optdigits, fashion-mini or mnist.")
-    for name, number in (("frames", frames), ("digits", digits), ("counts", min(counts)), ("size", size)):
+    least = {"frames": frames, "digits": digits, "counts": min(counts), "size": size}
+    least |= {} if digit_size is None else {"digit_size": digit_size}
+    for name, number in least.items():
         if number < 1:
             raise ValueError(f"{name} must be at least 1, got {number}.")
+    if not 0 <= step <= 1:
+        raise ValueError(
+            f"step must be from 0 (nothing moves) to 1 (across the canvas in one move), got {step}: write step=0.1."
+        )
     future = frames // 2 if horizon is None else horizon
     if not 0 <= future < frames:
         raise ValueError(f"a horizon of {future} frames does not fit into films of {frames}: leave one or more to see.")

@@ -39,13 +39,28 @@ class Scaler:
         """
         if method not in SCALINGS:
             raise ValueError(f"unknown scaling {method!r}: choose one of {', '.join(SCALINGS)}.")
-        offset, scale = SCALINGS[method](as_series(values, "the training part"))
+        series = as_series(values, "the training part")
+        with np.errstate(over="ignore", invalid="ignore"):
+            offset, scale = SCALINGS[method](series)
+        wide = ~(np.isfinite(offset) & np.isfinite(scale))
+        if wide.any():
+            feature = int(np.argmax(wide))
+            raise ValueError(
+                f"feature {feature} of the training part reaches {np.abs(series[:, feature]).max():.3g}, too large to be "
+                "scaled: give it in another unit, or its logarithm."
+            )
         return cls(offset, np.where(scale > 0, scale, 1.0), method)
 
     def apply(self, values: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
-        """Values (..., D) as the model sees them, float32."""
-        scaled = (np.asarray(values, np.float64) - self.offset) / self.scale
-        return scaled.astype(np.float32)
+        """Values (..., D) as the model sees them, float32; raises ValueError for what is too large for that."""
+        with np.errstate(over="ignore"):
+            scaled = ((np.asarray(values, np.float64) - self.offset) / self.scale).astype(np.float32)
+        if np.isinf(scaled).any():
+            raise ValueError(
+                f"values up to {np.abs(values).max():.3g} are too large for float32 after scaling {self.method!r}: give "
+                "them in another unit, or scale them by 'standard'."
+            )
+        return scaled
 
     def inverse(self, x: npt.NDArray[np.generic]) -> Floats:
         """What the model gives, (..., D), in the unit of the values, float64."""

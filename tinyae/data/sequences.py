@@ -42,29 +42,40 @@ def pad(sequences: Sequence[Any], dtype: Any = np.float32) -> tuple[npt.NDArray[
 
 
 def as_series(values: Any, name: str) -> npt.NDArray[np.float64]:
-    """Values (T,) or (T, D) as (T, D) in float64. ValueError for another shape, no steps, NaN or infinity."""
+    """Values (T,) or (T, D) as (T, D) in float64.
+
+    ValueError for another shape, no steps, complex numbers, masked values, NaN or infinity.
+    """
     try:
-        series = np.asarray(values, np.float64)
+        raw = np.asarray(values)
+        series = np.asarray(raw.real if raw.dtype.kind == "c" else raw, np.float64)
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"{name} is no array of numbers (T, D): lists of unequal length are sequences, give them to "
             "tinyae.data.pad, which returns one padded array and the lengths."
         ) from error
+    if raw.dtype.kind == "c":
+        raise ValueError(f"{name} holds complex numbers: give real and imaginary part as two features.")
     if series.ndim == 1:
         series = series[:, None]
     if series.ndim != 2 or not series.shape[1]:
         raise ValueError(f"{name} has shape {series.shape}: give steps and features, (T, D), or (T,) for one feature.")
     if not len(series):
         raise ValueError(f"{name} has length 0: leave it out, or give at least one step.")
-    finite = np.isfinite(series)
-    if not finite.all():
-        step, feature = (int(i) for i in np.unravel_index(np.argmin(finite), series.shape))
-        count = series.size - np.count_nonzero(finite)
-        raise ValueError(
-            f"{name} holds {count:,} values that are NaN or infinite, the first at step {step}, feature {feature}: "
-            "fill the gap or cut the series there."
-        )
+    if isinstance(values, np.ma.MaskedArray):
+        _refuse(np.ma.getmaskarray(values).reshape(series.shape), name, "masked")
+    _refuse(~np.isfinite(series), name, "NaN or infinite")
     return series
+
+
+def _refuse(bad: npt.NDArray[np.bool_], name: str, kind: str) -> None:
+    """Raise ValueError for values marked in `bad` (T, D), with the place of the first."""
+    if bad.any():
+        step, feature = (int(i) for i in np.argwhere(bad)[0])
+        raise ValueError(
+            f"{name} holds {np.count_nonzero(bad):,} values that are {kind}, the first at step {step}, feature "
+            f"{feature}: fill the gap or cut the series there."
+        )
 
 
 def check_lengths(lengths: Any, x: npt.NDArray[Any]) -> None:

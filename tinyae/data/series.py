@@ -7,22 +7,30 @@ how far apart they are, so that a window can later be named by its date.
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tinyae.data.dataset import Dataset
+from tinyae.data.dataset import Dataset, table
 from tinyae.data.timeline import Timeline
 from tinyae.data.windows import windows
 
 _EARLIEST = np.datetime64("1973-03-03T09:46:40", "ms")
 """A hundred million seconds after 1970-01-01: where Unix time has fewer, numbers are taken for a stopwatch's."""
 
+_GAPS = frozenset(("", "?", "-", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "missing"))
+"""How files write that there is no number."""
 
-@dataclass(frozen=True, eq=False)
+_OFFSET = re.compile(r"[T :]\d\d(\.\d+)? ?[+-]\d\d(:?\d\d)?$")
+"""A clock time with an offset from UTC at its end."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Series:
     """A recording in time order.
 
@@ -41,6 +49,16 @@ class Series:
     def __len__(self) -> int:
         return len(self.values)
 
+    def __repr__(self) -> str:
+        columns = zip(self.names, self.values.T, strict=True)
+        rows = [("features", ", ".join(f"{name} in [{v.min():.4g}, {v.max():.4g}]" for name, v in columns))]
+        if self.times is not None:
+            clock = self.timeline
+            apart = "not evenly spaced" if clock is None else f"a step every {clock.window_seconds:g} s"
+            first, last = (str(time.astype("datetime64[s]")).replace("T", " ") for time in self.times[[0, -1]])
+            rows.append(("times", f"{first} to {last}, {apart}"))
+        return "\n".join([f"a recording of {len(self):,} steps of {len(self.names)}", *table(rows)])
+
     @property
     def timeline(self) -> Timeline | None:
         """The clock of the steps; None without times, or where they are not evenly spaced (to a tenth of a step)."""
@@ -54,11 +72,13 @@ class Series:
 
 
 def read_series(path: str | Path, *, time: str | int | None = None) -> Series:
-    """Read a `.csv` with one line for each step.
+    """Read a `.csv` with one line for each step, fields separated by commas (or, where the first line has none of them,
+    by semicolons or tabs).
 
     Args:
         time: the column of times, by name or number from 0. None takes the first column that holds dates
-            (ISO 8601, such as 2014-07-01 00:30:00); a file without one has no times.
+            (ISO 8601, such as 2014-07-01 00:30:00; with an offset such as +02:00 they become UTC); a file without
+            one has no times.
 
     Raises:
         FileNotFoundError: no such file.
@@ -101,7 +121,9 @@ def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The names of the columns, and the rows of texts with their line numbers."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
+            first = next((line for line in file if line.strip()), "")
+            file.seek(0)
+            reader = csv.reader(file, delimiter=_delimiter(first))
             rows = [(reader.line_num, [field.strip() for field in fields]) for fields in reader if any(fields)]
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is no UTF-8 text ({error.reason} at byte {error.start}).") from error
@@ -116,9 +138,16 @@ def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     return header, rows
 
 
+def _delimiter(first: str) -> str:
+    """What separates the fields, by the first line: a comma unless it has none."""
+    return next((mark for mark in ",;\t" if mark in first), ",")
+
+
 def _time_column(header: list[str], first: list[str], time: str | int | None, path: Path) -> int | None:
     if time is None:
         return next((n for n, field in enumerate(first) if not _is_number(field) and _moment(field) is not None), None)
+    if isinstance(time, str) and time not in header and time.isdecimal():
+        time = int(time)  # as the command line gives a number
     known: list[Any] = header if isinstance(time, str) else list(range(len(header)))
     if time not in known:
         raise ValueError(f"{path} has no column {time!r}: its columns are {', '.join(header)}.")
@@ -143,8 +172,19 @@ def _number(text: str, path: Path, line: int, column: str) -> float:
     value = float(text) if _is_number(text) else float("nan")
     if not np.isfinite(value):
         found = repr(text[:40]) if text else "nothing"
-        raise ValueError(f"{path}, line {line}, column {column!r} holds {found}: fill the gap or cut the file there.")
+        raise ValueError(f"{path}, line {line}, column {column!r} holds {found}: {_advice(text)}.")
     return value
+
+
+def _advice(text: str) -> str:
+    """What to do about a field that holds no number."""
+    if text.lower() in _GAPS or _is_number(text):
+        return "fill the gap or cut the file there"
+    if ";" in text:
+        return "the file looks separated by semicolons; write commas between fields, and points in numbers"
+    if _is_number(text.replace(",", ".")):
+        return "write a point, not a comma, in numbers"
+    return "these are words; drop the column, or write numbers"
 
 
 def _is_number(text: str) -> bool:
@@ -156,10 +196,13 @@ def _is_number(text: str) -> bool:
 
 
 def _moment(text: str) -> np.datetime64 | None:
-    """A date or a time of ISO 8601, a space for the T allowed; None for anything else."""
+    """A date or a time of ISO 8601, a space for the T allowed, one with an offset in UTC; None for anything else."""
     if len(text) < 8 or not text[:4].isdecimal():
         return None
     try:
+        if _OFFSET.search(text):
+            moment = datetime.fromisoformat(re.sub(r" (?=[+-])", "", text)).astimezone(UTC).replace(tzinfo=None)
+            return np.datetime64(moment, "ms")
         return np.datetime64(text.replace(" ", "T", 1).removesuffix("Z"), "ms")
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

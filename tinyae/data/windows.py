@@ -125,6 +125,8 @@ def rewindow(
 
 def _border(train: float | int, steps: int) -> int:
     """The number of training steps. ValueError unless both parts keep some."""
+    if steps < 2:
+        raise ValueError(f"a series of {steps} step cannot be divided: give two or more, to train and to test with.")
     border = int(train) if isinstance(train, int | np.integer) else round(float(train) * steps)
     if not 0 < border < steps:
         raise ValueError(

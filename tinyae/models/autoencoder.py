@@ -9,6 +9,7 @@ import numpy as np
 
 from tinyae.autodiff import Tensor, no_grad
 from tinyae.backend import Array, backend_named, backend_of
+from tinyae.backend.ragged import array_advice
 from tinyae.losses import Loss, unit
 from tinyae.models import sequence_steps
 from tinyae.models.reconstruction import reconstruction_named
@@ -165,7 +166,7 @@ class Autoencoder(Module):
         if not isinstance(x, np.ndarray):
             raise TypeError(
                 f"expected a Tensor or a NumPy array, got {type(x).__name__}: "
-                "numpy.asarray(x, dtype='float32') may help."
+                f"{array_advice(x, 'numpy.asarray(x, dtype=numpy.float32) may help')}."
             )
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}.")

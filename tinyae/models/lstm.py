@@ -15,7 +15,7 @@ import numpy as np
 
 from tinyae import ops
 from tinyae.autodiff import Tensor
-from tinyae.backend import Array, as_generator
+from tinyae.backend import Array, as_generator, backend_of
 from tinyae.losses import Loss
 from tinyae.models import sequence_steps as order
 from tinyae.models.autoencoder import Autoencoder
@@ -23,7 +23,7 @@ from tinyae.models.pair import Shape
 from tinyae.models.reconstruction import reconstruction_named
 from tinyae.models.sequence_parts import SequenceDecoder, SequenceEncoder, check_feeding
 from tinyae.nn.checks import check_size
-from tinyae.ops.sequence import Lengths, settled
+from tinyae.ops.sequence import Lengths, check_lengths, settled, whole_numbers
 
 MODES = ("reconstruct", "predict", "composite")
 """What is decoded: the sequence itself, the steps after it, or both, each by a decoder of its own."""
@@ -134,15 +134,16 @@ class LSTMAutoencoder(Autoencoder):
 
     def decode(self, code: Any, batch_size: int = 1024, *, steps: int | None = None, lengths: Lengths = None) -> Any:
         """Sequences (N, steps, D) from codes (N, K): the past, in mode "predict" the future; zeros behind `lengths`."""
-        count = steps or (self.future_steps if self.mode == "predict" else self.steps)
+        count = (self.future_steps if self.mode == "predict" else self.steps) if steps is None else steps
         if count is None:
             raise ValueError("decode: how many steps? Write decode(code, steps=10), or build the model with steps=10.")
+        count = check_size("decode", "steps", count)
 
         def decoded(code: Tensor, lengths: Lengths = None) -> Tensor:
             y = self.reconstruction.output(self._ordered(self.decoder(code, count), lengths))
             return y if lengths is None else y * order.real(y, lengths)
 
-        return self._by_length(decoded, code, batch_size, lengths)
+        return self._by_length(decoded, code, batch_size, lengths, count)
 
     def reconstruct(self, x: Any, batch_size: int = 1024, *, lengths: Lengths = None) -> Any:
         """What is left of x (N, T, D) after the code, of its shape; zeros behind `lengths`."""
@@ -159,7 +160,7 @@ class LSTMAutoencoder(Autoencoder):
         """The steps that follow x (N, T, D), or its end by `lengths`: (N, F, D), or as many as `steps` says."""
         if self.predictor is None:
             raise ValueError("mode 'reconstruct' predicts nothing: train mode 'predict' or 'composite'.")
-        predictor, count = self.predictor, steps or self.future_steps
+        predictor, count = self.predictor, check_size("predict", "steps", self.future_steps if steps is None else steps)
 
         def predicted(x: Tensor, lengths: Lengths = None) -> Tensor:
             return self.reconstruction.output(predictor(self.encoder(x, lengths), count))
@@ -291,15 +292,18 @@ class LSTMAutoencoder(Autoencoder):
             )
         return past
 
-    def _by_length(self, function: Callable[..., Tensor], x: Any, batch_size: int, lengths: Lengths) -> Any:
-        """`_apply`, with the lengths of each batch beside it."""
-        if lengths is None:
+    def _by_length(
+        self, function: Callable[..., Tensor], x: Any, batch_size: int, lengths: Lengths, steps: int | None = None
+    ) -> Any:
+        """`_apply`, with the lengths of each batch beside it; no length may be above `steps`, where they are known here."""
+        if lengths is None or not hasattr(x, "shape"):
             return self._apply(function, x, batch_size)
+        lengths = whole_numbers("LSTMAutoencoder", lengths, len(x))
+        if steps is not None:
+            lengths = check_lengths("LSTMAutoencoder", lengths, len(x), steps)
         if isinstance(x, Tensor):
             return function(x, lengths)
-        host = np.asarray(lengths)
-        if len(host) != len(x):
-            raise ValueError(f"lengths must be {len(x)} whole numbers, one for each sequence, got shape {host.shape}.")
+        host = backend_of(lengths).to_host(lengths)
         starts = range(0, max(len(x), 1), max(batch_size, 1))
         parts = []
         for start in starts:

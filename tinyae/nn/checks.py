@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinyae.autodiff import Tensor
+from tinyae.backend.ragged import array_advice
 from tinyae.nn.module import Module
 from tinyae.ops.dense import ACTIVATIONS
 
@@ -38,7 +39,7 @@ def check_floats(layer: Module, x: Any) -> None:
         got = f"{type(x).__name__} of {x.dtype}" if hasattr(x, "dtype") else type(x).__name__
         raise TypeError(
             f"{layer}: the input must be a Tensor or array of floating-point numbers, got {got}: "
-            "convert it first, e.g. numpy.asarray(x, dtype='float32')."
+            f"{array_advice(x, 'convert it first, e.g. numpy.asarray(x, dtype=numpy.float32)')}."
         )
 
 

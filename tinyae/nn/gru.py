@@ -13,7 +13,7 @@ from tinyae.nn.checks import check_dtype, check_size
 from tinyae.nn.initializers import Initializer
 from tinyae.nn.module import Module
 from tinyae.nn.parameter import Parameter
-from tinyae.nn.recurrent import RecurrentStack, States, check_input_size, gate_weights
+from tinyae.nn.recurrent import RecurrentStack, States, check_input_size, check_states, gate_weights
 from tinyae.ops.sequence import Lengths
 
 
@@ -56,6 +56,8 @@ class GRULayer(Module):
         steps: int | None = None,
     ) -> tuple[Tensor, States]:
         """Outputs (N, T, H) of x (N, T, D), and the last (h,), (N, H); see `ops.gru` for the arguments."""
+        if states is not None:
+            check_states(self, ("h",), states)
         h0 = None if states is None else states[0]
         weights = (self.weight_x, self.weight_h, self.bias, self.bias_n)
         out = ops.gru(x, h0, *weights, lengths=lengths, reverse=reverse, steps=steps)
@@ -73,10 +75,15 @@ class GRU(RecurrentStack):
     """
 
     layer = GRULayer
+    state_names = ("h",)
 
     def forward(
         self, x: Tensor | None, state: Tensor | None = None, *, lengths: Lengths = None, steps: int | None = None
     ) -> tuple[Tensor, Tensor]:
         """Outputs and the last h."""
+        if state is not None and not hasattr(state, "ndim"):
+            raise TypeError(
+                f"{self}: the state must be h, a Tensor or array, got {type(state).__name__}: write gru(x, h)."
+            )
         output, (last,) = self.run(x, None if state is None else (state,), lengths, steps)
         return output, last

@@ -13,7 +13,7 @@ from tinyae.nn.checks import check_dtype, check_size
 from tinyae.nn.initializers import Initializer
 from tinyae.nn.module import Module
 from tinyae.nn.parameter import Parameter
-from tinyae.nn.recurrent import RecurrentStack, States, check_input_size, gate_weights
+from tinyae.nn.recurrent import RecurrentStack, States, check_input_size, check_states, gate_weights
 from tinyae.ops.sequence import Lengths
 
 
@@ -68,6 +68,8 @@ class LSTMLayer(Module):
         steps: int | None = None,
     ) -> tuple[Tensor, States]:
         """Outputs (N, T, H) of x (N, T, D), and the last (h, c), (N, H) each; see `ops.lstm` for the arguments."""
+        if states is not None:
+            check_states(self, ("h", "c"), states)
         h0, c0 = (None, None) if states is None else states
         weights = (self.weight_x, self.weight_h, self.bias, self.peepholes)
         out = ops.lstm(x, h0, c0, *weights, lengths=lengths, reverse=reverse, steps=steps)
@@ -115,6 +117,7 @@ class LSTM(RecurrentStack):
     """
 
     layer = LSTMLayer
+    state_names = ("h", "c")
 
     @property
     def state_size(self) -> int:

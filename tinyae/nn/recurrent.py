@@ -34,11 +34,24 @@ def check_input_size(owner: str, value: Any) -> int:
     return 0 if value == 0 and not isinstance(value, bool) else check_size(owner, "input_size", value)
 
 
+def check_states(layer: Module, names: tuple[str, ...], states: Any) -> None:
+    """Raise TypeError unless the states given to `layer` are Tensors or arrays, one for each of `names`."""
+    if isinstance(states, (tuple, list)) and len(states) == len(names) and all(hasattr(s, "ndim") for s in states):
+        return
+    got = f"{len(states)} in a {type(states).__name__}" if isinstance(states, (tuple, list)) else type(states).__name__
+    form = f"({', '.join(names)}{',' * (len(names) == 1)})"
+    raise TypeError(
+        f"{layer}: the state must be {form}, each a Tensor or array, got {got}: the second result of a call has that "
+        "form."
+    )
+
+
 class RecurrentStack(Module):
     """Layers of recurrent units, each in one direction or in both.
 
-    A subclass says in `layer` of what: a module made by (input_size, hidden_size, generator=, ...), called with
-    (x, states, lengths=, reverse=, steps=), that gives all its outputs (N, T, H) and its last states (N, H).
+    A subclass names its states in `state_names` and says in `layer` of what it is made: a module made by (input_size,
+    hidden_size, generator=, ...), called with (x, states, lengths=, reverse=, steps=), that gives all its outputs
+    (N, T, H) and its last states (N, H).
 
     Args:
         input_size, hidden_size, num_layers, bidirectional, dropout, generator: as for `LSTM`.
@@ -46,6 +59,7 @@ class RecurrentStack(Module):
     """
 
     layer: ClassVar[Callable[..., Module]]
+    state_names: ClassVar[tuple[str, ...]]
 
     def __init__(
         self,
@@ -108,6 +122,8 @@ class RecurrentStack(Module):
                 raise ValueError(f"{self}: the input must be {wanted}, got shape {x.shape}.")
         elif self.input_size or states is None or steps is None:
             raise ValueError(f"{self}: without an input it needs input_size=0, an initial state and steps=T.")
+        if states is not None:
+            check_states(self, self.state_names, states)
         places = self.num_layers * self.directions
         for state in states or ():
             if state.ndim != 3 or state.shape[0] != places or state.shape[2] != self.hidden_size:
@@ -135,7 +151,12 @@ class RecurrentStack(Module):
     def unflat(self, vector: Tensor) -> States:
         """The states that a vector (N, S) holds: `flat` undone."""
         n, places = vector.shape[0], self.num_layers * self.directions
-        width = places * self.hidden_size
-        parts = ops.split(vector, lengths=(width,) * (vector.shape[1] // width), axis=1)
+        width, count = places * self.hidden_size, len(self.state_names)
+        if vector.ndim != 2 or vector.shape[1] != width * count:
+            raise ValueError(
+                f"{self}: its state as vectors, or as codes, is (N, {width * count}), got shape {vector.shape}: give "
+                "codes of the encoder that this was built for."
+            )
+        parts = ops.split(vector, lengths=(width,) * count, axis=1)
         shape = (n, places, self.hidden_size)
         return tuple(ops.transpose(ops.reshape(part, shape=shape), axes=(1, 0, 2)) for part in parts)

@@ -85,8 +85,8 @@ def walk_through(owner: str, x: Any, h0: Any, w_h: Any, lengths: Lengths, revers
         return Walk(n, count, order, None, count)
     backend = backend_of(getattr(w_h, "_data", w_h))
     whole = 0
-    if isinstance(lengths, (list, tuple, np.ndarray)):
-        lengths = check_lengths(owner, lengths, n, count)
+    lengths = check_lengths(owner, lengths, n, count)
+    if isinstance(lengths, np.ndarray):
         whole = int(lengths.min(initial=count))
     if whole == count:
         return Walk(n, count, order, None, count)
@@ -94,28 +94,39 @@ def walk_through(owner: str, x: Any, h0: Any, w_h: Any, lengths: Lengths, revers
     return Walk(n, count, order, ended.reshape(count, n, 1), whole)
 
 
-def check_lengths(owner: str, lengths: Any, samples: int, steps: int) -> np.ndarray:
-    """Lengths on the host as int64 (N,); raises unless there is one from 1 to T for each of the N sequences."""
-    host = np.asarray(lengths)
-    if host.shape != (samples,) or host.dtype.kind not in "iu":
-        raise ValueError(
-            f"{owner}: lengths must be {samples} whole numbers, one for each sequence, "
-            f"got {host.dtype} of shape {host.shape}."
-        )
-    wrong = np.flatnonzero((host < 1) | (host > steps))
+def check_lengths(owner: str, lengths: Lengths, samples: int, steps: int) -> Array:
+    """Lengths (N,), on the host as int64; raises unless there is one from 1 to T for each of the N sequences.
+
+    Those on a device stay there, and as their values are not looked at, only their number and type are checked.
+    """
+    found = whole_numbers(owner, lengths, samples)
+    if not isinstance(found, np.ndarray):
+        return found
+    wrong = np.flatnonzero((found < 1) | (found > steps))
     if wrong.size:
         raise ValueError(
-            f"{owner}: lengths must be from 1 to the {steps} steps of the batch, got {host[wrong[0]]} for sequence "
+            f"{owner}: lengths must be from 1 to the {steps} steps of the batch, got {found[wrong[0]]} for sequence "
             f"{wrong[0]}: leave empty sequences out, and pad the batch to the longest."
         )
-    return host.astype(np.int64)
+    return found.astype(np.int64)
+
+
+def whole_numbers(owner: str, lengths: Lengths, samples: int) -> Array:
+    """Lengths as an array of whole numbers (N,), where they are; raises ValueError for anything else."""
+    found: Any = getattr(lengths, "_data", lengths)  # a module makes Tensors of arrays of floating-point numbers
+    found = found if hasattr(found, "dtype") else np.asarray(found)
+    if found.shape != (samples,) or found.dtype.kind not in "iu":
+        raise ValueError(
+            f"{owner}: lengths must be {samples} whole numbers, one for each sequence, got {found.dtype} of shape "
+            f"{found.shape}: write lengths=[5, 3, ...], or lengths.astype(int)."
+        )
+    return found
 
 
 def settled(owner: str, lengths: Lengths, samples: int, steps: int, like: Any) -> Lengths:
     """Lengths checked, and copied to the device of the Tensor or array `like` once, for several operations."""
-    if not isinstance(lengths, (list, tuple, np.ndarray)):
-        return lengths
-    return backend_of(getattr(like, "_data", like)).to_device(check_lengths(owner, lengths, samples, steps))
+    found = check_lengths(owner, lengths, samples, steps)
+    return backend_of(getattr(like, "_data", like)).to_device(found) if isinstance(found, np.ndarray) else found
 
 
 def projected(x: Array | None, w_x: Array | None, b: Array, walk: Walk, dtype: Any) -> tuple[Array | None, Array]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from tinyae.autodiff import Tensor
 from tinyae.backend import backend_named
+from tinyae.backend.ragged import JOINED
 from tinyae.data import Dataset, Lengths, Split
 from tinyae.models import Autoencoder
 from tinyae.optim import Adam, Optimizer
@@ -137,10 +138,7 @@ def check_samples(source: Dataset | Split | np.ndarray, name: str, model: Autoen
         source = source.train
     x = source.x if isinstance(source, Split) else source
     if not isinstance(x, np.ndarray):
-        raise TypeError(
-            f"{name}: expected a NumPy array, Split or Dataset, got {type(x).__name__}; sequences of unequal length are "
-            "joined by x, lengths = tinyae.data.pad(sequences) and given as Split(x, lengths=lengths)."
-        )
+        raise TypeError(f"{name}: expected a NumPy array, Split or Dataset, got {type(x).__name__}; {JOINED}.")
     if x.dtype.kind != "f":
         raise TypeError(
             f"{name}: samples must be floating point, got dtype {x.dtype}: "

@@ -8,6 +8,7 @@ import numpy as np
 
 from tinyae.autodiff import Tensor, no_grad
 from tinyae.backend import backend_named
+from tinyae.backend.ragged import array_advice
 from tinyae.data import Lengths, Split
 from tinyae.models import Autoencoder
 from tinyae.nn import evaluating
@@ -38,6 +39,11 @@ def evaluate(model: Autoencoder, x: Split | np.ndarray, batch_size: int = 1024) 
         what the model's `measures` add, with random draws that are the same at every call.
     """
     x, labels, lengths = (x.x, x.y, x.lengths) if isinstance(x, Split) else (x, None, None)
+    if not isinstance(x, np.ndarray):
+        raise TypeError(
+            f"expected a NumPy array or a Split, got {type(x).__name__}: "
+            f"{array_advice(x, 'of a Dataset give data.test, of numbers numpy.asarray(x, dtype=numpy.float32)')}."
+        )
     if len(x) == 0:
         raise ValueError(f"got an empty array of shape {x.shape}: there is nothing to evaluate.")
     backend = backend_named(model.device)
