@@ -30,13 +30,14 @@ from tinyae.models.dense import basic_autoencoder, deep_autoencoder
 from tinyae.models.importance import ImportanceWeightedAutoencoder, log_likelihood
 from tinyae.models.likelihoods import LIKELIHOODS, Likelihood, likelihood_named
 from tinyae.models.lstm import LSTMAutoencoder
+from tinyae.models.lstm_windows import lstm_autoencoder
 from tinyae.models.memory import ImageMemory, image_memory
 from tinyae.models.neighbours import CodeNeighbours, nearest, same_class_share
 from tinyae.models.orientation import count_oriented, orientation_selectivity
 from tinyae.models.pca import PCA
 from tinyae.models.posterior import LatentReport, Posterior
 from tinyae.models.reconstruction import RECONSTRUCTIONS, Reconstruction, reconstruction_named
-from tinyae.models.registry import MODELS, ModelEntry, build, lstm_autoencoder, model_entry
+from tinyae.models.registry import MODELS, ModelEntry, build, model_entry
 from tinyae.models.sensitivity import gradient_per_step
 from tinyae.models.sequence_parts import SequenceDecoder, SequenceEncoder
 from tinyae.models.sparse import SparseAutoencoder, sparse_autoencoder

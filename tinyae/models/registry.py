@@ -22,16 +22,13 @@ from tinyae.models.conv import (
 )
 from tinyae.models.denoising import denoising_autoencoder
 from tinyae.models.dense import basic_autoencoder, deep_autoencoder
-from tinyae.models.lstm import lstm_autoencoder as plain_lstm_autoencoder
+from tinyae.models.lstm_windows import lstm_autoencoder
 from tinyae.models.memory import image_memory
-from tinyae.models.recipe import remember, remembered
+from tinyae.models.recipe import remember
 from tinyae.models.sparse import sparse_autoencoder
 from tinyae.models.stacked import stacked_autoencoder
 from tinyae.models.variational_dense import variational_autoencoder
 from tinyae.models.vq import vq_autoencoder
-
-lstm_autoencoder = remembered("lstm")(plain_lstm_autoencoder)
-"""`tinyae.models.lstm.lstm_autoencoder`, with a recipe."""
 
 
 @dataclass(frozen=True)
