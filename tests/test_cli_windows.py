@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from tinyae import data
 from tinyae.cli.main import main
 
 QUICK = ["--loss", "squared_error", "--epochs", "1", "--batch-size", "64"]
@@ -155,3 +156,40 @@ def test_a_column_of_times_may_be_named_by_its_number(recording, capsys):
     assert "9 of 5 x 1" in capsys.readouterr().out
     assert main(["data", "seconds.csv"]) == 0
     assert "(vectors)" in capsys.readouterr().out
+
+
+def test_other_recordings_are_scaled_and_judged_as_the_runs_own(recording, capsys):
+    """A recording ten times as wide is ten times as wide to the model too, and nothing of it is usual."""
+    assert (
+        main(["train", "basic", "--data", "heat.csv", "--window", "30", "--code-size", "4", "--out", "run", *QUICK])
+        == 0
+    )
+    config = json.loads((recording / "run" / "config.json").read_text())
+    values = np.loadtxt("heat.csv", delimiter=",", skiprows=1, usecols=1)
+    offset, scale, method = config["scaler"]
+    np.testing.assert_allclose([offset[0], scale[0]], [values[:480].mean(), values[:480].std()], rtol=1e-6)
+    assert method == "standard"
+    lines = (recording / "heat.csv").read_text().splitlines()
+    wide = [lines[0]] + [f"{line.split(',')[0]},{10 * float(line.split(',')[1]):.4f}" for line in lines[1:]]
+    (recording / "wide.csv").write_text("\n".join(wide) + "\n")
+    capsys.readouterr()
+    assert main(["anomalies", "run"]) == 0
+    own = capsys.readouterr().out.splitlines()
+    assert main(["anomalies", "run", "--data", "wide.csv"]) == 0
+    told = capsys.readouterr().out
+    assert own[1].split(":")[0] in told  # the threshold is that of the run's own training windows
+    assert "20 of 20 wide.csv windows are above it" in told
+    assert (recording / "run" / "anomalies_wide.png").exists()
+    assert (recording / "run" / "anomalies_wide_worst.png").exists()
+    assert main(["anomalies", "run", "--data", "heat.csv"]) == 0
+    assert own[1].split(":")[0] in capsys.readouterr().out
+
+
+def test_a_fitted_scaler_is_taken_as_it_is(rng):
+    series = rng.normal(20.0, 3.0, (60, 2))
+    first = data.windows(series, 5)
+    again = data.windows(10 * series, 5, scaling=first.scaler)
+    np.testing.assert_allclose(again.measured(again.train.x[0]), 10 * series[:5], rtol=1e-5)
+    assert again.scaler is first.scaler
+    with pytest.raises(ValueError, match="a scaler of 2 features does not fit a series of 1"):
+        data.windows(series[:, 0], 5, scaling=first.scaler)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from tinyae import plots
 from tinyae.cli.data_options import add_data
 from tinyae.cli.options import add_device, add_run, open_run
-from tinyae.data import Dataset
+from tinyae.data import Dataset, Split
 from tinyae.models import AnomalyDetector, Autoencoder
 from tinyae.training.pictures import Restored, draw_restored
 
@@ -22,7 +23,8 @@ def register(commands: Any) -> None:
         "anomalies",
         help="score test samples by their reconstruction error and draw the scores",
         description="Score every sample by its squared reconstruction error. The threshold is a quantile of the "
-        "training samples' scores; test samples above it are listed, with what is known to have happened then.",
+        "training samples' scores; test samples above it are listed, with what is known to have happened then. Of other data all samples are new: "
+        "they are scaled and judged as the run's own were.",
     )
     add_run(parser)
     add_data(parser, None)
@@ -39,15 +41,22 @@ def register(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Score, list, draw."""
     run, model, data = open_run(options)
-    detector = AnomalyDetector(model, options.quantile).fit(data.train.x, data.train.lengths, data.train.y)
+    usual = data.train
+    if options.data is not None:  # what is usual is what the model was trained on, and all of the others is new
+        usual, data = open_run(_own(options))[2].train, _all_new(data)
+    detector = AnomalyDetector(model, options.quantile).fit(usual.x, usual.lengths, usual.y)
     assert detector.threshold is not None
-    before, scores = (detector.score(split.x, split.lengths, split.y) for split in (data.train, data.test))
+    before, scores = (
+        detector.score(split.x, split.lengths, split.y) if len(split) else np.zeros(0)
+        for split in (data.train, data.test)
+    )
     unit = f"squared error per {model.noun}"
     flagged = np.flatnonzero(scores > detector.threshold)
     print(
-        f"threshold {detector.threshold:.4g} {unit}: the {options.quantile:g} quantile of {len(before):,} training scores"
+        f"threshold {detector.threshold:.4g} {unit}: the {options.quantile:g} quantile of {len(usual):,} training scores"
     )
-    print(f"{len(flagged):,} of {len(scores):,} test {model.noun}s are above it")
+    kind = "test" if options.data is None else data.name
+    print(f"{len(flagged):,} of {len(scores):,} {kind} {model.noun}s are above it")
     for line in _lines(data, flagged, scores):
         print(line)
     figure = plots.score_timeline(
@@ -63,11 +72,27 @@ def run(options: argparse.Namespace) -> None:
         across=f"{model.noun}s in time order" if data.timeline else model.noun,
         title=f"{data.name}: {' and '.join(model.makes)} error of each {model.noun}",
     )
-    out = options.out or run.path / "anomalies.png"
+    other = "" if options.data is None else f"_{Path(options.data).stem}"
+    out = options.out or run.path / f"anomalies{other}.png"
     print(f"picture: {plots.save_figure(figure, out)}")
     if data.kind in ("series", "sequences") and len(flagged):
         worst = flagged[np.argsort(-scores[flagged], kind="stable")][:_DRAWN]
         print(f"picture: {_draw_worst(model, data, worst, out.with_name(f'{out.stem}_worst{out.suffix}'))}")
+
+
+def _own(options: argparse.Namespace) -> argparse.Namespace:
+    """The same request for the run's own data."""
+    return argparse.Namespace(**vars(options) | {"data": None, "image_size": None, "grey": False, "skip_broken": False})
+
+
+def _all_new(data: Dataset) -> Dataset:
+    """The data with all samples in the test part."""
+    parts = (data.train, data.test)
+    whole = (
+        None if getattr(data.test, name) is None else np.concatenate([getattr(part, name) for part in parts])
+        for name in ("x", "y", "lengths")
+    )
+    return replace(data, train=data.train.rows(slice(0, 0)), test=Split(*whole))  # type: ignore[arg-type]
 
 
 _DRAWN = 8

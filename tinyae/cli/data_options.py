@@ -7,10 +7,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tinyae.cli.number_options import int_list, positive_int
 from tinyae.data import Dataset, load, load_series, rewindow
 from tinyae.data.catalogue import ENTRIES, canonical
-from tinyae.data.scaling import SCALINGS
+from tinyae.data.scaling import SCALINGS, Scaler
 
 
 def add_data(parser: argparse.ArgumentParser, default: str | None, otherwise: str = "the run's own") -> None:
@@ -89,24 +91,42 @@ def windows_of(options: argparse.Namespace) -> dict[str, Any] | None:
 
 
 def load_data(
-    name: str, pictures: dict[str, Any] | None = None, windows: dict[str, Any] | None = None, *, cut: bool = True
+    name: str,
+    pictures: dict[str, Any] | None = None,
+    windows: dict[str, Any] | None = None,
+    *,
+    cut: bool = True,
+    scaler: list[Any] | None = None,
 ) -> Dataset:
     """The data set of a name, file or folder: pictures read, and a recording cut, as the options say.
 
     `pictures` and `windows` are what `picture_options` and `windows_of` give, or what a run's config kept of them. What
-    is no recording cannot be cut: that is an error, or with `cut` False it is taken as it is.
+    is no recording cannot be cut: that is an error, or with `cut` False it is taken as it is. `scaler` is what a run's config
+    kept by `kept_scaler`: a recording of the user's is scaled as the run's own was, not by its own mean.
     """
     pictures = pictures or {}
     if windows is None:
         return load(name, **pictures)
-    if Path(name).suffix.lower() == ".csv":
-        return load_series(Path(name).expanduser(), **windows)
+    if is_csv(name):
+        fitted = {} if scaler is None else {"scaling": Scaler(np.asarray(scaler[0]), np.asarray(scaler[1]), scaler[2])}
+        return load_series(Path(name).expanduser(), **windows | fitted)
     if cut and "time" in windows:
         raise ValueError(f"--time names a column of a .csv, {name} is none: leave it out.")
     data = load(name, **pictures)
     if not cut and data.kind != "series":
         return data
     return rewindow(data, **{key: value for key, value in windows.items() if key != "time"})
+
+
+def is_csv(name: str) -> bool:
+    """Whether this is the path of a recording, or a table, of the user's own."""
+    return Path(name).suffix.lower() == ".csv"
+
+
+def kept_scaler(data: Dataset) -> list[Any]:
+    """The scaler of a recording as plain values for `config.json`: offsets, scales and method."""
+    assert data.scaler is not None
+    return [data.scaler.offset.tolist(), data.scaler.scale.tolist(), data.scaler.method]
 
 
 def lasting(name: str) -> str:

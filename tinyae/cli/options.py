@@ -83,7 +83,13 @@ def open_run(options: argparse.Namespace) -> tuple[Run, Any, Dataset]:
     source = options.data or run.config["data"]
     kept = run.config.get("data_options", {}) if Path(source).expanduser().is_dir() else {}
     # Other data may be windows already, as those of this run are once they are cut.
-    data = load_data(source, kept | picture_options(options), run.config.get("windows"), cut=options.data is None)
+    data = load_data(
+        source,
+        kept | picture_options(options),
+        run.config.get("windows"),
+        cut=options.data is None,
+        scaler=run.config.get("scaler"),
+    )
     shape = model.recipe["arguments"].get("input_shape", data.example_shape)
     expected = (shape,) if isinstance(shape, int) else tuple(shape)
     if not _fits(model, data.example_shape, expected):

@@ -12,7 +12,17 @@ from typing import Any
 import numpy as np
 
 from tinyae.backend import backend_named
-from tinyae.cli.data_options import add_data, add_windows, lasting, load_data, picture_options, remark, windows_of
+from tinyae.cli.data_options import (
+    add_data,
+    add_windows,
+    is_csv,
+    kept_scaler,
+    lasting,
+    load_data,
+    picture_options,
+    remark,
+    windows_of,
+)
 from tinyae.cli.model_options import add_classifier_options, add_model_options, model_arguments
 from tinyae.cli.options import SAMPLE_NOUNS, add_device, add_seed, check_data, check_labels, class_count
 from tinyae.cli.report import metrics_table
@@ -77,6 +87,7 @@ def run(options: argparse.Namespace) -> None:
     config |= {"data_options": pictures} if pictures else {}
     config |= {name: getattr(options, name) for name in _TRAINING}
     config |= {} if windows is None else {"windows": windows}
+    config |= {"scaler": kept_scaler(data)} if windows is not None and is_csv(options.data) else {}
     folder = Run.create(options.out, config, force=options.force)
     print(_headline(options.model, model, data, device))
     remark(data)

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyae.data.dataset import Dataset, table
+from tinyae.data.scaling import Scaler
 from tinyae.data.timeline import Timeline
 from tinyae.data.windows import windows
 
@@ -103,7 +104,7 @@ def read_series(path: str | Path, *, time: str | int | None = None) -> Series:
 
 def load_series(
     path: str | Path, length: int, *, time: str | int | None = None, stride: int | None = None, horizon: int = 0,
-    train: float | int = 0.8, scaling: str = "standard",
+    train: float | int = 0.8, scaling: str | Scaler = "standard",
 ) -> Dataset:  # fmt: skip
     """Windows of a `.csv` of the user's own; see `read_series` and `windows`. `stride` None cuts without overlap."""
     series = read_series(path, time=time)

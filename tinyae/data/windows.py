@@ -42,7 +42,7 @@ def windows(
     stride: int = 1,
     horizon: int = 0,
     train: float | int = 0.8,
-    scaling: str = "standard",
+    scaling: str | Scaler = "standard",
     name: str = "series",
     unit: str = "",
     timeline: Timeline | None = None,
@@ -55,7 +55,8 @@ def windows(
         stride: steps from one window to the next; `length` cuts without overlap.
         horizon: steps that follow each window and are to be predicted; samples have length + horizon steps.
         train: the training part from the start of the series: a share in (0, 1), or a whole number of steps.
-        scaling: "standard", "range" or "none", see `Scaler.fit`; fitted on the training part.
+        scaling: "standard", "range" or "none", see `Scaler.fit`; fitted on the training part. Or a scaler that is fitted
+            already, to see these data as a model saw others.
         name, unit: of the series. Several features have no unit in common once each is scaled by itself.
         timeline: the clock of the series, one window of it being one step.
         feature_names: what each feature is, D words, or none.
@@ -67,11 +68,14 @@ def windows(
     border = _border(train, len(values))
     _check_sizes(length, stride, horizon, border, f"the training part ({border} of {len(values)} steps)")
     _check_sizes(length, stride, horizon, len(values) - border, f"the test part ({len(values) - border} steps)")
-    scaler = Scaler.fit(values[:border], scaling)
+    scaler = scaling if isinstance(scaling, Scaler) else Scaler.fit(values[:border], scaling)
+    if scaler.offset.shape != values.shape[1:]:
+        raise ValueError(f"a scaler of {len(scaler.offset)} features does not fit a series of {values.shape[1]}.")
     before, after = (
         Split(cut_windows(scaler.apply(part), length, stride=stride, horizon=horizon).astype(np.float32))
         for part in (values[:border], values[border:])
     )
+    fitted = "as for other data" if isinstance(scaling, Scaler) else f"{scaling}, fitted on the training part"
     single = values.shape[1] == 1
     return Dataset(
         name,
@@ -83,7 +87,7 @@ def windows(
         scale=float(scaler.scale[0]) if single else 1.0,
         origin="cut from a series",
         notes=f"A window every {stride} steps. Train is the first {border:,} steps, test the other "
-        f"{len(values) - border:,}; no window lies in both. Scaling: {scaling}, fitted on the training part.",
+        f"{len(values) - border:,}; no window lies in both. Scaling: {fitted}.",
         timeline=None if timeline is None else timeline.of_windows(length + horizon, stride, len(before), border),
         scaler=scaler,
         horizon=horizon,
