@@ -22,8 +22,8 @@ def register(commands: Any) -> None:
     parser = commands.add_parser(
         "anomalies",
         help="score test samples by their reconstruction error and draw the scores",
-        description="Score every sample by its squared reconstruction error. The threshold is a quantile of the "
-        "training samples' scores; test samples above it are listed, with what is known to have happened then. Of other data all samples are new: "
+        description="Score every sample by its squared error. The threshold is a quantile of the training samples' scores; "
+        "test samples above it are listed, with what is known to have happened then. Of other data all samples are new: "
         "they are scaled and judged as the run's own were.",
     )
     add_run(parser)

@@ -75,7 +75,11 @@ def windows(
         Split(cut_windows(scaler.apply(part), length, stride=stride, horizon=horizon).astype(np.float32))
         for part in (values[:border], values[border:])
     )
-    fitted = "as for other data" if isinstance(scaling, Scaler) else f"{scaling}, fitted on the training part"
+    fitted = (
+        f"{scaling.method}, fitted beforehand"
+        if isinstance(scaling, Scaler)
+        else f"{scaling}, fitted on the training part"
+    )
     single = values.shape[1] == 1
     return Dataset(
         name,
