@@ -11,7 +11,7 @@ import numpy as np
 
 from tinyae import plots
 from tinyae.cli.data_options import add_data
-from tinyae.cli.options import add_device, add_run, open_run
+from tinyae.cli.options import add_device, add_picture, add_run, data_for, open_run
 from tinyae.data import Dataset, Split
 from tinyae.models import AnomalyDetector, Autoencoder
 from tinyae.training.pictures import Restored, draw_restored
@@ -31,9 +31,7 @@ def register(commands: Any) -> None:
     parser.add_argument(
         "--quantile", type=float, default=0.99, metavar="Q", help="of the training scores, in (0, 1) (default: 0.99)"
     )
-    parser.add_argument(
-        "--out", type=Path, metavar="FILE.png", help="picture, .png, .svg or .pdf (default: RUN/anomalies.png)"
-    )
+    add_picture(parser, "anomalies.png")
     add_device(parser)
     parser.set_defaults(run=run)
 
@@ -43,7 +41,7 @@ def run(options: argparse.Namespace) -> None:
     run, model, data = open_run(options)
     usual = data.train
     if options.data is not None:  # what is usual is what the model was trained on, and all of the others is new
-        usual, data = open_run(_own(options))[2].train, _all_new(data)
+        usual, data = data_for(run, model).train, _all_new(data)
     detector = AnomalyDetector(model, options.quantile).fit(usual.x, usual.lengths, usual.y)
     assert detector.threshold is not None
     before, scores = (
@@ -78,11 +76,6 @@ def run(options: argparse.Namespace) -> None:
     if data.kind in ("series", "sequences") and len(flagged):
         worst = flagged[np.argsort(-scores[flagged], kind="stable")][:_DRAWN]
         print(f"picture: {_draw_worst(model, data, worst, out.with_name(f'{out.stem}_worst{out.suffix}'))}")
-
-
-def _own(options: argparse.Namespace) -> argparse.Namespace:
-    """The same request for the run's own data."""
-    return argparse.Namespace(**vars(options) | {"data": None, "image_size": None, "grey": False, "skip_broken": False})
 
 
 def _all_new(data: Dataset) -> Dataset:

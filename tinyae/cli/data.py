@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tinyae.cli.data_options import add_picture_options, add_windows, load_data, picture_options, windows_of
+from tinyae.cli.data_options import add_picture_options, add_windows, is_csv, load_data, picture_options, windows_of
 from tinyae.data import describe, read_series
 
 
@@ -30,8 +30,8 @@ def run(options: argparse.Namespace) -> None:
     if options.name is None:
         print(describe())
         return
-    path = Path(options.name).expanduser()
-    if path.suffix.lower() == ".csv" and options.window is None:
+    if is_csv(options.name) and options.window is None:
+        path = Path(options.name).expanduser()
         series = read_series(path, time=options.time)
         if series.times is not None:
             print(f"{path.name}: {series!r}\n  To cut it into windows: --window L, also here.")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from tinyae.cli.data_options import add_data
 from tinyae.cli.number_options import whole_number
-from tinyae.cli.options import add_device, add_run, open_run
+from tinyae.cli.options import add_device, add_picture, add_run, open_run
 from tinyae.training.pictures import draw_features, image_maps
 
 
@@ -25,9 +24,7 @@ def register(commands: Any) -> None:
     parser.add_argument("--image", type=whole_number, default=0, metavar="N", help="number of the image (default: 0)")
     parser.add_argument("--split", choices=("train", "test"), default="test", help="(default: test)")
     add_data(parser, None)
-    parser.add_argument(
-        "--out", type=Path, metavar="FILE.png", help="picture, .png, .svg or .pdf (default: RUN/features.png)"
-    )
+    add_picture(parser, "features.png")
     add_device(parser)
     parser.set_defaults(run=run)
 

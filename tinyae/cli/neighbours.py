@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from tinyae.cli.data_options import add_data
 from tinyae.cli.number_options import positive_int
-from tinyae.cli.options import add_device, add_run, codes_of, open_run
+from tinyae.cli.options import add_device, add_picture, add_run, open_run
 from tinyae.models import nearest, same_class_share
+from tinyae.training.codes import codes_of
 from tinyae.training.pictures import draw_neighbours
 
 _MEASURED = 1000
@@ -31,9 +31,7 @@ def register(commands: Any) -> None:
     add_run(parser)
     add_data(parser, None)
     parser.add_argument("--count", type=positive_int, default=8, metavar="N", help="neighbours of each (default: 8)")
-    parser.add_argument(
-        "--out", type=Path, metavar="FILE.png", help="picture, .png, .svg or .pdf (default: RUN/neighbours.png)"
-    )
+    add_picture(parser, "neighbours.png")
     add_device(parser)
     parser.set_defaults(run=run)
 

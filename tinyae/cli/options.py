@@ -6,12 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tinyae.backend import DEVICES, backend_named
 from tinyae.cli.data_options import bring_to, load_data, picture_options, remark
 from tinyae.cli.number_options import whole_number
-from tinyae.data import Dataset, Split
+from tinyae.data import Dataset
 from tinyae.models import Autoencoder
 from tinyae.training import Run
 from tinyae.training.loop import check_samples
@@ -30,6 +28,13 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 def add_run(parser: argparse.ArgumentParser) -> None:
     """RUN"""
     parser.add_argument("run_folder", metavar="RUN", type=Path, help="a run folder made by `tinyae train`")
+
+
+def add_picture(parser: argparse.ArgumentParser, name: str) -> None:
+    """--out, for a command that draws one picture; without it the run folder gets `name`"""
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE.png", help=f"picture, .png, .svg or .pdf (default: RUN/{name})"
+    )
 
 
 def add_seed(parser: argparse.ArgumentParser, purpose: str) -> None:
@@ -60,14 +65,6 @@ def class_count(data: Dataset) -> int:
     return max(len(data.class_names), largest + 1)
 
 
-def codes_of(model: Any, split: Split) -> np.ndarray:
-    """The codes (N, ...) of a split; of sequences whose end is to be predicted, of the steps the encoder sees."""
-    given = model.inputs_for(split.x, split.y)
-    known = {} if split.lengths is None else {"lengths": split.lengths - (split.x.shape[1] - given.shape[1])}
-    codes: np.ndarray = model.encode(given, **known)
-    return codes
-
-
 def _fits(model: Any, shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
     """Whether samples of this shape can be given to a model that was built for another; of sequences any number of steps."""
     if not model.takes_lengths:
@@ -80,14 +77,20 @@ def open_run(options: argparse.Namespace) -> tuple[Run, Any, Dataset]:
     run = Run.open(options.run_folder)
     device = backend_named(options.device).name
     model = run.model()
-    source = options.data or run.config["data"]
+    data = data_for(run, model, options.data, picture_options(options))
+    return run, model.to(device), data
+
+
+def data_for(run: Run, model: Any, other: str | None = None, pictures: dict[str, Any] | None = None) -> Dataset:
+    """The run's own data, or `other`, read and cut as the run's were and checked to fit its model."""
+    source = other or run.config["data"]
     kept = run.config.get("data_options", {}) if Path(source).expanduser().is_dir() else {}
     # Other data may be windows already, as those of this run are once they are cut.
     data = load_data(
         source,
-        kept | picture_options(options),
+        kept | (pictures or {}),
         run.config.get("windows"),
-        cut=options.data is None,
+        cut=other is None,
         scaler=run.config.get("scaler"),
     )
     shape = model.recipe["arguments"].get("input_shape", data.example_shape)
@@ -104,4 +107,4 @@ def open_run(options: argparse.Namespace) -> tuple[Run, Any, Dataset]:
         )
     check_data(data, model)
     remark(data)
-    return run, model.to(device), data
+    return data

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tinyae.cli.data_options import add_data
 from tinyae.cli.number_options import nonnegative_float, positive_int
-from tinyae.cli.options import add_device, add_run, check_labels, class_count, codes_of, open_run
+from tinyae.cli.options import add_device, add_picture, add_run, check_labels, class_count, open_run
 from tinyae.training import LinearProbe
+from tinyae.training.codes import codes_of
 from tinyae.training.pictures.confusion import draw_confusion
 
 
@@ -35,9 +35,7 @@ def register(commands: Any) -> None:
     parser.add_argument(
         "--iterations", type=positive_int, default=200, metavar="N", help="of L-BFGS, at most (default: 200)"
     )
-    parser.add_argument(
-        "--out", type=Path, metavar="FILE.png", help="picture, .png, .svg or .pdf (default: RUN/probe.png)"
-    )
+    add_picture(parser, "probe.png")
     add_device(parser)
     parser.set_defaults(run=run)
 
@@ -55,12 +53,12 @@ def run(options: argparse.Namespace) -> None:
         "codes": [codes_of(model, split).reshape(len(split), -1) for split in (train, test)],
         "the samples themselves": [train.flat, test.flat],
     }
-    found = []
+    found: list[np.ndarray] = []
     for words, (before, after) in given.items():
         probe = LinearProbe(options.weight_decay, options.iterations).fit(before, train.y, progress=True, title=words)
-        shares = probe.accuracy(before, train.y), probe.accuracy(after, test.y)
-        print(f"{words:24}{before.shape[1]:>8}" + "".join(f"{share:>10.2%}" for share in shares))
         found.append(probe.predict(after))
+        shares = probe.accuracy(before, train.y), np.mean(found[-1] == test.y)
+        print(f"{words:24}{before.shape[1]:>8}" + "".join(f"{share:>10.2%}" for share in shares))
     largest = np.bincount(train.y).argmax()
     print(
         f"{'always the largest class':24}{0:>8}" + "".join(f"{np.mean(y == largest):>10.2%}" for y in (train.y, test.y))

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from tinyae.data.dataset import Dataset, Kind, Split
 from tinyae.data.embedded import scaled
+from tinyae.data.fields import is_number
 from tinyae.data.idx import GZIP_MAGIC, looks_like_idx, parse_idx, read_payload
 from tinyae.data.picture import SUFFIXES as PICTURES
 
@@ -115,7 +116,7 @@ def _read_csv(path: Path) -> npt.NDArray[np.float64]:
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is no UTF-8 text ({error.reason} at byte {error.start}).") from error
     numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    if numbered and not any(_is_number(field) for field in numbered[0][1].split(",")):
+    if numbered and not any(is_number(field) for field in numbered[0][1].split(",")):
         numbered = numbered[1:]  # the line of names
     if not numbered:
         raise ValueError(f"{path} holds no line of numbers: write one example a line, separated by commas.")
@@ -135,17 +136,9 @@ def _fault(line: str, width: int) -> str:
     """What keeps a line from being a row of `width` numbers, in words; empty if nothing does."""
     fields = line.split(",")
     for field in fields:
-        if not _is_number(field):
+        if not is_number(field):
             return f"holds {field.strip()[:40]!r}" if field.strip() else "has an empty field"
     return f"has {len(fields)} numbers" if len(fields) != width else ""
-
-
-def _is_number(field: str) -> bool:
-    try:
-        float(field)
-    except ValueError:
-        return False
-    return True
 
 
 def _kind(raw: npt.NDArray[Any], path: Path) -> Kind:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyae.data.dataset import Dataset, table
+from tinyae.data.fields import is_number
 from tinyae.data.scaling import Scaler
 from tinyae.data.timeline import Timeline
 from tinyae.data.windows import windows
@@ -98,7 +99,7 @@ def read_series(path: str | Path, *, time: str | int | None = None) -> Series:
     for place, (number, fields) in enumerate(rows):
         for feature, source in enumerate(kept):
             values[place, feature] = _number(fields[source], path, number, header[source])
-    counted = times is not None and column is not None and _is_number(rows[0][1][column]) and times[0] < _EARLIEST
+    counted = times is not None and column is not None and is_number(rows[0][1][column]) and times[0] < _EARLIEST
     return Series(values, tuple(header[number] for number in kept), times, bool(counted))
 
 
@@ -128,7 +129,7 @@ def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
             rows = [(reader.line_num, [field.strip() for field in fields]) for fields in reader if any(fields)]
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is no UTF-8 text ({error.reason} at byte {error.start}).") from error
-    names = rows and not any(_is_number(field) or _moment(field) is not None for field in rows[0][1])
+    names = rows and not any(is_number(field) or _moment(field) is not None for field in rows[0][1])
     header = rows[0][1] if names else [f"column {n}" for n in range(len(rows[0][1]))] if rows else []
     rows = rows[1:] if names else rows
     if not rows:
@@ -146,7 +147,7 @@ def _delimiter(first: str) -> str:
 
 def _time_column(header: list[str], first: list[str], time: str | int | None, path: Path) -> int | None:
     if time is None:
-        return next((n for n, field in enumerate(first) if not _is_number(field) and _moment(field) is not None), None)
+        return next((n for n, field in enumerate(first) if not is_number(field) and _moment(field) is not None), None)
     if isinstance(time, str) and time not in header and time.isdecimal():
         time = int(time)  # as the command line gives a number
     known: list[Any] = header if isinstance(time, str) else list(range(len(header)))
@@ -160,7 +161,7 @@ def _times(rows: list[tuple[int, list[str]]], column: int, path: Path) -> npt.ND
     times: list[np.datetime64] = []
     for number, fields in rows:
         text = fields[column]
-        moment = np.datetime64(round(1000 * float(text)), "ms") if _is_number(text) else _moment(text)
+        moment = np.datetime64(round(1000 * float(text)), "ms") if is_number(text) else _moment(text)
         if moment is None:
             raise ValueError(f"{path}, line {number}: {text[:40]!r} is no time; write 2014-07-01 00:30:00.")
         if times and moment <= times[-1]:
@@ -170,7 +171,7 @@ def _times(rows: list[tuple[int, list[str]]], column: int, path: Path) -> npt.ND
 
 
 def _number(text: str, path: Path, line: int, column: str) -> float:
-    value = float(text) if _is_number(text) else float("nan")
+    value = float(text) if is_number(text) else float("nan")
     if not np.isfinite(value):
         found = repr(text[:40]) if text else "nothing"
         raise ValueError(f"{path}, line {line}, column {column!r} holds {found}: {_advice(text)}.")
@@ -179,21 +180,13 @@ def _number(text: str, path: Path, line: int, column: str) -> float:
 
 def _advice(text: str) -> str:
     """What to do about a field that holds no number."""
-    if text.lower() in _GAPS or _is_number(text):
+    if text.lower() in _GAPS or is_number(text):
         return "fill the gap or cut the file there"
     if ";" in text:
         return "the file looks separated by semicolons; write commas between fields, and points in numbers"
-    if _is_number(text.replace(",", ".")):
+    if is_number(text.replace(",", ".")):
         return "write a point, not a comma, in numbers"
     return "these are words; drop the column, or write numbers"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _moment(text: str) -> np.datetime64 | None:

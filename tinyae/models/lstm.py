@@ -24,11 +24,12 @@ from tinyae.models.sequence_parts import SequenceDecoder, SequenceEncoder, check
 from tinyae.nn.checks import check_size
 from tinyae.ops.sequence import Lengths, check_lengths, settled, whole_numbers
 
-MODES = ("reconstruct", "predict", "composite")
-"""What is decoded: the sequence itself, the steps after it, or both, each by a decoder of its own."""
-
-
-_BOTH = ("reconstruction", "prediction")
+MODES = {
+    "reconstruct": ("reconstruction",),
+    "predict": ("prediction",),
+    "composite": ("reconstruction", "prediction"),
+}
+"""Mode -> what is decoded: the sequence itself, the steps after it, or both, each by a decoder of its own."""
 
 
 class LSTMAutoencoder(Autoencoder):
@@ -115,7 +116,7 @@ class LSTMAutoencoder(Autoencoder):
         super().__init__(encoder, decoders[0], loss=loss, sample=sample)
         self.predictor = None if mode == "reconstruct" else decoders[-1]
         self.mode = mode
-        self.makes = {"reconstruct": ("reconstruction",), "predict": ("prediction",)}.get(mode, _BOTH)
+        self.makes = MODES[mode]
         self.steps = None if steps is None else check_size("LSTMAutoencoder", "steps", steps)
         self.future_steps = future_steps
         self.reverse_target = mode != "predict" and (reverse_target is None or bool(reverse_target))

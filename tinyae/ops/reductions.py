@@ -67,9 +67,7 @@ def max(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
 
 @max.vjp(0)
 def _(g: Any, out: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    largest = indicator(x >= _spread(out, x, axis), x)
-    share = largest / sum(largest, axis=axis, keepdims=True)
-    return _spread(g, x, axis) * share
+    return _shared(g, x, x >= _spread(out, x, axis), axis)
 
 
 @primitive
@@ -80,9 +78,13 @@ def min(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
 
 @min.vjp(0)
 def _(g: Any, out: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    smallest = indicator(x <= _spread(out, x, axis), x)
-    share = smallest / sum(smallest, axis=axis, keepdims=True)
-    return _spread(g, x, axis) * share
+    return _shared(g, x, x <= _spread(out, x, axis), axis)
+
+
+def _shared(g: Any, x: Any, chosen: Any, axis: Axis) -> Any:
+    """g for the entries of x that were chosen, in equal parts where there are several."""
+    places = indicator(chosen, x)
+    return _spread(g, x, axis) * (places / sum(places, axis=axis, keepdims=True))
 
 
 @primitive

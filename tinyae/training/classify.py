@@ -83,9 +83,5 @@ def fit_classifier(
             return {}
         return {"validation_accuracy": classifier.accuracy(validation.x, validation.y)}
 
-    def announce(row: dict[str, Any]) -> None:
-        if schedule is not None:
-            schedule.step()
-
     bar = Progress(epochs, len(labels), UNITS["train_loss"], "sample", title=title, visible=progress)
-    return run_epochs(classifier, steps, epochs, History(UNITS), bar, measure=measure, announce=announce)
+    return run_epochs(classifier, steps, epochs, History(UNITS), bar, measure=measure, schedule=schedule)

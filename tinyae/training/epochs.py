@@ -35,6 +35,7 @@ def run_epochs(
     bar: Progress,
     *,
     measure: Callable[[], dict[str, float]],
+    schedule: Any = None,
     begin: Callable[[int], None] = lambda number: None,
     failure: Callable[[], str] = lambda: "",
     announce: Callable[[dict[str, Any]], None] = lambda row: None,
@@ -45,15 +46,19 @@ def run_epochs(
         history: gets a row after each: epoch, train_loss, what `measure` gives, seconds, samples_per_second.
         bar: shows the progress; it is closed at the end.
         measure: looks at the model after each.
+        schedule: learning-rate schedule of the optimizer of `steps`; its `.step()` is called after each.
         begin: told the number of an epoch, from 1, before it.
         failure: what the model knows about a step that went wrong, "" if nothing.
         announce: told each row once it is in the history. StopIteration from it ends the training there, as it would
             end with the last epoch; anything else it raises is passed on.
 
     Raises:
+        ValueError: the schedule belongs to another optimizer.
         FloatingPointError: a number or a weight became NaN or infinite; the model keeps the last complete epoch.
         TrainingInterrupted: Ctrl-C; the model keeps the last complete epoch.
     """
+    if schedule is not None and getattr(schedule, "optimizer", steps.optimizer) is not steps.optimizer:
+        raise ValueError("the schedule belongs to another optimizer, so it would change nothing here: make it anew.")
     kept = model.state_dict()
     started = time.perf_counter()
 
@@ -67,6 +72,8 @@ def run_epochs(
         _check_finite(row, state, steps.optimizer, failure)
         history.append(row)
         kept = state
+        if schedule is not None:
+            schedule.step()
         announce(row)
         model.train()
         started = time.perf_counter()

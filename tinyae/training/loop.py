@@ -98,8 +98,6 @@ def fit(
             f"{type(optimizer).__name__} minimises one objective, and that of this model changes from epoch to epoch "
             f"({model.extra_repr()}): train it with Adam."
         )
-    if schedule is not None and getattr(schedule, "optimizer", optimizer) is not optimizer:
-        raise ValueError("the schedule belongs to another optimizer, so it would change nothing here: make it anew.")
     batch_size = samples_per_step(optimizer, batch_size, len(x))
     backend = backend_named(model.device)
     resident = backend.to_device(x, next(iter(model.parameters())).dtype)
@@ -118,15 +116,13 @@ def fit(
         return {f"validation_{name}": value for name, value in numbers.items()}
 
     def announce(row: dict[str, Any]) -> None:
-        if schedule is not None:
-            schedule.step()
         for callback in callbacks:
             callback(Epoch(row["epoch"], model, optimizer, row, history))
 
     bar = Progress(epochs, len(x), model.loss_unit, model.noun, title=title, visible=progress)
     return run_epochs(
         model, steps, epochs, history, bar,
-        measure=measure, begin=model.begin_epoch, failure=model.failure, announce=announce,
+        measure=measure, schedule=schedule, begin=model.begin_epoch, failure=model.failure, announce=announce,
     )  # fmt: skip
 
 

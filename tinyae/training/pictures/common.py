@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from tinyae import plots
 from tinyae.data import Dataset
 from tinyae.models import Autoencoder, LSTMAutoencoder
 from tinyae.nn import Conv2d, Dense, Module, Parameter
+from tinyae.training.codes import codes_of
 from tinyae.training.history import History
 from tinyae.training.pictures.restored import Restored, draw_restored
 
@@ -66,13 +66,10 @@ def draw_curves(history: History, path: Path) -> Path:
 def draw_codes(model: Autoencoder, data: Dataset, path: Path) -> Path:
     """The codes of test samples coloured by class (principal components if a code has more than two numbers)."""
     split = data.test.rows(slice(0, _SCATTERED))
-    given, labels = model.inputs_for(split.x, split.y), split.y
-    seen = None if split.lengths is None else split.lengths - (split.x.shape[1] - given.shape[1])
-    known: dict[str, Any] = {} if seen is None else {"lengths": seen}
-    codes = model.encode(given, **known)
+    codes = codes_of(model, split)
     title = f"{data.name}: codes of {len(codes):,} test {model.noun}s"
     return plots.save_figure(
-        plots.code_scatter(codes.reshape(len(codes), -1), labels, data.class_names or None, title=title), path
+        plots.code_scatter(codes.reshape(len(codes), -1), split.y, data.class_names or None, title=title), path
     )
 
 
