@@ -10,7 +10,8 @@ import pytest
 
 import tinyae as ta
 from tinyae import nn, ops, optim
-from tinyae.autodiff import AnomalyError, Tensor, current_watch, detect_anomaly, grad
+from tinyae.autodiff import Tensor, current_watch, grad
+from tinyae.inspect import AnomalyError, detect_anomaly
 
 
 def leaf(*values: float) -> Tensor:

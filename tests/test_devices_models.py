@@ -12,9 +12,10 @@ from numpy.testing import assert_allclose
 
 from tests.launch_budgets import build_small, class_numbers, small_batch
 from tinyae import nn
-from tinyae.autodiff import Tensor, detect_anomaly
+from tinyae.autodiff import Tensor
 from tinyae.backend import CPU, Backend, backend_named
 from tinyae.data import Split
+from tinyae.inspect import detect_anomaly
 from tinyae.models import AnomalyDetector, CodeNeighbours, SoftmaxClassifier, build
 from tinyae.models.importance import log_likelihood
 from tinyae.testing import ModuleCase, strict_device

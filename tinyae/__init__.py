@@ -16,10 +16,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tinyae import autodiff, backend, losses, nn, ops, optim
-from tinyae.autodiff import Tensor, adjoint_pair, detect_anomaly, grad, no_grad, primitive
+from tinyae.autodiff import Tensor, adjoint_pair, grad, no_grad, primitive
 
 if TYPE_CHECKING:
     from tinyae import data, inspect, models, plots, testing, training
+    from tinyae.inspect import detect_anomaly
     from tinyae.testing.gradcheck import gradcheck
     from tinyae.training import History, evaluate, fit, load, save
 
@@ -30,6 +31,7 @@ _LATER = {
     "save": "training",
     "load": "training",
     "History": "training",
+    "detect_anomaly": "inspect",
     "gradcheck": "testing",
 }
 

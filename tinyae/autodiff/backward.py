@@ -13,9 +13,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any, overload
 
-from tinyae.autodiff.anomaly import current_watch
 from tinyae.autodiff.broadcasting import sum_to
-from tinyae.autodiff.node import Node, ancestors, set_recording
+from tinyae.autodiff.node import Node, ancestors, current_watch, set_recording
 from tinyae.autodiff.primitive import Primitive, adjoint_pair, primitive
 from tinyae.autodiff.tensor import Tensor, constant, recorded
 from tinyae.backend import backend_of, check_same_device

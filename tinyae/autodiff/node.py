@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from operator import attrgetter
-from typing import Any
+from typing import Any, Protocol
 
 _next_serial = count().__next__
 
@@ -125,3 +125,37 @@ def no_grad() -> Any:
     Works as a decorator too.
     """
     return set_recording(False)
+
+
+class Watch(Protocol):
+    """Who looks at every result and every gradient of a thread as soon as there is one, e.g. for the first NaN.
+
+    Attributes:
+        scopes: (owner, name) of the layers being called, outermost first; the owners are none of the engine's business.
+    """
+
+    scopes: list[tuple[Any, str]]
+
+    def check_result(self, name: str, raw: list[Any], out: Any, node: Node | None) -> None:
+        """A primitive of that name made `out` of the arguments `raw`, recorded as `node` (None if it was not)."""
+
+    def check_rule(self, node: Node, position: int, g: Any, c: Any, parent: Node, total: Any) -> None:
+        """A rule of `node` made c of the cotangent g; `total` is what has arrived at `parent` so far."""
+
+    def check_update(self, method: str, param: Any, grad: Any) -> None:
+        """An optimizer has updated the parameters: a training step is done."""
+
+    def next_step(self) -> None:
+        """A training step is done that nothing is to be checked in."""
+
+    def around(self, rules: Callable[..., Any]) -> Callable[..., Any]:
+        """`rules(primitive, node, ...)`, with a note of whose rule it is that computes."""
+
+
+watches: dict[int, Watch] = {}
+"""The open watches by thread. Empty unless somebody is looking."""
+
+
+def current_watch() -> Watch | None:
+    """The watch of this thread, None if there is none."""
+    return watches.get(threading.get_ident()) if watches else None

@@ -23,8 +23,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, overload
 
-from tinyae.autodiff.anomaly import current_watch, watches
-from tinyae.autodiff.node import Node, recording
+from tinyae.autodiff.node import Node, current_watch, recording, watches
 from tinyae.autodiff.tensor import Tensor, recorded
 from tinyae.backend import check_same_device
 

@@ -9,12 +9,25 @@ vanishing gradient caught at the operation that does it; a `nan` has its first l
 
 Looking changes nothing: no `.grad` is written, and the graph stays ready for `backward()`.
 
-`checkerboard_score` looks at images for the pattern that a decoder's strides leave in them.
+`detect_anomaly` finds the first NaN or infinity of a training step. `checkerboard_score` looks at images for the pattern
+that a decoder's strides leave in them.
 """
 
+from tinyae.inspect.anomaly import AnomalyError, detect_anomaly
 from tinyae.inspect.checkerboard import PeriodicPower, checkerboard_score
 from tinyae.inspect.graph import Graph, graph
 from tinyae.inspect.show import show
 from tinyae.inspect.snapshot import Constant, GraphNode, Snapshot
 
-__all__ = ["Constant", "Graph", "GraphNode", "PeriodicPower", "Snapshot", "checkerboard_score", "graph", "show"]
+__all__ = [
+    "AnomalyError",
+    "Constant",
+    "Graph",
+    "GraphNode",
+    "PeriodicPower",
+    "Snapshot",
+    "checkerboard_score",
+    "detect_anomaly",
+    "graph",
+    "show",
+]

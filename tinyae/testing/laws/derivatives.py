@@ -125,9 +125,9 @@ def _unchanged(fn: Any, inputs: Any, call: Call, where: str) -> None:
     if out.requires_grad:
         with suppress(RuleError):  # a gradient of the wrong shape is the gradient law's to report
             out.backward(weights)
-    for name, value, copy in zip(point.names, point.values, copies, strict=True):
+    for name, value, before in zip(point.names, point.values, copies, strict=True):
         if isinstance(value, np.ndarray):
-            assert np.array_equal(value, copy, equal_nan=value.dtype.kind == "f"), f"{name} was written into{where}."
+            assert np.array_equal(value, before, equal_nan=value.dtype.kind == "f"), f"{name} was written into{where}."
     assert np.array_equal(weights, kept), f"the cotangent was written into{where}."
 
 
@@ -151,8 +151,8 @@ def assert_gradients_unshared(fn: Any, *inputs: Any, call: Call = None) -> None:
     for i, name in enumerate(names):
         before = [np.array(array) for _, array in others]
         others[i][1][...] += 1.0
-        for k, ((other, array), copy) in enumerate(zip(others, before, strict=True)):
-            assert k == i or np.array_equal(array, copy), f"the gradient of {name} shares memory with {other}."
+        for k, ((other, array), held) in enumerate(zip(others, before, strict=True)):
+            assert k == i or np.array_equal(array, held), f"the gradient of {name} shares memory with {other}."
 
 
 def is_linear(point: Point, seed: int = 0) -> bool:

@@ -4,8 +4,9 @@ One NaN makes everything NaN that is computed from it, so where it shows, in the
 Within `with detect_anomaly():` every result and every gradient of this thread is looked at as soon as there is one, and
 the first that is not finite raises an error that names the operation, what it was given, the layer and the training step.
 
-The engine knows neither layers nor steps. It keeps a `Watch`; a Module tells it when it is called, under its name, and an
-optimizer when a step is done. With no watch open all of this is one look at an empty dict for each operation.
+The engine knows nothing of this: it offers a place for a `tinyae.autodiff.Watch` and reports to whoever stands there. A
+Module reports when it is called, under its name, and an optimizer when a step is done. With no watch open all of this is
+one look at an empty dict for each operation.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyae.autodiff.node import Node
+from tinyae.autodiff import Node, watches
 from tinyae.backend import backend_of
 
 
@@ -76,7 +77,7 @@ class AnomalyError(FloatingPointError):
         self.ranges = tuple(ranges)
 
 
-class Watch:
+class AnomalyWatch:
     """What one `detect_anomaly` block knows: the layer being called, the step, and the layer of each recorded node.
 
     Attributes:
@@ -168,15 +169,6 @@ class Watch:
         return found.nans > 0 or (self.infinity and found.infinities > 0)
 
 
-watches: dict[int, Watch] = {}
-"""The open watches by thread. Empty unless somebody is looking."""
-
-
-def current_watch() -> Watch | None:
-    """The watch of this thread, None outside of `detect_anomaly`."""
-    return watches.get(get_ident()) if watches else None
-
-
 @contextmanager
 def detect_anomaly(infinity: bool = True) -> Iterator[None]:
     """Within the block, raise `AnomalyError` at the first NaN or infinity, forward or backward, in this thread.
@@ -193,12 +185,12 @@ def detect_anomaly(infinity: bool = True) -> Iterator[None]:
         >>> with detect_anomaly():
         ...     ops.log(Tensor([2.0, -1.0]))  # doctest: +ELLIPSIS, +NORMALIZE_WHITESPACE
         Traceback (most recent call last):
-        tinyae.autodiff.anomaly.AnomalyError: the first NaN appeared in log (forward), outside of any layer, in step 1:
+        tinyae.inspect.anomaly.AnomalyError: the first NaN appeared in log (forward), outside of any layer, in step 1:
         result float32 (2,): 0.693147 to 0.693147, 1 NaN; argument 0 float32 (2,): -1 to 2.
     """
     key = get_ident()
     outer = watches.get(key)
-    watches[key] = Watch(infinity)
+    watches[key] = AnomalyWatch(infinity)
     try:
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             yield
