@@ -90,7 +90,7 @@ if data.train.y is not None:
 print("\n4. AN ENCODER in place of the table\n")
 # The decoder stays, the same object. To take over where the table stood, the encoder first learns the table's codes.
 rng = np.random.default_rng(args.seed)
-encoder, _ = ta.models.pair.dense_pair(shape, [256, K], generator=rng)
+encoder, _ = ta.models.dense.dense_pair(shape, [256, K], generator=rng)
 if args.decoder == "conv":
     encoder = ta.models.conv_encoder(shape, (32, 64), K, form="strided", generator=rng)
 student = ta.models.Autoencoder(encoder.to(device), ta.nn.Identity(), loss="squared_error")

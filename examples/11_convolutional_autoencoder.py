@@ -55,7 +55,7 @@ sums = np.maximum(np.einsum("ijc,ijco->o", window, layer.weight.numpy()) + layer
 found = layer(ta.Tensor(image[None])).numpy()[0, row, column]
 k = int(sums.argmax())
 print(f"the window around ({row}, {column}) times kernel {k}, added up: {sums[k]:.6f}; the layer: {found[k]:.6f}")
-sizes = [f"{h}x{w}" for h, w in ta.models.conv_pair.stage_sizes(shape[:2], 3)]
+sizes = [f"{h}x{w}" for h, w in ta.models.convolutional.stage_sizes(shape[:2], 3)]
 print(f"every stage halves, rounding up: {' -> '.join(sizes)}; the decoder comes back through the same sizes")
 
 print(f"\n2. TRAINING on {data.name}, {args.epochs} epochs\n")

@@ -26,12 +26,12 @@ from safetensors.numpy import load_file
 SECTIONS = ("weights", "pictures", "help", "names")
 
 _NAMES = """
-import importlib, inspect, json, pkgutil, tinyae
+import importlib, inspect, json, pkgutil, re, tinyae
 rooms = ["tinyae", *("tinyae." + m.name for m in pkgutil.iter_modules(tinyae.__path__) if m.ispkg and m.name != "cli")]
 found = {}
 def text(value):
     try:
-        return str(inspect.signature(value))
+        return re.sub(" at 0x[0-9a-f]+", "", str(inspect.signature(value)))
     except (TypeError, ValueError):
         return type(value).__name__
 for room in map(importlib.import_module, rooms):
@@ -49,7 +49,8 @@ print(json.dumps(found))
 def run(checkout: Path, *arguments: str, folder: str | None = None) -> str:
     """Standard output of this Python with the package of `checkout`, on one BLAS thread."""
     environment = {**os.environ, "PYTHONPATH": str(checkout), "COLUMNS": "100", "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, *arguments], env=environment, cwd=folder, capture_output=True, text=True)
+    command = [sys.executable, "-P", *arguments]  # -P: not what stands in the current folder
+    done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{' '.join(arguments[:5])} ended with {done.returncode}:\n{done.stderr}")
     return done.stdout
@@ -104,7 +105,9 @@ def differences(before: dict[str, str], after: dict[str, str]) -> list[str]:
         if name in after and before[name] != after[name]:
             lines.append(f"changed: {name}")
             old, new = before[name].splitlines(), after[name].splitlines()
-            lines += [f"    {line}" for line in difflib.unified_diff(old, new, n=0, lineterm="") if line[:2] not in _HEADS]
+            lines += [
+                f"    {line}" for line in difflib.unified_diff(old, new, n=0, lineterm="") if line[:2] not in _HEADS
+            ]
     return lines
 
 

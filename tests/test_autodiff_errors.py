@@ -10,7 +10,7 @@ from numpy.testing import assert_array_equal
 
 from tinyae import ops
 from tinyae.autodiff import Tensor, adjoint_pair, grad, no_grad, primitive
-from tinyae.backend import Backend, MixedDevicesError, registry
+from tinyae.backend import Backend, MixedDevicesError, devices
 
 
 def leaf(value: Any, dtype: str = "float64") -> Tensor:
@@ -243,7 +243,7 @@ class Elsewhere(Backend):
 
 @pytest.fixture
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> type:
-    monkeypatch.setitem(registry._by_type, ElsewhereArray, Elsewhere())
+    monkeypatch.setitem(devices._by_type, ElsewhereArray, Elsewhere())
     return ElsewhereArray
 
 

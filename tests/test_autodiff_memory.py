@@ -249,7 +249,7 @@ def test_accumulating_does_not_change_an_earlier_gradient_object():
 
 def test_second_order_looks_at_each_node_of_a_fused_stack_a_few_times(monkeypatch):
     """Twice the depth may cost twice the visits, not four times: no layer walks all the history below it."""
-    module = importlib.import_module("tinyae.autodiff.backward")
+    module = importlib.import_module("tinyae.autodiff.reverse")
     visited: list[int] = []
 
     def counted(*args: Any, **kwargs: Any) -> Any:

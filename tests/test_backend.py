@@ -24,10 +24,9 @@ from tinyae.backend import (
     backend_named,
     backend_of,
     check_same_device,
-    registry,
+    devices,
 )
-from tinyae.backend.cupy_backend import CupyBackend
-from tinyae.backend.numpy_backend import NumpyBackend
+from tinyae.backend.devices import CupyBackend, NumpyBackend
 
 
 class Subclass(np.ndarray):
@@ -37,8 +36,8 @@ class Subclass(np.ndarray):
 @pytest.fixture(autouse=True)
 def fresh_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Types and devices that a test makes known are forgotten afterwards."""
-    monkeypatch.setattr(registry, "_by_type", dict(registry._by_type))
-    monkeypatch.setattr(registry, "_gpu", None)
+    monkeypatch.setattr(devices, "_by_type", dict(devices._by_type))
+    monkeypatch.setattr(devices, "_gpu", None)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +76,7 @@ def test_a_type_can_be_registered():
         pass
 
     mine = NumpyBackend()
-    registry.register(Array, mine)
+    devices.register(Array, mine)
     assert backend_of(Array()) is mine
     assert backend_of(type("Derived", (Array,), {})()) is mine
 
@@ -260,7 +259,7 @@ def test_mixed_devices_are_named(monkeypatch):
 
     other = NumpyBackend()
     other.name = "gpu"
-    registry.register(There, other)
+    devices.register(There, other)
     with pytest.raises(MixedDevicesError, match=r"add was given arrays of different devices \(cpu, gpu\).*to\('cpu'\)"):
         check_same_device("add", [np.ones(2), There(), 1.0])
     check_same_device("add", [There(), There(), 2.0, np.float64(1.0)])
@@ -374,7 +373,7 @@ def test_a_registered_backend_is_found_by_its_name():
 
     other = NumpyBackend()
     other.name = "elsewhere"
-    registry.register(There, other)
+    devices.register(There, other)
     assert backend_named("elsewhere") is other
     with pytest.raises(ValueError, match="unknown device 'nowhere'"):
         backend_named("nowhere")

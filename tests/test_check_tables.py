@@ -12,10 +12,8 @@ from tinyae import losses, nn, ops
 from tinyae.autodiff import Tensor, primitive
 from tinyae.models import registry
 from tinyae.testing import OpCase, cases, check_case, check_module, gradcheck
-from tinyae.testing.check_case import gradient_report, questions
-from tinyae.testing.module_case import function_of
-from tinyae.testing.op_case import apart, nonzero, positive, whole
-from tinyae.testing.tables import CASES, LAYERS, MODELS_TABLE, MODULES, discover, missing_entries
+from tinyae.testing.tables import CASES, LAYERS, MODELS_TABLE, MODULES, missing_entries, modules
+from tinyae.testing.verification import apart, function_of, gradient_report, nonzero, positive, questions, whole
 
 ASKED = [(question, case) for case in MODULES for question in questions(case)]
 
@@ -65,7 +63,7 @@ def test_a_new_model_in_the_registry_is_asked_for(monkeypatch):
 
 
 def test_discovery_finds_layers_that_are_not_exported():
-    kinds = discover.discovered_layers()
+    kinds = modules.discovered_layers()
     assert {nn.Dense, nn.TiedDense, nn.Sequential, nn.MaskingNoise} <= set(kinds)
     assert nn.Module not in kinds
 

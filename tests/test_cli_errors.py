@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from tinyae import atomic, data, load
-from tinyae.backend import registry
+from tinyae.backend import devices
 from tinyae.cli.main import main
 from tinyae.models import build
 from tinyae.training import History, Run, TrainingInterrupted, evaluate, save
@@ -110,7 +110,7 @@ def test_a_request_that_makes_no_sense(command, words, refused, tmp_path):
 
 
 def test_the_gpu_without_cupy(refused, tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "_gpu", None)
+    monkeypatch.setattr(devices, "_gpu", None)
     monkeypatch.setitem(sys.modules, "cupy", None)
     expected = "tinyae: error: device 'gpu' needs CuPy, which is not installed: pip install 'cupy-cuda13x[ctk]', "
     assert refused(*DIGITS, "--device", "gpu") == expected + "or use device 'cpu'."

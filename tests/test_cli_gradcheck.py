@@ -13,8 +13,7 @@ from tinyae.cli.gradcheck import GROUPS
 from tinyae.cli.main import main
 from tinyae.models import MODELS
 from tinyae.testing import mutation, tables
-from tinyae.testing.mutation import Mutation, planted
-from tinyae.testing.mutators import Mutator
+from tinyae.testing.mutation import Mutation, Mutator, planted
 from tinyae.testing.tables import TABLES
 
 

@@ -24,7 +24,7 @@ from tinyae.models import (
     conv_denoising_autoencoder,
     conv_variational_autoencoder,
 )
-from tinyae.models.conv_pair import FORMS, UPSAMPLINGS, conv_pair, maps_shape, stage_sizes
+from tinyae.models.convolutional import FORMS, UPSAMPLINGS, conv_pair, maps_shape, stage_sizes
 from tinyae.training.pictures import first_layer_filters
 
 every_form = pytest.mark.parametrize("form", FORMS)

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 
 from tinyae import nn, ops
 from tinyae.autodiff import Tensor
-from tinyae.testing.tables.convolution import conv2d_reference, conv_transpose2d_reference
+from tinyae.testing.tables.images import conv2d_reference, conv_transpose2d_reference
 
 
 def generator() -> np.random.Generator:

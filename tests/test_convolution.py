@@ -17,15 +17,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 import tinyae as ta
 from tinyae import ops
 from tinyae.autodiff import Tensor, grad
-from tinyae.backend import CPU, Backend, threads
+from tinyae.backend import CPU, Backend, kernels
 from tinyae.backend.windows import Windows
-from tinyae.ops import conv_geometry
+from tinyae.ops import convolution
 from tinyae.ops.convolution import conv2d_composed, conv2d_weight_grad_composed, conv_transpose2d_composed
-from tinyae.testing.tables.convolution import (
-    conv2d_reference,
-    conv2d_weight_grad_reference,
-    conv_transpose2d_reference,
-)
+from tinyae.testing.tables.images import conv2d_reference, conv2d_weight_grad_reference, conv_transpose2d_reference
 
 small = st.integers(1, 3)
 pairs = st.tuples(small, small)
@@ -58,8 +54,8 @@ def arrays(seed: int, *shapes: tuple[int, ...]) -> list[np.ndarray]:
 
 def way_back(x: np.ndarray, w: np.ndarray, walk: dict[str, Any]) -> dict[str, Any]:
     """The parameters with which a transposed convolution makes images of x's size."""
-    windows = conv_geometry.of_image("test", x, w, **walk)
-    return {**walk, "padding": windows.padding, "output_padding": conv_geometry.output_padding_for(windows)}
+    windows = convolution.of_image("test", x, w, **walk)
+    return {**walk, "padding": windows.padding, "output_padding": convolution.output_padding_for(windows)}
 
 
 @given(convolutions(), st.integers(0, 9))
@@ -90,7 +86,7 @@ def test_the_cpu_kernels_equal_the_bodies_that_they_replace(case):
     (x_shape, w_shape, walk), reference = case, Backend()
     reference.xp = np
     x, w = arrays(1, x_shape, w_shape)
-    windows = conv_geometry.of_image("test", x, w, **walk)
+    windows = convolution.of_image("test", x, w, **walk)
     groups = walk["groups"]
     (y,) = arrays(2, (x_shape[0], *windows.out, w_shape[3]))
     for name, arguments in (
@@ -163,7 +159,7 @@ def test_one_thread_and_two_give_equal_bytes(seed, monkeypatch):
     x, w, g = (a.astype("float32") for a in arrays(seed, (40, 14, 14, 8), (3, 3, 8, 8), (40, 14, 14, 8)))
     results = []
     for count in (1, 2, 2):
-        monkeypatch.setattr(threads, "processors", lambda count=count: count)
+        monkeypatch.setattr(kernels, "processors", lambda count=count: count)
         leaves = [Tensor(a, requires_grad=True) for a in (x, w)]
         y = ops.biased_conv2d(*leaves, np.ones(8, "float32"), activation="relu", padding=1)
         results.append([y.data, *(t.data for t in grad(y, leaves, g))])
@@ -173,9 +169,9 @@ def test_one_thread_and_two_give_equal_bytes(seed, monkeypatch):
 
 
 def test_halves_are_worked_on_by_two_threads_and_errors_come_through(monkeypatch):
-    monkeypatch.setattr(threads, "processors", lambda: 2)
-    assert threads.in_halves(lambda a, b: (a, b), 5) == [(0, 2), (2, 5)]
-    names = threads.in_halves(lambda a, b: threading.current_thread().name, 2)
+    monkeypatch.setattr(kernels, "processors", lambda: 2)
+    assert kernels.in_halves(lambda a, b: (a, b), 5) == [(0, 2), (2, 5)]
+    names = kernels.in_halves(lambda a, b: threading.current_thread().name, 2)
     assert names[0].startswith("tinyae")
     assert names[1] == threading.current_thread().name
     for broken in (0, 1):
@@ -185,16 +181,16 @@ def test_halves_are_worked_on_by_two_threads_and_errors_come_through(monkeypatch
                 raise FloatingPointError(f"in half {broken}")
 
         with pytest.raises(FloatingPointError, match=f"in half {broken}"):
-            threads.in_halves(work, 2)
+            kernels.in_halves(work, 2)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_the_second_thread_is_started_anew_after_a_fork():
     code = (
-        "import os, sys; from tinyae.backend import threads; threads.processors = lambda: 2\n"
-        "assert threads.in_halves(lambda a, b: b - a, 6) == [3, 3]\n"
+        "import os, sys; from tinyae.backend import kernels; kernels.processors = lambda: 2\n"
+        "assert kernels.in_halves(lambda a, b: b - a, 6) == [3, 3]\n"
         "child = os.fork()\n"
-        "if child == 0: os._exit(threads.in_halves(lambda a, b: b - a, 8) != [4, 4])\n"
+        "if child == 0: os._exit(kernels.in_halves(lambda a, b: b - a, 8) != [4, 4])\n"
         "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))"
     )
     assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], timeout=60, check=False).returncode == 0
@@ -247,9 +243,9 @@ def test_same_padding_makes_the_output_as_large_as_the_stride_says(rng):
 def test_a_transposed_convolution_leads_back_to_the_size(case):
     x_shape, w_shape, walk = case
     x, w = arrays(0, x_shape, w_shape)
-    windows = conv_geometry.of_image("test", x, w, **walk)
-    extra = conv_geometry.output_padding_for(windows)
-    again = conv_geometry.transposed_windows(
+    windows = convolution.of_image("test", x, w, **walk)
+    extra = convolution.output_padding_for(windows)
+    again = convolution.transposed_windows(
         "test", windows.out, windows.kernel, windows.stride, windows.padding, windows.dilation, extra
     )
     assert (again.size, again.out) == (windows.size, windows.out)

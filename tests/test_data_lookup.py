@@ -19,8 +19,7 @@ import pytest
 
 from tinyae import data
 from tinyae.data import lookup
-from tinyae.data.catalogue import ENTRIES
-from tinyae.data.entry import Entry, RemoteFile
+from tinyae.data.catalog import ENTRIES, Entry, RemoteFile
 
 X = np.arange(3 * 2 * 2, dtype=np.uint8).reshape(3, 2, 2) * 20
 PAYLOADS = {

@@ -21,7 +21,7 @@ from PIL import Image
 
 from tinyae import data, load
 from tinyae.cli.main import main
-from tinyae.data.picture import BrokenPicture, read_picture
+from tinyae.data.pictures import BrokenPicture, read_picture
 from tinyae.training import Run
 
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
@@ -353,7 +353,7 @@ def test_more_pictures_than_there_is_room_for(fill, monkeypatch):
             raise MemoryError
         return np.zeros(shape, dtype)
 
-    monkeypatch.setattr("tinyae.data.folder.np.empty", full)
+    monkeypatch.setattr("tinyae.data.pictures.np.empty", full)
     with pytest.raises(MemoryError, match=r"the 2 pictures .* 6 x 5 pixels each, need 0.0 GB: .*--image-size"):
         data.load(folder)
 
@@ -449,7 +449,7 @@ def test_the_command_refuses_in_one_sentence(arguments, says, album, tmp_path, m
 
 
 def test_a_large_folder_shows_how_far_it_is(fill, monkeypatch, capsys):
-    monkeypatch.setattr("tinyae.data.folder._DELAY", 0.0)
+    monkeypatch.setattr("tinyae.data.pictures._DELAY", 0.0)
     folder = fill({f"{n}.png": grey(n) for n in range(20)})
     data.load(folder)
     assert "reading" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from tinyae import data
 from tinyae.data import Dataset, Scaler, Split, Timeline, batches, cut_windows, pad, padding, rewindow, windows
-from tinyae.data.ts import parse_ts
+from tinyae.data.formats import parse_ts
 
 ragged = st.lists(st.integers(1, 9), min_size=1, max_size=8)
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tinyae import data
-from tinyae.data.catalogue import ENTRIES
+from tinyae.data.catalog import ENTRIES
 from tinyae.data.dataset import Dataset, Split
 
 FOLDER = Path(data.__file__).with_name("embedded")

@@ -13,7 +13,7 @@ from tinyae import data, fit, load, nn, optim, save
 from tinyae.autodiff import Tensor
 from tinyae.cli.main import main
 from tinyae.models import Autoencoder, DenoisingAutoencoder, basic_autoencoder, build, denoising_autoencoder
-from tinyae.testing.module_case import check_module
+from tinyae.testing.verification import check_module
 from tinyae.training import evaluate
 from tinyae.training.pictures import draw_denoising
 

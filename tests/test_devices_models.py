@@ -17,7 +17,7 @@ from tinyae.backend import CPU, Backend, backend_named
 from tinyae.data import Split
 from tinyae.inspect import detect_anomaly
 from tinyae.models import AnomalyDetector, CodeNeighbours, SoftmaxClassifier, build
-from tinyae.models.importance import log_likelihood
+from tinyae.models.variational import log_likelihood
 from tinyae.testing import ModuleCase, strict_device
 from tinyae.testing.tables import MODELS_TABLE
 from tinyae.training import fit_classifier

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 
 from tinyae import ops
 from tinyae.autodiff import Primitive, Tensor, grad, primitive
-from tinyae.ops.dense import ACTIVATIONS, dense_composed
+from tinyae.ops.linear import ACTIVATIONS, dense_composed
 from tinyae.testing import OpCase
 from tinyae.testing.tables import CASES, discovered_primitives
 

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 from tinyae import losses, ops
 from tinyae.autodiff import Tensor, grad, no_grad
 from tinyae.inspect import Constant, Graph, graph, show
-from tinyae.inspect.table import LIMIT
+from tinyae.inspect.graphs import LIMIT
 
 
 def doubled_and_squared() -> tuple[Tensor, Tensor, Tensor]:

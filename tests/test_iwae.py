@@ -16,8 +16,8 @@ from tinyae.models import (
     VariationalAutoencoder,
     log_likelihood,
 )
-from tinyae.models.importance import log_weights
 from tinyae.models.likelihoods import Gaussian
+from tinyae.models.variational import log_weights
 from tinyae.testing import gradcheck
 from tinyae.training import evaluate
 

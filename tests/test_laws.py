@@ -16,7 +16,7 @@ from tinyae.autodiff import Tensor, constant, primitive
 from tinyae.backend import backend_of
 from tinyae.testing import LawError, arrays_nd, arrays_ntd, check_layer, laws, strict_device
 from tinyae.testing.tables import LAYERS
-from tinyae.testing.tables.discover import discovered_layers
+from tinyae.testing.tables.modules import discovered_layers
 
 DIFFERENT_IN_TRAINING = (nn.Dropout, nn.Noise, nn.BatchNorm)
 """The layers that are meant to behave differently in training. Whoever adds one declares it here."""
@@ -177,7 +177,7 @@ def broken_laws(fn: Any, *inputs: Any, lengths: Any = None, modes_differ: bool =
     if not isinstance(fn, Undeclared):
         asked += [(laws.assert_device_agreement, {"backend": strict_device()})]
         asked += [(laws.assert_permutation_equivariant, {})]
-    if laws.derivatives.is_linear(laws.point.Point(fn, given, call)):
+    if laws.is_linear(laws.Point(fn, given, call)):
         asked += [(laws.assert_adjoint, {})]
     if isinstance(fn, nn.Module):
         asked += [(laws.assert_modes_agree, {"differ": modes_differ}), (laws.assert_save_load, {})]
@@ -202,7 +202,7 @@ def planted(law: str, monkeypatch: Any) -> tuple[Any, list[Any], dict[str, Any]]
     inputs = [rng.normal(size=shape)]
     if law == "gradients of their own":
         inputs.append(rng.normal(size=shape))
-        engine = importlib.import_module("tinyae.autodiff.backward")
+        engine = importlib.import_module("tinyae.autodiff.reverse")
         copies = engine._fresh
         monkeypatch.setattr(engine, "_fresh", lambda c, like: copies(c, like) if isinstance(c, Tensor) else constant(c))
     return fn, inputs, options

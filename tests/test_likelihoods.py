@@ -18,9 +18,9 @@ from tinyae.models.likelihoods import (
     Gaussian,
     GreyLevelCrossEntropy,
     ScaledGaussian,
+    keep_between,
     likelihood_named,
 )
-from tinyae.models.safe_range import keep_between
 from tinyae.testing import gradcheck
 
 every_likelihood = pytest.mark.parametrize("name", LIKELIHOODS)

@@ -15,11 +15,10 @@ from tinyae.autodiff import Tensor, grad
 from tinyae.backend import CPU
 from tinyae.data import Split
 from tinyae.models import LSTMAutoencoder, build, lstm_autoencoder
-from tinyae.models import sequence_steps as order
-from tinyae.models.lstm import MODES
-from tinyae.models.sequence_parts import FEEDINGS, SequenceDecoder
-from tinyae.testing.module_case import function_of
-from tinyae.testing.tables.recurrent import lstm_reference
+from tinyae.models import autoencoder as order
+from tinyae.models.lstm import FEEDINGS, MODES, SequenceDecoder
+from tinyae.testing.tables.ops import lstm_reference
+from tinyae.testing.verification import function_of
 
 FUTURE = 2
 LENGTHS = [5, 4, 3]

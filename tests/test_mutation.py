@@ -11,8 +11,7 @@ from tinyae import ops
 from tinyae.autodiff import Tensor, grad, primitive
 from tinyae.losses import squared_error
 from tinyae.testing import cases, mutation
-from tinyae.testing.mutation import Mutation, Trial, mutations_of, planted, survey
-from tinyae.testing.mutators import Mutator, mutators, rules
+from tinyae.testing.mutation import Mutation, Mutator, Trial, mutations_of, mutators, planted, rules, survey
 from tinyae.testing.tables import CASES, discovered_primitives
 
 FEW = (ops.tanh, ops.multiply, ops.matmul, ops.dense, ops.concatenate, ops.softmax, ops.getitem, squared_error)

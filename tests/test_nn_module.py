@@ -13,7 +13,7 @@ import pytest
 from tinyae import nn
 from tinyae.autodiff import Tensor
 from tinyae.backend import register
-from tinyae.backend.numpy_backend import NumpyBackend
+from tinyae.backend.devices import NumpyBackend
 from tinyae.nn import module as module_file
 
 

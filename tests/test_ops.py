@@ -8,8 +8,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from tinyae import losses, ops
 from tinyae.autodiff import Tensor, grad
-from tinyae.testing.check_case import questions
 from tinyae.testing.tables import CASES, discovered_primitives
+from tinyae.testing.verification import questions
 
 ASKED = [(question, case) for case in CASES for question in questions(case)]
 

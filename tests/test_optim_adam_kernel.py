@@ -7,10 +7,10 @@ import threading
 import numpy as np
 import pytest
 
-from tinyae.backend import CPU, Backend, numpy_backend, threads
-from tinyae.backend.numpy_backend import NumpyBackend
+from tinyae.backend import CPU, Backend, devices, kernels
+from tinyae.backend.devices import NumpyBackend
 
-CHUNK = numpy_backend._CHUNK
+CHUNK = devices._CHUNK
 
 
 class Reference(NumpyBackend):
@@ -48,15 +48,15 @@ def test_two_threads_equal_one(size: int, monkeypatch: pytest.MonkeyPatch) -> No
     started: list[threading.Thread] = []
     start = threading.Thread.start
     monkeypatch.setattr(threading.Thread, "start", lambda thread: (started.append(thread), start(thread))[1])
-    chunks = numpy_backend._adam_chunks
+    chunks = devices._adam_chunks
 
     def counted(arrays: list[np.ndarray], scalars: list[np.ndarray], decays: bool) -> None:
         parts.append(arrays[0].size)
         chunks(arrays, scalars, decays)
 
-    monkeypatch.setattr(numpy_backend, "_adam_chunks", counted)
-    monkeypatch.setattr(numpy_backend, "_SHARED", CHUNK)
-    monkeypatch.setattr(threads, "processors", lambda: 2)
+    monkeypatch.setattr(devices, "_adam_chunks", counted)
+    monkeypatch.setattr(devices, "_SHARED", CHUNK)
+    monkeypatch.setattr(kernels, "processors", lambda: 2)
     two = run(CPU, size, "float32", 0.01)
     assert len(started) <= 1, "one helper for all updates"
     assert sorted(parts) == sorted(3 * [size // 2, size - size // 2])
@@ -66,8 +66,8 @@ def test_two_threads_equal_one(size: int, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_an_error_in_the_second_thread_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """np.errstate is handed to the helper thread, and what it raises comes back."""
-    monkeypatch.setattr(numpy_backend, "_SHARED", 1)
-    monkeypatch.setattr(threads, "processors", lambda: 2)
+    monkeypatch.setattr(devices, "_SHARED", 1)
+    monkeypatch.setattr(kernels, "processors", lambda: 2)
     arrays = [np.zeros(8, "float32") for _ in range(4)]
     arrays[1][0] = 1e30  # its square overflows, in the half that the helper takes
     with np.errstate(over="raise"), pytest.raises(FloatingPointError):

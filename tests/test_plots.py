@@ -16,7 +16,7 @@ import pytest
 from tinyae import plots
 from tinyae.plots import style
 from tinyae.plots.codes import principal_components
-from tinyae.plots.sheet import colormap_named
+from tinyae.plots.style import colormap_named
 
 matplotlib = pytest.importorskip("matplotlib")
 

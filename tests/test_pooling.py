@@ -12,9 +12,9 @@ import tinyae as ta
 from tinyae import nn, ops
 from tinyae.autodiff import Tensor, grad
 from tinyae.backend import CPU, Backend
-from tinyae.ops.conv_geometry import conv_windows
-from tinyae.ops.pooling import max_pool2d_composed
-from tinyae.testing.tables.convolution import avg_pool_reference, max_pool_reference
+from tinyae.ops.convolution import conv_windows
+from tinyae.ops.images import max_pool2d_composed
+from tinyae.testing.tables.images import avg_pool_reference, max_pool_reference
 
 
 @st.composite

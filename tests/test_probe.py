@@ -14,7 +14,7 @@ from tinyae import data, load
 from tinyae.cli.main import main
 from tinyae.data import Dataset, Split
 from tinyae.training import LinearProbe
-from tinyae.training.pictures.confusion import draw_confusion
+from tinyae.training.pictures.models import draw_confusion
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 import tinyae as ta
 from tinyae import nn
-from tinyae.backend.ragged import is_ragged
+from tinyae.backend.base import is_ragged
 from tinyae.models import LSTMAutoencoder
 
 RAGGED = [[[1.0, 2.0]], [[1.0, 2.0], [3.0, 4.0]]]

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from tinyae import nn, ops
 from tinyae.autodiff import Tensor, grad
-from tinyae.testing.tables.recurrent import gru_reference, lstm_reference
+from tinyae.testing.tables.ops import gru_reference, lstm_reference
 
 LENGTHS = [5, 2, 1, 4]
 STACKS = {

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import tinyae as ta
 from tinyae import nn, ops
-from tinyae.testing.tables.convolution import (
+from tinyae.testing.tables.images import (
     bilinear_reference,
     block_sum_reference,
     nearest_reference,

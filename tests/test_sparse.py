@@ -10,8 +10,8 @@ from scipy import special
 from tinyae import data, fit, gradcheck, losses, nn, optim
 from tinyae.autodiff import Tensor
 from tinyae.cli.main import main
-from tinyae.data import patches
-from tinyae.data.patches import whiten
+from tinyae.data import embedded
+from tinyae.data.embedded import whiten
 from tinyae.models import (
     PCA,
     Autoencoder,
@@ -224,11 +224,11 @@ def test_patches_are_the_same_at_every_call():
 
 
 def test_train_and_test_patches_share_no_pixel(monkeypatch):
-    monkeypatch.setattr(patches, "whiten", lambda photograph: photograph)
-    monkeypatch.setattr(patches, "normalise_patches", lambda cut, spread: cut)
+    monkeypatch.setattr(embedded, "whiten", lambda photograph: photograph)
+    monkeypatch.setattr(embedded, "normalise_patches", lambda cut, spread: cut)
     picture = np.full((2, 256, 256), 50, np.uint8)
     picture[:, :, 192:] = 200
-    train, test = patches.natural_patches(picture, (300, 100), 8)
+    train, test = embedded.natural_patches(picture, (300, 100), 8)
     assert train.shape == (300, 8, 8)
     assert (train == 50).all()
     assert (test == 200).all()

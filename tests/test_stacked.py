@@ -32,7 +32,7 @@ from tinyae.training import (
     whole_history,
 )
 from tinyae.training.pictures import draw_curves
-from tinyae.training.pictures.stacked import projected_filters
+from tinyae.training.pictures.models import projected_filters
 from tinyae.training.stack import codes_below
 
 DIGITS = data.load("optdigits")

@@ -11,7 +11,7 @@ from hypothesis import Phase, find, given, settings
 from hypothesis.errors import NoSuchExample
 
 from tinyae import ops
-from tinyae.ops import conv_geometry
+from tinyae.ops import convolution
 from tinyae.testing import strategies as draw
 
 SMALL = settings(max_examples=200, database=None, derandomize=True)
@@ -92,9 +92,9 @@ def test_pairs_stretch_either_side():
 
 @given(draw.strides(), draw.paddings(), draw.paddings(1, same=False))
 def test_strides_and_paddings_are_what_convolutions_take(stride, padding, numbers):
-    assert min(conv_geometry.pair("test", "stride", stride)) >= 1
-    assert padding == "valid" or conv_geometry.check_padding("test", padding)
-    assert max(max(side) for side in conv_geometry.check_padding("test", numbers)) <= 1
+    assert min(convolution.pair("test", "stride", stride)) >= 1
+    assert padding == "valid" or convolution.check_padding("test", padding)
+    assert max(max(side) for side in convolution.check_padding("test", numbers)) <= 1
 
 
 def test_every_way_of_writing_a_padding_is_drawn():

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from tinyae.backend import backend_named, backend_of, cupy_backend
+from tinyae.backend import backend_named, backend_of, devices
 from tinyae.testing import strict_device
 from tinyae.testing.strict import HiddenCopyError, HiddenSyncError, StrictArray
 from tinyae.testing.strict import api as strict_api
@@ -84,7 +84,7 @@ def test_the_backend_is_found_by_array_by_name_and_is_one() -> None:
     assert XP.get_array_module(DEVICE.to_device([1.0])) is XP
     assert XP.get_array_module(HOST) is np
     assert "test double" in DEVICE.describe()
-    cupy_backend.check_gpu(XP)  # the check of a real GPU passes on it
+    devices.check_gpu(XP)  # the check of a real GPU passes on it
 
 
 def test_accounts_count_launches_syncs_and_copies() -> None:

@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 from tinyae import atomic, data, fit, load, models, nn, save
 from tinyae.autodiff import Tensor
 from tinyae.models import MODELS, Autoencoder, basic_autoencoder, build
-from tinyae.models.recipe import remember, remembered
+from tinyae.models.autoencoder import remember, remembered
 from tinyae.nn import evaluating
 from tinyae.training import Epoch, Run, evaluate
 

@@ -12,7 +12,7 @@ from numpy.testing import assert_array_equal
 from tinyae import data, nn, optim
 from tinyae import fit as loud_fit
 from tinyae.models import Autoencoder, SoftmaxClassifier, basic_autoencoder
-from tinyae.training import EarlyStopping, Epoch, TrainingInterrupted, evaluate, fit_classifier, steps
+from tinyae.training import EarlyStopping, Epoch, TrainingInterrupted, evaluate, fit_classifier, loop
 
 DIGITS = data.load("optdigits")
 SOME, OTHERS = DIGITS.train.x[:500], DIGITS.test.x[:200]
@@ -95,7 +95,7 @@ def test_ctrl_c_between_two_steps_goes_back_to_the_last_complete_epoch(epoch, mo
                 raise KeyboardInterrupt
             yield batch
 
-    monkeypatch.setattr(steps, "batches", interrupted_batches)
+    monkeypatch.setattr(loop, "batches", interrupted_batches)
     model, keeper = digits_model(), Keeper(0, None)
     state = model.state_dict()
     with pytest.raises(KeyboardInterrupt) as caught:

@@ -10,7 +10,7 @@ from scipy import integrate, stats
 from tinyae import fit, losses, nn, optim
 from tinyae.autodiff import Tensor, grad
 from tinyae.models import LIKELIHOODS, LatentReport, Posterior, VariationalAutoencoder, variational_autoencoder
-from tinyae.models.posterior import LOG_VARIANCE
+from tinyae.models.variational import LOG_VARIANCE
 from tinyae.testing import gradcheck
 from tinyae.training import evaluate
 

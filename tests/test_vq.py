@@ -16,7 +16,7 @@ from tinyae.autodiff import Tensor, grad
 from tinyae.backend import Backend
 from tinyae.cli.main import main
 from tinyae.models import Codebook, CodePrior, VectorQuantizedAutoencoder, build, vq_autoencoder
-from tinyae.models.code_prior import chow_liu_tree
+from tinyae.models.vector_quantized import chow_liu_tree
 
 
 def small(**options) -> VectorQuantizedAutoencoder:

@@ -21,7 +21,7 @@ from tinyae.autodiff import Tensor, adjoint_pair, grad, no_grad, primitive
 if TYPE_CHECKING:
     from tinyae import data, inspect, models, plots, testing, training
     from tinyae.inspect import detect_anomaly
-    from tinyae.testing.gradcheck import gradcheck
+    from tinyae.testing.gradients import gradcheck
     from tinyae.training import History, evaluate, fit, load, save
 
 _ROOMS = ("data", "inspect", "models", "plots", "testing", "training")

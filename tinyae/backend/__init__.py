@@ -5,15 +5,16 @@ an array to the `Backend` that owns it; `backend_named("gpu")` checks a device a
 imports cupy, asks `if xp is cupy`, or moves data between devices behind the user's back.
 """
 
-from tinyae.backend.base import Array, Backend
-from tinyae.backend.errors import (
+from tinyae.backend.base import (
+    Array,
+    Backend,
     CudaLibraryMissingError,
     CupyMissingError,
     DeviceError,
     MixedDevicesError,
     NoGpuError,
 )
-from tinyae.backend.registry import CPU, DEVICES, as_generator, backend_named, backend_of, check_same_device, register
+from tinyae.backend.devices import CPU, DEVICES, as_generator, backend_named, backend_of, check_same_device, register
 
 __all__ = [
     "CPU",

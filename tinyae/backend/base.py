@@ -200,3 +200,55 @@ def _joined(matrices: Array) -> Array:
 def _product(a: Array, b: Array) -> Array:
     """a @ b, group by group. One matrix is read transposed as it lies; a stack of them would be copied first."""
     return (a[0] @ b[0])[None] if a.shape[0] == 1 else a @ b
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What can be wrong with a device, one class per cause, each with its fix in the sentence.
+
+
+class DeviceError(RuntimeError):
+    """A device was asked for that cannot be used here. The command line turns it into exit code 2."""
+
+
+class CupyMissingError(DeviceError):
+    """`gpu` was asked for and CuPy is not installed (or its installation is broken)."""
+
+
+class NoGpuError(DeviceError):
+    """CuPy is there, but no NVIDIA driver or no GPU answers."""
+
+
+class CudaLibraryMissingError(DeviceError):
+    """CuPy and a GPU are there, but a CUDA library (NVRTC, cuBLAS, ...) is not."""
+
+
+class MixedDevicesError(TypeError):
+    """Arrays of two devices met in one operation; nothing is ever moved silently."""
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Sequences of unequal length as a list: no array holds them, and every door says the same about what to do.
+
+JOINED = (
+    "sequences of unequal length are joined by x, lengths = tinyae.data.pad(sequences) and given as x with "
+    "lengths=lengths, or as Split(x, lengths=lengths)"
+)
+"""What to do with them, the end of a sentence."""
+
+
+def is_ragged(value: Any) -> bool:
+    """Whether a list or tuple has entries of unequal length, so that no rectangular array holds it."""
+    if not isinstance(value, (list, tuple)):
+        return False
+    try:
+        np.asarray(value)
+    except ValueError:
+        return True
+    except Exception:  # entries that refuse to become an array at all
+        return False
+    return False
+
+
+def array_advice(value: Any, otherwise: str) -> str:
+    """How to get an array from `value`: padding for sequences of unequal length, else `otherwise`."""
+    return JOINED if is_ragged(value) else otherwise

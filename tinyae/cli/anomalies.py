@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinyae import plots
-from tinyae.cli.data_options import add_data
-from tinyae.cli.options import add_device, add_picture, add_run, data_for, open_run
+from tinyae.cli.options import add_data, add_device, add_picture, add_run, data_for, open_run
 from tinyae.data import Dataset, Split
 from tinyae.models import AnomalyDetector, Autoencoder
 from tinyae.training.pictures import Restored, draw_restored

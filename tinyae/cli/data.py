@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tinyae.cli.data_options import add_picture_options, add_windows, is_csv, load_data, picture_options, windows_of
+from tinyae.cli.options import add_picture_options, add_windows, is_csv, load_data, picture_options, windows_of
 from tinyae.data import describe, read_series
 
 

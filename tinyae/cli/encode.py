@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from tinyae.atomic import write_atomically
-from tinyae.cli.data_options import add_data
-from tinyae.cli.options import add_device, add_run, open_run
-from tinyae.training.codes import codes_of
+from tinyae.cli.options import add_data, add_device, add_run, open_run
+from tinyae.training.metrics import codes_of
 
 
 def register(commands: Any) -> None:

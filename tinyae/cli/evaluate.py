@@ -10,10 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinyae import training
-from tinyae.cli.data_options import add_data
-from tinyae.cli.number_options import positive_int
-from tinyae.cli.options import add_device, add_run, open_run
-from tinyae.cli.report import metrics_table
+from tinyae.cli.options import add_data, add_device, add_run, metrics_table, open_run, positive_int
 from tinyae.models import ConditionalVariationalAutoencoder, VariationalAutoencoder, log_likelihood
 
 _AT_ONCE = 100

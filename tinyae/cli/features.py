@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from tinyae.cli.data_options import add_data
-from tinyae.cli.number_options import whole_number
-from tinyae.cli.options import add_device, add_picture, add_run, open_run
+from tinyae.cli.options import add_data, add_device, add_picture, add_run, open_run, whole_number
 from tinyae.training.pictures import draw_features, image_maps
 
 

@@ -114,7 +114,7 @@ def _check(chosen: dict[str, list[Any]], options: argparse.Namespace) -> bool:
 
 def _errors(case: Any, backend: Any, options: argparse.Namespace, failures: list[str]) -> dict[str, tuple[float, str]]:
     """The largest error of each argument of one case, and how it was measured."""
-    from tinyae.testing.check_case import gradient_report
+    from tinyae.testing.verification import gradient_report
 
     rng = np.random.default_rng(options.seed)
     try:

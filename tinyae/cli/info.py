@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from tinyae.backend import DeviceError, backend_named
-from tinyae.cli.version import package_version
+from tinyae.cli.options import package_version
 
 _LIBRARIES = ("numpy", "scipy", "matplotlib", "pillow", "tqdm", "safetensors", "pooch", "cupy-cuda13x", "cupy-cuda12x")
 

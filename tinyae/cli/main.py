@@ -24,7 +24,7 @@ from tinyae.cli import (
     show,
     train,
 )
-from tinyae.cli.version import package_version
+from tinyae.cli.options import package_version
 
 _EPILOG = """\
 start here:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from tinyae.cli.data_options import add_data
-from tinyae.cli.number_options import positive_int
-from tinyae.cli.options import add_device, add_picture, add_run, open_run
+from tinyae.cli.options import add_data, add_device, add_picture, add_run, open_run, positive_int
 from tinyae.models import nearest, same_class_share
-from tinyae.training.codes import codes_of
+from tinyae.training.metrics import codes_of
 from tinyae.training.pictures import draw_neighbours
 
 _MEASURED = 1000

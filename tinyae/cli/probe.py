@@ -7,12 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from tinyae.cli.data_options import add_data
-from tinyae.cli.number_options import nonnegative_float, positive_int
-from tinyae.cli.options import add_device, add_picture, add_run, check_labels, class_count, open_run
+from tinyae.cli.options import (
+    add_data,
+    add_device,
+    add_picture,
+    add_run,
+    check_labels,
+    class_count,
+    nonnegative_float,
+    open_run,
+    positive_int,
+)
 from tinyae.training import LinearProbe
-from tinyae.training.codes import codes_of
-from tinyae.training.pictures.confusion import draw_confusion
+from tinyae.training.metrics import codes_of
+from tinyae.training.pictures.models import draw_confusion
 
 
 def register(commands: Any) -> None:

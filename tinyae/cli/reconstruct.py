@@ -6,9 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tinyae.cli.data_options import add_data
-from tinyae.cli.number_options import positive_int
-from tinyae.cli.options import add_device, add_run, open_run
+from tinyae.cli.options import add_data, add_device, add_run, open_run, positive_int
 from tinyae.training.pictures import draw_reconstructions
 
 

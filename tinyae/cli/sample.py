@@ -12,8 +12,7 @@ import numpy as np
 from tinyae import plots
 from tinyae.atomic import write_atomically
 from tinyae.backend import backend_named
-from tinyae.cli.number_options import positive_int, whole_number
-from tinyae.cli.options import add_device, add_run, add_seed, open_run
+from tinyae.cli.options import add_device, add_run, add_seed, open_run, positive_int, whole_number
 from tinyae.models import ConditionalVariationalAutoencoder, VariationalAutoencoder, VectorQuantizedAutoencoder
 from tinyae.training import Run
 

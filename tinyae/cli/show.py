@@ -9,9 +9,15 @@ import numpy as np
 
 from tinyae import inspect
 from tinyae.autodiff import Tensor
-from tinyae.cli.data_options import add_data, picture_options
-from tinyae.cli.number_options import positive_int
-from tinyae.cli.options import SAMPLE_NOUNS, add_seed, check_labels, class_count
+from tinyae.cli.options import (
+    SAMPLE_NOUNS,
+    add_data,
+    add_seed,
+    check_labels,
+    class_count,
+    picture_options,
+    positive_int,
+)
 from tinyae.data import load
 from tinyae.models import MODELS, build
 

@@ -10,18 +10,25 @@ This room knows no model and no layer: it hands out arrays. The order of example
 that the caller owns.
 """
 
-from tinyae.data.batches import batch_count, batches
-from tinyae.data.catalogue import describe, names
-from tinyae.data.dataset import Dataset, Split
-from tinyae.data.folder import load_folder
-from tinyae.data.idx import read_idx
-from tinyae.data.load import load
+from tinyae.data.catalog import describe, names
+from tinyae.data.dataset import (
+    Dataset,
+    Incident,
+    Lengths,
+    Scaler,
+    Split,
+    Timeline,
+    batch_count,
+    batches,
+    check_lengths,
+    pad,
+    padding,
+)
+from tinyae.data.formats import read_idx
+from tinyae.data.lookup import load
 from tinyae.data.moving import moving_digits
-from tinyae.data.scaling import Scaler
-from tinyae.data.sequences import Lengths, check_lengths, pad, padding
-from tinyae.data.series import Series, load_series, read_series
-from tinyae.data.timeline import Incident, Timeline
-from tinyae.data.windows import cut_windows, rewindow, windows
+from tinyae.data.pictures import load_folder
+from tinyae.data.series import Series, cut_windows, load_series, read_series, rewindow, windows
 
 __all__ = [
     "Dataset",

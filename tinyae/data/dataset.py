@@ -1,23 +1,20 @@
-"""What a loaded data set is: two splits of arrays and everything one must know to read their numbers.
+"""What a loaded data set is: two splits of arrays, and everything one must know to read their numbers.
 
-A plain frozen record, so that a model never needs to know where the numbers came from. The unit travels with
-the values: `scale` turns one unit of `x` back into what was measured (gray levels, passengers, millivolts), which
-is what lets a report print an error that means something.
+Below it stand batches, sequences of unequal length, the scaling of a series, and the time of its windows.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from tinyae.backend.ragged import array_advice
-from tinyae.data.scaling import Scaler
-from tinyae.data.sequences import Lengths, check_lengths
-from tinyae.data.timeline import Timeline
+from tinyae.backend import Array, Backend, as_generator, backend_of, check_same_device
+from tinyae.backend.base import array_advice
 
 Kind = Literal["images", "sequences", "series", "vectors"]
 """images (N, H, W, C); sequences (N, T, D); series (N, T, D), windows of one recording
@@ -218,3 +215,446 @@ def _numbers(split: Split) -> str:
         f"{len(split):,} of {by(x.shape[1:])}{lengths}, {x.dtype} in [{x.min():.4g}, {x.max():.4g}], "
         f"mean {x.mean(dtype=np.float64):.4g}"
     )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Batches: the order in which a model meets the examples.
+#
+# The order comes from one generator handed in, drawn on the host once per epoch, so the same seed gives the
+# same order on every device. The gather happens where the arrays are: only the permutation (8 bytes an example)
+# goes to a GPU, once.
+
+
+def batches(
+    *arrays: Array,
+    batch_size: int,
+    generator: np.random.Generator | None = None,
+    drop_last: bool = False,
+    lengths: Lengths | None = None,
+) -> Iterator[Any]:
+    """Iterate once over arrays of equal length N, `batch_size` examples at a time.
+
+    Args:
+        arrays: one or more arrays (N, ...) of one device, NumPy or CuPy; row i of each belongs to example i.
+        batch_size: examples in a batch, at least 1; the last batch may be smaller.
+        generator: shuffles, anew at each call, as `np.random.default_rng(seed)` says. None keeps the order
+            and yields views, without copying.
+        drop_last: leave out a last batch that is smaller than the others.
+        lengths: of sequences of unequal length, on the host, whole numbers (N,) from 1 to T.
+
+    Yields an array for one array given, a tuple of arrays for several. With `lengths` always a tuple, whose last entry
+    is the batch's lengths, on the host; its sequences (n, T, ...) are cut to the longest of the batch, so that no step is
+    computed that belongs to nobody. Faulty arguments raise at the call,
+    not at the first batch: TypeError for a generator that is a number, ValueError for lengths that differ,
+    for no examples, for a `batch_size` below 1 and for `drop_last` that would leave no batch.
+
+    >>> [batch.tolist() for batch in batches(np.arange(5), batch_size=2)]
+    [[0, 1], [2, 3], [4]]
+    """
+    if not arrays:
+        raise ValueError("batches() was given no array: give at least one, batches(x, batch_size=...).")
+    check_same_device("batches", arrays)
+    spaces = [backend_of(array) for array in arrays]
+    counts = [len(array) if getattr(array, "ndim", 0) else 0 for array in arrays]
+    if len(set(counts)) > 1:
+        got = ", ".join(map(str, counts))
+        raise ValueError(f"batches() needs arrays of equal length, got {got} examples: one row for each.")
+    if not counts[0]:
+        raise ValueError("batches() was given no examples: give arrays of at least one row.")
+    count = batch_count(counts[0], batch_size, drop_last)
+    if not count:
+        raise ValueError(
+            f"drop_last leaves no batch: {counts[0]} examples are fewer than batch_size={batch_size}; make it smaller."
+        )
+    if lengths is not None:
+        _check_lengths(lengths, arrays)
+    order = None if generator is None else as_generator(generator).permutation(counts[0])
+    return _walk(arrays, spaces, batch_size, count, order, lengths)
+
+
+def batch_count(n: int, batch_size: int, drop_last: bool = False) -> int:
+    """The number of batches of `batch_size` in n examples. ValueError for a batch_size below 1, a negative n.
+
+    >>> batch_count(10, 4), batch_count(10, 4, drop_last=True)
+    (3, 2)
+    """
+    if not isinstance(batch_size, int | np.integer) or isinstance(batch_size, bool):
+        raise TypeError(f"batch_size must be a whole number, got {batch_size!r}: write batch_size=128, say.")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+    if n < 0:
+        raise ValueError(f"the number of examples cannot be negative, got {n}.")
+    return int(n // batch_size if drop_last else -(-n // batch_size))
+
+
+def _check_lengths(lengths: Any, arrays: tuple[Array, ...]) -> None:
+    steps = max((array.shape[1] for array in arrays if array.ndim > 2), default=0)  # what a model sees may be less
+    if not isinstance(lengths, np.ndarray) or lengths.dtype.kind not in "iu":
+        raise TypeError(f"batches() needs lengths as an array of whole numbers (N,), got {type(lengths).__name__}.")
+    if lengths.shape != (len(arrays[0]),):
+        raise ValueError(
+            f"batches() got lengths of shape {lengths.shape} for {len(arrays[0])} sequences: give one for each."
+        )
+    if not steps or lengths.min() < 1 or lengths.max() > steps:
+        raise ValueError(
+            f"batches() got lengths from {lengths.min()} to {lengths.max()} for sequences of {steps} steps: "
+            "lengths go from 1 to the number of steps."
+        )
+
+
+def _walk(
+    arrays: tuple[Array, ...],
+    spaces: list[Backend],
+    batch_size: int,
+    count: int,
+    order: npt.NDArray[np.int64] | None,
+    lengths: Lengths | None,
+) -> Iterator[Any]:
+    index = None if order is None else spaces[0].to_device(order)
+    for start in range(0, count * batch_size, batch_size):
+        rows = slice(start, start + batch_size)
+        if index is None:
+            batch = tuple(array[rows] for array in arrays)
+        else:
+            pairs = zip(spaces, arrays, strict=True)
+            batch = tuple(space.xp.take(array, index[rows], axis=0) for space, array in pairs)
+        if lengths is not None:
+            chosen = lengths[rows] if order is None else lengths[order[rows]]
+            longest = int(chosen.max())
+            batch = (*(part[:, :longest] if part.ndim > 2 else part for part in batch), chosen)
+        yield batch if len(batch) > 1 else batch[0]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Sequences of unequal length in one array: (N, T, D) padded with zeros, and the length of each, (N,).
+#
+# T is that of the longest. Which steps are real is known by the lengths alone: a zero behind the end and a zero that was
+# measured look the same. So lengths are checked once, here, and then travel with the samples.
+
+Lengths = npt.NDArray[np.int64]
+
+
+def pad(sequences: Sequence[Any], dtype: Any = np.float32) -> tuple[npt.NDArray[Any], Lengths]:
+    """Sequences of unequal length, each (T_i, D) or (T_i,), as one array (N, T, D) and their lengths (N,).
+
+    Raises ValueError for no sequences, a sequence of length 0, features that differ in number, and values that are NaN
+    or infinite, naming the sequence and the step.
+
+    >>> x, lengths = pad([[1, 2, 3], [4]])
+    >>> x[:, :, 0].tolist(), lengths.tolist()
+    ([[1.0, 2.0, 3.0], [4.0, 0.0, 0.0]], [3, 1])
+    """
+    if not len(sequences):
+        raise ValueError("pad() was given no sequences: give a list of arrays (T, D), one for each.")
+    parts = [as_series(sequence, f"sequence {number}") for number, sequence in enumerate(sequences)]
+    features = parts[0].shape[1]
+    for number, part in enumerate(parts):
+        if part.shape[1] != features:
+            raise ValueError(
+                f"sequence {number} has {part.shape[1]} features and sequence 0 has {features}: give all the same number."
+            )
+    lengths = np.array([len(part) for part in parts], np.int64)
+    x = np.zeros((len(parts), int(lengths.max()), features), dtype)
+    for row, part in zip(x, parts, strict=True):
+        row[: len(part)] = part
+    return x, lengths
+
+
+def as_series(values: Any, name: str) -> npt.NDArray[np.float64]:
+    """Values (T,) or (T, D) as (T, D) in float64.
+
+    ValueError for another shape, no steps, complex numbers, masked values, NaN or infinity.
+    """
+    try:
+        raw = np.asarray(values)
+        series = np.asarray(raw.real if raw.dtype.kind == "c" else raw, np.float64)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{name} is no array of numbers (T, D): lists of unequal length are sequences, give them to "
+            "tinyae.data.pad, which returns one padded array and the lengths."
+        ) from error
+    if raw.dtype.kind == "c":
+        raise ValueError(f"{name} holds complex numbers: give real and imaginary part as two features.")
+    if series.ndim == 1:
+        series = series[:, None]
+    if series.ndim != 2 or not series.shape[1]:
+        raise ValueError(f"{name} has shape {series.shape}: give steps and features, (T, D), or (T,) for one feature.")
+    if not len(series):
+        raise ValueError(f"{name} has length 0: leave it out, or give at least one step.")
+    if isinstance(values, np.ma.MaskedArray):
+        _refuse(np.ma.getmaskarray(values).reshape(series.shape), name, "masked")
+    _refuse(~np.isfinite(series), name, "NaN or infinite")
+    return series
+
+
+def _refuse(bad: npt.NDArray[np.bool_], name: str, kind: str) -> None:
+    """Raise ValueError for values marked in `bad` (T, D), with the place of the first."""
+    if bad.any():
+        step, feature = (int(i) for i in np.argwhere(bad)[0])
+        raise ValueError(
+            f"{name} holds {np.count_nonzero(bad):,} values that are {kind}, the first at step {step}, feature "
+            f"{feature}: fill the gap or cut the series there."
+        )
+
+
+def check_lengths(lengths: Any, x: npt.NDArray[Any]) -> None:
+    """Raise unless `lengths` are whole numbers (N,) from 1 to T for x (N, T, D), and x is 0 behind each end."""
+    if not isinstance(lengths, np.ndarray) or lengths.dtype.kind not in "iu":
+        kind = lengths.dtype if isinstance(lengths, np.ndarray) else type(lengths).__name__
+        raise TypeError(f"lengths must be an array of whole numbers (N,), got {kind}: numpy.array(lengths) may help.")
+    if x.ndim < 3:
+        raise ValueError(f"lengths belong to sequences (N, T, D), got samples of shape {x.shape}: leave lengths out.")
+    if lengths.shape != x.shape[:1]:
+        raise ValueError(
+            f"got lengths of shape {lengths.shape} for {len(x)} sequences: give one for each, ({len(x)},)."
+        )
+    wrong = np.flatnonzero((lengths < 1) | (lengths > x.shape[1]))
+    if len(wrong):
+        first = int(wrong[0])
+        raise ValueError(
+            f"sequence {first} has length {lengths[first]}, and the array has {x.shape[1]} steps: lengths go from 1 to "
+            f"{x.shape[1]}."
+        )
+    behind = (x != 0) & padding(lengths, x.shape[1]).reshape(*x.shape[:2], *(1,) * (x.ndim - 2))
+    if behind.any():
+        first = int(np.argmax(behind.reshape(len(x), -1).any(axis=1)))
+        raise ValueError(
+            f"sequence {first} has length {lengths[first]} and values other than 0 behind its end: set them to 0, or "
+            "correct its length."
+        )
+
+
+def padding(lengths: Lengths, steps: int) -> npt.NDArray[np.bool_]:
+    """Which of `steps` steps lie behind the end of each sequence, (N, T)."""
+    behind: npt.NDArray[np.bool_] = np.arange(steps) >= lengths[:, None]
+    return behind
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Scaling of a series: an offset and a scale per feature, taken from the training part and undone on the way out.
+#
+# Fitted on the whole series, the scaler would tell the model how high the test part goes: a small leak that flatters
+# every number measured afterwards. So the part it is fitted on is an argument, never a default.
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Scaler:
+    """x = (values - offset) / scale, feature by feature.
+
+    Attributes:
+        offset, scale: one number per feature, (D,), in the unit of the values.
+        method: how they were found, one of `SCALINGS`.
+    """
+
+    offset: Floats
+    scale: Floats
+    method: str = "none"
+
+    @classmethod
+    def fit(cls, values: npt.NDArray[np.generic], method: str = "standard") -> Scaler:
+        """Find offset and scale of a training part (T,) or (T, D).
+
+        "standard": mean and standard deviation. "range": the smallest value becomes 0, the largest 1. "none": 0 and 1.
+        A feature that never changes keeps the scale 1, so that it comes out as 0 and not as NaN.
+        """
+        if method not in SCALINGS:
+            raise ValueError(f"unknown scaling {method!r}: choose one of {', '.join(SCALINGS)}.")
+        series = as_series(values, "the training part")
+        with np.errstate(over="ignore", invalid="ignore"):
+            offset, scale = SCALINGS[method](series)
+        wide = ~(np.isfinite(offset) & np.isfinite(scale))
+        if wide.any():
+            feature = int(np.argmax(wide))
+            raise ValueError(
+                f"feature {feature} of the training part reaches {np.abs(series[:, feature]).max():.3g}, too large to be "
+                "scaled: give it in another unit, or its logarithm."
+            )
+        return cls(offset, np.where(scale > 0, scale, 1.0), method)
+
+    def apply(self, values: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+        """Values (..., D) as the model sees them, float32; raises ValueError for what is too large for that."""
+        with np.errstate(over="ignore"):
+            scaled = ((np.asarray(values, np.float64) - self.offset) / self.scale).astype(np.float32)
+        if np.isinf(scaled).any():
+            raise ValueError(
+                f"values up to {np.abs(values).max():.3g} are too large for float32 after scaling {self.method!r}: give "
+                "them in another unit, or scale them by 'standard'."
+            )
+        return scaled
+
+    def inverse(self, x: npt.NDArray[np.generic]) -> Floats:
+        """What the model gives, (..., D), in the unit of the values, float64."""
+        values: Floats = np.asarray(x, np.float64) * self.scale + self.offset
+        return values
+
+    @property
+    def fitted(self) -> bool:
+        """True if x is more than values in a multiple of their unit."""
+        return self.method != "none" or bool(self.offset.any())
+
+    def after(self, first: Scaler) -> Scaler:
+        """`first`, and then this one on what it gives."""
+        method = first.method if self.method == "none" else self.method
+        return Scaler(self.offset * first.scale + first.offset, self.scale * first.scale, method)
+
+    def words(self, unit: str) -> str:
+        """What x measures: "(mV - 0.3) / 0.52" for one feature in `unit`; for several, how each was scaled."""
+        if len(self.scale) > 1:
+            return _SEVERAL[self.method]
+        offset, scale = _short(abs(float(self.offset[0]))), _short(float(self.scale[0]))
+        shifted = unit if offset == "0" else f"({unit} {'+' if self.offset[0] < 0 else '-'} {offset})"
+        return f"{shifted} / {scale}"
+
+    def meaning(self, unit: str) -> str:
+        """What 0 and 1 in x stand for, in a sentence."""
+        if len(self.scale) > 1:
+            return f"{_SEVERAL[self.method]}, feature by feature; scaler.inverse(x) has the measured ones"
+        return f"0 is {_short(float(self.offset[0]))} and 1.0 is {_short(float(self.scale[0]))} more, in {unit}"
+
+
+def _short(number: float) -> str:
+    """Four digits, or all those before the point."""
+    return f"{number:.0f}" if abs(number) >= 1000 else f"{number:.4g}"
+
+
+_SEVERAL = {"standard": "standardised values", "range": "values scaled to the range 0 to 1", "none": "values"}
+"""Of several features: name of a scaling -> what x holds."""
+
+SCALINGS: dict[str, Callable[[Floats], tuple[Floats, Floats]]] = {
+    "standard": lambda v: (v.mean(axis=0), v.std(axis=0)),
+    "range": lambda v: (v.min(axis=0), v.max(axis=0) - v.min(axis=0)),
+    "none": lambda v: (np.zeros(v.shape[1]), np.ones(v.shape[1])),
+}
+"""Ways to fit a `Scaler`: name -> function of values (T, D) that gives offset and scale (D,)."""
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# When the windows of a recording were taken, and what is known to have happened in them.
+#
+# A window of a recording is a sample like any other to a model; to say "the 27th of January" about it, or to draw a
+# published anomaly beside it, one must know its place in time.
+
+
+@dataclass(frozen=True)
+class Incident:
+    """Something known to have happened, from `start` to `end` (ISO 8601 times)."""
+
+    name: str
+    start: str
+    end: str
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The clock of a recording.
+
+    Attributes:
+        start: when the first window of the training part begins, ISO 8601.
+        window_seconds: length of one window.
+        incidents: what is known to have happened.
+        stride_seconds: from the beginning of one window to that of the next; None for windows that follow each other
+            without a gap.
+        border: (number, seconds) of the first test window and its beginning, where it does not follow the last
+            training window at the common stride: no window reaches across the border.
+        counted: True if nobody knows the date and times are counted from 1970-01-01T00:00 as a recording's own zero.
+    """
+
+    start: str
+    window_seconds: float
+    incidents: tuple[Incident, ...] = ()
+    stride_seconds: float | None = None
+    border: tuple[int, float] | None = None
+    counted: bool = False
+
+    @property
+    def strided(self) -> bool:
+        """True if windows overlap, or leave gaps, or if there is a seam between training and test windows."""
+        return self.stride_seconds is not None or self.border is not None
+
+    def begin(self, window: int) -> float:
+        """When a window begins, in seconds after the start."""
+        stride = self.stride_seconds or self.window_seconds
+        if self.border is None or window < self.border[0]:
+            return window * stride
+        return self.border[1] + (window - self.border[0]) * stride
+
+    def position(self, time: str) -> float:
+        """A time as a number of windows after the start; 2.5 is the middle of the third window."""
+        seconds = float((np.datetime64(time, "s") - np.datetime64(self.start, "s")).astype(int))
+        stride = self.stride_seconds or self.window_seconds
+        if self.border is None or seconds < self.border[1]:
+            return min(seconds / stride, float("inf") if self.border is None else self.border[0])
+        return self.border[0] + (seconds - self.border[1]) / stride
+
+    def spans(self) -> list[tuple[str, float, float]]:
+        """(name, from, to) of every incident, in windows after the start."""
+        return [(it.name, self.position(it.start), self.position(it.end)) for it in self.incidents]
+
+    def stamp(self, window: int) -> str:
+        """When a window begins, to the day, minute, second or millisecond, whichever all windows are whole numbers of.
+
+        A date and a time; if times are `counted`, hours, minutes and seconds since zero, such as 00:04:07.250.
+        """
+        sizes = (
+            self.window_seconds,
+            self.stride_seconds or 0,
+            0 if self.border is None else self.border[1],
+            self._moment(0).astype("datetime64[ms]").astype(int) / 1000,
+        )
+        units = (("D", 86_400), ("m", 60), ("s", 1))
+        digits = next((name for name, unit in units if all(size % unit == 0 for size in sizes)), "ms")
+        moment = self._moment(self.begin(window))
+        if self.counted:
+            return _clock(int(moment.astype("datetime64[ms]").astype(int)), digits == "ms")
+        return str(moment.astype(f"datetime64[{digits}]")).replace("T", " ")
+
+    def incidents_in(self, window: int) -> list[str]:
+        """Names of the incidents that a window overlaps."""
+        begin = self._moment(self.begin(window))
+        end = self._moment(self.begin(window) + self.window_seconds)
+        return [it.name for it in self.incidents if np.datetime64(it.start) < end and np.datetime64(it.end) > begin]
+
+    def finer(self, parts: int) -> Timeline:
+        """The clock of the steps, where a window has `parts` of them."""
+        return replace(self, window_seconds=self.window_seconds / parts)
+
+    def of_windows(self, length: int, stride: int, train: int, border: int) -> Timeline:
+        """The clock of windows of `length` of these windows every `stride`, `train` of them before window `border`."""
+        second = self.window_seconds
+        seam = None if train * stride == border else (train, border * second)
+        return replace(
+            self,
+            window_seconds=length * second,
+            stride_seconds=None if stride == length else stride * second,
+            border=seam,
+        )
+
+    def _moment(self, seconds: float) -> np.datetime64:
+        return np.datetime64(self.start, "ms") + np.timedelta64(round(1000 * seconds), "ms")
+
+
+def _clock(milliseconds: int, fine: bool) -> str:
+    """Hours, minutes and seconds, with thousandths if `fine`; hours go on beyond 24."""
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}" + (f".{rest:03}" if fine else "")
+
+
+TIMELINES = {
+    "nyc-taxi": Timeline(
+        "2014-07-01T00:00",
+        86_400,
+        (
+            Incident("marathon", "2014-10-30T15:30", "2014-11-03T22:30"),
+            Incident("Thanksgiving", "2014-11-25T12:00", "2014-11-29T19:00"),
+            Incident("Christmas", "2014-12-23T11:30", "2014-12-27T18:30"),
+            Incident("New Year", "2014-12-29T21:30", "2015-01-03T04:30"),
+            Incident("snow storm", "2015-01-24T20:30", "2015-01-29T03:30"),
+        ),
+    ),
+    "ecg208": Timeline("1970-01-01T00:00:00", 1, counted=True),
+}
+"""Recordings by name. The incidents of nyc-taxi are the windows published with it (NAB, labels/combined_windows.json); the
+electrocardiogram counts from its own start.
+"""

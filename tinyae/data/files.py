@@ -20,9 +20,8 @@ import numpy.typing as npt
 
 from tinyae.data.dataset import Dataset, Kind, Split
 from tinyae.data.embedded import scaled
-from tinyae.data.fields import is_number
-from tinyae.data.idx import GZIP_MAGIC, looks_like_idx, parse_idx, read_payload
-from tinyae.data.picture import SUFFIXES as PICTURES
+from tinyae.data.formats import GZIP_MAGIC, is_number, looks_like_idx, parse_idx, read_payload
+from tinyae.data.pictures import SUFFIXES as PICTURES
 
 SUFFIXES = (".npy", ".npz", ".csv", ".gz", ".idx")
 

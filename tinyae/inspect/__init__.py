@@ -15,9 +15,7 @@ that a decoder's strides leave in them.
 
 from tinyae.inspect.anomaly import AnomalyError, detect_anomaly
 from tinyae.inspect.checkerboard import PeriodicPower, checkerboard_score
-from tinyae.inspect.graph import Graph, graph
-from tinyae.inspect.show import show
-from tinyae.inspect.snapshot import Constant, GraphNode, Snapshot
+from tinyae.inspect.graphs import Constant, Graph, GraphNode, Snapshot, graph, show
 
 __all__ = [
     "AnomalyError",

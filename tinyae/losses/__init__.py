@@ -1,22 +1,28 @@
-"""Losses. Each demands equal shapes, and states its reduction and its unit; see `reduction` for the table.
+"""Losses. Each demands equal shapes, and states its reduction and its unit; see `terms` for the table.
 
 All take Tensors or arrays and return what they were given, as primitives do.
 """
 
-from tinyae.losses.cross_entropy import bce, bce_with_logits, softmax_cross_entropy
-from tinyae.losses.densities import (
+from tinyae.losses.functions import (
+    absolute_error,
+    bce,
+    bce_with_logits,
+    bernoulli_kl,
     continuous_bernoulli_log_norm,
     continuous_bernoulli_mean,
     continuous_bernoulli_nll,
     continuous_bernoulli_variance,
+    gaussian_kl,
     gaussian_nll,
+    half_squared_error,
+    huber,
+    kl_to_unit_gaussian,
+    l1,
+    softmax_cross_entropy,
+    squared_error,
+    weight_decay,
 )
-from tinyae.losses.kl import gaussian_kl, kl_to_unit_gaussian
-from tinyae.losses.reduction import REDUCTIONS, check_shapes, reduce, unit
-from tinyae.losses.robust import absolute_error, huber
-from tinyae.losses.sparsity import bernoulli_kl, l1, weight_decay
-from tinyae.losses.squared_error import half_squared_error, squared_error
-from tinyae.losses.terms import Loss
+from tinyae.losses.terms import REDUCTIONS, Loss, check_shapes, reduce, unit
 
 __all__ = [
     "REDUCTIONS",

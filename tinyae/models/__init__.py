@@ -1,8 +1,17 @@
 """The autoencoders. `Autoencoder` joins any encoder and decoder; the functions build the classic forms."""
 
-from tinyae.models.anomaly import AnomalyDetector
-from tinyae.models.autoencoder import Autoencoder
+from tinyae.models.analysis import (
+    AnomalyDetector,
+    CodeNeighbours,
+    count_oriented,
+    gradient_per_step,
+    nearest,
+    orientation_selectivity,
+    same_class_share,
+)
+from tinyae.models.autoencoder import RECONSTRUCTIONS, Autoencoder, Reconstruction, reconstruction_named
 from tinyae.models.baselines import (
+    PCA,
     Codec,
     ShuffledCode,
     copy_last,
@@ -14,37 +23,33 @@ from tinyae.models.baselines import (
     softened,
     split_future,
 )
-from tinyae.models.classifier import SoftmaxClassifier, confusion_matrix
-from tinyae.models.code_prior import CodePrior
 from tinyae.models.conditional import ConditionalVariationalAutoencoder, conditional_variational_autoencoder
 from tinyae.models.contractive import ContractiveAutoencoder, contractive_autoencoder
-from tinyae.models.conv import (
+from tinyae.models.convolutional import (
     ConvAutoencoder,
     conv_autoencoder,
+    conv_decoder,
     conv_denoising_autoencoder,
+    conv_encoder,
     conv_variational_autoencoder,
 )
-from tinyae.models.conv_pair import conv_decoder, conv_encoder
 from tinyae.models.denoising import DenoisingAutoencoder, denoising_autoencoder
 from tinyae.models.dense import basic_autoencoder, deep_autoencoder
-from tinyae.models.importance import ImportanceWeightedAutoencoder, log_likelihood
 from tinyae.models.likelihoods import LIKELIHOODS, Likelihood, likelihood_named
-from tinyae.models.lstm import LSTMAutoencoder
-from tinyae.models.lstm_windows import lstm_autoencoder
+from tinyae.models.lstm import LSTMAutoencoder, SequenceDecoder, SequenceEncoder, lstm_autoencoder
 from tinyae.models.memory import ImageMemory, image_memory
-from tinyae.models.neighbours import CodeNeighbours, nearest, same_class_share
-from tinyae.models.orientation import count_oriented, orientation_selectivity
-from tinyae.models.pca import PCA
-from tinyae.models.posterior import LatentReport, Posterior
-from tinyae.models.reconstruction import RECONSTRUCTIONS, Reconstruction, reconstruction_named
 from tinyae.models.registry import MODELS, ModelEntry, build, model_entry
-from tinyae.models.sensitivity import gradient_per_step
-from tinyae.models.sequence_parts import SequenceDecoder, SequenceEncoder
 from tinyae.models.sparse import SparseAutoencoder, sparse_autoencoder
-from tinyae.models.stacked import StackedAutoencoder, stacked_autoencoder
-from tinyae.models.variational import VariationalAutoencoder
-from tinyae.models.variational_dense import variational_autoencoder
-from tinyae.models.vq import Codebook, VectorQuantizedAutoencoder, vq_autoencoder
+from tinyae.models.stacked import SoftmaxClassifier, StackedAutoencoder, confusion_matrix, stacked_autoencoder
+from tinyae.models.variational import (
+    ImportanceWeightedAutoencoder,
+    LatentReport,
+    Posterior,
+    VariationalAutoencoder,
+    log_likelihood,
+    variational_autoencoder,
+)
+from tinyae.models.vector_quantized import Codebook, CodePrior, VectorQuantizedAutoencoder, vq_autoencoder
 
 __all__ = [
     "LIKELIHOODS",

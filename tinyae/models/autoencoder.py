@@ -1,19 +1,26 @@
-"""`Autoencoder`: an encoder, a decoder, and how well the one undoes the other."""
+"""`Autoencoder`: an encoder, a decoder, and how well the one undoes the other.
+
+Below it stand what a reconstruction is measured by, how a model remembers its builder's arguments, and the steps of
+sequences that models share.
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
+from tinyae import losses, ops
 from tinyae.autodiff import Tensor, no_grad
 from tinyae.backend import Array, backend_named, backend_of
-from tinyae.backend.ragged import array_advice
+from tinyae.backend.base import array_advice
 from tinyae.losses import Loss, unit
-from tinyae.models import sequence_steps
-from tinyae.models.reconstruction import reconstruction_named
 from tinyae.nn import Module, evaluating
+from tinyae.ops.recurrent import Lengths
 
 
 class Autoencoder(Module):
@@ -81,7 +88,7 @@ class Autoencoder(Module):
 
         None where all of it is a guess.
         """
-        return None if lengths is None else sequence_steps.real(x, lengths)
+        return None if lengths is None else real(x, lengths)
 
     def loss(self, x: Tensor, target: Tensor | None = None) -> Loss:
         """Reconstruction loss of a batch, summed over a sample's elements and averaged over samples.
@@ -180,3 +187,180 @@ class Autoencoder(Module):
                 out = function(Tensor(backend.to_device(x[start : start + batch_size], dtype)))
                 parts.append(backend_of(out.data).to_host(out.data))
         return np.concatenate(parts)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What an autoencoder is asked to reconstruct well: one row per reconstruction loss.
+#
+# A decoder's raw output is not always the reconstruction. With the Bernoulli cross-entropy the decoder gives logits,
+# the loss is computed from them, and the picture is their sigmoid; with the others the output is the reconstruction.
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """One way to score a reconstruction.
+
+    Attributes:
+        name: as users write it, `loss="bce"`.
+        loss: function of (decoder output, targets, reduction=...).
+        output: decoder output -> reconstruction.
+        quantity: what the loss counts, e.g. "nats".
+        bounded: whether targets must lie in [0, 1].
+    """
+
+    name: str
+    loss: Callable[..., Any]
+    output: Callable[[Any], Any]
+    quantity: str
+    bounded: bool
+
+    def check_targets(self, targets: np.ndarray) -> None:
+        """Raise once, before training, if targets cannot be what this loss needs."""
+        if self.bounded and targets.size and not (targets.min() >= 0 and targets.max() <= 1):
+            raise ValueError(
+                f"loss {self.name!r} needs targets in [0, 1], got values from {targets.min():g} to {targets.max():g}: "
+                "scale the data (e.g. divide by its maximum), or use loss='squared_error' (--loss squared_error)."
+            )
+
+
+def _identity(x: Any) -> Any:
+    return x
+
+
+RECONSTRUCTIONS = {
+    row.name: row
+    for row in (
+        Reconstruction("bce", losses.bce_with_logits, ops.sigmoid, "nats", bounded=True),
+        Reconstruction("squared_error", losses.squared_error, _identity, "squared error", bounded=False),
+        Reconstruction("half_squared_error", losses.half_squared_error, _identity, "half squared error", bounded=False),
+        Reconstruction("absolute_error", losses.absolute_error, _identity, "absolute error", bounded=False),
+        Reconstruction("huber", losses.huber, _identity, "Huber error", bounded=False),
+    )
+}
+"""The reconstruction losses by name."""
+
+
+def reconstruction_named(name: str) -> Reconstruction:
+    """The row of a reconstruction loss; raises ValueError with the known names."""
+    if name not in RECONSTRUCTIONS:
+        raise ValueError(f"unknown reconstruction loss {name!r}: choose one of {', '.join(RECONSTRUCTIONS)}.")
+    return RECONSTRUCTIONS[name]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The recipe of a model: the name of its builder and the plain arguments it was called with, which is enough to build it
+# again.
+
+P = ParamSpec("P")
+A = TypeVar("A", bound=Autoencoder)
+
+
+def remembered(name: str) -> Callable[[Callable[P, A]], Callable[P, A]]:
+    """Decorator of the builder of the registry's model `name`: what it builds knows its recipe, for `tinyae.save`.
+
+    Its encoder knows it too, so that it can be saved and loaded without the rest. The generator is left out, as the weights
+    are saved. A builder that was given anything but numbers, texts, and lists or dicts of them leaves no recipe.
+    """
+
+    def decorate(builder: Callable[P, A]) -> Callable[P, A]:
+        signature = inspect.signature(builder)
+
+        @functools.wraps(builder)
+        def build(*args: P.args, **kwargs: P.kwargs) -> A:
+            model = builder(*args, **kwargs)
+            remember(model, name, _given(signature, args, kwargs))
+            return model
+
+        return build
+
+    return decorate
+
+
+def remember(model: Autoencoder, name: str, arguments: dict[str, Any]) -> None:
+    """Write down how `model` and its encoder were built, if the arguments are plain."""
+    try:
+        plain = {key: _plain(value) for key, value in arguments.items()}
+    except TypeError:
+        return
+    model.recipe = {"model": name, "arguments": plain}
+    model.encoder.recipe = {**model.recipe, "part": "encoder"}
+
+
+def _given(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """What was passed by name, without the generator."""
+    arguments = dict(signature.bind(*args, **kwargs).arguments)
+    others = next((p.name for p in signature.parameters.values() if p.kind is p.VAR_KEYWORD), None)
+    arguments.update(arguments.pop(others, {}) if others else {})
+    arguments.pop("generator", None)
+    return arguments
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it; raises TypeError for what JSON has not."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {key: _plain(part) for key, part in value.items()}
+    raise TypeError(f"a recipe holds numbers, texts, lists and dicts, got {type(value).__name__}.")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Which steps of padded sequences are real, and in which order: masks, reversal, past and future.
+#
+# Sequences are (N, T, D) with `lengths` (N,) or None where all T steps are real. The indices are computed where the
+# sequences are; only the lengths, N whole numbers, go to a device.
+
+
+def turned(x: Tensor, lengths: Lengths) -> Tensor:
+    """Each sequence back to front within its own length; the padding stays where it is."""
+    if lengths is None:
+        return ops.getitem(x, index=(slice(None), slice(None, None, -1)))
+    t, ends = _clock(x, x.shape[1], lengths)
+    return picked(x, backend_of(x.data).xp.where(t < ends, ends - 1 - t, t))
+
+
+def future(x: Tensor, lengths: Lengths, count: int) -> Tensor:
+    """The last `count` real steps of each sequence, (N, count, D)."""
+    if lengths is None:
+        return ops.getitem(x, index=(slice(None), slice(x.shape[1] - count, None)))
+    t, ends = _clock(x, count, lengths)
+    return picked(x, ends - count + t)
+
+
+def joined(past: Tensor, after: Tensor, lengths: Lengths) -> Tensor:
+    """`after` (N, F, D) where each sequence of `past` (N, T, D) ends, (N, T + F, D); zeros behind it."""
+    both = ops.concatenate(past, after, axis=1)
+    if lengths is None:
+        return both
+    t, ends = _clock(both, both.shape[1], lengths)
+    xp, count, steps = backend_of(both.data).xp, after.shape[1], past.shape[1]
+    place = xp.where(t < ends, t, xp.where(t < ends + count, t - ends + steps, t))
+    return picked(both, place) * (t < ends + count)[..., None].astype(both.dtype)
+
+
+def blanked(x: Tensor, lengths: Lengths) -> Tensor:
+    """x with zeros in its padding, whatever stands there: NaN times 0 would still be NaN."""
+    t, ends = _clock(x, x.shape[1], lengths)
+    return ops.where((t < ends)[..., None], x, 0.0)
+
+
+def real(x: Tensor, lengths: Lengths) -> Array:
+    """1 at the real steps of x (N, T, ...) and 0 in its padding, (N, T, 1, ...), in the dtype of x and where x is."""
+    t, ends = _clock(x, x.shape[1], lengths)
+    return (t < ends).reshape(*x.shape[:2], *(1,) * (x.ndim - 2)).astype(x.dtype)
+
+
+def picked(x: Tensor, steps: Array) -> Tensor:
+    """x[n, steps[n, t]]: for each sequence steps of its own, (N, S, D) for `steps` (N, S)."""
+    rows = backend_of(x.data).xp.arange(x.shape[0])[:, None]
+    return ops.getitem(x, index=(rows, steps))
+
+
+def _clock(x: Tensor, steps: int, lengths: Lengths) -> tuple[Array, Array]:
+    """The numbers of the steps (1, T), and the lengths (N, 1), where x is."""
+    backend = backend_of(x.data)
+    return backend.xp.arange(steps)[None, :], backend.to_device(lengths).reshape(-1, 1)

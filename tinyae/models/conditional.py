@@ -14,14 +14,12 @@ import numpy as np
 from tinyae import ops
 from tinyae.autodiff import Tensor
 from tinyae.backend import Array, as_generator, backend_of
+from tinyae.models.autoencoder import remembered
+from tinyae.models.dense import Shape
 from tinyae.models.likelihoods import Likelihood, likelihood_named
-from tinyae.models.pair import Shape
-from tinyae.models.posterior import LatentReport
-from tinyae.models.recipe import remembered
-from tinyae.models.variational import VariationalAutoencoder
-from tinyae.models.variational_dense import variational_pair
+from tinyae.models.variational import LatentReport, VariationalAutoencoder, variational_pair
 from tinyae.nn import Module
-from tinyae.nn.checks import check_size
+from tinyae.nn.layers import check_size
 
 
 class ConditionalVariationalAutoencoder(VariationalAutoencoder):

@@ -15,9 +15,8 @@ from tinyae import ops
 from tinyae.autodiff import Tensor, grad, set_recording
 from tinyae.backend import as_generator, backend_named, backend_of
 from tinyae.losses import Loss
-from tinyae.models.autoencoder import Autoencoder
-from tinyae.models.pair import Shape, dense_pair
-from tinyae.models.recipe import remembered
+from tinyae.models.autoencoder import Autoencoder, remembered
+from tinyae.models.dense import Shape, dense_pair
 from tinyae.nn import Dense, Flatten, Module, Sequential, evaluating
 
 JACOBIANS = ("auto", "closed", "exact", "hutchinson")

@@ -17,9 +17,8 @@ from tinyae import ops
 from tinyae.autodiff import Tensor
 from tinyae.backend import as_generator
 from tinyae.losses import Loss
-from tinyae.models.autoencoder import Autoencoder
-from tinyae.models.pair import Shape, dense_pair
-from tinyae.models.recipe import remembered
+from tinyae.models.autoencoder import Autoencoder, remembered
+from tinyae.models.dense import Shape, dense_pair
 from tinyae.nn import Module, Noise, noise_named
 
 

@@ -16,9 +16,8 @@ import numpy as np
 
 from tinyae import losses, ops
 from tinyae.autodiff import Tensor
-from tinyae.backend import as_generator, backend_of
-from tinyae.models.reconstruction import Reconstruction
-from tinyae.models.safe_range import keep_between, raw_for
+from tinyae.backend import Array, as_generator, backend_of
+from tinyae.models.autoencoder import Reconstruction
 from tinyae.nn import Module, Parameter
 
 
@@ -306,3 +305,65 @@ def _check_floor(floor: float) -> float:
 
 def _raw(value: Any) -> Any:
     return value.data if isinstance(value, Tensor) else value
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Keeping a network's output in a range and its gradient alive.
+
+
+def keep_between(raw: Any, low: float, high: float) -> Any:
+    """A smooth form of clip: nearly `raw` well inside (low, high), never outside of it (to rounding).
+
+    y = low + softplus(high - low - softplus(high - raw)),   dy/draw = product of two sigmoids
+
+    A hard clip has gradient 0 beyond its ends, and a number that once got there stays. This one keeps a slope, which is
+    rounded to 0 only 17 beyond an end in float32. At a distance d inside it differs from `raw` by less than exp(-d):
+    5e-5 at d = 10.
+    """
+    return low + ops.softplus((high - low) - ops.softplus(high - raw))
+
+
+def raw_for(kept: float, low: float, high: float) -> float:
+    """The `raw` that `keep_between` makes `kept` of; `kept` inside (low, high)."""
+    return high - _inverse_softplus((high - low) - _inverse_softplus(kept - low))
+
+
+def _inverse_softplus(y: float) -> float:
+    """log(exp(y) - 1), y > 0."""
+    return y + math.log(-math.expm1(-y))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Black and white from grey: how MNIST becomes data that a Bernoulli likelihood can have a probability for.
+#
+# Two customs exist and their numbers differ by several nats, so every number must say which. "dynamic": a pixel of grey x
+# is white with probability x, drawn anew each time an image is shown (Burda et al. 2016 and most since). "fixed": drawn once
+# for the whole set. The customary fixed set (Larochelle and Murray 2011) is a file; ours is our own draw, from a fixed
+# seed, so its numbers are near to but not the same as those of that file.
+
+BINARIZATIONS = ("none", "dynamic", "fixed")
+_SEED = 2011
+
+
+def binarized(x: Array, generator: np.random.Generator) -> Array:
+    """1 with probability x, else 0, of x's shape, dtype and device."""
+    return (backend_of(x).uniform(generator, x.shape, x.dtype) < x).astype(x.dtype)
+
+
+def fixed_binarization(x: Array) -> Array:
+    """The one draw for a set x (N, ...): the same on every device and at every call for the first N samples of a set."""
+    backend = backend_of(x)
+    generator = np.random.default_rng(_SEED)
+    return (backend.to_device(generator.random(x.shape, dtype=np.float32)) < x).astype(x.dtype)
+
+
+def check_binarize(binarize: str, likelihood: Likelihood) -> str:
+    """Return the name; raises ValueError for an unknown one, and unless the likelihood is for black and white."""
+    if binarize not in BINARIZATIONS:
+        raise ValueError(f"unknown binarize {binarize!r}: choose one of {', '.join(BINARIZATIONS)}.")
+    if binarize != "none" and likelihood.name != "bernoulli":
+        raise ValueError(
+            f"binarize={binarize!r} makes images black and white, which likelihood 'bernoulli' is for, "
+            f"got {likelihood.name!r}: write likelihood='bernoulli'."
+        )
+    return binarize

@@ -17,12 +17,12 @@ from tinyae import ops
 from tinyae.autodiff import Tensor
 from tinyae.backend import Array, as_generator, backend_of
 from tinyae.losses import Loss
-from tinyae.models import sequence_steps as order
-from tinyae.models.autoencoder import Autoencoder
-from tinyae.models.reconstruction import reconstruction_named
-from tinyae.models.sequence_parts import SequenceDecoder, SequenceEncoder, check_feeding
-from tinyae.nn.checks import check_size
-from tinyae.ops.sequence import Lengths, check_lengths, settled, whole_numbers
+from tinyae.models import autoencoder
+from tinyae.models.autoencoder import Autoencoder, reconstruction_named, remembered
+from tinyae.models.dense import Shape
+from tinyae.nn import LSTM, Dense, Module, TimeDistributed
+from tinyae.nn.layers import check_size
+from tinyae.ops.recurrent import Lengths, check_lengths, settled, whole_numbers
 
 MODES = {
     "reconstruct": ("reconstruction",),
@@ -141,7 +141,7 @@ class LSTMAutoencoder(Autoencoder):
 
         def decoded(code: Tensor, lengths: Lengths = None) -> Tensor:
             y = self.reconstruction.output(self._ordered(self.decoder(code, count), lengths))
-            return y if lengths is None else y * order.real(y, lengths)
+            return y if lengths is None else y * autoencoder.real(y, lengths)
 
         return self._by_length(decoded, code, batch_size, lengths, count)
 
@@ -152,7 +152,7 @@ class LSTMAutoencoder(Autoencoder):
 
         def reconstructed(x: Tensor, lengths: Lengths = None) -> Tensor:
             y = self.reconstruction.output(self(x, lengths=lengths))
-            return y if lengths is None else y * order.real(y, lengths)
+            return y if lengths is None else y * autoencoder.real(y, lengths)
 
         return self._by_length(reconstructed, x, batch_size, lengths)
 
@@ -179,7 +179,7 @@ class LSTMAutoencoder(Autoencoder):
         def restored(x: Tensor, lengths: Lengths = None) -> Tensor:
             seen = None if lengths is None else lengths - self.future_steps
             past = x if self.mode == "predict" else self.reconstruct(x, lengths=seen)
-            return order.joined(past, self.predict(x, lengths=seen), seen)
+            return autoencoder.joined(past, self.predict(x, lengths=seen), seen)
 
         return self._by_length(restored, x, batch_size, lengths)
 
@@ -188,7 +188,7 @@ class LSTMAutoencoder(Autoencoder):
         if self.mode != "predict":
             return super().scored(x, lengths)
         lengths = np.full(len(x), x.shape[1]) if lengths is None else lengths
-        return order.real(x, lengths) - order.real(x, lengths - self.future_steps)
+        return autoencoder.real(x, lengths) - autoencoder.real(x, lengths - self.future_steps)
 
     def inputs_for(self, x: Array, labels: Any = None) -> Array:
         """What the encoder sees of windows x (N, T + F, D): the first T steps, (N, T, D)."""
@@ -223,17 +223,17 @@ class LSTMAutoencoder(Autoencoder):
             if isinstance(lengths, np.ndarray):
                 self.check_lengths(lengths)
             seen = lengths - self.future_steps
-            target = order.blanked(target, lengths)
+            target = autoencoder.blanked(target, lengths)
         if x.shape[1] > past:
             x = x[:, :past]
         code = self.encoder(x, seen)
         terms: dict[str, Tensor] = {}
         if self.mode != "predict":
             wanted = target if past == target.shape[1] else target[:, :past]
-            wanted = order.turned(wanted, seen) if self.reverse_target else wanted
+            wanted = autoencoder.turned(wanted, seen) if self.reverse_target else wanted
             terms["reconstruction"] = self._distance(self.decoder(code, past, wanted), wanted, seen)
         if self.predictor is not None:
-            wanted = order.future(target, lengths, self.future_steps)
+            wanted = autoencoder.future(target, lengths, self.future_steps)
             terms["prediction"] = self._distance(self.predictor(code, self.future_steps, wanted), wanted, None)
         return Loss(terms, self.loss_unit)
 
@@ -274,11 +274,11 @@ class LSTMAutoencoder(Autoencoder):
         row = self.reconstruction
         if lengths is None:
             return row.loss(output, wanted, reduction="per_sample")
-        elements = row.loss(output, wanted, reduction="none") * order.real(wanted, lengths)
+        elements = row.loss(output, wanted, reduction="none") * autoencoder.real(wanted, lengths)
         return ops.sum(elements) * (1.0 / max(len(wanted), 1))
 
     def _ordered(self, y: Tensor, lengths: Lengths) -> Tensor:
-        return order.turned(y, lengths) if self.reverse_target else y
+        return autoencoder.turned(y, lengths) if self.reverse_target else y
 
     def _count(self, x: Any) -> int:
         return self.future_steps if self.mode == "predict" else x.shape[1]
@@ -323,3 +323,183 @@ def check_mode(mode: str, future_steps: int) -> tuple[str, int]:
     if not future_steps:
         raise ValueError(f"mode {mode!r} needs to know how many steps to predict: write future_steps=5, say.")
     return mode, check_size("LSTMAutoencoder", "future_steps", future_steps)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The two halves of a sequence autoencoder: sequences to vectors of fixed length, and vectors to sequences.
+
+FEEDINGS = ("teacher", "own", "scheduled")
+"""What a conditional decoder is fed in training: the truth, its own output, or either by the toss of a coin."""
+
+
+class SequenceEncoder(Module):
+    """Sequences x (N, T, D) of any length as codes (N, K): the state that an LSTM ends with.
+
+    code = (h, c) of all layers and directions side by side,   or with a `code_size`: code = (h, c) W + b
+
+    Args:
+        features: D.
+        hidden_size: units of each layer and direction.
+        code_size: K; None takes the state itself, as Srivastava et al. 2015 do.
+        generator: for the weights.
+        options: of `nn.LSTM`: num_layers, bidirectional, peepholes, dropout, forget_bias.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        hidden_size: int,
+        code_size: int | None = None,
+        *,
+        generator: np.random.Generator | None = None,
+        **options: Any,
+    ) -> None:
+        rng = as_generator(generator)
+        self.lstm = LSTM(check_size("SequenceEncoder", "features", features), hidden_size, generator=rng, **options)
+        self.code_size = (
+            self.lstm.state_size if code_size is None else check_size("SequenceEncoder", "code_size", code_size)
+        )
+        self.project = None if code_size is None else Dense(self.lstm.state_size, code_size, generator=rng)
+
+    def forward(self, x: Tensor, lengths: Lengths = None) -> Tensor:
+        """Codes (N, K). With `lengths` (N,) the padding of x leaves no trace in them."""
+        _, states = self.lstm(x, lengths=lengths)
+        state = self.lstm.flat(states)
+        return state if self.project is None else self.project(state)
+
+
+class SequenceDecoder(Module):
+    """Codes (N, K) as sequences (N, T, D): the code sets the state of an LSTM, which then runs for T steps.
+
+    Unconditional, it is given nothing but its state. Conditional, each step is given the sample of the step before (zeros
+    at the first): in training what `feeding` says, in evaluation mode always what the decoder has just made itself.
+
+    Args:
+        features: D.
+        hidden_size: units of each layer.
+        code_size: K. Where it is the length of the state the code is copied, else W code + b is the state.
+        conditional: whether a step is given the sample before.
+        feeding: "teacher" (the truth), "own" (its own output), "scheduled" (the truth with probability `truth_share`,
+            for each step and sequence anew; Bengio et al. 2015); None for an unconditional decoder.
+        output: decoder output -> sample, what is fed back: the sigmoid where outputs are logits.
+        project: True makes W even where the code could be copied.
+        generator: for the weights and the coins.
+        options: of `nn.LSTM`: num_layers, peepholes, dropout, forget_bias.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        hidden_size: int,
+        code_size: int,
+        *,
+        conditional: bool = False,
+        feeding: str | None = None,
+        output: Callable[[Any], Any] = lambda y: y,
+        project: bool = False,
+        generator: np.random.Generator | None = None,
+        **options: Any,
+    ) -> None:
+        rng = as_generator(generator)
+        self.features = check_size("SequenceDecoder", "features", features)
+        self.conditional = bool(conditional)
+        self.feeding = check_feeding(feeding, self.conditional)
+        self.lstm = LSTM(features if conditional else 0, hidden_size, generator=rng, **options)
+        copied = code_size == self.lstm.state_size and not project
+        self.start = None if copied else Dense(code_size, self.lstm.state_size, generator=rng)
+        self.readout = TimeDistributed(Dense(hidden_size, features, generator=rng))
+        self.output = output
+        self.truth_share = 1.0
+        self.generator = rng
+
+    def forward(self, code: Tensor, steps: int, truth: Tensor | None = None) -> Tensor:
+        """Raw outputs (N, steps, D) from codes (N, K).
+
+        truth: the samples (N, steps, D) to come. It is looked at in training mode alone, and never by an unconditional
+        decoder or with feeding "own".
+        """
+        states = self.lstm.unflat(code if self.start is None else self.start(code))
+        if not self.conditional:
+            return self.readout(self.lstm(None, states, steps=steps)[0])
+        truth = truth if self.training and self.feeding != "own" else None
+        xp, n = backend_of(code.data).xp, code.shape[0]
+        if truth is not None and self.feeding == "teacher":
+            first = xp.zeros((n, 1, self.features), dtype=code.dtype)
+            fed = ops.concatenate(first, ops.getitem(truth, index=(slice(None), slice(0, steps - 1))), axis=1)
+            return self.readout(self.lstm(fed, states)[0])
+        coins = None if truth is None else self._coins(code, steps)
+        sample = Tensor(xp.zeros((n, self.features), dtype=code.dtype))
+        outputs: list[Tensor] = []
+        for t in range(steps):
+            out, states = self.lstm(sample[:, None], states)
+            outputs.append(self.readout.module(out[:, 0]))
+            sample = self.output(outputs[-1])
+            if coins is not None and truth is not None:
+                sample = ops.where(coins[t], truth[:, t], sample)
+        return ops.stack(*outputs, axis=1)
+
+    def _coins(self, code: Tensor, steps: int) -> Any:
+        """Where the truth is fed, (T, N, 1), drawn anew."""
+        draws = backend_of(code.data).uniform(self.generator, (steps, code.shape[0], 1), np.dtype("float32"))
+        return draws < self.truth_share
+
+    def extra_repr(self) -> str:
+        """What each step is given in training."""
+        return f"feeding={self.feeding!r}" if self.conditional else "unconditional"
+
+
+def check_feeding(feeding: str | None, conditional: bool) -> str | None:
+    """The feeding of a decoder, "teacher" by default for a conditional one; raises where it makes no sense."""
+    if not conditional:
+        if feeding is not None:
+            raise ValueError(
+                f"feeding={feeding!r} was asked of an unconditional decoder, which is fed nothing: "
+                "write conditional=True, or leave feeding out."
+            )
+        return None
+    if feeding is None:
+        return "teacher"
+    if feeding not in FEEDINGS:
+        raise ValueError(f"unknown feeding {feeding!r}: choose one of {', '.join(FEEDINGS)}.")
+    return feeding
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# An LSTM autoencoder for windows of a known shape: the builder that a name, a run and the command line use.
+
+
+@remembered("lstm")
+def lstm_autoencoder(
+    input_shape: Shape,
+    hidden_size: int = 128,
+    code_size: int | None = None,
+    *,
+    mode: str = "reconstruct",
+    future_steps: int | None = None,
+    **options: Any,
+) -> LSTMAutoencoder:
+    """An `LSTMAutoencoder` for windows of a known shape.
+
+    Args:
+        input_shape: (T + F, D), steps and numbers in a step.
+        hidden_size, code_size, mode, options: as for `LSTMAutoencoder`.
+        future_steps: F, how many of the last steps are the future; None is a quarter of them, at least 1, where the mode
+            predicts.
+    """
+    shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
+    if len(shape) != 2:
+        raise ValueError(
+            f"an LSTM takes sequences (T, D), got samples of shape {shape}: use data of kind sequences or series, "
+            "pendigits or nyc-taxi, say."
+        )
+    steps, features = shape
+    if future_steps is None:
+        future_steps = 0 if mode == "reconstruct" else max(1, steps // 4)
+    mode, future_steps = check_mode(mode, future_steps)
+    if future_steps >= steps:
+        raise ValueError(
+            f"future_steps={future_steps} leaves nothing to see of windows of {steps} steps: make it smaller."
+        )
+    return LSTMAutoencoder(
+        features, hidden_size, code_size, mode=mode, steps=steps - future_steps, future_steps=future_steps, **options
+    )

@@ -17,12 +17,11 @@ from tinyae import ops
 from tinyae.autodiff import Tensor
 from tinyae.backend import Array, as_generator, backend_of
 from tinyae.losses import Loss
-from tinyae.models.autoencoder import Autoencoder
-from tinyae.models.conv_pair import conv_decoder, usual_channels
-from tinyae.models.pair import Shape, dense_pair
-from tinyae.models.recipe import remembered
+from tinyae.models.autoencoder import Autoencoder, remembered
+from tinyae.models.convolutional import conv_decoder, usual_channels
+from tinyae.models.dense import Shape, dense_pair
 from tinyae.nn import Module, Parameter
-from tinyae.nn.checks import check_size
+from tinyae.nn.layers import check_size
 
 CODES = ("ones", "one-hot", "learned")
 """The three kinds of input a memory can have."""

@@ -12,23 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from tinyae.models.autoencoder import Autoencoder
+from tinyae.models.autoencoder import Autoencoder, remember
 from tinyae.models.conditional import conditional_variational_autoencoder
 from tinyae.models.contractive import contractive_autoencoder
-from tinyae.models.conv import (
-    conv_autoencoder,
-    conv_denoising_autoencoder,
-    conv_variational_autoencoder,
-)
+from tinyae.models.convolutional import conv_autoencoder, conv_denoising_autoencoder, conv_variational_autoencoder
 from tinyae.models.denoising import denoising_autoencoder
 from tinyae.models.dense import basic_autoencoder, deep_autoencoder
-from tinyae.models.lstm_windows import lstm_autoencoder
+from tinyae.models.lstm import lstm_autoencoder
 from tinyae.models.memory import image_memory
-from tinyae.models.recipe import remember
 from tinyae.models.sparse import sparse_autoencoder
 from tinyae.models.stacked import stacked_autoencoder
-from tinyae.models.variational_dense import variational_autoencoder
-from tinyae.models.vq import vq_autoencoder
+from tinyae.models.variational import variational_autoencoder
+from tinyae.models.vector_quantized import vq_autoencoder
 
 
 @dataclass(frozen=True)

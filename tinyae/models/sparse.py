@@ -13,10 +13,9 @@ import numpy as np
 
 from tinyae.autodiff import Tensor
 from tinyae.losses import Loss, bernoulli_kl, l1, weight_decay
-from tinyae.models.autoencoder import Autoencoder
-from tinyae.models.orientation import SELECTIVE, count_oriented
-from tinyae.models.pair import Shape, dense_pair
-from tinyae.models.recipe import remembered
+from tinyae.models.analysis import SELECTIVE, count_oriented
+from tinyae.models.autoencoder import Autoencoder, remembered
+from tinyae.models.dense import Shape, dense_pair
 from tinyae.nn import Dense, Module, Sequential, TopK
 
 SPARSITIES = ("kl", "l1", "topk", "none")

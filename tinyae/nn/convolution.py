@@ -1,19 +1,22 @@
-"""Convolution layers: every output sees a window of the input, through the same weights wherever the window is."""
+"""Layers on images (N, H, W, C): convolution, pooling, upsampling and cropping."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tinyae import ops
 from tinyae.autodiff import Tensor
 from tinyae.backend import as_generator
-from tinyae.nn.checks import check_activation, check_dtype, check_floats, check_size
-from tinyae.nn.initializers import Initializer, initializer_named
-from tinyae.nn.module import Module
-from tinyae.nn.parameter import Parameter
-from tinyae.ops import conv_geometry as geometry
+from tinyae.nn.layers import Initializer, check_activation, check_dtype, check_floats, check_size, initializer_named
+from tinyae.nn.module import Module, Parameter
+from tinyae.ops import convolution
+from tinyae.ops.images import MODES
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Convolution layers: every output sees a window of the input, through the same weights wherever the window is.
 
 Size = tuple[int, int]
 
@@ -38,12 +41,12 @@ class Convolution(Module):
         owner = type(self).__name__
         self.in_channels = check_size(owner, "in_channels", in_channels)
         self.out_channels = check_size(owner, "out_channels", out_channels)
-        self.kernel_size = geometry.pair(owner, "kernel_size", kernel_size)
-        self.stride = geometry.pair(owner, "stride", stride)
-        self.padding = geometry.check_padding(owner, padding)
-        self.dilation = geometry.pair(owner, "dilation", dilation)
+        self.kernel_size = convolution.pair(owner, "kernel_size", kernel_size)
+        self.stride = convolution.pair(owner, "stride", stride)
+        self.padding = convolution.check_padding(owner, padding)
+        self.dilation = convolution.pair(owner, "dilation", dilation)
         self.groups = check_size(owner, "groups", groups)
-        geometry.check_groups(owner, self.groups, self.in_channels, self.out_channels)
+        convolution.check_groups(owner, self.groups, self.in_channels, self.out_channels)
         self.activation = check_activation(owner, activation)
 
     def _draw(self, initializer: str | Initializer, generator: np.random.Generator | None, dtype: np.dtype) -> Any:
@@ -73,10 +76,10 @@ class Convolution(Module):
 
     def extra_repr(self) -> str:
         """Channels and kernel, and what differs from the defaults."""
-        words = [str(self.in_channels), str(self.out_channels), f"kernel_size={geometry.short(self.kernel_size)}"]
+        words = [str(self.in_channels), str(self.out_channels), f"kernel_size={convolution.short(self.kernel_size)}"]
         defaults = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "output_padding": (0, 0)}
         words += [
-            f"{name}={geometry.short(getattr(self, name))}"
+            f"{name}={convolution.short(getattr(self, name))}"
             for name, default in defaults.items()
             if getattr(self, name, default) != default
         ]
@@ -150,10 +153,10 @@ class Conv2d(Convolution):
 
         Several sizes may lead to one output: 7x7 and 8x8 both give 3x3 with kernel 3 and stride 2.
         """
-        return geometry.output_padding_for(self._windows(size))
+        return convolution.output_padding_for(self._windows(size))
 
     def _windows(self, size: Size) -> Any:
-        return geometry.conv_windows(str(self), size, self.kernel_size, self.stride, self.padding, self.dilation)
+        return convolution.conv_windows(str(self), size, self.kernel_size, self.stride, self.padding, self.dilation)
 
 
 class ConvTranspose2d(Convolution):
@@ -192,9 +195,9 @@ class ConvTranspose2d(Convolution):
         dtype: Any = np.float32,
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, activation)
-        self.output_padding = geometry.pair("ConvTranspose2d", "output_padding", output_padding, 0)
+        self.output_padding = convolution.pair("ConvTranspose2d", "output_padding", output_padding, 0)
         # A mistake in the padding should show here, and not at the first image.
-        geometry.check_output_padding("ConvTranspose2d", self.output_padding, self.stride, self.padding)
+        convolution.check_output_padding("ConvTranspose2d", self.output_padding, self.stride, self.padding)
         dtype = check_dtype("ConvTranspose2d", dtype)
         drawn = self._draw(initializer, generator, dtype)
         kh, kw, c, _ = drawn.shape
@@ -219,7 +222,212 @@ class ConvTranspose2d(Convolution):
     def output_size(self, size: Size, wanted: Size | None = None) -> Size:
         """(H, W) for an input of `size` (OH, OW); with `wanted`, raises unless it is that one."""
         owner, window = str(self), (self.kernel_size, self.stride, self.padding, self.dilation)
-        windows = geometry.transposed_windows(owner, size, *window, self.output_padding)
+        windows = convolution.transposed_windows(owner, size, *window, self.output_padding)
         if wanted is not None:
-            geometry.check_reaches(owner, windows, wanted)
+            convolution.check_reaches(owner, windows, wanted)
         return windows.size
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pooling layers: one number for each window and channel.
+
+
+class Pooling(Module):
+    """What `MaxPool2d` and `AvgPool2d` share. It computes nothing itself."""
+
+    def __init__(self, kernel_size: Any = 2, stride: Any = None, padding: Any = 0) -> None:
+        owner = type(self).__name__
+        self.kernel_size = convolution.pair(owner, "kernel_size", kernel_size)
+        self.stride = self.kernel_size if stride is None else convolution.pair(owner, "stride", stride)
+        self.padding = convolution.check_padding(owner, padding)
+
+    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(OH, OW) for images of `size` (H, W); raises if no window fits."""
+        return convolution.conv_windows(str(self), size, self.kernel_size, self.stride, self.padding).out
+
+    def _window(self, x: Tensor) -> dict[str, Any]:
+        check_floats(self, x)
+        convolution.check_image(str(self), x)
+        self.output_size(x.shape[1:3])
+        return {"kernel_size": self.kernel_size, "stride": self.stride, "padding": self.padding}
+
+    def extra_repr(self) -> str:
+        """The window, and what differs from the defaults."""
+        words = [convolution.short(self.kernel_size)]
+        words += [f"stride={convolution.short(self.stride)}"] if self.stride != self.kernel_size else []
+        words += [f"padding={self.padding!r}"] if self.padding != ((0, 0), (0, 0)) else []
+        return ", ".join(words)
+
+
+class MaxPool2d(Pooling):
+    """The largest number of each window, channel by channel: (N, H, W, C) to (N, OH, OW, C).
+
+    OH = floor((H + top + bottom - KH) / stride) + 1: what is left over at the bottom and right is not looked at, unless
+    `padding="same"`, which gives ceil(H / stride).
+
+    Args:
+        kernel_size: of the window, a number or (vertical, horizontal).
+        stride: by how many pixels it moves; None for its own size, so that windows lie side by side.
+        padding: as for `Conv2d`, smaller than the window; what is padded never wins.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`ops.max_pool2d`; ties share the gradient evenly."""
+        return ops.max_pool2d(x, **self._window(x))
+
+
+class AvgPool2d(Pooling):
+    """The mean of each window, channel by channel: (N, H, W, C) to (N, OH, OW, C), with OH as for `MaxPool2d`.
+
+    Args:
+        kernel_size, stride: as for `MaxPool2d`.
+        padding: as for `Conv2d`, smaller than the window; a padded pixel counts as a 0.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`ops.avg_pool2d`."""
+        return ops.avg_pool2d(x, **self._window(x))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Layers that make images larger by whole factors, without weights.
+
+
+class Upsample(Module):
+    """(N, H, W, C) as (N, H * factor, W * factor, C), pixels repeated or interpolated.
+
+    Args:
+        scale_factor: a whole number, or (vertical, horizontal).
+        mode: `"nearest"` repeats pixels; `"bilinear"` draws straight lines between their centres (PyTorch's
+            `align_corners=False`).
+    """
+
+    def __init__(self, scale_factor: Any = 2, mode: str = "nearest") -> None:
+        self.scale_factor = convolution.pair("Upsample", "scale_factor", scale_factor)
+        if mode not in MODES:
+            raise ValueError(f"Upsample: unknown mode {mode!r}: choose one of {', '.join(MODES)}.")
+        self.mode = mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`ops.upsample`."""
+        check_floats(self, x)
+        convolution.check_image(str(self), x)
+        return ops.upsample(x, factor=self.scale_factor, mode=self.mode)
+
+    def extra_repr(self) -> str:
+        """The factor, and the mode where it is not nearest."""
+        return convolution.short(self.scale_factor) + ("" if self.mode == "nearest" else f", mode={self.mode!r}")
+
+
+class PixelShuffle(Module):
+    """(N, H, W, f * f * C) as (N, H * f, W * f, C): each pixel's channels become a block of pixels (Shi et al. 2016).
+
+    Args:
+        scale_factor: f, a whole number, or (vertical, horizontal).
+    """
+
+    def __init__(self, scale_factor: Any = 2) -> None:
+        self.scale_factor = convolution.pair("PixelShuffle", "scale_factor", scale_factor)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`ops.pixel_shuffle`; raises if the channels do not fill whole blocks."""
+        check_floats(self, x)
+        convolution.check_image(str(self), x)
+        return ops.pixel_shuffle(x, factor=self.scale_factor)
+
+    def extra_repr(self) -> str:
+        """The factor."""
+        return convolution.short(self.scale_factor)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A layer that cuts images to a size.
+
+
+class Crop(Module):
+    """(N, H, W, C) as (N, height, width, C): the upper left part; rows at the bottom and columns at the right are cut off.
+
+    What `padding="same"` adds where windows do not come out even it adds there, so this undoes it: 7 pixels are pooled to
+    4, 4 are upsampled to 8, and the eighth stands where there was none.
+
+    Args:
+        height, width: what is left; an image must have as much.
+    """
+
+    def __init__(self, height: int, width: int) -> None:
+        self.height = check_size("Crop", "height", height)
+        self.width = check_size("Crop", "width", width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The upper left part of every image; the gradient is 0 at what is cut off."""
+        convolution.check_image(str(self), x)
+        _, h, w, _ = x.shape
+        if h < self.height or w < self.width:
+            raise ValueError(
+                f"{self}: an image of {h}x{w} has no {self.height}x{self.width} to keep: enlarge it first, e.g. by "
+                "Upsample(2), or make the crop smaller."
+            )
+        if (h, w) == (self.height, self.width):
+            return x
+        return ops.crop(x, widths=((0, 0), (0, h - self.height), (0, w - self.width), (0, 0)))
+
+    def extra_repr(self) -> str:
+        """What is left."""
+        return f"{self.height}, {self.width}"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# How often a transposed convolution writes each pixel.
+#
+# Every input place p and every tap k write the pixel p * stride + k * dilation - padding. A kernel that is no multiple of
+# the stride writes some pixels more often than others, in a pattern with the stride as its period: the checkerboard
+# (Odena, Dumoulin and Olah 2016, "Deconvolution and Checkerboard Artifacts", Distill). The two axes are independent,
+# so the counts of an image are the product of the counts of its axes.
+
+
+def overlap_counts(
+    size: Any,
+    kernel_size: Any,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    *,
+    dilation: Any = 1,
+) -> npt.NDArray[np.int64]:
+    """How many pairs of an input place and a kernel tap write each output pixel, int64 (H, W).
+
+        count[h] = number of (p, k) with  p * stride + k * dilation - top = h,      count[h, w] = count[h] count[w]
+
+    It is what `ops.conv_transpose2d` makes of an input of ones with a kernel of ones. Away from the borders and
+    without dilation, count[h] is ceil((KH - r) / stride) with r = (h + top) mod stride, so that it is the same everywhere if
+    the stride divides the kernel.
+
+    Args:
+        size: (OH, OW) of the input, or a number for both.
+        kernel_size, stride, padding, output_padding, dilation: as for `ConvTranspose2d`.
+
+    >>> overlap_counts(3, 3, 2)
+    array([[1, 1, 2, 1, 2, 1, 1],
+           [1, 1, 2, 1, 2, 1, 1],
+           [2, 2, 4, 2, 4, 2, 2],
+           [1, 1, 2, 1, 2, 1, 1],
+           [2, 2, 4, 2, 4, 2, 2],
+           [1, 1, 2, 1, 2, 1, 1],
+           [1, 1, 2, 1, 2, 1, 1]])
+    """
+    out = convolution.pair("overlap_counts", "size", size)
+    windows = convolution.transposed_windows(
+        "overlap_counts", out, kernel_size, stride, padding, dilation, output_padding
+    )
+    axes = zip(out, windows.kernel, windows.stride, windows.dilation, windows.padding, windows.size, strict=True)
+    rows, columns = (_counts(*axis) for axis in axes)
+    return np.outer(rows, columns)
+
+
+def _counts(
+    places: int, taps: int, stride: int, dilation: int, padding: tuple[int, int], size: int
+) -> npt.NDArray[np.int64]:
+    """The counts along one axis of `size` pixels."""
+    written = np.add.outer(np.arange(places) * stride, np.arange(taps) * dilation) - padding[0]
+    inside = written[(written >= 0) & (written < size)]
+    return np.bincount(inside, minlength=size).astype(np.int64)

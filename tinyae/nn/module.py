@@ -1,4 +1,4 @@
-"""`Module`: a layer or a model, something with parameters and a `forward`.
+"""`Module`: a layer or a model, something with parameters and a `forward`; and all that every module can do.
 
 Nothing is registered anywhere. A module's parameters, buffers and inner modules are its attributes, and they
 are found by walking `vars(self)` in the order in which they were assigned, through lists, tuples and dicts.
@@ -8,17 +8,16 @@ two layers share is met twice and counted once.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Self
+from contextlib import contextmanager
+from typing import Any, Self, overload
 
 import numpy as np
+import numpy.typing as npt
 
-from tinyae.autodiff import Tensor, constant, current_watch
-from tinyae.backend import backend_named, backend_of
-from tinyae.nn.observe import in_layer, observers
-from tinyae.nn.parameter import Parameter, freeze, unfreeze
-from tinyae.nn.state import copied, load_in_place
-from tinyae.nn.summary import summary_table
+from tinyae.autodiff import Node, Tensor, Watch, constant, current_watch, no_grad
+from tinyae.backend import CPU, Array, backend_named, backend_of
 
 
 class Module:
@@ -242,3 +241,364 @@ def _tree(module: Module, seen: set[int]) -> str:
         return f"{name}({extra})"
     lines = [f"  {key}: " + _tree(part, seen).replace("\n", "\n  ") for key, part in parts]
     return "\n".join([f"{name}({extra}", *lines, ")"])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# `Parameter`: the Tensor that training changes.
+
+
+class Parameter(Tensor):
+    """A leaf Tensor that a `Module` finds among its attributes and an optimizer updates in place.
+
+    Args:
+        data: array or nested list of floating-point numbers of any shape. It is copied: training never writes
+            into the caller's array.
+        dtype: convert to this dtype; nested lists become float32 without it.
+
+    `Module.freeze()` takes the parameter's node away, which makes it a constant until `Module.unfreeze()`. A
+    deep copy or pickle keeps values and frozen state; the gradient stays behind.
+
+    Raises:
+        TypeError: whole numbers or booleans, which have no gradient.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, *, dtype: Any = None) -> None:
+        super().__init__(data, requires_grad=True, dtype=dtype)
+        self._data = backend_of(self._data).xp.array(self._data, order="C")
+
+    def __repr__(self) -> str:
+        frozen = "" if self.requires_grad else ", frozen"
+        return f"Parameter(shape={self.shape}, dtype={self.dtype}{frozen})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A node points weakly at its leaf; copied as it stands, the copy's gradients would go to the original.
+        return _rebuild, (self._data, self.requires_grad)
+
+
+def freeze(parameter: Parameter) -> None:
+    """Make `parameter` a constant: no gradient is computed for it and an old one is dropped."""
+    parameter.node = None
+    parameter.grad = None
+
+
+def unfreeze(parameter: Parameter) -> None:
+    """Make a frozen `parameter` a leaf again; one that is not frozen is left alone."""
+    if parameter.node is None:
+        parameter.node = Node(leaf=parameter)
+
+
+def _rebuild(data: Array, trainable: bool) -> Parameter:
+    parameter = Parameter(data)
+    if not trainable:
+        freeze(parameter)
+    return parameter
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# `Sequential`: modules one after another.
+
+
+class Sequential(Module):
+    """f_n(... f_2(f_1(x))). Parts are named by position: "0.weight", "2.bias".
+
+    Args:
+        modules: the modules in the order of their application. None at all is the identity.
+
+    `model[0]`, `model[-1]`, `len(model)` and `for layer in model` work; a slice is a Sequential of the same
+    modules, sharing their parameters.
+    """
+
+    def __init__(self, *modules: Module) -> None:
+        for i, module in enumerate(modules):
+            if not isinstance(module, Module):
+                raise TypeError(
+                    f"Sequential: argument {i} must be a Module, got {type(module).__name__}: "
+                    "write Sequential(layer, layer), Sequential(*list_of_layers), and nn.ReLU() rather than ops.relu."
+                )
+        self.layers = list(modules)
+
+    def forward(self, x: Any) -> Any:
+        """Apply every module in turn."""
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def entries(self) -> Iterable[tuple[str, Any]]:
+        """The attributes, with the modules named by position alone."""
+        for name, value in vars(self).items():
+            if value is self.layers:
+                yield from ((str(i), layer) for i, layer in enumerate(self.layers))
+            else:
+                yield name, value
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self.layers)
+
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequential: ...
+    def __getitem__(self, index: int | slice) -> Module:
+        if isinstance(index, slice):
+            return Sequential(*self.layers[index])
+        return self.layers[index]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Reading and writing the state of a module: plain host arrays by dotted name.
+
+
+def copied(parts: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """Host copies, C-ordered, that later training steps do not touch."""
+    return {name: np.array(part.numpy(), order="C") for name, part in parts.items()}
+
+
+def load_in_place(owner: str, parts: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    """Copy `state` into the arrays of `parts`, all or nothing.
+
+    Args:
+        owner: the model's type, for the message.
+        parts: the Tensors to fill; they keep their arrays, devices and dtypes.
+        state: an array per name, of the same shape.
+
+    Raises:
+        ValueError: names every missing, unexpected, misshapen or non-numeric entry.
+    """
+    values = {name: _host(value) for name, value in state.items()}
+    problems = _problems(parts, values)
+    if problems:
+        raise ValueError(
+            f"the state does not fit this {owner}, nothing was loaded: {'; '.join(problems)}. "
+            "Build the model with the sizes it was saved with."
+        )
+    for name, part in parts.items():
+        backend = backend_of(part.data)
+        target = part.data
+        backend.xp.copyto(target, backend.to_device(values[name], target.dtype))
+        part._data = target
+        part.bump_version()
+
+
+def _host(value: Any) -> np.ndarray:
+    return value.numpy() if isinstance(value, Tensor) else np.asarray(value)
+
+
+def _problems(parts: Mapping[str, Tensor], values: Mapping[str, np.ndarray]) -> list[str]:
+    """One phrase per entry that does not fit."""
+    missing = [f"missing {name} {part.shape}" for name, part in parts.items() if name not in values]
+    unexpected = [f"unexpected {name} {value.shape}" for name, value in values.items() if name not in parts]
+    wrong = []
+    for name, part in parts.items():
+        value = values.get(name)
+        if value is not None and value.shape != part.shape:
+            wrong.append(f"{name} has shape {value.shape}, expected {part.shape}")
+        elif value is not None and value.dtype.kind not in "fiub":
+            wrong.append(f"{name} holds {value.dtype}, expected numbers")
+    return missing + unexpected + wrong
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Evaluation mode for the length of a block.
+
+
+@contextmanager
+def evaluating(model: Module) -> Iterator[None]:
+    """`with evaluating(model):` is in evaluation mode; every module gets its own mode back, also after an error."""
+    modes = [(module, module.training) for _, module in model.named_modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Watching modules being called, from outside.
+#
+# The summary table needs every module's output, and the search for the first NaN the name of the module being called;
+# neither should be written into the layers. So `Module.__call__` tells whoever is listening in this thread; with no
+# listener that is one look-up for each.
+
+Observer = Callable[["Module", tuple[Any, ...], Any], None]
+"""Called as `observer(module, inputs, output)` after each `module(*inputs)`."""
+
+
+class _Observers(threading.local):
+    active: tuple[Observer, ...] = ()
+
+
+observers = _Observers()
+"""`observers.active`: who is listening. One tuple per thread."""
+
+
+@contextmanager
+def observe_calls(callback: Observer) -> Iterator[None]:
+    """Within the block, call `callback(module, inputs, output)` after every module call of this thread.
+
+    Inner modules finish first and are reported first. `inputs` are the positional arguments. An error raised
+    by the callback stops the forward pass; the callback is removed when the block ends, also by an error.
+
+    Example:
+        >>> from tinyae import Tensor, nn
+        >>> shapes = []
+        >>> with observe_calls(lambda module, inputs, output: shapes.append(output.shape)):
+        ...     _ = nn.Dense(3, 2)(Tensor([[1.0, 2.0, 3.0]]))
+        >>> shapes
+        [(1, 2)]
+    """
+    before = observers.active
+    observers.active = (*before, callback)
+    try:
+        yield
+    finally:
+        observers.active = before
+
+
+@contextmanager
+def in_layer(watch: Watch, module: Module) -> Iterator[None]:
+    """Tell an anomaly watch that `module` is being called, by its dotted name in the module that was called first."""
+    watch.scopes.append((module, _label(watch.scopes, module)))
+    try:
+        yield
+    finally:
+        watch.scopes.pop()
+
+
+def _label(scopes: list[tuple[Any, str]], module: Module) -> str:
+    """`Autoencoder.encoder.0 (Dense)`; `Outer > Inner` for one that is called by another but is no part of it."""
+    kind = type(module).__name__
+    if not scopes:
+        return kind
+    root: Module = scopes[0][0]
+    name = next((name for name, part in root.named_modules() if part is module), None)
+    if name is None:
+        return f"{scopes[-1][1]} > {kind}"
+    return f"{type(root).__name__}.{name} ({kind})" if name else kind
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What every layer of a model makes of an input, by the layer's name: the numbers behind a picture of feature maps.
+
+
+def layer_outputs(model: Module, x: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+    """The outputs of all inner modules for a batch x (N, ...), as host arrays by dotted name, in the order of calls.
+
+    The model is called once, in evaluation mode, with nothing recorded. Of a module that is called several times the last
+    output counts; modules that are not called, and outputs that are no single Tensor, are left out.
+
+    >>> import numpy as np
+    >>> from tinyae import nn
+    >>> model = nn.Sequential(nn.Dense(4, 3, activation="relu"), nn.Dense(3, 2))
+    >>> {name: y.shape for name, y in layer_outputs(model, np.ones((5, 4), "float32")).items()}
+    {'0': (5, 3), '1': (5, 2)}
+    """
+    like = next((parameter.data for parameter in model.parameters()), None)
+    backend = CPU if like is None else backend_of(like)
+    batch = constant(backend.to_device(x, x.dtype if like is None else like.dtype))
+    found: dict[int, Any] = {}
+
+    def note(module: Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if isinstance(output, Tensor):
+            found[id(module)] = output.data
+
+    with evaluating(model), no_grad(), observe_calls(note):
+        model(batch)
+    names = {id(module): name for name, module in model.named_modules() if name}
+    return {names[key]: backend.to_host(value) for key, value in found.items() if key in names}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The table that says what a model is made of.
+#
+# Output shapes are not computed from rules that could disagree with the layers: two samples of zeros are pushed
+# through and the calls are watched.
+
+_BATCH = 2
+_HEADER = ("layer", "type", "output", "parameters")
+
+
+def summary_table(model: Module, input_shape: int | tuple[int, ...]) -> str:
+    """One line per module: name, type, output shape with N for the batch, own parameters; then the totals.
+
+    Args:
+        model: any module whose `forward` takes one batch.
+        input_shape: the shape of one sample, without N.
+
+    A parameter that modules share is counted in the first line that has it and once in the total.
+    """
+    sample = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
+    outputs = observed_outputs(model, sample)
+    rows = [_HEADER]
+    counted: set[int] = set()
+    modules = model.named_modules()
+    for name, module in modules:
+        own = [part for _, part in module.members() if isinstance(part, Parameter) and id(part) not in counted]
+        counted.update(id(part) for part in own)
+        if module is model and not own and len(modules) > 1:
+            continue
+        shape = _shape_text(outputs[id(module)]) if id(module) in outputs else "not called"
+        rows.append((name or "(model)", type(module).__name__, shape, f"{sum(p.size for p in own):,}"))
+    title = f"{type(model).__name__}, input {_shape_text(sample, lead='N')}"
+    return "\n".join([title, *_aligned(rows), _totals(model)])
+
+
+def observed_outputs(model: Module, sample: tuple[int, ...]) -> dict[int, Any]:
+    """What each module returned for a batch of two zeros, as shapes by `id(module)`; the last call counts.
+
+    Runs in evaluation mode without recording. Every module's own training mode is restored, also after an
+    error.
+    """
+    parameters = model.parameters()
+    like = parameters[0].data if parameters else np.zeros(0, np.float32)
+    backend = backend_of(like) if parameters else CPU
+    batch = constant(backend.xp.zeros((_BATCH, *sample), dtype=like.dtype))
+    outputs: dict[int, Any] = {}
+
+    def note(module: Module, inputs: tuple[Any, ...], output: Any) -> None:
+        outputs[id(module)] = _shapes(output)
+
+    with evaluating(model), no_grad(), observe_calls(note):
+        model(batch)
+    return outputs
+
+
+def _shapes(output: Any) -> Any:
+    """The shapes in an output: a tuple of numbers for a Tensor, a list of such for several."""
+    if isinstance(output, Tensor):
+        return output.shape
+    if isinstance(output, (tuple, list)):
+        return [_shapes(part) for part in output]
+    return type(output).__name__
+
+
+def _shape_text(shape: Any, lead: str = "") -> str:
+    if isinstance(shape, str):
+        return shape
+    if isinstance(shape, list):
+        return ", ".join(_shape_text(part) for part in shape)
+    lengths = [str(n) for n in shape]
+    if lead:
+        lengths.insert(0, lead)
+    elif shape and shape[0] == _BATCH:
+        lengths[0] = "N"
+    return f"({', '.join(lengths)}{',' if len(lengths) == 1 else ''})"
+
+
+def _aligned(rows: list[tuple[str, str, str, str]]) -> list[str]:
+    """Columns padded to their widest entry; the last one, numbers, to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADER))]
+    lines = [f"  {a:<{widths[0]}}  {b:<{widths[1]}}  {c:<{widths[2]}}  {d:>{widths[3]}}" for a, b, c, d in rows]
+    rule = "  " + "-" * (sum(widths) + 6)
+    return [lines[0], rule, *lines[1:], rule]
+
+
+def _totals(model: Module) -> str:
+    trainable = sum(part.size for part in model.parameters() if part.requires_grad)
+    buffers = sum(part.size for _, part in model.named_buffers())
+    return f"  {model.parameter_count():,} parameters, {trainable:,} trainable, {buffers:,} numbers in buffers"

@@ -1,48 +1,16 @@
 """The primitives: each one forward, docstring and gradient rule in one place.
 
-A file is a family: `arithmetic`, `functions` (elementwise), `comparisons`, `shape`, `reductions`, `linalg`, `dense`
-(fused), for images `convolution`, `pooling` and `resize`, for sequences `lstm` and `gru` (fused). At the bottom of this
-file stands the one table that gives `Tensor` its operators and methods; the engine knows nothing of the operations, so
-no circle of imports arises.
+A chapter is a family: `elementwise`, `reductions`, `arrays` (numbers that only move), `linear` (products, and the fused dense
+layer), `convolution`, `images` (pooling and resizing), `recurrent` (LSTM and GRU, fused). At the bottom of this file stands
+the one table that gives `Tensor` its operators and methods; the engine knows nothing of the operations, so no circle of
+imports arises.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 from tinyae.autodiff import Tensor, expand, sum_to
-from tinyae.ops.arithmetic import absolute, add, divide, log, multiply, negative, power, sign, subtract
-from tinyae.ops.comparisons import (
-    clip,
-    equal,
-    greater,
-    greater_equal,
-    indicator,
-    less,
-    less_equal,
-    maximum,
-    minimum,
-    not_equal,
-    where,
-)
-from tinyae.ops.convolution import conv2d, conv2d_weight_grad, conv_transpose2d
-from tinyae.ops.convolution_fused import biased_conv2d, biased_conv_transpose2d
-from tinyae.ops.dense import dense
-from tinyae.ops.functions import cos, elu, exp, leaky_relu, log1p, relu, sigmoid, sin, softplus, sqrt, square, tanh
-from tinyae.ops.gru import gru
-from tinyae.ops.linalg import matmul
-from tinyae.ops.lstm import lstm
-from tinyae.ops.pooling import avg_pool2d, avg_unpool2d, max_pool2d
-from tinyae.ops.reductions import log_softmax, logsumexp, max, mean, min, norm, softmax, sum, variance
-from tinyae.ops.resize import (
-    block_sum,
-    pixel_shuffle,
-    pixel_unshuffle,
-    upsample,
-    upsample_bilinear,
-    upsample_bilinear_adjoint,
-    upsample_nearest,
-)
-from tinyae.ops.shape import (
+from tinyae.ops.arrays import (
     concatenate,
     crop,
     flatten,
@@ -58,6 +26,62 @@ from tinyae.ops.shape import (
     tensor_transpose,
     transpose,
 )
+from tinyae.ops.convolution import (
+    biased_conv2d,
+    biased_conv_transpose2d,
+    conv2d,
+    conv2d_weight_grad,
+    conv_transpose2d,
+)
+from tinyae.ops.elementwise import (
+    absolute,
+    add,
+    clip,
+    cos,
+    divide,
+    elu,
+    equal,
+    exp,
+    greater,
+    greater_equal,
+    indicator,
+    leaky_relu,
+    less,
+    less_equal,
+    log,
+    log1p,
+    maximum,
+    minimum,
+    multiply,
+    negative,
+    not_equal,
+    power,
+    relu,
+    sigmoid,
+    sign,
+    sin,
+    softplus,
+    sqrt,
+    square,
+    subtract,
+    tanh,
+    where,
+)
+from tinyae.ops.images import (
+    avg_pool2d,
+    avg_unpool2d,
+    block_sum,
+    max_pool2d,
+    pixel_shuffle,
+    pixel_unshuffle,
+    upsample,
+    upsample_bilinear,
+    upsample_bilinear_adjoint,
+    upsample_nearest,
+)
+from tinyae.ops.linear import dense, matmul
+from tinyae.ops.recurrent import gru, lstm
+from tinyae.ops.reductions import log_softmax, logsumexp, max, mean, min, norm, softmax, sum, variance
 
 OPERATORS: dict[str, Callable[..., Any]] = {
     "__add__": lambda x, y: add(x, y),
@@ -87,7 +111,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "transpose": tensor_transpose,
     "T": property(lambda x: transpose(x)),  # type: ignore[dict-item]
 }
-"""What Tensor's operators and methods are. `tinyae.autodiff.tensor` declares the same names for type checkers."""
+"""What Tensor's operators and methods are. `tinyae.autodiff.tape` declares the same names for type checkers."""
 
 for _name, _function in OPERATORS.items():
     setattr(Tensor, _name, _function)

@@ -7,9 +7,8 @@ from typing import Any
 
 from tinyae.autodiff import expand, primitive
 from tinyae.backend import backend_of
-from tinyae.ops.comparisons import equal, indicator, where
-from tinyae.ops.functions import exp, sqrt
-from tinyae.ops.shape import reshape
+from tinyae.ops.arrays import reshape
+from tinyae.ops.elementwise import equal, exp, indicator, sqrt, where
 
 Axis = int | tuple[int, ...] | None
 

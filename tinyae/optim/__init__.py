@@ -11,20 +11,13 @@ there are, and each method is short enough to be read beside its paper.
         clip_grad_norm(model.parameters(), 1.0)
         optimizer.step()
 
-Read in this order: `flat`, `optimizer` (what all methods share), `sgd`, `adagrad`, `rmsprop`, `adam`, then
-`schedules`, `clipping` and `lbfgs`. Nothing here waits for the device, except L-BFGS, whose line search needs
-the loss.
+Three chapters: `optimizers` (what all methods share, the methods, clipping, and the flat buffers), `schedules` and
+`lbfgs`. Nothing here waits for the device, except L-BFGS, whose line search needs the loss.
 """
 
-from tinyae.optim.adagrad import Adagrad
-from tinyae.optim.adam import Adam, AdamW
-from tinyae.optim.clipping import clip_grad_norm
-from tinyae.optim.flat import FlatParameters
 from tinyae.optim.lbfgs import LBFGS, LBFGSResult
-from tinyae.optim.optimizer import Optimizer
-from tinyae.optim.rmsprop import RMSprop
+from tinyae.optim.optimizers import SGD, Adagrad, Adam, AdamW, FlatParameters, Optimizer, RMSprop, clip_grad_norm
 from tinyae.optim.schedules import CosineLR, Schedule, StepLR, WarmupLR
-from tinyae.optim.sgd import SGD
 
 __all__ = [
     "LBFGS",

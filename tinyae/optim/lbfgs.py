@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinyae.autodiff import Tensor, current_watch
-from tinyae.optim.optimizer import Optimizer, number, whole_number
+from tinyae.optim.optimizers import Optimizer, number, whole_number
 
 
 @dataclass(frozen=True)

@@ -14,21 +14,27 @@ to `vector_reconstructions`, samples and interpolations to `image_grid`, what a 
 
 from __future__ import annotations
 
-from tinyae.plots.codes import code_scatter
-from tinyae.plots.confusion import confusion
-from tinyae.plots.curves import loss_curves
-from tinyae.plots.directions import directions
-from tinyae.plots.films import frame_strips, save_film
-from tinyae.plots.filters import filters
-from tinyae.plots.images import image_grid, reconstructions
-from tinyae.plots.latents import aggregate_posterior, code_plane, kl_bars, usage_bars
-from tinyae.plots.maps import feature_maps, overlap_maps
-from tinyae.plots.predictions import predictions
-from tinyae.plots.save import save_animation, save_figure
-from tinyae.plots.scores import score_timeline
-from tinyae.plots.steps import step_norms
-from tinyae.plots.strokes import pen_strokes
-from tinyae.plots.vectors import vector_reconstructions
+from tinyae.plots.codes import (
+    aggregate_posterior,
+    code_plane,
+    code_scatter,
+    confusion,
+    kl_bars,
+    loss_curves,
+    usage_bars,
+)
+from tinyae.plots.images import (
+    directions,
+    feature_maps,
+    filters,
+    frame_strips,
+    image_grid,
+    overlap_maps,
+    reconstructions,
+    save_film,
+)
+from tinyae.plots.sequences import pen_strokes, predictions, score_timeline, step_norms, vector_reconstructions
+from tinyae.plots.style import save_animation, save_figure
 
 __all__ = [
     "aggregate_posterior",

@@ -1,25 +1,38 @@
-"""Pictures of codes: where the encoder puts each example, coloured by class.
-
-Two-dimensional codes are drawn as they are. Wider ones are seen from their first two principal components,
-and the axes say how much of the variance that view keeps, since a fraction of 20 % is a reason not to trust
-the picture. One-dimensional codes become a histogram for each class on one shared axis, as points would only
-pile up.
-"""
+"""Pictures of codes and of numbers: scatter plots, latent codes, confusion matrices and loss curves."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tinyae.plots import style
-from tinyae.plots.arrays import AnyArray, FloatArray, host_array, positive_count
-from tinyae.plots.panels import PanelPage
+from tinyae.plots.style import (
+    LEGEND_LINE,
+    AnyArray,
+    FloatArray,
+    PanelPage,
+    as_images,
+    host_array,
+    one_each,
+    positive_count,
+)
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pictures of codes: where the encoder puts each example, coloured by class.
+#
+# Two-dimensional codes are drawn as they are. Wider ones are seen from their first two principal components,
+# and the axes say how much of the variance that view keeps, since a fraction of 20 % is a reason not to trust
+# the picture. One-dimensional codes become a histogram for each class on one shared axis, as points would only
+# pile up.
 
 MOST_CLASSES = len(style.PALETTE) * len(style.MARKERS)
 SIDE = 340.0
@@ -229,3 +242,451 @@ def _histograms(
     x, y = page.corner(len(rows) - 1)
     page.write(x + HISTOGRAM_WIDTH / 2, y + height + 15, "code 1", ha="center")
     return page.figure
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pictures of a Gaussian code: what each of its numbers costs, and how all samples together fill the prior.
+
+BAR, HEIGHT, WIDEST = 15.0, 150.0, 640.0
+PLANE_SIDE = 300.0
+PANEL_WIDTH, PANEL_HEIGHT, COLUMNS = 118.0, 62.0, 5
+NEAREST, FARTHEST, POINTS = 4.0, 10.0, 241
+MOST_PANELS = 20
+
+
+@style.drawing()
+def kl_bars(
+    kl: AnyArray, active: AnyArray, *, unit: str = "nats per sample", title: str = "KL of each code number"
+) -> Figure:
+    """Draw the KL (K,) of each number of a code as bars from the largest to the smallest, their places below.
+
+    `active` (K,): booleans, whether a number is in use; the others are drawn pale. `unit`: of the KL.
+    Raises `ValueError` unless both are one row of the same length.
+    """
+    costs = host_array(kl, "kl", "(K,)").astype(np.float64)
+    used = host_array(active, "active", "(K,)").astype(bool)
+    if costs.ndim != 1 or used.shape != costs.shape:
+        raise ValueError(f"kl and active must be rows of one length, got shapes {costs.shape} and {used.shape}.")
+    note = (
+        f"Up: {unit}, {costs.sum():.4g} in all. Across: number of the code, from 0. Dark: in use ({used.sum()} of "
+        f"{len(costs)}); pale: its posterior is the prior, it says nothing."
+    )
+    return _bars(costs, used, title, note)
+
+
+@style.drawing()
+def usage_bars(counts: AnyArray, *, title: str = "Use of the codebook") -> Figure:
+    """Draw how often each of C codebook vectors is chosen, in percent of all choices, from the most used to the least.
+
+    `counts` (C,): choices of each vector, at least one in all; raises `ValueError` otherwise.
+    """
+    numbers = host_array(counts, "counts", "(C,)").astype(np.float64)
+    if numbers.ndim != 1 or not (numbers.min(initial=0.0) >= 0 and numbers.sum() > 0):
+        raise ValueError(f"counts must be a row of numbers of at least 0 with a sum above 0, got {counts!r}.")
+    dead = int(np.count_nonzero(numbers == 0))
+    note = (
+        f"Up: percent of all choices ({100 / len(numbers):.3g} would be equal use). Across: number of the vector, from 0. "
+        f"{dead} of {len(numbers)} are dead: nothing chose them."
+    )
+    return _bars(100.0 * numbers / numbers.sum(), numbers > 0, title, note)
+
+
+def _bars(heights: FloatArray, dark: AnyArray, title: str, note: str) -> Figure:
+    """Bars from the highest to the lowest, their places below; those not `dark` are pale."""
+    order = np.argsort(-heights, kind="stable")
+    width = min(max(BAR * len(heights), 200.0), WIDEST)
+    page = PanelPage(1, 1, width, HEIGHT, title=title, note=note, head=4.0, foot=18.0, left=34.0)
+    axes = page.panel(0)
+    places = np.arange(len(heights))
+    axes.bar(places, heights[order], color=[style.TRAIN if dark[i] else style.HAIRLINE for i in order], width=0.8)
+    axes.set_xlim(-0.6, len(heights) - 0.4)
+    step = int(np.ceil(len(heights) * 13.0 / width))
+    axes.set_xticks(places[::step], [str(i) for i in order[::step]])
+    axes.grid(visible=False, axis="x")
+    return page.figure
+
+
+@style.drawing()
+def aggregate_posterior(
+    means: AnyArray, log_variances: AnyArray, *, kl: AnyArray | None = None, title: str = "The aggregate posterior"
+) -> Figure:
+    """Draw, for each number of a code, the density of codes drawn for all samples together, upon that of the prior.
+
+    The density is (1/N) sum over samples of N(z; m, v), exactly, without bins. Where it leaves N(0, 1), codes drawn from
+    the prior fall where the decoder was never trained.
+    `means`, `log_variances`: (N, K). `kl` (K,): written above each panel, which then stand from the largest on; at most
+    20 are drawn. Raises `ValueError` for other shapes.
+    """
+    m = host_array(means, "means", "(N, K)").astype(np.float64)
+    s = np.exp(0.5 * host_array(log_variances, "log_variances", "(N, K)").astype(np.float64))
+    if m.ndim != 2 or s.shape != m.shape:
+        raise ValueError(f"means and log_variances must both be (N, K), got shapes {m.shape} and {s.shape}.")
+    order = np.arange(m.shape[1]) if kl is None else np.argsort(-np.asarray(kl), kind="stable")
+    order = order[:MOST_PANELS]
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    reach = float(np.clip(np.ceil(np.abs(m[:, order]).max()), NEAREST, FARTHEST))
+    z = np.linspace(-reach, reach, POINTS)
+    prior = _gaussian(z, 0.0, 1.0)
+    densities = [_gaussian(z[:, None], m[:, k], s[:, k]).mean(axis=1) for k in order]
+    highest = 1.05 * max(prior.max(), max(float(density.max()) for density in densities))
+    columns = min(COLUMNS, len(order))
+    left_out = m.shape[1] - len(order)
+    note = f"From {len(m):,} posteriors. All panels have one scale." + (
+        f" {left_out} numbers of smaller KL are not drawn." if left_out else ""
+    )
+    page = PanelPage(
+        len(order), columns, PANEL_WIDTH, PANEL_HEIGHT, title=title, note=note,
+        head=18.0, foot=14.0, left=4.0, gap=12.0, above=LEGEND_LINE,
+    )  # fmt: skip
+    handles = [Patch(color=style.TRAIN, alpha=0.6), Line2D([], [], color=style.INK, linewidth=0.9)]
+    page.legend(page.left, page.under_title, handles, ["all samples together", "prior N(0, 1)"], 2)
+    for place, (k, density) in enumerate(zip(order, densities, strict=True)):
+        axes = page.panel(place)
+        axes.fill_between(z, density, color=style.TRAIN, alpha=0.6, linewidth=0)
+        axes.plot(z, prior, color=style.INK, linewidth=0.9)
+        axes.set_xlim(-reach, reach)
+        axes.set_ylim(0, highest)
+        axes.set_yticks([])
+        axes.set_xticks([-3, 0, 3])
+        axes.spines["left"].set_visible(False)
+        x, y = page.corner(place)
+        words = f"code number {k}" if kl is None else f"number {k}, KL {np.asarray(kl)[k]:.2f}"
+        page.write(x + PANEL_WIDTH / 2, y - 3, words, size=style.SMALL_SIZE, ha="center", va="bottom")
+    return page.figure
+
+
+@style.drawing()
+def code_plane(
+    images: AnyArray,
+    marks: AnyArray,
+    *,
+    names: tuple[str, str] = ("code 0", "code 1"),
+    title: str = "The plane of codes",
+) -> Figure:
+    """Draw images (n * n, H, W, C), row by row from the top, without gaps: the decoder over a plane of codes.
+
+    `marks` (n,): the values of the codes, rising, written along both axes. `names`: of the axes, across and up. Values are
+    drawn black at 0 and white at 1. Raises `ValueError` unless there are n * n images.
+    """
+    pixels = as_images(images)
+    values = host_array(marks, "marks", "(n,)")
+    n = len(values)
+    if len(pixels) != n * n:
+        raise ValueError(f"got {len(pixels)} images for a plane of {n} x {n} codes: they must be {n * n}.")
+    _, height, width, channels = pixels.shape
+    plane = pixels.reshape(n, n, height, width, channels).swapaxes(1, 2).reshape(n * height, n * width, channels)
+    # Half a point is a pixel of the picture: each pixel of the plane becomes a whole number of them.
+    side = 0.5 * np.ceil(PLANE_SIDE / (0.5 * n * width))
+    page = PanelPage(
+        1, 1, side * n * width, side * n * height, title=title, head=4.0, foot=30.0, left=42.0,
+        note="Each image stands for an equal share of the prior's probability. Gray scale: black 0, white 1.",
+    )  # fmt: skip
+    axes = page.panel(0)
+    axes.grid(visible=False)
+    shown = np.clip(np.nan_to_num(plane), 0.0, 1.0)
+    axes.imshow(
+        shown[..., 0] if channels == 1 else shown, cmap="gray", vmin=0, vmax=1, aspect="auto", interpolation="nearest"
+    )
+    places = np.unique(np.linspace(0, n - 1, 7).round().astype(int))
+    words = [f"{values[i]:.2f}" for i in places]
+    axes.set_xticks((places + 0.5) * width - 0.5, words)
+    axes.set_yticks((n - places - 0.5) * height - 0.5, words)
+    axes.set_xlabel(names[0])
+    axes.set_ylabel(names[1])
+    return page.figure
+
+
+def _gaussian(z: FloatArray, mean: FloatArray | float, std: FloatArray | float) -> FloatArray:
+    return np.exp(-0.5 * ((z - mean) / std) ** 2) / (std * np.sqrt(2 * np.pi))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A confusion matrix: which classes are taken for which.
+
+CELL = 30.0
+SHARES = 1.4
+"""Cells of room for the shares right of the table."""
+MOST_CONFUSED = 40
+
+
+@style.drawing()
+def confusion(counts: AnyArray, class_names: Sequence[str] | None = None, *, title: str = "Confusion matrix") -> Figure:
+    """Draw counts (C, C): row i are the samples of class i, column j those taken for class j.
+
+    The shade is the share of the row, so that rare classes are as visible as common ones; the number is the count, and
+    the diagonal, which is right, has its own colour. Right of each row stands the share that was right.
+
+    Raises `ValueError` unless `counts` is a square of whole numbers of at least 0, of at most 40 classes.
+    """
+    if getattr(getattr(counts, "dtype", None), "kind", "") not in "iu":
+        raise ValueError(f"counts must be whole numbers, got {getattr(counts, 'dtype', type(counts).__name__)}.")
+    table = host_array(counts, "counts", "(C, C)").astype(np.int64)
+    size = len(table)
+    if table.shape != (size, size) or (size and table.min() < 0):
+        raise ValueError(f"counts must be (C, C) and at least 0, got shape {table.shape}.")
+    if not 1 <= size <= MOST_CONFUSED:
+        raise ValueError(f"confusion draws 1 to {MOST_CONFUSED} classes, got {size}.")
+    names = one_each(class_names, size, "class_names", "classes") or [str(i) for i in range(size)]
+    words = [style.shorten(str(name), 70.0, style.SMALL_SIZE) for name in names]
+    left = max(style.text_width(word, style.SMALL_SIZE) for word in words) + 26.0
+    right_ones = int(np.trace(table))
+    total = int(table.sum())
+    page = PanelPage(
+        1,
+        1,
+        CELL * (size + SHARES),
+        CELL * size,
+        title=title,
+        note=f"Rows: the class. Columns: what it was taken for. Right: the share that was right. "
+        f"{right_ones:,} of {total:,} are right ({right_ones / max(total, 1):.2%}).",
+        head=6.0,
+        foot=left,
+        left=left,
+        above=4.0,
+    )
+    axes = page.panel(0)
+    rows = table.sum(axis=1, keepdims=True)
+    shares = np.divide(table, rows, out=np.zeros(table.shape), where=rows > 0)
+    wrong = np.where(np.eye(size, dtype=bool), np.nan, shares)
+    good = np.where(np.eye(size, dtype=bool), shares, np.nan)
+    # Wrong entries are small beside right ones; on one scale nothing of them would be seen.
+    axes.imshow(good, cmap="Blues", vmin=0.0, vmax=1.6, aspect="auto")
+    axes.imshow(
+        wrong, cmap="Oranges", vmin=0.0, vmax=max(float(np.nanmax(wrong, initial=0.0)) * 1.3, 1e-9), aspect="auto"
+    )
+    axes.set_xlim(-0.5, size - 0.5 + SHARES)
+    axes.spines[:].set_visible(False)
+    axes.set_xticks(range(size), words, rotation=90, fontsize=style.SMALL_SIZE)
+    axes.set_yticks(range(size), words, fontsize=style.SMALL_SIZE)
+    axes.tick_params(length=0)
+    axes.grid(False)
+    for i in range(size):
+        for j in range(size):
+            if table[i, j]:
+                axes.text(j, i, f"{table[i, j]:,}", ha="center", va="center", fontsize=style.SMALL_SIZE)
+        axes.text(size - 0.35, i, f"{shares[i, i]:.1%}", va="center", fontsize=style.SMALL_SIZE, color=style.MUTED)
+    return page.figure
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pictures of a training run: one panel for each unit, the epochs along the bottom.
+#
+# Nats per image and squared error per image have nothing to do on one axis, so a metric goes to the panel of
+# its unit and a second axis on the other side is never drawn. The epoch of the lowest validation loss is marked
+# in every panel: what comes later fits the training samples alone. A value that is missing is skipped; a value that is NaN or
+# infinite is news, so it breaks the line and leaves a cross on the bottom of the panel.
+
+TRAIN_LOSS, VALIDATION_LOSS = "train_loss", "validation_loss"
+LOSS_UNIT = "loss"
+FEW_EPOCHS = 25
+CURVE_WIDTH, CURVE_HEIGHT = 250.0, 150.0
+
+# The epochs at which a metric was measured, and its values there.
+Series = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+
+
+@style.drawing()
+def loss_curves(
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    units: Mapping[str, str] | None = None,
+    metrics: Sequence[str] | None = None,
+    log_scale: bool = False,
+    title: str = "Loss by epoch",
+) -> Figure:
+    """Draw the course of a training run, one panel for each unit.
+
+    `rows`: a mapping for each epoch, as in `metrics.csv`, with `epoch` and numbers (or their text) by metric name,
+    usually `train_loss` and `validation_loss`. An absent, None or empty entry means not measured.
+    `metrics`: the names to draw; None draws every column of numbers.
+    `units`: the unit of each metric, such as `{"train_loss": "nats per image"}`. Without it the two losses share a
+    panel called loss, and any other metric stands by its own name less `train_` or `validation_`.
+    `log_scale`: logarithmic upward axes, for losses over several decades.
+
+    The epoch of the lowest `validation_loss` is marked in every panel. Raises `ValueError` without rows, epochs or
+    metrics, for an unknown name in `metrics`, and for values <= 0 with `log_scale`.
+    """
+    if not rows:
+        raise ValueError("loss_curves got no rows: train at least one epoch first.")
+    table = _table(rows, metrics)
+    panels: dict[str, list[str]] = {}
+    for metric in table:
+        panels.setdefault(unit_of(metric, units or {}), []).append(metric)
+    lowest = lowest_epoch(table.get(VALIDATION_LOSS))
+    # Below the unit stands a legend: the metrics, perhaps the epoch of the lowest and the cross, two to a line.
+    room = (max(len(names) for names in panels.values()) + 3) // 2 * LEGEND_LINE
+    page = PanelPage(
+        len(panels),
+        min(len(panels), 3),
+        CURVE_WIDTH,
+        CURVE_HEIGHT,
+        title=title,
+        head=22.0 + room,
+        foot=30.0,
+        left=38.0,
+        right=6.0,
+        gap=52.0,
+    )
+    for index, (unit, names) in enumerate(panels.items()):
+        axes = page.panel(index)
+        series = {name: table[name] for name in names}
+        handles, words = _draw(axes, unit, series, lowest)
+        if log_scale:
+            _log_scale(axes, unit, list(series.values()))
+        x, y = page.corner(index)
+        page.write(x, y - room - 5, style.shorten(unit, CURVE_WIDTH), va="bottom")
+        page.legend(x, y - room, handles, words, 2)
+        page.write(x + CURVE_WIDTH / 2, y + CURVE_HEIGHT + 15, "epoch", ha="center", color=style.MUTED)
+    return page.figure
+
+
+def unit_of(metric: str, units: Mapping[str, str]) -> str:
+    """Return the unit of `metric`: from `units`, else `loss` for the two losses, else its name in words."""
+    if metric in units:
+        return units[metric]
+    name = metric.removeprefix("train_").removeprefix("validation_")
+    return LOSS_UNIT if name == "loss" else name.replace("_", " ")
+
+
+def lowest_epoch(losses: Series | None) -> float | None:
+    """Return the first epoch of the lowest finite loss in (epochs, losses), or None where there is none."""
+    if losses is None or not np.isfinite(losses[1]).any():
+        return None
+    epochs, values = losses
+    return float(epochs[np.argmin(np.where(np.isfinite(values), values, np.inf))])
+
+
+def _table(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] | None) -> dict[str, Series]:
+    """Return for each metric the epochs at which it was measured, ascending, and its values there."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    if any(_number(row.get("epoch")) is None or not math.isfinite(_number(row["epoch"]) or 0) for row in rows):
+        raise ValueError(f"every row must hold 'epoch' as a number, got rows with {names}: add the epoch to each.")
+    ordered = sorted(rows, key=lambda row: _number(row["epoch"]) or 0.0)
+    table = {name: series for name in names if name != "epoch" and (series := _series(ordered, name)) is not None}
+    if metrics is not None:
+        unknown = [name for name in metrics if name not in table]
+        if unknown:
+            raise ValueError(f"no metric {unknown[0]!r} in the rows: choose from {', '.join(table) or 'none'}.")
+        table = {name: table[name] for name in metrics}
+    if not table:
+        raise ValueError(f"the rows hold no metric, only the columns {names}: add for example 'train_loss'.")
+    return table
+
+
+def _series(rows: Sequence[Mapping[str, Any]], name: str) -> Series | None:
+    """Return (epochs, values) of a column of numbers, None for a column of words or without any entry."""
+    # Not measured (absent, None, empty) is no value at all, unlike NaN, which is one.
+    measured = [(row["epoch"], row[name]) for row in rows if row.get(name) not in (None, "")]
+    values = [_number(value) for _, value in measured]
+    if not measured or any(value is None for value in values):
+        return None
+    epochs = np.array([_number(epoch) for epoch, _ in measured], dtype=np.float64)
+    return epochs, np.array(values, dtype=np.float64)
+
+
+def _number(value: Any) -> float | None:
+    """Return a number, or the text of one as a CSV file holds it, as a float; None for anything else."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _draw(axes: Axes, unit: str, series: Mapping[str, Series], lowest: float | None) -> tuple[list[Any], list[str]]:
+    """Draw the metrics of one unit into their panel; return the keys and the words of its legend.
+
+    A metric called like its unit needs no entry: the head of the panel has named it. Values that are not finite
+    interrupt their line and become crosses on the lower edge, at the epoch where they happened.
+    """
+    entries: list[tuple[Any, str]] = []
+    if lowest is not None:
+        axes.axvline(lowest, color=style.MUTED, linewidth=0.7, linestyle=(0, (2, 2)), zorder=1)
+    broken: list[float] = []
+    for (name, (epochs, values)), colour in zip(series.items(), _colours(list(series)), strict=True):
+        finite = np.isfinite(values)
+        broken += list(epochs[~finite])
+        marked = _marked(finite)
+        looks: dict[str, Any] = {"marker": "o", "markersize": 3.5, "markevery": marked} if marked else {}
+        (line,) = axes.plot(epochs, np.where(finite, values, np.nan), color=colour, linewidth=1.5, **looks)
+        words = name.replace("_", " ")
+        if words != unit:
+            entries.append((line, words))
+    if lowest is not None:
+        entries += _mark_lowest(axes, series, lowest)
+    if broken:
+        (crosses,) = axes.plot(
+            broken,
+            np.zeros(len(broken)),
+            "x",
+            color=style.NOT_FINITE,
+            markersize=6,
+            clip_on=False,
+            transform=axes.get_xaxis_transform(),  # across in epochs, up in fractions of the panel
+            zorder=4,
+        )
+        entries.append((crosses, "not finite"))
+    # A single epoch still gets an axis of some width, with its one tick in the middle.
+    every = np.concatenate([epochs for epochs, _ in series.values()])
+    room = max(0.03 * (every.max() - every.min()), 0.5)
+    axes.set_xlim(every.min() - room, every.max() + room)
+    axes.locator_params(axis="x", integer=True, nbins=7, min_n_ticks=1)
+    axes.locator_params(axis="y", nbins=6)
+    if len(broken) == len(every):
+        axes.set_yticks([])  # there is nothing that a scale could measure
+    return [handle for handle, _ in entries], [words for _, words in entries]
+
+
+def _mark_lowest(axes: Axes, series: Mapping[str, Series], lowest: float) -> list[tuple[Any, str]]:
+    """Ring the value at the epoch of the lowest validation loss, on the first line of the panel that does not belong to training.
+
+    Returns the ring with its words as an entry for the legend, or nothing if no value was measured there.
+    """
+    for name in [name for name in series if not name.startswith("train_")][:1]:
+        epochs, values = series[name]
+        there = (epochs == lowest) & np.isfinite(values)
+        if there.any():
+            value = float(values[there][0])
+            (ring,) = axes.plot([lowest], [value], "o", markersize=8, markerfacecolor="none", color=style.INK, zorder=4)
+            ring.set_linestyle("")
+            chosen = "lowest: epoch" if name == VALIDATION_LOSS else "epoch"
+            return [(ring, f"{chosen} {lowest:g}, {value:.4g}")]
+    return []
+
+
+def _marked(finite: npt.NDArray[np.bool_]) -> list[int]:
+    """Return the places (from 0) that need a mark, for the finite values given as True.
+
+    All of a few epochs are marked; of many only those without a finite neighbour, which no line would show.
+    """
+    if len(finite) <= FEW_EPOCHS:
+        return list(range(len(finite)))
+    padded = np.concatenate([[False], finite, [False]])
+    return [int(place) for place in np.flatnonzero(finite & ~padded[:-2] & ~padded[2:])]
+
+
+def _colours(names: Sequence[str]) -> list[str]:
+    """Return a colour for each metric of a panel.
+
+    Training is blue and validation orange in every panel, so that the eye need not return to the legend; a second
+    metric of the same kind and all others take the next free colour.
+    """
+    chosen: list[str] = []
+    for name in names:
+        usual = style.TRAIN if name.startswith("train_") else style.VALIDATION
+        known = name.startswith(("train_", "validation_")) and usual not in chosen
+        others = [colour for colour in style.PALETTE if colour not in (style.TRAIN, style.VALIDATION, *chosen)]
+        chosen.append(usual if known else (others or style.PALETTE)[0])
+    return chosen
+
+
+def _log_scale(axes: Axes, unit: str, series: Sequence[Series]) -> None:
+    """Give the panel a logarithmic scale with plain numbers at its ticks; without finite values do nothing."""
+    finite = np.concatenate([values[np.isfinite(values)] for _, values in series])
+    if finite.size == 0:
+        return
+    lowest, highest = float(finite.min()), float(finite.max())
+    if lowest <= 0:
+        raise ValueError(f"log_scale needs values above 0, got {lowest:g} in {unit!r}: leave log_scale out.")
+    style.log_scale(axes, lowest, highest)

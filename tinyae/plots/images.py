@@ -1,24 +1,46 @@
-"""Pictures of images: a plain grid, and originals above their reconstructions with the error below each.
-
-The error is the point of the second picture. Its number comes with its unit, the difference row has its own
-scale printed beside it, and what the gray scale cannot show (values that are not finite, values beyond the
-range) is counted in the line below instead of disappearing.
-"""
+"""Pictures of images: grids, reconstructions, filters, feature maps, directions and films."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinyae.plots import style
-from tinyae.plots.arrays import AnyArray, FloatArray, as_images, one_each, pixel_range, positive_count
-from tinyae.plots.sheet import GAP, SMALLEST_SCALE, Sheet, half_points, tile_size
+from tinyae.plots.style import (
+    DIVERGING,
+    GAP,
+    SMALLEST_SCALE,
+    AnyArray,
+    FloatArray,
+    PanelPage,
+    Sheet,
+    as_images,
+    full_shape,
+    half_points,
+    host_array,
+    one_each,
+    pixel_range,
+    positive_count,
+    save_animation,
+    tile_size,
+)
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pictures of images: a plain grid, and originals above their reconstructions with the error below each.
+#
+# The error is the point of the second picture. Its number comes with its unit, the difference row has its own
+# scale printed beside it, and what the gray scale cannot show (values that are not finite, values beyond the
+# range) is counted in the line below instead of disappearing.
 
 MOST_IMAGES = 1024
 SQUARED_ERROR = "squared error per image"
@@ -187,3 +209,394 @@ def _paired_sheet(
         sheet.write(sheet.left - 10, middle, text, ha="right", va="center")
     sheet.write(sheet.left - 10, sheet.bottom + 5 + overhang, "\n".join(unit), ha="right", color=style.MUTED)
     return sheet
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pictures of first-layer weights: what each hidden unit looks for in the image.
+#
+# Weights have a sign and a natural zero, so each filter is drawn on a scale symmetric around zero: red raises
+# the unit, blue lowers it, the neutral middle is exactly zero. Each filter is scaled by its own largest weight,
+# for a weak filter can have as clear a shape as a strong one; how far the strengths lie apart is said below the
+# picture.
+
+
+@style.drawing()
+def filters(
+    weights: AnyArray,
+    image_shape: Sequence[int],
+    *,
+    count: int = 64,
+    order: str = "norm",
+    title: str = "First-layer filters",
+) -> Figure:
+    """Draw the columns of a first layer's weights as images.
+
+    `weights` (D_in, D_out): column j holds what hidden unit j multiplies the D_in pixel values with.
+    `image_shape`: (H, W) or (H, W, C) with H W C = D_in. Colour filters (C = 3) are drawn as colours around a
+    neutral gray, all others on a blue to red scale, white at zero.
+    `count`: the number of filters at most. `order`: "norm" draws those of largest Euclidean norm first, "index" keeps
+    the order of the layer.
+
+    Raises `TypeError` for anything but a NumPy array, `ValueError` unless D_in is the number of values of an image.
+    """
+    columns = host_array(weights, "weights", "(D_in, D_out)")
+    shape = full_shape(image_shape)
+    if columns.ndim != 2:
+        raise ValueError(f"weights must have shape (D_in, D_out), got {weights.shape}: pass the first layer's weight.")
+    if columns.shape[0] != math.prod(shape):
+        raise ValueError(
+            f"weights have {columns.shape[0]} rows, but image_shape {tuple(image_shape)} has "
+            f"{math.prod(shape)} values: weights are (D_in, D_out), so a transposed matrix may be the cause."
+        )
+    if order not in ("norm", "index"):
+        raise ValueError(f"order must be 'norm' or 'index', got {order!r}.")
+    total = columns.shape[1]
+    shown = min(positive_count(count), total)
+    finite = np.where(np.isfinite(columns), columns, 0.0)
+    chosen = np.arange(total)
+    if order == "norm":
+        chosen = np.argsort(-np.linalg.norm(finite, axis=0), kind="stable")
+    chosen = chosen[:shown]
+    limits = np.abs(finite[:, chosen]).max(axis=0)
+    across = shown if shown <= 10 else math.ceil(math.sqrt(shown))
+    rows = math.ceil(shown / across)
+    sheet = Sheet(
+        rows,
+        across,
+        shape,
+        title=title,
+        note=_note(total, shown, order, limits, int(np.count_nonzero(~np.isfinite(columns[:, chosen])))),
+        foot=max(0.0, SMALLEST_SCALE - rows * tile_size(*shape[:2])[1]),
+        right=58.0 if shape[2] == 1 else 0.0,
+    )
+    for place, (index, limit) in enumerate(zip(chosen, limits, strict=True)):
+        # The chosen filters are drawn from the untouched weights, so a NaN among them is seen.
+        # A filter of zeros has no scale of its own; any will do, it is neutral all over.
+        reach = float(limit) or 1.0
+        pixels = columns[:, index].reshape(shape)
+        sheet.draw(*divmod(place, across), pixels, -reach, reach, DIVERGING)
+    if shape[2] == 1:
+        sheet.scale(0, min(rows, 3), "\N{MINUS SIGN}largest", "+largest", DIVERGING, middle="0")
+    return sheet.figure
+
+
+def _note(total: int, shown: int, order: str, limits: FloatArray, broken: int) -> str:
+    """Return the line below the filters: how many of how many, in which order, and how far their scales lie apart.
+
+    `limits` are the largest absolute weights of the filters drawn, `broken` counts their weights that are not finite.
+    """
+    which = "largest norm first" if order == "norm" else "in the layer's order"
+    weakest, strongest = float(limits.min()), float(limits.max())
+    parts = [f"{shown} of {style.counted(total, 'filter')}, {which}."]
+    parts.append("Each is scaled by its own largest absolute weight,")
+    parts.append(f"from {weakest:.2g} to {strongest:.2g}." if shown > 1 else f"{strongest:.2g}.")
+    if broken:
+        parts.append(f"{style.counted(broken, 'weight')} not finite, drawn in magenta.")
+    return " ".join(parts)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pictures of feature maps, and of how often a decoder writes each pixel.
+#
+# A layer of convolutions turns an image into many small ones, one for each of its kernels: bright where the kernel
+# found what it looks for. Each map has a scale of its own, as a weak map can have as clear a shape as a strong one, and
+# the end of its scale is written above it: a map of zeros cannot pass for a faint one.
+
+MOST_NUMBERED = 20
+"""Pixels on a side up to which a map of counts has its numbers written into it."""
+_SIDE = 190.0
+
+
+@style.drawing()
+def feature_maps(
+    maps: AnyArray,
+    image: AnyArray | None = None,
+    *,
+    count: int = 64,
+    title: str = "Feature maps",
+) -> Figure:
+    """Draw what a layer makes of one image: the image itself, then its maps in the layer's order.
+
+    `maps` (H, W, K): the layer's output for the image, as in `nn.layer_outputs(model, x)["encoder.0"][0]`.
+    `image` (H', W', C) or (H', W'): what was looked at, drawn first; its largest side decides how large the tiles are.
+    `count`: the number of maps at most.
+    Maps without a negative number go from black, 0, to white, the largest number, written above. As soon as one number
+    is negative all are drawn from blue over white, 0, to red, with the largest absolute value above.
+
+    Raises `TypeError` for anything but NumPy arrays, `ValueError` for other shapes.
+    """
+    values = host_array(maps, "maps", "(H, W, K)")
+    if values.ndim != 3:
+        raise ValueError(f"maps must have shape (H, W, K), those of one image, got {maps.shape}: pass outputs[0].")
+    shown = min(positive_count(count), values.shape[2])
+    picture = None if image is None else as_images(host_array(image, "image", "(H, W, C)")[np.newaxis], name="image")[0]
+    tiles = shown + (picture is not None)
+    across = tiles if tiles <= 9 else math.ceil(math.sqrt(2 * tiles))
+    signed = bool((values < 0).any())
+    frame = max([values.shape, *([] if picture is None else [picture.shape])], key=lambda shape: max(shape[:2]))
+    sheet = Sheet(
+        math.ceil(tiles / across),
+        across,
+        (frame[0], frame[1], 1),
+        title=title,
+        note=_maps_note(values, shown, signed),
+        head=WORD_LINE,
+        row_gap=GAP + WORD_LINE,
+    )
+    if picture is not None:
+        sheet.draw(0, 0, picture, *pixel_range(None, picture))
+        sheet.caption(0, 0, "image")
+    for index in range(shown):
+        row, column = divmod(index + (picture is not None), across)
+        pixels = values[:, :, index]
+        reach = float(np.abs(pixels[np.isfinite(pixels)]).max(initial=0.0))
+        # A map of zeros has no scale of its own; any will do, it is of one colour.
+        end = reach or 1.0
+        sheet.draw(row, column, pixels[..., np.newaxis], -end if signed else 0.0, end, DIVERGING if signed else "gray")
+        sheet.caption(row, column, f"{index}: {reach:.2g}")
+    return sheet.figure
+
+
+@style.drawing()
+def overlap_maps(counts: Sequence[AnyArray], titles: Sequence[str] | None = None, *, title: str = "") -> Figure:
+    """Draw how often each pixel is written, one panel for each map of counts, all on one scale.
+
+    `counts`: arrays (H, W) of whole numbers as `nn.overlap_counts` gives; into maps of at most 20 x 20 the numbers are
+    written.
+    `titles`: one line above each, such as "kernel 3, stride 2".
+
+    Raises `TypeError` for anything but NumPy arrays, `ValueError` for other shapes or no maps.
+    """
+    maps = [host_array(one, "counts", "(H, W)") for one in counts]
+    if not maps or any(one.ndim != 2 for one in maps):
+        raise ValueError(f"counts must be one or more arrays (H, W), got shapes {[one.shape for one in maps]}.")
+    words = one_each(titles, len(maps), "titles", "maps")
+    largest = max(float(one.max()) for one in maps)
+    page = PanelPage(
+        len(maps), min(len(maps), 3), _SIDE, _SIDE, title=title, head=18.0 if words else 4.0, foot=8.0, left=0.0,
+        note=f"How often each output pixel is written: white 0, darkest {largest:g}.",
+    )  # fmt: skip
+    for index, one in enumerate(maps):
+        axes = page.panel(index)
+        axes.set_axis_off()
+        axes.imshow(one, cmap="Blues", vmin=0.0, vmax=largest * 1.25, interpolation="nearest")
+        if words:
+            x, y = page.corner(index)
+            page.write(x, y - 5, str(words[index]), va="bottom")
+        if max(one.shape) <= MOST_NUMBERED:
+            _write_numbers(axes, one, largest)
+    return page.figure
+
+
+def _write_numbers(axes: Axes, counts: FloatArray, largest: float) -> None:
+    """Write each number into its cell, light on the dark ones."""
+    size = min(style.LABEL_SIZE, 0.6 * _SIDE / max(counts.shape))
+    for (row, column), number in np.ndenumerate(counts):
+        colour = "white" if number > 0.7 * largest else style.INK
+        axes.text(column, row, f"{number:g}", ha="center", va="center", fontsize=size, color=colour)
+
+
+def _maps_note(values: FloatArray, shown: int, signed: bool) -> str:
+    """The line below the maps: how many of how many, their scale, and what is silent or broken."""
+    height, width, total = values.shape
+    parts = [f"{shown} of {style.counted(total, 'map')} of {height} x {width}."]
+    scale = "white is 0, red and blue the largest absolute value" if signed else "black is 0, white the largest value"
+    parts.append(f"Above each its number and the end of its own scale: {scale}.")
+    silent = int(np.count_nonzero((values[:, :, :shown] == 0).all(axis=(0, 1))))
+    if silent:
+        parts.append(f"{style.counted(silent, 'map')} zero everywhere.")
+    broken = int(np.count_nonzero(~np.isfinite(values[:, :, :shown])))
+    if broken:
+        parts.append(f"{style.counted(broken, 'value')} not finite, drawn in magenta.")
+    return " ".join(parts)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pictures of directions in the space of images: which changes of an image matter, the strongest first.
+
+
+@style.drawing()
+def directions(
+    images: AnyArray,
+    changes: AnyArray,
+    strengths: AnyArray,
+    *,
+    image_shape: Sequence[int] | None = None,
+    value_range: tuple[float, float] | None = (0.0, 1.0),
+    word: str = "strength",
+    title: str = "Directions",
+) -> Figure:
+    """Draw each image in gray or colour, and right of it changes of it, red for more and blue for less.
+
+    `images`: (N, H, W, C), (N, H, W), or flat (N, D) folded by `image_shape`.
+    `changes`: (N, M, ...), M directions for each image, of an image's shape. Each is drawn on a scale of its own, white
+    at 0; of three channels the mean is drawn.
+    `strengths`: (N, M), the numbers above them; `word` says in the note what they are.
+    `value_range`: as in `image_grid`.
+
+    Raises `TypeError` for anything but NumPy arrays, `ValueError` for shapes that do not fit each other.
+    """
+    pixels = as_images(images, image_shape)
+    rows = len(pixels)
+    moves, numbers = host_array(changes, "changes", "(N, M, ...)"), host_array(strengths, "strengths", "(N, M)")
+    if numbers.ndim != 2 or len(numbers) != rows or moves.size != numbers.shape[1] * pixels.size:
+        raise ValueError(
+            f"changes must be (N, M, ...) and strengths (N, M) for images {images.shape}, got {changes.shape} and "
+            f"{strengths.shape}: give M directions of an image's shape for each image."
+        )
+    count = numbers.shape[1]
+    moves = moves.reshape(rows, count, *pixels.shape[1:]).mean(axis=4, keepdims=True)
+    low, high = pixel_range(value_range, images)
+    sheet = Sheet(
+        rows,
+        1 + count,
+        pixels.shape[1:],
+        title=title,
+        note=f"{range_note(low, high, pixels.shape[3], images=pixels)} Directions: each scaled by its own largest "
+        f"absolute value. The numbers are {word}.",
+        head=WORD_LINE,
+        row_gap=GAP + WORD_LINE,
+        foot=max(0.0, SMALLEST_SCALE - rows * pixels.shape[1]),
+        right=58.0,
+    )
+    for row in range(rows):
+        sheet.draw(row, 0, pixels[row], low, high)
+        for place in range(count):
+            reach = float(np.nan_to_num(np.abs(moves[row, place])).max()) or 1.0
+            sheet.draw(row, 1 + place, moves[row, place], -reach, reach, DIVERGING)
+            x, y = sheet.corner(row, 1 + place)
+            text = style.shorten(f"{numbers[row, place]:.2g}", sheet.tile_width, style.SMALL_SIZE)
+            sheet.write(x + sheet.tile_width / 2, y - 3.5, text, size=style.SMALL_SIZE, ha="center", va="baseline")
+    sheet.scale(0, min(rows, 3), "\N{MINUS SIGN}largest", "+largest", DIVERGING, middle="0")
+    return sheet.figure
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Films: sequences whose steps are images, as strips of frames on paper and as moving pictures.
+#
+# Rows that belong together (the truth, and what a model made of it) stand below each other frame by frame, so that the eye
+# compares like with like. A frame that a row does not have, such as the reconstruction of the future, stays empty.
+
+SMALL, FILM_GAP, HEAD = 40.0, 12.0, 16.0
+MOST_FRAMES = 60
+
+
+@style.drawing()
+def frame_strips(
+    rows: Mapping[str, AnyArray],
+    *,
+    seen: int | None = None,
+    labels: Sequence[Any] | AnyArray | None = None,
+    errors: Sequence[float] | AnyArray | None = None,
+    count: int = 4,
+    value_range: tuple[float, float] | None = (0.0, 1.0),
+    title: str = "Films and what a model makes of them",
+) -> Figure:
+    """Draw the first `count` films as strips, one row of frames for each of `rows`.
+
+    `rows`: name -> films (N, T, H, W), all of one shape; frames that are NaN throughout stay empty.
+    `seen`: how many frames the model saw; a line stands behind them.
+    `labels` (N,): words below the name of each film's first row. `errors` (N,): squared errors, below that of its last.
+    `value_range`: the values drawn black and white; None takes the smallest and largest.
+
+    Raises `TypeError` for anything but NumPy arrays, `ValueError` for shapes that differ.
+    """
+    films = _films(rows)
+    names = list(films)
+    number, frames, height, width = films[names[0]].shape
+    shown = min(positive_count(count), number)
+    low, high = pixel_range(value_range, *(film[:shown] for film in films.values()))
+    words = [str(word) for word in one_each(labels, number, "labels", "films") or [""] * number][:shown]
+    numbers = [f"{error:.3g}" for error in one_each(errors, number, "errors", "films") or []][:shown]
+    note = range_note(low, high, 1, **{name: _drawn(film[:shown]) for name, film in films.items()})
+    sheet = Sheet(
+        shown * len(names), frames, (height, width, 1), title=title,
+        note=f"{note} At the lower left of each film: squared error." if numbers else note,
+        head=HEAD, left=max(style.text_width(name) for name in [*names, *words, *numbers]) + 10, tile=SMALL,
+        group=(len(names), FILM_GAP),
+    )  # fmt: skip
+    for film in range(shown):
+        for place, name in enumerate(names):
+            row = film * len(names) + place
+            middle = sheet.corner(row, 0)[1] + sheet.tile_height / 2
+            sheet.write(sheet.left - 10, middle, name, ha="right", va="center")
+            below = words[film] if place == 0 else numbers[film] if numbers and place == len(names) - 1 else ""
+            sheet.write(sheet.left - 10, middle + 12, below, ha="right", va="center", color=style.MUTED)
+            for frame, pixels in enumerate(films[name][film]):
+                if not np.isnan(pixels).all():
+                    sheet.draw(row, frame, pixels[..., None], low, high)
+    _heads(sheet, frames, seen)
+    return sheet.figure
+
+
+def save_film(
+    rows: Mapping[str, AnyArray],
+    path: str | os.PathLike[str],
+    *,
+    seen: int | None = None,
+    count: int = 6,
+    milliseconds: int = 250,
+    value_range: tuple[float, float] | None = (0.0, 1.0),
+    title: str = "Films and what a model makes of them",
+) -> Path:
+    """Write the first `count` films as one animated GIF: columns of films, rows as in `frame_strips`; return the path.
+
+    The line below says which frame it is, and whether the model saw it. Frames that a row does not have are gray.
+    """
+    with style.drawing():
+        films = _films(rows)
+        names = list(films)
+        number, frames, height, width = films[names[0]].shape
+        shown = min(positive_count(count), number)
+        low, high = pixel_range(value_range, *(film[:shown] for film in films.values()))
+        sheet = Sheet(
+            len(names), shown, (height, width, 1), title=title, foot=18.0,
+            left=max(style.text_width(name) for name in names) + 10,
+        )  # fmt: skip
+        for row, name in enumerate(names):
+            middle = sheet.corner(row, 0)[1] + sheet.tile_height / 2
+            sheet.write(sheet.left - 10, middle, name, ha="right", va="center")
+            for column in range(shown):
+                sheet.draw(row, column, np.zeros((height, width, 1)), low, high)
+        sheet.write(sheet.left, sheet.bottom + 6, "")
+        caption = sheet.figure.texts[-1]
+        tiles = sheet.axes.images
+
+        def show(frame: int) -> None:
+            grey = low + 0.5 * (high - low)
+            for row, name in enumerate(names):
+                for column in range(shown):
+                    pixels = films[name][column, frame]
+                    tiles[row * shown + column].set_data(np.where(np.isnan(pixels), grey, pixels))
+            part = "" if seen is None else ", seen by the model" if frame < seen else ", the future"
+            caption.set_text(f"frame {frame + 1} of {frames}{part}")
+
+        return save_animation(sheet.figure, frames, show, path, milliseconds=milliseconds)
+
+
+def _films(rows: Mapping[str, AnyArray]) -> dict[str, FloatArray]:
+    """The rows, checked: one shape, gray, and not too long for a page."""
+    films = {name: host_array(film, name, "(N, T, H, W)") for name, film in rows.items()}
+    shapes = {film.shape for film in films.values()}
+    if len(shapes) != 1 or len(next(iter(shapes))) != 4:
+        got = ", ".join(f"{name} {film.shape}" for name, film in films.items()) or "none"
+        raise ValueError(f"films must all have one shape (N, T, H, W), got {got}: fold steps with reshape(N, T, H, W).")
+    if next(iter(shapes))[1] > MOST_FRAMES:
+        raise ValueError(f"films of at most {MOST_FRAMES} frames are drawn, got {next(iter(shapes))[1]}: cut them.")
+    return films
+
+
+def _drawn(films: FloatArray) -> FloatArray:
+    """The frames that are not empty, in one line: what the note counts values of."""
+    return films[~np.isnan(films).all(axis=(2, 3))]
+
+
+def _heads(sheet: Sheet, frames: int, seen: int | None) -> None:
+    """The numbers of the frames above the first strip, and the line between what was seen and the future."""
+    for frame in range(frames):
+        x, y = sheet.corner(0, frame)
+        sheet.write(x + sheet.tile_width / 2, y - 4, str(frame + 1), size=style.SMALL_SIZE, ha="center", va="bottom",
+                    color=style.MUTED)  # fmt: skip
+    if seen is not None and 0 < seen < frames:
+        x = sheet.corner(0, seen)[0] - GAP / 2
+        sheet.axes.plot([x, x], [sheet.top - HEAD, sheet.bottom + 3], color=style.VALIDATION, linewidth=1.2)

@@ -20,10 +20,8 @@ strategies (`arrays_nd`, `arrays_ntd`, ...) draw the inputs. `docs/verify.md` sh
 Nothing in here is needed to train a model.
 """
 
-from tinyae.testing.check_case import check_case
-from tinyae.testing.complex_step import complex_step
-from tinyae.testing.gradcheck import gradcheck
-from tinyae.testing.held import holding_detached
+from tinyae.testing.differences import GradcheckError, GradcheckReport, complex_step
+from tinyae.testing.gradients import gradcheck, holding_detached
 from tinyae.testing.laws import (
     LawError,
     assert_adjoint,
@@ -39,9 +37,6 @@ from tinyae.testing.laws import (
     assert_save_load,
     check_layer,
 )
-from tinyae.testing.module_case import ModuleCase, check_module
-from tinyae.testing.op_case import OpCase, cases
-from tinyae.testing.report import GradcheckError, GradcheckReport
 from tinyae.testing.strategies import (
     arrays_nd,
     arrays_nhwc,
@@ -54,6 +49,7 @@ from tinyae.testing.strategies import (
     strides,
 )
 from tinyae.testing.strict import strict_device
+from tinyae.testing.verification import ModuleCase, OpCase, cases, check_case, check_module
 
 __all__ = [
     "GradcheckError",

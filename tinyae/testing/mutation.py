@@ -1,25 +1,24 @@
-"""Would the check notice? Every gradient rule broken on purpose, and the check asked again.
-
-A gradient check that passes says little until one knows that it can fail. So each rule of each primitive is replaced by
-one with a mistake in it (`mutators` lists the mistakes), the gradient checks of its cases are run, and at least one must
-fail. A mistake that changes no gradient of any case, of first or second order, is no mistake as far as the cases can
-tell: it is measured, counted as equivalent and not as caught.
-"""
+"""Would the check notice? Every gradient rule broken on purpose, and the check asked again."""
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
-from tinyae.autodiff import Primitive, Tensor, grad
-from tinyae.testing.gradcheck import gradcheck
-from tinyae.testing.mutators import Call, Mutator, broken, mutators, rules
-from tinyae.testing.op_case import OpCase, Subject
-from tinyae.testing.probe import bounded_signs
+from tinyae import ops
+from tinyae.autodiff import Primitive, Tensor, expand, grad
+from tinyae.ops.arrays import along
+from tinyae.ops.convolution import check_padding, pair
+from tinyae.testing.differences import bounded_signs
+from tinyae.testing.gradients import gradcheck
+from tinyae.testing.verification import OpCase, Subject
 
 Verdict = Literal["caught", "crashed", "equivalent", "escaped"]
 """What became of a mutation: a check failed; the rule raised an error; no gradient changed; or nobody noticed."""
@@ -186,3 +185,299 @@ def survey(cases: Sequence[OpCase], each: Callable[[Any], Any] = iter) -> dict[M
         trial = Trial(primitive, cases)
         verdicts.update((mutation, trial.verdict(mutation)) for mutation in mutations_of(primitive))
     return verdicts
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Ways to break a gradient rule: the mistakes that people make, each applied to any rule.
+#
+# A rule computes a gradient from the cotangent g, the saved result, the arguments and the parameters. A mutator either
+# spoils one of those before the rule sees it (a transposed operand, a stale saved value) or spoils what the rule returns
+# (a sign, a missing sum). It is written with `tinyae.ops`, so that the broken rule still runs on arrays and on Tensors,
+# and still gives the right shape: a mistake that crashes needs no gradient check.
+#
+# Where a mutator does not apply (no second axis to transpose, no broadcasting to undo) it changes nothing, and the
+# mutation is counted as equivalent rather than as caught.
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a rule.
+
+    Attributes:
+        primitive: whose rule it is.
+        position: of the argument whose gradient is asked for.
+        g, out, residuals, args, params: what the rule is given.
+    """
+
+    primitive: Primitive
+    position: int
+    g: Any
+    out: Any
+    residuals: Any
+    args: tuple[Any, ...]
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+Before = Callable[[Call], Call]
+"""Spoils what a rule is given."""
+
+After = Callable[[Any, Call], Any]
+"""Spoils what a rule returns."""
+
+
+@dataclass(frozen=True)
+class Mutator:
+    """One way to break any rule.
+
+    Attributes:
+        kind: the class of mistake, e.g. "sign".
+        detail: what exactly.
+        before: spoils the call, or None.
+        after: spoils the result, or None.
+    """
+
+    kind: str
+    detail: str
+    before: Before | None = None
+    after: After | None = None
+
+
+def mutators(arguments: int) -> Iterator[Mutator]:
+    """Every mutator for a rule of a primitive with so many arguments."""
+    yield Mutator("sign", "-gradient", after=lambda c, call: -c)
+    yield Mutator("dropped term", "gradient 0", after=lambda c, call: c * 0.0)
+    yield Mutator("factor", "1% too large", after=lambda c, call: c * 1.01)
+    yield Mutator("factor", "twice", after=lambda c, call: c * 2.0)
+    yield Mutator("missing sum", "first copy only", after=_first_copy)
+    yield Mutator("missing sum", "mean instead of sum", after=_mean_copy)
+    yield Mutator("missing sum", "first row of g only", before=lambda call: replace(call, g=_first_only(call.g, 0)))
+    yield Mutator("dropped broadcast", "first element of the last axis only", after=lambda c, call: _first_only(c, -1))
+    yield Mutator("dropped broadcast", "first element of the first axis only", after=lambda c, call: _first_only(c, 0))
+    for axis in (0, -1):
+        yield Mutator("off by one", f"gradient, axis {axis}", after=_rolling(axis))
+    yield Mutator("off by one", "the axis after", before=_next_axis)
+    yield Mutator("off by one", "before and after exchanged", before=_exchanged_widths)
+    yield Mutator("off by one", "the stride of a window", before=_longer_stride)
+    yield Mutator("off by one", "the first pixel of a window", before=_moved_window)
+    yield Mutator("transposed operand", "gradient", after=lambda c, call: _transposed(c))
+    yield Mutator("transposed operand", "axes not inverted", after=_forward_axes)
+    yield Mutator("stale value", "result of another call", before=_result_of_another_call)
+    yield Mutator("stale value", "argument in place of the result", before=_argument_for_result)
+    yield Mutator("swapped arguments", "rule of the neighbour", after=_gradient_of_neighbour)
+    yield Mutator("swapped arguments", "arguments reversed", before=_reversed_arguments)
+    for name in ("g", "out", *range(arguments)):
+        word = f"argument {name}" if isinstance(name, int) else name
+        for kind, change in (
+            ("dropped term", _nothing),
+            ("off by one", _rolled),
+            ("transposed operand", _transposed),
+            ("cut history", _cut),
+            *([("stale value", _older)] if isinstance(name, int) else []),
+        ):
+            yield Mutator(kind, word, before=_changing(name, change))
+
+
+def _rolling(axis: int) -> After:
+    return lambda c, call: _rolled(c, axis)
+
+
+def _changing(name: str | int, change: Callable[[Any], Any]) -> Before:
+    """Spoil g, the saved result, or the argument at a position, if it is an array of floating-point numbers."""
+
+    def before(call: Call) -> Call:
+        if isinstance(name, str):
+            return replace(call, **{name: change(getattr(call, name))})
+        if name >= len(call.args) or not _is_floating(call.args[name]):
+            return call
+        return replace(call, args=(*call.args[:name], change(call.args[name]), *call.args[name + 1 :]))
+
+    return before
+
+
+def _is_floating(x: Any) -> bool:
+    return getattr(getattr(x, "dtype", None), "kind", "") == "f"
+
+
+def _nothing(x: Any) -> Any:
+    return x * 0.0
+
+
+def _older(x: Any) -> Any:
+    """What a parameter was a step ago."""
+    return x * 0.9
+
+
+def _cut(x: Any) -> Any:
+    return x.detach() if isinstance(x, Tensor) else x
+
+
+def _rolled(x: Any, axis: int = -1) -> Any:
+    """Every element one place further along an axis, the last one first."""
+    if not x.ndim or x.shape[axis] < 2:
+        return x
+    n = x.shape[axis]
+    last, rest = along(x, axis, n - 1, n), along(x, axis, 0, n - 1)
+    return ops.concatenate(ops.getitem(x, index=last), ops.getitem(x, index=rest), axis=axis)
+
+
+def _transposed(x: Any) -> Any:
+    """The last two axes exchanged and the shape kept: what a wrong layout in memory does."""
+    return ops.reshape(ops.swap_last(x), shape=x.shape) if x.ndim > 1 else x
+
+
+def _first_only(x: Any, axis: int) -> Any:
+    """Zeros but for the first place along an axis."""
+    if not x.ndim or x.shape[axis] < 2:
+        return x
+    return ops.concatenate(
+        ops.getitem(x, index=along(x, axis, 0, 1)),
+        ops.getitem(x, index=along(x, axis, 1, x.shape[axis])) * 0.0,
+        axis=axis,
+    )
+
+
+def _copies(call: Call) -> tuple[Any, ...] | None:
+    """An index that takes the first copy of the argument that broadcasting made; None if it made none."""
+    shape = getattr(call.args[call.position], "shape", None)
+    if not call.primitive.elementwise or shape is None or shape == call.g.shape or not math.prod(call.g.shape):
+        return None
+    lead = len(call.g.shape) - len(shape)
+    kept = [slice(0, 1) if n == 1 else slice(None) for n in shape]
+    return (*[0] * lead, *kept)
+
+
+def _first_copy(c: Any, call: Call) -> Any:
+    index = _copies(call)
+    return c if index is None else ops.getitem(expand(c, shape=call.g.shape), index=index)
+
+
+def _mean_copy(c: Any, call: Call) -> Any:
+    if _copies(call) is None:
+        return c
+    return c * (math.prod(call.args[call.position].shape) / math.prod(call.g.shape))
+
+
+def _next_axis(call: Call) -> Call:
+    """`axis` names the neighbour, where the neighbour is as long."""
+    axis, x = call.params.get("axis"), call.args[0]
+    if not isinstance(axis, int) or x.ndim < 2:
+        return call
+    other = (axis + 1) % x.ndim
+    return replace(call, params={**call.params, "axis": other}) if x.shape[other] == x.shape[axis] else call
+
+
+def _exchanged_widths(call: Call) -> Call:
+    widths = call.params.get("widths")
+    return call if widths is None else replace(call, params={**call.params, "widths": tuple(w[::-1] for w in widths)})
+
+
+def _longer_stride(call: Call) -> Call:
+    """Windows one pixel further apart along the last axis, and so much more padding that as many of them fit."""
+    found = _window_parameters(call)
+    if found is None or isinstance(found[1], str):
+        return call
+    (down, across), (rows, (left, right)) = found
+    declared = inspect.signature(call.primitive.forward).parameters
+    other = call.args[1] if "kernel_size" in declared and len(call.args) > 1 else call.out
+    more = min(call.args[0].shape[2], other.shape[2]) - 1
+    wider = {"stride": (down, across + 1), "padding": (rows, (left, right + more))}
+    return replace(call, params={**call.params, **wider})
+
+
+def _moved_window(call: Call) -> Call:
+    """Every window one pixel further along the last axis, where the padding leaves room for it."""
+    found = _window_parameters(call)
+    if found is None or isinstance(found[1], str):
+        return call
+    rows, (left, right) = found[1]
+    if not left:
+        return call
+    return replace(call, params={**call.params, "padding": (rows, (left - 1, right + 1))})
+
+
+def _window_parameters(call: Call) -> tuple[Any, Any] | None:
+    """Stride and padding of a primitive with windows, written out; None for any other."""
+    declared = inspect.signature(call.primitive.forward).parameters
+    if "stride" not in declared:
+        return None
+    stride = call.params.get("stride", declared["stride"].default)
+    owner = call.primitive.name
+    return (
+        pair(owner, "stride", call.params["kernel_size"] if stride is None else stride),
+        check_padding(owner, call.params.get("padding", declared["padding"].default)),
+    )
+
+
+def _forward_axes(c: Any, call: Call) -> Any:
+    """The permutation of the forward pass where its inverse is needed."""
+    axes = call.params.get("axes")
+    again = None if axes is None else ops.transpose(call.g, axes=axes)
+    return c if again is None else ops.reshape(again, shape=c.shape)
+
+
+def _result_of_another_call(call: Call) -> Call:
+    others = [x * 0.9 if _is_floating(x) and hasattr(x, "ndim") else x for x in call.args]
+    raw = [x.data if isinstance(x, Tensor) else x for x in others]
+    out = call.primitive.forward(*raw, **call.params)
+    residuals = call.residuals
+    if call.primitive.composed is not None:
+        out, residuals = out
+    elif isinstance(call.g, Tensor):
+        out = call.primitive(*others, **call.params)
+    return replace(call, out=out, residuals=residuals)
+
+
+def _argument_for_result(call: Call) -> Call:
+    first = next((x for x in call.args if _is_floating(x)), None)
+    return replace(call, out=first) if first is not None and first.shape == call.out.shape else call
+
+
+def _reversed_arguments(call: Call) -> Call:
+    shapes = {getattr(x, "shape", None) for x in call.args}
+    return replace(call, args=call.args[::-1]) if len(shapes) == 1 else call
+
+
+def _gradient_of_neighbour(c: Any, call: Call) -> Any:
+    """The gradient that belongs to the next argument, where it has the right shape."""
+    count = len(call.args)
+    neighbour = (call.position + 1) % count
+    rule = rules(call.primitive).get(neighbour)
+    if count < 2 or rule is None or getattr(call.args[neighbour], "shape", None) != call.args[call.position].shape:
+        return c
+    return rule(replace(call, position=neighbour))
+
+
+def rules(primitive: Primitive) -> dict[int, Callable[[Call], Any]]:
+    """The rules of a primitive by argument, as functions of a `Call`, whichever way they were registered."""
+    if primitive.vjp_all is not None:
+        return {i: partial(_one_of_all, primitive.vjp_all, i) for i in range(primitive.forward.__code__.co_argcount)}
+    if primitive.vjp_each is not None:
+        return {i: partial(_one_of_each, primitive.vjp_each, i) for i in range(VARIADIC)}
+    return {i: partial(_its_own, rule) for i, rule in primitive.vjps.items()}
+
+
+def _one_of_all(every: Callable, i: int, call: Call) -> Any:
+    return every(call.g, call.out, call.residuals, [i], *call.args, **call.params)[i]
+
+
+def _one_of_each(each: Callable, i: int, call: Call) -> Any:
+    return each(call.g, call.out, i, *call.args, **call.params)
+
+
+def _its_own(rule: Callable, call: Call) -> Any:
+    return rule(call.g, call.out, *call.args, **call.params)
+
+
+VARIADIC = 3
+"""Up to how many arguments of a variadic primitive are broken."""
+
+
+def broken(rule: Callable[[Call], Any], mutator: Mutator) -> Callable[[Call], Any]:
+    """A rule with one mistake."""
+
+    def spoiled(call: Call) -> Any:
+        with np.errstate(all="ignore"):
+            result = rule(mutator.before(call) if mutator.before else call)
+            return mutator.after(result, call) if mutator.after else result
+
+    return spoiled

@@ -26,6 +26,7 @@ import numpy as np
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
+
 Size = int | tuple[int, int]
 """The length of an axis: one number, or the smallest and the largest."""
 

@@ -1,4 +1,4 @@
-"""Greedy layer-wise training: a layer at a time, each on the codes of the frozen layers below."""
+"""Training by stages: a stack layer by layer, a classifier on its codes, and a linear probe of any codes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from tinyae.backend import backend_of
+from tinyae.autodiff import Tensor
+from tinyae.backend import backend_named, backend_of
 from tinyae.data import Dataset, Split
 from tinyae.models import SoftmaxClassifier, StackedAutoencoder
+from tinyae.models.stacked import check_labels
 from tinyae.nn import Parameter
-from tinyae.optim import Adam, Optimizer
-from tinyae.training.classify import fit_classifier
-from tinyae.training.history import History
-from tinyae.training.loop import check_samples, fit
+from tinyae.optim import LBFGS, Adam, Optimizer
+from tinyae.training.loop import History, Progress, Steps, check_samples, fit, run_epochs, samples_per_step
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Greedy layer-wise training: a layer at a time, each on the codes of the frozen layers below.
 
 OptimizerOf = Callable[[Iterable[Parameter]], Optimizer]
 """Makes an optimizer for some parameters: each stage of the training has its own."""
@@ -177,3 +180,147 @@ def _column_of(stage: str, column: str) -> str:
     if column in _SHARED:
         return column
     return f"{stage.replace(' ', '_').replace('-', '_')}_{column.removeprefix('train_')}"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Supervised training of a classifier: the same steps as `fit`, with labels in place of the samples themselves.
+
+UNITS = {
+    "train_loss": "nats per sample",
+    "validation_accuracy": "share of samples",
+    "seconds": "s",
+    "samples_per_second": "samples/s",
+}
+
+
+def fit_classifier(
+    classifier: SoftmaxClassifier,
+    train: Split,
+    validation: Split | None = None,
+    *,
+    epochs: int = 10,
+    batch_size: int | None = None,
+    optimizer: Optimizer | None = None,
+    seed: int = 0,
+    schedule: Any = None,
+    clip_norm: float | None = None,
+    progress: bool = True,
+    title: str = "classifier",
+) -> History:
+    """Train a classifier on labelled samples.
+
+    Args:
+        classifier: trained in place: its own layer, and its features unless they are frozen.
+        train: samples x (N, ...) and class numbers y (N,).
+        validation: labelled samples whose accuracy is noted after every epoch; nothing is selected by it.
+        epochs: passes over the data; with LBFGS, iterations at most.
+        batch_size: samples per step, by default 128; left out with LBFGS.
+        optimizer: made from the parameters that are to move; default `Adam(lr=1e-3)` on all that are not frozen.
+        seed: for the order of samples.
+        schedule: learning-rate schedule; its `.step()` is called after every epoch.
+        clip_norm: clip the norm of all gradients together.
+        progress: show one progress bar (on standard error); title: words before the epoch on it.
+
+    Returns:
+        History with columns epoch, train_loss, seconds, samples_per_second, and validation_accuracy where there is
+        validation.
+
+    Raises:
+        ValueError: labels are missing, of another length than the samples, or out of range.
+        FloatingPointError: the loss or a weight became NaN or infinite; TrainingInterrupted: Ctrl-C. Either leaves the
+            weights of the last complete epoch.
+    """
+    labels = check_labels(train.y, len(train.x), classifier.classes)
+    if validation is not None:
+        check_labels(validation.y, len(validation.x), classifier.classes)
+    if epochs < 1:
+        raise ValueError(f"epochs must be at least 1, got {epochs}.")
+    moving = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
+    optimizer = Adam(moving, lr=1e-3) if optimizer is None else optimizer
+    batch_size = samples_per_step(optimizer, batch_size, len(train.x))
+    weight = classifier.output.weight
+    backend = backend_named(weight.device)
+    arrays = (backend.to_device(train.x, weight.dtype), backend.to_device(labels, "int64"))
+    steps = Steps(
+        lambda x, y: classifier.loss(Tensor(x), y).total,
+        optimizer, arrays, batch_size, np.random.default_rng(seed), clip_norm,
+    )  # fmt: skip
+
+    def measure() -> dict[str, float]:
+        if validation is None or validation.y is None:
+            return {}
+        return {"validation_accuracy": classifier.accuracy(validation.x, validation.y)}
+
+    bar = Progress(epochs, len(labels), UNITS["train_loss"], "sample", title=title, visible=progress)
+    return run_epochs(classifier, steps, epochs, History(UNITS), bar, measure=measure, schedule=schedule)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A linear probe: what a linear classifier can tell from codes that never saw a label (Alain and Bengio 2016).
+#
+# The autoencoder stays as it is. A softmax regression is fitted to its codes, and the share of test samples it gets right says
+# whether the classes lie apart in the code, which reconstruction alone does not ask for.
+
+
+class LinearProbe:
+    """Softmax regression on standardised vectors, fitted by L-BFGS.
+
+    p(class | v) = softmax(s(v) W + b),   s(v) = (v - mean) / deviation,   both of the samples it is fitted to
+
+    Args:
+        weight_decay: lambda in lambda / 2 * sum of squared W, added to the mean cross-entropy in nats; at least 0.
+        iterations: of L-BFGS, at most.
+
+    Attributes:
+        classifier: a `SoftmaxClassifier` of standardised vectors, None before `fit`.
+        history: of the fit.
+    """
+
+    def __init__(self, weight_decay: float = 0.0, iterations: int = 200) -> None:
+        if not (np.isfinite(weight_decay) and weight_decay >= 0):
+            raise ValueError(f"weight_decay must be a finite number of at least 0, got {weight_decay}.")
+        self.weight_decay = float(weight_decay)
+        self.iterations = iterations
+        self.classifier: SoftmaxClassifier | None = None
+        self.history: History | None = None
+
+    def fit(self, vectors: np.ndarray, labels: np.ndarray, *, progress: bool = False, title: str = "") -> LinearProbe:
+        """Fit to vectors (N, K) and class numbers (N,). It is convex: where W starts does not matter.
+
+        progress: show one progress bar (on standard error), with `title` before the iteration.
+        """
+        if vectors.ndim != 2 or len(vectors) == 0:
+            raise ValueError(f"vectors must be (N, K) with N > 0, got shape {vectors.shape}: flatten each sample.")
+        if not np.isfinite(vectors).all():
+            raise ValueError("vectors hold NaN or infinite values: the model that made them has diverged.")
+        self._mean = vectors.mean(axis=0, dtype=np.float64)
+        deviation = vectors.std(axis=0, dtype=np.float64)
+        # What hardly varies is left as it is: divided by its deviation, rounding errors would look like a signal.
+        self._deviation = np.where(deviation > 1e-6 * max(deviation.max(), 1e-30), deviation, 1.0)
+        classes = max(int(labels.max()) + 1, 2)
+        classifier = SoftmaxClassifier(
+            None, vectors.shape[1], classes, weight_decay=self.weight_decay, generator=np.random.default_rng(0)
+        )
+        self.history = fit_classifier(
+            classifier,
+            Split(self._standardised(vectors), labels),
+            optimizer=LBFGS(classifier.parameters()),
+            epochs=self.iterations,
+            progress=progress,
+            title=title,
+        )
+        self.classifier = classifier
+        return self
+
+    def predict(self, vectors: np.ndarray) -> np.ndarray:
+        """The most probable class number (M,) of each of the vectors (M, K)."""
+        if self.classifier is None:
+            raise ValueError("this probe has seen no labels yet: call fit(vectors, labels) first.")
+        return self.classifier.predict(self._standardised(vectors))
+
+    def accuracy(self, vectors: np.ndarray, labels: np.ndarray) -> float:
+        """The share of the vectors (M, K) whose most probable class is the right one. Classes it never saw count as missed."""
+        return float(np.mean(self.predict(vectors) == labels))
+
+    def _standardised(self, vectors: np.ndarray) -> np.ndarray:
+        return ((vectors - self._mean) / self._deviation).astype(np.float32)

@@ -12,14 +12,19 @@ no others; fresh memory holds NaN; and what would cost time on a GPU is counted,
 stricter than CuPy wherever CuPy is lenient in a way that hurts. It has no kernels, no rounding of its own and no
 asynchrony: a run on a real GPU stays necessary.
 
-`account` counts, `api` knows CuPy's names, `array` is the array, `binding` its operators, `calls` and `namespace` the
-functions, `random` the generators, `backend` puts them together.
+`array` is the array and the account of what was done with it, `api` knows CuPy's names, `namespace` has the functions, the
+random generators and the operators, and puts them together as a `Backend`.
 """
 
-from tinyae.testing.strict import binding as binding
-from tinyae.testing.strict.account import Account, Float64Error, HiddenCopyError, HiddenSyncError, StrictDeviceError
-from tinyae.testing.strict.array import StrictArray
-from tinyae.testing.strict.backend import StrictBackend, strict_device
+from tinyae.testing.strict.array import (
+    Account,
+    Float64Error,
+    HiddenCopyError,
+    HiddenSyncError,
+    StrictArray,
+    StrictDeviceError,
+)
+from tinyae.testing.strict.namespace import StrictBackend, strict_device
 
 __all__ = [
     "Account",

@@ -1,17 +1,80 @@
-"""The namespace `xp` of the double: NumPy's functions under the names, and with the keywords, that CuPy has."""
+"""The strict device as a `Backend`: its namespace, calls, random numbers and operators."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from tinyae.testing.strict.account import LEDGER
-from tinyae.testing.strict.api import cupy_api
-from tinyae.testing.strict.array import StrictArray, device_array
-from tinyae.testing.strict.calls import call_function, call_ufunc, poisoned, unwrap, wrap
-from tinyae.testing.strict.random import LegacyRandom, StrictGenerator
+from tinyae.backend import register
+from tinyae.backend.devices import CupyBackend
+from tinyae.testing.strict.api import Kind, cupy_api
+from tinyae.testing.strict.array import LEDGER, SCALARS, Account, Policy, StrictArray, device_array
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The strict device as a `Backend`, and the function that hands it out.
+
+
+class StrictBackend(CupyBackend):
+    """The methods of the GPU's backend, on the double's arrays. Its name is `"strict"`, as in `model.to("strict")`.
+
+    Attributes:
+        account: launches, synchronisations and copies since the process started, or since `account.reset()`.
+    """
+
+    name = "strict"
+
+    @property
+    def account(self) -> Account:
+        """What happened on the device so far."""
+        return LEDGER.accounts[0]
+
+    def policy(
+        self, *, forbid_sync: bool = False, forbid_copy: bool = False, forbid_float64: bool = False
+    ) -> AbstractContextManager[Account]:
+        """Within the block refuse what is named, and keep an account of the block.
+
+        Args:
+            forbid_sync: raise `HiddenSyncError` where the host would wait for the device.
+            forbid_copy: raise `HiddenCopyError` where data would go from host to device or back.
+            forbid_float64: raise `Float64Error` where a float64 array would be made.
+
+        Blocks nest; what an outer block forbids stays forbidden inside.
+        """
+        return LEDGER.open(Policy(forbid_sync, forbid_copy, forbid_float64))
+
+    def describe(self) -> str:
+        """One line: what the double stands for."""
+        return f"{self.name}: NumPy behind the names of CuPy {self.xp.__version__} (a test double)"
+
+
+@functools.cache
+def _backend() -> StrictBackend:
+    return StrictBackend(build_namespace())
+
+
+def strict_device() -> StrictBackend:
+    """The strict device double, one per process; from now on `backend_named("strict")` and `.to("strict")` know it.
+
+    Example:
+        >>> device = strict_device()
+        >>> x = device.to_device([1.0, 2.0], "float32")
+        >>> with device.policy(forbid_sync=True) as account:
+        ...     y = (x * 2.0).sum()
+        >>> account.launches, account.syncs, float(y)
+        (2, 0, 6.0)
+    """
+    backend = _backend()
+    register(StrictArray, backend)
+    return backend
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The namespace `xp` of the double: NumPy's functions under the names, and with the keywords, that CuPy has.
 
 SCATTERING = {"add", "subtract", "maximum", "minimum", "bitwise_and", "bitwise_or", "bitwise_xor"}
 """The ufuncs whose `.at` CuPy has."""
@@ -136,3 +199,331 @@ def build_namespace() -> Namespace:
         runtime=SimpleNamespace(getDeviceCount=lambda: 1),
     )
     return xp
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# How a call on device arrays is carried out: checked against CuPy's names, done by NumPy, entered in the ledger.
+
+UFUNC_KEYWORDS = {"out", "dtype", "casting"}
+"""All that CuPy's ufuncs take by name."""
+
+KERNELS = {"var": 3, "std": 4, "allclose": 4, "array_equal": 2, "isclose": 3, "einsum": 2, "pad": 3}
+"""Functions that CuPy makes of more than one kernel, and about how many."""
+
+WAITING = {
+    *("nonzero", "flatnonzero", "argwhere", "unique", "compress", "extract"),
+    *("tobytes", "tofile", "dump", "dumps", "array_repr", "array_str", "array2string", "save", "savez", "savetxt"),
+}
+"""Functions and methods whose result has a size that only the device knows, or that write to the host."""
+
+CONVERSIONS = {"asarray", "array", "ascontiguousarray", "asanyarray", "asfortranarray"}
+"""Functions that bring host data to the device."""
+
+ABOUT_ARRAYS = {
+    *("result_type", "can_cast", "promote_types", "issubdtype", "isscalar", "ndim", "size", "shape"),
+    *("broadcast_shapes", "may_share_memory", "shares_memory", "iscomplexobj", "isrealobj"),
+}
+"""Functions that look at shapes and dtypes only."""
+
+PRODUCTS = {"matmul", "dot", "tensordot", "inner"}
+"""Functions that cuBLAS does, which copies operands that it cannot read."""
+
+EINSUM_KEYWORDS = ["*operands", "dtype", "optimize"]
+"""`cupy.einsum` hides its keywords behind `**kwargs`."""
+
+
+def call_ufunc(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`xp.name(*args, **kwargs)` for an elementwise function."""
+    wrong = sorted(set(kwargs) - UFUNC_KEYWORDS)
+    if wrong:
+        raise TypeError(f"Wrong arguments {wrong}: CuPy's {name} takes only {', '.join(sorted(UFUNC_KEYWORDS))}.")
+    ufunc = getattr(np, name)
+    for arg in args:
+        if not isinstance(arg, (StrictArray, *SCALARS)):
+            raise _unsupported(name, arg)
+    out = kwargs.pop("out", args[ufunc.nin] if len(args) > ufunc.nin else None)
+    host = [unwrap(arg, name) for arg in args[: ufunc.nin]]
+    if out is None:
+        return wrap(ufunc(*host, order="C", **kwargs), host, name)  # CuPy's results are in C order
+    if not isinstance(out, StrictArray):
+        raise TypeError(f"{name}: out must be a device array, got {type(out).__name__}.")
+    ufunc(*host, out=out._host, **kwargs)
+    LEDGER.launch(name)
+    return out
+
+
+def call_function(module: Any, name: str, kind: Kind, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`xp.name(*args, **kwargs)` for any other function; `module` is NumPy's module of the same name."""
+    check_arguments(f"cupy.{name}", EINSUM_KEYWORDS if name == "einsum" else kind, args, kwargs)
+    if name in WAITING or (name == "where" and len(args) + len(kwargs) == 1):
+        LEDGER.sync(f"xp.{name} (the size of its result is known only on the device)")
+    if name in CONVERSIONS:
+        return _converted(name, *args, **kwargs)
+    if name in ABOUT_ARRAYS:
+        return getattr(module, name)(*[a._host if isinstance(a, StrictArray) else a for a in args], **kwargs)
+    if name == "reshape" and "newshape" in kwargs:
+        kwargs["shape"] = kwargs.pop("newshape")
+    return _run(getattr(module, name), name, (), args, kwargs)
+
+
+def call_method(array: StrictArray, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """`array.name(*args, **kwargs)`."""
+    check_arguments(f"ndarray.{name}", cupy_api().methods[name], args, kwargs)
+    if name in WAITING:
+        LEDGER.sync(f".{name}()")
+    return _run(getattr(array._host, name), name, (array._host,), args, kwargs)
+
+
+def _run(function: Any, name: str, owner: tuple[np.ndarray, ...], args: Any, kwargs: dict[str, Any]) -> Any:
+    host = [unwrap(arg, name) for arg in args]
+    options = {key: unwrap(value, name) for key, value in kwargs.items()}
+    inputs = [*owner, *_arrays([*host, *options.values()])]
+    if name in PRODUCTS and (copies := sum(_copied_for_cublas(x) for x in inputs)):
+        LEDGER.launch("copy for cuBLAS", copies)
+    result = function(*host, **options)
+    out = kwargs.get("out")
+    if result is None or out is not None:  # written in place
+        LEDGER.launch(name)
+        return out
+    if name in ("empty", "empty_like"):
+        return device_array(poisoned(result))
+    return wrap(result, inputs, name)
+
+
+def _copied_for_cublas(x: np.ndarray) -> bool:
+    """A matrix is read as it lies or transposed; of a stack of matrices, each one must be in C order."""
+    if x.ndim > 2:
+        return not x.flags.c_contiguous
+    return x.ndim == 2 and not (x.flags.c_contiguous or x.flags.f_contiguous)
+
+
+def check_arguments(what: str, kind: Kind, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Raise TypeError for keywords, or more positional arguments, than CuPy has."""
+    if not isinstance(kind, list):
+        return
+    for name in kwargs:
+        if name not in kind:
+            raise TypeError(
+                f"{what}() got an unexpected keyword argument {name!r}: CuPy {cupy_api().version} has {', '.join(kind)}."
+            )
+    if len(args) > len(kind) and not any(name.startswith("*") for name in kind):
+        raise TypeError(f"{what}() takes {len(kind)} arguments ({', '.join(kind)}), got {len(args)}.")
+
+
+def unwrap(value: Any, what: str) -> Any:
+    """The host value of a device array, also inside lists and tuples; host arrays are refused."""
+    if isinstance(value, StrictArray):
+        return value._host
+    if isinstance(value, np.ndarray):
+        raise _unsupported(what, value)
+    if isinstance(value, (list, tuple)):
+        return type(value)([unwrap(item, what) for item in value])
+    return value
+
+
+def wrap(result: Any, inputs: list[Any], what: str) -> Any:
+    """A result of NumPy on the device; one that is no view of an input cost a kernel."""
+    if isinstance(result, (list, tuple)):
+        return type(result)([wrap(item, inputs, what) for item in result])
+    if not isinstance(result, (np.ndarray, *SCALARS)):
+        return result
+    host = np.asarray(result)
+    LEDGER.made(host.dtype, what)
+    views = any(isinstance(x, np.ndarray) and np.may_share_memory(x, host) for x in inputs)
+    if not views and (host.size or what in PRODUCTS):
+        LEDGER.launch(what, KERNELS.get(what, 1))
+    return device_array(host)
+
+
+def poisoned(host: np.ndarray) -> np.ndarray:
+    """Memory that nobody has written: NaN, or the smallest whole number, so that reading it shows."""
+    LEDGER.made(host.dtype, "xp.empty")
+    if host.dtype.kind in "fc":
+        host[...] = np.nan
+    elif host.dtype.kind in "iu":
+        host[...] = np.iinfo(host.dtype).min or np.iinfo(host.dtype).max
+    return host
+
+
+def _converted(name: str, source: Any, *args: Any, **kwargs: Any) -> StrictArray:
+    kwargs.pop("blocking", None)
+    if isinstance(source, StrictArray):
+        host = getattr(np, name)(source._host, *args, **kwargs)
+        return source if host is source._host else wrap(host, [source._host], name)
+    LEDGER.upload(f"xp.{name}(host data)")
+    kwargs.pop("copy", None)
+    host = np.array(source, *args, **kwargs)
+    LEDGER.made(host.dtype, f"xp.{name}(host data)")
+    return device_array(host)
+
+
+def _arrays(values: list[Any]) -> Iterator[np.ndarray]:
+    for value in values:
+        if isinstance(value, np.ndarray):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from _arrays(list(value))
+
+
+def _unsupported(what: str, value: Any) -> TypeError:
+    where = " (a host array)" if isinstance(value, np.ndarray) else ""
+    return TypeError(
+        f"{what}: Unsupported type {type(value)}{where}: move it to the device first, device and host do not mix."
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Random numbers of the double: CuPy's methods only, and streams that never equal NumPy's.
+#
+# CuPy's streams differ from NumPy's, and even from one GPU model to the next. A test that expects equal draws on host
+# and device is wrong, so here they differ too.
+
+_OTHER_STREAM = 0x5DEECE66D
+
+
+class StrictGenerator:
+    """`cupy.random.Generator`: uniform and standard normal draws and a dozen others; no `normal`, no `permutation`.
+
+    Args:
+        seed: a whole number, of which CuPy uses 32 bits; None for fresh entropy.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        LEDGER.launch("seed a generator")  # the states of all threads are set up by a kernel
+        bits = None if seed is None else (int(seed) & 0xFFFFFFFF) ^ _OTHER_STREAM
+        self._source = np.random.Generator(np.random.MT19937(bits))
+
+    def __getattr__(self, name: str) -> Any:
+        kinds = cupy_api().generator
+        if name.startswith("_") or name not in kinds:
+            raise AttributeError(f"CuPy's Generator has no {name!r}: it has {', '.join(sorted(kinds))}.")
+        method = getattr(self._source, name)
+
+        def draw(*args: Any, out: Any = None, **kwargs: Any) -> Any:
+            given = {**kwargs, "out": out} if out is not None else kwargs
+            check_arguments(f"Generator.{name}", kinds[name], args, given)
+            values = method(*[unwrap(arg, name) for arg in args], **kwargs)
+            if out is None:
+                return wrap(values, [], name)
+            out[...] = wrap(values, [], name)
+            return out
+
+        return draw
+
+
+class LegacyRandom:
+    """The functions of `cupy.random` itself, on one hidden state."""
+
+    def __init__(self) -> None:
+        self._source = np.random.RandomState(np.random.MT19937(_OTHER_STREAM))
+
+    def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """`xp.random.name(*args, **kwargs)`; CuPy's draws take a `dtype`."""
+        dtype = kwargs.pop("dtype", None)
+        if name == "seed":
+            self._source = np.random.RandomState(np.random.MT19937(_OTHER_STREAM ^ (args[0] if args else 0)))
+            return None
+        drawn = getattr(self._source, name)(*[unwrap(arg, name) for arg in args], **kwargs)
+        return wrap(drawn if dtype is None else np.asarray(drawn, dtype), [], name)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The operators and methods of `StrictArray`, in one table.
+
+BINARY = {
+    "add": "add",
+    "sub": "subtract",
+    "mul": "multiply",
+    "truediv": "true_divide",
+    "floordiv": "floor_divide",
+    "mod": "remainder",
+    "pow": "power",
+    "matmul": "matmul",
+    "and": "bitwise_and",
+    "or": "bitwise_or",
+    "xor": "bitwise_xor",
+    "lshift": "left_shift",
+    "rshift": "right_shift",
+}
+"""Operators with a reflected and (but for matmul, as in CuPy) an in-place form."""
+
+COMPARISONS = {
+    "lt": "less",
+    "le": "less_equal",
+    "gt": "greater",
+    "ge": "greater_equal",
+    "eq": "equal",
+    "ne": "not_equal",
+}
+UNARY = {"neg": "negative", "pos": "positive", "abs": "absolute", "invert": "invert"}
+
+
+def _apply(name: str, *operands: Any, **options: Any) -> Any:
+    if name == "matmul":
+        return call_function(np, name, None, operands, options)
+    return call_ufunc(name, operands, options)
+
+
+def _defers(other: Any) -> bool:
+    """CuPy's rule for foreign classes: they go first with `__array_ufunc__ = None` or a higher priority."""
+    if isinstance(other, (StrictArray, np.ndarray, list, tuple, *SCALARS)):
+        return False
+    if hasattr(other, "__array_ufunc__"):
+        return other.__array_ufunc__ is None
+    return getattr(other, "__array_priority__", 0) > StrictArray.__array_priority__
+
+
+def _bind_binary(operator: str, name: str) -> None:
+    def forward(self: StrictArray, other: Any) -> Any:
+        return NotImplemented if _defers(other) else _apply(name, self, other)
+
+    def reflected(self: StrictArray, other: Any) -> Any:
+        return _apply(name, other, self)
+
+    def in_place(self: StrictArray, other: Any) -> Any:
+        return _apply(name, self, other, out=self)
+
+    setattr(StrictArray, f"__{operator}__", forward)
+    if operator in COMPARISONS:
+        return
+    setattr(StrictArray, f"__r{operator}__", reflected)
+    if operator != "matmul":
+        setattr(StrictArray, f"__i{operator}__", in_place)
+
+
+def _method(self: StrictArray, name: str) -> Any:
+    """Any method that CuPy's arrays have too."""
+    api = cupy_api()
+    if name.startswith("_") or name not in api.methods:
+        raise AttributeError(f"a device array has no attribute {name!r} (nor has one of CuPy {api.version}).")
+    if not callable(getattr(np.ndarray, name, None)):
+        raise NotImplementedError(f"the strict device has no method {name!r} of CuPy's arrays, because NumPy has none.")
+    return lambda *args, **kwargs: call_method(self, name, args, kwargs)
+
+
+def _numpy_ufunc(self: StrictArray, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+    """`scalar * x` with a NumPy scalar ends here, and is right; so does `np.exp(x)`, and is not."""
+    scalar = any(isinstance(value, np.generic) for value in inputs)
+    if scalar and method == "__call__" and all(isinstance(value, (StrictArray, np.generic)) for value in inputs):
+        return _apply(ufunc.__name__, *inputs, **kwargs)
+    raise TypeError(
+        f"numpy.{ufunc.__name__} was given a device array: use xp.{ufunc.__name__}, "
+        "and move host arrays to the device first (the two do not mix)."
+    )
+
+
+def bind() -> None:
+    """Give `StrictArray` its operators and methods."""
+    for operator, name in (BINARY | COMPARISONS).items():
+        _bind_binary(operator, name)
+    for operator, name in UNARY.items():
+        setattr(StrictArray, f"__{operator}__", functools.partialmethod(_unary, name))
+    setattr(StrictArray, "__getattr__", _method)  # noqa: B010
+    setattr(StrictArray, "__array_ufunc__", _numpy_ufunc)  # noqa: B010
+
+
+def _unary(self: StrictArray, name: str) -> Any:
+    return _apply(name, self)
+
+
+bind()

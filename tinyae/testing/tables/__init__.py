@@ -7,13 +7,9 @@ The references need SciPy, so this package is imported only when it is asked for
 
 from typing import Any
 
-from tinyae.testing.tables.convolution import IMAGES
-from tinyae.testing.tables.discover import discovered_primitives, missing_entries
-from tinyae.testing.tables.layers import LAYERS
-from tinyae.testing.tables.losses import LOSSES
-from tinyae.testing.tables.models import MODELS_TABLE
-from tinyae.testing.tables.ops import OPS
-from tinyae.testing.tables.recurrent import SEQUENCES
+from tinyae.testing.tables.images import IMAGES
+from tinyae.testing.tables.modules import LAYERS, MODELS_TABLE, discovered_primitives, missing_entries
+from tinyae.testing.tables.ops import LOSSES, OPS, SEQUENCES
 
 TABLES: dict[str, list[Any]] = {
     "ops": [*OPS, *IMAGES, *SEQUENCES],

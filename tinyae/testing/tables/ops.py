@@ -1,32 +1,178 @@
-"""The operations: every primitive of `autodiff` and `ops`, and the functions composed of them.
-
-One entry says what an operation should compute (a NumPy or SciPy formula on raw arrays that shares no code with it),
-on which inputs its derivatives may be measured (away from kinks), and with which shapes. A new primitive needs lines
-here and no new tests: every entry is asked the same questions.
-"""
+"""The check tables of operations and losses, and the references that need more than a line."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from scipy import special
 
-from tinyae import ops
+from tinyae import losses, ops
 from tinyae.autodiff import expand, sum_to
-from tinyae.autodiff.backward import alias, clone
-from tinyae.testing.op_case import OpCase, apart, between, cases, nonzero, positive, whole
-from tinyae.testing.tables.references import (
-    concatenate_reference,
-    crop_reference,
-    dense_reference,
-    getitem_reference,
-    matmul_reference,
-    max_reference,
-    min_reference,
-    pad_reference,
-    scatter_reference,
-    stack_reference,
-    sum_to_reference,
-)
+from tinyae.autodiff.reverse import alias, clone
+from tinyae.losses import REDUCTIONS
+from tinyae.testing.verification import Domain, OpCase, apart, between, cases, nonzero, positive, real, whole
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Reference formulas that need more than a line: plain NumPy and SciPy on raw arrays, nothing from the package.
+
+
+def matmul_reference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a @ b by broadcasting and summing."""
+    left = a[None, :] if a.ndim == 1 else a
+    right = b[:, None] if b.ndim == 1 else b
+    out = np.sum(left[..., :, :, None] * right[..., None, :, :], axis=-2)
+    out = out[..., 0] if b.ndim == 1 else out
+    return (out[..., 0, :] if b.ndim > 1 else out[..., 0]) if a.ndim == 1 else out
+
+
+def sum_to_reference(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Each element added to the place it was broadcast from."""
+    out = np.zeros(shape)
+    target = np.broadcast_to(np.arange(out.size).reshape(shape), x.shape)
+    np.add.at(out.reshape(-1), target.reshape(-1), x.reshape(-1))
+    return out
+
+
+def scatter_reference(x: np.ndarray, index: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """By counting: a histogram of the positions, weighted by x."""
+    positions = np.arange(np.prod(shape, dtype=int)).reshape(shape)[index]
+    return np.bincount(np.ravel(positions), np.ravel(x), minlength=int(np.prod(shape))).reshape(shape)
+
+
+def pad_reference(x: np.ndarray, widths: Any) -> np.ndarray:
+    """Zeros joined on both sides, axis by axis."""
+    for axis, (before, after) in enumerate(widths):
+        zeros = [np.zeros((*x.shape[:axis], n, *x.shape[axis + 1 :])) for n in (before, after)]
+        x = np.concatenate([zeros[0], x, zeros[1]], axis)
+    return x
+
+
+def crop_reference(x: np.ndarray, widths: Any) -> np.ndarray:
+    """The kept indices of each axis, taken."""
+    for axis, (before, after) in enumerate(widths):
+        x = np.take(x, range(before, x.shape[axis] - after), axis)
+    return x
+
+
+def dense_reference(x: np.ndarray, w: np.ndarray, b: np.ndarray, activation: str = "identity") -> np.ndarray:
+    """An Einstein sum, and the activation by its definition."""
+    return activated(np.einsum("...d,dk->...k", x, w) + b, activation)
+
+
+def activated(z: np.ndarray, activation: str) -> np.ndarray:
+    """f(z) by its definition."""
+    if activation == "relu":
+        return np.where(z > 0, z, 0)
+    if activation == "elu":
+        return np.where(z > 0, z, np.exp(z) - 1)
+    return {"identity": np.positive, "sigmoid": special.expit, "tanh": np.tanh}[activation](z)
+
+
+def getitem_reference(x: np.ndarray, index: Any) -> np.ndarray:
+    """By flat position: number the elements, index the numbers, look the elements up."""
+    positions = np.arange(x.size).reshape(x.shape)[index]
+    return np.array([x.ravel().tolist()[i] for i in np.ravel(positions)]).reshape(np.shape(positions))
+
+
+def concatenate_reference(*xs: np.ndarray, axis: int = 0) -> np.ndarray:
+    """The slices of all arrays in one list."""
+    rows = [row for x in xs for row in np.moveaxis(x, axis, 0)]
+    return np.moveaxis(np.array(rows), 0, axis)
+
+
+def stack_reference(*xs: np.ndarray, axis: int = 0) -> np.ndarray:
+    """Nested lists made into one array."""
+    return np.moveaxis(np.array([x.tolist() for x in xs]).reshape((len(xs), *xs[0].shape)), 0, axis)
+
+
+def max_reference(x: np.ndarray, axis: Any = None, keepdims: bool = False) -> np.ndarray:
+    """The last of the sorted elements."""
+    named = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    axes = [a % x.ndim for a in named]
+    kept = [a for a in range(x.ndim) if a not in axes]
+    rows = np.transpose(x, kept + axes).reshape([x.shape[a] for a in kept] + [int(np.prod([x.shape[a] for a in axes]))])
+    out = np.sort(rows, axis=-1)[..., -1]
+    return out.reshape([1 if a in axes else n for a, n in enumerate(x.shape)]) if keepdims else out
+
+
+def min_reference(x: np.ndarray, axis: Any = None, keepdims: bool = False) -> np.ndarray:
+    """The negative of the largest of the negatives."""
+    return -max_reference(-x, axis, keepdims)
+
+
+def reduced(elements: np.ndarray, reduction: str = "per_sample") -> np.ndarray:
+    """Losses of the elements (N, ...) to one number, as the names of the reductions promise."""
+    if reduction == "none":
+        return elements
+    if reduction == "mean":
+        return np.mean(elements)
+    total = np.add.reduce(elements, axis=None)
+    return total / len(elements) if reduction == "per_sample" and len(elements) else total
+
+
+def bce_reference(p: np.ndarray, t: np.ndarray, reduction: str = "per_sample") -> np.ndarray:
+    """With the limits 0 log 0 = 0 of SciPy."""
+    return reduced(-special.xlogy(t, p) - special.xlog1py(1 - t, -p), reduction)
+
+
+def logits_reference(z: np.ndarray, t: np.ndarray, reduction: str = "per_sample") -> np.ndarray:
+    """Through the probability, which is exact enough for logits near 0."""
+    return reduced(-t * np.log(special.expit(z)) - (1 - t) * np.log(special.expit(-z)), reduction)
+
+
+def cross_entropy_reference(logits: np.ndarray, targets: np.ndarray, reduction: str = "per_sample") -> np.ndarray:
+    """Through the probabilities, which is exact enough for logits near 0."""
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    if targets.dtype.kind == "i":
+        targets = np.eye(logits.shape[1])[targets]
+    return reduced(-(targets * np.log(p)).sum(axis=1), reduction)
+
+
+def huber_reference(y: np.ndarray, t: np.ndarray, delta: float = 1.0, reduction: str = "per_sample") -> np.ndarray:
+    """SciPy's."""
+    return reduced(special.huber(delta, y - t), reduction)
+
+
+def partition_reference(z: np.ndarray) -> np.ndarray:
+    """log of the integral of exp(z x) over x in [0, 1], by Gauss-Legendre quadrature."""
+    nodes, weights = np.polynomial.legendre.leggauss(40)
+    x = (nodes + 1) / 2
+    return np.log(np.exp(np.multiply.outer(z, x)) @ weights / 2)
+
+
+def partition_slope(z: np.ndarray) -> np.ndarray:
+    """The mean of x under the density exp(z x) / integral on [0, 1], by quadrature."""
+    return _moment(z, 1)
+
+
+def partition_curve(z: np.ndarray) -> np.ndarray:
+    """The variance under the same density."""
+    return _moment(z, 2) - _moment(z, 1) ** 2
+
+
+def _moment(z: np.ndarray, power: int) -> np.ndarray:
+    nodes, weights = np.polynomial.legendre.leggauss(40)
+    x = (nodes + 1) / 2
+    density = np.exp(np.multiply.outer(z, x))
+    return (density * x**power) @ weights / (density @ weights)
+
+
+def sparsity_reference(code: np.ndarray, rho: float) -> np.ndarray:
+    """Relative entropies of the mean activations; written out for complex ones, which SciPy does not take."""
+    mean = np.mean(code, axis=0)
+    if np.iscomplexobj(code):
+        return (rho * np.log(rho / mean) + (1 - rho) * np.log((1 - rho) / (1 - mean))).sum()
+    return (special.rel_entr(rho, mean) + special.rel_entr(1 - rho, 1 - mean)).sum()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The operations: every primitive of `autodiff` and `ops`, and the functions composed of them.
+#
+# One entry says what an operation should compute (a NumPy or SciPy formula on raw arrays that shares no code with it),
+# on which inputs its derivatives may be measured (away from kinks), and with which shapes. A new primitive needs lines
+# here and no new tests: every entry is asked the same questions.
 
 FILLED = [((3, 4),), ((),), ((1,),), ((2, 1, 3),)]
 UNARY = [*FILLED, ((0, 3),)]
@@ -243,3 +389,169 @@ OPS: list[OpCase] = [
     *cases(ops.dense, DENSE, dense_reference, activation="elu", analytic=False),
 ]
 """Every operation with every set of shapes."""
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The losses: every one in every reduction, against formulas in NumPy and SciPy.
+
+PAIRS = [((3, 4), (3, 4)), ((2, 1, 3), (2, 1, 3)), ((3,), (3,)), ((0, 2), (0, 2)), ((1, 1), (1, 1))]
+ONE = [((3, 4),), ((1,),), ((0, 3),)]
+NUMBERS = np.array([2, 0, 1, 2])
+
+
+def each_reduction(
+    loss: Any,
+    reference: Callable[..., Any],
+    domain: Domain = real,
+    variants: Any = PAIRS,
+    *,
+    analytic: bool = False,
+    **params: Any,
+) -> Iterator[OpCase]:
+    """Cases of a loss in every reduction: all variants where the shape of the result differs, else the first."""
+    for reduction in REDUCTIONS:
+        chosen = variants if reduction in ("per_sample", "none") else variants[:1]
+        yield from cases(loss, chosen, reference, domain, analytic=analytic, reduction=reduction, **params)
+
+
+LOSSES: list[OpCase] = [
+    *cases(losses.squared_error, PAIRS, lambda y, t: reduced((y - t) ** 2)),
+    *each_reduction(losses.squared_error, lambda y, t, reduction: reduced((y - t) ** 2, reduction), analytic=True),
+    *each_reduction(losses.bce_with_logits, logits_reference, nonzero),
+    *each_reduction(losses.bce, bce_reference, between(0.1, 0.9)),
+    *each_reduction(
+        losses.softmax_cross_entropy,
+        cross_entropy_reference,
+        between(0.1, 0.9),
+        [((4, 3), NUMBERS), ((1, 3), NUMBERS[:1]), ((2, 3), (2, 3))],
+        analytic=True,
+    ),
+    *each_reduction(
+        losses.half_squared_error, lambda y, t, reduction: reduced((y - t) ** 2 / 2, reduction), analytic=True
+    ),
+    *cases(losses.bernoulli_kl, [((4, 3),), ((1, 2),)], sparsity_reference, between(0.1, 0.9), rho=0.2),
+    *cases(losses.weight_decay, [((3, 2),), ((1, 2),)], lambda *w: sum((x**2).sum() for x in w) / 2),
+    *cases(losses.l1, [((4, 3),), ((1, 2),)], lambda c: np.abs(c).sum() / len(c), nonzero, analytic=False),
+    *each_reduction(losses.absolute_error, lambda y, t, reduction: reduced(np.abs(y - t), reduction), apart),
+    *each_reduction(losses.huber, huber_reference, apart, delta=0.75),
+    *cases(losses.kl_to_unit_gaussian, PAIRS, lambda m, v: (m**2 + np.exp(v) - 1 - v) / 2),
+    *each_reduction(
+        losses.gaussian_kl, lambda m, v, reduction: reduced((m**2 + np.exp(v) - 1 - v) / 2, reduction), analytic=True
+    ),
+    *each_reduction(
+        losses.gaussian_nll,
+        lambda m, s, x, reduction: reduced(((x - m) / np.exp(s)) ** 2 / 2 + s + np.log(2 * np.pi) / 2, reduction),
+        variants=[((3, 2), (3, 2), (3, 2)), ((2, 3), (1,), (2, 3))],
+        analytic=True,
+    ),
+    *cases(losses.continuous_bernoulli_log_norm, ONE, partition_reference, nonzero, analytic=False),
+    *cases(losses.continuous_bernoulli_mean, ONE, partition_slope, nonzero, analytic=False),
+    *cases(losses.continuous_bernoulli_variance, ONE, partition_curve, nonzero, analytic=False),
+    *each_reduction(
+        losses.continuous_bernoulli_nll,
+        lambda z, x, reduction: reduced(partition_reference(z) - x * z, reduction),
+        nonzero,
+    ),
+]
+"""Every loss with every reduction. A new one is a line: `*each_reduction(losses.mine, reference)`."""
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The operations on sequences, with references that walk through one sequence at a time, each at its own length.
+
+LENGTHS = np.array([2, 3, 1])
+"""Of three sequences of at most three steps; none of them fills the batch but the second."""
+
+Step = Callable[[np.ndarray, list[np.ndarray]], list[np.ndarray]]
+"""From the projected input of one step of one sequence and its states to the new states."""
+
+
+def lstm_reference(
+    x: Any,
+    h0: Any,
+    c0: Any,
+    w_x: Any,
+    w_h: np.ndarray,
+    b: np.ndarray,
+    peepholes: Any = None,
+    lengths: Any = None,
+    reverse: bool = False,
+    steps: int | None = None,
+) -> np.ndarray:
+    """The equations of Graves 2013, number by number, for one sequence after the other."""
+    p = np.zeros((3, len(w_h))) if peepholes is None else peepholes
+
+    def step(z: np.ndarray, states: list[np.ndarray]) -> list[np.ndarray]:
+        h, c = states
+        i, f, g, o = np.split(z + np.einsum("h,hk->k", h, w_h), 4)
+        new = special.expit(f + p[1] * c) * c + special.expit(i + p[0] * c) * np.tanh(g)
+        return [special.expit(o + p[2] * new) * np.tanh(new), new]
+
+    h, c = walked(step, x, [h0, c0], w_x, w_h, b, lengths, reverse, steps)
+    last = c[:, :1] if reverse else c[:, -1:]
+    return np.concatenate([h, last], axis=1)
+
+
+def gru_reference(
+    x: Any,
+    h0: Any,
+    w_x: Any,
+    w_h: np.ndarray,
+    b: np.ndarray,
+    b_n: np.ndarray,
+    lengths: Any = None,
+    reverse: bool = False,
+    steps: int | None = None,
+) -> np.ndarray:
+    """The equations of `ops.gru`, for one sequence after the other."""
+
+    def step(z: np.ndarray, states: list[np.ndarray]) -> list[np.ndarray]:
+        (h,) = states
+        (zr, zk, zn), (ur, uk, un) = np.split(z, 3), np.split(np.einsum("h,hk->k", h, w_h), 3)
+        keep = special.expit(zk + uk)
+        return [(1 - keep) * np.tanh(zn + special.expit(zr + ur) * (un + b_n)) + keep * h]
+
+    return walked(step, x, [h0], w_x, w_h, b, lengths, reverse, steps)[0]
+
+
+def walked(
+    step: Step, x: Any, states: list[Any], w_x: Any, w_h: Any, b: Any, lengths: Any, reverse: bool, steps: int | None
+) -> list[np.ndarray]:
+    """Each state after every step, (N, T, H); a sequence is cut to its length, and its last state stands in the rest."""
+    samples, count = (len(states[0]), int(steps or 0)) if x is None else x.shape[:2]
+    found = [np.zeros((samples, count, len(w_h))) for _ in states]
+    for n in range(samples):
+        now = [np.zeros(len(w_h)) if state is None else state[n] for state in states]
+        length = count if lengths is None else int(lengths[n])
+        own = range(length)[::-1] if reverse else range(length)
+        waiting = range(length, count)
+        for t in [*waiting, *own] if reverse else [*own, *waiting]:
+            if t < length:
+                now = step(b if x is None else np.einsum("d,dk->k", x[n, t], w_x) + b, now)
+            for array, state in zip(found, now, strict=True):
+                array[n, t] = state
+    return found
+
+
+LSTM = [
+    ((3, 3, 1), (3, 2), (3, 2), (1, 8), (2, 8), (8,)),
+    ((3, 3, 2), None, None, (2, 4), (1, 4), (4,), (3, 1)),
+]
+FULL_LSTM = ((2, 3, 2), (2, 2), (2, 2), (2, 8), (2, 8), (8,), (3, 2))
+NARROW_LSTM = [((0, 2, 3), (0, 1), (0, 1), (3, 4), (1, 4), (4,)), ((1, 1, 1), None, None, (1, 4), (1, 4), (4,))]
+BLIND_LSTM = (None, (3, 2), (3, 2), None, (2, 8), (8,))
+GRU = [((3, 3, 1), (3, 2), (1, 6), (2, 6), (6,), (2,))]
+NARROW_GRU = [((0, 2, 3), (0, 1), (3, 3), (1, 3), (3,), (1,)), ((1, 2, 1), None, (1, 3), (1, 3), (3,), (1,))]
+MILD = between(-1.0, 1.0)
+
+SEQUENCES: list[OpCase] = [
+    *cases(ops.lstm, [FULL_LSTM, *NARROW_LSTM], lstm_reference, MILD),
+    *cases(ops.lstm, [LSTM[0]], lstm_reference, MILD, lengths=LENGTHS),
+    *cases(ops.lstm, LSTM, lstm_reference, MILD, reverse=True, lengths=LENGTHS),
+    *cases(ops.lstm, [BLIND_LSTM], lstm_reference, MILD, steps=3, lengths=LENGTHS),
+    *cases(ops.gru, NARROW_GRU, gru_reference, MILD),
+    *cases(ops.gru, GRU, gru_reference, MILD, lengths=LENGTHS),
+    *cases(ops.gru, GRU, gru_reference, MILD, reverse=True),
+    *cases(ops.gru, [(None, (3, 2), None, (2, 6), (6,), (2,))], gru_reference, MILD, steps=3, lengths=LENGTHS),
+]
+"""Every operation on sequences with every set of shapes."""

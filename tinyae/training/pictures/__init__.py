@@ -16,30 +16,35 @@ from tinyae.models import (
     VariationalAutoencoder,
     VectorQuantizedAutoencoder,
 )
-from tinyae.training.history import History
+from tinyae.training.loop import History
 from tinyae.training.pictures.common import (
+    Restored,
     draw_codes,
     draw_common,
     draw_curves,
     draw_reconstructions,
+    draw_restored,
     first_layer_filters,
 )
-from tinyae.training.pictures.contractive import draw_contractive
-from tinyae.training.pictures.denoising import draw_denoising
-from tinyae.training.pictures.features import draw_features, image_maps
-from tinyae.training.pictures.memory import draw_between, draw_memory
-from tinyae.training.pictures.neighbours import draw_neighbours
-from tinyae.training.pictures.restored import Restored, draw_restored
-from tinyae.training.pictures.sequences import (
+from tinyae.training.pictures.models import (
+    draw_between,
+    draw_contractive,
+    draw_denoising,
+    draw_features,
     draw_films,
     draw_gradients,
+    draw_manifold,
+    draw_memory,
+    draw_neighbours,
     draw_predictions,
+    draw_samples,
     draw_sequences,
+    draw_stacked,
     draw_strokes,
+    draw_variational,
+    draw_vector_quantized,
+    image_maps,
 )
-from tinyae.training.pictures.stacked import draw_stacked
-from tinyae.training.pictures.variational import draw_manifold, draw_samples, draw_variational
-from tinyae.training.pictures.vq import draw_vector_quantized
 
 __all__ = [
     "SPECIAL",

@@ -1,0 +1,337 @@
+"""The two devices, NumPy on the CPU and CuPy on an NVIDIA GPU, and which of them an array belongs to."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinyae.backend import kernels
+from tinyae.backend.base import (
+    Array,
+    Backend,
+    CudaLibraryMissingError,
+    CupyMissingError,
+    DeviceError,
+    MixedDevicesError,
+    NoGpuError,
+)
+from tinyae.backend.kernels import Finish, in_halves
+from tinyae.backend.windows import Windows
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The CPU: NumPy.
+
+_CHUNK = 65536
+"""Elements per pass of a chunked kernel. Smaller ones suit a smaller cache, but the calls then cost more."""
+
+_SHARED = 1 << 20
+"""Elements from which a second thread pays for itself in a chunked kernel."""
+
+
+class NumpyBackend(Backend):
+    """Arrays in host memory."""
+
+    name = "cpu"
+    xp = np
+
+    def to_device(self, array: Any, dtype: Any = None) -> Array:
+        """Return `array` as a NumPy array; no copy is made where none is needed."""
+        return np.asarray(array, dtype=dtype)
+
+    def to_host(self, array: Array) -> np.ndarray:
+        """Return the array itself: it is on the host already."""
+        return np.asarray(array)
+
+    def generator(self, seed: int) -> np.random.Generator:
+        """NumPy's default generator (PCG64)."""
+        return np.random.default_rng(seed)
+
+    def _device_stream(self, generator: np.random.Generator) -> np.random.Generator:
+        return generator
+
+    def adam(
+        self,
+        param: Array,
+        grad: Array,
+        mean: Array,
+        square: Array,
+        *,
+        step: float,
+        beta1: float,
+        beta2: float,
+        eps: float,
+        decay: float,
+    ) -> None:
+        """The reference update in cache-sized chunks, to the same bits; two threads share a long array."""
+        arrays = (param, grad, mean, square)
+        numbers = (step, beta1, 1.0 - beta1, beta2, 1.0 - beta2, eps, 1.0 - decay)
+        scalars = [np.asarray(number, param.dtype) for number in numbers]
+
+        def work(start: int, stop: int) -> None:
+            _adam_chunks([array[start:stop] for array in arrays], scalars, decay != 0.0)
+
+        if param.size < _SHARED:
+            work(0, param.size)
+        else:
+            in_halves(work, param.size)
+
+    # Convolution: `tinyae.backend.kernels` has the fast forms, for one group of channels and at least one sample.
+
+    def conv2d(self, x: Array, w: Array, windows: Windows, groups: int = 1, finish: Finish = None) -> Array:
+        """The reference's numbers to rounding, chunk by chunk on two threads."""
+        if groups > 1 or not x.size:
+            return super().conv2d(x, w, windows, groups, finish)
+        return kernels.conv2d(x, w, windows, finish)
+
+    def conv_transpose2d(self, y: Array, w: Array, windows: Windows, groups: int = 1, finish: Finish = None) -> Array:
+        """The reference's numbers to rounding: gathered where it can be, and scattered to a single channel."""
+        if groups > 1 or not y.size:
+            return super().conv_transpose2d(y, w, windows, groups, finish)
+        if w.shape[2] == 1:
+            return kernels.scatter(y, w, windows, finish)
+        if windows.dilation != (1, 1):
+            return super().conv_transpose2d(y, w, windows, groups, finish)
+        return kernels.gather(y, w, windows, finish)[0]
+
+    def conv2d_weight_grad(self, x: Array, y: Array, windows: Windows, groups: int = 1) -> Array:
+        """The reference's numbers to rounding, chunk by chunk on two threads."""
+        if groups > 1 or not x.size:
+            return super().conv2d_weight_grad(x, y, windows, groups)
+        return kernels.weight_grad(x, y, windows)[0]
+
+    def conv2d_backward(
+        self, g: Array, x: Array, w: Array, windows: Windows, groups: int, wanted: tuple[bool, bool]
+    ) -> tuple[Array | None, Array | None]:
+        """One matrix of what the pixels get serves both gradients."""
+        if all(wanted) and groups == 1 and g.size and w.shape[2] > 1 and windows.dilation == (1, 1):
+            return kernels.gather(g, w, windows, x=x)
+        return super().conv2d_backward(g, x, w, windows, groups, wanted)
+
+    def conv_transpose2d_backward(
+        self, g: Array, y: Array, w: Array, windows: Windows, groups: int, wanted: tuple[bool, bool]
+    ) -> tuple[Array | None, Array | None]:
+        """One matrix of what the windows see serves both gradients."""
+        if all(wanted) and groups == 1 and g.size:
+            dw, dy = kernels.weight_grad(g, y, windows, w)
+            return dy, dw
+        return super().conv_transpose2d_backward(g, y, w, windows, groups, wanted)
+
+    def max_pool2d_grad(self, g: Array, out: Array, x: Array, windows: Windows) -> Array:
+        """The reference's numbers; windows side by side a few samples at a time, on two threads."""
+        if windows.stride != windows.kernel or math.prod(windows.kernel) > kernels.MOST_TAPS or not x.size:
+            return super().max_pool2d_grad(g, out, x, windows)
+        return kernels.max_pool2d_grad(g, out, x, windows)
+
+
+def _adam_chunks(arrays: Sequence[Array], scalars: Sequence[Array], decays: bool) -> None:
+    """Adam chunk by chunk: one trip through memory instead of twelve.
+
+    The scalars are 0-d arrays of the parameters' dtype, because NumPy would convert a Python float at every
+    call.
+    """
+    step, beta1, rest1, beta2, rest2, eps, shrink = scalars
+    size = arrays[0].size
+    work = np.empty(min(_CHUNK, size), arrays[0].dtype)
+    for start in range(0, size, _CHUNK):
+        p, g, m, s = [array[start : start + _CHUNK] for array in arrays]
+        t = work[: p.size]
+        np.multiply(g, rest1, out=t)
+        np.multiply(m, beta1, out=m)
+        np.add(m, t, out=m)
+        np.multiply(g, rest2, out=t)
+        np.multiply(t, g, out=t)
+        np.multiply(s, beta2, out=s)
+        np.add(s, t, out=s)
+        np.sqrt(s, out=t)
+        np.add(t, eps, out=t)
+        np.divide(m, t, out=t)
+        np.multiply(t, step, out=t)
+        if decays:
+            np.multiply(p, shrink, out=p)
+        np.subtract(p, t, out=p)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The NVIDIA GPU: CuPy. Nothing imports this module before a GPU is asked for.
+#
+# The libraries behind CuPy load lazily: with a driver but no toolkit `cupy.zeros(3)` works, the first `a + 1` fails in
+# NVRTC and the first `a @ b` fails in cuBLAS. So the check runs one of each, and says which of three things is wrong.
+
+
+class CupyBackend(Backend):
+    """Arrays in the memory of the current CUDA device."""
+
+    name = "gpu"
+
+    def __init__(self, cupy: Any) -> None:
+        self.xp = cupy
+
+    def to_device(self, array: Any, dtype: Any = None) -> Array:
+        """Copy a host array (or list) to the GPU; an array that is there already is returned as it is."""
+        return self.xp.asarray(array, dtype=dtype)
+
+    def to_host(self, array: Array) -> np.ndarray:
+        """Copy to host memory and wait for it."""
+        return np.asarray(self.xp.asnumpy(array))
+
+    def generator(self, seed: int) -> Any:
+        """CuPy's generator (XORWOW); its stream is not NumPy's."""
+        return self.xp.random.default_rng(seed)
+
+    def synchronize(self) -> None:
+        """Wait for the current stream."""
+        self.xp.cuda.get_current_stream().synchronize()
+
+
+def import_cupy() -> Any:
+    """Import CuPy, or raise `CupyMissingError` that tells a missing package from a broken one."""
+    try:
+        return importlib.import_module("cupy")
+    except ModuleNotFoundError as error:
+        if error.name == "cupy":
+            raise CupyMissingError(
+                "device 'gpu' needs CuPy, which is not installed: pip install 'cupy-cuda13x[ctk]', or use device 'cpu'."
+            ) from None
+        raise CupyMissingError(
+            f"CuPy is installed but does not import ({error}): reinstall it, or use device 'cpu'."
+        ) from error
+    except ImportError as error:
+        raise CupyMissingError(
+            f"CuPy is installed but does not import ({error}): reinstall it, or use device 'cpu'."
+        ) from error
+
+
+def check_gpu(cupy: Any) -> None:
+    """Raise unless a GPU answers and an elementwise operation and a matrix product both run on it."""
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except RuntimeError as error:
+        cause = str(error).split(":")[0]
+        raise NoGpuError(
+            f"device 'gpu': no NVIDIA driver here, or one older than this CuPy {cupy.__version__} wants [{cause}]; "
+            "install a driver, or use device 'cpu'."
+        ) from error
+    if count == 0:
+        raise NoGpuError("device 'gpu': the driver reports 0 GPUs (CUDA_VISIBLE_DEVICES empty?); use device 'cpu'.")
+    try:
+        ones = cupy.ones((2, 2), dtype="float32") + 1.0
+        value = float((ones @ ones)[0, 0])
+    except (ImportError, RuntimeError) as error:
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CudaLibraryMissingError(
+            f"device 'gpu': a CUDA library that CuPy needs is missing ({first_line}): "
+            "pip install 'cupy-cuda13x[ctk]', or use device 'cpu'."
+        ) from error
+    if value != 8.0:
+        raise CudaLibraryMissingError(
+            f"device 'gpu': a 2 x 2 product gave {value} instead of 8; the installation is broken."
+        )
+
+
+def connect() -> CupyBackend:
+    """Import CuPy, check the device and return its backend."""
+    cupy = import_cupy()
+    check_gpu(cupy)
+    return CupyBackend(cupy)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Which backend an array belongs to, and which backend a device name means.
+#
+# The type of an array decides, by one dictionary look-up: there is no global "current device", so host and device code
+# can run side by side in one process and a test can compare them.
+
+CPU = NumpyBackend()
+DEVICES = ("cpu", "gpu", "auto")
+
+_by_type: dict[type, Backend] = {np.ndarray: CPU, float: CPU, int: CPU, bool: CPU, complex: CPU}
+_gpu: Backend | None = None
+
+
+def backend_of(array: Array) -> Backend:
+    """The backend of an array, found by its type (about 50 ns).
+
+    Python numbers and NumPy scalars belong to the CPU. Raises TypeError for anything that is no array.
+    """
+    try:
+        return _by_type[type(array)]
+    except KeyError:
+        return _find(type(array))
+
+
+def register(array_type: type, backend: Backend) -> None:
+    """Make `backend` responsible for arrays of `array_type` (how CuPy, and a test double, join in), under its name."""
+    _by_type[array_type] = backend
+
+
+def backend_named(device: str) -> Backend:
+    """The backend of `"cpu"`, `"gpu"` or `"auto"` (the GPU where one works, else the CPU), or a registered one.
+
+    Raises:
+        CupyMissingError, NoGpuError, CudaLibraryMissingError: why `"gpu"` cannot be used.
+        ValueError: an unknown name.
+    """
+    global _gpu
+    if device == "cpu":
+        return CPU
+    if device not in DEVICES:
+        for backend in _by_type.values():
+            if backend.name == device:
+                return backend
+        raise ValueError(f"unknown device {device!r}: choose one of {', '.join(DEVICES)}.")
+    if _gpu is None:
+        try:
+            _gpu = connect()
+        except DeviceError:
+            if device == "auto":
+                return CPU
+            raise
+        register(_gpu.xp.ndarray, _gpu)
+    return _gpu
+
+
+def check_same_device(operation: str, arrays: Iterable[Array]) -> None:
+    """Raise MixedDevicesError if the arrays among `arrays` live on two devices; Python numbers fit everywhere."""
+    names = [backend_of(a).name for a in arrays if hasattr(a, "shape") and not isinstance(a, np.generic)]
+    if len(set(names)) > 1:
+        raise MixedDevicesError(
+            f"{operation} was given arrays of different devices ({', '.join(names)}); "
+            f"move them first: x.to({names[0]!r})."
+        )
+
+
+def _find(array_type: type) -> Backend:
+    for base in array_type.__mro__:
+        if base in _by_type:
+            _by_type[array_type] = _by_type[base]
+            return _by_type[base]
+    if issubclass(array_type, np.generic):
+        _by_type[array_type] = CPU
+        return CPU
+    if array_type.__module__.partition(".")[0] == "cupy":
+        backend_named("gpu")
+        if array_type in _by_type:
+            return _by_type[array_type]
+    raise TypeError(
+        f"expected an array, got {array_type.__name__}: make one with numpy.asarray(...) "
+        "or wrap it in tinyae.Tensor(...)."
+    )
+
+
+def as_generator(generator: Any) -> np.random.Generator:
+    """Check a generator argument: a `numpy.random.Generator`, or None for fresh entropy (not repeatable).
+
+    An integer is refused: two layers given the same seed would start with the same weights.
+    """
+    if generator is None:
+        return np.random.default_rng()
+    if isinstance(generator, np.random.Generator):
+        return generator
+    raise TypeError(
+        f"generator must be a numpy.random.Generator, got {generator!r}: "
+        "make one with numpy.random.default_rng(seed) and hand the same object to every layer."
+    )

@@ -1,0 +1,399 @@
+"""Kernels for the CPU: fast, and optional to read.
+
+Each of them computes what a method of `Backend` says in `tinyae.backend.base` in a few readable lines, and is tested
+against it: convolution, the gradient of max pooling, and two threads for one piece of work.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from contextvars import copy_context
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from tinyae.backend.windows import Pair, Windows, padded, unpadded
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Convolution on the CPU: a few samples at a time, so that what is made of them stays in the processor's cache.
+#
+# The plain form copies what every window sees into one matrix, which is KH * KW times as large as the images: 58 MB for a
+# batch of 128 images of 28 x 28 x 16 and a 3 x 3 kernel. Written to memory and read back, that costs more than the
+# product it is for. Here the matrix of a few samples is filled, multiplied, and overwritten by the next. Three more
+# things make it fast:
+#
+# 1. Products are cut into blocks that the BLAS finishes on the thread that asks. It would start threads of its own for
+#    larger ones, and two of our threads asking at once would wait for each other.
+# 2. The gradient of the images is gathered, not scattered: what a pixel gets is a window of the outputs' gradients, times
+#    the kernel turned round. Filling a matrix is several times as fast as adding pieces to an image. With a stride,
+#    pixels fall into stride * stride classes, each with every stride-th tap of the kernel. The same matrix gives the
+#    gradient of the weights.
+# 3. With one channel, windows stand in the columns of the matrix and not in its rows, so that whole image rows are copied
+#    and not single pixels.
+#
+# Everything here is tested against the bodies in `base`, which say what is meant.
+
+Finish = Callable[[np.ndarray], Any] | None
+
+_CACHED = 1 << 20
+"""Bytes that a thread works on at a time, the matrix and what is made of it: a common second-level cache."""
+
+_ALONE = 1_000_000
+"""Multiplications that OpenBLAS does on the calling thread, with its kernels for small matrices."""
+
+_SHARED = 1 << 17
+"""Entries of the whole matrix from which a second thread pays for itself."""
+
+
+class Patches:
+    """Scratch memory of one thread: padded samples, and the matrix of what the windows see of them.
+
+    Args:
+        x: the images (N, H, W, C), or outputs, that the windows slide over.
+        padding: ((top, bottom), (left, right)).
+        entries: of the largest matrix for one sample.
+        dtype: of the matrix.
+        beside: numbers for one sample that are worked on at the same time, such as its outputs.
+    """
+
+    def __init__(self, x: np.ndarray, padding: Any, entries: int, dtype: Any, beside: int = 0) -> None:
+        (top, bottom), (left, right) = padding
+        _, h, w, c = x.shape
+        self.x = x
+        self.chunk = max(1, _CACHED // (max(entries + beside, 1) * np.dtype(dtype).itemsize))
+        self.inside = (slice(top, top + h), slice(left, left + w))
+        self.pads = any((top, bottom, left, right))
+        self.image = np.zeros((self.chunk, h + top + bottom, w + left + right, c), dtype) if self.pads else x
+        self.columns = np.empty(self.chunk * entries, dtype)
+        self.loaded = slice(0)
+
+    def chunks(self, start: int, stop: int) -> Iterator[slice]:
+        """The samples from `start` to `stop` in chunks, each loaded when its turn comes."""
+        for first in range(start, stop, self.chunk):
+            samples = slice(first, min(first + self.chunk, stop))
+            self.loaded = slice(0, samples.stop - first) if self.pads else samples
+            if self.pads:
+                self.image[(self.loaded, *self.inside)] = self.x[samples]
+            yield samples
+
+    def windows(
+        self, first: Pair, places: Pair, taps: Pair, stride: Pair = (1, 1), dilation: Pair = (1, 1)
+    ) -> np.ndarray:
+        """What windows see, (N, OH, OW, KH, KW, C), as a view; the first window starts at pixel `first`."""
+        image = self.image[:, first[0] :, first[1] :]
+        sample, row, column, channel = image.strides
+        (sh, sw), (dh, dw) = stride, dilation
+        steps = (sample, row * sh, column * sw, row * dh, column * dw, channel)
+        return as_strided(image, (len(image), *places, *taps, image.shape[3]), steps)
+
+    def rows(self, windows: np.ndarray) -> np.ndarray:
+        """What the windows see of the loaded samples as a matrix (n OH OW, KH KW C), valid until the next call."""
+        seen = windows[self.loaded]
+        n, oh, ow, kh, kw, c = seen.shape
+        matrix = self.columns[: seen.size]
+        if c == 1:
+            matrix.reshape(kh, kw, n, oh, ow)[...] = seen[..., 0].transpose(3, 4, 0, 1, 2)
+            return matrix.reshape(kh * kw, n * oh * ow).T
+        matrix.reshape(seen.shape)[...] = seen
+        return matrix.reshape(n * oh * ow, kh * kw * c)
+
+
+def multiply(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+    """out = a @ b, (M, K) times (K, N), in blocks of rows."""
+    for many_a, many_out in _blocks(b.size, a, out):
+        np.matmul(many_a, b, out=many_out)
+
+
+def accumulate(total: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
+    """total += a' @ b, (M, K)' times (M, N), in blocks of rows."""
+    for many_a, many_b in _blocks(total.size, a, b):
+        total += np.matmul(many_a.swapaxes(1, 2), many_b).sum(axis=0)
+
+
+def _blocks(per_row: int, *matrices: np.ndarray) -> Iterator[list[np.ndarray]]:
+    """Matrices of M rows as stacks of blocks small enough for one thread, and what is left as one more block."""
+    rows = len(matrices[0])
+    most = _ALONE // per_row
+    if most < 8:  # a kernel this large is worth the threads of the BLAS
+        most = rows
+    count = -(-rows // most)
+    height = rows // count
+    cut = count * height
+    yield [matrix[:cut].reshape(count, height, -1) for matrix in matrices]
+    if cut < rows:
+        yield [matrix[None, cut:] for matrix in matrices]
+
+
+def _is_shared(per_row: int, entries: int) -> bool:
+    """Whether two threads pay: enough work, in products that the BLAS leaves to us."""
+    return entries >= _SHARED and _ALONE // per_row >= 8
+
+
+def conv2d(x: np.ndarray, w: np.ndarray, windows: Windows, finish: Finish = None) -> np.ndarray:
+    """`Backend.conv2d` for one group."""
+    if w.shape[3] == 1 and w.shape[2] > 1 and (mirrored := _mirrored(windows)):
+        # One output channel: products at every pixel, shifted and added up, need no matrix of windows.
+        return scatter(x, w[::-1, ::-1].swapaxes(2, 3), mirrored, finish)
+    dtype = np.result_type(x, w)
+    y = np.empty((x.shape[0], *windows.out, w.shape[3]), dtype)
+    kernel = np.ascontiguousarray(w.reshape(-1, w.shape[3]), dtype)
+    entries = windows.out[0] * windows.out[1] * len(kernel)
+
+    def work(start: int, stop: int) -> None:
+        patches = Patches(x, windows.padding, entries, dtype, beside=math.prod(y.shape[1:]))
+        seen = _seen(patches, windows)
+        for samples in patches.chunks(start, stop):
+            part = y[samples]
+            multiply(patches.rows(seen), kernel, part.reshape(-1, w.shape[3]))
+            if finish is not None:
+                finish(part)
+
+    in_halves(work, len(x), _is_shared(kernel.size, len(x) * entries))
+    return y
+
+
+def weight_grad(
+    x: np.ndarray, y: np.ndarray, windows: Windows, w: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """`Backend.conv2d_weight_grad` for one group and, given w, `conv2d(x, w)` too: both read the same matrix."""
+    dtype = np.result_type(x, y) if w is None else np.result_type(x, y, w)
+    y = np.ascontiguousarray(y, dtype)
+    c, o = x.shape[3], y.shape[3]
+    shape = (*windows.kernel, c, o)
+    k = windows.kernel[0] * windows.kernel[1] * c
+    entries = windows.out[0] * windows.out[1] * k
+    kernel = None if w is None else np.ascontiguousarray(w.reshape(k, o), dtype)
+    out = None if w is None else np.empty(y.shape, dtype)
+
+    def work(start: int, stop: int) -> np.ndarray:
+        total = np.zeros((k, o), dtype)
+        patches = Patches(x, windows.padding, entries, dtype)
+        seen = _seen(patches, windows)
+        for samples in patches.chunks(start, stop):
+            rows = patches.rows(seen)
+            accumulate(total, rows, y[samples].reshape(-1, o))
+            if out is not None and kernel is not None:
+                multiply(rows, kernel, out[samples].reshape(-1, o))
+        return total
+
+    front, back = in_halves(work, len(x), _is_shared(k * o, len(x) * entries))
+    front += back
+    return front.reshape(shape), out
+
+
+def _seen(patches: Patches, windows: Windows) -> np.ndarray:
+    return patches.windows((0, 0), windows.out, windows.kernel, windows.stride, windows.dilation)
+
+
+def _mirrored(windows: Windows) -> Windows | None:
+    """The windows of the transposed convolution, kernel turned round, that equals a convolution of stride 1."""
+    kernel, ((top, bottom), (left, right)) = windows.kernel, windows.padding
+    tall, wide = kernel[0] - 1, kernel[1] - 1
+    if windows.stride != (1, 1) or windows.dilation != (1, 1) or max(top, bottom) > tall or max(left, right) > wide:
+        return None
+    return Windows(windows.out, kernel, padding=((tall - top, tall - bottom), (wide - left, wide - right)))
+
+
+@dataclass(frozen=True)
+class Class:
+    """The pixels of an image that lie alike to the stride, and what they are made from.
+
+    Attributes:
+        pixels: (first, step) of its rows and columns, as slices.
+        places: how many there are, (rows, columns).
+        start: the first output that the first of them gets anything from; may be negative.
+        taps: the part of the kernel that they meet.
+        count: (TH, TW), how many taps that is.
+    """
+
+    pixels: tuple[slice, slice]
+    places: Pair
+    start: Pair
+    taps: tuple[slice, slice]
+    count: Pair
+
+
+def classes(windows: Windows) -> list[Class]:
+    """The stride * stride classes of pixels (dilation 1).
+
+    Pixel h of class a, h = a + stride * q, lies at a + top + stride * q in the padded image. With r and q0 the
+    remainder and quotient of a + top by the stride, the taps r + stride * t meet it, for output q + q0 - t.
+    """
+    axes = []
+    for n, k, s, (before, _) in zip(windows.size, windows.kernel, windows.stride, windows.padding, strict=True):
+        axis = []
+        for a in range(min(s, n)):
+            quotient, remainder = divmod(a + before, s)
+            count = len(range(remainder, k, s))
+            places = len(range(a, n, s))
+            axis.append((slice(a, None, s), places, quotient - count + 1, slice(remainder, None, s), count))
+        axes.append(axis)
+    return [Class(*zip(v, h, strict=True)) for v in axes[0] for h in axes[1]]  # type: ignore[arg-type]
+
+
+def gather(
+    y: np.ndarray, w: np.ndarray, windows: Windows, finish: Finish = None, x: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """`Backend.conv_transpose2d` for one group and dilation 1 and, given x, `conv2d_weight_grad(x, y)` too."""
+    dtype = np.result_type(y, w) if x is None else np.result_type(y, w, x)
+    c, o, met = w.shape[2], w.shape[3], classes(windows)
+    image = np.empty((y.shape[0], *windows.size, c), dtype)
+    kernels = [w[m.taps][::-1, ::-1].swapaxes(2, 3).reshape(-1, c).astype(dtype, copy=False) for m in met]
+    entries = max(m.places[0] * m.places[1] * m.count[0] * m.count[1] * o for m in met)
+    before = [max(0, *(-m.start[i] for m in met)) for i in (0, 1)]
+    reach = [max(m.start[i] + m.places[i] - 1 + m.count[i] for m in met) for i in (0, 1)]
+    padding = [(b, max(0, r - n)) for b, r, n in zip(before, reach, windows.out, strict=True)]
+
+    def work(start: int, stop: int) -> list[np.ndarray]:
+        totals = [np.zeros(kernel.shape, dtype) for kernel in kernels]
+        patches = Patches(y, padding, entries, dtype)
+        seen = [patches.windows((m.start[0] + before[0], m.start[1] + before[1]), m.places, m.count) for m in met]
+        for samples in patches.chunks(start, stop):
+            part = image[samples]
+            for m, kernel, total, window in zip(met, kernels, totals, seen, strict=True):
+                here = (slice(None), *m.pixels)
+                if not kernel.size:  # a stride larger than the kernel: no window sees these pixels
+                    part[here] = 0.0
+                    continue
+                rows = patches.rows(window)
+                whole = windows.stride == (1, 1)
+                pixels = part if whole else np.empty((len(part), *m.places, c), dtype)
+                multiply(rows, kernel, pixels.reshape(-1, c))
+                if not whole:
+                    part[here] = pixels
+                if x is not None:
+                    accumulate(total, rows, np.ascontiguousarray(x[samples][here], dtype).reshape(-1, c))
+            if finish is not None:
+                finish(part)
+        return totals
+
+    largest = max(kernel.size for kernel in kernels)
+    front, back = in_halves(work, len(y), _is_shared(max(largest, 1), len(y) * entries))
+    if x is None:
+        return image, None
+    dw = np.zeros(w.shape, dtype)
+    for m, one, other in zip(met, front, back, strict=True):
+        dw[m.taps] = (one + other).reshape(*m.count, o, c)[::-1, ::-1].swapaxes(2, 3)
+    return image, dw
+
+
+def scatter(y: np.ndarray, w: np.ndarray, windows: Windows, finish: Finish = None) -> np.ndarray:
+    """`Backend.conv_transpose2d` for images of one channel: every tap's products are an image, to be shifted and added."""
+    dtype = np.result_type(y, w)
+    y = np.ascontiguousarray(y, dtype)
+    taps, o = windows.kernel[0] * windows.kernel[1], w.shape[3]
+    kernel = np.ascontiguousarray(w.reshape(taps, o), dtype).T
+    places = windows.out[0] * windows.out[1]
+    out = np.empty((y.shape[0], *windows.size, 1), dtype)
+    chunk = max(1, _CACHED // (places * taps * dtype.itemsize))
+
+    def work(start: int, stop: int) -> None:
+        products = np.empty(chunk * places * taps, dtype)
+        image = np.empty((chunk, *windows.padded), dtype)
+        for first in range(start, stop, chunk):
+            samples = slice(first, min(first + chunk, stop))
+            n = samples.stop - first
+            columns = products[: n * places * taps].reshape(taps, n * places)
+            multiply(y[samples].reshape(-1, o), kernel, columns.T)
+            image[:n] = 0.0
+            for i, column in enumerate(columns):
+                seen = windows.seen_by(*divmod(i, windows.kernel[1]))
+                image[(slice(0, n), *seen)] += column.reshape(n, *windows.out)
+            out[samples, :, :, 0] = image[(slice(0, n), *windows.inside)]
+            if finish is not None:
+                finish(out[samples])
+
+    in_halves(work, len(y), _is_shared(kernel.size, y.size + len(y) * places * taps))
+    return out
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The gradient of max pooling on the CPU, for windows side by side: a few samples at a time, in the processor's cache.
+#
+# The plain form in `base` makes a mask, a product and a sum as large as the batch for each tap of the window, and every one
+# of them goes to memory and back. Here they are as large as a few samples. Where windows lie side by side each pixel is
+# seen once, so that nothing needs to be added, or be 0 before.
+
+MOST_TAPS = 255
+"""Taps of a window whose ties are counted in one byte."""
+
+_POOL_CACHED = 1 << 18
+"""Bytes of the outputs of one chunk: with masks and images, what fits a common second-level cache."""
+
+_POOL_SHARED = 1 << 17
+"""Entries of the outputs from which a second thread pays for itself."""
+
+
+def max_pool2d_grad(g: np.ndarray, out: np.ndarray, x: np.ndarray, windows: Windows) -> np.ndarray:
+    """`Backend.max_pool2d_grad` for a stride that is the kernel's size.
+
+    Outputs are repeated along the row, so that a row of pixels meets a row as long, and not every kw-th pixel at a time.
+    """
+    image = padded(np, x, windows, -np.inf)
+    (kh, kw), (n, oh, ow, c) = windows.kernel, out.shape
+    whole = out.size * kh * kw == image.size
+    dx = (np.empty if whole else np.zeros)(image.shape, g.dtype)
+    chunk = max(1, _POOL_CACHED // max(1, out[:1].nbytes * kw))
+    rows = [(slice(None), slice(i, i + kh * oh, kh), slice(0, kw * ow)) for i in range(kh)]
+
+    def work(start: int, stop: int) -> None:
+        masks = np.empty((kh, min(chunk, stop - start), oh, ow * kw, c), np.bool_)
+        for first in range(start, stop, chunk):
+            samples = slice(first, min(first + chunk, stop))
+            seen, into = image[samples], dx[samples]
+            won = masks[:, : len(seen)]
+            best = np.repeat(out[samples], kw, axis=2)
+            for mask, row in zip(won, rows, strict=True):
+                np.equal(seen[row], best, out=mask)
+            columns = np.add.reduce(won.view(np.uint8), axis=0, dtype=np.uint8)
+            winners = sum(columns[:, :, j::kw] for j in range(kw))  # the ufunc's own sum along this axis is slow
+            share = np.repeat(g[samples] / winners, kw, axis=2)
+            for mask, row in zip(won, rows, strict=True):
+                np.multiply(share, mask, out=into[row])
+
+    in_halves(work, n, out.size >= _POOL_SHARED)
+    return unpadded(dx, windows)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Two threads for one piece of work on the CPU.
+#
+# NumPy lets go of the interpreter while it copies or multiplies, so a second Python thread doubles the speed of work on
+# large arrays. Work is always cut at the same place, whether or not a second processor is there: sums are added up in the
+# same order, and results have the same bytes.
+
+T = TypeVar("T")
+
+_helpers: dict[int, Any] = {}
+"""A pool with one thread, by process: a thread does not survive a fork, so a child starts its own."""
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_halves(work: Callable[[int, int], T], length: int, shared: bool = True) -> list[T]:
+    """[work(0, length // 2), work(length // 2, length)], at the same time where `shared` and a processor is free."""
+    middle = length // 2
+    if not shared or middle == 0 or processors() < 2:
+        return [work(0, middle), work(middle, length)]
+    done = _helper().submit(copy_context().run, work, 0, middle)
+    try:
+        back = work(middle, length)
+    finally:
+        front = done.result()  # also after an error: nobody may still write into our arrays
+    return [front, back]
+
+
+def _helper() -> Any:
+    if os.getpid() not in _helpers:
+        from concurrent.futures import ThreadPoolExecutor  # late: it would slow `import tinyae`
+
+        _helpers.clear()
+        _helpers[os.getpid()] = ThreadPoolExecutor(1, thread_name_prefix="tinyae")
+    return _helpers[os.getpid()]

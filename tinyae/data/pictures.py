@@ -1,0 +1,371 @@
+"""The user's own folder of pictures as a `Dataset` of images (N, H, W, C)."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyae.data.dataset import Dataset, Split
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+TEST_EVERY = 10
+"""One picture in this many is for testing."""
+
+_PARTS = frozenset(("train", "test", "val", "valid", "validation"))
+_DELAY = 2.0
+"""Seconds before a progress bar appears."""
+
+
+def load_folder(
+    path: str | os.PathLike[str],
+    *,
+    image_size: tuple[int, int] | int | None = None,
+    grey: bool = False,
+    skip_broken: bool = False,
+    progress: bool = True,
+) -> Dataset:
+    """Read all PNG and JPEG files of a folder; see the text at the top of this module for the rules.
+
+    Args:
+        path: the folder.
+        image_size: (H, W), or one number for both, to scale and cut every picture to; None wants them all of one size.
+        grey: whether colours are turned into grey levels. Otherwise one picture in colour gives all of them 3 channels.
+        skip_broken: whether files that cannot be read are left out, and counted in `notes`, instead of raising.
+        progress: whether to draw a bar for a folder that takes longer than two seconds.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: no such folder.
+        ValueError: no pictures, broken ones, several sizes without `image_size`, or folders that mean nothing.
+    """
+    folder = Path(path)
+    size = _checked_size(image_size)
+    listing = _listing(folder)
+    pictures = _read(folder, listing, size, grey, skip_broken, progress)
+    listing = [listing[index] for index in pictures.kept]
+    names = tuple(sorted({entry.label for entry in listing} - {""}))
+    y = np.array([names.index(entry.label) for entry in listing], dtype=np.int64) if names else None
+    testing = _chosen(folder, listing)
+    train, test = (Split(pictures.x[part], None if y is None else y[part]) for part in (~testing, testing))
+    return Dataset(
+        Path(os.path.abspath(folder)).name or str(folder),
+        "your own pictures",
+        "images",
+        train,
+        test,
+        class_names=names,
+        unit="grey levels",
+        scale=255.0,
+        origin=str(folder),
+        notes=". ".join([_split_note(listing, test), *pictures.skipped]),
+    )
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A file, the class that its folder names ("" for none) and the part that it belongs to ("" if not said)."""
+
+    path: Path
+    label: str
+    part: str
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """What was read: x (N, H, W, C), the places of its files in the listing, and a sentence on those left out."""
+
+    x: npt.NDArray[np.float32]
+    kept: list[int]
+    skipped: list[str]
+
+
+def _checked_size(size: Any) -> Size | None:
+    if size is None:
+        return None
+    pair = (size, size) if isinstance(size, int) else tuple(size)
+    if len(pair) != 2 or not all(isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in pair):
+        raise ValueError(f"image_size must be (H, W), whole numbers of at least 1, got {size!r}: write e.g. (64, 64).")
+    return pair[0], pair[1]
+
+
+def _listing(folder: Path) -> list[_Entry]:
+    """Every picture file below a folder with what its place there says, in the order of names."""
+    if not folder.exists():
+        raise FileNotFoundError(f"there is no folder {folder}: check the path.")
+    found = sorted(_walk(folder), key=lambda file: file.parts)
+    files = [file for file in found if file.suffix.lower() in SUFFIXES]
+    if not files:
+        seen = f"only {found[0].name} and the like" if found else "no files"
+        raise ValueError(
+            f"{folder} is a folder that holds no pictures ({', '.join(SUFFIXES)}), {seen}: give a folder of pictures, "
+            f"a file (.npy, .npz, .csv or IDX), or, for a full set in that folder, its name, with TINYAE_DATA={folder}."
+        )
+    tops = {file.parts[0] if len(file.parts) > 1 else "" for file in files}
+    if tops == {"train", "test"}:
+        entries = [_entry(folder, file, file.parts[1:], file.parts[0]) for file in files]
+        _check_alike(folder, entries)
+        return entries
+    if "train" in tops and tops <= _PARTS:
+        raise ValueError(
+            f"{folder} holds the folders {', '.join(sorted(tops))}: a folder that is split has `train` and `test`, and "
+            "nothing else; rename or move the others."
+        )
+    entries = [_entry(folder, file, file.parts, "") for file in files]
+    _check_labels(folder, entries)
+    return entries
+
+
+def _walk(folder: Path) -> Iterable[Path]:
+    """Every file below a folder, relative to it. Links are followed, each folder is entered once."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    entered: set[str] = set()
+    for place, folders, files in os.walk(folder, followlinks=True, onerror=fail):
+        here = Path(place)
+        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
+        if (real := os.path.realpath(here)) in entered:
+            folders.clear()
+            continue
+        entered.add(real)
+        yield from ((here / name).relative_to(folder) for name in files if not name.startswith("."))
+
+
+def _entry(folder: Path, file: Path, inside: tuple[str, ...], part: str) -> _Entry:
+    return _Entry(folder / file, inside[0] if len(inside) > 1 else "", part)
+
+
+def _check_labels(folder: Path, entries: list[_Entry]) -> None:
+    """Raise if some files are in sub-folders, which are classes, and some are not."""
+    loose = next((entry for entry in entries if not entry.label), None)
+    filed = next((entry for entry in entries if entry.label), None)
+    if loose and filed:
+        raise ValueError(
+            f"{folder} holds pictures both loose ({loose.path.name}) and in folders ({filed.label}/{filed.path.name}), "
+            "which stand for classes: move them all into folders, or none."
+        )
+
+
+def _check_alike(folder: Path, entries: list[_Entry]) -> None:
+    """Raise unless `train` and `test` are filed in the same way."""
+    parts = [[entry for entry in entries if entry.part == name] for name in ("train", "test")]
+    for part in parts:
+        _check_labels(folder / part[0].part, part)
+    if bool(parts[0][0].label) != bool(parts[1][0].label):
+        raise ValueError(f"{folder}: one of `train` and `test` has folders for classes and the other has not.")
+
+
+def _read(
+    folder: Path, listing: list[_Entry], size: Size | None, grey: bool, skip_broken: bool, progress: bool
+) -> _Pictures:
+    """Read the files one after the other into one array, made when the first has shown its shape."""
+    from tqdm import tqdm
+
+    x = np.empty((0, 0, 0, 0), np.float32)
+    kept: list[int] = []
+    broken: list[tuple[Path, str]] = []
+    bar = tqdm(
+        listing,
+        desc=f"reading {folder}",
+        unit=" pictures",
+        delay=_DELAY,
+        disable=not progress,
+        leave=False,
+        mininterval=0.1 if sys.stderr.isatty() else 5.0,
+    )
+    for index, entry in enumerate(bar):
+        try:
+            picture = read_picture(entry.path, size, grey)
+        except BrokenPicture as error:
+            if not skip_broken:
+                bar.close()
+                raise
+            broken.append((entry.path, error.reason))
+            continue
+        if not kept:
+            x, first = _room(folder, len(listing), picture.shape), entry.path
+        if picture.shape[:2] != x.shape[1:3]:
+            bar.close()
+            raise ValueError(_unequal(folder, first, x.shape, entry.path, picture.shape))
+        if picture.shape[2] > x.shape[3]:  # the first in colour
+            x = np.repeat(x, picture.shape[2], axis=3)
+        x[len(kept)] = picture
+        kept.append(index)
+    if not kept:
+        raise ValueError(
+            f"none of the {len(broken)} pictures in {folder} can be read; the first: {broken[0][0]} ({broken[0][1]})."
+        )
+    return _Pictures(x[: len(kept)], kept, _skipped(folder, broken, len(listing)))
+
+
+def _room(folder: Path, count: int, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """An empty array for all pictures; where there is no room, the sentence says how much was wanted."""
+    try:
+        return np.empty((count, *shape), np.float32)
+    except MemoryError:
+        wanted = 4 * count * int(np.prod(shape)) / 1e9
+        raise MemoryError(
+            f"the {count:,} pictures of {folder}, {shape[0]} x {shape[1]} pixels each, need {wanted:,.1f} GB: scale "
+            "them down with image_size=(H, W) (--image-size H,W)."
+        ) from None
+
+
+def _unequal(folder: Path, first: Path, shape: tuple[int, ...], other: Path, unlike: tuple[int, ...]) -> str:
+    return (
+        f"the pictures of {folder} have several sizes: {first.relative_to(folder)} has {shape[1]} x {shape[2]} pixels "
+        f"(height x width), {other.relative_to(folder)} {unlike[0]} x {unlike[1]}; say image_size=(H, W) "
+        "(--image-size H,W) to bring all to one."
+    )
+
+
+def _skipped(folder: Path, broken: list[tuple[Path, str]], total: int, most: int = 5) -> list[str]:
+    """One sentence on the files that were left out, none if there were none."""
+    if not broken:
+        return []
+    named = [f"{path.relative_to(folder)} ({reason})" for path, reason in broken[:most]]
+    more = f" and {len(broken) - most} more" if len(broken) > most else ""
+    return [f"Left out {len(broken)} of {total} files that cannot be read: {', '.join(named)}{more}"]
+
+
+def _chosen(folder: Path, listing: list[_Entry]) -> npt.NDArray[np.bool_]:
+    """Which pictures are for testing: those of the folder `test`, or every tenth of each class."""
+    if listing[0].part:
+        testing = np.array([entry.part == "test" for entry in listing])
+    else:
+        testing = np.zeros(len(listing), dtype=bool)
+        labels = np.array([entry.label for entry in listing])
+        for label in np.unique(labels):
+            (members,) = np.nonzero(labels == label)
+            if len(members) > 1:
+                testing[members[TEST_EVERY - 1 :: TEST_EVERY] if len(members) >= TEST_EVERY else members[-1:]] = True
+    if testing.all() or not testing.any():
+        raise ValueError(
+            f"{folder} holds {len(listing)} pictures that can be read, at most one to a class or none in `train` or "
+            "`test`: put in two or more, to train and to test with."
+        )
+    return testing
+
+
+def _split_note(listing: list[_Entry], test: Split) -> str:
+    if listing[0].part:
+        return "train and test as the folders name them"
+    each = "every tenth picture" + (" of each class" if listing[0].label else "")
+    return f"test is {each}, in the order of names ({len(test):,} pictures), train the rest"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# One picture file, PNG or JPEG, as numbers between 0 (black) and 1 (white).
+#
+# Pillow decodes; what is settled here is what the numbers mean, whatever the file was made by:
+#
+#     8 bits      n / 255                    16 bits (grey)   n / 65535, not cut to 8
+#     palette     the colours it stands for  transparent      laid on white paper
+#     EXIF        turned upright, as a camera meant it
+#     grey        L = 0.299 R + 0.587 G + 0.114 B  (ITU-R BT.601), the luma of Pillow's own "L"
+#     resized     scaled, proportions kept, until the picture covers the frame; what sticks out is cut off evenly
+#
+# Scaling takes the mean under a triangle as wide as the step (Pillow's BILINEAR), so that small pictures do not alias
+# and no value leaves [0, 1]. Pillow is imported when the first file is read.
+
+SUFFIXES = (".png", ".jpg", ".jpeg")
+FORMATS = ("PNG", "JPEG")
+"""What is decoded, by content: a JPEG called `.png` is read as what it is, anything else is refused."""
+
+DEEP = ("I", "I;16", "I;16L", "I;16B")
+"""Pillow's names for grey pictures of 16 bits."""
+
+Size = tuple[int, int]
+
+
+class BrokenPicture(ValueError):
+    """A file that cannot be read as a picture. `reason` says why, in a few words, without the file's name."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"{path} cannot be read as a picture ({reason}): replace or remove it, or leave such files out with "
+            "skip_broken=True (--skip-broken)."
+        )
+        self.reason = reason
+
+
+def read_picture(path: Path, size: Size | None = None, grey: bool = False) -> npt.NDArray[np.float32]:
+    """A picture file as float32 (H, W, C): C = 1 for a grey one or with `grey`, else 3.
+
+    Args:
+        path: a PNG or JPEG file; of several frames the first.
+        size: the (H, W) to bring it to; None keeps its own.
+        grey: whether colours are turned into grey levels.
+
+    Raises:
+        BrokenPicture: no such picture, damaged, cut off, unreadable, or of more pixels than Pillow takes for honest.
+    """
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns of what does no harm to the pixels, such as a camera's notes that are cut off, and of one thing
+            # that does: a file of a few bytes may claim more pixels than there is memory.
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as image:
+                return _pixels(image, size, grey)
+    except MemoryError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise BrokenPicture(path, f"it has more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels") from error
+    except Image.UnidentifiedImageError as error:
+        raise BrokenPicture(path, "it is neither PNG nor JPEG" if path.stat().st_size else "it is empty") from error
+    except Exception as error:  # a decoder that is given any bytes at all may raise anything
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise BrokenPicture(path, reason or type(error).__name__) from error
+
+
+def _pixels(image: Image, size: Size | None, grey: bool) -> npt.NDArray[np.float32]:
+    from PIL import ImageOps
+
+    if size is not None:
+        # A JPEG can be decoded at an eighth of its size or more; twice what is wanted leaves the scaling its say. Which
+        # side is which is not known before the picture is upright.
+        image.draft(image.mode, (2 * max(size), 2 * max(size)))
+    image.load()
+    upright = ImageOps.exif_transpose(image)
+    plain, white = _plain(upright, grey)
+    if size is not None:
+        plain = _covering(plain, size)
+    values = np.asarray(plain)
+    values = values[:, :, np.newaxis] if values.ndim == 2 else values
+    return np.divide(values, np.float32(white), dtype=np.float32)
+
+
+def _plain(image: Image, grey: bool) -> tuple[Image, float]:
+    """The picture in one of Pillow's modes "L", "RGB" and "F", without transparency, and the value of its white."""
+    from PIL import Image as pillow
+
+    if image.mode in DEEP:
+        return image.convert("F"), 65535.0
+    wanted = "L" if grey or image.mode in ("1", "L", "LA") else "RGB"
+    if image.has_transparency_data:
+        paper = pillow.new("RGBA", image.size, "white")
+        image = pillow.alpha_composite(paper, image.convert("RGBA"))
+    return image.convert(wanted), 255.0
+
+
+def _covering(image: Image, size: Size) -> Image:
+    """The picture scaled, proportions kept, to cover (H, W), and cut to it around its middle."""
+    from PIL import ImageOps
+    from PIL.Image import Resampling
+
+    height, width = size
+    fitted: Any = ImageOps.fit(image, (width, height), Resampling.BILINEAR)
+    return fitted

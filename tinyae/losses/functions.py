@@ -1,0 +1,371 @@
+"""The losses, each with its derivative: squared errors, cross-entropies, divergences, densities and penalties."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinyae import ops
+from tinyae.autodiff import Tensor, primitive
+from tinyae.backend import Array, backend_of
+from tinyae.losses.terms import check_shapes, reduce, scale
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Squared error: the negative log-likelihood of a Gaussian with fixed scale, up to constants.
+
+
+def squared_error_composed(predictions: Any, targets: Any, *, reduction: str = "per_sample") -> Any:
+    """(predictions - targets)**2, reduced: the definition of `squared_error` in primitives."""
+    difference = predictions - targets
+    return reduce(difference * difference, reduction)
+
+
+@primitive(composed=squared_error_composed)
+def squared_error(predictions: Any, targets: Any, *, reduction: str = "per_sample") -> Any:
+    """Squared error (y - t)**2, both of one shape (N, ...).   dL/dy = 2 (y - t) * scale
+
+    Unit: squared error per sample; with reduction "mean" it is the mean squared error per element.
+    """
+    check_shapes("squared_error", predictions, targets)
+    difference = predictions - targets
+    if reduction == "none":
+        return difference * difference, difference
+    flat = difference.reshape(-1)
+    return flat @ flat * scale(difference.shape, reduction), difference
+
+
+@squared_error.fused_vjp
+def _(
+    g: Array,
+    out: Array,
+    difference: Array,
+    wanted: list[int],
+    predictions: Array,
+    targets: Array,
+    reduction: str = "per_sample",
+) -> tuple:
+    if reduction != "none":
+        g = g * scale(difference.shape, reduction)
+    slope = (2.0 * g) * difference
+    return slope if 0 in wanted else None, -slope if 1 in wanted else None
+
+
+def half_squared_error(predictions: Any, targets: Any, *, reduction: str = "per_sample") -> Any:
+    """(y - t)**2 / 2, the form whose derivative has no factor.   dL/dy = y - t
+
+    Unit: half squared error per sample.
+    """
+    return 0.5 * squared_error(predictions, targets, reduction=reduction)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Cross-entropies, in nats: Bernoulli from logits and from probabilities, and categorical from logits.
+#
+# From logits is the form to train with. A probability is rounded to 0 or 1 long before its logit overflows, and then
+# the logarithm is infinite and the gradient gone.
+
+
+def bce_with_logits_composed(logits: Any, targets: Any, *, reduction: str = "per_sample") -> Any:
+    """softplus(z) - t z, reduced: the definition of `bce_with_logits` in primitives."""
+    return reduce(ops.softplus(logits) - targets * logits, reduction)
+
+
+@primitive(composed=bce_with_logits_composed)
+def bce_with_logits(logits: Any, targets: Any, *, reduction: str = "per_sample") -> Any:
+    """Bernoulli cross-entropy -t log p - (1 - t) log(1 - p) with p = sigmoid(z), from the logits z.   dL/dz = p - t
+
+    Written as softplus(z) - t z, which is exact for every z. Targets t in [0, 1] of the logits' shape (N, ...); dL/dt
+    = -z.
+    Unit: nats per sample. With grey-level targets the minimum over p is not 0 but the entropy of t.
+    """
+    check_shapes("bce_with_logits", logits, targets)
+    backend = backend_of(logits)
+    elements = backend.softplus(logits)
+    elements -= targets * logits
+    if reduction == "none":
+        return elements, None
+    return elements.sum() * scale(logits.shape, reduction), None
+
+
+@bce_with_logits.fused_vjp
+def _(
+    g: Array,
+    out: Array,
+    residuals: None,
+    wanted: list[int],
+    logits: Array,
+    targets: Array,
+    reduction: str = "per_sample",
+) -> tuple:
+    if reduction != "none":
+        g = g * scale(logits.shape, reduction)
+    slope = None
+    if 0 in wanted:
+        slope = backend_of(logits).sigmoid(logits)
+        slope -= targets
+        slope *= g
+    return slope, -logits * g if 1 in wanted else None
+
+
+def bce(probabilities: Any, targets: Any, *, reduction: str = "per_sample", eps: float = 1e-7) -> Any:
+    """Bernoulli cross-entropy -t log p - (1 - t) log(1 - p) from probabilities p in [0, 1].   dL/dp = (p - t) / (p (1
+    - p))
+
+    p is clipped to [eps, 1 - eps], so the loss of one element is at most -log(eps) (16.1 nats) and its gradient is 0
+    beyond. If you have logits, use `bce_with_logits`: it needs no clipping. Unit: nats per sample.
+    """
+    check_shapes("bce", probabilities, targets)
+    if not 0.0 < eps < 0.5:
+        raise ValueError(f"bce: eps must lie between 0 and 0.5, got {eps!r}: 1e-7 keeps p off 0 and 1.")
+    p = ops.clip(probabilities, low=eps, high=1.0 - eps)
+    return reduce(-(targets * ops.log(p) + (1.0 - targets) * ops.log(1.0 - p)), reduction)
+
+
+def softmax_cross_entropy(logits: Any, targets: Any, *, reduction: str = "per_sample") -> Any:
+    """Categorical cross-entropy -log softmax(z)[t] from logits z (N, K).   dL/dz = softmax(z) - onehot(t)
+
+    Targets: class numbers (N,) from 0 to K - 1 of integer dtype, or probabilities (N, K); an array, a Tensor or a list.
+    The range of class numbers is checked on the host only: on a device that would wait. Unit: nats per sample.
+    """
+    targets = np.asarray(targets) if isinstance(targets, (list, tuple)) else targets
+    if logits.ndim != 2:
+        raise ValueError(f"softmax_cross_entropy: logits must be (N, K), got shape {logits.shape}.")
+    n = len(logits)
+    logp = ops.log_softmax(logits, axis=1)
+    if targets.dtype.kind in "iu":
+        if targets.shape != (n,):
+            raise ValueError(f"softmax_cross_entropy: class numbers must have shape ({n},), got {targets.shape}.")
+        numbers = targets.data if isinstance(targets, Tensor) else targets
+        _check_classes(numbers, logits.shape[1])
+        losses = -ops.getitem(logp, index=(backend_of(numbers).xp.arange(n), numbers))
+    else:
+        check_shapes("softmax_cross_entropy", logits, targets)
+        losses = -ops.sum(targets * logp, axis=1)
+    return reduce(losses, "mean" if reduction == "per_sample" else reduction)
+
+
+def _check_classes(numbers: Any, classes: int) -> None:
+    """Raise ValueError for class numbers on the host outside 0 ... classes - 1: -1 would silently mean the last one."""
+    if isinstance(numbers, np.ndarray) and numbers.size and not (numbers.min() >= 0 and numbers.max() < classes):
+        raise ValueError(
+            f"softmax_cross_entropy: class numbers must lie in 0 ... {classes - 1}, got {numbers.min()} to "
+            f"{numbers.max()}: count classes from 0, or give logits for more of them."
+        )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Losses that a few large errors do not dominate.
+
+
+def absolute_error(predictions: Any, targets: Any, *, reduction: str = "per_sample") -> Any:
+    """L1: |y - t|, both of one shape (N, ...).   dL/dy = sign(y - t); sub-gradient 0 at 0.   Unit: absolute error per
+    sample.
+    """
+    check_shapes("absolute_error", predictions, targets)
+    return reduce(ops.absolute(predictions - targets), reduction)
+
+
+def huber(predictions: Any, targets: Any, *, delta: float = 1.0, reduction: str = "per_sample") -> Any:
+    """Huber 1964: d**2 / 2 for |d| <= delta, else delta (|d| - delta / 2), with d = y - t.   dL/dy = clip(d, -delta,
+    delta)
+
+    Half a squared error near 0, an absolute error (times delta) far away. Unit: Huber error per sample.
+    """
+    if not delta > 0:
+        raise ValueError(f"huber: delta must be positive, got {delta}.")
+    check_shapes("huber", predictions, targets)
+    difference = predictions - targets
+    near = ops.clip(difference, low=-delta, high=delta)
+    return reduce(near * (difference - 0.5 * near), reduction)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Kullback-Leibler divergences, in nats: what it costs to say which code, to somebody who only knows the prior.
+
+
+@primitive(elementwise=True)
+def kl_to_unit_gaussian(mean: Any, log_variance: Any) -> Any:
+    """KL(N(m, v) || N(0, 1)) = (m**2 + v - 1 - log v) / 2 of each element, v = exp(log_variance).
+    d/dm = m,   d/d log v = (v - 1) / 2
+
+    v - 1 is computed as expm1(log v), which keeps all digits near v = 1, where the divergence is smallest.
+    """
+    xp = backend_of(mean).xp
+    return 0.5 * (mean * mean + (xp.expm1(log_variance) - log_variance))
+
+
+@kl_to_unit_gaussian.vjp(0)
+def _(g: Any, out: Any, mean: Any, log_variance: Any) -> Any:
+    return g * mean
+
+
+@kl_to_unit_gaussian.vjp(1)
+def _(g: Any, out: Any, mean: Any, log_variance: Any) -> Any:
+    return g * (0.5 * (ops.exp(log_variance) - 1.0))
+
+
+def gaussian_kl(mean: Any, log_variance: Any, *, reduction: str = "per_sample") -> Any:
+    """KL(N(m, diag v) || N(0, I)), m and log v both (N, K): Kingma and Welling 2014, appendix B.
+
+    With "per_sample" it is summed over the K numbers of a code and averaged over the N samples, the unit in which it
+    may be added to a reconstruction term that is summed over pixels: nats per sample. Never below 0; 0 only where
+    every m is 0 and every v is 1.
+    """
+    check_shapes("gaussian_kl", mean, log_variance)
+    return reduce(kl_to_unit_gaussian(mean, log_variance), reduction)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Negative log-densities of real numbers, in nats: the Gaussian and the continuous Bernoulli.
+#
+# Unlike a probability, a density can be above 1, so these can be below 0. That is no mistake; only differences between
+# models on the same data in the same scale mean something.
+
+_HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
+
+# A(z) - z/2 = log(sinh(z/2) / (z/2)) = sum over k of B_2k z^2k / (2k (2k)!), with the Bernoulli numbers B_2k.
+_SERIES = (1 / 24, -1 / 2880, 1 / 181_440, -1 / 9_676_800, 1 / 479_001_600, -691 / 2730 / (12 * 479_001_600))
+_NEAR = 0.5
+"""Below this |z| the series, which is then exact to rounding (the next term is 6e-17); above it the closed form."""
+
+
+def gaussian_nll(mean: Any, log_scale: Any, targets: Any, *, reduction: str = "per_sample") -> Any:
+    """-log N(x; m, s**2) = (x - m)**2 / (2 s**2) + log s + log(2 pi) / 2, with s = exp(log_scale).
+    d/dm = (m - x) / s**2,   d/d log s = 1 - (x - m)**2 / s**2
+
+    Mean and targets of one shape (N, ...); log_scale a Python number, a single number, or of the same shape. Unit: nats
+    per sample.
+    """
+    check_shapes("gaussian_nll", mean, targets)
+    if isinstance(log_scale, (int, float)):
+        inverse: Any = math.exp(-log_scale)
+    else:
+        inverse = ops.exp(-log_scale)
+    z = (targets - mean) * inverse
+    return reduce(0.5 * (z * z) + (log_scale + _HALF_LOG_TWO_PI), reduction)
+
+
+@primitive(elementwise=True)
+def continuous_bernoulli_log_norm(logits: Any) -> Any:
+    """A(z) = log((exp(z) - 1) / z), A(0) = 0: the log of the integral of exp(z x) over x in [0, 1].   dA/dz = the mean
+
+    Near 0 both parts of the ratio vanish, so there the Taylor series about z = 0 is used. Source: Loaiza-Ganem and
+    Cunningham 2019, equation 6, whose log C(lambda) is log(1 + exp(z)) - A(z) with lambda = sigmoid(z).
+    """
+    xp = backend_of(logits).xp
+    near, safe, size = _split(logits)
+    far = xp.maximum(safe, 0.0) + xp.log1p(-xp.exp(-size)) - xp.log(size)
+    square = logits * logits * near
+    series = square * 0.0
+    for coefficient in reversed(_SERIES):
+        series = square * (coefficient + series)
+    return xp.where(near, 0.5 * logits + series, far)
+
+
+@continuous_bernoulli_log_norm.vjp(0)
+def _(g: Any, out: Any, logits: Any) -> Any:
+    return g * continuous_bernoulli_mean(logits)
+
+
+@primitive(elementwise=True)
+def continuous_bernoulli_mean(logits: Any) -> Any:
+    """E[x] = 1 / (1 - exp(-z)) - 1/z for the density exp(z x - A(z)) on [0, 1]; 1/2 at z = 0.   d/dz = the variance
+
+    Not sigmoid(z): it is closer to 1/2, since the density spreads over the whole interval.
+    """
+    xp = backend_of(logits).xp
+    near, safe, size = _split(logits)
+    upper = -1.0 / xp.expm1(-size) - 1.0 / size
+    square = logits * logits * near
+    slope = square * 0.0
+    for place in range(len(_SERIES), 0, -1):
+        slope = 2 * place * _SERIES[place - 1] + square * slope
+    return xp.where(near, 0.5 + logits * slope, xp.where(safe > 0, upper, 1.0 - upper))
+
+
+@continuous_bernoulli_mean.vjp(0)
+def _(g: Any, out: Any, logits: Any) -> Any:
+    return g * continuous_bernoulli_variance(logits)
+
+
+def continuous_bernoulli_variance(logits: Any) -> Any:
+    """Var[x] = 1/z**2 - exp(-z) / (1 - exp(-z))**2; 1/12 at z = 0. Composed of primitives, for every order."""
+    size = ops.absolute(logits)
+    near = size < _NEAR
+    safe = ops.where(near, 1.0, size)
+    decay = ops.exp(-safe)
+    rest = 1.0 - decay
+    far = 1.0 / (safe * safe) - decay / (rest * rest)
+    square = ops.where(near, logits * logits, 0.0)
+    curve: Any = square * 0.0
+    for place in range(len(_SERIES), 0, -1):
+        curve = 2 * place * (2 * place - 1) * _SERIES[place - 1] + square * curve
+    return ops.where(near, curve, far)
+
+
+def continuous_bernoulli_nll(logits: Any, targets: Any, *, reduction: str = "per_sample") -> Any:
+    """-log p(x) = A(z) - x z for x in [0, 1] of the logits' shape (N, ...): a density on grey levels that integrates to 1.
+    d/dz = E[x] - x
+
+    The Bernoulli cross-entropy is softplus(z) - x z; the difference is the normalising term that it lacks when x is not
+    0 or 1. Source: Loaiza-Ganem and Cunningham 2019. Unit: nats per sample.
+    """
+    check_shapes("continuous_bernoulli_nll", logits, targets)
+    return reduce(continuous_bernoulli_log_norm(logits) - targets * logits, reduction)
+
+
+def _split(logits: Any) -> tuple[Any, Any, Any]:
+    """Where z is near 0; z with 1 in those places; and the absolute value of that."""
+    xp = backend_of(logits).xp
+    near = xp.abs(logits) < _NEAR
+    safe = xp.where(near, 1.0, logits)
+    return near, safe, xp.abs(safe)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Penalties that keep codes sparse and weights small. They belong beside a reconstruction term, in its unit.
+
+_EPS = 1e-7
+"""Mean activations are kept this far from 0 and 1, where the divergence is infinite."""
+
+
+def bernoulli_kl(code: Any, *, rho: float) -> Any:
+    """Sum over the K units of KL(rho || rho_hat_j), with rho_hat_j = mean over the batch of code[:, j].
+
+    KL(rho || r) = rho log(rho / r) + (1 - rho) log((1 - rho) / (1 - r)),   d/dr = (r - rho) / (r (1 - r))
+
+    Codes (N, K) must lie in [0, 1] (a sigmoid's do). rho_hat is that of this batch alone: with few samples it is a
+    rough estimate, and the penalty is then larger on average than for all data, KL being convex. Lee, Ekanadham and Ng
+    2008; Ng, CS294A lecture notes, section 3. Unit: nats.
+    """
+    if not 0.0 < rho < 1.0:
+        raise ValueError(
+            f"rho must lie between 0 and 1, got {rho:g}: 0.05 lets a unit be active a twentieth of the time."
+        )
+    mean = ops.clip(ops.mean(code, axis=0), low=_EPS, high=1.0 - _EPS)
+    active = rho * (math.log(rho) - ops.log(mean))
+    silent = (1.0 - rho) * (math.log(1.0 - rho) - ops.log(1.0 - mean))
+    return ops.sum(active + silent)
+
+
+def l1(code: Any) -> Any:
+    """sum_j |code_j|, mean over the samples (N, K).   d/dcode = sign(code) / N, 0 at 0
+
+    Its pull towards 0 is as strong for small codes as for large ones, so many end at 0 exactly (Tibshirani 1996).
+    """
+    return ops.sum(ops.absolute(code)) * (1.0 / len(code))
+
+
+def weight_decay(*weights: Any) -> Any:
+    """Half the sum of all squared elements of all `weights`.   d/dw = w
+
+    The penalty that pulls every weight towards 0 by its own share (Krogh and Hertz 1991). Biases are usually left out.
+    """
+    if not weights:
+        raise ValueError("weight_decay got no weights: pass at least one.")
+    total, *others = [ops.sum(ops.square(weight)) for weight in weights]
+    for square in others:
+        total = total + square
+    return 0.5 * total

@@ -1,0 +1,659 @@
+"""Gradient methods on flat buffers: SGD, Adam, AdamW, RMSprop, Adagrad; and gradient clipping."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinyae.autodiff import Tensor, constant, current_watch
+from tinyae.backend import Array, backend_of, check_same_device
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What all optimizers share: the flat buffers, the learning rate, and a state that can be saved and resumed.
+#
+# A method adds its update rule, the numbers it was made with (`numbers`) and the buffers it remembers between
+# steps (`buffers`). Both go into the state, so a resumed run continues with equal bits whatever the new
+# optimizer was made with.
+
+
+class Optimizer:
+    """Base of all methods: it owns the parameters' storage and their learning rate.
+
+    A subclass names its `numbers`, adds its `buffers` and defines `update`.
+
+    Args:
+        tensors: the leaves to train, e.g. `model.parameters()`.
+        lr: learning rate, above 0. Schedules, and you, may assign `optimizer.lr` at any time.
+
+    Attributes:
+        full_batch: True for a method whose step wants the loss of all data (L-BFGS).
+        numbers: names of the attributes that hold the method's numbers.
+        flat: the parameters and gradients as two flat buffers.
+        buffers: by name, what the method remembers, in the layout of `flat`.
+        steps: how many updates were made.
+    """
+
+    full_batch: ClassVar[bool] = False
+    numbers: ClassVar[tuple[str, ...]] = ("lr",)
+
+    def __init__(self, tensors: Iterable[Tensor], lr: float) -> None:
+        self.lr = number("lr", lr, above=0.0)
+        self.flat = FlatParameters(tensors)
+        self.buffers: dict[str, Array] = {}
+        self.steps = 0
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the next step. Assigning checks it: finite, not negative; 0 stands still."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        # A NumPy scalar would turn float32 parameters into float64 arithmetic; number() gives a Python float.
+        self._lr = number("lr", value, at_least=0.0)
+
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Any:
+        """Update every parameter from its gradient.
+
+        Args:
+            closure: optional here, required by full-batch methods: computes the loss and returns it. If
+                given, clearing the gradients and `backward()` are done here.
+
+        Returns:
+            The closure's loss, a Tensor, as it was before the update; None without a closure.
+
+        Raises:
+            ValueError: a parameter got no gradient; nothing was changed.
+            RuntimeError: the array of a parameter was replaced since the optimizer was made.
+        """
+        loss = None
+        if closure is not None:
+            loss = self.evaluate(closure)
+            loss.backward()
+        grad = self.flat.gather()
+        self.steps += 1
+        self.update(self.flat.data, grad)
+        self.flat.bump_versions()
+        watch = current_watch()
+        if watch is not None:
+            watch.check_update(type(self).__name__, self.flat.data, grad)
+        return loss
+
+    def evaluate(self, closure: Callable[[], Tensor]) -> Tensor:
+        """Clear the gradients, call the closure, check that it returned a loss (a Tensor of one number)."""
+        self.zero_grad()
+        loss = closure()
+        if not isinstance(loss, Tensor) or loss.size != 1:
+            got = f"a Tensor of shape {loss.shape}" if isinstance(loss, Tensor) else type(loss).__name__
+            raise TypeError(f"the closure must return the loss, a Tensor of one number, got {got}.")
+        return loss
+
+    def update(self, param: Array, grad: Array) -> None:
+        """The method itself: change `param` in place, given `grad`, both (L,). `grad` is only read."""
+        raise NotImplementedError(f"{type(self).__name__} has no update(param, grad): define it.")
+
+    def zero_grad(self) -> None:
+        """Forget all gradients; call it before `backward()`, which adds to what is there."""
+        self.flat.zero_grad()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to continue with equal bits: the method's name, its numbers and host copies of
+        its buffers.
+
+        A buffer is one array of as many numbers as there are parameters, in their order. The parameters
+        themselves belong to the model's state.
+        """
+        state: dict[str, Any] = {"method": type(self).__name__, "steps": self.steps}
+        state.update({name: getattr(self, name) for name in self.numbers})
+        state.update({name: self.flat.to_host(buffer) for name, buffer in self.buffers.items()})
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over a state made by `state_dict()`, its numbers too (`lr` and the others of this method).
+
+        Raises:
+            ValueError: another method, missing or unexpected entries, a buffer of the wrong size, numbers out
+                of range. Nothing is changed then.
+        """
+        check_entries(type(self).__name__, state, {"method", "steps", *self.numbers, *self.buffers})
+        arrays = {name: np.asarray(state[name]) for name in self.buffers}
+        for name, array in arrays.items():
+            if array.shape != (self.flat.size,) or array.dtype != self.flat.data.dtype:
+                raise ValueError(
+                    f"the saved {name} of {type(self).__name__} is {array.dtype} of shape {array.shape}, "
+                    f"these parameters need {self.flat.data.dtype} of shape ({self.flat.size},): "
+                    "load it beside the model it was saved with."
+                )
+        steps = whole_number("steps", state["steps"], at_least=0)
+        values = {name: number(name, state[name]) for name in self.numbers}
+        self.check(**values)
+        self._restore(steps, values)
+        for name, array in arrays.items():
+            self.flat.from_host(array, self.buffers[name])
+
+    def check(self, **values: Any) -> None:
+        """Raise ValueError unless the numbers are in range. A subclass adds its own and calls this."""
+        number("lr", values["lr"], at_least=0.0)
+
+    def _restore(self, steps: int, values: Mapping[str, Any]) -> None:
+        self.steps = steps
+        for name, value in values.items():
+            setattr(self, name, type(getattr(self, name))(value))
+
+    def __repr__(self) -> str:
+        numbers = ", ".join(f"{name}={getattr(self, name):g}" for name in self.numbers)
+        flat = self.flat
+        held = f"{len(flat.tensors)} tensors, {flat.size:,} parameters, {flat.data.dtype} on {flat.backend.name}"
+        return f"<{type(self).__name__} {numbers}: {held}>"
+
+
+def number(
+    name: str,
+    value: Any,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+) -> float:
+    """`value` as a finite Python float within the bounds; else a TypeError or ValueError that names it."""
+    try:
+        result = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, got {type(value).__name__}.") from None
+    bounds = []
+    if at_least is not None:
+        bounds.append((result >= at_least, f"at least {at_least:g}"))
+    if above is not None:
+        bounds.append((result > above, f"above {above:g}"))
+    if below is not None:
+        bounds.append((result < below, f"below {below:g}"))
+    if not (math.isfinite(result) and all(holds for holds, _ in bounds)):
+        wanted = " and ".join(words for _, words in bounds) or "finite"
+        raise ValueError(f"{name} must be a finite number, {wanted}, got {value}.")
+    return result
+
+
+def whole_number(name: str, value: Any, *, at_least: int) -> int:
+    """`value` as an int of at least `at_least`; otherwise a ValueError that names it."""
+    result = number(name, value)
+    if result != int(result) or result < at_least:
+        raise ValueError(f"{name} must be a whole number of at least {at_least}, got {value}.")
+    return int(result)
+
+
+def check_entries(method: str, state: Mapping[str, Any], expected: set[str]) -> None:
+    """Raise ValueError unless `state` is one of `method` and holds exactly the expected entries."""
+    if state.get("method", method) != method:
+        raise ValueError(
+            f"this is a saved state of {state['method']}, not of {method}: make a {state['method']} to load it."
+        )
+    missing = sorted(expected - set(state))
+    unexpected = sorted(set(state) - expected)
+    if missing or unexpected:
+        raise ValueError(
+            f"the state does not fit {method}: missing {missing or 'nothing'}, "
+            f"unexpected {unexpected or 'nothing'}. Make it with the arguments it was saved with."
+        )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Stochastic gradient descent, with momentum on request.
+
+
+class SGD(Optimizer):
+    """param <- param - lr * velocity,  velocity <- momentum * velocity + grad.
+
+    Momentum is Polyak's heavy ball (1964). `nesterov` looks one step ahead (Sutskever et al. 2013): the step
+    is along grad + momentum * velocity. As in PyTorch, the learning rate multiplies the velocity and not the
+    gradient, so that a change of `lr` acts at once.
+
+    Args:
+        tensors: the leaves to train.
+        lr: learning rate, above 0.
+        momentum: share of the velocity kept from step to step, at least 0, below 1.
+        nesterov: use the look-ahead form; needs momentum above 0.
+        weight_decay: adds weight_decay * param to the gradient (the penalty weight_decay / 2 * ||param||^2),
+            at least 0.
+    """
+
+    numbers: ClassVar[tuple[str, ...]] = ("lr", "momentum", "nesterov", "weight_decay")
+
+    def __init__(
+        self,
+        tensors: Iterable[Tensor],
+        lr: float,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ) -> None:
+        self.check(lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+        super().__init__(tensors, lr)
+        self.momentum = float(momentum)
+        self.nesterov = bool(nesterov)
+        self.weight_decay = float(weight_decay)
+        if self.momentum:
+            self.buffers["velocity"] = self.flat.new_buffer()
+
+    def check(self, **values: Any) -> None:
+        """Raise ValueError unless the numbers are in range."""
+        super().check(**values)
+        number("momentum", values["momentum"], at_least=0.0, below=1.0)
+        number("weight_decay", values["weight_decay"], at_least=0.0)
+        if values["nesterov"] and not values["momentum"]:
+            raise ValueError("nesterov=True needs momentum above 0: pass e.g. momentum=0.9.")
+
+    def update(self, param: Array, grad: Array) -> None:
+        """One step on the flat buffers."""
+        if self.weight_decay:
+            grad = grad + self.weight_decay * param
+        if self.momentum:
+            velocity = self.buffers["velocity"]
+            velocity *= self.momentum
+            velocity += grad
+            grad = grad + self.momentum * velocity if self.nesterov else velocity
+        param -= self.lr * grad
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Adam and AdamW: running mean of the gradient, divided by the root of its running mean square.
+#
+# Both run through the backend's fused `adam` kernel. The kernel wants the bias corrections of Algorithm 1
+# folded into two scalars: with c1 = 1 - beta1^t and c2 = 1 - beta2^t,
+#
+#     lr * (mean / c1) / (sqrt(square / c2) + eps)  =  step * mean / (sqrt(square) + eps'),
+#     step = lr * sqrt(c2) / c1,   eps' = eps * sqrt(c2).
+#
+# This is the algorithm itself and no approximation: the same update to the last rounding.
+
+
+class Adam(Optimizer):
+    """param <- param - lr * mhat / (sqrt(vhat) + eps), mhat and vhat the running means of grad and grad^2.
+
+    The means start at zero and are corrected for that bias. Kingma and Ba (2015), Algorithm 1.
+
+    Args:
+        tensors: the leaves to train.
+        lr: learning rate, above 0: about the size of one step in each parameter.
+        betas: how much of the running means (of the gradient, of its square) is kept from step to step, in
+            [0, 1).
+        eps: keeps the quotient finite, above 0.
+        weight_decay: adds weight_decay * param to the gradient, at least 0. The moments see it; `AdamW`
+            decays apart from them.
+    """
+
+    numbers: ClassVar[tuple[str, ...]] = ("lr", "beta1", "beta2", "eps", "weight_decay")
+
+    def __init__(
+        self,
+        tensors: Iterable[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        try:
+            beta1, beta2 = betas
+        except (TypeError, ValueError):
+            raise ValueError(f"betas must be a pair of numbers such as (0.9, 0.999), got {betas!r}.") from None
+        self.check(lr=lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay)
+        super().__init__(tensors, lr)
+        self.beta1 = float(beta1)
+        self.beta2 = float(beta2)
+        self.eps = float(eps)
+        self.weight_decay = float(weight_decay)
+        self.buffers["mean"] = self.flat.new_buffer()
+        self.buffers["square"] = self.flat.new_buffer()
+
+    def check(self, **values: Any) -> None:
+        """Raise ValueError unless the numbers are in range."""
+        super().check(**values)
+        number("beta1", values["beta1"], at_least=0.0, below=1.0)
+        number("beta2", values["beta2"], at_least=0.0, below=1.0)
+        number("eps", values["eps"], above=0.0)
+        number("weight_decay", values["weight_decay"], at_least=0.0)
+
+    def update(self, param: Array, grad: Array) -> None:
+        """One step on the flat buffers."""
+        if self.weight_decay:
+            grad = grad + self.weight_decay * param
+        self._fused(param, grad, decay=0.0)
+
+    def _fused(self, param: Array, grad: Array, decay: float) -> None:
+        root = math.sqrt(1.0 - self.beta2**self.steps)
+        self.flat.backend.adam(
+            param,
+            grad,
+            self.buffers["mean"],
+            self.buffers["square"],
+            step=self.lr * root / (1.0 - self.beta1**self.steps),
+            beta1=self.beta1,
+            beta2=self.beta2,
+            eps=self.eps * root,
+            decay=decay,
+        )
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay: each step also shrinks param by the factor 1 - lr * weight_decay.
+
+    Loshchilov and Hutter (2019), Algorithm 2, with the schedule multiplier folded into `lr` as PyTorch does.
+
+    Args:
+        tensors: the leaves to train.
+        lr, betas, eps: as in `Adam`.
+        weight_decay: the decay, in units of the learning rate, at least 0.
+    """
+
+    def __init__(
+        self,
+        tensors: Iterable[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(tensors, lr, betas, eps, weight_decay)
+
+    def update(self, param: Array, grad: Array) -> None:
+        """One step on the flat buffers."""
+        self._fused(param, grad, decay=self.lr * self.weight_decay)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# RMSprop: Adagrad with a memory that fades.
+
+
+class RMSprop(Optimizer):
+    """square <- alpha * square + (1 - alpha) * grad^2,  param <- param - lr * grad / (sqrt(square) + eps).
+
+    Hinton, Neural Networks for Machine Learning (2012), lecture 6e, where alpha is 0.9; 0.99 is PyTorch's
+    default and ours.
+
+    Args:
+        tensors: the leaves to train.
+        lr: learning rate, above 0.
+        alpha: how much of the running mean square is kept from step to step, at least 0, below 1.
+        eps: keeps the quotient finite, above 0.
+    """
+
+    numbers: ClassVar[tuple[str, ...]] = ("lr", "alpha", "eps")
+
+    def __init__(self, tensors: Iterable[Tensor], lr: float = 1e-2, alpha: float = 0.99, eps: float = 1e-8) -> None:
+        self.check(lr=lr, alpha=alpha, eps=eps)
+        super().__init__(tensors, lr)
+        self.alpha = float(alpha)
+        self.eps = float(eps)
+        self.buffers["square"] = self.flat.new_buffer()
+
+    def check(self, **values: Any) -> None:
+        """Raise ValueError unless the numbers are in range."""
+        super().check(**values)
+        number("alpha", values["alpha"], at_least=0.0, below=1.0)
+        number("eps", values["eps"], above=0.0)
+
+    def update(self, param: Array, grad: Array) -> None:
+        """One step on the flat buffers."""
+        square = self.buffers["square"]
+        square *= self.alpha
+        square += (1.0 - self.alpha) * grad * grad
+        param -= self.lr * grad / (self.flat.backend.xp.sqrt(square) + self.eps)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Adagrad: a learning rate of its own for every parameter, which only ever shrinks.
+
+
+class Adagrad(Optimizer):
+    """total <- total + grad^2,  param <- param - lr * grad / (sqrt(total) + eps).
+
+    Duchi, Hazan and Singer (2011), diagonal form. Parameters that rarely see a gradient keep large steps.
+
+    Args:
+        tensors: the leaves to train.
+        lr: learning rate, above 0; 0.01 as in PyTorch.
+        eps: keeps the quotient finite where no gradient came yet, above 0.
+    """
+
+    numbers: ClassVar[tuple[str, ...]] = ("lr", "eps")
+
+    def __init__(self, tensors: Iterable[Tensor], lr: float = 1e-2, eps: float = 1e-10) -> None:
+        self.check(lr=lr, eps=eps)
+        super().__init__(tensors, lr)
+        self.eps = float(eps)
+        self.buffers["total"] = self.flat.new_buffer()
+
+    def check(self, **values: Any) -> None:
+        """Raise ValueError unless the numbers are in range."""
+        super().check(**values)
+        number("eps", values["eps"], above=0.0)
+
+    def update(self, param: Array, grad: Array) -> None:
+        """One step on the flat buffers."""
+        total = self.buffers["total"]
+        total += grad * grad
+        param -= self.lr * grad / (self.flat.backend.xp.sqrt(total) + self.eps)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Gradient clipping: a step too long is shortened, its direction kept.
+
+
+def clip_grad_norm(tensors: Iterable[Tensor], max_norm: float) -> Tensor:
+    """Scale the gradients of all tensors together so that their joint Euclidean norm is at most `max_norm`.
+
+    Each gradient is multiplied by min(1, max_norm / (norm + 1e-6)) (Pascanu, Mikolov and Bengio 2013;
+    PyTorch's form). Call it between `backward()` and `step()`. Tensors without a gradient are passed over,
+    one given twice counts once. A scaled gradient is a fresh array, or the optimizer's own buffer; an array
+    that someone else may hold is never written to. The factor is computed on the device, so nothing waits. A
+    norm that is not finite gives gradients that are not.
+
+    Args:
+        tensors: the leaves, e.g. `model.parameters()`.
+        max_norm: the largest norm allowed, above 0.
+
+    Returns:
+        The norm before clipping, a 0-d Tensor on the device.
+
+    Raises:
+        ValueError: no tensor has a gradient, or `max_norm` is no finite number above 0.
+        MixedDevicesError: gradients on two devices.
+    """
+    limit = number("max_norm", max_norm, above=0.0)
+    leaves = [(tensor, tensor.grad._data) for tensor in unique(tensors) if tensor.grad is not None]
+    if not leaves:
+        raise ValueError(
+            "none of these tensors has a gradient: call clip_grad_norm after backward() and before step()."
+        )
+    check_same_device("clip_grad_norm", [grad for _, grad in leaves])
+    xp = backend_of(leaves[0][1]).xp
+    norm = xp.sqrt(sum(xp.dot(grad.reshape(-1), grad.reshape(-1)) for _, grad in leaves))
+    factor = xp.minimum(limit / (norm + 1e-6), 1.0)
+    for tensor, grad in leaves:
+        if grad is not tensor._buffer:
+            tensor.grad = constant((grad * factor).astype(grad.dtype, copy=False))
+    for tensor, grad in leaves:  # only now: a gradient assigned to a second leaf was still to be read above
+        if grad is tensor._buffer:
+            xp.multiply(grad, factor, out=grad)
+    return constant(norm)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# One long array for all parameters, and one for their gradients.
+#
+# A network has many small parameters, and updating each by itself costs more calls than arithmetic. So the
+# values are moved, once, into one flat buffer, and every Tensor gets a view of its part in its own shape.
+# `backward()` copies each gradient straight into a second buffer of the same layout; an update then is one
+# operation on the whole.
+
+_ALIGNMENT = 64
+"""Bytes at which each parameter starts: matrix products on a GPU are slower from an odd address."""
+
+
+class FlatParameters:
+    """Leaf Tensors whose values and gradients live in two flat buffers.
+
+    Args:
+        tensors: leaves (`requires_grad=True`) of one floating dtype on one device. One given twice counts
+            once. Their arrays are replaced by views of the new buffer; the arrays they had are left as they
+            are.
+
+    Attributes:
+        tensors: the leaves, each once, in the order given.
+        backend: the backend of their device.
+        data: (L,) all values; L is `size` plus zeros that pad every parameter to a multiple of 64 bytes.
+        grad: (L,) all gradients in the same layout, current after `gather()`. A `leaf.grad` may be a view of
+            it, so its values change at the next `backward()`: keep `leaf.grad.numpy().copy()` if you need
+            them longer.
+        size: how many numbers the parameters hold, without the padding.
+
+    Raises:
+        TypeError: something that is no leaf Tensor, a complex or mixed dtype, mixed devices.
+        ValueError: no tensors at all.
+    """
+
+    def __init__(self, tensors: Iterable[Tensor]) -> None:
+        self.tensors = _leaves(tensors)
+        first = self.tensors[0]
+        self.backend = backend_of(first.data)
+        _check_alike(self.tensors)
+        slots = []
+        step = _ALIGNMENT // first.dtype.itemsize
+        length = 0
+        for tensor in self.tensors:
+            slots.append(slice(length, length + tensor.size))
+            length += -(-tensor.size // step) * step
+        xp = self.backend.xp
+        self.size = sum(tensor.size for tensor in self.tensors)
+        self.data: Array = xp.zeros(length, dtype=first.dtype)
+        self.grad: Array = xp.zeros(length, dtype=first.dtype)
+        self._slots = slots
+        shaped = list(zip(slots, self.tensors, strict=True))
+        self._views = [self.data[slot].reshape(tensor.shape) for slot, tensor in shaped]
+        self._gradient_views = [self.grad[slot].reshape(tensor.shape) for slot, tensor in shaped]
+        for tensor, view, gradient in zip(self.tensors, self._views, self._gradient_views, strict=True):
+            xp.copyto(view, tensor.data)
+            tensor._data = view
+            tensor._buffer = gradient
+
+    def new_buffer(self) -> Array:
+        """A buffer of zeros in the same layout, for momentum and the like."""
+        return self.backend.xp.zeros_like(self.data)
+
+    def gather(self) -> Array:
+        """Bring all gradients into the flat buffer and return it.
+
+        Most are there already. A second `backward()`, clipping, or an assignment to `leaf.grad` puts an array
+        of its own into a leaf; those are copied.
+
+        Raises:
+            ValueError: a parameter without a gradient, or with one of a wrong shape; the buffers are left
+                alone.
+            RuntimeError: a parameter whose array is no longer the view made here.
+        """
+        self.check_views()
+        for position, (tensor, buffer) in enumerate(zip(self.tensors, self._gradient_views, strict=True)):
+            grad = tensor.grad
+            if grad is None:
+                raise ValueError(
+                    f"parameter {position} of shape {tensor.shape} got no gradient: check that the loss "
+                    "depends on it and that backward() ran, or freeze it and leave it out of the optimizer."
+                )
+            if grad._data is not buffer:
+                check_same_device("the optimizer", (buffer, grad._data))
+                if grad.shape != tensor.shape:
+                    raise ValueError(
+                        f"parameter {position} has shape {tensor.shape}, but its grad has {grad.shape}: "
+                        "assign a gradient of the same shape."
+                    )
+        for tensor, buffer in zip(self.tensors, self._gradient_views, strict=True):
+            if tensor.grad is not None and tensor.grad._data is not buffer:
+                self.backend.xp.copyto(buffer, tensor.grad._data)
+        return self.grad
+
+    def check_views(self) -> None:
+        """Raise RuntimeError if a leaf got another array: an update of the buffer would pass it by."""
+        for position, (tensor, view) in enumerate(zip(self.tensors, self._views, strict=True)):
+            if tensor._data is not view:
+                raise RuntimeError(
+                    f"the array of parameter {position} of shape {tensor.shape} was replaced after the "
+                    "optimizer was made: make the optimizer after to(device) and after assigning .data, and "
+                    "only one for each parameter; load_state_dict() copies in place and is fine."
+                )
+
+    def zero_grad(self) -> None:
+        """Forget all gradients: the next `backward()` writes instead of adding."""
+        for tensor in self.tensors:
+            tensor.grad = None
+
+    def bump_versions(self) -> None:
+        """Tell every leaf that its values changed in place, so that older graphs refuse to run backward."""
+        for tensor in self.tensors:
+            tensor.bump_version()
+
+    def to_host(self, buffer: Array) -> np.ndarray:
+        """A (`size`,) host copy of a buffer, without the padding. On a GPU this waits."""
+        host = self.backend.to_host(buffer)
+        return np.concatenate([host[slot] for slot in self._slots])
+
+    def from_host(self, values: np.ndarray, buffer: Array) -> None:
+        """Write (`size`,) host values into a buffer, cast to its dtype; the reverse of `to_host`."""
+        padded = np.zeros(buffer.shape, dtype=buffer.dtype)
+        start = 0
+        for slot in self._slots:
+            stop = start + slot.stop - slot.start
+            padded[slot] = values[start:stop]
+            start = stop
+        self.backend.xp.copyto(buffer, self.backend.to_device(padded))
+
+
+def unique(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """The Tensors in order, each once. Raises TypeError for a single Tensor, a module or anything else."""
+    if isinstance(tensors, Tensor) or not isinstance(tensors, Iterable):
+        raise TypeError(
+            f"expected a list of Tensors, got {type(tensors).__name__}: pass model.parameters(), or [tensor]."
+        )
+    found: dict[int, Tensor] = {}
+    for position, tensor in enumerate(tensors):
+        if not isinstance(tensor, Tensor):
+            raise TypeError(
+                f"expected Tensors, got {type(tensor).__name__} at position {position}: pass model.parameters()."
+            )
+        found[id(tensor)] = tensor
+    return list(found.values())
+
+
+def _leaves(tensors: Iterable[Tensor]) -> list[Tensor]:
+    leaves = unique(tensors)
+    if not leaves:
+        raise ValueError(
+            "there is nothing to optimize: the list of tensors is empty. Pass model.parameters(), "
+            "and check that not all of them are frozen."
+        )
+    for position, tensor in enumerate(leaves):
+        if not tensor.is_leaf:
+            raise TypeError(
+                f"tensor {position} of shape {tensor.shape} is the result of an operation: "
+                "pass the leaves it was computed from."
+            )
+        if not tensor.requires_grad:
+            raise TypeError(
+                f"tensor {position} of shape {tensor.shape} is frozen or a constant: pass only tensors with "
+                "requires_grad=True, e.g. [p for p in model.parameters() if p.requires_grad]."
+            )
+    return leaves
+
+
+def _check_alike(tensors: list[Tensor]) -> None:
+    check_same_device("an optimizer", [tensor.data for tensor in tensors])
+    first = tensors[0]
+    for position, tensor in enumerate(tensors):
+        if tensor.dtype.kind != "f":
+            raise TypeError(f"tensor {position} is {tensor.dtype}: optimizers take real floating-point parameters.")
+        if tensor.dtype != first.dtype:
+            raise TypeError(
+                f"tensor 0 is {first.dtype}, but tensor {position} is {tensor.dtype}: "
+                "convert them to one dtype, or make two optimizers."
+            )

@@ -1,0 +1,478 @@
+"""Slopes measured without gradient rules: finite differences, the complex step, and what a check reports."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from tinyae.autodiff import RuleError, Tensor, grad, primitive
+from tinyae.backend import Array, backend_of
+
+# ---------------------------------------------------------------------------------------------------------------------
+# `Probe`: one function at one point, and two independent ways of asking for its slopes.
+#
+# The function is turned into one number, phi = sum(c * fn(x, y, ...)), with a random weight c for each output. The rules
+# give the gradient of phi at once; a measurement gives its slope along one direction d of length 1, by
+#
+#     central differences   (phi(x + h d) - phi(x - h d)) / 2h        error h**2 phi'''/6 and rounding of order eps/h
+#     the complex step      Im phi(x + i h d) / h                     error h**2 phi'''/6, no subtraction, h = 1e-30
+#
+# The second needs an analytic function, which cannot be seen from outside. So it is tested: for an analytic function the
+# slope along i h d is i times the slope along h d (Cauchy and Riemann), and the two measurements agree.
+
+SMALL = 64
+"""Inputs of up to this many elements are checked element by element."""
+
+EPS = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One slope by the rules and by measurement; the fields are those of `GradcheckReport`."""
+
+    coordinate: tuple[int, ...] | None
+    analytic: float
+    numeric: float
+    error: float
+    method: str
+    step: float
+    rtol: float
+    jump: float = 0.0
+
+
+class Probe:
+    """A function of float64 arrays, weighted to a single number.
+
+    Args:
+        fn: from as many Tensors as there are arrays to one Tensor.
+        arrays: the point, on one device.
+        rng: draws weights and directions.
+        eps: the step of central differences.
+        method: "central", "complex", or "auto" for the complex step wherever the function is analytic.
+        rtol: the allowed error of each method.
+
+    Raises:
+        Fault: `fn` is not something that can be checked.
+    """
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        arrays: list[Array],
+        rng: np.random.Generator,
+        eps: float,
+        method: str,
+        rtol: dict[str, float],
+    ) -> None:
+        self.fn, self.arrays, self.rng, self.eps, self.method, self.rtol = fn, arrays, rng, eps, method, rtol
+        self.backend = backend_of(arrays[0])
+        self.seen: list[tuple[int, Any]] = []
+        leaves = [Tensor(a, requires_grad=True) for a in arrays]
+        out = self._called(fn, leaves)
+        self.value = out.numpy().copy()
+        if not np.array_equal(self.value, self._called(fn, leaves).numpy(), equal_nan=True):
+            raise Fault(
+                "random", "fn gave two values for the same inputs: make its generator inside fn, from a fixed seed."
+            )
+        self._finite(self.value, "fn itself gives {found}", 0)
+        self.weights = bounded_signs(rng, self.value.shape)
+        self.cotangent = self.backend.to_device(self.weights)
+        self.gradients = self._gradients(leaves)
+        for argument, gradient in enumerate(self.gradients):
+            self._finite(gradient, "fn is finite, but a rule gives {found} for argument {{argument}}", argument)
+
+    def _finite(self, array: np.ndarray, words: str, argument: int) -> None:
+        """A fault if there is a NaN or an infinity in an array: nothing can be compared with it."""
+        wrong = np.argwhere(~np.isfinite(array))
+        if len(wrong):
+            at = tuple(int(i) for i in wrong[0])
+            found = words.format(found=f"{array[at]:g} at {at}")
+            raise Fault("not finite", f"{found}: move the inputs to where the function is smooth.", argument)
+
+    def _called(self, fn: Callable[..., Any], leaves: list[Tensor]) -> Tensor:
+        """fn's result, after a look at its type and at what it did to the inputs."""
+        out = fn(*leaves)
+        if not isinstance(out, Tensor):
+            raise Fault(
+                "not a tensor",
+                f"fn must return a Tensor, got {type(out).__name__}: compute with Tensors and tinyae.ops to the end, "
+                "without .data or .numpy().",
+            )
+        if out.dtype != np.float64:
+            raise Fault(
+                "output dtype",
+                f"fn must return a float64 Tensor, got dtype {out.dtype}: convert parameters inside fn to float64 "
+                "and leave out conversions to float32, which are too coarse for differences.",
+            )
+        return out
+
+    def _gradients(self, leaves: list[Tensor]) -> list[np.ndarray]:
+        """The gradient of phi by the rules, one host array per input, before anything has cast or reshaped it."""
+        out = self.fn(*[watched(leaf, i, self.seen) for i, leaf in enumerate(leaves)])
+        if not out.requires_grad:
+            return [np.zeros(leaf.shape) for leaf in leaves]
+        try:
+            gradients = grad(out, leaves, self.cotangent, allow_unused=True)
+        except RuleError as error:
+            raise Fault("gradient shape", str(error)) from error
+        for argument, dtype in self.seen:
+            if dtype != np.float64:
+                raise Fault(
+                    "gradient dtype",
+                    f"the gradient arrives as {dtype} at a float64 input: a rule converts on the way; keep the dtype "
+                    "of g in it (Python numbers and ops.indicator do).",
+                    argument,
+                )
+        return [g.numpy() for g in gradients]
+
+    def compare(self, argument: int) -> list[Comparison]:
+        """One comparison for every direction in which this argument is moved.
+
+        Raises:
+            Fault: the point is a kink.
+        """
+        size = math.prod(self.arrays[argument].shape)
+        everything = list(range(size))
+        method = self._method_for(argument, everything) if size else "central"
+        if size <= SMALL:
+            return [self._at_kink(argument, self._along(argument, [i], method)) for i in everything]
+        found = self._along(argument, everything, method)
+        if found.error > found.rtol or found.jump:
+            found = self._narrowed(argument, everything, method, bool(found.jump))
+        return [self._at_kink(argument, found)]
+
+    def _method_for(self, argument: int, everything: list[int]) -> str:
+        """Which measurement to take: the complex step if asked for, or if allowed and the function is analytic."""
+        if self.method == "central":
+            return "central"
+        direction = self._direction(argument, everything)
+        try:
+            exact = self._complex_slope(argument, direction)
+        except Exception as error:  # anything may go wrong in a function that was not written for complex numbers
+            if self.method == "complex":
+                raise ValueError(
+                    f"gradcheck: method='complex' needs a function that takes complex numbers; this one raised "
+                    f"{type(error).__name__}: {error} Use method='auto'."
+                ) from error
+            return "central"
+        ahead, behind, numeric = self._differences(argument, direction, self.eps)
+        allowed = max(1e-6 * max(abs(exact), abs(numeric)), self._noise(argument, "central"))
+        if abs(exact - numeric) <= allowed and not self._jump(argument, direction, ahead, behind):
+            return "complex"
+        if self.method == "complex":
+            raise ValueError(
+                f"gradcheck: method='complex' needs an analytic function; the slope of this one is {numeric:.9g} along "
+                f"the real axis and {exact:.9g} along the imaginary one. Use method='auto'."
+            )
+        return "central"
+
+    def _at_kink(self, argument: int, found: Comparison) -> Comparison:
+        if found.jump:
+            place = "along a random direction" if found.coordinate is None else f"at coordinate {found.coordinate}"
+            raise Fault(
+                "kink",
+                f"fn has a kink at the point: {place} of argument {{argument}} the slopes on the two sides differ by "
+                f"{found.jump:.3g} (rule {found.analytic:.6g}), so there is no derivative to compare with; move the "
+                "inputs away from it, or pass redraw=.",
+                argument,
+                coordinate=found.coordinate,
+                analytic=found.analytic,
+                numeric=found.numeric,
+                error=found.error,
+                step=found.step,
+            )
+        return found
+
+    def _narrowed(self, argument: int, indices: list[int], method: str, kink: bool) -> Comparison:
+        """Halve a failing direction down to one element, keeping the half that is worse."""
+
+        def badness(found: Comparison) -> float:
+            return found.jump if kink else abs(found.analytic - found.numeric)
+
+        found = self._along(argument, indices, method)
+        while len(indices) > 1:
+            middle = len(indices) // 2
+            halves = [(self._along(argument, part, method), part) for part in (indices[:middle], indices[middle:])]
+            found, indices = max(halves, key=lambda half: badness(half[0]))
+        return found
+
+    def _direction(self, argument: int, indices: list[int]) -> np.ndarray:
+        """A unit vector through the elements at the given flat indices, none of them with a small share."""
+        shape = self.arrays[argument].shape
+        direction = np.zeros(math.prod(shape))
+        direction[indices] = 1.0 if len(indices) == 1 else bounded_signs(self.rng, (len(indices),))
+        return (direction / np.linalg.norm(direction)).reshape(shape)
+
+    def _along(self, argument: int, indices: list[int], method: str) -> Comparison:
+        """Compare the slopes along one direction."""
+        direction = self._direction(argument, indices)
+        analytic = float(np.sum(self.gradients[argument] * direction))
+        jump = 0.0
+        if method == "complex":
+            numeric, step = self._complex_slope(argument, direction), STEP
+        else:
+            step = self.eps
+            ahead, behind, numeric = self._differences(argument, direction, step)
+        rtol = self.rtol[method]
+        error = self._error(argument, analytic, numeric, method)
+        if method == "central":
+            jump = self._jump(argument, direction, ahead, behind, sure=error > rtol)
+            if error > rtol and not jump:
+                # Where phi' is nearly 0, the error h**2 phi'''/6 of the differences can be larger than it: one step of
+                # Richardson's extrapolation takes that term away.
+                half = self._differences(argument, direction, 0.5 * step)[2]
+                numeric = (4.0 * half - numeric) / 3.0
+                error = self._error(argument, analytic, numeric, method)
+        shape = self.arrays[argument].shape
+        coordinate = tuple(int(i) for i in np.unravel_index(indices[0], shape)) if len(indices) == 1 else None
+        return Comparison(coordinate, analytic, numeric, error, method, step, rtol, jump)
+
+    def _error(self, argument: int, analytic: float, numeric: float, method: str) -> float:
+        """The difference relative to the larger slope, or to the smallest that rounding allows to see."""
+        floor = self._noise(argument, method) / self.rtol[method]
+        error = abs(analytic - numeric) / max(abs(analytic), abs(numeric), floor)
+        return error if math.isfinite(error) else math.inf
+
+    def _differences(self, argument: int, direction: np.ndarray, step: float) -> tuple[float, float, float]:
+        """The slopes ahead, behind, and across the point."""
+        x = self.backend.to_host(self.arrays[argument])
+        ends = []
+        for sign in (1.0, -1.0):
+            moved = list(self.arrays)
+            moved[argument] = self.backend.to_device(x + sign * step * direction)
+            ends.append(self.fn(*[Tensor(a, requires_grad=True) for a in moved]).numpy())
+        ahead = float(np.sum(self.weights * (ends[0] - self.value)) / step)
+        behind = float(np.sum(self.weights * (self.value - ends[1])) / step)
+        return ahead, behind, float(np.sum(self.weights * (ends[0] - ends[1])) / (2.0 * step))
+
+    def _jump(self, argument: int, direction: np.ndarray, ahead: float, behind: float, sure: bool = False) -> float:
+        """By how much the slope jumps within one step of the point; 0 where the function is smooth.
+
+        The one-sided slopes of a smooth function differ by h phi'', which halves with the step; at a kink the
+        difference stays. So 2 D(h/2) - D(h) vanishes for the first and not for the second. A kink a third of a step
+        away would cancel there as well, hence the same again with half the step.
+        """
+        noise = self._noise(argument, "central")
+        size = max(abs(ahead), abs(behind))
+        gaps = [ahead - behind]
+        if not math.isfinite(gaps[0]) or (not sure and abs(gaps[0]) <= 1e-3 * size + 16.0 * noise):
+            return 0.0
+        for part in (0.5, 0.25):
+            there, back, _ = self._differences(argument, direction, part * self.eps)
+            gaps.append(there - back)
+        jump = max(abs(2.0 * gaps[1] - gaps[0]), abs(2.0 * gaps[2] - gaps[1]))
+        return jump if jump > 1e-3 * size + 64.0 * noise else 0.0
+
+    def _complex_slope(self, argument: int, direction: np.ndarray) -> float:
+        """Im phi(x + i h d) / h; raises if the function drops the imaginary part on the way."""
+        points = [self.backend.to_device(self.backend.to_host(a), "complex128") for a in self.arrays]
+        points[argument] = self.backend.to_device(self.backend.to_host(self.arrays[argument]) + 1j * STEP * direction)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # NumPy only warns when an imaginary part is thrown away
+            out = self.fn(*[Tensor(p, requires_grad=True) for p in points]).numpy()
+        if out.dtype.kind != "c":
+            raise TypeError(f"it gave dtype {out.dtype} for complex input.")
+        slope = float(np.sum(self.weights * out.imag) / STEP)
+        if not math.isfinite(slope):
+            raise ArithmeticError(f"its complex slope is {slope}.")
+        return slope
+
+    def _noise(self, argument: int, method: str) -> float:
+        """What rounding of the outputs and of the inputs can contribute to a measured slope."""
+        outputs = np.linalg.norm(self.weights * self.value)
+        gradient = self.gradients[argument]
+        inputs = np.linalg.norm(self.backend.to_host(self.arrays[argument]) * gradient)
+        if method == "complex":
+            return float(64.0 * EPS * (1e-30 + outputs + inputs + np.linalg.norm(gradient)))
+        return float(8.0 * EPS * (1e-30 + outputs + inputs) / self.eps)
+
+
+def bounded_signs(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Random numbers of both signs, sizes 0.5 to 1: scaled to length 1, none is smaller than 0.5 / sqrt(n)."""
+    return rng.choice([-1.0, 1.0], size=shape) * rng.uniform(0.5, 1.0, size=shape)
+
+
+def watched(leaf: Tensor, argument: int, seen: list[tuple[int, Any]]) -> Tensor:
+    """The leaf under a node that notes the dtype of the gradient that reaches it, before the engine casts it."""
+
+    @primitive
+    def watch(x: Any) -> Any:
+        return x
+
+    @watch.vjp(0)
+    def _(g: Any, out: Any, x: Any) -> Any:
+        seen.append((argument, g.dtype))
+        return g
+
+    return watch(leaf)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Derivatives without subtraction: the complex step.
+#
+# For an analytic f with real values on the real line, f(x + ih) = f(x) + ih f'(x) - h**2 f''(x)/2 - ..., so the
+# imaginary part divided by h is f'(x) with an error of order h**2. Nothing is subtracted, so nothing cancels, and
+# h can be 1e-30: the result is right to the last digits (Squire and Trapp 1998). The price is a function that
+# accepts complex numbers and is analytic: no maximum, no absolute value, no comparison.
+
+STEP = 1e-30
+"""The imaginary step. Its square is far below the last digit of any number it is compared with."""
+
+
+def complex_step(fn: Callable[..., Any], inputs: Sequence[Any], cotangent: Any = None) -> list[np.ndarray]:
+    """Gradient of sum(cotangent * fn(*inputs)) for each input, exact to rounding.
+
+    Args:
+        fn: a function of raw arrays that is analytic in each: primitives qualify wherever NumPy computes them
+            on complex arrays, and so does a function written with operators and `tinyae.ops`.
+        inputs: real NumPy arrays or numbers.
+        cotangent: weights of the outputs, of the output's shape; may be left out if `fn` gives one number.
+
+    Returns:
+        One float64 array per input, of that input's shape. One call of `fn` is made per element.
+
+    Raises:
+        TypeError: `fn` lost the imaginary part on the way, so it is not analytic (or converts to a real dtype).
+        ValueError: the cotangent's shape is not the output's.
+    """
+    arrays = [np.asarray(x, dtype=np.complex128) for x in inputs]
+    gradients = []
+    for position, x in enumerate(arrays):
+        gradient = np.empty(x.shape)
+        for index in np.ndindex(x.shape):
+            moved = x.copy()
+            moved[index] += 1j * STEP
+            out = np.asarray(fn(*arrays[:position], moved, *arrays[position + 1 :]))
+            gradient[index] = np.sum(_weights(cotangent, out) * out.imag) / STEP
+        gradients.append(gradient)
+    return gradients
+
+
+def _weights(cotangent: Any, out: np.ndarray) -> np.ndarray:
+    if out.dtype.kind != "c":
+        raise TypeError(
+            f"complex_step: the function gave dtype {out.dtype} for complex input, so it is not analytic: "
+            "use gradcheck for it."
+        )
+    if cotangent is None:
+        if out.size != 1:
+            raise ValueError(
+                f"complex_step: the function gives shape {out.shape}, not one number: pass cotangent= of that shape."
+            )
+        return np.ones(out.shape)
+    weights = np.asarray(cotangent)
+    if weights.shape != out.shape:
+        raise ValueError(
+            f"complex_step: cotangent has shape {weights.shape}, the function gives {out.shape}; they must be equal."
+        )
+    return weights
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What a gradient check found: one record, which also knows how to say it in a sentence.
+
+Problem = Literal[
+    "gradient",
+    "kink",
+    "modes",
+    "not a tensor",
+    "output dtype",
+    "gradient shape",
+    "gradient dtype",
+    "not finite",
+    "input modified",
+    "random",
+]
+"""What can be wrong: the derivative differs; the point is a kink; the rules give one gradient on raw arrays and another
+on Tensors; or the function is not one that can be checked.
+"""
+
+METHODS = {"central": "central differences", "complex": "complex step"}
+"""The ways of measuring a slope, and what they are called."""
+
+
+@dataclass(frozen=True)
+class GradcheckReport:
+    """The worst disagreement that a gradient check found.
+
+    Attributes:
+        passed: whether every comparison stayed within its tolerance and nothing else was wrong.
+        order: the order of derivative that the numbers below belong to.
+        argument: position of the input; at order 2, a position after the last input is the weight c of the outputs.
+        coordinate: index of the element in that input; None for a direction through all its elements.
+        analytic: the derivative according to the rules.
+        numeric: the derivative as measured.
+        error: |analytic - numeric| relative to the larger of the two (or to what rounding allows to see).
+        rtol: the error that was allowed.
+        compared: how many derivatives were compared, all orders together.
+        name: what the caller calls that input; "" without `names=`.
+        method: how the slope was measured, "central" or "complex".
+        step: the step h of that measurement, in the unit of the input.
+        problem: what is wrong, None if nothing is; see `Problem`.
+        explanation: where the problem is not a wrong derivative, one sentence that says what it is and what to do.
+        errors: the largest relative error of each input by name ("argument 0" without `names=`), all orders together.
+        methods: how the slopes with those errors were measured, under the same names.
+        redraws: how often new inputs were drawn because the old ones sat on a kink.
+    """
+
+    passed: bool
+    order: int
+    argument: int
+    coordinate: tuple[int, ...] | None
+    analytic: float
+    numeric: float
+    error: float
+    rtol: float
+    compared: int
+    name: str = ""
+    method: str = "central"
+    step: float = 0.0
+    problem: Problem | None = None
+    explanation: str = ""
+    errors: dict[str, float] = field(default_factory=dict)
+    methods: dict[str, str] = field(default_factory=dict)
+    redraws: int = 0
+
+    def __str__(self) -> str:
+        if self.explanation:
+            return f"gradcheck failed: {self.explanation}"
+        if not self.compared:
+            return "gradcheck passed: the inputs have no elements, nothing was compared."
+        place = "along a random direction" if self.coordinate is None else f"at coordinate {self.coordinate}"
+        name = f" ({self.name})" if self.name else ""
+        verdict = "passed" if self.passed else "failed"
+        return (
+            f"gradcheck {verdict}: order {self.order}, argument {self.argument}{name}, {place}: "
+            f"analytic {self.analytic:.9g}, numeric {self.numeric:.9g}, relative error {self.error:.1e} "
+            f"(allowed {self.rtol:.0e}; {METHODS[self.method]} with step {self.step:g}; {self.compared} derivatives "
+            "compared, this one is the worst)"
+        )
+
+
+class GradcheckError(AssertionError):
+    """A gradient check failed; `report` holds the numbers."""
+
+    def __init__(self, report: GradcheckReport) -> None:
+        super().__init__(str(report))
+        self.report = report
+
+
+class Fault(Exception):
+    """Something other than a wrong derivative: ends a check and becomes its report.
+
+    Attributes:
+        problem: which of `Problem`.
+        argument: position among the inputs that are moved.
+        numbers: fields of the report that are known.
+    """
+
+    def __init__(self, problem: Problem, explanation: str, argument: int = 0, **numbers: object) -> None:
+        super().__init__(explanation)
+        self.problem: Problem = problem
+        self.argument = argument
+        self.numbers = numbers

@@ -1,0 +1,309 @@
+"""`gradcheck`: the gradient rules against measured slopes.
+
+The slopes are measured in `tinyae.testing.differences`, which knows nothing of rules.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tinyae.autodiff import Tensor, grad
+from tinyae.backend import Array, backend_of
+from tinyae.ops import concatenate, reshape
+from tinyae.testing.differences import Fault, GradcheckError, GradcheckReport, Probe
+
+MOST_REDRAWS = 20
+"""How often inputs on a kink are drawn anew before the kink is reported."""
+
+Inputs = Sequence[Any]
+Redraw = Callable[[], Inputs] | Iterator[Inputs]
+
+
+def gradcheck(
+    fn: Callable[..., Any],
+    inputs: Inputs,
+    *,
+    order: int = 1,
+    method: str = "auto",
+    names: Sequence[str] | None = None,
+    redraw: Redraw | None = None,
+    seed: int = 0,
+    rtol: float | None = None,
+    eps: float = 1e-6,
+    raise_on_failure: bool = True,
+) -> GradcheckReport:
+    """Compare the derivatives of `fn` with measured ones, in float64.
+
+    Args:
+        fn: takes as many Tensors as there are inputs and returns one Tensor of any shape. It must be
+            deterministic, and smooth near the inputs: a kink (relu at 0) within `eps` is reported as such.
+        inputs: arrays, numbers or Tensors. Floating-point ones are cast to float64 and checked; others (labels,
+            masks) reach `fn` unchanged, as raw arrays.
+        order: 1 checks the gradient; 2 also the gradient of the gradient, and so on.
+        method: "central" (differences), "complex" (complex step, for analytic functions that take complex
+            numbers), or "auto": for each input the complex step if a Cauchy-Riemann test says that it is valid, else
+            differences.
+        names: what the inputs are called, for the report.
+        redraw: gives new inputs when the old ones sit on a kink: a function without arguments, or an iterator.
+        seed: of the random weights and directions.
+        rtol: allowed relative error. None means 1e-10 for the complex step and, for differences, 1e-6 at order 1 and
+            1e-5 above.
+        eps: step of the differences, in the unit of the inputs.
+        raise_on_failure: False returns the failing report instead of raising it.
+
+    Raises:
+        GradcheckError: a derivative differs, or `fn` is not something that has derivatives to compare: it returned
+            something else than a float64 Tensor, changed its input, gave two values for one input, has a kink at the
+            point, or a rule of it gave a gradient of the wrong shape or dtype. `error.report.problem` says which.
+        TypeError, ValueError: `gradcheck` itself was called wrongly, or method "complex" does not apply.
+    """
+    if order < 1:
+        raise ValueError(f"gradcheck: order must be 1 or more, got {order}.")
+    if method not in ("auto", "central", "complex"):
+        raise ValueError(f"gradcheck: method must be 'auto', 'central' or 'complex', got {method!r}.")
+    if names is not None and len(names) != len(inputs):
+        raise ValueError(f"gradcheck: got {len(names)} names for {len(inputs)} inputs; they must be as many.")
+    fresh = _draws(redraw)
+    for redraws in itertools.count():
+        with np.errstate(**_said_by_the_report()):
+            report = replace(_Check(fn, inputs, method, names, seed, rtol, eps).run(order), redraws=redraws)
+        if report.problem != "kink" or (drawn := next(fresh, None)) is None:
+            break
+        inputs = drawn
+    if raise_on_failure and not report.passed:
+        raise GradcheckError(report)
+    return report
+
+
+def _said_by_the_report() -> dict[str, Any]:
+    """NumPy's warnings off, since the report says what is not finite; where it was told to raise, it still does."""
+    return {kind: "ignore" for kind, reaction in np.geterr().items() if reaction == "warn"}
+
+
+def _draws(redraw: Redraw | None) -> Iterator[Inputs]:
+    if redraw is None:
+        return iter(())
+    endless = (redraw() for _ in itertools.count()) if callable(redraw) else iter(redraw)
+    return itertools.islice(endless, MOST_REDRAWS)
+
+
+class _Check:
+    """One check at one point: the inputs sorted out, then one probe for each order."""
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        inputs: Inputs,
+        method: str,
+        names: Sequence[str] | None,
+        seed: int,
+        rtol: float | None,
+        eps: float,
+    ) -> None:
+        self.fn, self.method, self.rtol, self.eps = fn, method, rtol, eps
+        self.rng = np.random.default_rng(seed)
+        self.names = list(names) if names is not None else [""] * len(inputs)
+        self.values = [x.data if isinstance(x, Tensor) else x for x in inputs]
+        kinds = [(x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype).kind for x in self.values]
+        self.floating = [i for i, kind in enumerate(kinds) if kind == "f"]
+        if not self.floating:
+            raise TypeError(
+                "gradcheck: no input is floating-point, so nothing can be differentiated: pass a float array."
+            )
+        self.worst: GradcheckReport | None = None
+        self.errors: dict[str, float] = {}
+        self.methods: dict[str, str] = {}
+        self.compared = 0
+
+    def run(self, order: int) -> GradcheckReport:
+        """The report; a fault becomes one too."""
+        level = 0
+        try:
+            arrays = [backend_of(self.values[i]).xp.array(self.values[i], dtype="float64") for i in self.floating]
+            function: Callable[..., Any] = self._function
+            before: Probe | None = None
+            for level in range(1, order + 1):
+                probe = self._probe(function, arrays, level)
+                if before is not None:
+                    self._same_gradient(before, probe)
+                for argument in range(len(arrays)):
+                    self._take(level, argument, probe)
+                if self.worst is not None and not self.worst.passed:
+                    break
+                before = probe
+                function, arrays = gradient_function(function, len(arrays)), [*arrays, probe.cotangent]
+        except Fault as fault:
+            return self._fault(fault, level)
+        worst = self.worst or GradcheckReport(True, order, 0, None, 0.0, 0.0, 0.0, 0.0, 0)
+        return replace(worst, compared=self.compared, errors=self.errors, methods=self.methods)
+
+    def _function(self, *moving: Any) -> Any:
+        """fn with the floating-point inputs in their places; a fault if it writes into any input."""
+        arguments = list(self.values)
+        for i, x in zip(self.floating, moving, strict=True):
+            arguments[i] = x
+        raw = [x.data if isinstance(x, Tensor) else x for x in arguments]
+        copies = [backend_of(x).xp.array(x) if hasattr(x, "shape") else x for x in raw]
+        out = self.fn(*arguments)
+        for i, (x, copy) in enumerate(zip(raw, copies, strict=True)):
+            now = arguments[i].data if isinstance(arguments[i], Tensor) else x
+            if hasattr(x, "shape") and (now is not x or not _equal(x, copy)):
+                raise Fault(
+                    "input modified",
+                    f"fn changed argument {i} in place: compute new values instead of writing into the input.",
+                    self.floating.index(i) if i in self.floating else 0,
+                )
+        return out
+
+    def _probe(self, function: Callable[..., Any], arrays: list[Array], level: int) -> Probe:
+        central = 1e-6 if level == 1 else 1e-5
+        allowed = (
+            {"central": central, "complex": 1e-10}
+            if self.rtol is None
+            else dict.fromkeys(("central", "complex"), self.rtol)
+        )
+        return Probe(function, arrays, self.rng, self.eps, self.method, allowed)
+
+    def _take(self, level: int, argument: int, probe: Probe) -> None:
+        """Compare along one argument and keep what is worse than before, measured against its own tolerance."""
+        position = self._position(argument)
+        for found in probe.compare(argument):
+            self.compared += 1
+            key = self._key(position)
+            if found.error >= self.errors.get(key, 0.0):
+                self.errors[key], self.methods[key] = found.error, found.method
+            if self.worst is None or found.error / found.rtol > self.worst.error / self.worst.rtol:
+                passed = found.error <= found.rtol
+                self.worst = GradcheckReport(
+                    passed,
+                    level,
+                    position,
+                    found.coordinate,
+                    found.analytic,
+                    found.numeric,
+                    found.error,
+                    found.rtol,
+                    0,
+                    self._name(position),
+                    found.method,
+                    found.step,
+                    None if passed else "gradient",
+                )
+
+    def _same_gradient(self, before: Probe, probe: Probe) -> None:
+        """The rules on raw arrays (`before.gradients`) and on Tensors (the value of the next order's function)."""
+        start = 0
+        for argument, raw in enumerate(before.gradients):
+            recorded = probe.value[start : start + raw.size].reshape(raw.shape)
+            start += raw.size
+            size = max(float(np.abs(raw).max(initial=0.0)), float(np.abs(recorded).max(initial=0.0)))
+            if not np.allclose(raw, recorded, rtol=1e-9, atol=1e-11 * size + 1e-300):
+                at = tuple(int(i) for i in np.unravel_index(np.argmax(np.abs(raw - recorded)), raw.shape))
+                raise Fault(
+                    "modes",
+                    f"the gradient for argument {{argument}} at coordinate {at} is {raw[at]:.9g} on raw arrays and "
+                    f"{recorded[at]:.9g} with create_graph=True: a rule does not give the same in both, or a fused one "
+                    "differs from its composed twin.",
+                    argument,
+                    coordinate=at,
+                    analytic=float(raw[at]),
+                    numeric=float(recorded[at]),
+                )
+
+    def _fault(self, fault: Fault, level: int) -> GradcheckReport:
+        position = self._position(fault.argument)
+        blank = GradcheckReport(
+            False, level, position, None, 0.0, 0.0, np.inf, self.rtol or 0.0, self.compared, self._name(position)
+        )
+        label = f"{position} ({self._name(position)})" if self._name(position) else str(position)
+        explanation = str(fault).replace("{argument}", label)
+        numbers: dict[str, Any] = fault.numbers
+        return replace(
+            blank, problem=fault.problem, explanation=explanation, errors=self.errors, methods=self.methods, **numbers
+        )
+
+    def _position(self, argument: int) -> int:
+        beyond = argument - len(self.floating)
+        return self.floating[argument] if beyond < 0 else len(self.values) + beyond
+
+    def _name(self, position: int) -> str:
+        return self.names[position] if position < len(self.names) else "weights of the output"
+
+    def _key(self, position: int) -> str:
+        return self._name(position) or f"argument {position}"
+
+
+def _equal(x: Any, y: Any) -> bool:
+    host = backend_of(x).to_host
+    return np.array_equal(host(x), host(y), equal_nan=np.asarray(host(x)).dtype.kind in "fc")
+
+
+def gradient_function(fn: Callable[..., Any], count: int) -> Callable[..., Any]:
+    """The gradient of sum(c * fn(*inputs)), all inputs in one vector, as a function of the inputs and of c."""
+
+    def gradient(*arguments: Any) -> Any:
+        inputs, cotangent = arguments[:count], arguments[count]
+        gradients = grad(fn(*inputs), inputs, cotangent, create_graph=True, allow_unused=True)
+        return concatenate(*[reshape(g, shape=(-1,)) for g in gradients])
+
+    return gradient
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# `holding_detached`: what a stop-gradient means, said to a measurement.
+#
+# `detach()` tells the rules that a value is a constant. A measured slope does not know: it moves the input, the value moves
+# with it, and the two disagree, although nobody made a mistake. A straight-through estimator, `z + (e - z).detach()`, is
+# such a function: its gradient is on purpose not its derivative, but that of another one, in which e - z stays what it
+# is at the point. This other function can be measured.
+
+
+def holding_detached(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """`fn` with every `detach()` in it giving for ever what it gave in the first call.
+
+    The first call, which a gradient check makes at the point itself, fixes the constants; make a new one for another point.
+
+    Example:
+        >>> import numpy as np
+        >>> from tinyae.testing import gradcheck
+        >>> def rounded(z):
+        ...     return z + (Tensor(np.round(z.data)) - z).detach()
+        >>> z = np.array([0.3, 1.8])
+        >>> gradcheck(rounded, [z], raise_on_failure=False).passed
+        False
+        >>> gradcheck(holding_detached(rounded), [z]).passed
+        True
+    """
+    constants: list[Tensor] = []
+    calls = 0
+
+    def held(*arguments: Any) -> Any:
+        nonlocal calls
+        position = 0
+        calls += 1
+
+        def detach(self: Tensor) -> Tensor:
+            nonlocal position
+            if calls == 1:
+                constants.append(own(self))
+            elif position == len(constants):
+                raise RuntimeError(
+                    f"holding_detached: fn called detach() {position} times at first and now once more: it must "
+                    "call it equally often every time, so that each constant can be told from the others."
+                )
+            position += 1
+            return constants[position - 1]
+
+        own = Tensor.detach
+        Tensor.detach = detach  # type: ignore[method-assign]
+        try:
+            return fn(*arguments)
+        finally:
+            Tensor.detach = own  # type: ignore[method-assign]
+
+    return held

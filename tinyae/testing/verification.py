@@ -1,0 +1,538 @@
+"""`check_case` and `check_module`: what a function or a module should do, and the questions asked of it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.testing import assert_allclose, assert_array_equal
+
+from tinyae.autodiff import Primitive, Tensor, grad
+from tinyae.backend import CPU, Backend, backend_of
+from tinyae.nn import Module
+from tinyae.testing.differences import GradcheckReport, bounded_signs
+from tinyae.testing.gradients import gradcheck, holding_detached
+
+# ---------------------------------------------------------------------------------------------------------------------
+# `OpCase`: what a function should compute, on which inputs, and how smooth it is there.
+#
+# One case is a function, the shapes and values it is called with, and an independent reference: the same thing written
+# again, in NumPy or SciPy, sharing no code. `check_case` asks it every question that the package asks of its own
+# primitives. A derivative can only be measured where there is one, so each case also names a domain, which draws inputs
+# away from kinks and poles:
+#
+#     cases(ops.log, [((3, 4),), ((),)], np.log, positive)
+#
+# gives two cases, a (3, 4) array and a single number, both drawn from 0.3 to 2.5.
+
+Shape = tuple[int, ...]
+"""The shape of one array."""
+
+Domain = Callable[[np.random.Generator, list[Shape]], list[np.ndarray]]
+"""Draws one float64 array for each shape."""
+
+
+def between(low: float, high: float) -> Domain:
+    """The domain of uniform draws in [low, high)."""
+    return lambda rng, shapes: [np.asarray(rng.uniform(low, high, shape)) for shape in shapes]
+
+
+real = between(-2.0, 2.0)
+"""Both signs, up to 2."""
+
+positive = between(0.3, 2.5)
+"""For logarithms and roots."""
+
+
+def nonzero(rng: np.random.Generator, shapes: list[Shape]) -> list[np.ndarray]:
+    """Both signs, at least 0.2 from 0: for divisors, and for functions with a kink at 0."""
+    return [np.asarray(rng.choice([-1.0, 1.0], shape) * rng.uniform(0.2, 2.0, shape)) for shape in shapes]
+
+
+def apart(rng: np.random.Generator, shapes: list[Shape]) -> list[np.ndarray]:
+    """Any two elements, of one array or of two, differ by at least 0.2: no ties, for maxima and distances."""
+    sizes = [int(np.prod(shape)) for shape in shapes]
+    values = (rng.permutation(sum(sizes)) - sum(sizes) / 2) * 0.3 + rng.uniform(-0.05, 0.05, sum(sizes))
+    return [part.reshape(shape) for part, shape in zip(np.split(values, np.cumsum(sizes)[:-1]), shapes, strict=True)]
+
+
+def whole(rng: np.random.Generator, shapes: list[Shape]) -> list[np.ndarray]:
+    """-2, -1, 0, 1, 2: many ties, for comparisons."""
+    return [np.asarray(rng.integers(-2, 3, shape).astype(float)) for shape in shapes]
+
+
+class Subject(NamedTuple):
+    """What a gradient check is given: `gradcheck(subject.fn, subject.inputs, names=subject.names)`.
+
+    Attributes:
+        fn: function of the inputs alone, each of which is differentiated.
+        inputs: float64 arrays, on one device.
+        names: what they are called.
+    """
+
+    fn: Callable[..., Any]
+    inputs: list[Any]
+    names: list[str]
+
+
+@dataclass(frozen=True)
+class OpCase:
+    """One function with one set of shapes and parameters.
+
+    Attributes:
+        op: the primitive, or any function composed of some.
+        name: what reports and pytest show.
+        arguments: one entry per positional argument: a shape (drawn from `domain` and differentiated), or a
+            value that is handed over as it is.
+        reference: the same function on raw arrays, written independently.
+        domain: draws the inputs, away from points where the function is not smooth.
+        params: keyword parameters.
+        analytic: whether it is an analytic function that NumPy evaluates on complex arrays too.
+        order: highest order of derivative to check; 0 for piecewise constants.
+    """
+
+    op: Any
+    name: str
+    arguments: tuple[Any, ...]
+    reference: Callable[..., Any]
+    domain: Domain = real
+    params: dict[str, Any] = field(default_factory=dict)
+    analytic: bool = True
+    order: int = 2
+
+    @property
+    def shapes(self) -> list[Shape]:
+        """Shapes of the differentiable arguments."""
+        return [a for a in self.arguments if isinstance(a, tuple)]
+
+    @property
+    def moving(self) -> list[int]:
+        """Positions of the differentiable arguments."""
+        return [i for i, a in enumerate(self.arguments) if isinstance(a, tuple)]
+
+    def make_inputs(self, rng: np.random.Generator, dtype: str = "float64") -> list[Any]:
+        """All positional arguments, the differentiable ones freshly drawn."""
+        drawn = iter(self.domain(rng, self.shapes))
+        return [next(drawn).astype(dtype) if isinstance(a, tuple) else a for a in self.arguments]
+
+    @property
+    def names(self) -> list[str]:
+        """What the function calls its differentiable arguments; `xs[0]`, `xs[1]` for a variadic one."""
+        names: list[str] = []
+        for parameter in inspect.signature(self.op).parameters.values():
+            if parameter.kind is parameter.VAR_POSITIONAL:
+                names += [f"{parameter.name}[{i}]" for i in range(len(self.arguments) - len(names))]
+            elif parameter.kind is not parameter.KEYWORD_ONLY:
+                names.append(parameter.name)
+        return [names[i] for i in self.moving]
+
+    def subject(self, rng: np.random.Generator, backend: Backend = CPU) -> Subject:
+        """The function with everything but the differentiable arguments fixed, and fresh values for those."""
+        arguments = [moved(a, backend) if i in self.moving else a for i, a in enumerate(self.make_inputs(rng))]
+        fixed = [moved(a, backend) if i not in self.moving else None for i, a in enumerate(self.arguments)]
+        params = moved(self.params, backend)
+
+        def function(*moving: Any) -> Any:
+            full = list(fixed)
+            for i, x in zip(self.moving, moving, strict=True):
+                full[i] = x
+            return self.op(*full, **params)
+
+        return Subject(function, [arguments[i] for i in self.moving], self.names)
+
+
+def cases(
+    op: Any,
+    variants: Sequence[tuple[Any, ...]],
+    reference: Callable[..., Any],
+    domain: Domain = real,
+    *,
+    analytic: bool = True,
+    order: int = 2,
+    **params: Any,
+) -> Iterator[OpCase]:
+    """One case per tuple of arguments in `variants`, all with the same parameters; see `OpCase`."""
+    for arguments in variants:
+        words = [_word(a) for a in arguments] + [f"{name}={value}" for name, value in params.items()]
+        name = f"{op.__name__}({', '.join(words)})".replace("\n", "")
+        yield OpCase(op, name, tuple(arguments), reference, domain, params, analytic, order)
+
+
+def moved(value: Any, backend: Backend) -> Any:
+    """The arrays within arguments and parameters on another device; on the CPU everything as it is."""
+    if backend is CPU:
+        return value
+    if isinstance(value, np.ndarray):
+        return backend.to_device(value)
+    if isinstance(value, list):
+        return backend.to_device(np.asarray(value))
+    if isinstance(value, tuple):
+        return tuple(moved(item, backend) for item in value)
+    if isinstance(value, dict):
+        return {name: moved(item, backend) for name, item in value.items()}
+    return value
+
+
+def _word(argument: Any) -> str:
+    if isinstance(argument, tuple):
+        return "x".join(map(str, argument)) or "0d"
+    return type(argument).__name__ if isinstance(argument, np.ndarray) else repr(argument)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# `ModuleCase`: a layer or a model as something a gradient check can ask about.
+#
+# A module hides its parameters, and a check needs a function of them. So while the function runs, each parameter *becomes*
+# the Tensor that the check hands in: it takes over that Tensor's array and its node on the tape, and everything the module
+# computes from the parameter leads back there. Afterwards it is itself again. Generators are rewound before each call and
+# buffers put back after it, so dropout draws one mask and running averages do not move.
+
+
+def check_module(
+    module: Module, *inputs: Any, call: Callable[..., Any] | None = None, **options: Any
+) -> GradcheckReport:
+    """Check the gradients of a layer or model for its inputs and every parameter, in its present mode.
+
+    Args:
+        module: of any dtype; it is computed in float64 and left as it was.
+        inputs: arrays or Tensors. Floating-point ones are checked.
+        call: from (module, *inputs) to one Tensor; by default `module(*inputs)`. For a model, e.g.
+            `lambda model, x: model.loss(x).total`.
+        options: of `gradcheck`, such as `order=2`.
+
+    Raises:
+        GradcheckError: names the parameter, e.g. `decoder.0.weight`.
+
+    Example:
+        >>> from tinyae import nn
+        >>> report = check_module(nn.Dense(3, 2, activation="tanh"), np.ones((4, 3)), order=2)
+        >>> report.passed, sorted(report.errors)
+        (True, ['bias', 'input', 'weight', 'weights of the output'])
+    """
+    subject = function_of(module, *inputs, call=call)
+    return gradcheck(subject.fn, subject.inputs, names=subject.names, **options)
+
+
+def function_of(module: Module, *inputs: Any, call: Callable[..., Any] | None = None) -> Subject:
+    """A module as a function of its inputs and parameters: see `check_module` for the arguments."""
+    named = module.named_parameters()
+    apply = call or (lambda module, *xs: module(*xs))
+
+    def function(*arguments: Any) -> Any:
+        with _standing_in([p for _, p in named], arguments[len(inputs) :]), _unmoved(module):
+            return apply(module, *arguments[: len(inputs)])
+
+    values = [x.data if isinstance(x, Tensor) else x for x in inputs]
+    values += [backend_of(p.data).xp.array(p.data, dtype="float64") for _, p in named]
+    labels = ["input"] if len(inputs) == 1 else [f"input {i}" for i in range(len(inputs))]
+    return Subject(function, values, labels + [name for name, _ in named])
+
+
+@contextmanager
+def _standing_in(parameters: list[Any], tensors: Any) -> Iterator[None]:
+    """Each parameter has the array and the node of a Tensor, for a block."""
+    own = [(p._data, p.node) for p in parameters]
+    try:
+        for parameter, tensor in zip(parameters, tensors, strict=True):
+            parameter._data, parameter.node = tensor._data, tensor.node
+        yield
+    finally:
+        for parameter, (data, node) in zip(parameters, own, strict=True):
+            parameter._data, parameter.node = data, node
+
+
+@contextmanager
+def _unmoved(module: Module) -> Iterator[None]:
+    """Buffers and generators are after the block what they were before it."""
+    buffers = [(b, b._data, backend_of(b._data).xp.array(b._data)) for _, b in module.named_buffers()]
+    found = [v for _, m in module.named_modules() for v in vars(m).values() if isinstance(v, np.random.Generator)]
+    streams = [(g, g.bit_generator.state) for g in found]
+    try:
+        yield
+    finally:
+        for buffer, array, copy in buffers:
+            backend_of(array).xp.copyto(array, copy)
+            buffer._data = array
+        for generator, state in streams:
+            generator.bit_generator.state = state
+
+
+@dataclass(frozen=True)
+class ModuleCase:
+    """One layer or model with one set of sizes.
+
+    Attributes:
+        name: what reports and pytest show.
+        build: from a generator to the module, of any dtype.
+        shapes: of the inputs, drawn from `domain` and differentiated like the parameters.
+        domain: draws the inputs.
+        training: whether it is checked in training or in evaluation mode.
+        call: from (module, *inputs) to a Tensor; None calls the module.
+        order: highest order of derivative to check.
+        held: whether its gradient is that of the function in which every `detach()` stays what it is at the point: see
+            `holding_detached`.
+    """
+
+    name: str
+    build: Callable[[np.random.Generator], Module]
+    shapes: tuple[Shape, ...]
+    domain: Domain = real
+    training: bool = True
+    call: Callable[..., Any] | None = None
+    order: int = 2
+    held: bool = False
+
+    def module(self, rng: np.random.Generator) -> Module:
+        """A fresh module in the case's mode, its parameters moved away from the zeros and ones they start with."""
+        module = self.build(rng)
+        for p in module.parameters():
+            p.data = (p.data + 0.3 * rng.normal(size=p.shape)).astype(p.dtype)
+        return module.train(self.training)
+
+    def make_inputs(self, rng: np.random.Generator, dtype: str = "float64") -> list[np.ndarray]:
+        """Freshly drawn inputs."""
+        return [x.astype(dtype) for x in self.domain(rng, list(self.shapes))]
+
+    def subject(self, rng: np.random.Generator, backend: Backend = CPU) -> Subject:
+        """The module as a function of inputs and parameters, and fresh values for all of them."""
+        module = self.module(rng).to(backend.name)
+        subject = function_of(module, *[backend.to_device(x) for x in self.make_inputs(rng)], call=self.call)
+        return subject._replace(fn=holding_detached(subject.fn)) if self.held else subject
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# `check_case`: every question that can be asked of one operation, layer or model.
+#
+# Each question is a function of a case and a generator that returns nothing or raises AssertionError. The test suite asks
+# them one by one, so that a failure names the question; `check_case` asks all that apply, in one line of your own tests.
+
+Case = OpCase | ModuleCase
+Question = Callable[[Any, np.random.Generator], None]
+
+
+def check_case(case: Case, *, seed: int = 0) -> None:
+    """Ask a case everything; the first wrong answer raises AssertionError with the case, the question and the numbers.
+
+    Of an `OpCase`: value against the reference, first and second order, complex step where it is analytic, equal
+    gradients from both modes of the rules, float32 kept, inputs only read, strided arrays; of one of order 0, that it
+    carries no gradient. Of a `ModuleCase`: first and second order for inputs and parameters, float32 kept.
+
+    Args:
+        case: what to check.
+        seed: of the inputs and cotangents.
+
+    Example:
+        >>> from tinyae import ops
+        >>> from tinyae.testing import cases
+        >>> for case in cases(ops.tanh, [((3, 4),), ((),), ((0, 2),)], np.tanh):
+        ...     check_case(case)
+    """
+    for question in questions(case):
+        try:
+            question(case, np.random.default_rng(seed))
+        except AssertionError as error:
+            detail = " ".join(str(error).split())
+            raise AssertionError(f"{case.name}: {question.__name__.replace('_', ' ')}: {detail}") from error
+
+
+def questions(case: Case) -> list[Question]:
+    """The questions that apply to a case, in the order in which a mistake is easiest to understand."""
+    if isinstance(case, ModuleCase):
+        return [first_derivatives, *([second_derivatives] if case.order > 1 else []), module_keeps_float32]
+    asked: list[Question] = [equals_the_reference, arrays_are_only_read, keeps_float32]
+    if case.order == 0:
+        return [*asked, carries_no_gradient]
+    asked += [first_derivatives, both_rule_modes_agree, strided_arrays_give_the_same]
+    if case.order > 1:
+        asked.append(second_derivatives)
+    if case.analytic:
+        asked.append(derivatives_equal_the_complex_step)
+    if isinstance(case.op, Primitive):
+        asked.append(rules_on_raw_arrays_keep_float32)
+    return asked
+
+
+def equals_the_reference(case: OpCase, rng: np.random.Generator) -> None:
+    """The values are the reference's to 12 digits, on arrays and on Tensors."""
+    arguments = case.make_inputs(rng)
+    expected = np.asarray(case.reference(*arguments, **case.params))
+    out = call(case, arguments)
+    assert np.shape(out) == expected.shape, f"shape {np.shape(out)}, the reference gives {expected.shape}"
+    assert_allclose(out, expected, rtol=1e-12, atol=1e-14)
+    wrapped = call(case, as_leaves(case, arguments))
+    assert isinstance(wrapped, Tensor), f"Tensors in, {type(wrapped).__name__} out"
+    assert_array_equal(wrapped.data, out)
+
+
+def first_derivatives(case: Case, rng: np.random.Generator) -> None:
+    """The gradient equals central differences to 1e-6."""
+    gradient_report(case, rng, order=1, method="central")
+
+
+def second_derivatives(case: Case, rng: np.random.Generator) -> None:
+    """The gradient of the gradient equals central differences to 1e-5, for inputs and cotangent."""
+    gradient_report(case, rng, order=case.order, method="central")
+
+
+def derivatives_equal_the_complex_step(case: OpCase, rng: np.random.Generator) -> None:
+    """Every order of the case equals the complex step to 1e-10."""
+    gradient_report(case, rng, order=case.order, method="complex")
+
+
+def gradient_report(case: Case, rng: np.random.Generator, backend: Backend = CPU, **options: Any) -> GradcheckReport:
+    """`gradcheck` of a case on some device, with inputs drawn anew where they sit on a kink.
+
+    Args:
+        case: an operation, layer or model.
+        rng: draws the inputs.
+        backend: where to compute.
+        options: of `gradcheck`.
+    """
+    subject = case.subject(rng, backend)
+    return gradcheck(
+        subject.fn, subject.inputs, names=subject.names, redraw=lambda: case.subject(rng, backend).inputs, **options
+    )
+
+
+def both_rule_modes_agree(case: OpCase, rng: np.random.Generator) -> None:
+    """The rules give the same numbers on raw arrays and on Tensors: to the bit, or to rounding for a fused primitive."""
+    arguments = case.make_inputs(rng)
+    weights = cotangent(case, arguments, rng)
+    fused = getattr(case.op, "composed", None) is not None
+    raw, recorded = gradients(case, arguments, weights), gradients(case, arguments, weights, create_graph=True)
+    for a, b in zip(raw, recorded, strict=True):
+        assert_allclose(a, b, rtol=1e-12 if fused else 0, atol=1e-14 if fused else 0)
+
+
+def keeps_float32(case: OpCase, rng: np.random.Generator) -> None:
+    """float32 in, float32 out: values, gradients, and what `backward` deposits."""
+    arguments = case.make_inputs(rng, "float32")
+    out = call(case, arguments)
+    if case.order == 0:
+        assert out.dtype in (np.float32, np.bool_), f"float32 in, {out.dtype} out"
+        return
+    assert out.dtype == np.float32, f"float32 in, {out.dtype} out"
+    leaves = as_leaves(case, arguments)
+    result = call(case, leaves)
+    weights = cotangent(case, arguments, rng)
+    for create_graph in (False, True):
+        found = [g.dtype for g in gradients(case, arguments, weights, create_graph)]
+        assert all(dtype == np.float32 for dtype in found), f"gradients of float32 arrays are {found}"
+    result.backward(weights, retain_graph=True)
+    result.backward(weights)
+    assert all(leaves[i].grad.dtype == np.float32 for i in case.moving)
+
+
+def rules_on_raw_arrays_keep_float32(case: OpCase, rng: np.random.Generator) -> None:
+    """Each rule alone gives float32 for float32, before the engine casts its result."""
+    arguments = case.make_inputs(rng, "float32")
+    op = case.op
+    out, residuals = op.forward(*arguments, **case.params), None
+    if op.composed is not None:
+        out, residuals = out
+    g = cotangent(case, arguments, rng)
+    for i in case.moving:
+        if op.vjp_all is not None:
+            c = op.vjp_all(g, out, residuals, [i], *arguments, **case.params)[i]
+        elif i in op.vjps:
+            c = op.vjps[i](g, out, *arguments, **case.params)
+        else:
+            c = op.vjp_each(g, out, i, *arguments, **case.params)
+        assert c.dtype == np.float32, f"the rule for argument {i} gives {c.dtype} for float32"
+
+
+def arrays_are_only_read(case: OpCase, rng: np.random.Generator) -> None:
+    """Nothing writes into an input, a result or a cotangent, in any mode."""
+    arguments = case.make_inputs(rng)
+    arrays = [a for a in arguments if isinstance(a, np.ndarray)]
+    copies = [a.copy() for a in arrays]
+    for a in arrays:
+        a.flags.writeable = False
+    try:
+        _read_only_passes(case, arguments, rng)
+    except ValueError as error:
+        if "read-only" not in str(error):
+            raise
+        raise AssertionError("it writes into an input, a result or a cotangent") from error
+    finally:
+        for a in arrays:
+            a.flags.writeable = True
+    for array, copy in zip(arrays, copies, strict=True):
+        assert_array_equal(array, copy)
+
+
+def _read_only_passes(case: OpCase, arguments: list[Any], rng: np.random.Generator) -> None:
+    out = call(case, as_leaves(case, arguments))
+    if case.order == 0:
+        return
+    weights = cotangent(case, arguments, rng)
+    weights.flags.writeable = False
+    if isinstance(out._data, np.ndarray):
+        out._data.flags.writeable = False
+    gradients(case, arguments, weights, create_graph=True)
+    gradients(case, arguments, weights)
+    out.backward(weights)
+
+
+def strided_arrays_give_the_same(case: OpCase, rng: np.random.Generator) -> None:
+    """Values and gradients do not depend on how the arrays lie in memory."""
+    arguments = case.make_inputs(rng)
+    weights = cotangent(case, arguments, rng)
+    strided = [scattered_in_memory(a) if i in case.moving else a for i, a in enumerate(arguments)]
+    assert_allclose(call(case, strided), call(case, arguments), rtol=1e-13, atol=1e-14)
+    found = gradients(case, strided, scattered_in_memory(weights))
+    for plain, other in zip(gradients(case, arguments, weights), found, strict=True):
+        assert_allclose(other, plain, rtol=1e-13, atol=1e-14)
+
+
+def carries_no_gradient(case: OpCase, rng: np.random.Generator) -> None:
+    """A piecewise constant function gives constants."""
+    assert not call(case, as_leaves(case, case.make_inputs(rng))).requires_grad, "a constant result requires a gradient"
+
+
+def module_keeps_float32(case: ModuleCase, rng: np.random.Generator) -> None:
+    """A module of float32 parameters gives float32 for float32, and float32 gradients."""
+    module = case.module(rng)
+    leaves = [Tensor(x, requires_grad=True) for x in case.make_inputs(rng, "float32")]
+    out = case.call(module, *leaves) if case.call else module(*leaves)
+    assert out.dtype == np.float32, f"float32 in, {out.dtype} out"
+    out.backward(np.ones(out.shape, np.float32))
+    for name, parameter in module.named_parameters():
+        if parameter.grad is not None:
+            assert parameter.grad.dtype == np.float32, f"the gradient of {name} is {parameter.grad.dtype}"
+
+
+def call(case: OpCase, arguments: list[Any]) -> Any:
+    """The function of a case on all its positional arguments."""
+    return case.op(*arguments, **case.params)
+
+
+def as_leaves(case: OpCase, arguments: list[Any]) -> list[Any]:
+    """The arguments with a leaf Tensor for each differentiable one."""
+    return [Tensor(a, requires_grad=True) if i in case.moving else a for i, a in enumerate(arguments)]
+
+
+def gradients(case: OpCase, arguments: list[Any], weights: Any, create_graph: bool = False) -> list[Any]:
+    """Gradients of sum(weights * op(...)) for the differentiable arguments."""
+    leaves = as_leaves(case, arguments)
+    found = grad(call(case, leaves), [leaves[i] for i in case.moving], weights, create_graph=create_graph)
+    return [g.data for g in found]
+
+
+def cotangent(case: OpCase, arguments: list[Any], rng: np.random.Generator) -> np.ndarray:
+    """Random weights of both signs and of the output's shape and dtype, none of them small."""
+    out = np.asarray(call(case, arguments))
+    return np.asarray(bounded_signs(rng, out.shape), dtype=out.dtype)
+
+
+def scattered_in_memory(x: np.ndarray) -> np.ndarray:
+    """The same values, axes in reverse order in memory and every second element unused."""
+    room = np.full(tuple(2 * n for n in x.shape[::-1]), np.nan)
+    every_second: tuple[Any, ...] = (..., *[slice(None, None, 2)] * x.ndim)
+    view = room.transpose()[every_second]
+    view[...] = x
+    return view
