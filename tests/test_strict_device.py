@@ -69,6 +69,16 @@ def test_the_numbers_are_numpys(body: Any) -> None:
     assert_array_equal(DEVICE.to_host(found), expected)
 
 
+def test_powers_are_those_of_numpys_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On some processors NumPy's `x**2` and `power(x, 2)` differ in the last bit, so the double must use the operator."""
+    monkeypatch.setattr(np, "power", SimpleNamespace(nin=2))  # which cannot be called
+    x = DEVICE.to_device(HOST.copy())
+    assert_array_equal(DEVICE.to_host(x**2), HOST**2)
+    assert_array_equal(DEVICE.to_host(2.0**x), 2.0**HOST)
+    x **= 2
+    assert_array_equal(DEVICE.to_host(x), HOST**2)
+
+
 def test_a_result_is_always_an_array_of_the_device() -> None:
     x = DEVICE.to_device(HOST)
     for value in (x[0, 0], x.sum(), x.max(), XP.exp(1.0), XP.allclose(x, x), XP.argmax(x), XP.float32(1) * x[0, 0]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -232,8 +232,10 @@ EINSUM_KEYWORDS = ["*operands", "dtype", "optimize"]
 """`cupy.einsum` hides its keywords behind `**kwargs`."""
 
 
-def call_ufunc(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """`xp.name(*args, **kwargs)` for an elementwise function."""
+def call_ufunc(
+    name: str, args: tuple[Any, ...], kwargs: dict[str, Any], compute: Callable[..., Any] | None = None
+) -> Any:
+    """`xp.name(*args, **kwargs)` for an elementwise function; `compute` does it for an operator that NumPy does differently."""
     wrong = sorted(set(kwargs) - UFUNC_KEYWORDS)
     if wrong:
         raise TypeError(f"Wrong arguments {wrong}: CuPy's {name} takes only {', '.join(sorted(UFUNC_KEYWORDS))}.")
@@ -244,10 +246,14 @@ def call_ufunc(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     out = kwargs.pop("out", args[ufunc.nin] if len(args) > ufunc.nin else None)
     host = [unwrap(arg, name) for arg in args[: ufunc.nin]]
     if out is None:
-        return wrap(ufunc(*host, order="C", **kwargs), host, name)  # CuPy's results are in C order
+        result = ufunc(*host, order="C", **kwargs) if compute is None else np.asarray(compute(*host), order="C")
+        return wrap(result, host, name)  # CuPy's results are in C order
     if not isinstance(out, StrictArray):
         raise TypeError(f"{name}: out must be a device array, got {type(out).__name__}.")
-    ufunc(*host, out=out._host, **kwargs)
+    if compute is None:
+        ufunc(*host, out=out._host, **kwargs)
+    else:
+        np.copyto(out._host, compute(*host), casting="same_kind")
     LEDGER.launch(name)
     return out
 
@@ -461,7 +467,8 @@ UNARY = {"neg": "negative", "pos": "positive", "abs": "absolute", "invert": "inv
 def _apply(name: str, *operands: Any, **options: Any) -> Any:
     if name == "matmul":
         return call_function(np, name, None, operands, options)
-    return call_ufunc(name, operands, options)
+    # NumPy's x**2 is x * x, which need not be its power(x, 2) to the last bit.
+    return call_ufunc(name, operands, options, pow if name == "power" else None)
 
 
 def _defers(other: Any) -> bool:
