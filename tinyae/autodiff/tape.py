@@ -503,6 +503,10 @@ class Primitive:
         self.vjp_all = rule
         return rule
 
+    def __reduce__(self) -> str:
+        # By name, as functions are: the forward function alone is not found under its own name any more.
+        return str(getattr(self, "__qualname__", self.name))
+
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
 
