@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import importlib
+import os
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -210,6 +214,70 @@ def test_cupy_that_does_not_import(cause, words, monkeypatch):
         backend_named("gpu")
     assert all(word in str(caught.value) for word in [*words, "use device 'cpu'"])
     assert backend_named("auto") is CPU
+
+
+class Driver:
+    """As much of NVIDIA's driver library as is asked: the newest CUDA that it runs, and the capability of its first GPU."""
+
+    def __init__(self, cuda: int, capability: tuple[int, int] = (9, 0), status: int = 0) -> None:
+        self.cuda, self.capability, self.status = cuda, capability, status
+
+    def cuDriverGetVersion(self, answer: Any) -> int:
+        answer._obj.value = self.cuda
+        return 0
+
+    def cuInit(self, flags: int) -> int:
+        return self.status
+
+    def cuDeviceGetAttribute(self, answer: Any, attribute: int, device: int) -> int:
+        answer._obj.value = self.capability[{75: 0, 76: 1}[attribute]]
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("driver", "hip", "wheel"),
+    [
+        (Driver(13010), None, "cupy-cuda13x[ctk]"),
+        (Driver(13000, capability=(7, 5)), None, "cupy-cuda13x[ctk]"),
+        (Driver(13000, capability=(7, 0)), None, "cupy-cuda12x[ctk]"),
+        (Driver(13000, status=100), None, "cupy-cuda13x[ctk]"),
+        (Driver(12040), "libamdhip64.so", "cupy-cuda12x[ctk]"),
+        (None, "libamdhip64.so", "cupy-rocm-7-0"),
+        (None, None, "cupy-cuda13x[ctk]"),
+    ],
+    ids=["CUDA 13", "Turing", "Volta", "no GPU", "CUDA 12", "ROCm", "nothing"],
+)
+def test_a_missing_cupy_names_the_wheel_for_the_driver(driver, hip, wheel, monkeypatch):
+    def load(name: str) -> Driver:
+        if driver is None:
+            raise OSError(name)
+        return driver
+
+    use(monkeypatch, ModuleNotFoundError("No module named 'cupy'", name="cupy"))
+    monkeypatch.setattr(ctypes, "CDLL", load)
+    monkeypatch.setattr(ctypes.util, "find_library", lambda name: hip)
+    monkeypatch.setattr(os.path, "isdir", lambda path: False)
+    with pytest.raises(CupyMissingError) as caught:
+        backend_named("gpu")
+    assert f"pip install '{wheel}'," in str(caught.value)
+
+
+def test_a_wheel_for_another_driver_is_named_with_the_right_one(monkeypatch):
+    use(monkeypatch, FakeCupy(count=raising(RuntimeError("cudaErrorInsufficientDriver: too old"))))
+    monkeypatch.setattr(devices, "installed_wheel", lambda: devices.CUDA13)
+    monkeypatch.setattr(devices, "cupy_wheel", lambda: devices.CUDA12)
+    with pytest.raises(
+        NoGpuError, match=r"pip install 'cupy-cuda12x\[ctk\]' for the driver that is here, or use device"
+    ):
+        backend_named("gpu")
+
+
+def test_the_extras_install_the_wheels_that_the_messages_name():
+    extras = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    wheels = [extras[name][0].partition(">")[0] for name in ("gpu", "gpu12", "rocm")]
+    assert wheels == [devices.CUDA13, devices.CUDA12, devices.ROCM]
 
 
 def test_a_missing_cupy_is_reported_by_the_real_import_too(monkeypatch):

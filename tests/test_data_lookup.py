@@ -11,6 +11,8 @@ import functools
 import gzip
 import hashlib
 import http.server
+import importlib.util
+import sys
 import threading
 from pathlib import Path
 
@@ -34,7 +36,6 @@ STEMS = {
     "test_x": "t10k-images-idx3-ubyte",
     "test_y": "t10k-labels-idx2-int",
 }
-CACHE_FOLDER = lookup.cache_folder
 ARCHIVES = {role: gzip.compress(payload, mtime=0) for role, payload in PAYLOADS.items()}
 
 
@@ -232,8 +233,7 @@ def test_a_failed_download_says_where_and_what_else(places, monkeypatch):
 
 
 def test_without_pooch_what_is_on_disk_is_still_found(places, monkeypatch):
-    monkeypatch.setattr(lookup, "cache_folder", CACHE_FOLDER)
-    monkeypatch.setattr(lookup, "_pooch", lambda: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     folder = put(places / "debian" / "toy-set")
     assert data.load("toy-set").origin == str(folder)
     next(folder.iterdir()).unlink()
@@ -310,6 +310,32 @@ def server(tmp_path):
         yield f"http://127.0.0.1:{running.server_address[1]}/"
         running.shutdown()
         thread.join()
+
+
+@pytest.mark.parametrize(
+    ("platform", "variables", "folder"),
+    [
+        ("linux", {}, ".cache/tinyae"),
+        ("linux", {"XDG_CACHE_HOME": "/var/cache/me"}, "/var/cache/me/tinyae"),
+        ("linux", {"XDG_CACHE_HOME": ""}, ".cache/tinyae"),
+        ("darwin", {}, "Library/Caches/tinyae"),
+        ("win32", {}, "AppData/Local/tinyae/tinyae/Cache"),
+        ("win32", {"LOCALAPPDATA": "/local"}, "/local/tinyae/tinyae/Cache"),
+    ],
+)
+def test_the_cache_is_where_each_system_keeps_such_things(platform, variables, folder, tmp_path, monkeypatch):
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    assert lookup.cache_folder() == tmp_path / folder
+
+
+def test_the_cache_is_the_one_that_pooch_names():
+    pooch = pytest.importorskip("pooch")
+    assert lookup.cache_folder() == Path(pooch.os_cache("tinyae"))
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "md5"])

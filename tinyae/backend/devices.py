@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -194,7 +195,7 @@ def import_cupy() -> Any:
     except ModuleNotFoundError as error:
         if error.name == "cupy":
             raise CupyMissingError(
-                "device 'gpu' needs CuPy, which is not installed: pip install 'cupy-cuda13x[ctk]', or use device 'cpu'."
+                f"device 'gpu' needs CuPy, which is not installed: pip install '{cupy_wheel()}', or use device 'cpu'."
             ) from None
         raise CupyMissingError(
             f"CuPy is installed but does not import ({error}): reinstall it, or use device 'cpu'."
@@ -205,15 +206,57 @@ def import_cupy() -> Any:
         ) from error
 
 
+CUDA13, CUDA12, ROCM = "cupy-cuda13x[ctk]", "cupy-cuda12x[ctk]", "cupy-rocm-7-0"
+"""CuPy's wheels: what tinyae's extras gpu, gpu12 and rocm install."""
+
+
+def cupy_wheel() -> str:
+    """The wheel of CuPy that fits the driver of this machine; `CUDA13` where there is none to ask.
+
+    NVIDIA's driver knows the newest CUDA that it runs, and CUDA 13 runs on GPUs of compute capability 7.5 (Turing) or more.
+    Without that driver, AMD's libraries speak for ROCm.
+    """
+    import ctypes.util  # late: only a machine without a working CuPy needs it
+
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+    except OSError:
+        return ROCM if ctypes.util.find_library("amdhip64") or os.path.isdir("/opt/rocm") else CUDA13
+    asked = ctypes.c_int()
+    if driver.cuDriverGetVersion(ctypes.byref(asked)) == 0 and asked.value < 13000:
+        return CUDA12
+    capability = []
+    if driver.cuInit(0) == 0:
+        for attribute in (75, 76):  # of the first device: the capability's major and minor number
+            if driver.cuDeviceGetAttribute(ctypes.byref(asked), attribute, 0) == 0:
+                capability.append(asked.value)
+    return CUDA12 if len(capability) == 2 and capability < [7, 5] else CUDA13
+
+
+def installed_wheel() -> str | None:
+    """Which of the three is installed; None for another, or one built from source."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    for wheel in (CUDA13, CUDA12, ROCM):
+        try:
+            version(wheel.partition("[")[0])
+        except PackageNotFoundError:
+            continue
+        return wheel
+    return None
+
+
 def check_gpu(cupy: Any) -> None:
     """Raise unless a GPU answers and an elementwise operation and a matrix product both run on it."""
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except RuntimeError as error:
         cause = str(error).split(":")[0]
+        here, wanted = installed_wheel(), cupy_wheel()
+        other = f"pip install '{wanted}' for the driver that is here, " if here not in (None, wanted) else ""
         raise NoGpuError(
             f"device 'gpu': no NVIDIA driver here, or one older than this CuPy {cupy.__version__} wants [{cause}]; "
-            "install a driver, or use device 'cpu'."
+            f"install a driver, {other}or use device 'cpu'."
         ) from error
     if count == 0:
         raise NoGpuError("device 'gpu': the driver reports 0 GPUs (CUDA_VISIBLE_DEVICES empty?); use device 'cpu'.")
@@ -224,7 +267,7 @@ def check_gpu(cupy: Any) -> None:
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         raise CudaLibraryMissingError(
             f"device 'gpu': a CUDA library that CuPy needs is missing ({first_line}): "
-            "pip install 'cupy-cuda13x[ctk]', or use device 'cpu'."
+            f"pip install '{installed_wheel() or cupy_wheel()}', or use device 'cpu'."
         ) from error
     if value != 8.0:
         raise CudaLibraryMissingError(

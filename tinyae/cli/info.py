@@ -11,7 +11,8 @@ from typing import Any
 from tinyae.backend import DeviceError, backend_named
 from tinyae.cli.options import package_version
 
-_LIBRARIES = ("numpy", "scipy", "matplotlib", "pillow", "tqdm", "safetensors", "pooch", "cupy-cuda13x", "cupy-cuda12x")
+_LIBRARIES = ("numpy", "scipy", "matplotlib", "pillow", "tqdm", "safetensors", "pooch")
+_CUPY = ("cupy-cuda13x", "cupy-cuda12x", "cupy-rocm-7-0")
 
 
 def register(commands: Any) -> None:
@@ -28,11 +29,11 @@ def run(options: argparse.Namespace) -> None:
     print(
         f"python      {platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     )
-    for name in _LIBRARIES:
+    for name in (*_LIBRARIES, *_CUPY):
         try:
             print(f"{name:11} {version(name)}")
         except PackageNotFoundError:
-            if not name.startswith("cupy"):
+            if name not in _CUPY:
                 print(f"{name:11} not installed")
     for device in ("cpu", "gpu"):
         try:

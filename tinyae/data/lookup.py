@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -139,14 +139,17 @@ def candidates(entry: Entry, root: str | Path | None = None) -> list[Path]:
         return [Path(root), *(Path(root) / name for name in spellings)]
     data = os.environ.get("TINYAE_DATA")
     folders = [Path(data).expanduser() / name for name in spellings] if data else []
-    cache = cache_folder()
-    return folders + ([cache / entry.name] if cache else []) + [DEBIAN_FOLDER / entry.name]
+    return [*folders, cache_folder() / entry.name, DEBIAN_FOLDER / entry.name]
 
 
-def cache_folder() -> Path | None:
-    """The user's cache folder for tinyae on this platform; None without the pooch package, which knows it."""
-    pooch = _pooch()
-    return None if pooch is None else Path(pooch.os_cache("tinyae"))
+def cache_folder() -> Path:
+    """The user's cache folder for tinyae, where each system keeps such things: the one that pooch calls `os_cache("tinyae")`."""
+    if sys.platform == "win32":
+        local = os.environ.get("LOCALAPPDATA")
+        return (Path(local) if local else Path.home() / "AppData" / "Local") / "tinyae" / "tinyae" / "Cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "tinyae"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tinyae"
 
 
 def locate(folder: Path, file: RemoteFile) -> Path | None:
@@ -191,13 +194,12 @@ def fetch(entry: Entry, tried: list[Path]) -> Path:
     An interrupted download leaves nothing behind: pooch writes to a temporary file and moves it when it is
     complete. Raises FileNotFoundError if pooch is missing or no address answers with the published file.
     """
-    cache = cache_folder()
     if not entry.urls:
         raise FileNotFoundError(_not_found(entry, tried, "It is not downloaded: its source packs it in an archive."))
-    if cache is None:
+    if importlib.util.find_spec("pooch") is None:
         reason = "Downloading needs the pooch package, which is not installed (pip install pooch)."
         raise FileNotFoundError(_not_found(entry, tried, reason))
-    folder = cache / entry.name
+    folder = cache_folder() / entry.name
     for file in entry.remote:
         failures: list[str] = []
         for url in entry.urls:
@@ -217,18 +219,11 @@ def retrieve(url: str, archive_hash: str, folder: Path) -> None:
 
     Raises OSError if the address does not answer, ValueError if what it sends is not the published file.
     """
-    pooch: Any = _pooch()
+    import pooch
+
     progress = importlib.util.find_spec("tqdm") is not None
     downloader = pooch.HTTPDownloader(progressbar=progress, timeout=TIMEOUT)
     pooch.retrieve(url, archive_hash, fname=url.rpartition("/")[2], path=folder, downloader=downloader)
-
-
-def _pooch() -> Any | None:
-    """The pooch package, imported only when a full set is asked for; None if not installed."""
-    try:
-        return importlib.import_module("pooch")
-    except ImportError:
-        return None
 
 
 def _classes(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
