@@ -18,8 +18,8 @@ from tinyae.models.likelihoods import (
     Gaussian,
     GreyLevelCrossEntropy,
     ScaledGaussian,
-    keep_between,
     likelihood_named,
+    soft_clip,
 )
 from tinyae.testing import gradcheck
 
@@ -209,7 +209,7 @@ def test_wrong_arguments_are_explained():
 
 def test_keep_between_stays_inside_and_keeps_its_gradient():
     raw = Tensor(np.array([-35.0, -30.0, 0.0, 5.0, 25.0]), requires_grad=True)
-    kept = keep_between(raw, -20.0, 10.0)
+    kept = soft_clip(raw, -20.0, 10.0)
     assert ((kept.data >= -20) & (kept.data <= 10 + 1e-12)).all()
     assert kept.data[2] == pytest.approx(0, abs=1e-4)
     slope = grad(kept.sum(), [raw])[0].data

@@ -15,7 +15,7 @@ from tinyae.autodiff import Tensor, grad
 from tinyae.backend import CPU
 from tinyae.data import Split
 from tinyae.models import LSTMAutoencoder, build, lstm_autoencoder
-from tinyae.models import autoencoder as order
+from tinyae.models.autoencoder import append_at_end, last_steps, reverse_padded
 from tinyae.models.lstm import FEEDINGS, MODES, SequenceDecoder
 from tinyae.testing.tables.ops import lstm_reference
 from tinyae.testing.verification import function_of
@@ -208,11 +208,11 @@ def test_a_step_stays_on_the_device_and_gives_the_cpus_numbers(fed, elsewhere, r
 
 def test_the_target_is_reversed_within_each_length(rng):
     x = np.arange(10.0).reshape(2, 5, 1)
-    back = order.turned(Tensor(x), [3, 5]).data[:, :, 0]
+    back = reverse_padded(Tensor(x), [3, 5]).data[:, :, 0]
     assert_array_equal(back, [[2, 1, 0, 3, 4], [9, 8, 7, 6, 5]])
-    assert_array_equal(order.turned(Tensor(x), None).data, x[:, ::-1])
-    assert_array_equal(order.future(Tensor(x), [3, 5], 2).data[:, :, 0], [[1, 2], [8, 9]])
-    both = order.joined(Tensor(x), Tensor(-x[:, :2] - 1), np.array([3, 5])).data[:, :, 0]
+    assert_array_equal(reverse_padded(Tensor(x), None).data, x[:, ::-1])
+    assert_array_equal(last_steps(Tensor(x), [3, 5], 2).data[:, :, 0], [[1, 2], [8, 9]])
+    both = append_at_end(Tensor(x), Tensor(-x[:, :2] - 1), np.array([3, 5])).data[:, :, 0]
     assert_array_equal(both, [[0, 1, 2, -1, -2, 0, 0], [5, 6, 7, 8, 9, -6, -7]])
 
 

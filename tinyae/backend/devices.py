@@ -134,16 +134,16 @@ def _adam_chunks(arrays: Sequence[Array], scalars: Sequence[Array], decays: bool
     The scalars are 0-d arrays of the parameters' dtype, because NumPy would convert a Python float at every
     call.
     """
-    step, beta1, rest1, beta2, rest2, eps, shrink = scalars
+    step, beta1, one_minus_beta1, beta2, one_minus_beta2, eps, decay_factor = scalars
     size = arrays[0].size
     work = np.empty(min(_CHUNK, size), arrays[0].dtype)
     for start in range(0, size, _CHUNK):
         p, g, m, s = [array[start : start + _CHUNK] for array in arrays]
         t = work[: p.size]
-        np.multiply(g, rest1, out=t)
+        np.multiply(g, one_minus_beta1, out=t)
         np.multiply(m, beta1, out=m)
         np.add(m, t, out=m)
-        np.multiply(g, rest2, out=t)
+        np.multiply(g, one_minus_beta2, out=t)
         np.multiply(t, g, out=t)
         np.multiply(s, beta2, out=s)
         np.add(s, t, out=s)
@@ -152,7 +152,7 @@ def _adam_chunks(arrays: Sequence[Array], scalars: Sequence[Array], decays: bool
         np.divide(m, t, out=t)
         np.multiply(t, step, out=t)
         if decays:
-            np.multiply(p, shrink, out=p)
+            np.multiply(p, decay_factor, out=p)
         np.subtract(p, t, out=p)
 
 

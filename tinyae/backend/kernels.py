@@ -55,20 +55,20 @@ class Patches:
     Args:
         x: the images (N, H, W, C), or outputs, that the windows slide over.
         padding: ((top, bottom), (left, right)).
-        entries: of the largest matrix for one sample.
+        patch_entries: of the largest matrix for one sample.
         dtype: of the matrix.
-        beside: numbers for one sample that are worked on at the same time, such as its outputs.
+        extra_entries: numbers for one sample that are worked on at the same time, such as its outputs.
     """
 
-    def __init__(self, x: np.ndarray, padding: Any, entries: int, dtype: Any, beside: int = 0) -> None:
+    def __init__(self, x: np.ndarray, padding: Any, patch_entries: int, dtype: Any, extra_entries: int = 0) -> None:
         (top, bottom), (left, right) = padding
         _, h, w, c = x.shape
         self.x = x
-        self.chunk = max(1, _CACHED // (max(entries + beside, 1) * np.dtype(dtype).itemsize))
+        self.chunk = max(1, _CACHED // (max(patch_entries + extra_entries, 1) * np.dtype(dtype).itemsize))
         self.inside = (slice(top, top + h), slice(left, left + w))
         self.pads = any((top, bottom, left, right))
         self.image = np.zeros((self.chunk, h + top + bottom, w + left + right, c), dtype) if self.pads else x
-        self.columns = np.empty(self.chunk * entries, dtype)
+        self.columns = np.empty(self.chunk * patch_entries, dtype)
         self.loaded = slice(0)
 
     def chunks(self, start: int, stop: int) -> Iterator[slice]:
@@ -128,9 +128,9 @@ def _blocks(per_row: int, *matrices: np.ndarray) -> Iterator[list[np.ndarray]]:
         yield [matrix[None, cut:] for matrix in matrices]
 
 
-def _is_shared(per_row: int, entries: int) -> bool:
+def _is_shared(per_row: int, patch_entries: int) -> bool:
     """Whether two threads pay: enough work, in products that the BLAS leaves to us."""
-    return entries >= _SHARED and _ALONE // per_row >= 8
+    return patch_entries >= _SHARED and _ALONE // per_row >= 8
 
 
 def conv2d(x: np.ndarray, w: np.ndarray, windows: Windows, finish: Finish = None) -> np.ndarray:
@@ -141,10 +141,10 @@ def conv2d(x: np.ndarray, w: np.ndarray, windows: Windows, finish: Finish = None
     dtype = np.result_type(x, w)
     y = np.empty((x.shape[0], *windows.out, w.shape[3]), dtype)
     kernel = np.ascontiguousarray(w.reshape(-1, w.shape[3]), dtype)
-    entries = windows.out[0] * windows.out[1] * len(kernel)
+    patch_entries = windows.out[0] * windows.out[1] * len(kernel)
 
     def work(start: int, stop: int) -> None:
-        patches = Patches(x, windows.padding, entries, dtype, beside=math.prod(y.shape[1:]))
+        patches = Patches(x, windows.padding, patch_entries, dtype, extra_entries=math.prod(y.shape[1:]))
         seen = _seen(patches, windows)
         for samples in patches.chunks(start, stop):
             part = y[samples]
@@ -152,7 +152,7 @@ def conv2d(x: np.ndarray, w: np.ndarray, windows: Windows, finish: Finish = None
             if finish is not None:
                 finish(part)
 
-    in_halves(work, len(x), _is_shared(kernel.size, len(x) * entries))
+    in_halves(work, len(x), _is_shared(kernel.size, len(x) * patch_entries))
     return y
 
 
@@ -165,13 +165,13 @@ def weight_grad(
     c, o = x.shape[3], y.shape[3]
     shape = (*windows.kernel, c, o)
     k = windows.kernel[0] * windows.kernel[1] * c
-    entries = windows.out[0] * windows.out[1] * k
+    patch_entries = windows.out[0] * windows.out[1] * k
     kernel = None if w is None else np.ascontiguousarray(w.reshape(k, o), dtype)
     out = None if w is None else np.empty(y.shape, dtype)
 
     def work(start: int, stop: int) -> np.ndarray:
         total = np.zeros((k, o), dtype)
-        patches = Patches(x, windows.padding, entries, dtype)
+        patches = Patches(x, windows.padding, patch_entries, dtype)
         seen = _seen(patches, windows)
         for samples in patches.chunks(start, stop):
             rows = patches.rows(seen)
@@ -180,7 +180,7 @@ def weight_grad(
                 multiply(rows, kernel, out[samples].reshape(-1, o))
         return total
 
-    front, back = in_halves(work, len(x), _is_shared(k * o, len(x) * entries))
+    front, back = in_halves(work, len(x), _is_shared(k * o, len(x) * patch_entries))
     front += back
     return front.reshape(shape), out
 
@@ -199,7 +199,7 @@ def _mirrored(windows: Windows) -> Windows | None:
 
 
 @dataclass(frozen=True)
-class Class:
+class StridePhase:
     """The pixels of an image that lie alike to the stride, and what they are made from.
 
     Attributes:
@@ -217,7 +217,7 @@ class Class:
     count: Pair
 
 
-def classes(windows: Windows) -> list[Class]:
+def stride_phases(windows: Windows) -> list[StridePhase]:
     """The stride * stride classes of pixels (dilation 1).
 
     Pixel h of class a, h = a + stride * q, lies at a + top + stride * q in the padded image. With r and q0 the
@@ -232,7 +232,7 @@ def classes(windows: Windows) -> list[Class]:
             places = len(range(a, n, s))
             axis.append((slice(a, None, s), places, quotient - count + 1, slice(remainder, None, s), count))
         axes.append(axis)
-    return [Class(*zip(v, h, strict=True)) for v in axes[0] for h in axes[1]]  # type: ignore[arg-type]
+    return [StridePhase(*zip(v, h, strict=True)) for v in axes[0] for h in axes[1]]  # type: ignore[arg-type]
 
 
 def gather(
@@ -240,21 +240,21 @@ def gather(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """`Backend.conv_transpose2d` for one group and dilation 1 and, given x, `conv2d_weight_grad(x, y)` too."""
     dtype = np.result_type(y, w) if x is None else np.result_type(y, w, x)
-    c, o, met = w.shape[2], w.shape[3], classes(windows)
+    c, o, phases = w.shape[2], w.shape[3], stride_phases(windows)
     image = np.empty((y.shape[0], *windows.size, c), dtype)
-    kernels = [w[m.taps][::-1, ::-1].swapaxes(2, 3).reshape(-1, c).astype(dtype, copy=False) for m in met]
-    entries = max(m.places[0] * m.places[1] * m.count[0] * m.count[1] * o for m in met)
-    before = [max(0, *(-m.start[i] for m in met)) for i in (0, 1)]
-    reach = [max(m.start[i] + m.places[i] - 1 + m.count[i] for m in met) for i in (0, 1)]
+    kernels = [w[m.taps][::-1, ::-1].swapaxes(2, 3).reshape(-1, c).astype(dtype, copy=False) for m in phases]
+    patch_entries = max(m.places[0] * m.places[1] * m.count[0] * m.count[1] * o for m in phases)
+    before = [max(0, *(-m.start[i] for m in phases)) for i in (0, 1)]
+    reach = [max(m.start[i] + m.places[i] - 1 + m.count[i] for m in phases) for i in (0, 1)]
     padding = [(b, max(0, r - n)) for b, r, n in zip(before, reach, windows.out, strict=True)]
 
     def work(start: int, stop: int) -> list[np.ndarray]:
         totals = [np.zeros(kernel.shape, dtype) for kernel in kernels]
-        patches = Patches(y, padding, entries, dtype)
-        seen = [patches.windows((m.start[0] + before[0], m.start[1] + before[1]), m.places, m.count) for m in met]
+        patches = Patches(y, padding, patch_entries, dtype)
+        seen = [patches.windows((m.start[0] + before[0], m.start[1] + before[1]), m.places, m.count) for m in phases]
         for samples in patches.chunks(start, stop):
             part = image[samples]
-            for m, kernel, total, window in zip(met, kernels, totals, seen, strict=True):
+            for m, kernel, total, window in zip(phases, kernels, totals, seen, strict=True):
                 here = (slice(None), *m.pixels)
                 if not kernel.size:  # a stride larger than the kernel: no window sees these pixels
                     part[here] = 0.0
@@ -272,11 +272,11 @@ def gather(
         return totals
 
     largest = max(kernel.size for kernel in kernels)
-    front, back = in_halves(work, len(y), _is_shared(max(largest, 1), len(y) * entries))
+    front, back = in_halves(work, len(y), _is_shared(max(largest, 1), len(y) * patch_entries))
     if x is None:
         return image, None
     dw = np.zeros(w.shape, dtype)
-    for m, one, other in zip(met, front, back, strict=True):
+    for m, one, other in zip(phases, front, back, strict=True):
         dw[m.taps] = (one + other).reshape(*m.count, o, c)[::-1, ::-1].swapaxes(2, 3)
     return image, dw
 

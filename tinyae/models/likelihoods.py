@@ -218,7 +218,7 @@ class ScaledGaussian(Gaussian):
             to 0 and the nats to minus infinity.
 
     Attributes:
-        log_scale: Parameter (1,), from which `split` makes the log of the scale, see `keep_between`.
+        log_scale: Parameter (1,), from which `split` makes the log of the scale, see `soft_clip`.
     """
 
     name = "gaussian-scalar"
@@ -233,13 +233,13 @@ class ScaledGaussian(Gaussian):
                 f"{self.name}: the first scale must lie between the floor {self.floor:g} and {self.ceiling:g}, got "
                 f"{scale!r}: start inside, or lower the floor."
             )
-        first = raw_for(math.log(self.scale), math.log(self.floor), math.log(self.ceiling))
+        first = inverse_soft_clip(math.log(self.scale), math.log(self.floor), math.log(self.ceiling))
         self.log_scale = Parameter(np.full(1, first, np.float32))
 
     def split(self, output: Any) -> tuple[Any, Any]:
         """Mean and log of the scale (1,)."""
         raw = self.log_scale if isinstance(output, Tensor) else self.log_scale.data
-        return output, keep_between(raw, math.log(self.floor), math.log(self.ceiling))
+        return output, soft_clip(raw, math.log(self.floor), math.log(self.ceiling))
 
     def extra_repr(self) -> str:
         """Name and the smallest scale."""
@@ -267,7 +267,7 @@ class ElementGaussian(Gaussian):
         half = output.shape[-1] // 2
         mean = ops.getitem(output, index=(..., slice(0, half)))
         raw = ops.getitem(output, index=(..., slice(half, None)))
-        return mean, keep_between(raw, math.log(self.floor), math.log(ScaledGaussian.ceiling))
+        return mean, soft_clip(raw, math.log(self.floor), math.log(ScaledGaussian.ceiling))
 
     def extra_repr(self) -> str:
         """Name and the smallest scale."""
@@ -311,7 +311,7 @@ def _raw(value: Any) -> Any:
 # Keeping a network's output in a range and its gradient alive.
 
 
-def keep_between(raw: Any, low: float, high: float) -> Any:
+def soft_clip(raw: Any, low: float, high: float) -> Any:
     """A smooth form of clip: nearly `raw` well inside (low, high), never outside of it (to rounding).
 
     y = low + softplus(high - low - softplus(high - raw)),   dy/draw = product of two sigmoids
@@ -323,8 +323,8 @@ def keep_between(raw: Any, low: float, high: float) -> Any:
     return low + ops.softplus((high - low) - ops.softplus(high - raw))
 
 
-def raw_for(kept: float, low: float, high: float) -> float:
-    """The `raw` that `keep_between` makes `kept` of; `kept` inside (low, high)."""
+def inverse_soft_clip(kept: float, low: float, high: float) -> float:
+    """The `raw` that `soft_clip` makes `kept` of; `kept` inside (low, high)."""
     return high - _inverse_softplus((high - low) - _inverse_softplus(kept - low))
 
 

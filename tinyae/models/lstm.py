@@ -17,8 +17,16 @@ from tinyae import ops
 from tinyae.autodiff import Tensor
 from tinyae.backend import Array, as_generator, backend_of
 from tinyae.losses import Loss
-from tinyae.models import autoencoder
-from tinyae.models.autoencoder import Autoencoder, reconstruction_named, remembered
+from tinyae.models.autoencoder import (
+    Autoencoder,
+    append_at_end,
+    last_steps,
+    length_mask,
+    reconstruction_named,
+    remembered,
+    reverse_padded,
+    zero_padding,
+)
 from tinyae.models.dense import Shape
 from tinyae.nn import LSTM, Dense, Module, TimeDistributed
 from tinyae.nn.layers import check_size
@@ -141,7 +149,7 @@ class LSTMAutoencoder(Autoencoder):
 
         def decoded(code: Tensor, lengths: Lengths = None) -> Tensor:
             y = self.reconstruction.output(self._ordered(self.decoder(code, count), lengths))
-            return y if lengths is None else y * autoencoder.real(y, lengths)
+            return y if lengths is None else y * length_mask(y, lengths)
 
         return self._by_length(decoded, code, batch_size, lengths, count)
 
@@ -152,7 +160,7 @@ class LSTMAutoencoder(Autoencoder):
 
         def reconstructed(x: Tensor, lengths: Lengths = None) -> Tensor:
             y = self.reconstruction.output(self(x, lengths=lengths))
-            return y if lengths is None else y * autoencoder.real(y, lengths)
+            return y if lengths is None else y * length_mask(y, lengths)
 
         return self._by_length(reconstructed, x, batch_size, lengths)
 
@@ -179,7 +187,7 @@ class LSTMAutoencoder(Autoencoder):
         def restored(x: Tensor, lengths: Lengths = None) -> Tensor:
             seen = None if lengths is None else lengths - self.future_steps
             past = x if self.mode == "predict" else self.reconstruct(x, lengths=seen)
-            return autoencoder.joined(past, self.predict(x, lengths=seen), seen)
+            return append_at_end(past, self.predict(x, lengths=seen), seen)
 
         return self._by_length(restored, x, batch_size, lengths)
 
@@ -188,7 +196,7 @@ class LSTMAutoencoder(Autoencoder):
         if self.mode != "predict":
             return super().scored(x, lengths)
         lengths = np.full(len(x), x.shape[1]) if lengths is None else lengths
-        return autoencoder.real(x, lengths) - autoencoder.real(x, lengths - self.future_steps)
+        return length_mask(x, lengths) - length_mask(x, lengths - self.future_steps)
 
     def inputs_for(self, x: Array, labels: Any = None) -> Array:
         """What the encoder sees of windows x (N, T + F, D): the first T steps, (N, T, D)."""
@@ -223,17 +231,17 @@ class LSTMAutoencoder(Autoencoder):
             if isinstance(lengths, np.ndarray):
                 self.check_lengths(lengths)
             seen = lengths - self.future_steps
-            target = autoencoder.blanked(target, lengths)
+            target = zero_padding(target, lengths)
         if x.shape[1] > past:
             x = x[:, :past]
         code = self.encoder(x, seen)
         terms: dict[str, Tensor] = {}
         if self.mode != "predict":
             wanted = target if past == target.shape[1] else target[:, :past]
-            wanted = autoencoder.turned(wanted, seen) if self.reverse_target else wanted
+            wanted = reverse_padded(wanted, seen) if self.reverse_target else wanted
             terms["reconstruction"] = self._distance(self.decoder(code, past, wanted), wanted, seen)
         if self.predictor is not None:
-            wanted = autoencoder.future(target, lengths, self.future_steps)
+            wanted = last_steps(target, lengths, self.future_steps)
             terms["prediction"] = self._distance(self.predictor(code, self.future_steps, wanted), wanted, None)
         return Loss(terms, self.loss_unit)
 
@@ -274,11 +282,11 @@ class LSTMAutoencoder(Autoencoder):
         row = self.reconstruction
         if lengths is None:
             return row.loss(output, wanted, reduction="per_sample")
-        elements = row.loss(output, wanted, reduction="none") * autoencoder.real(wanted, lengths)
+        elements = row.loss(output, wanted, reduction="none") * length_mask(wanted, lengths)
         return ops.sum(elements) * (1.0 / max(len(wanted), 1))
 
     def _ordered(self, y: Tensor, lengths: Lengths) -> Tensor:
-        return autoencoder.turned(y, lengths) if self.reverse_target else y
+        return reverse_padded(y, lengths) if self.reverse_target else y
 
     def _count(self, x: Any) -> int:
         return self.future_steps if self.mode == "predict" else x.shape[1]

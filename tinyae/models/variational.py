@@ -26,8 +26,8 @@ from tinyae.models.likelihoods import (
     binarized,
     check_binarize,
     fixed_binarization,
-    keep_between,
     likelihood_named,
+    soft_clip,
 )
 from tinyae.nn import Dense, Flatten, Module, Reshape, Sequential, evaluating
 from tinyae.nn.layers import check_size
@@ -328,7 +328,7 @@ class Posterior:
         """From an encoder's output (N, 2 K): K means, then K log-variances, which are kept in `LOG_VARIANCE`."""
         k = output.shape[-1] // 2
         raw = ops.getitem(output, index=(slice(None), slice(k, None)))
-        return cls(ops.getitem(output, index=(slice(None), slice(0, k))), keep_between(raw, *LOG_VARIANCE))
+        return cls(ops.getitem(output, index=(slice(None), slice(0, k))), soft_clip(raw, *LOG_VARIANCE))
 
     @property
     def std(self) -> Any:

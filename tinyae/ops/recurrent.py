@@ -48,16 +48,16 @@ def lstm_composed(
     steps: int | None = None,
 ) -> Any:
     """Cell by cell, in primitives: the definition of `lstm`."""
-    walk = walk_through("lstm", x, h0, w_h, lengths, reverse, steps)
-    h, c = (walk.nothing(w_h) if state is None else state for state in (h0, c0))
+    plan = plan_steps("lstm", x, h0, w_h, lengths, reverse, steps)
+    h, c = (plan.zero_state(w_h) if state is None else state for state in (h0, c0))
     states: dict[int, Any] = {}
-    for t in walk.order:
-        z = b if x is None else walk.given(x, t) @ w_x + b
+    for t in plan.order:
+        z = b if x is None else plan.input_at(x, t) @ w_x + b
         new_h, new_c = lstm_cell_composed(z, h, c, w_h, peepholes)
-        over = walk.over(t)
+        over = plan.finished(t)
         h, c = (new_h, new_c) if over is None else (where(over, h, new_h), where(over, c, new_c))
         states[t] = h
-    return stack(*(states[t] for t in range(walk.steps)), c, axis=1)
+    return stack(*(states[t] for t in range(plan.steps)), c, axis=1)
 
 
 @primitive(composed=lstm_composed)
@@ -81,33 +81,33 @@ def lstm(
     and with peepholes p (3, H) (Graves 2013, eq. 7 to 11): i + p_0 * c_{t-1}, f + p_1 * c_{t-1}, o + p_2 * c_t.
 
     Args:
-        x: inputs (N, T, D), or None for a walk without input of `steps` steps; then w_x is None too.
+        x: inputs (N, T, D), or None for `steps` steps without input; then w_x is None too.
         h0, c0: the state before the first step, (N, H) each; None is zeros.
         w_x, w_h, b, peepholes: (D, 4H), (H, 4H), (4H,), (3, H) or None.
         lengths: how many steps of each sequence are real, N whole numbers. After its last step the state of a sequence
-            is carried on unchanged, so that the last step of the walk holds the final state of all.
-        reverse: walk from each sequence's last step back to its first; then h of step 1 is the last one computed.
+            is carried on unchanged, so that the last step holds the final state of all.
+        reverse: go from each sequence's last step back to its first; then h of step 1 is the last one computed.
 
     Backwards through time, with G_t the gradient arriving at h_t: dh = G_t + dz_{t+1} W_h',
     do = dh * tanh(c_t) * s'(o),   dc = dc_{t+1} * f_{t+1} + dh * o * (1 - tanh(c_t)**2)   (+ peephole terms),
     di = dc * g * s'(i),   df = dc * c_{t-1} * s'(f),   dg = dc * i * (1 - g**2);   dz_t = (di, df, dg, do),
     dW_x = sum x_t' dz_t,   dW_h = sum h_{t-1}' dz_t,   db = sum dz_t,   dx_t = dz_t W_x'.
     """
-    walk = walk_through("lstm", x, h0, w_h, lengths, reverse, steps)
+    plan = plan_steps("lstm", x, h0, w_h, lengths, reverse, steps)
     check_recurrent_shapes("lstm", 4, x, {"h0": h0, "c0": c0}, w_x, w_h, b)
     xp, size = backend_of(w_h).xp, w_h.shape[0]
     if peepholes is not None and peepholes.shape != (3, size):
         raise ValueError(f"lstm: peepholes must be (3, {size}), for the gates i, f and o, got shape {peepholes.shape}.")
     dtype = xp.result_type(*[a for a in (x, h0, c0, w_x, w_h, b, peepholes) if a is not None])
-    rows, gates = projected(x, w_x, b, walk, dtype)
-    out = xp.empty((walk.steps + 1, walk.samples, size), dtype=dtype)
-    cells, squashed = (xp.empty((walk.steps, walk.samples, size), dtype=dtype) for _ in range(2))
+    rows, gates = projected(x, w_x, b, plan, dtype)
+    out = xp.empty((plan.steps + 1, plan.samples, size), dtype=dtype)
+    cells, squashed = (xp.empty((plan.steps, plan.samples, size), dtype=dtype) for _ in range(2))
     scale = _scale(xp, size, dtype)
-    h, c = (walk.nothing(w_h) if state is None else state for state in (h0, c0))
+    h, c = (plan.zero_state(w_h) if state is None else state for state in (h0, c0))
     product, part = xp.empty_like(gates[0]), xp.empty_like(cells[0])
-    for t in walk.order:
+    for t in plan.order:
         z = gates[t]
-        if h0 is not None or t != walk.first:  # of zeros nothing comes
+        if h0 is not None or t != plan.first:  # h0 is zero: skip the product
             z += xp.matmul(h, w_h, out=product)
         if peepholes is not None:
             z[:, :size] += peepholes[0] * c
@@ -117,7 +117,7 @@ def lstm(
         i, f, g, o = _four(z, size)
         xp.multiply(f, c, out=cells[t])
         cells[t] += xp.multiply(i, g, out=part)
-        over = walk.over(t)
+        over = plan.finished(t)
         if over is not None:
             xp.copyto(cells[t], c, where=over)
         c = cells[t]
@@ -128,8 +128,8 @@ def lstm(
         if over is not None:
             xp.copyto(out[t], h, where=over)
         h = out[t]
-    out[walk.steps] = c
-    return out.transpose(1, 0, 2), (walk, rows, gates, cells, squashed)
+    out[plan.steps] = c
+    return out.transpose(1, 0, 2), (plan, rows, gates, cells, squashed)
 
 
 @lstm.fused_vjp
@@ -147,43 +147,45 @@ def _(
     peepholes: Array | None = None,
     **params: Any,
 ) -> tuple:
-    walk, rows, gates, cells, squashed = residuals
+    plan, rows, gates, cells, squashed = residuals
     xp, size = backend_of(w_h).xp, w_h.shape[0]
-    dz, dh, dc = _through_time(g.transpose(1, 0, 2), walk, gates, cells, squashed, c0, w_h, peepholes)
-    flat = dz.reshape(walk.steps * walk.samples, 4 * size)
+    dz, dh, dc = _through_time(g.transpose(1, 0, 2), plan, gates, cells, squashed, c0, w_h, peepholes)
+    flat = dz.reshape(plan.steps * plan.samples, 4 * size)
     dx = dw_h = dp = None
     if 0 in wanted:
-        dx = (flat @ w_x.T).reshape(walk.steps, walk.samples, x.shape[2]).transpose(1, 0, 2)
+        dx = (flat @ w_x.T).reshape(plan.steps, plan.samples, x.shape[2]).transpose(1, 0, 2)
     if 4 in wanted:
-        past = walk.earlier(out.transpose(1, 0, 2)).reshape(-1, size)
-        dw_h = past.T @ walk.later(dz).reshape(-1, 4 * size)
+        past = plan.all_but_last(out.transpose(1, 0, 2)).reshape(-1, size)
+        dw_h = past.T @ plan.all_but_first(dz).reshape(-1, 4 * size)
         if h0 is not None:
-            dw_h += h0.T @ dz[walk.first]
+            dw_h += h0.T @ dz[plan.first]
     if 6 in wanted:
         di, df, _, do = (dz[:, :, k * size : (k + 1) * size] for k in range(4))
-        past = walk.earlier(cells)
-        dp = xp.stack([(walk.later(d) * past).sum(axis=(0, 1)) for d in (di, df)] + [(do * cells).sum(axis=(0, 1))])
+        past = plan.all_but_last(cells)
+        dp = xp.stack(
+            [(plan.all_but_first(d) * past).sum(axis=(0, 1)) for d in (di, df)] + [(do * cells).sum(axis=(0, 1))]
+        )
         if c0 is not None:
-            dp[0] += (di[walk.first] * c0).sum(axis=0)
-            dp[1] += (df[walk.first] * c0).sum(axis=0)
+            dp[0] += (di[plan.first] * c0).sum(axis=0)
+            dp[1] += (df[plan.first] * c0).sum(axis=0)
     dw_x = rows.T @ flat if 3 in wanted else None
     return dx, dh, dc, dw_x, dw_h, flat.sum(axis=0) if 5 in wanted else None, dp
 
 
 def _through_time(
-    g: Array, walk: Walk, gates: Array, cells: Array, squashed: Array, c0: Array | None, w_h: Array, p: Array | None
+    g: Array, plan: StepPlan, gates: Array, cells: Array, squashed: Array, c0: Array | None, w_h: Array, p: Array | None
 ) -> tuple[Array, Array, Array]:
-    """The gradients of all sums, (T, N, 4H), and of the initial h and c: the walk backwards. g is (T + 1, N, H)."""
+    """The gradients of all sums, (T, N, 4H), and of the initial h and c: backward through time. g is (T + 1, N, H)."""
     xp, size = backend_of(w_h).xp, w_h.shape[0]
     dz, slope = xp.empty_like(gates), xp.empty_like(gates[0])
     dh, part = xp.zeros_like(cells[0]), xp.empty_like(cells[0])
     dc = xp.zeros_like(dh)
-    dc += g[walk.steps]
+    dc += g[plan.steps]
     back = w_h.T
-    for t in reversed(walk.order):
+    for t in reversed(plan.order):
         i, f, a, o = _four(gates[t], size)
         di, df, da, do = _four(dz[t], size)
-        over = walk.over(t)
+        over = plan.finished(t)
         dh += g[t]
         if over is not None:
             kept = xp.where(over, dh, 0.0)
@@ -205,7 +207,7 @@ def _through_time(
             dc += do * p[2] if over is None else xp.where(over, 0.0, do * p[2])
         xp.multiply(dc, a, out=di)
         xp.multiply(dc, i, out=da)
-        past = c0 if t == walk.first else cells[t - walk.order.step]
+        past = c0 if t == plan.first else cells[t - plan.order.step]
         if past is None:
             df[...] = 0.0
         else:
@@ -265,19 +267,19 @@ def gru_composed(
     steps: int | None = None,
 ) -> Any:
     """Cell by cell, in primitives: the definition of `gru`."""
-    walk, size = walk_through("gru", x, h0, w_h, lengths, reverse, steps), w_h.shape[0]
-    h = walk.nothing(w_h) if h0 is None else h0
+    plan, size = plan_steps("gru", x, h0, w_h, lengths, reverse, steps), w_h.shape[0]
+    h = plan.zero_state(w_h) if h0 is None else h0
     states: dict[int, Any] = {}
-    for t in walk.order:
-        z = expand(b, shape=(walk.samples, 3 * size)) if x is None else walk.given(x, t) @ w_x + b
+    for t in plan.order:
+        z = expand(b, shape=(plan.samples, 3 * size)) if x is None else plan.input_at(x, t) @ w_x + b
         u = h @ w_h
         r = sigmoid(z[:, :size] + u[:, :size])
         k = sigmoid(z[:, size : 2 * size] + u[:, size : 2 * size])
         n = tanh(z[:, 2 * size :] + r * (u[:, 2 * size :] + b_n))
-        new, over = n + k * (h - n), walk.over(t)
+        new, over = n + k * (h - n), plan.finished(t)
         h = new if over is None else where(over, h, new)
         states[t] = h
-    return stack(*(states[t] for t in range(walk.steps)), axis=1)
+    return stack(*(states[t] for t in range(plan.steps)), axis=1)
 
 
 @primitive(composed=gru_composed)
@@ -311,17 +313,17 @@ def gru(
     dn = dh * (1 - k) * (1 - n**2),   dk = dh * (h_{t-1} - n) * s'(k),   dr = dn * (u_n + b_n) * s'(r),
     du = (dr, dk, dn * r),   dh_{t-1} = dh * k + du W_h',   dW_h = sum h_{t-1}' du,   dW_x = sum x_t' (dr, dk, dn).
     """
-    walk = walk_through("gru", x, h0, w_h, lengths, reverse, steps)
+    plan = plan_steps("gru", x, h0, w_h, lengths, reverse, steps)
     check_recurrent_shapes("gru", 3, x, {"h0": h0}, w_x, w_h, b)
     xp, size = backend_of(w_h).xp, w_h.shape[0]
     if b_n.shape != (size,):
         raise ValueError(f"gru: b_n must be ({size},), got shape {b_n.shape}.")
     dtype = xp.result_type(*[a for a in (x, h0, w_x, w_h, b, b_n) if a is not None])
-    rows, gates = projected(x, w_x, b, walk, dtype)
-    out = xp.empty((walk.steps, walk.samples, size), dtype=dtype)
+    rows, gates = projected(x, w_x, b, plan, dtype)
+    out = xp.empty((plan.steps, plan.samples, size), dtype=dtype)
     recurrent = xp.empty_like(out)  # u_n + b_n of all steps
-    h, u = walk.nothing(w_h) if h0 is None else h0, xp.empty_like(gates[0])
-    for t in walk.order:
+    h, u = plan.zero_state(w_h) if h0 is None else h0, xp.empty_like(gates[0])
+    for t in plan.order:
         xp.matmul(h, w_h, out=u)
         both, n = gates[t][:, : 2 * size], gates[t][:, 2 * size :]
         both += u[:, : 2 * size]
@@ -335,11 +337,11 @@ def gru(
         xp.subtract(h, n, out=out[t])
         out[t] *= both[:, size:]
         out[t] += n
-        over = walk.over(t)
+        over = plan.finished(t)
         if over is not None:
             xp.copyto(out[t], h, where=over)
         h = out[t]
-    return out.transpose(1, 0, 2), (walk, rows, gates, recurrent)
+    return out.transpose(1, 0, 2), (plan, rows, gates, recurrent)
 
 
 @gru.fused_vjp
@@ -356,15 +358,15 @@ def _(
     b_n: Array,
     **params: Any,
 ) -> tuple:
-    walk, rows, gates, recurrent = residuals
+    plan, rows, gates, recurrent = residuals
     xp, size = backend_of(w_h).xp, w_h.shape[0]
     g, states = g.transpose(1, 0, 2), out.transpose(1, 0, 2)
     dz, du = xp.empty_like(gates), xp.empty_like(gates)
     dh = xp.zeros_like(recurrent[0])
-    for t in reversed(walk.order):
+    for t in reversed(plan.order):
         r, k, n = (gates[t][:, j * size : (j + 1) * size] for j in range(3))
-        over = walk.over(t)
-        past = states[t - walk.order.step] if t != walk.first else walk.nothing(w_h) if h0 is None else h0
+        over = plan.finished(t)
+        past = states[t - plan.order.step] if t != plan.first else plan.zero_state(w_h) if h0 is None else h0
         dh += g[t]
         kept = dh * k if over is None else dh * xp.where(over, 1.0, k)
         dn = dh * (1.0 - k) * (1.0 - n * n)
@@ -377,14 +379,14 @@ def _(
         xp.multiply(dz[t][:, 2 * size :], r, out=du[t][:, 2 * size :])
         dh = kept
         dh += du[t] @ w_h.T
-    flat = dz.reshape(walk.steps * walk.samples, 3 * size)
+    flat = dz.reshape(plan.steps * plan.samples, 3 * size)
     dx = dw_h = None
     if 0 in wanted:
-        dx = (flat @ w_x.T).reshape(walk.steps, walk.samples, x.shape[2]).transpose(1, 0, 2)
+        dx = (flat @ w_x.T).reshape(plan.steps, plan.samples, x.shape[2]).transpose(1, 0, 2)
     if 3 in wanted:
-        dw_h = walk.earlier(states).reshape(-1, size).T @ walk.later(du).reshape(-1, 3 * size)
+        dw_h = plan.all_but_last(states).reshape(-1, size).T @ plan.all_but_first(du).reshape(-1, 3 * size)
         if h0 is not None:
-            dw_h += h0.T @ du[walk.first]
+            dw_h += h0.T @ du[plan.first]
     dw_x = rows.T @ flat if 2 in wanted else None
     db_n = du[:, :, 2 * size :].sum(axis=(0, 1)) if 5 in wanted else None
     return dx, dh, dw_x, dw_h, flat.sum(axis=0) if 4 in wanted else None, db_n
@@ -394,36 +396,36 @@ def _(
 # What the recurrent operations share: the order of the steps, sequences of unequal length, and the input projections.
 #
 # A recurrent state goes from step to step. Where a sequence of a padded batch has ended, its state is handed on as it
-# is: so the state after the last step is the final state of every sequence, long or short, and a walk backwards through
+# is: so the state after the last step is the final state of every sequence, long or short, and a pass backward through
 # time keeps the initial state until it meets the sequence's own last step. Padding never enters a state or a gradient.
 
 Lengths = Any
 """How many steps of each sequence are real: whole numbers (N,) in a list or array, or an array on the device."""
 
 
-class Walk(NamedTuple):
+class StepPlan(NamedTuple):
     """The way through a batch of sequences.
 
     Attributes:
         samples, steps: N and T.
         order: the steps in the order in which they are taken.
         ended: (T, N, 1), True where a sequence is over already; None if all have T steps.
-        whole: how many first steps every sequence is known to have.
+        min_length: how many first steps every sequence is known to have.
     """
 
     samples: int
     steps: int
     order: range
     ended: Array | None
-    whole: int
+    min_length: int
 
-    def over(self, t: int) -> Array | None:
+    def finished(self, t: int) -> Array | None:
         """Which sequences (N, 1) are over at step t; None if none is."""
-        return None if self.ended is None or t < self.whole else self.ended[t]
+        return None if self.ended is None or t < self.min_length else self.ended[t]
 
-    def given(self, x: Any, t: int) -> Any:
+    def input_at(self, x: Any, t: int) -> Any:
         """Step t of the Tensor x (N, T, D), (N, D): zeros where a sequence is over, whatever stands there."""
-        step, over = getitem(x, index=(slice(None), t)), self.over(t)
+        step, over = getitem(x, index=(slice(None), t)), self.finished(t)
         return step if over is None else where(over, 0.0, step)
 
     @property
@@ -431,21 +433,21 @@ class Walk(NamedTuple):
         """The step that is taken first."""
         return self.order[0]
 
-    def nothing(self, w_h: Any) -> Array:
-        """The state of zeros (N, H) from which a walk starts that is given none; w_h (H, ...) as array or Tensor."""
+    def zero_state(self, w_h: Any) -> Array:
+        """The zero state (N, H) that a sequence starts from if none is given; w_h (H, ...) as array or Tensor."""
         return backend_of(getattr(w_h, "_data", w_h)).xp.zeros((self.samples, w_h.shape[0]), dtype=w_h.dtype)
 
-    def later(self, array: Array) -> Array:
+    def all_but_first(self, array: Array) -> Array:
         """Of an array (T, ...), what belongs to all steps but the first one taken."""
         return array[1 : self.steps] if self.order.step > 0 else array[: self.steps - 1]
 
-    def earlier(self, array: Array) -> Array:
+    def all_but_last(self, array: Array) -> Array:
         """Of an array (T, ...), what belongs to all steps but the last one taken: the steps before `later`."""
         return array[: self.steps - 1] if self.order.step > 0 else array[1 : self.steps]
 
 
-def walk_through(owner: str, x: Any, h0: Any, w_h: Any, lengths: Lengths, reverse: bool, steps: int | None) -> Walk:
-    """Plan a walk from the arguments of a recurrent operation: raw arrays or Tensors, x or h0 may be None.
+def plan_steps(owner: str, x: Any, h0: Any, w_h: Any, lengths: Lengths, reverse: bool, steps: int | None) -> StepPlan:
+    """The plan for the arguments of a recurrent operation: raw arrays or Tensors; x or h0 may be None.
 
     Raises:
         ValueError: no way to know N or T, no step at all, or lengths that do not fit.
@@ -463,16 +465,16 @@ def walk_through(owner: str, x: Any, h0: Any, w_h: Any, lengths: Lengths, revers
         raise ValueError(f"{owner}: a sequence needs at least one step, got {count}.")
     order = range(count - 1, -1, -1) if reverse else range(count)
     if lengths is None:
-        return Walk(n, count, order, None, count)
+        return StepPlan(n, count, order, None, count)
     backend = backend_of(getattr(w_h, "_data", w_h))
-    whole = 0
+    min_length = 0
     lengths = check_lengths(owner, lengths, n, count)
     if isinstance(lengths, np.ndarray):
-        whole = int(lengths.min(initial=count))
-    if whole == count:
-        return Walk(n, count, order, None, count)
+        min_length = int(lengths.min(initial=count))
+    if min_length == count:
+        return StepPlan(n, count, order, None, count)
     ended = backend.xp.arange(count)[:, None] >= backend.to_device(lengths)
-    return Walk(n, count, order, ended.reshape(count, n, 1), whole)
+    return StepPlan(n, count, order, ended.reshape(count, n, 1), min_length)
 
 
 def check_lengths(owner: str, lengths: Lengths, samples: int, steps: int) -> Array:
@@ -510,20 +512,20 @@ def settled(owner: str, lengths: Lengths, samples: int, steps: int, like: Any) -
     return backend_of(getattr(like, "_data", like)).to_device(found) if isinstance(found, np.ndarray) else found
 
 
-def projected(x: Array | None, w_x: Array | None, b: Array, walk: Walk, dtype: Any) -> tuple[Array | None, Array]:
+def projected(x: Array | None, w_x: Array | None, b: Array, plan: StepPlan, dtype: Any) -> tuple[Array | None, Array]:
     """x as rows (T * N, D), time first, and x W_x + b of all steps (T, N, G): one matrix product. G gates in all.
 
     Without an x the sums are the bias alone. What stands in the padding, NaN even, is taken for 0.
     """
     xp = backend_of(b).xp
-    shape = (walk.steps, walk.samples, b.shape[0])
+    shape = (plan.steps, plan.samples, b.shape[0])
     if x is None:
         z = xp.empty(shape, dtype=dtype)
         z[...] = b
         return None, z
     steps = x.transpose(1, 0, 2)
-    steps = xp.ascontiguousarray(steps) if walk.ended is None else xp.where(walk.ended, x.dtype.type(0), steps)
-    rows = steps.reshape(walk.steps * walk.samples, x.shape[2])
+    steps = xp.ascontiguousarray(steps) if plan.ended is None else xp.where(plan.ended, x.dtype.type(0), steps)
+    rows = steps.reshape(plan.steps * plan.samples, x.shape[2])
     z = xp.matmul(rows, w_x)
     z += b
     return rows, z.reshape(shape) if z.dtype == dtype else z.reshape(shape).astype(dtype)
