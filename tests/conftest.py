@@ -7,7 +7,7 @@ one. One that compares with the CPU asks for `elsewhere`, which is every device 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import numpy as np
 import pytest
@@ -16,11 +16,24 @@ from hypothesis import HealthCheck, settings
 from tinyae.backend import CPU, Backend, DeviceError, backend_named
 from tinyae.testing import strict_device
 
+OPTIONAL = bool(os.environ.get("REQUIRE_OPTIONAL"))
+"""Whether a test that is skipped because a package is not installed counts as failed (in the step of `.ci/run` that
+installs them)."""
+
 _common = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
 settings.register_profile("dev", max_examples=15, stateful_step_count=25, **_common)
 settings.register_profile("ci", max_examples=25, stateful_step_count=30, derandomize=True, **_common)
 settings.register_profile("thorough", max_examples=500, stateful_step_count=60, **_common)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With REQUIRE_OPTIONAL, what is skipped for want of a package has failed."""
+    report = yield
+    if OPTIONAL and report.skipped and "could not import" in str(report.longrepr):
+        report.outcome = "failed"
+    return report
 
 
 @pytest.fixture
