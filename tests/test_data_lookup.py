@@ -11,7 +11,6 @@ import functools
 import gzip
 import hashlib
 import http.server
-import importlib.util
 import sys
 import threading
 from pathlib import Path
@@ -36,6 +35,7 @@ STEMS = {
     "test_x": "t10k-images-idx3-ubyte",
     "test_y": "t10k-labels-idx2-int",
 }
+RETRIEVE = lookup.retrieve
 ARCHIVES = {role: gzip.compress(payload, mtime=0) for role, payload in PAYLOADS.items()}
 
 
@@ -233,7 +233,8 @@ def test_a_failed_download_says_where_and_what_else(places, monkeypatch):
 
 
 def test_without_pooch_what_is_on_disk_is_still_found(places, monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(lookup, "retrieve", RETRIEVE)
+    monkeypatch.setitem(sys.modules, "pooch", None)
     folder = put(places / "debian" / "toy-set")
     assert data.load("toy-set").origin == str(folder)
     next(folder.iterdir()).unlink()

@@ -196,9 +196,6 @@ def fetch(entry: Entry, tried: list[Path]) -> Path:
     """
     if not entry.urls:
         raise FileNotFoundError(_not_found(entry, tried, "It is not downloaded: its source packs it in an archive."))
-    if importlib.util.find_spec("pooch") is None:
-        reason = "Downloading needs the pooch package, which is not installed (pip install pooch)."
-        raise FileNotFoundError(_not_found(entry, tried, reason))
     folder = cache_folder() / entry.name
     for file in entry.remote:
         failures: list[str] = []
@@ -206,6 +203,9 @@ def fetch(entry: Entry, tried: list[Path]) -> Path:
             try:
                 retrieve(url + file.stem + ".gz", file.archive_hash, folder)
                 break
+            except ModuleNotFoundError:
+                reason = "Downloading needs the pooch package, which is not installed (pip install pooch)."
+                raise FileNotFoundError(_not_found(entry, tried, reason)) from None
             except (OSError, ValueError) as error:
                 failures.append(f"{url} ({type(error).__name__})")
         else:
@@ -217,7 +217,8 @@ def fetch(entry: Entry, tried: list[Path]) -> Path:
 def retrieve(url: str, archive_hash: str, folder: Path) -> None:
     """Download one address into `folder`, with a progress bar where tqdm is installed, and check its hash.
 
-    Raises OSError if the address does not answer, ValueError if what it sends is not the published file.
+    Raises OSError if the address does not answer, ValueError if what it sends is not the published file, and
+    ModuleNotFoundError without pooch.
     """
     import pooch
 
