@@ -170,13 +170,16 @@ def test_the_tour_of_a_training_step_is_short(model: str, start: str) -> None:
 
 
 def test_the_tour_sees_what_is_entered() -> None:
-    x = Tensor([1.0], requires_grad=True)
-    tour = toured(lambda: ops.tanh(x))
-    entered = tour.files["ops/elementwise.py"]
-    assert len(entered) == 1
-    assert next(iter(entered)).startswith("tanh")
-    assert tour.lines("ops/elementwise.py") == 4
-    assert set(tour.files) == {"autodiff/tape.py", "ops/elementwise.py", "backend/devices.py"}
+    x, results = Tensor([1.0], requires_grad=True), []
+    tour = toured(("forward", lambda: results.append(ops.tanh(x))), ("backward", lambda: results[0].backward()))
+    files = tour.files
+    assert list(files) == ["autodiff/tape.py", "ops/elementwise.py", "backend/devices.py", "autodiff/reverse.py"]
+    assert [(entry.step, entry.name) for entry in files["ops/elementwise.py"]] == [
+        ("forward", "tanh"),
+        ("backward", "tanh.vjp(0)"),
+    ]
+    assert tour.lines("ops/elementwise.py") == 4 + 3
+    assert all(f"tinyae/{file}:" in tour.calls() for file in files)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))

@@ -59,7 +59,7 @@ def test_a_new_model_in_the_registry_is_asked_for(monkeypatch):
     entry = dataclasses.replace(registry.MODELS["basic"], name="brand-new")
     monkeypatch.setitem(registry.MODELS, "brand-new", entry)
     after = missing_entries(CASES, LAYERS, MODELS_TABLE)
-    assert set(after) - set(before) == {"the model 'brand-new': add `model('brand-new', ...)` to tables/models.py"}
+    assert set(after) - set(before) == {"the model 'brand-new': add `model('brand-new', ...)` to tables/modules.py"}
 
 
 def test_discovery_finds_layers_that_are_not_exported():

@@ -4,7 +4,7 @@ Each node in turn, newest first, hands its cotangent to its parents through the 
 twice receives two contributions, and they add. In `b = a + a; c = b + b` the node of `b` must wait for both of its
 uses before it passes anything on to `a`: that is what the order is for, and serial numbers give it for free.
 
-The sweep runs on raw arrays, so a first derivative costs no wrapping. With `create_graph=True` the very same rules
+The sweep runs on raw arrays, so a first derivative creates no Tensors. With `create_graph=True` the very same rules
 run on Tensors and record themselves, which makes the gradient differentiable in turn.
 """
 

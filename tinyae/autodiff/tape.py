@@ -2,7 +2,8 @@
 
 Four things that build on each other: `Node`, one recorded operation; `Tensor`, an array and the node it came from;
 `Primitive`, a function on arrays with its gradient rules beside it; and `expand` with `sum_to`, the one adjoint pair that the
-engine itself needs. `tinyae.autodiff.reverse` walks the tape backward.
+engine itself needs. `tinyae.autodiff.reverse` walks the tape backward; `docs/tape.md` explains both. At the end stands
+`Watch`, a place for tools that look on.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tinyae.backend import Array, backend_named, backend_of, check_same_device
 from tinyae.backend.base import array_advice, is_ragged
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The tape: one `Node` for every recorded result, and the switch that says whether to record.
+# `Node`: one recorded result; and the switch that says whether to record.
 #
 # A node knows how its value was made (primitive, raw arguments, raw result) and which nodes that needed. It keeps raw
 # arrays and never Tensors, and only ever points to *older* nodes, so there are no reference cycles: a graph is freed by
@@ -140,40 +141,6 @@ def no_grad() -> Any:
     return set_recording(False)
 
 
-class Watch(Protocol):
-    """Who looks at every result and every gradient of a thread as soon as there is one, e.g. for the first NaN.
-
-    Attributes:
-        scopes: (owner, name) of the layers being called, outermost first; the owners are none of the engine's business.
-    """
-
-    scopes: list[tuple[Any, str]]
-
-    def check_result(self, name: str, raw: list[Any], out: Any, node: Node | None) -> None:
-        """A primitive of that name made `out` of the arguments `raw`, recorded as `node` (None if it was not)."""
-
-    def check_rule(self, node: Node, position: int, g: Any, c: Any, parent: Node, total: Any) -> None:
-        """A rule of `node` made c of the cotangent g; `total` is what has arrived at `parent` so far."""
-
-    def check_update(self, method: str, param: Any, grad: Any) -> None:
-        """An optimizer has updated the parameters: a training step is done."""
-
-    def next_step(self) -> None:
-        """A training step is done that nothing is to be checked in."""
-
-    def around(self, rules: Callable[..., Any]) -> Callable[..., Any]:
-        """`rules(primitive, node, ...)`, with a note of whose rule it is that computes."""
-
-
-watches: dict[int, Watch] = {}
-"""The open watches by thread. Empty unless somebody is looking."""
-
-
-def current_watch() -> Watch | None:
-    """The watch of this thread, None if there is none."""
-    return watches.get(threading.get_ident()) if watches else None
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # `Tensor`: an array, and where it came from.
 #
@@ -236,7 +203,7 @@ class Tensor:
         self.bump_version()
 
     def bump_version(self) -> None:
-        """Say that the array was changed in place: a graph that used the old values will refuse to run backward."""
+        """Record that the array was changed in place: a graph that used the old values will refuse to run backward."""
         if self.node is not None:
             self.node.version += 1
 
@@ -406,11 +373,13 @@ def _as_array(data: Any, dtype: Any) -> Array:
 #     def _(g, out, x):
 #         return g * (1 - out * out)
 #
+# g = dL/d(out), of the shape of the result, is called the cotangent; a rule returns dL/dx, of the shape of x. A rule for
+# argument i computes the vector-Jacobian product g^T (d out / d x_i) without ever forming the Jacobian.
+#
 # A primitive given raw arrays returns a raw array, and given Tensors a Tensor; so the public function is also the
-# kernel. A rule
-# uses only operators and other primitives, and so works in both modes as well: on raw arrays for a first derivative
-# (nothing is wrapped or recorded), on Tensors when the backward pass is itself to be differentiated. That is how one
-# rule gives derivatives of every order.
+# kernel. A rule uses only operators and other primitives, and so works in both modes as well: on raw arrays for a first
+# derivative (nothing is wrapped or recorded), on Tensors when the backward pass is itself to be differentiated. That is
+# how one rule gives derivatives of every order.
 
 
 class Primitive:
@@ -546,7 +515,7 @@ def adjoint_pair(a: Primitive, b: Primitive, to_b: Parameters | None = None, to_
 
     Args:
         a, b: the pair; the same primitive twice if it is its own adjoint up to parameters.
-        to_b: `to_b(x, **params_of_a)` gives the parameters with which `b` undoes that call of `a`; default: the same
+        to_b: `to_b(x, **params_of_a)` gives the parameters with which `b` is the adjoint of that call of `a`; default: the same
             ones.
         to_a: likewise for a call of `b`; default: `to_b`.
     """
@@ -590,3 +559,41 @@ def _shape_of(x: Any, shape: tuple[int, ...]) -> dict[str, Any]:
 
 
 adjoint_pair(expand, sum_to, _shape_of)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# `Watch`: a place for tools that look on, such as `tinyae.inspect.detect_anomaly`.
+
+
+class Watch(Protocol):
+    """An observer that is shown every result and every gradient of a thread as it is computed, e.g. to find the first NaN.
+
+    Attributes:
+        scopes: (owner, name) of the layers being called, outermost first; the engine does not use the owners.
+    """
+
+    scopes: list[tuple[Any, str]]
+
+    def check_result(self, name: str, raw: list[Any], out: Any, node: Node | None) -> None:
+        """The primitive of that name computed `out` from the arguments `raw`, recorded as `node` (None if it was not)."""
+
+    def check_rule(self, node: Node, position: int, g: Any, c: Any, parent: Node, total: Any) -> None:
+        """A rule of `node` computed c from the cotangent g; `total` is what has arrived at `parent` so far."""
+
+    def check_update(self, method: str, param: Any, grad: Any) -> None:
+        """An optimizer has updated the parameters: a training step is done."""
+
+    def next_step(self) -> None:
+        """A training step ended that needs no check."""
+
+    def around(self, rules: Callable[..., Any]) -> Callable[..., Any]:
+        """`rules(primitive, node, ...)`, wrapped so that errors name the node whose rule is running."""
+
+
+watches: dict[int, Watch] = {}
+"""The open watches by thread. Empty unless somebody is looking."""
+
+
+def current_watch() -> Watch | None:
+    """The watch of this thread, None if there is none."""
+    return watches.get(threading.get_ident()) if watches else None

@@ -3,7 +3,8 @@
 A `Backend` is the only object that knows which array library it speaks to. Its namespace `xp` has NumPy's names;
 the methods below are the few things NumPy and CuPy do differently (transfers, random numbers, waiting) and the
 named kernels: pieces of work worth a hand-made body on some device. The bodies here are the readable reference;
-a subclass may override one, and every override is tested against the body it replaces.
+a subclass may override one, and every override is tested against the body it replaces. At the end stand the errors of
+devices, and what is said of lists that no array holds.
 """
 
 from __future__ import annotations
@@ -229,7 +230,7 @@ class MixedDevicesError(TypeError):
 # ---------------------------------------------------------------------------------------------------------------------
 # Sequences of unequal length as a list: no array holds them, and every door says the same about what to do.
 
-JOINED = (
+PADDING_ADVICE = (
     "sequences of unequal length are joined by x, lengths = tinyae.data.pad(sequences) and given as x with "
     "lengths=lengths, or as Split(x, lengths=lengths)"
 )
@@ -251,4 +252,4 @@ def is_ragged(value: Any) -> bool:
 
 def array_advice(value: Any, otherwise: str) -> str:
     """How to get an array from `value`: padding for sequences of unequal length, else `otherwise`."""
-    return JOINED if is_ragged(value) else otherwise
+    return PADDING_ADVICE if is_ragged(value) else otherwise

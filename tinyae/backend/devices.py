@@ -20,7 +20,6 @@ from tinyae.backend.base import (
     MixedDevicesError,
     NoGpuError,
 )
-from tinyae.backend.kernels import Finish, in_halves
 from tinyae.backend.windows import Windows
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -78,17 +77,19 @@ class NumpyBackend(Backend):
         if param.size < _SHARED:
             work(0, param.size)
         else:
-            in_halves(work, param.size)
+            kernels.in_halves(work, param.size)
 
     # Convolution: `tinyae.backend.kernels` has the fast forms, for one group of channels and at least one sample.
 
-    def conv2d(self, x: Array, w: Array, windows: Windows, groups: int = 1, finish: Finish = None) -> Array:
+    def conv2d(self, x: Array, w: Array, windows: Windows, groups: int = 1, finish: kernels.Finish = None) -> Array:
         """The reference's numbers to rounding, chunk by chunk on two threads."""
         if groups > 1 or not x.size:
             return super().conv2d(x, w, windows, groups, finish)
         return kernels.conv2d(x, w, windows, finish)
 
-    def conv_transpose2d(self, y: Array, w: Array, windows: Windows, groups: int = 1, finish: Finish = None) -> Array:
+    def conv_transpose2d(
+        self, y: Array, w: Array, windows: Windows, groups: int = 1, finish: kernels.Finish = None
+    ) -> Array:
         """The reference's numbers to rounding: gathered where it can be, and scattered to a single channel."""
         if groups > 1 or not y.size:
             return super().conv_transpose2d(y, w, windows, groups, finish)
@@ -157,7 +158,7 @@ def _adam_chunks(arrays: Sequence[Array], scalars: Sequence[Array], decays: bool
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The NVIDIA GPU: CuPy. Nothing imports this module before a GPU is asked for.
+# The NVIDIA GPU: CuPy, which is imported when a GPU is first asked for.
 #
 # The libraries behind CuPy load lazily: with a driver but no toolkit `cupy.zeros(3)` works, the first `a + 1` fails in
 # NVRTC and the first `a @ b` fails in cuBLAS. So the check runs one of each, and says which of three things is wrong.

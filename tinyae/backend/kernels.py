@@ -30,22 +30,22 @@ from tinyae.backend.windows import Pair, Windows, padded, unpadded
 #    larger ones, and two of our threads asking at once would wait for each other.
 # 2. The gradient of the images is gathered, not scattered: what a pixel gets is a window of the outputs' gradients, times
 #    the kernel turned round. Filling a matrix is several times as fast as adding pieces to an image. With a stride,
-#    pixels fall into stride * stride classes, each with every stride-th tap of the kernel. The same matrix gives the
+#    pixels fall into stride * stride phases, each with every stride-th tap of the kernel. The same matrix gives the
 #    gradient of the weights.
 # 3. With one channel, windows stand in the columns of the matrix and not in its rows, so that whole image rows are copied
 #    and not single pixels.
 #
-# Everything here is tested against the bodies in `base`, which say what is meant.
+# All of it is tested against the bodies in `base`, which say what is meant.
 
 Finish = Callable[[np.ndarray], Any] | None
 
-_CACHED = 1 << 20
+_CONV_CACHED = 1 << 20
 """Bytes that a thread works on at a time, the matrix and what is made of it: a common second-level cache."""
 
 _ALONE = 1_000_000
 """Multiplications that OpenBLAS does on the calling thread, with its kernels for small matrices."""
 
-_SHARED = 1 << 17
+_CONV_SHARED = 1 << 17
 """Entries of the whole matrix from which a second thread pays for itself."""
 
 
@@ -64,7 +64,7 @@ class Patches:
         (top, bottom), (left, right) = padding
         _, h, w, c = x.shape
         self.x = x
-        self.chunk = max(1, _CACHED // (max(patch_entries + extra_entries, 1) * np.dtype(dtype).itemsize))
+        self.chunk = max(1, _CONV_CACHED // (max(patch_entries + extra_entries, 1) * np.dtype(dtype).itemsize))
         self.inside = (slice(top, top + h), slice(left, left + w))
         self.pads = any((top, bottom, left, right))
         self.image = np.zeros((self.chunk, h + top + bottom, w + left + right, c), dtype) if self.pads else x
@@ -130,7 +130,7 @@ def _blocks(per_row: int, *matrices: np.ndarray) -> Iterator[list[np.ndarray]]:
 
 def _is_shared(per_row: int, patch_entries: int) -> bool:
     """Whether two threads pay: enough work, in products that the BLAS leaves to us."""
-    return patch_entries >= _SHARED and _ALONE // per_row >= 8
+    return patch_entries >= _CONV_SHARED and _ALONE // per_row >= 8
 
 
 def conv2d(x: np.ndarray, w: np.ndarray, windows: Windows, finish: Finish = None) -> np.ndarray:
@@ -218,9 +218,9 @@ class StridePhase:
 
 
 def stride_phases(windows: Windows) -> list[StridePhase]:
-    """The stride * stride classes of pixels (dilation 1).
+    """The stride * stride phases of pixels (dilation 1).
 
-    Pixel h of class a, h = a + stride * q, lies at a + top + stride * q in the padded image. With r and q0 the
+    Pixel h of phase a, h = a + stride * q, lies at a + top + stride * q in the padded image. With r and q0 the
     remainder and quotient of a + top by the stride, the taps r + stride * t meet it, for output q + q0 - t.
     """
     axes = []
@@ -289,7 +289,7 @@ def scatter(y: np.ndarray, w: np.ndarray, windows: Windows, finish: Finish = Non
     kernel = np.ascontiguousarray(w.reshape(taps, o), dtype).T
     places = windows.out[0] * windows.out[1]
     out = np.empty((y.shape[0], *windows.size, 1), dtype)
-    chunk = max(1, _CACHED // (places * taps * dtype.itemsize))
+    chunk = max(1, _CONV_CACHED // (places * taps * dtype.itemsize))
 
     def work(start: int, stop: int) -> None:
         products = np.empty(chunk * places * taps, dtype)

@@ -26,7 +26,7 @@ def register(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print the catalogue or one data set; of a `.csv` with times, the recording before it is cut."""
+    """Print the catalog or one data set; of a `.csv` with times, the recording before it is cut."""
     if options.name is None:
         print(describe())
         return

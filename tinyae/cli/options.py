@@ -141,7 +141,7 @@ def add_picture_options(parser: argparse.ArgumentParser) -> None:
 
 
 def picture_options(options: argparse.Namespace) -> dict[str, Any]:
-    """Those options of `tinyae.data.lookup` that were given, as plain values for `config.json`.
+    """Those options of `tinyae.data.load` that were given, as plain values for `config.json`.
 
     A command that takes a run's own data only does not have them, and so they are not given.
     """

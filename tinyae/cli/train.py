@@ -67,71 +67,13 @@ from tinyae.training import (
     whole_history,
 )
 from tinyae.training.loop import TrainingInterrupted
+from tinyae.training.metrics import LARGEST_PCA
 
 # ---------------------------------------------------------------------------------------------------------------------
-# How `tinyae train stacked` goes: layer by layer, then the classifier, then the whole.
-
-
-def train_stacked(model: StackedAutoencoder, data: Dataset, options: argparse.Namespace, folder: Run) -> History:
-    """Train every layer on the codes of those below; with a classifier, print its accuracy before and after fine-tuning.
-
-    The run folder is brought up to date after every stage, so an interruption loses at most the stage it falls into.
-    """
-    stages: list[tuple[str, History]] = []
-
-    def keep(name: str, history: History) -> None:
-        stages.append((name, history))
-        folder.keep(model, whole_history(stages))
-
-    common: dict[str, Any] = {
-        "batch_size": options.batch_size,
-        "clip_norm": options.clip_norm,
-        "seed": options.seed,
-        "optimizer": lambda parameters: make_optimizer(options, parameters),
-        "schedule": lambda optimizer, epochs: make_schedule(options, optimizer, epochs),
-    }
-    try:
-        fit_stack(
-            model,
-            data,
-            epochs=options.epochs,
-            after_layer=lambda number, history: keep(f"layer {number}", history),
-            **common,
-        )
-        if model.classifier is None:
-            print(f"{data.name} has no labels: nothing to train a classifier with, so the stack stays as it is")
-            return whole_history(stages)
-        before, (first, second) = fit_stack_classifier(
-            model,
-            data.train,
-            data.test,
-            epochs=(options.classifier_epochs, options.tuning_epochs),
-            **common,
-        )
-    except TrainingInterrupted as stop:
-        raise TrainingInterrupted(whole_history([*stages, ("interrupted", stop.history)])) from None
-    keep("classifier", first)
-    keep("tuning", second)
-    assert data.test.y is not None
-    print(
-        "\nfine-tuning moves the encoders and leaves the decoders behind, so reconstructions are worse than before it; "
-        "codes and accuracy are what a stack is for"
-    )
-    after = model.classifier.accuracy(data.test.x, data.test.y)
-    print(
-        f"\ntest accuracy of the classifier on the frozen codes: {before:.2%}; after fine-tuning the whole: {after:.2%}"
-    )
-    return whole_history(stages)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# `tinyae train MODEL`: train on real data and leave numbers and pictures in a run folder.
+# The command: check everything, then train, measure, draw.
 
 _TRAINING = ("epochs", "batch_size", "optimizer", "lr", "schedule", "clip_norm", "seed")
 """What `config.json` keeps of the training options."""
-
-_LARGEST_PCA = 4096
-"""Longest sample for which the PCA baseline is computed: its covariance matrix has this number squared entries."""
 
 
 def register(commands: Any) -> None:
@@ -208,10 +150,6 @@ def _fit(model: Autoencoder, data: Dataset, options: argparse.Namespace, folder:
     return fit(model, data, held_out, callbacks=[folder.record], **fit_arguments(options, model))
 
 
-_TRAINERS: dict[str, Callable[[Any, Dataset, argparse.Namespace, Run], History]] = {"stacked": train_stacked}
-"""Models that are trained in another way."""
-
-
 def _first(data: Dataset, count: int) -> Dataset:
     """The data with their first `count` training samples only: all that a memory can hold."""
     if count > len(data.train):
@@ -242,12 +180,72 @@ def _report(model: Autoencoder, data: Dataset, seconds: float) -> None:
         return
     code_size = model.encode(model.inputs_for(data.test.x[:1], None if data.test.y is None else data.test.y[:1])).size
     elements = data.train.flat.shape[1]
-    if code_size <= min(len(data.train), elements) and elements <= _LARGEST_PCA:
+    if code_size <= min(len(data.train), elements) and elements <= LARGEST_PCA:
         pca = PCA(code_size).fit(data.train.x)
         print(
             f"for comparison, PCA with {code_size} components: "
             f"test squared error {pca.squared_error(data.test.x):.5g} per {model.noun}"
         )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# How `tinyae train stacked` goes: layer by layer, then the classifier, then the whole.
+
+
+def train_stacked(model: StackedAutoencoder, data: Dataset, options: argparse.Namespace, folder: Run) -> History:
+    """Train every layer on the codes of those below; with a classifier, print its accuracy before and after fine-tuning.
+
+    The run folder is brought up to date after every stage, so an interruption loses at most the stage it falls into.
+    """
+    stages: list[tuple[str, History]] = []
+
+    def keep(name: str, history: History) -> None:
+        stages.append((name, history))
+        folder.keep(model, whole_history(stages))
+
+    common: dict[str, Any] = {
+        "batch_size": options.batch_size,
+        "clip_norm": options.clip_norm,
+        "seed": options.seed,
+        "optimizer": lambda parameters: make_optimizer(options, parameters),
+        "schedule": lambda optimizer, epochs: make_schedule(options, optimizer, epochs),
+    }
+    try:
+        fit_stack(
+            model,
+            data,
+            epochs=options.epochs,
+            after_layer=lambda number, history: keep(f"layer {number}", history),
+            **common,
+        )
+        if model.classifier is None:
+            print(f"{data.name} has no labels: nothing to train a classifier with, so the stack stays as it is")
+            return whole_history(stages)
+        before, (first, second) = fit_stack_classifier(
+            model,
+            data.train,
+            data.test,
+            epochs=(options.classifier_epochs, options.tuning_epochs),
+            **common,
+        )
+    except TrainingInterrupted as stop:
+        raise TrainingInterrupted(whole_history([*stages, ("interrupted", stop.history)])) from None
+    keep("classifier", first)
+    keep("tuning", second)
+    assert data.test.y is not None
+    print(
+        "\nfine-tuning moves the encoders and leaves the decoders behind, so reconstructions are worse than before it; "
+        "codes and accuracy are what a stack is for"
+    )
+    after = model.classifier.accuracy(data.test.x, data.test.y)
+    print(
+        f"\ntest accuracy of the classifier on the frozen codes: {before:.2%}; after fine-tuning the whole: {after:.2%}"
+    )
+    return whole_history(stages)
+
+
+_TRAINERS: dict[str, Callable[[Any, Dataset, argparse.Namespace, Run], History]] = {"stacked": train_stacked}
+"""Models that are trained in another way."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 from tinyae.data.dataset import Kind, by, table
 
 # ---------------------------------------------------------------------------------------------------------------------
-# A row of the catalogue: what is known about a data set before it is read.
+# `Entry`: one row of the catalog, and the files of a full set.
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of the catalogue. Attributes as in `Dataset`; besides:
+    """One row of the catalog. Attributes as in `Dataset`; besides:
 
     Attributes:
         counts: examples in (train, test).
@@ -81,7 +81,7 @@ class Entry:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The rows of the catalogue that travel with the package: small sets whose licences allow it.
+# The rows of the catalog that travel with the package: small sets whose licences allow it.
 
 DIGITS = tuple("0123456789")
 GARMENTS = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -222,7 +222,7 @@ EMBEDDED_SETS = (
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The rows of the catalogue that are found on disk or downloaded, each file with the SHA-256 of its content.
+# The rows of the catalog that are found on disk or downloaded, each file with the SHA-256 of its content.
 
 IMAGES_BYTES, LABELS_BYTES = 47_040_016, 60_008
 SMALL_IMAGES_BYTES, SMALL_LABELS_BYTES = 7_840_016, 10_008
@@ -280,7 +280,7 @@ FULL_SETS = (
     ),
     Entry(
         name="fashion-mnist",
-        title="garments from a shop's catalogue",
+        title="garments from a shop's catalog",
         kind="images",
         counts=(60000, 10000),
         shape=(28, 28, 1),
@@ -426,7 +426,7 @@ def names() -> tuple[str, ...]:
 
 
 def canonical(name: str) -> str:
-    """A name as the catalogue writes it: case, and `_` for `-`, do not matter."""
+    """A name as the catalog writes it: case, and `_` for `-`, do not matter."""
     return name.strip().lower().replace("_", "-")
 
 

@@ -1,5 +1,8 @@
 """What a loaded data set is: two splits of arrays, and everything one must know to read their numbers.
 
+The unit travels with the values: `scale` turns one unit of `x` back into what was measured, so that a report can print
+an error that means something.
+
 Below it stand batches, sequences of unequal length, the scaling of a series, and the time of its windows.
 """
 
@@ -267,7 +270,7 @@ def batches(
             f"drop_last leaves no batch: {counts[0]} examples are fewer than batch_size={batch_size}; make it smaller."
         )
     if lengths is not None:
-        _check_lengths(lengths, arrays)
+        _check_batch_lengths(lengths, arrays)
     order = None if generator is None else as_generator(generator).permutation(counts[0])
     return _walk(arrays, spaces, batch_size, count, order, lengths)
 
@@ -287,7 +290,7 @@ def batch_count(n: int, batch_size: int, drop_last: bool = False) -> int:
     return int(n // batch_size if drop_last else -(-n // batch_size))
 
 
-def _check_lengths(lengths: Any, arrays: tuple[Array, ...]) -> None:
+def _check_batch_lengths(lengths: Any, arrays: tuple[Array, ...]) -> None:
     steps = max((array.shape[1] for array in arrays if array.ndim > 2), default=0)  # what a model sees may be less
     if not isinstance(lengths, np.ndarray) or lengths.dtype.kind not in "iu":
         raise TypeError(f"batches() needs lengths as an array of whole numbers (N,), got {type(lengths).__name__}.")

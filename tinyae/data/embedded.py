@@ -1,4 +1,8 @@
-"""The sets that travel with the package: how the stored integers become the float32 arrays a model sees."""
+"""The sets that travel with the package: how the stored integers become the float32 arrays a model sees.
+
+The divisor comes from the catalog, so the unit that a data set prints is the one its numbers were divided by. All
+divisions are done in float32, once. At the end stand the whitened patches of photographs.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +35,7 @@ def load_embedded(entry: Entry) -> Dataset:
 
 
 def build(entry: Entry, train: Split, test: Split, origin: str) -> Dataset:
-    """The data set of a row of the catalogue. ValueError for counts or shapes not the row's."""
+    """The data set of a row of the catalog. ValueError for counts or shapes not the row's."""
     for split, count in zip((train, test), entry.counts, strict=True):
         if split.x.shape != (count, *entry.shape):
             raise ValueError(

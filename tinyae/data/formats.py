@@ -31,10 +31,8 @@ def is_number(text: str) -> bool:
 #     byte 3      number of axes
 #     then        one 32-bit length for each axis, then the values, everything big-endian
 #
-# A file may be gzipped. Whatever is wrong with one is said with its name, the number of bytes expected and the
-# number
-# found: a broken download is the usual cause, and an array of the right shape with the wrong content would be
-#     worse.
+# A file may be gzipped. Whatever is wrong with one is said with its name, the number of bytes expected and the number
+# found: a broken download is the usual cause, and an array of the right shape with the wrong content would be worse.
 # Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database", section "File formats".
 
 GZIP_MAGIC = b"\x1f\x8b"

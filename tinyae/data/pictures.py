@@ -1,4 +1,13 @@
-"""The user's own folder of pictures as a `Dataset` of images (N, H, W, C)."""
+"""The user's own folder of pictures as a `Dataset` of images (N, H, W, C).
+
+    photos/a.png  photos/b.jpg                 images without labels
+    photos/cat/a.png  photos/dog/b.jpg         the folder's name is the class, as in torchvision's ImageFolder
+    photos/train/...  photos/test/...          either of these, with a test set of its own
+
+Files are taken in the order of their names. Names that begin with a dot are left out, as are files that are not pictures.
+Where the folder names no test set, every tenth picture of each class is for testing (the last one of a class of fewer),
+without chance. Frames of a film or bursts of a camera are too alike for that: make `train` and `test` by hand.
+"""
 
 from __future__ import annotations
 

@@ -299,7 +299,7 @@ def rewindow(
     if data.kind != "series" or data.horizon or (data.timeline is not None and data.timeline.strided):
         raise ValueError(
             f"{data.name} is no recording cut into windows end to end, so it cannot be cut anew: "
-            "give a series to tinyae.data.series."
+            "give a series to tinyae.data.windows."
         )
     parts = [split.x.reshape(-1, split.x.shape[2]) for split in (data.train, data.test)]
     made = windows(

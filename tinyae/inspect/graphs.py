@@ -13,7 +13,7 @@ from tinyae.autodiff import Node, Tensor, ancestors, grad, recorded
 from tinyae.backend import Array, backend_of
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What a snapshot of the tape holds: plain numbers, names and shapes, oldest first.
+# The parts of a snapshot: nodes, constants, and the tape of one Tensor, oldest first.
 
 
 @dataclass(frozen=True)
@@ -298,7 +298,7 @@ def _escape_mermaid(line: str) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The snapshot: what stands on the tape behind a Tensor, as plain numbers, names and shapes.
+# `graph`: taking the snapshot of the tape behind a Tensor.
 #
 # The tape itself keeps raw arrays and dies with the loss; a snapshot keeps none, so it can be stored, compared and
 # printed later. The value of a node is read from the operation that used it, because that is the array its gradient

@@ -76,9 +76,9 @@ def bce_with_logits_composed(logits: Any, targets: Any, *, reduction: str = "per
 def bce_with_logits(logits: Any, targets: Any, *, reduction: str = "per_sample") -> Any:
     """Bernoulli cross-entropy -t log p - (1 - t) log(1 - p) with p = sigmoid(z), from the logits z.   dL/dz = p - t
 
-    Written as softplus(z) - t z, which is exact for every z. Targets t in [0, 1] of the logits' shape (N, ...); dL/dt
-    = -z.
-    Unit: nats per sample. With grey-level targets the minimum over p is not 0 but the entropy of t.
+    dL/dt = -z; both times the factor of the reduction. Written as softplus(z) - t z, which is exact for every z. Targets
+    t in [0, 1] of the logits' shape (N, ...). Unit: nats per sample. With gray-level targets the minimum over p is not 0
+    but the entropy of t.
     """
     check_shapes("bce_with_logits", logits, targets)
     backend = backend_of(logits)
@@ -110,8 +110,9 @@ def _(
 
 
 def bce(probabilities: Any, targets: Any, *, reduction: str = "per_sample", eps: float = 1e-7) -> Any:
-    """Bernoulli cross-entropy -t log p - (1 - t) log(1 - p) from probabilities p in [0, 1].   dL/dp = (p - t) / (p (1
-    - p))
+    """Bernoulli cross-entropy -t log p - (1 - t) log(1 - p) from probabilities p in [0, 1].
+
+    dL/dp = (p - t) / (p (1 - p)), times the factor of the reduction.
 
     p is clipped to [eps, 1 - eps], so the loss of one element is at most -log(eps) (16.1 nats) and its gradient is 0
     beyond. If you have logits, use `bce_with_logits`: it needs no clipping. Unit: nats per sample.
@@ -168,8 +169,9 @@ def absolute_error(predictions: Any, targets: Any, *, reduction: str = "per_samp
 
 
 def huber(predictions: Any, targets: Any, *, delta: float = 1.0, reduction: str = "per_sample") -> Any:
-    """Huber 1964: d**2 / 2 for |d| <= delta, else delta (|d| - delta / 2), with d = y - t.   dL/dy = clip(d, -delta,
-    delta)
+    """Huber 1964: d**2 / 2 for |d| <= delta, else delta (|d| - delta / 2), with d = y - t.
+
+    dL/dy = clip(d, -delta, delta), times the factor of the reduction.
 
     Half a squared error near 0, an absolute error (times delta) far away. Unit: Huber error per sample.
     """
@@ -327,7 +329,7 @@ def _split(logits: Any) -> tuple[Any, Any, Any]:
 # ---------------------------------------------------------------------------------------------------------------------
 # Penalties that keep codes sparse and weights small. They belong beside a reconstruction term, in its unit.
 
-_EPS = 1e-7
+_RHO_EPS = 1e-7
 """Mean activations are kept this far from 0 and 1, where the divergence is infinite."""
 
 
@@ -344,7 +346,7 @@ def bernoulli_kl(code: Any, *, rho: float) -> Any:
         raise ValueError(
             f"rho must lie between 0 and 1, got {rho:g}: 0.05 lets a unit be active a twentieth of the time."
         )
-    mean = ops.clip(ops.mean(code, axis=0), low=_EPS, high=1.0 - _EPS)
+    mean = ops.clip(ops.mean(code, axis=0), low=_RHO_EPS, high=1.0 - _RHO_EPS)
     active = rho * (math.log(rho) - ops.log(mean))
     silent = (1.0 - rho) * (math.log(1.0 - rho) - ops.log(1.0 - mean))
     return ops.sum(active + silent)

@@ -1,4 +1,5 @@
-"""`Loss`: named terms in one unit, so that nats per image are never added to nats per pixel."""
+"""`Loss`: named terms in one unit, so that nats per image are never added to nats per pixel; and the
+reductions, which decide the unit."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What a model of sequences must beat, and whether its decoder listens to the code at all.
+# Guesses for sequences, and whether a decoder uses the code at all.
 #
 # Three guesses that need no training worth the name: the mean sequence, the last value for ever, and principal components
 # with as many numbers as the model's code. A recurrent decoder has a fourth way to look good: it may write the same smooth

@@ -342,7 +342,7 @@ def _inverse_softplus(y: float) -> float:
 # seed, so its numbers are near to but not the same as those of that file.
 
 BINARIZATIONS = ("none", "dynamic", "fixed")
-_SEED = 2011
+_FIXED_SEED = 2011
 
 
 def binarized(x: Array, generator: np.random.Generator) -> Array:
@@ -353,7 +353,7 @@ def binarized(x: Array, generator: np.random.Generator) -> Array:
 def fixed_binarization(x: Array) -> Array:
     """The one draw for a set x (N, ...): the same on every device and at every call for the first N samples of a set."""
     backend = backend_of(x)
-    generator = np.random.default_rng(_SEED)
+    generator = np.random.default_rng(_FIXED_SEED)
     return (backend.to_device(generator.random(x.shape, dtype=np.float32)) < x).astype(x.dtype)
 
 

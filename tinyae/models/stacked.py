@@ -1,4 +1,10 @@
-"""The stacked autoencoder: deep, but trained one layer at a time; and the softmax classifier on top of it."""
+"""The stacked autoencoder: deep, but trained one layer at a time; and the softmax classifier on top of it.
+
+Each layer is an autoencoder of one hidden layer. The first learns the samples, the second the codes of the first, and
+so on; a layer that is trained stands still while the next one learns. In 2006 this was how deep networks could be
+trained at all (Hinton and Salakhutdinov 2006; Bengio et al. 2007); what is left of it is a start that knows the data
+before it has seen a label.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +22,6 @@ from tinyae.models.denoising import denoising_autoencoder
 from tinyae.models.dense import Shape, basic_autoencoder, sample_shape
 from tinyae.models.sparse import sparse_autoencoder
 from tinyae.nn import Dense, Identity, Module, Sequential, Sigmoid, evaluating
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The stacked autoencoder: deep, but trained one layer at a time.
-#
-# Each layer is an autoencoder of one hidden layer. The first learns the samples, the second the codes of the first, and
-# so on; a layer that is trained stands still while the next one learns. In 2006 this was how deep networks could be
-# trained at all (Hinton and Salakhutdinov 2006; Bengio et al. 2007); what is left of it is a start that knows the data
-# before it has seen a label.
 
 LAYERS = ("sparse", "denoising", "plain")
 """What the layers of a stack can be."""

@@ -12,8 +12,8 @@ from tinyae.autodiff import Tensor
 from tinyae.backend import as_generator
 from tinyae.nn.layers import Initializer, check_activation, check_dtype, check_floats, check_size, initializer_named
 from tinyae.nn.module import Module, Parameter
-from tinyae.ops import convolution
-from tinyae.ops.images import MODES
+from tinyae.ops import convolution as geometry
+from tinyae.ops.images import UPSAMPLE_MODES
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Convolution layers: every output sees a window of the input, through the same weights wherever the window is.
@@ -41,12 +41,12 @@ class Convolution(Module):
         owner = type(self).__name__
         self.in_channels = check_size(owner, "in_channels", in_channels)
         self.out_channels = check_size(owner, "out_channels", out_channels)
-        self.kernel_size = convolution.pair(owner, "kernel_size", kernel_size)
-        self.stride = convolution.pair(owner, "stride", stride)
-        self.padding = convolution.check_padding(owner, padding)
-        self.dilation = convolution.pair(owner, "dilation", dilation)
+        self.kernel_size = geometry.pair(owner, "kernel_size", kernel_size)
+        self.stride = geometry.pair(owner, "stride", stride)
+        self.padding = geometry.check_padding(owner, padding)
+        self.dilation = geometry.pair(owner, "dilation", dilation)
         self.groups = check_size(owner, "groups", groups)
-        convolution.check_groups(owner, self.groups, self.in_channels, self.out_channels)
+        geometry.check_groups(owner, self.groups, self.in_channels, self.out_channels)
         self.activation = check_activation(owner, activation)
 
     def _draw(self, initializer: str | Initializer, generator: np.random.Generator | None, dtype: np.dtype) -> Any:
@@ -76,10 +76,10 @@ class Convolution(Module):
 
     def extra_repr(self) -> str:
         """Channels and kernel, and what differs from the defaults."""
-        words = [str(self.in_channels), str(self.out_channels), f"kernel_size={convolution.short(self.kernel_size)}"]
+        words = [str(self.in_channels), str(self.out_channels), f"kernel_size={geometry.short(self.kernel_size)}"]
         defaults = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "output_padding": (0, 0)}
         words += [
-            f"{name}={convolution.short(getattr(self, name))}"
+            f"{name}={geometry.short(getattr(self, name))}"
             for name, default in defaults.items()
             if getattr(self, name, default) != default
         ]
@@ -153,10 +153,10 @@ class Conv2d(Convolution):
 
         Several sizes may lead to one output: 7x7 and 8x8 both give 3x3 with kernel 3 and stride 2.
         """
-        return convolution.output_padding_for(self._windows(size))
+        return geometry.output_padding_for(self._windows(size))
 
     def _windows(self, size: Size) -> Any:
-        return convolution.conv_windows(str(self), size, self.kernel_size, self.stride, self.padding, self.dilation)
+        return geometry.conv_windows(str(self), size, self.kernel_size, self.stride, self.padding, self.dilation)
 
 
 class ConvTranspose2d(Convolution):
@@ -195,9 +195,9 @@ class ConvTranspose2d(Convolution):
         dtype: Any = np.float32,
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, activation)
-        self.output_padding = convolution.pair("ConvTranspose2d", "output_padding", output_padding, 0)
+        self.output_padding = geometry.pair("ConvTranspose2d", "output_padding", output_padding, 0)
         # A mistake in the padding should show here, and not at the first image.
-        convolution.check_output_padding("ConvTranspose2d", self.output_padding, self.stride, self.padding)
+        geometry.check_output_padding("ConvTranspose2d", self.output_padding, self.stride, self.padding)
         dtype = check_dtype("ConvTranspose2d", dtype)
         drawn = self._draw(initializer, generator, dtype)
         kh, kw, c, _ = drawn.shape
@@ -222,9 +222,9 @@ class ConvTranspose2d(Convolution):
     def output_size(self, size: Size, wanted: Size | None = None) -> Size:
         """(H, W) for an input of `size` (OH, OW); with `wanted`, raises unless it is that one."""
         owner, window = str(self), (self.kernel_size, self.stride, self.padding, self.dilation)
-        windows = convolution.transposed_windows(owner, size, *window, self.output_padding)
+        windows = geometry.transposed_windows(owner, size, *window, self.output_padding)
         if wanted is not None:
-            convolution.check_reaches(owner, windows, wanted)
+            geometry.check_reaches(owner, windows, wanted)
         return windows.size
 
 
@@ -237,24 +237,24 @@ class Pooling(Module):
 
     def __init__(self, kernel_size: Any = 2, stride: Any = None, padding: Any = 0) -> None:
         owner = type(self).__name__
-        self.kernel_size = convolution.pair(owner, "kernel_size", kernel_size)
-        self.stride = self.kernel_size if stride is None else convolution.pair(owner, "stride", stride)
-        self.padding = convolution.check_padding(owner, padding)
+        self.kernel_size = geometry.pair(owner, "kernel_size", kernel_size)
+        self.stride = self.kernel_size if stride is None else geometry.pair(owner, "stride", stride)
+        self.padding = geometry.check_padding(owner, padding)
 
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """(OH, OW) for images of `size` (H, W); raises if no window fits."""
-        return convolution.conv_windows(str(self), size, self.kernel_size, self.stride, self.padding).out
+        return geometry.conv_windows(str(self), size, self.kernel_size, self.stride, self.padding).out
 
     def _window(self, x: Tensor) -> dict[str, Any]:
         check_floats(self, x)
-        convolution.check_image(str(self), x)
+        geometry.check_image(str(self), x)
         self.output_size(x.shape[1:3])
         return {"kernel_size": self.kernel_size, "stride": self.stride, "padding": self.padding}
 
     def extra_repr(self) -> str:
         """The window, and what differs from the defaults."""
-        words = [convolution.short(self.kernel_size)]
-        words += [f"stride={convolution.short(self.stride)}"] if self.stride != self.kernel_size else []
+        words = [geometry.short(self.kernel_size)]
+        words += [f"stride={geometry.short(self.stride)}"] if self.stride != self.kernel_size else []
         words += [f"padding={self.padding!r}"] if self.padding != ((0, 0), (0, 0)) else []
         return ", ".join(words)
 
@@ -303,20 +303,20 @@ class Upsample(Module):
     """
 
     def __init__(self, scale_factor: Any = 2, mode: str = "nearest") -> None:
-        self.scale_factor = convolution.pair("Upsample", "scale_factor", scale_factor)
-        if mode not in MODES:
-            raise ValueError(f"Upsample: unknown mode {mode!r}: choose one of {', '.join(MODES)}.")
+        self.scale_factor = geometry.pair("Upsample", "scale_factor", scale_factor)
+        if mode not in UPSAMPLE_MODES:
+            raise ValueError(f"Upsample: unknown mode {mode!r}: choose one of {', '.join(UPSAMPLE_MODES)}.")
         self.mode = mode
 
     def forward(self, x: Tensor) -> Tensor:
         """`ops.upsample`."""
         check_floats(self, x)
-        convolution.check_image(str(self), x)
+        geometry.check_image(str(self), x)
         return ops.upsample(x, factor=self.scale_factor, mode=self.mode)
 
     def extra_repr(self) -> str:
         """The factor, and the mode where it is not nearest."""
-        return convolution.short(self.scale_factor) + ("" if self.mode == "nearest" else f", mode={self.mode!r}")
+        return geometry.short(self.scale_factor) + ("" if self.mode == "nearest" else f", mode={self.mode!r}")
 
 
 class PixelShuffle(Module):
@@ -327,17 +327,17 @@ class PixelShuffle(Module):
     """
 
     def __init__(self, scale_factor: Any = 2) -> None:
-        self.scale_factor = convolution.pair("PixelShuffle", "scale_factor", scale_factor)
+        self.scale_factor = geometry.pair("PixelShuffle", "scale_factor", scale_factor)
 
     def forward(self, x: Tensor) -> Tensor:
         """`ops.pixel_shuffle`; raises if the channels do not fill whole blocks."""
         check_floats(self, x)
-        convolution.check_image(str(self), x)
+        geometry.check_image(str(self), x)
         return ops.pixel_shuffle(x, factor=self.scale_factor)
 
     def extra_repr(self) -> str:
         """The factor."""
-        return convolution.short(self.scale_factor)
+        return geometry.short(self.scale_factor)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -360,7 +360,7 @@ class Crop(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The upper left part of every image; the gradient is 0 at what is cut off."""
-        convolution.check_image(str(self), x)
+        geometry.check_image(str(self), x)
         _, h, w, _ = x.shape
         if h < self.height or w < self.width:
             raise ValueError(
@@ -415,10 +415,8 @@ def overlap_counts(
            [1, 1, 2, 1, 2, 1, 1],
            [1, 1, 2, 1, 2, 1, 1]])
     """
-    out = convolution.pair("overlap_counts", "size", size)
-    windows = convolution.transposed_windows(
-        "overlap_counts", out, kernel_size, stride, padding, dilation, output_padding
-    )
+    out = geometry.pair("overlap_counts", "size", size)
+    windows = geometry.transposed_windows("overlap_counts", out, kernel_size, stride, padding, dilation, output_padding)
     axes = zip(out, windows.kernel, windows.stride, windows.dilation, windows.padding, windows.size, strict=True)
     rows, columns = (_counts(*axis) for axis in axes)
     return np.outer(rows, columns)

@@ -164,7 +164,7 @@ class RecurrentStack(Module):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Long short-term memory: a cell, and layers of cells over whole sequences. The formulas stand at `tinyae.ops.recurrent`.
+# Long short-term memory: a cell, and layers of cells; the formulas stand at `ops.lstm`.
 
 
 class LSTMLayer(Module):
@@ -282,7 +282,7 @@ class LSTM(RecurrentStack):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Gated recurrent units over whole sequences. The formulas stand at `tinyae.ops.recurrent`.
+# Gated recurrent units; the formulas stand at `ops.gru`.
 
 
 class GRULayer(Module):

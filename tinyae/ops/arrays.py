@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 
 from tinyae.autodiff import Tensor, adjoint_pair, primitive
-from tinyae.autodiff import expand as expand
-from tinyae.autodiff import sum_to as sum_to
 from tinyae.backend import backend_of
 
 

@@ -22,7 +22,7 @@ from tinyae.autodiff import primitive
 from tinyae.backend import Array, backend_of
 from tinyae.backend.windows import Padding, Pair, Windows
 from tinyae.ops.arrays import concatenate, crop, getitem, pad, reshape, scatter, swap_last
-from tinyae.ops.linear import FUNCTIONS, activate, check_activation, matmul, through_activation
+from tinyae.ops.linear import ACTIVATION_FUNCTIONS, activate, check_activation, matmul, through_activation
 
 Walk = dict[str, Any]
 
@@ -278,13 +278,13 @@ def _total(terms: list[Any]) -> Any:
 #
 # It is fused for the reason that `dense` is: bias and activation would each write another array as large as the layer's
 # output. Here they are applied to a few samples at a time, while these are still in the cache. The readable definitions
-# are the two `_composed` functions.
+# are `biased_conv2d_composed` and `biased_conv_transpose2d_composed`.
 
 
 def biased_conv2d_composed(x: Any, w: Any, b: Any, *, activation: str = "identity", **walk: Any) -> Any:
     """f(conv2d(x, w) + b) in primitives: the definition of `biased_conv2d`."""
     z = conv2d(x, w, **walk) + b
-    return z if activation == "identity" else FUNCTIONS[activation](z)
+    return z if activation == "identity" else ACTIVATION_FUNCTIONS[activation](z)
 
 
 @primitive(composed=biased_conv2d_composed)
@@ -321,7 +321,7 @@ def _(
 def biased_conv_transpose2d_composed(y: Any, w: Any, b: Any, *, activation: str = "identity", **walk: Any) -> Any:
     """f(conv_transpose2d(y, w) + b) in primitives: the definition of `biased_conv_transpose2d`."""
     z = conv_transpose2d(y, w, **walk) + b
-    return z if activation == "identity" else FUNCTIONS[activation](z)
+    return z if activation == "identity" else ACTIVATION_FUNCTIONS[activation](z)
 
 
 @primitive(composed=biased_conv_transpose2d_composed)

@@ -126,19 +126,8 @@ def sign(x: Any) -> Any:
     return backend_of(x).xp.sign(x)
 
 
-@primitive(elementwise=True)
-def log(x: Any) -> Any:
-    """Natural logarithm, x > 0.   d/dx log(x) = 1/x"""
-    return backend_of(x).xp.log(x)
-
-
-@log.vjp(0)
-def _(g: Any, out: Any, x: Any) -> Any:
-    return g / x
-
-
 # ---------------------------------------------------------------------------------------------------------------------
-# Elementwise functions of one array, each in a form that overflows for no finite input whose true value is finite.
+# Functions of one array, each in a form that overflows for no finite input whose true value is finite.
 
 
 @primitive(elementwise=True)
@@ -150,6 +139,17 @@ def exp(x: Any) -> Any:
 @exp.vjp(0)
 def _(g: Any, out: Any, x: Any) -> Any:
     return g * out
+
+
+@primitive(elementwise=True)
+def log(x: Any) -> Any:
+    """Natural logarithm, x > 0.   d/dx log(x) = 1/x"""
+    return backend_of(x).xp.log(x)
+
+
+@log.vjp(0)
+def _(g: Any, out: Any, x: Any) -> Any:
+    return g / x
 
 
 @primitive(elementwise=True)

@@ -1,4 +1,4 @@
-"""Images made smaller and larger, channel by channel: pooling and resizing."""
+"""Images made smaller and larger: pooling and resizing."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ adjoint_pair(avg_pool2d, avg_unpool2d, lambda x, **window: {"size": x.shape[1:3]
 # All three are linear, and each stands beside its adjoint. A decoder that resizes and then convolves lays every weight on
 # every pixel equally often, where a strided transposed convolution may not (Odena, Dumoulin and Olah 2016).
 
-MODES = ("nearest", "bilinear")
+UPSAMPLE_MODES = ("nearest", "bilinear")
 """How `upsample` fills in."""
 
 
@@ -153,8 +153,8 @@ def upsample(x: Any, *, factor: Any, mode: str = "nearest") -> Any:
         factor: a whole number, or (vertical, horizontal).
         mode: `"nearest"` or `"bilinear"`, see `upsample_nearest` and `upsample_bilinear`.
     """
-    if mode not in MODES:
-        raise ValueError(f"upsample: unknown mode {mode!r}: choose one of {', '.join(MODES)}.")
+    if mode not in UPSAMPLE_MODES:
+        raise ValueError(f"upsample: unknown mode {mode!r}: choose one of {', '.join(UPSAMPLE_MODES)}.")
     return (upsample_nearest if mode == "nearest" else upsample_bilinear)(x, factor=factor)
 
 

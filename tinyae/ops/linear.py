@@ -62,14 +62,14 @@ def _(g: Any, out: Any, a: Any, b: Any) -> Any:
 ACTIVATIONS = ("identity", "relu", "elu", "sigmoid", "tanh")
 """What a dense layer can apply to its sums without another pass over memory."""
 
-FUNCTIONS = {"relu": relu, "elu": elu, "sigmoid": sigmoid, "tanh": tanh}
+ACTIVATION_FUNCTIONS = {"relu": relu, "elu": elu, "sigmoid": sigmoid, "tanh": tanh}
 """The primitives behind the names; identity has none."""
 
 
 def dense_composed(x: Any, weight: Any, bias: Any, *, activation: str = "identity") -> Any:
     """f(x @ weight + bias) in primitives: the definition of `dense`."""
     z = matmul(x, weight) + bias
-    return z if activation == "identity" else FUNCTIONS[activation](z)
+    return z if activation == "identity" else ACTIVATION_FUNCTIONS[activation](z)
 
 
 @primitive(composed=dense_composed)

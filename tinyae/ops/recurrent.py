@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinyae.autodiff import primitive
+from tinyae.autodiff import expand, primitive
 from tinyae.backend import Array, backend_of
-from tinyae.ops.arrays import expand, getitem, stack
+from tinyae.ops.arrays import getitem, stack
 from tinyae.ops.elementwise import sigmoid, tanh, where
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -88,10 +88,12 @@ def lstm(
             is carried on unchanged, so that the last step holds the final state of all.
         reverse: go from each sequence's last step back to its first; then h of step 1 is the last one computed.
 
-    Backwards through time, with G_t the gradient arriving at h_t: dh = G_t + dz_{t+1} W_h',
-    do = dh * tanh(c_t) * s'(o),   dc = dc_{t+1} * f_{t+1} + dh * o * (1 - tanh(c_t)**2)   (+ peephole terms),
-    di = dc * g * s'(i),   df = dc * c_{t-1} * s'(f),   dg = dc * i * (1 - g**2);   dz_t = (di, df, dg, do),
-    dW_x = sum x_t' dz_t,   dW_h = sum h_{t-1}' dz_t,   db = sum dz_t,   dx_t = dz_t W_x'.
+    Backward through time, with i, f, o now the gates s(.) themselves, a = tanh(g), and G_t the gradient arriving at h_t
+    (and at the last c, from which dc starts):
+    dh = G_t + dz_{t+1} W_h^T,   dc = dc_{t+1} * f_{t+1} + dh * o * (1 - tanh(c_t)**2)   (+ peephole terms),
+    do = dh * tanh(c_t) * o (1 - o),   di = dc * a * i (1 - i),   df = dc * c_{t-1} * f (1 - f),   dg = dc * i * (1 - a**2),
+    dz_t = (di, df, dg, do),   dx_t = dz_t W_x^T,
+    dW_x = sum over t of x_t^T dz_t,   dW_h = sum over t of h_{t-1}^T dz_t,   db = sum over t and the batch of dz_t.
     """
     plan = plan_steps("lstm", x, h0, w_h, lengths, reverse, steps)
     check_recurrent_shapes("lstm", 4, x, {"h0": h0, "c0": c0}, w_x, w_h, b)
@@ -309,9 +311,10 @@ def gru(
         w_x, w_h, b, b_n: (D, 3H), (H, 3H), (3H,), (H,).
         lengths, reverse, steps: as for `lstm`.
 
-    Backwards through time, dh the gradient at h_t:
-    dn = dh * (1 - k) * (1 - n**2),   dk = dh * (h_{t-1} - n) * s'(k),   dr = dn * (u_n + b_n) * s'(r),
-    du = (dr, dk, dn * r),   dh_{t-1} = dh * k + du W_h',   dW_h = sum h_{t-1}' du,   dW_x = sum x_t' (dr, dk, dn).
+    Backward through time, with dh = G_t + what step t + 1 hands back, G_t the gradient arriving at h_t:
+    dn = dh * (1 - k) * (1 - n**2),   dk = dh * (h_{t-1} - n) * k (1 - k),   dr = dn * (u_n + b_n) * r (1 - r),
+    dz = (dr, dk, dn),   du = (dr, dk, dn * r),   handed back: dh * k + du W_h^T,   dx_t = dz W_x^T,
+    dW_x = sum over t of x_t^T dz,   dW_h = sum over t of h_{t-1}^T du,   db = sum of dz,   db_n = sum of dn * r.
     """
     plan = plan_steps("gru", x, h0, w_h, lengths, reverse, steps)
     check_recurrent_shapes("gru", 3, x, {"h0": h0}, w_x, w_h, b)
@@ -442,7 +445,7 @@ class StepPlan(NamedTuple):
         return array[1 : self.steps] if self.order.step > 0 else array[: self.steps - 1]
 
     def all_but_last(self, array: Array) -> Array:
-        """Of an array (T, ...), what belongs to all steps but the last one taken: the steps before `later`."""
+        """Of an array (T, ...), what belongs to all steps but the last one taken: those before `all_but_first`."""
         return array[: self.steps - 1] if self.order.step > 0 else array[1 : self.steps]
 
 

@@ -1,6 +1,6 @@
 """How parameters move: gradient methods, L-BFGS, learning-rate schedules and gradient clipping.
 
-An optimizer takes the leaf Tensors to train and lays them out in one flat buffer (`flat`); each Tensor keeps
+An optimizer takes the leaf Tensors to train and lays them out in one flat buffer (`FlatParameters`); each Tensor keeps
 its shape and becomes a view. So a step is a handful of operations on one long array, however many layers
 there are, and each method is short enough to be read beside its paper.
 

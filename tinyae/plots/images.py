@@ -265,7 +265,7 @@ def filters(
         across,
         shape,
         title=title,
-        note=_note(total, shown, order, limits, int(np.count_nonzero(~np.isfinite(columns[:, chosen])))),
+        note=_filters_note(total, shown, order, limits, int(np.count_nonzero(~np.isfinite(columns[:, chosen])))),
         foot=max(0.0, SMALLEST_SCALE - rows * tile_size(*shape[:2])[1]),
         right=58.0 if shape[2] == 1 else 0.0,
     )
@@ -280,7 +280,7 @@ def filters(
     return sheet.figure
 
 
-def _note(total: int, shown: int, order: str, limits: FloatArray, broken: int) -> str:
+def _filters_note(total: int, shown: int, order: str, limits: FloatArray, broken: int) -> str:
     """Return the line below the filters: how many of how many, in which order, and how far their scales lie apart.
 
     `limits` are the largest absolute weights of the filters drawn, `broken` counts their weights that are not finite.

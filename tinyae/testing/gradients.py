@@ -1,5 +1,10 @@
 """`gradcheck`: the gradient rules against measured slopes.
 
+The function is turned into one number by a random weight c for each output. All-ones weights would hide mistakes:
+sum(softmax(x)) is 1 whatever x is, so a rule that always returns zero would pass. A small input is moved one element at a
+time; a large one along one random direction, which is cut in halves where a mistake shows, until one element is left to
+report. Order 2 applies the same check to the gradient itself, as a function of the inputs and of c.
+
 The slopes are measured in `tinyae.testing.differences`, which knows nothing of rules.
 """
 

@@ -1,4 +1,9 @@
-"""Would the check notice? Every gradient rule broken on purpose, and the check asked again."""
+"""Would the check notice? Every gradient rule broken on purpose, and the check asked again.
+
+A gradient check that passes says little until one knows that it can fail. So each rule of each primitive is replaced by one
+with a mistake in it (`mutators` lists the mistakes), the gradient checks of its cases are run, and at least one must fail.
+A mistake that changes no gradient of any case is counted as equivalent and not as caught.
+"""
 
 from __future__ import annotations
 

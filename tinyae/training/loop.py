@@ -23,7 +23,7 @@ import numpy as np
 from tinyae.atomic import write_text
 from tinyae.autodiff import Tensor, no_grad
 from tinyae.backend import Array, backend_named
-from tinyae.backend.base import JOINED
+from tinyae.backend.base import PADDING_ADVICE
 from tinyae.data import Dataset, Lengths, Split, batch_count, batches
 from tinyae.models import Autoencoder
 from tinyae.nn import Module
@@ -139,7 +139,7 @@ def check_samples(source: Dataset | Split | np.ndarray, name: str, model: Autoen
         source = source.train
     x = source.x if isinstance(source, Split) else source
     if not isinstance(x, np.ndarray):
-        raise TypeError(f"{name}: expected a NumPy array, Split or Dataset, got {type(x).__name__}; {JOINED}.")
+        raise TypeError(f"{name}: expected a NumPy array, Split or Dataset, got {type(x).__name__}; {PADDING_ADVICE}.")
     if x.dtype.kind != "f":
         raise TypeError(
             f"{name}: samples must be floating point, got dtype {x.dtype}: "

@@ -26,7 +26,7 @@ from tinyae.models import (
 from tinyae.nn import evaluating
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The numbers every run prints, always in the same three units, whatever the model was trained with.
+# `evaluate`, and the units of its numbers.
 
 _EPS = 1e-7
 
@@ -136,7 +136,7 @@ def codes_of(model: Any, split: Split) -> np.ndarray:
 #
 # A value between 0 and 1 has an entropy of its own in nats: no guess is below it.
 
-_LARGEST_PCA = 4096
+LARGEST_PCA = 4096
 """Longest sample for which a linear code is computed: its covariance matrix has this number squared entries."""
 
 _ASKED = 1000
@@ -187,7 +187,7 @@ class _Parts:
         code = model.encode(self.seen[:1], **first)
         self.code_size = int(np.prod(code.shape[1:]))
         elements = int(np.prod(self.past.shape[1:]))
-        self.linear = self.code_size <= min(len(self.past), elements) and elements <= _LARGEST_PCA
+        self.linear = self.code_size <= min(len(self.past), elements) and elements <= LARGEST_PCA
 
 
 def _reconstructions(parts: _Parts) -> Guesses:

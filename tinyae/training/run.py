@@ -148,7 +148,7 @@ def _check_writable(folder: Path) -> None:
 # The file holds arrays and, in its header, the recipe (a model's name and plain arguments) to build the model again. It
 # contains no code and loading it runs none.
 
-_HEADER = "tinyae"
+_METADATA_KEY = "tinyae"
 
 
 def save(model: Module, path: str | Path) -> Path:
@@ -158,7 +158,7 @@ def save(model: Module, path: str | Path) -> Path:
     from safetensors.numpy import save as to_bytes
 
     recipe = getattr(model, "recipe", None)
-    metadata = {_HEADER: json.dumps({"format": 1, "recipe": recipe}, sort_keys=True)}
+    metadata = {_METADATA_KEY: json.dumps({"format": 1, "recipe": recipe}, sort_keys=True)}
     # safetensors writes the bytes of an array as they lie in memory, so a transposed one would come back scrambled.
     state = {name: np.array(value, order="C") for name, value in model.state_dict().items()}
     return write_bytes(path, to_bytes(state, metadata=metadata))
@@ -178,7 +178,7 @@ def load(path: str | Path, model: Module | None = None) -> Any:
     """
     path = Path(path)
     if path.is_dir():
-        path = path / "model.safetensors"
+        path = path / MODEL
     if not path.is_file():
         raise FileNotFoundError(f"no saved model at {path}: train one with `tinyae train`, or check the path.")
     arrays, metadata = _read(path)
@@ -192,7 +192,7 @@ def load(path: str | Path, model: Module | None = None) -> Any:
 def _rebuilt(path: Path, metadata: dict[str, str]) -> Module:
     """A fresh model as the recipe in the header says."""
     try:
-        recipe = json.loads(metadata.get(_HEADER, "{}")).get("recipe")
+        recipe = json.loads(metadata.get(_METADATA_KEY, "{}")).get("recipe")
         if recipe:
             whole = build(recipe["model"], recipe["arguments"])
             return whole.encoder if recipe.get("part") == "encoder" else whole

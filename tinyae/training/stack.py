@@ -185,7 +185,7 @@ def _column_of(stage: str, column: str) -> str:
 # ---------------------------------------------------------------------------------------------------------------------
 # Supervised training of a classifier: the same steps as `fit`, with labels in place of the samples themselves.
 
-UNITS = {
+CLASSIFIER_UNITS = {
     "train_loss": "nats per sample",
     "validation_accuracy": "share of samples",
     "seconds": "s",
@@ -251,8 +251,8 @@ def fit_classifier(
             return {}
         return {"validation_accuracy": classifier.accuracy(validation.x, validation.y)}
 
-    bar = Progress(epochs, len(labels), UNITS["train_loss"], "sample", title=title, visible=progress)
-    return run_epochs(classifier, steps, epochs, History(UNITS), bar, measure=measure, schedule=schedule)
+    bar = Progress(epochs, len(labels), CLASSIFIER_UNITS["train_loss"], "sample", title=title, visible=progress)
+    return run_epochs(classifier, steps, epochs, History(CLASSIFIER_UNITS), bar, measure=measure, schedule=schedule)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 # ---------------------------------------------------------------------------------------------------------------------
-# `StrictArray`: an array in the memory of a device that does not exist.
+# `StrictArray`.
 #
 # Its numbers lie in a NumPy array, but nothing in the language leads there: the class is no subclass of
 # `numpy.ndarray`, and NumPy's three hooks raise. So code that treats a device array as a host array fails here, on any

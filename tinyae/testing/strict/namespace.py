@@ -16,7 +16,7 @@ from tinyae.testing.strict.api import Kind, cupy_api
 from tinyae.testing.strict.array import LEDGER, SCALARS, Account, Policy, StrictArray, device_array
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The strict device as a `Backend`, and the function that hands it out.
+# `StrictBackend`, and `strict_device`, which hands it out.
 
 
 class StrictBackend(CupyBackend):

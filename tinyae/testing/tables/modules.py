@@ -347,16 +347,16 @@ def missing_entries(cases: list[OpCase], layers: list[ModuleCase], models: list[
     for loss in discovered_losses():
         lines += _missing_reductions(loss, [case for case in cases if case.op is loss])
     lines += [
-        f"the layer nn.{kind.__name__}: add `layer(nn.{kind.__name__}, ...)` to tables/layers.py"
+        f"the layer nn.{kind.__name__}: add `layer(nn.{kind.__name__}, ...)` to tables/modules.py"
         for kind in discovered_layers()
         if kind not in _kinds(layers)
     ]
     built = [case.build(np.random.default_rng(0)) for case in models]
     known = {module.recipe["model"] for module in built if isinstance(module, Autoencoder) and module.recipe}
     unknown = MODELS.keys() - known
-    lines += [f"the model {name!r}: add `model({name!r}, ...)` to tables/models.py" for name in unknown]
+    lines += [f"the model {name!r}: add `model({name!r}, ...)` to tables/modules.py" for name in unknown]
     lines += [
-        f"the class models.{kind.__name__}: add a `model(...)` that builds one to tables/models.py"
+        f"the class models.{kind.__name__}: add a `model(...)` that builds one to tables/modules.py"
         for kind in discovered_autoencoders()
         if kind not in {type(module) for module in built}
     ]
@@ -364,7 +364,7 @@ def missing_entries(cases: list[OpCase], layers: list[ModuleCase], models: list[
 
 
 def _missing_reductions(loss: Any, cases: list[OpCase]) -> list[str]:
-    add = f"add `*each_reduction(losses.{loss.__name__}, reference)` to tables/losses.py"
+    add = f"add `*each_reduction(losses.{loss.__name__}, reference)` to tables/ops.py"
     if not cases:
         return [f"the loss {loss.__name__}: {add}"]
     if "reduction" not in inspect.signature(loss).parameters:

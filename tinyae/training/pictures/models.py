@@ -27,7 +27,7 @@ from tinyae.models import (
     split_future,
 )
 from tinyae.nn import Dense, GaussianNoise, MaskingNoise, Noise, SaltAndPepperNoise, layer_outputs
-from tinyae.plots.codes import MOST_CONFUSED as MOST_CLASSES
+from tinyae.plots.codes import MOST_CONFUSED
 from tinyae.training.pictures.common import (
     Restored,
     class_name,
@@ -106,7 +106,7 @@ def draw_confusion(data: Dataset, predicted: np.ndarray, classes: int, path: Pat
 
     Nothing where there are no labels, or more classes than a picture has room for.
     """
-    if data.test.y is None or classes > MOST_CLASSES:
+    if data.test.y is None or classes > MOST_CONFUSED:
         return []
     figure = plots.confusion(
         confusion_matrix(data.test.y, predicted, classes), data.class_names or None, title=f"{data.name}: {title}"
@@ -117,7 +117,7 @@ def draw_confusion(data: Dataset, predicted: np.ndarray, classes: int, path: Pat
 # ---------------------------------------------------------------------------------------------------------------------
 # Pictures of a memory: what it was given and what it gives back, and what lies between two memories.
 
-_STEPS = 9
+_MEMORY_STEPS = 9
 
 
 def draw_memory(model: Autoencoder, data: Dataset, folder: Path, *, count: int = 10) -> list[Path]:
@@ -139,7 +139,7 @@ def draw_memory(model: Autoencoder, data: Dataset, folder: Path, *, count: int =
     return files
 
 
-def draw_between(memory: ImageMemory, pairs: list[tuple[int, int]], path: Path, steps: int = _STEPS) -> Path:
+def draw_between(memory: ImageMemory, pairs: list[tuple[int, int]], path: Path, steps: int = _MEMORY_STEPS) -> Path:
     """One row per pair of numbers: the memory's output for codes on the straight line from one to the other."""
     rows = [memory.interpolate(int(a), int(b), steps) for a, b in pairs]
     figure = plots.image_grid(
@@ -153,7 +153,7 @@ def draw_between(memory: ImageMemory, pairs: list[tuple[int, int]], path: Path, 
 # ---------------------------------------------------------------------------------------------------------------------
 # Pictures of a denoising autoencoder: clean, damaged and repaired samples, at several levels of noise.
 
-_FACTORS = (0.5, 1.0, 1.5)
+_NOISE_FACTORS = (0.5, 1.0, 1.5)
 """Levels drawn, as multiples of the one that the model was trained with."""
 
 _HIGHEST_RATE = 0.9
@@ -207,7 +207,7 @@ def _noises(noise: Noise, levels: Sequence[float] | None) -> list[Noise]:
 
 def _around(level: float, highest: float = math.inf) -> list[float]:
     """Levels below, at and above the one of the training, each once."""
-    return sorted({round(min(level * factor, highest), 4) for factor in _FACTORS})
+    return sorted({round(min(level * factor, highest), 4) for factor in _NOISE_FACTORS})
 
 
 def _errors(x: np.ndarray, clean: np.ndarray) -> np.ndarray:
@@ -285,7 +285,7 @@ def projected_filters(model: StackedAutoencoder) -> list[np.ndarray]:
 
 _SAMPLES = 64
 _BETWEEN_CODES = 10
-_MOST = 5000
+_MOST_POSTERIORS = 5000
 """Test samples whose posteriors are drawn."""
 
 
@@ -372,8 +372,8 @@ def draw_between_codes(model: VariationalAutoencoder, data: Dataset, path: Path,
 
 def draw_codes_in_use(model: VariationalAutoencoder, data: Dataset, folder: Path) -> list[Path]:
     """`kl.png`, the cost of each code number, and `aggregate_posterior.png`."""
-    labels = None if data.test.y is None else data.test.y[:_MOST]
-    posterior = model.posterior(model.inputs_for(data.test.x[:_MOST], labels))
+    labels = None if data.test.y is None else data.test.y[:_MOST_POSTERIORS]
+    posterior = model.posterior(model.inputs_for(data.test.x[:_MOST_POSTERIORS], labels))
     report = LatentReport.of(posterior, model.noun)
     bars = plots.kl_bars(
         report.kl,
@@ -446,7 +446,7 @@ def draw_strokes(model: LSTMAutoencoder, data: Dataset, path: Path, count: int =
         split.x,
         restored.made,
         lengths=split.lengths,
-        labels=_names(data, split),
+        labels=_class_names(data, split),
         errors=restored.errors,
         seen=restored.seen,
         count=count,
@@ -474,7 +474,7 @@ def draw_predictions(model: LSTMAutoencoder, data: Dataset, path: Path, count: i
         future,
         model.predict(seen),
         reconstructed=model.reconstruct(seen) if "reconstruction" in model.makes else None,
-        labels=_names(data, split) or _stamps(data, numbers),
+        labels=_class_names(data, split) or _stamps(data, numbers),
         feature_names=names_of(data),
         count=count,
         value_name=data.value_name,
@@ -518,7 +518,7 @@ def _spread(labels: np.ndarray | None, samples: int, count: int) -> np.ndarray:
     return one_per_class(labels, samples, count)
 
 
-def _names(data: Dataset, split: Split) -> list[str] | None:
+def _class_names(data: Dataset, split: Split) -> list[str] | None:
     return None if split.y is None else [class_name(data, int(label)) for label in split.y]
 
 
