@@ -155,62 +155,32 @@ def _sweep(
     keep: Collection[Node] = (),
     free: bool = False,
 ) -> Cotangents:
-    """Run the rules of every node in `order`; return the cotangents of leaves and of the nodes in `keep`.
+    """Visit `order`, newest first: each node hands its cotangent g on to its parents, and what arrives at one adds up.
 
-    With `keep`, only contributions to nodes in `order` are computed. With `free`, each node's arrays are dropped when
-    its turn is over.
+    Returns the cotangents of leaves and of the nodes in `keep`; with `keep`, nodes outside `order` get none. With `free`,
+    a node drops its arrays when its turn is over.
     """
     cotangents: Cotangents = {root: seed}
     inside = set(order) if keep else None
-    watch = current_watch()
-    recorded_rules = _gradients_recorded if watch is None else watch.around(_gradients_recorded)
     owned: set[Node] = set()  # nodes whose cotangent is a sum made here, which nobody else can hold
+    watch = current_watch()
     with set_recording(create_graph):
         for node in order:
-            primitive = node.primitive
-            if primitive is None or node not in cotangents:
+            if node.primitive is None or node not in cotangents:
                 continue
+            _check_unchanged(node)
             g = cotangents[node] if node in keep else cotangents.pop(node)
-            args = node.args
-            _check_not_freed(node)
-            stamp = 0
-            for parent in node.parents:
-                stamp += parent.version
-            if stamp != node.stamp or node.version:
-                raise RuntimeError(
-                    f"an input or the result of {primitive.name} was changed in place after it was used: "
-                    "run the forward pass again before backward()."
-                )
-            targets = [(i, p) for i, p in zip(node.positions, node.parents) if inside is None or p in inside]  # noqa: B905
-            if create_graph:
-                gradients = recorded_rules(primitive, node, g, [i for i, _ in targets])
-            elif primitive.vjp_all is not None:
-                gradients = primitive.vjp_all(
-                    g, node.out, node.residuals, [i for i, _ in targets], *args, **node.params
-                )
-            else:
-                gradients = None
-            for i, parent in targets:
-                if gradients is not None:
-                    c = gradients[i]
-                else:
-                    c = (primitive.vjps.get(i) or _rule(primitive, i))(g, node.out, *args, **node.params)
-                shape = args[i].shape
-                try:
-                    fits = c.shape == shape
-                except AttributeError:
-                    raise RuleError(
-                        f"the gradient rule of {primitive.name} for argument {i} returned an object of type "
-                        f"{type(c).__name__}, expected an array {shape}: return the gradient."
-                    ) from None
-                if not fits:
-                    c = _summed(primitive, i, c, shape, g.shape)
+            positions, parents = node.positions, node.parents
+            if inside is not None:
+                positions, parents = _leading_inside(node, inside)
+            gradients = _gradients(node, g, positions, create_graph)
+            for i, parent, c in zip(positions, parents, gradients):  # noqa: B905  (strict=True costs 0.3 us a node)
+                if getattr(c, "shape", None) != node.args[i].shape:
+                    c = _undo_broadcasting(node, i, c, g)
                 if parent not in cotangents:
                     cotangents[parent] = c
                 elif parent in owned and not create_graph:
-                    total = cotangents[parent]
-                    total += c
-                    cotangents[parent] = total
+                    cotangents[parent] += c
                 else:
                     cotangents[parent] = cotangents[parent] + c
                     owned.add(parent)
@@ -221,18 +191,54 @@ def _sweep(
     return cotangents
 
 
-def _summed(primitive: Primitive, position: int, c: Any, shape: tuple[int, ...], full: tuple[int, ...]) -> Any:
-    """Undo the broadcasting of an elementwise argument to the shape of the result; any other shape is a mistake."""
-    if not primitive.elementwise or c.shape != full:
+def _check_unchanged(node: Node) -> None:
+    """Raise RuntimeError if the node was freed, or one of its arrays has been changed in place since it was recorded."""
+    if node.args is None:
+        _check_not_freed(node)
+    stamp = 0
+    for parent in node.parents:
+        stamp += parent.version
+    if stamp != node.stamp or node.version:
+        raise RuntimeError(
+            f"an input or the result of {node.primitive.name} was changed in place after it was used: "
+            "run the forward pass again before backward()."
+        )
+
+
+def _leading_inside(node: Node, inside: set[Node]) -> tuple[list[int], list[Node]]:
+    """The positions and nodes of those arguments that lead on to a target."""
+    kept = [(i, parent) for i, parent in zip(node.positions, node.parents, strict=True) if parent in inside]
+    return [i for i, _ in kept], [parent for _, parent in kept]
+
+
+def _gradients(node: Node, g: Any, wanted: Sequence[int], create_graph: bool) -> list[Any]:
+    """The gradient for each argument in `wanted`: by a rule for each, by one for all, or by rules that record themselves."""
+    primitive = node.primitive
+    if create_graph:
+        watch = current_watch()
+        recorded_rules = _gradients_recorded if watch is None else watch.around(_gradients_recorded)
+        found = recorded_rules(primitive, node, g, list(wanted))
+    elif primitive.vjp_all is not None:
+        found = primitive.vjp_all(g, node.out, node.residuals, wanted, *node.args, **node.params)
+    else:
+        vjps = primitive.vjps
+        return [(vjps.get(i) or _rule(primitive, i))(g, node.out, *node.args, **node.params) for i in wanted]
+    return [found[i] for i in wanted]
+
+
+def _undo_broadcasting(node: Node, position: int, c: Any, g: Any) -> Any:
+    """A gradient of another shape than its argument's, summed to it; anything but broadcasting is a mistake in the rule."""
+    primitive, shape = node.primitive, node.args[position].shape
+    rule = f"the gradient rule of {primitive.name} for argument {position} returned"
+    if not hasattr(c, "shape"):
+        raise RuleError(f"{rule} an object of type {type(c).__name__}, expected an array {shape}: return the gradient.")
+    if not primitive.elementwise or c.shape != g.shape:
         fix = (
             "a rule of an elementwise primitive returns g, of the shape of the result, times something"
             if primitive.elementwise
             else "end the rule with sum_to(g, shape=...) or mark the primitive elementwise=True"
         )
-        raise RuleError(
-            f"the gradient rule of {primitive.name} for argument {position} returned shape {c.shape}, "
-            f"expected {shape}: {fix}."
-        )
+        raise RuleError(f"{rule} shape {c.shape}, expected {shape}: {fix}.")
     return sum_to(c, shape=shape)
 
 
