@@ -54,7 +54,7 @@ class Convolution(Module):
         shape = (*self.kernel_size, self.in_channels // self.groups, self.out_channels)
         return initializer_named(initializer)(shape, as_generator(generator), dtype=dtype)
 
-    def _walk(self) -> dict[str, Any]:
+    def _spec(self) -> dict[str, Any]:
         return {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
 
     def _check(self, x: Tensor) -> None:
@@ -140,8 +140,8 @@ class Conv2d(Convolution):
         self._check(x)
         self.output_size(x.shape[1:3])
         if self.bias is not None:
-            return ops.biased_conv2d(x, self.weight, self.bias, activation=self.activation, **self._walk())
-        z = ops.conv2d(x, self.weight, **self._walk())
+            return ops.biased_conv2d(x, self.weight, self.bias, activation=self.activation, **self._spec())
+        z = ops.conv2d(x, self.weight, **self._spec())
         return z if self.activation == "identity" else getattr(ops, self.activation)(z)
 
     def output_size(self, size: Size) -> Size:
@@ -213,10 +213,10 @@ class ConvTranspose2d(Convolution):
         """
         self._check(y)
         self.output_size(y.shape[1:3], size)
-        walk = {**self._walk(), "output_padding": self.output_padding}
+        spec = {**self._spec(), "output_padding": self.output_padding}
         if self.bias is not None:
-            return ops.biased_conv_transpose2d(y, self.weight, self.bias, activation=self.activation, **walk)
-        z = ops.conv_transpose2d(y, self.weight, **walk)
+            return ops.biased_conv_transpose2d(y, self.weight, self.bias, activation=self.activation, **spec)
+        z = ops.conv_transpose2d(y, self.weight, **spec)
         return z if self.activation == "identity" else getattr(ops, self.activation)(z)
 
     def output_size(self, size: Size, wanted: Size | None = None) -> Size:

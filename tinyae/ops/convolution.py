@@ -7,7 +7,16 @@ A convolution layer ties three arrays together by one number,
 with p the places of the window and k the taps of the kernel, both in two dimensions. T is linear in each of the three.
 Take one of them away, and what is left is an operation on the other two: without y it is `conv2d(x, w)`, without x it
 is `conv_transpose2d(y, w)`, without w it is `conv2d_weight_grad(x, y)`. So the gradient of each of the three is made of
-the other two, and the family is closed: every order of derivative exists, and nothing else is ever needed.
+the other two: with g the gradient arriving at y, L = T(x, w, g) up to what does not depend on x or w, so dL/dx is T without x,
+conv_transpose2d(g, w), and dL/dw is T without w. The family is closed: every order of derivative exists, and nothing else
+is ever needed.
+
+For each of the three stand here the definition, a loop over the taps k in primitives that know nothing of convolution (what
+the tests compare with); the operation itself, one call of the backend; and its two rules. Then follow the fused layers and
+the arithmetic of sizes: for each axis, with span = dilation * (kernel - 1) + 1,
+
+    convolution              out = floor((size + before + after - span) / stride) + 1
+    transposed convolution   size = (out - 1) * stride + span - before - after + output_padding
 
 As usual in the field, "convolution" is the correlation of the signal-processing books: the kernel is not flipped.
 """
@@ -24,7 +33,19 @@ from tinyae.backend.windows import Padding, Pair, Windows
 from tinyae.ops.arrays import concatenate, crop, getitem, pad, reshape, scatter, swap_last
 from tinyae.ops.linear import ACTIVATION_FUNCTIONS, activate, check_activation, matmul, through_activation
 
-Walk = dict[str, Any]
+
+def conv2d_composed(x: Any, w: Any, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Any:
+    """The definition of `conv2d`: for each tap of the kernel, the pixels it meets times its weights; then the sum."""
+    windows = of_image("conv2d", x, w, stride, padding, dilation, groups)
+    image = pad(x, widths=((0, 0), *windows.padding, (0, 0)))
+    outputs = []
+    for of_x, of_y in _channels(w, groups):
+        terms = [
+            matmul(getitem(image, index=(*seen, of_x)), getitem(w, index=(*tap, slice(None), of_y)))
+            for tap, seen in _taps(windows)
+        ]
+        outputs.append(_total(terms))
+    return concatenate(*outputs, axis=-1)
 
 
 @primitive
@@ -43,9 +64,48 @@ def conv2d(x: Any, w: Any, *, stride: Any = 1, padding: Any = 0, dilation: Any =
         groups: G; it divides C and O.
 
     Returns y (N, OH, OW, O), OH = floor((H + top + bottom - dilation * (KH - 1) - 1) / stride) + 1.
-    dL/dx = conv_transpose2d(G, w),   dL/dw = conv2d_weight_grad(x, G).
+    With g the gradient arriving at y:  dL/dx = conv_transpose2d(g, w),   dL/dw = conv2d_weight_grad(x, g).
     """
     return backend_of(x).conv2d(x, w, of_image("conv2d", x, w, stride, padding, dilation, groups), groups)
+
+
+@conv2d.vjp(0)
+def _(g: Any, out: Any, x: Any, w: Any, groups: int = 1, **spec: Any) -> Any:
+    return conv_transpose2d(g, w, **_spec_back(of_image("conv2d", x, w, groups=groups, **spec), groups))
+
+
+@conv2d.vjp(1)
+def _(g: Any, out: Any, x: Any, w: Any, groups: int = 1, **spec: Any) -> Any:
+    windows = of_image("conv2d", x, w, groups=groups, **spec)
+    return conv2d_weight_grad(x, g, kernel_size=windows.kernel, **_spec_of(windows, groups))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The adjoint in x.
+
+
+def conv_transpose2d_composed(
+    y: Any,
+    w: Any,
+    *,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    output_padding: Any = 0,
+) -> Any:
+    """The definition of `conv_transpose2d`: for each tap, y times its weights, laid on zeros where the tap was; the sum."""
+    windows = of_places("conv_transpose2d", y, w, stride, padding, dilation, groups, output_padding)
+    shape = (y.shape[0], *windows.padded, w.shape[2])
+    images = []
+    for _, of_y in _channels(w, groups):
+        mine = getitem(y, index=(..., of_y))
+        terms = [
+            scatter(matmul(mine, swap_last(getitem(w, index=(*tap, slice(None), of_y)))), index=seen, shape=shape)
+            for tap, seen in _taps(windows)
+        ]
+        images.append(_total(terms))
+    return crop(concatenate(*images, axis=-1), widths=((0, 0), *windows.padding, (0, 0)))
 
 
 @primitive
@@ -73,17 +133,49 @@ def conv_transpose2d(
             convolution did not reach.
 
     Returns x (N, H, W, C), H = (OH - 1) * stride + dilation * (KH - 1) + 1 - top - bottom + output_padding.
-    dL/dy = conv2d(G, w),   dL/dw = conv2d_weight_grad(G, y).
+    With g the gradient arriving at x:  dL/dy = conv2d(g, w),   dL/dw = conv2d_weight_grad(g, y).
     """
     windows = of_places("conv_transpose2d", y, w, stride, padding, dilation, groups, output_padding)
     return backend_of(y).conv_transpose2d(y, w, windows, groups)
+
+
+@conv_transpose2d.vjp(0)
+def _(g: Any, out: Any, y: Any, w: Any, groups: int = 1, **spec: Any) -> Any:
+    return conv2d(g, w, **_spec_of(of_places("conv_transpose2d", y, w, groups=groups, **spec), groups))
+
+
+@conv_transpose2d.vjp(1)
+def _(g: Any, out: Any, y: Any, w: Any, groups: int = 1, **spec: Any) -> Any:
+    windows = of_places("conv_transpose2d", y, w, groups=groups, **spec)
+    return conv2d_weight_grad(g, y, kernel_size=windows.kernel, **_spec_of(windows, groups))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The adjoint in w.
+
+
+def conv2d_weight_grad_composed(
+    x: Any, y: Any, *, kernel_size: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+) -> Any:
+    """The definition of `conv2d_weight_grad`: for each tap, the pixels it met, as columns, times y, as rows."""
+    windows = conv_windows("conv2d_weight_grad", x.shape[1:3], kernel_size, stride, padding, dilation)
+    image = pad(x, widths=((0, 0), *windows.padding, (0, 0)))
+    c, o = x.shape[3] // groups, y.shape[3] // groups
+    places = y.shape[0] * y.shape[1] * y.shape[2]
+    kernels = []
+    for group in range(groups):
+        rows = reshape(getitem(y, index=(..., slice(group * o, (group + 1) * o))), shape=(places, o))
+        of_x = slice(group * c, (group + 1) * c)
+        seen = [reshape(getitem(image, index=(*seen, of_x)), shape=(places, c)) for _, seen in _taps(windows)]
+        kernels.append(reshape(concatenate(*[matmul(swap_last(s), rows) for s in seen]), shape=(*windows.kernel, c, o)))
+    return concatenate(*kernels, axis=-1)
 
 
 @primitive
 def conv2d_weight_grad(
     x: Any, y: Any, *, kernel_size: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
 ) -> Any:
-    """The adjoint of `conv2d` in w:   w[k] = sum over n, p of x[n, p * stride + k * dilation - padding] y[n, p]'
+    """The adjoint of `conv2d` in w:   w[k] = sum over n, p of x[n, p * stride + k * dilation - padding] y[n, p]^T
 
     Args:
         x: images (N, H, W, C).
@@ -92,7 +184,7 @@ def conv2d_weight_grad(
         stride, padding, dilation, groups: of the convolution.
 
     Returns w (KH, KW, C/G, O).
-    dL/dx = conv_transpose2d(y, G),   dL/dy = conv2d(x, G).
+    With g the gradient arriving at w:  dL/dx = conv_transpose2d(y, g),   dL/dy = conv2d(x, g).
     """
     owner = "conv2d_weight_grad"
     check_image(owner, x)
@@ -105,153 +197,30 @@ def conv2d_weight_grad(
     return backend_of(x).conv2d_weight_grad(x, y, windows, groups)
 
 
-def _walk(windows: Windows, groups: int) -> Walk:
-    """The parameters of any of the three that walk like `windows`."""
-    return {
-        "stride": windows.stride,
-        "padding": windows.padding,
-        "dilation": windows.dilation,
-        "groups": groups,
-    }
-
-
-def _back(windows: Windows, groups: int) -> Walk:
-    """Those of a transposed convolution that leads back to `windows.size`."""
-    return {**_walk(windows, groups), "output_padding": output_padding_for(windows)}
-
-
-@conv2d.vjp(0)
-def _(g: Any, out: Any, x: Any, w: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Any:
-    windows = of_image("conv2d", x, w, stride, padding, dilation, groups)
-    return conv_transpose2d(g, w, **_back(windows, groups))
-
-
-@conv2d.vjp(1)
-def _(g: Any, out: Any, x: Any, w: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Any:
-    windows = of_image("conv2d", x, w, stride, padding, dilation, groups)
-    return conv2d_weight_grad(x, g, kernel_size=windows.kernel, **_walk(windows, groups))
-
-
-@conv_transpose2d.vjp(0)
-def _(
-    g: Any,
-    out: Any,
-    y: Any,
-    w: Any,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-    output_padding: Any = 0,
-) -> Any:
-    windows = of_places("conv_transpose2d", y, w, stride, padding, dilation, groups, output_padding)
-    return conv2d(g, w, **_walk(windows, groups))
-
-
-@conv_transpose2d.vjp(1)
-def _(
-    g: Any,
-    out: Any,
-    y: Any,
-    w: Any,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-    output_padding: Any = 0,
-) -> Any:
-    windows = of_places("conv_transpose2d", y, w, stride, padding, dilation, groups, output_padding)
-    return conv2d_weight_grad(g, y, kernel_size=windows.kernel, **_walk(windows, groups))
-
-
 @conv2d_weight_grad.vjp(0)
-def _(
-    g: Any,
-    out: Any,
-    x: Any,
-    y: Any,
-    kernel_size: Any,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Any:
-    windows = conv_windows("conv2d_weight_grad", x.shape[1:3], kernel_size, stride, padding, dilation)
-    return conv_transpose2d(y, g, **_back(windows, groups))
+def _(g: Any, out: Any, x: Any, y: Any, kernel_size: Any, groups: int = 1, **spec: Any) -> Any:
+    windows = conv_windows("conv2d_weight_grad", x.shape[1:3], kernel_size, **spec)
+    return conv_transpose2d(y, g, **_spec_back(windows, groups))
 
 
 @conv2d_weight_grad.vjp(1)
-def _(
-    g: Any,
-    out: Any,
-    x: Any,
-    y: Any,
-    kernel_size: Any,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> Any:
-    windows = conv_windows("conv2d_weight_grad", x.shape[1:3], kernel_size, stride, padding, dilation)
-    return conv2d(x, g, **_walk(windows, groups))
+def _(g: Any, out: Any, x: Any, y: Any, kernel_size: Any, groups: int = 1, **spec: Any) -> Any:
+    windows = conv_windows("conv2d_weight_grad", x.shape[1:3], kernel_size, **spec)
+    return conv2d(x, g, **_spec_of(windows, groups))
 
 
-# The definitions, in primitives that know nothing of convolution: what the three above are tested against.
+# ---------------------------------------------------------------------------------------------------------------------
+# What the three share.
 
 
-def conv2d_composed(x: Any, w: Any, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Any:
-    """`conv2d` as it is read: for each tap of the kernel, the pixels it meets times its weights; then the sum."""
-    windows = of_image("conv2d", x, w, stride, padding, dilation, groups)
-    image = pad(x, widths=((0, 0), *windows.padding, (0, 0)))
-    outputs = []
-    for of_x, of_y in _channels(w, groups):
-        terms = [
-            matmul(getitem(image, index=(*seen, of_x)), getitem(w, index=(*tap, slice(None), of_y)))
-            for tap, seen in _taps(windows)
-        ]
-        outputs.append(_total(terms))
-    return concatenate(*outputs, axis=-1)
+def _spec_of(windows: Windows, groups: int) -> dict[str, Any]:
+    """Stride, padding, dilation and groups as the keyword arguments of any of the three."""
+    return {"stride": windows.stride, "padding": windows.padding, "dilation": windows.dilation, "groups": groups}
 
 
-def conv_transpose2d_composed(
-    y: Any,
-    w: Any,
-    *,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-    output_padding: Any = 0,
-) -> Any:
-    """`conv_transpose2d` as it is read: for each tap, y times its weights, laid on zeros where the tap was; the sum."""
-    windows = of_places("conv_transpose2d", y, w, stride, padding, dilation, groups, output_padding)
-    shape = (y.shape[0], *windows.padded, w.shape[2])
-    images = []
-    for _, of_y in _channels(w, groups):
-        mine = getitem(y, index=(..., of_y))
-        terms = [
-            scatter(matmul(mine, swap_last(getitem(w, index=(*tap, slice(None), of_y)))), index=seen, shape=shape)
-            for tap, seen in _taps(windows)
-        ]
-        images.append(_total(terms))
-    return crop(concatenate(*images, axis=-1), widths=((0, 0), *windows.padding, (0, 0)))
-
-
-def conv2d_weight_grad_composed(
-    x: Any, y: Any, *, kernel_size: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
-) -> Any:
-    """`conv2d_weight_grad` as it is read: for each tap, the pixels it met, as columns, times y, as rows."""
-    windows = conv_windows("conv2d_weight_grad", x.shape[1:3], kernel_size, stride, padding, dilation)
-    image = pad(x, widths=((0, 0), *windows.padding, (0, 0)))
-    c, o = x.shape[3] // groups, y.shape[3] // groups
-    places = y.shape[0] * y.shape[1] * y.shape[2]
-    kernels = []
-    for group in range(groups):
-        rows = reshape(getitem(y, index=(..., slice(group * o, (group + 1) * o))), shape=(places, o))
-        of_x = slice(group * c, (group + 1) * c)
-        seen = [reshape(getitem(image, index=(*seen, of_x)), shape=(places, c)) for _, seen in _taps(windows)]
-        kernels.append(reshape(concatenate(*[matmul(swap_last(s), rows) for s in seen]), shape=(*windows.kernel, c, o)))
-    return concatenate(*kernels, axis=-1)
+def _spec_back(windows: Windows, groups: int) -> dict[str, Any]:
+    """The same for the transposed convolution back to `windows.size`."""
+    return {**_spec_of(windows, groups), "output_padding": output_padding_for(windows)}
 
 
 def _taps(windows: Windows) -> list[tuple[tuple[int, int], tuple[slice, slice, slice]]]:
@@ -281,20 +250,20 @@ def _total(terms: list[Any]) -> Any:
 # are `biased_conv2d_composed` and `biased_conv_transpose2d_composed`.
 
 
-def biased_conv2d_composed(x: Any, w: Any, b: Any, *, activation: str = "identity", **walk: Any) -> Any:
+def biased_conv2d_composed(x: Any, w: Any, b: Any, *, activation: str = "identity", **spec: Any) -> Any:
     """f(conv2d(x, w) + b) in primitives: the definition of `biased_conv2d`."""
-    z = conv2d(x, w, **walk) + b
+    z = conv2d(x, w, **spec) + b
     return z if activation == "identity" else ACTIVATION_FUNCTIONS[activation](z)
 
 
 @primitive(composed=biased_conv2d_composed)
-def biased_conv2d(x: Any, w: Any, b: Any, *, activation: str = "identity", groups: int = 1, **walk: Any) -> Any:
-    """f(conv2d(x, w) + b) with b (O,), f one of identity, relu, elu, sigmoid, tanh; `**walk` as for `conv2d`.
+def biased_conv2d(x: Any, w: Any, b: Any, *, activation: str = "identity", groups: int = 1, **spec: Any) -> Any:
+    """f(conv2d(x, w) + b) with b (O,), f one of identity, relu, elu, sigmoid, tanh; `**spec` as for `conv2d`.
 
     With z = conv2d(x, w) + b and G the gradient arriving at y = f(z): dz = G * f'(z),
     dL/dx = conv_transpose2d(dz, w),   dL/dw = conv2d_weight_grad(x, dz),   dL/db = sum of dz over samples and places.
     """
-    windows = of_image("biased_conv2d", x, w, groups=groups, **walk)
+    windows = of_image("biased_conv2d", x, w, groups=groups, **spec)
     finish = _finish("biased_conv2d", b, windows.out[1], w.shape[3], activation)
     return backend_of(x).conv2d(x, w, windows, groups, finish), None
 
@@ -310,29 +279,29 @@ def _(
     b: Array,
     activation: str = "identity",
     groups: int = 1,
-    **walk: Any,
+    **spec: Any,
 ) -> tuple:
-    windows = of_image("biased_conv2d", x, w, groups=groups, **walk)
+    windows = of_image("biased_conv2d", x, w, groups=groups, **spec)
     dz = through_activation(g, out, activation)
     dx, dw = backend_of(x).conv2d_backward(dz, x, w, windows, groups, (0 in wanted, 1 in wanted))
     return dx, dw, _summed(dz) if 2 in wanted else None
 
 
-def biased_conv_transpose2d_composed(y: Any, w: Any, b: Any, *, activation: str = "identity", **walk: Any) -> Any:
+def biased_conv_transpose2d_composed(y: Any, w: Any, b: Any, *, activation: str = "identity", **spec: Any) -> Any:
     """f(conv_transpose2d(y, w) + b) in primitives: the definition of `biased_conv_transpose2d`."""
-    z = conv_transpose2d(y, w, **walk) + b
+    z = conv_transpose2d(y, w, **spec) + b
     return z if activation == "identity" else ACTIVATION_FUNCTIONS[activation](z)
 
 
 @primitive(composed=biased_conv_transpose2d_composed)
 def biased_conv_transpose2d(
-    y: Any, w: Any, b: Any, *, activation: str = "identity", groups: int = 1, **walk: Any
+    y: Any, w: Any, b: Any, *, activation: str = "identity", groups: int = 1, **spec: Any
 ) -> Any:
-    """f(conv_transpose2d(y, w) + b) with b (C,), f as for `biased_conv2d`; `**walk` as for `conv_transpose2d`.
+    """f(conv_transpose2d(y, w) + b) with b (C,), f as for `biased_conv2d`; `**spec` as for `conv_transpose2d`.
 
     With dz as there: dL/dy = conv2d(dz, w),   dL/dw = conv2d_weight_grad(dz, y),   dL/db = sum of dz.
     """
-    windows = of_places("biased_conv_transpose2d", y, w, groups=groups, **walk)
+    windows = of_places("biased_conv_transpose2d", y, w, groups=groups, **spec)
     finish = _finish("biased_conv_transpose2d", b, windows.size[1], w.shape[2] * groups, activation)
     return backend_of(y).conv_transpose2d(y, w, windows, groups, finish), None
 
@@ -348,9 +317,9 @@ def _(
     b: Array,
     activation: str = "identity",
     groups: int = 1,
-    **walk: Any,
+    **spec: Any,
 ) -> tuple:
-    windows = of_places("biased_conv_transpose2d", y, w, groups=groups, **walk)
+    windows = of_places("biased_conv_transpose2d", y, w, groups=groups, **spec)
     dz = through_activation(g, out, activation)
     dy, dw = backend_of(y).conv_transpose2d_backward(dz, y, w, windows, groups, (0 in wanted, 1 in wanted))
     return dy, dw, _summed(dz) if 2 in wanted else None
@@ -380,12 +349,7 @@ def _summed(dz: Array) -> Array:
 # ---------------------------------------------------------------------------------------------------------------------
 # From what a user writes (stride=2, padding="same") to `Windows`, with the arithmetic in every error.
 #
-# The one formula behind all of it, for each of the two axes, with span = dilation * (kernel - 1) + 1:
-#
-#     convolution              out = floor((size + before + after - span) / stride) + 1
-#     transposed convolution   size = (out - 1) * stride + span - before - after + output_padding
-#
-# The floor forgets up to stride - 1 pixels of an image, so several sizes lead to one `out`; `output_padding` says which
+# The floor of the one formula forgets up to stride - 1 pixels of an image, so several sizes lead to one `out`; `output_padding` says which
 # of them a transposed convolution gives back.
 
 PADDINGS = ("same", "valid")
