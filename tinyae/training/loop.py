@@ -1,8 +1,10 @@
 """`fit`: the training loop, written to be read.
 
-Per batch: forward, loss, backward, clip, step (`Steps.minibatches`). Per epoch: measure on the validation samples, add a row to
-the history (`run_epochs`), adapt the learning rate, call the callbacks. Losses are accumulated on the device; the host only
-asks for them when the progress bar is due.
+In reading order: the loop over batches (`Steps.epoch`: forget the gradients, forward, backward, clip, step), the loop over
+epochs (`run_epochs`: measure on the validation samples, add a row to the history, adapt the learning rate, call the
+callbacks), and `fit`, which checks what it is given and starts them. Below stand the checks, L-BFGS, early stopping, the
+history and the progress bar. Losses are accumulated on the device; the host asks for them when the bar is due, and at the
+end of an epoch.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import io
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,6 +31,205 @@ from tinyae.models import Autoencoder
 from tinyae.nn import Module
 from tinyae.optim import LBFGS, Adam, Optimizer, clip_grad_norm
 from tinyae.training.metrics import evaluate, metric_units
+
+BATCH_SIZE = 128
+"""Samples per step of a gradient method by default."""
+
+LossOf = Callable[..., Tensor]
+"""The loss of a batch: called with one array per kind of data (inputs, targets, labels), gives one number.
+
+For sequences of unequal length it is called with `lengths` (n,) as well, on the host.
+"""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A training run, as far as steps are concerned: what stays the same from one to the next, and the loop over them.
+
+    Attributes:
+        loss_of: the loss of a batch.
+        optimizer: of the parameters that are to move.
+        arrays: one for each kind of data (inputs, targets, labels), with a row a sample, on the model's device.
+        batch_size: samples per step; see `samples_per_step`.
+        generator: draws the order of samples, anew for each epoch.
+        clip_norm: clip the norm of all gradients together; None does not.
+        lengths: (N,) of sequences of unequal length.
+    """
+
+    loss_of: LossOf
+    optimizer: Optimizer
+    arrays: tuple[Array, ...]
+    batch_size: int
+    generator: np.random.Generator
+    clip_norm: float | None = None
+    lengths: Lengths | None = None
+
+    @property
+    def samples(self) -> int:
+        """N, of the whole set."""
+        return len(self.arrays[0])
+
+    def epoch(self, number: int, bar: Progress) -> float:
+        """The loop: one pass over the samples in a fresh order; returns the mean loss per sample."""
+        optimizer, total, seen = self.optimizer, 0.0, 0
+        for batch in batches(*self.arrays, batch_size=self.batch_size, generator=self.generator, lengths=self.lengths):
+            rows = batch if isinstance(batch, tuple) else (batch,)
+            optimizer.zero_grad()
+            loss = self.loss(rows)
+            loss.backward()
+            if self.clip_norm is not None:
+                clip_grad_norm(optimizer.flat.tensors, self.clip_norm)
+            optimizer.step()
+            count = len(rows[0])
+            total, seen = total + loss.data * float(count), seen + count  # on the device: nothing waits for a number
+            bar.show(number, count, total, seen)
+        return float(total) / max(seen, 1)
+
+    def loss(self, rows: tuple[Array, ...]) -> Tensor:
+        """The forward pass: the mean loss of some rows; of unequal sequences the lengths come last."""
+        return self.loss_of(*rows) if self.lengths is None else self.loss_of(*rows[:-1], lengths=rows[-1])
+
+    def full_batch(self, iterations: int, after: Callable[[int, float], None]) -> None:
+        """Up to `iterations` of L-BFGS on all data at once; `after(iteration, loss)` follows each accepted one.
+
+        It ends earlier where the method's own tolerances are met.
+
+        Raises:
+            ValueError: two evaluations of the loss differ, because something in it draws random numbers. A line
+                search cannot tell such a difference from progress.
+        """
+        optimizer = self.optimizer
+        if self.clip_norm is not None:
+            raise ValueError(
+                f"clip_norm means nothing to {type(optimizer).__name__}, which finds its step lengths itself: leave it out."
+            )
+        if not isinstance(optimizer, LBFGS):
+            raise TypeError(f"{type(optimizer).__name__} wants the full batch but is no LBFGS: use tinyae.optim.LBFGS.")
+        known: dict[str, Any] = {} if self.lengths is None else {"lengths": self.lengths}
+        whole = partial(self.loss_of, *self.arrays, **known)
+        with no_grad():
+            looks = [float(whole().item()) for _ in range(2)]
+        if looks[0] != looks[1] and np.isfinite(looks).all():
+            raise ValueError(
+                f"L-BFGS needs the same loss for the same weights, got {looks[0]:.6g} and then {looks[1]:.6g}: the "
+                "model draws noise, so train it with Adam (optimizer adam), or without noise."
+            )
+        optimizer.max_iterations = iterations
+        optimizer.step(whole, after)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Epochs: their rows of numbers, and the last good weights if one goes wrong.
+
+
+def run_epochs(
+    model: Module,
+    steps: Steps,
+    epochs: int,
+    history: History,
+    bar: Progress,
+    *,
+    measure: Callable[[], dict[str, float]],
+    schedule: Any = None,
+    begin: Callable[[int], None] = lambda number: None,
+    failure: Callable[[], str] = lambda: "",
+    announce: Callable[[dict[str, Any]], None] = lambda row: None,
+) -> History:
+    """Train `model` for so many epochs, or iterations of L-BFGS, and leave it in evaluation mode.
+
+    Args:
+        history: gets a row after each: epoch, train_loss, what `measure` gives, seconds, samples_per_second.
+        bar: shows the progress; it is closed at the end.
+        measure: looks at the model after each.
+        schedule: learning-rate schedule of the optimizer of `steps`; its `.step()` is called after each.
+        begin: told the number of an epoch, from 1, before it.
+        failure: what the model knows about a step that went wrong, "" if nothing.
+        announce: told each row once it is in the history. StopIteration from it ends the training there, as it would
+            end with the last epoch; anything else it raises is passed on.
+
+    Raises:
+        ValueError: the schedule belongs to another optimizer.
+        FloatingPointError: a number or a weight became NaN or infinite; the model keeps the last complete epoch.
+        TrainingInterrupted: Ctrl-C; the model keeps the last complete epoch.
+    """
+    if schedule is not None and getattr(schedule, "optimizer", steps.optimizer) is not steps.optimizer:
+        raise ValueError("the schedule belongs to another optimizer, so it would change nothing here: make it anew.")
+    kept = model.state_dict()
+    started = time.perf_counter()
+
+    def complete(number: int, loss: float) -> None:
+        nonlocal kept, started
+        seconds = time.perf_counter() - started
+        with np.errstate(over="ignore", invalid="ignore"):
+            row: dict[str, Any] = {"epoch": number, "train_loss": loss, **measure()}
+        row |= {"seconds": seconds, "samples_per_second": steps.samples / max(seconds, 1e-9)}
+        state = model.state_dict()
+        _check_finite(row, state, steps.optimizer, failure)
+        history.append(row)
+        kept = state
+        if schedule is not None:
+            schedule.step()
+        announce(row)
+        model.train()
+        started = time.perf_counter()
+
+    def complete_iteration(number: int, loss: float) -> None:
+        bar.advance(number, steps.samples, loss)
+        complete(number, loss)
+
+    try:
+        model.train()
+        if steps.optimizer.full_batch:
+            steps.full_batch(epochs, complete_iteration)
+        else:
+            for number in range(1, epochs + 1):
+                begin(number)
+                with np.errstate(over="ignore", invalid="ignore"):  # `complete` reports a NaN, in one sentence
+                    loss = steps.epoch(number, bar)
+                bar.describe(number, loss)
+                complete(number, loss)
+    except StopIteration:
+        pass
+    except KeyboardInterrupt:
+        model.load_state_dict(kept)
+        raise TrainingInterrupted(history) from None
+    except FloatingPointError:
+        model.load_state_dict(kept)
+        raise
+    finally:
+        bar.close()
+        model.eval()
+    return history
+
+
+def _check_finite(
+    row: dict[str, Any], state: dict[str, np.ndarray], optimizer: Optimizer, failure: Callable[[], str]
+) -> None:
+    """Raise FloatingPointError unless all numbers of an epoch and all weights after it are finite."""
+    wrong = [f"{name.replace('_', ' ')} became {value}" for name, value in row.items() if not math.isfinite(value)]
+    wrong += [f"{name} is NaN or infinite" for name, value in state.items() if not np.isfinite(value).all()]
+    if wrong:
+        known = failure()
+        raise FloatingPointError(
+            f"{wrong[0]} in epoch {row['epoch']}{known and f' ({known})'}: "
+            f"try a smaller learning rate (now {optimizer.lr:g}) or clip_norm=1.0; "
+            "the model keeps the weights of the last complete epoch."
+        )
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """Ctrl-C during training. The model holds the weights of the last complete epoch; `history` its numbers."""
+
+    def __init__(self, history: History) -> None:
+        count = len(history)
+        kept = "the first epoch is kept" if count == 1 else f"{count} complete epochs are kept"
+        done = kept if count else "no epoch was complete"
+        super().__init__(f"training was interrupted; {done}.")
+        self.history = history
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# `fit`, and what it checks.
 
 
 @dataclass(frozen=True)
@@ -131,6 +332,24 @@ def fit(
     )  # fmt: skip
 
 
+def samples_per_step(optimizer: Optimizer, batch_size: int | None, samples: int) -> int:
+    """The batch size of a run on so many samples: None means `BATCH_SIZE`, and all of them for L-BFGS.
+
+    Raises ValueError for minibatches with L-BFGS: its estimate of the curvature comes from differences of gradients, and
+    those of different batches differ by more than their curvature.
+    """
+    if optimizer.full_batch:
+        if batch_size is not None and batch_size < samples:
+            raise ValueError(
+                f"{type(optimizer).__name__} takes all {samples} samples at once, got batch_size={batch_size}: leave it "
+                "out, or use Adam, which is made for minibatches."
+            )
+        return samples
+    batch_size = BATCH_SIZE if batch_size is None else batch_size
+    batch_count(samples, batch_size)  # says what is wrong with it
+    return batch_size
+
+
 def check_samples(source: Dataset | Split | np.ndarray, name: str, model: Autoencoder) -> np.ndarray:
     """The samples of a Dataset (training part), Split or array, as a float array; raises on what cannot be trained
     on.
@@ -182,221 +401,6 @@ def _units(model: Autoencoder, validated: bool) -> dict[str, str]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What every training run has in common: epochs, their rows of numbers, and the last good weights if one goes wrong.
-
-
-class TrainingInterrupted(KeyboardInterrupt):
-    """Ctrl-C during training. The model holds the weights of the last complete epoch; `history` its numbers."""
-
-    def __init__(self, history: History) -> None:
-        count = len(history)
-        kept = "the first epoch is kept" if count == 1 else f"{count} complete epochs are kept"
-        done = kept if count else "no epoch was complete"
-        super().__init__(f"training was interrupted; {done}.")
-        self.history = history
-
-
-def run_epochs(
-    model: Module,
-    steps: Steps,
-    epochs: int,
-    history: History,
-    bar: Progress,
-    *,
-    measure: Callable[[], dict[str, float]],
-    schedule: Any = None,
-    begin: Callable[[int], None] = lambda number: None,
-    failure: Callable[[], str] = lambda: "",
-    announce: Callable[[dict[str, Any]], None] = lambda row: None,
-) -> History:
-    """Train `model` for so many epochs, or iterations of L-BFGS, and leave it in evaluation mode.
-
-    Args:
-        history: gets a row after each: epoch, train_loss, what `measure` gives, seconds, samples_per_second.
-        bar: shows the progress; it is closed at the end.
-        measure: looks at the model after each.
-        schedule: learning-rate schedule of the optimizer of `steps`; its `.step()` is called after each.
-        begin: told the number of an epoch, from 1, before it.
-        failure: what the model knows about a step that went wrong, "" if nothing.
-        announce: told each row once it is in the history. StopIteration from it ends the training there, as it would
-            end with the last epoch; anything else it raises is passed on.
-
-    Raises:
-        ValueError: the schedule belongs to another optimizer.
-        FloatingPointError: a number or a weight became NaN or infinite; the model keeps the last complete epoch.
-        TrainingInterrupted: Ctrl-C; the model keeps the last complete epoch.
-    """
-    if schedule is not None and getattr(schedule, "optimizer", steps.optimizer) is not steps.optimizer:
-        raise ValueError("the schedule belongs to another optimizer, so it would change nothing here: make it anew.")
-    kept = model.state_dict()
-    started = time.perf_counter()
-
-    def complete(number: int, loss: float) -> None:
-        nonlocal kept, started
-        seconds = time.perf_counter() - started
-        with np.errstate(over="ignore", invalid="ignore"):
-            row: dict[str, Any] = {"epoch": number, "train_loss": loss, **measure()}
-        row |= {"seconds": seconds, "samples_per_second": steps.samples / max(seconds, 1e-9)}
-        state = model.state_dict()
-        _check_finite(row, state, steps.optimizer, failure)
-        history.append(row)
-        kept = state
-        if schedule is not None:
-            schedule.step()
-        announce(row)
-        model.train()
-        started = time.perf_counter()
-
-    def complete_iteration(number: int, loss: float) -> None:
-        bar.advance(number, steps.samples, loss)
-        complete(number, loss)
-
-    try:
-        model.train()
-        if steps.optimizer.full_batch:
-            steps.full_batch(epochs, complete_iteration)
-        else:
-            for number in range(1, epochs + 1):
-                begin(number)
-                with np.errstate(over="ignore", invalid="ignore"):  # `complete` reports a NaN, in one sentence
-                    loss = bar.follow(number, steps.minibatches())
-                complete(number, loss)
-    except StopIteration:
-        pass
-    except KeyboardInterrupt:
-        model.load_state_dict(kept)
-        raise TrainingInterrupted(history) from None
-    except FloatingPointError:
-        model.load_state_dict(kept)
-        raise
-    finally:
-        bar.close()
-        model.eval()
-    return history
-
-
-def _check_finite(
-    row: dict[str, Any], state: dict[str, np.ndarray], optimizer: Optimizer, failure: Callable[[], str]
-) -> None:
-    """Raise FloatingPointError unless all numbers of an epoch and all weights after it are finite."""
-    wrong = [f"{name.replace('_', ' ')} became {value}" for name, value in row.items() if not math.isfinite(value)]
-    wrong += [f"{name} is NaN or infinite" for name, value in state.items() if not np.isfinite(value).all()]
-    if wrong:
-        known = failure()
-        raise FloatingPointError(
-            f"{wrong[0]} in epoch {row['epoch']}{known and f' ({known})'}: "
-            f"try a smaller learning rate (now {optimizer.lr:g}) or clip_norm=1.0; "
-            "the model keeps the weights of the last complete epoch."
-        )
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Steps of an optimizer, whatever is trained: an epoch of minibatches, or iterations on all samples at once.
-
-BATCH_SIZE = 128
-"""Samples per step of a gradient method unless somebody says otherwise."""
-
-Step = tuple[int, Any]
-"""Samples in the batch, and their loss on the device."""
-
-LossOf = Callable[..., Tensor]
-"""The loss of a batch: called with one array per kind of data (inputs, targets, labels), gives one number.
-
-For sequences of unequal length it is called with `lengths` (n,) as well, on the host.
-"""
-
-
-def samples_per_step(optimizer: Optimizer, batch_size: int | None, samples: int) -> int:
-    """The batch size of a run on so many samples: None means `BATCH_SIZE`, and all of them for L-BFGS.
-
-    Raises ValueError for minibatches with L-BFGS: its picture of the curvature comes from differences of gradients, and
-    those of different batches differ by more than their curvature.
-    """
-    if optimizer.full_batch:
-        if batch_size is not None and batch_size < samples:
-            raise ValueError(
-                f"{type(optimizer).__name__} takes all {samples} samples at once, got batch_size={batch_size}: leave it "
-                "out, or use Adam, which is made for minibatches."
-            )
-        return samples
-    batch_size = BATCH_SIZE if batch_size is None else batch_size
-    batch_count(samples, batch_size)  # says what is wrong with it
-    return batch_size
-
-
-@dataclass(frozen=True)
-class Steps:
-    """What stays the same from step to step of a run.
-
-    Attributes:
-        loss_of: the loss of a batch.
-        optimizer: of the parameters that are to move.
-        arrays: one for each kind of data (inputs, targets, labels), with a row a sample, on the model's device.
-        batch_size: samples per step; see `samples_per_step`.
-        generator: draws the order of samples, anew for each epoch.
-        clip_norm: clip the norm of all gradients together; None does not.
-        lengths: (N,) of sequences of unequal length.
-    """
-
-    loss_of: LossOf
-    optimizer: Optimizer
-    arrays: tuple[Array, ...]
-    batch_size: int
-    generator: np.random.Generator
-    clip_norm: float | None = None
-    lengths: Lengths | None = None
-
-    @property
-    def samples(self) -> int:
-        """N, of the whole set."""
-        return len(self.arrays[0])
-
-    def minibatches(self) -> Iterator[Step]:
-        """One epoch: take a step each time the caller asks for the next item.
-
-        Per batch: forward, loss, backward, clip, step.
-        """
-        optimizer, lengths = self.optimizer, self.lengths
-        for batch in batches(*self.arrays, batch_size=self.batch_size, generator=self.generator, lengths=lengths):
-            rows = batch if isinstance(batch, tuple) else (batch,)
-            optimizer.zero_grad()
-            loss = self.loss_of(*rows) if lengths is None else self.loss_of(*rows[:-1], lengths=rows[-1])
-            loss.backward()
-            if self.clip_norm is not None:
-                clip_grad_norm(optimizer.flat.tensors, self.clip_norm)
-            optimizer.step()
-            yield len(rows[0]), loss.data
-
-    def full_batch(self, iterations: int, after: Callable[[int, float], None]) -> None:
-        """Up to `iterations` of L-BFGS on all data at once; `after(iteration, loss)` follows each accepted one.
-
-        It ends earlier where the method's own tolerances are met.
-
-        Raises:
-            ValueError: the loss is another at the second look, because something in it draws random numbers. A line
-                search cannot tell such a difference from progress.
-        """
-        optimizer = self.optimizer
-        if self.clip_norm is not None:
-            raise ValueError(
-                f"clip_norm means nothing to {type(optimizer).__name__}, which finds its step lengths itself: leave it out."
-            )
-        if not isinstance(optimizer, LBFGS):
-            raise TypeError(f"{type(optimizer).__name__} wants the full batch but is no LBFGS: use tinyae.optim.LBFGS.")
-        known: dict[str, Any] = {} if self.lengths is None else {"lengths": self.lengths}
-        whole = partial(self.loss_of, *self.arrays, **known)
-        with no_grad():
-            looks = [float(whole().item()) for _ in range(2)]
-        if looks[0] != looks[1] and np.isfinite(looks).all():
-            raise ValueError(
-                f"L-BFGS needs the same loss for the same weights, got {looks[0]:.6g} and then {looks[1]:.6g}: the "
-                "model draws noise, so train it with Adam (optimizer adam), or without noise."
-            )
-        optimizer.max_iterations = iterations
-        optimizer.step(whole, after)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
 # The one progress bar of a run: epoch, loss with its unit, samples per second, time left.
 
 _REFRESH = 0.5
@@ -417,6 +421,7 @@ class Progress:
         self.epochs = epochs
         self.unit = unit
         self.title = f"{title}  " if title else ""
+        self.due = time.perf_counter() + _REFRESH
         terminal = sys.stderr.isatty()
         self.bar = tqdm(
             total=epochs * samples,
@@ -428,29 +433,21 @@ class Progress:
             bar_format="{desc} {percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left",
         )
 
-    def follow(self, epoch: int, losses: Iterable[tuple[int, Any]]) -> float:
-        """Run one epoch of (samples, loss) steps and return the mean loss per sample."""
-        total: Any = 0.0
-        seen = 0
-        due = time.perf_counter() + _REFRESH
-        for count, loss in losses:
-            total = total + loss * float(count)
-            seen += count
-            if not self.bar.disable:
-                if time.perf_counter() >= due:
-                    self._describe(epoch, float(total) / seen)
-                    due = time.perf_counter() + _REFRESH
-                self.bar.update(count)
-        mean = float(total) / max(seen, 1)
-        self._describe(epoch, mean)
-        return mean
+    def show(self, epoch: int, count: int, total: Any, seen: int) -> None:
+        """`count` more samples are done; `total` is the loss of all `seen` in this epoch, on the device."""
+        if not self.bar.disable:
+            if time.perf_counter() >= self.due:
+                self.describe(epoch, float(total) / seen)
+                self.due = time.perf_counter() + _REFRESH
+            self.bar.update(count)
 
     def advance(self, epoch: int, samples: int, loss: float) -> None:
         """One epoch is done, somewhere else."""
         self.bar.update(samples)
-        self._describe(epoch, loss)
+        self.describe(epoch, loss)
 
-    def _describe(self, epoch: int, loss: float) -> None:
+    def describe(self, epoch: int, loss: float) -> None:
+        """Write the epoch and its mean loss before the bar."""
         self.bar.set_description_str(f"{self.title}epoch {epoch}/{self.epochs}  {loss:.4g} {self.unit}", refresh=False)
 
     def close(self) -> None:
