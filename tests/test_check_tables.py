@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,10 +17,23 @@ from tinyae.testing import OpCase, cases, check_case, check_module, gradcheck
 from tinyae.testing.tables import CASES, LAYERS, MODELS_TABLE, MODULES, missing_entries, modules
 from tinyae.testing.verification import apart, function_of, gradient_report, nonzero, positive, questions, whole
 
-ASKED = [(question, case) for case in MODULES for question in questions(case)]
+SAMPLE = 3
+"""Configurations of each model whose derivatives are asked for by default; of all in the thorough run."""
 
 
-@pytest.mark.parametrize(("question", "case"), ASKED, ids=[f"{q.__name__}-{c.name}" for q, c in ASKED])
+def asked() -> Iterator[Any]:
+    """(question, case) for every layer and model."""
+    met: Counter[str] = Counter()
+    for case in MODULES:
+        model = case.name.partition("(")[0] if case in MODELS_TABLE else ""
+        met[model] += 1
+        for question in questions(case):
+            more = model and met[model] > SAMPLE and "derivatives" in question.__name__
+            marks = [pytest.mark.thorough] if more else []
+            yield pytest.param(question, case, marks=marks, id=f"{question.__name__}-{case.name}")
+
+
+@pytest.mark.parametrize(("question", "case"), list(asked()))
 def test_every_layer_and_model_answers(question, case, rng):
     question(case, rng)
 

@@ -295,7 +295,10 @@ def test_ctrl_c_keeps_the_last_complete_epoch(epoch, tmp_path, monkeypatch, caps
 
 
 def test_a_real_ctrl_c(tmp_path):
-    command = [sys.executable, "-m", "tinyae", *DIGITS[:-1], "100000", "--out", "run"]
+    # A process that is started in the background ignores Ctrl-C, and so do its children, unless they are told otherwise.
+    code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    code += "from tinyae.cli.main import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, *DIGITS[:-1], "100000", "--out", "run"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     metrics = tmp_path / "run" / "metrics.csv"
     end = time.monotonic() + 60
