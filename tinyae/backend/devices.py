@@ -21,6 +21,7 @@ from tinyae.backend.base import (
     NoGpuError,
 )
 from tinyae.backend.windows import Windows
+from tinyae.checks import choose
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The CPU: NumPy.
@@ -326,7 +327,7 @@ def backend_named(device: str) -> Backend:
         for backend in _by_type.values():
             if backend.name == device:
                 return backend
-        raise ValueError(f"unknown device {device!r}: choose one of {', '.join(DEVICES)}.")
+        choose("device", device, DEVICES)
     if _gpu is None:
         try:
             _gpu = connect()

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from tinyae.backend import Array, Backend, as_generator, backend_of, check_same_device
 from tinyae.backend.base import array_advice
+from tinyae.checks import choose
 
 Kind = Literal["images", "sequences", "series", "vectors"]
 """images (N, H, W, C); sequences (N, T, D); series (N, T, D), windows of one recording
@@ -121,8 +122,7 @@ class Dataset:
     feature_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
-            raise ValueError(f"unknown kind {self.kind!r}: choose one of {', '.join(get_args(Kind))}.")
+        choose("kind", self.kind, get_args(Kind))
         if self.train.x.ndim != _AXES[self.kind] or self.train.x.shape[1:] != self.test.x.shape[1:]:
             raise ValueError(
                 f"{self.kind} need {_AXES[self.kind]} axes and one shape of example in both splits; got "
@@ -462,8 +462,7 @@ class Scaler:
         "standard": mean and standard deviation. "range": the smallest value becomes 0, the largest 1. "none": 0 and 1.
         A feature that never changes keeps the scale 1, so that it comes out as 0 and not as NaN.
         """
-        if method not in SCALINGS:
-            raise ValueError(f"unknown scaling {method!r}: choose one of {', '.join(SCALINGS)}.")
+        choose("scaling", method, SCALINGS)
         series = as_series(values, "the training part")
         with np.errstate(over="ignore", invalid="ignore"):
             offset, scale = SCALINGS[method](series)

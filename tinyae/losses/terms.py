@@ -8,6 +8,7 @@ from typing import Any
 
 from tinyae import ops
 from tinyae.autodiff import Tensor
+from tinyae.checks import choose
 
 
 class Loss:
@@ -108,8 +109,6 @@ def reduce(elements: Any, reduction: str) -> Any:
 
 def scale(shape: tuple[int, ...], reduction: str) -> float:
     """The factor that turns a sum over all elements of an array of `shape` into the reduction."""
-    if reduction not in REDUCTIONS:
-        raise ValueError(f"unknown reduction {reduction!r}: choose one of {', '.join(REDUCTIONS)}.")
     if reduction == "mean":
         return 1.0 / max(math.prod(shape), 1)
     if reduction == "per_sample":
@@ -118,6 +117,7 @@ def scale(shape: tuple[int, ...], reduction: str) -> float:
                 "reduction 'per_sample' needs an axis of samples, got a single number: use 'sum' or 'mean'."
             )
         return 1.0 / max(shape[0], 1)
+    choose("reduction", reduction, REDUCTIONS)
     return 1.0
 
 
@@ -125,7 +125,7 @@ def unit(quantity: str, reduction: str, sample: str = "sample") -> str:
     """The unit of a reduced loss, e.g. unit("nats", "per_sample", "image") is "nats per image"."""
     per = {"per_sample": f" per {sample}", "mean": " per element", "none": " per element", "sum": ""}
     if reduction not in per:
-        raise ValueError(f"unknown reduction {reduction!r}: choose one of {', '.join(REDUCTIONS)}.")
+        choose("reduction", reduction, REDUCTIONS)
     return quantity + per[reduction]
 
 

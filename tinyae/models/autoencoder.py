@@ -18,6 +18,7 @@ from tinyae import losses, ops
 from tinyae.autodiff import Tensor, no_grad
 from tinyae.backend import Array, backend_named, backend_of
 from tinyae.backend.base import array_advice
+from tinyae.checks import choose
 from tinyae.losses import Loss, unit
 from tinyae.nn import Module, evaluating
 from tinyae.ops.recurrent import Lengths
@@ -242,8 +243,7 @@ RECONSTRUCTIONS = {
 
 def reconstruction_named(name: str) -> Reconstruction:
     """The row of a reconstruction loss; raises ValueError with the known names."""
-    if name not in RECONSTRUCTIONS:
-        raise ValueError(f"unknown reconstruction loss {name!r}: choose one of {', '.join(RECONSTRUCTIONS)}.")
+    choose("reconstruction loss", name, RECONSTRUCTIONS)
     return RECONSTRUCTIONS[name]
 
 

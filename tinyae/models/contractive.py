@@ -14,6 +14,7 @@ import numpy as np
 from tinyae import ops
 from tinyae.autodiff import Tensor, grad, set_recording
 from tinyae.backend import as_generator, backend_named, backend_of
+from tinyae.checks import choose
 from tinyae.losses import Loss
 from tinyae.models.autoencoder import Autoencoder, remembered
 from tinyae.models.dense import Shape, dense_pair
@@ -50,8 +51,7 @@ class ContractiveAutoencoder(Autoencoder):
         generator: np.random.Generator | None = None,
     ) -> None:
         super().__init__(encoder, decoder, loss=loss, sample=sample)
-        if jacobian not in JACOBIANS:
-            raise ValueError(f"unknown jacobian {jacobian!r}: choose one of {', '.join(JACOBIANS)}.")
+        choose("jacobian", jacobian, JACOBIANS)
         if not 0.0 <= contraction < math.inf:
             raise ValueError(f"contraction must be at least 0 and finite, got {contraction:g}: 0.1 is a start.")
         if probes < 1:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinyae.backend import as_generator
+from tinyae.checks import choose
 from tinyae.models.autoencoder import Autoencoder, remembered
 from tinyae.models.denoising import DenoisingAutoencoder
 from tinyae.models.dense import Shape, dense_layer, sample_shape
@@ -324,8 +325,7 @@ def _enlarge(
         return [Upsample(2, how), *crop, _conv(into, out, kernel, activation, generator)]
     if how == "pixelshuffle":
         return [_conv(into, 4 * out, kernel, activation, generator), PixelShuffle(2), *crop]
-    if how != "transposed":
-        raise ValueError(f"unknown upsampling {how!r}: choose one of {', '.join(UPSAMPLINGS)}.")
+    choose("upsampling", how, UPSAMPLINGS)
     back = (wanted[0] - 2 * size[0] + 1, wanted[1] - 2 * size[1] + 1)  # with this padding H = 2 OH - 1 + output_padding
     return [
         ConvTranspose2d(
@@ -382,8 +382,7 @@ def image_shape(input_shape: Shape) -> tuple[int, int, int]:
 
 def usual_channels(form: str) -> tuple[int, ...]:
     """The channels of the stages in `FORMS`; raises ValueError with the known forms."""
-    if form not in FORMS:
-        raise ValueError(f"unknown form {form!r}: choose one of {', '.join(FORMS)}.")
+    choose("form", form, FORMS)
     return FORMS[form]
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from tinyae import losses, ops
 from tinyae.autodiff import Tensor
 from tinyae.backend import Array, as_generator, backend_of
+from tinyae.checks import choose
 from tinyae.models.autoencoder import Reconstruction
 from tinyae.nn import Module, Parameter
 
@@ -286,8 +287,7 @@ def likelihood_named(name: str, *, scale: float | None = None) -> Likelihood:
 
     `scale`: of "gaussian", and the first of "gaussian-scalar", in the unit of the data; None for the usual 0.1.
     """
-    if name not in LIKELIHOODS:
-        raise ValueError(f"unknown likelihood {name!r}: choose one of {', '.join(LIKELIHOODS)}.")
+    choose("likelihood", name, LIKELIHOODS)
     if scale is None:
         return LIKELIHOODS[name]()
     if name not in ("gaussian", "gaussian-scalar"):
@@ -359,8 +359,7 @@ def fixed_binarization(x: Array) -> Array:
 
 def check_binarize(binarize: str, likelihood: Likelihood) -> str:
     """Return the name; raises ValueError for an unknown one, and unless the likelihood is for black and white."""
-    if binarize not in BINARIZATIONS:
-        raise ValueError(f"unknown binarize {binarize!r}: choose one of {', '.join(BINARIZATIONS)}.")
+    choose("binarize", binarize, BINARIZATIONS)
     if binarize != "none" and likelihood.name != "bernoulli":
         raise ValueError(
             f"binarize={binarize!r} makes images black and white, which likelihood 'bernoulli' is for, "

@@ -16,6 +16,7 @@ import numpy as np
 from tinyae import ops
 from tinyae.autodiff import Tensor
 from tinyae.backend import Array, as_generator, backend_of
+from tinyae.checks import choose
 from tinyae.losses import Loss
 from tinyae.models.autoencoder import (
     Autoencoder,
@@ -322,8 +323,7 @@ class LSTMAutoencoder(Autoencoder):
 
 def check_mode(mode: str, future_steps: int) -> tuple[str, int]:
     """The mode and F; raises ValueError for an unknown mode, or a future where there is none or none where there is."""
-    if mode not in MODES:
-        raise ValueError(f"unknown mode {mode!r}: choose one of {', '.join(MODES)}.")
+    choose("mode", mode, MODES)
     if mode == "reconstruct":
         if future_steps:
             raise ValueError(f"mode 'reconstruct' predicts nothing, got future_steps={future_steps}: use 'composite'.")
@@ -467,8 +467,7 @@ def check_feeding(feeding: str | None, conditional: bool) -> str | None:
         return None
     if feeding is None:
         return "teacher"
-    if feeding not in FEEDINGS:
-        raise ValueError(f"unknown feeding {feeding!r}: choose one of {', '.join(FEEDINGS)}.")
+    choose("feeding", feeding, FEEDINGS)
     return feeding
 
 

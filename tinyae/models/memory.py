@@ -16,6 +16,7 @@ import numpy as np
 from tinyae import ops
 from tinyae.autodiff import Tensor
 from tinyae.backend import Array, as_generator, backend_of
+from tinyae.checks import choose
 from tinyae.losses import Loss
 from tinyae.models.autoencoder import Autoencoder, remembered
 from tinyae.models.convolutional import conv_decoder, usual_channels
@@ -198,8 +199,7 @@ def image_memory(
 
 def _check_decoder(decoder: str, hidden_sizes: Any, channels: Any) -> None:
     """Raise unless the decoder is known and what is said of its sizes is said of this one."""
-    if decoder not in DECODERS:
-        raise ValueError(f"unknown decoder {decoder!r}: choose one of {', '.join(DECODERS)}.")
+    choose("decoder", decoder, DECODERS)
     if decoder == "conv" and hidden_sizes is not None:
         raise ValueError(
             f"a convolutional decoder has channels, got hidden_sizes={hidden_sizes}: write channels=(32, 64)."
@@ -209,8 +209,7 @@ def _check_decoder(decoder: str, hidden_sizes: Any, channels: Any) -> None:
 
 
 def _check_codes(codes: str) -> None:
-    if codes not in CODES:
-        raise ValueError(f"unknown codes {codes!r}: choose one of {', '.join(CODES)}.")
+    choose("codes", codes, CODES)
 
 
 def _first_codes(codes: str, count: int, code_size: int | None, generator: np.random.Generator | None) -> Any:

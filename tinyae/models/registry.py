@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from tinyae.checks import choose
 from tinyae.models.autoencoder import Autoencoder, remember
 from tinyae.models.conditional import conditional_variational_autoencoder
 from tinyae.models.contractive import contractive_autoencoder
@@ -129,8 +130,7 @@ MODELS = {
 
 def model_entry(name: str) -> ModelEntry:
     """The entry of a model; raises ValueError with the known names."""
-    if name not in MODELS:
-        raise ValueError(f"unknown model {name!r}: choose one of {', '.join(MODELS)}.")
+    choose("model", name, MODELS)
     return MODELS[name]
 
 

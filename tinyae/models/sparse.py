@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tinyae.autodiff import Tensor
+from tinyae.checks import choose
 from tinyae.losses import Loss, bernoulli_kl, l1, weight_decay
 from tinyae.models.analysis import SELECTIVE, count_oriented
 from tinyae.models.autoencoder import Autoencoder, remembered
@@ -61,8 +62,7 @@ class SparseAutoencoder(Autoencoder):
         sample: str = "sample",
     ) -> None:
         super().__init__(encoder, decoder, loss=loss, sample=sample)
-        if sparsity not in SPARSITIES:
-            raise ValueError(f"unknown sparsity {sparsity!r}: choose one of {', '.join(SPARSITIES)}.")
+        choose("sparsity", sparsity, SPARSITIES)
         if not 0.0 < rho < 1.0:
             raise ValueError(f"rho must lie between 0 and 1, got {rho:g}: 0.05 is usual.")
         for name, weight in (("beta", beta), ("weight_decay", weight_decay)):

@@ -16,6 +16,7 @@ import numpy as np
 
 from tinyae.autodiff import Tensor, no_grad
 from tinyae.backend import as_generator, backend_named, backend_of
+from tinyae.checks import choose
 from tinyae.losses import Loss, softmax_cross_entropy, weight_decay
 from tinyae.models.autoencoder import Autoencoder, remembered
 from tinyae.models.denoising import denoising_autoencoder
@@ -142,8 +143,7 @@ def stacked_autoencoder(
             shape, size, activation="sigmoid", loss=loss or "bce", **common
         ),
     }
-    if layer not in make:
-        raise ValueError(f"unknown kind of layer {layer!r}: choose one of {', '.join(LAYERS)}.")
+    choose("kind of layer", layer, LAYERS)
     shapes: list[Any] = [sample_shape(input_shape), *sizes[:-1]]
     common: dict[str, Any] = {"tied": tied, "sample": sample, "generator": rng}
     layers = [make[layer](shape, size, **common) for shape, size in zip(shapes, sizes, strict=True)]

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from tinyae import ops
 from tinyae.autodiff import Tensor
 from tinyae.backend import as_generator
+from tinyae.checks import choose
 from tinyae.nn.layers import Initializer, check_activation, check_dtype, check_floats, check_size, initializer_named
 from tinyae.nn.module import Module, Parameter
 from tinyae.ops import convolution as geometry
@@ -304,8 +305,7 @@ class Upsample(Module):
 
     def __init__(self, scale_factor: Any = 2, mode: str = "nearest") -> None:
         self.scale_factor = geometry.pair("Upsample", "scale_factor", scale_factor)
-        if mode not in UPSAMPLE_MODES:
-            raise ValueError(f"Upsample: unknown mode {mode!r}: choose one of {', '.join(UPSAMPLE_MODES)}.")
+        choose("mode", mode, UPSAMPLE_MODES, owner="Upsample")
         self.mode = mode
 
     def forward(self, x: Tensor) -> Tensor:

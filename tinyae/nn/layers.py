@@ -16,6 +16,7 @@ from tinyae import ops
 from tinyae.autodiff import Tensor
 from tinyae.backend import Array, as_generator, backend_of
 from tinyae.backend.base import array_advice
+from tinyae.checks import choose
 from tinyae.nn.module import Module, Parameter
 from tinyae.ops.linear import ACTIVATIONS
 
@@ -562,8 +563,7 @@ def initializer_named(initializer: str | Initializer) -> Initializer:
     """The function of a name in `INITIALIZERS`; a function is returned as it is. Raises ValueError on other names."""
     if callable(initializer):
         return initializer
-    if initializer not in INITIALIZERS:
-        raise ValueError(f"unknown initializer {initializer!r}: choose one of {', '.join(INITIALIZERS)}.")
+    choose("initializer", initializer, INITIALIZERS)
     return INITIALIZERS[initializer]
 
 
@@ -620,9 +620,5 @@ def check_last_axis(layer: Module, x: Any, expected: int) -> None:
 
 def check_activation(owner: str, activation: str) -> str:
     """Return the name of an activation that the layer can fuse with its sums, or raise ValueError."""
-    if activation not in ACTIVATIONS:
-        raise ValueError(
-            f"{owner}: unknown activation {activation!r}: choose one of {', '.join(ACTIVATIONS)}, "
-            "or put a module such as nn.Softplus() after the layer."
-        )
-    return activation
+    more = ", or put a module such as nn.Softplus() after the layer"
+    return choose("activation", activation, ACTIVATIONS, owner=owner, otherwise=more)

@@ -10,6 +10,7 @@ import numpy as np
 from tinyae import ops
 from tinyae.autodiff import Tensor
 from tinyae.backend import Array, as_generator, backend_of
+from tinyae.checks import choose
 from tinyae.nn.layers import check_floats
 from tinyae.nn.module import Module
 
@@ -192,8 +193,7 @@ def noise_named(
     corruption: str, level: float, generator: np.random.Generator | None = None
 ) -> MaskingNoise | GaussianNoise | SaltAndPepperNoise:
     """The noise layer of a corruption: `level` is the rate of "masking" and "salt-and-pepper", the std of "gaussian"."""
-    if corruption not in NOISES:
-        raise ValueError(f"unknown corruption {corruption!r}: choose one of {', '.join(NOISES)}.")
+    choose("corruption", corruption, NOISES)
     return NOISES[corruption](level, generator=generator)
 
 

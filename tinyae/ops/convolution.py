@@ -31,7 +31,7 @@ from tinyae.autodiff import primitive
 from tinyae.backend import Array, backend_of
 from tinyae.backend.windows import Padding, Pair, Windows
 from tinyae.ops.arrays import concatenate, crop, getitem, pad, reshape, scatter, swap_last
-from tinyae.ops.linear import ACTIVATION_FUNCTIONS, activate, check_activation, matmul, through_activation
+from tinyae.ops.linear import ACTIVATION_FUNCTIONS, activate, matmul, through_activation
 
 
 def conv2d_composed(x: Any, w: Any, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Any:
@@ -327,7 +327,6 @@ def _(
 
 def _finish(owner: str, b: Array, width: int, channels: int, activation: str) -> Callable[[Array], Any]:
     """What turns sums (N, H, width, channels) into outputs, in place; raises where b or f does not fit."""
-    check_activation(owner, activation)
     if b.shape != (channels,):
         raise ValueError(f"{owner}: b must be ({channels},), one number for each output channel, got shape {b.shape}.")
     row = backend_of(b).xp.tile(b, width)  # added to whole rows of pixels: one by one is slow

@@ -8,6 +8,7 @@ from typing import Any
 from tinyae.autodiff import adjoint_pair, primitive
 from tinyae.backend import Array, backend_of
 from tinyae.backend.windows import Pair, Windows, padded, unpadded
+from tinyae.checks import choose
 from tinyae.ops.arrays import getitem, pad, stack
 from tinyae.ops.convolution import by, check_image, check_out, conv_windows, pair
 from tinyae.ops.elementwise import equal, indicator, where
@@ -153,9 +154,10 @@ def upsample(x: Any, *, factor: Any, mode: str = "nearest") -> Any:
         factor: a whole number, or (vertical, horizontal).
         mode: `"nearest"` or `"bilinear"`, see `upsample_nearest` and `upsample_bilinear`.
     """
-    if mode not in UPSAMPLE_MODES:
-        raise ValueError(f"upsample: unknown mode {mode!r}: choose one of {', '.join(UPSAMPLE_MODES)}.")
-    return (upsample_nearest if mode == "nearest" else upsample_bilinear)(x, factor=factor)
+    if mode == "nearest":
+        return upsample_nearest(x, factor=factor)
+    choose("mode", mode, UPSAMPLE_MODES, owner="upsample")
+    return upsample_bilinear(x, factor=factor)
 
 
 @primitive

@@ -7,6 +7,7 @@ from typing import Any
 
 from tinyae.autodiff import primitive, sum_to
 from tinyae.backend import Array, backend_of
+from tinyae.checks import choose
 from tinyae.ops.arrays import reshape, swap_last
 from tinyae.ops.elementwise import elu, relu, sigmoid, tanh
 
@@ -81,7 +82,6 @@ def dense(x: Any, weight: Any, bias: Any, *, activation: str = "identity") -> An
     dz = G * f'(z),   dL/dx = dz W',   dL/dW = x' dz,   dL/db = sum over samples of dz.
     f' is written in terms of y: 1, y > 0, 1 + min(y, 0), y (1 - y), 1 - y**2.
     """
-    check_activation("dense", activation)
     if x.ndim < 1 or weight.ndim != 2 or x.shape[-1] != weight.shape[0] or bias.shape != weight.shape[1:]:
         raise ValueError(
             f"dense: x (..., D) @ weight (D, K) + bias (K,) does not fit "
@@ -113,12 +113,6 @@ def _(
     )
 
 
-def check_activation(owner: str, activation: str) -> None:
-    """Raise ValueError unless `activation` is one of `ACTIVATIONS`."""
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"unknown activation {activation!r} for {owner}: choose one of {', '.join(ACTIVATIONS)}.")
-
-
 def activate(z: Array, activation: str) -> None:
     """z becomes f(z), in place."""
     xp = backend_of(z).xp
@@ -135,6 +129,8 @@ def activate(z: Array, activation: str) -> None:
         xp.tanh(z, out=z)
         z *= 0.5
         z += 0.5
+    elif activation != "identity":
+        choose("activation", activation, ACTIVATIONS)
 
 
 def through_activation(g: Array, y: Array, activation: str) -> Array:

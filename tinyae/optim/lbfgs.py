@@ -16,7 +16,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinyae.autodiff import Tensor, current_watch
-from tinyae.optim.optimizers import Optimizer, number, whole_number
+from tinyae.checks import number, whole_number
+from tinyae.optim.optimizers import Optimizer
 
 
 @dataclass(frozen=True)

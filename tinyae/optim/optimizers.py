@@ -10,6 +10,7 @@ import numpy as np
 
 from tinyae.autodiff import Tensor, constant, current_watch
 from tinyae.backend import Array, backend_of, check_same_device
+from tinyae.checks import number, whole_number
 
 # ---------------------------------------------------------------------------------------------------------------------
 # What all optimizers share: the flat buffers, the learning rate, and a state that can be saved and resumed.
@@ -148,40 +149,6 @@ class Optimizer:
         flat = self.flat
         held = f"{len(flat.tensors)} tensors, {flat.size:,} parameters, {flat.data.dtype} on {flat.backend.name}"
         return f"<{type(self).__name__} {numbers}: {held}>"
-
-
-def number(
-    name: str,
-    value: Any,
-    *,
-    at_least: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
-) -> float:
-    """`value` as a finite Python float within the bounds; else a TypeError or ValueError that names it."""
-    try:
-        result = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number, got {type(value).__name__}.") from None
-    bounds = []
-    if at_least is not None:
-        bounds.append((result >= at_least, f"at least {at_least:g}"))
-    if above is not None:
-        bounds.append((result > above, f"above {above:g}"))
-    if below is not None:
-        bounds.append((result < below, f"below {below:g}"))
-    if not (math.isfinite(result) and all(holds for holds, _ in bounds)):
-        wanted = " and ".join(words for _, words in bounds) or "finite"
-        raise ValueError(f"{name} must be a finite number, {wanted}, got {value}.")
-    return result
-
-
-def whole_number(name: str, value: Any, *, at_least: int) -> int:
-    """`value` as an int of at least `at_least`; otherwise a ValueError that names it."""
-    result = number(name, value)
-    if result != int(result) or result < at_least:
-        raise ValueError(f"{name} must be a whole number of at least {at_least}, got {value}.")
-    return int(result)
 
 
 def check_entries(method: str, state: Mapping[str, Any], expected: set[str]) -> None:

@@ -11,7 +11,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from tinyae.optim.optimizers import Optimizer, check_entries, number, whole_number
+from tinyae.checks import number, whole_number
+from tinyae.optim.optimizers import Optimizer, check_entries
 
 
 class Schedule:
