@@ -19,6 +19,7 @@ from tinyae.losses import Loss
 from tinyae.models.autoencoder import Autoencoder, remembered
 from tinyae.models.dense import Shape, dense_pair
 from tinyae.nn import Dense, Flatten, Module, Sequential, evaluating
+from tinyae.ops.linear import through_activation
 
 JACOBIANS = ("auto", "closed", "exact", "hutchinson")
 """How the norm of the Jacobian is computed."""
@@ -102,16 +103,8 @@ class ContractiveAutoencoder(Autoencoder):
         """sum_j f'(z_j)**2 * sum_i W_ij**2, f' in terms of the code."""
         layer = _single_layer(self.encoder)
         assert layer is not None
-        if layer.activation == "sigmoid":
-            slope: Any = code * (1.0 - code)
-        elif layer.activation == "tanh":
-            slope = 1.0 - code * code
-        elif layer.activation == "elu":
-            slope = ops.minimum(code, 0.0) + 1.0
-        elif layer.activation == "relu":
-            slope = ops.indicator(code > 0.0, code)
-        else:
-            slope = code * 0.0 + 1.0
+        ones = Tensor(backend_of(code.data).xp.ones_like(code.data))
+        slope = through_activation(ones, code, layer.activation)
         lengths = ops.sum(ops.square(layer.weight), axis=0)
         return ops.sum(ops.square(slope) * lengths) * (1.0 / len(code))
 
