@@ -1,6 +1,6 @@
 """Study 7: from a network that remembers one image to an autoencoder.    python examples/07_image_memory.py --help
 
-Four steps. A decoder with a fixed input learns one image by heart. With one-hot inputs it holds several. With learnt
+Four steps. A decoder with a fixed input learns one image by heart. With one-hot inputs it holds several. With learned
 inputs it holds many, and the inputs become codes: images that are alike get codes that are alike. Put an encoder in
 place of the table of codes, and it is an autoencoder, which takes images that it has never seen.
 """
@@ -73,7 +73,7 @@ figures["2_ten_images"] = ta.plots.reconstructions(
     data.train.x[:10], ten.recall(range(10)), title="Ten images, recalled from one-hot codes"
 )
 
-print(f"\n3. {count} IMAGES, called by {K} learnt numbers each\n")
+print(f"\n3. {count} IMAGES, called by {K} learned numbers each\n")
 images = data.train.x[:count]
 many = memory("learned", count)
 table = ta.fit(many, images, epochs=args.epochs, batch_size=50, optimizer=adam(many), seed=args.seed, progress=False)
@@ -81,7 +81,7 @@ codes = many.encode(np.arange(count))
 print(f"squared error {ta.evaluate(many, images)['squared_error']:.3f} per image, with PCA and {K} components", end=" ")
 print(f"{ta.models.PCA(min(K, count)).fit(images).squared_error(images):.3f}")
 if data.train.y is not None:
-    # Nobody asked for order among the codes. Does a code's nearest neighbour show the same kind of thing all the same?
+    # Nobody asked for order among the codes. Does a code's nearest neighbor show the same kind of thing all the same?
     near, _ = ta.models.nearest(codes, codes, 2)
     same = ta.models.same_class_share(data.train.y[:count], data.train.y[:count], near[:, 1:])
     chance = np.square(np.bincount(data.train.y[:count]) / count).sum()
@@ -98,7 +98,7 @@ x, wanted = ta.Tensor(images).to(device), ta.Tensor(codes).to(device)
 ta.optim.LBFGS(student.parameters(), max_iterations=100).step(lambda: student.loss(x, wanted).total)
 model = many.with_encoder(encoder)
 before = ta.evaluate(model, images)["squared_error"]
-print(f"the table {table['train_loss'][-1]:.3f}, the encoder that has learnt its codes {before:.3f} {model.loss_unit}")
+print(f"the table {table['train_loss'][-1]:.3f}, the encoder that has learned its codes {before:.3f} {model.loss_unit}")
 settings = {"epochs": args.epochs, "batch_size": 50, "optimizer": adam(model, lr=1e-3), "seed": args.seed}
 history = ta.fit(model, images, data.test, **settings, progress=False)
 print(f"after {args.epochs} more epochs {history['train_loss'][-1]:.3f} {model.loss_unit}")

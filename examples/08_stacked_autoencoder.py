@@ -16,7 +16,7 @@ options = argparse.ArgumentParser(description="Greedy layer-wise training, softm
 options.add_argument("--device", choices=("cpu", "gpu", "auto"), default="cpu", help="where to compute")
 options.add_argument("--epochs", type=int, default=20, help="passes in every stage (default: 20)")
 options.add_argument("--seed", type=int, default=0, help="for weights, noise and the order of samples (default: 0)")
-options.add_argument("--data", default="fashion-mini", help="a labelled set from `tinyae data`, or a file of yours")
+options.add_argument("--data", default="fashion-mini", help="a labeled set from `tinyae data`, or a file of yours")
 options.add_argument("--layer", choices=("sparse", "denoising", "plain"), default="denoising", help="kind of layers")
 options.add_argument("--out", type=Path, metavar="DIR", help="write the pictures there (default: write nothing)")
 args = options.parse_args()
@@ -25,7 +25,7 @@ try:
         raise ValueError("--epochs must be at least 1 and --seed at least 0")
     data = ta.data.load(args.data)
     if not data.has_labels or data.train.x.min() < 0 or data.train.x.max() > 1:
-        raise ValueError(f"this study takes labelled data in [0, 1], {data.name} is not that")
+        raise ValueError(f"this study takes labeled data in [0, 1], {data.name} is not that")
     device = ta.backend.backend_named(args.device).name
 except (ValueError, OSError, ta.backend.DeviceError) as error:
     options.error(str(error))
@@ -53,8 +53,8 @@ for number, history in enumerate(ta.training.fit_stack(stack, data, epochs=args.
 
 print("\n2. THE CODES AS FEATURES FOR SOMETHING ELSE\n")
 # Softmax regression on codes and on pixels, with few labels: the codes have seen all images, but no label.
-for labelled in (100, 1000):
-    few = np.random.default_rng(args.seed).permutation(len(data.train))[:labelled]
+for labeled in (100, 1000):
+    few = np.random.default_rng(args.seed).permutation(len(data.train))[:labeled]
     for words, of in (("pixels", lambda x: x.reshape(len(x), -1)), ("codes", stack.encode)):
         train, test = Split(of(data.train.x[few]), data.train.y[few]), Split(of(data.test.x), data.test.y)
         regression = ta.models.SoftmaxClassifier(
@@ -63,7 +63,7 @@ for labelled in (100, 1000):
         ta.training.fit_classifier(
             regression, train, epochs=5 * args.epochs, optimizer=adam(regression.parameters()), progress=False
         )
-        print(f"{labelled:5d} labels, softmax regression on {words:7} {regression.accuracy(test.x, test.y):.1%} right")
+        print(f"{labeled:5d} labels, softmax regression on {words:7} {regression.accuracy(test.x, test.y):.1%} right")
 
 print("\n3. THE CLASSIFIER ON TOP, AND FINE-TUNING\n")
 before, _ = ta.training.fit_stack_classifier(stack, data.train, data.test, epochs=(args.epochs, args.epochs), **common)

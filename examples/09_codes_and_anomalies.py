@@ -36,8 +36,8 @@ ta.fit(model, data, epochs=args.epochs, batch_size=64, seed=args.seed, progress=
 queries, labels = data.test.x[:500], data.test.y[:500]
 
 # The eight training images whose codes lie nearest to the code of each query. The labels were never used for training;
-# here they only say how often a neighbour shows the same kind of thing.
-by_code, _ = ta.models.CodeNeighbours(model).fit(data.train.x).query(queries, 8)
+# here they only say how often a neighbor shows the same kind of thing.
+by_code, _ = ta.models.CodeNeighbors(model).fit(data.train.x).query(queries, 8)
 by_pixel, _ = ta.models.nearest(data.train.flat, data.test.flat[:500], 8)
 chance = np.mean(data.train.y[None, :] == labels[:, None])
 for words, share in (
@@ -45,7 +45,7 @@ for words, share in (
     (f"by pixel, {data.train.flat.shape[1]} numbers", ta.models.same_class_share(data.train.y, labels, by_pixel)),
     ("at random", chance),
 ):
-    print(f"{words:24} {share:6.1%} of the 8 neighbours are of the query's class")
+    print(f"{words:24} {share:6.1%} of the 8 neighbors are of the query's class")
 
 print("\n2. ANOMALIES: days of New York taxis\n")
 # A day is 48 half hours. The model sees July to October; the marathon, Thanksgiving, Christmas, New Year and a snow
@@ -70,7 +70,7 @@ for day in sorted(np.flatnonzero(flagged), key=lambda day: -scores[day])[:12]:
 
 if args.out:
     args.out.mkdir(parents=True, exist_ok=True)
-    picture = ta.training.pictures.draw_neighbours(model, data, by_code, args.out / "neighbours.png")
+    picture = ta.training.pictures.draw_neighbors(model, data, by_code, args.out / "neighbors.png")
     figure = ta.plots.score_timeline(
         np.concatenate([detector.score(taxi.train.x), scores]),
         detector.threshold,

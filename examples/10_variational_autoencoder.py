@@ -88,8 +88,8 @@ plane = train("plane", latent_size=2)
 print(plane.latent_report(data.test.x))
 
 print("\n5. WHAT A NUMBER OF NATS MEANS depends on the likelihood; these two cannot be compared\n")
-grey = ta.evaluate(model, data.test.x)["loss"]
-print(f"grey-bce:             {grey:9.2f} nats per image, {model.likelihood.meaning}")
+gray = ta.evaluate(model, data.test.x)["loss"]
+print(f"gray-bce:             {gray:9.2f} nats per image, {model.likelihood.meaning}")
 density = train("continuous-bernoulli", latent_size=K, likelihood="continuous-bernoulli")
 print(
     f"continuous-bernoulli: {ta.evaluate(density, data.test.x)['loss']:9.2f} nats per image, {density.likelihood.meaning}"

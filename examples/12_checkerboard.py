@@ -63,11 +63,11 @@ for name in drawn[0]:
     inside = blocks.mean(axis=(1, 3)).var(axis=(1, 2)).mean() / np.square(blocks).mean()
     print(f"{name:25} {inside:4.0%} of the variance lies within 2 x 2 pixels")
 
-print("\n3. THE SCORE: how much of the variance of an image has period 2, beyond its neighbourhood in the spectrum\n")
+print("\n3. THE SCORE: how much of the variance of an image has period 2, beyond its neighborhood in the spectrum\n")
 board = (-1.0) ** np.add.outer(*(np.arange(n) for n in data.image_shape[:2]))[..., None]
 for amplitude in (0.0, 0.02, 0.05, 0.1, 0.2):
     share, ratio = checkerboard_score(data.test.x + amplitude * board)
-    print(f"test images + {amplitude:4.2f} x checkerboard: share {share:8.4f}, {ratio:6.2f} times the neighbourhood")
+    print(f"test images + {amplitude:4.2f} x checkerboard: share {share:8.4f}, {ratio:6.2f} times the neighborhood")
 
 print(f"\n4. FIVE DECODERS: {data.name}, {args.epochs} epochs each\n")
 # Upsampling, kernel size, channels of the hidden stage: fewer where a kernel has more weights, so that all have as many.

@@ -1,7 +1,7 @@
 """Study 15: told the class, and codes from a list.    python examples/15_classes_and_codebooks.py --help
 
 Two relatives of the variational autoencoder. The conditional one is told what kind of thing it sees, so its code is left
-with how: slant, thickness, size. The vector-quantised one has codes of whole numbers, which can be counted in bits.
+with how: slant, thickness, size. The vector-quantized one has codes of whole numbers, which can be counted in bits.
 """
 
 import argparse
@@ -11,12 +11,12 @@ import numpy as np
 
 import tinyae as ta
 
-options = argparse.ArgumentParser(description="The conditional variational autoencoder, and the vector-quantised one.")
+options = argparse.ArgumentParser(description="The conditional variational autoencoder, and the vector-quantized one.")
 options.add_argument("--device", choices=("cpu", "gpu", "auto"), default="cpu", help="where to compute")
 options.add_argument("--epochs", type=int, default=40, help="passes over the images for each model (default: 40)")
 options.add_argument("--seed", type=int, default=0, help="for weights, noise and the order of images (default: 0)")
 options.add_argument(
-    "--data", default="optdigits", help="labelled images: a name from `tinyae data`, or a file of yours"
+    "--data", default="optdigits", help="labeled images: a name from `tinyae data`, or a file of yours"
 )
 options.add_argument("--out", type=Path, metavar="DIR", help="write the pictures there (default: write nothing)")
 args = options.parse_args()
@@ -25,7 +25,7 @@ try:
         raise ValueError("--epochs must be at least 1 and --seed at least 0")
     data = ta.data.load(args.data)
     if data.image_shape is None or not data.has_labels or data.train.x.min() < 0 or data.train.x.max() > 1:
-        raise ValueError(f"this study takes labelled images with values in [0, 1], {data.name} is not that")
+        raise ValueError(f"this study takes labeled images with values in [0, 1], {data.name} is not that")
     device = ta.backend.backend_named(args.device).name
 except (ValueError, OSError, ta.backend.DeviceError) as error:
     options.error(str(error))

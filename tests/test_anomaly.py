@@ -12,7 +12,7 @@ from tinyae.data import Incident, Timeline
 from tinyae.models import (
     AnomalyDetector,
     Autoencoder,
-    CodeNeighbours,
+    CodeNeighbors,
     basic_autoencoder,
     deep_autoencoder,
     nearest,
@@ -106,19 +106,19 @@ def test_nearest_is_what_a_loop_finds(rng):
         assert_allclose(lengths, np.sort(every)[:5])
 
 
-def test_neighbours_are_searched_among_codes(rng):
+def test_neighbors_are_searched_among_codes(rng):
     first = nn.Dense(2, 1, generator=rng)
     first.weight.data[...] = [[1.0], [0.0]]  # the code is the first number, whatever the second
     model = Autoencoder(first, nn.Dense(1, 2, generator=rng), loss="squared_error")
     x = np.array([[0.0, 9.0], [1.0, 0.0], [5.0, 0.0]], "float32")
-    indices, distances = CodeNeighbours(model).fit(x).query(np.array([[0.1, 0.0]], "float32"), 2)
+    indices, distances = CodeNeighbors(model).fit(x).query(np.array([[0.1, 0.0]], "float32"), 2)
     assert_array_equal(indices, [[0, 1]])
     assert_allclose(distances, [[0.1, 0.9]], rtol=1e-5)
 
 
-def test_neighbours_say_what_they_lack(model, rng):
+def test_neighbors_say_what_they_lack(model, rng):
     with pytest.raises(ValueError, match=r"fit\(samples\)"):
-        CodeNeighbours(model).query(np.zeros((1, 3, 2), "float32"))
+        CodeNeighbors(model).query(np.zeros((1, 3, 2), "float32"))
     with pytest.raises(ValueError, match="between 1 and the 4"):
         nearest(rng.normal(size=(4, 2)), rng.normal(size=(1, 2)), 5)
 
@@ -165,16 +165,16 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
     told = capsys.readouterr().out
     assert "known incidents met:" in told
     assert (tmp_path / "taxi" / "anomalies.png").exists()
-    assert main(["neighbours", "taxi", "--count", "2"]) == 0
+    assert main(["neighbors", "taxi", "--count", "2"]) == 0
     told = capsys.readouterr().out
     assert "test window 0: training windows" in told
     assert "no picture: nyc-taxi holds no images" in told
     assert main(["anomalies", "taxi", "--quantile", "2"]) == 2
     assert "between 0 and 1" in capsys.readouterr().err
     assert main(["train", "basic", "--data", "optdigits", "--epochs", "2", "--out", "digits"]) == 0
-    assert main(["neighbours", "digits", "--count", "3"]) == 0
+    assert main(["neighbors", "digits", "--count", "3"]) == 0
     assert "are of the query's class" in capsys.readouterr().out
-    assert (tmp_path / "digits" / "neighbours.png").exists()
+    assert (tmp_path / "digits" / "neighbors.png").exists()
     assert main(["anomalies", "digits"]) == 0
-    assert main(["neighbours", "digits", "--count", "9999"]) == 2
+    assert main(["neighbors", "digits", "--count", "9999"]) == 2
     assert "between 1 and the 3823" in capsys.readouterr().err

@@ -159,7 +159,7 @@ def test_random_compositions_pass_the_second_order_check(steps, seed):
 
     x = leaf(np.random.default_rng(seed).uniform(-1, 1, 3))
     slope = grad(composed(x), x, np.array([1.0, -0.5, 0.7]))
-    assume(np.abs(slope.data).max() > 1e-6)  # what is left after many digits have cancelled cannot be measured
+    assume(np.abs(slope.data).max() > 1e-6)  # what is left after many digits have canceled cannot be measured
     gradcheck(composed, [x], order=2, rtol=1e-5)
 
 

@@ -187,7 +187,7 @@ def test_nothing_but_a_pattern_is_all_pattern(period):
 def test_white_noise_has_none_and_a_planted_pattern_has_its_share_of_the_variance(period, rng):
     """Expected share a^2 / (a^2 + 1).
 
-    Of the 27 peak bins about 7 are independent, as the window ties each to its neighbours; over 150 images the ratio
+    Of the 27 peak bins about 7 are independent, as the window ties each to its neighbors; over 150 images the ratio
     has a standard error of 1 / sqrt(1050), 3 %, and the share, of 27 in 576 bins, one of 0.0015. For period 2; less for others.
     """
     noise = rng.normal(size=(150, SIZE, SIZE))

@@ -51,7 +51,7 @@ def trained(tmp_path_factory) -> Path:
 
 
 def check_picture(path: Path) -> None:
-    """A PNG of a plausible size that is neither empty nor of one colour."""
+    """A PNG of a plausible size that is neither empty nor of one color."""
     assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     pixels = imread(path)
     height, width, _ = pixels.shape
@@ -257,12 +257,12 @@ def test_show_takes_the_models_own_data(model, tinyae):
         pytest.param(["ragged.npz"], id="ragged"),
     ],
 )
-def test_neighbours_of_sequences_are_listed(sequences, tinyae, tmp_path, rng):
+def test_neighbors_of_sequences_are_listed(sequences, tinyae, tmp_path, rng):
     lengths = rng.integers(2, 6, 40)
     x = rng.normal(size=(40, 5, 2)) * (np.arange(5) < lengths[:, None])[..., None]
     np.savez(tmp_path / "ragged.npz", x=x.astype("float32"), lengths=lengths)
     tinyae("train", "lstm", "--data", *sequences, "--epochs", 1, "--hidden-size", 2, "--out", "run")
-    printed = tinyae("neighbours", "run", "--count", 3)
+    printed = tinyae("neighbors", "run", "--count", 3)
     assert "test sequence 0: training sequences " in printed
     assert "holds no images" in printed
 

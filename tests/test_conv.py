@@ -269,7 +269,7 @@ def test_remarks_say_how_much_a_code_holds():
 
 @pytest.mark.parametrize(("options", "told"), [
     ({"input_shape": 64}, r"takes images \(H, W, C\), got samples of shape \(64,\): choose a data set of images"),
-    ({"input_shape": (28, 28)}, r"give grey images their channel by x\[..., None\]"),
+    ({"input_shape": (28, 28)}, r"give gray images their channel by x\[..., None\]"),
     ({"form": "resnet"}, "unknown form 'resnet': choose one of keras, strided"),
     ({"form": "resnet", "channels": (2,)}, "unknown form 'resnet'"),
     ({"upsampling": "cubic"}, "unknown upsampling 'cubic': choose one of nearest, bilinear, transposed, pixelshuffle"),
@@ -311,7 +311,7 @@ def test_filters_are_those_of_the_first_layer_as_images():
     assert shape == (3, 3, 3)
     assert_array_equal(filters.reshape(3, 3, 3, 5), model.encoder[0].weight.numpy())
     two = conv_autoencoder((8, 8, 2), channels=(5,))
-    assert first_layer_filters(two, (8, 8, 2)) is None, "two channels are no colours"
+    assert first_layer_filters(two, (8, 8, 2)) is None, "two channels are no colors"
 
 
 @pytest.mark.parametrize(("options", "pictures"), [
@@ -334,7 +334,7 @@ def test_the_command_from_end_to_end(options, pictures, tmp_path, monkeypatch, c
     ("conv --data pendigits", "a convolutional autoencoder takes images"),
     ("conv --channels 3,x", "must be a whole number"),
     ("conv --upsampling cubic", "invalid choice: 'cubic'"),
-    ("conv-vae --scale 2", "likelihood 'grey-bce' has no scale"),
+    ("conv-vae --scale 2", "likelihood 'gray-bce' has no scale"),
     ("conv-denoising --level -1", "std must be at least 0"),
 ])  # fmt: skip
 def test_the_command_refuses_in_one_sentence(options, told, tmp_path, monkeypatch, capsys):

@@ -263,7 +263,7 @@ def test_a_window_as_large_as_the_image_is_a_dense_layer(rng):
 
 def test_a_known_correlation():
     x = np.arange(9.0).reshape(1, 3, 3, 1)
-    w = np.array([[1.0, 0.0], [0.0, -1.0]])[:, :, None, None]  # a pixel minus its lower right neighbour
+    w = np.array([[1.0, 0.0], [0.0, -1.0]])[:, :, None, None]  # a pixel minus its lower right neighbor
     assert_array_equal(ops.conv2d(x, w)[0, :, :, 0], [[-4, -4], [-4, -4]])
     assert_array_equal(ops.conv_transpose2d(np.ones((1, 1, 1, 1)), w)[0, :, :, 0], [[1, 0], [0, -1]])
 

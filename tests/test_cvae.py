@@ -31,12 +31,12 @@ def small(**options) -> ConditionalVariationalAutoencoder:
     return build("cvae", {**ARGUMENTS, **options}, np.random.default_rng(0))
 
 
-def labelled(rng: np.random.Generator, n: int = 9) -> Split:
+def labeled(rng: np.random.Generator, n: int = 9) -> Split:
     return Split(rng.random((n, 2, 3, 1)).astype("float32"), np.arange(n) % 3)
 
 
 def test_the_bound_is_written_out_with_the_class_in_both_halves(rng):
-    model, data = in_doubles(small()), labelled(rng)
+    model, data = in_doubles(small()), labeled(rng)
     x, hot = data.x.astype("float64"), np.eye(3)[data.y]
     first, second, third, fourth = (p.numpy() for p in model.parameters() if p.ndim == 2)
     raw = np.tanh(np.concatenate([x.reshape(9, 6), hot], axis=1) @ first) @ second
@@ -54,7 +54,7 @@ def test_the_bound_is_written_out_with_the_class_in_both_halves(rng):
 
 
 def test_its_gradient_at_fixed_noise(rng):
-    model, data = in_doubles(small()), labelled(rng, 4)
+    model, data = in_doubles(small()), labeled(rng, 4)
     inputs, target = (Tensor(a.astype("float64")) for a in (model.inputs_for(data.x, data.y), data.x))
     names, parameters = zip(*model.named_parameters(), strict=True)
 
@@ -79,7 +79,7 @@ def test_told_the_class_the_code_need_not_say_it(rng):
 
 
 def test_samples_restyling_and_planes_take_the_class(rng):
-    model, data = small(), labelled(rng)
+    model, data = small(), labeled(rng)
     z = np.random.default_rng(8).standard_normal((4, 2), dtype=np.float32)
     assert_array_equal(
         model.sample(4, np.random.default_rng(8), labels=[2, 0, 1, 1]), model.decode(z, labels=np.array([2, 0, 1, 1]))
@@ -96,7 +96,7 @@ def test_samples_restyling_and_planes_take_the_class(rng):
 
 
 def test_a_step_on_every_device_and_the_saved_file(rng, device: Backend, tmp_path):
-    data = labelled(rng, 12)
+    data = labeled(rng, 12)
     model = small().to(device.name)
     history = fit(model, data, data, epochs=2, batch_size=5, progress=False)
     assert np.isfinite(history["validation_loss"]).all()
@@ -106,7 +106,7 @@ def test_a_step_on_every_device_and_the_saved_file(rng, device: Backend, tmp_pat
 
 
 def test_labels_are_asked_for_in_one_sentence(rng):
-    model, data = small(), labelled(rng)
+    model, data = small(), labeled(rng)
     for wrong in (
         lambda: fit(model, data.x, epochs=1),
         lambda: evaluate(model, data.x),

@@ -276,9 +276,9 @@ def test_unknown_formats_folders_and_missing_files(tmp_path):
 
 
 def test_three_axes_are_sequences_and_that_is_said(tmp_path):
-    np.save(tmp_path / "grey.npy", np.zeros((20, 8, 8)))
+    np.save(tmp_path / "gray.npy", np.zeros((20, 8, 8)))
     np.save(tmp_path / "images.npy", np.zeros((20, 8, 8, 1)))
-    assert data.load(tmp_path / "grey.npy").kind == "sequences"
-    assert "gray images want a fourth, save x[..., None]" in data.load(tmp_path / "grey.npy").notes
+    assert data.load(tmp_path / "gray.npy").kind == "sequences"
+    assert "gray images want a fourth, save x[..., None]" in data.load(tmp_path / "gray.npy").notes
     assert data.load(tmp_path / "images.npy").kind == "images"
     assert "fourth" not in data.load(tmp_path / "images.npy").notes

@@ -28,9 +28,9 @@ def pca_squared_errors(train: np.ndarray, test: np.ndarray, sizes: tuple[int, ..
     mean = train.mean(axis=0, dtype=np.float64)
     second = (train.T @ train).astype(np.float64) / len(train) - np.outer(mean, mean)
     values, axes = np.linalg.eigh(second)
-    centred = test - mean
-    whole = (centred**2).sum()
-    codes = centred @ axes[:, np.argsort(values)[::-1][: max(sizes)]]
+    centered = test - mean
+    whole = (centered**2).sum()
+    codes = centered @ axes[:, np.argsort(values)[::-1][: max(sizes)]]
     return [float((whole - (codes[:, :size] ** 2).sum()) / len(test)) for size in sizes]
 
 

@@ -41,7 +41,7 @@ ARCHIVES = {role: gzip.compress(payload, mtime=0) for role, payload in PAYLOADS.
 
 @pytest.fixture
 def places(tmp_path, monkeypatch):
-    """The toy set in the catalogue, every place of the search below `tmp_path`, and no way out to a network."""
+    """The toy set in the catalog, every place of the search below `tmp_path`, and no way out to a network."""
     files = tuple(
         RemoteFile(
             role,
@@ -59,7 +59,7 @@ def places(tmp_path, monkeypatch):
         counts=(3, 1),
         shape=(2, 2, 1),
         size=123_456,
-        licence="none",
+        license="none",
         source="here",
         unit="gray levels",
         scale=255.0,

@@ -24,11 +24,11 @@ from tinyae.cli.main import main
 from tinyae.data.pictures import BrokenPicture, read_picture
 from tinyae.training import Run
 
-GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
+GRAY, RGB, PALETTE, GRAY_ALPHA, RGBA = 0, 2, 3, 4, 6
 ORIENTATION = 0x0112
 
 
-def png(values: np.ndarray, kind: int = GREY, extra: tuple[tuple[bytes, bytes], ...] = ()) -> bytes:
+def png(values: np.ndarray, kind: int = GRAY, extra: tuple[tuple[bytes, bytes], ...] = ()) -> bytes:
     """A PNG file of `values` (H, W) or (H, W, C), uint8 or uint16; `extra` chunks go before the pixels."""
     height, width = values.shape[:2]
     depth = values.dtype.itemsize * 8
@@ -40,12 +40,12 @@ def png(values: np.ndarray, kind: int = GREY, extra: tuple[tuple[bytes, bytes], 
     return b"\x89PNG\r\n\x1a\n" + body
 
 
-def grey(seed: int, height: int = 6, width: int = 5, top: int = 256) -> np.ndarray:
+def gray(seed: int, height: int = 6, width: int = 5, top: int = 256) -> np.ndarray:
     dtype = np.uint8 if top == 256 else np.uint16
     return np.random.default_rng(seed).integers(0, top, (height, width)).astype(dtype)
 
 
-def colour(seed: int, height: int = 6, width: int = 5) -> np.ndarray:
+def color(seed: int, height: int = 6, width: int = 5) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
 
 
@@ -58,7 +58,7 @@ def fill(tmp_path) -> Callable[..., Path]:
             path = tmp_path / "photos" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             if isinstance(content, np.ndarray):
-                content = png(content, RGB if content.ndim == 3 else GREY)
+                content = png(content, RGB if content.ndim == 3 else GRAY)
             path.write_bytes(content)
         return tmp_path / "photos"
 
@@ -85,17 +85,17 @@ def one(tmp_path: Path, content: bytes, name: str = "a.png", **options: Any) -> 
 
 
 def test_eight_bits_are_divided_by_255(tmp_path):
-    x = grey(0)
+    x = gray(0)
     found = one(tmp_path, png(x))
     assert found.dtype == np.float32
     assert_array_equal(found[..., 0], x / np.float32(255))
-    x = colour(1)
+    x = color(1)
     assert_array_equal(one(tmp_path, png(x, RGB)), x / np.float32(255))
 
 
 def test_sixteen_bits_are_kept(tmp_path):
     """Pillow's own conversion to 8 bits cuts everything above 255 off to white."""
-    x = grey(2, top=65536)
+    x = gray(2, top=65536)
     found = one(tmp_path, png(x))
     assert found.shape == (6, 5, 1)
     assert_allclose(found[..., 0], x / 65535, rtol=1e-6)
@@ -104,8 +104,8 @@ def test_sixteen_bits_are_kept(tmp_path):
     assert_allclose(one(tmp_path, png(deep, RGB)), deep / 65535, atol=1 / 255)
 
 
-def test_a_palette_stands_for_its_colours(tmp_path):
-    table = colour(4, 1, 7)[0]
+def test_a_palette_stands_for_its_colors(tmp_path):
+    table = color(4, 1, 7)[0]
     x = np.random.default_rng(5).integers(0, 7, (6, 5)).astype(np.uint8)
     assert_array_equal(one(tmp_path, png(x, PALETTE, ((b"PLTE", table.tobytes()),))), table[x] / np.float32(255))
 
@@ -119,8 +119,8 @@ def test_transparency_is_laid_on_white(tmp_path):
     assert_allclose(found, expected, atol=1.01 / 255)
     assert_array_equal(found[0, 0], [1, 1, 1])
     y = x[..., [0, 3]]
-    found = one(tmp_path, png(y, GREY_ALPHA))
-    assert found.shape == (6, 5, 1), "grey and transparent is still grey"
+    found = one(tmp_path, png(y, GRAY_ALPHA))
+    assert found.shape == (6, 5, 1), "gray and transparent is still gray"
     assert_allclose(found, expected[..., :1], atol=1.01 / 255)
     clear = (b"tRNS", bytes([255, 0]))
     table = (b"PLTE", bytes([10, 20, 30, 40, 50, 60]))
@@ -128,9 +128,9 @@ def test_transparency_is_laid_on_white(tmp_path):
     assert_array_equal(shown[0] * 255, [[10, 20, 30], [255, 255, 255]])
 
 
-def test_grey_is_the_luma_of_colours(tmp_path):
-    x = colour(7)
-    found = one(tmp_path, png(x, RGB), grey=True)
+def test_gray_is_the_luma_of_colors(tmp_path):
+    x = color(7)
+    found = one(tmp_path, png(x, RGB), gray=True)
     assert found.shape == (6, 5, 1)
     assert_allclose(found[..., 0], x @ [0.299, 0.587, 0.114] / 255, atol=0.51 / 255)
 
@@ -140,7 +140,7 @@ def test_grey_is_the_luma_of_colours(tmp_path):
     (2, lambda x: x[:, ::-1]), (5, lambda x: x.T),
 ])  # fmt: skip
 def test_a_camera_held_sideways(tmp_path, orientation, upright):
-    x = grey(8, 16, 24)
+    x = gray(8, 16, 24)
     tag = Image.Exif()
     tag[ORIENTATION] = orientation
     content = jpeg(x, tmp_path / "x", quality=100, exif=tag)
@@ -151,7 +151,7 @@ def test_a_camera_held_sideways(tmp_path, orientation, upright):
 
 
 def test_notes_of_a_camera_that_are_damaged_are_no_damage_to_the_picture(tmp_path):
-    x = grey(8, 16, 24)
+    x = gray(8, 16, 24)
     plain = one(tmp_path, jpeg(x, tmp_path / "x"), "a.jpg")
     for notes in (b"Exif\0\0garbage", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"):
         assert_array_equal(one(tmp_path, jpeg(x, tmp_path / "x", exif=notes), "a.jpg"), plain)
@@ -170,7 +170,7 @@ def test_scaling_averages_and_keeps_the_proportions(tmp_path):
     board = (np.indices((64, 64)).sum(axis=0) % 2 * 255).astype(np.uint8)
     assert_allclose(one(tmp_path, png(board), size=(8, 8)), 0.5, atol=0.01)
     assert one(tmp_path, png(ramp), size=(3, 3)).shape == (3, 3, 1)
-    assert_array_equal(one(tmp_path, png(grey(0)), size=(6, 5)), one(tmp_path, png(grey(0))))
+    assert_array_equal(one(tmp_path, png(gray(0)), size=(6, 5)), one(tmp_path, png(gray(0))))
 
 
 def test_scaling_keeps_sixteen_bits_in_range(tmp_path):
@@ -194,7 +194,7 @@ def test_a_large_jpeg_is_scaled_as_if_read_in_full(tmp_path):
 
 
 def test_a_folder_without_classes(fill):
-    pictures = {f"{n:02}.png": grey(n) for n in range(23)}
+    pictures = {f"{n:02}.png": gray(n) for n in range(23)}
     found = data.load(fill(dict(reversed(pictures.items()))))
     assert (found.kind, found.name, found.image_shape, found.has_labels) == ("images", "photos", (6, 5, 1), False)
     assert (len(found.train), len(found.test)) == (21, 2)
@@ -202,73 +202,73 @@ def test_a_folder_without_classes(fill):
     assert_array_equal(found.test.x, in_order[[9, 19]])
     assert_array_equal(found.train.x, np.delete(in_order, [9, 19], axis=0))
     assert found.notes == "test is every tenth picture, in the order of names (2 pictures), train the rest"
-    assert (found.scale, found.unit, found.class_names) == (255.0, "grey levels", ())
+    assert (found.scale, found.unit, found.class_names) == (255.0, "gray levels", ())
 
 
 def test_sub_folders_are_classes(fill):
-    files = {f"dog/{n:02}.png": grey(n) for n in range(12)} | {f"cat/{n}.png": grey(50 + n) for n in range(3)}
-    files |= {"emu/deep/er/0.png": grey(99), ".hidden/0.png": b"", "emu/._0.png": b"", "cat/readme.txt": b"text"}
+    files = {f"dog/{n:02}.png": gray(n) for n in range(12)} | {f"cat/{n}.png": gray(50 + n) for n in range(3)}
+    files |= {"emu/deep/er/0.png": gray(99), ".hidden/0.png": b"", "emu/._0.png": b"", "cat/readme.txt": b"text"}
     found = data.load(fill(files))
     assert found.class_names == ("cat", "dog", "emu")
     assert found.train.y.tolist() == [0] * 2 + [1] * 11 + [2]
     assert found.test.y.tolist() == [0, 1]
     assert found.train.y.dtype == np.int64
-    assert_array_equal(found.test.x[..., 0] * 255, np.stack([grey(52), grey(9)]))
+    assert_array_equal(found.test.x[..., 0] * 255, np.stack([gray(52), gray(9)]))
     assert "every tenth picture of each class" in found.notes
 
 
 @pytest.mark.parametrize("classes", [("",), ("a/", "b/")])
 def test_a_folder_may_name_its_test_set(fill, classes):
-    files = {f"{part}/{label}{n}.png": grey(n) for part in ("train", "test") for label in classes for n in range(3)}
-    files |= {f"train/{classes[0]}more.png": grey(9)}
+    files = {f"{part}/{label}{n}.png": gray(n) for part in ("train", "test") for label in classes for n in range(3)}
+    files |= {f"train/{classes[0]}more.png": gray(9)}
     found = data.load(fill(files))
     assert (len(found.train), len(found.test)) == (3 * len(classes) + 1, 3 * len(classes))
     assert found.class_names == (() if classes == ("",) else ("a", "b"))
     assert found.notes == "train and test as the folders name them"
 
 
-def test_one_picture_in_colour_makes_all_of_them_colour(fill):
-    folder = fill({"a.png": grey(0), "b.png": colour(1), "c.png": grey(2)})
+def test_one_picture_in_color_makes_all_of_them_color(fill):
+    folder = fill({"a.png": gray(0), "b.png": color(1), "c.png": gray(2)})
     x = both(data.load(folder))
     assert x.shape == (3, 6, 5, 3)
-    assert_array_equal(x[0], np.repeat(grey(0)[..., None], 3, axis=2) / np.float32(255))
-    assert_array_equal(x[1], colour(1) / np.float32(255))
-    assert data.load(folder, grey=True).example_shape == (6, 5, 1)
+    assert_array_equal(x[0], np.repeat(gray(0)[..., None], 3, axis=2) / np.float32(255))
+    assert_array_equal(x[1], color(1) / np.float32(255))
+    assert data.load(folder, gray=True).example_shape == (6, 5, 1)
 
 
 def test_sizes_are_brought_to_one_on_request(fill):
-    folder = fill({"a.png": grey(0, 9, 7), "b.png": colour(1, 30, 12), "c/../d.png": grey(2, 4, 4)})
+    folder = fill({"a.png": gray(0, 9, 7), "b.png": color(1, 30, 12), "c/../d.png": gray(2, 4, 4)})
     assert data.load(folder, image_size=(8, 6)).example_shape == (8, 6, 3)
-    assert data.load(folder, image_size=5, grey=True).example_shape == (5, 5, 1)
+    assert data.load(folder, image_size=5, gray=True).example_shape == (5, 5, 1)
 
 
 def test_loops_of_links_end(fill):
-    folder = fill({"cat/a.png": grey(0), "cat/b.png": grey(1)})
+    folder = fill({"cat/a.png": gray(0), "cat/b.png": gray(1)})
     (folder / "cat" / "again").symlink_to(folder)
     assert len(both(data.load(folder))) == 2
 
 
 def test_pictures_of_one_pixel(fill):
-    assert data.load(fill({"a.png": grey(0, 1, 1), "b.png": grey(1, 1, 1)})).example_shape == (1, 1, 1)
+    assert data.load(fill({"a.png": gray(0, 1, 1), "b.png": gray(1, 1, 1)})).example_shape == (1, 1, 1)
 
 
 # What is refused
 
 
 def cut(keep: float, path: Path) -> bytes:
-    content = jpeg(colour(1, 64, 64), path)
+    content = jpeg(color(1, 64, 64), path)
     return content[: int(keep * len(content))]
 
 
-HUGE = png(grey(0)).replace(
+HUGE = png(gray(0)).replace(
     struct.pack(">II", 5, 6), struct.pack(">II", 60_000, 60_000)
 )  # 3.6 thousand million pixels, in a file of 100 bytes
 HUGE = HUGE[:29] + struct.pack(">I", zlib.crc32(HUGE[12:29])) + HUGE[33:]
 BROKEN: dict[str, tuple[Callable[[Path], bytes], str]] = {
     "cut.jpg": (lambda path: cut(0.6, path), "truncated"),
     "head.jpg": (lambda path: cut(0.1, path), "truncated|neither PNG nor JPEG|Truncated"),
-    "cut.png": (lambda path: png(grey(0, 40, 40))[:900], "truncated|broken"),
-    "crc.png": (lambda path: png(grey(0))[:-20] + b"\0" * 20, "."),
+    "cut.png": (lambda path: png(gray(0, 40, 40))[:900], "truncated|broken"),
+    "crc.png": (lambda path: png(gray(0))[:-20] + b"\0" * 20, "."),
     "empty.png": (lambda path: b"", "it is empty"),
     "text.png": (lambda path: b"hello world", "neither PNG nor JPEG"),
     "page.jpg": (lambda path: b"GIF89a" + b"\0" * 40, "neither PNG nor JPEG"),
@@ -279,21 +279,21 @@ BROKEN: dict[str, tuple[Callable[[Path], bytes], str]] = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_file_is_named_and_skipped_only_on_request(name, fill, tmp_path):
     make, reason = BROKEN[name]
-    folder = fill({"a.png": grey(0), "c.png": grey(1), name: make(tmp_path / "x")})
+    folder = fill({"a.png": gray(0), "c.png": gray(1), name: make(tmp_path / "x")})
     with pytest.raises(BrokenPicture, match=f"{name} cannot be read as a picture .*({reason}).*--skip-broken"):
         data.load(folder)
     found = data.load(folder, skip_broken=True)
-    assert_array_equal(both(found)[..., 0] * 255, np.stack([grey(0), grey(1)]))
+    assert_array_equal(both(found)[..., 0] * 255, np.stack([gray(0), gray(1)]))
     assert f". Left out 1 of 3 files that cannot be read: {name} (" in found.notes
 
 
 def test_labels_keep_to_their_pictures_when_some_are_skipped(fill):
-    files = {f"{label}/{n}.png": grey(n) for label in ("a", "b") for n in range(3)}
+    files = {f"{label}/{n}.png": gray(n) for label in ("a", "b") for n in range(3)}
     files |= {f"a/bad{n}.png": b"bad" for n in range(4)} | {f"b/bad{n}.png": b"bad" for n in range(4)}
     found = data.load(fill(files), skip_broken=True)
     assert found.train.y.tolist() == [0, 0, 1, 1]
     assert found.test.y.tolist() == [0, 1]
-    assert_array_equal(found.train.x[..., 0] * 255, np.stack([grey(0), grey(1)] * 2))
+    assert_array_equal(found.train.x[..., 0] * 255, np.stack([gray(0), gray(1)] * 2))
     assert "Left out 8 of 14 files" in found.notes
     assert found.notes.endswith("and 3 more")
 
@@ -301,13 +301,13 @@ def test_labels_keep_to_their_pictures_when_some_are_skipped(fill):
 @pytest.mark.parametrize(("files", "says"), [
     ({}, "holds no pictures .*no files.*TINYAE_DATA="),
     ({"a.txt": b"text", "b.webp": b"x"}, r"holds no pictures \(.png, .jpg, .jpeg\), only a.txt and the like"),
-    ({"a.png": grey(0), "b.png": grey(1, 7, 5)}, r"a.png has 6 x 5 pixels .*b.png 7 x 5.*--image-size H,W"),
-    ({"a.png": grey(0), "cat/b.png": grey(1)}, r"both loose \(a.png\) and in folders \(cat/b.png\)"),
-    ({"train/a.png": grey(0), "val/b.png": grey(1)}, "holds the folders train, val: a folder that is split has"),
-    ({"train/a.png": grey(0), "test/c/b.png": grey(1)}, "one of `train` and `test` has folders for classes"),
-    ({"train/a.png": grey(0), "train/c/b.png": grey(1), "test/a.png": grey(1)}, "train holds pictures both loose"),
-    ({"a.png": grey(0)}, "holds 1 pictures that can be read.*two or more"),
-    ({"a/a.png": grey(0), "b/b.png": grey(1)}, "at most one to a class"),
+    ({"a.png": gray(0), "b.png": gray(1, 7, 5)}, r"a.png has 6 x 5 pixels .*b.png 7 x 5.*--image-size H,W"),
+    ({"a.png": gray(0), "cat/b.png": gray(1)}, r"both loose \(a.png\) and in folders \(cat/b.png\)"),
+    ({"train/a.png": gray(0), "val/b.png": gray(1)}, "holds the folders train, val: a folder that is split has"),
+    ({"train/a.png": gray(0), "test/c/b.png": gray(1)}, "one of `train` and `test` has folders for classes"),
+    ({"train/a.png": gray(0), "train/c/b.png": gray(1), "test/a.png": gray(1)}, "train holds pictures both loose"),
+    ({"a.png": gray(0)}, "holds 1 pictures that can be read.*two or more"),
+    ({"a/a.png": gray(0), "b/b.png": gray(1)}, "at most one to a class"),
 ])  # fmt: skip
 def test_folders_that_cannot_be_used(files, says, fill, tmp_path):
     (tmp_path / "photos").mkdir()
@@ -324,7 +324,7 @@ def test_only_broken_files(fill):
 
 def test_files_and_folders_that_may_not_be_read(fill, monkeypatch):
     """Whoever runs the tests may be allowed everything, so the refusal is played."""
-    folder = fill({"a.png": grey(0), "b.png": grey(1)})
+    folder = fill({"a.png": gray(0), "b.png": gray(1)})
     opened = Image.open
 
     def refuse(path: Any, *arguments: Any, **options: Any) -> Any:
@@ -346,7 +346,7 @@ def test_files_and_folders_that_may_not_be_read(fill, monkeypatch):
 
 
 def test_more_pictures_than_there_is_room_for(fill, monkeypatch):
-    folder = fill({"a.png": grey(0), "b.png": grey(1)})
+    folder = fill({"a.png": gray(0), "b.png": gray(1)})
 
     def full(shape: Any, dtype: Any) -> Any:
         if shape[0]:
@@ -361,10 +361,10 @@ def test_more_pictures_than_there_is_room_for(fill, monkeypatch):
 @pytest.mark.parametrize("size", [(0, 5), (5,), (5, 6, 3), (2.5, 3), True, "ab"])
 def test_sizes_that_are_none(size, fill):
     with pytest.raises(ValueError, match=r"image_size must be \(H, W\)"):
-        data.load(fill({"a.png": grey(0), "b.png": grey(1)}), image_size=size)
+        data.load(fill({"a.png": gray(0), "b.png": gray(1)}), image_size=size)
 
 
-@pytest.mark.parametrize("options", [{"image_size": (4, 4)}, {"grey": True}, {"skip_broken": True}])
+@pytest.mark.parametrize("options", [{"image_size": (4, 4)}, {"gray": True}, {"skip_broken": True}])
 def test_options_for_pictures_are_for_folders(options, tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((4, 3)))
     for name in ("optdigits", tmp_path / "a.npy", tmp_path / "nowhere"):
@@ -379,14 +379,14 @@ def test_options_for_pictures_are_for_folders(options, tmp_path):
 
 @pytest.fixture
 def album(fill) -> Path:
-    """Thirty pictures in colour of two classes and of many sizes, and a broken one."""
-    files: dict[str, Any] = {f"{'ab'[n % 2]}/{n:02}.png": colour(n, 10 + n, 24) for n in range(30)}
+    """Thirty pictures in color of two classes and of many sizes, and a broken one."""
+    files: dict[str, Any] = {f"{'ab'[n % 2]}/{n:02}.png": color(n, 10 + n, 24) for n in range(30)}
     return fill(files | {"a/bad.png": b"bad"})
 
 
 def test_a_run_remembers_how_its_pictures_were_read(album, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    how = ["--image-size", "8,6", "--grey", "--skip-broken"]
+    how = ["--image-size", "8,6", "--gray", "--skip-broken"]
     assert main(["train", "basic", "--data", "photos", "--epochs", "1", "--code-size", "4", *how]) == 0
     told = capsys.readouterr().out
     assert "on photos (28 training and 2 test images of 8 x 6 x 1)" in told
@@ -394,8 +394,8 @@ def test_a_run_remembers_how_its_pictures_were_read(album, tmp_path, monkeypatch
     assert "Left out 1 of 31 files that cannot be read: a/bad.png (it is neither PNG nor JPEG)." in told
     run = Path("runs/basic-photos")
     config = json.loads((run / "config.json").read_text())
-    assert config["data_options"] == {"image_size": [8, 6], "grey": True, "skip_broken": True}
-    found = data.load("photos", image_size=(8, 6), grey=True, skip_broken=True)
+    assert config["data_options"] == {"image_size": [8, 6], "gray": True, "skip_broken": True}
+    found = data.load("photos", image_size=(8, 6), gray=True, skip_broken=True)
     assert main(["encode", str(run), "--out", "codes.npy"]) == 0
     assert "Left out 1 of 31 files" in capsys.readouterr().out
     assert_array_equal(np.load("codes.npy"), load(run).encode(found.test.x))
@@ -423,7 +423,7 @@ def test_data_and_show_take_a_folder(album, tmp_path, monkeypatch, capsys):
     told = capsys.readouterr().out
     assert "28 of 8 x 8 x 3, float32 in [0." in told
     assert "2: a, b" in told
-    assert main(["show", "basic", "--data", "photos/b", "--image-size", "8", "--grey"]) == 0
+    assert main(["show", "basic", "--data", "photos/b", "--image-size", "8", "--gray"]) == 0
     assert "(N, 8, 8, 1)" in capsys.readouterr().out
 
 
@@ -432,8 +432,8 @@ def test_data_and_show_take_a_folder(album, tmp_path, monkeypatch, capsys):
     ("--data photos --skip-broken", "have several sizes"),
     ("--data photos --image-size 0", "--image-size: must be a whole number of at least 1"),
     ("--data photos --image-size 1,2,3", "--image-size: must be H,W, or one number for both"),
-    ("--data optdigits --grey", "are for a folder of pictures, and 'optdigits' is none"),
-    ("--data photoz --grey", "are for a folder of pictures, and 'photoz' is none"),
+    ("--data optdigits --gray", "are for a folder of pictures, and 'optdigits' is none"),
+    ("--data photoz --gray", "are for a folder of pictures, and 'photoz' is none"),
 ])  # fmt: skip
 def test_the_command_refuses_in_one_sentence(arguments, says, album, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -450,7 +450,7 @@ def test_the_command_refuses_in_one_sentence(arguments, says, album, tmp_path, m
 
 def test_a_large_folder_shows_how_far_it_is(fill, monkeypatch, capsys):
     monkeypatch.setattr("tinyae.data.pictures._DELAY", 0.0)
-    folder = fill({f"{n}.png": grey(n) for n in range(20)})
+    folder = fill({f"{n}.png": gray(n) for n in range(20)})
     data.load(folder)
     assert "reading" in capsys.readouterr().err
     data.load(folder, progress=False)

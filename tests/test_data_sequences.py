@@ -359,8 +359,8 @@ def test_a_column_of_seconds_is_named(tmp_path):
 def test_the_names_of_columns_stay_with_the_windows(tmp_path):
     made = data.load_series(write(tmp_path / "a.csv", "when,a,b\n" + HOURS), 3, train=16)
     assert made.feature_names == rewindow(replace(made, timeline=None), 2).feature_names == ("a", "b")
-    assert made.value_name == "standardised values"
-    assert "standardised values, feature by feature" in repr(made)
+    assert made.value_name == "standardized values"
+    assert "standardized values, feature by feature" in repr(made)
     assert data.load("pendigits").feature_names == ("x", "y")
     with pytest.raises(ValueError, match="1 feature_names do not fit 2 features"):
         replace(made, feature_names=("a",))
@@ -387,7 +387,7 @@ def test_what_was_scaled_twice_is_measured_as_before(rng):
     assert_allclose(made.measured(made.train.x[1]), values[5:10], rtol=1e-5)
     same = rewindow(windows(values, 4, stride=4, train=40), 5)
     assert_allclose(same.measured(same.test.x[0]), values[40:45], rtol=1e-5)
-    assert same.value_name == "standardised values"
+    assert same.value_name == "standardized values"
 
 
 @pytest.mark.parametrize("mark", [";", "\t"])

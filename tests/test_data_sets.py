@@ -60,14 +60,14 @@ def pca_error(train: np.ndarray, test: np.ndarray, size: int) -> float:
     mean = train.mean(axis=0)
     _, axes = np.linalg.eigh((train - mean).T @ (train - mean))
     basis = axes[:, -size:]
-    centred = test - mean
-    return float(((centred - centred @ basis @ basis.T) ** 2).mean())
+    centered = test - mean
+    return float(((centered - centered @ basis @ basis.T) ** 2).mean())
 
 
 def test_the_files_are_the_published_ones_and_nothing_else_travels():
     found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in FOLDER.iterdir()}
-    licences = found.pop("DATA_LICENSES")
-    assert licences
+    licenses = found.pop("DATA_LICENSES")
+    assert licenses
     assert found == SHA256
     assert {name for row in ENTRIES.values() for name in row.files} == set(SHA256)
 
@@ -197,7 +197,7 @@ def test_repr_is_one_screen_with_what_one_must_know(name):
     assert max(map(len, lines)) <= 110
     for needed in (
         name,
-        read.licence.split()[0],
+        read.license.split()[0],
         f"{len(read.train):,} of",
         f"{len(read.test):,} of",
         read.origin,

@@ -1,4 +1,4 @@
-"""The hot path of every model: no synchronisation, no copy, no float64, and no more launches than agreed."""
+"""The hot path of every model: no synchronization, no copy, no float64, and no more launches than agreed."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from tinyae.autodiff import Tensor
 from tinyae.backend import CPU, Backend, backend_named
 from tinyae.data import Split
 from tinyae.inspect import detect_anomaly
-from tinyae.models import AnomalyDetector, CodeNeighbours, SoftmaxClassifier, build
+from tinyae.models import AnomalyDetector, CodeNeighbors, SoftmaxClassifier, build
 from tinyae.models.variational import log_likelihood
 from tinyae.testing import ModuleCase, strict_device
 from tinyae.testing.tables import MODELS_TABLE
@@ -66,7 +66,7 @@ USES: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "what a run says of sparse codes": ("sparse", lambda m: len(m.remarks(x))),
     "damage": ("denoising", lambda m: m.corrupt(x, drawn(0)).shape),
     "anomaly scores": ("basic", lambda m: AnomalyDetector(m).fit(x).score(x)),
-    "neighbours": ("basic", lambda m: CodeNeighbours(m).fit(x).query(x[:2], 2)[1]),
+    "neighbors": ("basic", lambda m: CodeNeighbors(m).fit(x).query(x[:2], 2)[1]),
     "half of a stack": ("stacked", lambda m: m.up_to(1)(Tensor(backend_named(m.device).to_device(x)))),
 }
 """Of what is drawn on the device only shapes are compared: its stream of numbers is another."""

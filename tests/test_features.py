@@ -118,7 +118,7 @@ def test_no_more_than_asked(rng):
     assert len(tiles(plots.feature_maps(rng.random((2, 2, 1)), rng.random((8, 8))))) == 2
 
 
-def test_colours_stay_colours(rng):
+def test_colors_stay_colors(rng):
     image = rng.random((8, 8, 3))
     low, high = image.min(), image.max()
     shown = tiles(plots.feature_maps(rng.random((4, 4, 2)), image))[0]

@@ -158,7 +158,7 @@ def test_it_trains_is_measured_and_says_what_it_is(rng):
     assert history["train_loss"][1] < history["train_loss"][0]
     assert evaluate(model, x).keys().isdisjoint({"kl", "reconstruction"})
     assert "importance_samples=5" in repr(model)
-    assert model.loss_unit == "nats per dynamically binarised image"
+    assert model.loss_unit == "nats per dynamically binarized image"
 
 
 def test_wrong_arguments_are_explained(rng):
@@ -189,8 +189,8 @@ def test_the_command_line_names_all_that_a_number_depends_on(tmp_path, capsys):
     ]
     how = ["--likelihood", "bernoulli", "--binarize", "dynamic", "--importance-samples", "3"]
     assert main([*train, *how]) == 0
-    assert "nats per dynamically binarised image" in capsys.readouterr().out
+    assert "nats per dynamically binarized image" in capsys.readouterr().out
     assert main(["evaluate", run, "--importance-samples", "20", "--first", "30"]) == 0
     line = capsys.readouterr().out.splitlines()[-1]
     assert line.startswith("-log p(x) of 30 test images by k = 20 importance samples")
-    assert "nats per dynamically binarised image, likelihood bernoulli, seed 0" in line
+    assert "nats per dynamically binarized image, likelihood bernoulli, seed 0" in line

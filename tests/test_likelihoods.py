@@ -16,7 +16,7 @@ from tinyae.models.likelihoods import (
     ContinuousBernoulli,
     ElementGaussian,
     Gaussian,
-    GreyLevelCrossEntropy,
+    GrayLevelCrossEntropy,
     ScaledGaussian,
     likelihood_named,
     soft_clip,
@@ -25,7 +25,7 @@ from tinyae.testing import gradcheck
 
 every_likelihood = pytest.mark.parametrize("name", LIKELIHOODS)
 LOGITS = [-40.0, -5.0, -0.6, -0.4, -1e-3, -1e-9, 0.0, 1e-6, 0.2, 0.499, 0.501, 3.0, 40.0]
-GREYS = np.array([0.0, 0.2, 0.7, 1.0])
+GRAYS = np.array([0.0, 0.2, 0.7, 1.0])
 
 
 def output_for(name: str, rng: np.random.Generator, shape: tuple[int, ...] = (5, 3, 2)) -> np.ndarray:
@@ -44,7 +44,7 @@ def scipy_log_prob(name: str, likelihood, output: np.ndarray, x: np.ndarray) -> 
     """log p(x|z) per element, from SciPy's distributions."""
     if name == "bernoulli":
         return stats.bernoulli.logpmf(x, special.expit(output))
-    if name == "grey-bce":
+    if name == "gray-bce":
         p = special.expit(output)
         return x * np.log(p) + (1 - x) * np.log(1 - p)
     if name == "continuous-bernoulli":
@@ -117,8 +117,8 @@ def test_it_is_smooth_where_the_series_meets_the_closed_form():
 @pytest.mark.parametrize("z", [-1e3, -88.0, 88.0, 1e3])
 def test_huge_logits_stay_finite_in_float32(z):
     logits = Tensor(np.full((1, 4), z, "float32"), requires_grad=True)
-    x = Tensor(GREYS[None].astype("float32"))
-    for likelihood in (GreyLevelCrossEntropy(), ContinuousBernoulli()):
+    x = Tensor(GRAYS[None].astype("float32"))
+    for likelihood in (GrayLevelCrossEntropy(), ContinuousBernoulli()):
         value = likelihood.nats(logits, x)
         assert value.dtype == np.float32
         assert np.isfinite(value.data)
@@ -148,8 +148,8 @@ def test_continuous_bernoulli_draws_follow_the_distribution():
     assert stats.kstest(flat, stats.uniform.cdf).pvalue > 0.001
 
 
-def test_grey_levels_have_no_bernoulli_probability():
-    """The mistake by its name: exp(-cross-entropy) of a grey level does not integrate to 1."""
+def test_gray_levels_have_no_bernoulli_probability():
+    """The mistake by its name: exp(-cross-entropy) of a gray level does not integrate to 1."""
     z = 0.3
 
     def weight(x: float) -> float:
@@ -159,10 +159,10 @@ def test_grey_levels_have_no_bernoulli_probability():
     assert total == pytest.approx(np.exp(float(losses.continuous_bernoulli_log_norm(np.array(z)))) / (1 + np.exp(z)))
     assert total < 0.52
     with pytest.raises(ValueError, match="black-and-white images, and 50% of the values"):
-        Bernoulli().check_targets(GREYS)
-    Bernoulli().check_targets(np.round(GREYS))
-    GreyLevelCrossEntropy().check_targets(GREYS)
-    assert "no log-likelihood" in GreyLevelCrossEntropy.meaning
+        Bernoulli().check_targets(GRAYS)
+    Bernoulli().check_targets(np.round(GRAYS))
+    GrayLevelCrossEntropy().check_targets(GRAYS)
+    assert "no log-likelihood" in GrayLevelCrossEntropy.meaning
 
 
 def test_a_learned_scale_finds_the_root_mean_squared_error(rng):
@@ -183,7 +183,7 @@ def test_a_learned_scale_starts_at_what_was_asked(scale):
     assert np.exp(likelihood.split(Tensor([0.0]))[1].item()) == pytest.approx(scale, rel=1e-4)
 
 
-@pytest.mark.parametrize("name", ["bernoulli", "grey-bce", "continuous-bernoulli"])
+@pytest.mark.parametrize("name", ["bernoulli", "gray-bce", "continuous-bernoulli"])
 @pytest.mark.parametrize("bad", [[-0.1, 0.5], [0.0, 255.0]], ids=str)
 def test_values_outside_the_range_are_refused_with_their_range(name, bad):
     with pytest.raises(
@@ -193,7 +193,7 @@ def test_values_outside_the_range_are_refused_with_their_range(name, bad):
 
 
 def test_wrong_arguments_are_explained():
-    with pytest.raises(ValueError, match="unknown likelihood 'bce': choose one of grey-bce"):
+    with pytest.raises(ValueError, match="unknown likelihood 'bce': choose one of gray-bce"):
         likelihood_named("bce")
     for scale in (0.0, -1.0, np.inf):
         with pytest.raises(ValueError, match="scale must be above 0"):

@@ -159,7 +159,7 @@ def test_a_memory_learns_by_heart(codes, decoder):
     assert history["validation_loss"][-1] == evaluate(memory, samples)["loss"]
     for i in range(count):
         assert np.square(memory.recall(i) - samples[i]).sum() < 0.02
-    # Each number has its own image: a neighbour's is far from it.
+    # Each number has its own image: a neighbor's is far from it.
     if count > 1:
         assert np.square(memory.recall(0) - samples[1]).sum() > 1
 

@@ -1,4 +1,4 @@
-"""Initialisers: spread, orthogonality, independence of the dtype, and errors."""
+"""Initializers: spread, orthogonality, independence of the dtype, and errors."""
 
 from __future__ import annotations
 

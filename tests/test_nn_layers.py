@@ -1,4 +1,4 @@
-"""Layers: values against plain NumPy, behaviour in training and evaluation, and what errors say."""
+"""Layers: values against plain NumPy, behavior in training and evaluation, and what errors say."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def test_image_grid_shows_every_image_in_reading_order(rng, layout):
     assert top[0] == top[1] == top[2] < top[3] == top[5] < top[6]
 
 
-def test_colour_images_keep_their_colours_and_mark_nan(rng):
+def test_color_images_keep_their_colors_and_mark_nan(rng):
     images = rng.random((2, 4, 4, 3)).astype(np.float32)
     images[1, 2, 3, 0] = np.nan
     first, second = tiles(plots.image_grid(images))
@@ -232,7 +232,7 @@ def test_a_lone_value_between_nan_is_still_seen():
     assert line.get_markevery() == [30]
 
 
-def test_log_scale_has_labelled_ticks():
+def test_log_scale_has_labeled_ticks():
     axes = plots.loss_curves(rows_of(range(1, 9), train_loss=lambda e: 20 + 30 / e), log_scale=True).axes[0]
     low, high = axes.get_ylim()
     assert axes.get_yscale() == "log"
@@ -259,15 +259,15 @@ def test_filters_are_sorted_by_norm_and_symmetric_around_zero(rng):
     assert "2 of 5 filters" in " ".join(words(by_index))
 
 
-def test_zero_is_the_middle_colour_of_the_diverging_map():
-    colours = colormap_named("RdBu_r")(np.linspace(0, 1, 257))[:, :3]
-    blue_side, red_side = colours[:128], colours[129:]
+def test_zero_is_the_middle_color_of_the_diverging_map():
+    colors = colormap_named("RdBu_r")(np.linspace(0, 1, 257))[:, :3]
+    blue_side, red_side = colors[:128], colors[129:]
     assert (blue_side[:, 2] >= blue_side[:, 0]).all()
     assert (red_side[:, 0] >= red_side[:, 2]).all()
-    assert np.ptp(colours[128]) < 1e-3
+    assert np.ptp(colors[128]) < 1e-3
 
 
-def test_colour_filters_are_gray_where_the_weight_is_zero():
+def test_color_filters_are_gray_where_the_weight_is_zero():
     weights = np.zeros((12, 1))
     weights[0] = 2.0
     (image,) = tiles(plots.filters(weights, (2, 2, 3)))
@@ -299,14 +299,14 @@ def test_two_dimensional_codes_are_drawn_as_they_are(rng):
     drawn = np.asarray(cloud.get_offsets())
     order = [int(np.flatnonzero((codes == point).all(axis=1))[0]) for point in drawn]
     assert sorted(order) == list(range(50))
-    colours = matplotlib.colors.to_rgba_array(style.PALETTE)[:, :3]
-    np.testing.assert_allclose(cloud.get_facecolors()[:, :3], colours[labels[order]])
+    colors = matplotlib.colors.to_rgba_array(style.PALETTE)[:, :3]
+    np.testing.assert_allclose(cloud.get_facecolors()[:, :3], colors[labels[order]])
     assert {"hat", "shoe", "$5 bag", "code 1", "code 2"} <= set(words(figure))
     legend, axes = figure.legends[0].get_window_extent(), figure.axes[0].get_window_extent()
     assert legend.x0 > axes.x1
 
 
-def test_every_class_has_its_own_colour_and_marker():
+def test_every_class_has_its_own_color_and_marker():
     figure = plots.code_scatter(np.random.default_rng(0).normal(size=(100, 2)), np.arange(100) // 2)
     keys = figure.legends[0].legend_handles
     assert len({(key.get_color(), key.get_marker()) for key in keys}) == 50

@@ -133,7 +133,7 @@ def test_strokes_end_at_their_length_and_keep_their_scale(rng):
     assert "prediction" not in words(figure)
 
 
-def test_what_was_predicted_has_a_colour_of_its_own(rng):
+def test_what_was_predicted_has_a_color_of_its_own(rng):
     strokes, again = rng.random((1, 6, 2)), rng.random((1, 6, 2))
     (axes,) = plots.pen_strokes(strokes, again, seen=4).axes
     _, known, foreseen, _ = axes.lines

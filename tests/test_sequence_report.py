@@ -51,11 +51,11 @@ def test_the_table_is_what_a_loop_finds():
     mean = past.mean(axis=0)
     flat = past.reshape(60, -1)
     axes = np.linalg.svd(flat - flat.mean(axis=0), full_matrices=False)[2][:3]
-    centred = test[:, :5].reshape(40, -1) - flat.mean(axis=0)
+    centered = test[:, :5].reshape(40, -1) - flat.mean(axis=0)
     found = numbers(lines, "reconstruction")
     assert list(found) == ["this model", "mean sequence", "PCA, 3 components"]
     own = ((made.reconstruct(FEW.test.x[:, :5]) - test[:, :5]) ** 2).sum() / 40
-    pca = ((centred - centred @ axes.T @ axes) ** 2).sum() / 40
+    pca = ((centered - centered @ axes.T @ axes) ** 2).sum() / 40
     expected = [own, ((test[:, :5] - mean) ** 2).sum() / 40, pca]
     assert_allclose([row[0] for row in found.values()], expected, rtol=1e-4)
     found = numbers(lines, "prediction")

@@ -225,7 +225,7 @@ def test_patches_are_the_same_at_every_call():
 
 def test_train_and_test_patches_share_no_pixel(monkeypatch):
     monkeypatch.setattr(embedded, "whiten", lambda photograph: photograph)
-    monkeypatch.setattr(embedded, "normalise_patches", lambda cut, spread: cut)
+    monkeypatch.setattr(embedded, "normalize_patches", lambda cut, spread: cut)
     picture = np.full((2, 256, 256), 50, np.uint8)
     picture[:, :, 192:] = 200
     train, test = embedded.natural_patches(picture, (300, 100), 8)

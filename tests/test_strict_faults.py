@@ -130,7 +130,7 @@ LACKING = on(
     ("x.itemset, x.ctypes", lambda s: s.x.ctypes, AttributeError, lambda s: s.x.nbytes),
 )
 SYNC = on(
-    "a hidden synchronisation",
+    "a hidden synchronization",
     ("float(loss)", lambda s: float((s.x * s.x).mean()), HiddenSyncError, lambda s: (s.x * s.x).mean()),
     (
         "if norm > 1",
@@ -187,7 +187,7 @@ INDEX = on(
     ("take(x, n)", lambda s: s.xp.take(s.x, s.index + 10), IndexError, lambda s: s.xp.take(s.x, s.index + 9), False),
 )
 MEMORY = on(
-    "uninitialised memory",
+    "uninitialized memory",
     ("empty, read", lambda s: reads_memory_never_written(s.xp.empty((64,), "f4")), FloatingPointError, filled),
     (
         "empty_like, added to",
@@ -231,7 +231,7 @@ def test_and_accepts_the_right_form(fault: Fault) -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", [f for f in FAULTS if f.kind not in ("uninitialised memory",)], ids=lambda f: f"{f.kind}: {f.name}"
+    "fault", [f for f in FAULTS if f.kind not in ("uninitialized memory",)], ids=lambda f: f"{f.kind}: {f.name}"
 )
 def test_numpy_says_nothing(fault: Fault) -> None:
     """Why the double is needed: on the CPU the same body runs (but for indices that do not exist)."""

@@ -1,4 +1,4 @@
-"""Sequences of unequal length through `fit` and `evaluate`: padding is never learnt, never measured, never computed twice."""
+"""Sequences of unequal length through `fit` and `evaluate`: padding is never learned, never measured, never computed twice."""
 
 from __future__ import annotations
 

@@ -74,13 +74,13 @@ def test_the_units_of_the_metrics():
 
 
 def test_the_terms_of_a_loss_are_measured_apart():
-    class Penalised(Autoencoder):
+    class Penalized(Autoencoder):
         def loss(self, x, target=None):
             penalty = losses.squared_error(self.encoder(x), 0.0 * self.encoder(x).detach())
             return super().loss(x, target) + 0.25 * Loss({"penalty": penalty}, self.loss_unit)
 
     rng = np.random.default_rng(0)
-    model = Penalised(nn.Dense(64, 5, generator=rng), nn.Dense(5, 64, generator=rng), loss="squared_error")
+    model = Penalized(nn.Dense(64, 5, generator=rng), nn.Dense(5, 64, generator=rng), loss="squared_error")
     flat = DIGITS.reshape(-1, 64)
     measured = evaluate(model, flat, batch_size=100)
     assert measured["penalty"] == pytest.approx(0.25 * np.sum(model.encode(flat) ** 2) / len(flat), rel=1e-5)

@@ -280,13 +280,13 @@ def test_a_collapse_is_seen_and_free_bits_prevent_it(rng):
     assert not any("warning" in line for line in remarks(beta=20.0, free_bits=2.0))
 
 
-# -------------------------------------------------------------------------------------------- binarising
+# -------------------------------------------------------------------------------------------- binarizing
 
 
-def test_dynamic_binarisation_draws_anew_and_the_unit_says_so(rng):
+def test_dynamic_binarization_draws_anew_and_the_unit_says_so(rng):
     x = rng.random((4000, 6)).astype("float32")
     model = small(likelihood="bernoulli", binarize="dynamic")
-    assert model.loss_unit == "nats per dynamically binarised image"
+    assert model.loss_unit == "nats per dynamically binarized image"
     seen, target = model.presented(Tensor(x), None, np.random.default_rng(0))
     again, _ = model.presented(Tensor(x), None, np.random.default_rng(1))
     assert seen is target
@@ -297,10 +297,10 @@ def test_dynamic_binarisation_draws_anew_and_the_unit_says_so(rng):
     assert evaluate(model, x[:50])["loss"] > 0
 
 
-def test_fixed_binarisation_is_one_draw(rng):
+def test_fixed_binarization_is_one_draw(rng):
     x = rng.random((50, 6)).astype("float32")
     model = small(likelihood="bernoulli", binarize="fixed")
-    assert model.loss_unit == "nats per fixedly binarised image"
+    assert model.loss_unit == "nats per fixedly binarized image"
     black_and_white = model.inputs_for(x)
     assert_array_equal(black_and_white, model.inputs_for(x))
     assert set(np.unique(black_and_white)) == {0.0, 1.0}
@@ -320,7 +320,7 @@ def test_fixed_binarisation_is_one_draw(rng):
     ({"warmup": -2}, "warmup must be a whole number"),
     ({"likelihood": "poisson"}, "unknown likelihood"),
     ({"latent_size": 0}, "latent_size must be a whole number"),
-    ({"scale": 0.2}, "'grey-bce' has no scale"),
+    ({"scale": 0.2}, "'gray-bce' has no scale"),
     ({"binarize": "dynamic"}, "write likelihood='bernoulli'"),
     ({"binarize": "often"}, "unknown binarize"),
 ])  # fmt: skip

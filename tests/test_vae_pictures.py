@@ -33,7 +33,7 @@ def test_a_run_leaves_every_picture(run, capsys):
     for line in (
         "KL",
         "reconstruction",
-        "likelihood grey-bce: cross-entropy of grey levels, no log-likelihood",
+        "likelihood gray-bce: cross-entropy of gray levels, no log-likelihood",
         "code: ",
     ):
         assert line in told
@@ -52,7 +52,7 @@ def test_what_cannot_be_sampled_is_explained(tmp_path, capsys):
     run = str(tmp_path / "basic")
     assert main(["train", "basic", "--data", "optdigits", "--epochs", "1", "--out", run]) == 0
     assert main(["sample", run]) == 2
-    assert "has learnt no distribution to sample from" in capsys.readouterr().err
+    assert "has learned no distribution to sample from" in capsys.readouterr().err
     assert main(["evaluate", run, "--importance-samples", "5"]) == 2
     assert "leave out --importance-samples" in capsys.readouterr().err
     vectors = str(tmp_path / "vectors")

@@ -1,4 +1,4 @@
-"""The vector-quantised autoencoder: the nearest vector, the gradient that skips the choice, the codebook that follows."""
+"""The vector-quantized autoencoder: the nearest vector, the gradient that skips the choice, the codebook that follows."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def test_a_vector_that_nobody_chooses_keeps_its_place(rng, device: Backend):
 
 def test_with_decay_0_it_is_k_means(rng):
     """Each batch of all data is then one step of Lloyd's algorithm: the vectors become the means of their members."""
-    centres = np.array([[5.0, 0.0], [-5.0, 0.0], [0.0, 8.0]])
-    z = (np.repeat(centres, 50, axis=0) + 0.1 * rng.standard_normal((150, 2))).astype("float32")
+    centers = np.array([[5.0, 0.0], [-5.0, 0.0], [0.0, 8.0]])
+    z = (np.repeat(centers, 50, axis=0) + 0.1 * rng.standard_normal((150, 2))).astype("float32")
     book = Codebook(3, 2, decay=0.0, generator=rng)
     for _ in range(3):
         book(Tensor(z))

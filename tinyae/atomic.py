@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one: to a temporary neighbour first, then renamed into place."""
+"""Writing files so that a reader never sees half of one: to a temporary neighbor first, then renamed into place."""
 
 from __future__ import annotations
 

@@ -160,7 +160,7 @@ class Tensor:
         dtype: convert `data` to this dtype.
 
     Tensors are values. There are no in-place operators: `x += y` makes a new Tensor and rebinds the name, `x[0] = 1`
-    raises. Assigning to `.data` (what optimizers and initialisers do) bumps a version that `backward` checks. A deep
+    raises. Assigning to `.data` (what optimizers and initializers do) bumps a version that `backward` checks. A deep
     copy or pickle of a leaf or a constant keeps the values, not the gradient; a result has to be detached first.
 
     Example:

@@ -24,7 +24,7 @@ class Windows:
         kernel: (KH, KW), the taps.
         stride: by how many pixels a window moves.
         padding: ((top, bottom), (left, right)) pixels around the image.
-        dilation: how many pixels lie between neighbouring taps, plus one.
+        dilation: how many pixels lie between neighboring taps, plus one.
     """
 
     size: Pair

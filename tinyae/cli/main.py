@@ -17,7 +17,7 @@ from tinyae.cli import (
     features,
     gradcheck,
     info,
-    neighbours,
+    neighbors,
     probe,
     reconstruct,
     sample,
@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--traceback", action="store_true", help="show the full Python traceback of an error")
     commands = root.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     for command in (
-        train, evaluate, encode, reconstruct, sample, features, neighbours, probe, anomalies, show, gradcheck, data, info,
+        train, evaluate, encode, reconstruct, sample, features, neighbors, probe, anomalies, show, gradcheck, data, info,
     ):  # fmt: skip
         command.register(commands)
     return root

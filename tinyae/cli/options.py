@@ -58,7 +58,7 @@ def check_labels(data: Dataset, needed: str, instead: str = "") -> None:
     """Raise ValueError unless both splits have labels, which `needed` ("a classifier needs"); `instead`: another way out."""
     if not data.has_labels:
         raise ValueError(
-            f"{needed} a class for each sample, and {data.name} has no labels: choose labelled data "
+            f"{needed} a class for each sample, and {data.name} has no labels: choose labeled data "
             f"(`tinyae data` lists them){instead}."
         )
 
@@ -131,12 +131,12 @@ def add_data(parser: argparse.ArgumentParser, default: str | None, otherwise: st
 
 
 def add_picture_options(parser: argparse.ArgumentParser) -> None:
-    """--image-size, --grey, --skip-broken"""
+    """--image-size, --gray, --skip-broken"""
     group = parser.add_argument_group("a folder of pictures")
     group.add_argument(
         "--image-size", type=_height_width, metavar="H,W", help="scale and cut every picture to H x W pixels"
     )
-    group.add_argument("--grey", "--gray", action="store_true", help="turn colours into grey levels")
+    group.add_argument("--gray", "--gray", action="store_true", help="turn colors into gray levels")
     group.add_argument("--skip-broken", action="store_true", help="leave out files that cannot be read, and count them")
 
 
@@ -145,7 +145,7 @@ def picture_options(options: argparse.Namespace) -> dict[str, Any]:
 
     A command that takes a run's own data only does not have them, and so they are not given.
     """
-    given = {name: getattr(options, name, None) for name in ("image_size", "grey", "skip_broken")}
+    given = {name: getattr(options, name, None) for name in ("image_size", "gray", "skip_broken")}
     return {name: value for name, value in given.items() if value}
 
 
@@ -248,8 +248,8 @@ def bring_to(expected: tuple[int, ...], data: Dataset) -> str:
     """How a folder of pictures can be brought to the shape that a model takes; "" for other data."""
     if len(expected) != 3 or data.image_shape is None or not _is_folder(data):
         return ""
-    grey = " --grey" if expected[2] == 1 < data.image_shape[2] else ""
-    return f", or add --image-size {expected[0]},{expected[1]}{grey}"
+    gray = " --gray" if expected[2] == 1 < data.image_shape[2] else ""
+    return f", or add --image-size {expected[0]},{expected[1]}{gray}"
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ def register(commands: Any) -> None:
     parser = commands.add_parser(
         "probe",
         help="fit a linear classifier to the codes: what do they know of the classes?",
-        description="Fit a softmax regression to the standardised codes of the training samples and count how many "
+        description="Fit a softmax regression to the standardized codes of the training samples and count how many "
         "test samples it gets right, beside the same classifier on the samples' own values. The model is not changed.",
     )
     add_run(parser)

@@ -1,4 +1,4 @@
-"""`tinyae sample RUN -n 64`: new samples from a model that has learnt a distribution (vae, cvae), or whose codes can be
+"""`tinyae sample RUN -n 64`: new samples from a model that has learned a distribution (vae, cvae), or whose codes can be
 counted (vqvae)."""
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _samples(model: Any, folder: Run, options: argparse.Namespace, rng: np.rando
         return model.fit_prior(data.train.x).sample(options.count, rng), "codes drawn from a tree of pairs, decoded"
     if not isinstance(model, VariationalAutoencoder):
         raise ValueError(
-            f"{folder.path} holds a model of the kind {kind!r}, which has learnt no distribution to "
+            f"{folder.path} holds a model of the kind {kind!r}, which has learned no distribution to "
             "sample from: train one with `tinyae train vae`."
         )
     how = f"{'draws x ~ p(x|z)' if options.pixels else 'E[x|z]'} for codes z ~ N(0, I)"

@@ -93,7 +93,7 @@ def register(commands: Any) -> None:
         parser.add_argument("--force", action="store_true", help="replace an existing run in --out")
         add_training_options(parser, entry)
         add_model_options(parser, entry)
-        if entry.labelled:
+        if entry.labeled:
             add_classifier_options(parser)
 
 
@@ -112,7 +112,7 @@ def run(options: argparse.Namespace) -> None:
     settle_future(options, data, arguments)
     if MODELS[options.model].conditional:
         check_labels(data, "a conditional model needs", ", or train vae")
-    if MODELS[options.model].conditional or (MODELS[options.model].labelled and data.has_labels):
+    if MODELS[options.model].conditional or (MODELS[options.model].labeled and data.has_labels):
         arguments["classes"] = class_count(data)
     model = build(options.model, arguments, np.random.default_rng(options.seed)).to(device)
     if model.capacity is not None:
@@ -353,7 +353,7 @@ def add_model_options(parser: argparse.ArgumentParser, entry: ModelEntry) -> Non
 
 
 def add_classifier_options(parser: argparse.ArgumentParser) -> None:
-    """How long the classifier of labelled data is trained; the layers' own passes are --epochs."""
+    """How long the classifier of labeled data is trained; the layers' own passes are --epochs."""
     group = parser.add_argument_group("classifier, where the data have labels")
     for name, what in (("classifier", "the classifier on frozen codes"), ("tuning", "fine-tuning the whole")):
         group.add_argument(
@@ -462,7 +462,7 @@ def _cvae(add: Add) -> None:
 
 def _gaussian_codes(add: Add) -> None:
     add("--latent-size", type=positive_int, default=20, metavar="K", help="numbers in a code (default: 20)")
-    add("--likelihood", choices=LIKELIHOODS, default="grey-bce", help="of the pixels (default: grey-bce)")
+    add("--likelihood", choices=LIKELIHOODS, default="gray-bce", help="of the pixels (default: gray-bce)")
     add("--beta", type=float, default=1.0, metavar="X", help="weight of the KL (default: 1)")
     add(
         "--kl-warmup", dest="warmup", type=positive_int, metavar="N",
@@ -475,7 +475,7 @@ def _pixels(add: Add) -> None:
     add("--scale", type=positive_float, metavar="X", help="standard deviation of gaussian pixels (default: 0.1)")
     add(
         "--binarize", choices=BINARIZATIONS, default="none",
-        help="make grey levels black and white, for --likelihood bernoulli: dynamic, anew each time; fixed, once",
+        help="make gray levels black and white, for --likelihood bernoulli: dynamic, anew each time; fixed, once",
     )  # fmt: skip
 
 

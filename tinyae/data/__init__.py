@@ -3,7 +3,7 @@
 `load("fashion-mini")` and its five siblings read what travels with the package, offline; `load("mnist")` and
 the other full sets are found on disk or downloaded, and verified; `load("numbers.npy")` and `load("photos")`, a folder of
 pictures, read the user's own.
-All come back as one `Dataset`: float32 arrays with a training and a test split, and the unit, licence and
+All come back as one `Dataset`: float32 arrays with a training and a test split, and the unit, license and
 origin of their numbers. A long series is cut by `windows` (or, from a file, `load_series`), sequences of unequal length
 are joined by `pad`, films of moving digits are made by `moving_digits`.
 This room knows no model and no layer: it hands out arrays. The order of examples is drawn from a generator

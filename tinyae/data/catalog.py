@@ -54,7 +54,7 @@ class Entry:
     counts: tuple[int, int]
     shape: tuple[int, ...]
     size: int
-    licence: str
+    license: str
     source: str
     unit: str
     scale: float
@@ -81,7 +81,7 @@ class Entry:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The rows of the catalog that travel with the package: small sets whose licences allow it.
+# The rows of the catalog that travel with the package: small sets whose licenses allow it.
 
 DIGITS = tuple("0123456789")
 GARMENTS = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
@@ -96,7 +96,7 @@ EMBEDDED_SETS = (
         size=2_179_003,
         unit="gray levels",
         scale=255.0,
-        licence="MIT, (c) 2017 Zalando SE",
+        license="MIT, (c) 2017 Zalando SE",
         source="https://github.com/zalandoresearch/fashion-mnist",
         notes="The first images of each class of the training and of the test set, in their original order.",
         class_names=GARMENTS,
@@ -116,7 +116,7 @@ EMBEDDED_SETS = (
         size=142_073,
         unit="dark pixels of a 4 x 4 block",
         scale=16.0,
-        licence="CC BY 4.0, E. Alpaydin and C. Kaynak 1998",
+        license="CC BY 4.0, E. Alpaydin and C. Kaynak 1998",
         source="UCI Machine Learning Repository, optdigits",
         notes="Training and test digits come from different writers. Test is scikit-learn's load_digits.",
         class_names=DIGITS,
@@ -131,7 +131,7 @@ EMBEDDED_SETS = (
         size=143_167,
         unit="tablet units",
         scale=100.0,
-        licence="CC BY 4.0, E. Alpaydin and F. Alimoglu 1998",
+        license="CC BY 4.0, E. Alpaydin and F. Alimoglu 1998",
         source="UCI Machine Learning Repository, https://doi.org/10.24432/C5MG6K",
         notes="Points at equal distances along the stroke. Training and test are of different writers.",
         class_names=DIGITS,
@@ -147,7 +147,7 @@ EMBEDDED_SETS = (
         size=20_114,
         unit="passengers per half hour",
         scale=30000.0,
-        licence="MIT, (c) 2014-2024 Numenta Inc.",
+        license="MIT, (c) 2014-2024 Numenta Inc.",
         source="https://github.com/numenta/NAB, realKnownCause/nyc_taxi.csv",
         notes="Days from midnight to midnight: train is 2014-07-01 to 2014-10-29, before any anomaly; "
         "test is 2014-10-30 to 2015-01-31 and holds all five (marathon, Thanksgiving, Christmas, New Year, "
@@ -164,7 +164,7 @@ EMBEDDED_SETS = (
         size=119_035,
         unit="mV",
         scale=1.0,
-        licence="ODC PDDL / ODC-By 1.0",
+        license="ODC PDDL / ODC-By 1.0",
         source="MIT-BIH Arrhythmia Database, record 208 (Moody and Mark 2001, "
         "https://doi.org/10.13026/C2F305; PhysioNet, Goldberger et al. 2000), by way of SciPy",
         notes="Five minutes at 360 Hz, cut into windows of 360 samples that neither overlap nor follow the "
@@ -180,7 +180,7 @@ EMBEDDED_SETS = (
         size=402_317,
         unit="gray levels",
         scale=255.0,
-        licence="CC0 / public domain",
+        license="CC0 / public domain",
         source="photographers and agencies named in DATA_LICENSES",
         notes="For patches. Train: camera, astronaut, coffee, chelsea, face, ascent; test: rocket, grass.",
         files=("natural_gray256.npz",),
@@ -194,7 +194,7 @@ EMBEDDED_SETS = (
         size=402_317,
         unit="standard deviations of a whitened patch",
         scale=7.5,
-        licence="CC0 / public domain",
+        license="CC0 / public domain",
         source="photographers and agencies named in DATA_LICENSES",
         notes="For sparse codes (Olshausen and Field 1996; the UFLDL exercise). Cut at random, always at the same "
         "places: train from the left three quarters of every photograph, test from the right one. Each patch less "
@@ -210,7 +210,7 @@ EMBEDDED_SETS = (
         size=142_073,
         unit="gray levels",
         scale=1.0,
-        licence="CC BY 4.0, E. Alpaydin and C. Kaynak 1998",
+        license="CC BY 4.0, E. Alpaydin and C. Kaynak 1998",
         source="UCI Machine Learning Repository, optdigits; films as in Srivastava et al. 2015, arXiv:1502.04681",
         notes="Made from optdigits, digits of 16 x 16 pixels, always the same films. The last 5 frames are the future. "
         "Other sizes and sets: tinyae.data.moving_digits.",
@@ -238,7 +238,7 @@ FULL_SETS = (
         size=11_594_722,
         unit="gray levels",
         scale=255.0,
-        licence="none stated by its authors; CC BY-SA 3.0 is commonly claimed",
+        license="none stated by its authors; CC BY-SA 3.0 is commonly claimed",
         source="Y. LeCun, C. Cortes, C. Burges, The MNIST database of handwritten digits, 1998",
         class_names=DIGITS,
         remote=(
@@ -287,7 +287,7 @@ FULL_SETS = (
         size=30_878_645,
         unit="gray levels",
         scale=255.0,
-        licence="MIT, (c) 2017 Zalando SE",
+        license="MIT, (c) 2017 Zalando SE",
         source="https://github.com/zalandoresearch/fashion-mnist",
         class_names=GARMENTS,
         remote=(
@@ -335,7 +335,7 @@ FULL_SETS = (
         size=20_000_000,
         unit="gray levels",
         scale=255.0,
-        licence="BSD style, Facebook Inc.",
+        license="BSD style, Facebook Inc.",
         source="C. Yadav and L. Bottou 2019, https://github.com/facebookresearch/qmnist",
         notes="The first 10000 test digits are those of MNIST. The size of the download is approximate.",
         class_names=DIGITS,
@@ -366,7 +366,7 @@ FULL_SETS = (
         size=11_594_722,
         unit="gray levels",
         scale=1.0,
-        licence="that of mnist",
+        license="that of mnist",
         source="mnist; films as in Srivastava et al. 2015, arXiv:1502.04681",
         notes="Made from mnist, digits of 14 x 14 pixels: the paper's films at half the size, with one digit. Always the "
         "same films. The last 5 frames are the future. Other sizes: tinyae.data.moving_digits.",
@@ -383,7 +383,7 @@ FULL_SETS = (
         size=1_137_103,
         unit="cepstrum coefficients",
         scale=1.0,
-        licence="CC BY 4.0, M. Kudo, J. Toyama and M. Shimbo 1999",
+        license="CC BY 4.0, M. Kudo, J. Toyama and M. Shimbo 1999",
         source="UCI Machine Learning Repository, https://doi.org/10.24432/C5NS47; the UEA archive's .ts files",
         notes="Sequences of unequal length, padded with zeros. The class is the speaker.",
         class_names=tuple(f"speaker {n}" for n in range(1, 10)),
@@ -414,7 +414,7 @@ FULL_SETS = (
 # Two sorts of rows. The embedded ones (`EMBEDDED_SETS`) travel with the package: they are small, their licenses allow it,
 # and they work offline. The full ones (`FULL_SETS`) are found on disk or downloaded (`lookup`), each file checked against
 # the SHA-256 of its uncompressed content, since the same content is packed differently by different sites. A mini
-# set has a name of its own and never stands in for the full one. Sources and licences in full:
+# set has a name of its own and never stands in for the full one. Sources and licenses in full:
 # `embedded/DATA_LICENSES`.
 
 ENTRIES: dict[str, Entry] = {entry.name: entry for entry in (*EMBEDDED_SETS, *FULL_SETS)}
@@ -451,7 +451,7 @@ def describe(name: str | None = None) -> str:
         ("unit", f"1.0 is {row.scale:g} {row.unit}"),
         ("notes", row.notes),
         ("source", row.source),
-        ("licence", row.licence),
+        ("license", row.license),
         ("files", ", ".join(row.files)),
         ("address", ", ".join(row.urls)),
     ]

@@ -76,7 +76,7 @@ class Split:
         return self.x.reshape(len(self.x), math.prod(self.x.shape[1:]))
 
     def __repr__(self) -> str:
-        labels = "no labels" if self.y is None else "labelled"
+        labels = "no labels" if self.y is None else "labeled"
         lengths = "" if self.lengths is None else f", lengths {self.lengths.min()} to {self.lengths.max()}"
         return f"<Split of {len(self):,} x {by(self.x.shape[1:])} {self.x.dtype}, {labels}{lengths}>"
 
@@ -93,7 +93,7 @@ class Dataset:
         class_names: what the label numbers stand for; empty where that is unknown.
         unit: what was measured, in words, and
         scale: how many of these units 1.0 in `x` stands for (255 gray levels, 30000 passengers, 1 mV).
-        source, licence: where the data come from and on what terms.
+        source, license: where the data come from and on what terms.
         origin: where they were read from this time.
         notes: how the splits were made, and whatever else one should know.
         timeline: of the windows of a recording, None for everything else.
@@ -112,7 +112,7 @@ class Dataset:
     unit: str = ""
     scale: float = 1.0
     source: str = ""
-    licence: str = ""
+    license: str = ""
     origin: str = ""
     notes: str = ""
     timeline: Timeline | None = None
@@ -183,7 +183,7 @@ class Dataset:
             rows.append(("unit", self.scaler.meaning(self.unit or "value")))
         elif self.unit:
             rows.append(("unit", f"1.0 is {self.scale:g} {self.unit}"))
-        rows += [(key, getattr(self, key)) for key in ("notes", "source", "licence", "origin")]
+        rows += [(key, getattr(self, key)) for key in ("notes", "source", "license", "origin")]
         return "\n".join([f"{self.name}: {self.title} ({self.kind})", *table(rows)])
 
 
@@ -521,7 +521,7 @@ def _short(number: float) -> str:
     return f"{number:.0f}" if abs(number) >= 1000 else f"{number:.4g}"
 
 
-_SEVERAL = {"standard": "standardised values", "range": "values scaled to the range 0 to 1", "none": "values"}
+_SEVERAL = {"standard": "standardized values", "range": "values scaled to the range 0 to 1", "none": "values"}
 """Of several features: name of a scaling -> what x holds."""
 
 SCALINGS: dict[str, Callable[[Floats], tuple[Floats, Floats]]] = {

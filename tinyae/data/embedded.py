@@ -52,7 +52,7 @@ def build(entry: Entry, train: Split, test: Split, origin: str) -> Dataset:
         entry.unit,
         entry.scale,
         entry.source,
-        entry.licence,
+        entry.license,
         origin,
         entry.notes,
         TIMELINES.get(entry.name),
@@ -66,7 +66,7 @@ def scaled(raw: npt.NDArray[Any], scale: float) -> npt.NDArray[np.float32]:
     return values
 
 
-def labelled(x: npt.NDArray[Any], y: npt.NDArray[Any], scale: float, axes: int) -> Split:
+def labeled(x: npt.NDArray[Any], y: npt.NDArray[Any], scale: float, axes: int) -> Split:
     """A split of scaled examples with int64 labels; (N, H, W) gains the channel axis if `axes` is 4."""
     return Split(scaled(x[..., None] if x.ndim < axes else x, scale), y.astype(np.int64))
 
@@ -84,7 +84,7 @@ def _examples(entry: Entry) -> tuple[Split, Split]:
             images = scaled(stored["images"][..., None], entry.scale)
             return Split(images[: entry.counts[0]]), Split(images[entry.counts[0] :])
         train_x, train_y, test_x, test_y = (stored[key] for key in ("train_x", "train_y", "test_x", "test_y"))
-    return labelled(train_x, train_y, entry.scale, axes), labelled(test_x, test_y, entry.scale, axes)
+    return labeled(train_x, train_y, entry.scale, axes), labeled(test_x, test_y, entry.scale, axes)
 
 
 def _recording(entry: Entry) -> tuple[Split, Split]:
@@ -106,7 +106,7 @@ def _stored(entry: Entry) -> dict[str, npt.NDArray[Any]]:
 # ---------------------------------------------------------------------------------------------------------------------
 # Patches of photographs, whitened: what the first sparse codes were trained on.
 #
-# Neighbouring pixels of a photograph are nearly equal, and its power falls off as 1/f**2, so a model of raw patches
+# Neighboring pixels of a photograph are nearly equal, and its power falls off as 1/f**2, so a model of raw patches
 # spends everything on the slow changes of brightness. Whitening flattens the spectrum up to where noise begins (Olshausen
 # and Field 1997, section 4).
 
@@ -144,13 +144,13 @@ def cut_patches(photographs: Floats, count: int, size: int, generator: np.random
     return np.array(windows[which, rows, columns])
 
 
-def normalise_patches(patches: Floats, spread: float) -> npt.NDArray[np.float32]:
+def normalize_patches(patches: Floats, spread: float) -> npt.NDArray[np.float32]:
     """Each patch less its own mean; +-3 `spread` becomes 0.1 and 0.9, and what lies beyond is cut off.
 
     A sigmoid's output can then reach every value. `spread`: the standard deviation of the training patches.
     """
-    centred = patches - patches.mean(axis=(1, 2), keepdims=True)
-    limited = np.clip(centred / (3.0 * spread), -1.0, 1.0)
+    centered = patches - patches.mean(axis=(1, 2), keepdims=True)
+    limited = np.clip(centered / (3.0 * spread), -1.0, 1.0)
     return (0.5 + 0.4 * limited).astype(np.float32)
 
 
@@ -168,4 +168,4 @@ def natural_patches(
     train = cut_patches(white[:, :, :border], counts[0], size, generator)
     test = cut_patches(white[:, :, border:], counts[1], size, generator)
     spread = float((train - train.mean(axis=(1, 2), keepdims=True)).std())
-    return normalise_patches(train, spread), normalise_patches(test, spread)
+    return normalize_patches(train, spread), normalize_patches(test, spread)

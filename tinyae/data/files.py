@@ -56,7 +56,7 @@ def load_file(path: str | Path) -> Dataset:
     kind, scale = _kind(raw, path), 255.0 if raw.dtype == np.uint8 else 1.0
     labels = arrays.get("train_y", arrays.get("y"))
     lengths = arrays.get("train_lengths", arrays.get("lengths"))
-    everything = _labelled(raw, labels, lengths, path)
+    everything = _labeled(raw, labels, lengths, path)
     if "test_x" in arrays:
         train, test = everything, _test_split(arrays, raw, path)
         notes = "train and test as the file names them"
@@ -199,10 +199,10 @@ def _test_split(arrays: dict[str, npt.NDArray[Any]], train: npt.NDArray[Any], pa
             f"{path} holds train_x {train.shape} {train.dtype} and test_x {raw.shape} {raw.dtype}: give both "
             "the same shape of example and the same type."
         )
-    return _labelled(raw, arrays.get("test_y"), arrays.get("test_lengths"), path)
+    return _labeled(raw, arrays.get("test_y"), arrays.get("test_lengths"), path)
 
 
-def _labelled(
+def _labeled(
     raw: npt.NDArray[Any], labels: npt.NDArray[Any] | None, lengths: npt.NDArray[Any] | None, path: Path
 ) -> Split:
     """Checked examples with their class numbers and the lengths of sequences, if there are any."""

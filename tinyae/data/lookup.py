@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from tinyae.data.catalog import ENTRIES, Entry, RemoteFile, canonical, megabytes, names
 from tinyae.data.dataset import Dataset, Split
-from tinyae.data.embedded import build, labelled, load_embedded
+from tinyae.data.embedded import build, labeled, load_embedded
 from tinyae.data.files import SUFFIXES, load_file
 from tinyae.data.formats import parse_idx, parse_ts, read_payload
 from tinyae.data.moving import moving_digits
@@ -27,7 +27,7 @@ def load(
     root: str | os.PathLike[str] | None = None,
     download: bool = True,
     image_size: tuple[int, int] | int | None = None,
-    grey: bool = False,
+    gray: bool = False,
     skip_broken: bool = False,
     progress: bool = True,
 ) -> Dataset:
@@ -38,7 +38,7 @@ def load(
             IDX file, or a folder of pictures, PNG or JPEG.
         root: the folder of a full set's files, or the folder above it. Given, nowhere else is searched.
         download: whether a full set that is not found may be downloaded into the user's cache.
-        image_size, grey, skip_broken, progress: for a folder of pictures, see `load_folder`.
+        image_size, gray, skip_broken, progress: for a folder of pictures, see `load_folder`.
 
     Full sets are looked for in `root`, `$TINYAE_DATA/<name>`, the user's cache and the folder of the Debian
     package, and then downloaded; every file is checked. A mini set is never returned for a full one.
@@ -54,9 +54,9 @@ def load(
     is_path = isinstance(name_or_path, os.PathLike)
     entry = None if is_path else ENTRIES.get(canonical(text))
     path = Path(text).expanduser()
-    if (image_size is not None or grey or skip_broken) and (entry is not None or not path.is_dir()):
+    if (image_size is not None or gray or skip_broken) and (entry is not None or not path.is_dir()):
         raise ValueError(
-            f"image_size, grey and skip_broken are for a folder of pictures, and {text!r} is none: leave them out, or "
+            f"image_size, gray and skip_broken are for a folder of pictures, and {text!r} is none: leave them out, or "
             "correct the path."
         )
     if entry is not None and entry.films:
@@ -68,7 +68,7 @@ def load(
     if entry is not None:
         return load_embedded(entry)
     if path.is_dir():
-        return load_folder(path, image_size=image_size, grey=grey, skip_broken=skip_broken, progress=progress)
+        return load_folder(path, image_size=image_size, gray=gray, skip_broken=skip_broken, progress=progress)
     if is_path or path.exists() or path.suffix.lower() in SUFFIXES or path.name != text:
         return load_file(path)
     raise ValueError(_unknown(text))
@@ -127,7 +127,7 @@ def load_full(entry: Entry, root: str | Path | None = None, download: bool = Tru
     arrays = {role: parse_idx(verified(*found), str(found[0])) for role, found in paths.items()}
     axes = 1 + len(entry.shape)
     train, test = (
-        labelled(arrays[f"{part}_x"], _classes(arrays[f"{part}_y"]), entry.scale, axes) for part in ("train", "test")
+        labeled(arrays[f"{part}_x"], _classes(arrays[f"{part}_y"]), entry.scale, axes) for part in ("train", "test")
     )
     return build(entry, train, test, str(folder))
 

@@ -114,7 +114,7 @@ def moving_digits(
     train, test = parts
     return Dataset(
         f"moving-{source.name}", f"{source.title}, {digits} moving over {size} x {size} pixels", "sequences", train, test,
-        source.class_names if digits == 1 else (), "gray levels", 1.0, source.source, source.licence,
+        source.class_names if digits == 1 else (), "gray levels", 1.0, source.source, source.license,
         f"made from {source.name}, seed {seed}", f"{frames} frames, moves of {step:g} of the free range. {source.notes}",
         horizon=future, frame_shape=(size, size),
     )  # fmt: skip

@@ -40,7 +40,7 @@ def load_folder(
     path: str | os.PathLike[str],
     *,
     image_size: tuple[int, int] | int | None = None,
-    grey: bool = False,
+    gray: bool = False,
     skip_broken: bool = False,
     progress: bool = True,
 ) -> Dataset:
@@ -49,7 +49,7 @@ def load_folder(
     Args:
         path: the folder.
         image_size: (H, W), or one number for both, to scale and cut every picture to; None wants them all of one size.
-        grey: whether colours are turned into grey levels. Otherwise one picture in colour gives all of them 3 channels.
+        gray: whether colors are turned into gray levels. Otherwise one picture in color gives all of them 3 channels.
         skip_broken: whether files that cannot be read are left out, and counted in `notes`, instead of raising.
         progress: whether to draw a bar for a folder that takes longer than two seconds.
 
@@ -60,7 +60,7 @@ def load_folder(
     folder = Path(path)
     size = _checked_size(image_size)
     listing = _listing(folder)
-    pictures = _read(folder, listing, size, grey, skip_broken, progress)
+    pictures = _read(folder, listing, size, gray, skip_broken, progress)
     listing = [listing[index] for index in pictures.kept]
     names = tuple(sorted({entry.label for entry in listing} - {""}))
     y = np.array([names.index(entry.label) for entry in listing], dtype=np.int64) if names else None
@@ -73,7 +73,7 @@ def load_folder(
         train,
         test,
         class_names=names,
-        unit="grey levels",
+        unit="gray levels",
         scale=255.0,
         origin=str(folder),
         notes=". ".join([_split_note(listing, test), *pictures.skipped]),
@@ -176,7 +176,7 @@ def _check_alike(folder: Path, entries: list[_Entry]) -> None:
 
 
 def _read(
-    folder: Path, listing: list[_Entry], size: Size | None, grey: bool, skip_broken: bool, progress: bool
+    folder: Path, listing: list[_Entry], size: Size | None, gray: bool, skip_broken: bool, progress: bool
 ) -> _Pictures:
     """Read the files one after the other into one array, made when the first has shown its shape."""
     from tqdm import tqdm
@@ -195,7 +195,7 @@ def _read(
     )
     for index, entry in enumerate(bar):
         try:
-            picture = read_picture(entry.path, size, grey)
+            picture = read_picture(entry.path, size, gray)
         except BrokenPicture as error:
             if not skip_broken:
                 bar.close()
@@ -207,7 +207,7 @@ def _read(
         if picture.shape[:2] != x.shape[1:3]:
             bar.close()
             raise ValueError(_unequal(folder, first, x.shape, entry.path, picture.shape))
-        if picture.shape[2] > x.shape[3]:  # the first in colour
+        if picture.shape[2] > x.shape[3]:  # the first in color
             x = np.repeat(x, picture.shape[2], axis=3)
         x[len(kept)] = picture
         kept.append(index)
@@ -278,10 +278,10 @@ def _split_note(listing: list[_Entry], test: Split) -> str:
 #
 # Pillow decodes; what is settled here is what the numbers mean, whatever the file was made by:
 #
-#     8 bits      n / 255                    16 bits (grey)   n / 65535, not cut to 8
-#     palette     the colours it stands for  transparent      laid on white paper
+#     8 bits      n / 255                    16 bits (gray)   n / 65535, not cut to 8
+#     palette     the colors it stands for  transparent      laid on white paper
 #     EXIF        turned upright, as a camera meant it
-#     grey        L = 0.299 R + 0.587 G + 0.114 B  (ITU-R BT.601), the luma of Pillow's own "L"
+#     gray        L = 0.299 R + 0.587 G + 0.114 B  (ITU-R BT.601), the luma of Pillow's own "L"
 #     resized     scaled, proportions kept, until the picture covers the frame; what sticks out is cut off evenly
 #
 # Scaling takes the mean under a triangle as wide as the step (Pillow's BILINEAR), so that small pictures do not alias
@@ -292,7 +292,7 @@ FORMATS = ("PNG", "JPEG")
 """What is decoded, by content: a JPEG called `.png` is read as what it is, anything else is refused."""
 
 DEEP = ("I", "I;16", "I;16L", "I;16B")
-"""Pillow's names for grey pictures of 16 bits."""
+"""Pillow's names for gray pictures of 16 bits."""
 
 Size = tuple[int, int]
 
@@ -308,13 +308,13 @@ class BrokenPicture(ValueError):
         self.reason = reason
 
 
-def read_picture(path: Path, size: Size | None = None, grey: bool = False) -> npt.NDArray[np.float32]:
-    """A picture file as float32 (H, W, C): C = 1 for a grey one or with `grey`, else 3.
+def read_picture(path: Path, size: Size | None = None, gray: bool = False) -> npt.NDArray[np.float32]:
+    """A picture file as float32 (H, W, C): C = 1 for a gray one or with `gray`, else 3.
 
     Args:
         path: a PNG or JPEG file; of several frames the first.
         size: the (H, W) to bring it to; None keeps its own.
-        grey: whether colours are turned into grey levels.
+        gray: whether colors are turned into gray levels.
 
     Raises:
         BrokenPicture: no such picture, damaged, cut off, unreadable, or of more pixels than Pillow takes for honest.
@@ -328,7 +328,7 @@ def read_picture(path: Path, size: Size | None = None, grey: bool = False) -> np
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:
-                return _pixels(image, size, grey)
+                return _pixels(image, size, gray)
     except MemoryError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -340,7 +340,7 @@ def read_picture(path: Path, size: Size | None = None, grey: bool = False) -> np
         raise BrokenPicture(path, reason or type(error).__name__) from error
 
 
-def _pixels(image: Image, size: Size | None, grey: bool) -> npt.NDArray[np.float32]:
+def _pixels(image: Image, size: Size | None, gray: bool) -> npt.NDArray[np.float32]:
     from PIL import ImageOps
 
     if size is not None:
@@ -349,7 +349,7 @@ def _pixels(image: Image, size: Size | None, grey: bool) -> npt.NDArray[np.float
         image.draft(image.mode, (2 * max(size), 2 * max(size)))
     image.load()
     upright = ImageOps.exif_transpose(image)
-    plain, white = _plain(upright, grey)
+    plain, white = _plain(upright, gray)
     if size is not None:
         plain = _covering(plain, size)
     values = np.asarray(plain)
@@ -357,13 +357,13 @@ def _pixels(image: Image, size: Size | None, grey: bool) -> npt.NDArray[np.float
     return np.divide(values, np.float32(white), dtype=np.float32)
 
 
-def _plain(image: Image, grey: bool) -> tuple[Image, float]:
+def _plain(image: Image, gray: bool) -> tuple[Image, float]:
     """The picture in one of Pillow's modes "L", "RGB" and "F", without transparency, and the value of its white."""
     from PIL import Image as pillow
 
     if image.mode in DEEP:
         return image.convert("F"), 65535.0
-    wanted = "L" if grey or image.mode in ("1", "L", "LA") else "RGB"
+    wanted = "L" if gray or image.mode in ("1", "L", "LA") else "RGB"
     if image.has_transparency_data:
         paper = pillow.new("RGBA", image.size, "white")
         image = pillow.alpha_composite(paper, image.convert("RGBA"))

@@ -314,7 +314,7 @@ def rewindow(
     return replace(
         made,
         source=data.source,
-        licence=data.licence,
+        license=data.license,
         origin=data.origin,
         scale=made.scale * data.scale,
         scaler=made.scaler.after(first),

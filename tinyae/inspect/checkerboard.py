@@ -1,4 +1,4 @@
-"""How much of an image's variance is a pattern with a given period, and how far it stands out of its neighbourhood.
+"""How much of an image's variance is a pattern with a given period, and how far it stands out of its neighborhood.
 
 A decoder that writes some pixels more often than others leaves a pattern whose period is its stride. Such a pattern
 can only have the frequencies j / period, so that is where one has to look; and as natural images have some power at
@@ -35,7 +35,7 @@ class PeriodicPower(NamedTuple):
     """What `checkerboard_score` finds; see the formulas at the top of `tinyae.inspect.checkerboard`.
 
     Attributes:
-        share: the part of the images' (windowed) variance that has this period, beyond what the neighbourhood in the
+        share: the part of the images' (windowed) variance that has this period, beyond what the neighborhood in the
             spectrum has too; about 0 without a pattern, 1 for nothing but a pattern. It may be slightly negative.
         ratio: the power at these frequencies as a multiple of that around them; about 1 without a pattern.
     """
@@ -103,7 +103,7 @@ def _spectrum(pixels: npt.NDArray[np.float64], period: int) -> npt.NDArray[np.fl
 
 
 def _places(shape: tuple[int, ...], period: int) -> list[tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
-    """For each frequency of F, which bins are its peak and which its neighbourhood."""
+    """For each frequency of F, which bins are its peak and which its neighborhood."""
     places = [(i, j) for i in range(period) for j in range(period)]
     distance = {place: _distance(shape, place, period) for place in places}
     free = np.min(list(distance.values()), axis=0) > 1

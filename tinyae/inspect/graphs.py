@@ -214,7 +214,7 @@ class Shape:
 
 @dataclass(frozen=True)
 class Edge:
-    """An arrow from an argument to the operation that used it, labelled with the argument's shape."""
+    """An arrow from an argument to the operation that used it, labeled with the argument's shape."""
 
     start: str
     end: str

@@ -308,10 +308,10 @@ def continuous_bernoulli_variance(logits: Any) -> Any:
 
 
 def continuous_bernoulli_nll(logits: Any, targets: Any, *, reduction: str = "per_sample") -> Any:
-    """-log p(x) = A(z) - x z for x in [0, 1] of the logits' shape (N, ...): a density on grey levels that integrates to 1.
+    """-log p(x) = A(z) - x z for x in [0, 1] of the logits' shape (N, ...): a density on gray levels that integrates to 1.
     d/dz = E[x] - x
 
-    The Bernoulli cross-entropy is softplus(z) - x z; the difference is the normalising term that it lacks when x is not
+    The Bernoulli cross-entropy is softplus(z) - x z; the difference is the normalizing term that it lacks when x is not
     0 or 1. Source: Loaiza-Ganem and Cunningham 2019. Unit: nats per sample.
     """
     check_shapes("continuous_bernoulli_nll", logits, targets)

@@ -2,7 +2,7 @@
 
 from tinyae.models.analysis import (
     AnomalyDetector,
-    CodeNeighbours,
+    CodeNeighbors,
     count_oriented,
     gradient_per_step,
     nearest,
@@ -58,7 +58,7 @@ __all__ = [
     "RECONSTRUCTIONS",
     "AnomalyDetector",
     "Autoencoder",
-    "CodeNeighbours",
+    "CodeNeighbors",
     "CodePrior",
     "Codebook",
     "Codec",

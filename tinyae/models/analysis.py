@@ -16,7 +16,7 @@ from tinyae.nn import evaluating
 # How much of the gradient arrives at each time step: what a recurrent network can learn from, and what it cannot.
 #
 # The gradient walks back through time and is multiplied by a matrix at every step, so it tends to vanish or to explode
-# (Hochreiter 1991; Bengio, Simard and Frasconi 1994). Where it has vanished, nothing is learnt about that step.
+# (Hochreiter 1991; Bengio, Simard and Frasconi 1994). Where it has vanished, nothing is learned about that step.
 
 
 def gradient_per_step(
@@ -59,8 +59,8 @@ def gradient_per_step(
 # Retrieval: the samples whose codes lie closest to the code of a query (Krizhevsky and Hinton 2011).
 
 
-class CodeNeighbours:
-    """Nearest neighbours in code space, by Euclidean distance between codes.
+class CodeNeighbors:
+    """Nearest neighbors in code space, by Euclidean distance between codes.
 
     Two images of one thing may share few pixels, and two that share many may show different things. A code keeps what
     many images have in common, so it can be the better ruler; it is always the shorter one.
@@ -76,7 +76,7 @@ class CodeNeighbours:
         self.model = model
         self.codes: np.ndarray | None = None
 
-    def fit(self, x: np.ndarray) -> CodeNeighbours:
+    def fit(self, x: np.ndarray) -> CodeNeighbors:
         """Encode the samples x (N, ...) that queries will search."""
         self.codes = self._encode(x)
         return self
@@ -114,7 +114,7 @@ def same_class_share(labels: np.ndarray, query_labels: np.ndarray, indices: np.n
     Args:
         labels: (N,) of the searched samples.
         query_labels: (M,).
-        indices: (M, count), from `CodeNeighbours.query` or `nearest`.
+        indices: (M, count), from `CodeNeighbors.query` or `nearest`.
     """
     return float(np.mean(labels[indices] == query_labels[:, None]))
 

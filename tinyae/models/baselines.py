@@ -207,8 +207,8 @@ class PCA:
         self.mean_ = flat.mean(axis=0, dtype=np.float64)
         covariance = np.zeros((size, size))
         for start in range(0, len(flat), 4096):
-            centred = flat[start : start + 4096] - self.mean_
-            covariance += centred.T @ centred
+            centered = flat[start : start + 4096] - self.mean_
+            covariance += centered.T @ centered
         values, vectors = np.linalg.eigh(covariance / len(flat))
         self.components_ = vectors[:, ::-1][:, : self.code_size].T.copy()
         self.variances_ = values[::-1][: self.code_size].copy()

@@ -44,7 +44,7 @@ class ConditionalVariationalAutoencoder(VariationalAutoencoder):
         decoder: Module,
         classes: int,
         *,
-        likelihood: str | Likelihood = "grey-bce",
+        likelihood: str | Likelihood = "gray-bce",
         **settings: Any,
     ) -> None:
         super().__init__(encoder, decoder, likelihood=likelihood, **settings)
@@ -146,7 +146,7 @@ def conditional_variational_autoencoder(
     latent_size: int = 20,
     *,
     activation: str = "relu",
-    likelihood: str = "grey-bce",
+    likelihood: str = "gray-bce",
     beta: float = 1.0,
     warmup: int = 0,
     free_bits: float = 0.0,

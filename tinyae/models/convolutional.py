@@ -165,7 +165,7 @@ def conv_variational_autoencoder(
     kernel_size: int = 3,
     upsampling: str = "transposed",
     activation: str = "relu",
-    likelihood: str = "grey-bce",
+    likelihood: str = "gray-bce",
     scale: float | None = None,
     beta: float = 1.0,
     warmup: int = 0,
@@ -375,7 +375,7 @@ def image_shape(input_shape: Shape) -> tuple[int, int, int]:
     if len(shape) != 3:
         raise ValueError(
             f"a convolutional autoencoder takes images (H, W, C), got samples of shape {shape}: choose a data set of "
-            "images, give grey images their channel by x[..., None], or use a dense model such as 'deep'."
+            "images, give gray images their channel by x[..., None], or use a dense model such as 'deep'."
         )
     return shape
 

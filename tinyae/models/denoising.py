@@ -1,6 +1,6 @@
 """The denoising autoencoder: repair what the noise has damaged.
 
-A code as wide as the input lets an ordinary autoencoder copy: its loss is small and it has learnt nothing. Here a
+A code as wide as the input lets an ordinary autoencoder copy: its loss is small and it has learned nothing. Here a
 copy of the input is the wrong answer, because the input is damaged and the target is not. To fill the gaps the network
 must know how the elements of a sample go together.
 """

@@ -56,7 +56,7 @@ def deep_autoencoder(
     """Several hidden layers, the decoder mirroring the encoder: by default 784-1000-500-250-30-250-500-1000-784.
 
     The shape is that of Hinton and Salakhutdinov 2006 (linear code), who had to pre-train it layer by layer; with
-    rectified linear units, He initialisation and Adam it trains from scratch.
+    rectified linear units, He initialization and Adam it trains from scratch.
 
     Args:
         input_shape: shape of one sample.

@@ -88,7 +88,7 @@ class _Row(Reconstruction):
 class Bernoulli(Likelihood):
     """x is 0 or 1:   log p(x|z) = x log p + (1 - x) log(1 - p),   p = sigmoid(output).
 
-    For black-and-white images only; grey levels are refused, see `GreyLevelCrossEntropy`.
+    For black-and-white images only; gray levels are refused, see `GrayLevelCrossEntropy`.
     """
 
     name = "bernoulli"
@@ -112,25 +112,25 @@ class Bernoulli(Likelihood):
     def check_targets(self, x: np.ndarray) -> None:
         """Only 0 and 1."""
         super().check_targets(x)
-        grey = (x != 0) & (x != 1)
-        if grey.any():
+        gray = (x != 0) & (x != 1)
+        if gray.any():
             raise ValueError(
-                f"likelihood 'bernoulli' is a probability of black-and-white images, and {grey.mean():.0%} of the values "
-                "lie between 0 and 1: binarise them (binarize='dynamic'), or use 'continuous-bernoulli', a density of "
-                "grey levels, or 'grey-bce', which is neither but often used."
+                f"likelihood 'bernoulli' is a probability of black-and-white images, and {gray.mean():.0%} of the values "
+                "lie between 0 and 1: binarize them (binarize='dynamic'), or use 'continuous-bernoulli', a density of "
+                "gray levels, or 'gray-bce', which is neither but often used."
             )
 
 
-class GreyLevelCrossEntropy(Bernoulli):
-    """The cross-entropy x log p + (1 - x) log(1 - p) with grey levels x in [0, 1]: a loss, not a log-likelihood.
+class GrayLevelCrossEntropy(Bernoulli):
+    """The cross-entropy x log p + (1 - x) log(1 - p) with gray levels x in [0, 1]: a loss, not a log-likelihood.
 
-    It is what most published VAE code computes. The "probabilities" exp(...) of all grey levels do not add up to 1,
-    and even a perfect reconstruction has a loss above 0, the entropy of the grey levels. So the bound built on it compares
+    It is what most published VAE code computes. The "probabilities" exp(...) of all gray levels do not add up to 1,
+    and even a perfect reconstruction has a loss above 0, the entropy of the gray levels. So the bound built on it compares
     runs of this loss with each other and nothing else.
     """
 
-    name = "grey-bce"
-    meaning = "cross-entropy of grey levels, no log-likelihood: compare it with grey-bce only"
+    name = "gray-bce"
+    meaning = "cross-entropy of gray levels, no log-likelihood: compare it with gray-bce only"
 
     def check_targets(self, x: np.ndarray) -> None:
         """Anything in [0, 1]."""
@@ -138,14 +138,14 @@ class GreyLevelCrossEntropy(Bernoulli):
 
 
 class ContinuousBernoulli(Likelihood):
-    """x in [0, 1] with the density C(l) l^x (1 - l)^(1 - x), l = sigmoid(output): a density of grey levels.
+    """x in [0, 1] with the density C(l) l^x (1 - l)^(1 - x), l = sigmoid(output): a density of gray levels.
 
     The missing factor C of the cross-entropy, put in (Loaiza-Ganem and Cunningham 2019). It is above 1, so the nats are
-    lower than those of "grey-bce", often below 0.
+    lower than those of "gray-bce", often below 0.
     """
 
     name = "continuous-bernoulli"
-    meaning = "log-density of grey levels in [0, 1]"
+    meaning = "log-density of gray levels in [0, 1]"
     low, high = 0.0, 1.0
 
     def nats(self, output: Any, x: Any, *, reduction: str = "per_sample") -> Any:
@@ -277,7 +277,7 @@ class ElementGaussian(Gaussian):
 
 LIKELIHOODS: dict[str, type[Likelihood]] = {
     kind.name: kind
-    for kind in (GreyLevelCrossEntropy, Bernoulli, ContinuousBernoulli, Gaussian, ScaledGaussian, ElementGaussian)
+    for kind in (GrayLevelCrossEntropy, Bernoulli, ContinuousBernoulli, Gaussian, ScaledGaussian, ElementGaussian)
 }
 """The likelihoods by name."""
 
@@ -334,9 +334,9 @@ def _inverse_softplus(y: float) -> float:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Black and white from grey: how MNIST becomes data that a Bernoulli likelihood can have a probability for.
+# Black and white from gray: how MNIST becomes data that a Bernoulli likelihood can have a probability for.
 #
-# Two customs exist and their numbers differ by several nats, so every number must say which. "dynamic": a pixel of grey x
+# Two customs exist and their numbers differ by several nats, so every number must say which. "dynamic": a pixel of gray x
 # is white with probability x, drawn anew each time an image is shown (Burda et al. 2016 and most since). "fixed": drawn once
 # for the whole set. The customary fixed set (Larochelle and Murray 2011) is a file; ours is our own draw, from a fixed
 # seed, so its numbers are near to but not the same as those of that file.

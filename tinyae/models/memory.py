@@ -1,7 +1,7 @@
 """A network as a data store, on the way to the autoencoder: half of one.
 
 Give a decoder a fixed input and train it until the output is your image: the image is now in the weights. Give it a
-second input and it can hold a second image. When the inputs themselves are learnt, images that are alike come to
+second input and it can hold a second image. When the inputs themselves are learned, images that are alike come to
 have inputs that are alike, and the inputs are codes. What is then still missing for an autoencoder is a way from a
 new image to its code, and that is the encoder.
 """
@@ -55,13 +55,13 @@ class CodeTable(Module):
         return ops.getitem(self.table, index=numbers)
 
     def extra_repr(self) -> str:
-        """Rows, columns, and whether they are learnt."""
+        """Rows, columns, and whether they are learned."""
         kind = "learned" if isinstance(self.table, Parameter) else "fixed"
         return f"{self.table.shape[0]}, {self.table.shape[1]}, {kind}"
 
 
 class ImageMemory(Autoencoder):
-    """A decoder that has learnt `count` samples by heart; each is called by its number.
+    """A decoder that has learned `count` samples by heart; each is called by its number.
 
     code_i = table[i],   output_i = decoder(code_i),   loss = mean over i of distance(output_i, sample_i)
 

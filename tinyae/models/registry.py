@@ -37,7 +37,7 @@ class ModelEntry:
         builder: function of (input_shape, *, generator, sample, **arguments).
         data, epochs, batch_size, lr, optimizer, loss: defaults of the command line; loss "" for a model that has a
             likelihood in its place.
-        labelled: whether the builder takes `classes`, the number of classes in labelled data.
+        labeled: whether the builder takes `classes`, the number of classes in labeled data.
         conditional: whether the model needs a class for each sample; its builder takes `classes` too.
     """
 
@@ -50,7 +50,7 @@ class ModelEntry:
     lr: float = 1e-3
     optimizer: str = "adam"
     loss: str = "bce"
-    labelled: bool = False
+    labeled: bool = False
     conditional: bool = False
 
 
@@ -84,7 +84,7 @@ MODELS = {
             batch_size=64,
             lr=3e-3,
             loss="",
-            labelled=True,
+            labeled=True,
         ),
         ModelEntry(
             "memory", "a decoder that learns samples by heart", image_memory, epochs=300, batch_size=25, lr=1e-2

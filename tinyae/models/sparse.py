@@ -1,7 +1,7 @@
 """The sparse autoencoder: a code of which only a few numbers are active at a time.
 
 A code wider than need be can still be a good description if each sample uses few of its numbers. The units then
-specialise: each stands for something that is rarely there. On patches of photographs that something is an edge.
+specialize: each stands for something that is rarely there. On patches of photographs that something is an edge.
 """
 
 from __future__ import annotations

@@ -48,8 +48,8 @@ class VariationalAutoencoder(Autoencoder):
         warmup: epochs in which the weight of the KL grows in equal steps to beta (Bowman et al. 2016); 0 for none.
         free_bits: nats per code number that are free of charge: a number whose mean KL over the batch is below is
             counted as this (Kingma et al. 2016, section 4). Named as in the paper; the unit is nats.
-        binarize: how grey levels become black and white for the "bernoulli" likelihood: "none"; "dynamic", a pixel of
-            grey x is white with probability x, drawn anew at every presentation; "fixed", drawn once.
+        binarize: how gray levels become black and white for the "bernoulli" likelihood: "none"; "dynamic", a pixel of
+            gray x is white with probability x, drawn anew at every presentation; "fixed", drawn once.
         sample: what one sample is called in units.
         generator: for the noise; None draws fresh entropy.
 
@@ -67,7 +67,7 @@ class VariationalAutoencoder(Autoencoder):
         encoder: Module,
         decoder: Module,
         *,
-        likelihood: str | Likelihood = "grey-bce",
+        likelihood: str | Likelihood = "gray-bce",
         beta: float = 1.0,
         warmup: int = 0,
         free_bits: float = 0.0,
@@ -81,8 +81,8 @@ class VariationalAutoencoder(Autoencoder):
         self.reconstruction = self.likelihood.as_reconstruction()
         if binarize != "none":
             self.reconstruction = likelihood_named(
-                "grey-bce"
-            ).as_reconstruction()  # greys in [0, 1] are what is drawn from
+                "gray-bce"
+            ).as_reconstruction()  # grays in [0, 1] are what is drawn from
         self.beta = _check_weight("beta", beta, "1 is the bound, 4 a beta-VAE")
         self.free_bits = _check_weight("free_bits", free_bits, "0.1 nats per code number is a usual value")
         if not isinstance(warmup, int) or warmup < 0:
@@ -151,7 +151,7 @@ class VariationalAutoencoder(Autoencoder):
         return x, target
 
     def inputs_for(self, x: Array, labels: Any = None) -> Array:
-        """x itself; with fixed binarisation its black-and-white version, the same at every call."""
+        """x itself; with fixed binarization its black-and-white version, the same at every call."""
         return fixed_binarization(x) if self.binarize == "fixed" else x
 
     def begin_epoch(self, number: int) -> None:
@@ -166,8 +166,8 @@ class VariationalAutoencoder(Autoencoder):
 
     @property
     def loss_unit(self) -> str:
-        """Nats per sample; where samples are binarised, the unit says how."""
-        how = {"none": "", "dynamic": "dynamically binarised ", "fixed": "fixedly binarised "}[self.binarize]
+        """Nats per sample; where samples are binarized, the unit says how."""
+        how = {"none": "", "dynamic": "dynamically binarized ", "fixed": "fixedly binarized "}[self.binarize]
         return unit("nats", "per_sample", how + self.noun)
 
     @property
@@ -336,7 +336,7 @@ class Posterior:
         return ops.exp(0.5 * self.log_variance)
 
     def sample(self, generator: np.random.Generator) -> Any:
-        """A draw z (N, K), differentiable in mean and log-variance ("reparameterised", Kingma and Welling 2014, 2.4).
+        """A draw z (N, K), differentiable in mean and log-variance ("reparameterized", Kingma and Welling 2014, 2.4).
 
         z = mean + std * noise,  noise ~ N(0, 1);   dz/dmean = 1,   dz/d log_variance = std * noise / 2
         """
@@ -487,7 +487,7 @@ def log_likelihood(
         x: host array (N, ...); with `binarize` it is made black and white first, "dynamic" once here.
         importance_samples: k.
         labels: class numbers (N,), for a conditional model.
-        generator: for codes (and binarisation); None starts from seed 0, so that a number can be repeated.
+        generator: for codes (and binarization); None starts from seed 0, so that a number can be repeated.
         rows: codes decoded at once.
     """
     k = check_size("log_likelihood", "importance_samples", importance_samples)
@@ -524,7 +524,7 @@ def variational_autoencoder(
     latent_size: int = 20,
     *,
     activation: str = "relu",
-    likelihood: str = "grey-bce",
+    likelihood: str = "gray-bce",
     scale: float | None = None,
     beta: float = 1.0,
     warmup: int = 0,

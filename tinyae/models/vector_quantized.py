@@ -1,4 +1,4 @@
-"""Codes from a finite list: the vector-quantised autoencoder.
+"""Codes from a finite list: the vector-quantized autoencoder.
 
 A code is a row of a few positions, and at each position stands one of C vectors of a codebook. So a sample becomes a few
 whole numbers, which can be counted in bits. Choosing the nearest vector has no gradient; two tricks replace it. Backwards
@@ -185,7 +185,7 @@ class VectorQuantizedAutoencoder(Autoencoder):
             raise ValueError(f"sample: n must be at least 1, got {n}.")
         if self.prior is None:
             raise ValueError(
-                "a vector-quantised autoencoder does not know how often each code occurs: write "
+                "a vector-quantized autoencoder does not know how often each code occurs: write "
                 "model.fit_prior(train.x) before model.sample(n)."
             )
         return self.decode(self.vectors_of(self.prior.sample(n, as_generator(generator))))
@@ -260,7 +260,7 @@ def vq_autoencoder(
 # ---------------------------------------------------------------------------------------------------------------------
 # A distribution over codes of whole numbers, so that an autoencoder with such codes can make up samples.
 #
-# A vector-quantised autoencoder learns which codes its samples have, and not how often. Van den Oord et al. (2017) train a
+# A vector-quantized autoencoder learns which codes its samples have, and not how often. Van den Oord et al. (2017) train a
 # PixelCNN on the codes afterwards. Here is the simplest thing that knows positions are not independent: a tree, in which the
 # number at each position depends on the number at one other. Of all trees Chow and Liu (1968) find the most probable one.
 

@@ -51,7 +51,7 @@ class Convolution(Module):
         self.activation = check_activation(owner, activation)
 
     def _draw(self, initializer: str | Initializer, generator: np.random.Generator | None, dtype: np.dtype) -> Any:
-        """Weights (KH, KW, in_channels / groups, out_channels), so that the initialiser sees the true fan-in."""
+        """Weights (KH, KW, in_channels / groups, out_channels), so that the initializer sees the true fan-in."""
         shape = (*self.kernel_size, self.in_channels // self.groups, self.out_channels)
         return initializer_named(initializer)(shape, as_generator(generator), dtype=dtype)
 
@@ -68,7 +68,7 @@ class Convolution(Module):
         elif x.ndim == 3 and x.shape[2] == self.in_channels:
             fix = "one image is a batch of one: write x[None]"
         elif x.ndim == 3 and self.in_channels == 1:
-            fix = "give grey images their channel: write x[..., None]"
+            fix = "give gray images their channel: write x[..., None]"
         elif x.ndim == 2:
             fix = "rows become images by nn.Reshape(H, W, C)"
         else:
@@ -299,7 +299,7 @@ class Upsample(Module):
 
     Args:
         scale_factor: a whole number, or (vertical, horizontal).
-        mode: `"nearest"` repeats pixels; `"bilinear"` draws straight lines between their centres (PyTorch's
+        mode: `"nearest"` repeats pixels; `"bilinear"` draws straight lines between their centers (PyTorch's
             `align_corners=False`).
     """
 

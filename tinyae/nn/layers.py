@@ -354,7 +354,7 @@ class TopK(Module):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Layers that centre and scale what passes through them.
+# Layers that center and scale what passes through them.
 #
 # Both compute y = weight * (x - mean) / sqrt(variance + eps) + bias and differ in what the mean is taken over:
 # LayerNorm over the features of one sample, BatchNorm over the samples of one feature. They are composed of
@@ -362,7 +362,7 @@ class TopK(Module):
 
 
 class LayerNorm(Module):
-    """Normalise each sample over its last axis (Ba, Kiros and Hinton 2016, eq. 4); x and y (..., D).
+    """Normalize each sample over its last axis (Ba, Kiros and Hinton 2016, eq. 4); x and y (..., D).
 
     The same in training and evaluation, and independent of the rest of the batch.
 
@@ -381,10 +381,10 @@ class LayerNorm(Module):
         self.weight, self.bias = _gain_and_shift(self.features, check_dtype("LayerNorm", dtype))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise over the last axis."""
+        """Normalize over the last axis."""
         check_last_axis(self, x, self.features)
-        _, centred, variance = _moments(x, (x.ndim - 1,))
-        return _scaled(centred, variance, self.eps, self.weight, self.bias)
+        _, centered, variance = _moments(x, (x.ndim - 1,))
+        return _scaled(centered, variance, self.eps, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         """D and eps."""
@@ -392,7 +392,7 @@ class LayerNorm(Module):
 
 
 class BatchNorm(Module):
-    """Normalise each feature over everything else in the batch (Ioffe and Szegedy 2015, Algorithm 1).
+    """Normalize each feature over everything else in the batch (Ioffe and Szegedy 2015, Algorithm 1).
 
     Channels stand last, so one layer serves (N, D), (N, T, D) and (N, H, W, C): the mean of a channel is
     taken over all other axes, n numbers. In training these are the batch's own mean and variance (which
@@ -425,7 +425,7 @@ class BatchNorm(Module):
         self.running_var = Tensor(np.ones(self.features, dtype))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise over all axes but the last.
+        """Normalize over all axes but the last.
 
         Raises:
             ValueError: one number per feature in training mode; its variance would be 0 and y constant.
@@ -439,9 +439,9 @@ class BatchNorm(Module):
                 f"{self}: training needs at least 2 numbers per feature, got shape {x.shape}: "
                 "use a larger batch (drop a last batch of 1), or call eval() first."
             )
-        mean, centred, variance = _moments(x, tuple(range(x.ndim - 1)))
+        mean, centered, variance = _moments(x, tuple(range(x.ndim - 1)))
         self._follow(mean.data.reshape(-1), variance.data.reshape(-1) * (n / (n - 1)))
-        return _scaled(centred, variance, self.eps, self.weight, self.bias)
+        return _scaled(centered, variance, self.eps, self.weight, self.bias)
 
     def _follow(self, mean: Array, variance: Array) -> None:
         """Move the running averages towards one batch, in their own dtype."""
@@ -457,12 +457,12 @@ class BatchNorm(Module):
 def _moments(x: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
     """The mean over `axes`, x minus that, and the mean square of the difference; the moments keep axes of length 1."""
     mean = ops.mean(x, axis=axes, keepdims=True)
-    centred = x - mean
-    return mean, centred, ops.mean(ops.square(centred), axis=axes, keepdims=True)
+    centered = x - mean
+    return mean, centered, ops.mean(ops.square(centered), axis=axes, keepdims=True)
 
 
-def _scaled(centred: Tensor, variance: Tensor, eps: float, weight: Tensor, bias: Tensor) -> Tensor:
-    return centred / ops.sqrt(variance + eps) * weight + bias
+def _scaled(centered: Tensor, variance: Tensor, eps: float, weight: Tensor, bias: Tensor) -> Tensor:
+    return centered / ops.sqrt(variance + eps) * weight + bias
 
 
 def _gain_and_shift(features: int, dtype: np.dtype) -> tuple[Parameter, Parameter]:
@@ -544,7 +544,7 @@ def orthogonal(shape: Shape, generator: np.random.Generator, dtype: Any = np.flo
 
 
 def zeros(shape: Shape, generator: np.random.Generator, dtype: Any = np.float32) -> np.ndarray:
-    """All zeros, for biases. As a weight it keeps every unit of a layer equal to its neighbours for ever."""
+    """All zeros, for biases. As a weight it keeps every unit of a layer equal to its neighbors for ever."""
     return np.zeros(shape, dtype)
 
 
@@ -556,7 +556,7 @@ INITIALIZERS: dict[str, Initializer] = {
     "orthogonal": orthogonal,
     "zeros": zeros,
 }
-"""The initialisers by the names that layers take."""
+"""The initializers by the names that layers take."""
 
 
 def initializer_named(initializer: str | Initializer) -> Initializer:

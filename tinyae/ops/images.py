@@ -183,10 +183,10 @@ adjoint_pair(upsample_nearest, block_sum)
 
 @primitive
 def upsample_bilinear(x: Any, *, factor: Any) -> Any:
-    """Straight lines between the pixels' centres, on each axis:   y[i] = sum over j of max(0, 1 - |s(i) - j|) x[j]
+    """Straight lines between the pixels' centers, on each axis:   y[i] = sum over j of max(0, 1 - |s(i) - j|) x[j]
 
     s(i) = (i + 1/2) / factor - 1/2 is where output pixel i lies among the input pixels, limited to [0, H - 1]: beyond
-    the outermost centres the image goes on flat. That is PyTorch's `align_corners=False`.
+    the outermost centers the image goes on flat. That is PyTorch's `align_corners=False`.
     Adjoint: `upsample_bilinear_adjoint`.
     """
     check_image("upsample_bilinear", x)

@@ -128,8 +128,8 @@ def _(g: Any, out: Any, x: Any, axis: Axis = -1) -> Any:
 
 def variance(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
     """Mean squared deviation from the mean over `axis` (divides by n), composed of primitives."""
-    centred = x - mean(x, axis=axis, keepdims=True)
-    return mean(centred * centred, axis=axis, keepdims=keepdims)
+    centered = x - mean(x, axis=axis, keepdims=True)
+    return mean(centered * centered, axis=axis, keepdims=keepdims)
 
 
 def norm(x: Any, *, axis: Axis = None) -> Any:

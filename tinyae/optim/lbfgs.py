@@ -97,7 +97,7 @@ class LBFGS(Optimizer):
         closure: Callable[[], Tensor] | None = None,
         callback: Callable[[int, float], None] | None = None,
     ) -> float:
-        """Minimise the loss until a tolerance or `max_iterations` is reached, and leave the parameters at the
+        """Minimize the loss until a tolerance or `max_iterations` is reached, and leave the parameters at the
         best point.
 
         Args:

@@ -1,9 +1,9 @@
-"""Pictures of autoencoders: what went in, what came out, what was learnt, and how the learning went.
+"""Pictures of autoencoders: what went in, what came out, what was learned, and how the learning went.
 
 Every function takes host NumPy arrays (a Tensor first goes through `.numpy()`) and returns a matplotlib
 `Figure` that belongs to no window and no global state; `save_figure` puts it on disk. matplotlib is imported
 when the first picture is drawn, so importing this room costs nothing. No picture hides bad news: values that
-are not finite are drawn in a marked colour or counted, values beyond a scale are counted, and every number
+are not finite are drawn in a marked color or counted, values beyond a scale are counted, and every number
 stands beside its unit.
 
 A run on images gives `reconstructions`, `loss_curves`, `filters` and `code_scatter`; vectors and sequences go

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Pictures of codes: where the encoder puts each example, coloured by class.
+# Pictures of codes: where the encoder puts each example, colored by class.
 #
 # Two-dimensional codes are drawn as they are. Wider ones are seen from their first two principal components,
 # and the axes say how much of the variance that view keeps, since a fraction of 20 % is a reason not to trust
@@ -49,11 +49,11 @@ def code_scatter(
     max_points: int = 5000,
     title: str = "Codes",
 ) -> Figure:
-    """Draw codes (N, K) as a picture of the code space, coloured by class.
+    """Draw codes (N, K) as a picture of the code space, colored by class.
 
     K = 1 gives a histogram for each class, K = 2 a scatter plot, K > 2 a scatter plot of the first two principal
     components of all codes, with the fraction of the variance that each of them holds on its axis.
-    `labels` (N,): whole numbers; None draws all codes in one colour.
+    `labels` (N,): whole numbers; None draws all codes in one color.
     `class_names`: words, found as `class_names[label]` in a sequence or a mapping; None writes the numbers.
     `max_points`: of more codes an evenly mixed part of this size is drawn, the same one each time. The principal
     components and the histograms are always those of all codes.
@@ -94,10 +94,10 @@ def principal_components(codes: FloatArray) -> tuple[FloatArray, FloatArray]:
     A fraction is the component's share of the total variance, 0 for codes that are all equal. The sign of a
     component is free; it is chosen so that the entry of largest absolute value is positive.
     """
-    # The right singular vectors of the centred codes are the eigenvectors of their covariance, found without
+    # The right singular vectors of the centered codes are the eigenvectors of their covariance, found without
     # squaring the numbers; the squared singular values are its eigenvalues times N - 1, which cancels below.
-    centred = codes - codes.mean(axis=0)
-    _, singular, rows = np.linalg.svd(centred, full_matrices=False)
+    centered = codes - codes.mean(axis=0)
+    _, singular, rows = np.linalg.svd(centered, full_matrices=False)
     axes = np.zeros((2, codes.shape[1]))
     # A single code has one singular vector only; what is missing stays zero.
     axes[: min(2, len(rows))] = rows[:2]
@@ -106,7 +106,7 @@ def principal_components(codes: FloatArray) -> tuple[FloatArray, FloatArray]:
     variances = np.zeros(2)
     variances[: min(2, len(singular))] = singular[:2] ** 2
     total = float((singular**2).sum())
-    return centred @ axes.T, variances / total if total > 0 else variances
+    return centered @ axes.T, variances / total if total > 0 else variances
 
 
 def _classes(labels: AnyArray | Sequence[int] | None, count: int) -> npt.NDArray[np.int64]:
@@ -186,20 +186,20 @@ def _scatter(
     page.write(style.MARGIN, y + SIDE / 2, axis_names[1], va="center", rotation=90)
     if words:
         handles = [
-            Line2D([], [], linestyle="", color=colour, marker=marker, markersize=5) for colour, marker in looks.values()
+            Line2D([], [], linestyle="", color=color, marker=marker, markersize=5) for color, marker in looks.values()
         ]
         page.legend(x + SIDE + 12, y + 4, handles, words, blocks)
     return page.figure
 
 
 def _look(place: int) -> tuple[str, str]:
-    """Return colour and marker of the class in this place.
+    """Return color and marker of the class in this place.
 
-    Neighbours differ in both, so nobody has to rely on the colour alone. After ten classes the colours return
+    Neighbors differ in both, so nobody has to rely on the color alone. After ten classes the colors return
     with the markers moved on by one; the pairs repeat after 50.
     """
-    turn, colour = divmod(place, len(style.PALETTE))
-    return style.PALETTE[colour], style.MARKERS[(colour + turn) % len(style.MARKERS)]
+    turn, color = divmod(place, len(style.PALETTE))
+    return style.PALETTE[color], style.MARKERS[(color + turn) % len(style.MARKERS)]
 
 
 def _histograms(
@@ -416,7 +416,7 @@ def confusion(counts: AnyArray, class_names: Sequence[str] | None = None, *, tit
     """Draw counts (C, C): row i are the samples of class i, column j those taken for class j.
 
     The shade is the share of the row, so that rare classes are as visible as common ones; the number is the count, and
-    the diagonal, which is right, has its own colour. Right of each row stands the share that was right.
+    the diagonal, which is right, has its own color. Right of each row stands the share that was right.
 
     Raises `ValueError` unless `counts` is a square of whole numbers of at least 0, of at most 40 classes.
     """
@@ -604,12 +604,12 @@ def _draw(axes: Axes, unit: str, series: Mapping[str, Series], lowest: float | N
     if lowest is not None:
         axes.axvline(lowest, color=style.MUTED, linewidth=0.7, linestyle=(0, (2, 2)), zorder=1)
     broken: list[float] = []
-    for (name, (epochs, values)), colour in zip(series.items(), _colours(list(series)), strict=True):
+    for (name, (epochs, values)), color in zip(series.items(), _colors(list(series)), strict=True):
         finite = np.isfinite(values)
         broken += list(epochs[~finite])
         marked = _marked(finite)
         looks: dict[str, Any] = {"marker": "o", "markersize": 3.5, "markevery": marked} if marked else {}
-        (line,) = axes.plot(epochs, np.where(finite, values, np.nan), color=colour, linewidth=1.5, **looks)
+        (line,) = axes.plot(epochs, np.where(finite, values, np.nan), color=color, linewidth=1.5, **looks)
         words = name.replace("_", " ")
         if words != unit:
             entries.append((line, words))
@@ -658,7 +658,7 @@ def _mark_lowest(axes: Axes, series: Mapping[str, Series], lowest: float) -> lis
 def _marked(finite: npt.NDArray[np.bool_]) -> list[int]:
     """Return the places (from 0) that need a mark, for the finite values given as True.
 
-    All of a few epochs are marked; of many only those without a finite neighbour, which no line would show.
+    All of a few epochs are marked; of many only those without a finite neighbor, which no line would show.
     """
     if len(finite) <= FEW_EPOCHS:
         return list(range(len(finite)))
@@ -666,17 +666,17 @@ def _marked(finite: npt.NDArray[np.bool_]) -> list[int]:
     return [int(place) for place in np.flatnonzero(finite & ~padded[:-2] & ~padded[2:])]
 
 
-def _colours(names: Sequence[str]) -> list[str]:
-    """Return a colour for each metric of a panel.
+def _colors(names: Sequence[str]) -> list[str]:
+    """Return a color for each metric of a panel.
 
     Training is blue and validation orange in every panel, so that the eye need not return to the legend; a second
-    metric of the same kind and all others take the next free colour.
+    metric of the same kind and all others take the next free color.
     """
     chosen: list[str] = []
     for name in names:
         usual = style.TRAIN if name.startswith("train_") else style.VALIDATION
         known = name.startswith(("train_", "validation_")) and usual not in chosen
-        others = [colour for colour in style.PALETTE if colour not in (style.TRAIN, style.VALIDATION, *chosen)]
+        others = [color for color in style.PALETTE if color not in (style.TRAIN, style.VALIDATION, *chosen)]
         chosen.append(usual if known else (others or style.PALETTE)[0])
     return chosen
 

@@ -53,7 +53,7 @@ def range_note(low: float, high: float, channels: int, **named: FloatArray) -> s
     For each named array it counts the values beyond the scale and those that are not finite.
     """
     scale = (
-        f"Gray scale: black {low:.3g}, white {high:.3g}." if channels == 1 else f"Colours from {low:.3g} to {high:.3g}."
+        f"Gray scale: black {low:.3g}, white {high:.3g}." if channels == 1 else f"Colors from {low:.3g} to {high:.3g}."
     )
     parts = [scale]
     for name, pixels in named.items():
@@ -137,7 +137,7 @@ def reconstructions(
     the sum over all pixel values of (original - reconstruction)^2, which is what the default unit says.
     `labels` (N,): the words above the columns, shortened where they are wider than an image.
     `difference`: whether to draw the third row. It has a scale of its own, from 0 to the largest difference
-    shown, and is the mean over the channels for colour images.
+    shown, and is the mean over the channels for color images.
     `value_range`: the values drawn black and white; None takes the smallest and largest of both sets together.
 
     Raises `TypeError` for anything but NumPy arrays and `ValueError` for shapes or lengths that do not fit each
@@ -232,7 +232,7 @@ def filters(
     """Draw the columns of a first layer's weights as images.
 
     `weights` (D_in, D_out): column j holds what hidden unit j multiplies the D_in pixel values with.
-    `image_shape`: (H, W) or (H, W, C) with H W C = D_in. Colour filters (C = 3) are drawn as colours around a
+    `image_shape`: (H, W) or (H, W, C) with H W C = D_in. Color filters (C = 3) are drawn as colors around a
     neutral gray, all others on a blue to red scale, white at zero.
     `count`: the number of filters at most. `order`: "norm" draws those of largest Euclidean norm first, "index" keeps
     the order of the layer.
@@ -350,7 +350,7 @@ def feature_maps(
         row, column = divmod(index + (picture is not None), across)
         pixels = values[:, :, index]
         reach = float(np.abs(pixels[np.isfinite(pixels)]).max(initial=0.0))
-        # A map of zeros has no scale of its own; any will do, it is of one colour.
+        # A map of zeros has no scale of its own; any will do, it is of one color.
         end = reach or 1.0
         sheet.draw(row, column, pixels[..., np.newaxis], -end if signed else 0.0, end, DIVERGING if signed else "gray")
         sheet.caption(row, column, f"{index}: {reach:.2g}")
@@ -392,8 +392,8 @@ def _write_numbers(axes: Axes, counts: FloatArray, largest: float) -> None:
     """Write each number into its cell, light on the dark ones."""
     size = min(style.LABEL_SIZE, 0.6 * _SIDE / max(counts.shape))
     for (row, column), number in np.ndenumerate(counts):
-        colour = "white" if number > 0.7 * largest else style.INK
-        axes.text(column, row, f"{number:g}", ha="center", va="center", fontsize=size, color=colour)
+        color = "white" if number > 0.7 * largest else style.INK
+        axes.text(column, row, f"{number:g}", ha="center", va="center", fontsize=size, color=color)
 
 
 def _maps_note(values: FloatArray, shown: int, signed: bool) -> str:
@@ -426,7 +426,7 @@ def directions(
     word: str = "strength",
     title: str = "Directions",
 ) -> Figure:
-    """Draw each image in gray or colour, and right of it changes of it, red for more and blue for less.
+    """Draw each image in gray or color, and right of it changes of it, red for more and blue for less.
 
     `images`: (N, H, W, C), (N, H, W), or flat (N, D) folded by `image_shape`.
     `changes`: (N, M, ...), M directions for each image, of an image's shape. Each is drawn on a scale of its own, white
@@ -563,11 +563,11 @@ def save_film(
         tiles = sheet.axes.images
 
         def show(frame: int) -> None:
-            grey = low + 0.5 * (high - low)
+            gray = low + 0.5 * (high - low)
             for row, name in enumerate(names):
                 for column in range(shown):
                     pixels = films[name][column, frame]
-                    tiles[row * shown + column].set_data(np.where(np.isnan(pixels), grey, pixels))
+                    tiles[row * shown + column].set_data(np.where(np.isnan(pixels), gray, pixels))
             part = "" if seen is None else ", seen by the model" if frame < seen else ", the future"
             caption.set_text(f"frame {frame + 1} of {frames}{part}")
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # ---------------------------------------------------------------------------------------------------------------------
 # Pictures of reconstructions that are no images: small panels of lines, original and reconstruction.
 #
-# All panels share one scale, so that a large error looks large beside a small one. A feature keeps its colour:
+# All panels share one scale, so that a large error looks large beside a small one. A feature keeps its color:
 # the original is the broad pale line, the reconstruction the thin dark dashes on it. Where they agree one sees
 # one line.
 
@@ -163,13 +163,13 @@ def draw_lines(
     """Draw one example (T, D) from step `start` on, and guesses, each with the step it begins at and its looks."""
     # A lone point makes no line, so short series get marks.
     mark = "o" if len(original) <= 2 else ""
-    for feature, colour in zip(range(original.shape[1]), style.PALETTE, strict=False):
+    for feature, color in zip(range(original.shape[1]), style.PALETTE, strict=False):
         steps = np.arange(start, start + len(original))
-        axes.plot(steps, original[:, feature], color=colour, marker=mark, markersize=6, **BROAD)
+        axes.plot(steps, original[:, feature], color=color, marker=mark, markersize=6, **BROAD)
         for first, guess, looks in guesses:
             marked = "o" if len(guess) <= 2 else ""
             steps = np.arange(first, first + len(guess))
-            axes.plot(steps, guess[:, feature], color=style.darker(colour), marker=marked, markersize=3, **looks)
+            axes.plot(steps, guess[:, feature], color=style.darker(color), marker=marked, markersize=3, **looks)
 
 
 def draw_divided(axes: Axes, original: FloatArray, past: FloatArray, future: FloatArray) -> None:
@@ -194,7 +194,7 @@ def set_limits(axes: Axes, steps: int, limits: tuple[float, float]) -> None:
 def _legend(names: list[str], reconstruction: bool, prediction: bool) -> tuple[list[Any], list[str]]:
     """Return the keys and the words of the legend.
 
-    A single feature is blue and needs no name; several have a key in their colour each, and the kinds of line
+    A single feature is blue and needs no name; several have a key in their color each, and the kinds of line
     are then shown in gray, as they mean the same for all.
     """
     from matplotlib.lines import Line2D
@@ -208,7 +208,7 @@ def _legend(names: list[str], reconstruction: bool, prediction: bool) -> tuple[l
         handles.append(Line2D([], [], color=style.darker(plain), **SOLID))
         words.append("prediction")
     if len(names) > 1:
-        handles += [Line2D([], [], color=colour, **BROAD) for colour, _ in zip(style.PALETTE, names, strict=False)]
+        handles += [Line2D([], [], color=color, **BROAD) for color, _ in zip(style.PALETTE, names, strict=False)]
     return handles, [*words, *(names if len(names) > 1 else [])]
 
 
@@ -308,7 +308,7 @@ def pen_strokes(
     `originals`, `reconstructed` (N, T, 2): points x, y, y upwards, of which the first `lengths` (N,) are real. A ring
     marks where the pen is set down. `labels` (N,): the words above the tiles.
     `seen` (N,) or one number for all: how many first points the model saw; what it drew of the others is a prediction,
-    in another colour. Points that it did not draw are NaN in `reconstructed`.
+    in another color. Points that it did not draw are NaN in `reconstructed`.
     `errors` (N,): the numbers above the tiles. None computes the squared error over the points that are real.
 
     Raises `TypeError` for anything but NumPy arrays, `ValueError` for other shapes.
@@ -392,7 +392,7 @@ def _strokes_legend(page: PanelPage, reconstructed: bool, predicted: bool) -> No
 # ---------------------------------------------------------------------------------------------------------------------
 # A picture of anomaly scores in time: one mark per sample, the threshold, and what is known to have happened.
 #
-# Below the scores, if it is given, runs what was recorded, with the flagged stretches in the colour of their scores.
+# Below the scores, if it is given, runs what was recorded, with the flagged stretches in the color of their scores.
 
 SCORE_WIDTH, SCORE_HEIGHT, SCORE_SIDE, NAME_LINE = 640.0, 210.0, 46.0, 11.0
 LOW = 80.0
@@ -416,7 +416,7 @@ def score_timeline(
     across: str = "sample",
     title: str = "Anomaly scores",
 ) -> Figure:
-    """Draw scores (N,) in their order as bars from 0, those above the threshold in another colour.
+    """Draw scores (N,) in their order as bars from 0, those above the threshold in another color.
 
     `threshold`: the dashed line, in the unit of the scores.
     `train`: how many of the first scores belong to training samples; they are drawn pale.
@@ -452,7 +452,7 @@ def score_timeline(
     for number, (name, first, last) in enumerate(spans):
         axes.axvspan(first, last, color=style.HAIRLINE, zorder=0)
         x = left + (first + last) / 2 / len(heights) * SCORE_WIDTH
-        # Two lines in turn, so that neighbours do not run into each other.
+        # Two lines in turn, so that neighbors do not run into each other.
         y = top - 4 - number % 2 * NAME_LINE
         page.write(x, y, name, size=style.SMALL_SIZE, ha="center", va="bottom", color=style.MUTED)
     if stamps is not None:
@@ -489,13 +489,13 @@ def _draw_scores(axes: Axes, heights: FloatArray, threshold: float, train: int) 
         ((heights <= threshold) & (places >= train), style.TRAIN, 1.0),
         ((heights <= threshold) & (places < train), style.TRAIN, 0.4),
     )
-    for chosen, colour, strength in kinds:
+    for chosen, color, strength in kinds:
         if len(heights) <= MOST_BARS:
-            axes.bar(places[chosen], heights[chosen], width=0.9, color=colour, alpha=strength, linewidth=0)
-        elif colour == style.VALIDATION:  # few among many: wide enough to be seen
-            axes.vlines(places[chosen], 0.0, heights[chosen], colors=colour, linewidth=0.7)
+            axes.bar(places[chosen], heights[chosen], width=0.9, color=color, alpha=strength, linewidth=0)
+        elif color == style.VALIDATION:  # few among many: wide enough to be seen
+            axes.vlines(places[chosen], 0.0, heights[chosen], colors=color, linewidth=0.7)
         else:  # one outline for all: a bar is an object of its own, and tens of thousands of them take minutes
-            axes.stairs(np.where(chosen, heights, 0.0), fill=True, color=colour, alpha=strength, linewidth=0)
+            axes.stairs(np.where(chosen, heights, 0.0), fill=True, color=color, alpha=strength, linewidth=0)
 
 
 def _shortest(stamps: Sequence[str]) -> list[str]:
@@ -518,7 +518,7 @@ def _recording(recording: AnyArray, samples: int) -> FloatArray:
 def _draw_recording(
     page: PanelPage, line: FloatArray, flagged: AnyArray, ticks: AnyArray, breaks: Sequence[int]
 ) -> None:
-    """The recording below the scores, flagged stretches in the colour of flagged scores; no line crosses a break."""
+    """The recording below the scores, flagged stretches in the color of flagged scores; no line crosses a break."""
     left, top = page.corner(0)
     axes = style.add_panel(page.figure, left, top + SCORE_HEIGHT + 20.0, SCORE_WIDTH, LOW)
     places = np.asarray(breaks, np.int64) * line.shape[1]
@@ -562,21 +562,21 @@ def step_norms(
     lost = " ".join(f"{name}: {style.counted(n, 'step')} 0 or not finite." for name, n in missing.items() if n)
     from matplotlib.lines import Line2D
 
-    colours = [style.PALETTE[number % len(style.PALETTE)] for number in range(len(rows))]
+    colors = [style.PALETTE[number % len(style.PALETTE)] for number in range(len(rows))]
     page = PanelPage(
         1, 1, STEP_WIDTH, STEP_HEIGHT, title=title, note=" ".join(filter(None, (f"Across: step. Up: {unit}.", note, lost))),
         head=6.0, foot=16.0, left=STEP_SIDE, above=LEGEND_LINE,
     )  # fmt: skip
     page.legend(
-        page.left, page.under_title, [Line2D([], [], color=colour, linewidth=1.6) for colour in colours], list(rows),
+        page.left, page.under_title, [Line2D([], [], color=color, linewidth=1.6) for color in colors], list(rows),
         len(rows),
     )  # fmt: skip
     axes = page.panel(0)
     drawn = np.concatenate([row[np.isfinite(row) & (row > 0)] for row in rows.values()])
     style.log_scale(axes, *((drawn.min(), drawn.max()) if drawn.size else (1.0, 1.0)))
-    for (_, row), colour in zip(rows.items(), colours, strict=True):
+    for (_, row), color in zip(rows.items(), colors, strict=True):
         shown = np.where(np.isfinite(row) & (row > 0), row, np.nan)
-        axes.plot(np.arange(1, len(row) + 1), shown, color=colour, linewidth=1.6, marker="o", markersize=2.5)
+        axes.plot(np.arange(1, len(row) + 1), shown, color=color, linewidth=1.6, marker="o", markersize=2.5)
     axes.locator_params(axis="x", integer=True, min_n_ticks=1)
     axes.tick_params(which="minor", length=0)
     return page.figure

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The look that all pictures share: one set of colours, text sizes and margins, measured in points.
+# The look that all pictures share: one set of colors, text sizes and margins, measured in points.
 #
 # A point is 1/72 inch, the unit in which text is measured, so text and picture are laid out in one unit. At the
 # default resolution of 144 dots per inch a point is exactly two pixels; tiles whose sides are multiples of half
@@ -40,10 +40,10 @@ MARGIN = 14.0
 TITLE_SIZE, LABEL_SIZE, SMALL_SIZE = 11.0, 8.5, 7.5
 
 INK, MUTED, HAIRLINE = "#1f2328", "#59636e", "#d1d9e0"
-# A magenta brighter than any colour of the scales used here, so nobody takes it for a value.
+# A magenta brighter than any color of the scales used here, so nobody takes it for a value.
 NOT_FINITE = "#ff00aa"
 TRAIN, VALIDATION = "#3f90da", "#e76300"
-# Ten colours that stay apart for the common kinds of colour blindness: M. Petroff, "Accessible Color
+# Ten colors that stay apart for the common kinds of color blindness: M. Petroff, "Accessible Color
 # Sequences for Data Visualization", arXiv:2107.02270 (2021).
 PALETTE = (
     "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6",
@@ -182,11 +182,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def darker(colour: str) -> str:
-    """Return `colour` with half of its light, for a thin line upon a broad one of the same hue."""
+def darker(color: str) -> str:
+    """Return `color` with half of its light, for a thin line upon a broad one of the same hue."""
     from matplotlib.colors import to_hex, to_rgb
 
-    red, green, blue = (channel / 2 for channel in to_rgb(colour))
+    red, green, blue = (channel / 2 for channel in to_rgb(color))
     return to_hex((red, green, blue))
 
 
@@ -353,10 +353,10 @@ TITLE_LINE, NOTE_LINE = 15.0, 10.5
 
 
 def colormap_named(name: str) -> Colormap:
-    """Return matplotlib's map `name` with NaN in its marked colour.
+    """Return matplotlib's map `name` with NaN in its marked color.
 
     A gray map has 256 steps, so that the pixel n / 255 is drawn as the byte n. A diverging map has an odd
-    number of steps: the one in the middle is the neutral colour, and zero falls on it.
+    number of steps: the one in the middle is the neutral color, and zero falls on it.
     """
     import matplotlib
 
@@ -444,7 +444,7 @@ class Sheet:
         return x, self.top + row * (self.tile_height + self.row_gap) + row // self.group[0] * self.group[1]
 
     def draw(self, row: int, column: int, pixels: FloatArray, low: float, high: float, colormap: str = "gray") -> None:
-        """Draw pixels (H, W, C) into a tile: C = 1 through `colormap` from `low` to `high`, C = 3 as colours.
+        """Draw pixels (H, W, C) into a tile: C = 1 through `colormap` from `low` to `high`, C = 3 as colors.
 
         Values beyond the range are drawn as its ends, values that are not finite in `style.NOT_FINITE`.
         """
@@ -453,7 +453,7 @@ class Sheet:
         self._frame(x, y, self.tile_width, self.tile_height)
 
     def scale(self, row: int, rows: int, low: str, high: str, colormap: str, middle: str = "") -> None:
-        """Draw a colour scale right of the tiles, `rows` rows high from `row` on, with words at its ends.
+        """Draw a color scale right of the tiles, `rows` rows high from `row` on, with words at its ends.
 
         Beside low tiles it is as high as its words need, `SMALLEST_SCALE`, and reaches below the last row.
         """
@@ -467,7 +467,7 @@ class Sheet:
             self.write(x + 10.0, level, text, size=SMALL_SIZE, va=anchor, color=MUTED)
 
     def caption(self, row: int, column: int, text: str) -> None:
-        """Write `text` centred above a tile, cut to its width so that it cannot run into its neighbour."""
+        """Write `text` centered above a tile, cut to its width so that it cannot run into its neighbor."""
         x, y = self.corner(row, column)
         text = shorten(text, self.tile_width, SMALL_SIZE)
         self.write(x + self.tile_width / 2, y - 3.5, text, size=SMALL_SIZE, ha="center", va="baseline")
@@ -498,10 +498,10 @@ class Sheet:
         else:
             from matplotlib.colors import to_rgb
 
-            # matplotlib has no colour for NaN in colour images, so range and mark are applied here.
+            # matplotlib has no color for NaN in color images, so range and mark are applied here.
             finite = np.isfinite(pixels).all(axis=2, keepdims=True)
-            colours = np.clip((np.where(finite, pixels, low) - low) / (high - low), 0.0, 1.0)
-            self.axes.imshow(np.where(finite, colours, to_rgb(NOT_FINITE)), **looks)
+            colors = np.clip((np.where(finite, pixels, low) - low) / (high - low), 0.0, 1.0)
+            self.axes.imshow(np.where(finite, colors, to_rgb(NOT_FINITE)), **looks)
 
     def _frame(self, x: float, y: float, width: float, height: float) -> None:
         """Draw a hairline around a box, so that a white image does not dissolve into the page."""
@@ -655,7 +655,7 @@ def save_animation(
         content = BytesIO()
         with drawing():
             figure.savefig(content, format="png", dpi=DPI)
-        # 64 colours are enough for gray tiles and dark words, and halve the file.
+        # 64 colors are enough for gray tiles and dark words, and halve the file.
         pictures.append(Image.open(content).convert("RGB").quantize(64, method=Image.Quantize.MEDIANCUT))
     film = BytesIO()
     pictures[0].save(

@@ -268,7 +268,7 @@ def mutators(arguments: int) -> Iterator[Mutator]:
     yield Mutator("transposed operand", "axes not inverted", after=_forward_axes)
     yield Mutator("stale value", "result of another call", before=_result_of_another_call)
     yield Mutator("stale value", "argument in place of the result", before=_argument_for_result)
-    yield Mutator("swapped arguments", "rule of the neighbour", after=_gradient_of_neighbour)
+    yield Mutator("swapped arguments", "rule of the neighbor", after=_gradient_of_neighbor)
     yield Mutator("swapped arguments", "arguments reversed", before=_reversed_arguments)
     for name in ("g", "out", *range(arguments)):
         word = f"argument {name}" if isinstance(name, int) else name
@@ -363,7 +363,7 @@ def _mean_copy(c: Any, call: Call) -> Any:
 
 
 def _next_axis(call: Call) -> Call:
-    """`axis` names the neighbour, where the neighbour is as long."""
+    """`axis` names the neighbor, where the neighbor is as long."""
     axis, x = call.params.get("axis"), call.args[0]
     if not isinstance(axis, int) or x.ndim < 2:
         return call
@@ -442,14 +442,14 @@ def _reversed_arguments(call: Call) -> Call:
     return replace(call, args=call.args[::-1]) if len(shapes) == 1 else call
 
 
-def _gradient_of_neighbour(c: Any, call: Call) -> Any:
+def _gradient_of_neighbor(c: Any, call: Call) -> Any:
     """The gradient that belongs to the next argument, where it has the right shape."""
     count = len(call.args)
-    neighbour = (call.position + 1) % count
-    rule = rules(call.primitive).get(neighbour)
-    if count < 2 or rule is None or getattr(call.args[neighbour], "shape", None) != call.args[call.position].shape:
+    neighbor = (call.position + 1) % count
+    rule = rules(call.primitive).get(neighbor)
+    if count < 2 or rule is None or getattr(call.args[neighbor], "shape", None) != call.args[call.position].shape:
         return c
-    return rule(replace(call, position=neighbour))
+    return rule(replace(call, position=neighbor))
 
 
 def rules(primitive: Primitive) -> dict[int, Callable[[Call], Any]]:

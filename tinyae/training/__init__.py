@@ -1,7 +1,7 @@
 """Training: the loop, its history, and what a run leaves on disk.
 
 `fit` is the loop; `evaluate` the numbers; `save` and `load` one file; `Run` a folder with all of it. Everything that
-touches the disk is written to a temporary neighbour first and renamed into place.
+touches the disk is written to a temporary neighbor first and renamed into place.
 """
 
 from tinyae.training.loop import EarlyStopping, Epoch, History, TrainingInterrupted, fit

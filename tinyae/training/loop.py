@@ -301,7 +301,7 @@ def fit(
         optimizer = Adam([p for p in model.parameters() if p.requires_grad], lr=1e-3)
     if optimizer.full_batch and model.anneals:
         raise ValueError(
-            f"{type(optimizer).__name__} minimises one objective, and that of this model changes from epoch to epoch "
+            f"{type(optimizer).__name__} minimizes one objective, and that of this model changes from epoch to epoch "
             f"({model.extra_repr()}): train it with Adam."
         )
     batch_size = samples_per_step(optimizer, batch_size, len(x))

@@ -99,7 +99,7 @@ def fit_stack_classifier(
 
     Args:
         model: a trained stack with a classifier.
-        train, validation: labelled samples.
+        train, validation: labeled samples.
         epochs: of the classifier alone, and of the fine-tuning.
         optimizer, schedule: make an optimizer from the parameters of a stage, and its schedule from that.
         batch_size, clip_norm, seed, progress: as for `fit_classifier`.
@@ -207,12 +207,12 @@ def fit_classifier(
     progress: bool = True,
     title: str = "classifier",
 ) -> History:
-    """Train a classifier on labelled samples.
+    """Train a classifier on labeled samples.
 
     Args:
         classifier: trained in place: its own layer, and its features unless they are frozen.
         train: samples x (N, ...) and class numbers y (N,).
-        validation: labelled samples whose accuracy is noted after every epoch; nothing is selected by it.
+        validation: labeled samples whose accuracy is noted after every epoch; nothing is selected by it.
         epochs: passes over the data; with LBFGS, iterations at most.
         batch_size: samples per step, by default 128; left out with LBFGS.
         optimizer: made from the parameters that are to move; default `Adam(lr=1e-3)` on all that are not frozen.
@@ -263,7 +263,7 @@ def fit_classifier(
 
 
 class LinearProbe:
-    """Softmax regression on standardised vectors, fitted by L-BFGS.
+    """Softmax regression on standardized vectors, fitted by L-BFGS.
 
     p(class | v) = softmax(s(v) W + b),   s(v) = (v - mean) / deviation,   both of the samples it is fitted to
 
@@ -272,7 +272,7 @@ class LinearProbe:
         iterations: of L-BFGS, at most.
 
     Attributes:
-        classifier: a `SoftmaxClassifier` of standardised vectors, None before `fit`.
+        classifier: a `SoftmaxClassifier` of standardized vectors, None before `fit`.
         history: of the fit.
     """
 
@@ -303,7 +303,7 @@ class LinearProbe:
         )
         self.history = fit_classifier(
             classifier,
-            Split(self._standardised(vectors), labels),
+            Split(self._standardized(vectors), labels),
             optimizer=LBFGS(classifier.parameters()),
             epochs=self.iterations,
             progress=progress,
@@ -316,11 +316,11 @@ class LinearProbe:
         """The most probable class number (M,) of each of the vectors (M, K)."""
         if self.classifier is None:
             raise ValueError("this probe has seen no labels yet: call fit(vectors, labels) first.")
-        return self.classifier.predict(self._standardised(vectors))
+        return self.classifier.predict(self._standardized(vectors))
 
     def accuracy(self, vectors: np.ndarray, labels: np.ndarray) -> float:
         """The share of the vectors (M, K) whose most probable class is the right one. Classes it never saw count as missed."""
         return float(np.mean(self.predict(vectors) == labels))
 
-    def _standardised(self, vectors: np.ndarray) -> np.ndarray:
+    def _standardized(self, vectors: np.ndarray) -> np.ndarray:
         return ((vectors - self._mean) / self._deviation).astype(np.float32)

@@ -25,7 +25,7 @@ SCALARS = (bool, int, float, complex, np.generic)
 class StrictArray:
     """A device array. Made by the namespace (`xp.zeros`, `xp.asarray`), never directly.
 
-    It has CuPy's behaviour where that is safe, and refuses where CuPy is lenient in a way that hurts: NumPy functions
+    It has CuPy's behavior where that is safe, and refuses where CuPy is lenient in a way that hurts: NumPy functions
     on device arrays (CuPy forwards them), host index arrays (CuPy uploads them), indices out of bounds (CuPy wraps
     round), repeated indices in an assignment (CuPy leaves open which value wins).
     """

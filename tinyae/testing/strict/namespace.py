@@ -23,7 +23,7 @@ class StrictBackend(CupyBackend):
     """The methods of the GPU's backend, on the double's arrays. Its name is `"strict"`, as in `model.to("strict")`.
 
     Attributes:
-        account: launches, synchronisations and copies since the process started, or since `account.reset()`.
+        account: launches, synchronizations and copies since the process started, or since `account.reset()`.
     """
 
     name = "strict"

@@ -18,7 +18,7 @@ from tinyae.testing.verification import OpCase, apart, cases
 
 
 def spaced(x: np.ndarray, step: Any) -> np.ndarray:
-    """x (N, H, W, ...) with step - 1 zeros between neighbours along H and W."""
+    """x (N, H, W, ...) with step - 1 zeros between neighbors along H and W."""
     (sh, sw) = step if isinstance(step, tuple) else (step, step)
     n, h, w = x.shape[:3]
     out = np.zeros((n, (h - 1) * sh + 1, (w - 1) * sw + 1, *x.shape[3:]), x.dtype)
@@ -153,7 +153,7 @@ def avg_unpool_reference(
 
 
 def bilinear_reference(x: np.ndarray, factor: Any, mode: str = "bilinear") -> np.ndarray:
-    """SciPy's linear interpolation between the pixels' centres, each axis on its own, flat beyond the outermost."""
+    """SciPy's linear interpolation between the pixels' centers, each axis on its own, flat beyond the outermost."""
     for axis, f in zip((1, 2), factor if isinstance(factor, tuple) else (factor, factor), strict=True):
         n = x.shape[axis]
         if n == 1:

@@ -72,7 +72,7 @@ def draw_curves(history: History, path: Path) -> Path:
 
 
 def draw_codes(model: Autoencoder, data: Dataset, path: Path) -> Path:
-    """The codes of test samples coloured by class (principal components if a code has more than two numbers)."""
+    """The codes of test samples colored by class (principal components if a code has more than two numbers)."""
     split = data.test.rows(slice(0, _SCATTERED))
     codes = codes_of(model, split)
     title = f"{data.name}: codes of {len(codes):,} test {model.noun}s"
@@ -87,7 +87,7 @@ def first_layer_filters(
     """What the units of the encoder's first layer look for, (D, K), and the shape (H, W, C) of one of them.
 
     Whole images for a dense layer, windows for a convolution. None if the first layer with weights is neither, or has
-    channels that are no colours.
+    channels that are no colors.
     """
     layers = (module for _, module in model.encoder.named_modules() if _has_weights(module))
     layer = next(layers, None)

@@ -78,10 +78,10 @@ def draw_features(
 # A picture of retrieval: test samples, each with the training samples whose codes are nearest.
 
 
-def draw_neighbours(model: Autoencoder, data: Dataset, indices: np.ndarray, path: Path, count: int = 10) -> Path:
-    """One row per query: the query, then its neighbours. `indices` (M, neighbours) into the training samples."""
+def draw_neighbors(model: Autoencoder, data: Dataset, indices: np.ndarray, path: Path, count: int = 10) -> Path:
+    """One row per query: the query, then its neighbors. `indices` (M, neighbors) into the training samples."""
     if data.image_shape is None:
-        raise ValueError(f"{data.name} holds no images: neighbours are drawn for images only.")
+        raise ValueError(f"{data.name} holds no images: neighbors are drawn for images only.")
     labels = None if data.test.y is None else data.test.y[: len(indices)]
     chosen = one_per_class(labels, len(indices), count)
     rows = [np.concatenate([data.test.x[i : i + 1], data.train.x[indices[i]]]) for i in chosen]
@@ -391,7 +391,7 @@ def draw_codes_in_use(model: VariationalAutoencoder, data: Dataset, folder: Path
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Pictures of a vector-quantised autoencoder: which vectors of the codebook it uses, and what codes from its prior become.
+# Pictures of a vector-quantized autoencoder: which vectors of the codebook it uses, and what codes from its prior become.
 
 
 def draw_vector_quantized(model: Autoencoder, data: Dataset, folder: Path) -> list[Path]:

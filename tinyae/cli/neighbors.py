@@ -1,4 +1,4 @@
-"""`tinyae neighbours RUN`: for some test samples, the training samples with the closest codes."""
+"""`tinyae neighbors RUN`: for some test samples, the training samples with the closest codes."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from typing import Any
 from tinyae.cli.options import add_data, add_device, add_picture, add_run, open_run, positive_int
 from tinyae.models import nearest, same_class_share
 from tinyae.training.metrics import codes_of
-from tinyae.training.pictures import draw_neighbours
+from tinyae.training.pictures import draw_neighbors
 
 _MEASURED = 1000
-"""Test samples for which neighbours are searched; a search by 784 values each is slow."""
+"""Test samples for which neighbors are searched; a search by 784 values each is slow."""
 
 _LISTED = 10
-"""Test samples whose neighbours are listed where they cannot be drawn."""
+"""Test samples whose neighbors are listed where they cannot be drawn."""
 
 
 def register(commands: Any) -> None:
-    """Add `neighbours`."""
+    """Add `neighbors`."""
     parser = commands.add_parser(
-        "neighbours",
+        "neighbors",
         help="find the training samples whose codes are closest to those of test samples",
         description="Search the training samples by code: for each test sample the nearest in Euclidean distance "
-        "between codes. With labels, the share of neighbours of the same class is printed, beside that of a search "
+        "between codes. With labels, the share of neighbors of the same class is printed, beside that of a search "
         "by the samples' own values.",
     )
     add_run(parser)
     add_data(parser, None)
-    parser.add_argument("--count", type=positive_int, default=8, metavar="N", help="neighbours of each (default: 8)")
-    add_picture(parser, "neighbours.png")
+    parser.add_argument("--count", type=positive_int, default=8, metavar="N", help="neighbors of each (default: 8)")
+    add_picture(parser, "neighbors.png")
     add_device(parser)
     parser.set_defaults(run=run)
 
@@ -51,5 +51,5 @@ def run(options: argparse.Namespace) -> None:
             print(f"test {model.noun} {number}: training {model.noun}s {', '.join(map(str, row))}")
         print(f"no picture: {data.name} holds no images")
         return
-    path = options.out or run.path / "neighbours.png"
-    print(f"picture: {draw_neighbours(model, data, indices, path)}")
+    path = options.out or run.path / "neighbors.png"
+    print(f"picture: {draw_neighbors(model, data, indices, path)}")
