@@ -306,7 +306,7 @@ def test_an_array_of_cupy_connects_the_gpu_by_itself(monkeypatch):
         """Not NumPy's ndarray, so that only the name of its module tells where it comes from."""
 
     class Stream:
-        """Comes from CuPy, and is no array."""
+        """Comes from CuPy, and is not an array."""
 
     cupy.ndarray = Bare
     Bare.__module__ = Stream.__module__ = "cupy"

@@ -97,10 +97,10 @@ def small_run(tmp_path_factory) -> Path:
     ("data optdigit", "Did you mean 'optdigits'"),
     ("show basic --data optdigit", "Did you mean 'optdigits'"),
     ("evaluate", "the following arguments are required: RUN"),
-    ("evaluate nowhere", r"nowhere is no run folder \(it has no config.json\): give the folder that"),
+    ("evaluate nowhere", r"nowhere is not a run folder \(it has no config.json\): give the folder that"),
     ("encode nowhere", "the following arguments are required: --out"),
-    ("encode nowhere --out codes.npy", "nowhere is no run folder"),
-    ("reconstruct nowhere", "nowhere is no run folder"),
+    ("encode nowhere --out codes.npy", "nowhere is not a run folder"),
+    ("reconstruct nowhere", "nowhere is not a run folder"),
     ("train basic --data optdigits --unknown", "unrecognized arguments: --unknown"),
 ])  # fmt: skip
 def test_a_request_that_makes_no_sense(command, words, refused, tmp_path):

@@ -311,7 +311,7 @@ def test_filters_are_those_of_the_first_layer_as_images():
     assert shape == (3, 3, 3)
     assert_array_equal(filters.reshape(3, 3, 3, 5), model.encoder[0].weight.numpy())
     two = conv_autoencoder((8, 8, 2), channels=(5,))
-    assert first_layer_filters(two, (8, 8, 2)) is None, "two channels are no colors"
+    assert first_layer_filters(two, (8, 8, 2)) is None, "two channels are not colors"
 
 
 @pytest.mark.parametrize(("options", "pictures"), [

@@ -429,7 +429,7 @@ def test_uneven_times_give_no_clock(tmp_path):
         ("t;v\n2020-01-01;1,5\n", {}, "holds '1,5': write a point, not a comma"),
         ("1,5;2,5\n3,5;4,5\n", {}, "holds '5;2': the file looks separated by semicolons"),
         ("t,v\n2020-01-02,1\n2020-01-01,2\n", {}, "line 3: the time 2020-01-01 is not after"),
-        ("t,v\n2020-01-02,1\nsoon,2\n", {}, "line 3: 'soon' is no time"),
+        ("t,v\n2020-01-02,1\nsoon,2\n", {}, "line 3: 'soon' is not a time"),
         ("t,v\n2020-01-02,1\n2020-01-03,2,3\n", {}, "line 3 has 3 fields, not 2"),
         ("t,v\n1,1\n2,2\n", {"time": "when"}, "no column 'when': its columns are t, v"),
         ("t,v\n1,1\n2,2\n", {"time": 2}, "no column 2"),

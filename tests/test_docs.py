@@ -61,6 +61,6 @@ def test_the_commands_of_the_readme_are_those_of_ci():
 def test_nothing_tracked_is_large():
     done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        pytest.skip("this is no clone")
+        pytest.skip("this is not a clone")
     files = [ROOT / name for name in done.stdout.split("\0") if name]
     assert not [file for file in files if file.exists() and file.stat().st_size > 2_500_000]

@@ -337,7 +337,7 @@ def test_auto_takes_the_complex_step_only_where_it_is_valid(rng):
     half = gradcheck(lambda x, y: ops.sin(x) + ops.absolute(y), [x, x])
     assert half.passed
     assert half.errors["argument 0"] < 1e-13 < half.errors["argument 1"] < 1e-8
-    # complex numbers come through, but mean something else: |x| of a complex x is no analytic function
+    # complex numbers come through, but mean something else: |x| of a complex x is not an analytic function
     assert gradcheck(lambda x: x * ops.absolute(x), [x]).method == "central"
 
 

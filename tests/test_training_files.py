@@ -359,7 +359,7 @@ def test_a_folder_without_permission(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("content", "error", "words"), [
-    (None, FileNotFoundError, "is no run folder"),
+    (None, FileNotFoundError, "is not a run folder"),
     ("{", ValueError, "config.json is damaged"),
     ("\xff\xfe", ValueError, "config.json is damaged"),
     ('{"model": "basic"}', ValueError, "lacks the entries 'model' and 'data'"),

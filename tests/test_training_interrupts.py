@@ -167,7 +167,7 @@ def test_early_stopping_ends_a_run_and_keeps_the_best_weights_at_hand(method):
 
     optimizer = optim.LBFGS(model.parameters()) if method == "lbfgs" else optim.Adam(model.parameters())
     history = fit(model, epochs=7, optimizer=optimizer, callbacks=[tell, keeper, stop])
-    assert history["epoch"] == [1, 2, 3, 4]  # 2.95 is no tenth below 3
+    assert history["epoch"] == [1, 2, 3, 4]  # 2.95 is not a tenth below 3
     assert (stop.best, stop.best_epoch) == (3.0, 2)
     assert not model.training
     model.load_state_dict(stop.best_state)

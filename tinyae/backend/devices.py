@@ -300,7 +300,7 @@ _gpu: Backend | None = None
 def backend_of(array: Array) -> Backend:
     """The backend of an array, found by its type (about 50 ns).
 
-    Python numbers and NumPy scalars belong to the CPU. Raises TypeError for anything that is no array.
+    Python numbers and NumPy scalars belong to the CPU. Raises TypeError for anything that is not an array.
     """
     try:
         return _by_type[type(array)]

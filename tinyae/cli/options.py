@@ -204,7 +204,7 @@ def load_data(
     """The data set of a name, file or folder: pictures read, and a recording cut, as the options say.
 
     `pictures` and `windows` are what `picture_options` and `windows_of` give, or what a run's config kept of them. What
-    is no recording cannot be cut: that is an error, or with `cut` False it is taken as it is. `scaler` is what a run's config
+    is not a recording cannot be cut: that is an error, or with `cut` False it is taken as it is. `scaler` is what a run's config
     kept by `kept_scaler`: a recording of the user's is scaled as the run's own was, not by its own mean.
     """
     pictures = pictures or {}

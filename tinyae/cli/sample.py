@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
         figure = plots.image_grid(samples, columns=columns, title=f"{len(samples)} made-up {model.noun}s: {how}")
         plots.save_figure(figure, path)
     else:
-        raise ValueError(f"samples of shape {samples.shape[1:]} are no images to draw: give --out a name in .npy.")
+        raise ValueError(f"samples of shape {samples.shape[1:]} are not images to draw: give --out a name in .npy.")
     print(f"{path}: {len(samples)} {model.noun}s, seed {options.seed}; {how}")
 
 

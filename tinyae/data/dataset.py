@@ -373,7 +373,7 @@ def as_series(values: Any, name: str) -> npt.NDArray[np.float64]:
         series = np.asarray(raw.real if raw.dtype.kind == "c" else raw, np.float64)
     except (ValueError, TypeError) as error:
         raise ValueError(
-            f"{name} is no array of numbers (T, D): lists of unequal length are sequences, give them to "
+            f"{name} is not an array of numbers (T, D): lists of unequal length are sequences, give them to "
             "tinyae.data.pad, which returns one padded array and the lengths."
         ) from error
     if raw.dtype.kind == "c":

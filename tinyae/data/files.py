@@ -113,7 +113,7 @@ def _read_csv(path: Path) -> npt.NDArray[np.float64]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no UTF-8 text ({error.reason} at byte {error.start}).") from error
+        raise ValueError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}).") from error
     numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if numbered and not any(is_number(field) for field in numbered[0][1].split(",")):
         numbered = numbered[1:]  # the line of names
@@ -125,7 +125,7 @@ def _read_csv(path: Path) -> npt.NDArray[np.float64]:
         width = numbered[0][1].count(",") + 1
         number, fault = next(((n, f) for n, line in numbered if (f := _fault(line, width))), (0, str(error)))
         raise ValueError(
-            f"{path} is no table of numbers: line {number} {fault}; write one example a line, {width} "
+            f"{path} is not a table of numbers: line {number} {fault}; write one example a line, {width} "
             "numbers separated by commas on each, or cut a recording with a column of times into windows "
             "(tinyae.data.load_series, --window)."
         ) from error

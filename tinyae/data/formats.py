@@ -85,7 +85,7 @@ def parse_idx(payload: bytes, where: str) -> npt.NDArray[Any]:
     """The array in the uncompressed bytes of an IDX file; `where` is its name in errors. ValueError."""
     if not looks_like_idx(payload):
         raise ValueError(
-            f"{where} is no IDX file: expected it to start with 00 00, a type "
+            f"{where} is not an IDX file: expected it to start with 00 00, a type "
             f"({', '.join(f'{t:02X}' for t in _TYPES)}) and the number of axes, got "
             f"{payload[:4].hex(' ') or 'nothing'}."
         )

@@ -127,7 +127,7 @@ def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
             reader = csv.reader(file, delimiter=_delimiter(first))
             rows = [(reader.line_num, [field.strip() for field in fields]) for fields in reader if any(fields)]
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no UTF-8 text ({error.reason} at byte {error.start}).") from error
+        raise ValueError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}).") from error
     names = rows and not any(is_number(field) or _moment(field) is not None for field in rows[0][1])
     header = rows[0][1] if names else [f"column {n}" for n in range(len(rows[0][1]))] if rows else []
     rows = rows[1:] if names else rows
@@ -162,7 +162,7 @@ def _times(rows: list[tuple[int, list[str]]], column: int, path: Path) -> npt.ND
         text = fields[column]
         moment = np.datetime64(round(1000 * float(text)), "ms") if is_number(text) else _moment(text)
         if moment is None:
-            raise ValueError(f"{path}, line {number}: {text[:40]!r} is no time; write 2014-07-01 00:30:00.")
+            raise ValueError(f"{path}, line {number}: {text[:40]!r} is not a time; write 2014-07-01 00:30:00.")
         if times and moment <= times[-1]:
             raise ValueError(f"{path}, line {number}: the time {text} is not after the line before; sort the file.")
         times.append(moment)
@@ -298,7 +298,7 @@ def rewindow(
     """
     if data.kind != "series" or data.horizon or (data.timeline is not None and data.timeline.strided):
         raise ValueError(
-            f"{data.name} is no recording cut into windows end to end, so it cannot be cut anew: "
+            f"{data.name} is not a recording cut into windows end to end, so it cannot be cut anew: "
             "give a series to tinyae.data.windows."
         )
     parts = [split.x.reshape(-1, split.x.shape[2]) for split in (data.train, data.test)]

@@ -78,7 +78,7 @@ class Snapshot:
 
     Attributes:
         nodes: oldest first; the last one is the Tensor that was asked about.
-        constants: the arguments that are no nodes.
+        constants: the arguments that are not nodes.
         bytes_held: memory in bytes of the distinct arrays that the graph refers to: leaves, constants, results and
             what fused operations saved. A result that is a view of its argument counts nothing; two constants that
             look into one memory count twice.
@@ -497,7 +497,7 @@ def _new(arrays: list[Array], seen: set[int]) -> Iterator[Array]:
 
 
 def _owner(array: Array) -> Array:
-    """The array whose memory a view looks into; the array itself if it is no view."""
+    """The array whose memory a view looks into; the array itself if it is not a view."""
     while hasattr(getattr(array, "base", None), "nbytes"):
         array = array.base
     return array

@@ -370,7 +370,7 @@ def maps_shape(input_shape: Shape, channels: Sequence[int]) -> tuple[int, int, i
 
 
 def image_shape(input_shape: Shape) -> tuple[int, int, int]:
-    """(H, W, C); raises ValueError, with the fix, if samples are no images."""
+    """(H, W, C); raises ValueError, with the fix, if samples are not images."""
     shape = sample_shape(input_shape)
     if len(shape) != 3:
         raise ValueError(

@@ -38,7 +38,7 @@ class DenoisingAutoencoder(Autoencoder):
     `model.reconstruct(model.corrupt(x))` repairs. In evaluation mode `loss` is the ordinary reconstruction loss of clean
     samples; `tinyae.evaluate` reports the loss on damaged ones, with noise from a generator of its own.
 
-    As with `Dropout`, the generator's state is no part of a saved model: to continue a run with the very same noise
+    As with `Dropout`, the generator's state is not part of a saved model: to continue a run with the very same noise
     keep `model.noise.generator.bit_generator.state` too.
     """
 

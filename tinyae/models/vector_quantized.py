@@ -121,7 +121,7 @@ class VectorQuantizedAutoencoder(Autoencoder):
     `encode` gives e as (N, P d), `indices` the whole numbers (N, P).
 
     Attributes:
-        prior: the distribution over codes that `sample` draws from; None until `fit_prior`. It is no part of a saved model.
+        prior: the distribution over codes that `sample` draws from; None until `fit_prior`. It is not part of a saved model.
     """
 
     def __init__(

@@ -379,7 +379,7 @@ class Crop(Module):
 # ---------------------------------------------------------------------------------------------------------------------
 # How often a transposed convolution writes each pixel.
 #
-# Every input place p and every tap k write the pixel p * stride + k * dilation - padding. A kernel that is no multiple of
+# Every input place p and every tap k write the pixel p * stride + k * dilation - padding. A kernel that is not a multiple of
 # the stride writes some pixels more often than others, in a pattern with the stride as its period: the checkerboard
 # (Odena, Dumoulin and Olah 2016, "Deconvolution and Checkerboard Artifacts", Distill). The two axes are independent,
 # so the counts of an image are the product of the counts of its axes.

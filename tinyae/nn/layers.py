@@ -89,7 +89,7 @@ class TiedDense(Module):
         activation: f, as for Dense.
 
     Attributes:
-        source: the layer; its own bias is no part of this one.
+        source: the layer; its own bias is not part of this one.
         bias: Parameter (D,), starts at 0.
 
     Within a model that holds both layers, W goes by its first name only: `encoder.weight`, `encoder.bias`,

@@ -471,7 +471,7 @@ def in_layer(watch: Watch, module: Module) -> Iterator[None]:
 
 
 def _label(scopes: list[tuple[Any, str]], module: Module) -> str:
-    """`Autoencoder.encoder.0 (Dense)`; `Outer > Inner` for one that is called by another but is no part of it."""
+    """`Autoencoder.encoder.0 (Dense)`; `Outer > Inner` for one that is called by another but is not part of it."""
     kind = type(module).__name__
     if not scopes:
         return kind
@@ -490,7 +490,7 @@ def layer_outputs(model: Module, x: npt.NDArray[Any]) -> dict[str, npt.NDArray[A
     """The outputs of all inner modules for a batch x (N, ...), as host arrays by dotted name, in the order of calls.
 
     The model is called once, in evaluation mode, with nothing recorded. Of a module that is called several times the last
-    output counts; modules that are not called, and outputs that are no single Tensor, are left out.
+    output counts; modules that are not called, and outputs that are not a single Tensor, are left out.
 
     >>> import numpy as np
     >>> from tinyae import nn

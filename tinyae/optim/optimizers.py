@@ -425,7 +425,7 @@ def clip_grad_norm(tensors: Iterable[Tensor], max_norm: float) -> Tensor:
         The norm before clipping, a 0-d Tensor on the device.
 
     Raises:
-        ValueError: no tensor has a gradient, or `max_norm` is no finite number above 0.
+        ValueError: no tensor has a gradient, or `max_norm` is not a finite number above 0.
         MixedDevicesError: gradients on two devices.
     """
     limit = number("max_norm", max_norm, above=0.0)
@@ -477,7 +477,7 @@ class FlatParameters:
         size: how many numbers the parameters hold, without the padding.
 
     Raises:
-        TypeError: something that is no leaf Tensor, a complex or mixed dtype, mixed devices.
+        TypeError: something that is not a leaf Tensor, a complex or mixed dtype, mixed devices.
         ValueError: no tensors at all.
     """
 

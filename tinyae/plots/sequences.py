@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Pictures of reconstructions that are no images: small panels of lines, original and reconstruction.
+# Pictures of reconstructions that are not images: small panels of lines, original and reconstruction.
 #
 # All panels share one scale, so that a large error looks large beside a small one. A feature keeps its color:
 # the original is the broad pale line, the reconstruction the thin dark dashes on it. Where they agree one sees

@@ -234,7 +234,7 @@ def as_images(images: AnyArray, image_shape: Sequence[int] | None = None, *, nam
         if shape is None:
             raise ValueError(
                 f"{name} is flat, shape {images.shape}: say how to fold a row, as in image_shape=(28, 28); "
-                "for vectors that are no images use vector_reconstructions."
+                "for vectors that are not images use vector_reconstructions."
             )
         if math.prod(shape) != pixels.shape[1]:
             raise ValueError(

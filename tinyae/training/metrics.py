@@ -151,7 +151,7 @@ Guesses = dict[str, Any]
 def compare_sequences(model: Autoencoder, data: Dataset) -> list[str]:
     """Lines of a report: the model and the baselines on the test sequences, and the shuffled-code test.
 
-    Empty for data that are no sequences, and for a conditional model, whose guesses know the class. One table for what
+    Empty for data that are not sequences, and for a conditional model, whose guesses know the class. One table for what
     the model does, reconstruction, prediction or both; numbers are squared errors per sequence and, for a model trained
     by cross-entropy, nats per step (per frame of a film).
     """

@@ -38,7 +38,7 @@ class Run:
         Args:
             path: the folder; None picks `runs/MODEL-DATA`, or the first free `runs/MODEL-DATA-2`, `-3`, ...
             config: plain values; versions are added.
-            force: reuse an existing run folder, replacing its files. A folder that is no run is never touched, and
+            force: reuse an existing run folder, replacing its files. A folder that is not a run is never touched, and
                 if the new `config.json` cannot be written the old run is still whole.
         """
         config = {**config, "versions": {"python": platform.python_version(), "numpy": np.__version__}}
@@ -59,7 +59,7 @@ class Run:
             config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
             raise FileNotFoundError(
-                f"{folder} is no run folder (it has no {CONFIG}): give the folder that `tinyae train` printed."
+                f"{folder} is not a run folder (it has no {CONFIG}): give the folder that `tinyae train` printed."
             ) from None
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{folder / CONFIG} is damaged ({error}): train again, or restore it.") from None

@@ -14,7 +14,7 @@ import numpy as np
 # ---------------------------------------------------------------------------------------------------------------------
 # `StrictArray`.
 #
-# Its numbers lie in a NumPy array, but nothing in the language leads there: the class is no subclass of
+# Its numbers lie in a NumPy array, but nothing in the language leads there: the class is not a subclass of
 # `numpy.ndarray`, and NumPy's three hooks raise. So code that treats a device array as a host array fails here, on any
 # machine, with the sentence that says what to write instead. Operators and methods are bound in `namespace`.
 

@@ -328,7 +328,7 @@ def unwrap(value: Any, what: str) -> Any:
 
 
 def wrap(result: Any, inputs: list[Any], what: str) -> Any:
-    """A result of NumPy on the device; one that is no view of an input cost a kernel."""
+    """A result of NumPy on the device; one that is not a view of an input cost a kernel."""
     if isinstance(result, (list, tuple)):
         return type(result)([wrap(item, inputs, what) for item in result])
     if not isinstance(result, (np.ndarray, *SCALARS)):

@@ -87,7 +87,7 @@ def first_layer_filters(
     """What the units of the encoder's first layer look for, (D, K), and the shape (H, W, C) of one of them.
 
     Whole images for a dense layer, windows for a convolution. None if the first layer with weights is neither, or has
-    channels that are no colors.
+    channels that are not colors.
     """
     layers = (module for _, module in model.encoder.named_modules() if _has_weights(module))
     layer = next(layers, None)
@@ -204,7 +204,7 @@ def common_border(restored: Restored) -> int | None:
 
 
 def names_of(data: Dataset) -> tuple[str, ...] | None:
-    """The names of the features of each step, None where there are none; the numbers of a vector are no features."""
+    """The names of the features of each step, None where there are none; the numbers of a vector are not features."""
     return data.feature_names or None if data.kind in ("sequences", "series") else None
 
 

@@ -166,7 +166,7 @@ def draw_denoising(
     the model makes of them, with the squared error of each.
 
     `levels`: rates or standard deviations; by default half, once and one and a half times that of the training. Draws
-    nothing for data that are no images, or for a noise layer of another kind than those of `tinyae.nn`.
+    nothing for data that are not images, or for a noise layer of another kind than those of `tinyae.nn`.
     """
     if not isinstance(model, DenoisingAutoencoder) or data.image_shape is None:
         return []
@@ -226,7 +226,7 @@ def draw_contractive(
 
     They are the leading right singular vectors of the encoder's Jacobian at the image, and the singular values say how far
     the code moves for a step of length 1 (Rifai, Dauphin, Vincent, Bengio and Muller 2011). Draws nothing for data that
-    are no images.
+    are not images.
     """
     if not isinstance(model, ContractiveAutoencoder) or data.image_shape is None:
         return []
