@@ -33,7 +33,7 @@ print(data)
 shape = data.example_shape  # (28, 28, 1) for an image; pixels are floats in [0, 1]
 pixels = data.train.flat.shape[1]
 noun = "image" if data.image_shape else "sample"
-K = min(32, pixels // 2, len(data.train))  # numbers in a code
+K = min(32, pixels // 2, len(data.train))  # latent dimensions
 # The Bernoulli cross-entropy ("bce") needs values in [0, 1]; data of another range get the squared error.
 bounded = all(part.x.min() >= 0 and part.x.max() <= 1 for part in (data.train, data.test))
 
@@ -79,7 +79,7 @@ for row in history.rows:
             f" {model.loss_unit}   test squared error {row['validation_squared_error']:6.2f} per {noun}"
         )
 
-# 5. The yardstick. Of all LINEAR maps to K numbers and back, PCA has the smallest squared error on the training images.
+# 5. The baseline. Of all LINEAR maps to K numbers and back, PCA has the smallest squared error on the training images.
 #    A model with relu and sigmoid should do better than that, or its extra freedom was for nothing.
 print("\n5. THE NUMBERS\n")
 scores = ta.evaluate(model, data.test.x)

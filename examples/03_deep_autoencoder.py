@@ -31,7 +31,7 @@ except (ValueError, OSError, ta.backend.DeviceError) as error:
     options.error(str(error))
 shape, pixels = data.example_shape, data.train.flat.shape[1]
 noun = "image" if data.image_shape else "sample"
-K = min(30, pixels // 2, len(data.train))  # numbers in a code
+K = min(30, pixels // 2, len(data.train))  # latent dimensions
 # The Bernoulli cross-entropy ("bce") needs values in [0, 1]; data of another range get the squared error.
 bounded = all(part.x.min() >= 0 and part.x.max() <= 1 for part in (data.train, data.test))
 
@@ -67,7 +67,7 @@ for name, gradient in reversed(norms):
 model.zero_grad()
 
 print(f"\n3. {args.epochs} EPOCHS\n")
-yardstick = ta.models.PCA(K).fit(data.train.x).squared_error(data.test.x)
+baseline = ta.models.PCA(K).fit(data.train.x).squared_error(data.test.x)
 
 
 def report(epoch: ta.training.Epoch) -> None:
@@ -75,7 +75,7 @@ def report(epoch: ta.training.Epoch) -> None:
     error = epoch.row["validation_squared_error"]
     print(
         f"epoch {epoch.number:3d}   train {epoch.row['train_loss']:8.2f}   test {epoch.row['validation_loss']:8.2f}"
-        f" {model.loss_unit}   test squared error {error:6.2f} per {noun}{'  (below PCA)' * (error < yardstick)}",
+        f" {model.loss_unit}   test squared error {error:6.2f} per {noun}{'  (below PCA)' * (error < baseline)}",
         flush=True,
     )
 
@@ -89,7 +89,7 @@ history = ta.fit(
 print("\n4. THE NUMBERS\n")
 scores = ta.evaluate(model, data.test.x)
 print(f"deep autoencoder, {K} numbers per code: test squared error {scores['squared_error']:.2f} per {noun}")
-print(f"PCA,              {K} numbers per code: test squared error {yardstick:.2f} per {noun}")
+print(f"PCA,              {K} numbers per code: test squared error {baseline:.2f} per {noun}")
 if bounded:
     print(f"test cross-entropy {scores['bce']:.2f} nats per {noun}, {scores['bce_element']:.4f} nats per element")
 

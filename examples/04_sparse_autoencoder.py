@@ -53,11 +53,11 @@ for row in history.rows:
         print(f"iteration {row['epoch']:3d}   cost {row['train_loss']:.4f} {model.loss_unit}")
 
 # 4. What came out. A filter counts as an edge if its power spectrum prefers one orientation. PCA's components of the same
-#    patches are the yardstick: they are as good at reconstruction as anything linear, and few of them are edges.
+#    patches are the baseline: they are as good at reconstruction as anything linear, and few of them are edges.
 print("\n4. THE CODE\n")
 codes = model.encode(data.test.x)
 active = np.mean(codes > 0.2)
-print(f"mean activation {codes.mean():.4f} (wanted {RHO}); {active:.1%} of all code numbers are above 0.2")
+print(f"mean activation {codes.mean():.4f} (wanted {RHO}); {active:.1%} of all activations are above 0.2")
 weights = model.encoder[1].weight.numpy()
 pca = ta.models.PCA(min(K, weights.shape[0])).fit(data.train.x).components_.T
 for words, filters in (

@@ -2,7 +2,7 @@
 
 A VAE (Kingma and Welling 2014) gives each image a little cloud of codes instead of one, and pays for every cloud that
 is not N(0, I). Two terms, two sums; "sum or mean?" is the question most often asked about it. The answer: sum both,
-pixels and code numbers, then average over images. Section 3 shows what the other answer does.
+pixels and latent dimensions, then average over images. Section 3 shows what the other answer does.
 """
 
 import argparse
@@ -31,7 +31,7 @@ try:
     device = ta.backend.backend_named(args.device).name
 except (ValueError, OSError, ta.backend.DeviceError) as error:
     options.error(str(error))
-K = 20  # numbers in a code
+K = 20  # latent dimensions
 
 print("1. ONE IMAGE, ONE CODE, BY HAND\n")
 rng = np.random.default_rng(args.seed)
@@ -40,7 +40,7 @@ x = ta.Tensor(data.test.x[:1]).to(device)
 q = model.posterior(x)  # the cloud: means and log-variances, (1, K) each
 mean, log_variance = q.mean.numpy()[0], q.log_variance.numpy()[0]
 kl = 0.5 * np.sum(mean**2 + np.exp(log_variance) - 1 - log_variance)
-print(f"KL(q(z|x) || N(0, I)) by hand: {kl:.6f} nats, summed over {K} code numbers; q.kl(): {q.kl().item():.6f}")
+print(f"KL(q(z|x) || N(0, I)) by hand: {kl:.6f} nats, summed over {K} latent dimensions; q.kl(): {q.kl().item():.6f}")
 z = q.sample(np.random.default_rng(1))  # mean + std * noise, differentiable in both
 print(
     f"-log p(x|z) for one z: {model.likelihood.nats(model.decoder(z), x).item():.2f} nats, summed over {pixels} pixels"
@@ -75,7 +75,7 @@ model = train("sums", latent_size=K)
 print(model.latent_report(data.test.x))
 
 print(
-    f"\n3. THE OTHER ANSWER: means over {pixels} pixels and over {K} code numbers, which is beta = {pixels / K:.3g}\n"
+    f"\n3. THE OTHER ANSWER: means over {pixels} pixels and over {K} latent dimensions, which is beta = {pixels / K:.3g}\n"
 )
 collapsed = train("means", latent_size=K, beta=pixels / K)
 report = collapsed.latent_report(data.test.x)

@@ -62,7 +62,7 @@ loss = small.loss(ta.Tensor(x[:4]))
 print(f"the encoder sees {T - F} of {T} steps; its code has {small.encoder.code_size} numbers")
 print(f"{loss}\n")
 
-print("2. BACK AND FORTH: the last state of 64 units, told back")
+print("2. BACK AND FORTH: the last state of 64 units, reconstructed")
 pca = ta.models.PCA(min(16, T * D // 2)).fit(x)
 back = trained()
 for words, error in (
@@ -86,7 +86,7 @@ print(f"{'copying the last':20} prediction {np.square(test[:, -F:] - last).sum(a
 print("\n4. WHAT THE CODE KNOWS: a linear classifier on vectors of fixed length")
 for words, features in (
     (f"{T} x {D} raw numbers", lambda v: v.reshape(len(v), -1)),
-    ("codes, told back", back.encode),
+    ("codes, reconstructed", back.encode),
     ("codes, composite", both.encode),
 ):
     probe = LinearProbe(weight_decay=1e-4, iterations=10 * args.epochs).fit(features(x), data.train.y)

@@ -1,4 +1,4 @@
-"""Study 15: told the class, and codes from a list.    python examples/15_classes_and_codebooks.py --help
+"""Study 15: conditional (CVAE) and vector-quantized (VQ-VAE) autoencoders.    python examples/15_classes_and_codebooks.py --help
 
 Two relatives of the variational autoencoder. The conditional one is told what kind of thing it sees, so its code is left
 with how: slant, thickness, size. The vector-quantized one has codes of whole numbers, which can be counted in bits.

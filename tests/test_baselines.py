@@ -1,4 +1,4 @@
-"""The guesses that a model of sequences is compared with, against loops, and the shuffled codes of made-up models."""
+"""The guesses that a model of sequences is compared with, against loops, and the shuffled codes of toy models."""
 
 from __future__ import annotations
 

@@ -140,9 +140,9 @@ def test_the_loss_is_a_transcription_of_the_paper(training, fed, code_size, rng)
     for n in range(3):
         truths = (past[n, ::-1], after[n]) if training and fed == "teacher" else (None, None)
         told = by_hand(model.decoder, codes[n], 3, truths[0])[::-1]
-        foretold = by_hand(model.predictor, codes[n], 2, truths[1])
+        predicted = by_hand(model.predictor, codes[n], 2, truths[1])
         sums["reconstruction"] += ((told - past[n]) ** 2).sum() / 3
-        sums["prediction"] += ((foretold - after[n]) ** 2).sum() / 3
+        sums["prediction"] += ((predicted - after[n]) ** 2).sum() / 3
     assert found.unit == "squared error per sequence"
     assert found.terms.keys() == sums.keys()
     for name, value in sums.items():

@@ -257,10 +257,10 @@ def test_active_numbers_and_collapse():
     assert list(report.in_use) == [True, False, False]
     assert report.kl[2] == pytest.approx(4.5)
     assert report.warning is None
-    assert "1 of 3 numbers in use" in str(report)
+    assert "1 of 3 latent dimensions active" in str(report)
     faint = LatentReport.of(Posterior(0.2 * mean[:, :1], np.zeros((500, 1))), "image")
     assert (faint.active, faint.kl.sum() < 0.1) == (1, True)
-    assert "1 of 1 code numbers are in use" in faint.warning
+    assert "1 of 1 latent dimensions are in use" in faint.warning
     collapsed = LatentReport.of(Posterior(0 * mean, np.zeros((500, 3))), "image")
     assert collapsed.warning is not None
     for word in ("posterior collapse: 0 of 3", "usual cause", "warmup=10", "free_bits=0.1", "smaller beta"):
@@ -339,7 +339,7 @@ def test_wrong_data_and_wrong_parts_are_explained(rng):
         ValueError, match=r"the encoder must give \(N, 4\), 2 means and as many log-variances.*\(1, 3\)"
     ):
         wrong.loss(Tensor(np.zeros((1, 6), "float32")))
-    with pytest.raises(ValueError, match="two different code numbers"):
+    with pytest.raises(ValueError, match="two different latent dimensions"):
         small(latent_size=1).manifold(3)
     with pytest.raises(ValueError, match="steps must be at least 2"):
         small().interpolate(np.zeros(6, "float32"), np.ones(6, "float32"), steps=1)

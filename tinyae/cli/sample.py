@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> None:
     elif samples.ndim == 4:
         in_turn = isinstance(model, ConditionalVariationalAutoencoder) and options.label is None
         columns = model.classes if in_turn else None
-        figure = plots.image_grid(samples, columns=columns, title=f"{len(samples)} made-up {model.noun}s: {how}")
+        figure = plots.image_grid(samples, columns=columns, title=f"{len(samples)} generated {model.noun}s: {how}")
         plots.save_figure(figure, path)
     else:
         raise ValueError(f"samples of shape {samples.shape[1:]} are not images to draw: give --out a name in .npy.")
@@ -66,7 +66,7 @@ def _samples(model: Any, folder: Run, options: argparse.Namespace, rng: np.rando
     """The samples, and how they were drawn; raises ValueError for models and options that do not go together."""
     kind = folder.config["model"]
     if options.label is not None and not isinstance(model, ConditionalVariationalAutoencoder):
-        raise ValueError(f"--label is for a model that is told the class, and this is a {kind}: leave it out.")
+        raise ValueError(f"--label is for a model that is given the class, and this is a {kind}: leave it out.")
     if isinstance(model, VectorQuantizedAutoencoder):
         if options.pixels:
             raise ValueError("--pixels draws from p(x|z), which a vqvae has not got: leave it out.")

@@ -166,7 +166,7 @@ def _headline(name: str, model: Autoencoder, data: Dataset, device: str) -> str:
 
 
 def _report(model: Autoencoder, data: Dataset, seconds: float) -> None:
-    """The numbers after training, with PCA at the same code size as the yardstick."""
+    """The numbers after training, with PCA at the same code size as the baseline."""
     if model.capacity is not None:
         print(f"\ntrained in {seconds:.1f} s; a memory is asked for what it was given, so nothing is held out")
         print(metrics_table(model, {"train": evaluate(model, data.train.x)}))
@@ -371,7 +371,7 @@ Add = Callable[..., None]
 
 
 def _basic(add: Add) -> None:
-    add("--code-size", type=positive_int, default=32, metavar="K", help="numbers in a code (default: 32)")
+    add("--code-size", type=positive_int, default=32, metavar="K", help="latent dimensions (default: 32)")
     add("--activation", choices=ACTIVATIONS, default="relu", help="of the code (default: relu)")
     _tied(add)
 
@@ -391,12 +391,12 @@ def _deep(add: Add) -> None:
 
 
 def _sparse(add: Add) -> None:
-    add("--code-size", type=positive_int, default=25, metavar="K", help="numbers in a code (default: 25)")
-    add("--sparsity", choices=SPARSITIES, default="kl", help="how few active numbers are asked for (default: kl)")
+    add("--code-size", type=positive_int, default=25, metavar="K", help="latent dimensions (default: 25)")
+    add("--sparsity", choices=SPARSITIES, default="kl", help="the penalty that keeps few units active (default: kl)")
     add("--rho", type=float, default=0.01, metavar="X", help="wanted mean activation, for kl (default: 0.01)")
     add("--beta", type=float, default=3.0, metavar="X", help="weight of the sparsity penalty (default: 3)")
     add("--weight-decay", type=float, default=1e-4, metavar="X", help="lambda, weight of half the squared weights")
-    add("--k", type=positive_int, metavar="N", help="code numbers that pass, for topk (default: a tenth)")
+    add("--k", type=positive_int, metavar="N", help="units that pass, for topk (default: a tenth)")
     add("--evaluation-k", type=positive_int, metavar="N", help="the same once training is over (default: k)")
     add("--activation", choices=ACTIVATIONS, help="of the code (default: sigmoid; l1: relu; topk: identity)")
     _tied(add)
@@ -413,7 +413,7 @@ def _contractive(add: Add) -> None:
 
 def _denoising(add: Add) -> None:
     _noise(add, "masking", 0.25)
-    add("--code-size", type=positive_int, default=1000, metavar="K", help="numbers in a code (default: 1000)")
+    add("--code-size", type=positive_int, default=1000, metavar="K", help="latent dimensions (default: 1000)")
     add("--hidden-sizes", type=int_list, metavar="N,N,...", help="widths of layers before the code (default: none)")
     add("--activation", choices=ACTIVATIONS, default="relu", help="of code and hidden layers (default: relu)")
     _tied(add)
@@ -446,7 +446,7 @@ def _memory(add: Add) -> None:
     add(
         "--count", type=positive_int, metavar="N", help="samples to hold (default: 1 for ones, 10 one-hot, 100 learned)"
     )
-    add("--code-size", type=positive_int, metavar="K", help="numbers in a code (default: 16; one-hot: N)")
+    add("--code-size", type=positive_int, metavar="K", help="latent dimensions (default: 16; one-hot: N)")
     add("--decoder", choices=DECODERS, help="dense, or transposed convolutions (default: dense)")
     add("--hidden-sizes", type=int_list, metavar="N,N,...", help="dense: widths from the code outwards (default: 256)")
     add("--channels", type=int_list, metavar="N,N,...", help="conv: of the maps, largest maps first (default: 32,64)")
@@ -461,14 +461,14 @@ def _cvae(add: Add) -> None:
 
 
 def _gaussian_codes(add: Add) -> None:
-    add("--latent-size", type=positive_int, default=20, metavar="K", help="numbers in a code (default: 20)")
+    add("--latent-size", type=positive_int, default=20, metavar="K", help="latent dimensions (default: 20)")
     add("--likelihood", choices=LIKELIHOODS, default="gray-bce", help="of the pixels (default: gray-bce)")
     add("--beta", type=float, default=1.0, metavar="X", help="weight of the KL (default: 1)")
     add(
         "--kl-warmup", dest="warmup", type=positive_int, metavar="N",
         help="epochs in which the weight of the KL grows to beta (default: none)",
     )  # fmt: skip
-    add("--free-bits", type=float, metavar="X", help="nats per code number that cost nothing (default: 0)")
+    add("--free-bits", type=float, metavar="X", help="nats per latent dimension that cost nothing (default: 0)")
 
 
 def _pixels(add: Add) -> None:
@@ -525,7 +525,7 @@ def _convolutions(add: Add, form: str, channels: str, upsampling: str) -> None:
 def _conv_code(add: Add) -> None:
     add(
         "--code-size", type=positive_int, metavar="K",
-        help="numbers in a code, by a dense layer (default: the code is the last stage's maps)",
+        help="latent dimensions, by a dense layer (default: the code is the last stage's maps)",
     )  # fmt: skip
 
 
@@ -541,7 +541,7 @@ def _vqvae(add: Add) -> None:
 def _lstm(add: Add) -> None:
     add("--mode", choices=MODES, default="reconstruct", help="what is decoded (default: reconstruct)")
     add("--hidden-size", type=positive_int, default=128, metavar="H", help="units of each LSTM (default: 128)")
-    add("--code-size", type=positive_int, metavar="K", help="numbers in a code (default: the encoder's final state)")
+    add("--code-size", type=positive_int, metavar="K", help="latent dimensions (default: the encoder's final state)")
     add(
         "--future-steps", type=positive_int, metavar="F",
         help="last steps of each sequence, to be predicted (default: the data's horizon, else a quarter)",

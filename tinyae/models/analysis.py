@@ -122,7 +122,7 @@ def same_class_share(labels: np.ndarray, query_labels: np.ndarray, indices: np.n
 # ---------------------------------------------------------------------------------------------------------------------
 # Anomalies: samples that a model trained on ordinary ones cannot reconstruct.
 #
-# An autoencoder that has only seen ordinary days spends its few code numbers on what ordinary days have in common. A
+# An autoencoder that has only seen ordinary days spends its few latent dimensions on what ordinary days have in common. A
 # day of another kind does not fit into the code, and its reconstruction shows it.
 
 
@@ -160,7 +160,7 @@ class AnomalyDetector:
         """Squared error of each sample (N,), float64.
 
         lengths: (N,) of sequences of unequal length, which are compared over their own steps. labels: (N,) class numbers,
-        for a model that is told the class.
+        for a model that is given the class.
         """
         known: dict[str, Any] = {} if lengths is None else {"lengths": lengths}
         difference = (x - self.model.restore(self.model.inputs_for(x, labels), **known)).reshape(len(x), -1)

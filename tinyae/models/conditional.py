@@ -1,4 +1,4 @@
-"""The conditional variational autoencoder: encoder and decoder are told the class, so the code need not say it.
+"""The conditional variational autoencoder: encoder and decoder are given the class, so the code need not say it.
 
 What is left in the code is what the classes share: slant, thickness, size. One code decoded as each class in turn
 shows the same hand writing all ten digits.

@@ -177,7 +177,7 @@ def conv_variational_autoencoder(
     """A `VariationalAutoencoder` of convolutions, by default 28x28x1 -> 14x14x32 -> 7x7x64 -> a code of 20 and back.
 
     Args:
-        latent_size: K, numbers in a code.
+        latent_size: K, latent dimensions.
         form, channels, kernel_size, upsampling, activation: as for `conv_autoencoder`.
         likelihood, scale: as for `variational_autoencoder`.
         beta, warmup, free_bits, binarize, sample: see `VariationalAutoencoder`.

@@ -152,7 +152,7 @@ def denoising_autoencoder(
 
     Args:
         input_shape: shape of one sample; D is the product of its numbers.
-        code_size: K, numbers in a code.
+        code_size: K, latent dimensions.
         hidden_sizes: widths of layers between input and code, mirrored in the decoder.
         corruption: "masking", "gaussian" or "salt-and-pepper" (between 0 and 1).
         level: the rate of masking and salt-and-pepper noise, in [0, 1); the standard deviation of Gaussian noise.

@@ -61,7 +61,7 @@ MODELS = {
         ModelEntry("deep", "784-1000-500-250-30 and back, or any list of sizes", deep_autoencoder),
         ModelEntry(
             "sparse",
-            "few active code numbers, 64-25-64 on patches of photographs by default",
+            "few active units, 64-25-64 on patches of photographs by default",
             sparse_autoencoder,
             data="natural-patches",
             epochs=400,
@@ -87,14 +87,12 @@ MODELS = {
             labeled=True,
         ),
         ModelEntry(
-            "memory", "a decoder that learns samples by heart", image_memory, epochs=300, batch_size=25, lr=1e-2
+            "memory", "a decoder that memorizes its training samples", image_memory, epochs=300, batch_size=25, lr=1e-2
         ),
-        ModelEntry(
-            "vae", "codes that are distributions, 784-400-20 by default", variational_autoencoder, epochs=30, loss=""
-        ),
+        ModelEntry("vae", "variational (VAE), 784-400-20 by default", variational_autoencoder, epochs=30, loss=""),
         ModelEntry(
             "cvae",
-            "as vae, told the class of each sample",
+            "class-conditional (CVAE): a vae that is given the class of each sample",
             conditional_variational_autoencoder,
             epochs=30,
             loss="",
@@ -108,7 +106,7 @@ MODELS = {
         ),
         ModelEntry(
             "conv-vae",
-            "convolutions, codes that are distributions, 28x28x1 -> 14x14x32 -> 7x7x64 -> 20",
+            "convolutional and variational, 28x28x1 -> 14x14x32 -> 7x7x64 -> 20",
             conv_variational_autoencoder,
             loss="",
         ),
@@ -122,7 +120,7 @@ MODELS = {
             lr=3e-3,
             loss="squared_error",
         ),
-        ModelEntry("vqvae", "codes from a finite list, 16 of 64 vectors by default", vq_autoencoder, epochs=30),
+        ModelEntry("vqvae", "vector-quantized (VQ-VAE), 16 of 64 vectors by default", vq_autoencoder, epochs=30),
     )
 }
 """Every model that can be built by name."""

@@ -100,7 +100,7 @@ class SparseAutoencoder(Autoencoder):
         silent = float(np.mean(np.abs(code) < 0.05))
         line = (
             f"mean activation of the {mean.size} code units: {mean.min():.3g} to {mean.max():.3g}, "
-            f"mean {mean.mean():.3g}; {silent:.1%} of all code numbers are below 0.05"
+            f"mean {mean.mean():.3g}; {silent:.1%} of all activations are below 0.05"
         )
         lines = [line]
         first = next((module for _, module in self.encoder.named_modules() if isinstance(module, Dense)), None)
@@ -140,7 +140,7 @@ def sparse_autoencoder(
         input_shape: shape of one sample; D is the product of its numbers.
         code_size: K.
         sparsity, rho, beta, weight_decay: see `SparseAutoencoder`.
-        k: how many code numbers pass, for sparsity "topk"; None takes a tenth of them.
+        k: how many units pass, for sparsity "topk"; None takes a tenth of them.
         evaluation_k: how many pass once training is over; None takes k. Makhzani and Frey recommend a few times k for
             codes that another model is to use.
         activation: of the code: "sigmoid" for "kl" and "none", "relu" for "l1", "identity" for "topk" unless given.

@@ -1,8 +1,8 @@
 """The variational autoencoder: a code is a distribution, and the loss is a bound on the log-probability of the data.
 
-The two terms of the bound are sums over different things, pixels and code numbers, and both are in nats per sample.
+The two terms of the bound are sums over different things, pixels and latent dimensions, and both are in nats per sample.
 "Sum or mean?" has one answer: sum both, then average over the samples of a batch. Any other choice is a different
-beta in disguise; with means over pixels and over code numbers, 784/20 = 39.
+beta in disguise; with means over pixels and over latent dimensions, 784/20 = 39.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class VariationalAutoencoder(Autoencoder):
         likelihood: p(x|z): a name of `LIKELIHOODS` or an object.
         beta: weight of the KL in the objective, at least 0 (Higgins et al. 2017); 1 is the bound.
         warmup: epochs in which the weight of the KL grows in equal steps to beta (Bowman et al. 2016); 0 for none.
-        free_bits: nats per code number that are free of charge: a number whose mean KL over the batch is below is
+        free_bits: nats per latent dimension that are free of charge: a number whose mean KL over the batch is below is
             counted as this (Kingma et al. 2016, section 4). Named as in the paper; the unit is nats.
         binarize: how gray levels become black and white for the "bernoulli" likelihood: "none"; "dynamic", a pixel of
             gray x is white with probability x, drawn anew at every presentation; "fixed", drawn once.
@@ -84,7 +84,7 @@ class VariationalAutoencoder(Autoencoder):
                 "gray-bce"
             ).as_reconstruction()  # grays in [0, 1] are what is drawn from
         self.beta = _check_weight("beta", beta, "1 is the bound, 4 a beta-VAE")
-        self.free_bits = _check_weight("free_bits", free_bits, "0.1 nats per code number is a usual value")
+        self.free_bits = _check_weight("free_bits", free_bits, "0.1 nats per latent dimension is a usual value")
         if not isinstance(warmup, int) or warmup < 0:
             raise ValueError(f"warmup must be a whole number of epochs of at least 0, got {warmup!r}: write warmup=10.")
         self.warmup = warmup
@@ -203,7 +203,7 @@ class VariationalAutoencoder(Autoencoder):
 
         The grid is that of the quantiles (i + 1/2) / n of N(0, 1), put through the inverse distribution function
         (Kingma and Welling 2014, figure 4). The first of `dims` grows to the right, the second upwards; other
-        code numbers are 0.
+        latent dimensions are 0.
         """
         return self.decode(self.plane(n, dims))
 
@@ -211,7 +211,7 @@ class VariationalAutoencoder(Autoencoder):
         """The codes (n * n, K) of `manifold`."""
         if self.code_size < 2 or len({d % self.code_size for d in dims}) < 2:
             raise ValueError(
-                f"the plane of codes needs two different code numbers, got dims={dims} of a code of {self.code_size}."
+                f"the plane of codes needs two different latent dimensions, got dims={dims} of a code of {self.code_size}."
             )
         marks = self.quantiles(n)
         codes = np.zeros((n * n, self.code_size), np.float32)
@@ -240,7 +240,7 @@ class VariationalAutoencoder(Autoencoder):
     # What the numbers say.
 
     def latent_report(self, x: np.ndarray, batch_size: int = 1024) -> LatentReport:
-        """KL per code number, active numbers, and whether the posterior collapsed, on samples x (N, ...)."""
+        """KL per latent dimension, active dimensions, and whether the posterior collapsed, on samples x (N, ...)."""
         return LatentReport.of(self.posterior(self.inputs_for(x), batch_size), self.noun)
 
     def remarks(self, x: np.ndarray, labels: Any = None) -> list[str]:
@@ -309,7 +309,7 @@ LOG_VARIANCE = (-20.0, 10.0)
 """The range of a log-variance: standard deviations from 5e-5 to 150. exp of it can overflow nowhere."""
 
 ACTIVE = 0.01
-"""The variance of the posterior mean, over the data, above which a number of the code is in use (Burda et al. 2016)."""
+"""The variance of the posterior mean, over the data, above which a latent dimension is active (Burda et al. 2016)."""
 
 
 @dataclass(frozen=True)
@@ -353,7 +353,7 @@ class LatentReport:
     """How the numbers of a code are used, measured on samples.
 
     Attributes:
-        kl: nats per sample that each number of the code costs, (K,); their sum is the KL of the bound.
+        kl: nats per sample that each latent dimension costs, (K,); their sum is the KL of the bound.
         variance: of each number's posterior mean over the samples, (K,).
         noun: what one sample is called.
     """
@@ -386,7 +386,7 @@ class LatentReport:
         if self.active > 0 and self.active >= 0.1 * len(self.kl) and self.kl.sum() >= 1.0:
             return None
         return (
-            f"posterior collapse: {self.active} of {len(self.kl)} code numbers are in use (KL {self.kl.sum():.2g} nats "
+            f"posterior collapse: {self.active} of {len(self.kl)} latent dimensions are in use (KL {self.kl.sum():.2g} nats "
             f"per {self.noun}), so the decoder is told next to nothing about the {self.noun} it is to give back. The usual "
             "cause: early in training the KL costs more than the still useless code saves. Let the KL come in slowly "
             "(warmup=10 epochs), leave each number some nats free of charge (free_bits=0.1), or weigh the reconstruction "
@@ -395,8 +395,8 @@ class LatentReport:
 
     def __str__(self) -> str:
         return (
-            f"code: {self.active} of {len(self.kl)} numbers in use (variance of the posterior mean above {ACTIVE:g}); "
-            f"KL {self.kl.sum():.4g} nats per {self.noun}, {self.kl.max():.3g} in the busiest number"
+            f"code: {self.active} of {len(self.kl)} latent dimensions active (variance of the posterior mean above {ACTIVE:g}); "
+            f"KL {self.kl.sum():.4g} nats per {self.noun}, {self.kl.max():.3g} in the most active one"
         )
 
 
@@ -539,7 +539,7 @@ def variational_autoencoder(
     Args:
         input_shape: shape of one sample.
         sizes: widths of the encoder's hidden layers; the decoder has them in reverse.
-        latent_size: K, numbers in a code.
+        latent_size: K, latent dimensions.
         activation: of the hidden layers.
         likelihood: a name of `LIKELIHOODS`.
         scale: of the "gaussian" likelihood, in the unit of the data (by default 0.1); the others have none.

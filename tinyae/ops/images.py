@@ -257,7 +257,9 @@ def _size_before(owner: str, y: Any, factor: Any) -> tuple[int, int, int, int]:
     n, h, w, c = y.shape
     if h % fh or w % fw:
         size: Pair = (h, w)
-        raise ValueError(f"{owner}: an image of {by(size)} is not a whole number of blocks of {fh}x{fw}: crop or pad it.")
+        raise ValueError(
+            f"{owner}: an image of {by(size)} is not a whole number of blocks of {fh}x{fw}: crop or pad it."
+        )
     return n, h // fh, w // fw, c
 
 

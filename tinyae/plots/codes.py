@@ -256,7 +256,7 @@ MOST_PANELS = 20
 
 @style.drawing()
 def kl_bars(
-    kl: AnyArray, active: AnyArray, *, unit: str = "nats per sample", title: str = "KL of each code number"
+    kl: AnyArray, active: AnyArray, *, unit: str = "nats per sample", title: str = "KL of each latent dimension"
 ) -> Figure:
     """Draw the KL (K,) of each number of a code as bars from the largest to the smallest, their places below.
 
@@ -268,7 +268,7 @@ def kl_bars(
     if costs.ndim != 1 or used.shape != costs.shape:
         raise ValueError(f"kl and active must be rows of one length, got shapes {costs.shape} and {used.shape}.")
     note = (
-        f"Up: {unit}, {costs.sum():.4g} in all. Across: number of the code, from 0. Dark: in use ({used.sum()} of "
+        f"Up: {unit}, {costs.sum():.4g} in all. Across: latent dimension, from 0. Dark: in use ({used.sum()} of "
         f"{len(costs)}); pale: its posterior is the prior, it says nothing."
     )
     return _bars(costs, used, title, note)
@@ -352,7 +352,7 @@ def aggregate_posterior(
         axes.set_xticks([-3, 0, 3])
         axes.spines["left"].set_visible(False)
         x, y = page.corner(place)
-        words = f"code number {k}" if kl is None else f"number {k}, KL {np.asarray(kl)[k]:.2f}"
+        words = f"latent dimension {k}" if kl is None else f"number {k}, KL {np.asarray(kl)[k]:.2f}"
         page.write(x + PANEL_WIDTH / 2, y - 3, words, size=style.SMALL_SIZE, ha="center", va="bottom")
     return page.figure
 

@@ -104,7 +104,9 @@ class Steps:
                 f"clip_norm means nothing to {type(optimizer).__name__}, which finds its step lengths itself: leave it out."
             )
         if not isinstance(optimizer, LBFGS):
-            raise TypeError(f"{type(optimizer).__name__} wants the full batch but is not an LBFGS: use tinyae.optim.LBFGS.")
+            raise TypeError(
+                f"{type(optimizer).__name__} wants the full batch but is not an LBFGS: use tinyae.optim.LBFGS."
+            )
         known: dict[str, Any] = {} if self.lengths is None else {"lengths": self.lengths}
         whole = partial(self.loss_of, *self.arrays, **known)
         with no_grad():

@@ -281,7 +281,7 @@ def projected_filters(model: StackedAutoencoder) -> list[np.ndarray]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Pictures of a variational autoencoder: what it makes up, what lies between two samples, and how its code is used.
+# Pictures of a variational autoencoder: what it generates, what lies between two samples, and how its code is used.
 
 _SAMPLES = 64
 _BETWEEN_CODES = 10
@@ -290,7 +290,7 @@ _MOST_POSTERIORS = 5000
 
 
 def draw_variational(model: Autoencoder, data: Dataset, folder: Path) -> list[Path]:
-    """Draw samples, interpolations, the KL of each code number, the aggregate posterior, and for a code of two numbers
+    """Draw samples, interpolations, the KL of each latent dimension, the aggregate posterior, and for a code of two numbers
     the manifold into `folder`; returns the files.
     """
     if not isinstance(model, VariationalAutoencoder):
@@ -318,7 +318,7 @@ def draw_samples(model: VariationalAutoencoder, path: Path, count: int = _SAMPLE
     figure = plots.image_grid(
         model.sample(count, np.random.default_rng(seed)),
         columns=columns,
-        title=f"{count} made-up {model.noun}s: E[x|z] for codes z drawn from N(0, I){words}",
+        title=f"{count} generated {model.noun}s: E[x|z] for codes z drawn from N(0, I){words}",
     )
     return plots.save_figure(figure, path)
 
@@ -331,7 +331,7 @@ def draw_manifold(model: VariationalAutoencoder, path: Path, n: int = 20) -> Pat
     figure = plots.code_plane(
         model.manifold(n),
         model.quantiles(n),
-        names=("code number 0", "code number 1"),
+        names=("latent dimension 0", "latent dimension 1"),
         title=f"The plane of codes: {what} at {n} x {n} quantiles of N(0, 1)",
     )
     return plots.save_figure(figure, path)
@@ -371,7 +371,7 @@ def draw_between_codes(model: VariationalAutoencoder, data: Dataset, path: Path,
 
 
 def draw_codes_in_use(model: VariationalAutoencoder, data: Dataset, folder: Path) -> list[Path]:
-    """`kl.png`, the cost of each code number, and `aggregate_posterior.png`."""
+    """`kl.png`, the cost of each latent dimension, and `aggregate_posterior.png`."""
     labels = None if data.test.y is None else data.test.y[:_MOST_POSTERIORS]
     posterior = model.posterior(model.inputs_for(data.test.x[:_MOST_POSTERIORS], labels))
     report = LatentReport.of(posterior, model.noun)
@@ -379,7 +379,7 @@ def draw_codes_in_use(model: VariationalAutoencoder, data: Dataset, folder: Path
         report.kl,
         report.in_use,
         unit=f"nats per {model.noun}",
-        title=f"{data.name}: KL of each code number",
+        title=f"{data.name}: KL of each latent dimension",
     )
     density = plots.aggregate_posterior(
         posterior.mean, posterior.log_variance, kl=report.kl, title=f"{data.name}: codes of the test {model.noun}s"
@@ -408,7 +408,7 @@ def draw_vector_quantized(model: Autoencoder, data: Dataset, folder: Path) -> li
         figure = plots.image_grid(
             model.sample(_SAMPLES, np.random.default_rng(0)),
             columns=8,
-            title=f"{_SAMPLES} made-up {model.noun}s: codes drawn from a tree of pairs, decoded",
+            title=f"{_SAMPLES} generated {model.noun}s: codes drawn from a tree of pairs, decoded",
         )
         files.append(plots.save_figure(figure, folder / "samples.png"))
     return files
