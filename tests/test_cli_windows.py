@@ -81,7 +81,7 @@ def test_an_embedded_recording_is_cut_anew(recording, capsys):
         (["--data", "heat.csv", "--window", "900"], "does not fit into the training part"),
         (["--data", "heat.csv", "--window", "30", "--horizon", "5"], "this model predicts nothing"),
         (["--data", "nyc-taxi", "--window", "30", "--time", "t"], "leave it out"),
-        (["--data", "pendigits", "--window", "4"], "no recording"),
+        (["--data", "pendigits", "--window", "4"], "is not a recording"),
     ],
 )
 def test_what_cannot_be_cut_is_refused_in_one_sentence(recording, capsys, arguments, says):

@@ -224,7 +224,7 @@ def test_csv_that_is_no_table_names_the_line(tmp_path, content, says):
 
 def test_csv_that_is_no_text(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"1,2\n\xff\xfe\n")
-    with pytest.raises(ValueError, match=r"no UTF-8 text .* at byte 4"):
+    with pytest.raises(ValueError, match=r"is not UTF-8 text .* at byte 4"):
         data.load(tmp_path / "a.csv")
 
 

@@ -44,7 +44,7 @@ def test_padded_sequences_come_back_whole(sizes, features, seed):
         ([[0.0, 1.0, np.inf]], "sequence 0 holds 1 values .* step 2"),
         ([[[1.0], [2.0, 3.0]]], "unequal length.*tinyae.data.pad"),
         ([np.zeros((2, 3, 4))], r"shape \(2, 3, 4\)"),
-        ([["a"]], "no array of numbers"),
+        ([["a"]], "is not an array of numbers"),
     ],
 )
 def test_what_cannot_be_padded_is_named(sequences, says):
