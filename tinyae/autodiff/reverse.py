@@ -169,13 +169,20 @@ def _sweep(
             if node.primitive is None or node not in cotangents:
                 continue
             _check_unchanged(node)
-            g = cotangents[node] if node in keep else cotangents.pop(node)
+            g = cotangents[node] if keep and node in keep else cotangents.pop(node)
+            primitive, out, args, params = node.primitive, node.out, node.args, node.params
             positions, parents = node.positions, node.parents
             if inside is not None:
                 positions, parents = _leading_inside(node, inside)
-            gradients = _gradients(node, g, positions, create_graph)
-            for i, parent, c in zip(positions, parents, gradients):  # noqa: B905  (strict=True costs 0.3 us a node)
-                if getattr(c, "shape", None) != node.args[i].shape:
+            at_once = None
+            if create_graph or primitive.vjp_all is not None:
+                at_once = _gradients_at_once(node, g, positions, create_graph)
+            for i, parent in zip(positions, parents):  # noqa: B905  (strict=True costs 0.3 us a node)
+                if at_once is not None:
+                    c = at_once[i]
+                else:
+                    c = (primitive.vjps.get(i) or _rule(primitive, i))(g, out, *args, **params)
+                if getattr(c, "shape", None) != args[i].shape:
                     c = _undo_broadcasting(node, i, c, g)
                 if parent not in cotangents:
                     cotangents[parent] = c
@@ -193,12 +200,11 @@ def _sweep(
 
 def _check_unchanged(node: Node) -> None:
     """Raise RuntimeError if the node was freed, or one of its arrays has been changed in place since it was recorded."""
-    if node.args is None:
-        _check_not_freed(node)
-    stamp = 0
+    stamp = node.version
     for parent in node.parents:
         stamp += parent.version
-    if stamp != node.stamp or node.version:
+    if stamp != node.stamp:
+        _check_not_freed(node)
         raise RuntimeError(
             f"an input or the result of {node.primitive.name} was changed in place after it was used: "
             "run the forward pass again before backward()."
@@ -211,19 +217,13 @@ def _leading_inside(node: Node, inside: set[Node]) -> tuple[list[int], list[Node
     return [i for i, _ in kept], [parent for _, parent in kept]
 
 
-def _gradients(node: Node, g: Any, wanted: Sequence[int], create_graph: bool) -> list[Any]:
-    """The gradient for each argument in `wanted`: by a rule for each, by one for all, or by rules that record themselves."""
-    primitive = node.primitive
-    if create_graph:
-        watch = current_watch()
-        recorded_rules = _gradients_recorded if watch is None else watch.around(_gradients_recorded)
-        found = recorded_rules(primitive, node, g, list(wanted))
-    elif primitive.vjp_all is not None:
-        found = primitive.vjp_all(g, node.out, node.residuals, wanted, *node.args, **node.params)
-    else:
-        vjps = primitive.vjps
-        return [(vjps.get(i) or _rule(primitive, i))(g, node.out, *node.args, **node.params) for i in wanted]
-    return [found[i] for i in wanted]
+def _gradients_at_once(node: Node, g: Any, wanted: Sequence[int], create_graph: bool) -> Any:
+    """The gradients of all wanted arguments, by position: of rules that record themselves, or of one fused rule."""
+    if not create_graph:
+        return node.primitive.vjp_all(g, node.out, node.residuals, wanted, *node.args, **node.params)
+    watch = current_watch()
+    recorded_rules = _gradients_recorded if watch is None else watch.around(_gradients_recorded)
+    return recorded_rules(node.primitive, node, g, list(wanted))
 
 
 def _undo_broadcasting(node: Node, position: int, c: Any, g: Any) -> Any:

@@ -47,7 +47,7 @@ class Node:
         positions: the argument position of each parent.
         version: how often the leaf's array was changed in place.
         stamp: the sum of the parents' versions when they were read; versions only grow, so a changed parent changes
-            the sum.
+            the sum. -1 once the graph was freed.
         leaf: weak reference to the leaf's Tensor.
     """
 
@@ -93,6 +93,7 @@ class Node:
         """Drop the arrays and the way back. A later sweep that needs them raises."""
         self.args = self.params = self.out = self.residuals = None
         self.parents = self.positions = ()
+        self.stamp = -1
 
     def __repr__(self) -> str:
         name = "leaf" if self.primitive is None else self.primitive.name
