@@ -327,7 +327,7 @@ IMAGE, KERNEL = np.ones((2, 7, 7, 3)), np.ones((3, 3, 3, 4))
         (lambda: ops.biased_conv2d(IMAGE, KERNEL, np.ones(3)), r"biased_conv2d: b must be \(4,\).* got shape \(3,\)"),
         (
             lambda: ops.biased_conv2d(IMAGE, KERNEL, np.ones(4), activation="swish"),
-            "unknown activation 'swish'",
+            "biased_conv2d: unknown activation 'swish'",
         ),
     ],
 )

@@ -1,5 +1,7 @@
-"""`Loss`: named terms in one unit, so that nats per image are never added to nats per pixel; and the
-reductions, which decide the unit."""
+"""`Loss`: named terms in one unit, so that nats per image are never added to nats per pixel.
+
+Below it stand the reductions, which decide the unit.
+"""
 
 from __future__ import annotations
 

@@ -334,7 +334,7 @@ def _finish(owner: str, b: Array, width: int, channels: int, activation: str) ->
     def finish(z: Array) -> None:
         rows = z.reshape(z.shape[0] * z.shape[1], width * channels)
         rows += row
-        activate(rows, activation)
+        activate(owner, rows, activation)
 
     return finish
 

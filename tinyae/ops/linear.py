@@ -88,7 +88,7 @@ def dense(x: Any, weight: Any, bias: Any, *, activation: str = "identity") -> An
             f"shapes {x.shape}, {weight.shape}, {bias.shape}."
         )
     y = backend_of(x).affine(x, weight, bias)
-    activate(y, activation)
+    activate("dense", y, activation)
     return y, None
 
 
@@ -113,8 +113,8 @@ def _(
     )
 
 
-def activate(z: Array, activation: str) -> None:
-    """z becomes f(z), in place."""
+def activate(owner: str, z: Array, activation: str) -> None:
+    """z becomes f(z), in place; `owner` is who names an unknown f."""
     xp = backend_of(z).xp
     if activation == "relu":
         xp.maximum(z, 0.0, out=z)
@@ -130,7 +130,7 @@ def activate(z: Array, activation: str) -> None:
         z *= 0.5
         z += 0.5
     elif activation != "identity":
-        choose("activation", activation, ACTIVATIONS)
+        choose("activation", activation, ACTIVATIONS, owner=owner)
 
 
 def through_activation(g: Any, y: Any, activation: str) -> Any:
