@@ -1,7 +1,7 @@
-"""Study 1: the chain rule by hand, then by the tape.    python examples/01_scalar_chain_rule.py --help
+"""Study 1: the chain rule by hand, then on the tape.    python examples/01_scalar_chain_rule.py --help
 
 One neuron with one weight, one bias and one example: f(w, b) = (tanh(w x + b) - t)^2. Everything larger in this
-project is this page with arrays instead of numbers. All numbers here are float64 and have no unit.
+project does the same with arrays instead of numbers. All numbers here are float64 and have no unit.
 """
 
 import argparse
@@ -12,10 +12,10 @@ import numpy as np
 import tinyae as ta
 from tinyae.backend import backend_named
 
-options = argparse.ArgumentParser(description="The chain rule by hand, then by the tape.")
+options = argparse.ArgumentParser(description="The chain rule by hand, then on the tape.")
 options.add_argument("--device", choices=("cpu", "gpu", "auto"), default="cpu", help="where the Tensors live")
 options.add_argument("--epochs", type=int, default=25, help="steps of gradient descent at the end")
-options.add_argument("--seed", type=int, default=0, help="for the starting weight and bias")
+options.add_argument("--seed", type=int, default=0, help="for the initial weight and bias")
 args = options.parse_args()
 try:
     backend = backend_named(args.device)
@@ -37,7 +37,7 @@ e = y - t
 f = e * e
 print(f"   z = w x + b = {z:+.6f}\n   y = tanh(z) = {y:+.6f}\n   e = y - t   = {e:+.6f}\n   f = e^2     = {f:+.6f}")
 
-print("\n2. BACKWARD, BY HAND: each line multiplies what came from the line above by one local slope")
+print("\n2. BACKWARD, BY HAND: each line multiplies the result of the line above by one local slope")
 df_de = 2 * e
 df_dy = df_de * 1
 df_dz = df_dy * (1 - y * y)
@@ -51,15 +51,15 @@ print(f"   df/db = df/dz * 1      = {df_dz:+.6f} * 1           = {df_db:+.6f}")
 
 
 def loss_of(w: ta.Tensor, b: ta.Tensor) -> ta.Tensor:
-    """The same formula; on Tensors every operation leaves a node on the tape."""
+    """The same formula; on Tensors, every operation records a node on the tape."""
     e = ta.ops.tanh(w * x + b) - t
     return e * e
 
 
-print("\n3. THE SAME BY THE ENGINE: it knows one rule per operation, and nothing about this formula")
+print("\n3. THE SAME WITH THE ENGINE: it has one rule per operation, and knows nothing about this formula")
 W, B = leaf(w), leaf(b)
 loss = loss_of(W, B)
-print("   The tape, oldest node first. Downwards: the values of 1. Upwards: the slopes of 2 (norms: without sign).\n")
+print("   The tape, oldest node first. Downward: the values of 1. Upward: the slopes of 2 (norms, without sign).\n")
 ta.inspect.show(loss, {"w": W, "b": B})
 loss.backward()
 
@@ -82,10 +82,10 @@ c = b2 + b2
 ta.inspect.show(c, {"a": a})
 c.backward()
 print("\n   b is used twice, so it must wait for the SUM of both uses, 1 + 1 = 2; then a gets 2 + 2 = 4. A sweep that")
-print("   passes b's first 1 on at once, and later b's total of 2, gives a 2 + 4 = 6. Newest serial first never does.")
+print("   passes b's first 1 on at once, and later b's total of 2, gives a 2 + 4 = 6. Newest node first never does.")
 print(f"   The engine says {a.grad.item():g}.")
 
-print(f"\n5. LEARNING: step against the gradient {args.epochs} times, w <- w - 0.2 df/dw, b <- b - 0.2 df/db")
+print(f"\n5. LEARNING: {args.epochs} steps against the gradient, w <- w - 0.2 df/dw, b <- b - 0.2 df/db")
 for epoch in range(args.epochs + 1):
     loss = loss_of(W, B)
     if epoch % 5 == 0 or epoch == args.epochs:

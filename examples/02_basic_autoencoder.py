@@ -1,7 +1,7 @@
 """Study 2: the basic autoencoder, from its parts.    python examples/02_basic_autoencoder.py --help
 
-784 pixels go in, 32 numbers stay, 784 pixels come out. Nobody tells the network what the 32 numbers should mean: it is
-only asked to give back its input. All scores are taken on test images that training never saw.
+784 pixels go in, a code of 32 numbers is kept, 784 pixels come out. Nothing prescribes what the 32 numbers mean: the network
+only has to reconstruct its input. All scores are for test images that were not used in training.
 """
 
 import argparse
@@ -15,7 +15,7 @@ options = argparse.ArgumentParser(description="The basic autoencoder, built from
 options.add_argument("--device", choices=("cpu", "gpu", "auto"), default="cpu", help="where to compute")
 options.add_argument("--epochs", type=int, default=80, help="passes over the training images (default: 80)")
 options.add_argument("--seed", type=int, default=0, help="for the weights and the order of the images (default: 0)")
-options.add_argument("--data", default="fashion-mini", help="a name from `tinyae data`, or a file of yours")
+options.add_argument("--data", default="fashion-mini", help="a name from `tinyae data`, or a file of your own")
 options.add_argument("--out", type=Path, metavar="DIR", help="write the pictures there (default: write nothing)")
 args = options.parse_args()
 try:
@@ -34,11 +34,11 @@ shape = data.example_shape  # (28, 28, 1) for an image; pixels are floats in [0,
 pixels = data.train.flat.shape[1]
 noun = "image" if data.image_shape else "sample"
 K = min(32, pixels // 2, len(data.train))  # latent dimensions
-# The Bernoulli cross-entropy ("bce") needs values in [0, 1]; data of another range get the squared error.
+# The Bernoulli cross-entropy ("bce") needs values in [0, 1]; data with another range use squared error.
 bounded = all(part.x.min() >= 0 and part.x.max() <= 1 for part in (data.train, data.test))
 
-# 2. The parts. An encoder squeezes, a decoder unfolds, and `Autoencoder` compares what comes out with what went in.
-#    One generator draws all weights, so one seed gives one model. `he_uniform` is the start that suits relu.
+# 2. The parts. The encoder compresses, the decoder expands, and `Autoencoder` compares the output with the input.
+#    One generator draws all weights, so one seed gives one model. `he_uniform` is the initialization that suits relu.
 print("\n2. THE MODEL\n")
 rng = np.random.default_rng(args.seed)
 encoder = ta.nn.Sequential(
@@ -52,20 +52,20 @@ decoder = ta.nn.Sequential(
 model = ta.models.Autoencoder(encoder, decoder, loss="bce" if bounded else "squared_error", sample=noun)
 print(model.summary(shape))
 
-# The same in one line. From the same seed it draws the same weights, so it computes the same numbers.
+# The same in one line. With the same seed it draws the same weights, so it computes the same numbers.
 ready_made = ta.models.basic_autoencoder(shape, K, generator=np.random.default_rng(args.seed))
 few = data.test.x[:5]
 print("the ready-made model gives the same codes:", np.array_equal(model.encode(few), ready_made.encode(few)))
 
-# 3. One step by hand: forward, backward, step. That is all that `ta.fit` does, some thousands of times.
+# 3. One step by hand: forward, backward, step. That is all that `ta.fit` does, thousands of times.
 print("\n3. ONE STEP BY HAND\n")
 model.to(device)  # move first: the optimizer holds views of the parameters it is given
 optimizer = ta.optim.Adam(model.parameters(), lr=1e-3)
 batch = ta.Tensor(data.train.x[:128]).to(device)
-before = model.loss(batch)  # the forward pass: every operation leaves a node on the tape
+before = model.loss(batch)  # the forward pass: every operation records a node on the tape
 before.backward()  # the reverse sweep: every parameter gets its .grad
 optimizer.step()  # every parameter moves a little against its gradient
-optimizer.zero_grad()  # gradients add up, so forget these before the next batch
+optimizer.zero_grad()  # gradients accumulate, so clear them before the next batch
 print(f"loss of 128 {noun}s before the step {before.item():.2f}, after it {model.loss(batch).item():.2f} {before.unit}")
 
 print(f"\n4. {args.epochs} EPOCHS\n")
@@ -80,7 +80,7 @@ for row in history.rows:
         )
 
 # 5. The baseline. Of all LINEAR maps to K numbers and back, PCA has the smallest squared error on the training images.
-#    A model with relu and sigmoid should do better than that, or its extra freedom was for nothing.
+#    A model with relu and sigmoid should beat it; otherwise its extra freedom was for nothing.
 print("\n5. THE NUMBERS\n")
 scores = ta.evaluate(model, data.test.x)
 pca = ta.models.PCA(K).fit(data.train.x)

@@ -1,8 +1,8 @@
 """Study 3: the deep autoencoder.    python examples/03_deep_autoencoder.py --help
 
 784-1000-500-250-30 and back, the network of Hinton and Salakhutdinov (Science 313, 2006). In 2006 it did not train
-from random weights: with logistic units the gradient died on its way through eight layers, so they first trained it
-layer by layer. Today three things replace that: rectified linear units, starting weights that keep the size of the
+from random weights: with logistic units the gradient vanished on its way through eight layers, so it was first trained
+layer by layer. Today three things replace that: rectified linear units, initial weights that preserve the size of the
 signal (He et al. 2015), and Adam.
 """
 
@@ -17,7 +17,7 @@ options = argparse.ArgumentParser(description="A deep autoencoder, trained from 
 options.add_argument("--device", choices=("cpu", "gpu", "auto"), default="cpu", help="where to compute")
 options.add_argument("--epochs", type=int, default=15, help="passes over the training images (default: 15)")
 options.add_argument("--seed", type=int, default=0, help="for the weights and the order of the images (default: 0)")
-options.add_argument("--data", default="fashion-mini", help="a name from `tinyae data`, or a file of yours")
+options.add_argument("--data", default="fashion-mini", help="a name from `tinyae data`, or a file of your own")
 options.add_argument("--out", type=Path, metavar="DIR", help="write the pictures there (default: write nothing)")
 args = options.parse_args()
 try:
@@ -32,12 +32,12 @@ except (ValueError, OSError, ta.backend.DeviceError) as error:
 shape, pixels = data.example_shape, data.train.flat.shape[1]
 noun = "image" if data.image_shape else "sample"
 K = min(30, pixels // 2, len(data.train))  # latent dimensions
-# The Bernoulli cross-entropy ("bce") needs values in [0, 1]; data of another range get the squared error.
+# The Bernoulli cross-entropy ("bce") needs values in [0, 1]; data with another range use squared error.
 bounded = all(part.x.min() >= 0 and part.x.max() <= 1 for part in (data.train, data.test))
 
-# 1. Why the start matters. A signal goes through eight layers of 500 relu units. Each unit adds up 500 inputs, so with
-#    weights of standard deviation s the signal's mean square changes by the factor 500 s^2 / 2 in each layer (relu
-#    lets half through). He's rule is s = sqrt(2 / 500), which makes it 1. Half or twice that s: 1/4 or 4, each time.
+# 1. Why initialization matters. A signal goes through eight layers of 500 relu units. Each unit adds up 500 inputs, so with
+#    weights of standard deviation s the signal's mean square changes by a factor of 500 s^2 / 2 in each layer (relu
+#    lets half through). He's rule is s = sqrt(2 / 500), which makes it 1. With half or twice that s it is 1/4 or 4.
 print("1. A RANDOM SIGNAL THROUGH EIGHT RELU LAYERS\n")
 for name, factor in (("half of He's weights", 0.5), ("He's weights", 1.0), ("twice He's weights", 2.0)):
     rng = np.random.default_rng(args.seed)
@@ -57,7 +57,7 @@ print(
     f"\n2. THE MODEL for {data.name}: {'-'.join(map(str, [pixels, *sizes]))}, {model.parameter_count():,} parameters\n"
 )
 
-#    Does the gradient arrive? Its norm at each weight matrix before training, decoder end first: the way it travels.
+#    Does the gradient arrive? Its norm at each weight matrix before training, in the order of the backward pass.
 #    The unit is the loss's unit per unit of weight.
 first = model.loss(ta.Tensor(data.train.x[:128]).to(device))
 first.backward()

@@ -1,7 +1,7 @@
 """Study 4: the sparse autoencoder.    python examples/04_sparse_autoencoder.py --help
 
-A code of 25 numbers of which, for any one sample, only a few are active. On patches of photographs, whitened, each unit
-ends up waiting for an edge of one orientation in one place, as cells in the visual cortex do.
+A code of 25 numbers, only a few of which are active for any one sample. On whitened patches of photographs, each unit
+learns to detect an edge of one orientation in one place, as cells in the visual cortex do.
 """
 
 import argparse
@@ -14,8 +14,8 @@ import tinyae as ta
 options = argparse.ArgumentParser(description="Sparse codes: L-BFGS on patches of photographs.")
 options.add_argument("--device", choices=("cpu", "gpu", "auto"), default="cpu", help="where to compute")
 options.add_argument("--epochs", type=int, default=400, help="iterations of L-BFGS (default: 400)")
-options.add_argument("--seed", type=int, default=0, help="for the first weights (default: 0)")
-options.add_argument("--data", default="natural-patches", help="a name from `tinyae data`, or a file of yours")
+options.add_argument("--seed", type=int, default=0, help="for the initial weights (default: 0)")
+options.add_argument("--data", default="natural-patches", help="a name from `tinyae data`, or a file of your own")
 options.add_argument("--out", type=Path, metavar="DIR", help="write the pictures there (default: write nothing)")
 args = options.parse_args()
 try:
@@ -32,8 +32,8 @@ print("1. THE DATA\n")
 print(data)
 K, RHO, BETA, DECAY = 25, 0.01, 3.0, 1e-4
 
-# 2. The cost, term by term. A unit's mean activation over the batch is rho_hat; KL(rho || rho_hat) is 0 where it is the
-#    wanted rho and grows without end towards 0 and 1. Weight decay keeps weights from growing for nothing.
+# 2. The cost, term by term. A unit's mean activation over the batch is rho_hat; KL(rho || rho_hat) is 0 where it equals the
+#    target rho and grows without bound toward 0 and 1. Weight decay keeps weights from growing needlessly.
 print("\n2. THE COST BEFORE TRAINING\n")
 rng = np.random.default_rng(args.seed)
 model = ta.models.sparse_autoencoder(
@@ -52,12 +52,12 @@ for row in history.rows:
     if row["epoch"] in (1, 10, 50, len(history)) or row["epoch"] % 100 == 0:
         print(f"iteration {row['epoch']:3d}   cost {row['train_loss']:.4f} {model.loss_unit}")
 
-# 4. What came out. A filter counts as an edge if its power spectrum prefers one orientation. PCA's components of the same
-#    patches are the baseline: they are as good at reconstruction as anything linear, and few of them are edges.
+# 4. The result. A filter counts as an edge if its power spectrum has a preferred orientation. PCA's components of the same
+#    patches are the baseline: no linear code reconstructs better, but fewer of them are edges.
 print("\n4. THE CODE\n")
 codes = model.encode(data.test.x)
 active = np.mean(codes > 0.2)
-print(f"mean activation {codes.mean():.4f} (wanted {RHO}); {active:.1%} of all activations are above 0.2")
+print(f"mean activation {codes.mean():.4f} (target {RHO}); {active:.1%} of all activations are above 0.2")
 weights = model.encoder[1].weight.numpy()
 pca = ta.models.PCA(min(K, weights.shape[0])).fit(data.train.x).components_.T
 for words, filters in (
@@ -68,8 +68,8 @@ for words, filters in (
     if data.image_shape[2] == 1:
         print(f"{words:20} {ta.models.count_oriented(filters, data.image_shape):3d} of {filters.shape[1]} are oriented")
 
-# What a batch can say about rho_hat: in small batches it is a rough guess, and the penalty comes out too large, because
-# the divergence is convex. L-BFGS takes all samples at once and has no such trouble.
+# Estimating rho_hat from batches: in small ones it is a rough estimate, and the penalty is too large, because
+# the divergence is convex. L-BFGS takes all samples at once and does not have this problem.
 for size in (10, 100, 1000):
     penalties = [
         float(ta.losses.bernoulli_kl(model.encode(data.train.x[i : i + size]), rho=RHO))

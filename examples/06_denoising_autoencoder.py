@@ -1,8 +1,8 @@
 """Study 6: the denoising autoencoder.    python examples/06_denoising_autoencoder.py --help
 
-Damage an image, ask for the whole one back (Vincent et al. 2008). Copying, which an autoencoder with more code than
-pixels can learn, is then the wrong answer. Four models that differ in nothing but the noise of their training, each
-asked to repair the same damaged test images.
+Corrupt an image and train the network to output the clean one (Vincent et al. 2008). Copying, which an autoencoder with more
+latent dimensions than pixels can learn, is then wrong. Four models that differ only in their training noise reconstruct
+the same corrupted test images.
 """
 
 import argparse
@@ -13,13 +13,13 @@ import numpy as np
 import tinyae as ta
 from tinyae.training.pictures import draw_denoising
 
-LEVELS = (0.0, 0.1, 0.25, 0.5)  # share of the pixels that are set to 0
+LEVELS = (0.0, 0.1, 0.25, 0.5)  # fraction of the pixels that are set to 0
 
-options = argparse.ArgumentParser(description="Four over-complete autoencoders, trained on images with missing pixels.")
+options = argparse.ArgumentParser(description="Four overcomplete autoencoders, trained on images with missing pixels.")
 options.add_argument("--device", choices=("cpu", "gpu", "auto"), default="cpu", help="where to compute")
 options.add_argument("--epochs", type=int, default=8, help="passes over the images for each model (default: 8)")
 options.add_argument("--seed", type=int, default=0, help="for weights, noise and the order of images (default: 0)")
-options.add_argument("--data", default="fashion-mini", help="images: a name from `tinyae data`, or a file of yours")
+options.add_argument("--data", default="fashion-mini", help="images: a name from `tinyae data`, or a file of your own")
 options.add_argument("--out", type=Path, metavar="DIR", help="write the pictures there (default: write nothing)")
 args = options.parse_args()
 try:
@@ -28,7 +28,7 @@ try:
     data = ta.data.load(args.data)
     pixels = data.train.flat.shape[1]
     if data.image_shape is None or pixels > 4096:
-        raise ValueError(f"this study takes images of up to 4096 numbers, {data.name} has not got that")
+        raise ValueError(f"this study takes images of up to 4096 numbers, which {data.name} does not hold")
     if min(part.x.min() for part in (data.train, data.test)) < 0 or max(p.x.max() for p in (data.train, data.test)) > 1:
         raise ValueError(f"this study takes values in [0, 1], those of {data.name} are not")
     device = ta.backend.backend_named(args.device).name
@@ -47,7 +47,7 @@ print(f"in evaluation mode: {np.mean(noise.eval()(few).numpy() != few.numpy()):.
 print(f"\n2. FOUR TRAININGS: {data.name}, {pixels}-{K}-{pixels}, masking noise, {args.epochs} epochs each\n")
 models = {}
 for level in LEVELS:
-    # The seed is the same for all, so they start from the same weights. Level 0 is the plain autoencoder.
+    # All models use the same seed, so they start from the same weights. Level 0 is the plain autoencoder.
     model = ta.models.denoising_autoencoder(
         shape, K, corruption="masking", level=level, sample="image", generator=np.random.default_rng(args.seed)
     ).to(device)
@@ -59,9 +59,9 @@ for level in LEVELS:
         flush=True,
     )
 
-print("\n3. REPAIRING TEST IMAGES, squared error per image against the clean image\n")
-# A row is one set of damaged test images; all models see the same ones.
-print(f"{'masked':>8}{'as it is':>10}" + "".join(f"{f'trained {level:.0%}':>14}" for level in LEVELS))
+print("\n3. RECONSTRUCTING CORRUPTED TEST IMAGES, squared error per image against the clean image\n")
+# A row is one set of corrupted test images; all models see the same ones.
+print(f"{'masked':>8}{'input':>10}" + "".join(f"{f'trained {level:.0%}':>14}" for level in LEVELS))
 errors = {}
 for level in LEVELS:
     damaged = ta.nn.MaskingNoise(level).corrupt(data.test.x, np.random.default_rng(args.seed + 1))
@@ -70,14 +70,14 @@ for level in LEVELS:
     print(f"{level:8.0%}{errors[level][0]:10.2f}" + "".join(f"{error:14.2f}" for error in errors[level][1:]))
 as_it_is, plain, *_, denoising = errors[0.5]
 print(
-    f"\nhalf of the pixels missing: {as_it_is:.2f} as it is; {plain:.2f} after the plain autoencoder; "
-    f"{denoising:.2f} after the one trained for it"
+    f"\nhalf of the pixels missing: {as_it_is:.2f} for the input itself; {plain:.2f} with the plain autoencoder; "
+    f"{denoising:.2f} with the one trained for it"
 )
-# The first row has a lesson too. Each model expects the damage it has seen: fed whole images, the sums in its first
-# layer are larger than ever in training, and what it gives back is worse than what it makes of damaged ones.
+# The first row is instructive too. Each model expects the corruption it was trained with: on clean images, the sums in its first
+# layer are larger than ever in training, and its reconstructions are worse than those of corrupted images.
 
 print(
-    "\n4. EMPHASIS: alpha weighs the damaged pixels in the loss, beta the others (Vincent et al. 2010, section 4.2)\n"
+    "\n4. EMPHASIS: alpha weights the corrupted pixels in the loss, beta the others (Vincent et al. 2010, section 4.2)\n"
 )
 damaged, hit = noise.corrupt_with_mask(data.test.x, np.random.default_rng(args.seed + 1))
 for alpha, beta in ((1.0, 1.0), (1.0, 0.0), (0.0, 1.0)):
@@ -87,8 +87,8 @@ for alpha, beta in ((1.0, 1.0), (1.0, 0.0), (0.0, 1.0)):
     ta.fit(model, data, epochs=max(1, args.epochs // 4), batch_size=128, seed=args.seed, progress=False)
     squares = np.square(model.reconstruct(damaged) - data.test.x)
     print(
-        f"alpha {alpha:g}, beta {beta:g}: mean squared error of a damaged pixel {squares[hit == 1].mean():.4f}, "
-        f"of another {squares[hit == 0].mean():.4f}"
+        f"alpha {alpha:g}, beta {beta:g}: mean squared error of corrupted pixels {squares[hit == 1].mean():.4f}, "
+        f"of the others {squares[hit == 0].mean():.4f}"
     )
 
 if args.out:

@@ -1,7 +1,7 @@
 """Study 8: the stacked autoencoder.    python examples/08_stacked_autoencoder.py --help
 
 Two layers, trained one after the other without labels; then a classifier on the deepest code, then everything together.
-This is how deep networks were first trained, and what labels cost less with.
+This is how deep networks were first trained, and it still helps when labels are few.
 """
 
 import argparse
@@ -14,9 +14,9 @@ from tinyae.data import Split
 
 options = argparse.ArgumentParser(description="Greedy layer-wise training, softmax on top, fine-tuning.")
 options.add_argument("--device", choices=("cpu", "gpu", "auto"), default="cpu", help="where to compute")
-options.add_argument("--epochs", type=int, default=20, help="passes in every stage (default: 20)")
+options.add_argument("--epochs", type=int, default=20, help="epochs per stage (default: 20)")
 options.add_argument("--seed", type=int, default=0, help="for weights, noise and the order of samples (default: 0)")
-options.add_argument("--data", default="fashion-mini", help="a labeled set from `tinyae data`, or a file of yours")
+options.add_argument("--data", default="fashion-mini", help="a labeled set from `tinyae data`, or a file of your own")
 options.add_argument("--layer", choices=("sparse", "denoising", "plain"), default="denoising", help="kind of layers")
 options.add_argument("--out", type=Path, metavar="DIR", help="write the pictures there (default: write nothing)")
 args = options.parse_args()
@@ -34,7 +34,7 @@ noun = "image" if data.image_shape else "sample"
 
 
 def adam(parameters):
-    """Every stage has an optimizer of its own, for its own parameters."""
+    """Every stage has its own optimizer, for its own parameters."""
     return ta.optim.Adam(parameters, lr=3e-3)
 
 
@@ -45,14 +45,14 @@ stack = ta.models.stacked_autoencoder(
 ).to(device)  # fmt: skip
 
 print(f"1. LAYER BY LAYER, WITHOUT LABELS: {data.name}, {args.layer} layers\n")
-# The second layer is trained on the codes of the first, which does not move any more.
+# The second layer is trained on the codes of the first, which is frozen.
 for number, history in enumerate(ta.training.fit_stack(stack, data, epochs=args.epochs, **common), start=1):
     losses = history["train_loss"]
     unit = history.units["train_loss"]
     print(f"layer {number}: {losses[0]:8.2f} after the first epoch, {losses[-1]:8.2f} after {len(losses)}, {unit}")
 
-print("\n2. THE CODES AS FEATURES FOR SOMETHING ELSE\n")
-# Softmax regression on codes and on pixels, with few labels: the codes have seen all images, but no label.
+print("\n2. THE CODES AS FEATURES\n")
+# Softmax regression on codes and on pixels, with few labels: the codes were learned from all images, but without labels.
 for labeled in (100, 1000):
     few = np.random.default_rng(args.seed).permutation(len(data.train))[:labeled]
     for words, of in (("pixels", lambda x: x.reshape(len(x), -1)), ("codes", stack.encode)):
@@ -63,15 +63,17 @@ for labeled in (100, 1000):
         ta.training.fit_classifier(
             regression, train, epochs=5 * args.epochs, optimizer=adam(regression.parameters()), progress=False
         )
-        print(f"{labeled:5d} labels, softmax regression on {words:7} {regression.accuracy(test.x, test.y):.1%} right")
+        print(
+            f"{labeled:5d} labels, softmax classifier on {words:7} {regression.accuracy(test.x, test.y):.1%} accuracy"
+        )
 
 print("\n3. THE CLASSIFIER ON TOP, AND FINE-TUNING\n")
 before, _ = ta.training.fit_stack_classifier(stack, data.train, data.test, epochs=(args.epochs, args.epochs), **common)
 after = stack.classifier.accuracy(data.test.x, data.test.y)
-print(f"all labels, classifier on the frozen codes: {before:.2%} right")
-print(f"all labels, the whole network fine-tuned:   {after:.2%} right")
+print(f"all labels, classifier on the frozen codes: {before:.2%} accuracy")
+print(f"all labels, the whole network fine-tuned:   {after:.2%} accuracy")
 
-# The same network, the same labels, the same number of passes, but without the layer-wise start.
+# The same network, labels and number of epochs, but without the layer-wise pre-training.
 fresh = ta.models.stacked_autoencoder(
     data.example_shape, (200, 100), layer="plain", classes=classes, generator=np.random.default_rng(args.seed)
 ).to(device)
@@ -79,7 +81,7 @@ moving = [*fresh.encoder.parameters(), *fresh.classifier.output.parameters()]
 ta.training.fit_classifier(
     fresh.classifier, data.train, epochs=args.epochs, optimizer=adam(moving), batch_size=64, progress=False
 )
-print(f"the same network from random weights:       {fresh.classifier.accuracy(data.test.x, data.test.y):.2%} right")
+print(f"the same network from random weights:       {fresh.classifier.accuracy(data.test.x, data.test.y):.2%} accuracy")
 
 if args.out:
     args.out.mkdir(parents=True, exist_ok=True)

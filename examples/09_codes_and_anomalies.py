@@ -1,7 +1,7 @@
-"""Study 9: what a trained autoencoder is good for.    python examples/09_codes_and_anomalies.py --help
+"""Study 9: using the code.    python examples/09_codes_and_anomalies.py --help
 
-Two uses that need no labels. Codes are short descriptions, so samples can be searched by code. And what a model of
-ordinary samples cannot reconstruct is not ordinary.
+Two uses that need no labels. Codes are short descriptions, so similar samples can be found by comparing codes. And a sample
+that a model of ordinary samples cannot reconstruct is an anomaly.
 """
 
 import argparse
@@ -11,11 +11,11 @@ import numpy as np
 
 import tinyae as ta
 
-options = argparse.ArgumentParser(description="Search by code, and anomalies by reconstruction error.")
+options = argparse.ArgumentParser(description="Nearest neighbors by code, and anomalies by reconstruction error.")
 options.add_argument("--device", choices=("cpu", "gpu", "auto"), default="cpu", help="where to compute")
 options.add_argument("--epochs", type=int, default=50, help="passes over the images (default: 50)")
 options.add_argument("--seed", type=int, default=0, help="for the weights and the order of samples (default: 0)")
-options.add_argument("--data", default="fashion-mini", help="images: a name from `tinyae data`, or a file of yours")
+options.add_argument("--data", default="fashion-mini", help="images: a name from `tinyae data`, or a file of your own")
 options.add_argument("--out", type=Path, metavar="DIR", help="write the pictures there (default: write nothing)")
 args = options.parse_args()
 try:
@@ -35,8 +35,8 @@ model = ta.models.basic_autoencoder(data.example_shape, K, sample="image", gener
 ta.fit(model, data, epochs=args.epochs, batch_size=64, seed=args.seed, progress=False)
 queries, labels = data.test.x[:500], data.test.y[:500]
 
-# The eight training images whose codes lie nearest to the code of each query. The labels were never used for training;
-# here they only say how often a neighbor shows the same kind of thing.
+# The eight training images whose codes are nearest to the code of each query. The labels were not used for training;
+# here they only tell how often a neighbor has the same class.
 by_code, _ = ta.models.CodeNeighbors(model).fit(data.train.x).query(queries, 8)
 by_pixel, _ = ta.models.nearest(data.train.flat, data.test.flat[:500], 8)
 chance = np.mean(data.train.y[None, :] == labels[:, None])
@@ -47,9 +47,9 @@ for words, share in (
 ):
     print(f"{words:24} {share:6.1%} of the 8 neighbors are of the query's class")
 
-print("\n2. ANOMALIES: days of New York taxis\n")
-# A day is 48 half hours. The model sees July to October; the marathon, Thanksgiving, Christmas, New Year and a snow
-# storm come later. Four numbers per day are enough for working days, weekends and the summer, not for a storm.
+print("\n2. ANOMALIES: days of New York taxi traffic\n")
+# A day is 48 half hours. The model is trained on July to October; the marathon, Thanksgiving, Christmas, New Year and a snow
+# storm come later. Four numbers per day are enough for working days, weekends and the summer, but not for a storm.
 taxi = ta.data.load("nyc-taxi")
 days = ta.models.deep_autoencoder(
     taxi.example_shape, [24, 4], activation="tanh", loss="squared_error", sample="day", generator=rng
@@ -57,7 +57,7 @@ days = ta.models.deep_autoencoder(
 optimizer = ta.optim.Adam(days.parameters(), lr=3e-3)
 ta.fit(days, taxi, epochs=4 * args.epochs, batch_size=16, optimizer=optimizer, seed=args.seed, progress=False)
 
-# The threshold comes from the training days alone: 99 of 100 of them score less.
+# The threshold comes from the training days alone: 99 % of them score less.
 detector = ta.models.AnomalyDetector(days, quantile=0.99).fit(taxi.train.x)
 scores, flagged = detector.score(taxi.test.x), detector.flag(taxi.test.x)
 print(

@@ -1,8 +1,8 @@
-"""Study 10: the variational autoencoder.    python examples/10_variational_autoencoder.py --help
+"""Study 10: the variational autoencoder (VAE).    python examples/10_variational_autoencoder.py --help
 
-A VAE (Kingma and Welling 2014) gives each image a little cloud of codes instead of one, and pays for every cloud that
-is not N(0, I). Two terms, two sums; "sum or mean?" is the question most often asked about it. The answer: sum both,
-pixels and latent dimensions, then average over images. Section 3 shows what the other answer does.
+A VAE (Kingma and Welling 2014) gives each image a distribution over codes instead of one code, and penalizes its distance
+from N(0, I). Two terms, two sums; "sum or mean?" is the question most often asked about it. The answer: sum both,
+over pixels and latent dimensions, then average over images. Section 3 shows what the other answer does.
 """
 
 import argparse
@@ -12,11 +12,11 @@ import numpy as np
 
 import tinyae as ta
 
-options = argparse.ArgumentParser(description="A variational autoencoder, with honest units.")
+options = argparse.ArgumentParser(description="A variational autoencoder, with units.")
 options.add_argument("--device", choices=("cpu", "gpu", "auto"), default="cpu", help="where to compute")
 options.add_argument("--epochs", type=int, default=15, help="passes over the images for each model (default: 15)")
 options.add_argument("--seed", type=int, default=0, help="for weights, noise and the order of images (default: 0)")
-options.add_argument("--data", default="fashion-mini", help="images: a name from `tinyae data`, or a file of yours")
+options.add_argument("--data", default="fashion-mini", help="images: a name from `tinyae data`, or a file of your own")
 options.add_argument("--out", type=Path, metavar="DIR", help="write the pictures there (default: write nothing)")
 args = options.parse_args()
 try:
@@ -25,7 +25,7 @@ try:
     data = ta.data.load(args.data)
     pixels = data.train.flat.shape[1]
     if data.image_shape is None or pixels > 4096:
-        raise ValueError(f"this study takes images of up to 4096 numbers, {data.name} has not got that")
+        raise ValueError(f"this study takes images of up to 4096 numbers, which {data.name} does not hold")
     if min(part.x.min() for part in (data.train, data.test)) < 0 or max(p.x.max() for p in (data.train, data.test)) > 1:
         raise ValueError(f"this study takes values in [0, 1], those of {data.name} are not")
     device = ta.backend.backend_named(args.device).name
@@ -37,7 +37,7 @@ print("1. ONE IMAGE, ONE CODE, BY HAND\n")
 rng = np.random.default_rng(args.seed)
 model = ta.models.variational_autoencoder(data.example_shape, (400,), K, sample="image", generator=rng).to(device)
 x = ta.Tensor(data.test.x[:1]).to(device)
-q = model.posterior(x)  # the cloud: means and log-variances, (1, K) each
+q = model.posterior(x)  # the distribution over codes: means and log-variances, (1, K) each
 mean, log_variance = q.mean.numpy()[0], q.log_variance.numpy()[0]
 kl = 0.5 * np.sum(mean**2 + np.exp(log_variance) - 1 - log_variance)
 print(f"KL(q(z|x) || N(0, I)) by hand: {kl:.6f} nats, summed over {K} latent dimensions; q.kl(): {q.kl().item():.6f}")
@@ -49,7 +49,7 @@ print(f"likelihood {model.likelihood.name}: {model.likelihood.meaning}")
 
 
 def train(name: str, **settings) -> ta.models.VariationalAutoencoder:
-    """Train a VAE on the training images and print a line for each of a few epochs."""
+    """Train a VAE on the training images and print a line for some of the epochs."""
     rng = np.random.default_rng(args.seed)
     model = ta.models.variational_autoencoder(
         data.example_shape, (400,), sample="image", generator=rng, **settings
@@ -83,7 +83,7 @@ print(report)
 if report.warning:
     print("warning:", report.warning)
 
-print("\n4. TWO NUMBERS PER CODE, to be drawn as a plane\n")
+print("\n4. TWO LATENT DIMENSIONS, drawn as a plane\n")
 plane = train("plane", latent_size=2)
 print(plane.latent_report(data.test.x))
 
@@ -96,13 +96,13 @@ print(
 )
 
 print(
-    "\n6. CODES FROM A LIST: 16 of 64 vectors per image (VQ-VAE; `tinyae train vqvae`, and with classes `tinyae train cvae`)\n"
+    "\n6. DISCRETE CODES: 16 of 64 vectors per image (VQ-VAE; `tinyae train vqvae`; with classes: CVAE, `tinyae train cvae`)\n"
 )
 rng = np.random.default_rng(args.seed)
-listed = ta.models.vq_autoencoder(data.example_shape, sample="image", generator=rng).to(device)
-ta.fit(listed, data, epochs=args.epochs, batch_size=64, seed=args.seed, progress=False)
-print("\n".join(listed.remarks(data.test.x)))
-print(f"test squared error {ta.evaluate(listed, data.test.x)['squared_error']:.2f} per image")
+quantized = ta.models.vq_autoencoder(data.example_shape, sample="image", generator=rng).to(device)
+ta.fit(quantized, data, epochs=args.epochs, batch_size=64, seed=args.seed, progress=False)
+print("\n".join(quantized.remarks(data.test.x)))
+print(f"test squared error {ta.evaluate(quantized, data.test.x)['squared_error']:.2f} per image")
 
 if args.out:
     for name, drawn in (("sums", model), ("plane", plane)):

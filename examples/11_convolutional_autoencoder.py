@@ -1,8 +1,8 @@
 """Study 11: the convolutional autoencoder.    python examples/11_convolutional_autoencoder.py --help
 
-A convolution looks for one pattern at every place of an image with the same few weights. First the sizes and one output
-by hand; then the network of the Keras blog beside a dense one with a code as long; then what a shifted image does to
-both codes; last the denoising and the variational form. The commands: `tinyae train conv`, `conv-denoising`, `conv-vae`.
+A convolution looks for one pattern everywhere in an image, with the same few weights. First the sizes, and one output
+by hand; then the network of the Keras blog and a dense one with an equally long code; then what a shifted image does to
+the code; last the denoising and the variational variants. The commands: `tinyae train conv`, `conv-denoising`, `conv-vae`.
 """
 
 import argparse
@@ -12,11 +12,11 @@ import numpy as np
 
 import tinyae as ta
 
-options = argparse.ArgumentParser(description="Convolutions: few weights, at every place.")
+options = argparse.ArgumentParser(description="Convolutions: few weights, used everywhere.")
 options.add_argument("--device", choices=("cpu", "gpu", "auto"), default="cpu", help="where to compute")
 options.add_argument("--epochs", type=int, default=4, help="passes over the images for each model (default: 4)")
 options.add_argument("--seed", type=int, default=0, help="for weights, noise and the order of images (default: 0)")
-options.add_argument("--data", default="fashion-mini", help="images: a name from `tinyae data`, or a file of yours")
+options.add_argument("--data", default="fashion-mini", help="images: a name from `tinyae data`, or a file of your own")
 options.add_argument("--out", type=Path, metavar="DIR", help="write the pictures there (default: write nothing)")
 args = options.parse_args()
 try:
@@ -25,7 +25,7 @@ try:
     data = ta.data.load(args.data)
     pixels = data.train.flat.shape[1]
     if data.image_shape is None or pixels > 4096:
-        raise ValueError(f"this study takes images of up to 4096 numbers, {data.name} has not got that")
+        raise ValueError(f"this study takes images of up to 4096 numbers, which {data.name} does not hold")
     if min(part.x.min() for part in (data.train, data.test)) < 0 or max(p.x.max() for p in (data.train, data.test)) > 1:
         raise ValueError(f"this study takes values in [0, 1], those of {data.name} are not")
     device = ta.backend.backend_named(args.device).name
@@ -35,7 +35,7 @@ shape = data.image_shape
 
 
 def train(name: str, build, *given, **more) -> tuple[ta.models.Autoencoder, ta.History]:
-    """A model from the seed, trained; prints its size and its errors."""
+    """Build a model from the seed and train it; print its size and its error."""
     model = build(*given, **more, sample="image", generator=np.random.default_rng(args.seed)).to(device)
     optimizer = ta.optim.Adam(model.parameters(), lr=3e-3)
     history = ta.fit(
@@ -54,12 +54,12 @@ window = image[row - 1 : row + 2, column - 1 : column + 2]  # the 3 x 3 pixels a
 sums = np.maximum(np.einsum("ijc,ijco->o", window, layer.weight.numpy()) + layer.bias.numpy(), 0.0)
 found = layer(ta.Tensor(image[None])).numpy()[0, row, column]
 k = int(sums.argmax())
-print(f"the window around ({row}, {column}) times kernel {k}, added up: {sums[k]:.6f}; the layer: {found[k]:.6f}")
+print(f"the window around ({row}, {column}) times kernel {k}, summed: {sums[k]:.6f}; the layer: {found[k]:.6f}")
 sizes = [f"{h}x{w}" for h, w in ta.models.convolutional.stage_sizes(shape[:2], 3)]
-print(f"every stage halves, rounding up: {' -> '.join(sizes)}; the decoder comes back through the same sizes")
+print(f"every stage halves, rounding up: {' -> '.join(sizes)}; the decoder goes back through the same sizes")
 
 print(f"\n2. TRAINING on {data.name}, {args.epochs} epochs\n")
-conv, history = train("convolutions, 16-8-8", ta.models.conv_autoencoder, shape)
+conv, history = train("convolutional, 16-8-8", ta.models.conv_autoencoder, shape)
 K = int(np.prod(conv.code_shape))
 print(conv.remarks(data.test.x)[0])
 dense, _ = train(f"dense, {pixels}-{K}-{pixels}", ta.models.basic_autoencoder, shape, K)
@@ -72,15 +72,15 @@ x = np.pad(data.test.x[:100], ((0, 0), (16, 24), (16, 24), (0, 0)))
 large = ta.models.conv_autoencoder(x.shape[1:], generator=np.random.default_rng(args.seed))
 large.load_state_dict(conv.to("cpu").state_dict())  # the weights do not depend on the size of the image
 maps, moved = large.encode_maps(x), large.encode_maps(np.roll(x, (8, 8), axis=(1, 2)))
-difference = np.abs(maps[:, 1:-3, 1:-3] - moved[:, 2:-2, 2:-2]).max()  # at the rim, windows see the padding
-print("8 pixels to the right and down are three halvings of 8: 1 place in the code, which is the same but for that, to")
+difference = np.abs(maps[:, 1:-3, 1:-3] - moved[:, 2:-2, 2:-2]).max()  # near the border, windows see the padding
+print("a shift by 8 pixels, halved three times, is 1 place in the code. Apart from that shift, the codes agree to")
 print(f"{difference:.1e} in maps with values up to {maps.max():.2f}")
 
-print("\n4. TO REPAIR AND TO MAKE UP\n")
+print("\n4. DENOISING AND GENERATING\n")
 noisy = data.test.x + 0.5 * np.random.default_rng(1).standard_normal(data.test.x.shape, dtype="float32")
 denoiser, _ = train("conv-denoising, 32-32", ta.models.conv_denoising_autoencoder, shape)
 for name, repair in (
-    ("as it is", lambda v: v),
+    ("input", lambda v: v),
     ("plain", conv.to(device).reconstruct),
     ("denoiser", denoiser.reconstruct),
 ):

@@ -1,7 +1,7 @@
-"""Study 13: a sequence as a vector.    python examples/13_lstm_autoencoder.py --help
+"""Study 13: a sequence as a vector (the LSTM autoencoder).    python examples/13_lstm_autoencoder.py --help
 
 An LSTM reads pen strokes, eight points (x, y) each, and its last state is the code. Another LSTM starts from the code and
-tells the points back, or goes on with the stroke. Labels are used for one thing alone: to ask what the code knows.
+reconstructs the points, or predicts how the stroke continues. Labels are only used to measure what the code contains.
 """
 
 import argparse
@@ -56,13 +56,13 @@ def trained(**choices):
     return model
 
 
-print("1. TWO DECODERS: what they are asked for")
+print("1. TWO DECODERS: reconstruction and prediction")
 small = ta.models.LSTMAutoencoder(D, 8, mode="composite", future_steps=F, generator=np.random.default_rng(args.seed))
 loss = small.loss(ta.Tensor(x[:4]))
 print(f"the encoder sees {T - F} of {T} steps; its code has {small.encoder.code_size} numbers")
 print(f"{loss}\n")
 
-print("2. BACK AND FORTH: the last state of 64 units, reconstructed")
+print("2. RECONSTRUCTION from the last state of 64 units")
 pca = ta.models.PCA(min(16, T * D // 2)).fit(x)
 back = trained()
 for words, error in (
@@ -72,28 +72,28 @@ for words, error in (
 ):
     print(f"{words:20} {error:.5f} mean squared error per element")
 
-print("\n3. FED THE TRUTH: a conditional decoder in training, and when it is on its own")
-# In training each step sees the true point before it; at test time there is none, and it sees what it made itself.
+print("\n3. TEACHER FORCING: a conditional decoder with the true points as input, and with its own output")
+# In training, the input of each step is the true previous point; at test time it is the decoder's own previous output.
 both = trained(mode="composite", future_steps=F, conditional=True)
 given = ta.Tensor(ta.backend.backend_named(device).to_device(test))
 with ta.no_grad():
-    for words, training in (("with the truth", True), ("on its own", False)):
+    for words, training in (("true points", True), ("its own output", False)):
         terms = both.train(training).loss(given).terms
         print(f"{words:20} " + ", ".join(f"{name} {term.item():.4f}" for name, term in terms.items()))
 last = both.inputs_for(test)[:, -1:]
-print(f"{'copying the last':20} prediction {np.square(test[:, -F:] - last).sum(axis=(1, 2)).mean():.4f}")
+print(f"{'last repeated':20} prediction {np.square(test[:, -F:] - last).sum(axis=(1, 2)).mean():.4f}")
 
-print("\n4. WHAT THE CODE KNOWS: a linear classifier on vectors of fixed length")
+print("\n4. WHAT THE CODE CONTAINS: a linear classifier on vectors of fixed length")
 for words, features in (
     (f"{T} x {D} raw numbers", lambda v: v.reshape(len(v), -1)),
     ("codes, reconstructed", back.encode),
     ("codes, composite", both.encode),
 ):
     probe = LinearProbe(weight_decay=1e-4, iterations=10 * args.epochs).fit(features(x), data.train.y)
-    print(f"{words:20} {probe.accuracy(features(test), data.test.y):6.2%} of the test samples right")
+    print(f"{words:20} {probe.accuracy(features(test), data.test.y):6.2%} test accuracy")
 
 if args.out:
-    # The encoder is of use alone: save it, load it into one of the same sizes, and give it strokes of any length.
+    # The encoder is useful by itself: save it, load it into one of the same sizes, and give it strokes of any length.
     path = ta.save(back.encoder, args.out / "encoder.safetensors")
     encoder = ta.load(path, ta.models.SequenceEncoder(D, H))
     print(f"\n{path}: codes {encoder(test[:5, : T // 2]).shape} of five half sequences")

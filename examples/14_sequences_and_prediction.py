@@ -1,7 +1,7 @@
 """Study 14: what is a model of sequences worth?    python examples/14_sequences_and_prediction.py --help
 
-A squared error means little by itself. Here a recurrent autoencoder is measured beside guesses that need no training, its
-decoder is asked whether it listens to the code, and a rule of thumb about its size is put to the test.
+A squared error means little by itself. Here a recurrent autoencoder is compared with simple baselines, its decoder is
+tested for whether it uses the code, and a rule of thumb about its size is put to the test.
 """
 
 import argparse
@@ -36,7 +36,7 @@ try:
 except (ValueError, OSError, ta.backend.DeviceError) as error:
     options.error(str(error))
 
-# A part of the training sequences is enough to compare by, and keeps the study short.
+# Part of the sequences is enough for a comparison, and keeps the study short.
 data = replace(data, train=data.train.rows(slice(0, 2000)), test=data.test.rows(slice(0, 1000)))
 T, D = data.example_shape
 noun = "sequence"
@@ -55,19 +55,19 @@ def trained(hidden: int, **choices) -> ta.models.LSTMAutoencoder:
     return model
 
 
-print(f"1. BESIDE GUESSES THAT NEED NO TRAINING: {data.name}, {T} steps of {D}\n")
-# One encoder, two decoders: one gives back what was seen, the other goes on. Nobody sees the truth when it is measured.
+print(f"1. COMPARED WITH BASELINES: {data.name}, {T} steps of {D}\n")
+# One encoder, two decoders: one reconstructs the input, the other predicts what follows. At test time neither sees the truth.
 composite = trained(32, code_size=8, mode="composite", future_steps=max(1, shortest // 4))
 lines = ta.training.compare_sequences(composite, data)
 print("\n".join(lines[:-1]))
 
-print("\n2. DOES THE DECODER LISTEN TO THE CODE?\n")
-# Each sequence is decoded from its own code and from that of another one. A decoder that ignores the code does not mind.
+print("\n2. DOES THE DECODER USE THE CODE?\n")
+# Each sequence is decoded from its own code and from that of another one. If the decoder ignores the code, the error is the same.
 print(lines[-1])
 
 print("\n3. HOW MANY UNITS? The rule of thumb says three for each number in a step.\n")
-# The state of H units is 2 H numbers, and a whole sequence must go into them. So the thing to compare 2 H with is T D, the
-# numbers in a sequence, and not D, the numbers in a step.
+# The state of H units is 2 H numbers, and a whole sequence must fit into them. So 2 H should be compared with T D, the
+# numbers in a sequence, not with D, the numbers in a step.
 print(
     f"{'units':>6} {'H / D':>6} {'state 2 H':>10} {'2 H / (T D)':>12} {'test squared error':>20} {'PCA, as many':>14}"
 )
@@ -75,14 +75,14 @@ pca_train, pca_test = (split.x.reshape(len(split), -1) for split in (data.train,
 
 
 def linear(numbers: int) -> str:
-    """The test error of PCA with so many numbers; its covariance has (T D)**2 entries, so it is left out for films."""
+    """Test error of PCA with this many components; omitted for films, since its covariance has (T D)**2 entries."""
     if T * D > 4096 or numbers > len(pca_train):
         return "-"
     return f"{ta.models.PCA(numbers).fit(pca_train).squared_error(pca_test):.4f}" if numbers < T * D else "0"
 
 
 sizes = sorted({max(1, round(ratio * D)) for ratio in (0.5, 1, 2, 3, 5, 8, 16)})
-for hidden in [size for size in sizes if size <= 128] or [8, 32, 128]:  # of a wide step no multiple is small enough
+for hidden in [size for size in sizes if size <= 128] or [8, 32, 128]:  # for a wide step, no multiple is small enough
     error = ta.evaluate(trained(hidden), data.test)["squared_error"]
     print(
         f"{hidden:6} {hidden / D:6.1f} {2 * hidden:10} {2 * hidden / (T * D):12.2f} {error:20.4f} {linear(2 * hidden):>14}"
