@@ -95,7 +95,7 @@ if args.decoder == "conv":
     encoder = ta.models.conv_encoder(shape, (32, 64), K, form="strided", generator=rng)
 student = ta.models.Autoencoder(encoder.to(device), ta.nn.Identity(), loss="squared_error")
 x, wanted = ta.Tensor(images).to(device), ta.Tensor(codes).to(device)
-ta.optim.LBFGS(student.parameters(), max_iterations=100).step(lambda: student.loss(x, wanted).total)
+ta.optim.LBFGS(student.parameters(), max_iterations=100).step(lambda: student.loss(ta.models.Batch(x, wanted)).total)
 model = many.with_encoder(encoder)
 before = ta.evaluate(model, images)["squared_error"]
 print(f"the table {table['train_loss'][-1]:.3f}, the encoder fitted to its codes {before:.3f} {model.loss_unit}")

@@ -101,7 +101,7 @@ print(
 rng = np.random.default_rng(args.seed)
 quantized = ta.models.vq_autoencoder(data.example_shape, sample="image", generator=rng).to(device)
 ta.fit(quantized, data, epochs=args.epochs, batch_size=64, seed=args.seed, progress=False)
-print("\n".join(quantized.remarks(data.test.x)))
+print("\n".join(quantized.report(data.test)))
 print(f"test squared error {ta.evaluate(quantized, data.test.x)['squared_error']:.2f} per image")
 
 if args.out:

@@ -61,7 +61,7 @@ print(f"every stage halves, rounding up: {' -> '.join(sizes)}; the decoder goes 
 print(f"\n2. TRAINING on {data.name}, {args.epochs} epochs\n")
 conv, history = train("convolutional, 16-8-8", ta.models.conv_autoencoder, shape)
 K = int(np.prod(conv.code_shape))
-print(conv.remarks(data.test.x)[0])
+print(conv.report(data.test)[0])
 dense, _ = train(f"dense, {pixels}-{K}-{pixels}", ta.models.basic_autoencoder, shape, K)
 pca = ta.models.PCA(min(K, pixels)).fit(data.train.x)
 print(f"{f'PCA, {pca.code_size} components':<26} {pca.code_size * pixels:>8,} weights, test squared error", end=" ")

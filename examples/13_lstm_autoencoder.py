@@ -80,7 +80,7 @@ with ta.no_grad():
     for words, training in (("true points", True), ("its own output", False)):
         terms = both.train(training).loss(given).terms
         print(f"{words:20} " + ", ".join(f"{name} {term.item():.4f}" for name, term in terms.items()))
-last = both.inputs_for(test)[:, -1:]
+last = both.batch(ta.data.Split(test)).x[:, -1:]
 print(f"{'last repeated':20} prediction {np.square(test[:, -F:] - last).sum(axis=(1, 2)).mean():.4f}")
 
 print("\n4. WHAT THE CODE CONTAINS: a linear classifier on vectors of fixed length")

@@ -49,7 +49,7 @@ print(f"the class itself costs {np.log(classes):.2f} nats if all classes are equ
 
 # What is left in the code? If it held nothing of the class, 1 in 10 of the nearest codes would have the same class.
 for words, model in (("plain", plain), ("conditional", conditional)):
-    codes = [model.encode(model.inputs_for(part.x, part.y)) for part in (data.train, data.test)]
+    codes = [model.encode(model.batch(part)) for part in (data.train, data.test)]
     near, _ = ta.models.nearest(codes[0], codes[1], 8)
     print(
         f"{words:12} {ta.models.same_class_share(data.train.y, data.test.y, near):6.1%} of the 8 nearest codes have the same class"
@@ -61,7 +61,7 @@ quantized = ta.models.vq_autoencoder(
     shape, (200,), positions=8, codebook_size=32, code_features=4, sample="image", generator=rng
 ).to(device)  # fmt: skip
 histories["vq"] = ta.fit(quantized, data, data.test, **fitting)
-print("\n".join(quantized.remarks(data.test.x)))
+print("\n".join(quantized.report(data.test)))
 print(f"test squared error {ta.evaluate(quantized, data.test.x)['squared_error']:.2f} per image")
 numbers = quantized.indices(data.test.x[:1])
 print(f"the code of the first test image is {numbers[0].tolist()}")

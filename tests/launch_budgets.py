@@ -14,7 +14,8 @@ import numpy as np
 from tinyae import optim
 from tinyae.autodiff import Tensor
 from tinyae.backend import Backend
-from tinyae.models import MODELS, build
+from tinyae.data import Split
+from tinyae.models import MODELS, Batch, build
 from tinyae.testing import strict_device
 from tinyae.testing.strict import Account
 
@@ -57,17 +58,15 @@ def class_numbers(name: str, x: np.ndarray) -> np.ndarray | None:
     return np.arange(len(x)) % _size(name)["arguments"]["classes"] if MODELS[name].conditional else None
 
 
-def tensors(model: Any, device: Backend, x: np.ndarray, labels: np.ndarray | None = None) -> list[Tensor]:
-    """What `model.loss` takes for samples x, on the device: x, or what stands for it (a memory takes numbers) and x."""
-    target = device.to_device(x)
-    inputs = model.inputs_for(target, labels)
-    return [Tensor(target)] if inputs is target else [Tensor(inputs), Tensor(target)]
+def tensors(model: Any, device: Backend, x: np.ndarray, labels: np.ndarray | None = None) -> Batch:
+    """What `model.loss` takes for samples x, on the device."""
+    return model.batch(Split(device.to_device(x), labels)).tensors()
 
 
-def train_step(model: Any, optimizer: Any, rows: list[Tensor]) -> Tensor:
+def train_step(model: Any, optimizer: Any, rows: Batch) -> Tensor:
     """One step as `fit` takes it; returns the loss, on the device."""
     optimizer.zero_grad()
-    loss = model.loss(*rows).total
+    loss = model.loss(rows).total
     loss.backward()
     optimizer.step()
     return loss.detach()

@@ -10,7 +10,7 @@ from tinyae import data, evaluate, fit, nn, plots
 from tinyae.autodiff import Tensor, no_grad
 from tinyae.backend import Backend
 from tinyae.cli.main import main
-from tinyae.models import Autoencoder, ContractiveAutoencoder, basic_autoencoder, contractive_autoencoder
+from tinyae.models import Autoencoder, ContractiveAutoencoder, contractive_autoencoder
 from tinyae.training.pictures import draw_contractive
 
 figure = plots.directions
@@ -155,7 +155,6 @@ def test_the_picture_shows_the_directions_that_move_the_code(tmp_path, monkeypat
     moved = np.linalg.norm(model.encode(images + step) - model.encode(images - step), axis=1) / 2e-2
     assert_allclose(moved, strengths[:, 0], rtol=1e-3)
     assert (np.diff(strengths) <= 0).all()
-    assert draw_contractive(basic_autoencoder((8, 8, 1), 4), digits, tmp_path) == []
     assert draw_contractive(contractive_autoencoder((48, 1), [4]), data.load("nyc-taxi"), tmp_path) == []
 
 

@@ -15,6 +15,7 @@ from scipy import signal, special
 from tinyae import data, evaluate, fit, load, nn, optim, save
 from tinyae.autodiff import Tensor
 from tinyae.cli.main import main
+from tinyae.data import Split
 from tinyae.models import (
     ConvAutoencoder,
     DenoisingAutoencoder,
@@ -255,12 +256,12 @@ def test_it_learns_and_is_itself_again_from_its_file(name, options, tmp_path):
 
 def test_remarks_say_how_much_a_code_holds():
     x = np.zeros((2, 28, 28, 1), "float32")
-    assert conv_autoencoder().remarks(x) == ["code: 4 x 4 x 8 = 128 numbers for 784 of an image"]
-    (line,) = conv_autoencoder(form="strided").remarks(x)
+    assert conv_autoencoder().report(Split(x)) == ["code: 4 x 4 x 8 = 128 numbers for 784 of an image"]
+    (line,) = conv_autoencoder(form="strided").report(Split(x))
     assert (
         line == "code: 7 x 7 x 64 = 3136 numbers for 784 of an image: no bottleneck, a copy would be a perfect solution"
     )
-    assert "code: 32 = 32 numbers" in conv_autoencoder(code_size=32).remarks(x)[0]
+    assert "code: 32 = 32 numbers" in conv_autoencoder(code_size=32).report(Split(x))[0]
     assert repr(conv_autoencoder()).startswith("ConvAutoencoder(code_shape=(4, 4, 8), loss='bce'")
 
 

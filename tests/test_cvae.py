@@ -12,7 +12,7 @@ from tinyae.autodiff import Tensor
 from tinyae.backend import Backend
 from tinyae.cli.main import main
 from tinyae.data import Split
-from tinyae.models import AnomalyDetector, ConditionalVariationalAutoencoder, build
+from tinyae.models import AnomalyDetector, Batch, ConditionalVariationalAutoencoder, build, interpolate
 from tinyae.testing import gradcheck
 from tinyae.training import evaluate
 
@@ -44,8 +44,8 @@ def test_the_bound_is_written_out_with_the_class_in_both_halves(rng):
     z = mean + np.exp(log_variance / 2) * np.random.default_rng(3).standard_normal((9, 2))
     logits = np.tanh(np.concatenate([z, hot], axis=1) @ third) @ fourth
     x = x.reshape(9, 6)
-    inputs = Tensor(model.inputs_for(data.x.astype("float64"), data.y))
-    loss = model.objective(inputs, Tensor(data.x.astype("float64")), np.random.default_rng(3), 1.0)
+    inputs = Tensor(model.batch(Split(data.x.astype("float64"), data.y)).x)
+    loss = model.elbo(Batch(inputs, Tensor(data.x.astype("float64"))), np.random.default_rng(3))
     assert loss.terms["reconstruction"].item() == pytest.approx(
         np.sum(np.logaddexp(0, logits) - x * logits) / 9, rel=1e-4
     )
@@ -55,13 +55,13 @@ def test_the_bound_is_written_out_with_the_class_in_both_halves(rng):
 
 def test_its_gradient_at_fixed_noise(rng):
     model, data = in_doubles(small()), labeled(rng, 4)
-    inputs, target = (Tensor(a.astype("float64")) for a in (model.inputs_for(data.x, data.y), data.x))
+    inputs, target = (Tensor(a.astype("float64")) for a in (model.batch(Split(data.x, data.y)).x, data.x))
     names, parameters = zip(*model.named_parameters(), strict=True)
 
     def bound(*values: Tensor) -> Tensor:
         for name, value in zip(names, values, strict=True):
             put(model, name, value)
-        return model.objective(inputs, target, np.random.default_rng(5), 1.0).total
+        return model.elbo(Batch(inputs, target), np.random.default_rng(5)).total
 
     gradcheck(bound, [parameter.data for parameter in parameters], rtol=1e-5)
 
@@ -85,13 +85,13 @@ def test_samples_restyling_and_planes_take_the_class(rng):
         model.sample(4, np.random.default_rng(8), labels=[2, 0, 1, 1]), model.decode(z, labels=np.array([2, 0, 1, 1]))
     )
     assert set(np.unique(model.sample(4, pixels=True))) <= {0.0, 1.0}
-    inputs = model.inputs_for(data.x, data.y)
+    inputs = model.batch(Split(data.x, data.y)).x
     styles = model.restyle(data.x, data.y)
     assert styles.shape == (9, 3, 2, 3, 1)
     assert_allclose(styles[np.arange(9), data.y], model.reconstruct(inputs), rtol=1e-5)
-    line = model.interpolate(inputs[0], inputs[1], 3)
+    q = model.posterior(inputs)
+    line = model.decode(interpolate(*q.given(q.mean)[:2], steps=3))
     assert_allclose(line[[0, 2]], model.reconstruct(inputs[:2]), rtol=1e-5)
-    assert_array_equal(model.manifold(2, label=1), model.decode(model.plane(2), labels=np.ones(4, int)))
     assert model.latent_report(data.x, labels=data.y).kl.shape == (2,)
 
 
@@ -101,7 +101,7 @@ def test_a_step_on_every_device_and_the_saved_file(rng, device: Backend, tmp_pat
     history = fit(model, data, data, epochs=2, batch_size=5, progress=False)
     assert np.isfinite(history["validation_loss"]).all()
     again = load(save(model, tmp_path / "m.safetensors"))
-    inputs = again.inputs_for(data.x, data.y)
+    inputs = again.batch(Split(data.x, data.y)).x
     assert_allclose(again.encode(inputs), model.encode(inputs), rtol=1e-4, atol=1e-5)
 
 
@@ -110,14 +110,14 @@ def test_labels_are_asked_for_in_one_sentence(rng):
     for wrong in (
         lambda: fit(model, data.x, epochs=1),
         lambda: evaluate(model, data.x),
-        lambda: model.inputs_for(data.x),
+        lambda: model.batch(Split(data.x)),
     ):
         with pytest.raises(ValueError, match="the conditional model needs a class for each sample, and got none"):
             wrong()
     with pytest.raises(ValueError, match=r"labels must be from 0 to 2 for 3 classes, got 0 to 3"):
-        model.inputs_for(data.x[:2], np.array([0, 3]))
+        model.batch(Split(data.x[:2], np.array([0, 3])))
     with pytest.raises(ValueError, match="whole numbers"):
-        model.inputs_for(data.x[:2], np.array([0.5, 1.0]))
+        model.batch(Split(data.x[:2], np.array([0.5, 1.0])))
     with pytest.raises(ValueError, match="which class to decode"):
         model.decode(np.zeros((1, 2), "float32"))
     with pytest.raises(ValueError, match="one label for each"):
@@ -149,7 +149,7 @@ def test_the_commands(tmp_path, capsys):
     assert main(["encode", run, "--out", str(tmp_path / "codes.npy")]) == 0
     digits = data.load("optdigits").test
     model = load(run)
-    assert_array_equal(np.load(tmp_path / "codes.npy"), model.encode(model.inputs_for(digits.x, digits.y)))
+    assert_array_equal(np.load(tmp_path / "codes.npy"), model.encode(model.batch(Split(digits.x, digits.y)).x))
 
 
 def test_anomalies_are_scored_with_the_class(tmp_path, monkeypatch, capsys):
@@ -158,5 +158,5 @@ def test_anomalies_are_scored_with_the_class(tmp_path, monkeypatch, capsys):
     assert main(["anomalies", "run"]) == 0
     digits, model = data.load("optdigits"), load("run")
     x, y = digits.test.x[:50], digits.test.y[:50]
-    expected = ((model.reconstruct(model.inputs_for(x, y)) - x).astype(float) ** 2).reshape(50, -1).sum(axis=1)
-    assert_allclose(AnomalyDetector(model).score(x, labels=y), expected, rtol=1e-5)
+    expected = ((model.reconstruct(model.batch(Split(x, y)).x) - x).astype(float) ** 2).reshape(50, -1).sum(axis=1)
+    assert_allclose(AnomalyDetector(model).score(Split(x, y)), expected, rtol=1e-5)

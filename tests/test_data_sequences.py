@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from tinyae import data
-from tinyae.data import Dataset, Scaler, Split, Timeline, batches, cut_windows, pad, padding, rewindow, windows
+from tinyae.data import Dataset, Scaler, Split, Timeline, cut_windows, pad, padding, rewindow, windows
 from tinyae.data.formats import parse_ts
 
 ragged = st.lists(st.integers(1, 9), min_size=1, max_size=8)
@@ -52,7 +52,7 @@ def test_what_cannot_be_padded_is_named(sequences, says):
         pad(sequences)
 
 
-# Lengths in splits and batches
+# Lengths in splits
 
 
 def ragged_split(rng, n=20, steps=7) -> Split:
@@ -95,55 +95,6 @@ def test_faulty_lengths_are_refused(lengths, error, says):
 def test_vectors_have_no_lengths():
     with pytest.raises(ValueError, match=r"belong to sequences \(N, T, D\)"):
         Split(np.ones((2, 3), np.float32), None, np.array([1, 2]))
-
-
-@pytest.mark.parametrize("seed", [None, 3])
-def test_a_batch_is_as_long_as_its_longest_sequence(rng, seed):
-    split = ragged_split(rng)
-    generator = None if seed is None else np.random.default_rng(seed)
-    seen = list(batches(split.x, split.y, batch_size=6, generator=generator, lengths=split.lengths))
-    order = np.arange(20) if seed is None else np.random.default_rng(seed).permutation(20)
-    assert [len(y) for _, y, _ in seen] == [6, 6, 6, 2]
-    for start, (x, y, lengths) in zip(range(0, 20, 6), seen, strict=True):
-        rows = order[start : start + 6]
-        assert_array_equal(lengths, split.lengths[rows])
-        assert_array_equal(y, split.y[rows])
-        assert x.shape[1] == lengths.max()
-        for sequence, row, length in zip(x, rows, lengths, strict=True):
-            assert_array_equal(sequence[:length], split.x[row, :length])
-            assert not sequence[length:].any()
-
-
-def test_one_array_with_lengths_is_a_pair(rng):
-    split = ragged_split(rng)
-    x, lengths = next(batches(split.x, batch_size=3, lengths=split.lengths))
-    assert (len(x), len(lengths)) == (3, 3)
-
-
-@pytest.mark.parametrize(
-    ("lengths", "error", "says"),
-    [
-        ([1, 2, 3], TypeError, "got list"),
-        (np.array([1, 2]), ValueError, r"shape \(2,\) for 3 sequences"),
-        (np.array([1, 2, 5]), ValueError, "from 1 to 5 for sequences of 4"),
-        (np.array([0, 2, 4]), ValueError, "from 0 to 4"),
-    ],
-)
-def test_batches_refuse_lengths_that_do_not_fit(lengths, error, says):
-    with pytest.raises(error, match=says):
-        batches(np.zeros((3, 4, 1)), batch_size=2, lengths=lengths)
-
-
-def test_batches_with_lengths_stay_on_their_device(elsewhere, rng):
-    split = ragged_split(rng)
-    pairs = zip(
-        batches(elsewhere.to_device(split.x), batch_size=6, generator=np.random.default_rng(1), lengths=split.lengths),
-        batches(split.x, batch_size=6, generator=np.random.default_rng(1), lengths=split.lengths),
-        strict=True,
-    )
-    for (there, ours), (here, theirs) in pairs:
-        assert_array_equal(elsewhere.to_host(there), here)
-        assert_array_equal(ours, theirs)
 
 
 # Windows

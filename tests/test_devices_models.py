@@ -16,14 +16,14 @@ from tinyae.autodiff import Tensor
 from tinyae.backend import CPU, Backend, backend_named
 from tinyae.data import Split
 from tinyae.inspect import detect_anomaly
-from tinyae.models import AnomalyDetector, CodeNeighbors, SoftmaxClassifier, build
+from tinyae.models import AnomalyDetector, CodeNeighbors, SoftmaxClassifier, build, interpolate, latent_grid
 from tinyae.models.variational import log_likelihood
 from tinyae.testing import ModuleCase, strict_device
 from tinyae.testing.tables import MODELS_TABLE
 from tinyae.training import fit_classifier
 
 ROWS = [case for case in MODELS_TABLE if not case.name.startswith("cvae")]
-"""Those whose loss copies nothing: the conditional model's classes go to the device beforehand, in `inputs_for`."""
+"""Those whose loss copies nothing: the conditional model's classes go to the device beforehand, in `batch`."""
 
 
 @pytest.mark.parametrize("case", ROWS, ids=attrgetter("name"))
@@ -51,19 +51,19 @@ LABELS = np.arange(len(x)) % 3
 USES: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "samples": ("vae", lambda m: m.sample(5, drawn(0))),
     "pixels": ("vae", lambda m: m.sample(5, drawn(0), pixels=True).shape),
-    "points between two images": ("vae", lambda m: m.interpolate(x[0], x[1], 4)),
-    "the plane of codes": ("vae", lambda m: m.manifold(3)),
+    "points between two images": ("vae", lambda m: m.decode(interpolate(*m.encode(x[:2]), 4))),
+    "the plane of codes": ("vae", lambda m: m.decode(latent_grid(3, m.code_size))),
     "the posterior": ("vae", lambda m: [m.posterior(x).mean, m.posterior(x).std]),
     "the latent report": ("vae", lambda m: m.latent_report(x).in_use),
-    "what a run says of a vae": ("vae", lambda m: len(m.remarks(x))),
+    "what a run says of a vae": ("vae", lambda m: len(m.report(Split(x)))),
     "the likelihood by importance": ("vae", lambda m: np.isfinite(log_likelihood(m, x, 4, generator=drawn(0)))),
     "samples of classes": ("cvae", lambda m: m.sample(5, drawn(0), labels=np.arange(5) % 3)),
     "each class in one hand": ("cvae", lambda m: m.restyle(x, class_numbers("cvae", x))),
-    "the plane of one class": ("cvae", lambda m: m.manifold(2, label=1)),
-    "what is recalled": ("memory", lambda m: [m.recall(3), m.recall([0, 5]), m.interpolate(0, 1, 3)]),
+    "the plane of one class": ("cvae", lambda m: m.decode(latent_grid(2, m.code_size), labels=np.ones(4, int))),
+    "what is recalled": ("memory", lambda m: [m.recall(3), m.recall([0, 5])]),
     "numbers of the codebook": ("vqvae", lambda m: [m.indices(x), m.encode(x)]),
-    "what a run says of a codebook": ("vqvae", lambda m: len(m.remarks(x))),
-    "what a run says of sparse codes": ("sparse", lambda m: len(m.remarks(x))),
+    "what a run says of a codebook": ("vqvae", lambda m: len(m.report(Split(x)))),
+    "what a run says of sparse codes": ("sparse", lambda m: len(m.report(Split(x)))),
     "damage": ("denoising", lambda m: m.corrupt(x, drawn(0)).shape),
     "anomaly scores": ("basic", lambda m: AnomalyDetector(m).fit(x).score(x)),
     "neighbors": ("basic", lambda m: CodeNeighbors(m).fit(x).query(x[:2], 2)[1]),

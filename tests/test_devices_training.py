@@ -51,7 +51,7 @@ def test_every_model_encodes_decodes_and_is_measured(name: str, elsewhere: Backe
     labels = class_numbers(name, x)
     told = {} if labels is None else {"labels": labels}
     data = Split(x, labels)
-    given = model.inputs_for(x, labels)
+    given = model.batch(Split(x, labels)).x
     here = (model.encode(given, batch_size=3), model.reconstruct(given, batch_size=3), ta.evaluate(model, data))
     model.to(elsewhere.name)
     code = model.encode(given, batch_size=3)
@@ -160,7 +160,7 @@ def test_a_step_of_every_optimizer_stays_on_the_device(method: type[optim.Optimi
 
     def step() -> None:
         optimizer.zero_grad()
-        model.loss(*rows).total.backward()
+        model.loss(rows).total.backward()
         optim.clip_grad_norm(model.parameters(), 0.5)
         optimizer.step()
         schedule.step()

@@ -11,6 +11,7 @@ from tinyae import fit, nn
 from tinyae.autodiff import Tensor, grad
 from tinyae.cli.main import main
 from tinyae.models import (
+    Batch,
     ConditionalVariationalAutoencoder,
     ImportanceWeightedAutoencoder,
     VariationalAutoencoder,
@@ -66,7 +67,7 @@ def test_the_weights_are_the_densities_written_out(rng):
     model, _ = linear_gaussian(False, rng)
     x = Tensor(rng.standard_normal((3, 4)))
     q = model.posterior(x)
-    found = log_weights(model, q, x, x, 5, np.random.default_rng(9)).data
+    found = log_weights(model, q, x, 5, np.random.default_rng(9)).data
     z = q.mean.data + q.std.data * np.random.default_rng(9).standard_normal((5, 3, 2))
     output = z @ model.decoder.weight.data + model.decoder.bias.data
     expected = (
@@ -87,7 +88,7 @@ def test_the_gradient_of_the_bound_at_fixed_noise(likelihood, rng):
     def bound(*values: Tensor) -> Tensor:
         for name, value in zip(names, values, strict=True):
             put(model, name, value)
-        return model.objective(x, None, np.random.default_rng(5), 1.0).total
+        return model.objective(Batch(x), generator=np.random.default_rng(5)).total
 
     gradcheck(bound, [parameter.data for parameter in parameters], rtol=1e-5)
 
@@ -97,8 +98,8 @@ def test_each_code_counts_by_its_share_of_the_weights(rng):
     model = in_doubles(small(likelihood="gaussian", importance_samples=4))
     x = Tensor(rng.random((1, 6)))
     bias = model.decoder[-1].bias
-    (found,) = grad(model.objective(x, None, np.random.default_rng(2), 1.0).total, [bias])
-    weights = log_weights(model, model.posterior(x), x, x, 4, np.random.default_rng(2))
+    (found,) = grad(model.objective(Batch(x), generator=np.random.default_rng(2)).total, [bias])
+    weights = log_weights(model, model.posterior(x), x, 4, np.random.default_rng(2))
     each = [grad(weights[i].sum(), [bias])[0].data for i in range(4)]
     shares = np.exp(weights.data[:, 0] - weights.data.max())
     shares /= shares.sum()
@@ -108,8 +109,8 @@ def test_each_code_counts_by_its_share_of_the_weights(rng):
 def test_one_code_is_the_elbo_on_average(rng):
     x = Tensor(np.repeat(rng.random((3, 6)), 3000, axis=0).astype("float32"))
     one, elbo = small(importance_samples=1), small()
-    bound = one.objective(x, None, np.random.default_rng(0), 1.0).item()
-    assert bound == pytest.approx(elbo.objective(x, None, np.random.default_rng(1), 1.0).item(), abs=0.02)
+    bound = one.objective(Batch(x), generator=np.random.default_rng(0)).item()
+    assert bound == pytest.approx(elbo.objective(Batch(x), generator=np.random.default_rng(1)).item(), abs=0.02)
 
 
 def test_of_a_conditional_model_it_is_the_likelihood_given_the_class(rng):

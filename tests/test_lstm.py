@@ -14,9 +14,8 @@ from tinyae import nn
 from tinyae.autodiff import Tensor, grad
 from tinyae.backend import CPU
 from tinyae.data import Split
-from tinyae.models import LSTMAutoencoder, build, lstm_autoencoder
-from tinyae.models.autoencoder import append_at_end, last_steps, reverse_padded
-from tinyae.models.lstm import FEEDINGS, MODES, SequenceDecoder
+from tinyae.models import Batch, LSTMAutoencoder, build, lstm_autoencoder
+from tinyae.models.lstm import FEEDINGS, MODES, SequenceDecoder, append_at_end, last_steps, reverse_padded
 from tinyae.testing.tables.ops import lstm_reference
 from tinyae.testing.verification import function_of
 
@@ -62,7 +61,7 @@ def test_every_combination_has_the_gradient_of_its_loss(combination):
     mode, fed, reverse, lengths, layers, both, peepholes = combination
     model = made(mode, fed, reverse_target=reverse, num_layers=layers, bidirectional=both, peepholes=peepholes)
     rng = np.random.default_rng(2)
-    subject = function_of(model, rng.normal(size=(3, 5, 2)), call=lambda m, x: m.loss(x, lengths=lengths).total)
+    subject = function_of(model, rng.normal(size=(3, 5, 2)), call=lambda m, x: m.loss(Batch(x, lengths=lengths)).total)
     leaves = [Tensor(value, requires_grad=True) for value in subject.inputs]
     direction = [rng.choice([-1.0, 1.0], v.shape) * rng.uniform(0.5, 1.0, v.shape) for v in subject.inputs]
     slopes = grad(subject.fn(*leaves), leaves)
@@ -85,7 +84,7 @@ def test_a_padded_batch_is_each_sequence_alone(mode, fed, rng):
         x[n, length:] = (1e3, np.nan, -np.inf)[n]
 
     def together(m: Any, x: Any) -> Any:
-        return m.loss(x, lengths=LENGTHS).total
+        return m.loss(Batch(x, lengths=LENGTHS)).total
 
     def alone(m: Any, x: Any) -> Any:
         return sum((m.loss(x[n : n + 1, :k]).total for n, k in enumerate(LENGTHS)), 0.0) * (1 / 3)
@@ -194,10 +193,10 @@ def test_a_step_stays_on_the_device_and_gives_the_cpus_numbers(fed, elsewhere, r
         given, lengths = Tensor(device.to_device(x)), device.to_device(np.array(LENGTHS))
         if elsewhere.name == "strict":
             with elsewhere.policy(forbid_sync=True, forbid_copy=True, forbid_float64=True):
-                loss = model.loss(given, lengths=lengths).total
+                loss = model.loss(Batch(given, lengths=lengths)).total
                 loss.backward()
         else:
-            loss = model.loss(given, lengths=lengths).total
+            loss = model.loss(Batch(given, lengths=lengths)).total
             loss.backward()
         found.append([loss.numpy(), *[p.grad.numpy() for p in model.parameters()]])
     for here, there in zip(*found, strict=True):
@@ -237,10 +236,10 @@ def test_what_users_call_has_the_shapes_that_it_says(mode, rng):
         assert model.predict(x, steps=7).shape == (5, 7, 2)
         assert_allclose(model.predict(x, steps=7, lengths=lengths)[:, :FUTURE], ahead, rtol=1e-5, atol=1e-6)
         windows = rng.normal(size=(5, 6, 2)).astype("float32")
-        assert_array_equal(model.inputs_for(windows), windows[:, :4])
-        assert model.restore(model.inputs_for(windows)).shape == windows.shape
-        restored = model.restore(x, lengths=lengths + FUTURE)
-        assert_allclose(restored[1, 1:3], ahead[1], rtol=1e-5, atol=1e-6)
+        assert_array_equal(model.batch(Split(windows)).x, windows[:, :4])
+        assert model.reconstruct(model.batch(Split(windows))).shape == windows.shape
+        whole = model.reconstruct(Batch(x, windows, lengths=lengths + FUTURE, future_only=mode == "predict"))
+        assert_allclose(whole[1, 1:3], ahead[1], rtol=1e-5, atol=1e-6)
 
 
 def test_the_encoder_is_of_use_alone(tmp_path, rng):
@@ -259,7 +258,7 @@ def test_it_learns_to_tell_back_and_to_go_on():
     window = np.arange(1, 11, dtype=np.float32).reshape(1, 10, 1) / 10
     model = LSTMAutoencoder(1, 100, mode="composite", future_steps=1, generator=np.random.default_rng(0))
     ta.fit(model, window, epochs=300, optimizer=ta.optim.Adam(model.parameters(), lr=3e-3), progress=False)
-    seen = model.inputs_for(window)
+    seen = model.batch(Split(window)).x
     assert np.abs(model.reconstruct(seen) - window[:, :9]).max() < 0.01
     assert abs(model.predict(seen).item() - 1.0) < 0.01
 
@@ -295,12 +294,15 @@ def test_unequal_sequences_are_fitted_and_measured(rng):
         ),
         (lambda: made("predict").loss(Tensor(np.ones((3, 2, 2)))), "more than the 2 steps to predict"),
         (
-            lambda: made("composite").loss(Tensor(np.ones((3, 5, 2))), lengths=[5, 2, 4]),
+            lambda: made("composite").loss(Batch(Tensor(np.ones((3, 5, 2))), lengths=[5, 2, 4])),
             "above the 2 steps to predict, got 2",
         ),
-        (lambda: made("composite").loss(Tensor(np.ones((3, 5, 2))), lengths=[5, 9, 4]), "got 9 for sequence 1"),
-        (lambda: made().loss(Tensor(np.ones((3, 5, 2))), lengths=[5, 0, 4]), "got 0 for sequence 1"),
-        (lambda: made("composite").loss(Tensor(np.ones((3, 2, 2))), Tensor(np.ones((3, 5, 2)))), r"give \(N, 3, D\)"),
+        (lambda: made("composite").loss(Batch(Tensor(np.ones((3, 5, 2))), lengths=[5, 9, 4])), "got 9 for sequence 1"),
+        (lambda: made().loss(Batch(Tensor(np.ones((3, 5, 2))), lengths=[5, 0, 4])), "got 0 for sequence 1"),
+        (
+            lambda: made("composite").loss(Batch(Tensor(np.ones((3, 2, 2))), Tensor(np.ones((3, 5, 2))))),
+            r"give \(N, 3, D\)",
+        ),
         (lambda: made("predict").reconstruct(np.ones((3, 5, 2), "f")), r"use predict\(x\)"),
         (lambda: made().predict(np.ones((3, 5, 2), "f")), "train mode 'predict' or 'composite'"),
         (lambda: made().decode(np.ones((3, 4), "f")), "how many steps"),
@@ -325,6 +327,7 @@ def test_what_makes_no_sense_is_said(call, words):
 @pytest.mark.parametrize("lengths", [[5, 3, 4], np.array([5, 3, 4], "int32")], ids=["list", "array"])
 def test_lengths_of_windows_may_be_a_list_beside_a_tensor_too(lengths, rng):
     model, x = made("composite").eval(), rng.normal(size=(3, 3, 2)).astype("float32")
-    expected = model.restore(x, lengths=np.array([5, 3, 4]))
-    assert_allclose(model.restore(Tensor(x), lengths=lengths).data, expected, rtol=1e-6)
-    assert_allclose(model.restore(x, lengths=lengths), expected, rtol=1e-6)
+    lengths = [n - FUTURE for n in lengths] if isinstance(lengths, list) else lengths - FUTURE
+    expected = model.predict(x, lengths=np.array([3, 1, 2]))
+    assert_allclose(model.predict(Tensor(x), lengths=lengths).data, expected, rtol=1e-6)
+    assert_allclose(model.predict(x, lengths=lengths), expected, rtol=1e-6)

@@ -16,6 +16,7 @@ from tinyae.models import (
     PCA,
     RECONSTRUCTIONS,
     Autoencoder,
+    Batch,
     SoftmaxClassifier,
     basic_autoencoder,
     build,
@@ -213,14 +214,14 @@ def test_the_loss_has_a_name_a_unit_and_may_have_another_target(rng):
     model = small("basic", rng, loss="squared_error", sample="image")
     x, target = rng.uniform(size=(5, 12)), rng.uniform(size=(5, 12))
     output = run_layers(model.decoder, run_layers(model.encoder, x))
-    loss = model.loss(Tensor(x), Tensor(target))
+    loss = model.loss(Batch(Tensor(x), Tensor(target)))
     assert list(loss.terms) == ["reconstruction"]
     assert loss.unit == model.loss_unit == "squared error per image"
     assert loss.item() == pytest.approx(np.sum((output - target) ** 2) / 5, rel=1e-12)
     assert model.loss(Tensor(x)).item() == pytest.approx(np.sum((output - x) ** 2) / 5, rel=1e-12)
     assert basic_autoencoder(3, 1, loss="bce").loss_unit == "nats per sample"
     with pytest.raises(ValueError, match="must be equal"):
-        model.loss(Tensor(x), Tensor(target[:, :3]))
+        model.loss(Batch(Tensor(x), Tensor(target[:, :3])))
 
 
 def test_build_remembers_the_recipe(rng):

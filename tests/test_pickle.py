@@ -15,6 +15,7 @@ import tinyae as ta
 from tests.launch_budgets import build_small, class_numbers, small_batch
 from tinyae import losses, ops
 from tinyae.autodiff import Primitive, primitive
+from tinyae.data import Split
 from tinyae.models import LIKELIHOODS, MODELS, RECONSTRUCTIONS, Autoencoder
 
 PRIMITIVES = {
@@ -50,7 +51,7 @@ def test_a_primitive_within_a_function_is_refused_as_a_function_is():
 
 def outputs(model: Autoencoder, name: str) -> list[np.ndarray]:
     x = small_batch(name)
-    inputs = model.inputs_for(x, class_numbers(name, x))
+    inputs = model.batch(Split(x, class_numbers(name, x))).x
     return [model.reconstruct(inputs), *model.state_dict().values()]
 
 

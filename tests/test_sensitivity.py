@@ -8,7 +8,8 @@ from numpy.testing import assert_allclose
 
 from tinyae import nn, ops
 from tinyae.autodiff import Tensor
-from tinyae.models import Autoencoder, gradient_per_step
+from tinyae.data import Split
+from tinyae.models import Autoencoder, Batch, gradient_per_step
 
 
 class Leaky(nn.Module):
@@ -37,7 +38,7 @@ def model():
 
 
 def test_a_leaky_sum_forgets_at_its_own_rate(model, rng):
-    norms = gradient_per_step(model, rng.standard_normal((5, 4, 3)), of="code")
+    norms = gradient_per_step(model, Split(rng.standard_normal((5, 4, 3))), of="code")
     assert_allclose(norms, np.sqrt(3) * 0.5 ** np.arange(3, -1, -1.0))
 
 
@@ -45,7 +46,7 @@ def test_the_gradient_of_the_loss_is_the_measured_slope(model, rng):
     x = rng.standard_normal((3, 4, 3))
 
     def loss(n, inputs):  # of one sequence, compared with what it was
-        return model.loss(Tensor(inputs[n : n + 1]), Tensor(x[n : n + 1])).item()
+        return model.loss(Batch(Tensor(inputs[n : n + 1]), Tensor(x[n : n + 1]))).item()
 
     squares = np.zeros((3, 4))
     for n, t, d in np.ndindex(x.shape):
@@ -53,11 +54,11 @@ def test_the_gradient_of_the_loss_is_the_measured_slope(model, rng):
         up[n, t, d] += 1e-6
         down[n, t, d] -= 1e-6
         squares[n, t] += ((loss(n, up) - loss(n, down)) / 2e-6) ** 2
-    assert_allclose(gradient_per_step(model, x), np.sqrt(squares.mean(axis=0)), rtol=1e-6)
+    assert_allclose(gradient_per_step(model, Split(x)), np.sqrt(squares.mean(axis=0)), rtol=1e-6)
 
 
 def test_nothing_else_can_be_asked(model):
     with pytest.raises(ValueError, match="'loss' or 'code'"):
-        gradient_per_step(model, np.zeros((1, 4, 3)), of="memory")
+        gradient_per_step(model, Split(np.zeros((1, 4, 3))), of="memory")
     with pytest.raises(ValueError, match=r"sequences \(N, T, D\)"):
-        gradient_per_step(model, np.zeros((1, 4)))
+        gradient_per_step(model, Split(np.zeros((1, 4))))

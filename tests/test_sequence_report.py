@@ -118,7 +118,7 @@ def test_windows_of_unequal_length_are_divided_at_their_own_end(rng):
 def test_anomaly_scores_are_over_the_own_steps(rng):
     toys = ragged(rng)
     made = model((9, 3))
-    scores = AnomalyDetector(made).fit(toys.train.x, toys.train.lengths).score(toys.test.x, toys.test.lengths)
+    scores = AnomalyDetector(made).fit(toys.train).score(toys.test)
     for score, x, length in zip(scores, toys.test.x, toys.test.lengths, strict=True):
         alone = x[None, :length]
         assert score == pytest.approx(((made.reconstruct(alone) - alone) ** 2).sum(), rel=1e-4)
@@ -126,12 +126,13 @@ def test_anomaly_scores_are_over_the_own_steps(rng):
 
 def test_gradients_of_windows_are_those_of_what_is_seen(rng):
     made = model(mode="predict", future_steps=3)
-    assert gradient_per_step(made, FEW.test.x).shape == (5,)
+    assert gradient_per_step(made, FEW.test).shape == (5,)
     toys = ragged(rng)
     made = model((9, 3))
-    norms = gradient_per_step(made, toys.test.x, of="code", lengths=toys.test.lengths)
+    norms = gradient_per_step(made, toys.test, of="code")
     alone = [
-        gradient_per_step(made, x[None, :n], of="code") for x, n in zip(toys.test.x, toys.test.lengths, strict=True)
+        gradient_per_step(made, Split(x[None, :n]), of="code")
+        for x, n in zip(toys.test.x, toys.test.lengths, strict=True)
     ]
     assert norms.shape == (9,)
     assert norms[0] > 0
@@ -151,14 +152,14 @@ def test_a_film_is_drawn_as_frames(tmp_path):
 def test_a_model_says_which_steps_it_saw(rng):
     x, lengths = pad([rng.random((n, 2)) for n in (4, 8, 5)])
     made = model(mode="predict", future_steps=3)
-    assert made.seen_steps(x, lengths).tolist() == [1, 5, 2]
-    assert made.seen_steps(x).tolist() == [5, 5, 5]
-    assert model().seen_steps(x) is None
-    assert [model(mode=mode, future_steps=2).makes for mode in ("predict", "composite")] == [
+    assert Restored.of(made, Split(x, lengths=lengths)).seen.tolist() == [1, 5, 2]
+    assert Restored.of(made, Split(x)).seen.tolist() == [5, 5, 5]
+    assert Restored.of(model(), Split(x)).seen is None
+    assert [model(mode=mode, future_steps=2).batch(Split(x)).outputs for mode in ("predict", "composite")] == [
         ("prediction",),
         ("reconstruction", "prediction"),
     ]
-    assert model().makes == ("reconstruction",)
+    assert model().batch(Split(x)).outputs == ("reconstruction",)
 
 
 @pytest.mark.parametrize("mode", ["predict", "composite"])
@@ -175,7 +176,7 @@ def test_what_was_given_is_not_shown_as_made(rng, mode, source):
         expected = np.concatenate([past, made.predict(seen)[0]])
         assert_allclose(got[:length], expected, rtol=1e-4, atol=1e-6)
         assert np.isnan(got[length:]).all()
-    scores = AnomalyDetector(made).score(toys.test.x, toys.test.lengths)
+    scores = AnomalyDetector(made).score(toys.test)
     assert_allclose(restored.errors, scores, rtol=1e-4)
     if mode == "composite":
         first = restored.past()
@@ -233,7 +234,7 @@ def test_films_are_never_drawn_as_lines(tmp_path, monkeypatch):
     lines, strips = drawn(monkeypatch, "vector_reconstructions"), drawn(monkeypatch, "frame_strips")
     basic = models.basic_autoencoder((4, 100), 3, loss="squared_error", sample="film")
     files = {file.name for file in draw_run(basic, films, History(), tmp_path)}
-    assert "reconstructions.png" in files
+    assert {"film.png", "film.gif"} <= files
     made = model((4, 100), mode="predict", future_steps=2, loss="bce")
     draw_reconstructions(made, films, tmp_path / "again.png", 3)
     assert not lines

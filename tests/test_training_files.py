@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from tinyae import atomic, data, fit, load, models, nn, save
 from tinyae.autodiff import Tensor
+from tinyae.data import Split
 from tinyae.models import MODELS, Autoencoder, basic_autoencoder, build
 from tinyae.models.autoencoder import remember, remembered
 from tinyae.nn import evaluating
@@ -91,7 +92,7 @@ def test_what_a_builder_makes_is_saved_with_its_recipe(name, tmp_path):
     assert (back.recipe, type(back)) == (model.recipe, type(model))
     assert_equal_states(back, model)
     assert_equal_states(part, model.encoder)
-    x = model.inputs_for(X.reshape(-1, *np.atleast_1d(args[0]))[:3], np.arange(3))
+    x = model.batch(Split(X.reshape(-1, *np.atleast_1d(args[0]))[:3], np.arange(3))).x
     assert_array_equal(back.reconstruct(x), model.reconstruct(x))
     with evaluating(part), evaluating(model):
         assert_array_equal(part(Tensor(x)).data, model.encoder(Tensor(x)).data)

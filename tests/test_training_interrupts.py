@@ -11,8 +11,8 @@ from numpy.testing import assert_array_equal
 
 from tinyae import data, nn, optim
 from tinyae import fit as loud_fit
-from tinyae.models import Autoencoder, SoftmaxClassifier, basic_autoencoder
-from tinyae.training import EarlyStopping, Epoch, TrainingInterrupted, evaluate, fit_classifier, loop
+from tinyae.models import Autoencoder, Batch, SoftmaxClassifier, basic_autoencoder
+from tinyae.training import EarlyStopping, Epoch, TrainingInterrupted, evaluate, fit_classifier
 
 DIGITS = data.load("optdigits")
 SOME, OTHERS = DIGITS.train.x[:500], DIGITS.test.x[:200]
@@ -88,14 +88,16 @@ def test_ctrl_c_in_a_callback_keeps_that_epoch():
 def test_ctrl_c_between_two_steps_goes_back_to_the_last_complete_epoch(epoch, monkeypatch):
     started: list[int] = []
 
-    def interrupted_batches(*arrays: Any, **options: Any) -> Iterator[Any]:
+    batches = Batch.batches
+
+    def interrupted_batches(self: Batch, *options: Any) -> Iterator[Batch]:
         started.append(1)
-        for number, batch in enumerate(data.batches(*arrays, **options)):
+        for number, batch in enumerate(batches(self, *options)):
             if len(started) == epoch and number == 2:
                 raise KeyboardInterrupt
             yield batch
 
-    monkeypatch.setattr(loop, "batches", interrupted_batches)
+    monkeypatch.setattr(Batch, "batches", interrupted_batches)
     model, keeper = digits_model(), Keeper(0, None)
     state = model.state_dict()
     with pytest.raises(KeyboardInterrupt) as caught:

@@ -10,13 +10,11 @@ from tinyae import evaluate, fit, losses, nn, ops, optim
 from tinyae.autodiff import Tensor
 from tinyae.data import Split, pad, padding
 from tinyae.losses import Loss
-from tinyae.models import Autoencoder, basic_autoencoder
+from tinyae.models import Autoencoder, Batch, basic_autoencoder
 
 
 class Steps(Autoencoder):
     """Every step by itself, D -> K -> D; knows which steps are real."""
-
-    takes_lengths = True
 
     def __init__(self, features: int, generator: np.random.Generator) -> None:
         super().__init__(
@@ -27,17 +25,15 @@ class Steps(Autoencoder):
         )
         self.seen: list[tuple[int, list[int]]] = []
 
-    def reconstruct(self, x, batch_size=1024, lengths=None):
-        return self._apply(self, x, batch_size)
+    def batch(self, samples):
+        return Batch(samples.x, lengths=samples.lengths)
 
-    def loss(self, x, target=None, lengths=None):
+    def objective(self, batch, *, generator=None):
+        x, lengths = batch.x, batch.lengths
         self.seen.append((x.shape[1], [] if lengths is None else lengths.tolist()))
         real = 1.0 if lengths is None else ~padding(lengths, x.shape[1])[..., None]
-        difference = (self(x) - (x if target is None else target)) * np.asarray(real, x.dtype)
+        difference = (self(x) - batch.target) * np.asarray(real, x.dtype)
         return Loss({"reconstruction": ops.sum(ops.square(difference)) * (1.0 / len(x))}, self.loss_unit)
-
-    def evaluation_loss(self, x, target, generator, lengths=None):
-        return self.loss(x, target, lengths)
 
 
 @pytest.fixture

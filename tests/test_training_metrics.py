@@ -12,7 +12,7 @@ from scipy import special
 from tinyae import data, losses, nn
 from tinyae.losses import Loss
 from tinyae.models import RECONSTRUCTIONS, Autoencoder, basic_autoencoder
-from tinyae.training import History, evaluate, metric_units
+from tinyae.training import History, evaluate
 
 DIGITS = data.load("optdigits").test.x[:333]
 
@@ -51,7 +51,7 @@ def test_evaluate_is_the_direct_computation(loss, batch_size):
     model = digits_model(loss=loss)
     x = DIGITS[:101] if batch_size == 1 else DIGITS
     measured, expected = evaluate(model, x, batch_size=batch_size), in_one_piece(model, x)
-    assert measured.keys() == expected.keys() == metric_units(model).keys()
+    assert measured.keys() == expected.keys() == measured.units.keys()
     for name, value in measured.items():
         # Float32 cannot hold 1 - 1e-7: a linear output clipped there costs 15.94 instead of 16.12 nats.
         clipped = name.startswith("bce") and loss != "bce"
@@ -67,7 +67,7 @@ def test_data_outside_0_and_1_have_no_cross_entropy():
 
 
 def test_the_units_of_the_metrics():
-    assert metric_units(digits_model(loss="huber")) == {
+    assert evaluate(digits_model(loss="huber"), DIGITS[:5]).units == {
         "loss": "Huber error per image", "squared_error": "squared error per image",
         "mse": "squared error per element", "bce": "nats per image", "bce_element": "nats per element",
     }  # fmt: skip
@@ -75,9 +75,10 @@ def test_the_units_of_the_metrics():
 
 def test_the_terms_of_a_loss_are_measured_apart():
     class Penalized(Autoencoder):
-        def loss(self, x, target=None):
-            penalty = losses.squared_error(self.encoder(x), 0.0 * self.encoder(x).detach())
-            return super().loss(x, target) + 0.25 * Loss({"penalty": penalty}, self.loss_unit)
+        def objective(self, batch, *, generator=None):
+            code = self.encoder(batch.x)
+            penalty = losses.squared_error(code, 0.0 * code.detach())
+            return super().objective(batch) + 0.25 * Loss({"penalty": penalty}, self.loss_unit)
 
     rng = np.random.default_rng(0)
     model = Penalized(nn.Dense(64, 5, generator=rng), nn.Dense(5, 64, generator=rng), loss="squared_error")

@@ -9,7 +9,17 @@ from scipy import integrate, stats
 
 from tinyae import fit, losses, nn, optim
 from tinyae.autodiff import Tensor, grad
-from tinyae.models import LIKELIHOODS, LatentReport, Posterior, VariationalAutoencoder, variational_autoencoder
+from tinyae.data import Split
+from tinyae.models import (
+    LIKELIHOODS,
+    Batch,
+    LatentReport,
+    Posterior,
+    VariationalAutoencoder,
+    interpolate,
+    latent_grid,
+    variational_autoencoder,
+)
 from tinyae.models.variational import LOG_VARIANCE
 from tinyae.testing import gradcheck
 from tinyae.training import evaluate
@@ -105,7 +115,7 @@ def test_the_gradient_of_the_whole_bound_at_fixed_noise(likelihood, extra, rng):
     def bound(*values: Tensor) -> Tensor:
         for name, value in zip(names, values, strict=True):
             put(model, name, value)
-        return model.objective(x, None, np.random.default_rng(5), model.beta).total
+        return model.elbo(Batch(x), np.random.default_rng(5), model.beta).total
 
     gradcheck(bound, [parameter.data for parameter in parameters], rtol=1e-5)
 
@@ -133,7 +143,7 @@ def test_the_mean_gradient_is_the_gradient_of_the_mean_in_a_linear_gaussian_mode
     repeats, draws = 400, []
     for seed in range(60):
         many = Tensor(np.repeat(x, repeats, axis=0))
-        loss = model.objective(many, None, np.random.default_rng(seed), 1.0).total
+        loss = model.elbo(Batch(many), np.random.default_rng(seed), 1.0).total
         draws.append(np.concatenate([g.data.ravel() for g in grad(loss, leaves)]))
 
     q = model.posterior(Tensor(x))
@@ -150,11 +160,11 @@ def test_the_mean_gradient_is_the_gradient_of_the_mean_in_a_linear_gaussian_mode
 
 def test_beta_warmup_and_free_bits_are_told_apart_from_the_bound(rng):
     x = Tensor(images(rng).astype("float32"))
-    plain = small().objective(x, None, np.random.default_rng(1), 1.0)
+    plain = small().elbo(Batch(x), np.random.default_rng(1))
     model = small(beta=4.0, warmup=3)
     model.begin_epoch(1)
     assert model.kl_weight == 1.0
-    loss = model.objective(x, None, np.random.default_rng(1), 4.0)
+    loss = model.elbo(Batch(x), np.random.default_rng(1), 4.0)
     kl = plain.terms["kl"].item()
     assert loss.terms["kl"].item() == pytest.approx(kl)
     assert loss.terms["reweighting"].item() == pytest.approx(3 * kl, rel=1e-5)
@@ -166,7 +176,7 @@ def test_beta_warmup_and_free_bits_are_told_apart_from_the_bound(rng):
     assert weights == [1.0, 2.0, 3.0, 4.0, 4.0]
     free = small(free_bits=0.2)
     each = free.posterior(x).kl(reduction="none").data.mean(axis=0)
-    charged = free.objective(x, None, np.random.default_rng(1), 1.0).terms["reweighting"].item() + kl
+    charged = free.elbo(Batch(x), np.random.default_rng(1), 1.0).terms["reweighting"].item() + kl
     assert charged == pytest.approx(np.maximum(each, 0.2).sum(), rel=1e-5)
 
 
@@ -185,9 +195,9 @@ def test_evaluation_uses_the_full_beta_and_leaves_the_models_generator_alone(rng
 def test_a_single_draw_is_an_unbiased_estimate_of_the_bound(rng):
     model, x = small(likelihood="gaussian"), Tensor(images(rng, 3).astype("float32"))
     generator = np.random.default_rng(0)
-    draws = [model.objective(x, None, generator, 1.0).item() for _ in range(400)]
+    draws = [model.elbo(Batch(x), generator, 1.0).item() for _ in range(400)]
     many = Tensor(np.repeat(x.data, 4000, axis=0))
-    assert abs(np.mean(draws) - model.objective(many, None, generator, 1.0).item()) < 4.5 * np.std(draws) / 20
+    assert abs(np.mean(draws) - model.elbo(Batch(many), generator, 1.0).item()) < 4.5 * np.std(draws) / 20
 
 
 def test_the_noise_is_scaled_by_the_standard_deviation_not_by_the_variance():
@@ -230,10 +240,10 @@ def test_samples_interpolations_and_the_manifold_are_decodings(rng):
     pixels = model.sample(5, np.random.default_rng(8), pixels=True)
     assert pixels.shape == (5, 2, 3, 1)
     assert set(np.unique(pixels)) <= {0.0, 1.0}
-    line = model.interpolate(x[0], x[1], steps=5)
     ends = model.encode(x)
+    line = model.decode(interpolate(*ends, steps=5))
     assert_allclose(line[[0, 2, 4]], model.decode(np.stack([ends[0], ends.mean(axis=0), ends[1]])), rtol=1e-5)
-    grid = model.manifold(3).reshape(3, 3, 2, 3, 1)
+    grid = model.decode(latent_grid(3, 2)).reshape(3, 3, 2, 3, 1)
     mark = stats.norm.ppf(5 / 6)
     # The first number grows to the right, the second upwards.
     corner = model.decode(np.array([[-mark, mark]], "float32"))[0]
@@ -274,7 +284,7 @@ def test_a_collapse_is_seen_and_free_bits_prevent_it(rng):
         model = small(**options)
         optimizer = optim.Adam(model.parameters(), lr=0.01)
         fit(model, x, epochs=25, batch_size=20, optimizer=optimizer, progress=False)
-        return model.remarks(x)
+        return model.report(Split(x))
 
     assert remarks(beta=20.0)[-1].startswith("warning: posterior collapse: 0 of 2")
     assert not any("warning" in line for line in remarks(beta=20.0, free_bits=2.0))
@@ -287,8 +297,8 @@ def test_dynamic_binarization_draws_anew_and_the_unit_says_so(rng):
     x = rng.random((4000, 6)).astype("float32")
     model = small(likelihood="bernoulli", binarize="dynamic")
     assert model.loss_unit == "nats per dynamically binarized image"
-    seen, target = model.presented(Tensor(x), None, np.random.default_rng(0))
-    again, _ = model.presented(Tensor(x), None, np.random.default_rng(1))
+    seen, target = model.presented(Batch(Tensor(x)), np.random.default_rng(0))
+    again, _ = model.presented(Batch(Tensor(x)), np.random.default_rng(1))
     assert seen is target
     assert set(np.unique(seen.data)) == {0.0, 1.0}
     assert (seen.data != again.data).any()
@@ -301,10 +311,10 @@ def test_fixed_binarization_is_one_draw(rng):
     x = rng.random((50, 6)).astype("float32")
     model = small(likelihood="bernoulli", binarize="fixed")
     assert model.loss_unit == "nats per fixedly binarized image"
-    black_and_white = model.inputs_for(x)
-    assert_array_equal(black_and_white, model.inputs_for(x))
+    black_and_white = model.batch(Split(x)).x
+    assert_array_equal(black_and_white, model.batch(Split(x)).x)
     assert set(np.unique(black_and_white)) == {0.0, 1.0}
-    seen, target = model.presented(Tensor(black_and_white), Tensor(x), np.random.default_rng(0))
+    seen, target = model.presented(Batch(Tensor(black_and_white), Tensor(x)), np.random.default_rng(0))
     assert_array_equal(seen.data, target.data)
     history = fit(model, x, x, epochs=1, progress=False)
     assert np.isfinite(history["validation_loss"]).all()
@@ -340,9 +350,9 @@ def test_wrong_data_and_wrong_parts_are_explained(rng):
     ):
         wrong.loss(Tensor(np.zeros((1, 6), "float32")))
     with pytest.raises(ValueError, match="two different latent dimensions"):
-        small(latent_size=1).manifold(3)
+        latent_grid(3, 1)
     with pytest.raises(ValueError, match="steps must be at least 2"):
-        small().interpolate(np.zeros(6, "float32"), np.ones(6, "float32"), steps=1)
+        interpolate(np.zeros(2), np.ones(2), steps=1)
     with pytest.raises(ValueError, match="n must be at least 1"):
         small().sample(0)
 
@@ -356,6 +366,6 @@ def test_a_nan_is_reported_with_the_term_its_value_and_the_usual_cause(rng):
         fit(model, x, epochs=1, batch_size=10, progress=False)
     told = str(caught.value)
     assert "the first step to go wrong had reconstruction" in told
-    assert "KL inf nats per image" in told
+    assert "kl inf nats per image" in told
     assert "became NaN or infinite" in told
     assert "usually by a learning rate that is too large" in told

@@ -10,6 +10,7 @@ from scipy import stats
 from tests.test_plots import words
 from tinyae import data, load, plots
 from tinyae.cli.main import main
+from tinyae.models import interpolate
 
 
 @pytest.fixture(scope="module")
@@ -109,5 +110,5 @@ def test_the_plane_of_codes_is_put_together_in_reading_order(rng):
 
 def test_interpolation_starts_and_ends_at_the_samples_codes(run):
     model, x = load(run), data.load("optdigits").test.x
-    line = model.interpolate(x[0], x[1], 4)
+    line = model.decode(interpolate(*model.encode(x[:2]), 4))
     assert_allclose(line[[0, -1]], model.reconstruct(x[:2]), rtol=1e-5, atol=1e-6)

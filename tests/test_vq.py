@@ -15,6 +15,7 @@ from tinyae import data, fit, load, nn, save
 from tinyae.autodiff import Tensor, grad
 from tinyae.backend import Backend
 from tinyae.cli.main import main
+from tinyae.data import Split
 from tinyae.models import Codebook, CodePrior, VectorQuantizedAutoencoder, build, vq_autoencoder
 from tinyae.models.vector_quantized import chow_liu_tree
 
@@ -107,7 +108,7 @@ def test_training_dead_codes_and_the_saved_file(rng, tmp_path):
     history = fit(model, x, x, epochs=15, batch_size=30, progress=False)
     assert history["validation_loss"][-1] < history["validation_loss"][0]
     used = len(np.unique(model.indices(x)))
-    line, bits = model.remarks(x)
+    line, bits = model.report(Split(x))
     assert f"{used} of 30 vectors in use on 120 samples, {30 - used} dead" in line
     assert used <= 12, "two positions, six different samples"
     assert "2 whole numbers per sample, at most 10 bits" in bits

@@ -153,7 +153,7 @@ def steps_of(name: str, start: str) -> Sequence[Step]:
     loss: list[ta.Tensor] = []
     return [
         ("optimizer.zero_grad()", optimizer.zero_grad),
-        ("loss = model.loss(x).total", lambda: loss.append(model.loss(*rows).total)),
+        ("loss = model.loss(x).total", lambda: loss.append(model.loss(rows).total)),
         ("loss.backward()", lambda: loss[0].backward()),
         ("optimizer.step()", optimizer.step),
     ]

@@ -41,19 +41,16 @@ def run(options: argparse.Namespace) -> None:
     usual = data.train
     if options.data is not None:  # what is usual is what the model was trained on, and all of the others is new
         usual, data = data_for(run, model).train, _all_new(data)
-    detector = AnomalyDetector(model, options.quantile).fit(usual.x, usual.lengths, usual.y)
+    detector = AnomalyDetector(model, options.quantile).fit(usual)
     assert detector.threshold is not None
-    before, scores = (
-        detector.score(split.x, split.lengths, split.y) if len(split) else np.zeros(0)
-        for split in (data.train, data.test)
-    )
-    unit = f"squared error per {model.noun}"
+    before, scores = (detector.score(split) if len(split) else np.zeros(0) for split in (data.train, data.test))
+    unit = f"squared error per {model.sample_name}"
     flagged = np.flatnonzero(scores > detector.threshold)
     print(
         f"threshold {detector.threshold:.4g} {unit}: the {options.quantile:g} quantile of {len(usual):,} training scores"
     )
     kind = "test" if options.data is None else data.name
-    print(f"{len(flagged):,} of {len(scores):,} {kind} {model.noun}s are above it")
+    print(f"{len(flagged):,} of {len(scores):,} {kind} {model.sample_name}s are above it")
     for line in _lines(data, flagged, scores):
         print(line)
     figure = plots.score_timeline(
@@ -66,8 +63,8 @@ def run(options: argparse.Namespace) -> None:
         recording=_recording(data),
         breaks=_breaks(data),
         value_name=data.unit,
-        across=f"{model.noun}s in time order" if data.timeline else model.noun,
-        title=f"{data.name}: {' and '.join(model.makes)} error of each {model.noun}",
+        across=f"{model.sample_name}s in time order" if data.timeline else model.sample_name,
+        title=f"{data.name}: {' and '.join(model.batch(data.test).outputs)} error of each {model.sample_name}",
     )
     other = "" if options.data is None else f"_{Path(options.data).stem}"
     out = options.out or run.path / f"anomalies{other}.png"
@@ -114,13 +111,14 @@ def _breaks(data: Dataset) -> list[int]:
 
 def _draw_worst(model: Autoencoder, data: Dataset, worst: np.ndarray, path: Path) -> Path:
     """The flagged samples with the largest errors, and what the model makes of them."""
-    made = " and ".join(f"{word}s" for word in model.makes)
+    restored = Restored.of(model, data.test.rows(worst))
+    made = " and ".join(f"{word}s" for word in restored.outputs)
     figure = draw_restored(
         data,
-        Restored.of(model, data.test.rows(worst)),
+        restored,
         labels=[_when(data, int(index)) for index in worst],
         count=_DRAWN,
-        title=f"{data.name}: the {model.noun}s with the largest errors, and their {made}",
+        title=f"{data.name}: the {model.sample_name}s with the largest errors, and their {made}",
     )
     return plots.save_figure(figure, path)
 

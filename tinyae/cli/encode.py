@@ -10,7 +10,6 @@ import numpy as np
 
 from tinyae.atomic import write_atomically
 from tinyae.cli.options import add_data, add_device, add_run, open_run
-from tinyae.training.metrics import codes_of
 
 
 def register(commands: Any) -> None:
@@ -36,7 +35,7 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(f"--out must end in .npy, got {options.out}: codes are written as one NumPy array.")
     _, model, data = open_run(options)
     split = getattr(data, options.split)
-    codes = codes_of(model, split)
+    codes = model.encode(model.batch(split))
 
     def write(path: Path) -> None:
         with open(path, "wb") as file:

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinyae import training
 from tinyae.cli.options import add_data, add_device, add_run, metrics_table, open_run, positive_int
-from tinyae.models import ConditionalVariationalAutoencoder, VariationalAutoencoder, log_likelihood
+from tinyae.models import VariationalAutoencoder, log_likelihood
 
 _AT_ONCE = 100
 """Samples between two looks at the progress bar."""
@@ -38,15 +38,11 @@ def register(commands: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print the table of metrics for both splits."""
     run, model, data = open_run(options)
-    if options.importance_samples and not isinstance(model, VariationalAutoencoder):
+    if options.importance_samples and not hasattr(model, "posterior"):
         raise ValueError(f"{run.path} holds a model without a distribution over codes: leave out --importance-samples.")
     columns = {name: training.evaluate(model, split) for name, split in (("train", data.train), ("test", data.test))}
-    print(f"{run.path} on {data.name} ({len(data.train):,} training and {len(data.test):,} test {model.noun}s)")
-    print("\n".join([metrics_table(model, columns), *model.remarks(data.test.x, data.test.y)]))
-    classifier = getattr(model, "classifier", None)
-    if classifier is not None and data.train.y is not None and data.test.y is not None:
-        train, test = (classifier.accuracy(split.x, split.y) for split in (data.train, data.test))
-        print(f"accuracy of the classifier: train {train:.2%}, test {test:.2%}")
+    print(f"{run.path} on {data.name} ({len(data.train):,} training and {len(data.test):,} test {model.sample_name}s)")
+    print("\n".join([metrics_table(columns), *model.report(data.test)]))
     if options.importance_samples:
         labels = None if data.test.y is None else data.test.y[: options.first]
         print(_importance_line(model, data.test.x[: options.first], labels, options.importance_samples))
@@ -59,7 +55,7 @@ def _log_likelihoods(
     from tqdm import tqdm
 
     generator = np.random.default_rng(0)
-    with tqdm(total=len(x), unit=f" {model.noun}s", desc=f"k = {k:,}", disable=not sys.stderr.isatty()) as bar:
+    with tqdm(total=len(x), unit=f" {model.sample_name}s", desc=f"k = {k:,}", disable=not sys.stderr.isatty()) as bar:
         for start in range(0, len(x), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
             yield log_likelihood(
@@ -71,9 +67,9 @@ def _log_likelihoods(
 def _importance_line(model: VariationalAutoencoder, x: np.ndarray, labels: np.ndarray | None, k: int) -> str:
     """-log p(x) with its standard error over the samples, and all that the number depends on."""
     nats = -np.concatenate(list(_log_likelihoods(model, x, labels, k)))
-    what = "x|class" if isinstance(model, ConditionalVariationalAutoencoder) else "x"
+    what = "x" if model.classes is None else "x|class"
     error = nats.std() / np.sqrt(len(nats))
     return (
-        f"-log p({what}) of {len(x):,} test {model.noun}s by k = {k:,} importance samples: {nats.mean():.2f} +- {error:.2f} "
+        f"-log p({what}) of {len(x):,} test {model.sample_name}s by k = {k:,} importance samples: {nats.mean():.2f} +- {error:.2f} "
         f"{model.loss_unit}, likelihood {model.likelihood.name}, seed 0"
     )

@@ -7,7 +7,6 @@ from typing import Any
 
 from tinyae.cli.options import add_data, add_device, add_picture, add_run, open_run, positive_int
 from tinyae.models import nearest, same_class_share
-from tinyae.training.metrics import codes_of
 from tinyae.training.pictures import draw_neighbors
 
 _MEASURED = 1000
@@ -38,7 +37,7 @@ def run(options: argparse.Namespace) -> None:
     """Search, measure, draw; where there are no images to draw, the nearest are listed by their numbers."""
     run, model, data = open_run(options)
     queries = data.test.rows(slice(0, _MEASURED))
-    codes, asked = (codes_of(model, split).reshape(len(split), -1) for split in (data.train, queries))
+    codes, asked = (model.encode(model.batch(split)).reshape(len(split), -1) for split in (data.train, queries))
     indices, _ = nearest(codes, asked, options.count)
     if data.train.y is not None and queries.y is not None:
         by_value, _ = nearest(data.train.flat, queries.flat, options.count)
@@ -48,7 +47,7 @@ def run(options: argparse.Namespace) -> None:
             print(f"nearest {options.count} by {words} ({size} numbers): {share:.1%} are of the query's class")
     if data.image_shape is None:
         for number, row in enumerate(indices[:_LISTED]):
-            print(f"test {model.noun} {number}: training {model.noun}s {', '.join(map(str, row))}")
+            print(f"test {model.sample_name} {number}: training {model.sample_name}s {', '.join(map(str, row))}")
         print(f"no picture: {data.name} holds no images")
         return
     path = options.out or run.path / "neighbors.png"

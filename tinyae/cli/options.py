@@ -14,9 +14,10 @@ from tinyae.backend import DEVICES, backend_named
 from tinyae.data import Dataset, load, load_series, rewindow
 from tinyae.data.catalog import ENTRIES, canonical
 from tinyae.data.dataset import SCALINGS, Scaler
-from tinyae.models import Autoencoder
-from tinyae.training import Run, metric_units
+from tinyae.models import Autoencoder, model_entry
+from tinyae.training import Run
 from tinyae.training.loop import check_samples
+from tinyae.training.metrics import Metrics
 
 SAMPLE_NOUNS = {"images": "image", "sequences": "sequence", "series": "window", "vectors": "row"}
 """What one sample of each kind of data is called in units."""
@@ -49,9 +50,8 @@ def add_seed(parser: argparse.ArgumentParser, purpose: str) -> None:
 def check_data(data: Dataset, model: Autoencoder) -> None:
     """Raise unless both splits can be given to the model: finite, floating point, in the range its loss wants."""
     for name, split in (("train", data.train), ("test", data.test)):
-        check_samples(split, f"{data.name} {name}", model)
-        if split.lengths is not None:
-            model.check_lengths(split.lengths)
+        if len(split):
+            model.batch(check_samples(split, f"{data.name} {name}", model))
 
 
 def check_labels(data: Dataset, needed: str, instead: str = "") -> None:
@@ -67,13 +67,6 @@ def class_count(data: Dataset) -> int:
     """How many classes the labels of both splits name."""
     largest = max(int(split.y.max()) for split in (data.train, data.test) if split.y is not None)
     return max(len(data.class_names), largest + 1)
-
-
-def _fits(model: Any, shape: tuple[int, ...], expected: tuple[int, ...]) -> bool:
-    """Whether samples of this shape can be given to a model that was built for another; of sequences any number of steps."""
-    if not model.takes_lengths:
-        return shape == expected
-    return len(shape) == len(expected) and shape[1:] == expected[1:] and shape[0] > model.future_steps
 
 
 def open_run(options: argparse.Namespace) -> tuple[Run, Any, Dataset]:
@@ -99,14 +92,16 @@ def data_for(run: Run, model: Any, other: str | None = None, pictures: dict[str,
     )
     shape = model.recipe["arguments"].get("input_shape", data.example_shape)
     expected = (shape,) if isinstance(shape, int) else tuple(shape)
-    if not _fits(model, data.example_shape, expected):
+    entry = model_entry(run.config["model"])
+    free = 1 if entry.any_length else 0  # of sequences any number of steps
+    if len(data.example_shape) != len(expected) or data.example_shape[free:] != expected[free:]:
         raise ValueError(
             f"{data.name} has samples of shape {data.example_shape}, this model was trained on {expected}: "
             f"choose data of that shape{bring_to(expected, data)}."
         )
-    if model.capacity is not None:
+    if not entry.held_out:
         raise ValueError(
-            f"{run.path} holds a memory, which only knows its {model.capacity} training samples: its numbers and "
+            f"{run.path} holds a memory, which only knows its {model.count} training samples: its numbers and "
             "pictures are in the folder; in Python, tinyae.load(folder).recall(0) gives back the first."
         )
     check_data(data, model)
@@ -316,14 +311,14 @@ _LABELS = {
 }
 
 
-def metrics_table(model: Autoencoder, columns: dict[str, dict[str, float]]) -> str:
+def metrics_table(columns: dict[str, Metrics]) -> str:
     """A table of `evaluate` results: one row per metric, one column per split, the unit last."""
-    units = metric_units(model)
+    units = {name: unit for metrics in columns.values() for name, unit in metrics.units.items()}
     names = list(dict.fromkeys(name for metrics in columns.values() for name in metrics))
     lines = [f"{'':20}" + "".join(f"{split:>12}" for split in columns) + "   unit"]
     for name in names:
         values = "".join(f"{number(metrics.get(name)):>12}" for metrics in columns.values())
-        lines.append(f"{_LABELS.get(name, name):20}{values}   {units.get(name, model.loss_unit)}")
+        lines.append(f"{_LABELS.get(name, name):20}{values}   {units[name]}")
     return "\n".join(lines)
 
 

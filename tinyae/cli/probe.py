@@ -19,7 +19,6 @@ from tinyae.cli.options import (
     positive_int,
 )
 from tinyae.training import LinearProbe
-from tinyae.training.metrics import codes_of
 from tinyae.training.pictures.models import draw_confusion
 
 
@@ -58,7 +57,7 @@ def run(options: argparse.Namespace) -> None:
     print(f"linear classifiers on {data.name}: {len(train):,} samples to fit them, {len(test):,} to test them")
     print(f"{'':24}{'numbers':>8}{'train':>10}{'test':>10}   right")
     given = {
-        "codes": [codes_of(model, split).reshape(len(split), -1) for split in (train, test)],
+        "codes": [model.encode(model.batch(split)).reshape(len(split), -1) for split in (train, test)],
         "the samples themselves": [train.flat, test.flat],
     }
     found: list[np.ndarray] = []
@@ -71,6 +70,6 @@ def run(options: argparse.Namespace) -> None:
     print(
         f"{'always the largest class':24}{0:>8}" + "".join(f"{np.mean(y == largest):>10.2%}" for y in (train.y, test.y))
     )
-    title = f"what a linear classifier of codes takes test {model.noun}s for"
+    title = f"what a linear classifier of codes takes test {model.sample_name}s for"
     for path in draw_confusion(data, found[0], class_count(data), options.out or run.path / "probe.png", title=title):
         print(f"picture: {path}")

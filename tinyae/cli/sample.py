@@ -13,7 +13,7 @@ from tinyae import plots
 from tinyae.atomic import write_atomically
 from tinyae.backend import backend_named
 from tinyae.cli.options import add_device, add_run, add_seed, open_run, positive_int, whole_number
-from tinyae.models import ConditionalVariationalAutoencoder, VariationalAutoencoder, VectorQuantizedAutoencoder
+from tinyae.models import model_entry
 from tinyae.training import Run
 
 
@@ -53,32 +53,33 @@ def run(options: argparse.Namespace) -> None:
     if path.suffix == ".npy":
         _save(samples, path)
     elif samples.ndim == 4:
-        in_turn = isinstance(model, ConditionalVariationalAutoencoder) and options.label is None
-        columns = model.classes if in_turn else None
-        figure = plots.image_grid(samples, columns=columns, title=f"{len(samples)} generated {model.noun}s: {how}")
+        columns = getattr(model, "classes", None) if options.label is None else None
+        figure = plots.image_grid(
+            samples, columns=columns, title=f"{len(samples)} generated {model.sample_name}s: {how}"
+        )
         plots.save_figure(figure, path)
     else:
         raise ValueError(f"samples of shape {samples.shape[1:]} are not images to draw: give --out a name in .npy.")
-    print(f"{path}: {len(samples)} {model.noun}s, seed {options.seed}; {how}")
+    print(f"{path}: {len(samples)} {model.sample_name}s, seed {options.seed}; {how}")
 
 
 def _samples(model: Any, folder: Run, options: argparse.Namespace, rng: np.random.Generator) -> tuple[np.ndarray, str]:
     """The samples, and how they were drawn; raises ValueError for models and options that do not go together."""
     kind = folder.config["model"]
-    if options.label is not None and not isinstance(model, ConditionalVariationalAutoencoder):
+    if options.label is not None and not model_entry(kind).conditional:
         raise ValueError(f"--label is for a model that is given the class, and this is a {kind}: leave it out.")
-    if isinstance(model, VectorQuantizedAutoencoder):
+    if hasattr(model, "fit_prior"):
         if options.pixels:
             raise ValueError("--pixels draws from p(x|z), which a vqvae has not got: leave it out.")
         _, model, data = open_run(options)
         return model.fit_prior(data.train.x).sample(options.count, rng), "codes drawn from a tree of pairs, decoded"
-    if not isinstance(model, VariationalAutoencoder):
+    if not hasattr(model, "sample"):
         raise ValueError(
             f"{folder.path} holds a model of the kind {kind!r}, which has learned no distribution to "
             "sample from: train one with `tinyae train vae`."
         )
     how = f"{'draws x ~ p(x|z)' if options.pixels else 'E[x|z]'} for codes z ~ N(0, I)"
-    if not isinstance(model, ConditionalVariationalAutoencoder):
+    if model.classes is None:
         return model.sample(options.count, rng, pixels=options.pixels), how
     labels = None if options.label is None else np.full(options.count, options.label)
     of = "each class in turn" if labels is None else f"class {options.label}"

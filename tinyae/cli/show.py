@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from tinyae import inspect
-from tinyae.autodiff import Tensor
 from tinyae.cli.options import (
     SAMPLE_NOUNS,
     add_data,
@@ -46,13 +45,12 @@ def run(options: argparse.Namespace) -> None:
         check_labels(data, "a conditional model needs", ", or train vae")
         arguments["classes"] = class_count(data)
     model = build(options.model, arguments, np.random.default_rng(options.seed))
-    samples = data.train.x[: options.batch_size]
-    inputs = model.inputs_for(samples, None if data.train.y is None else data.train.y[: options.batch_size])
-    loss = model.loss(Tensor(inputs), Tensor(samples))
+    batch = model.batch(data.train.rows(slice(0, options.batch_size)))
+    loss = model.loss(batch.tensors())
     graph = inspect.graph(loss.total, names=dict(model.named_parameters()))
     if options.format == "table":
-        print(model.summary(inputs.shape[1:]))
-        print(f"\nThe tape of one batch of {options.batch_size} {model.noun}s, loss in {loss.unit}:\n")
+        print(model.summary(batch.x.shape[1:]))
+        print(f"\nThe tape of one batch of {options.batch_size} {model.sample_name}s, loss in {loss.unit}:\n")
         print(graph)
     else:
         print(graph.to_dot() if options.format == "dot" else graph.to_mermaid())

@@ -115,8 +115,8 @@ def run(options: argparse.Namespace) -> None:
     if MODELS[options.model].conditional or (MODELS[options.model].labeled and data.has_labels):
         arguments["classes"] = class_count(data)
     model = build(options.model, arguments, np.random.default_rng(options.seed)).to(device)
-    if model.capacity is not None:
-        data = _first(data, model.capacity)
+    if not MODELS[options.model].held_out:
+        data = _first(data, model)
     check_data(data, model)
     config = {"model": options.model, "arguments": arguments, "data": lasting(options.data), "device": device}
     config |= {"data_options": pictures} if pictures else {}
@@ -146,45 +146,48 @@ def run(options: argparse.Namespace) -> None:
 
 def _fit(model: Autoencoder, data: Dataset, options: argparse.Namespace, folder: Run) -> History:
     """Everything at once, as most models are trained."""
-    held_out = data.test if model.capacity is None else None
-    return fit(model, data, held_out, callbacks=[folder.record], **fit_arguments(options, model))
+    return fit(
+        model, data, data.test if len(data.test) else None, callbacks=[folder.record], **fit_arguments(options, model)
+    )
 
 
-def _first(data: Dataset, count: int) -> Dataset:
-    """The data with their first `count` training samples only: all that a memory can hold."""
+def _first(data: Dataset, memory: Any) -> Dataset:
+    """The data with their first training samples only, as many as the memory can hold, and nothing to test."""
+    count = memory.count
     if count > len(data.train):
         raise ValueError(f"{data.name} has {len(data.train)} training samples, a memory of {count} asks for more.")
-    return replace(data, train=data.train.rows(slice(0, count)))
+    return replace(data, train=data.train.rows(slice(0, count)), test=data.test.rows(slice(0, 0)))
 
 
 def _headline(name: str, model: Autoencoder, data: Dataset, device: str) -> str:
+    tested = f" and {len(data.test):,} test" if len(data.test) else ""
     return (
         f"{name} autoencoder, {model.parameter_count():,} parameters, on {data.name} "
-        f"({len(data.train):,} training and {len(data.test):,} test {model.noun}s "
+        f"({len(data.train):,} training{tested} {model.sample_name}s "
         f"of {' x '.join(map(str, data.example_shape))}), {device}"
     )
 
 
 def _report(model: Autoencoder, data: Dataset, seconds: float) -> None:
     """The numbers after training, with PCA at the same code size as the baseline."""
-    if model.capacity is not None:
+    if not len(data.test):
         print(f"\ntrained in {seconds:.1f} s; a memory is asked for what it was given, so nothing is held out")
-        print(metrics_table(model, {"train": evaluate(model, data.train.x)}))
+        print(metrics_table({"train": evaluate(model, data.train)}))
         return
-    print(f"\ntrained in {seconds:.1f} s; the test {model.noun}s took no part in any choice")
-    print(metrics_table(model, {"train": evaluate(model, data.train), "test": evaluate(model, data.test)}))
-    print("".join(f"{line}\n" for line in model.remarks(data.test.x, data.test.y)), end="")
+    print(f"\ntrained in {seconds:.1f} s; the test {model.sample_name}s took no part in any choice")
+    print(metrics_table({"train": evaluate(model, data.train), "test": evaluate(model, data.test)}))
+    print("".join(f"{line}\n" for line in model.report(data.test)), end="")
     table = compare_sequences(model, data)
     if table:
         print("\n" + "\n".join(table))
         return
-    code_size = model.encode(model.inputs_for(data.test.x[:1], None if data.test.y is None else data.test.y[:1])).size
+    code_size = model.encode(model.batch(data.test.rows(slice(0, 1)))).size
     elements = data.train.flat.shape[1]
     if code_size <= min(len(data.train), elements) and elements <= LARGEST_PCA:
         pca = PCA(code_size).fit(data.train.x)
         print(
             f"for comparison, PCA with {code_size} components: "
-            f"test squared error {pca.squared_error(data.test.x):.5g} per {model.noun}"
+            f"test squared error {pca.squared_error(data.test.x):.5g} per {model.sample_name}"
         )
 
 

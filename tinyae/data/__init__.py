@@ -1,4 +1,4 @@
-"""Data: real sets by name, the user's own files, and batches of either.
+"""Data: real sets by name, and the user's own files.
 
 `load("fashion-mini")` and its five siblings read what travels with the package, offline; `load("mnist")` and
 the other full sets are found on disk or downloaded, and verified; `load("numbers.npy")` and `load("photos")`, a folder of
@@ -6,8 +6,7 @@ pictures, read the user's own.
 All come back as one `Dataset`: float32 arrays with a training and a test split, and the unit, license and
 origin of their numbers. A long series is cut by `windows` (or, from a file, `load_series`), sequences of unequal length
 are joined by `pad`, films of moving digits are made by `moving_digits`.
-This room knows no model and no layer: it hands out arrays. The order of examples is drawn from a generator
-that the caller owns.
+This room knows no model and no layer: it hands out arrays.
 """
 
 from tinyae.data.catalog import describe, names
@@ -18,8 +17,6 @@ from tinyae.data.dataset import (
     Scaler,
     Split,
     Timeline,
-    batch_count,
-    batches,
     check_lengths,
     pad,
     padding,
@@ -38,8 +35,6 @@ __all__ = [
     "Series",
     "Split",
     "Timeline",
-    "batch_count",
-    "batches",
     "check_lengths",
     "cut_windows",
     "describe",

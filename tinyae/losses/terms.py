@@ -6,6 +6,7 @@ Below it stand the reductions, which decide the unit.
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import Any
 
 from tinyae import ops
@@ -19,6 +20,9 @@ class Loss:
     Args:
         terms: name -> Tensor holding one number, e.g. {"reconstruction": ..., "penalty": ...}.
         unit: the unit of every term, e.g. "nats per image"; see `tinyae.losses.unit`.
+
+    Attributes:
+        measured: name -> (one number, its unit): what was computed on the way and is reported, but not minimized.
 
     Losses of one unit add up term by term; adding unlike units raises, also in `sum(losses)`. `2.0 * loss` scales every
     term.
@@ -40,8 +44,9 @@ class Loss:
                 )
         self.terms = dict(terms)
         self.unit = unit
+        self.measured: dict[str, tuple[Any, str]] = {}
 
-    @property
+    @cached_property
     def total(self) -> Tensor:
         """The sum of the terms."""
         first, *rest = self.terms.values()

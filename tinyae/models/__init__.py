@@ -9,7 +9,14 @@ from tinyae.models.analysis import (
     orientation_selectivity,
     same_class_share,
 )
-from tinyae.models.autoencoder import RECONSTRUCTIONS, Autoencoder, Reconstruction, reconstruction_named
+from tinyae.models.autoencoder import (
+    RECONSTRUCTIONS,
+    Autoencoder,
+    Batch,
+    Reconstruction,
+    interpolate,
+    reconstruction_named,
+)
 from tinyae.models.baselines import (
     PCA,
     Codec,
@@ -46,7 +53,9 @@ from tinyae.models.variational import (
     LatentReport,
     Posterior,
     VariationalAutoencoder,
+    latent_grid,
     log_likelihood,
+    normal_quantiles,
     variational_autoencoder,
 )
 from tinyae.models.vector_quantized import Codebook, CodePrior, VectorQuantizedAutoencoder, vq_autoencoder
@@ -58,6 +67,7 @@ __all__ = [
     "RECONSTRUCTIONS",
     "AnomalyDetector",
     "Autoencoder",
+    "Batch",
     "CodeNeighbors",
     "CodePrior",
     "Codebook",
@@ -98,6 +108,8 @@ __all__ = [
     "denoising_autoencoder",
     "gradient_per_step",
     "image_memory",
+    "interpolate",
+    "latent_grid",
     "likelihood_named",
     "linear_prediction",
     "log_likelihood",
@@ -105,6 +117,7 @@ __all__ = [
     "mean_sequence",
     "model_entry",
     "nearest",
+    "normal_quantiles",
     "orientation_selectivity",
     "reconstruction_named",
     "same_class_share",

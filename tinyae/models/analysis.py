@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from tinyae.autodiff import Tensor, grad
 from tinyae.backend import backend_named
+from tinyae.data import Split, padding
 from tinyae.models.autoencoder import Autoencoder
 from tinyae.nn import evaluating
 
@@ -19,38 +20,33 @@ from tinyae.nn import evaluating
 # (Hochreiter 1991; Bengio, Simard and Frasconi 1994). Where it has vanished, nothing is learned about that step.
 
 
-def gradient_per_step(
-    model: Autoencoder, x: npt.NDArray[Any], *, of: str = "loss", lengths: npt.NDArray[Any] | None = None
-) -> npt.NDArray[np.float64]:
-    """The size (T,) of the gradient that arrives at each step that the network sees of sequences x (N, T + F, D).
+def gradient_per_step(model: Autoencoder, samples: Split, *, of: str = "loss") -> npt.NDArray[np.float64]:
+    """The size (T,) of the gradient that arrives at each step that the network sees of sequences (N, T + F, D).
 
     of="loss": sqrt(mean over n of |dL_n / dx_t|^2), L_n the loss of sequence n, x_t being the input alone and not what
     it is compared with. of="code": the same of the code's numbers together, sqrt(mean of |d code_n / dx_t|_F^2), exact up to
     a random sign: the sum of squares is estimated by one random vector v of +-1, as E |v' J|^2 = |J|_F^2.
-    `lengths` (N,): of sequences of unequal length; a step's mean is over those that have it. All in one batch.
+    Of sequences of unequal length a step's mean is over those that have it. All in one batch.
     """
     if of not in ("loss", "code"):
         raise ValueError(f"of must be 'loss' or 'code', got {of!r}.")
-    if x.ndim != 3 or not len(x):
-        raise ValueError(f"gradients per step are those of sequences (N, T, D), got shape {x.shape}.")
+    if samples.x.ndim != 3 or not len(samples):
+        raise ValueError(f"gradients per step are those of sequences (N, T, D), got shape {samples.x.shape}.")
     backend = backend_named(model.device)
-    dtype = next(iter(model.parameters())).dtype
-    inputs = model.inputs_for(x)
-    given = Tensor(backend.to_device(inputs, dtype), requires_grad=True)
-    known: dict[str, Any] = {} if lengths is None else {"lengths": lengths}
-    ends = None if lengths is None else lengths - (x.shape[1] - inputs.shape[1])
+    arrays = model.batch(samples).to(backend, model.dtype)
+    batch = replace(arrays, x=Tensor(arrays.x, requires_grad=True), target=Tensor(arrays.target))
     with evaluating(model):
         if of == "loss":
             # The loss is a mean over samples: times N it is the sum, whose gradient is each sample's own.
-            target = Tensor(backend.to_device(x, dtype))
-            total = model.loss(given, target, **known).total * float(len(x))
+            total = model.loss(batch).total * float(len(batch))
         else:
-            code = model.encode(given, **({} if ends is None else {"lengths": ends}))
+            code = model.encode(batch)
             signs = np.random.default_rng(0).integers(0, 2, code.shape) * 2.0 - 1.0
-            total = (code * backend.to_device(signs, dtype)).sum()
-        (slope,) = grad(total, [given])
+            total = (code * backend.to_device(signs, model.dtype)).sum()
+        (slope,) = grad(total, [batch.x])
     squares = np.square(backend.to_host(slope.data).astype(np.float64)).sum(axis=2)
-    count = len(x) if ends is None else np.maximum((np.arange(inputs.shape[1]) < ends[:, None]).sum(axis=0), 1)
+    seen = None if batch.context is None else ~padding(batch.context, arrays.x.shape[1])
+    count = len(batch) if seen is None else np.maximum(seen.sum(axis=0), 1)
     norms: npt.NDArray[np.float64] = np.sqrt(squares.sum(axis=0) / count)
     return norms
 
@@ -149,28 +145,26 @@ class AnomalyDetector:
         self.quantile = float(quantile)
         self.threshold: float | None = None
 
-    def fit(
-        self, x: np.ndarray, lengths: np.ndarray | None = None, labels: np.ndarray | None = None
-    ) -> AnomalyDetector:
-        """Take the threshold from samples x (N, ...) that are known to be ordinary; see `score` for the rest."""
-        self.threshold = float(np.quantile(self.score(x, lengths, labels), self.quantile))
+    def fit(self, samples: Split | np.ndarray) -> AnomalyDetector:
+        """Take the threshold from samples (N, ...) that are known to be ordinary; see `score`."""
+        self.threshold = float(np.quantile(self.score(samples), self.quantile))
         return self
 
-    def score(self, x: np.ndarray, lengths: np.ndarray | None = None, labels: np.ndarray | None = None) -> np.ndarray:
+    def score(self, samples: Split | np.ndarray) -> np.ndarray:
         """Squared error of each sample (N,), float64.
 
-        lengths: (N,) of sequences of unequal length, which are compared over their own steps. labels: (N,) class numbers,
-        for a model that is given the class.
+        samples: as an array, or a Split with the lengths of sequences, which are compared over their own steps, and with the
+        class numbers for a model that is given the class.
         """
-        known: dict[str, Any] = {} if lengths is None else {"lengths": lengths}
-        difference = (x - self.model.restore(self.model.inputs_for(x, labels), **known)).reshape(len(x), -1)
+        split = samples if isinstance(samples, Split) else Split(samples)
+        difference = (split.x - self.model.reconstruct(self.model.batch(split))).reshape(len(split), -1)
         return np.square(difference, dtype=np.float64).sum(axis=1)
 
-    def flag(self, x: np.ndarray, lengths: np.ndarray | None = None, labels: np.ndarray | None = None) -> np.ndarray:
-        """Which samples (N,) are anomalies, as booleans; arguments as for `score`."""
+    def flag(self, samples: Split | np.ndarray) -> np.ndarray:
+        """Which samples (N,) are anomalies, as booleans; as for `score`."""
         if self.threshold is None:
             raise ValueError("the detector has no threshold yet: call fit(training samples) first.")
-        return self.score(x, lengths, labels) > self.threshold
+        return self.score(samples) > self.threshold
 
 
 # ---------------------------------------------------------------------------------------------------------------------

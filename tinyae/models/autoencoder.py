@@ -1,27 +1,123 @@
 """`Autoencoder`: an encoder, a decoder, and how well the one undoes the other.
 
-Below it stand what a reconstruction is measured by, how a model remembers its builder's arguments, and the steps of
-sequences that models share.
+In reading order: `Batch`, what a model is given; `Autoencoder`; what a reconstruction is measured by; and how a model
+remembers its builder's arguments.
 """
 
 from __future__ import annotations
 
-import functools
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial, wraps
+from typing import Any, ParamSpec, TypeVar, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from tinyae import losses, ops
 from tinyae.autodiff import Tensor, no_grad
-from tinyae.backend import Array, backend_named, backend_of
+from tinyae.backend import Array, Backend, as_generator, backend_named, backend_of
 from tinyae.backend.base import array_advice
 from tinyae.checks import choose
+from tinyae.data import Lengths, Split, padding
 from tinyae.losses import Loss, unit
 from tinyae.nn import Module, evaluating
-from tinyae.ops.recurrent import Lengths
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What a model is given of some samples, and what it is to give back. From one sample to a whole data set.
+
+    Attributes:
+        x: what the network is given, (N, ...): the samples, or what `Autoencoder.batch` makes of them.
+        target: what its output is compared with, (N, ...); x by default.
+        labels: class numbers (N,), or None.
+        lengths: of sequences of unequal length, the steps of `target` that are real, (N,) on the host; or None.
+        future_only: whether the model writes only the steps that `target` has after those of x.
+
+    x and target are arrays of one device, or Tensors (`tensors`), as a loss takes them.
+    """
+
+    x: Any
+    target: Any = None
+    labels: Array | None = None
+    lengths: Lengths | None = None
+    future_only: bool = False
+
+    def __post_init__(self) -> None:
+        if self.target is None:
+            object.__setattr__(self, "target", self.x)
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def rows(self, index: slice | npt.NDArray[Any]) -> Batch:
+        """The samples of a slice, or of an array of numbers."""
+        return self._each(lambda part: part[index], lengths=None if self.lengths is None else self.lengths[index])
+
+    def to(self, backend: Backend, dtype: npt.DTypeLike) -> Batch:
+        """Arrays on a device, each in one piece; class numbers as int64."""
+        moved = self._each(lambda part: backend.xp.ascontiguousarray(backend.to_device(part, dtype)))
+        return replace(moved, labels=None if self.labels is None else backend.to_device(self.labels, "int64"))
+
+    def tensors(self) -> Batch:
+        """With x and target as Tensors, and as one Tensor if they are one array."""
+        return self._each(Tensor, labels=self.labels)
+
+    def batches(self, batch_size: int, generator: np.random.Generator | None = None) -> Iterator[Batch]:
+        """Minibatches of Tensors in a fresh order, or without a generator in the given one; the last may be smaller.
+
+        The order is drawn on the host, so a seed gives the same one on every device, and goes to the device once. Sequences
+        are cut to the longest of their minibatch, so that no step is computed that belongs to none.
+        """
+        order = np.arange(len(self)) if generator is None else as_generator(generator).permutation(len(self))
+        backend = backend_of(self.target)
+        numbers = backend.to_device(order)
+        for start in range(0, len(self), batch_size):
+            rows = slice(start, start + batch_size)
+            lengths = None if self.lengths is None else self.lengths[order[rows]]
+            yield self._each(partial(_taken, backend, numbers[rows], lengths), lengths=lengths).tensors()
+
+    @property
+    def future(self) -> int:
+        """F, how many steps `target` (N, T + F, D) has after those of x (N, T, D); 0 where they are not sequences."""
+        return self.target.shape[1] - self.x.shape[1] if self.x.ndim == self.target.ndim == 3 else 0
+
+    @property
+    def context(self) -> Lengths | None:
+        """How many steps of each x are real, (N,); None for all."""
+        return None if self.lengths is None else self.lengths - self.future
+
+    @property
+    def mask(self) -> npt.NDArray[np.bool_] | None:
+        """Which steps of `target` the model writes, (N, T + F, 1) on the host: no padding, nothing given. None for all."""
+        if self.lengths is None and not self.future_only:
+            return None
+        steps = self.target.shape[1]
+        lengths = np.full(len(self), steps) if self.lengths is None else self.lengths
+        written = ~padding(lengths, steps)
+        if self.future_only:
+            written &= padding(lengths - self.future, steps)
+        return written[..., None]
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """What the model writes, in words: "reconstruction", "prediction" or both."""
+        return ("reconstruction",) * (not self.future_only) + ("prediction",) * bool(self.future)
+
+    def _each(self, function: Callable[[Any], Any], **others: Any) -> Batch:
+        """With `function` of x, of target (once, if they are one array) and of labels."""
+        x = function(self.x)
+        target = x if self.target is self.x else function(self.target)
+        parts = {"x": x, "target": target, "labels": None if self.labels is None else function(self.labels)}
+        return replace(self, **(parts | others))
+
+
+def _taken(backend: Backend, rows: Array, lengths: Lengths | None, part: Array) -> Array:
+    """Rows of an array on its device, sequences as long as the longest of `lengths`."""
+    chosen = backend.xp.take(part, rows, axis=0)
+    return chosen if lengths is None or chosen.ndim < 3 else chosen[:, : int(lengths.max())]
 
 
 class Autoencoder(Module):
@@ -34,75 +130,84 @@ class Autoencoder(Module):
         encoder: module from x (N, ...) to codes (N, K).
         decoder: module from codes (N, K) to x's shape. With loss "bce" it gives logits.
         loss: "bce" (Bernoulli cross-entropy, in nats), "squared_error", "absolute_error" or "huber".
-        sample: what one sample is called in units, e.g. "image" in "nats per image"; kept as `noun`.
+        sample: what one sample is called in units, e.g. "image" in "nats per image"; kept as `sample_name`.
 
     `encode`, `decode` and `reconstruct` take either Tensors (differentiable, in one piece, the model's present mode)
     or host NumPy arrays (in batches, in evaluation mode, nothing recorded, NumPy out): a whole data set is never
-    pushed through at once.
+    pushed through at once. Of a `Batch` of either, `encode` and `reconstruct` take x.
+
+    A new kind of autoencoder defines `objective`, and `batch` if its network is given anything but the samples.
+
+    Attributes:
+        loss_unit: the unit of `loss`, e.g. "nats per image".
     """
-
-    capacity: int | None = None
-    """How many samples a model can hold that only knows those it was trained on; None if it takes any."""
-
-    makes: tuple[str, ...] = ("reconstruction",)
-    """What `restore` gives in words: "reconstruction", "prediction" or both. Without the first, the steps that the model
-    sees are handed back as they were given."""
-
-    takes_lengths: bool = False
-    """Whether `loss`, `evaluation_loss` and `reconstruct` take `lengths=`, (n,) on the host, of sequences of unequal
-    length that are padded with zeros."""
 
     def __init__(self, encoder: Module, decoder: Module, *, loss: str = "bce", sample: str = "sample") -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
         self.reconstruction = reconstruction_named(loss)
-        self.noun = sample
+        self.sample_name = sample
+        self.loss_unit = unit(self.reconstruction.quantity, "per_sample", sample)
         self.recipe: dict[str, Any] | None = None
+
+    def objective(self, batch: Batch, *, generator: np.random.Generator | None = None) -> Loss:
+        """The loss of a batch of Tensors: distance(output, target), summed over a sample's elements, averaged over samples.
+
+        generator: for a model that draws, in place of its own; measuring must not change what training draws next.
+        """
+        value = self.reconstruction.loss(self(batch.x), batch.target, reduction="per_sample")
+        return Loss({"reconstruction": value}, self.loss_unit)
+
+    def loss(self, batch: Batch | Tensor, *, generator: np.random.Generator | None = None) -> Loss:
+        """`objective` of a batch, or of samples x (N, ...) that are to be given back."""
+        return self.objective(batch if isinstance(batch, Batch) else Batch(batch), generator=generator)
 
     def forward(self, x: Tensor) -> Tensor:
         """The decoder's raw output for x (logits if the loss is "bce")."""
         return self.decoder(self.encoder(x))
 
+    def batch(self, samples: Split) -> Batch:
+        """What the network is given of samples, and what it is to give back: both times the samples."""
+        if samples.lengths is not None:
+            shortest, longest = samples.lengths.min(), samples.lengths.max()
+            raise ValueError(
+                f"the sequences are of unequal length, from {shortest} to {longest} steps, and "
+                f"{type(self).__name__} would learn their padding as well: train lstm, or cut all to one length."
+            )
+        return Batch(samples.x)
+
+    @overload
+    def encode(self, x: Tensor, batch_size: int = 1024) -> Tensor: ...
+    @overload
+    def encode(self, x: np.ndarray, batch_size: int = 1024) -> np.ndarray: ...
+    @overload
+    def encode(self, x: Batch, batch_size: int = 1024) -> Any: ...
     def encode(self, x: Any, batch_size: int = 1024) -> Any:
         """Codes (N, K) of x (N, ...)."""
         return self._apply(self.encoder, x, batch_size)
 
+    @overload
+    def decode(self, code: Tensor, batch_size: int = 1024) -> Tensor: ...
+    @overload
+    def decode(self, code: np.ndarray, batch_size: int = 1024) -> np.ndarray: ...
     def decode(self, code: Any, batch_size: int = 1024) -> Any:
         """Reconstructions (N, ...) from codes (N, K)."""
         return self._apply(lambda c: self.reconstruction.output(self.decoder(c)), code, batch_size)
 
+    @overload
+    def reconstruct(self, x: Tensor, batch_size: int = 1024) -> Tensor: ...
+    @overload
+    def reconstruct(self, x: np.ndarray, batch_size: int = 1024) -> np.ndarray: ...
+    @overload
+    def reconstruct(self, x: Batch, batch_size: int = 1024) -> Any: ...
     def reconstruct(self, x: Any, batch_size: int = 1024) -> Any:
-        """Decode the code of x: what is left of x after the bottleneck, of x's shape."""
+        """Decode the code of x: what is left of x after the bottleneck, of x's shape; of a Batch, of its target's."""
         return self._apply(lambda v: self.reconstruction.output(self(v)), x, batch_size)
 
-    def restore(self, x: Any, batch_size: int = 1024, *, lengths: Any = None) -> Any:
-        """Whole samples (N, ...) from what the network is given, `inputs_for(samples)`: what pictures and errors compare.
-
-        `reconstruct` itself, unless a subclass is given a part of a sample only; `lengths` where `takes_lengths` says so.
-        """
-        known: dict[str, Any] = {} if lengths is None else {"lengths": lengths}
-        return self.reconstruct(x, batch_size, **known)
-
-    def scored(self, x: Any, lengths: Any = None) -> Array | None:
-        """Where `restore` is a guess, 1, and where it is given or padding, 0: an array that spreads over samples x (N, ...).
-
-        None where all of it is a guess.
-        """
-        return None if lengths is None else length_mask(x, lengths)
-
-    def loss(self, x: Tensor, target: Tensor | None = None) -> Loss:
-        """Reconstruction loss of a batch, summed over a sample's elements and averaged over samples.
-
-        `target` is what to reconstruct if it is not x itself (denoising).
-        """
-        row = self.reconstruction
-        value = row.loss(self(x), x if target is None else target, reduction="per_sample")
-        return Loss({"reconstruction": value}, self.loss_unit)
-
-    def evaluation_loss(self, x: Tensor, target: Tensor, generator: np.random.Generator) -> Loss:
-        """The loss that `tinyae.evaluate` reports: `loss` itself; a model that draws takes its noise from `generator`."""
-        return self.loss(x, target)
+    def report(self, samples: Split) -> list[str]:
+        """Lines that a model adds to the report after training, from held-out samples."""
+        return []
 
     def begin_epoch(self, number: int) -> None:
         """Told by `tinyae.fit` before the epoch `number`, from 1: for a subclass whose objective changes with time."""
@@ -112,50 +217,6 @@ class Autoencoder(Module):
         """Whether the objective changes with the epochs, which a method that takes all samples at once cannot follow."""
         return False
 
-    def check_lengths(self, lengths: np.ndarray) -> None:
-        """Raise ValueError unless sequences of these lengths (N,) can be given to the model."""
-        if not self.takes_lengths:
-            raise ValueError(
-                f"the sequences are of unequal length, from {lengths.min()} to {lengths.max()} steps, and "
-                f"{type(self).__name__} would learn their padding as well: train lstm, or cut all to one length."
-            )
-
-    def failure(self) -> str:
-        """What a subclass knows about a training step that went wrong, for the error message; "" if nothing."""
-        return ""
-
-    def remarks(self, x: np.ndarray, labels: Any = None) -> list[str]:
-        """Lines that a subclass adds to the report after training, from held-out samples x (N, ...)."""
-        return []
-
-    def inputs_for(self, x: Array, labels: Any = None) -> Array:
-        """What the network is given for samples x (N, ...), on any device, and their class numbers `labels` (N,) or None.
-
-        x itself; a memory is given the samples' numbers, a conditional model the classes too.
-        """
-        return x
-
-    def seen_steps(self, x: Array, lengths: Any = None) -> Array | None:
-        """How many first steps of each sample x (N, T, D) the model sees, (N,); None if it predicts nothing."""
-        return None
-
-    def measures(self, x: Tensor, generator: np.random.Generator) -> dict[str, Any]:
-        """Numbers that `tinyae.evaluate` adds to the common ones: name -> sum over the samples x, on the device.
-
-        For subclasses to define, with `measure_units`; a model that draws takes its noise from `generator`.
-        """
-        return {}
-
-    @property
-    def measure_units(self) -> dict[str, str]:
-        """The units of `measures`, per sample or per element as in "squared error per image"."""
-        return {}
-
-    @property
-    def loss_unit(self) -> str:
-        """The unit of `loss`, e.g. "nats per image"."""
-        return unit(self.reconstruction.quantity, "per_sample", self.noun)
-
     @property
     def device(self) -> str:
         """Where the parameters live, `'cpu'` or `'gpu'`."""
@@ -163,31 +224,53 @@ class Autoencoder(Module):
             return parameter.device
         return "cpu"
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """That of the parameters; float32 where there are none."""
+        return next((parameter.dtype for parameter in self.parameters()), np.dtype(np.float32))
+
     def extra_repr(self) -> str:
         """Shown by `repr`."""
         return f"loss={self.reconstruction.name!r}"
 
-    def _apply(self, function: Callable[[Any], Any], x: Any, batch_size: int) -> Any:
-        """Run `function` on a Tensor as it is, on a host array batch by batch in evaluation mode."""
-        if isinstance(x, Tensor):
+    def _apply(self, function: Callable[[Any], Any], x: Any, batch_size: int, *, whole: bool = False) -> Any:
+        """Run `function` on a Tensor as it is, on a host array batch by batch in evaluation mode.
+
+        A Batch is taken by its x; with `whole` the function is given Batches of Tensors.
+        """
+        if isinstance(x, Batch) and not whole:
+            x = x.x
+        data = x if isinstance(x, Batch) else Batch(x)
+        if isinstance(data.x, Tensor):
             return function(x)
-        if not isinstance(x, np.ndarray):
+        if not isinstance(data.x, np.ndarray):
             raise TypeError(
-                f"expected a Tensor or a NumPy array, got {type(x).__name__}: "
-                f"{array_advice(x, 'numpy.asarray(x, dtype=numpy.float32) may help')}."
+                f"expected a Tensor or a NumPy array, got {type(data.x).__name__}: "
+                f"{array_advice(data.x, 'numpy.asarray(x, dtype=numpy.float32) may help')}."
             )
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
-        if len(x) == 0:
-            raise ValueError(f"got an empty array of shape {x.shape}: there is nothing to encode or decode.")
+        if len(data.x) == 0:
+            raise ValueError(f"got an empty array of shape {data.x.shape}: there is nothing to encode or decode.")
         backend = backend_named(self.device)
-        dtype = next((p.dtype for p in self.parameters()), x.dtype)
         with no_grad(), evaluating(self):
             parts = []
-            for start in range(0, len(x), batch_size):
-                out = function(Tensor(backend.to_device(x[start : start + batch_size], dtype)))
+            for start in range(0, len(data.x), batch_size):
+                rows = data.rows(slice(start, start + batch_size)).to(backend, self.dtype).tensors()
+                out = function(rows if whole else rows.x)
                 parts.append(backend_of(out.data).to_host(out.data))
         return np.concatenate(parts)
+
+
+def interpolate(first: np.ndarray, second: np.ndarray, steps: int = 8) -> np.ndarray:
+    """Codes (steps, K) at equal distances on the straight line from one code (K,) to another.
+
+    (1 - t) first + t second   for t from 0 to 1.   `model.decode(interpolate(*model.encode(pair)))` shows what lies between.
+    """
+    if steps < 2:
+        raise ValueError(f"interpolate: steps must be at least 2, the two ends themselves, got {steps}.")
+    t = np.linspace(0.0, 1.0, steps, dtype=first.dtype)[:, None]
+    return (1.0 - t) * first + t * second
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -265,7 +348,7 @@ def remembered(name: str) -> Callable[[Callable[P, A]], Callable[P, A]]:
     def decorate(builder: Callable[P, A]) -> Callable[P, A]:
         signature = inspect.signature(builder)
 
-        @functools.wraps(builder)
+        @wraps(builder)
         def build(*args: P.args, **kwargs: P.kwargs) -> A:
             model = builder(*args, **kwargs)
             remember(model, name, _given(signature, args, kwargs))
@@ -306,61 +389,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {key: _plain(part) for key, part in value.items()}
     raise TypeError(f"a recipe holds numbers, texts, lists and dicts, got {type(value).__name__}.")
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Which steps of padded sequences are real, and in which order: masks, reversal, past and future.
-#
-# Sequences are (N, T, D) with `lengths` (N,) or None where all T steps are real. The indices are computed where the
-# sequences are; only the lengths, N whole numbers, go to a device.
-
-
-def reverse_padded(x: Tensor, lengths: Lengths) -> Tensor:
-    """Each sequence back to front within its own length; the padding stays where it is."""
-    if lengths is None:
-        return ops.getitem(x, index=(slice(None), slice(None, None, -1)))
-    t, ends = step_grid(x, x.shape[1], lengths)
-    return take_steps(x, backend_of(x.data).xp.where(t < ends, ends - 1 - t, t))
-
-
-def last_steps(x: Tensor, lengths: Lengths, count: int) -> Tensor:
-    """The last `count` real steps of each sequence, (N, count, D)."""
-    if lengths is None:
-        return ops.getitem(x, index=(slice(None), slice(x.shape[1] - count, None)))
-    t, ends = step_grid(x, count, lengths)
-    return take_steps(x, ends - count + t)
-
-
-def append_at_end(past: Tensor, after: Tensor, lengths: Lengths) -> Tensor:
-    """`after` (N, F, D) where each sequence of `past` (N, T, D) ends, (N, T + F, D); zeros behind it."""
-    both = ops.concatenate(past, after, axis=1)
-    if lengths is None:
-        return both
-    t, ends = step_grid(both, both.shape[1], lengths)
-    xp, count, steps = backend_of(both.data).xp, after.shape[1], past.shape[1]
-    place = xp.where(t < ends, t, xp.where(t < ends + count, t - ends + steps, t))
-    return take_steps(both, place) * (t < ends + count)[..., None].astype(both.dtype)
-
-
-def zero_padding(x: Tensor, lengths: Lengths) -> Tensor:
-    """x with zeros in its padding, whatever stands there: NaN times 0 would still be NaN."""
-    t, ends = step_grid(x, x.shape[1], lengths)
-    return ops.where((t < ends)[..., None], x, 0.0)
-
-
-def length_mask(x: Tensor, lengths: Lengths) -> Array:
-    """1 at the real steps of x (N, T, ...) and 0 in its padding, (N, T, 1, ...), in the dtype of x and where x is."""
-    t, ends = step_grid(x, x.shape[1], lengths)
-    return (t < ends).reshape(*x.shape[:2], *(1,) * (x.ndim - 2)).astype(x.dtype)
-
-
-def take_steps(x: Tensor, steps: Array) -> Tensor:
-    """x[n, steps[n, t]]: for each sequence steps of its own, (N, S, D) for `steps` (N, S)."""
-    rows = backend_of(x.data).xp.arange(x.shape[0])[:, None]
-    return ops.getitem(x, index=(rows, steps))
-
-
-def step_grid(x: Tensor, steps: int, lengths: Lengths) -> tuple[Array, Array]:
-    """The numbers of the steps (1, T), and the lengths (N, 1), where x is."""
-    backend = backend_of(x.data)
-    return backend.xp.arange(steps)[None, :], backend.to_device(lengths).reshape(-1, 1)

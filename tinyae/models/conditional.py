@@ -7,6 +7,7 @@ shows the same hand writing all ten digits.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,11 @@ import numpy as np
 from tinyae import ops
 from tinyae.autodiff import Tensor
 from tinyae.backend import Array, as_generator, backend_of
-from tinyae.models.autoencoder import remembered
+from tinyae.data import Split
+from tinyae.models.autoencoder import Batch, remembered
 from tinyae.models.dense import Shape
 from tinyae.models.likelihoods import Likelihood, likelihood_named
-from tinyae.models.variational import LatentReport, VariationalAutoencoder, variational_pair
+from tinyae.models.variational import Posterior, VariationalAutoencoder, variational_pair
 from tinyae.nn import Module
 from tinyae.nn.layers import check_size
 
@@ -34,9 +36,11 @@ class ConditionalVariationalAutoencoder(VariationalAutoencoder):
         classes: C.
         likelihood, beta, warmup, free_bits, sample, generator: as for `VariationalAutoencoder`.
 
-    What the network is given is `inputs_for(x, labels)`, samples and classes in one array (N, D + C); `encode`,
-    `reconstruct` and `loss(inputs, x)` take that. `tinyae.fit` and `tinyae.evaluate` make it from data with labels.
+    What the network is given is samples and classes in one array (N, D + C): `batch(Split(x, labels)).x`, which `encode` and
+    `reconstruct` take. `tinyae.fit` and `tinyae.evaluate` make it from data with labels.
     """
+
+    classes: int
 
     def __init__(
         self,
@@ -52,18 +56,18 @@ class ConditionalVariationalAutoencoder(VariationalAutoencoder):
         if self.binarize != "none":
             raise ValueError("the conditional model takes samples as they are: make them black and white beforehand.")
 
-    def inputs_for(self, x: Any, labels: Any = None) -> Any:
-        """Flat samples with their classes beside them, (N, D + C): an array, or a Tensor of a Tensor x (N, ...).
+    def batch(self, samples: Split) -> Batch:
+        """Samples (N, ...), and flat with their classes beside them, (N, D + C), as what the network is given.
 
-        labels: class numbers (N,) from 0 to C - 1; raises ValueError without them.
+        Raises ValueError without labels, class numbers (N,) from 0 to C - 1.
         """
-        if labels is None:
+        if samples.y is None:
             raise ValueError(
                 "the conditional model needs a class for each sample, and got none: give it data with labels, "
-                "e.g. tinyae.fit(model, dataset), or model.inputs_for(x, labels)."
+                "e.g. tinyae.fit(model, dataset), or model.batch(Split(x, labels))."
             )
-        hot = self.one_hot(labels, x.data if isinstance(x, Tensor) else x)
-        return ops.concatenate(ops.reshape(x, shape=(len(x), -1)), hot, axis=1)
+        given = ops.concatenate(samples.flat, self.one_hot(samples.y, samples.x), axis=1)
+        return replace(super().batch(samples), x=given)
 
     def one_hot(self, labels: Any, like: Array) -> Array:
         """Classes as (N, C), 1 in the column of the class, with the dtype and device of `like`."""
@@ -77,9 +81,10 @@ class ConditionalVariationalAutoencoder(VariationalAutoencoder):
             )
         return backend_of(like).to_device(np.eye(self.classes, dtype=np.float32)[numbers], like.dtype)
 
-    def decoder_input(self, z: Tensor, x: Tensor) -> Tensor:
-        """The code with the class of the inputs x beside it."""
-        return ops.concatenate(z, ops.getitem(x, index=(slice(None), slice(-self.classes, None))), axis=1)
+    def posterior(self, x: Any, batch_size: int = 1024) -> Posterior:
+        """q(z|x, y) of samples with their classes (N, D + C), and the classes as its condition."""
+        x = x.x if isinstance(x, Batch) else x
+        return replace(super().posterior(x, batch_size), condition=x[:, -self.classes :])
 
     @property
     def code_size(self) -> int:
@@ -110,28 +115,10 @@ class ConditionalVariationalAutoencoder(VariationalAutoencoder):
 
     def restyle(self, x: np.ndarray, labels: Any) -> np.ndarray:
         """Each sample x (N, ...) of the classes `labels`, decoded from its own code as every class: (N, C, ...)."""
-        codes = self.encode(self.inputs_for(x, labels))
+        codes = self.encode(self.batch(Split(x, labels)))
         every = np.tile(np.arange(self.classes), len(codes))
         made = self.decode(np.repeat(codes, self.classes, axis=0), labels=every)
         return made.reshape(len(codes), self.classes, *made.shape[1:])
-
-    def interpolate(self, a: np.ndarray, b: np.ndarray, steps: int = 8) -> np.ndarray:
-        """`steps` samples on the line between two inputs a and b (D + C,), in code and in class."""
-        if steps < 2:
-            raise ValueError(f"interpolate: steps must be at least 2, the two ends themselves, got {steps}.")
-        pair = np.stack([a, b])
-        ends = np.concatenate([self.encode(pair), pair[:, -self.classes :]], axis=1)
-        t = np.linspace(0.0, 1.0, steps, dtype=ends.dtype)[:, None]
-        return self.decode((1.0 - t) * ends[0] + t * ends[1])
-
-    def manifold(self, n: int = 20, dims: tuple[int, int] = (0, 1), *, label: int = 0) -> np.ndarray:
-        """The plane of codes of `VariationalAutoencoder.manifold`, decoded as one class."""
-        codes = self.plane(n, dims)
-        return self.decode(codes, labels=np.full(len(codes), label))
-
-    def latent_report(self, x: np.ndarray, batch_size: int = 1024, *, labels: Any = None) -> LatentReport:
-        """As in the base class, of samples with their labels."""
-        return LatentReport.of(self.posterior(self.inputs_for(x, labels), batch_size), self.noun)
 
     def extra_repr(self) -> str:
         """Shown by `repr`."""

@@ -16,7 +16,7 @@ from tinyae.autodiff import Tensor, grad, set_recording
 from tinyae.backend import as_generator, backend_named, backend_of
 from tinyae.checks import choose
 from tinyae.losses import Loss
-from tinyae.models.autoencoder import Autoencoder, remembered
+from tinyae.models.autoencoder import Autoencoder, Batch, remembered
 from tinyae.models.dense import Shape, dense_pair
 from tinyae.nn import Dense, Flatten, Module, Sequential, evaluating
 from tinyae.ops.linear import through_activation
@@ -65,22 +65,14 @@ class ContractiveAutoencoder(Autoencoder):
         self.probes = int(probes)
         self.generator = as_generator(generator)
 
-    def loss(self, x: Tensor, target: Tensor | None = None) -> Loss:
-        """The terms "reconstruction" and "contraction"."""
-        return self._objective(x, target, self.generator)
-
-    def evaluation_loss(self, x: Tensor, target: Tensor, generator: np.random.Generator) -> Loss:
-        """The loss with random directions from `generator`: measuring leaves those of training as they are."""
-        return self._objective(x, target, generator)
-
-    def _objective(self, x: Tensor, target: Tensor | None, generator: np.random.Generator) -> Loss:
-        row = self.reconstruction
+    def objective(self, batch: Batch, *, generator: np.random.Generator | None = None) -> Loss:
+        """The terms "reconstruction" and "contraction"; `generator` in place of the model's own, for random directions."""
         if self.jacobian == "closed":
-            code = self.encoder(x)
+            code = self.encoder(batch.x)
             penalty = self._closed(code)
         else:
-            code, penalty = self._differentiated(x, generator)
-        value = row.loss(self.decoder(code), x if target is None else target)
+            code, penalty = self._differentiated(batch.x, self.generator if generator is None else generator)
+        value = self.reconstruction.loss(self.decoder(code), batch.target)
         return Loss({"reconstruction": value, "contraction": self.contraction * penalty}, self.loss_unit)
 
     def jacobian_norm(self, x: Tensor) -> Tensor:
@@ -92,7 +84,7 @@ class ContractiveAutoencoder(Autoencoder):
     def jacobian_at(self, x: np.ndarray) -> np.ndarray:
         """The encoder's Jacobian J (N, K, ...) at each host sample x (N, ...), one backward pass per code unit, on the host."""
         backend = backend_named(self.device)
-        dtype = next(iter(self.parameters())).dtype
+        dtype = self.dtype
         with set_recording(True), evaluating(self):
             leaf = Tensor(backend.to_device(x, dtype), requires_grad=True)
             code = self.encoder(leaf)

@@ -16,6 +16,7 @@ import numpy as np
 
 from tinyae.backend import as_generator
 from tinyae.checks import choose
+from tinyae.data import Split
 from tinyae.models.autoencoder import Autoencoder, remembered
 from tinyae.models.denoising import DenoisingAutoencoder
 from tinyae.models.dense import Shape, dense_layer, sample_shape
@@ -67,10 +68,10 @@ class ConvAutoencoder(Autoencoder):
         codes = self.encode(x, batch_size)
         return codes.reshape(len(codes), *self.code_shape)
 
-    def remarks(self, x: np.ndarray, labels: Any = None) -> list[str]:
+    def report(self, samples: Split) -> list[str]:
         """How many numbers a code has, and a warning if they are no fewer than a sample has."""
-        size, elements = math.prod(self.code_shape), math.prod(x.shape[1:])
-        line = f"code: {' x '.join(map(str, self.code_shape))} = {size} numbers for {elements} of an {self.noun}"
+        size, elements = math.prod(self.code_shape), samples.flat.shape[1]
+        line = f"code: {' x '.join(map(str, self.code_shape))} = {size} numbers for {elements} of an {self.sample_name}"
         return [line if size < elements else f"{line}: no bottleneck, a copy would be a perfect solution"]
 
     def extra_repr(self) -> str:

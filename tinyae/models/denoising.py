@@ -15,9 +15,9 @@ import numpy as np
 
 from tinyae import ops
 from tinyae.autodiff import Tensor
-from tinyae.backend import as_generator
+from tinyae.backend import Array, as_generator
 from tinyae.losses import Loss
-from tinyae.models.autoencoder import Autoencoder, remembered
+from tinyae.models.autoencoder import Autoencoder, Batch, remembered
 from tinyae.models.dense import Shape, dense_pair
 from tinyae.nn import Module, Noise, noise_named
 
@@ -36,7 +36,7 @@ class DenoisingAutoencoder(Autoencoder):
 
     The noise belongs to `loss` alone. `encode`, `decode` and `reconstruct` take samples as they are, damaged or not:
     `model.reconstruct(model.corrupt(x))` repairs. In evaluation mode `loss` is the ordinary reconstruction loss of clean
-    samples; `tinyae.evaluate` reports the loss on damaged ones, with noise from a generator of its own.
+    samples, unless it is given a generator to draw the noise from, as `tinyae.evaluate` does.
 
     As with `Dropout`, the generator's state is not part of a saved model: to continue a run with the very same noise
     keep `model.noise.generator.bit_generator.state` too.
@@ -72,62 +72,49 @@ class DenoisingAutoencoder(Autoencoder):
         self.alpha = float(alpha)
         self.beta = float(beta)
 
+    def objective(self, batch: Batch, *, generator: np.random.Generator | None = None) -> Loss:
+        """The loss of samples damaged anew, against `batch.target`; see the class for when it is that of clean ones.
+
+        With a generator the squared errors before and after repair are measured too: of the damaged samples as they are
+        ("corrupted_squared_error") and of their reconstructions ("denoised_squared_error").
+        """
+        if not (self.noise.training or generator is not None):
+            return super().objective(batch)
+        noisy, hit = self.noise.corrupt_with_mask(batch.x, generator)
+        output = self(noisy)
+        loss = Loss({"reconstruction": self._distance(output, batch.target, hit)}, self.loss_unit)
+        if generator is not None:
+            unit, target = f"squared error per {self.sample_name}", batch.target.data
+            repaired = self.reconstruction.output(output).data
+            for name, found in (("corrupted", noisy.data), ("denoised", repaired)):
+                loss.measured[f"{name}_squared_error"] = (_squared_error(found, target), unit)
+        return loss
+
     def corrupt(self, x: Any, generator: np.random.Generator | None = None) -> Any:
         """x (N, ...), Tensor or array, with fresh noise in any mode; `generator` in place of the noise layer's own."""
         return self.noise.corrupt(x, generator)
 
-    def loss(self, x: Tensor, target: Tensor | None = None) -> Loss:
-        """In training mode `denoising_loss`; in evaluation mode the loss of `Autoencoder`, without noise or weights."""
-        return self.denoising_loss(x, target) if self.noise.training else super().loss(x, target)
-
-    def denoising_loss(
-        self, x: Tensor, target: Tensor | None = None, generator: np.random.Generator | None = None
-    ) -> Loss:
-        """The loss of a batch damaged anew, whatever the mode, against `target` (x as it was before, by default).
-
-        Weighted by alpha and beta, summed over a sample's elements and averaged over samples. `generator`: as in
-        `corrupt`.
-        """
-        noisy, hit = self.noise.corrupt_with_mask(x, generator)
-        return self._compare(self(noisy), x if target is None else target, hit)
-
-    def _compare(self, output: Tensor, target: Tensor, hit: Any) -> Loss:
+    def _distance(self, output: Tensor, target: Tensor, hit: Any) -> Tensor:
+        """Weighted by alpha and beta, summed over a sample's elements and averaged over samples."""
         row = self.reconstruction
         if self.alpha == self.beta:
             value = row.loss(output, target, reduction="per_sample")
-            return Loss({"reconstruction": value if self.alpha == 1.0 else self.alpha * value}, self.loss_unit)
+            return value if self.alpha == 1.0 else self.alpha * value
         weights = hit * (self.alpha - self.beta)
         weights += self.beta
         elements = row.loss(output, target, reduction="none")
-        return Loss({"reconstruction": ops.sum(ops.multiply(elements, weights)) * (1.0 / len(target))}, self.loss_unit)
-
-    def measures(self, x: Tensor, generator: np.random.Generator) -> dict[str, Any]:
-        """What `evaluate` adds for a denoising autoencoder, from samples x damaged by noise from `generator`.
-
-        loss: the training objective, in place of the loss without noise; corrupted_squared_error: of the damaged
-        samples as they are, against x; denoised_squared_error: of their reconstructions, against x. Sums over the
-        samples.
-        """
-        noisy, hit = self.noise.corrupt_with_mask(x, generator)
-        output = self(noisy)
-        damage = noisy.data - x.data
-        rest = self.reconstruction.output(output).data - x.data
-        return {
-            "loss": self._compare(output, x, hit).total.data * float(len(x)),
-            "corrupted_squared_error": (damage * damage).sum(),
-            "denoised_squared_error": (rest * rest).sum(),
-        }
-
-    @property
-    def measure_units(self) -> dict[str, str]:
-        """The units of `measures`."""
-        unit = f"squared error per {self.noun}"
-        return {"corrupted_squared_error": unit, "denoised_squared_error": unit}
+        return ops.sum(ops.multiply(elements, weights)) * (1.0 / len(target))
 
     def extra_repr(self) -> str:
         """Shown by `repr`."""
         emphasis = "" if self.alpha == self.beta == 1.0 else f", alpha={self.alpha}, beta={self.beta}"
         return super().extra_repr() + emphasis
+
+
+def _squared_error(found: Array, target: Array) -> Array:
+    """Summed over a sample's elements and averaged over samples, on the device."""
+    difference = found - target
+    return (difference * difference).sum() / len(target)
 
 
 @remembered("denoising")

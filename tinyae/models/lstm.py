@@ -8,7 +8,6 @@ drives it, and the composite model asks for both.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,28 +16,16 @@ from tinyae import ops
 from tinyae.autodiff import Tensor
 from tinyae.backend import Array, as_generator, backend_of
 from tinyae.checks import choose
+from tinyae.data import Split
 from tinyae.losses import Loss
-from tinyae.models.autoencoder import (
-    Autoencoder,
-    append_at_end,
-    last_steps,
-    length_mask,
-    reconstruction_named,
-    remembered,
-    reverse_padded,
-    zero_padding,
-)
+from tinyae.models.autoencoder import Autoencoder, Batch, reconstruction_named, remembered
 from tinyae.models.dense import Shape
 from tinyae.nn import LSTM, Dense, Module, TimeDistributed
 from tinyae.nn.layers import check_size
 from tinyae.ops.recurrent import Lengths, check_lengths, settled, whole_numbers
 
-MODES = {
-    "reconstruct": ("reconstruction",),
-    "predict": ("prediction",),
-    "composite": ("reconstruction", "prediction"),
-}
-"""Mode -> what is decoded: the sequence itself, the steps after it, or both, each by a decoder of its own."""
+MODES = ("reconstruct", "predict", "composite")
+"""What is decoded: the sequence itself, the steps after it, or both, each by a decoder of its own."""
 
 
 class LSTMAutoencoder(Autoencoder):
@@ -65,9 +52,9 @@ class LSTMAutoencoder(Autoencoder):
         loss, sample: as for `Autoencoder`.
         generator: for weights, dropout and coins.
 
-    `loss` is given windows of T + F steps, of which the encoder sees the first T. Everywhere else x is what the encoder
-    sees, (N, T, D). With `lengths` (N,) of a padded batch each sequence gives what it would give alone: the loss is the
-    sum over its own steps, averaged over sequences.
+    `loss` and Batches have windows of T + F steps, of which the encoder sees the first T. Everywhere else x is what the
+    encoder sees, (N, T, D). With `lengths` (N,) of a padded batch each sequence gives what it would give alone: the loss is
+    the sum over its own steps, averaged over sequences.
 
     Attributes:
         encoder: a `SequenceEncoder`, of use without the rest; saved and loaded alone.
@@ -75,7 +62,6 @@ class LSTMAutoencoder(Autoencoder):
         predictor: the `SequenceDecoder` of the future, None in mode "reconstruct".
     """
 
-    takes_lengths = True
     encoder: SequenceEncoder
     decoder: SequenceDecoder
 
@@ -125,101 +111,18 @@ class LSTMAutoencoder(Autoencoder):
         super().__init__(encoder, decoders[0], loss=loss, sample=sample)
         self.predictor = None if mode == "reconstruct" else decoders[-1]
         self.mode = mode
-        self.makes = MODES[mode]
         self.steps = None if steps is None else check_size("LSTMAutoencoder", "steps", steps)
         self.future_steps = future_steps
         self.reverse_target = mode != "predict" and (reverse_target is None or bool(reverse_target))
         self.teacher_epochs = check_size("LSTMAutoencoder", "teacher_epochs", teacher_epochs)
 
-    # What users call.
-
-    def forward(self, x: Tensor, lengths: Lengths = None) -> Tensor:
-        """Raw outputs of `decoder` for x (N, T, D): the reconstruction in its natural order, in mode "predict" the future."""
-        return self._ordered(self.decoder(self.encoder(x, lengths), self._count(x)), lengths)
-
-    def encode(self, x: Any, batch_size: int = 1024, *, lengths: Lengths = None) -> Any:
-        """Codes (N, K) of x (N, T, D), all of whose steps the encoder sees."""
-        return self._by_length(self.encoder, x, batch_size, lengths)
-
-    def decode(self, code: Any, batch_size: int = 1024, *, steps: int | None = None, lengths: Lengths = None) -> Any:
-        """Sequences (N, steps, D) from codes (N, K): the past, in mode "predict" the future; zeros behind `lengths`."""
-        count = (self.future_steps if self.mode == "predict" else self.steps) if steps is None else steps
-        if count is None:
-            raise ValueError("decode: how many steps? Write decode(code, steps=10), or build the model with steps=10.")
-        count = check_size("decode", "steps", count)
-
-        def decoded(code: Tensor, lengths: Lengths = None) -> Tensor:
-            y = self.reconstruction.output(self._ordered(self.decoder(code, count), lengths))
-            return y if lengths is None else y * length_mask(y, lengths)
-
-        return self._by_length(decoded, code, batch_size, lengths, count)
-
-    def reconstruct(self, x: Any, batch_size: int = 1024, *, lengths: Lengths = None) -> Any:
-        """What is left of x (N, T, D) after the code, of its shape; zeros behind `lengths`."""
-        if self.mode == "predict":
-            raise ValueError("mode 'predict' has no decoder of the past: use predict(x), or train mode 'composite'.")
-
-        def reconstructed(x: Tensor, lengths: Lengths = None) -> Tensor:
-            y = self.reconstruction.output(self(x, lengths=lengths))
-            return y if lengths is None else y * length_mask(y, lengths)
-
-        return self._by_length(reconstructed, x, batch_size, lengths)
-
-    def predict(self, x: Any, batch_size: int = 1024, *, steps: int | None = None, lengths: Lengths = None) -> Any:
-        """The steps that follow x (N, T, D), or its end by `lengths`: (N, F, D), or as many as `steps` says."""
-        if self.predictor is None:
-            raise ValueError("mode 'reconstruct' predicts nothing: train mode 'predict' or 'composite'.")
-        predictor, count = self.predictor, check_size("predict", "steps", self.future_steps if steps is None else steps)
-
-        def predicted(x: Tensor, lengths: Lengths = None) -> Tensor:
-            return self.reconstruction.output(predictor(self.encoder(x, lengths), count))
-
-        return self._by_length(predicted, x, batch_size, lengths)
-
-    def restore(self, x: Any, batch_size: int = 1024, *, lengths: Lengths = None) -> Any:
-        """Whole windows (N, T + F, D) from what the encoder sees: the reconstruction, and after it the prediction.
-
-        In mode "predict" the past is x itself, so that an error over the window is that of the prediction. `lengths` are
-        those of the windows.
-        """
-        if self.predictor is None:
-            return self.reconstruct(x, batch_size, lengths=lengths)
-
-        def restored(x: Tensor, lengths: Lengths = None) -> Tensor:
-            seen = None if lengths is None else lengths - self.future_steps
-            past = x if self.mode == "predict" else self.reconstruct(x, lengths=seen)
-            return append_at_end(past, self.predict(x, lengths=seen), seen)
-
-        return self._by_length(restored, x, batch_size, lengths)
-
-    def scored(self, x: Any, lengths: Lengths = None) -> Array | None:
-        """1 at the real steps of windows x (N, T + F, D) that a decoder wrote, (N, T + F, 1); in mode "predict" the last F."""
-        if self.mode != "predict":
-            return super().scored(x, lengths)
-        lengths = np.full(len(x), x.shape[1]) if lengths is None else lengths
-        return length_mask(x, lengths) - length_mask(x, lengths - self.future_steps)
-
-    def inputs_for(self, x: Array, labels: Any = None) -> Array:
-        """What the encoder sees of windows x (N, T + F, D): the first T steps, (N, T, D)."""
-        return x[:, : self._past(x)] if self.future_steps else x
-
-    def seen_steps(self, x: Array, lengths: Lengths = None) -> Array | None:
-        """How many first steps of each window x (N, T + F, D), of `lengths` steps, the encoder sees; None without F."""
-        if not self.future_steps:
-            return None
-        return np.full(len(x), x.shape[1] if lengths is None else lengths, np.int64) - self.future_steps
-
-    # The objective.
-
-    def loss(self, x: Tensor, target: Tensor | None = None, *, lengths: Lengths = None) -> Loss:
+    def objective(self, batch: Batch, *, generator: np.random.Generator | None = None) -> Loss:
         """The terms of a batch, each summed over a sequence's own steps and averaged over sequences.
 
-        Args:
-            x: windows (N, T + F, D), or what the encoder sees of them, (N, T, D).
-            target: the windows to compare with, if they are not x.
-            lengths: how many steps of each window are real, the F to predict included; the encoder sees the others.
+        Its target is windows (N, T + F, D), its x the same or what the encoder sees of them, (N, T, D); its lengths count the
+        F steps to predict. In evaluation mode nothing is drawn and no decoder sees the truth.
         """
-        target = x if target is None else target
+        x, target, lengths = batch.x, batch.target, batch.lengths
         past = self._past(target)
         if x.ndim != 3 or not past <= x.shape[1] <= target.shape[1]:
             raise ValueError(
@@ -230,7 +133,7 @@ class LSTMAutoencoder(Autoencoder):
         if lengths is not None:
             lengths = settled("LSTMAutoencoder", lengths, len(target), target.shape[1], target)
             if isinstance(lengths, np.ndarray):
-                self.check_lengths(lengths)
+                self._check_seen(lengths)
             seen = lengths - self.future_steps
             target = zero_padding(target, lengths)
         if x.shape[1] > past:
@@ -246,11 +149,62 @@ class LSTMAutoencoder(Autoencoder):
             terms["prediction"] = self._distance(self.predictor(code, self.future_steps, wanted), wanted, None)
         return Loss(terms, self.loss_unit)
 
-    def evaluation_loss(
-        self, x: Tensor, target: Tensor, generator: np.random.Generator, lengths: Lengths = None
-    ) -> Loss:
-        """`loss` itself: in evaluation mode nothing is drawn and no decoder sees the truth."""
-        return self.loss(x, target, lengths=lengths)
+    def batch(self, samples: Split) -> Batch:
+        """Windows (N, T + F, D) as targets, and of each the first T steps (N, T, D), which the encoder sees."""
+        if samples.lengths is not None:
+            self._check_seen(samples.lengths)
+        x = samples.x[:, : self._past(samples.x)] if self.future_steps else samples.x
+        return Batch(x, samples.x, lengths=samples.lengths, future_only=self.mode == "predict")
+
+    def forward(self, x: Tensor, lengths: Lengths = None) -> Tensor:
+        """Raw outputs of `decoder` for x (N, T, D): the reconstruction in its natural order, in mode "predict" the future."""
+        code = self.encoder(x, lengths)
+        count = self.future_steps if self.mode == "predict" else x.shape[1]
+        return self._ordered(self.decoder(code, count), lengths)
+
+    def encode(self, x: Any, batch_size: int = 1024, *, lengths: Lengths = None) -> Any:
+        """Codes (N, K) of x (N, T, D), all of whose steps the encoder sees."""
+        return self._apply(lambda b: self.encoder(b.x, b.context), self._batch_of(x, lengths), batch_size, whole=True)
+
+    def decode(self, code: Any, batch_size: int = 1024, *, steps: int | None = None, lengths: Lengths = None) -> Any:
+        """Sequences (N, steps, D) from codes (N, K): the past, in mode "predict" the future; zeros behind `lengths`."""
+        count = (self.future_steps if self.mode == "predict" else self.steps) if steps is None else steps
+        if count is None:
+            raise ValueError("decode: how many steps? Write decode(code, steps=10), or build the model with steps=10.")
+        count = check_size("decode", "steps", count)
+
+        def decoded(b: Batch) -> Tensor:
+            return self._output(self._ordered(self.decoder(b.x, count), b.lengths), b.lengths)
+
+        return self._apply(decoded, self._batch_of(code, lengths, count), batch_size, whole=True)
+
+    def reconstruct(self, x: Any, batch_size: int = 1024, *, lengths: Lengths = None) -> Any:
+        """What is left of x (N, T, D) after the code, of its shape; zeros behind `lengths`.
+
+        Of a Batch of windows whole ones (N, T + F, D): the reconstruction and after it the prediction. In mode "predict" the
+        past is x itself, so that an error over the window is that of the prediction.
+        """
+        if self.mode == "predict" and not isinstance(x, Batch):
+            raise ValueError("mode 'predict' has no decoder of the past: use predict(x), or train mode 'composite'.")
+
+        def reconstructed(b: Batch) -> Tensor:
+            past = b.x if b.future_only else self._output(self(b.x, lengths=b.context), b.context)
+            return append_at_end(past, self.predict(b.x, lengths=b.context), b.context) if b.future else past
+
+        return self._apply(reconstructed, self._batch_of(x, lengths), batch_size, whole=True)
+
+    def predict(self, x: Any, batch_size: int = 1024, *, steps: int | None = None, lengths: Lengths = None) -> Any:
+        """The steps that follow x (N, T, D), or its end by `lengths`: (N, F, D), or as many as `steps` says."""
+        if self.predictor is None:
+            raise ValueError("mode 'reconstruct' predicts nothing: train mode 'predict' or 'composite'.")
+        predictor, count = self.predictor, check_size("predict", "steps", self.future_steps if steps is None else steps)
+
+        def predicted(b: Batch) -> Tensor:
+            return self._output(predictor(self.encoder(b.x, b.context), count), None)
+
+        return self._apply(predicted, self._batch_of(x, lengths), batch_size, whole=True)
+
+    # What changes from epoch to epoch.
 
     def begin_epoch(self, number: int) -> None:
         """With feeding "scheduled", the share of the truth in epoch `number`: 1, falling to 0 over `teacher_epochs`."""
@@ -263,7 +217,14 @@ class LSTMAutoencoder(Autoencoder):
         """With feeding "scheduled"."""
         return self.decoder.feeding == "scheduled"
 
-    def check_lengths(self, lengths: np.ndarray) -> None:
+    def extra_repr(self) -> str:
+        """Shown by `repr`."""
+        future = f", future_steps={self.future_steps}" if self.future_steps else ""
+        return f"{super().extra_repr()}, mode={self.mode!r}{future}, reverse_target={self.reverse_target}"
+
+    # Helpers.
+
+    def _check_seen(self, lengths: np.ndarray) -> None:
         """Raise ValueError unless the encoder sees a step of each window of these lengths (N,)."""
         short = np.flatnonzero(lengths <= self.future_steps)
         if self.future_steps and short.size:
@@ -271,13 +232,6 @@ class LSTMAutoencoder(Autoencoder):
                 f"lengths must be above the {self.future_steps} steps to predict, got {lengths[short[0]]} for sequence "
                 f"{short[0]}: the encoder must see a step at least, so predict fewer (future_steps)."
             )
-
-    def extra_repr(self) -> str:
-        """Shown by `repr`."""
-        future = f", future_steps={self.future_steps}" if self.future_steps else ""
-        return f"{super().extra_repr()}, mode={self.mode!r}{future}, reverse_target={self.reverse_target}"
-
-    # Helpers.
 
     def _distance(self, output: Tensor, wanted: Tensor, lengths: Lengths) -> Tensor:
         row = self.reconstruction
@@ -289,8 +243,10 @@ class LSTMAutoencoder(Autoencoder):
     def _ordered(self, y: Tensor, lengths: Lengths) -> Tensor:
         return reverse_padded(y, lengths) if self.reverse_target else y
 
-    def _count(self, x: Any) -> int:
-        return self.future_steps if self.mode == "predict" else x.shape[1]
+    def _output(self, y: Tensor, lengths: Lengths) -> Tensor:
+        """Samples from a decoder's raw output, zeros behind `lengths`."""
+        y = self.reconstruction.output(y)
+        return y if lengths is None else y * length_mask(y, lengths)
 
     def _past(self, windows: Any) -> int:
         past = windows.shape[1] - self.future_steps
@@ -301,24 +257,17 @@ class LSTMAutoencoder(Autoencoder):
             )
         return past
 
-    def _by_length(
-        self, function: Callable[..., Tensor], x: Any, batch_size: int, lengths: Lengths, steps: int | None = None
-    ) -> Any:
-        """`_apply`, with the lengths of each batch beside it; no length may be above `steps`, where they are known here."""
-        if lengths is None or not hasattr(x, "shape"):
-            return self._apply(function, x, batch_size)
-        lengths = whole_numbers("LSTMAutoencoder", lengths, len(x))
-        if steps is not None:
-            lengths = check_lengths("LSTMAutoencoder", lengths, len(x), steps)
-        if isinstance(x, Tensor):
-            return function(x, lengths)
-        host = backend_of(lengths).to_host(lengths)
-        starts = range(0, max(len(x), 1), max(batch_size, 1))
-        parts = []
-        for start in starts:
-            rows = slice(start, start + max(batch_size, 1))
-            parts.append(self._apply(partial(function, lengths=host[rows]), x[rows], batch_size))
-        return np.concatenate(parts)
+    def _batch_of(self, x: Any, lengths: Lengths, steps: int | None = None) -> Batch:
+        """x with its lengths, which are checked; none may be above `steps`, where those are known here."""
+        if isinstance(x, Batch):
+            return x
+        if lengths is not None and hasattr(x, "shape"):
+            lengths = whole_numbers("LSTMAutoencoder", lengths, len(x))
+            if steps is not None:
+                lengths = check_lengths("LSTMAutoencoder", lengths, len(x), steps)
+            if not isinstance(x, Tensor):
+                lengths = backend_of(lengths).to_host(lengths)
+        return Batch(x, lengths=lengths)
 
 
 def check_mode(mode: str, future_steps: int) -> tuple[str, int]:
@@ -469,6 +418,64 @@ def check_feeding(feeding: str | None, conditional: bool) -> str | None:
         return "teacher"
     choose("feeding", feeding, FEEDINGS)
     return feeding
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Which steps of padded sequences are real, and in which order: masks, reversal, past and future.
+#
+# Sequences are (N, T, D) with `lengths` (N,) or None where all T steps are real. The indices are computed where the
+# sequences are; only the lengths, N whole numbers, go to a device.
+
+
+def reverse_padded(x: Tensor, lengths: Lengths) -> Tensor:
+    """Each sequence back to front within its own length; the padding stays where it is."""
+    if lengths is None:
+        return ops.getitem(x, index=(slice(None), slice(None, None, -1)))
+    t, ends = step_grid(x, x.shape[1], lengths)
+    return take_steps(x, backend_of(x.data).xp.where(t < ends, ends - 1 - t, t))
+
+
+def last_steps(x: Tensor, lengths: Lengths, count: int) -> Tensor:
+    """The last `count` real steps of each sequence, (N, count, D)."""
+    if lengths is None:
+        return ops.getitem(x, index=(slice(None), slice(x.shape[1] - count, None)))
+    t, ends = step_grid(x, count, lengths)
+    return take_steps(x, ends - count + t)
+
+
+def append_at_end(past: Tensor, after: Tensor, lengths: Lengths) -> Tensor:
+    """`after` (N, F, D) where each sequence of `past` (N, T, D) ends, (N, T + F, D); zeros behind it."""
+    both = ops.concatenate(past, after, axis=1)
+    if lengths is None:
+        return both
+    t, ends = step_grid(both, both.shape[1], lengths)
+    xp, count, steps = backend_of(both.data).xp, after.shape[1], past.shape[1]
+    place = xp.where(t < ends, t, xp.where(t < ends + count, t - ends + steps, t))
+    return take_steps(both, place) * (t < ends + count)[..., None].astype(both.dtype)
+
+
+def zero_padding(x: Tensor, lengths: Lengths) -> Tensor:
+    """x with zeros in its padding, whatever stands there: NaN times 0 would still be NaN."""
+    t, ends = step_grid(x, x.shape[1], lengths)
+    return ops.where((t < ends)[..., None], x, 0.0)
+
+
+def length_mask(x: Tensor, lengths: Lengths) -> Array:
+    """1 at the real steps of x (N, T, ...) and 0 in its padding, (N, T, 1, ...), in the dtype of x and where x is."""
+    t, ends = step_grid(x, x.shape[1], lengths)
+    return (t < ends).reshape(*x.shape[:2], *(1,) * (x.ndim - 2)).astype(x.dtype)
+
+
+def take_steps(x: Tensor, steps: Array) -> Tensor:
+    """x[n, steps[n, t]]: for each sequence steps of its own, (N, S, D) for `steps` (N, S)."""
+    rows = backend_of(x.data).xp.arange(x.shape[0])[:, None]
+    return ops.getitem(x, index=(rows, steps))
+
+
+def step_grid(x: Tensor, steps: int, lengths: Lengths) -> tuple[Array, Array]:
+    """The numbers of the steps (1, T), and the lengths (N, 1), where x is."""
+    backend = backend_of(x.data)
+    return backend.xp.arange(steps)[None, :], backend.to_device(lengths).reshape(-1, 1)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

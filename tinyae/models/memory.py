@@ -9,16 +9,18 @@ new image to its code, and that is the encoder.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tinyae import ops
 from tinyae.autodiff import Tensor
-from tinyae.backend import Array, as_generator, backend_of
+from tinyae.backend import as_generator, backend_of
 from tinyae.checks import choose
+from tinyae.data import Split
 from tinyae.losses import Loss
-from tinyae.models.autoencoder import Autoencoder, remembered
+from tinyae.models.autoencoder import Autoencoder, Batch, remembered
 from tinyae.models.convolutional import conv_decoder, usual_channels
 from tinyae.models.dense import Shape, dense_pair
 from tinyae.nn import Module, Parameter
@@ -76,8 +78,8 @@ class ImageMemory(Autoencoder):
             apart is the gradient and not chance; None draws fresh entropy.
 
     It is an `Autoencoder` whose encoder is a table: where that takes a sample, the memory takes the sample's number.
-    `tinyae.fit(memory, images)` and `tinyae.evaluate(memory, images)` call images[i] by the number i; `encode`,
-    `reconstruct` and `loss` take arrays of numbers. Learned codes with a free decoder are the generative latent
+    `tinyae.fit(memory, images)` and `tinyae.evaluate(memory, images)` call images[i] by the number i; `encode` and
+    `reconstruct` take arrays of numbers, `loss` a Batch of numbers and samples. Learned codes with a free decoder are the generative latent
     optimization of Bojanowski et al. (2018).
     """
 
@@ -95,25 +97,25 @@ class ImageMemory(Autoencoder):
         count = check_size("ImageMemory", "count", count)
         super().__init__(CodeTable(_first_codes(codes, count, code_size, generator)), decoder, loss=loss, sample=sample)
         self.codes = codes
-        self.count = self.capacity = count
+        self.count = count
 
-    def inputs_for(self, x: Array, labels: Any = None) -> Array:
-        """The numbers 0 ... N-1 of the samples x (N, ...), as floats; raises ValueError for more than `count`."""
-        if len(x) > self.count:
+    def objective(self, batch: Batch, *, generator: np.random.Generator | None = None) -> Loss:
+        """The reconstruction loss of the samples `batch.target` (N, ...), called by their numbers `batch.x` (N,)."""
+        if batch.target is batch.x:
             raise ValueError(
-                f"this memory has codes for {self.count} {self.noun}s, got {len(x)}: "
-                f"give it x[:{self.count}], or make it with count={len(x)}."
-            )
-        return backend_of(x).xp.arange(len(x), dtype=x.dtype)
-
-    def loss(self, x: Tensor, target: Tensor | None = None) -> Loss:
-        """The reconstruction loss of samples `target` (N, ...), called by their numbers x (N,)."""
-        if target is None:
-            raise ValueError(
-                "a memory holds no copy of its samples to compare with: write loss(numbers, samples), "
+                "a memory holds no copy of its samples to compare with: write loss(Batch(numbers, samples)), "
                 "or leave it to tinyae.fit(memory, samples)."
             )
-        return super().loss(x, target)
+        return super().objective(batch, generator=generator)
+
+    def batch(self, samples: Split) -> Batch:
+        """Samples (N, ...) and their numbers 0 ... N-1, as floats; raises ValueError for more than `count`."""
+        if len(samples) > self.count:
+            raise ValueError(
+                f"this memory has codes for {self.count} {self.sample_name}s, got {len(samples)}: "
+                f"give it x[:{self.count}], or make it with count={len(samples)}."
+            )
+        return replace(super().batch(samples), x=backend_of(samples.x).xp.arange(len(samples), dtype=samples.x.dtype))
 
     def recall(self, index: int | Sequence[int] | np.ndarray) -> np.ndarray:
         """What the memory holds under a number (...), or under several (N, ...), as a host array."""
@@ -123,25 +125,13 @@ class ImageMemory(Autoencoder):
                 f"a memory is asked by whole numbers, got {index!r}: write e.g. recall(3) or recall([0, 1])."
             )
         if numbers.size and not (numbers.min() >= 0 and numbers.max() < self.count):
-            raise ValueError(f"this memory holds {self.noun}s 0 to {self.count - 1}, got {index!r}.")
+            raise ValueError(f"this memory holds {self.sample_name}s 0 to {self.count - 1}, got {index!r}.")
         recalled = self.reconstruct(numbers.reshape(-1))
         return recalled[0] if numbers.ndim == 0 else recalled
 
-    def interpolate(self, first: int, second: int, steps: int = 8) -> np.ndarray:
-        """What lies between two memories: `steps` samples (steps, ...) from the code of `first` to that of `second`.
-
-        decoder((1 - t) code_first + t code_second) for t from 0 to 1 at equal distances.
-        """
-        if steps < 2:
-            raise ValueError(f"steps must be at least 2, the two ends themselves, got {steps}.")
-        self.recall([first, second])  # says what is wrong with the numbers
-        ends = self.encode(np.array([first, second]))
-        t = np.linspace(0.0, 1.0, steps, dtype=ends.dtype)[:, None]
-        return self.decode((1.0 - t) * ends[0] + t * ends[1])
-
     def with_encoder(self, encoder: Module) -> Autoencoder:
         """An `Autoencoder` of the same decoder (the same object), with an encoder in place of the table."""
-        return Autoencoder(encoder, self.decoder, loss=self.reconstruction.name, sample=self.noun)
+        return Autoencoder(encoder, self.decoder, loss=self.reconstruction.name, sample=self.sample_name)
 
     def extra_repr(self) -> str:
         """Shown by `repr`."""

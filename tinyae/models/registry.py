@@ -39,6 +39,8 @@ class ModelEntry:
             likelihood in its place.
         labeled: whether the builder takes `classes`, the number of classes in labeled data.
         conditional: whether the model needs a class for each sample; its builder takes `classes` too.
+        any_length: whether it takes sequences of another length than those it was built for.
+        held_out: whether it takes samples that it was not trained on.
     """
 
     name: str
@@ -52,6 +54,8 @@ class ModelEntry:
     loss: str = "bce"
     labeled: bool = False
     conditional: bool = False
+    any_length: bool = False
+    held_out: bool = True
 
 
 MODELS = {
@@ -87,7 +91,13 @@ MODELS = {
             labeled=True,
         ),
         ModelEntry(
-            "memory", "a decoder that memorizes its training samples", image_memory, epochs=300, batch_size=25, lr=1e-2
+            "memory",
+            "a decoder that memorizes its training samples",
+            image_memory,
+            epochs=300,
+            batch_size=25,
+            lr=1e-2,
+            held_out=False,
         ),
         ModelEntry("vae", "variational (VAE), 784-400-20 by default", variational_autoencoder, epochs=30, loss=""),
         ModelEntry(
@@ -119,6 +129,7 @@ MODELS = {
             batch_size=64,
             lr=3e-3,
             loss="squared_error",
+            any_length=True,
         ),
         ModelEntry("vqvae", "vector-quantized (VQ-VAE), 16 of 64 vectors by default", vq_autoencoder, epochs=30),
     )

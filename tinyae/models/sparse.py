@@ -7,15 +7,14 @@ specialize: each stands for something that is rarely there. On patches of photog
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
-from tinyae.autodiff import Tensor
 from tinyae.checks import choose
+from tinyae.data import Split
 from tinyae.losses import Loss, bernoulli_kl, l1, weight_decay
 from tinyae.models.analysis import SELECTIVE, count_oriented
-from tinyae.models.autoencoder import Autoencoder, remembered
+from tinyae.models.autoencoder import Autoencoder, Batch, remembered
 from tinyae.models.dense import Shape, dense_pair
 from tinyae.nn import Dense, Module, Sequential, TopK
 
@@ -79,11 +78,10 @@ class SparseAutoencoder(Autoencoder):
         self.beta = float(beta)
         self.weight_decay = float(weight_decay)
 
-    def loss(self, x: Tensor, target: Tensor | None = None) -> Loss:
+    def objective(self, batch: Batch, *, generator: np.random.Generator | None = None) -> Loss:
         """The terms "reconstruction", "sparsity" and "weight decay", as far as their weights are above 0."""
-        code = self.encoder(x)
-        row = self.reconstruction
-        terms = {"reconstruction": row.loss(self.decoder(code), x if target is None else target)}
+        code = self.encoder(batch.x)
+        terms = {"reconstruction": self.reconstruction.loss(self.decoder(code), batch.target)}
         if self.beta and self.sparsity == "kl":
             terms["sparsity"] = self.beta * bernoulli_kl(code, rho=self.rho)
         elif self.beta and self.sparsity == "l1":
@@ -93,8 +91,9 @@ class SparseAutoencoder(Autoencoder):
             terms["weight decay"] = self.weight_decay * weight_decay(*matrices)
         return Loss(terms, self.loss_unit)
 
-    def remarks(self, x: np.ndarray, labels: Any = None) -> list[str]:
+    def report(self, samples: Split) -> list[str]:
         """How active the units are on held-out samples."""
+        x = samples.x
         code = self.encode(x)
         mean = code.reshape(len(code), -1).mean(axis=0)
         silent = float(np.mean(np.abs(code) < 0.05))

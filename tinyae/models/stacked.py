@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,9 @@ import numpy as np
 from tinyae.autodiff import Tensor, no_grad
 from tinyae.backend import as_generator, backend_named, backend_of
 from tinyae.checks import choose
+from tinyae.data import Split
 from tinyae.losses import Loss, softmax_cross_entropy, weight_decay
-from tinyae.models.autoencoder import Autoencoder, remembered
+from tinyae.models.autoencoder import Autoencoder, Batch, remembered
 from tinyae.models.denoising import denoising_autoencoder
 from tinyae.models.dense import Shape, basic_autoencoder, sample_shape
 from tinyae.models.sparse import sparse_autoencoder
@@ -81,6 +83,18 @@ class StackedAutoencoder(Autoencoder):
             if classes is None
             else SoftmaxClassifier(self.encoder, size, classes, weight_decay=classifier_decay, generator=generator)
         )
+
+    def objective(self, batch: Batch, *, generator: np.random.Generator | None = None) -> Loss:
+        """The reconstruction loss; with a classifier and labels its accuracy is measured too, where a generator is given."""
+        loss = super().objective(batch, generator=generator)
+        if generator is not None and self.classifier is not None and batch.labels is not None:
+            right = self.classifier(batch.x).data.argmax(axis=1) == batch.labels
+            loss.measured["accuracy"] = (right.mean(), "fraction of samples")
+        return loss
+
+    def batch(self, samples: Split) -> Batch:
+        """Samples with their labels, for the classifier."""
+        return replace(super().batch(samples), labels=samples.y)
 
     @property
     def is_trained(self) -> bool:

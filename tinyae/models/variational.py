@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -17,9 +17,10 @@ import numpy as np
 
 from tinyae import ops
 from tinyae.autodiff import Tensor, no_grad
-from tinyae.backend import Array, as_generator, backend_named, backend_of
+from tinyae.backend import as_generator, backend_named, backend_of
+from tinyae.data import Split
 from tinyae.losses import Loss, gaussian_kl, unit
-from tinyae.models.autoencoder import Autoencoder, remembered
+from tinyae.models.autoencoder import Autoencoder, Batch, remembered
 from tinyae.models.dense import Shape, sample_shape
 from tinyae.models.likelihoods import (
     Likelihood,
@@ -62,6 +63,9 @@ class VariationalAutoencoder(Autoencoder):
     mean, `reconstruct` decodes it; neither draws.
     """
 
+    classes: int | None = None
+    """How many classes the decoder tells apart, None if it is not given the class."""
+
     def __init__(
         self,
         encoder: Module,
@@ -90,12 +94,46 @@ class VariationalAutoencoder(Autoencoder):
         self.warmup = warmup
         self.kl_weight = self.beta
         self.generator = as_generator(generator)
-        self._latest: Array | None = None
+        how = {"none": "", "dynamic": "dynamically binarized ", "fixed": "fixedly binarized "}[self.binarize]
+        self.loss_unit = unit("nats", "per_sample", how + sample)
+
+    def objective(self, batch: Batch, *, generator: np.random.Generator | None = None) -> Loss:
+        """The negative ELBO of a batch, in training mode as weighted now, in evaluation mode with the full beta."""
+        weight = self.kl_weight if self.training else self.beta
+        return self.elbo(batch, self.generator if generator is None else generator, weight)
+
+    def elbo(self, batch: Batch, generator: np.random.Generator, weight: float = 1.0) -> Loss:
+        """Reconstruction and KL, and what `weight` and free bits add to them; one code per sample, nats per sample."""
+        x, target = self.presented(batch, generator)
+        q = self.posterior(x)
+        output = self.decoder(q.given(q.sample(generator)))
+        terms = {"reconstruction": self.likelihood.nats(output, target), "kl": q.kl()}
+        return Loss(terms | self._reweighting(q, terms["kl"], weight), self.loss_unit)
+
+    def _reweighting(self, q: Posterior, kl: Tensor, weight: float) -> dict[str, Tensor]:
+        if self.free_bits == 0.0:
+            return {} if weight == 1.0 else {"reweighting": (weight - 1.0) * kl}
+        each = ops.mean(q.kl(reduction="none"), axis=0)
+        charged = ops.sum(ops.maximum(each, self.free_bits))
+        return {"reweighting": weight * charged - kl}
+
+    def presented(self, batch: Batch, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """What the encoder sees and what is to be reconstructed: one draw of black and white where that is asked for."""
+        if self.binarize == "dynamic":
+            x = Tensor(binarized(batch.x.data, generator))
+            return x, x
+        return batch.x, batch.x if self.binarize == "fixed" else batch.target
+
+    def batch(self, samples: Split) -> Batch:
+        """Samples; with fixed binarization the network sees their black-and-white version, the same at every call."""
+        batch = super().batch(samples)
+        return replace(batch, x=fixed_binarization(samples.x)) if self.binarize == "fixed" else batch
 
     # The model.
 
     def posterior(self, x: Any, batch_size: int = 1024) -> Posterior:
         """q(z|x) of x (N, ...): of Tensors as Tensors, of a host array (in batches, evaluation mode) as arrays."""
+        x = x.x if isinstance(x, Batch) else x
         if isinstance(x, Tensor):
             return Posterior.from_output(self._checked(self.encoder(x)))
         both = self._apply(lambda v: self._joined(self.posterior(v)), x, batch_size)
@@ -107,73 +145,17 @@ class VariationalAutoencoder(Autoencoder):
 
     def forward(self, x: Tensor) -> Tensor:
         """The decoder's raw output for the posterior mean of x."""
-        return self.decoder(self.decoder_input(self.posterior(x).mean, x))
-
-    def decoder_input(self, z: Tensor, x: Tensor) -> Tensor:
-        """What the decoder is given for codes z of inputs x: z itself. A conditional model adds the class."""
-        return z
-
-    def decode(self, code: Any, batch_size: int = 1024) -> Any:
-        """E[x|z] (N, ...) of codes (N, K)."""
-        return self._apply(lambda c: self.likelihood.mean(self.decoder(c)), code, batch_size)
-
-    def reconstruct(self, x: Any, batch_size: int = 1024) -> Any:
-        """E[x|z] at the posterior mean of x."""
-        return self._apply(lambda v: self.likelihood.mean(self(v)), x, batch_size)
-
-    # The objective.
-
-    def loss(self, x: Tensor, target: Tensor | None = None) -> Loss:
-        """The negative ELBO of a batch (as weighted now), estimated with one code per sample, in nats per sample."""
-        loss = self.objective(x, target, self.generator, self.kl_weight if self.training else self.beta)
-        if self.training:
-            self._watch(loss)
-        return loss
-
-    def evaluation_loss(self, x: Tensor, target: Tensor, generator: np.random.Generator) -> Loss:
-        """The loss with the full beta and noise from `generator`."""
-        return self.objective(x, target, generator, self.beta)
-
-    def objective(self, x: Tensor, target: Tensor | None, generator: np.random.Generator, weight: float) -> Loss:
-        """Reconstruction, KL, and what `weight` and free bits add to it."""
-        x, target = self.presented(x, target, generator)
         q = self.posterior(x)
-        output = self.decoder(self.decoder_input(q.sample(generator), x))
-        terms = {"reconstruction": self.likelihood.nats(output, target), "kl": q.kl()}
-        return Loss(terms | self._reweighting(q, terms["kl"], weight), self.loss_unit)
-
-    def presented(self, x: Tensor, target: Tensor | None, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """What the encoder sees and what is to be reconstructed: one draw of black and white where that is asked for."""
-        if self.binarize == "dynamic":
-            x = target = Tensor(binarized(x.data, generator))
-        if self.binarize == "fixed" or target is None:
-            target = x
-        return x, target
-
-    def inputs_for(self, x: Array, labels: Any = None) -> Array:
-        """x itself; with fixed binarization its black-and-white version, the same at every call."""
-        return fixed_binarization(x) if self.binarize == "fixed" else x
+        return self.decoder(q.given(q.mean))
 
     def begin_epoch(self, number: int) -> None:
         """Set `kl_weight` for the epoch `number` (from 1): beta * number / (warmup + 1), at most beta."""
         self.kl_weight = self.beta * min(1.0, number / (self.warmup + 1))
-        self._latest = None
 
     @property
     def anneals(self) -> bool:
         """While the KL is warmed up."""
         return self.warmup > 0
-
-    @property
-    def loss_unit(self) -> str:
-        """Nats per sample; where samples are binarized, the unit says how."""
-        how = {"none": "", "dynamic": "dynamically binarized ", "fixed": "fixedly binarized "}[self.binarize]
-        return unit("nats", "per_sample", how + self.noun)
-
-    @property
-    def measure_units(self) -> dict[str, str]:
-        """Every term is in the unit of the loss."""
-        return dict.fromkeys(("reconstruction", "kl"), self.loss_unit)
 
     # Making samples.
 
@@ -190,44 +172,6 @@ class VariationalAutoencoder(Autoencoder):
             return self.decode(z)
         return self._apply(lambda c: Tensor(self.likelihood.sample(self.decoder(c), rng)), z, 1024)
 
-    def interpolate(self, a: np.ndarray, b: np.ndarray, steps: int = 8) -> np.ndarray:
-        """`steps` samples (steps, ...) on the straight line between the codes of two samples a and b (...)."""
-        if steps < 2:
-            raise ValueError(f"interpolate: steps must be at least 2, the two ends themselves, got {steps}.")
-        ends = self.encode(np.stack([a, b]))
-        t = np.linspace(0.0, 1.0, steps, dtype=ends.dtype)[:, None]
-        return self.decode((1.0 - t) * ends[0] + t * ends[1])
-
-    def manifold(self, n: int = 20, dims: tuple[int, int] = (0, 1)) -> np.ndarray:
-        """n * n samples (n * n, ...), row by row, from codes on a grid in which each cell has the same probability.
-
-        The grid is that of the quantiles (i + 1/2) / n of N(0, 1), put through the inverse distribution function
-        (Kingma and Welling 2014, figure 4). The first of `dims` grows to the right, the second upwards; other
-        latent dimensions are 0.
-        """
-        return self.decode(self.plane(n, dims))
-
-    def plane(self, n: int, dims: tuple[int, int] = (0, 1)) -> np.ndarray:
-        """The codes (n * n, K) of `manifold`."""
-        if self.code_size < 2 or len({d % self.code_size for d in dims}) < 2:
-            raise ValueError(
-                f"the plane of codes needs two different latent dimensions, got dims={dims} of a code of {self.code_size}."
-            )
-        marks = self.quantiles(n)
-        codes = np.zeros((n * n, self.code_size), np.float32)
-        codes[:, dims[0]] = np.tile(marks, n)
-        codes[:, dims[1]] = np.repeat(marks[::-1], n)
-        return codes
-
-    @staticmethod
-    def quantiles(n: int) -> np.ndarray:
-        """The values (n,) that cut N(0, 1) into n parts of equal probability, one in the middle of each."""
-        from scipy.special import ndtri
-
-        if n < 1:
-            raise ValueError(f"n must be at least 1, got {n}.")
-        return ndtri((np.arange(n) + 0.5) / n).astype(np.float32)
-
     @property
     def code_size(self) -> int:
         """K, found by asking the decoder's first layer that knows."""
@@ -239,49 +183,19 @@ class VariationalAutoencoder(Autoencoder):
 
     # What the numbers say.
 
-    def latent_report(self, x: np.ndarray, batch_size: int = 1024) -> LatentReport:
+    def latent_report(self, x: np.ndarray, *, labels: np.ndarray | None = None) -> LatentReport:
         """KL per latent dimension, active dimensions, and whether the posterior collapsed, on samples x (N, ...)."""
-        return LatentReport.of(self.posterior(self.inputs_for(x), batch_size), self.noun)
+        return LatentReport.of(self.posterior(self.batch(Split(x, labels))), self.sample_name)
 
-    def remarks(self, x: np.ndarray, labels: Any = None) -> list[str]:
+    def report(self, samples: Split) -> list[str]:
         """What the unit means, how the code is used, and a warning if it is not."""
-        report = LatentReport.of(self.posterior(self.inputs_for(x, labels)), self.noun)
+        report = self.latent_report(samples.x, labels=samples.y)
         lines = [f"likelihood {self.likelihood.name}: {self.likelihood.meaning}", str(report)]
         return lines + ([f"warning: {report.warning}"] if report.warning else [])
-
-    def failure(self) -> str:
-        """Which term was the first of this epoch to be NaN or infinite, with its value and the usual cause."""
-        if self._latest is None:
-            return ""
-        names = ("reconstruction", "KL")
-        values = backend_of(self._latest).to_host(self._latest)[:2]
-        broken = [name for name, value in zip(names, values, strict=True) if not math.isfinite(value)]
-        if not broken:
-            return ""
-        told = ", ".join(f"{name} {value:.4g}" for name, value in zip(names, values, strict=True))
-        return (
-            f"the first step to go wrong had {told} {self.loss_unit}: the {' and the '.join(broken)} became NaN or "
-            "infinite first, usually by a learning rate that is too large or by inputs that are not scaled"
-        )
 
     def extra_repr(self) -> str:
         """Shown by `repr`."""
         return f"likelihood={self.likelihood.name!r}, beta={self.beta:g}"
-
-    def _reweighting(self, q: Posterior, kl: Tensor, weight: float) -> dict[str, Tensor]:
-        if self.free_bits == 0.0:
-            return {} if weight == 1.0 else {"reweighting": (weight - 1.0) * kl}
-        each = ops.mean(q.kl(reduction="none"), axis=0)
-        charged = ops.sum(ops.maximum(each, self.free_bits))
-        return {"reweighting": weight * charged - kl}
-
-    def _watch(self, loss: Loss) -> None:
-        """Keep the terms of the latest step, or those of the first one that was not finite; nothing waits for the device."""
-        xp = backend_of(loss.total.data).xp
-        now = xp.stack([term.data for term in loss.terms.values()])
-        if self._latest is not None:
-            now = xp.where(xp.isfinite(self._latest).all(), now, self._latest)
-        self._latest = now
 
     def _checked(self, output: Tensor) -> Tensor:
         if output.ndim != 2 or output.shape[1] != 2 * self.code_size:
@@ -294,6 +208,32 @@ class VariationalAutoencoder(Autoencoder):
     @staticmethod
     def _joined(posterior: Posterior) -> Tensor:
         return ops.concatenate(posterior.mean, posterior.log_variance, axis=1)
+
+
+def normal_quantiles(n: int) -> np.ndarray:
+    """The values (n,) that cut N(0, 1) into n parts of equal probability, one in the middle of each: those of (i + 1/2) / n."""
+    from scipy.special import ndtri
+
+    if n < 1:
+        raise ValueError(f"n must be at least 1, got {n}.")
+    return ndtri((np.arange(n) + 0.5) / n).astype(np.float32)
+
+
+def latent_grid(n: int, code_size: int, dims: tuple[int, int] = (0, 1)) -> np.ndarray:
+    """Codes (n * n, K), row by row, on a grid in which each cell has the same probability under N(0, I).
+
+    The first of `dims` grows to the right and the second upwards, along `normal_quantiles`; other latent dimensions are 0.
+    `model.decode` of it is figure 4 of Kingma and Welling 2014.
+    """
+    if code_size < 2 or len({d % code_size for d in dims}) < 2:
+        raise ValueError(
+            f"the plane of codes needs two different latent dimensions, got dims={dims} of a code of {code_size}."
+        )
+    marks = normal_quantiles(n)
+    codes = np.zeros((n * n, code_size), np.float32)
+    codes[:, dims[0]] = np.tile(marks, n)
+    codes[:, dims[1]] = np.repeat(marks[::-1], n)
+    return codes
 
 
 def _check_weight(name: str, value: float, advice: str) -> float:
@@ -318,10 +258,12 @@ class Posterior:
 
     Attributes:
         mean, log_variance: (N, K), both Tensors or both arrays.
+        condition: what a decoder is given beside each code, (N, C), such as the class; or None.
     """
 
     mean: Any
     log_variance: Any
+    condition: Any = None
 
     @classmethod
     def from_output(cls, output: Any) -> Posterior:
@@ -343,6 +285,14 @@ class Posterior:
         raw = self.mean.data if isinstance(self.mean, Tensor) else self.mean
         return self.mean + self.std * backend_of(raw).normal(generator, raw.shape, raw.dtype)
 
+    def given(self, z: Any) -> Any:
+        """What a decoder is given for codes z (k N, K), k for each of the N samples: z, with the condition where there is one."""
+        if self.condition is None:
+            return z
+        copies = len(z) // max(len(self.condition), 1)
+        condition = self.condition if copies <= 1 else ops.concatenate(*[self.condition] * copies)
+        return ops.concatenate(z, condition, axis=1)
+
     def kl(self, *, reduction: str = "per_sample") -> Any:
         """KL(q(z|x) || N(0, I)) in nats, see `losses.gaussian_kl`."""
         return gaussian_kl(self.mean, self.log_variance, reduction=reduction)
@@ -355,18 +305,18 @@ class LatentReport:
     Attributes:
         kl: nats per sample that each latent dimension costs, (K,); their sum is the KL of the bound.
         variance: of each number's posterior mean over the samples, (K,).
-        noun: what one sample is called.
+        sample_name: what one sample is called.
     """
 
     kl: np.ndarray
     variance: np.ndarray
-    noun: str = "sample"
+    sample_name: str = "sample"
 
     @classmethod
-    def of(cls, posterior: Posterior, noun: str) -> LatentReport:
+    def of(cls, posterior: Posterior, sample_name: str) -> LatentReport:
         """From the posteriors of many samples, on the host."""
         kl = gaussian_kl(posterior.mean, posterior.log_variance, reduction="none")
-        return cls(kl.mean(axis=0, dtype=np.float64), posterior.mean.var(axis=0, dtype=np.float64), noun)
+        return cls(kl.mean(axis=0, dtype=np.float64), posterior.mean.var(axis=0, dtype=np.float64), sample_name)
 
     @property
     def in_use(self) -> np.ndarray:
@@ -387,7 +337,7 @@ class LatentReport:
             return None
         return (
             f"posterior collapse: {self.active} of {len(self.kl)} latent dimensions are in use (KL {self.kl.sum():.2g} nats "
-            f"per {self.noun}), so the decoder is told next to nothing about the {self.noun} it is to give back. The usual "
+            f"per {self.sample_name}), so the decoder is told next to nothing about the {self.sample_name} it is to give back. The usual "
             "cause: early in training the KL costs more than the still useless code saves. Let the KL come in slowly "
             "(warmup=10 epochs), leave each number some nats free of charge (free_bits=0.1), or weigh the reconstruction "
             "more: a smaller beta, or a smaller scale of a Gaussian likelihood."
@@ -396,7 +346,7 @@ class LatentReport:
     def __str__(self) -> str:
         return (
             f"code: {self.active} of {len(self.kl)} latent dimensions active (variance of the posterior mean above {ACTIVE:g}); "
-            f"KL {self.kl.sum():.4g} nats per {self.noun}, {self.kl.max():.3g} in the most active one"
+            f"KL {self.kl.sum():.4g} nats per {self.sample_name}, {self.kl.max():.3g} in the most active one"
         )
 
 
@@ -431,17 +381,13 @@ class ImportanceWeightedAutoencoder(VariationalAutoencoder):
                 "or train with importance_samples=None."
             )
 
-    def objective(self, x: Tensor, target: Tensor | None, generator: np.random.Generator, weight: float) -> Loss:
+    def objective(self, batch: Batch, *, generator: np.random.Generator | None = None) -> Loss:
         """The negative bound of a batch with k codes per sample."""
-        x, target = self.presented(x, target, generator)
-        weights = log_weights(self, self.posterior(x), x, target, self.importance_samples, generator)
+        rng = self.generator if generator is None else generator
+        x, target = self.presented(batch, rng)
+        weights = log_weights(self, self.posterior(x), target, self.importance_samples, rng)
         bound = ops.logsumexp(weights, axis=0) - math.log(self.importance_samples)
         return Loss({"bound": -ops.mean(bound)}, self.loss_unit)
-
-    @property
-    def measure_units(self) -> dict[str, str]:
-        """Nothing beside the loss."""
-        return {}
 
     def extra_repr(self) -> str:
         """Shown by `repr`."""
@@ -449,11 +395,10 @@ class ImportanceWeightedAutoencoder(VariationalAutoencoder):
 
 
 def log_weights(
-    model: VariationalAutoencoder, q: Posterior, inputs: Tensor, x: Tensor, k: int, generator: np.random.Generator
+    model: VariationalAutoencoder, q: Posterior, x: Tensor, k: int, generator: np.random.Generator
 ) -> Tensor:
-    """log w (k, N) of k codes for each of N samples: log p(x|z) + log p(z) - log q(z|x), in nats.
+    """log w (k, N) of k codes for each of N samples x: log p(x|z) + log p(z) - log q(z|x), in nats.
 
-    `inputs` is what the network was given for the samples x: x itself, or for a conditional model x with its classes.
     With z = m + s e the densities of the prior and the posterior are both Gaussian, and what is left of their ratio is
     (e**2 - z**2) / 2 + log s, summed over the code.
     """
@@ -461,10 +406,8 @@ def log_weights(
     noise = backend_of(q.mean.data).normal(generator, (k, n, size), q.mean.dtype)
     z = q.mean + q.std * noise
     ratio = ops.sum(0.5 * (noise * noise - z * z) + 0.5 * q.log_variance, axis=2)
-    repeated = ops.concatenate(*[x] * k)
-    given = repeated if inputs is x else ops.concatenate(*[inputs] * k)
-    output = model.decoder(model.decoder_input(ops.reshape(z, shape=(k * n, size)), given))
-    return ops.reshape(model.likelihood.log_prob(output, repeated), shape=(k, n)) + ratio
+    output = model.decoder(q.given(ops.reshape(z, shape=(k * n, size))))
+    return ops.reshape(model.likelihood.log_prob(output, ops.concatenate(*[x] * k)), shape=(k, n)) + ratio
 
 
 def log_likelihood(
@@ -493,20 +436,18 @@ def log_likelihood(
     k = check_size("log_likelihood", "importance_samples", importance_samples)
     rng = np.random.default_rng(0) if generator is None else as_generator(generator)
     backend = backend_named(model.device)
-    dtype = next(iter(model.parameters())).dtype
-    inputs = model.inputs_for(x, labels)
+    whole = model.batch(Split(x, labels))
     at_once = max(1, min(len(x), rows // k))
     found = []
     with no_grad(), evaluating(model):
         for start in range(0, len(x), at_once):
-            part = slice(start, start + at_once)
-            target = None if inputs is x else Tensor(backend.to_device(x[part], dtype))
-            batch, target = model.presented(Tensor(backend.to_device(inputs[part], dtype)), target, rng)
-            q = model.posterior(batch)
+            batch = whole.rows(slice(start, start + at_once)).to(backend, model.dtype).tensors()
+            given, target = model.presented(batch, rng)
+            q = model.posterior(given)
             total, left = None, k
             while left:
                 some = min(left, max(1, rows // len(batch)))
-                summed = ops.logsumexp(log_weights(model, q, batch, target, some, rng), axis=0).data
+                summed = ops.logsumexp(log_weights(model, q, target, some, rng), axis=0).data
                 total = summed if total is None else backend.xp.logaddexp(total, summed)
                 left -= some
             found.append(backend.to_host(total) - math.log(k))

@@ -16,8 +16,9 @@ import numpy as np
 from tinyae import ops
 from tinyae.autodiff import Tensor, constant
 from tinyae.backend import Array, as_generator, backend_of
+from tinyae.data import Split
 from tinyae.losses import Loss
-from tinyae.models.autoencoder import Autoencoder, remembered
+from tinyae.models.autoencoder import Autoencoder, Batch, remembered
 from tinyae.models.dense import Shape, dense_pair
 from tinyae.nn import Module
 from tinyae.nn.layers import check_size
@@ -141,6 +142,14 @@ class VectorQuantizedAutoencoder(Autoencoder):
         self.commitment = float(commitment)
         self.prior: CodePrior | None = None
 
+    def objective(self, batch: Batch, *, generator: np.random.Generator | None = None) -> Loss:
+        """Reconstruction and commitment, in the unit of the reconstruction per sample."""
+        z, e = self.quantized(batch.x)
+        distance = z - e.detach()
+        value = self.reconstruction.loss(self.decoder(e), batch.target, reduction="per_sample")
+        far = ops.sum(distance * distance) * (self.commitment / len(batch))
+        return Loss({"reconstruction": value, "commitment": far}, self.loss_unit)
+
     def quantized(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z and e of x, both (N, P d); the gradient of e is handed to z as it is."""
         z = self.encoder(x)
@@ -190,31 +199,18 @@ class VectorQuantizedAutoencoder(Autoencoder):
             )
         return self.decode(self.vectors_of(self.prior.sample(n, as_generator(generator))))
 
-    def loss(self, x: Tensor, target: Tensor | None = None) -> Loss:
-        """Reconstruction and commitment, in the unit of the reconstruction per sample."""
-        z, e = self.quantized(x)
-        distance = z - e.detach()
-        value = self.reconstruction.loss(self.decoder(e), x if target is None else target, reduction="per_sample")
-        far = ops.sum(distance * distance) * (self.commitment / len(x))
-        return Loss({"reconstruction": value, "commitment": far}, self.loss_unit)
-
-    @property
-    def measure_units(self) -> dict[str, str]:
-        """Both terms are in the unit of the loss."""
-        return dict.fromkeys(("reconstruction", "commitment"), self.loss_unit)
-
-    def remarks(self, x: np.ndarray, labels: Any = None) -> list[str]:
-        """How many vectors of the codebook are in use on samples x, how many are dead, and what a code costs in bits."""
-        numbers = self.indices(x)
+    def report(self, samples: Split) -> list[str]:
+        """How many vectors of the codebook are in use on the samples, how many are dead, and what a code costs in bits."""
+        numbers = self.indices(samples.x)
         counts = np.bincount(numbers.ravel(), minlength=self.codebook.size)
         shares = counts[counts > 0] / counts.sum()
         perplexity = float(np.exp(-(shares * np.log(shares)).sum()))
         bits = numbers.shape[1] * math.log2(self.codebook.size)
         use = (
-            f"codebook: {len(shares)} of {self.codebook.size} vectors in use on {len(x):,} {self.noun}s, "
+            f"codebook: {len(shares)} of {self.codebook.size} vectors in use on {len(samples):,} {self.sample_name}s, "
             f"{self.codebook.size - len(shares)} dead; perplexity {perplexity:.1f}"
         )
-        return [use, f"code: {numbers.shape[1]} whole numbers per {self.noun}, at most {bits:.0f} bits"]
+        return [use, f"code: {numbers.shape[1]} whole numbers per {self.sample_name}, at most {bits:.0f} bits"]
 
     def extra_repr(self) -> str:
         """Shown by `repr`."""

@@ -5,7 +5,7 @@ touches the disk is written to a temporary neighbor first and renamed into place
 """
 
 from tinyae.training.loop import EarlyStopping, Epoch, History, TrainingInterrupted, fit
-from tinyae.training.metrics import compare_sequences, evaluate, metric_units
+from tinyae.training.metrics import Metrics, compare_sequences, evaluate
 from tinyae.training.pictures import draw_run
 from tinyae.training.run import Run, load, save
 from tinyae.training.stack import LinearProbe, fit_classifier, fit_stack, fit_stack_classifier, whole_history
@@ -15,6 +15,7 @@ __all__ = [
     "Epoch",
     "History",
     "LinearProbe",
+    "Metrics",
     "Run",
     "TrainingInterrupted",
     "compare_sequences",
@@ -25,7 +26,6 @@ __all__ = [
     "fit_stack",
     "fit_stack_classifier",
     "load",
-    "metric_units",
     "save",
     "whole_history",
 ]

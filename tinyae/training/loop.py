@@ -1,10 +1,9 @@
 """`fit`: the training loop, written to be read.
 
-In reading order: the loop over batches (`Steps.epoch`: forget the gradients, forward, backward, clip, step), the loop over
-epochs (`run_epochs`: measure on the validation samples, add a row to the history, adapt the learning rate, call the
-callbacks), and `fit`, which checks what it is given and starts them. Below stand the checks, L-BFGS, early stopping, the
-history and the progress bar. Losses are accumulated on the device; the host asks for them when the bar is due, and at the
-end of an epoch.
+In reading order: `Training.epoch`, the loop over batches (zero the gradients, forward, backward, clip, step);
+`Training.complete`, what is measured, kept and announced after each epoch; `Training.run`, the loop over epochs; and `fit`,
+which checks what it is given and starts them. Below stand the checks, L-BFGS, early stopping, the history and the progress
+bar. Losses are accumulated on the device; the host asks for them when the bar is due, and at the end of an epoch.
 """
 
 from __future__ import annotations
@@ -15,8 +14,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,81 +22,138 @@ import numpy as np
 
 from tinyae.atomic import write_text
 from tinyae.autodiff import Tensor, no_grad
-from tinyae.backend import Array, backend_named
+from tinyae.backend import backend_named, backend_of
 from tinyae.backend.base import PADDING_ADVICE
-from tinyae.data import Dataset, Lengths, Split, batch_count, batches
-from tinyae.models import Autoencoder
+from tinyae.checks import whole_number
+from tinyae.data import Dataset, Split
+from tinyae.losses import Loss
+from tinyae.models import Autoencoder, Batch
 from tinyae.nn import Module
 from tinyae.optim import LBFGS, Adam, Optimizer, clip_grad_norm
-from tinyae.training.metrics import evaluate, metric_units
+from tinyae.training.metrics import Metrics, evaluate
 
 BATCH_SIZE = 128
 """Samples per step of a gradient method by default."""
 
-LossOf = Callable[..., Tensor]
-"""The loss of a batch: called with one array per kind of data (inputs, targets, labels), gives one number.
 
-For sequences of unequal length it is called with `lengths` (n,) as well, on the host.
-"""
-
-
-@dataclass(frozen=True)
-class Steps:
-    """A training run, as far as steps are concerned: what stays the same from one to the next, and the loop over them.
+@dataclass
+class Training:
+    """One training run: what it is given, and what it keeps.
 
     Attributes:
-        loss_of: the loss of a batch.
+        model: trained in place.
+        loss_of: the loss of a batch of Tensors.
         optimizer: of the parameters that are to move.
-        arrays: one for each kind of data (inputs, targets, labels), with a row a sample, on the model's device.
+        data: the whole set, on the model's device.
         batch_size: samples per step; see `samples_per_step`.
         generator: draws the order of samples, anew for each epoch.
+        history: gets a row after each epoch: epoch, train_loss, what `measure` gives, seconds, samples_per_second.
+        bar: shows the progress.
+        measure: numbers of the model after each epoch, with their units.
+        schedule: learning-rate schedule of the optimizer; its `.step()` is called after each epoch.
         clip_norm: clip the norm of all gradients together; None does not.
-        lengths: (N,) of sequences of unequal length.
+        begin: called with the number of an epoch, from 1, before it.
+        announce: called with each row once it is in the history. StopIteration from it ends the training there, as it would
+            end with the last epoch; anything else it raises is passed on.
+        kept: the weights of the last complete epoch.
+        terms: of the latest losses, for the error message if they are not finite.
     """
 
-    loss_of: LossOf
+    model: Module
+    loss_of: Callable[[Batch], Loss]
     optimizer: Optimizer
-    arrays: tuple[Array, ...]
+    data: Batch
     batch_size: int
     generator: np.random.Generator
+    history: History
+    bar: Progress
+    measure: Callable[[], Metrics | None]
+    schedule: Any = None
     clip_norm: float | None = None
-    lengths: Lengths | None = None
+    begin: Callable[[int], None] = lambda number: None
+    announce: Callable[[dict[str, Any]], None] = lambda row: None
+    kept: dict[str, np.ndarray] = field(default_factory=dict)
+    terms: Terms = field(default_factory=lambda: Terms())
+    started: float = 0.0
 
-    @property
-    def samples(self) -> int:
-        """N, of the whole set."""
-        return len(self.arrays[0])
-
-    def epoch(self, number: int, bar: Progress) -> float:
+    def epoch(self, number: int) -> float:
         """The loop: one pass over the samples in a fresh order; returns the mean loss per sample."""
         optimizer, total, seen = self.optimizer, 0.0, 0
-        for batch in batches(*self.arrays, batch_size=self.batch_size, generator=self.generator, lengths=self.lengths):
-            rows = batch if isinstance(batch, tuple) else (batch,)
+        for batch in self.data.batches(self.batch_size, self.generator):
             optimizer.zero_grad()
-            loss = self.loss(rows)
+            loss = self.loss_of(batch)
             loss.backward()
             if self.clip_norm is not None:
                 clip_grad_norm(optimizer.flat.tensors, self.clip_norm)
             optimizer.step()
-            count = len(rows[0])
-            total, seen = total + loss.data * float(count), seen + count  # on the device: nothing waits for a number
-            bar.show(number, count, total, seen)
+            total, seen = total + loss.total.data * float(len(batch)), seen + len(batch)  # nothing waits for a number
+            self.terms.see(loss)
+            self.bar.show(number, len(batch), total, seen)
         return float(total) / max(seen, 1)
 
-    def loss(self, rows: tuple[Array, ...]) -> Tensor:
-        """The forward pass: the mean loss of some rows; of unequal sequences the lengths come last."""
-        return self.loss_of(*rows) if self.lengths is None else self.loss_of(*rows[:-1], lengths=rows[-1])
+    def complete(self, number: int, loss: float) -> None:
+        """Measure, keep and announce a complete epoch, unless one of its numbers or weights is not finite."""
+        seconds = time.perf_counter() - self.started
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = self.measure()
+        row: dict[str, Any] = {"epoch": number, "train_loss": loss}
+        if found is not None:
+            row |= {f"validation_{name}": value for name, value in found.items()}
+            self.history.units |= {f"validation_{name}": unit for name, unit in found.units.items()}
+        row |= {"seconds": seconds, "samples_per_second": len(self.data) / max(seconds, 1e-9)}
+        state = self.model.state_dict()
+        _check_finite(row, state, self.optimizer, self.terms)
+        self.history.append(row)
+        self.kept = state
+        if self.schedule is not None:
+            self.schedule.step()
+        self.announce(row)
+        self.model.train()
+        self.started = time.perf_counter()
 
-    def full_batch(self, iterations: int, after: Callable[[int, float], None]) -> None:
-        """Up to `iterations` of L-BFGS on all data at once; `after(iteration, loss)` follows each accepted one.
-
-        It ends earlier where the method's own tolerances are met.
+    def run(self, epochs: int) -> History:
+        """Train for so many epochs, or iterations of L-BFGS, and leave the model in evaluation mode.
 
         Raises:
-            ValueError: two evaluations of the loss differ, because something in it draws random numbers. A line
-                search cannot tell such a difference from progress.
+            ValueError: the schedule belongs to another optimizer.
+            FloatingPointError: a number or a weight became NaN or infinite; the model keeps the last complete epoch.
+            TrainingInterrupted: Ctrl-C; the model keeps the last complete epoch.
         """
-        optimizer = self.optimizer
+        if self.schedule is not None and getattr(self.schedule, "optimizer", self.optimizer) is not self.optimizer:
+            raise ValueError(
+                "the schedule belongs to another optimizer, so it would change nothing here: make it anew."
+            )
+        self.kept, self.started = self.model.state_dict(), time.perf_counter()
+        try:
+            self.model.train()
+            if self.optimizer.full_batch:
+                self._full_batch(epochs)
+            else:
+                for number in range(1, epochs + 1):
+                    self.begin(number)
+                    with np.errstate(over="ignore", invalid="ignore"):  # `complete` reports a NaN, in one sentence
+                        loss = self.epoch(number)
+                    self.bar.describe(number, loss)
+                    self.complete(number, loss)
+        except StopIteration:
+            pass
+        except (KeyboardInterrupt, FloatingPointError) as stop:
+            self.model.load_state_dict(self.kept)
+            if isinstance(stop, KeyboardInterrupt):
+                raise TrainingInterrupted(self.history) from None
+            raise
+        finally:
+            self.bar.close()
+            self.model.eval()
+        return self.history
+
+    def _full_batch(self, iterations: int) -> None:
+        """Up to `iterations` of L-BFGS on all data at once; it ends earlier where the method's own tolerances are met.
+
+        Raises ValueError where two evaluations of the loss differ, because something in it draws random numbers: a line
+        search cannot tell such a difference from progress.
+        """
+        optimizer, data = self.optimizer, self.data.tensors()
         if self.clip_norm is not None:
             raise ValueError(
                 f"clip_norm means nothing to {type(optimizer).__name__}, which finds its step lengths itself: leave it out."
@@ -107,8 +162,14 @@ class Steps:
             raise TypeError(
                 f"{type(optimizer).__name__} wants the full batch but is not an LBFGS: use tinyae.optim.LBFGS."
             )
-        known: dict[str, Any] = {} if self.lengths is None else {"lengths": self.lengths}
-        whole = partial(self.loss_of, *self.arrays, **known)
+
+        def whole() -> Tensor:
+            return self.loss_of(data).total
+
+        def after(number: int, loss: float) -> None:
+            self.bar.advance(number, len(self.data), loss)
+            self.complete(number, loss)
+
         with no_grad():
             looks = [float(whole().item()) for _ in range(2)]
         if looks[0] != looks[1] and np.isfinite(looks).all():
@@ -120,98 +181,44 @@ class Steps:
         optimizer.step(whole, after)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Epochs: their rows of numbers, and the last good weights if one goes wrong.
+class Terms:
+    """The terms of the latest loss of several, or of the first that was not finite: kept on the device, nothing waits."""
+
+    def __init__(self) -> None:
+        self.names: tuple[str, ...] = ()
+        self.unit = ""
+        self.latest: Any = None
+
+    def see(self, loss: Loss) -> None:
+        """Look at the loss of a step."""
+        if len(loss.terms) < 2:
+            return
+        values = [term.data for term in loss.terms.values()]
+        xp = backend_of(values[0]).xp
+        now = xp.stack(values)
+        if self.latest is not None:
+            now = xp.where(xp.isfinite(self.latest).all(), now, self.latest)
+        self.names, self.unit, self.latest = tuple(loss.terms), loss.unit, now
+
+    def __str__(self) -> str:
+        """Which terms broke first, with their values and the usual cause; "" if none did."""
+        values = () if self.latest is None else backend_of(self.latest).to_host(self.latest)
+        broken = [name for name, value in zip(self.names, values, strict=True) if not math.isfinite(value)]
+        if not broken:
+            return ""
+        told = ", ".join(f"{name} {value:.4g}" for name, value in zip(self.names, values, strict=True))
+        return (
+            f"the first step to go wrong had {told} {self.unit}: the {' and the '.join(broken)} became NaN or "
+            "infinite first, usually by a learning rate that is too large or by inputs that are not scaled"
+        )
 
 
-def run_epochs(
-    model: Module,
-    steps: Steps,
-    epochs: int,
-    history: History,
-    bar: Progress,
-    *,
-    measure: Callable[[], dict[str, float]],
-    schedule: Any = None,
-    begin: Callable[[int], None] = lambda number: None,
-    failure: Callable[[], str] = lambda: "",
-    announce: Callable[[dict[str, Any]], None] = lambda row: None,
-) -> History:
-    """Train `model` for so many epochs, or iterations of L-BFGS, and leave it in evaluation mode.
-
-    Args:
-        history: gets a row after each: epoch, train_loss, what `measure` gives, seconds, samples_per_second.
-        bar: shows the progress; it is closed at the end.
-        measure: looks at the model after each.
-        schedule: learning-rate schedule of the optimizer of `steps`; its `.step()` is called after each.
-        begin: told the number of an epoch, from 1, before it.
-        failure: what the model knows about a step that went wrong, "" if nothing.
-        announce: told each row once it is in the history. StopIteration from it ends the training there, as it would
-            end with the last epoch; anything else it raises is passed on.
-
-    Raises:
-        ValueError: the schedule belongs to another optimizer.
-        FloatingPointError: a number or a weight became NaN or infinite; the model keeps the last complete epoch.
-        TrainingInterrupted: Ctrl-C; the model keeps the last complete epoch.
-    """
-    if schedule is not None and getattr(schedule, "optimizer", steps.optimizer) is not steps.optimizer:
-        raise ValueError("the schedule belongs to another optimizer, so it would change nothing here: make it anew.")
-    kept = model.state_dict()
-    started = time.perf_counter()
-
-    def complete(number: int, loss: float) -> None:
-        nonlocal kept, started
-        seconds = time.perf_counter() - started
-        with np.errstate(over="ignore", invalid="ignore"):
-            row: dict[str, Any] = {"epoch": number, "train_loss": loss, **measure()}
-        row |= {"seconds": seconds, "samples_per_second": steps.samples / max(seconds, 1e-9)}
-        state = model.state_dict()
-        _check_finite(row, state, steps.optimizer, failure)
-        history.append(row)
-        kept = state
-        if schedule is not None:
-            schedule.step()
-        announce(row)
-        model.train()
-        started = time.perf_counter()
-
-    def complete_iteration(number: int, loss: float) -> None:
-        bar.advance(number, steps.samples, loss)
-        complete(number, loss)
-
-    try:
-        model.train()
-        if steps.optimizer.full_batch:
-            steps.full_batch(epochs, complete_iteration)
-        else:
-            for number in range(1, epochs + 1):
-                begin(number)
-                with np.errstate(over="ignore", invalid="ignore"):  # `complete` reports a NaN, in one sentence
-                    loss = steps.epoch(number, bar)
-                bar.describe(number, loss)
-                complete(number, loss)
-    except StopIteration:
-        pass
-    except KeyboardInterrupt:
-        model.load_state_dict(kept)
-        raise TrainingInterrupted(history) from None
-    except FloatingPointError:
-        model.load_state_dict(kept)
-        raise
-    finally:
-        bar.close()
-        model.eval()
-    return history
-
-
-def _check_finite(
-    row: dict[str, Any], state: dict[str, np.ndarray], optimizer: Optimizer, failure: Callable[[], str]
-) -> None:
+def _check_finite(row: dict[str, Any], state: dict[str, np.ndarray], optimizer: Optimizer, terms: Terms) -> None:
     """Raise FloatingPointError unless all numbers of an epoch and all weights after it are finite."""
     wrong = [f"{name.replace('_', ' ')} became {value}" for name, value in row.items() if not math.isfinite(value)]
     wrong += [f"{name} is NaN or infinite" for name, value in state.items() if not np.isfinite(value).all()]
     if wrong:
-        known = failure()
+        known = str(terms)
         raise FloatingPointError(
             f"{wrong[0]} in epoch {row['epoch']}{known and f' ({known})'}: "
             f"try a smaller learning rate (now {optimizer.lr:g}) or clip_norm=1.0; "
@@ -291,13 +298,14 @@ def fit(
     """
     if epochs < 1:
         raise ValueError(f"epochs must be at least 1, got {epochs}.")
-    x = check_samples(train, "train", model)
+    samples = check_samples(train, "train", model)
     if isinstance(validation, Dataset):
         validation = validation.test
     held_out = None if validation is None else check_samples(validation, "validation", model)
-    if held_out is not None and held_out.shape[1:] != x.shape[1:]:
+    if held_out is not None and held_out.x.shape[1:] != samples.x.shape[1:]:
         raise ValueError(
-            f"validation samples have shape {held_out.shape[1:]}, training samples {x.shape[1:]}: they must be equal."
+            f"validation samples have shape {held_out.x.shape[1:]}, training samples {samples.x.shape[1:]}: "
+            "they must be equal."
         )
     if optimizer is None:
         optimizer = Adam([p for p in model.parameters() if p.requires_grad], lr=1e-3)
@@ -306,32 +314,29 @@ def fit(
             f"{type(optimizer).__name__} minimizes one objective, and that of this model changes from epoch to epoch "
             f"({model.extra_repr()}): train it with Adam."
         )
-    batch_size = samples_per_step(optimizer, batch_size, len(x))
-    backend = backend_named(model.device)
-    resident = backend.to_device(x, next(iter(model.parameters())).dtype)
-    inputs = model.inputs_for(resident, _labels(train))
-    # In one piece: of a view, such as the steps that are seen, taking a batch would copy everything first.
-    arrays = (resident,) if inputs is resident else (backend.xp.ascontiguousarray(inputs), resident)
-    steps = Steps(
-        lambda *rows, **kept: model.loss(*(Tensor(row) for row in rows), **kept).total,
-        optimizer, arrays, batch_size, np.random.default_rng(seed), clip_norm, _lengths(train, model),
-    )  # fmt: skip
-    measured = None if held_out is None else Split(held_out, _labels(validation), _lengths(validation, model))
-    history = History(_units(model, measured is not None))
-
-    def measure() -> dict[str, float]:
-        numbers = {} if measured is None else evaluate(model, measured)
-        return {f"validation_{name}": value for name, value in numbers.items()}
+    batch_size = samples_per_step(optimizer, batch_size, len(samples))
+    measured = None if held_out is None else model.batch(held_out)
 
     def announce(row: dict[str, Any]) -> None:
         for callback in callbacks:
             callback(Epoch(row["epoch"], model, optimizer, row, history))
 
-    bar = Progress(epochs, len(x), model.loss_unit, model.noun, title=title, visible=progress)
-    return run_epochs(
-        model, steps, epochs, history, bar,
-        measure=measure, schedule=schedule, begin=model.begin_epoch, failure=model.failure, announce=announce,
-    )  # fmt: skip
+    history = History({"train_loss": model.loss_unit, "seconds": "s", "samples_per_second": f"{model.sample_name}s/s"})
+    return Training(
+        model,
+        model.loss,
+        optimizer,
+        model.batch(samples).to(backend_named(model.device), model.dtype),
+        batch_size,
+        np.random.default_rng(seed),
+        history,
+        Progress(epochs, len(samples), model.loss_unit, model.sample_name, title=title, visible=progress),
+        lambda: None if measured is None else evaluate(model, measured),
+        schedule=schedule,
+        clip_norm=clip_norm,
+        begin=model.begin_epoch,
+        announce=announce,
+    ).run(epochs)
 
 
 def samples_per_step(optimizer: Optimizer, batch_size: int | None, samples: int) -> int:
@@ -347,15 +352,11 @@ def samples_per_step(optimizer: Optimizer, batch_size: int | None, samples: int)
                 "out, or use Adam, which is made for minibatches."
             )
         return samples
-    batch_size = BATCH_SIZE if batch_size is None else batch_size
-    batch_count(samples, batch_size)  # says what is wrong with it
-    return batch_size
+    return BATCH_SIZE if batch_size is None else whole_number("batch_size", batch_size, at_least=1)
 
 
-def check_samples(source: Dataset | Split | np.ndarray, name: str, model: Autoencoder) -> np.ndarray:
-    """The samples of a Dataset (training part), Split or array, as a float array; raises on what cannot be trained
-    on.
-    """
+def check_samples(source: Dataset | Split | np.ndarray, name: str, model: Autoencoder) -> Split:
+    """The samples of a Dataset (training part), Split or array; raises on what cannot be trained on."""
     if isinstance(source, Dataset):
         source = source.train
     x = source.x if isinstance(source, Split) else source
@@ -375,31 +376,7 @@ def check_samples(source: Dataset | Split | np.ndarray, name: str, model: Autoen
             f"the first at index {tuple(int(i) for i in bad[0])}: remove or fill them first."
         )
     model.reconstruction.check_targets(x)
-    return x
-
-
-def _labels(source: Dataset | Split | np.ndarray | None) -> np.ndarray | None:
-    """The class numbers of the samples (of a Dataset its training part), None where there are none."""
-    if isinstance(source, Dataset):
-        source = source.train
-    return source.y if isinstance(source, Split) else None
-
-
-def _lengths(source: Dataset | Split | np.ndarray | None, model: Autoencoder) -> Lengths | None:
-    """The lengths of sequences (of a Dataset its training part), None where all steps are real."""
-    if isinstance(source, Dataset):
-        source = source.train
-    lengths = source.lengths if isinstance(source, Split) else None
-    if lengths is not None:
-        model.check_lengths(lengths)
-    return lengths
-
-
-def _units(model: Autoencoder, validated: bool) -> dict[str, str]:
-    units = {"train_loss": model.loss_unit, "seconds": "s", "samples_per_second": f"{model.noun}s/s"}
-    if validated:
-        units |= {f"validation_{name}": unit for name, unit in metric_units(model).items()}
-    return units
+    return source if isinstance(source, Split) else Split(x)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -412,11 +389,11 @@ _REFRESH = 0.5
 class Progress:
     """A bar over all samples of all epochs, on standard error; silent if not `visible`.
 
-    `unit` is that of the loss, `noun` what one sample is called, `title` stands before the epoch.
+    `unit` is that of the loss, `sample_name` what one sample is called, `title` stands before the epoch.
     """
 
     def __init__(
-        self, epochs: int, samples: int, unit: str, noun: str, *, title: str = "", visible: bool = True
+        self, epochs: int, samples: int, unit: str, sample_name: str, *, title: str = "", visible: bool = True
     ) -> None:
         from tqdm import tqdm
 
@@ -427,7 +404,7 @@ class Progress:
         terminal = sys.stderr.isatty()
         self.bar = tqdm(
             total=epochs * samples,
-            unit=f" {noun}s",
+            unit=f" {sample_name}s",
             unit_scale=True,
             disable=not visible,
             dynamic_ncols=True,

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from tinyae.autodiff import Tensor, no_grad
+from tinyae.autodiff import no_grad
 from tinyae.backend import backend_named
 from tinyae.backend.base import array_advice
 from tinyae.data import Dataset, Lengths, Split
 from tinyae.models import (
     PCA,
     Autoencoder,
-    ConditionalVariationalAutoencoder,
+    Batch,
     copy_last,
     linear_prediction,
     mean_sequence,
@@ -31,100 +31,75 @@ from tinyae.nn import evaluating
 _EPS = 1e-7
 
 
-def metric_units(model: Autoencoder) -> dict[str, str]:
-    """Metric name -> unit, for `evaluate`'s result."""
-    return {
-        "loss": model.loss_unit,
-        "squared_error": f"squared error per {model.noun}",
-        "mse": "squared error per element",
-        "bce": f"nats per {model.noun}",
-        "bce_element": "nats per element",
-    } | model.measure_units
+class Metrics(dict[str, float]):
+    """Numbers by name, and `units`, the unit of each by the same name."""
+
+    def __init__(self, numbers: dict[str, float], units: dict[str, str]) -> None:
+        super().__init__(numbers)
+        self.units = {name: units[name] for name in numbers}
 
 
-def evaluate(model: Autoencoder, x: Split | np.ndarray, batch_size: int = 1024) -> dict[str, float]:
-    """Score a model on samples x (N, ...), in batches and in evaluation mode; as a Split they bring labels and lengths.
+def evaluate(model: Autoencoder, samples: Split | np.ndarray | Batch, batch_size: int = 1024) -> Metrics:
+    """Score a model on samples (N, ...), in batches and in evaluation mode; as a Split they bring labels and lengths.
 
     Returns:
-        loss: the model's own loss (and its terms, where there are several);
+        loss: the model's own loss (and its terms, where there are several), and what it measures on the way;
         squared_error: sum over a sample's elements of (x - r)**2, mean over samples;
-        mse: the same per element that the model had to guess (see `Autoencoder.scored`: no padding, nothing given);
+        mse: the same per element that the model wrote (see `Batch.mask`: no padding, nothing given);
         bce, bce_element: Bernoulli cross-entropy of the reconstruction per sample and per element, where x lies in
-        [0, 1] (reconstructions are clipped to [1e-7, 1 - 1e-7] for it);
-        what the model's `measures` add, with random draws that are the same at every call.
+        [0, 1] (reconstructions are clipped to [1e-7, 1 - 1e-7] for it).
+        Random draws are the same at every call.
     """
-    x, labels, lengths = (x.x, x.y, x.lengths) if isinstance(x, Split) else (x, None, None)
-    if not isinstance(x, np.ndarray):
+    if isinstance(samples, np.ndarray):
+        samples = Split(samples)
+    if not isinstance(samples, Split | Batch):
         raise TypeError(
-            f"expected a NumPy array or a Split, got {type(x).__name__}: "
-            f"{array_advice(x, 'of a Dataset give data.test, of numbers numpy.asarray(x, dtype=numpy.float32)')}."
+            f"expected a NumPy array or a Split, got {type(samples).__name__}: "
+            f"{array_advice(samples, 'of a Dataset give data.test, of numbers numpy.asarray(x, dtype=numpy.float32)')}."
         )
-    if len(x) == 0:
-        raise ValueError(f"got an empty array of shape {x.shape}: there is nothing to evaluate.")
+    count = len(samples)
+    if not count:
+        shape = (samples.x if isinstance(samples, Split) else samples.target).shape
+        raise ValueError(f"got an empty array of shape {shape}: there is nothing to evaluate.")
+    whole = samples if isinstance(samples, Batch) else model.batch(samples)
     backend = backend_named(model.device)
-    dtype = next(iter(model.parameters())).dtype
-    bounded = bool(x.min() >= 0 and x.max() <= 1)
-    inputs = model.inputs_for(x, labels)
+    bounded = bool(whole.target.min() >= 0 and whole.target.max() <= 1)
     totals: dict[str, float] = {}
+    units: dict[str, str] = {}
     generator = np.random.default_rng(0)  # not the model's own: measuring must not change what training draws next
     with no_grad(), evaluating(model):
-        for start in range(0, len(x), batch_size):
-            rows = slice(start, start + batch_size)
-            target = Tensor(backend.to_device(x[rows], dtype))
-            given = target if inputs is x else Tensor(backend.to_device(inputs[rows], dtype))
-            some = None if lengths is None else lengths[rows]
-            for name, value in _batch_sums(model, given, target, bounded, generator, some).items():
-                totals[name] = totals.get(name, 0.0) + value
-    elements = totals.pop("elements") / len(x)
-    means = {name: total / len(x) for name, total in totals.items()}
+        for start in range(0, count, batch_size):
+            batch = whole.rows(slice(start, start + batch_size)).to(backend, model.dtype).tensors()
+            for name, (value, unit) in _batch_sums(model, batch, bounded, generator).items():
+                totals[name], units[name] = totals.get(name, 0.0) + float(value), unit
+    elements = totals.pop("elements") / count
+    means = {name: total / count for name, total in totals.items()}
     means["mse"] = means["squared_error"] / elements
     if bounded:
         means["bce_element"] = means["bce"] / elements
-    return means
+    return Metrics(means, units | {"mse": "squared error per element", "bce_element": "nats per element"})
 
 
 def _batch_sums(
-    model: Autoencoder,
-    batch: Tensor,
-    target: Tensor,
-    bounded: bool,
-    generator: np.random.Generator,
-    lengths: Lengths | None,
-) -> dict[str, float]:
-    """Sums over the samples `target` of one batch, called up by `batch`; one transfer to the host per number.
-
-    `lengths` (n,): behind them nothing is compared. "elements" counts what was.
-    """
-    n = len(batch)
-    known: dict[str, Any] = {} if lengths is None else {"lengths": lengths}
-    loss = model.evaluation_loss(batch, target, generator, **known)
-    sums: dict[str, Any] = {"loss": loss.total.data * float(n)}
+    model: Autoencoder, batch: Batch, bounded: bool, generator: np.random.Generator
+) -> dict[str, tuple[Any, str]]:
+    """Sums over the samples of one batch, on the device, and their units; "elements" counts what was compared."""
+    n, xp = float(len(batch)), backend_named(model.device).xp
+    loss = model.loss(batch, generator=generator)
+    sums: dict[str, tuple[Any, str]] = {"loss": (loss.total.data * n, loss.unit)}
     if len(loss.terms) > 1:
-        sums |= {name: term.data * float(n) for name, term in loss.terms.items()}
-    x, r = target.data, model.restore(batch, **known).data
-    scored = model.scored(target, lengths)
-    sums["elements"] = x.size if scored is None else scored.sum() * (x.size / scored.size)
-    difference = r - x if scored is None else (r - x) * scored
-    sums["squared_error"] = (difference * difference).sum()
+        sums |= {name: (term.data * n, loss.unit) for name, term in loss.terms.items()}
+    x, r = batch.target.data, model.reconstruct(batch).data
+    mask: Any = np.ones(1) if batch.mask is None else batch.mask
+    mask = backend_named(model.device).to_device(mask, x.dtype)
+    sums["elements"] = (mask.sum() * (x.size / mask.size), "elements")
+    difference = (r - x) * mask
+    sums["squared_error"] = ((difference * difference).sum(), f"squared error per {model.sample_name}")
     if bounded:
-        xp = backend_named(model.device).xp
         p = xp.clip(r, _EPS, 1.0 - _EPS)
-        nats = x * xp.log(p) + (1.0 - x) * xp.log1p(-p)
-        sums["bce"] = -(nats if scored is None else nats * scored).sum()
-    sums |= model.measures(batch, generator)
-    return {name: float(value) for name, value in sums.items()}
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The codes of a part of a data set, whatever its model is given of each sample.
-
-
-def codes_of(model: Any, split: Split) -> np.ndarray:
-    """The codes (N, ...) of a split; of sequences whose end is to be predicted, of the steps the encoder sees."""
-    given = model.inputs_for(split.x, split.y)
-    known = {} if split.lengths is None else {"lengths": split.lengths - (split.x.shape[1] - given.shape[1])}
-    codes: np.ndarray = model.encode(given, **known)
-    return codes
+        nats = (x * xp.log(p) + (1.0 - x) * xp.log1p(-p)) * mask
+        sums["bce"] = (-nats.sum(), f"nats per {model.sample_name}")
+    return sums | {name: (value * n, unit) for name, (value, unit) in loss.measured.items()}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -151,25 +126,25 @@ Guesses = dict[str, Any]
 def compare_sequences(model: Autoencoder, data: Dataset) -> list[str]:
     """Lines of a report: the model and the baselines on the test sequences, and the shuffled-code test.
 
-    Empty for data that are not sequences, and for a conditional model, whose guesses know the class. One table for what
-    the model does, reconstruction, prediction or both; numbers are squared errors per sequence and, for a model trained
-    by cross-entropy, nats per step (per frame of a film).
+    Empty for data that are not sequences, and for a model that is given more than their steps, such as the class. One table
+    for what the model does, reconstruction, prediction or both; numbers are squared errors per sequence and, for a model
+    trained by cross-entropy, nats per step (per frame of a film).
     """
-    if data.kind not in ("sequences", "series") or isinstance(model, ConditionalVariationalAutoencoder):
+    if data.kind not in ("sequences", "series") or model.batch(data.test).x.ndim != 3:
         return []
     parts = _Parts(model, data)
     lines = []
-    if not parts.predicts_only:
+    if not parts.future_only:
         lines += _table(model, data, "reconstruction", _reconstructions(parts), parts.seen, parts.ends)
     if parts.steps:
         lines += _table(model, data, "prediction", _predictions(parts), parts.future, None)
     if len(parts.seen) > 1:
         asked = slice(0, _ASKED)
         few = None if parts.ends is None else parts.ends[asked]
-        target, lengths = (parts.future, None) if parts.predicts_only else (parts.seen, few)
+        target, lengths = (parts.future, None) if parts.future_only else (parts.seen, few)
         coder = _Coder(model, few, lengths)
         shuffled = shuffled_code(coder, parts.seen[asked], target=target[asked], lengths=lengths)
-        lines.append(shuffled.line(model.noun))
+        lines.append(shuffled.line(model.sample_name))
     return lines
 
 
@@ -177,22 +152,19 @@ class _Parts:
     """Training and test windows, divided into what the model sees and what follows."""
 
     def __init__(self, model: Autoencoder, data: Dataset) -> None:
-        self.model = model
-        self.steps = int(getattr(model, "future_steps", 0))
-        self.predicts_only = getattr(model, "mode", "") == "predict"
-        self.past, self.past_ends, self.past_future = split_future(data.train.x, self.steps, data.train.lengths)
-        self.seen, self.ends, self.future = split_future(data.test.x, self.steps, data.test.lengths)
-        self.known: dict[str, Any] = {} if self.ends is None else {"lengths": self.ends}
-        first: dict[str, Any] = {} if self.ends is None else {"lengths": self.ends[:1]}
-        code = model.encode(self.seen[:1], **first)
-        self.code_size = int(np.prod(code.shape[1:]))
+        train, test = model.batch(data.train), model.batch(data.test)
+        self.model, self.test, self.future_only = model, test, test.future_only
+        self.steps, self.ends = test.future, test.context
+        self.past, self.past_ends, self.past_future = split_future(train.target, train.future, train.lengths)
+        self.seen, _, self.future = split_future(test.target, test.future, test.lengths)
+        self.code_size = int(np.prod(model.encode(test.rows(slice(0, 1))).shape[1:]))
         elements = int(np.prod(self.past.shape[1:]))
         self.linear = self.code_size <= min(len(self.past), elements) and elements <= LARGEST_PCA
 
 
 def _reconstructions(parts: _Parts) -> Guesses:
     guesses = {
-        "this model": parts.model.reconstruct(parts.seen, **parts.known),
+        "this model": parts.model.reconstruct(Batch(parts.seen, lengths=parts.ends)),
         "mean sequence": mean_sequence(parts.past, parts.past_ends),
     }
     if parts.linear:
@@ -203,8 +175,9 @@ def _reconstructions(parts: _Parts) -> Guesses:
 def _predictions(parts: _Parts) -> Guesses:
     mean = mean_sequence(parts.past_future)
     last = copy_last(parts.seen, parts.steps, parts.ends)
-    predict: Any = getattr(parts.model, "predict")  # noqa: B009  (only a model with a future has it)
-    guesses = {"this model": predict(parts.seen, **parts.known), "mean sequence": mean, _COPY: last}
+    written = parts.model.reconstruct(parts.test)
+    predicted = split_future(written, parts.steps, parts.test.lengths)[2]
+    guesses = {"this model": predicted, "mean sequence": mean, _COPY: last}
     if parts.model.reconstruction.bounded:
         copies = copy_last(parts.past, parts.steps, parts.past_ends)[:_ASKED]
         share = softened(copies, mean, parts.past_future[:_ASKED])
@@ -218,15 +191,16 @@ def _predictions(parts: _Parts) -> Guesses:
 class _Coder:
     """A model that reads sequences of known lengths, and writes sequences of lengths of their own."""
 
-    def __init__(self, model: Autoencoder, read: Any, written: Any) -> None:
-        self.model = model
-        self.read, self.written = ({} if ends is None else {"lengths": ends} for ends in (read, written))
+    def __init__(self, model: Autoencoder, read: Lengths | None, written: Lengths | None) -> None:
+        self.model, self.read = model, read
+        self.written: dict[str, Any] = {} if written is None else {"lengths": written}
 
-    def encode(self, x: Any) -> Any:
+    def encode(self, x: np.ndarray) -> np.ndarray:
         """Codes of sequences."""
-        return self.model.encode(x, **self.read)
+        codes: np.ndarray = self.model.encode(Batch(x, lengths=self.read))
+        return codes
 
-    def decode(self, code: Any) -> Any:
+    def decode(self, code: np.ndarray) -> np.ndarray:
         """Sequences from codes."""
         return self.model.decode(code, **self.written)
 
@@ -239,7 +213,7 @@ def _table(
     steps = truth.shape[1] if lengths is None else float(lengths.mean())
     step = "frame" if data.frame_shape is not None else "step"
     last = f"{'nats per ' + step:>18}" if nats else ""
-    lines = [f"{task + ' of test ' + model.noun + 's':34}{'squared error per ' + model.noun:>28}{last}"]
+    lines = [f"{task + ' of test ' + model.sample_name + 's':34}{'squared error per ' + model.sample_name:>28}{last}"]
     for name, guess in guesses.items():
         row = f"  {name:32}{sequence_errors(truth, guess, lengths).mean():>28.5g}"
         if nats and name != _COPY:  # a copied pixel that turns would cost as many nats as one likes

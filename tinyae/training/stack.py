@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from tinyae.autodiff import Tensor
 from tinyae.backend import backend_named, backend_of
 from tinyae.data import Dataset, Split
-from tinyae.models import SoftmaxClassifier, StackedAutoencoder
+from tinyae.models import Batch, SoftmaxClassifier, StackedAutoencoder
 from tinyae.models.stacked import check_labels
 from tinyae.nn import Parameter
 from tinyae.optim import LBFGS, Adam, Optimizer
-from tinyae.training.loop import History, Progress, Steps, check_samples, fit, run_epochs, samples_per_step
+from tinyae.training.loop import History, Progress, Training, check_samples, fit, samples_per_step
+from tinyae.training.metrics import Metrics
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Greedy layer-wise training: a layer at a time, each on the codes of the frozen layers below.
@@ -55,7 +55,7 @@ def fit_stack(
     Returns:
         One History for each layer that was trained.
     """
-    x = check_samples(train, "train", model)
+    x = check_samples(train, "train", model).x
     histories = []
     for number, layer in enumerate(model.layers):
         if model.trained.numpy()[number]:
@@ -185,13 +185,6 @@ def _column_of(stage: str, column: str) -> str:
 # ---------------------------------------------------------------------------------------------------------------------
 # Supervised training of a classifier: the same steps as `fit`, with labels in place of the samples themselves.
 
-CLASSIFIER_UNITS = {
-    "train_loss": "nats per sample",
-    "validation_accuracy": "share of samples",
-    "seconds": "s",
-    "samples_per_second": "samples/s",
-}
-
 
 def fit_classifier(
     classifier: SoftmaxClassifier,
@@ -240,19 +233,20 @@ def fit_classifier(
     batch_size = samples_per_step(optimizer, batch_size, len(train.x))
     weight = classifier.output.weight
     backend = backend_named(weight.device)
-    arrays = (backend.to_device(train.x, weight.dtype), backend.to_device(labels, "int64"))
-    steps = Steps(
-        lambda x, y: classifier.loss(Tensor(x), y).total,
-        optimizer, arrays, batch_size, np.random.default_rng(seed), clip_norm,
-    )  # fmt: skip
+    data = Batch(train.x, labels=labels).to(backend, weight.dtype)
 
-    def measure() -> dict[str, float]:
+    def measure() -> Metrics | None:
         if validation is None or validation.y is None:
-            return {}
-        return {"validation_accuracy": classifier.accuracy(validation.x, validation.y)}
+            return None
+        accuracy = classifier.accuracy(validation.x, validation.y)
+        return Metrics({"accuracy": accuracy}, {"accuracy": "fraction of samples"})
 
-    bar = Progress(epochs, len(labels), CLASSIFIER_UNITS["train_loss"], "sample", title=title, visible=progress)
-    return run_epochs(classifier, steps, epochs, History(CLASSIFIER_UNITS), bar, measure=measure, schedule=schedule)
+    history = History({"train_loss": "nats per sample", "seconds": "s", "samples_per_second": "samples/s"})
+    bar = Progress(epochs, len(labels), history.units["train_loss"], "sample", title=title, visible=progress)
+    return Training(
+        classifier, lambda batch: classifier.loss(batch.x, batch.labels), optimizer, data, batch_size,
+        np.random.default_rng(seed), history, bar, measure, schedule=schedule, clip_norm=clip_norm,
+    ).run(epochs)  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -14,8 +14,9 @@ import numpy as np
 
 from tinyae import losses, nn, ops
 from tinyae.autodiff import Primitive, Tensor
+from tinyae.data import Split
 from tinyae.losses import REDUCTIONS
-from tinyae.models import MODELS, Autoencoder, ConditionalVariationalAutoencoder, build
+from tinyae.models import MODELS, Autoencoder, Batch, build
 from tinyae.models.convolutional import FORMS, UPSAMPLINGS
 from tinyae.models.likelihoods import LIKELIHOODS
 from tinyae.nn.convolution import Convolution, Pooling
@@ -169,10 +170,14 @@ def model(
 
 def training_loss(model: Any, x: Tensor) -> Tensor:
     """The number that training makes small: a memory is given numbers, a conditional model classes 0, 1, ... as well."""
-    if isinstance(model, ConditionalVariationalAutoencoder):
-        return model.loss(model.inputs_for(x, np.arange(len(x)) % model.classes), x).total
-    given = model.inputs_for(x.data)
-    return (model.loss(x) if given is x.data or model.takes_lengths else model.loss(Tensor(given), x)).total
+    classes = getattr(model, "classes", None)
+    batch = model.batch(Split(x.data, None if classes is None else np.arange(len(x)) % classes))
+    given = x
+    if classes is not None:
+        given = ops.concatenate(ops.reshape(x, shape=(len(x), -1)), Tensor(batch.x[:, -classes:]), axis=1)
+    elif batch.x is not batch.target and not batch.future:
+        given = Tensor(batch.x)
+    return model.loss(Batch(given, x)).total
 
 
 MODELS_TABLE: list[ModuleCase] = [

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tinyae.data import Dataset
 from tinyae.models import (
     Autoencoder,
+    ConditionalVariationalAutoencoder,
     ContractiveAutoencoder,
     DenoisingAutoencoder,
     ImageMemory,
@@ -28,6 +30,7 @@ from tinyae.training.pictures.common import (
 )
 from tinyae.training.pictures.models import (
     draw_between,
+    draw_conditional,
     draw_contractive,
     draw_denoising,
     draw_features,
@@ -52,6 +55,7 @@ __all__ = [
     "draw_between",
     "draw_codes",
     "draw_common",
+    "draw_conditional",
     "draw_contractive",
     "draw_curves",
     "draw_denoising",
@@ -75,13 +79,14 @@ __all__ = [
     "image_maps",
 ]
 
-SPECIAL: tuple[tuple[type[Autoencoder], Callable[[Autoencoder, Dataset, Path], list[Path]]], ...] = (
+SPECIAL: tuple[tuple[type[Autoencoder], Callable[[Any, Dataset, Path], list[Path]]], ...] = (
     (ContractiveAutoencoder, draw_contractive),
     (DenoisingAutoencoder, draw_denoising),
     (ImageMemory, draw_memory),
     (LSTMAutoencoder, draw_sequences),
     (StackedAutoencoder, draw_stacked),
     (VariationalAutoencoder, draw_variational),
+    (ConditionalVariationalAutoencoder, draw_conditional),
     (VectorQuantizedAutoencoder, draw_vector_quantized),
 )
 """(class of model, function that draws what only this class has to show into a folder and returns the files)."""
@@ -95,6 +100,8 @@ def draw_run(model: Autoencoder, data: Dataset, history: History, folder: Path) 
     if data.image_shape is not None and data.image_shape[2] not in (1, 3):
         return [draw_curves(history, folder / "loss.png")] if len(history) else []
     files = draw_common(model, data, history, folder)
+    if data.frame_shape is not None and len(data.test):
+        files += draw_films(model, data, folder)
     for kind, draw in SPECIAL:
         if isinstance(model, kind):
             files += draw(model, data, folder)

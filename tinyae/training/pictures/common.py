@@ -13,11 +13,10 @@ import numpy.typing as npt
 
 from tinyae import plots
 from tinyae.data import Dataset, Split, padding
-from tinyae.models import Autoencoder, LSTMAutoencoder
+from tinyae.models import Autoencoder
 from tinyae.nn import Conv2d, Dense, Module, Parameter
 from tinyae.plots.images import MOST_FRAMES
 from tinyae.training.loop import History
-from tinyae.training.metrics import codes_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,10 +30,10 @@ _SCATTERED = 5000
 
 def draw_common(model: Autoencoder, data: Dataset, history: History, folder: Path) -> list[Path]:
     """Draw everything that applies to this model and data set into `folder`; returns the files."""
-    if model.capacity is not None:  # of test samples, or by their codes, it has nothing to show
+    if not len(data.test):  # a memory knows none but its training samples
         return [draw_curves(history, folder / "loss.png")] if len(history) else []
     files = []
-    if data.frame_shape is None or not isinstance(model, LSTMAutoencoder):  # whose films have pictures of their own
+    if data.frame_shape is None:  # `draw_films` shows films
         files.append(draw_reconstructions(model, data, folder / "reconstructions.png"))
     if len(history):
         files.append(draw_curves(history, folder / "loss.png"))
@@ -52,13 +51,13 @@ def draw_reconstructions(model: Autoencoder, data: Dataset, path: Path, count: i
     """
     split = data.test.rows(one_per_class(data.test.y, len(data.test), count))
     restored = Restored.of(model, split)
-    made = f"their {model.makes[0]}s"
+    made = f"their {restored.outputs[0]}s"
     if data.frame_shape is not None:
         made = "what the model makes of them"
-    elif len(model.makes) > 1:
+    elif len(restored.outputs) > 1:
         restored, made = restored.past(), f"{made}, as far as the model sees them"
     names = None if split.y is None else [class_name(data, int(label)) for label in split.y]
-    noun = "image" if data.image_shape is not None else model.noun
+    noun = "image" if data.image_shape is not None else model.sample_name
     title = f"{data.name}: test {noun}s and {made}"
     return plots.save_figure(draw_restored(data, restored, labels=names, count=count, title=title), path)
 
@@ -74,8 +73,8 @@ def draw_curves(history: History, path: Path) -> Path:
 def draw_codes(model: Autoencoder, data: Dataset, path: Path) -> Path:
     """The codes of test samples colored by class (principal components if a code has more than two numbers)."""
     split = data.test.rows(slice(0, _SCATTERED))
-    codes = codes_of(model, split)
-    title = f"{data.name}: codes of {len(codes):,} test {model.noun}s"
+    codes = model.encode(model.batch(split))
+    title = f"{data.name}: codes of {len(codes):,} test {model.sample_name}s"
     return plots.save_figure(
         plots.code_scatter(codes.reshape(len(codes), -1), split.y, data.class_names or None, title=title), path
     )
@@ -134,24 +133,25 @@ class Restored:
         x: samples (N, ...); of sequences (N, T, D) steps behind the end are NaN.
         made: of x's shape; NaN also where the model was given a step and made none.
         seen: (N,), how many first steps the model saw, None if it predicts nothing.
+        outputs: what the model wrote, in words, see `Batch.outputs`.
     """
 
     x: Values
     made: Values
     seen: Values | None = None
+    outputs: tuple[str, ...] = ("reconstruction",)
 
     @classmethod
     def of(cls, model: Autoencoder, split: Split) -> Restored:
         """What `model` makes of the samples of `split`."""
-        x = split.x
-        made = np.array(model.restore(model.inputs_for(x, split.y), **split.known))
-        seen = model.seen_steps(x, split.lengths)
+        batch = model.batch(split)
+        x, made = split.x, np.array(model.reconstruct(batch))
+        if batch.mask is not None:
+            made = _blank(made, ~batch.mask[..., 0])
         if split.lengths is not None:
-            behind = padding(split.lengths, x.shape[1])
-            x, made = _blank(x, behind), _blank(made, behind)
-        if seen is not None and "reconstruction" not in model.makes:
-            made = _blank(made, ~padding(seen, x.shape[1]))
-        return cls(x, made, seen)
+            x = _blank(x, padding(split.lengths, x.shape[1]))
+        ends = np.full(len(split), x.shape[1]) if split.lengths is None else split.lengths
+        return cls(x, made, ends - batch.future if batch.future else None, batch.outputs)
 
     def past(self) -> Restored:
         """The steps that the model saw, and their reconstruction."""

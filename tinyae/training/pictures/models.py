@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from tinyae.models import (
     VectorQuantizedAutoencoder,
     confusion_matrix,
     gradient_per_step,
+    interpolate,
+    latent_grid,
+    normal_quantiles,
     split_future,
 )
 from tinyae.nn import Dense, GaussianNoise, MaskingNoise, Noise, SaltAndPepperNoise, layer_outputs
@@ -44,8 +48,7 @@ from tinyae.training.pictures.common import (
 
 def image_maps(model: Autoencoder, split: Split, index: int) -> dict[str, np.ndarray]:
     """The maps (H, W, K) that each layer makes of one image, by the layer's name, in the order of calls."""
-    labels = None if split.y is None else split.y[index : index + 1]
-    outputs = layer_outputs(model, model.inputs_for(split.x[index : index + 1], labels))
+    outputs = layer_outputs(model, model.batch(split.rows(slice(index, index + 1))).x)
     return {name: value[0] for name, value in outputs.items() if value.ndim == 4}
 
 
@@ -120,18 +123,16 @@ def draw_confusion(data: Dataset, predicted: np.ndarray, classes: int, path: Pat
 _MEMORY_STEPS = 9
 
 
-def draw_memory(model: Autoencoder, data: Dataset, folder: Path, *, count: int = 10) -> list[Path]:
+def draw_memory(model: ImageMemory, data: Dataset, folder: Path, *, count: int = 10) -> list[Path]:
     """Draw `recalled.png`, and `between.png` for a memory of several images, into `folder`; returns the files.
 
     The training samples of `data` are those the memory holds, in the order of their numbers.
     """
-    if not isinstance(model, ImageMemory):
-        return []
     labels = None if data.train.y is None else data.train.y[: model.count]
     numbers = one_per_class(labels, min(len(data.train), model.count), count)
     originals, recalled = data.train.x[numbers], model.recall(numbers)
     names = None if data.train.y is None else [class_name(data, int(y)) for y in data.train.y[numbers]]
-    title = f"{data.name}: {len(numbers)} of {model.count} {model.noun}s as given, and as recalled"
+    title = f"{data.name}: {len(numbers)} of {model.count} {model.sample_name}s as given, and as recalled"
     figure = draw_restored(data, Restored(originals, recalled), labels=names, count=count, title=title)
     files = [plots.save_figure(figure, folder / "recalled.png")]
     if data.image_shape is not None and len(numbers) > 1:
@@ -141,7 +142,8 @@ def draw_memory(model: Autoencoder, data: Dataset, folder: Path, *, count: int =
 
 def draw_between(memory: ImageMemory, pairs: list[tuple[int, int]], path: Path, steps: int = _MEMORY_STEPS) -> Path:
     """One row per pair of numbers: the memory's output for codes on the straight line from one to the other."""
-    rows = [memory.interpolate(int(a), int(b), steps) for a, b in pairs]
+    ends = [memory.encode(np.array(pair)) for pair in pairs]
+    rows = [memory.decode(interpolate(first, second, steps)) for first, second in ends]
     figure = plots.image_grid(
         np.concatenate(rows),
         columns=steps,
@@ -160,7 +162,7 @@ _HIGHEST_RATE = 0.9
 
 
 def draw_denoising(
-    model: Autoencoder, data: Dataset, folder: Path, *, levels: Sequence[float] | None = None, count: int = 8
+    model: DenoisingAutoencoder, data: Dataset, folder: Path, *, levels: Sequence[float] | None = None, count: int = 8
 ) -> list[Path]:
     """Draw `denoising.png` into `folder`: test images on top, then for each level of noise the damaged images and what
     the model makes of them, with the squared error of each.
@@ -168,7 +170,7 @@ def draw_denoising(
     `levels`: rates or standard deviations; by default half, once and one and a half times that of the training. Draws
     nothing for data that are not images, or for a noise layer of another kind than those of `tinyae.nn`.
     """
-    if not isinstance(model, DenoisingAutoencoder) or data.image_shape is None:
+    if data.image_shape is None:
         return []
     noises = _noises(model.noise, levels)
     if not noises:
@@ -220,7 +222,7 @@ def _errors(x: np.ndarray, clean: np.ndarray) -> np.ndarray:
 
 
 def draw_contractive(
-    model: Autoencoder, data: Dataset, folder: Path, *, images: int = 6, directions: int = 8
+    model: ContractiveAutoencoder, data: Dataset, folder: Path, *, images: int = 6, directions: int = 8
 ) -> list[Path]:
     """Draw `tangents.png` into `folder`: test images, each with the directions that move its code most.
 
@@ -228,7 +230,7 @@ def draw_contractive(
     the code moves for a step of length 1 (Rifai, Dauphin, Vincent, Bengio and Muller 2011). Draws nothing for data that
     are not images.
     """
-    if not isinstance(model, ContractiveAutoencoder) or data.image_shape is None:
+    if data.image_shape is None:
         return []
     x = data.test.x[one_per_class(data.test.y, len(data.test), images)]
     jacobian = model.jacobian_at(x)
@@ -248,9 +250,8 @@ def draw_contractive(
 # Pictures of a stack: what the units of each layer look for, and which classes its classifier mistakes.
 
 
-def draw_stacked(model: Autoencoder, data: Dataset, folder: Path) -> list[Path]:
+def draw_stacked(model: StackedAutoencoder, data: Dataset, folder: Path) -> list[Path]:
     """Filters of the layers above the first, and the confusion matrix where there is a classifier."""
-    assert isinstance(model, StackedAutoencoder)
     files = []
     if data.image_shape is not None:
         for number, weights in enumerate(projected_filters(model)[1:], start=2):
@@ -262,7 +263,7 @@ def draw_stacked(model: Autoencoder, data: Dataset, folder: Path) -> list[Path]:
             files.append(plots.save_figure(figure, folder / f"filters{number}.png"))
     if model.classifier is not None:
         predicted, classes = model.classifier.predict(data.test.x), model.classifier.classes
-        title = f"what test {model.noun}s are taken for"
+        title = f"what test {model.sample_name}s are taken for"
         files += draw_confusion(data, predicted, classes, folder / "confusion.png", title=title)
     return files
 
@@ -289,12 +290,10 @@ _MOST_POSTERIORS = 5000
 """Test samples whose posteriors are drawn."""
 
 
-def draw_variational(model: Autoencoder, data: Dataset, folder: Path) -> list[Path]:
+def draw_variational(model: VariationalAutoencoder, data: Dataset, folder: Path) -> list[Path]:
     """Draw samples, interpolations, the KL of each latent dimension, the aggregate posterior, and for a code of two numbers
     the manifold into `folder`; returns the files.
     """
-    if not isinstance(model, VariationalAutoencoder):
-        return []
     files = draw_codes_in_use(model, data, folder)
     if data.image_shape is None:
         return files
@@ -304,33 +303,41 @@ def draw_variational(model: Autoencoder, data: Dataset, folder: Path) -> list[Pa
     ]
     if model.code_size == 2:
         files.append(draw_manifold(model, folder / "manifold.png"))
-    if isinstance(model, ConditionalVariationalAutoencoder):
-        files.append(draw_restyled(model, data, folder / "restyled.png"))
     return files
+
+
+def draw_conditional(model: ConditionalVariationalAutoencoder, data: Dataset, folder: Path) -> list[Path]:
+    """Draw test samples decoded as every class into `folder`; returns the files."""
+    return [] if data.image_shape is None else [draw_restyled(model, data, folder / "restyled.png")]
 
 
 def draw_samples(model: VariationalAutoencoder, path: Path, count: int = _SAMPLES, seed: int = 0) -> Path:
     """What the decoder makes of codes drawn from the prior; of a conditional model each column is a class."""
     columns, words = 8, ""
-    if isinstance(model, ConditionalVariationalAutoencoder):
+    if model.classes is not None:
         columns, words = model.classes, ", a column for each class"
     count = -(-count // columns) * columns
     figure = plots.image_grid(
         model.sample(count, np.random.default_rng(seed)),
         columns=columns,
-        title=f"{count} generated {model.noun}s: E[x|z] for codes z drawn from N(0, I){words}",
+        title=f"{count} generated {model.sample_name}s: E[x|z] for codes z drawn from N(0, I){words}",
     )
     return plots.save_figure(figure, path)
 
 
-def draw_manifold(model: VariationalAutoencoder, path: Path, n: int = 20) -> Path:
+def draw_manifold(model: Any, path: Path, n: int = 20) -> Path:
     """The decoder's output over the plane of codes, each cell of which has the same probability; a conditional model's for
     class 0.
     """
-    what = "E[x|z, class 0]" if isinstance(model, ConditionalVariationalAutoencoder) else "E[x|z]"
+    codes, what = latent_grid(n, model.code_size), "E[x|z]"
+    if model.classes is not None:
+        codes, what = (
+            np.concatenate([codes, model.one_hot(np.zeros(len(codes), int), codes)], axis=1),
+            "E[x|z, class 0]",
+        )
     figure = plots.code_plane(
-        model.manifold(n),
-        model.quantiles(n),
+        model.decode(codes),
+        normal_quantiles(n),
         names=("latent dimension 0", "latent dimension 1"),
         title=f"The plane of codes: {what} at {n} x {n} quantiles of N(0, 1)",
     )
@@ -345,7 +352,7 @@ def draw_restyled(model: ConditionalVariationalAutoencoder, data: Dataset, path:
     figure = plots.image_grid(
         made.reshape(-1, *x.shape[1:]),
         columns=1 + model.classes,
-        title=f"{data.name}: test {model.noun}s (first column), and the code of each decoded as every class",
+        title=f"{data.name}: test {model.sample_name}s (first column), and the code of each decoded as every class",
     )
     return plots.save_figure(figure, path)
 
@@ -353,8 +360,9 @@ def draw_restyled(model: ConditionalVariationalAutoencoder, data: Dataset, path:
 def draw_between_codes(model: VariationalAutoencoder, data: Dataset, path: Path, rows: int = 5) -> Path:
     """One row per pair of test samples of different classes: the way from one code (and class, if it is told) to the other."""
     chosen = one_per_class(data.test.y, len(data.test), 2 * rows)
-    given = model.inputs_for(data.test.x[chosen], None if data.test.y is None else data.test.y[chosen])
-    strips = [model.interpolate(a, b, _BETWEEN_CODES) for a, b in zip(given[::2], given[1::2], strict=False)]
+    q = model.posterior(model.batch(data.test.rows(chosen)))
+    codes = q.given(q.mean)
+    strips = [model.decode(interpolate(a, b, _BETWEEN_CODES)) for a, b in zip(codes[::2], codes[1::2], strict=False)]
     pairs = list(zip(chosen[::2], chosen[1::2], strict=False))
     ends = [(data.test.x[a : a + 1], data.test.x[b : b + 1]) for a, b in pairs]
     images = np.concatenate(
@@ -365,24 +373,26 @@ def draw_between_codes(model: VariationalAutoencoder, data: Dataset, path: Path,
     figure = plots.image_grid(
         images,
         columns=_BETWEEN_CODES + 2,
-        title=f"{data.name}: from one test {model.noun} (far left) to another (far right) on the line between their codes",
+        title=f"{data.name}: from one test {model.sample_name} (far left) to another (far right) on the line between their codes",
     )
     return plots.save_figure(figure, path)
 
 
 def draw_codes_in_use(model: VariationalAutoencoder, data: Dataset, folder: Path) -> list[Path]:
     """`kl.png`, the cost of each latent dimension, and `aggregate_posterior.png`."""
-    labels = None if data.test.y is None else data.test.y[:_MOST_POSTERIORS]
-    posterior = model.posterior(model.inputs_for(data.test.x[:_MOST_POSTERIORS], labels))
-    report = LatentReport.of(posterior, model.noun)
+    posterior = model.posterior(model.batch(data.test.rows(slice(0, _MOST_POSTERIORS))))
+    report = LatentReport.of(posterior, model.sample_name)
     bars = plots.kl_bars(
         report.kl,
         report.in_use,
-        unit=f"nats per {model.noun}",
+        unit=f"nats per {model.sample_name}",
         title=f"{data.name}: KL of each latent dimension",
     )
     density = plots.aggregate_posterior(
-        posterior.mean, posterior.log_variance, kl=report.kl, title=f"{data.name}: codes of the test {model.noun}s"
+        posterior.mean,
+        posterior.log_variance,
+        kl=report.kl,
+        title=f"{data.name}: codes of the test {model.sample_name}s",
     )
     return [
         plots.save_figure(bars, folder / "kl.png"),
@@ -394,13 +404,12 @@ def draw_codes_in_use(model: VariationalAutoencoder, data: Dataset, folder: Path
 # Pictures of a vector-quantized autoencoder: which vectors of the codebook it uses, and what codes from its prior become.
 
 
-def draw_vector_quantized(model: Autoencoder, data: Dataset, folder: Path) -> list[Path]:
+def draw_vector_quantized(model: VectorQuantizedAutoencoder, data: Dataset, folder: Path) -> list[Path]:
     """Draw `codebook.png`, and for images `samples.png`, into `folder`; returns the files. The prior is fitted to the
     training samples unless the model has one.
     """
-    assert isinstance(model, VectorQuantizedAutoencoder)
     counts = np.bincount(model.indices(data.test.x).ravel(), minlength=model.codebook.size)
-    figure = plots.usage_bars(counts, title=f"{data.name}: how often test {model.noun}s choose each vector")
+    figure = plots.usage_bars(counts, title=f"{data.name}: how often test {model.sample_name}s choose each vector")
     files = [plots.save_figure(figure, folder / "codebook.png")]
     if data.image_shape is not None:
         if model.prior is None:
@@ -408,7 +417,7 @@ def draw_vector_quantized(model: Autoencoder, data: Dataset, folder: Path) -> li
         figure = plots.image_grid(
             model.sample(_SAMPLES, np.random.default_rng(0)),
             columns=8,
-            title=f"{_SAMPLES} generated {model.noun}s: codes drawn from a tree of pairs, decoded",
+            title=f"{_SAMPLES} generated {model.sample_name}s: codes drawn from a tree of pairs, decoded",
         )
         files.append(plots.save_figure(figure, folder / "samples.png"))
     return files
@@ -421,16 +430,12 @@ _GRADIENTS = 256
 """Test sequences whose gradients are drawn."""
 
 
-def draw_sequences(model: Autoencoder, data: Dataset, folder: Path) -> list[Path]:
-    """Draw into `folder` what applies: `film.png` and `film.gif` where steps are images, `strokes.png` where they are
-    points, `predictions.png` where the model foresees numbers, and `gradients.png`; returns the files.
+def draw_sequences(model: LSTMAutoencoder, data: Dataset, folder: Path) -> list[Path]:
+    """Draw into `folder` what applies: `strokes.png` where steps are points, `predictions.png` where the model predicts
+    numbers, and `gradients.png`; returns the files.
     """
-    if not isinstance(model, LSTMAutoencoder):
-        return []
     files = []
-    if data.frame_shape is not None:
-        files += draw_films(model, data, folder)
-    elif model.predictor is not None:
+    if data.frame_shape is None and model.predictor is not None:
         files.append(draw_predictions(model, data, folder / "predictions.png"))
     if data.kind == "sequences" and data.example_shape[1] == 2:
         files.append(draw_strokes(model, data, folder / "strokes.png"))
@@ -473,17 +478,17 @@ def draw_predictions(model: LSTMAutoencoder, data: Dataset, path: Path, count: i
         seen,
         future,
         model.predict(seen),
-        reconstructed=model.reconstruct(seen) if "reconstruction" in model.makes else None,
+        reconstructed=None if model.mode == "predict" else model.reconstruct(seen),
         labels=_class_names(data, split) or _stamps(data, numbers),
         feature_names=names_of(data),
         count=count,
         value_name=data.value_name,
-        title=f"{data.name}: test {model.noun}s and their continuation",
+        title=f"{data.name}: test {model.sample_name}s and their continuation",
     )
     return plots.save_figure(figure, path)
 
 
-def draw_films(model: LSTMAutoencoder, data: Dataset, folder: Path) -> list[Path]:
+def draw_films(model: Autoencoder, data: Dataset, folder: Path) -> list[Path]:
     """Test films as strips and as a moving picture, each above what the model makes of it."""
     restored = Restored.of(model, data.test.rows(_spread(data.test.y, len(data.test), 6)))
     rows, seen = film_rows(data, restored), common_border(restored)
@@ -499,13 +504,13 @@ def draw_gradients(model: Autoencoder, data: Dataset, path: Path) -> Path:
     """How much of the gradient of the loss, and of the code, arrives at each step that the encoder sees."""
     split = data.test.rows(slice(0, _GRADIENTS))
     norms = {
-        "of the loss": gradient_per_step(model, split.x, **split.known),
-        "of the code": gradient_per_step(model, split.x, of="code", **split.known),
+        "of the loss": gradient_per_step(model, split),
+        "of the code": gradient_per_step(model, split, of="code"),
     }
     figure = plots.step_norms(
         norms,
         unit="root mean square of the gradient's norm",
-        note=f"From {len(split):,} test {model.noun}s, with respect to the input at each step.",
+        note=f"From {len(split):,} test {model.sample_name}s, with respect to the input at each step.",
         title=f"{data.name}: what of the gradient arrives at each step",
     )
     return plots.save_figure(figure, path)
