@@ -10,7 +10,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -33,7 +33,7 @@ class Autoencoder(Module):
     Args:
         encoder: module from x (N, ...) to codes (N, K).
         decoder: module from codes (N, K) to x's shape. With loss "bce" it gives logits.
-        loss: "bce" (Bernoulli cross-entropy, in nats), "squared_error", "absolute_error" or "huber".
+        loss: reconstruction loss; "bce" is the Bernoulli cross-entropy of logits, in nats.
         sample: what one sample is called in units, e.g. "image" in "nats per image"; kept as `noun`.
 
     `encode`, `decode` and `reconstruct` take either Tensors (differentiable, in one piece, the model's present mode)
@@ -52,7 +52,9 @@ class Autoencoder(Module):
     """Whether `loss`, `evaluation_loss` and `reconstruct` take `lengths=`, (n,) on the host, of sequences of unequal
     length that are padded with zeros."""
 
-    def __init__(self, encoder: Module, decoder: Module, *, loss: str = "bce", sample: str = "sample") -> None:
+    def __init__(
+        self, encoder: Module, decoder: Module, *, loss: Annotated[str, RECONSTRUCTIONS] = "bce", sample: str = "sample"
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
