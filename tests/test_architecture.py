@@ -264,10 +264,3 @@ def test_import_adds_few_modules_to_numpys() -> None:
     )
     extra = ast.literal_eval(run_python(code))
     assert len(extra) <= 12, f"import tinyae loads {extra}: import them where they are used"
-
-
-def test_every_model_has_options_on_the_command_line() -> None:
-    from tinyae.cli.train import MODEL_OPTIONS
-    from tinyae.models import MODELS
-
-    assert MODEL_OPTIONS.keys() == MODELS.keys()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,68 +9,60 @@ from typing import Any
 import numpy as np
 
 from tinyae import plots
-from tinyae.cli.options import add_data, add_device, add_picture, add_run, data_for, open_run
+from tinyae.cli.options import data_for, open_run
 from tinyae.data import Dataset, Split
 from tinyae.models import AnomalyDetector, Autoencoder
+from tinyae.models.settings import passes_on
 from tinyae.training.pictures import Restored, draw_restored
 
 
-def register(commands: Any) -> None:
-    """Add `anomalies`."""
-    parser = commands.add_parser(
-        "anomalies",
-        help="score test samples by their reconstruction error and draw the scores",
-        description="Score every sample by its squared error. The threshold is a quantile of the training samples' scores; "
-        "test samples above it are listed, with what is known to have happened then. Of other data all samples are new: "
-        "they are scaled and judged as the run's own were.",
-    )
-    add_run(parser)
-    add_data(parser, None)
-    parser.add_argument(
-        "--quantile", type=float, default=0.99, metavar="Q", help="of the training scores, in (0, 1) (default: 0.99)"
-    )
-    add_picture(parser, "anomalies.png")
-    add_device(parser)
-    parser.set_defaults(run=run)
+@passes_on(open_run)
+def anomalies(
+    run_folder: Path, *, quantile: float = 0.99, out: Path | None = None, data: str | None = None, **source: Any
+) -> None:
+    """score test samples by their reconstruction error and draw the scores
 
+    Score every sample by its squared error. The threshold is a quantile of the training samples' scores; test samples above
+    it are listed, with what is known to have happened then. Of other data all samples are new: they are scaled and judged
+    as the run's own were.
 
-def run(options: argparse.Namespace) -> None:
-    """Score, list, draw."""
-    run, model, data = open_run(options)
-    usual = data.train
-    if options.data is not None:  # what is usual is what the model was trained on, and all of the others is new
-        usual, data = data_for(run, model).train, _all_new(data)
-    detector = AnomalyDetector(model, options.quantile).fit(usual)
+    Args:
+        quantile: Q, of the training scores, in (0, 1).
+        out: FILE.png, picture, .png, .svg or .pdf; by default RUN/anomalies.png.
+    """
+    run, model, judged = open_run(run_folder, data=data, **source)
+    usual = judged.train
+    if data is not None:  # what is usual is what the model was trained on, and all of the others is new
+        usual, judged = data_for(run, model).train, _all_new(judged)
+    detector = AnomalyDetector(model, quantile).fit(usual)
     assert detector.threshold is not None
-    before, scores = (detector.score(split) if len(split) else np.zeros(0) for split in (data.train, data.test))
+    before, scores = (detector.score(split) if len(split) else np.zeros(0) for split in (judged.train, judged.test))
     unit = f"squared error per {model.sample_name}"
     flagged = np.flatnonzero(scores > detector.threshold)
-    print(
-        f"threshold {detector.threshold:.4g} {unit}: the {options.quantile:g} quantile of {len(usual):,} training scores"
-    )
-    kind = "test" if options.data is None else data.name
+    print(f"threshold {detector.threshold:.4g} {unit}: the {quantile:g} quantile of {len(usual):,} training scores")
+    kind = "test" if data is None else judged.name
     print(f"{len(flagged):,} of {len(scores):,} {kind} {model.sample_name}s are above it")
-    for line in _lines(data, flagged, scores):
+    for line in _lines(judged, flagged, scores):
         print(line)
     figure = plots.score_timeline(
         np.concatenate([before, scores]),
         detector.threshold,
         train=len(before),
-        spans=data.timeline.spans() if data.timeline else (),
-        stamps=[data.timeline.stamp(i) for i in range(len(before) + len(scores))] if data.timeline else None,
+        spans=judged.timeline.spans() if judged.timeline else (),
+        stamps=[judged.timeline.stamp(i) for i in range(len(before) + len(scores))] if judged.timeline else None,
         unit=unit,
-        recording=_recording(data),
-        breaks=_breaks(data),
-        value_name=data.unit,
-        across=f"{model.sample_name}s in time order" if data.timeline else model.sample_name,
-        title=f"{data.name}: {' and '.join(model.batch(data.test).outputs)} error of each {model.sample_name}",
+        recording=_recording(judged),
+        breaks=_breaks(judged),
+        value_name=judged.unit,
+        across=f"{model.sample_name}s in time order" if judged.timeline else model.sample_name,
+        title=f"{judged.name}: {' and '.join(model.batch(judged.test).outputs)} error of each {model.sample_name}",
     )
-    other = "" if options.data is None else f"_{Path(options.data).stem}"
-    out = options.out or run.path / f"anomalies{other}.png"
-    print(f"picture: {plots.save_figure(figure, out)}")
-    if data.kind in ("series", "sequences") and len(flagged):
+    other = "" if data is None else f"_{Path(data).stem}"
+    path = out or run.path / f"anomalies{other}.png"
+    print(f"picture: {plots.save_figure(figure, path)}")
+    if judged.kind in ("series", "sequences") and len(flagged):
         worst = flagged[np.argsort(-scores[flagged], kind="stable")][:_DRAWN]
-        print(f"picture: {_draw_worst(model, data, worst, out.with_name(f'{out.stem}_worst{out.suffix}'))}")
+        print(f"picture: {_draw_worst(model, judged, worst, path.with_name(f'{path.stem}_worst{path.suffix}'))}")
 
 
 def _all_new(data: Dataset) -> Dataset:

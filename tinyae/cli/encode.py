@@ -2,44 +2,34 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from tinyae.atomic import write_atomically
-from tinyae.cli.options import add_data, add_device, add_run, open_run
+from tinyae.cli.options import SPLITS, open_run
+from tinyae.models.settings import passes_on
 
 
-def register(commands: Any) -> None:
-    """Add `encode`."""
-    parser = commands.add_parser(
-        "encode",
-        help="write the codes of a data set",
-        description="Write the codes of one split as a .npy array (N, K).",
-    )
-    add_run(parser)
-    add_data(parser, None)
-    parser.add_argument("--split", choices=("train", "test"), default="test", help="(default: test)")
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="FILE.npy", help="where to write the codes, float32 (N, K)"
-    )
-    add_device(parser)
-    parser.set_defaults(run=run)
+@passes_on(open_run)
+def encode(run_folder: Path, *, out: Path, split: Annotated[str, SPLITS] = "test", **source: Any) -> None:
+    """write the codes of a data set
 
+    Write the codes of one split as a .npy array (N, K).
 
-def run(options: argparse.Namespace) -> None:
-    """Encode in batches and write one array."""
-    if options.out.suffix != ".npy":
-        raise ValueError(f"--out must end in .npy, got {options.out}: codes are written as one NumPy array.")
-    _, model, data = open_run(options)
-    split = getattr(data, options.split)
-    codes = model.encode(model.batch(split))
+    Args:
+        out: FILE.npy, where to write the codes, float32 (N, K).
+        split: which samples.
+    """
+    if out.suffix != ".npy":
+        raise ValueError(f"--out must end in .npy, got {out}: codes are written as one NumPy array.")
+    _, model, data = open_run(run_folder, **source)
+    codes = model.encode(model.batch(getattr(data, split)))
 
     def write(path: Path) -> None:
         with open(path, "wb") as file:
             np.save(file, codes, allow_pickle=False)
 
-    write_atomically(options.out, write)
-    print(f"{options.out}: codes {codes.shape} {codes.dtype} of {data.name} {options.split}")
+    write_atomically(out, write)
+    print(f"{out}: codes {codes.shape} {codes.dtype} of {data.name} {split}")

@@ -2,50 +2,44 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tinyae import training
-from tinyae.cli.options import add_data, add_device, add_run, metrics_table, open_run, positive_int
+from tinyae.cli.options import metrics_table, open_run
 from tinyae.models import VariationalAutoencoder, log_likelihood
+from tinyae.models.settings import passes_on
 
 _AT_ONCE = 100
 """Samples between two looks at the progress bar."""
 
 
-def register(commands: Any) -> None:
-    """Add `evaluate`."""
-    parser = commands.add_parser(
-        "evaluate", help="measure a trained model", description="Measure a trained model on both splits of a data set."
-    )
-    add_run(parser)
-    add_data(parser, None)
-    parser.add_argument(
-        "--importance-samples", type=positive_int, metavar="K",
-        help="for a variational autoencoder: estimate log p(x) of the test samples from K codes each, e.g. 5000",
-    )  # fmt: skip
-    parser.add_argument(
-        "--first", type=positive_int, metavar="N", help="with --importance-samples: of the first N test samples only"
-    )
-    add_device(parser)
-    parser.set_defaults(run=run)
+@passes_on(open_run)
+def evaluate(
+    run_folder: Path, *, importance_samples: int | None = None, first: int | None = None, **source: Any
+) -> None:
+    """measure a trained model
 
+    Measure a trained model on both splits of a data set.
 
-def run(options: argparse.Namespace) -> None:
-    """Print the table of metrics for both splits."""
-    run, model, data = open_run(options)
-    if options.importance_samples and not hasattr(model, "posterior"):
+    Args:
+        importance_samples: K, for a variational autoencoder: estimate log p(x) of the test samples from K codes each, e.g.
+            5000.
+        first: N, with --importance-samples: of the first N test samples only.
+    """
+    run, model, data = open_run(run_folder, **source)
+    if importance_samples and not hasattr(model, "posterior"):
         raise ValueError(f"{run.path} holds a model without a distribution over codes: leave out --importance-samples.")
     columns = {name: training.evaluate(model, split) for name, split in (("train", data.train), ("test", data.test))}
     print(f"{run.path} on {data.name} ({len(data.train):,} training and {len(data.test):,} test {model.sample_name}s)")
     print("\n".join([metrics_table(columns), *model.report(data.test)]))
-    if options.importance_samples:
-        labels = None if data.test.y is None else data.test.y[: options.first]
-        print(_importance_line(model, data.test.x[: options.first], labels, options.importance_samples))
+    if importance_samples:
+        labels = None if data.test.y is None else data.test.y[:first]
+        print(_importance_line(model, data.test.x[:first], labels, importance_samples))
 
 
 def _log_likelihoods(

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
-from tinyae.backend import backend_named
-from tinyae.cli.options import add_device, add_seed
+from tinyae.backend import DEVICES, Backend, backend_named
 
 GROUPS = ("ops", "losses", "layers", "models")
 """The parts of the check tables, in the order of the table that is printed."""
@@ -23,33 +21,27 @@ Rows = dict[tuple[str, str, str], tuple[int, float, set[str]]]
 """(group, function, argument): how many cases, the largest error, and how it was measured."""
 
 
-def register(commands: Any) -> None:
-    """Add `gradcheck`."""
-    parser = commands.add_parser(
-        "gradcheck",
-        help="compare every gradient with measured slopes, or break the rules and see it noticed",
-        description="Compare the gradients of operations, losses, layers and models with slopes that are measured "
-        "without any rule, for every input and parameter. Exit code 1 if one differs.",
-    )
-    parser.add_argument(
-        "names",
-        nargs="*",
-        metavar="NAME",
-        help="an operation, loss, layer or model, or one of ops, losses, layers, models, all (default: all)",
-    )
-    parser.add_argument("--order", type=int, choices=(1, 2), default=1, help="2 checks gradients of gradients too")
-    parser.add_argument(
-        "--mutate", action="store_true", help="break each rule on purpose instead, and count how many are caught"
-    )
-    add_device(parser)
-    add_seed(parser, "of inputs and cotangents")
-    parser.set_defaults(run=run)
+def gradcheck(
+    *names: str,
+    order: Annotated[int, (1, 2)] = 1,
+    mutate: bool = False,
+    seed: int = 0,
+    device: Annotated[str, DEVICES] = "cpu",
+) -> None:
+    """compare every gradient with measured slopes, or break the rules and see it noticed
 
+    Compare the gradients of operations, losses, layers and models with slopes that are measured without any rule, for every
+    input and parameter. Exit code 1 if one differs, or if a broken rule is not noticed.
 
-def run(options: argparse.Namespace) -> None:
-    """Print the table; leave with exit code 1 if a gradient is wrong or a broken rule was not noticed."""
-    chosen = _chosen(options.names or ["all"])
-    passed = _mutate(chosen) if options.mutate else _check(chosen, options)
+    Args:
+        names: NAME, an operation, loss, layer or model, or one of ops, losses, layers, models, all; by default all.
+        order: 2 checks gradients of gradients too.
+        mutate: break each rule on purpose instead, and count how many are caught.
+        seed: of inputs and cotangents.
+        device: where to compute; auto: the GPU if one works.
+    """
+    chosen = _chosen(list(names) or ["all"])
+    passed = _mutate(chosen) if mutate else _check(chosen, order, seed, device)
     sys.stdout.flush()
     if not passed:
         raise SystemExit(1)
@@ -84,16 +76,16 @@ def _bar(items: Iterable[Any], unit: str) -> Any:
     return tqdm(items, unit=f" {unit}", disable=not sys.stderr.isatty(), leave=False, dynamic_ncols=True)
 
 
-def _check(chosen: dict[str, list[Any]], options: argparse.Namespace) -> bool:
+def _check(chosen: dict[str, list[Any]], order: int, seed: int, device: str) -> bool:
     """Check and print the table; whether everything passed."""
-    backend = backend_named(options.device)
+    backend = backend_named(device)
     start = time.perf_counter()
     rows: Rows = {}
     failures: list[str] = []
     smooth = [(group, case) for group, cases in chosen.items() for case in cases if case.order]
     for group, case in _bar(smooth, "cases"):
         what = case.name if group in ("layers", "models") else _name(case)
-        for argument, row in _errors(case, backend, options, failures).items():
+        for argument, row in _errors(case, backend, order, seed, failures).items():
             before: tuple[int, float, set[str]] = rows.get((group, what, argument), (0, 0.0, set()))
             rows[group, what, argument] = (before[0] + 1, max(before[1], row[0]), before[2] | {row[1]})
     print("\n".join(_lines(rows)))
@@ -106,19 +98,19 @@ def _check(chosen: dict[str, list[Any]], options: argparse.Namespace) -> bool:
         print("nothing to check: the derivative of what was asked for is 0 wherever it exists")
     else:
         print(
-            f"{len(smooth)} cases passed at order {options.order}, {len(rows)} inputs and parameters; largest error "
+            f"{len(smooth)} cases passed at order {order}, {len(rows)} inputs and parameters; largest error "
             f"{rows[worst][1]:.1e} ({worst[1]}, {worst[2]}); {took}"
         )
     return not failures
 
 
-def _errors(case: Any, backend: Any, options: argparse.Namespace, failures: list[str]) -> dict[str, tuple[float, str]]:
+def _errors(case: Any, backend: Backend, order: int, seed: int, failures: list[str]) -> dict[str, tuple[float, str]]:
     """The largest error of each argument of one case, and how it was measured."""
     from tinyae.testing.verification import gradient_report
 
-    rng = np.random.default_rng(options.seed)
+    rng = np.random.default_rng(seed)
     try:
-        report = gradient_report(case, rng, backend, order=min(options.order, case.order), raise_on_failure=False)
+        report = gradient_report(case, rng, backend, order=min(order, case.order), raise_on_failure=False)
     except Exception as error:  # the rest of the table is worth having, whatever one case raises
         failures.append(f"{case.name}: {type(error).__name__}: {error}")
         return {}

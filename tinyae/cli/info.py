@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 from tinyae.backend import DeviceError, backend_named
 from tinyae.cli.options import package_version
@@ -15,16 +13,11 @@ _LIBRARIES = ("numpy", "scipy", "matplotlib", "pillow", "tqdm", "safetensors", "
 _CUPY = ("cupy-cuda13x", "cupy-cuda12x", "cupy-rocm-7-0")
 
 
-def register(commands: Any) -> None:
-    """Add `info`."""
-    parser = commands.add_parser(
-        "info", help="versions and devices", description="Versions, devices and threads, for a bug report."
-    )
-    parser.set_defaults(run=run)
+def info() -> None:
+    """versions and devices
 
-
-def run(options: argparse.Namespace) -> None:
-    """Print what is installed and which devices work; never fails because a device does not."""
+    Versions, devices and threads, for a bug report. It never fails because a device does not work.
+    """
     print(f"tinyae      {package_version()}")
     print(
         f"python      {platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"

@@ -6,25 +6,28 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 from tinyae.backend import DeviceError
-from tinyae.cli import (
-    anomalies,
-    data,
-    encode,
-    evaluate,
-    features,
-    gradcheck,
-    info,
-    neighbors,
-    probe,
-    reconstruct,
-    sample,
-    show,
-    train,
-)
-from tinyae.cli.options import package_version
+from tinyae.cli import train
+from tinyae.cli.anomalies import anomalies
+from tinyae.cli.arguments import Parser, add_command
+from tinyae.cli.data import data
+from tinyae.cli.encode import encode
+from tinyae.cli.evaluate import evaluate
+from tinyae.cli.features import features
+from tinyae.cli.gradcheck import gradcheck
+from tinyae.cli.info import info
+from tinyae.cli.neighbors import neighbors
+from tinyae.cli.options import GROUPS, package_version
+from tinyae.cli.probe import probe
+from tinyae.cli.reconstruct import reconstruct
+from tinyae.cli.sample import sample
+from tinyae.cli.show import show
+
+COMMANDS = (
+    evaluate, encode, reconstruct, sample, features, neighbors, probe, anomalies, show, gradcheck, data, info,
+)  # fmt: skip
+"""The commands beside `train`: each is a function, whose parameters and docstring are its arguments and help."""
 
 _EPILOG = """\
 start here:
@@ -38,16 +41,9 @@ exit codes: 0 done, 1 a gradient check failed, 2 something in the request or the
 what), 130 interrupted (the last complete epoch is kept)."""
 
 
-class _Parser(argparse.ArgumentParser):
-    """Answers a mistake with one sentence; the usage is a `--help` away."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}; see `{self.prog} --help`.\n")
-
-
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The whole command line."""
-    root = _Parser(
+    root = Parser(
         prog="tinyae",
         description="Autoencoders from first principles, on NumPy (CPU) or CuPy (NVIDIA GPU): "
         "train on real data, see the pictures.",
@@ -57,10 +53,9 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=f"tinyae {package_version()}")
     root.add_argument("--traceback", action="store_true", help="show the full Python traceback of an error")
     commands = root.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for command in (
-        train, evaluate, encode, reconstruct, sample, features, neighbors, probe, anomalies, show, gradcheck, data, info,
-    ):  # fmt: skip
-        command.register(commands)
+    train.register(commands)
+    for command in COMMANDS:
+        add_command(commands, command, GROUPS)
     return root
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
+from pathlib import Path
 from typing import Any
 
-from tinyae.cli.options import add_data, add_device, add_picture, add_run, open_run, positive_int
+from tinyae.cli.options import open_run
 from tinyae.models import nearest, same_class_share
+from tinyae.models.settings import passes_on
 from tinyae.training.pictures import draw_neighbors
 
 _MEASURED = 1000
@@ -16,39 +17,32 @@ _LISTED = 10
 """Test samples whose neighbors are listed where they cannot be drawn."""
 
 
-def register(commands: Any) -> None:
-    """Add `neighbors`."""
-    parser = commands.add_parser(
-        "neighbors",
-        help="find the training samples whose codes are closest to those of test samples",
-        description="Search the training samples by code: for each test sample the nearest in Euclidean distance "
-        "between codes. With labels, the share of neighbors of the same class is printed, beside that of a search "
-        "by the samples' own values.",
-    )
-    add_run(parser)
-    add_data(parser, None)
-    parser.add_argument("--count", type=positive_int, default=8, metavar="N", help="neighbors of each (default: 8)")
-    add_picture(parser, "neighbors.png")
-    add_device(parser)
-    parser.set_defaults(run=run)
+@passes_on(open_run)
+def neighbors(run_folder: Path, *, count: int = 8, out: Path | None = None, **source: Any) -> None:
+    """find the training samples whose codes are closest to those of test samples
 
+    Search the training samples by code: for each test sample the nearest in Euclidean distance between codes. With labels,
+    the share of neighbors of the same class is printed, beside that of a search by the samples' own values.
 
-def run(options: argparse.Namespace) -> None:
-    """Search, measure, draw; where there are no images to draw, the nearest are listed by their numbers."""
-    run, model, data = open_run(options)
+    Args:
+        count: N, neighbors of each.
+        out: FILE.png, picture, .png, .svg or .pdf; by default RUN/neighbors.png.
+    """
+    # Search, measure, draw; where there are no images to draw, the nearest are listed by their numbers.
+    run, model, data = open_run(run_folder, **source)
     queries = data.test.rows(slice(0, _MEASURED))
     codes, asked = (model.encode(model.batch(split)).reshape(len(split), -1) for split in (data.train, queries))
-    indices, _ = nearest(codes, asked, options.count)
+    indices, _ = nearest(codes, asked, count)
     if data.train.y is not None and queries.y is not None:
-        by_value, _ = nearest(data.train.flat, queries.flat, options.count)
+        by_value, _ = nearest(data.train.flat, queries.flat, count)
         sizes = codes.shape[1], data.train.flat.shape[1]
         for words, size, found in (("codes", sizes[0], indices), ("their own values", sizes[1], by_value)):
             share = same_class_share(data.train.y, queries.y, found)
-            print(f"nearest {options.count} by {words} ({size} numbers): {share:.1%} are of the query's class")
+            print(f"nearest {count} by {words} ({size} numbers): {share:.1%} are of the query's class")
     if data.image_shape is None:
         for number, row in enumerate(indices[:_LISTED]):
             print(f"test {model.sample_name} {number}: training {model.sample_name}s {', '.join(map(str, row))}")
         print(f"no picture: {data.name} holds no images")
         return
-    path = options.out or run.path / "neighbors.png"
+    path = out or run.path / "neighbors.png"
     print(f"picture: {draw_neighbors(model, data, indices, path)}")

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 import os
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from tinyae.backend import DEVICES, backend_named
+from tinyae.cli.arguments import height_width
 from tinyae.data import Dataset, load, load_series, rewindow
 from tinyae.data.catalog import ENTRIES, canonical
 from tinyae.data.dataset import SCALINGS, Scaler
 from tinyae.models import Autoencoder, model_entry
+from tinyae.models.settings import passes_on
 from tinyae.training import Run
 from tinyae.training.loop import check_samples
 from tinyae.training.metrics import Metrics
@@ -23,28 +25,8 @@ SAMPLE_NOUNS = {"images": "image", "sequences": "sequence", "series": "window", 
 """What one sample of each kind of data is called in units."""
 
 
-def add_device(parser: argparse.ArgumentParser) -> None:
-    """--device"""
-    parser.add_argument(
-        "--device", choices=DEVICES, default="cpu", help="where to compute (default: cpu; auto: the GPU if one works)"
-    )
-
-
-def add_run(parser: argparse.ArgumentParser) -> None:
-    """RUN"""
-    parser.add_argument("run_folder", metavar="RUN", type=Path, help="a run folder made by `tinyae train`")
-
-
-def add_picture(parser: argparse.ArgumentParser, name: str) -> None:
-    """--out, for a command that draws one picture; without it the run folder gets `name`"""
-    parser.add_argument(
-        "--out", type=Path, metavar="FILE.png", help=f"picture, .png, .svg or .pdf (default: RUN/{name})"
-    )
-
-
-def add_seed(parser: argparse.ArgumentParser, purpose: str) -> None:
-    """--seed"""
-    parser.add_argument("--seed", type=whole_number, default=0, help=f"{purpose} (default: 0)")
+SPLITS = ("train", "test")
+"""The parts of a data set."""
 
 
 def check_data(data: Dataset, model: Autoencoder) -> None:
@@ -69,13 +51,69 @@ def class_count(data: Dataset) -> int:
     return max(len(data.class_names), largest + 1)
 
 
-def open_run(options: argparse.Namespace) -> tuple[Run, Any, Dataset]:
-    """The run, its model on the asked device, and the data to apply it to (checked to fit the model)."""
-    run = Run.open(options.run_folder)
-    device = backend_named(options.device).name
+def pictures_as(
+    *, image_size: Annotated[tuple[int, int], height_width] | None = None, gray: bool = False, skip_broken: bool = False
+) -> dict[str, Any]:
+    """Those options of `tinyae.data.load` for a folder of pictures that were given, as plain values for `config.json`.
+
+    Args:
+        image_size: H,W, scale and cut every picture to H x W pixels.
+        gray: turn colors into gray levels.
+        skip_broken: leave out files that cannot be read, and count them.
+    """
+    given = {"image_size": image_size, "gray": gray, "skip_broken": skip_broken}
+    return {name: value for name, value in given.items() if value}
+
+
+def windows_as(
+    *,
+    window: int | None = None,
+    stride: int | None = None,
+    horizon: int | None = None,
+    time: str | None = None,
+    scaling: Annotated[str, tuple(SCALINGS)] | None = None,
+) -> dict[str, Any] | None:
+    """How a recording is cut, as plain values; None without a window; raises ValueError for the others alone.
+
+    Args:
+        window: L, cut the recording into windows of L steps.
+        stride: S, steps from one window to the next; by default L, no overlap.
+        horizon: H, steps after each window, to be predicted; by default 0.
+        time: COLUMN, the .csv's column of times, by name or number from 0; by default the first with dates.
+        scaling: fitted on the training part; by default standard for a .csv, else none.
+    """
+    given = {"stride": stride, "horizon": horizon, "time": time, "scaling": scaling}
+    given = {name: value for name, value in given.items() if value is not None}
+    if window is None:
+        if given:
+            raise ValueError(f"--{next(iter(given))} says how windows are cut: give --window as well.")
+        return None
+    return {"length": window, **given}
+
+
+GROUPS: dict[Callable[..., Any], str] = {
+    pictures_as: "a folder of pictures",
+    windows_as: "recordings: a .csv with one line for each step, or a set of kind series",
+}
+"""Options that stand under a heading of their own, whatever the command."""
+
+
+@passes_on(pictures_as)
+def open_run(
+    run_folder: Path, *, data: str | None = None, device: Annotated[str, DEVICES] = "cpu", **pictures: Any
+) -> tuple[Run, Any, Dataset]:
+    """The run, its model on the asked device, and the data to apply it to (checked to fit the model).
+
+    Args:
+        run_folder: RUN, a run folder made by `tinyae train`.
+        data: NAME|FILE|DIR, a set listed by `tinyae data`, a .npy, .npz, .csv or IDX file, or a folder of PNG and JPEG
+            files; by default the run's own.
+        device: where to compute; auto: the GPU if one works.
+    """
+    run = Run.open(run_folder)
+    device = backend_named(device).name
     model = run.model()
-    data = data_for(run, model, options.data, picture_options(options))
-    return run, model.to(device), data
+    return run, model.to(device), data_for(run, model, data, pictures_as(**pictures))
 
 
 def data_for(run: Run, model: Any, other: str | None = None, pictures: dict[str, Any] | None = None) -> Dataset:
@@ -84,11 +122,7 @@ def data_for(run: Run, model: Any, other: str | None = None, pictures: dict[str,
     kept = run.config.get("data_options", {}) if Path(source).expanduser().is_dir() else {}
     # Other data may be windows already, as those of this run are once they are cut.
     data = load_data(
-        source,
-        kept | (pictures or {}),
-        run.config.get("windows"),
-        cut=other is None,
-        scaler=run.config.get("scaler"),
+        source, kept | (pictures or {}), run.config.get("windows"), cut=other is None, scaler=run.config.get("scaler")
     )
     shape = model.recipe["arguments"].get("input_shape", data.example_shape)
     expected = (shape,) if isinstance(shape, int) else tuple(shape)
@@ -110,38 +144,7 @@ def data_for(run: Run, model: Any, other: str | None = None, pictures: dict[str,
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# --data and what belongs to it: folders of pictures and how they are read, recordings and how they are cut.
-
-
-def add_data(parser: argparse.ArgumentParser, default: str | None, otherwise: str = "the run's own") -> None:
-    """--data, and how to read it if it is a folder of pictures; `otherwise`: in words, what None stands for"""
-    kept = f"(default: {default or otherwise})"
-    parser.add_argument(
-        "--data",
-        default=default,
-        metavar="NAME|FILE|DIR",
-        help=f"a set listed by `tinyae data`, a .npy, .npz, .csv or IDX file, or a folder of PNG and JPEG files {kept}",
-    )
-    add_picture_options(parser)
-
-
-def add_picture_options(parser: argparse.ArgumentParser) -> None:
-    """--image-size, --gray, --skip-broken"""
-    group = parser.add_argument_group("a folder of pictures")
-    group.add_argument(
-        "--image-size", type=_height_width, metavar="H,W", help="scale and cut every picture to H x W pixels"
-    )
-    group.add_argument("--gray", "--gray", action="store_true", help="turn colors into gray levels")
-    group.add_argument("--skip-broken", action="store_true", help="leave out files that cannot be read, and count them")
-
-
-def picture_options(options: argparse.Namespace) -> dict[str, Any]:
-    """Those options of `tinyae.data.load` that were given, as plain values for `config.json`.
-
-    A command that takes a run's own data only does not have them, and so they are not given.
-    """
-    given = {name: getattr(options, name, None) for name in ("image_size", "gray", "skip_broken")}
-    return {name: value for name, value in given.items() if value}
+# Data as the options name them: how they are read, cut, and brought to the shape of a model.
 
 
 def remark(data: Dataset) -> None:
@@ -155,39 +158,6 @@ def _is_folder(data: Dataset) -> bool:
     return not data.source and Path(data.origin).is_dir()
 
 
-def add_windows(parser: argparse.ArgumentParser) -> None:
-    """--window, --stride, --horizon, --time, --scaling: how a recording is cut."""
-    group = parser.add_argument_group("recordings", "a .csv with one line for each step, or a set of kind series")
-    group.add_argument("--window", type=positive_int, metavar="L", help="cut the recording into windows of L steps")
-    group.add_argument(
-        "--stride", type=positive_int, metavar="S", help="steps from one window to the next (default: L, no overlap)"
-    )
-    group.add_argument(
-        "--horizon", type=positive_int, metavar="H", help="steps after each window, to be predicted (default: 0)"
-    )
-    group.add_argument(
-        "--time",
-        metavar="COLUMN",
-        help="the .csv's column of times, by name or number from 0 (default: the first with dates)",
-    )
-    group.add_argument(
-        "--scaling",
-        choices=tuple(SCALINGS),
-        help="fitted on the training part (default: standard for a .csv, else none)",
-    )
-
-
-def windows_of(options: argparse.Namespace) -> dict[str, Any] | None:
-    """The options of `add_windows` as plain values, None without --window; raises ValueError for the others alone."""
-    given = {name: getattr(options, name) for name in ("stride", "horizon", "time", "scaling")}
-    given = {name: value for name, value in given.items() if value is not None}
-    if options.window is None:
-        if given:
-            raise ValueError(f"--{next(iter(given))} says how windows are cut: give --window as well.")
-        return None
-    return {"length": options.window, **given}
-
-
 def load_data(
     name: str,
     pictures: dict[str, Any] | None = None,
@@ -198,7 +168,7 @@ def load_data(
 ) -> Dataset:
     """The data set of a name, file or folder: pictures read, and a recording cut, as the options say.
 
-    `pictures` and `windows` are what `picture_options` and `windows_of` give, or what a run's config kept of them. What
+    `pictures` and `windows` are what `pictures_as` and `windows_as` give, or what a run's config kept of them. What
     is not a recording cannot be cut: that is an error, or with `cut` False it is taken as it is. `scaler` is what a run's config
     kept by `kept_scaler`: a recording of the user's is scaled as the run's own was, not by its own mean.
     """
@@ -232,68 +202,12 @@ def lasting(name: str) -> str:
     return name if canonical(name) in ENTRIES else os.path.abspath(os.path.expanduser(name))
 
 
-def _height_width(text: str) -> tuple[int, int]:
-    sizes = int_list(text)
-    if len(sizes) > 2:
-        raise argparse.ArgumentTypeError(f"must be H,W, or one number for both, got {text!r}")
-    return sizes[0], sizes[-1]
-
-
 def bring_to(expected: tuple[int, ...], data: Dataset) -> str:
     """How a folder of pictures can be brought to the shape that a model takes; "" for other data."""
     if len(expected) != 3 or data.image_shape is None or not _is_folder(data):
         return ""
     gray = " --gray" if expected[2] == 1 < data.image_shape[2] else ""
     return f", or add --image-size {expected[0]},{expected[1]}{gray}"
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Numbers as a user writes them: what argparse calls to read one, with a sentence for what is none.
-
-
-def whole_number(text: str) -> int:
-    """A whole number of at least 0."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, got {text!r}")
-    return int(text)
-
-
-def positive_int(text: str) -> int:
-    """A whole number of at least 1."""
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
-    return number
-
-
-def positive_float(text: str) -> float:
-    """A finite number above 0."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text!r}")
-    return number
-
-
-def nonnegative_float(text: str) -> float:
-    """A finite number of at least 0."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not 0 <= number < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a number of at least 0, got {text!r}")
-    return number
-
-
-def int_list(text: str) -> list[int]:
-    """Whole numbers separated by commas, e.g. 1000,500,250,30."""
-    return [positive_int(part.strip()) for part in text.split(",")]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

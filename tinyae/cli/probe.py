@@ -2,54 +2,32 @@
 
 from __future__ import annotations
 
-import argparse
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tinyae.cli.options import (
-    add_data,
-    add_device,
-    add_picture,
-    add_run,
-    check_labels,
-    class_count,
-    nonnegative_float,
-    open_run,
-    positive_int,
-)
+from tinyae.cli.options import check_labels, class_count, open_run
+from tinyae.models.settings import passes_on
 from tinyae.training import LinearProbe
 from tinyae.training.pictures.models import draw_confusion
 
 
-def register(commands: Any) -> None:
-    """Add `probe`."""
-    parser = commands.add_parser(
-        "probe",
-        help="fit a linear classifier to the codes: what do they know of the classes?",
-        description="Fit a softmax regression to the standardized codes of the training samples and count how many "
-        "test samples it gets right, beside the same classifier on the samples' own values. The model is not changed.",
-    )
-    add_run(parser)
-    add_data(parser, None)
-    parser.add_argument(
-        "--weight-decay",
-        type=nonnegative_float,
-        default=0.0,
-        metavar="X",
-        help="of the classifier's weights (default: 0)",
-    )
-    parser.add_argument(
-        "--iterations", type=positive_int, default=200, metavar="N", help="of L-BFGS, at most (default: 200)"
-    )
-    add_picture(parser, "probe.png")
-    add_device(parser)
-    parser.set_defaults(run=run)
+@passes_on(open_run)
+def probe(
+    run_folder: Path, *, weight_decay: float = 0.0, iterations: int = 200, out: Path | None = None, **source: Any
+) -> None:
+    """fit a linear classifier to the codes: what do they know of the classes?
 
+    Fit a softmax regression to the standardized codes of the training samples and count how many test samples it gets
+    right, beside the same classifier on the samples' own values. The model is not changed.
 
-def run(options: argparse.Namespace) -> None:
-    """Encode, fit, count, draw."""
-    run, model, data = open_run(options)
+    Args:
+        weight_decay: of the classifier's weights.
+        iterations: of L-BFGS, at most.
+        out: FILE.png, picture, .png, .svg or .pdf; by default RUN/probe.png.
+    """
+    run, model, data = open_run(run_folder, **source)
     check_labels(data, "a classifier needs")
     train, test = data.train, data.test
     assert train.y is not None
@@ -62,14 +40,14 @@ def run(options: argparse.Namespace) -> None:
     }
     found: list[np.ndarray] = []
     for words, (before, after) in given.items():
-        probe = LinearProbe(options.weight_decay, options.iterations).fit(before, train.y, progress=True, title=words)
-        found.append(probe.predict(after))
-        shares = probe.accuracy(before, train.y), np.mean(found[-1] == test.y)
+        fitted = LinearProbe(weight_decay, iterations).fit(before, train.y, progress=True, title=words)
+        found.append(fitted.predict(after))
+        shares = fitted.accuracy(before, train.y), np.mean(found[-1] == test.y)
         print(f"{words:24}{before.shape[1]:>8}" + "".join(f"{share:>10.2%}" for share in shares))
     largest = np.bincount(train.y).argmax()
     print(
         f"{'always the largest class':24}{0:>8}" + "".join(f"{np.mean(y == largest):>10.2%}" for y in (train.y, test.y))
     )
     title = f"what a linear classifier of codes takes test {model.sample_name}s for"
-    for path in draw_confusion(data, found[0], class_count(data), options.out or run.path / "probe.png", title=title):
+    for path in draw_confusion(data, found[0], class_count(data), out or run.path / "probe.png", title=title):
         print(f"picture: {path}")

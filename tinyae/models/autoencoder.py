@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial, wraps
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Annotated, Any, ParamSpec, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -129,7 +129,7 @@ class Autoencoder(Module):
     Args:
         encoder: module from x (N, ...) to codes (N, K).
         decoder: module from codes (N, K) to x's shape. With loss "bce" it gives logits.
-        loss: "bce" (Bernoulli cross-entropy, in nats), "squared_error", "absolute_error" or "huber".
+        loss: reconstruction loss; "bce" is the Bernoulli cross-entropy of logits, in nats.
         sample: what one sample is called in units, e.g. "image" in "nats per image"; kept as `sample_name`.
 
     `encode`, `decode` and `reconstruct` take either Tensors (differentiable, in one piece, the model's present mode)
@@ -142,7 +142,9 @@ class Autoencoder(Module):
         loss_unit: the unit of `loss`, e.g. "nats per image".
     """
 
-    def __init__(self, encoder: Module, decoder: Module, *, loss: str = "bce", sample: str = "sample") -> None:
+    def __init__(
+        self, encoder: Module, decoder: Module, *, loss: Annotated[str, RECONSTRUCTIONS] = "bce", sample: str = "sample"
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder

@@ -18,8 +18,8 @@ from tinyae.backend import Array, as_generator, backend_of
 from tinyae.data import Split
 from tinyae.models.autoencoder import Batch, remembered
 from tinyae.models.dense import Shape
-from tinyae.models.likelihoods import Likelihood, likelihood_named
-from tinyae.models.variational import Posterior, VariationalAutoencoder, variational_pair
+from tinyae.models.settings import passes_on, split
+from tinyae.models.variational import Posterior, VariationalAutoencoder, decoder_outputs, variational_pair
 from tinyae.nn import Module
 from tinyae.nn.layers import check_size
 
@@ -34,7 +34,7 @@ class ConditionalVariationalAutoencoder(VariationalAutoencoder):
         encoder: module from (N, D + C), a flat sample and its class as C numbers, one of them 1, to (N, 2 K).
         decoder: module from (N, K + C) to x's shape.
         classes: C.
-        likelihood, beta, warmup, free_bits, sample, generator: as for `VariationalAutoencoder`.
+        settings: as for `VariationalAutoencoder`.
 
     What the network is given is samples and classes in one array (N, D + C): `batch(Split(x, labels)).x`, which `encode` and
     `reconstruct` take. `tinyae.fit` and `tinyae.evaluate` make it from data with labels.
@@ -42,16 +42,9 @@ class ConditionalVariationalAutoencoder(VariationalAutoencoder):
 
     classes: int
 
-    def __init__(
-        self,
-        encoder: Module,
-        decoder: Module,
-        classes: int,
-        *,
-        likelihood: str | Likelihood = "gray-bce",
-        **settings: Any,
-    ) -> None:
-        super().__init__(encoder, decoder, likelihood=likelihood, **settings)
+    @passes_on(VariationalAutoencoder, without=("binarize",))
+    def __init__(self, encoder: Module, decoder: Module, classes: int, **settings: Any) -> None:
+        super().__init__(encoder, decoder, **settings)
         self.classes = check_size("ConditionalVariationalAutoencoder", "classes", classes)
         if self.binarize != "none":
             raise ValueError("the conditional model takes samples as they are: make them black and white beforehand.")
@@ -126,31 +119,27 @@ class ConditionalVariationalAutoencoder(VariationalAutoencoder):
 
 
 @remembered("cvae")
+@passes_on(ConditionalVariationalAutoencoder, variational_pair, without=("outputs", "extra"))
 def conditional_variational_autoencoder(
     input_shape: Shape = 784,
     classes: int = 10,
     sizes: Sequence[int] = (400,),
     latent_size: int = 20,
     *,
-    activation: str = "relu",
-    likelihood: str = "gray-bce",
-    beta: float = 1.0,
-    warmup: int = 0,
-    free_bits: float = 0.0,
-    sample: str = "sample",
     generator: np.random.Generator | None = None,
+    **settings: Any,
 ) -> ConditionalVariationalAutoencoder:
-    """(D + C) -> sizes -> K, and (K + C) -> sizes backwards -> D; see `variational_autoencoder` for the arguments.
+    """(D + C) -> sizes -> K, and (K + C) -> sizes backwards -> D.
 
     Args:
         classes: C, how many classes there are.
+        input_shape, sizes, latent_size: as for `variational_pair`.
+        generator: for the initial weights and, from there on, for the noise; None draws fresh entropy.
+        settings: of `ConditionalVariationalAutoencoder`, `activation` and `normalization`.
     """
     rng = as_generator(generator)
-    chosen = likelihood_named(likelihood)
+    network, settings = split(settings, variational_pair)
+    outputs = decoder_outputs(settings)
     c = check_size("conditional_variational_autoencoder", "classes", classes)
-    pair = variational_pair(
-        input_shape, sizes, latent_size, activation=activation, outputs=chosen.outputs, extra=c, generator=rng
-    )
-    return ConditionalVariationalAutoencoder(
-        *pair, c, likelihood=chosen, beta=beta, warmup=warmup, free_bits=free_bits, sample=sample, generator=rng
-    )
+    pair = variational_pair(input_shape, sizes, latent_size, outputs=outputs, extra=c, generator=rng, **network)
+    return ConditionalVariationalAutoencoder(*pair, c, generator=rng, **settings)

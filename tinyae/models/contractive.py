@@ -7,7 +7,8 @@ in which the data vary.
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -18,8 +19,9 @@ from tinyae.checks import choose
 from tinyae.losses import Loss
 from tinyae.models.autoencoder import Autoencoder, Batch, remembered
 from tinyae.models.dense import Shape, dense_pair
+from tinyae.models.settings import passes_on, split
 from tinyae.nn import Dense, Flatten, Module, Sequential, evaluating
-from tinyae.ops.linear import through_activation
+from tinyae.ops.linear import ACTIVATIONS, through_activation
 
 JACOBIANS = ("auto", "closed", "exact", "hutchinson")
 """How the norm of the Jacobian is computed."""
@@ -29,29 +31,30 @@ class ContractiveAutoencoder(Autoencoder):
     """Reconstruction + contraction * mean over samples of ||J(x)||_F**2, J(x)_ji = d code_j / d x_i.
 
     Args:
-        encoder, decoder, loss, sample: as for `Autoencoder`.
-        contraction: weight of the penalty, at least 0.
-        jacobian: "closed" is the formula for one dense layer, sum_j f'(z_j)**2 sum_i W_ij**2. "exact" differentiates
+        encoder, decoder, settings: as for `Autoencoder`.
+        contraction: weight of the Jacobian's norm, at least 0.
+        jacobian: how that norm is computed.
+            "closed" is the formula for one dense layer, sum_j f'(z_j)**2 sum_i W_ij**2. "exact" differentiates
             any encoder: K backward passes, each recorded and differentiated again. "hutchinson" estimates it from
             `probes` random sign vectors v: E[||v' J||**2] = ||J||_F**2 (Hutchinson 1990). "auto" takes "closed" where
             it applies, else "exact".
-        probes: for "hutchinson", at least 1.
+        probes: random directions for "hutchinson", at least 1.
         generator: for the probes; None draws fresh entropy.
     """
 
+    @passes_on(Autoencoder)
     def __init__(
         self,
         encoder: Module,
         decoder: Module,
         *,
         contraction: float = 0.1,
-        jacobian: str = "auto",
+        jacobian: Annotated[str, JACOBIANS] = "auto",
         probes: int = 1,
-        loss: str = "bce",
-        sample: str = "sample",
         generator: np.random.Generator | None = None,
+        **settings: Any,
     ) -> None:
-        super().__init__(encoder, decoder, loss=loss, sample=sample)
+        super().__init__(encoder, decoder, **settings)
         choose("jacobian", jacobian, JACOBIANS)
         if not 0.0 <= contraction < math.inf:
             raise ValueError(f"contraction must be at least 0 and finite, got {contraction:g}: 0.1 is a start.")
@@ -127,34 +130,28 @@ class ContractiveAutoencoder(Autoencoder):
 
 
 @remembered("contractive")
+@passes_on(ContractiveAutoencoder, dense_pair, without=("code_activation", "output_activation", "normalization"))
 def contractive_autoencoder(
     input_shape: Shape = 784,
-    sizes: tuple[int, ...] | list[int] = (128,),
+    sizes: Sequence[int] = (128,),
     *,
-    contraction: float = 0.1,
-    jacobian: str = "auto",
-    probes: int = 1,
-    activation: str = "sigmoid",
-    loss: str = "bce",
-    tied: bool = False,
-    sample: str = "sample",
+    activation: Annotated[str, ACTIVATIONS] = "sigmoid",
     generator: np.random.Generator | None = None,
+    **settings: Any,
 ) -> ContractiveAutoencoder:
     """D -> sizes -> D with sigmoid units, by default 784-128-784; the paper ties the weights.
 
     Args:
         input_shape: shape of one sample; D is the product of its numbers.
         sizes: widths of the encoder's layers; the last is the code.
-        contraction, jacobian, probes: see `ContractiveAutoencoder`.
         activation: of all layers of the encoder and the hidden ones of the decoder.
-        loss, tied, sample: as in `basic_autoencoder`.
         generator: for the initial weights and, from there on, for the probes; None draws fresh entropy.
+        settings: of `ContractiveAutoencoder`, and `tied`.
     """
     rng = as_generator(generator)
-    pair = dense_pair(input_shape, sizes, activation=activation, code_activation=activation, tied=tied, generator=rng)
-    return ContractiveAutoencoder(
-        *pair, contraction=contraction, jacobian=jacobian, probes=probes, loss=loss, sample=sample, generator=rng
-    )
+    network, settings = split(settings, dense_pair)
+    pair = dense_pair(input_shape, sizes, activation=activation, code_activation=activation, generator=rng, **network)
+    return ContractiveAutoencoder(*pair, generator=rng, **settings)
 
 
 def _units(code: Tensor) -> list[Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -19,10 +19,12 @@ from tinyae.checks import choose
 from tinyae.data import Split
 from tinyae.models.autoencoder import Autoencoder, remembered
 from tinyae.models.denoising import DenoisingAutoencoder
-from tinyae.models.dense import Shape, dense_layer, sample_shape
-from tinyae.models.likelihoods import likelihood_named
-from tinyae.models.variational import VariationalAutoencoder
+from tinyae.models.dense import NORMALIZATIONS, Shape, dense_layer, normalized, sample_shape
+from tinyae.models.settings import defaults, passes_on, split
+from tinyae.models.variational import VariationalAutoencoder, decoder_outputs
 from tinyae.nn import (
+    NOISES,
+    AvgPool2d,
     Conv2d,
     ConvTranspose2d,
     Crop,
@@ -36,6 +38,7 @@ from tinyae.nn import (
     noise_named,
 )
 from tinyae.nn.layers import check_size
+from tinyae.ops.linear import ACTIVATIONS
 
 
 class ConvAutoencoder(Autoencoder):
@@ -48,19 +51,14 @@ class ConvAutoencoder(Autoencoder):
         decoder: module from codes (N, K) to x's shape. With loss "bce" it gives logits.
         code_shape: (h, w, c) with h * w * c = K if a code is a stack of small images, laid out in a row; (K,) if it is a
             plain row of numbers.
-        loss, sample: as for `Autoencoder`.
+        settings: as for `Autoencoder`.
     """
 
+    @passes_on(Autoencoder)
     def __init__(
-        self,
-        encoder: Module,
-        decoder: Module,
-        code_shape: Sequence[int],
-        *,
-        loss: str = "bce",
-        sample: str = "image",
+        self, encoder: Module, decoder: Module, code_shape: Sequence[int], *, sample: str = "image", **settings: Any
     ) -> None:
-        super().__init__(encoder, decoder, loss=loss, sample=sample)
+        super().__init__(encoder, decoder, sample=sample, **settings)
         self.code_shape = tuple(check_size("ConvAutoencoder", "code_shape", n) for n in code_shape)
 
     def encode_maps(self, x: Any, batch_size: int = 1024) -> Any:
@@ -79,124 +77,6 @@ class ConvAutoencoder(Autoencoder):
         return f"code_shape={self.code_shape}, {super().extra_repr()}"
 
 
-@remembered("conv")
-def conv_autoencoder(
-    input_shape: Shape = (28, 28, 1),
-    *,
-    form: str = "keras",
-    channels: Sequence[int] | None = None,
-    kernel_size: int = 3,
-    code_size: int | None = None,
-    upsampling: str = "nearest",
-    activation: str = "relu",
-    loss: str = "bce",
-    sample: str = "image",
-    generator: np.random.Generator | None = None,
-) -> ConvAutoencoder:
-    """By default 28x28x1 -> 14x14x16 -> 7x7x8 -> 4x4x8 and back, the network of the Keras blog (Chollet 2016).
-
-    The blog upsamples its 4x4 maps to 8x8, 16x16 and, by a convolution without padding, 28x28. Here each step gives the
-    size that the encoder had, 7, 14 and 28, which is the same number of weights on fewer pixels.
-
-    Args:
-        input_shape: (H, W, C), any.
-        form: "keras", convolution and max pooling; "strided", convolutions that move by 2.
-        channels: of the stages, each of which halves the image; by default 16, 8, 8 for "keras", 32, 64 for "strided".
-        kernel_size: of every convolution.
-        code_size: K, of a dense layer after the last stage; None for a code that is the stage's maps.
-        upsampling: how the decoder doubles an image: "nearest", "bilinear", "transposed" or "pixelshuffle".
-        activation: after every convolution but the last.
-        loss, sample: see `Autoencoder`.
-        generator: for the initial weights; None draws fresh entropy.
-    """
-    channels = usual_channels(form) if channels is None else channels
-    pair = conv_pair(
-        input_shape, channels, code_size, form=form, kernel_size=kernel_size, activation=activation,
-        upsampling=upsampling, generator=as_generator(generator),
-    )  # fmt: skip
-    code_shape = maps_shape(input_shape, channels) if code_size is None else (code_size,)
-    return ConvAutoencoder(*pair, code_shape, loss=loss, sample=sample)
-
-
-@remembered("conv-denoising")
-def conv_denoising_autoencoder(
-    input_shape: Shape = (28, 28, 1),
-    *,
-    corruption: str = "gaussian",
-    level: float = 0.5,
-    alpha: float = 1.0,
-    beta: float = 1.0,
-    form: str = "keras",
-    channels: Sequence[int] | None = None,
-    kernel_size: int = 3,
-    code_size: int | None = None,
-    upsampling: str = "nearest",
-    activation: str = "relu",
-    loss: str = "bce",
-    sample: str = "image",
-    generator: np.random.Generator | None = None,
-) -> DenoisingAutoencoder:
-    """A `DenoisingAutoencoder` of convolutions, by default 28x28x1 -> 14x14x32 -> 7x7x32 and back under Gaussian noise of
-    standard deviation 0.5: the denoiser of the Keras blog.
-
-    Its code has 1568 numbers for 784 pixels: what keeps it from copying is the noise.
-
-    Args:
-        corruption, level, alpha, beta: as for `denoising_autoencoder`.
-        channels: of the stages, by default 32, 32.
-        form, kernel_size, code_size, upsampling, activation, loss, sample: as for `conv_autoencoder`.
-        generator: for the initial weights and, from there on, for the noise; None draws fresh entropy.
-    """
-    rng = as_generator(generator)
-    noise = noise_named(corruption, level, rng)
-    pair = conv_pair(
-        input_shape, (32, 32) if channels is None else channels, code_size, form=form, kernel_size=kernel_size,
-        activation=activation, upsampling=upsampling, generator=rng,
-    )  # fmt: skip
-    return DenoisingAutoencoder(*pair, noise, alpha=alpha, beta=beta, loss=loss, sample=sample)
-
-
-@remembered("conv-vae")
-def conv_variational_autoencoder(
-    input_shape: Shape = (28, 28, 1),
-    latent_size: int = 20,
-    *,
-    form: str = "strided",
-    channels: Sequence[int] | None = None,
-    kernel_size: int = 3,
-    upsampling: str = "transposed",
-    activation: str = "relu",
-    likelihood: str = "gray-bce",
-    scale: float | None = None,
-    beta: float = 1.0,
-    warmup: int = 0,
-    free_bits: float = 0.0,
-    binarize: str = "none",
-    sample: str = "image",
-    generator: np.random.Generator | None = None,
-) -> VariationalAutoencoder:
-    """A `VariationalAutoencoder` of convolutions, by default 28x28x1 -> 14x14x32 -> 7x7x64 -> a code of 20 and back.
-
-    Args:
-        latent_size: K, latent dimensions.
-        form, channels, kernel_size, upsampling, activation: as for `conv_autoencoder`.
-        likelihood, scale: as for `variational_autoencoder`.
-        beta, warmup, free_bits, binarize, sample: see `VariationalAutoencoder`.
-        generator: for the initial weights and, from there on, for the noise; None draws fresh entropy.
-    """
-    rng = as_generator(generator)
-    k = check_size("conv_variational_autoencoder", "latent_size", latent_size)
-    chosen = likelihood_named(likelihood, scale=scale)
-    pair = conv_pair(
-        input_shape, usual_channels(form) if channels is None else channels, k, form=form, kernel_size=kernel_size,
-        activation=activation, upsampling=upsampling, code_outputs=2, outputs=chosen.outputs, generator=rng,
-    )  # fmt: skip
-    return VariationalAutoencoder(
-        *pair, likelihood=chosen, beta=beta, warmup=warmup, free_bits=free_bits, binarize=binarize, sample=sample,
-        generator=rng,
-    )  # fmt: skip
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # An encoder of convolutions and its mirror image: the two stacks that every convolutional autoencoder starts from.
 #
@@ -206,39 +86,16 @@ def conv_variational_autoencoder(
 # padding. Hence any image size will do.
 
 FORMS = {"keras": (16, 8, 8), "strided": (32, 64)}
-"""How an image is halved, and the usual channels of the stages. "keras": a convolution, then the largest of 2x2 pixels;
+"""How an image is halved, and the usual channels of the stages. "keras": a convolution, then one of 2x2 pixels by pooling;
 "strided": a convolution that moves by 2."""
 
 UPSAMPLINGS = ("nearest", "bilinear", "transposed", "pixelshuffle")
 """How the decoder doubles an image."""
 
+POOLINGS: dict[str, type[MaxPool2d] | type[AvgPool2d]] = {"max": MaxPool2d, "average": AvgPool2d}
+"""What the form "keras" takes of 2x2 pixels."""
+
 Size = tuple[int, int]
-
-
-def conv_pair(
-    input_shape: Shape,
-    channels: Sequence[int],
-    code_size: int | None = None,
-    *,
-    form: str = "keras",
-    kernel_size: int = 3,
-    upsampling: str = "nearest",
-    activation: str = "relu",
-    code_outputs: int = 1,
-    outputs: int = 1,
-    generator: np.random.Generator,
-) -> tuple[Sequential, Sequential]:
-    """`conv_encoder` and `conv_decoder` with the same sizes.
-
-    Args:
-        code_outputs: numbers from the encoder per number of a code: 2 where a code is a mean and a variance.
-        outputs: numbers from the decoder per element of an image, where a likelihood needs more than one.
-        input_shape, channels, code_size, form, kernel_size, upsampling, activation, generator: see there.
-    """
-    same: dict[str, Any] = {"form": form, "kernel_size": kernel_size, "activation": activation, "generator": generator}
-    from_encoder = None if code_size is None else code_size * code_outputs
-    encoder = conv_encoder(input_shape, channels, from_encoder, **same)
-    return encoder, conv_decoder(input_shape, channels, code_size, upsampling=upsampling, outputs=outputs, **same)
 
 
 def conv_encoder(
@@ -246,29 +103,39 @@ def conv_encoder(
     channels: Sequence[int],
     code_size: int | None = None,
     *,
-    form: str = "keras",
+    form: Annotated[str, FORMS] = "keras",
     kernel_size: int = 3,
-    activation: str = "relu",
+    pooling: Annotated[str, POOLINGS] = "max",
+    activation: Annotated[str, ACTIVATIONS] = "relu",
+    normalization: Annotated[str, NORMALIZATIONS] = "none",
     generator: np.random.Generator,
 ) -> Sequential:
     """From images (N, H, W, C) to codes (N, K): the last stage's maps laid out in a row, or a dense layer of them.
 
     Args:
         input_shape: (H, W, C).
-        channels: of each stage's maps; every stage halves the image.
-        code_size: K, from a linear dense layer on the maps; None if the maps themselves are the code.
-        form: a name in `FORMS`.
+        channels: of the stages, each of which halves the image.
+        code_size: K, latent dimensions, by a dense layer; by default the code is the last stage's maps.
+        form: how an image is halved: "keras", convolution and pooling; "strided", convolutions that move by 2.
         kernel_size: of every convolution.
-        activation: after every convolution.
+        pooling: of 2x2 pixels in the form "keras": the largest, or their mean.
+        activation: of all layers but the last.
+        normalization: of all layers but the last before their activation: of each channel over the batch, or of the
+            channels of each pixel.
         generator: for the initial weights.
     """
     check_design(form, channels)
+    choose("pooling", pooling, POOLINGS)
+    if form != "keras" and pooling != "max":
+        raise ValueError(
+            f"form {form!r} halves by its stride and pools nothing, got pooling={pooling!r}: leave it out."
+        )
     shape, layers = image_shape(input_shape), list[Module]()
     into = shape[2]
     for out in channels:
         stride = 1 if form == "keras" else 2
-        layers.append(_conv(into, out, kernel_size, activation, generator, stride))
-        layers += [MaxPool2d(2, padding="same")] if form == "keras" else []
+        layers += normalized([_conv(into, out, kernel_size, activation, generator, stride)], normalization)
+        layers += [POOLINGS[pooling](2, padding="same")] if form == "keras" else []
         into = out
     layers.append(Flatten())
     if code_size is not None:
@@ -276,17 +143,16 @@ def conv_encoder(
     return Sequential(*layers)
 
 
+@passes_on(conv_encoder, without=("pooling",))
 def conv_decoder(
     input_shape: Shape,
     channels: Sequence[int],
     code_size: int | None = None,
     *,
-    form: str = "keras",
-    kernel_size: int = 3,
-    upsampling: str = "nearest",
+    upsampling: Annotated[str, UPSAMPLINGS] = "nearest",
     outputs: int = 1,
-    activation: str = "relu",
     generator: np.random.Generator,
+    **settings: Any,
 ) -> Sequential:
     """From codes (N, K) to images (N, H, W, C * outputs), the stages of `conv_encoder` in reverse.
 
@@ -294,26 +160,57 @@ def conv_decoder(
     layer is linear.
 
     Args:
-        input_shape, channels, code_size, form, kernel_size, activation, generator: as of the encoder to be undone.
-        upsampling: a name in `UPSAMPLINGS`. "nearest" and "bilinear" enlarge, then convolve; "transposed" does both at
-            once; "pixelshuffle" convolves to four times the channels and deals them out.
+        input_shape, channels, code_size, generator: as of the encoder to be undone.
+        upsampling: how the decoder doubles an image: "nearest" and "bilinear" enlarge, then convolve; "transposed" does
+            both at once; "pixelshuffle" convolves to four times the channels and deals them out.
         outputs: numbers per element of an image, where a likelihood needs more than one.
+        settings: form, kernel_size, activation and normalization as of the encoder.
     """
+    form, kernel_size, activation, normalization = (
+        (defaults(conv_encoder) | settings)[name] for name in ("form", "kernel_size", "activation", "normalization")
+    )
     check_design(form, channels)
     shape = image_shape(input_shape)
     maps = maps_shape(shape, channels)
     layers: list[Module] = []
     if code_size is not None:
-        layers.append(dense_layer(code_size, math.prod(maps), activation, generator))
+        layers += normalized([dense_layer(code_size, math.prod(maps), activation, generator)], normalization)
     layers.append(Reshape(*maps))
     if form == "keras":
-        layers.append(_conv(maps[2], maps[2], kernel_size, activation, generator))
+        layers += normalized([_conv(maps[2], maps[2], kernel_size, activation, generator)], normalization)
     widths = [*reversed(channels), shape[2] * outputs]
     sizes = stage_sizes(shape[:2], len(channels))[::-1]
     for i, (into, out) in enumerate(pairwise(widths)):
-        after = activation if i < len(channels) - 1 else "identity"
-        layers += _enlarge(upsampling, into, out, kernel_size, sizes[i], sizes[i + 1], after, generator)
+        last = i == len(channels) - 1
+        after = "identity" if last else activation
+        step = _enlarge(upsampling, into, out, kernel_size, sizes[i], sizes[i + 1], after, generator)
+        layers += step if last else normalized(step, normalization)
     return Sequential(*layers)
+
+
+@passes_on(conv_encoder, conv_decoder, without=("outputs",))
+def conv_pair(
+    input_shape: Shape,
+    channels: Sequence[int],
+    code_size: int | None = None,
+    *,
+    generator: np.random.Generator,
+    code_outputs: int = 1,
+    outputs: int = 1,
+    **settings: Any,
+) -> tuple[Sequential, Sequential]:
+    """`conv_encoder` and `conv_decoder` with the same sizes.
+
+    Args:
+        code_outputs: numbers from the encoder per number of a code: 2 where a code is a mean and a variance.
+        outputs: numbers from the decoder per element of an image, where a likelihood needs more than one.
+        input_shape, channels, code_size, generator, settings: see there.
+    """
+    of_encoder, _ = split(settings, conv_encoder)
+    of_decoder, _ = split(settings, conv_decoder)
+    from_encoder = None if code_size is None else code_size * code_outputs
+    encoder = conv_encoder(input_shape, channels, from_encoder, generator=generator, **of_encoder)
+    return encoder, conv_decoder(input_shape, channels, code_size, outputs=outputs, generator=generator, **of_decoder)
 
 
 def _enlarge(
@@ -394,3 +291,95 @@ def check_design(form: str, channels: Sequence[int]) -> None:
         raise ValueError(f"channels must name at least one stage, got none: write channels={usual}.")
     for width in channels:
         check_size("conv_pair", "channels", width)
+
+
+@remembered("conv")
+@passes_on(conv_pair, ConvAutoencoder, without=("code_outputs", "outputs"))
+def conv_autoencoder(
+    input_shape: Shape = (28, 28, 1),
+    *,
+    channels: Sequence[int] | None = None,
+    code_size: int | None = None,
+    generator: np.random.Generator | None = None,
+    **settings: Any,
+) -> ConvAutoencoder:
+    """By default 28x28x1 -> 14x14x16 -> 7x7x8 -> 4x4x8 and back, the network of the Keras blog (Chollet 2016).
+
+    The blog upsamples its 4x4 maps to 8x8, 16x16 and, by a convolution without padding, 28x28. Here each step gives the
+    size that the encoder had, 7, 14 and 28, which is the same number of weights on fewer pixels.
+
+    Args:
+        input_shape: (H, W, C), any.
+        channels: of the stages, each of which halves the image; by default 16,8,8, for form "strided" 32,64.
+        generator: for the initial weights; None draws fresh entropy.
+        settings: of `conv_pair` and `ConvAutoencoder`.
+    """
+    design, settings = split(settings, conv_pair)
+    channels = usual_channels((defaults(conv_pair) | design)["form"]) if channels is None else channels
+    pair = conv_pair(input_shape, channels, code_size, generator=as_generator(generator), **design)
+    code_shape = maps_shape(input_shape, channels) if code_size is None else (code_size,)
+    return ConvAutoencoder(*pair, code_shape, **settings)
+
+
+@remembered("conv-denoising")
+@passes_on(DenoisingAutoencoder, conv_pair, without=("code_outputs", "outputs"))
+def conv_denoising_autoencoder(
+    input_shape: Shape = (28, 28, 1),
+    *,
+    corruption: Annotated[str, NOISES] = "gaussian",
+    level: float = 0.5,
+    channels: Sequence[int] = (32, 32),
+    code_size: int | None = None,
+    sample: str = "image",
+    generator: np.random.Generator | None = None,
+    **settings: Any,
+) -> DenoisingAutoencoder:
+    """A `DenoisingAutoencoder` of convolutions, by default 28x28x1 -> 14x14x32 -> 7x7x32 and back under Gaussian noise of
+    standard deviation 0.5: the denoiser of the Keras blog.
+
+    Its code has 1568 numbers for 784 pixels: what keeps it from copying is the noise.
+
+    Args:
+        corruption: kind of noise.
+        level: share of damaged elements, or the standard deviation of Gaussian noise.
+        generator: for the initial weights and, from there on, for the noise; None draws fresh entropy.
+        settings: of `conv_pair` and `DenoisingAutoencoder`.
+    """
+    rng = as_generator(generator)
+    design, settings = split(settings, conv_pair)
+    noise = noise_named(corruption, level, rng)
+    pair = conv_pair(input_shape, channels, code_size, generator=rng, **design)
+    return DenoisingAutoencoder(*pair, noise, sample=sample, **settings)
+
+
+@remembered("conv-vae")
+@passes_on(VariationalAutoencoder, conv_pair, without=("code_outputs", "outputs"))
+def conv_variational_autoencoder(
+    input_shape: Shape = (28, 28, 1),
+    latent_size: int = 20,
+    *,
+    form: Annotated[str, FORMS] = "strided",
+    channels: Sequence[int] | None = None,
+    upsampling: Annotated[str, UPSAMPLINGS] = "transposed",
+    sample: str = "image",
+    generator: np.random.Generator | None = None,
+    **settings: Any,
+) -> VariationalAutoencoder:
+    """A `VariationalAutoencoder` of convolutions, by default 28x28x1 -> 14x14x32 -> 7x7x64 -> a code of 20 and back.
+
+    Args:
+        input_shape: (H, W, C), any.
+        latent_size: K, latent dimensions.
+        channels: of the stages, each of which halves the image; by default 32,64, for form "keras" 16,8,8.
+        generator: for the initial weights and, from there on, for the noise; None draws fresh entropy.
+        settings, and the others: of `conv_pair` and `VariationalAutoencoder`.
+    """
+    rng = as_generator(generator)
+    design, settings = split(settings, conv_pair)
+    k = check_size("conv_variational_autoencoder", "latent_size", latent_size)
+    outputs = decoder_outputs(settings)
+    pair = conv_pair(
+        input_shape, usual_channels(form) if channels is None else channels, k, form=form, upsampling=upsampling,
+        code_outputs=2, outputs=outputs, generator=rng, **design,
+    )  # fmt: skip
+    return VariationalAutoencoder(*pair, sample=sample, generator=rng, **settings)

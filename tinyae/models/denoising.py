@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -19,7 +19,9 @@ from tinyae.backend import Array, as_generator
 from tinyae.losses import Loss
 from tinyae.models.autoencoder import Autoencoder, Batch, remembered
 from tinyae.models.dense import Shape, dense_pair
-from tinyae.nn import Module, Noise, noise_named
+from tinyae.models.settings import passes_on, split
+from tinyae.nn import NOISES, Module, Noise, noise_named
+from tinyae.ops.linear import ACTIVATIONS
 
 
 class DenoisingAutoencoder(Autoencoder):
@@ -29,10 +31,10 @@ class DenoisingAutoencoder(Autoencoder):
     w = alpha where the noise hit (m = 1), beta elsewhere   (Vincent et al. 2010, section 4.2)
 
     Args:
-        encoder, decoder, loss, sample: as for `Autoencoder`.
+        encoder, decoder, settings: as for `Autoencoder`.
         noise: a noise layer. It draws anew whenever `loss` is called in training mode, from its own generator.
-        alpha: weight of the elements that the noise hit, at least 0.
-        beta: weight of the others. alpha = 1, beta = 0 is the paper's "full emphasis".
+        alpha: weight of damaged elements in the loss, at least 0.
+        beta: weight of undamaged elements in the loss, at least 0. alpha = 1, beta = 0 is the paper's "full emphasis".
 
     The noise belongs to `loss` alone. `encode`, `decode` and `reconstruct` take samples as they are, damaged or not:
     `model.reconstruct(model.corrupt(x))` repairs. In evaluation mode `loss` is the ordinary reconstruction loss of clean
@@ -42,18 +44,11 @@ class DenoisingAutoencoder(Autoencoder):
     keep `model.noise.generator.bit_generator.state` too.
     """
 
+    @passes_on(Autoencoder)
     def __init__(
-        self,
-        encoder: Module,
-        decoder: Module,
-        noise: Noise,
-        *,
-        alpha: float = 1.0,
-        beta: float = 1.0,
-        loss: str = "bce",
-        sample: str = "sample",
+        self, encoder: Module, decoder: Module, noise: Noise, *, alpha: float = 1.0, beta: float = 1.0, **settings: Any
     ) -> None:
-        super().__init__(encoder, decoder, loss=loss, sample=sample)
+        super().__init__(encoder, decoder, **settings)
         if not isinstance(noise, Noise):
             raise TypeError(
                 f"DenoisingAutoencoder: noise must be a noise layer, got {noise!r}: write e.g. nn.MaskingNoise(0.25)."
@@ -118,20 +113,17 @@ def _squared_error(found: Array, target: Array) -> Array:
 
 
 @remembered("denoising")
+@passes_on(DenoisingAutoencoder, dense_pair, without=("code_activation", "output_activation"))
 def denoising_autoencoder(
     input_shape: Shape = 784,
     code_size: int = 1000,
     *,
     hidden_sizes: Sequence[int] = (),
-    corruption: str = "masking",
+    corruption: Annotated[str, NOISES] = "masking",
     level: float = 0.25,
-    alpha: float = 1.0,
-    beta: float = 1.0,
-    activation: str = "relu",
-    loss: str = "bce",
-    tied: bool = False,
-    sample: str = "sample",
+    activation: Annotated[str, ACTIVATIONS] = "relu",
     generator: np.random.Generator | None = None,
+    **settings: Any,
 ) -> DenoisingAutoencoder:
     """D -> K -> D with noise on the input, by default 784-1000-784 with a quarter of the elements masked.
 
@@ -140,20 +132,18 @@ def denoising_autoencoder(
     Args:
         input_shape: shape of one sample; D is the product of its numbers.
         code_size: K, latent dimensions.
-        hidden_sizes: widths of layers between input and code, mirrored in the decoder.
-        corruption: "masking", "gaussian" or "salt-and-pepper" (between 0 and 1).
-        level: the rate of masking and salt-and-pepper noise, in [0, 1); the standard deviation of Gaussian noise.
-        alpha, beta: weights of damaged and other elements, see `DenoisingAutoencoder`.
+        hidden_sizes: widths of layers before the code, mirrored in the decoder.
+        corruption: kind of noise; "salt-and-pepper" is between 0 and 1.
+        level: share of damaged elements in [0, 1), or the standard deviation of Gaussian noise.
         activation: of the code and the hidden layers. The paper's is "sigmoid"; "relu" repairs better.
-        loss: see `Autoencoder`.
-        tied: the decoder uses the transpose of the encoder's weights, as in the paper.
-        sample: what one sample is called in units.
         generator: for the initial weights and, from there on, for the noise; None draws fresh entropy.
+        settings: of `DenoisingAutoencoder`, `tied` (as in the paper) and `normalization`.
     """
     rng = as_generator(generator)
+    network, settings = split(settings, dense_pair)
     noise = noise_named(corruption, level, rng)
     pair = dense_pair(
-        input_shape, [*hidden_sizes, code_size], activation=activation, code_activation=activation, tied=tied,
-        generator=rng,
+        input_shape, [*hidden_sizes, code_size], activation=activation, code_activation=activation, generator=rng,
+        **network,
     )  # fmt: skip
-    return DenoisingAutoencoder(*pair, noise, alpha=alpha, beta=beta, loss=loss, sample=sample)
+    return DenoisingAutoencoder(*pair, noise, **settings)

@@ -3,86 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
 import numpy as np
 
+from tinyae import nn
 from tinyae.backend import as_generator
+from tinyae.checks import choose
 from tinyae.models.autoencoder import Autoencoder, remembered
-from tinyae.nn import Dense, Flatten, Module, Reshape, Sequential, TiedDense
-
-
-@remembered("basic")
-def basic_autoencoder(
-    input_shape: Shape = 784,
-    code_size: int = 32,
-    *,
-    activation: str = "relu",
-    loss: str = "bce",
-    tied: bool = False,
-    sample: str = "sample",
-    generator: np.random.Generator | None = None,
-) -> Autoencoder:
-    """One hidden layer: D -> K -> D, by default 784-32-784.
-
-    Args:
-        input_shape: shape of one sample, e.g. 784 or (28, 28, 1).
-        code_size: K, the length of a code.
-        activation: of the code; "identity" with loss "squared_error" is the linear autoencoder, which finds PCA's
-            subspace (Baldi and Hornik 1989).
-        loss: see `Autoencoder`.
-        tied: the decoder uses the transpose of the encoder's weights (Vincent et al. 2010, section 2.2).
-        sample: what one sample is called in units.
-        generator: for the initial weights; None draws fresh entropy.
-    """
-    pair = dense_pair(input_shape, [code_size], code_activation=activation, tied=tied, generator=generator)
-    return Autoencoder(*pair, loss=loss, sample=sample)
-
-
-@remembered("deep")
-def deep_autoencoder(
-    input_shape: Shape = 784,
-    sizes: Sequence[int] = (1000, 500, 250, 30),
-    *,
-    activation: str = "relu",
-    code_activation: str = "identity",
-    output_activation: str = "identity",
-    loss: str = "bce",
-    tied: bool = False,
-    sample: str = "sample",
-    generator: np.random.Generator | None = None,
-) -> Autoencoder:
-    """Several hidden layers, the decoder mirroring the encoder: by default 784-1000-500-250-30-250-500-1000-784.
-
-    The shape is that of Hinton and Salakhutdinov 2006 (linear code), who had to pre-train it layer by layer; with
-    rectified linear units, He initialization and Adam it trains from scratch.
-
-    Args:
-        input_shape: shape of one sample.
-        sizes: widths of the encoder's layers; the last is the code.
-        activation: of the hidden layers.
-        code_activation: of the code.
-        output_activation: of the decoder's last layer. With loss "bce" it must stay "identity", as the loss takes
-            logits; with "squared_error", "sigmoid" keeps reconstructions of pixels in [0, 1].
-        loss, tied, sample, generator: as in `basic_autoencoder`.
-    """
-    if loss == "bce" and output_activation != "identity":
-        raise ValueError(
-            f"loss 'bce' takes logits and applies the sigmoid itself, got output_activation {output_activation!r}: "
-            "leave it 'identity', or use loss='squared_error'."
-        )
-    pair = dense_pair(
-        input_shape,
-        sizes,
-        activation=activation,
-        code_activation=code_activation,
-        output_activation=output_activation,
-        tied=tied,
-        generator=generator,
-    )
-    return Autoencoder(*pair, loss=loss, sample=sample)
-
+from tinyae.models.settings import passes_on, split
+from tinyae.ops.linear import ACTIVATIONS
 
 # ---------------------------------------------------------------------------------------------------------------------
 # An encoder and its mirror image: the two stacks of dense layers that every autoencoder of the dense family starts from.
@@ -93,53 +24,91 @@ def deep_autoencoder(
 Shape = int | Sequence[int]
 """The shape of one sample: D, or (H, W, C)."""
 
+NORMALIZATIONS = ("none", "batch", "layer")
+"""What can stand between a hidden layer and its activation."""
+
 
 def dense_pair(
     input_shape: Shape,
     sizes: Sequence[int],
     *,
-    activation: str = "relu",
-    code_activation: str = "identity",
-    output_activation: str = "identity",
+    activation: Annotated[str, ACTIVATIONS] = "relu",
+    code_activation: Annotated[str, ACTIVATIONS] = "identity",
+    output_activation: Annotated[str, ACTIVATIONS] = "identity",
     tied: bool = False,
+    normalization: Annotated[str, NORMALIZATIONS] = "none",
     generator: np.random.Generator | None = None,
-) -> tuple[Sequential, Sequential]:
+) -> tuple[nn.Sequential, nn.Sequential]:
     """Encoder D -> sizes[0] -> ... -> K and decoder K -> ... -> sizes[0] -> D.
 
     Args:
         input_shape: shape of one sample; D is the product of its numbers.
         sizes: widths of the encoder's layers; the last is K, the code.
-        activation: of the hidden layers on both sides.
+        activation: of the hidden layers.
         code_activation: of the code.
-        output_activation: of the decoder's last layer ("identity" where the loss takes logits).
-        tied: the decoder's layers use the encoder's weights, transposed.
+        output_activation: of the decoder's last layer; "identity" where the loss takes logits.
+        tied: the decoder uses the encoder's weights, transposed (Vincent et al. 2010, section 2.2).
+        normalization: of the hidden layers before their activation, over the batch or over each layer.
         generator: for the initial weights; None draws fresh entropy.
     """
     shape = sample_shape(input_shape)
     if not sizes or any(not isinstance(n, (int, np.integer)) or n < 1 for n in sizes):
         raise ValueError(f"sizes must be whole numbers of at least 1, got {tuple(sizes)}.")
+    check_normalization(normalization, len(sizes) - 1)
     rng = as_generator(generator)
     widths = [math.prod(shape), *sizes]
     forth = [activation] * (len(sizes) - 1) + [code_activation]
     back = [activation] * (len(sizes) - 1) + [output_activation]
     layers = [dense_layer(a, b, f, rng) for a, b, f in zip(widths[:-1], widths[1:], forth, strict=True)]
-    mirror: list[Module]
+    mirror: Sequence[nn.Module]
     if tied:
-        mirror = [TiedDense(layer, activation=f) for layer, f in zip(reversed(layers), back, strict=True)]
+        mirror = [nn.TiedDense(layer, activation=f) for layer, f in zip(reversed(layers), back, strict=True)]
     else:
         ends = widths[::-1]
         mirror = [dense_layer(a, b, f, rng) for a, b, f in zip(ends[:-1], ends[1:], back, strict=True)]
+    encoder = [*normalized(layers[:-1], normalization), layers[-1]]
+    decoder = [*normalized(mirror[:-1], normalization), mirror[-1]]
     if len(shape) == 1:
-        return Sequential(*layers), Sequential(*mirror)
-    return Sequential(Flatten(), *layers), Sequential(*mirror, Reshape(*shape))
+        return nn.Sequential(*encoder), nn.Sequential(*decoder)
+    return nn.Sequential(nn.Flatten(), *encoder), nn.Sequential(*decoder, nn.Reshape(*shape))
 
 
-def dense_layer(fan_in: int, fan_out: int, activation: str, generator: Any) -> Dense:
+def dense_layer(fan_in: int, fan_out: int, activation: str, generator: np.random.Generator) -> nn.Dense:
     """A layer with the initial weights its activation wants: He's for relu, which loses half of the signal, else
     Glorot's.
     """
     initializer = "he_uniform" if activation == "relu" else "glorot_uniform"
-    return Dense(fan_in, fan_out, activation=activation, initializer=initializer, generator=generator)
+    return nn.Dense(fan_in, fan_out, activation=activation, initializer=initializer, generator=generator)
+
+
+def normalized(layers: Sequence[nn.Module], normalization: str) -> list[nn.Module]:
+    """The layers as they are, or each with its sums normalized before its activation sees them (Ioffe and Szegedy 2015).
+
+    Layers without a bias, such as `Upsample`, stay as they are.
+    """
+    norm = {"batch": nn.BatchNorm, "layer": nn.LayerNorm}.get(choose("normalization", normalization, NORMALIZATIONS))
+    found: list[nn.Module] = []
+    for layer in layers:
+        found.append(layer)
+        if norm is not None and isinstance(layer, (nn.Dense, nn.TiedDense, nn.Conv2d, nn.ConvTranspose2d)):
+            assert layer.bias is not None
+            found += [norm(layer.bias.size), _ACTIVATIONS[layer.activation]()]
+            layer.activation = "identity"
+    return found
+
+
+_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "identity": nn.Identity, "relu": nn.ReLU, "elu": nn.ELU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh
+}  # fmt: skip
+
+
+def check_normalization(normalization: str, hidden: int) -> None:
+    """Raise ValueError for a normalization of a network without so much as one `hidden` layer."""
+    if normalization != "none" and not hidden:
+        raise ValueError(
+            f"normalization {normalization!r} acts on hidden layers, and this network has none before its code: "
+            "leave it out, or make the network deeper."
+        )
 
 
 def sample_shape(input_shape: Shape) -> tuple[int, ...]:
@@ -148,3 +117,57 @@ def sample_shape(input_shape: Shape) -> tuple[int, ...]:
     if not shape or any(not isinstance(n, (int, np.integer)) or n < 1 for n in shape):
         raise ValueError(f"input_shape must be whole numbers of at least 1, got {shape}.")
     return shape
+
+
+@remembered("deep")
+@passes_on(dense_pair, Autoencoder)
+def deep_autoencoder(
+    input_shape: Shape = 784,
+    sizes: Sequence[int] = (1000, 500, 250, 30),
+    *,
+    generator: np.random.Generator | None = None,
+    **settings: Any,
+) -> Autoencoder:
+    """Several hidden layers, the decoder mirroring the encoder: by default 784-1000-500-250-30-250-500-1000-784.
+
+    The shape is that of Hinton and Salakhutdinov 2006 (linear code), who had to pre-train it layer by layer; with
+    rectified linear units, He initialization and Adam it trains from scratch.
+
+    Args:
+        input_shape: shape of one sample, e.g. 784 or (28, 28, 1).
+        sizes: widths of the encoder's layers; the last is the code.
+        generator: for the initial weights; None draws fresh entropy.
+        settings: of `dense_pair` and `Autoencoder`. With loss "bce" the output activation must stay "identity", as the
+            loss takes logits; with "squared_error", "sigmoid" keeps reconstructions of pixels in [0, 1].
+    """
+    network, settings = split(settings, dense_pair)
+    pair = dense_pair(input_shape, sizes, generator=generator, **network)
+    model = Autoencoder(*pair, **settings)
+    output = network.get("output_activation", "identity")
+    if model.reconstruction.name == "bce" and output != "identity":
+        raise ValueError(
+            f"loss 'bce' takes logits and applies the sigmoid itself, got output_activation {output!r}: "
+            "leave it 'identity', or use loss='squared_error'."
+        )
+    return model
+
+
+@remembered("basic")
+@passes_on(deep_autoencoder, without=("code_activation", "normalization"))
+def basic_autoencoder(
+    input_shape: Shape = 784,
+    code_size: int = 32,
+    *,
+    activation: Annotated[str, ACTIVATIONS] = "relu",
+    **settings: Any,
+) -> Autoencoder:
+    """One hidden layer: D -> K -> D, by default 784-32-784.
+
+    Args:
+        input_shape: shape of one sample.
+        code_size: K, latent dimensions.
+        activation: of the code; "identity" with loss "squared_error" is the linear autoencoder, which finds PCA's
+            subspace (Baldi and Hornik 1989).
+        settings: as for `deep_autoencoder`.
+    """
+    return deep_autoencoder(input_shape, [code_size], code_activation=activation, **settings)

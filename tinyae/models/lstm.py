@@ -8,7 +8,7 @@ drives it, and the composite model asks for both.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -18,8 +18,15 @@ from tinyae.backend import Array, as_generator, backend_of
 from tinyae.checks import choose
 from tinyae.data import Split
 from tinyae.losses import Loss
-from tinyae.models.autoencoder import Autoencoder, Batch, reconstruction_named, remembered
+from tinyae.models.autoencoder import (
+    RECONSTRUCTIONS,
+    Autoencoder,
+    Batch,
+    reconstruction_named,
+    remembered,
+)
 from tinyae.models.dense import Shape
+from tinyae.models.settings import defaults, passes_on
 from tinyae.nn import LSTM, Dense, Module, TimeDistributed
 from tinyae.nn.layers import check_size
 from tinyae.ops.recurrent import Lengths, check_lengths, settled, whole_numbers
@@ -36,21 +43,24 @@ class LSTMAutoencoder(Autoencoder):
 
     Args:
         features: D, numbers in a step.
-        hidden_size: units of each LSTM layer.
-        code_size: K; None makes the code the encoder's final state, which the decoders start from as it is.
-        mode: "reconstruct" (decoder only), "predict" (predictor only) or "composite" (both, fitted at once).
+        hidden_size: H, units of each LSTM layer.
+        code_size: K, latent dimensions; by default the encoder's final state, which the decoders start from as it is.
+        mode: what is decoded: "reconstruct" (decoder only), "predict" (predictor only) or "composite" (both at once).
         steps: T, how many steps `decode` gives unless told otherwise; None where it is always told.
         future_steps: F, the steps to predict.
-        conditional: whether a decoder is given the sample of the step before; see `SequenceDecoder`.
-        feeding: what a conditional decoder is fed in training, "teacher" (by default), "own" or "scheduled". At test
-            time it is fed its own outputs, whatever this says.
-        teacher_epochs: with "scheduled", the epochs in which the share of the truth falls from 1 to 0 in equal steps.
-        reverse_target: reconstruct from the last step to the first, which is what the code remembers best. None is True
-            where there is a reconstruction.
-        num_layers, peepholes, dropout, forget_bias: of all LSTMs; see `nn.LSTM`.
+        conditional: each step of a decoder is given the sample of the step before. See `SequenceDecoder`.
+        feeding: what a conditional decoder is given in training: the truth ("teacher", the default), its own output or by
+            "scheduled" the toss of a coin. At test time it is given its own outputs, whatever this says.
+        teacher_epochs: of scheduled feeding: epochs until the truth is gone, its share falling in equal steps.
+        reverse_target: reconstruct from the last step to the first, which is what the code remembers best; by default
+            wherever there is a reconstruction.
+        num_layers: LSTM layers, of the encoder and of each decoder.
+        peepholes: the gates see the cell.
+        dropout: share dropped between layers.
+        forget_bias: where the bias of the forget gates starts.
         bidirectional: the encoder reads in both directions.
-        loss, sample: as for `Autoencoder`.
         generator: for weights, dropout and coins.
+        loss, sample: as for `Autoencoder`.
 
     `loss` and Batches have windows of T + F steps, of which the encoder sees the first T. Everywhere else x is what the
     encoder sees, (N, T, D). With `lengths` (N,) of a padded batch each sequence gives what it would give alone: the loss is
@@ -65,17 +75,18 @@ class LSTMAutoencoder(Autoencoder):
     encoder: SequenceEncoder
     decoder: SequenceDecoder
 
+    @passes_on(Autoencoder)
     def __init__(
         self,
         features: int,
         hidden_size: int = 128,
         code_size: int | None = None,
         *,
-        mode: str = "reconstruct",
+        mode: Annotated[str, MODES] = "reconstruct",
         steps: int | None = None,
         future_steps: int = 0,
         conditional: bool = False,
-        feeding: str | None = None,
+        feeding: Annotated[str, FEEDINGS] | None = None,
         teacher_epochs: int = 10,
         reverse_target: bool | None = None,
         num_layers: int = 1,
@@ -83,7 +94,7 @@ class LSTMAutoencoder(Autoencoder):
         peepholes: bool = False,
         dropout: float = 0.0,
         forget_bias: float = 1.0,
-        loss: str = "squared_error",
+        loss: Annotated[str, RECONSTRUCTIONS] = "squared_error",
         sample: str = "sequence",
         generator: np.random.Generator | None = None,
     ) -> None:
@@ -483,22 +494,22 @@ def step_grid(x: Tensor, steps: int, lengths: Lengths) -> tuple[Array, Array]:
 
 
 @remembered("lstm")
+@passes_on(LSTMAutoencoder, without=("steps",))
 def lstm_autoencoder(
     input_shape: Shape,
     hidden_size: int = 128,
     code_size: int | None = None,
     *,
-    mode: str = "reconstruct",
     future_steps: int | None = None,
-    **options: Any,
+    **settings: Any,
 ) -> LSTMAutoencoder:
     """An `LSTMAutoencoder` for windows of a known shape.
 
     Args:
         input_shape: (T + F, D), steps and numbers in a step.
-        hidden_size, code_size, mode, options: as for `LSTMAutoencoder`.
-        future_steps: F, how many of the last steps are the future; None is a quarter of them, at least 1, where the mode
-            predicts.
+        future_steps: F, last steps of each sequence, to be predicted; by default a quarter of them, at least 1, where the
+            mode predicts.
+        settings, and the others: as for `LSTMAutoencoder`.
     """
     shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
     if len(shape) != 2:
@@ -507,13 +518,14 @@ def lstm_autoencoder(
             "pendigits or nyc-taxi, say."
         )
     steps, features = shape
+    mode = (defaults(LSTMAutoencoder) | settings)["mode"]
     if future_steps is None:
         future_steps = 0 if mode == "reconstruct" else max(1, steps // 4)
-    mode, future_steps = check_mode(mode, future_steps)
+    _, future_steps = check_mode(mode, future_steps)
     if future_steps >= steps:
         raise ValueError(
             f"future_steps={future_steps} leaves nothing to see of windows of {steps} steps: make it smaller."
         )
     return LSTMAutoencoder(
-        features, hidden_size, code_size, mode=mode, steps=steps - future_steps, future_steps=future_steps, **options
+        features, hidden_size, code_size, steps=steps - future_steps, future_steps=future_steps, **settings
     )

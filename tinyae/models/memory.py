@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -21,8 +21,9 @@ from tinyae.checks import choose
 from tinyae.data import Split
 from tinyae.losses import Loss
 from tinyae.models.autoencoder import Autoencoder, Batch, remembered
-from tinyae.models.convolutional import conv_decoder, usual_channels
+from tinyae.models.convolutional import UPSAMPLINGS, conv_decoder, usual_channels
 from tinyae.models.dense import Shape, dense_pair
+from tinyae.models.settings import passes_on, split
 from tinyae.nn import Module, Parameter
 from tinyae.nn.layers import check_size
 
@@ -73,7 +74,7 @@ class ImageMemory(Autoencoder):
             "learned", a table of real numbers that is trained with the decoder.
         count: how many samples.
         code_size: K. It may be left out for "one-hot", where it is `count`.
-        loss, sample: as for `Autoencoder`.
+        settings: as for `Autoencoder`.
         generator: for the learned codes, which start as N(0, 0.01**2), almost at one point, so that what moves them
             apart is the gradient and not chance; None draws fresh entropy.
 
@@ -83,6 +84,7 @@ class ImageMemory(Autoencoder):
     optimization of Bojanowski et al. (2018).
     """
 
+    @passes_on(Autoencoder)
     def __init__(
         self,
         decoder: Module,
@@ -90,12 +92,13 @@ class ImageMemory(Autoencoder):
         count: int = 1,
         code_size: int | None = None,
         *,
-        loss: str = "bce",
         sample: str = "image",
         generator: np.random.Generator | None = None,
+        **settings: Any,
     ) -> None:
         count = check_size("ImageMemory", "count", count)
-        super().__init__(CodeTable(_first_codes(codes, count, code_size, generator)), decoder, loss=loss, sample=sample)
+        table = CodeTable(_first_codes(codes, count, code_size, generator))
+        super().__init__(table, decoder, sample=sample, **settings)
         self.codes = codes
         self.count = count
 
@@ -139,52 +142,52 @@ class ImageMemory(Autoencoder):
 
 
 @remembered("memory")
+@passes_on(ImageMemory, dense_pair, without=("code_activation", "output_activation", "tied"))
 def image_memory(
     input_shape: Shape = 784,
     count: int | None = None,
     *,
-    codes: str = "learned",
+    codes: Annotated[str, CODES] = "learned",
     code_size: int | None = None,
-    decoder: str = "dense",
+    decoder: Annotated[str, DECODERS] = "dense",
     hidden_sizes: Sequence[int] | None = None,
     channels: Sequence[int] | None = None,
-    upsampling: str = "transposed",
-    activation: str = "relu",
-    loss: str = "bce",
-    sample: str = "image",
+    upsampling: Annotated[str, UPSAMPLINGS] = "transposed",
     generator: np.random.Generator | None = None,
+    **settings: Any,
 ) -> ImageMemory:
     """A memory for 100 samples, by default with a dense decoder 16-256-784.
 
     Args:
         input_shape: shape of one sample.
-        count: how many samples; by default 1 for "ones", 10 for "one-hot", 100 for "learned".
-        codes: see `ImageMemory`.
-        code_size: K, by default 16 (`count` for "one-hot").
-        decoder: "dense", K -> hidden sizes -> D; "conv", a dense layer to small maps which transposed convolutions
-            double until they are the image: 16 -> 7x7x64 -> 14x14x32 -> 28x28x1 by default.
-        hidden_sizes: of the dense decoder, from the code outwards, by default 256.
-        channels: of the convolutional decoder, from the image inwards as in `conv_decoder`, by default 32, 64.
-        upsampling: of the convolutional decoder, see `conv_decoder`.
-        activation: of the hidden layers.
-        loss, sample, generator: see `ImageMemory`; the generator also draws the decoder's weights.
+        count: N, samples to hold; by default 1 for "ones", 10 for "one-hot", 100 for "learned".
+        codes: input of the decoder. See `ImageMemory`.
+        code_size: K, latent dimensions; by default 16, for "one-hot" as many as samples.
+        decoder: "dense", K -> hidden sizes -> D, or "conv", transposed convolutions. Those double small maps, which a
+            dense layer gives, until they are the image: 16 -> 7x7x64 -> 14x14x32 -> 28x28x1 by default.
+        hidden_sizes: of the dense decoder: widths from the code outwards; by default 256.
+        channels: of the convolutional decoder: of its maps, the largest first; by default 32,64.
+        upsampling: of the convolutional decoder: how maps are doubled. See `conv_decoder`.
+        generator: for the decoder's weights and then for learned codes; None draws fresh entropy.
+        settings: of `ImageMemory`, `activation` and `normalization`.
     """
     rng = as_generator(generator)
     _check_codes(codes)
     _check_decoder(decoder, hidden_sizes, channels)
+    network_settings, settings = split(settings, dense_pair)
     count = {"ones": 1, "one-hot": 10, "learned": 100}[codes] if count is None else count
     if code_size is None:
         code_size = count if codes == "one-hot" else 16
     if decoder == "conv":
         widths = usual_channels("strided") if channels is None else channels
         network = conv_decoder(
-            input_shape, widths, code_size, form="strided", upsampling=upsampling, activation=activation, generator=rng
+            input_shape, widths, code_size, form="strided", upsampling=upsampling, generator=rng, **network_settings
         )
     else:
         sizes = [*reversed(_HIDDEN if hidden_sizes is None else hidden_sizes), code_size]
         # The pair is made for its second half: the encoder it mirrors is what a memory does without.
-        _, network = dense_pair(input_shape, sizes, activation=activation, generator=rng)
-    return ImageMemory(network, codes, count, code_size, loss=loss, sample=sample, generator=rng)
+        _, network = dense_pair(input_shape, sizes, generator=rng, **network_settings)
+    return ImageMemory(network, codes, count, code_size, generator=rng, **settings)
 
 
 def _check_decoder(decoder: str, hidden_sizes: Any, channels: Any) -> None:

@@ -35,8 +35,7 @@ class ModelEntry:
         name: as in `tinyae train NAME`.
         title: one line of meaning.
         builder: function of (input_shape, *, generator, sample, **arguments).
-        data, epochs, batch_size, lr, optimizer, loss: defaults of the command line; loss "" for a model that has a
-            likelihood in its place.
+        data, epochs, batch_size, lr, optimizer: defaults of the command line; those of the model are its builder's.
         labeled: whether the builder takes `classes`, the number of classes in labeled data.
         conditional: whether the model needs a class for each sample; its builder takes `classes` too.
         any_length: whether it takes sequences of another length than those it was built for.
@@ -51,89 +50,40 @@ class ModelEntry:
     batch_size: int = 128
     lr: float = 1e-3
     optimizer: str = "adam"
-    loss: str = "bce"
     labeled: bool = False
     conditional: bool = False
     any_length: bool = False
     held_out: bool = True
 
 
-MODELS = {
-    entry.name: entry
-    for entry in (
-        ModelEntry("basic", "one hidden layer, 784-32-784 by default", basic_autoencoder, epochs=50, batch_size=64),
-        ModelEntry("deep", "784-1000-500-250-30 and back, or any list of sizes", deep_autoencoder),
-        ModelEntry(
-            "sparse",
-            "few active units, 64-25-64 on patches of photographs by default",
-            sparse_autoencoder,
-            data="natural-patches",
-            epochs=400,
-            optimizer="lbfgs",
-            loss="half_squared_error",
-        ),
-        ModelEntry(
-            "contractive",
-            "codes that hardly move with the input, 784-128-784 by default",
-            contractive_autoencoder,
-            batch_size=64,
-            lr=3e-3,
-        ),
-        ModelEntry("denoising", "damaged samples in, whole ones out, 784-1000-784 by default", denoising_autoencoder),
-        ModelEntry(
-            "stacked",
-            "trained layer by layer, with a classifier on top, 784-200-200",
-            stacked_autoencoder,
-            epochs=30,
-            batch_size=64,
-            lr=3e-3,
-            loss="",
-            labeled=True,
-        ),
-        ModelEntry(
-            "memory",
-            "a decoder that memorizes its training samples",
-            image_memory,
-            epochs=300,
-            batch_size=25,
-            lr=1e-2,
-            held_out=False,
-        ),
-        ModelEntry("vae", "variational (VAE), 784-400-20 by default", variational_autoencoder, epochs=30, loss=""),
-        ModelEntry(
-            "cvae",
-            "class-conditional (CVAE): a vae that is given the class of each sample",
-            conditional_variational_autoencoder,
-            epochs=30,
-            loss="",
-            conditional=True,
-        ),
-        ModelEntry("conv", "convolutions, 28x28x1 -> 14x14x16 -> 7x7x8 -> 4x4x8 by default", conv_autoencoder),
-        ModelEntry(
-            "conv-denoising",
-            "convolutions, noisy images in, clean ones out, 28x28x1 -> 14x14x32 -> 7x7x32",
-            conv_denoising_autoencoder,
-        ),
-        ModelEntry(
-            "conv-vae",
-            "convolutional and variational, 28x28x1 -> 14x14x32 -> 7x7x64 -> 20",
-            conv_variational_autoencoder,
-            loss="",
-        ),
-        ModelEntry(
-            "lstm",
-            "sequences to vectors and back, or to what comes next, 128 units",
-            lstm_autoencoder,
-            data="pendigits",
-            epochs=50,
-            batch_size=64,
-            lr=3e-3,
-            loss="squared_error",
-            any_length=True,
-        ),
-        ModelEntry("vqvae", "vector-quantized (VQ-VAE), 16 of 64 vectors by default", vq_autoencoder, epochs=30),
-    )
-}
+# fmt: off
+_ENTRIES = (
+    ModelEntry("basic", "one hidden layer, 784-32-784 by default", basic_autoencoder, epochs=50, batch_size=64),
+    ModelEntry("deep", "784-1000-500-250-30 and back, or any list of sizes", deep_autoencoder),
+    ModelEntry("sparse", "few active units, 64-25-64 on patches of photographs by default", sparse_autoencoder,
+               data="natural-patches", epochs=400, optimizer="lbfgs"),
+    ModelEntry("contractive", "codes that hardly move with the input, 784-128-784 by default", contractive_autoencoder,
+               batch_size=64, lr=3e-3),
+    ModelEntry("denoising", "damaged samples in, whole ones out, 784-1000-784 by default", denoising_autoencoder),
+    ModelEntry("stacked", "trained layer by layer, with a classifier on top, 784-200-200", stacked_autoencoder,
+               epochs=30, batch_size=64, lr=3e-3, labeled=True),
+    ModelEntry("memory", "a decoder that memorizes its training samples", image_memory,
+               epochs=300, batch_size=25, lr=1e-2, held_out=False),
+    ModelEntry("vae", "variational (VAE), 784-400-20 by default", variational_autoencoder, epochs=30),
+    ModelEntry("cvae", "class-conditional (CVAE): a vae that is given the class of each sample",
+               conditional_variational_autoencoder, epochs=30, conditional=True),
+    ModelEntry("conv", "convolutions, 28x28x1 -> 14x14x16 -> 7x7x8 -> 4x4x8 by default", conv_autoencoder),
+    ModelEntry("conv-denoising", "convolutions, noisy images in, clean ones out, 28x28x1 -> 14x14x32 -> 7x7x32",
+               conv_denoising_autoencoder),
+    ModelEntry("conv-vae", "convolutional and variational, 28x28x1 -> 14x14x32 -> 7x7x64 -> 20",
+               conv_variational_autoencoder),
+    ModelEntry("lstm", "sequences to vectors and back, or to what comes next, 128 units", lstm_autoencoder,
+               data="pendigits", epochs=50, batch_size=64, lr=3e-3, any_length=True),
+    ModelEntry("vqvae", "vector-quantized (VQ-VAE), 16 of 64 vectors by default", vq_autoencoder, epochs=30),
+)
+# fmt: on
+
+MODELS = {entry.name: entry for entry in _ENTRIES}
 """Every model that can be built by name."""
 
 

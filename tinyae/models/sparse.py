@@ -7,6 +7,7 @@ specialize: each stands for something that is rarely there. On patches of photog
 from __future__ import annotations
 
 import math
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -14,9 +15,11 @@ from tinyae.checks import choose
 from tinyae.data import Split
 from tinyae.losses import Loss, bernoulli_kl, l1, weight_decay
 from tinyae.models.analysis import SELECTIVE, count_oriented
-from tinyae.models.autoencoder import Autoencoder, Batch, remembered
+from tinyae.models.autoencoder import RECONSTRUCTIONS, Autoencoder, Batch, remembered
 from tinyae.models.dense import Shape, dense_pair
+from tinyae.models.settings import defaults, passes_on, split
 from tinyae.nn import Dense, Module, Sequential, TopK
+from tinyae.ops.linear import ACTIVATIONS
 
 SPARSITIES = ("kl", "l1", "topk", "none")
 """How sparsity is asked for."""
@@ -38,29 +41,31 @@ class SparseAutoencoder(Autoencoder):
     With loss "half_squared_error" and "kl" this is the cost of the UFLDL exercise, to the digit.
 
     Args:
-        encoder, decoder, loss, sample: as for `Autoencoder`.
-        sparsity: see above.
-        rho: the wanted mean activation, in (0, 1); for "kl".
-        beta: weight of P, at least 0.
-        weight_decay: lambda, at least 0; biases are left out, a tied weight counts once.
+        encoder, decoder, settings: as for `Autoencoder`.
+        sparsity: the penalty P that keeps few units active. See above.
+        rho: wanted mean activation, for "kl", in (0, 1).
+        beta: weight of the penalty, at least 0.
+        weight_decay: lambda, the weight of half the squared weights, at least 0. Biases are left out, a tied weight counts
+            once.
 
     The penalty is the same in training and in evaluation mode. Being a property of a batch, "kl" depends on the
     batch's size: `tinyae.evaluate` measures it on its own batches.
     """
 
+    @passes_on(Autoencoder)
     def __init__(
         self,
         encoder: Module,
         decoder: Module,
         *,
-        sparsity: str = "kl",
-        rho: float = 0.05,
+        sparsity: Annotated[str, SPARSITIES] = "kl",
+        rho: float = 0.01,
         beta: float = 3.0,
-        weight_decay: float = 0.0,
-        loss: str = "bce",
-        sample: str = "sample",
+        weight_decay: float = 1e-4,
+        loss: Annotated[str, RECONSTRUCTIONS] = "half_squared_error",
+        **settings: Any,
     ) -> None:
-        super().__init__(encoder, decoder, loss=loss, sample=sample)
+        super().__init__(encoder, decoder, loss=loss, **settings)
         choose("sparsity", sparsity, SPARSITIES)
         if not 0.0 < rho < 1.0:
             raise ValueError(f"rho must lie between 0 and 1, got {rho:g}: 0.05 is usual.")
@@ -117,44 +122,38 @@ class SparseAutoencoder(Autoencoder):
 
 
 @remembered("sparse")
+@passes_on(SparseAutoencoder, dense_pair, without=("code_activation", "output_activation", "normalization"))
 def sparse_autoencoder(
     input_shape: Shape = 64,
     code_size: int = 25,
     *,
-    sparsity: str = "kl",
-    rho: float = 0.01,
-    beta: float = 3.0,
-    weight_decay: float = 1e-4,
     k: int | None = None,
     evaluation_k: int | None = None,
-    activation: str | None = None,
-    loss: str = "half_squared_error",
-    tied: bool = False,
-    sample: str = "sample",
+    activation: Annotated[str, ACTIVATIONS] | None = None,
     generator: np.random.Generator | None = None,
+    **settings: Any,
 ) -> SparseAutoencoder:
     """D -> K -> D, by default the 64-25-64 network of the UFLDL exercise on 8 x 8 patches.
 
     Args:
         input_shape: shape of one sample; D is the product of its numbers.
-        code_size: K.
-        sparsity, rho, beta, weight_decay: see `SparseAutoencoder`.
-        k: how many units pass, for sparsity "topk"; None takes a tenth of them.
-        evaluation_k: how many pass once training is over; None takes k. Makhzani and Frey recommend a few times k for
-            codes that another model is to use.
-        activation: of the code: "sigmoid" for "kl" and "none", "relu" for "l1", "identity" for "topk" unless given.
-        loss: see `Autoencoder`. For losses other than "bce" and with data in [0, 1] the output is a sigmoid's.
-        tied: the decoder uses the transpose of the encoder's weights.
-        sample: what one sample is called in units.
+        code_size: K, latent dimensions.
+        k: units that pass, for sparsity "topk"; by default a tenth.
+        evaluation_k: the same once training is over; by default k. Makhzani and Frey recommend a few times k for codes
+            that another model is to use.
+        activation: of the code; by default "sigmoid", for "l1" "relu", for "topk" "identity".
         generator: for the initial weights; None draws fresh entropy.
+        settings: of `SparseAutoencoder`, and `tied`. With loss "half_squared_error" the output is a sigmoid's.
     """
+    network, settings = split(settings, dense_pair)
+    known = defaults(SparseAutoencoder) | settings
     if activation is None:
-        activation = {"l1": "relu", "topk": "identity"}.get(sparsity, "sigmoid")
-    output = "sigmoid" if loss == "half_squared_error" else "identity"
+        activation = {"l1": "relu", "topk": "identity"}.get(known["sparsity"], "sigmoid")
+    output = "sigmoid" if known["loss"] == "half_squared_error" else "identity"
     encoder, decoder = dense_pair(
-        input_shape, [code_size], code_activation=activation, output_activation=output, tied=tied, generator=generator
+        input_shape, [code_size], code_activation=activation, output_activation=output, generator=generator, **network
     )
-    if sparsity == "topk":
+    if known["sparsity"] == "topk":
         k = max(1, code_size // 10) if k is None else k
         for name, number in (("k", k), ("evaluation_k", evaluation_k)):
             if number is not None and not 1 <= number <= code_size:
@@ -164,8 +163,7 @@ def sparse_autoencoder(
         encoder = Sequential(*encoder, TopK(k, evaluation_k))
     elif k is not None or evaluation_k is not None:
         raise ValueError(
-            f"k belongs to sparsity 'topk', got k={k}, evaluation_k={evaluation_k} with {sparsity!r}: leave it out."
+            f"k belongs to sparsity 'topk', got k={k}, evaluation_k={evaluation_k} with {known['sparsity']!r}: "
+            "leave it out."
         )
-    return SparseAutoencoder(
-        encoder, decoder, sparsity=sparsity, rho=rho, beta=beta, weight_decay=weight_decay, loss=loss, sample=sample
-    )
+    return SparseAutoencoder(encoder, decoder, **settings)

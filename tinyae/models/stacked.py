@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -20,11 +20,12 @@ from tinyae.backend import as_generator, backend_named, backend_of
 from tinyae.checks import choose
 from tinyae.data import Split
 from tinyae.losses import Loss, softmax_cross_entropy, weight_decay
-from tinyae.models.autoencoder import Autoencoder, Batch, remembered
+from tinyae.models.autoencoder import RECONSTRUCTIONS, Autoencoder, Batch, remembered
 from tinyae.models.denoising import denoising_autoencoder
 from tinyae.models.dense import Shape, basic_autoencoder, sample_shape
+from tinyae.models.settings import passes_on
 from tinyae.models.sparse import sparse_autoencoder
-from tinyae.nn import Dense, Identity, Module, Sequential, Sigmoid, evaluating
+from tinyae.nn import NOISES, Dense, Identity, Module, Sequential, Sigmoid, evaluating
 
 LAYERS = ("sparse", "denoising", "plain")
 """What the layers of a stack can be."""
@@ -41,9 +42,9 @@ class StackedAutoencoder(Autoencoder):
     Args:
         layers: the autoencoders, from the samples upwards. Each must take what the one below gives.
         classes: add a softmax classifier on the deepest code, for so many classes; None adds none.
-        classifier_decay: weight decay of the classifier's own weights.
-        sample: what one sample is called in units.
+        classifier_decay: lambda, the weight decay of the classifier's own weights.
         generator: for the classifier's weights; None draws fresh entropy.
+        settings: as for `Autoencoder`.
 
     Attributes:
         layers: a list.
@@ -51,14 +52,15 @@ class StackedAutoencoder(Autoencoder):
         classifier: `SoftmaxClassifier` that shares the encoder, or None.
     """
 
+    @passes_on(Autoencoder, without=("loss",))
     def __init__(
         self,
         layers: Sequence[Autoencoder],
         *,
         classes: int | None = None,
-        classifier_decay: float = 0.0,
-        sample: str = "sample",
+        classifier_decay: float = 1e-4,
         generator: np.random.Generator | None = None,
+        **settings: Any,
     ) -> None:
         if not layers:
             raise ValueError("a stack needs at least one layer.")
@@ -73,7 +75,7 @@ class StackedAutoencoder(Autoencoder):
             Sequential(*(layer.encoder for layer in layers)),
             Sequential(*downwards),
             loss=layers[0].reconstruction.name,
-            sample=sample,
+            **settings,
         )
         self.layers = list(layers)
         self.trained = Tensor(np.zeros(len(layers), np.float32))
@@ -111,57 +113,56 @@ class StackedAutoencoder(Autoencoder):
 
 
 @remembered("stacked")
+@passes_on(StackedAutoencoder)
 def stacked_autoencoder(
     input_shape: Shape = 784,
     sizes: Sequence[int] = (200, 200),
     *,
-    layer: str = "sparse",
+    layer: Annotated[str, LAYERS] = "sparse",
     rho: float = 0.1,
     beta: float = 3.0,
     weight_decay: float = 3e-3,
-    corruption: str = "masking",
+    corruption: Annotated[str, NOISES] = "masking",
     level: float = 0.25,
-    classes: int | None = None,
-    classifier_decay: float = 1e-4,
-    loss: str | None = None,
+    loss: Annotated[str, tuple(RECONSTRUCTIONS)] | None = None,
     tied: bool = False,
     sample: str = "sample",
     generator: np.random.Generator | None = None,
+    **settings: Any,
 ) -> StackedAutoencoder:
     """A stack of sigmoid layers, by default the 784-200-200 network of the UFLDL exercise.
 
     Args:
         input_shape: shape of one sample; D is the product of its numbers.
         sizes: widths of the layers from the samples upwards.
-        layer: "sparse", "denoising" or "plain".
-        rho, beta, weight_decay: of sparse layers, see `SparseAutoencoder`.
-        corruption, level: of denoising layers, see `denoising_autoencoder`.
-        classes: for a softmax classifier on the deepest code; None adds none.
-        classifier_decay: weight decay of that classifier's weights.
-        loss: of every layer; None takes "half_squared_error" for sparse layers and "bce" for others.
+        layer: kind of every layer.
+        rho: of sparse layers: wanted mean activation.
+        beta: of sparse layers: weight of the penalty.
+        weight_decay: of sparse layers: lambda.
+        corruption: of denoising layers: kind of noise.
+        level: of denoising layers: share of damaged elements, or the standard deviation of Gaussian noise.
+        loss: reconstruction loss of every layer; by default "half_squared_error" for sparse layers, "bce" for others.
         tied: each layer's decoder uses its encoder's weights, transposed, as in Vincent et al. 2010.
-        sample: what one sample is called in units.
         generator: for all initial weights and the noise; None draws fresh entropy.
+        settings: of `StackedAutoencoder`.
     """
     if not sizes:
         raise ValueError("sizes must name the width of at least one layer, got none.")
     rng = as_generator(generator)
-    make: dict[str, Callable[..., Autoencoder]] = {
-        "sparse": lambda shape, size, **common: sparse_autoencoder(
-            shape, size, rho=rho, beta=beta, weight_decay=weight_decay, loss=loss or "half_squared_error", **common
-        ),
-        "denoising": lambda shape, size, **common: denoising_autoencoder(
-            shape, size, corruption=corruption, level=level, activation="sigmoid", loss=loss or "bce", **common
-        ),
-        "plain": lambda shape, size, **common: basic_autoencoder(
-            shape, size, activation="sigmoid", loss=loss or "bce", **common
-        ),
-    }
     choose("kind of layer", layer, LAYERS)
-    shapes: list[Any] = [sample_shape(input_shape), *sizes[:-1]]
-    common: dict[str, Any] = {"tied": tied, "sample": sample, "generator": rng}
-    layers = [make[layer](shape, size, **common) for shape, size in zip(shapes, sizes, strict=True)]
-    return StackedAutoencoder(layers, classes=classes, classifier_decay=classifier_decay, sample=sample, generator=rng)
+    of_layer: dict[str, Any] = {"tied": tied, "sample": sample, "generator": rng}
+    build: Callable[..., Autoencoder] = basic_autoencoder
+    if layer == "sparse":
+        build = sparse_autoencoder
+        of_layer |= {"rho": rho, "beta": beta, "weight_decay": weight_decay, "loss": loss or "half_squared_error"}
+    else:
+        of_layer |= {"activation": "sigmoid", "loss": loss or "bce"}
+    if layer == "denoising":
+        build = denoising_autoencoder
+        of_layer |= {"corruption": corruption, "level": level}
+    shapes: list[Shape] = [sample_shape(input_shape), *sizes[:-1]]
+    layers = [build(shape, size, **of_layer) for shape, size in zip(shapes, sizes, strict=True)]
+    return StackedAutoencoder(layers, sample=sample, generator=rng, **settings)
 
 
 def _sizes(layer: Autoencoder) -> tuple[int, int]:

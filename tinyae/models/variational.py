@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -21,8 +21,10 @@ from tinyae.backend import as_generator, backend_named, backend_of
 from tinyae.data import Split
 from tinyae.losses import Loss, gaussian_kl, unit
 from tinyae.models.autoencoder import Autoencoder, Batch, remembered
-from tinyae.models.dense import Shape, sample_shape
+from tinyae.models.dense import NORMALIZATIONS, Shape, check_normalization, normalized, sample_shape
 from tinyae.models.likelihoods import (
+    BINARIZATIONS,
+    LIKELIHOODS,
     Likelihood,
     binarized,
     check_binarize,
@@ -30,8 +32,10 @@ from tinyae.models.likelihoods import (
     likelihood_named,
     soft_clip,
 )
+from tinyae.models.settings import defaults, passes_on, split
 from tinyae.nn import Dense, Flatten, Module, Reshape, Sequential, evaluating
 from tinyae.nn.layers import check_size
+from tinyae.ops.linear import ACTIVATIONS
 
 
 class VariationalAutoencoder(Autoencoder):
@@ -44,15 +48,16 @@ class VariationalAutoencoder(Autoencoder):
         encoder: any module from x (N, ...) to (N, 2 K): K means, then K log-variances (kept in a safe range).
         decoder: any module from codes (N, K) to what the likelihood needs: x's shape, with a last axis
             `likelihood.outputs` times as long.
-        likelihood: p(x|z): a name of `LIKELIHOODS` or an object.
+        likelihood: p(x|z), of the pixels. A name of `LIKELIHOODS` or an object.
+        scale: standard deviation of a "gaussian" likelihood, in the unit of the data; by default 0.1. Others have none.
         beta: weight of the KL in the objective, at least 0 (Higgins et al. 2017); 1 is the bound.
         warmup: epochs in which the weight of the KL grows in equal steps to beta (Bowman et al. 2016); 0 for none.
-        free_bits: nats per latent dimension that are free of charge: a number whose mean KL over the batch is below is
-            counted as this (Kingma et al. 2016, section 4). Named as in the paper; the unit is nats.
-        binarize: how gray levels become black and white for the "bernoulli" likelihood: "none"; "dynamic", a pixel of
-            gray x is white with probability x, drawn anew at every presentation; "fixed", drawn once.
-        sample: what one sample is called in units.
+        free_bits: nats per latent dimension that cost nothing (Kingma et al. 2016, section 4). A dimension whose mean KL
+            over the batch is below is counted as this. Named as in the paper; the unit is nats.
+        binarize: make gray levels black and white, for the "bernoulli" likelihood: "dynamic", anew each time; "fixed",
+            once. A pixel of gray x is white with probability x.
         generator: for the noise; None draws fresh entropy.
+        settings: as for `Autoencoder`.
 
     Attributes:
         generator: the generator, whose state a checkpoint needs for repeating a run (as with `Dropout`).
@@ -66,21 +71,25 @@ class VariationalAutoencoder(Autoencoder):
     classes: int | None = None
     """How many classes the decoder tells apart, None if it is not given the class."""
 
+    @passes_on(Autoencoder, without=("loss",))
     def __init__(
         self,
         encoder: Module,
         decoder: Module,
         *,
-        likelihood: str | Likelihood = "gray-bce",
+        likelihood: Annotated[str, tuple(LIKELIHOODS)] | Likelihood = "gray-bce",
+        scale: float | None = None,
         beta: float = 1.0,
         warmup: int = 0,
         free_bits: float = 0.0,
-        binarize: str = "none",
-        sample: str = "sample",
+        binarize: Annotated[str, BINARIZATIONS] = "none",
         generator: np.random.Generator | None = None,
+        **settings: Any,
     ) -> None:
-        super().__init__(encoder, decoder, sample=sample)
-        self.likelihood = likelihood_named(likelihood) if isinstance(likelihood, str) else likelihood
+        super().__init__(encoder, decoder, loss="bce", **settings)
+        if isinstance(likelihood, Likelihood) and scale is not None:
+            raise ValueError(f"{likelihood} has its own scale, got scale={scale!r} as well: leave one of them out.")
+        self.likelihood = likelihood_named(likelihood, scale=scale) if isinstance(likelihood, str) else likelihood
         self.binarize = check_binarize(binarize, self.likelihood)
         self.reconstruction = self.likelihood.as_reconstruction()
         if binarize != "none":
@@ -95,7 +104,7 @@ class VariationalAutoencoder(Autoencoder):
         self.kl_weight = self.beta
         self.generator = as_generator(generator)
         how = {"none": "", "dynamic": "dynamically binarized ", "fixed": "fixedly binarized "}[self.binarize]
-        self.loss_unit = unit("nats", "per_sample", how + sample)
+        self.loss_unit = unit("nats", "per_sample", how + self.sample_name)
 
     def objective(self, batch: Batch, *, generator: np.random.Generator | None = None) -> Loss:
         """The negative ELBO of a batch, in training mode as weighted now, in evaluation mode with the full beta."""
@@ -368,10 +377,11 @@ class ImportanceWeightedAutoencoder(VariationalAutoencoder):
 
     Args:
         importance_samples: k, codes per sample in training. Work and memory of the decoder grow with it.
-        encoder, decoder, and the others: as for `VariationalAutoencoder`; beta, warm-up and free bits have no meaning
-            here and are not taken.
+        encoder, decoder, settings: as for `VariationalAutoencoder`; beta, warm-up and free bits have no meaning here and
+            are not taken.
     """
 
+    @passes_on(VariationalAutoencoder)
     def __init__(self, encoder: Module, decoder: Module, *, importance_samples: int = 5, **settings: Any) -> None:
         super().__init__(encoder, decoder, **settings)
         self.importance_samples = check_size(type(self).__name__, "importance_samples", importance_samples)
@@ -458,85 +468,57 @@ def log_likelihood(
 # Ready-made variational autoencoders of dense layers.
 
 
-@remembered("vae")
-def variational_autoencoder(
-    input_shape: Shape = 784,
-    sizes: Sequence[int] = (400,),
-    latent_size: int = 20,
-    *,
-    activation: str = "relu",
-    likelihood: str = "gray-bce",
-    scale: float | None = None,
-    beta: float = 1.0,
-    warmup: int = 0,
-    free_bits: float = 0.0,
-    binarize: str = "none",
-    importance_samples: int | None = None,
-    sample: str = "sample",
-    generator: np.random.Generator | None = None,
-) -> VariationalAutoencoder:
-    """D -> sizes -> K -> sizes backwards -> D, by default 784-400-20-400-784.
-
-    Args:
-        input_shape: shape of one sample.
-        sizes: widths of the encoder's hidden layers; the decoder has them in reverse.
-        latent_size: K, latent dimensions.
-        activation: of the hidden layers.
-        likelihood: a name of `LIKELIHOODS`.
-        scale: of the "gaussian" likelihood, in the unit of the data (by default 0.1); the others have none.
-        beta, warmup, free_bits, binarize, sample: see `VariationalAutoencoder`.
-        importance_samples: k, to train on the bound of k codes per sample, see `ImportanceWeightedAutoencoder`; None for
-            the ELBO.
-        generator: for the initial weights and, from there on, for the noise; None draws fresh entropy.
-    """
-    rng = as_generator(generator)
-    chosen = likelihood_named(likelihood, scale=scale)
-    encoder, decoder = variational_pair(
-        input_shape, sizes, latent_size, activation=activation, outputs=chosen.outputs, generator=rng
-    )
-    settings: dict[str, Any] = {
-        "likelihood": chosen, "beta": beta, "warmup": warmup, "free_bits": free_bits, "binarize": binarize,
-        "sample": sample, "generator": rng,
-    }  # fmt: skip
-    if importance_samples is None:
-        return VariationalAutoencoder(encoder, decoder, **settings)
-    return ImportanceWeightedAutoencoder(encoder, decoder, importance_samples=importance_samples, **settings)
-
-
 def variational_pair(
     input_shape: Shape,
     sizes: Sequence[int],
     latent_size: int,
     *,
-    activation: str = "relu",
+    activation: Annotated[str, ACTIVATIONS] = "relu",
+    normalization: Annotated[str, NORMALIZATIONS] = "none",
     outputs: int = 1,
     extra: int = 0,
     generator: np.random.Generator,
 ) -> tuple[Sequential, Sequential]:
     """Encoder D -> sizes -> 2 K and decoder K -> sizes backwards -> `outputs` numbers per element.
 
-    `extra`: numbers that are given to both beside the sample and beside the code, such as a class. The encoder then
-    takes flat samples.
+    Args:
+        input_shape: shape of one sample; D is the product of its numbers.
+        sizes: widths before the code; the decoder has them in reverse.
+        latent_size: K, latent dimensions.
+        activation: of the hidden layers.
+        normalization: of the hidden layers before their activation, over the batch or over each layer.
+        outputs: numbers per element of a sample, see `decoder_outputs`.
+        extra: numbers that are given to both beside the sample and beside the code, such as a class. The encoder then
+            takes flat samples.
+        generator: for the initial weights.
     """
     shape = sample_shape(input_shape)
     k = check_size("variational_autoencoder", "latent_size", latent_size)
     widths = [check_size("variational_autoencoder", "sizes", n) for n in sizes]
+    check_normalization(normalization, len(widths))
     pixels = math.prod(shape)
-    forth = _stack([pixels + extra, *widths, 2 * k], activation, generator)
-    back = _stack([k + extra, *reversed(widths), outputs * pixels], activation, generator)
+    forth = _stack([pixels + extra, *widths, 2 * k], activation, normalization, generator)
+    back = _stack([k + extra, *reversed(widths), outputs * pixels], activation, normalization, generator)
     start: list[Module] = [Flatten()] if len(shape) > 1 and not extra else []
     end: list[Module] = [Reshape(*shape[:-1], outputs * shape[-1])] if len(shape) > 1 else []
     return Sequential(*start, *forth), Sequential(*back, *end)
 
 
-def _stack(widths: Sequence[int], activation: str, generator: np.random.Generator) -> list[Module]:
+def decoder_outputs(settings: dict[str, Any]) -> int:
+    """Numbers that a decoder gives for each element of a sample, as the likelihood among a builder's settings wants."""
+    known = defaults(VariationalAutoencoder) | settings
+    return likelihood_named(known["likelihood"], scale=known["scale"]).outputs
+
+
+def _stack(widths: Sequence[int], activation: str, normalization: str, generator: np.random.Generator) -> list[Module]:
     """Dense layers from width to width; the last one is linear."""
     last = len(widths) - 2
     start = _near_zero if activation == "relu" else "glorot_uniform"
-    return [
+    layers = [
         Dense(a, b, activation="identity" if i == last else activation, initializer=start, generator=generator)
         for i, (a, b) in enumerate(pairwise(widths))
     ]
+    return [*normalized(layers[:-1], normalization), layers[-1]]
 
 
 def _near_zero(shape: tuple[int, ...], generator: np.random.Generator, dtype: Any = np.float32) -> np.ndarray:
@@ -546,3 +528,32 @@ def _near_zero(shape: tuple[int, ...], generator: np.random.Generator, dtype: An
     """
     limit = 1.0 / math.sqrt(shape[0])
     return generator.uniform(-limit, limit, shape).astype(dtype)
+
+
+@remembered("vae")
+@passes_on(VariationalAutoencoder, variational_pair, without=("outputs", "extra"))
+def variational_autoencoder(
+    input_shape: Shape = 784,
+    sizes: Sequence[int] = (400,),
+    latent_size: int = 20,
+    *,
+    importance_samples: int | None = None,
+    generator: np.random.Generator | None = None,
+    **settings: Any,
+) -> VariationalAutoencoder:
+    """D -> sizes -> K -> sizes backwards -> D, by default 784-400-20-400-784.
+
+    Args:
+        input_shape, sizes, latent_size: as for `variational_pair`.
+        importance_samples: K, codes per sample of the importance-weighted bound to train on; by default the ELBO. See
+            `ImportanceWeightedAutoencoder`.
+        generator: for the initial weights and, from there on, for the noise; None draws fresh entropy.
+        settings: of `VariationalAutoencoder`, `activation` and `normalization`.
+    """
+    rng = as_generator(generator)
+    network, settings = split(settings, variational_pair)
+    outputs = decoder_outputs(settings)
+    pair = variational_pair(input_shape, sizes, latent_size, outputs=outputs, generator=rng, **network)
+    if importance_samples is None:
+        return VariationalAutoencoder(*pair, generator=rng, **settings)
+    return ImportanceWeightedAutoencoder(*pair, importance_samples=importance_samples, generator=rng, **settings)

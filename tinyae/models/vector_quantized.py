@@ -20,6 +20,7 @@ from tinyae.data import Split
 from tinyae.losses import Loss
 from tinyae.models.autoencoder import Autoencoder, Batch, remembered
 from tinyae.models.dense import Shape, dense_pair
+from tinyae.models.settings import passes_on, split
 from tinyae.nn import Module
 from tinyae.nn.layers import check_size
 
@@ -39,7 +40,7 @@ class Codebook(Module):
     Args:
         size: C.
         features: d.
-        decay: of the running means, in [0, 1).
+        decay: what is kept of the running means from batch to batch, in [0, 1).
         generator: for the first vectors, N(0, 1); at the first training batch vectors of that batch replace them.
 
     Attributes:
@@ -115,9 +116,9 @@ class VectorQuantizedAutoencoder(Autoencoder):
         encoder: module from x (N, ...) to (N, P d), P positions of d numbers each.
         decoder: module from (N, P d) to x's shape.
         codebook: the list of vectors of d numbers.
-        commitment: what a squared distance of 1 between z and e costs, in the unit of the loss; it keeps the
-            encoder near the codebook. The paper's is 0.25.
-        loss, sample: as for `Autoencoder`.
+        commitment: pull of the encoder to the codebook: what a squared distance of 1 between z and e costs, in the unit
+            of the loss. The paper's is 0.25.
+        settings: as for `Autoencoder`.
 
     `encode` gives e as (N, P d), `indices` the whole numbers (N, P).
 
@@ -125,17 +126,11 @@ class VectorQuantizedAutoencoder(Autoencoder):
         prior: the distribution over codes that `sample` draws from; None until `fit_prior`. It is not part of a saved model.
     """
 
+    @passes_on(Autoencoder)
     def __init__(
-        self,
-        encoder: Module,
-        decoder: Module,
-        codebook: Codebook,
-        *,
-        commitment: float = 0.25,
-        loss: str = "bce",
-        sample: str = "sample",
+        self, encoder: Module, decoder: Module, codebook: Codebook, *, commitment: float = 0.25, **settings: Any
     ) -> None:
-        super().__init__(encoder, decoder, loss=loss, sample=sample)
+        super().__init__(encoder, decoder, **settings)
         if not 0 <= commitment < math.inf:
             raise ValueError(f"commitment must be at least 0 and finite, got {commitment!r}: write commitment=0.25.")
         self.codebook = codebook
@@ -218,6 +213,7 @@ class VectorQuantizedAutoencoder(Autoencoder):
 
 
 @remembered("vqvae")
+@passes_on(VectorQuantizedAutoencoder, Codebook, dense_pair, without=("code_activation", "output_activation", "tied"))
 def vq_autoencoder(
     input_shape: Shape = 784,
     sizes: Sequence[int] = (400,),
@@ -225,32 +221,29 @@ def vq_autoencoder(
     positions: int = 16,
     codebook_size: int = 64,
     code_features: int = 8,
-    commitment: float = 0.25,
-    decay: float = 0.99,
-    activation: str = "relu",
-    loss: str = "bce",
-    sample: str = "sample",
     generator: np.random.Generator | None = None,
+    **settings: Any,
 ) -> VectorQuantizedAutoencoder:
     """D -> sizes -> P positions of d numbers -> sizes backwards -> D, by default 784-400-(16 of 64 vectors)-400-784.
 
     Args:
         input_shape: shape of one sample.
-        sizes: widths of the encoder's hidden layers.
+        sizes: widths before the code; the decoder has them in reverse.
         positions: P, vectors in a code.
-        codebook_size, code_features, decay: C, d and the decay of `Codebook`.
-        commitment: see `VectorQuantizedAutoencoder`.
-        activation: of the hidden layers.
-        loss, sample: see `Autoencoder`.
+        codebook_size: C, vectors to choose from.
+        code_features: D, numbers in a vector.
         generator: for the initial weights and vectors; None draws fresh entropy.
+        settings: of `VectorQuantizedAutoencoder`, `decay` of `Codebook`, `activation` and `normalization`.
     """
     rng = as_generator(generator)
+    network, settings = split(settings, dense_pair)
+    of_codebook, settings = split(settings, Codebook)
     width = check_size("vq_autoencoder", "positions", positions) * check_size(
         "vq_autoencoder", "code_features", code_features
     )
-    pair = dense_pair(input_shape, [*sizes, width], activation=activation, generator=rng)
-    codebook = Codebook(codebook_size, code_features, decay=decay, generator=rng)
-    return VectorQuantizedAutoencoder(*pair, codebook, commitment=commitment, loss=loss, sample=sample)
+    pair = dense_pair(input_shape, [*sizes, width], generator=rng, **network)
+    codebook = Codebook(codebook_size, code_features, generator=rng, **of_codebook)
+    return VectorQuantizedAutoencoder(*pair, codebook, **settings)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -274,8 +274,8 @@ def fit(
         train: samples (N, ...) as an array, or a Split or Dataset (its training part).
         validation: samples to measure after every epoch (of a Dataset its test part); nothing is selected by it.
             None measures training loss only.
-        epochs: passes over `train`. With LBFGS, which takes all samples at once: its iterations; the run ends
-            earlier if it converges.
+        epochs: passes over the training samples; with LBFGS, iterations at most. It takes all samples at once, and the
+            run ends earlier if it converges.
         batch_size: samples per step, by default 128; the last batch of an epoch may be smaller. Left out with LBFGS.
         optimizer: made from the parameters that are to move; default `Adam(lr=1e-3)` on all that are not frozen.
         seed: for the order of samples. Layers that draw noise own their generator.

@@ -1,0 +1,277 @@
+"""From signatures and docstrings to a command line: an option's name, type, choices, default and help stand with what it sets.
+
+A parameter `code_size: int = 32` whose line in `Args:` is "K, latent dimensions." becomes `--code-size K`, with the help
+"latent dimensions (default: 32)": the first sentence, and the letter before it as what stands for the value.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import inspect
+import math
+import re
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+SPELLING = {"warmup": "kl-warmup", "num_layers": "layers"}
+"""Options that are not called what they set."""
+
+LETTERS = {("tinyae sample", "count"): ("-n",)}
+"""Options of a command that have a short form too."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Answers a mistake with one sentence, the usage is a `--help` away; an option is written in full.
+
+    Attributes:
+        fill: adds the arguments once the parser is wanted, so that a command does not wait for those of all others.
+    """
+
+    def __init__(self, *, fill: Callable[[Parser], None] = lambda parser: None, **settings: Any) -> None:
+        super().__init__(**settings, allow_abbrev=False)
+        self.fill = fill
+
+    def error(self, message: str) -> NoReturn:
+        """Leave with exit code 2 and one sentence."""
+        see = " See" if message.endswith("?") else "; see"
+        self.exit(2, f"{self.prog}: error: {message}{see} `{self.prog} --help`.\n")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As in argparse; of what is left over, an option is an error here, where the known ones are at hand."""
+        fill, self.fill = self.fill, lambda parser: None
+        fill(self)
+        found, rest = super().parse_known_args(args, namespace)
+        for name in (word.partition("=")[0] for word in rest if word.startswith("-")):
+            known = [option for option in self._option_string_actions if option.startswith("--")]
+            near = [option for option in known if option.startswith(name)] or get_close_matches(name, known, 1, 0.75)
+            self.error(f"unknown option {name}" + (f": did you mean {' or '.join(near)}?" if near else ""))
+        return found, rest
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What a function says of its parameters.
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting as it is declared.
+
+    Attributes:
+        name, default: of the parameter; the default is `inspect.Parameter.empty` if it has none.
+        hint: its type, with the choices where it is `Annotated[str, choices]`.
+        text: what the `Args:` section says about it.
+    """
+
+    name: str
+    default: Any
+    hint: Any
+    text: str
+
+
+def settings_of(function: Callable[..., Any]) -> dict[str, Setting]:
+    """The settings of a function or class by name, those that it passes on included, in the order of its signature."""
+    declarations = list(_declarations(function))
+    found = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        hint = next((hints[name] for hints, _ in declarations if name in hints), Any)
+        text = next((texts[name] for _, texts in declarations if name in texts and not _REFERS.match(texts[name])), "")
+        found[name] = Setting(name, parameter.default, hint, text)
+    return found
+
+
+_REFERS = re.compile(r"(as (for|in|of)|see) ")
+"""How a text begins that only says where the right one stands: "as for `Autoencoder`", "see there"."""
+
+
+def _declarations(function: Callable[..., Any]) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
+    """The types and the texts of what a function declares itself, then those of the targets that it passes settings on to."""
+    yield _own(function)
+    for target in getattr(_code(function), "__passes_on__", ()):
+        yield from _declarations(target)
+
+
+@functools.cache
+def _own(function: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    return typing.get_type_hints(_code(function), include_extras=True), arguments_section(function.__doc__ or "")
+
+
+def _code(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function.__init__ if isinstance(function, type) else function  # type: ignore[misc]
+
+
+def arguments_section(docstring: str) -> dict[str, str]:
+    """The texts of the `Args:` section of a docstring by name, each in one line; `a, b: text` says it of both."""
+    _, _, rest = inspect.cleandoc(docstring).partition("\nArgs:\n")
+    section = re.match(r"(?:(?: {4}.*)?(?:\n|$))*", rest)
+    texts: dict[str, str] = {}
+    for names, text in re.findall(r"^ {4}(\w[\w, ]*): (.*(?:\n {5,}.*)*)", section[0] if section else "", re.MULTILINE):
+        texts.update(dict.fromkeys(names.split(", "), " ".join(text.split())))
+    return texts
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# From there to the parser.
+
+
+def add_command(commands: Any, function: Callable[..., None], groups: Mapping[Callable[..., Any], str]) -> None:
+    """Add the sub-command that calls `function`: its parameters are the arguments, its docstring is the help.
+
+    Args:
+        commands: what `add_subparsers` gives.
+        function: the first line of its docstring is the help among the commands, the paragraph after it the description.
+        groups: as for `add_arguments`.
+    """
+    head, _, body = inspect.cleandoc(function.__doc__ or "").partition("\n\n")
+    about = " ".join(body.partition("Args:\n")[0].split())
+    parameters = inspect.signature(function).parameters.values()
+
+    def run(options: argparse.Namespace) -> None:
+        several = [value for p in parameters if p.kind is p.VAR_POSITIONAL for value in getattr(options, p.name)]
+        function(*several, **{p.name: getattr(options, p.name) for p in parameters if p.kind is not p.VAR_POSITIONAL})
+
+    def fill(parser: Parser) -> None:
+        add_arguments(parser, function, groups)
+        parser.set_defaults(run=run)
+
+    commands.add_parser(function.__name__, help=_plain(head), description=_plain(about or head), fill=fill)
+
+
+def add_arguments(parser: Parser, function: Callable[..., Any], groups: Mapping[Callable[..., Any], str]) -> None:
+    """Add the parameters of a function: what it takes by name only as options, the rest as positional arguments.
+
+    Args:
+        groups: functions whose settings stand under a heading of their own, and the heading, "title: what it is about".
+    """
+    headings = {name: group for owner, group in groups.items() for name in inspect.signature(owner).parameters}
+    sections: dict[str | None, Any] = {None: parser}
+    parameters = inspect.signature(function).parameters
+    for setting in settings_of(function).values():
+        kind, heading = parameters[setting.name].kind, headings.get(setting.name)
+        if heading is not None and heading not in sections:
+            sections[heading] = headed(parser, heading)
+        if kind is inspect.Parameter.KEYWORD_ONLY:
+            short = LETTERS.get((parser.prog, setting.name), ())
+            add_option(sections[heading], setting, *short, default=setting.default)
+        else:
+            many: dict[str, Any] = {"nargs": "*"} if kind is inspect.Parameter.VAR_POSITIONAL else {}
+            many |= {"nargs": "?", "default": None} if setting.default is None else {}
+            parser.add_argument(setting.name, help=help_of(setting), **_reader(setting), **many)
+
+
+def headed(parser: Parser, heading: str) -> Any:
+    """A group of options under "title" or "title: what it is about"."""
+    title, _, about = heading.partition(": ")
+    return parser.add_argument_group(title, about or None)
+
+
+def add_options(group: Any, settings: Iterable[Setting], shown: Mapping[str, Any] | None = None) -> None:
+    """Add options that are None unless the user gives them; the help tells the defaults `shown`, or their own."""
+    for setting in settings:
+        add_option(group, setting, default=None, shown=(shown or {}).get(setting.name, setting.default))
+
+
+def add_option(group: Any, setting: Setting, *short: str, default: Any, shown: Any = None) -> None:
+    """Add one option with the value `default`, required if that is empty; the help tells `shown`, or the default."""
+    empty = inspect.Parameter.empty
+    group.add_argument(
+        *short, flag_of(setting.name), dest=setting.name, required=default is empty,
+        default=None if default is empty else default, help=help_of(setting, default if shown is None else shown),
+        **_reader(setting),
+    )  # fmt: skip
+
+
+def flag_of(name: str) -> str:
+    """What a setting is called on the command line: `--code-size`."""
+    return f"--{SPELLING.get(name, name).replace('_', '-')}"
+
+
+def help_of(setting: Setting, default: Any = None) -> str:
+    """The first sentence about a setting, without the letter that stands for its value, and its default."""
+    text = _FIRST.split(_LETTER.sub("", setting.text), maxsplit=1)[0]
+    if default is None or default is False or default is inspect.Parameter.empty:
+        return _plain(text)
+    value = ",".join(map(str, default)) or "none" if isinstance(default, (list, tuple)) else default
+    value = f"{value:g}" if isinstance(value, float) else value
+    return f"{_plain(re.sub(r'[,;] by default [^,;.]*', '', text))} (default: {value})".strip()
+
+
+_FIRST = re.compile(r"(?<!e\.g)(?<! al)\.(?:\s|$)")
+_LETTER = re.compile(r"^([A-Z]+(?:[|.,][A-Za-z]+)*), ")
+
+
+def _plain(text: str) -> str:
+    """Text for a terminal: without the marks of a docstring, and with % as argparse wants it."""
+    return text.replace("`", "").replace('"', "").replace("%", "%%")
+
+
+def _reader(setting: Setting) -> dict[str, Any]:
+    """What argparse is told of a type: how a value is read, the choices, what stands for it in the help."""
+    union = typing.get_origin(setting.hint) in (typing.Union, types.UnionType)
+    kind = typing.get_args(setting.hint)[0] if union else setting.hint
+    letter = _LETTER.match(setting.text)
+    metavar = {"metavar": letter[1]} if letter else {}
+    if kind is bool:
+        return {"action": "store_true" if setting.default is False else argparse.BooleanOptionalAction}
+    if typing.get_origin(kind) is Annotated:
+        base, extra = typing.get_args(kind)
+        known = {"type": extra, "metavar": "N"} if callable(extra) else {"type": base, "choices": list(extra)}
+        return known | metavar
+    readers: dict[Any, tuple[Callable[[str], Any], str]] = {
+        int: (whole_number if setting.default == 0 else positive_int, "N"),
+        float: (finite_number, "X"),
+        str: (str, "NAME"),
+        Path: (Path, "FILE"),
+        Sequence[int]: (int_list, "N,N,..."),
+    }
+    read, usual = readers[kind]
+    return {"type": read, "metavar": usual} | metavar
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Numbers as a user writes them: what argparse calls to read one, with a sentence for what is not one. What range a number
+# must lie in is the business of what it sets; only that sizes and counts begin at 1 is seen here, or at 0 where that is the
+# default.
+
+
+def whole_number(text: str) -> int:
+    """A whole number of at least 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, got {text!r}")
+    return int(text)
+
+
+def positive_int(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def finite_number(text: str) -> float:
+    """A finite number."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"must be a number, got {text!r}")
+    return number
+
+
+def int_list(text: str) -> list[int]:
+    """Whole numbers separated by commas, e.g. 1000,500,250,30."""
+    return [positive_int(part.strip()) for part in text.split(",")]
+
+
+def height_width(text: str) -> tuple[int, int]:
+    """Two whole numbers separated by a comma, or one for both."""
+    sizes = int_list(text)
+    if len(sizes) > 2:
+        raise argparse.ArgumentTypeError(f"must be H,W, or one number for both, got {text!r}")
+    return sizes[0], sizes[-1]
