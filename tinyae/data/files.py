@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from tinyae.data.dataset import Dataset, Kind, Split
 from tinyae.data.embedded import scaled
-from tinyae.data.formats import GZIP_MAGIC, is_number, looks_like_idx, parse_idx, read_payload
+from tinyae.data.formats import GZIP_MAGIC, check_exists, looks_like_idx, parse_idx, read_payload, read_table
 from tinyae.data.pictures import SUFFIXES as PICTURES
 
 SUFFIXES = (".npy", ".npz", ".csv", ".gz", ".idx")
@@ -36,16 +36,14 @@ def load_file(path: str | Path) -> Dataset:
 
     A `.npz` holds `x`, or `train_x` and if wanted `test_x`, and with each an optional `y`, `train_y`,
     `test_y` of class numbers; sequences of unequal length, padded with zeros, bring `lengths` (or `train_lengths` and
-    `test_lengths`). A `.csv` holds numbers separated by commas, one example a line, and may have
-    one line of names first, which holds no number.
+    `test_lengths`). A `.csv` holds numbers, one example a line, see `tinyae.data.formats.read_table`.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: not one of these formats, damaged, or holding numbers that cannot be used.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}: check the path.")
+    check_exists(path)
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty (0 bytes): write the file again.")
     arrays = _read(path)
@@ -75,7 +73,8 @@ def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
     if suffix == ".npy" or suffix == ".npz":
         return _read_numpy(path)
     if suffix == ".csv":
-        return {"x": _read_csv(path)}
+        table = read_table(path)
+        return {"x": table.numbers(range(len(table.names)))}
     with path.open("rb") as file:
         start = file.read(4)
     if suffix in SUFFIXES or "idx" in path.name or looks_like_idx(start) or start.startswith(GZIP_MAGIC):
@@ -107,37 +106,6 @@ def _starts_as_numpy(path: Path) -> bool:
     """True for a `.npy` file or a zip archive of them: NumPy blames pickle for any other content, too."""
     with path.open("rb") as file:
         return file.read(6).startswith((b"\x93NUMPY", b"PK"))
-
-
-def _read_csv(path: Path) -> npt.NDArray[np.float64]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}).") from error
-    numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    if numbered and not any(is_number(field) for field in numbered[0][1].split(",")):
-        numbered = numbered[1:]  # the line of names
-    if not numbered:
-        raise ValueError(f"{path} holds no line of numbers: write one example a line, separated by commas.")
-    try:
-        return np.loadtxt([line for _, line in numbered], delimiter=",", ndmin=2, comments=None)
-    except ValueError as error:
-        width = numbered[0][1].count(",") + 1
-        number, fault = next(((n, f) for n, line in numbered if (f := _fault(line, width))), (0, str(error)))
-        raise ValueError(
-            f"{path} is not a table of numbers: line {number} {fault}; write one example a line, {width} "
-            "numbers separated by commas on each, or cut a recording with a column of times into windows "
-            "(tinyae.data.load_series, --window)."
-        ) from error
-
-
-def _fault(line: str, width: int) -> str:
-    """What keeps a line from being a row of `width` numbers, in words; empty if nothing does."""
-    fields = line.split(",")
-    for field in fields:
-        if not is_number(field):
-            return f"holds {field.strip()[:40]!r}" if field.strip() else "has an empty field"
-    return f"has {len(fields)} numbers" if len(fields) != width else ""
 
 
 def _kind(raw: npt.NDArray[Any], path: Path) -> Kind:

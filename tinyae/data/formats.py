@@ -1,9 +1,15 @@
-"""File formats read without a library: IDX, and the `.ts` text format of sequences."""
+"""File formats read without a library: IDX, tables of text (`.csv`), and the `.ts` format of sequences."""
 
 from __future__ import annotations
 
+import csv
+import io
 import math
+import re
 import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyae.data.dataset import Lengths, pad
-
-
-def is_number(text: str) -> bool:
-    """Whether a field of a file is a number as Python writes it."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The IDX format of MNIST and its relatives: a header of big-endian numbers, then the values in row-major
@@ -104,6 +100,119 @@ def parse_idx(payload: bytes, where: str) -> npt.NDArray[Any]:
             f"got {len(payload):,}: {_FETCH_AGAIN}."
         )
     return np.frombuffer(payload, dtype, offset=header).reshape(shape).astype(dtype.newbyteorder("="))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Tables of text: one row a line. What a row is, an example or a step of a recording, is for those to say who call.
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The fields of a table as texts.
+
+    Attributes:
+        path: the file.
+        names: of the columns, D.
+        rows: N pairs (line, fields): the line of the file that the row ends on, from 1, and its D fields.
+    """
+
+    path: Path
+    names: list[str]
+    rows: list[tuple[int, list[str]]]
+
+    def numbers(self, columns: Sequence[int]) -> npt.NDArray[np.float64]:
+        """Some columns as finite numbers (N, len(columns)). ValueError with line and column for any other field."""
+        try:
+            values = np.array([[float(fields[column]) for column in columns] for _, fields in self.rows])
+            if np.isfinite(values).all():
+                return values
+        except ValueError:
+            pass  # what follows finds the field
+        every = ((line, column, fields[column]) for line, fields in self.rows for column in columns)
+        line, column, text = next(it for it in every if not is_number(it[2]) or not math.isfinite(float(it[2])))
+        found = repr(text[:40]) if text else "nothing"
+        raise ValueError(f"{self.path}, line {line}, column {self.names[column]!r} holds {found}: {_advice(text)}.")
+
+
+def read_table(path: Path) -> Table:
+    """Read a file of fields separated by commas (or, where the first line has none, by semicolons or tabs).
+
+    The first line holds the names of the columns if no field of it is a number or a time; otherwise they are called
+    "column 0", "column 1", and so on. Spaces around fields and blank lines are left out.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not text in UTF-8, no rows, or rows of different lengths, with the line.
+    """
+    check_exists(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}).") from error
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    reader = csv.reader(io.StringIO(text), delimiter=next((mark for mark in ",;\t" if mark in first), ","))
+    try:
+        lines = [(reader.line_num, [field.strip() for field in fields]) for fields in reader]
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {reader.line_num} cannot be read: {error}.") from error
+    rows = [(line, fields) for line, fields in lines if fields not in ([], [""])]
+    names = [f"column {n}" for n in range(len(rows[0][1]))] if rows else []
+    if rows and not any(is_number(field) or parse_time(field) is not None for field in rows[0][1]):
+        names, rows = rows[0][1], rows[1:]
+    if not rows:
+        raise ValueError(f"{path} holds no line of numbers: write one row a line, fields separated by commas.")
+    for line, fields in rows:
+        if len(fields) != len(names):
+            raise ValueError(f"{path}, line {line} has {len(fields)} fields, not {len(names)} as the first line.")
+    return Table(path, names, rows)
+
+
+def check_exists(path: Path) -> None:
+    """Raise FileNotFoundError unless `path` is a file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}: check the path.")
+
+
+def is_number(text: str) -> bool:
+    """Whether a field is a number as Python writes it; NaN and infinity are."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def parse_time(text: str) -> np.datetime64 | None:
+    """A date or a time of ISO 8601, a space for the T allowed, one with an offset in UTC; None for anything else."""
+    if len(text) < 8 or not text[:4].isdecimal():
+        return None
+    try:
+        if _UTC_OFFSET.search(text):
+            moment = datetime.fromisoformat(re.sub(r" (?=[+-])", "", text)).astimezone(UTC).replace(tzinfo=None)
+            return np.datetime64(moment, "ms")
+        return np.datetime64(text.replace(" ", "T", 1).removesuffix("Z"), "ms")
+    except (ValueError, OverflowError):
+        return None
+
+
+_UTC_OFFSET = re.compile(r"[T :]\d\d(\.\d+)? ?[+-]\d\d(:?\d\d)?$")
+"""A clock time with an offset from UTC at its end."""
+
+_MISSING = frozenset(("", "?", "-", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "missing"))
+"""How files write that there is no number."""
+
+
+def _advice(text: str) -> str:
+    """What to do about a field that is not a finite number."""
+    if text.lower() in _MISSING or is_number(text):
+        return "fill the gap, remove the row, or cut a recording there"
+    if parse_time(text) is not None:
+        return "this is a time; cut the recording into windows (tinyae.data.load_series, --window)"
+    if ";" in text:
+        return "the file looks separated by semicolons; write commas between fields, and points in numbers"
+    if is_number(text.replace(",", ".")):
+        return "write a point, not a comma, in numbers"
+    return "these are words; drop the column, or write numbers"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
