@@ -641,22 +641,3 @@ def _clock(milliseconds: int, fine: bool) -> str:
     """Hours, minutes and seconds, with thousandths if `fine`; hours go on beyond 24."""
     seconds, rest = divmod(milliseconds, 1000)
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}" + (f".{rest:03}" if fine else "")
-
-
-TIMELINES = {
-    "nyc-taxi": Timeline(
-        "2014-07-01T00:00",
-        86_400,
-        (
-            Incident("marathon", "2014-10-30T15:30", "2014-11-03T22:30"),
-            Incident("Thanksgiving", "2014-11-25T12:00", "2014-11-29T19:00"),
-            Incident("Christmas", "2014-12-23T11:30", "2014-12-27T18:30"),
-            Incident("New Year", "2014-12-29T21:30", "2015-01-03T04:30"),
-            Incident("snow storm", "2015-01-24T20:30", "2015-01-29T03:30"),
-        ),
-    ),
-    "ecg208": Timeline("1970-01-01T00:00:00", 1, counted=True),
-}
-"""Recordings by name. The incidents of nyc-taxi are the windows published with it (NAB, labels/combined_windows.json); the
-electrocardiogram counts from its own start.
-"""

@@ -76,9 +76,9 @@ def load(
 
 def _films(entry: Entry, root: str | os.PathLike[str] | None, download: bool) -> Dataset:
     """A set that is made from another one; what cannot be found is the other."""
-    arguments = dict(entry.films)
-    source = load(arguments.pop("source"), root=root, download=download)
-    made = moving_digits(source, entry.counts, **arguments)
+    assert entry.films is not None
+    source, digit_size = entry.films
+    made = moving_digits(load(source, root=root, download=download), entry.counts, digit_size=digit_size)
     return replace(build(entry, made.train, made.test, made.origin), horizon=made.horizon, frame_shape=made.frame_shape)
 
 
@@ -125,10 +125,7 @@ def load_full(entry: Entry, root: str | Path | None = None, download: bool = Tru
     if "train" in paths:
         return build(entry, _whole(*paths["train"], entry), _whole(*paths["test"], entry), str(folder))
     arrays = {role: parse_idx(verified(*found), str(found[0])) for role, found in paths.items()}
-    axes = 1 + len(entry.shape)
-    train, test = (
-        labeled(arrays[f"{part}_x"], _classes(arrays[f"{part}_y"]), entry.scale, axes) for part in ("train", "test")
-    )
+    train, test = (labeled(entry, arrays[f"{part}_x"], _classes(arrays[f"{part}_y"])) for part in ("train", "test"))
     return build(entry, train, test, str(folder))
 
 
