@@ -171,7 +171,7 @@ def test_python_objects_are_refused_and_not_run(tmp_path):
         with pytest.raises(ValueError, match="Python objects, which are not loaded"):
             data.load(path)
     (tmp_path / "b.npy").write_bytes(pickle.dumps(Trap()))
-    with pytest.raises(ValueError, match="damaged or no NumPy file"):
+    with pytest.raises(ValueError, match="damaged or not a NumPy file"):
         data.load(tmp_path / "b.npy")
     assert not (tmp_path / "sprung").exists()
 
@@ -197,7 +197,7 @@ def _cut(name: str, keep: int):
 )
 def test_damaged_numpy_files(tmp_path, name, write):
     write(tmp_path / name)
-    with pytest.raises(ValueError, match="damaged or no NumPy file") as raised:
+    with pytest.raises(ValueError, match="damaged or not a NumPy file") as raised:
         data.load(tmp_path / name)
     assert name in str(raised.value)
 

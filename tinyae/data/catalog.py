@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tinyae.data.dataset import Incident, Kind, Timeline, by, table
+from tinyae.data.dataset import Incident, Kind, Timeline, by
 
 # ---------------------------------------------------------------------------------------------------------------------
 # `Entry`: one row of the catalog, and the files of a full set.
@@ -325,28 +325,13 @@ def canonical(name: str) -> str:
     return name.strip().lower().replace("_", "-")
 
 
-def describe(name: str | None = None) -> str:
-    """A table of all data sets or, given a name, everything about one. KeyError for an unknown name."""
-    if name is None:
-        return "\n".join(
-            f"{row.name:<15} {row.kind:<10} {row.counts[0]:>6,} + {row.counts[1]:<6,} of {by(row.shape):<13} "
-            f"{megabytes(row.size):>8}  {row.where:<8}  {row.title}"
-            for row in ENTRIES.values()
-        )
-    row = ENTRIES[name]
-    where = {"embedded": ", embedded", "download": " to download", "on disk": ""}[row.where]
-    lines = [
-        ("examples", f"{row.counts[0]:,} train + {row.counts[1]:,} test, each {by(row.shape)}"),
-        ("size", megabytes(row.size) + where),
-        ("classes", ", ".join(row.class_names)),
-        ("unit", f"1.0 is {row.scale:g} {row.unit}"),
-        ("notes", row.notes),
-        ("source", row.source),
-        ("license", row.license),
-        ("files", ", ".join(row.files)),
-        ("address", ", ".join(row.urls)),
-    ]
-    return "\n".join([f"{row.name}: {row.title} ({row.kind})", *table(lines)])
+def describe() -> str:
+    """A table of all data sets: name, kind, training and test examples, their shape, size, where from, and title."""
+    return "\n".join(
+        f"{row.name:<15} {row.kind:<10} {row.counts[0]:>6,} + {row.counts[1]:<6,} of {by(row.shape):<13} "
+        f"{megabytes(row.size):>8}  {row.where:<8}  {row.title}"
+        for row in ENTRIES.values()
+    )
 
 
 def megabytes(size: int) -> str:

@@ -184,7 +184,7 @@ class Dataset:
         elif self.unit:
             rows.append(("unit", f"1.0 is {self.scale:g} {self.unit}"))
         rows += [(key, getattr(self, key)) for key in ("notes", "source", "license", "origin")]
-        return "\n".join([f"{self.name}: {self.title} ({self.kind})", *table(rows)])
+        return "\n".join([f"{self.name}: {self.title} ({self.kind})", *labeled_lines(rows)])
 
 
 def by(shape: tuple[int, ...]) -> str:
@@ -192,7 +192,7 @@ def by(shape: tuple[int, ...]) -> str:
     return " x ".join(str(n) for n in shape)
 
 
-def table(rows: list[tuple[str, str]], width: int = 100) -> list[str]:
+def labeled_lines(rows: list[tuple[str, str]], width: int = 100) -> list[str]:
     """Lines of name and text, the text wrapped beside its name; a row without text is left out."""
     import textwrap
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from tinyae.checks import whole_number
 from tinyae.data.dataset import Dataset, Split
 
 Floats = npt.NDArray[np.float64]
@@ -84,11 +85,10 @@ def moving_digits(
     """
     if source.image_shape is None or source.image_shape[2] != 1:
         raise ValueError(f"{source.name} holds no gray images (N, H, W, 1): choose optdigits, fashion-mini or mnist.")
-    least = {"frames": frames, "digits": digits, "counts": min(counts), "size": size}
-    least |= {} if digit_size is None else {"digit_size": digit_size}
-    for name, number in least.items():
-        if number < 1:
-            raise ValueError(f"{name} must be at least 1, got {number}.")
+    sizes = {"frames": frames, "digits": digits, "counts": min(counts), "size": size, "digit_size": digit_size}
+    for name, value in sizes.items():
+        if value is not None:
+            whole_number(name, value, at_least=1)
     if not 0 <= step <= 1:
         raise ValueError(
             f"step must be from 0 (nothing moves) to 1 (across the canvas in one move), got {step}: write step=0.1."

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinyae.data.dataset import Dataset, Scaler, Split, Timeline, as_series, table
+from tinyae.data.dataset import Dataset, Scaler, Split, Timeline, as_series, labeled_lines
 from tinyae.data.formats import Table, is_number, parse_time, read_table
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -52,7 +52,7 @@ class Series:
             apart = "not evenly spaced" if clock is None else f"a step every {clock.window_seconds:g} s"
             first, last = (str(time.astype("datetime64[s]")).replace("T", " ") for time in self.times[[0, -1]])
             rows.append(("times", f"{first} to {last}, {apart}"))
-        return "\n".join([f"a recording of {len(self):,} steps of {len(self.names)}", *table(rows)])
+        return "\n".join([f"a recording of {len(self):,} steps of {len(self.names)}", *labeled_lines(rows)])
 
     @property
     def timeline(self) -> Timeline | None:
@@ -195,11 +195,7 @@ def windows(
         Split(cut_windows(scaler.apply(part), length, stride=stride, horizon=horizon).astype(np.float32))
         for part in (values[:border], values[border:])
     )
-    fitted = (
-        f"{scaling.method}, fitted beforehand"
-        if isinstance(scaling, Scaler)
-        else f"{scaling}, fitted on the training part"
-    )
+    fitted = "fitted beforehand" if isinstance(scaling, Scaler) else "fitted on the training part"
     single = values.shape[1] == 1
     return Dataset(
         name,
@@ -211,7 +207,7 @@ def windows(
         scale=float(scaler.scale[0]) if single else 1.0,
         origin="cut from a series",
         notes=f"A window every {stride} steps. Train is the first {border:,} steps, test the other "
-        f"{len(values) - border:,}; no window lies in both. Scaling: {fitted}.",
+        f"{len(values) - border:,}; no window lies in both. Scaling: {scaler.method}, {fitted}.",
         timeline=None if timeline is None else timeline.of_windows(length + horizon, stride, len(before), border),
         scaler=scaler,
         horizon=horizon,
