@@ -154,7 +154,7 @@ class Dataset:
         """The shape of one example: (H, W, C), (T, D) or (D,)."""
         return self.train.x.shape[1:]
 
-    def measured(self, x: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    def measured(self, x: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
         """Values of examples in what was measured: passengers, millivolts, gray levels."""
         return x.astype(np.float64) * self.scale if self.scaler is None else self.scaler.inverse(x)
 
@@ -337,7 +337,7 @@ def _walk(
 Lengths = npt.NDArray[np.int64]
 
 
-def pad(sequences: Sequence[Any], dtype: Any = np.float32) -> tuple[npt.NDArray[Any], Lengths]:
+def pad(sequences: Sequence[npt.ArrayLike], dtype: npt.DTypeLike = np.float32) -> tuple[npt.NDArray[Any], Lengths]:
     """Sequences of unequal length, each (T_i, D) or (T_i,), as one array (N, T, D) and their lengths (N,).
 
     Raises ValueError for no sequences, a sequence of length 0, features that differ in number, and values that are NaN
@@ -363,7 +363,7 @@ def pad(sequences: Sequence[Any], dtype: Any = np.float32) -> tuple[npt.NDArray[
     return x, lengths
 
 
-def as_series(values: Any, name: str) -> npt.NDArray[np.float64]:
+def as_series(values: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
     """Values (T,) or (T, D) as (T, D) in float64.
 
     ValueError for another shape, no steps, complex numbers, masked values, NaN or infinity.
@@ -400,7 +400,7 @@ def _refuse(bad: npt.NDArray[np.bool_], name: str, kind: str) -> None:
         )
 
 
-def check_lengths(lengths: Any, x: npt.NDArray[Any]) -> None:
+def check_lengths(lengths: object, x: npt.NDArray[np.generic]) -> None:
     """Raise unless `lengths` are whole numbers (N,) from 1 to T for x (N, T, D), and x is 0 behind each end."""
     if not isinstance(lengths, np.ndarray) or lengths.dtype.kind not in "iu":
         kind = lengths.dtype if isinstance(lengths, np.ndarray) else type(lengths).__name__

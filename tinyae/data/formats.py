@@ -27,8 +27,8 @@ from tinyae.data.dataset import Lengths, pad
 #     byte 3      number of axes
 #     then        one 32-bit length for each axis, then the values, everything big-endian
 #
-# A file may be gzipped. Whatever is wrong with one is said with its name, the number of bytes expected and the number
-# found: a broken download is the usual cause, and an array of the right shape with the wrong content would be worse.
+# A file may be gzipped. Errors name the file, the number of bytes expected and the number found: a broken download is the
+# usual cause, and an array of the right shape with the wrong content would be worse.
 # Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database", section "File formats".
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -42,7 +42,7 @@ def read_idx(path: str | Path) -> npt.NDArray[Any]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: empty, truncated, too long, damaged or no IDX file at all.
+        ValueError: empty, truncated, too long, damaged or not an IDX file at all.
     """
     return parse_idx(read_payload(path), str(path))
 
@@ -103,7 +103,7 @@ def parse_idx(payload: bytes, where: str) -> npt.NDArray[Any]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Tables of text: one row a line. What a row is, an example or a step of a recording, is for those to say who call.
+# Tables of text, one row a line: an example for `files.load_file`, a step of a recording for `series.read_series`.
 
 
 @dataclass(frozen=True, eq=False)

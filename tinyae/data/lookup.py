@@ -94,10 +94,10 @@ def _unknown(name: str) -> str:
 # ---------------------------------------------------------------------------------------------------------------------
 # Where the files of a full set are, and how they get there.
 #
-# The order is fixed and said aloud in the error: the folder given, `$TINYAE_DATA`, the user's cache, the folder
-# of the Debian package, and last a download into the cache. A folder counts only if it holds all files of a
-# set, so two half-copies never mix. What is found is verified, and a file that fails is an error, not a reason
-# to look further: a damaged copy should be mended, not stepped over in silence.
+# The order is fixed and stated in the error: the folder given, `$TINYAE_DATA`, the user's cache, the folder of the Debian
+# package, and last a download into the cache. A folder counts only if it holds all files of a set, so two incomplete
+# copies never mix. What is found is verified, and a file that fails is an error, not a reason to look further: a damaged
+# copy should be replaced, not silently skipped.
 
 Found = Mapping[str, tuple[Path, RemoteFile]]
 """Role -> where a file of a full set is, and what is known about it."""

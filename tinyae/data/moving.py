@@ -18,36 +18,36 @@ Frames = npt.NDArray[np.float32]
 
 
 def trajectories(count: int, frames: int, generator: np.random.Generator, *, step: float = 0.1) -> Floats:
-    """Places (count, frames, 2) in [0, 1]^2 of points that move straight on and bounce.
+    """Positions (count, frames, 2) in [0, 1]^2 of points that move straight on and bounce.
 
-    Start uniform in the square, direction uniform; each frame goes on by `step`. A point that would leave is set upon the
+    Start uniform in the square, direction uniform; each frame moves on by `step`. A point that would leave is put on the
     edge and its velocity across that edge changes sign, as in the authors' program.
     """
-    place = generator.random((count, 2))
+    position = generator.random((count, 2))
     angle = 2.0 * np.pi * generator.random(count)
     velocity = step * np.stack([np.sin(angle), np.cos(angle)], axis=1)
-    places = np.empty((count, frames, 2))
+    positions = np.empty((count, frames, 2))
     for frame in range(frames):
-        place = place + velocity
-        outside = (place <= 0.0) | (place >= 1.0)
+        position = position + velocity
+        outside = (position <= 0.0) | (position >= 1.0)
         velocity = np.where(outside, -velocity, velocity)
-        place = np.clip(place, 0.0, 1.0)
-        places[:, frame] = place
-    return places
+        position = np.clip(position, 0.0, 1.0)
+        positions[:, frame] = position
+    return positions
 
 
 def moving_frames(
-    images: npt.NDArray[np.floating], which: npt.NDArray[np.integer], size: int, places: Floats
+    images: npt.NDArray[np.floating], which: npt.NDArray[np.integer], size: int, positions: Floats
 ) -> Frames:
-    """Films (N, frames, size, size) of images (M, h, w): image which[n, k] at places[n, k, frame], overlaps by maximum.
+    """Films (N, frames, size, size): image which[n, k] of images (M, h, w) at positions[n, k, frame], combined by maximum.
 
-    `which`: (N, K), numbers of the K images of each film. `places`: (N, K, frames, 2), in [0, 1] of the free range, which
-    is size - h down and size - w across.
+    `which`: (N, K), numbers of the K images of each film. `positions`: (N, K, frames, 2), in [0, 1] of the free range,
+    which is size - h down and size - w across.
     """
     height, width = images.shape[1:]
     count, digits = which.shape
-    frames = places.shape[2]
-    corners = (places * (size - height, size - width)).astype(np.int64)
+    frames = positions.shape[2]
+    corners = (positions * (size - height, size - width)).astype(np.int64)
     films = np.zeros((count, frames, size, size), np.float32)
     for film, row, its_corners in zip(films, which, corners, strict=True):
         for digit in range(digits):
@@ -107,8 +107,8 @@ def moving_digits(
                 f"images of {images.shape[1]} x {images.shape[2]} do not fit a canvas of {size} x {size}: "
                 "give a larger size, or a digit_size."
             )
-        places = trajectories(count * digits, frames, generator, step=step).reshape(count, digits, frames, 2)
-        films = moving_frames(images, numbers.reshape(which.shape), size, places)
+        positions = trajectories(count * digits, frames, generator, step=step).reshape(count, digits, frames, 2)
+        films = moving_frames(images, numbers.reshape(which.shape), size, positions)
         labels = split.y[which[:, 0]] if digits == 1 and split.y is not None else None
         parts.append(Split(films.reshape(count, frames, size * size), labels))
     train, test = parts
@@ -125,8 +125,8 @@ def resample(images: npt.NDArray[np.floating], size: int) -> Frames:
     height, width = images.shape[1:]
     shrink = size / max(height, width)
     down, across = (_areas(old, max(1, round(old * shrink))) for old in (height, width))
-    made: Frames = (down @ images @ across.T).astype(np.float32)
-    return np.clip(made, 0.0, 1.0, out=made)
+    resampled: Frames = (down @ images @ across.T).astype(np.float32)
+    return np.clip(resampled, 0.0, 1.0, out=resampled)
 
 
 def _areas(old: int, new: int) -> Floats:

@@ -4,9 +4,9 @@
     photos/cat/a.png  photos/dog/b.jpg         the folder's name is the class, as in torchvision's ImageFolder
     photos/train/...  photos/test/...          either of these, with a test set of its own
 
-Files are taken in the order of their names. Names that begin with a dot are left out, as are files that are not pictures.
-Where the folder names no test set, every tenth picture of each class is for testing (the last one of a class of fewer),
-without chance. Frames of a film or bursts of a camera are too alike for that: make `train` and `test` by hand.
+Files are read in the order of their names. Names that begin with a dot are skipped, as are files that are not pictures.
+Without a folder `test`, every tenth picture of each class is for testing (the last one of a class of fewer); nothing is drawn
+at random. Frames of a video or a camera's bursts are too much alike for that: make `train` and `test` by hand.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ def load_folder(
 
     Args:
         path: the folder.
-        image_size: (H, W), or one number for both, to scale and cut every picture to; None wants them all of one size.
+        image_size: (H, W), or one number for both, to resize and crop every picture to; None expects them all of one size.
         gray: whether colors are turned into gray levels. Otherwise one picture in color gives all of them 3 channels.
-        skip_broken: whether files that cannot be read are left out, and counted in `notes`, instead of raising.
+        skip_broken: whether files that cannot be read are skipped, and counted in `notes`, instead of raising.
         progress: whether to draw a bar for a folder that takes longer than two seconds.
 
     Raises:
         FileNotFoundError, NotADirectoryError: no such folder.
-        ValueError: no pictures, broken ones, several sizes without `image_size`, or folders that mean nothing.
+        ValueError: no pictures, broken ones, several sizes without `image_size`, or folders arranged in another way.
     """
     folder = Path(path)
     size = _checked_size(image_size)
@@ -187,8 +187,7 @@ def _read(
                 first, other = files[0].path.relative_to(folder), file.path.relative_to(folder)
                 raise ValueError(
                     f"the pictures of {folder} have several sizes: {first} has {by(x.shape[1:3])} pixels (height x "
-                    f"width), {other} {by(picture.shape[:2])}; say image_size=(H, W) (--image-size H,W) to bring all to "
-                    "one."
+                    f"width), {other} {by(picture.shape[:2])}; set image_size=(H, W) (--image-size H,W) to resize them."
                 )
             if picture.shape[2] > x.shape[3]:  # the first in color
                 x = np.repeat(x, picture.shape[2], axis=3)
@@ -252,16 +251,16 @@ def _split_note(files: list[_File], test: Split) -> str:
 # ---------------------------------------------------------------------------------------------------------------------
 # One picture file, PNG or JPEG, as numbers between 0 (black) and 1 (white).
 #
-# Pillow decodes; what is settled here is what the numbers mean, whatever the file was made by:
+# Pillow decodes; this room decides what the numbers mean, whatever program wrote the file:
 #
 #     8 bits      n / 255                    16 bits (gray)   n / 65535, not cut to 8
-#     palette     the colors it stands for  transparent      laid on white paper
-#     EXIF        turned upright, as a camera meant it
+#     palette     the colors it stands for  transparent      composited on white
+#     EXIF        rotated upright, as the camera was held
 #     gray        L = 0.299 R + 0.587 G + 0.114 B  (ITU-R BT.601), the luma of Pillow's own "L"
-#     resized     scaled, proportions kept, until the picture covers the frame; what sticks out is cut off evenly
+#     resized     scaled, with its aspect ratio, until the picture covers the frame, then cropped at the center
 #
-# Scaling takes the mean under a triangle as wide as the step (Pillow's BILINEAR), so that small pictures do not alias
-# and no value leaves [0, 1]. Pillow is imported when the first file is read.
+# Resizing is the mean under a triangle that widens as the picture shrinks (Pillow's BILINEAR), so small pictures do not
+# alias and no value leaves [0, 1]. Pillow is imported when the first file is read.
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 FORMATS = ("PNG", "JPEG")
@@ -289,11 +288,11 @@ def read_picture(path: Path, size: Size | None = None, gray: bool = False) -> np
 
     Args:
         path: a PNG or JPEG file; of several frames the first.
-        size: the (H, W) to bring it to; None keeps its own.
+        size: the (H, W) to resize it to; None keeps its own.
         gray: whether colors are turned into gray levels.
 
     Raises:
-        BrokenPicture: no such picture, damaged, cut off, unreadable, or of more pixels than Pillow takes for honest.
+        BrokenPicture: no such picture, damaged, truncated, unreadable, or of more pixels than Pillow allows.
     """
     from PIL import Image
 
@@ -321,13 +320,13 @@ def _pixels(image: Image, size: Size | None, gray: bool) -> npt.NDArray[np.float
     from PIL.Image import Resampling
 
     if size is not None:
-        # A JPEG can be decoded at an eighth of its size or more; twice what is wanted leaves the scaling its say. Which
-        # side is which is not known before the picture is upright.
+        # A JPEG can be decoded at an eighth of its size or more; twice the size wanted leaves enough to average.
+        # Which side is which is not known before the picture is upright.
         image.draft(image.mode, (2 * max(size), 2 * max(size)))
     image.load()
     upright = ImageOps.exif_transpose(image)
     plain, white = _plain(upright, gray)
-    if size is not None:  # scaled, proportions kept, to cover (H, W), and cut around its middle
+    if size is not None:  # scaled to cover (H, W), then cropped at the center
         height, width = size
         plain = ImageOps.fit(plain, (width, height), Resampling.BILINEAR)
     values = np.asarray(plain)

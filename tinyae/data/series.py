@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -139,7 +138,7 @@ def _times(table: Table, column: int) -> Times:
 # the future that a model is to predict.
 
 
-def cut_windows(series: Any, length: int, *, stride: int = 1, horizon: int = 0) -> npt.NDArray[np.float64]:
+def cut_windows(series: npt.ArrayLike, length: int, *, stride: int = 1, horizon: int = 0) -> npt.NDArray[np.float64]:
     """All windows (N, length + horizon, D) of a series (T,) or (T, D), one beginning every `stride` steps.
 
     Window n is series[n stride : n stride + length + horizon]; N = floor((T - length - horizon) / stride) + 1.
@@ -156,7 +155,7 @@ def cut_windows(series: Any, length: int, *, stride: int = 1, horizon: int = 0) 
 
 
 def windows(
-    series: Any,
+    series: npt.ArrayLike,
     length: int,
     *,
     stride: int = 1,
