@@ -26,12 +26,7 @@ CONFIG, MODEL, METRICS = "config.json", "model.safetensors", "metrics.csv"
 
 
 class Run:
-    """A run folder on disk. Make one with `Run.create`, open one with `Run.open`.
-
-    Attributes:
-        path: the folder.
-        config: the content of `config.json`, plain values; "model" and "data" are always there.
-    """
+    """A run folder on disk, and the content of its `config.json`. Make one with `Run.create`, open one with `Run.open`."""
 
     def __init__(self, path: Path, config: dict[str, Any]) -> None:
         self.path = path
@@ -84,9 +79,7 @@ class Run:
         return History.load(self.path / METRICS)
 
     def record(self, epoch: Epoch) -> None:
-        """Callback for `fit`: after each complete epoch save weights and numbers, so that a crash loses at most one
-        epoch.
-        """
+        """Callback for `fit`: save weights and numbers after each epoch, so that a crash loses at most one."""
         self.keep(epoch.model, epoch.history)
 
     def keep(self, model: Module, history: History) -> None:
@@ -117,7 +110,12 @@ def _claim(folder: Path, force: bool) -> Path:
             ) from None
         if not force:
             raise FileExistsError(f"{folder} exists already: give another --out, or --force to replace that run.")
-    _check_writable(folder)
+    probe = folder / ".writable"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OSError(f"cannot write into the run folder {folder}: {error.strerror}; give another --out.") from error
     return folder
 
 
@@ -141,15 +139,6 @@ def _made(folder: Path) -> bool:
     return True
 
 
-def _check_writable(folder: Path) -> None:
-    probe = folder / ".writable"
-    try:
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise OSError(f"cannot write into the run folder {folder}: {error.strerror}; give another --out.") from error
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # `save` and `load`: a model as one `model.safetensors` file.
 #
@@ -157,6 +146,7 @@ def _check_writable(folder: Path) -> None:
 # contains no code and loading it runs none.
 
 _METADATA_KEY = "tinyae"
+M = TypeVar("M", bound=Module)
 
 
 def save(model: Module, path: str | Path) -> Path:
@@ -172,17 +162,10 @@ def save(model: Module, path: str | Path) -> Path:
     return write_bytes(path, to_bytes(state, metadata=metadata))
 
 
-M = TypeVar("M", bound=Module)
-
-
 @overload
 def load(path: str | Path) -> Autoencoder: ...
-
-
 @overload
 def load(path: str | Path, model: M) -> M: ...
-
-
 def load(path: str | Path, model: Module | None = None) -> Module:
     """Read a model that `save` wrote.
 
@@ -227,7 +210,6 @@ def _rebuilt(path: Path, metadata: dict[str, str]) -> Module:
 
 
 def _read(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
-    """The arrays of a safetensors file by name, and the metadata in its header."""
     from safetensors import SafetensorError, safe_open
 
     try:
