@@ -584,7 +584,7 @@ class Timeline:
 
     def position(self, time: str) -> float:
         """A time as a number of windows after the start; 2.5 is the middle of the third window."""
-        seconds = float((np.datetime64(time, "s") - np.datetime64(self.start, "s")).astype(int))
+        seconds = float((np.datetime64(time, "s") - np.datetime64(self.start, "s")).astype(np.int64))
         stride = self.stride_seconds or self.window_seconds
         if self.border is None or seconds < self.border[1]:
             return min(seconds / stride, float("inf") if self.border is None else self.border[0])
@@ -603,13 +603,13 @@ class Timeline:
             self.window_seconds,
             self.stride_seconds or 0,
             0 if self.border is None else self.border[1],
-            self._moment(0).astype("datetime64[ms]").astype(int) / 1000,
+            self._moment(0).astype("datetime64[ms]").astype(np.int64) / 1000,
         )
         units = (("D", 86_400), ("m", 60), ("s", 1))
         digits = next((name for name, unit in units if all(size % unit == 0 for size in sizes)), "ms")
         moment = self._moment(self.begin(window))
         if self.counted:
-            return _clock(int(moment.astype("datetime64[ms]").astype(int)), digits == "ms")
+            return _clock(int(moment.astype("datetime64[ms]").astype(np.int64)), digits == "ms")
         return str(moment.astype(f"datetime64[{digits}]")).replace("T", " ")
 
     def incidents_in(self, window: int) -> list[str]:

@@ -120,6 +120,15 @@ class Table:
     names: list[str]
     rows: list[tuple[int, list[str]]]
 
+    def column(self, name: str | int) -> int:
+        """The number of a column, from 0, given by its name or its number (also as text). ValueError for any other."""
+        if isinstance(name, str) and name not in self.names and name.isdecimal():
+            name = int(name)  # as the command line gives a number
+        known: Sequence[str | int] = self.names if isinstance(name, str) else range(len(self.names))
+        if name not in known:
+            raise ValueError(f"{self.path} has no column {name!r}: its columns are {', '.join(self.names)}.")
+        return known.index(name)
+
     def numbers(self, columns: Sequence[int]) -> npt.NDArray[np.float64]:
         """Some columns as finite numbers (N, len(columns)). ValueError with line and column for any other field."""
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -78,7 +77,7 @@ def read_series(path: str | Path, *, time: str | int | None = None) -> Series:
         ValueError: no table of numbers, a missing value, or times that do not increase, with the line.
     """
     table = read_table(Path(path))
-    column = _time_column(table, time)
+    column = _first_times(table) if time is None else table.column(time)
     times = None if column is None else _times(table, column)
     features = [number for number in range(len(table.names)) if number != column]
     if not features:
@@ -104,16 +103,10 @@ def load_series(
     return replace(made, origin=str(path), notes=f"{notes} Features: {', '.join(series.names)}.")
 
 
-def _time_column(table: Table, time: str | int | None) -> int | None:
-    if time is None:
-        first = enumerate(table.rows[0][1])
-        return next((n for n, text in first if not is_number(text) and parse_time(text) is not None), None)
-    if isinstance(time, str) and time not in table.names and time.isdecimal():
-        time = int(time)  # as the command line gives a number
-    known: Sequence[str | int] = table.names if isinstance(time, str) else range(len(table.names))
-    if time not in known:
-        raise ValueError(f"{table.path} has no column {time!r}: its columns are {', '.join(table.names)}.")
-    return known.index(time)
+def _first_times(table: Table) -> int | None:
+    """The first column whose first field is a date or a time and not a number; None if there is none."""
+    first = enumerate(table.rows[0][1])
+    return next((n for n, text in first if not is_number(text) and parse_time(text) is not None), None)
 
 
 def _times(table: Table, column: int) -> Times:
