@@ -7,7 +7,7 @@ import io
 import math
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -113,14 +113,16 @@ class Table:
     Attributes:
         path: the file.
         names: of the columns, D.
-        rows: N pairs (line, fields): the line of the file that the row ends on, from 1, and its D fields.
+        columns: the N fields of each column.
+        lines: the line of the file that each row ends on, N numbers from 1.
     """
 
     path: Path
     names: list[str]
-    rows: list[tuple[int, list[str]]]
+    columns: list[tuple[str, ...]]
+    lines: list[int]
 
-    def column(self, name: str | int) -> int:
+    def find_column(self, name: str | int) -> int:
         """The number of a column, from 0, given by its name or its number (also as text). ValueError for any other."""
         if isinstance(name, str) and name not in self.names and name.isdecimal():
             name = int(name)  # as the command line gives a number
@@ -129,18 +131,23 @@ class Table:
             raise ValueError(f"{self.path} has no column {name!r}: its columns are {', '.join(self.names)}.")
         return known.index(name)
 
-    def numbers(self, columns: Sequence[int]) -> npt.NDArray[np.float64]:
+    def numbers(self, columns: Iterable[int]) -> npt.NDArray[np.float64]:
         """Some columns as finite numbers (N, len(columns)). ValueError with line and column for any other field."""
+        return np.column_stack([self._numbers(column) for column in columns])
+
+    def _numbers(self, column: int) -> npt.NDArray[np.float64]:
+        texts = self.columns[column]
         try:
-            values = np.array([[float(fields[column]) for column in columns] for _, fields in self.rows])
+            values = np.array(list(map(float, texts)))
             if np.isfinite(values).all():
                 return values
         except ValueError:
             pass  # what follows finds the field
-        every = ((line, column, fields[column]) for line, fields in self.rows for column in columns)
-        line, column, text = next(it for it in every if not is_number(it[2]) or not math.isfinite(float(it[2])))
+        row, text = next(it for it in enumerate(texts) if not is_number(it[1]) or not math.isfinite(float(it[1])))
         found = repr(text[:40]) if text else "nothing"
-        raise ValueError(f"{self.path}, line {line}, column {self.names[column]!r} holds {found}: {_advice(text)}.")
+        raise ValueError(
+            f"{self.path}, line {self.lines[row]}, column {self.names[column]!r} holds {found}: {_advice(text)}."
+        )
 
 
 def read_table(path: Path) -> Table:
@@ -173,7 +180,7 @@ def read_table(path: Path) -> Table:
     for line, fields in rows:
         if len(fields) != len(names):
             raise ValueError(f"{path}, line {line} has {len(fields)} fields, not {len(names)} as the first line.")
-    return Table(path, names, rows)
+    return Table(path, names, list(zip(*(fields for _, fields in rows), strict=True)), [line for line, _ in rows])
 
 
 def check_exists(path: Path) -> None:

@@ -77,12 +77,12 @@ def read_series(path: str | Path, *, time: str | int | None = None) -> Series:
         ValueError: no table of numbers, a missing value, or times that do not increase, with the line.
     """
     table = read_table(Path(path))
-    column = _first_times(table) if time is None else table.column(time)
+    column = _first_times(table) if time is None else table.find_column(time)
     times = None if column is None else _times(table, column)
     features = [number for number in range(len(table.names)) if number != column]
     if not features:
         raise ValueError(f"{path} holds times and nothing else: add a column of numbers.")
-    counted = column is not None and times is not None and is_number(table.rows[0][1][column]) and times[0] < _EARLIEST
+    counted = column is not None and times is not None and is_number(table.columns[column][0]) and times[0] < _EARLIEST
     names = tuple(table.names[number] for number in features)
     return Series(table.numbers(features), names, times, bool(counted))
 
@@ -105,15 +105,14 @@ def load_series(
 
 def _first_times(table: Table) -> int | None:
     """The first column whose first field is a date or a time and not a number; None if there is none."""
-    first = enumerate(table.rows[0][1])
-    return next((n for n, text in first if not is_number(text) and parse_time(text) is not None), None)
+    first = [texts[0] for texts in table.columns]
+    return next((n for n, text in enumerate(first) if not is_number(text) and parse_time(text) is not None), None)
 
 
 def _times(table: Table, column: int) -> Times:
     """Increasing times (T,) of a column; a plain number counts seconds from 1970 on."""
     times: list[np.datetime64] = []
-    for line, fields in table.rows:
-        text = fields[column]
+    for line, text in zip(table.lines, table.columns[column], strict=True):
         moment = np.datetime64(round(1000 * float(text)), "ms") if is_number(text) else parse_time(text)
         if moment is None:
             raise ValueError(f"{table.path}, line {line}: {text[:40]!r} is not a time; write 2014-07-01 00:30:00.")
