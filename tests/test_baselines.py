@@ -11,13 +11,13 @@ from tinyae import data
 from tinyae.data import pad
 from tinyae.models import PCA, basic_autoencoder
 from tinyae.models.baselines import (
+    blend_weight,
     copy_last,
     linear_prediction,
     mean_sequence,
     sequence_errors,
     sequence_nats,
     shuffled_code,
-    softened,
 )
 
 
@@ -68,9 +68,9 @@ def test_as_much_doubt_as_pays(rng):
     copies = (rng.random((4000, 1, 4)) < 0.5).astype(float)
     turned = np.where(rng.random(copies.shape) < 0.1, 1 - copies, copies)  # one pixel in ten turns over
     # p = a copy + (1 - a) / 2 is right for a tenth of errors where (1 - a) / 2 = 0.1.
-    assert softened(copies, mean, turned) == pytest.approx(0.8, abs=0.02)
-    assert softened(copies, mean, copies) == 0.99
-    assert softened(copies, mean, 1 - copies) == 0.01
+    assert blend_weight(copies, mean, turned) == pytest.approx(0.8, abs=0.02)
+    assert blend_weight(copies, mean, copies) == 0.99
+    assert blend_weight(copies, mean, 1 - copies) == 0.01
 
 
 def test_linear_prediction_finds_a_linear_law(rng):

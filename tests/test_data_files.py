@@ -171,7 +171,7 @@ def test_python_objects_are_refused_and_not_run(tmp_path):
         with pytest.raises(ValueError, match="Python objects, which are not loaded"):
             data.load(path)
     (tmp_path / "b.npy").write_bytes(pickle.dumps(Trap()))
-    with pytest.raises(ValueError, match="damaged or no NumPy file"):
+    with pytest.raises(ValueError, match="damaged or not a NumPy file"):
         data.load(tmp_path / "b.npy")
     assert not (tmp_path / "sprung").exists()
 
@@ -197,7 +197,7 @@ def _cut(name: str, keep: int):
 )
 def test_damaged_numpy_files(tmp_path, name, write):
     write(tmp_path / name)
-    with pytest.raises(ValueError, match="damaged or no NumPy file") as raised:
+    with pytest.raises(ValueError, match="damaged or not a NumPy file") as raised:
         data.load(tmp_path / name)
     assert name in str(raised.value)
 
@@ -205,15 +205,16 @@ def test_damaged_numpy_files(tmp_path, name, write):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("1,2\n3\n5,6\n", "line 2 has 1 numbers; write one example a line, 2 numbers"),
-        ("a,b\n1,2\n3,x\n5,6\n", "line 3 holds 'x'"),
-        ("a,b\n\n1,2\n3,\n", "line 4 has an empty field"),
-        ("a,b\nc,d\n1,2\n", "line 2 holds 'c'"),
+        ("1,2\n3\n5,6\n", "line 2 has 1 fields, not 2 as the first line"),
+        ("a,b\n1,2\n3,x\n5,6\n", "line 3, column 'b' holds 'x': these are words"),
+        ("a,b\n\n1,2\n3,\n", "line 4, column 'b' holds nothing: fill the gap"),
+        ("a,b\nc,d\n1,2\n", "line 2, column 'a' holds 'c'"),
         ("a,b\n", "no line of numbers"),
-        ("1,\n3,4\n5,6\n", "line 1 has an empty field"),
-        ("1,2,x\n3,4,5\n5,6,7\n", "line 1 holds 'x'"),
+        ("1,\n3,4\n5,6\n", "line 1, column 'column 1' holds nothing"),
+        ("1,2,x\n3,4,5\n5,6,7\n", "line 1, column 'column 2' holds 'x'"),
         ("\n\n", "no line of numbers"),
-        ("1,2\nnan,4\n5,inf\n", r"holds 2 values that are NaN or infinite, the first at \[1, 0\]"),
+        ("1,2\nnan,4\n5,inf\n", "line 2, column 'column 0' holds 'nan': fill the gap"),
+        ("2020-01-01,1\n2020-01-02,2\n", "line 1, column 'column 0' holds '2020-01-01': this is a time.*load_series"),
     ],
 )
 def test_csv_that_is_no_table_names_the_line(tmp_path, content, says):

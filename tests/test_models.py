@@ -251,7 +251,7 @@ def test_build_remembers_the_recipe(rng):
     (lambda: PCA(1).decode(np.zeros((2, 1))), ValueError, r"no components yet: call fit\(x\) first"),
     (lambda: SoftmaxClassifier(None, 3, 2, weight_decay=-3), ValueError, "weight_decay must be at least 0"),
     (lambda: SoftmaxClassifier(None, 3, 2, weight_decay=np.nan), ValueError, "weight_decay must be at least 0"),
-    (lambda: PCA(0), ValueError, "code_size must be at least 1, got 0"),
+    (lambda: PCA(0), ValueError, "code_size must be a whole number of at least 1, got 0"),
     (lambda: PCA(3).fit(np.zeros((2, 9))), ValueError, "code_size 3 is more than 2"),
     (lambda: PCA(3).fit(np.zeros((9, 2))), ValueError, "code_size 3 is more than 2"),
     (lambda: PCA(1).fit(np.zeros(9)), ValueError, r"samples \(N, ...\) with N > 0, got shape \(9,\)"),

@@ -1,6 +1,6 @@
 """Data: real sets by name, and the user's own files.
 
-`load("fashion-mini")` and its five siblings read what travels with the package, offline; `load("mnist")` and
+`load("fashion-mini")` and its siblings read what travels with the package, offline; `load("mnist")` and
 the other full sets are found on disk or downloaded, and verified; `load("numbers.npy")` and `load("photos")`, a folder of
 pictures, read the user's own.
 All come back as one `Dataset`: float32 arrays with a training and a test split, and the unit, license and

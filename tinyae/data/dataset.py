@@ -148,7 +148,7 @@ class Dataset:
         """The shape of one example: (H, W, C), (T, D) or (D,)."""
         return self.train.x.shape[1:]
 
-    def measured(self, x: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    def measured(self, x: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
         """Values of examples in what was measured: passengers, millivolts, gray levels."""
         return x.astype(np.float64) * self.scale if self.scaler is None else self.scaler.inverse(x)
 
@@ -178,7 +178,7 @@ class Dataset:
         elif self.unit:
             rows.append(("unit", f"1.0 is {self.scale:g} {self.unit}"))
         rows += [(key, getattr(self, key)) for key in ("notes", "source", "license", "origin")]
-        return "\n".join([f"{self.name}: {self.title} ({self.kind})", *table(rows)])
+        return "\n".join([f"{self.name}: {self.title} ({self.kind})", *labeled_lines(rows)])
 
 
 def by(shape: tuple[int, ...]) -> str:
@@ -186,7 +186,7 @@ def by(shape: tuple[int, ...]) -> str:
     return " x ".join(str(n) for n in shape)
 
 
-def table(rows: list[tuple[str, str]], width: int = 100) -> list[str]:
+def labeled_lines(rows: list[tuple[str, str]], width: int = 100) -> list[str]:
     """Lines of name and text, the text wrapped beside its name; a row without text is left out."""
     import textwrap
 
@@ -223,7 +223,7 @@ def _numbers(split: Split) -> str:
 Lengths = npt.NDArray[np.int64]
 
 
-def pad(sequences: Sequence[Any], dtype: Any = np.float32) -> tuple[npt.NDArray[Any], Lengths]:
+def pad(sequences: Sequence[npt.ArrayLike], dtype: npt.DTypeLike = np.float32) -> tuple[npt.NDArray[Any], Lengths]:
     """Sequences of unequal length, each (T_i, D) or (T_i,), as one array (N, T, D) and their lengths (N,).
 
     Raises ValueError for no sequences, a sequence of length 0, features that differ in number, and values that are NaN
@@ -249,7 +249,7 @@ def pad(sequences: Sequence[Any], dtype: Any = np.float32) -> tuple[npt.NDArray[
     return x, lengths
 
 
-def as_series(values: Any, name: str) -> npt.NDArray[np.float64]:
+def as_series(values: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
     """Values (T,) or (T, D) as (T, D) in float64.
 
     ValueError for another shape, no steps, complex numbers, masked values, NaN or infinity.
@@ -286,7 +286,7 @@ def _refuse(bad: npt.NDArray[np.bool_], name: str, kind: str) -> None:
         )
 
 
-def check_lengths(lengths: Any, x: npt.NDArray[Any]) -> None:
+def check_lengths(lengths: object, x: npt.NDArray[np.generic]) -> None:
     """Raise unless `lengths` are whole numbers (N,) from 1 to T for x (N, T, D), and x is 0 behind each end."""
     if not isinstance(lengths, np.ndarray) or lengths.dtype.kind not in "iu":
         kind = lengths.dtype if isinstance(lengths, np.ndarray) else type(lengths).__name__
@@ -470,7 +470,7 @@ class Timeline:
 
     def position(self, time: str) -> float:
         """A time as a number of windows after the start; 2.5 is the middle of the third window."""
-        seconds = float((np.datetime64(time, "s") - np.datetime64(self.start, "s")).astype(int))
+        seconds = float((np.datetime64(time, "s") - np.datetime64(self.start, "s")).astype(np.int64))
         stride = self.stride_seconds or self.window_seconds
         if self.border is None or seconds < self.border[1]:
             return min(seconds / stride, float("inf") if self.border is None else self.border[0])
@@ -489,13 +489,13 @@ class Timeline:
             self.window_seconds,
             self.stride_seconds or 0,
             0 if self.border is None else self.border[1],
-            self._moment(0).astype("datetime64[ms]").astype(int) / 1000,
+            self._moment(0).astype("datetime64[ms]").astype(np.int64) / 1000,
         )
         units = (("D", 86_400), ("m", 60), ("s", 1))
         digits = next((name for name, unit in units if all(size % unit == 0 for size in sizes)), "ms")
         moment = self._moment(self.begin(window))
         if self.counted:
-            return _clock(int(moment.astype("datetime64[ms]").astype(int)), digits == "ms")
+            return _clock(int(moment.astype("datetime64[ms]").astype(np.int64)), digits == "ms")
         return str(moment.astype(f"datetime64[{digits}]")).replace("T", " ")
 
     def incidents_in(self, window: int) -> list[str]:
@@ -527,22 +527,3 @@ def _clock(milliseconds: int, fine: bool) -> str:
     """Hours, minutes and seconds, with thousandths if `fine`; hours go on beyond 24."""
     seconds, rest = divmod(milliseconds, 1000)
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}" + (f".{rest:03}" if fine else "")
-
-
-TIMELINES = {
-    "nyc-taxi": Timeline(
-        "2014-07-01T00:00",
-        86_400,
-        (
-            Incident("marathon", "2014-10-30T15:30", "2014-11-03T22:30"),
-            Incident("Thanksgiving", "2014-11-25T12:00", "2014-11-29T19:00"),
-            Incident("Christmas", "2014-12-23T11:30", "2014-12-27T18:30"),
-            Incident("New Year", "2014-12-29T21:30", "2015-01-03T04:30"),
-            Incident("snow storm", "2015-01-24T20:30", "2015-01-29T03:30"),
-        ),
-    ),
-    "ecg208": Timeline("1970-01-01T00:00:00", 1, counted=True),
-}
-"""Recordings by name. The incidents of nyc-taxi are the windows published with it (NAB, labels/combined_windows.json); the
-electrocardiogram counts from its own start.
-"""

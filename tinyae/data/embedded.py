@@ -6,17 +6,21 @@ divisions are done in float32, once. At the end stand the whitened patches of ph
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tinyae.data.catalog import Entry
-from tinyae.data.dataset import TIMELINES, Dataset, Split
+from tinyae.data.dataset import Dataset, Split
 from tinyae.data.formats import read_idx
 
 FOLDER = Path(__file__).with_name("embedded")
+
+PARTS = ("train_x", "train_y", "test_x", "test_y")
+
+Values = npt.NDArray[np.generic]
 
 ECG_OFFSET, ECG_STEPS_PER_MV = 1024, 200
 """The converter of the MIT-BIH recordings: millivolts = (x - 1024) / 200."""
@@ -30,8 +34,29 @@ def load_embedded(entry: Entry) -> Dataset:
             f"{entry.name} is part of tinyae, but this installation lacks {', '.join(missing)} in {FOLDER}: "
             "install tinyae again."
         )
-    train, test = _recording(entry) if entry.kind == "series" else _examples(entry)
-    return build(entry, train, test, "embedded in the package")
+    if len(entry.files) == 4:
+        stored = dict(zip(PARTS, (read_idx(FOLDER / name) for name in entry.files), strict=True))
+    else:
+        with np.load(FOLDER / entry.files[0], allow_pickle=False) as archive:
+            stored = dict(archive)
+    return build(entry, *_splits(entry, stored), "embedded in the package")
+
+
+def _splits(entry: Entry, stored: Mapping[str, Values]) -> tuple[Split, Split]:
+    """Training and test split of the stored integers: four arrays, or one whose first examples are for training."""
+    if set(PARTS) <= stored.keys():
+        train_x, train_y, test_x, test_y = (stored[part] for part in PARTS)
+        return labeled(entry, train_x, train_y), labeled(entry, test_x, test_y)
+    if entry.name == "natural-patches":
+        train, test = natural_patches(stored["images"], entry.counts, entry.shape[0])
+        return Split(train[..., None]), Split(test[..., None])
+    if "ecg" in stored:
+        values = scaled(stored["ecg"].astype(np.int32) - ECG_OFFSET, ECG_STEPS_PER_MV)
+    else:
+        (integers,) = stored.values()
+        values = scaled(integers, entry.scale)
+    examples = values.reshape(-1, *entry.shape)
+    return Split(examples[: entry.counts[0]]), Split(examples[entry.counts[0] :])
 
 
 def build(entry: Entry, train: Split, test: Split, origin: str) -> Dataset:
@@ -42,65 +67,25 @@ def build(entry: Entry, train: Split, test: Split, origin: str) -> Dataset:
                 f"{entry.name} should hold {count} examples of shape {entry.shape}, got an array of shape "
                 f"{split.x.shape} from {origin}: fetch the files again."
             )
-    return Dataset(
-        entry.name,
-        entry.title,
-        entry.kind,
-        train,
-        test,
-        entry.class_names,
-        entry.unit,
-        entry.scale,
-        entry.source,
-        entry.license,
-        origin,
-        entry.notes,
-        TIMELINES.get(entry.name),
-        feature_names=entry.feature_names,
-    )
+    return Dataset(train=train, test=test, origin=origin, **{name: getattr(entry, name) for name in _SHARED})
 
 
-def scaled(raw: npt.NDArray[Any], scale: float) -> npt.NDArray[np.float32]:
+_SHARED = (
+    "name", "title", "kind", "class_names", "unit", "scale", "source", "license", "notes", "timeline", "feature_names",
+)  # fmt: skip
+"""What a row of the catalog and a data set have in common."""
+
+
+def scaled(raw: Values, scale: float) -> npt.NDArray[np.float32]:
     """raw / scale in float32."""
     values: npt.NDArray[np.float32] = np.divide(raw, scale, dtype=np.float32)
     return values
 
 
-def labeled(x: npt.NDArray[Any], y: npt.NDArray[Any], scale: float, axes: int) -> Split:
-    """A split of scaled examples with int64 labels; (N, H, W) gains the channel axis if `axes` is 4."""
-    return Split(scaled(x[..., None] if x.ndim < axes else x, scale), y.astype(np.int64))
-
-
-def _examples(entry: Entry) -> tuple[Split, Split]:
-    axes = 1 + len(entry.shape)
-    if len(entry.files) == 4:
-        train_x, train_y, test_x, test_y = (read_idx(FOLDER / name) for name in entry.files)
-    else:
-        stored = _stored(entry)
-        if entry.name == "natural-patches":
-            train, test = natural_patches(stored["images"], entry.counts, entry.shape[0])
-            return Split(train[..., None]), Split(test[..., None])
-        if "images" in stored:
-            images = scaled(stored["images"][..., None], entry.scale)
-            return Split(images[: entry.counts[0]]), Split(images[entry.counts[0] :])
-        train_x, train_y, test_x, test_y = (stored[key] for key in ("train_x", "train_y", "test_x", "test_y"))
-    return labeled(train_x, train_y, entry.scale, axes), labeled(test_x, test_y, entry.scale, axes)
-
-
-def _recording(entry: Entry) -> tuple[Split, Split]:
-    """One long recording cut into windows (N, T, 1) in time order; the first ones train, the rest test."""
-    stored = _stored(entry)
-    if "ecg" in stored:
-        values = scaled(stored["ecg"].astype(np.int32) - ECG_OFFSET, ECG_STEPS_PER_MV)
-    else:
-        values = scaled(stored["passengers"], entry.scale)
-    windows = values.reshape(-1, *entry.shape)
-    return Split(windows[: entry.counts[0]]), Split(windows[entry.counts[0] :])
-
-
-def _stored(entry: Entry) -> dict[str, npt.NDArray[Any]]:
-    with np.load(FOLDER / entry.files[0], allow_pickle=False) as archive:
-        return {key: archive[key] for key in archive.files}
+def labeled(entry: Entry, x: Values, y: Values) -> Split:
+    """A split of examples in the entry's shape and scale, with int64 class numbers; (N, H, W) gains the channel axis."""
+    x = x[..., None] if x.ndim == len(entry.shape) else x
+    return Split(scaled(x, entry.scale), y.astype(np.int64))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -155,7 +140,7 @@ def normalize_patches(patches: Floats, spread: float) -> npt.NDArray[np.float32]
 
 
 def natural_patches(
-    photographs: npt.NDArray[np.uint8], counts: tuple[int, int], size: int
+    photographs: Values, counts: tuple[int, int], size: int
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Training and test patches (N, size, size) of photographs (M, S, S), the same ones at every call.
 

@@ -12,6 +12,7 @@ Numbers that no model can use (NaN, infinity, objects, text, nothing at all) are
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,11 @@ import numpy.typing as npt
 
 from tinyae.data.dataset import Dataset, Kind, Split
 from tinyae.data.embedded import scaled
-from tinyae.data.formats import GZIP_MAGIC, is_number, looks_like_idx, parse_idx, read_payload
+from tinyae.data.formats import GZIP_MAGIC, check_exists, looks_like_idx, parse_idx, read_payload, read_table
 from tinyae.data.pictures import SUFFIXES as PICTURES
+
+Values = npt.NDArray[Any]
+"""An array of numbers of any type, as a file holds it."""
 
 SUFFIXES = (".npy", ".npz", ".csv", ".gz", ".idx")
 
@@ -36,48 +40,52 @@ def load_file(path: str | Path) -> Dataset:
 
     A `.npz` holds `x`, or `train_x` and if wanted `test_x`, and with each an optional `y`, `train_y`,
     `test_y` of class numbers; sequences of unequal length, padded with zeros, bring `lengths` (or `train_lengths` and
-    `test_lengths`). A `.csv` holds numbers separated by commas, one example a line, and may have
-    one line of names first, which holds no number.
+    `test_lengths`). A `.csv` holds numbers, one example a line, see `tinyae.data.formats.read_table`.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: not one of these formats, damaged, or holding numbers that cannot be used.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}: check the path.")
+    check_exists(path)
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty (0 bytes): write the file again.")
     arrays = _read(path)
-    raw = arrays.get("train_x", arrays.get("x"))
-    if raw is None:
-        found = ", ".join(arrays) or "no arrays"
-        raise ValueError(f"{path} holds {found}: name the examples 'x' or 'train_x'.")
+    if not {"x", "train_x"} & arrays.keys():
+        raise ValueError(f"{path} holds {', '.join(arrays) or 'no arrays'}: name the examples 'x' or 'train_x'.")
+    for name in ("x", "y", "lengths"):
+        if name in arrays:
+            arrays.setdefault(f"train_{name}", arrays[name])
+    raw = arrays["train_x"]
     kind, scale = _kind(raw, path), 255.0 if raw.dtype == np.uint8 else 1.0
-    labels = arrays.get("train_y", arrays.get("y"))
-    lengths = arrays.get("train_lengths", arrays.get("lengths"))
-    everything = _labeled(raw, labels, lengths, path)
+    train = _part(arrays, "train", path)
     if "test_x" in arrays:
-        train, test = everything, _test_split(arrays, raw, path)
-        notes = "train and test as the file names them"
+        other = arrays["test_x"]
+        if other.shape[1:] != raw.shape[1:] or other.dtype != raw.dtype:
+            raise ValueError(
+                f"{path} holds train_x {raw.shape} {raw.dtype} and test_x {other.shape} {other.dtype}: give both "
+                "the same shape of example and the same type."
+            )
+        test, notes = _part(arrays, "test", path), "train and test as the file names them"
     else:
-        train, test = _split(everything, path)
+        train, test = _split(train, path)
         notes = f"test is the last tenth of the file ({len(test):,} examples), train the rest"
-    if kind == "sequences" and lengths is None:
+    if kind == "sequences" and train.lengths is None:
         notes += "; three axes are read as sequences (N, T, D): gray images want a fourth, save x[..., None]"
     unit = "gray levels" if scale != 1.0 else ""
     return Dataset(path.name, "your own file", kind, train, test, unit=unit, scale=scale, origin=str(path), notes=notes)
 
 
-def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
+def _read(path: Path) -> dict[str, Values]:
     """The arrays of a file by name; a format that holds one array calls it `x`."""
     suffix = path.suffix.lower()
-    if suffix == ".npy" or suffix == ".npz":
-        return _read_numpy(path)
-    if suffix == ".csv":
-        return {"x": _read_csv(path)}
     with path.open("rb") as file:
-        start = file.read(4)
+        start = file.read(6)
+    if suffix in (".npy", ".npz"):
+        return _read_numpy(path, start)
+    if suffix == ".csv":
+        table = read_table(path)
+        return {"x": table.numbers(range(len(table.names)))}
     if suffix in SUFFIXES or "idx" in path.name or looks_like_idx(start) or start.startswith(GZIP_MAGIC):
         values = parse_idx(read_payload(path), str(path))
         return {"x": values[..., None] if values.ndim == 3 else values}
@@ -86,7 +94,7 @@ def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
     raise ValueError(f"{path} is of no known format: use .npy, .npz, .csv or an IDX file (plain or .gz).")
 
 
-def _read_numpy(path: Path) -> dict[str, npt.NDArray[Any]]:
+def _read_numpy(path: Path, start: bytes) -> dict[str, Values]:
     import zipfile
 
     try:
@@ -94,53 +102,16 @@ def _read_numpy(path: Path) -> dict[str, npt.NDArray[Any]]:
             loaded = np.load(file, allow_pickle=False)
             return {"x": loaded} if isinstance(loaded, np.ndarray) else {key: loaded[key] for key in loaded.files}
     except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-        if "allow_pickle" in str(error) and _starts_as_numpy(path):
+        if "allow_pickle" in str(error) and start.startswith((b"\x93NUMPY", b"PK")):  # NumPy says so of any content
             raise ValueError(
                 f"{path} holds Python objects, which are not loaded (they can run code): save a plain number "
                 "array, numpy.asarray(values, dtype=numpy.float32)."
             ) from error
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path} is damaged or no NumPy file ({reason}): save it anew.") from error
+        raise ValueError(f"{path} is damaged or not a NumPy file ({reason}): save it anew.") from error
 
 
-def _starts_as_numpy(path: Path) -> bool:
-    """True for a `.npy` file or a zip archive of them: NumPy blames pickle for any other content, too."""
-    with path.open("rb") as file:
-        return file.read(6).startswith((b"\x93NUMPY", b"PK"))
-
-
-def _read_csv(path: Path) -> npt.NDArray[np.float64]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}).") from error
-    numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    if numbered and not any(is_number(field) for field in numbered[0][1].split(",")):
-        numbered = numbered[1:]  # the line of names
-    if not numbered:
-        raise ValueError(f"{path} holds no line of numbers: write one example a line, separated by commas.")
-    try:
-        return np.loadtxt([line for _, line in numbered], delimiter=",", ndmin=2, comments=None)
-    except ValueError as error:
-        width = numbered[0][1].count(",") + 1
-        number, fault = next(((n, f) for n, line in numbered if (f := _fault(line, width))), (0, str(error)))
-        raise ValueError(
-            f"{path} is not a table of numbers: line {number} {fault}; write one example a line, {width} "
-            "numbers separated by commas on each, or cut a recording with a column of times into windows "
-            "(tinyae.data.load_series, --window)."
-        ) from error
-
-
-def _fault(line: str, width: int) -> str:
-    """What keeps a line from being a row of `width` numbers, in words; empty if nothing does."""
-    fields = line.split(",")
-    for field in fields:
-        if not is_number(field):
-            return f"holds {field.strip()[:40]!r}" if field.strip() else "has an empty field"
-    return f"has {len(fields)} numbers" if len(fields) != width else ""
-
-
-def _kind(raw: npt.NDArray[Any], path: Path) -> Kind:
+def _kind(raw: Values, path: Path) -> Kind:
     if raw.ndim == 3 and raw.dtype == np.uint8:
         return "images"
     if raw.ndim == 1:
@@ -160,7 +131,7 @@ def _kind(raw: npt.NDArray[Any], path: Path) -> Kind:
     return _KINDS[raw.ndim]
 
 
-def _examples(raw: npt.NDArray[Any], path: Path) -> npt.NDArray[np.float32]:
+def _examples(raw: Values, path: Path) -> npt.NDArray[np.float32]:
     """The examples as finite float32; uint8 divided by 255."""
     if raw.dtype.kind not in "buif":
         raise ValueError(f"{path} holds values of type {raw.dtype}: save x.astype(numpy.float32).")
@@ -183,32 +154,17 @@ def _examples(raw: npt.NDArray[Any], path: Path) -> npt.NDArray[np.float32]:
     return x
 
 
-def _labels(y: npt.NDArray[Any], count: int, path: Path) -> npt.NDArray[np.int64]:
-    if y.shape != (count,) or y.dtype.kind not in "bui" or (count and y.min() < 0):
+def _part(arrays: Mapping[str, Values], part: str, path: Path) -> Split:
+    """The examples of a part, checked, with their class numbers and the lengths of sequences, if there are any."""
+    x = _examples(arrays[f"{part}_x"], path)
+    y, lengths = arrays.get(f"{part}_y"), arrays.get(f"{part}_lengths")
+    if y is not None and (y.shape != x.shape[:1] or y.dtype.kind not in "bui" or (len(y) and y.min() < 0)):
         raise ValueError(
             f"{path} holds labels of shape {y.shape} and type {y.dtype}: give one class number from 0 for "
-            f"each example, whole numbers of shape ({count},)."
+            f"each example, whole numbers of shape ({len(x)},)."
         )
-    return y.astype(np.int64)
-
-
-def _test_split(arrays: dict[str, npt.NDArray[Any]], train: npt.NDArray[Any], path: Path) -> Split:
-    raw = arrays["test_x"]
-    if raw.shape[1:] != train.shape[1:] or raw.dtype != train.dtype:
-        raise ValueError(
-            f"{path} holds train_x {train.shape} {train.dtype} and test_x {raw.shape} {raw.dtype}: give both "
-            "the same shape of example and the same type."
-        )
-    return _labeled(raw, arrays.get("test_y"), arrays.get("test_lengths"), path)
-
-
-def _labeled(
-    raw: npt.NDArray[Any], labels: npt.NDArray[Any] | None, lengths: npt.NDArray[Any] | None, path: Path
-) -> Split:
-    """Checked examples with their class numbers and the lengths of sequences, if there are any."""
-    x, y = _examples(raw, path), None if labels is None else _labels(labels, len(raw), path)
     try:
-        return Split(x, y, None if lengths is None else np.asarray(lengths))
+        return Split(x, None if y is None else y.astype(np.int64), lengths)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
 

@@ -1,9 +1,15 @@
-"""File formats read without a library: IDX, and the `.ts` text format of sequences."""
+"""File formats read without a library: IDX, tables of text (`.csv`), and the `.ts` format of sequences."""
 
 from __future__ import annotations
 
+import csv
+import io
 import math
+import re
 import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyae.data.dataset import Lengths, pad
-
-
-def is_number(text: str) -> bool:
-    """Whether a field of a file is a number as Python writes it."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The IDX format of MNIST and its relatives: a header of big-endian numbers, then the values in row-major
@@ -31,8 +27,8 @@ def is_number(text: str) -> bool:
 #     byte 3      number of axes
 #     then        one 32-bit length for each axis, then the values, everything big-endian
 #
-# A file may be gzipped. Whatever is wrong with one is said with its name, the number of bytes expected and the number
-# found: a broken download is the usual cause, and an array of the right shape with the wrong content would be worse.
+# A file may be gzipped. Errors name the file, the number of bytes expected and the number found: a broken download is the
+# usual cause, and an array of the right shape with the wrong content would be worse.
 # Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database", section "File formats".
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -46,7 +42,7 @@ def read_idx(path: str | Path) -> npt.NDArray[Any]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: empty, truncated, too long, damaged or no IDX file at all.
+        ValueError: empty, truncated, too long, damaged or not an IDX file at all.
     """
     return parse_idx(read_payload(path), str(path))
 
@@ -104,6 +100,135 @@ def parse_idx(payload: bytes, where: str) -> npt.NDArray[Any]:
             f"got {len(payload):,}: {_FETCH_AGAIN}."
         )
     return np.frombuffer(payload, dtype, offset=header).reshape(shape).astype(dtype.newbyteorder("="))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Tables of text, one row a line: an example for `files.load_file`, a step of a recording for `series.read_series`.
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The fields of a table as texts.
+
+    Attributes:
+        path: the file.
+        names: of the columns, D.
+        columns: the N fields of each column.
+        lines: the line of the file that each row ends on, N numbers from 1.
+    """
+
+    path: Path
+    names: list[str]
+    columns: list[tuple[str, ...]]
+    lines: list[int]
+
+    def find_column(self, name: str | int) -> int:
+        """The number of a column, from 0, given by its name or its number (also as text). ValueError for any other."""
+        if isinstance(name, str) and name not in self.names and name.isdecimal():
+            name = int(name)  # as the command line gives a number
+        known: Sequence[str | int] = self.names if isinstance(name, str) else range(len(self.names))
+        if name not in known:
+            raise ValueError(f"{self.path} has no column {name!r}: its columns are {', '.join(self.names)}.")
+        return known.index(name)
+
+    def numbers(self, columns: Iterable[int]) -> npt.NDArray[np.float64]:
+        """Some columns as finite numbers (N, len(columns)). ValueError with line and column for any other field."""
+        return np.column_stack([self._numbers(column) for column in columns])
+
+    def _numbers(self, column: int) -> npt.NDArray[np.float64]:
+        texts = self.columns[column]
+        try:
+            values = np.array(list(map(float, texts)))
+            if np.isfinite(values).all():
+                return values
+        except ValueError:
+            pass  # what follows finds the field
+        row, text = next(it for it in enumerate(texts) if not is_number(it[1]) or not math.isfinite(float(it[1])))
+        found = repr(text[:40]) if text else "nothing"
+        raise ValueError(
+            f"{self.path}, line {self.lines[row]}, column {self.names[column]!r} holds {found}: {_advice(text)}."
+        )
+
+
+def read_table(path: Path) -> Table:
+    """Read a file of fields separated by commas (or, where the first line has none, by semicolons or tabs).
+
+    The first line holds the names of the columns if no field of it is a number or a time; otherwise they are called
+    "column 0", "column 1", and so on. Spaces around fields and blank lines are left out.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not text in UTF-8, no rows, or rows of different lengths, with the line.
+    """
+    check_exists(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}).") from error
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    reader = csv.reader(io.StringIO(text), delimiter=next((mark for mark in ",;\t" if mark in first), ","))
+    try:
+        lines = [(reader.line_num, [field.strip() for field in fields]) for fields in reader]
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {reader.line_num} cannot be read: {error}.") from error
+    rows = [(line, fields) for line, fields in lines if fields not in ([], [""])]
+    names = [f"column {n}" for n in range(len(rows[0][1]))] if rows else []
+    if rows and not any(is_number(field) or parse_time(field) is not None for field in rows[0][1]):
+        names, rows = rows[0][1], rows[1:]
+    if not rows:
+        raise ValueError(f"{path} holds no line of numbers: write one row a line, fields separated by commas.")
+    for line, fields in rows:
+        if len(fields) != len(names):
+            raise ValueError(f"{path}, line {line} has {len(fields)} fields, not {len(names)} as the first line.")
+    return Table(path, names, list(zip(*(fields for _, fields in rows), strict=True)), [line for line, _ in rows])
+
+
+def check_exists(path: Path) -> None:
+    """Raise FileNotFoundError unless `path` is a file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}: check the path.")
+
+
+def is_number(text: str) -> bool:
+    """Whether a field is a number as Python writes it; NaN and infinity are."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def parse_time(text: str) -> np.datetime64 | None:
+    """A date or a time of ISO 8601, a space for the T allowed, one with an offset in UTC; None for anything else."""
+    if len(text) < 8 or not text[:4].isdecimal():
+        return None
+    try:
+        if _UTC_OFFSET.search(text):
+            moment = datetime.fromisoformat(re.sub(r" (?=[+-])", "", text)).astimezone(UTC).replace(tzinfo=None)
+            return np.datetime64(moment, "ms")
+        return np.datetime64(text.replace(" ", "T", 1).removesuffix("Z"), "ms")
+    except (ValueError, OverflowError):
+        return None
+
+
+_UTC_OFFSET = re.compile(r"[T :]\d\d(\.\d+)? ?[+-]\d\d(:?\d\d)?$")
+"""A clock time with an offset from UTC at its end."""
+
+_MISSING = frozenset(("", "?", "-", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "missing"))
+"""How files write that there is no number."""
+
+
+def _advice(text: str) -> str:
+    """What to do about a field that is not a finite number."""
+    if text.lower() in _MISSING or is_number(text):
+        return "fill the gap, remove the row, or cut a recording there"
+    if parse_time(text) is not None:
+        return "this is a time; cut the recording into windows (tinyae.data.load_series, --window)"
+    if ";" in text:
+        return "the file looks separated by semicolons; write commas between fields, and points in numbers"
+    if is_number(text.replace(",", ".")):
+        return "write a point, not a comma, in numbers"
+    return "these are words; drop the column, or write numbers"
 
 
 # ---------------------------------------------------------------------------------------------------------------------

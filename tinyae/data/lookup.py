@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tinyae.data.catalog import ENTRIES, Entry, RemoteFile, canonical, megabytes, names
 from tinyae.data.dataset import Dataset, Split
@@ -76,9 +74,9 @@ def load(
 
 def _films(entry: Entry, root: str | os.PathLike[str] | None, download: bool) -> Dataset:
     """A set that is made from another one; what cannot be found is the other."""
-    arguments = dict(entry.films)
-    source = load(arguments.pop("source"), root=root, download=download)
-    made = moving_digits(source, entry.counts, **arguments)
+    assert entry.films is not None
+    source, digit_size = entry.films
+    made = moving_digits(load(source, root=root, download=download), entry.counts, digit_size=digit_size)
     return replace(build(entry, made.train, made.test, made.origin), horizon=made.horizon, frame_shape=made.frame_shape)
 
 
@@ -96,10 +94,13 @@ def _unknown(name: str) -> str:
 # ---------------------------------------------------------------------------------------------------------------------
 # Where the files of a full set are, and how they get there.
 #
-# The order is fixed and said aloud in the error: the folder given, `$TINYAE_DATA`, the user's cache, the folder
-# of the Debian package, and last a download into the cache. A folder counts only if it holds all files of a
-# set, so two half-copies never mix. What is found is verified, and a file that fails is an error, not a reason
-# to look further: a damaged copy should be mended, not stepped over in silence.
+# The order is fixed and stated in the error: the folder given, `$TINYAE_DATA`, the user's cache, the folder of the Debian
+# package, and last a download into the cache. A folder counts only if it holds all files of a set, so two incomplete
+# copies never mix. What is found is verified, and a file that fails is an error, not a reason to look further: a damaged
+# copy should be replaced, not silently skipped.
+
+Found = Mapping[str, tuple[Path, RemoteFile]]
+"""Role -> where a file of a full set is, and what is known about it."""
 
 DEBIAN_FOLDER = Path("/usr/share/datasets")
 TIMEOUT = 30
@@ -121,15 +122,23 @@ def load_full(entry: Entry, root: str | Path | None = None, download: bool = Tru
         if root is not None or not download:
             raise FileNotFoundError(_not_found(entry, tried, "", root))
         folder = fetch(entry, tried)
-    paths = {file.role: (locate(folder, file) or folder / file.stem, file) for file in entry.remote}
-    if "train" in paths:
-        return build(entry, _whole(*paths["train"], entry), _whole(*paths["test"], entry), str(folder))
-    arrays = {role: parse_idx(verified(*found), str(found[0])) for role, found in paths.items()}
-    axes = 1 + len(entry.shape)
-    train, test = (
-        labeled(arrays[f"{part}_x"], _classes(arrays[f"{part}_y"]), entry.scale, axes) for part in ("train", "test")
-    )
-    return build(entry, train, test, str(folder))
+    found = {file.role: (locate(folder, file) or folder / file.stem, file) for file in entry.remote}
+    read = _sequences if "train" in found else _examples
+    return build(entry, read(entry, found, "train"), read(entry, found, "test"), str(folder))
+
+
+def _examples(entry: Entry, found: Found, part: str) -> Split:
+    """A part of a set in IDX files, examples and labels; QMNIST keeps the class numbers in the first of eight columns."""
+    x, y = (parse_idx(verified(*found[role]), str(found[role][0])) for role in (f"{part}_x", f"{part}_y"))
+    return labeled(entry, x, np.ascontiguousarray(y[:, 0]) if y.ndim == 2 else y)
+
+
+def _sequences(entry: Entry, found: Found, part: str) -> Split:
+    """A part of a set in `.ts` files, padded to the steps of the longest sequence in both parts."""
+    x, labels, lengths = parse_ts(verified(*found[part]).decode("ascii"), str(found[part][0]))
+    padded = np.zeros((len(x), *entry.shape), np.float32)
+    padded[:, : x.shape[1]] = x
+    return Split(padded, labels, lengths)
 
 
 def candidates(entry: Entry, root: str | Path | None = None) -> list[Path]:
@@ -180,14 +189,6 @@ def verified(path: Path, file: RemoteFile) -> bytes:
     return payload
 
 
-def _whole(path: Path, file: RemoteFile, entry: Entry) -> Split:
-    """A part of a set of sequences from its one file, padded to the steps of the longest in both parts."""
-    x, labels, lengths = parse_ts(verified(path, file).decode("ascii"), str(path))
-    padded = np.zeros((len(x), *entry.shape), np.float32)
-    padded[:, : x.shape[1]] = x
-    return Split(padded, labels, lengths)
-
-
 def fetch(entry: Entry, tried: list[Path]) -> Path:
     """Download a set into the user's cache, checking each archive, and return the folder.
 
@@ -215,21 +216,15 @@ def fetch(entry: Entry, tried: list[Path]) -> Path:
 
 
 def retrieve(url: str, archive_hash: str, folder: Path) -> None:
-    """Download one address into `folder`, with a progress bar where tqdm is installed, and check its hash.
+    """Download one address into `folder`, with a progress bar, and check its hash.
 
     Raises OSError if the address does not answer, ValueError if what it sends is not the published file, and
     ModuleNotFoundError without pooch.
     """
     import pooch
 
-    progress = importlib.util.find_spec("tqdm") is not None
-    downloader = pooch.HTTPDownloader(progressbar=progress, timeout=TIMEOUT)
+    downloader = pooch.HTTPDownloader(progressbar=True, timeout=TIMEOUT)
     pooch.retrieve(url, archive_hash, fname=url.rpartition("/")[2], path=folder, downloader=downloader)
-
-
-def _classes(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Class numbers (N,); QMNIST keeps them in the first of eight columns."""
-    return np.ascontiguousarray(labels[:, 0]) if labels.ndim == 2 else labels
 
 
 def _not_found(entry: Entry, tried: list[Path], reason: str, root: str | Path | None = None) -> str:

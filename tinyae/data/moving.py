@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from tinyae.checks import whole_number
 from tinyae.data.dataset import Dataset, Split
 
 Floats = npt.NDArray[np.float64]
@@ -17,36 +18,36 @@ Frames = npt.NDArray[np.float32]
 
 
 def trajectories(count: int, frames: int, generator: np.random.Generator, *, step: float = 0.1) -> Floats:
-    """Places (count, frames, 2) in [0, 1]^2 of points that move straight on and bounce.
+    """Positions (count, frames, 2) in [0, 1]^2 of points that move straight on and bounce.
 
-    Start uniform in the square, direction uniform; each frame goes on by `step`. A point that would leave is set upon the
+    Start uniform in the square, direction uniform; each frame moves on by `step`. A point that would leave is put on the
     edge and its velocity across that edge changes sign, as in the authors' program.
     """
-    place = generator.random((count, 2))
+    position = generator.random((count, 2))
     angle = 2.0 * np.pi * generator.random(count)
     velocity = step * np.stack([np.sin(angle), np.cos(angle)], axis=1)
-    places = np.empty((count, frames, 2))
+    positions = np.empty((count, frames, 2))
     for frame in range(frames):
-        place = place + velocity
-        outside = (place <= 0.0) | (place >= 1.0)
+        position = position + velocity
+        outside = (position <= 0.0) | (position >= 1.0)
         velocity = np.where(outside, -velocity, velocity)
-        place = np.clip(place, 0.0, 1.0)
-        places[:, frame] = place
-    return places
+        position = np.clip(position, 0.0, 1.0)
+        positions[:, frame] = position
+    return positions
 
 
 def moving_frames(
-    images: npt.NDArray[np.floating], which: npt.NDArray[np.integer], size: int, places: Floats
+    images: npt.NDArray[np.floating], which: npt.NDArray[np.integer], size: int, positions: Floats
 ) -> Frames:
-    """Films (N, frames, size, size) of images (M, h, w): image which[n, k] at places[n, k, frame], overlaps by maximum.
+    """Films (N, frames, size, size): image which[n, k] of images (M, h, w) at positions[n, k, frame], combined by maximum.
 
-    `which`: (N, K), numbers of the K images of each film. `places`: (N, K, frames, 2), in [0, 1] of the free range, which
-    is size - h down and size - w across.
+    `which`: (N, K), numbers of the K images of each film. `positions`: (N, K, frames, 2), in [0, 1] of the free range,
+    which is size - h down and size - w across.
     """
     height, width = images.shape[1:]
     count, digits = which.shape
-    frames = places.shape[2]
-    corners = (places * (size - height, size - width)).astype(np.int64)
+    frames = positions.shape[2]
+    corners = (positions * (size - height, size - width)).astype(np.int64)
     films = np.zeros((count, frames, size, size), np.float32)
     for film, row, its_corners in zip(films, which, corners, strict=True):
         for digit in range(digits):
@@ -84,11 +85,10 @@ def moving_digits(
     """
     if source.image_shape is None or source.image_shape[2] != 1:
         raise ValueError(f"{source.name} holds no gray images (N, H, W, 1): choose optdigits, fashion-mini or mnist.")
-    least = {"frames": frames, "digits": digits, "counts": min(counts), "size": size}
-    least |= {} if digit_size is None else {"digit_size": digit_size}
-    for name, number in least.items():
-        if number < 1:
-            raise ValueError(f"{name} must be at least 1, got {number}.")
+    sizes = {"frames": frames, "digits": digits, "counts": min(counts), "size": size, "digit_size": digit_size}
+    for name, value in sizes.items():
+        if value is not None:
+            whole_number(name, value, at_least=1)
     if not 0 <= step <= 1:
         raise ValueError(
             f"step must be from 0 (nothing moves) to 1 (across the canvas in one move), got {step}: write step=0.1."
@@ -107,8 +107,8 @@ def moving_digits(
                 f"images of {images.shape[1]} x {images.shape[2]} do not fit a canvas of {size} x {size}: "
                 "give a larger size, or a digit_size."
             )
-        places = trajectories(count * digits, frames, generator, step=step).reshape(count, digits, frames, 2)
-        films = moving_frames(images, numbers.reshape(which.shape), size, places)
+        positions = trajectories(count * digits, frames, generator, step=step).reshape(count, digits, frames, 2)
+        films = moving_frames(images, numbers.reshape(which.shape), size, positions)
         labels = split.y[which[:, 0]] if digits == 1 and split.y is not None else None
         parts.append(Split(films.reshape(count, frames, size * size), labels))
     train, test = parts
@@ -125,8 +125,8 @@ def resample(images: npt.NDArray[np.floating], size: int) -> Frames:
     height, width = images.shape[1:]
     shrink = size / max(height, width)
     down, across = (_areas(old, max(1, round(old * shrink))) for old in (height, width))
-    made: Frames = (down @ images @ across.T).astype(np.float32)
-    return np.clip(made, 0.0, 1.0, out=made)
+    resampled: Frames = (down @ images @ across.T).astype(np.float32)
+    return np.clip(resampled, 0.0, 1.0, out=resampled)
 
 
 def _areas(old: int, new: int) -> Floats:

@@ -4,9 +4,9 @@
     photos/cat/a.png  photos/dog/b.jpg         the folder's name is the class, as in torchvision's ImageFolder
     photos/train/...  photos/test/...          either of these, with a test set of its own
 
-Files are taken in the order of their names. Names that begin with a dot are left out, as are files that are not pictures.
-Where the folder names no test set, every tenth picture of each class is for testing (the last one of a class of fewer),
-without chance. Frames of a film or bursts of a camera are too alike for that: make `train` and `test` by hand.
+Files are read in the order of their names. Names that begin with a dot are skipped, as are files that are not pictures.
+Without a folder `test`, every tenth picture of each class is for testing (the last one of a class of fewer); nothing is drawn
+at random. Frames of a video or a camera's bursts are too much alike for that: make `train` and `test` by hand.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from tinyae.data.dataset import Dataset, Split
+from tinyae.data.dataset import Dataset, Split, by
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -48,24 +48,22 @@ def load_folder(
 
     Args:
         path: the folder.
-        image_size: (H, W), or one number for both, to scale and cut every picture to; None wants them all of one size.
+        image_size: (H, W), or one number for both, to resize and crop every picture to; None expects them all of one size.
         gray: whether colors are turned into gray levels. Otherwise one picture in color gives all of them 3 channels.
-        skip_broken: whether files that cannot be read are left out, and counted in `notes`, instead of raising.
+        skip_broken: whether files that cannot be read are skipped, and counted in `notes`, instead of raising.
         progress: whether to draw a bar for a folder that takes longer than two seconds.
 
     Raises:
         FileNotFoundError, NotADirectoryError: no such folder.
-        ValueError: no pictures, broken ones, several sizes without `image_size`, or folders that mean nothing.
+        ValueError: no pictures, broken ones, several sizes without `image_size`, or folders arranged in another way.
     """
     folder = Path(path)
     size = _checked_size(image_size)
-    listing = _listing(folder)
-    pictures = _read(folder, listing, size, gray, skip_broken, progress)
-    listing = [listing[index] for index in pictures.kept]
-    names = tuple(sorted({entry.label for entry in listing} - {""}))
-    y = np.array([names.index(entry.label) for entry in listing], dtype=np.int64) if names else None
-    testing = _chosen(folder, listing)
-    train, test = (Split(pictures.x[part], None if y is None else y[part]) for part in (~testing, testing))
+    x, files, skipped = _read(folder, _listing(folder), size, gray, skip_broken, progress)
+    names = tuple(sorted({file.label for file in files} - {""}))
+    y = np.array([names.index(file.label) for file in files], dtype=np.int64) if names else None
+    testing = _chosen(folder, files)
+    train, test = (Split(x[part], None if y is None else y[part]) for part in (~testing, testing))
     return Dataset(
         Path(os.path.abspath(folder)).name or str(folder),
         "your own pictures",
@@ -76,29 +74,20 @@ def load_folder(
         unit="gray levels",
         scale=255.0,
         origin=str(folder),
-        notes=". ".join([_split_note(listing, test), *pictures.skipped]),
+        notes=". ".join([_split_note(files, test), *skipped]),
     )
 
 
 @dataclass(frozen=True)
-class _Entry:
-    """A file, the class that its folder names ("" for none) and the part that it belongs to ("" if not said)."""
+class _File:
+    """A picture file, the class that its folder names ("" for none) and the part that it belongs to ("" if not said)."""
 
     path: Path
     label: str
     part: str
 
 
-@dataclass(frozen=True)
-class _Pictures:
-    """What was read: x (N, H, W, C), the places of its files in the listing, and a sentence on those left out."""
-
-    x: npt.NDArray[np.float32]
-    kept: list[int]
-    skipped: list[str]
-
-
-def _checked_size(size: Any) -> Size | None:
+def _checked_size(size: Size | int | None) -> Size | None:
     if size is None:
         return None
     pair = (size, size) if isinstance(size, int) else tuple(size)
@@ -107,31 +96,34 @@ def _checked_size(size: Any) -> Size | None:
     return pair[0], pair[1]
 
 
-def _listing(folder: Path) -> list[_Entry]:
+def _listing(folder: Path) -> list[_File]:
     """Every picture file below a folder with what its place there says, in the order of names."""
     if not folder.exists():
         raise FileNotFoundError(f"there is no folder {folder}: check the path.")
     found = sorted(_walk(folder), key=lambda file: file.parts)
-    files = [file for file in found if file.suffix.lower() in SUFFIXES]
-    if not files:
+    pictures = [file for file in found if file.suffix.lower() in SUFFIXES]
+    if not pictures:
         seen = f"only {found[0].name} and the like" if found else "no files"
         raise ValueError(
             f"{folder} is a folder that holds no pictures ({', '.join(SUFFIXES)}), {seen}: give a folder of pictures, "
             f"a file (.npy, .npz, .csv or IDX), or, for a full set in that folder, its name, with TINYAE_DATA={folder}."
         )
-    tops = {file.parts[0] if len(file.parts) > 1 else "" for file in files}
-    if tops == {"train", "test"}:
-        entries = [_entry(folder, file, file.parts[1:], file.parts[0]) for file in files]
-        _check_alike(folder, entries)
-        return entries
-    if "train" in tops and tops <= _PARTS:
+    tops = {file.parts[0] if len(file.parts) > 1 else "" for file in pictures}
+    divided = tops == {"train", "test"}
+    if "train" in tops and tops <= _PARTS and not divided:
         raise ValueError(
             f"{folder} holds the folders {', '.join(sorted(tops))}: a folder that is split has `train` and `test`, and "
             "nothing else; rename or move the others."
         )
-    entries = [_entry(folder, file, file.parts, "") for file in files]
-    _check_labels(folder, entries)
-    return entries
+    files = []
+    for file in pictures:
+        part, inside = (file.parts[0], file.parts[1:]) if divided else ("", file.parts)
+        files.append(_File(folder / file, inside[0] if len(inside) > 1 else "", part))
+    for part in sorted({file.part for file in files}):
+        _check_labels(folder / part, [file for file in files if file.part == part])
+    if bool(files[0].label) != bool(files[-1].label):  # in the order of names, one of `test` and one of `train`
+        raise ValueError(f"{folder}: one of `train` and `test` has folders for classes and the other has not.")
+    return files
 
 
 def _walk(folder: Path) -> Iterable[Path]:
@@ -151,14 +143,10 @@ def _walk(folder: Path) -> Iterable[Path]:
         yield from ((here / name).relative_to(folder) for name in files if not name.startswith("."))
 
 
-def _entry(folder: Path, file: Path, inside: tuple[str, ...], part: str) -> _Entry:
-    return _Entry(folder / file, inside[0] if len(inside) > 1 else "", part)
-
-
-def _check_labels(folder: Path, entries: list[_Entry]) -> None:
+def _check_labels(folder: Path, files: list[_File]) -> None:
     """Raise if some files are in sub-folders, which are classes, and some are not."""
-    loose = next((entry for entry in entries if not entry.label), None)
-    filed = next((entry for entry in entries if entry.label), None)
+    loose = next((file for file in files if not file.label), None)
+    filed = next((file for file in files if file.label), None)
     if loose and filed:
         raise ValueError(
             f"{folder} holds pictures both loose ({loose.path.name}) and in folders ({filed.label}/{filed.path.name}), "
@@ -166,56 +154,51 @@ def _check_labels(folder: Path, entries: list[_Entry]) -> None:
         )
 
 
-def _check_alike(folder: Path, entries: list[_Entry]) -> None:
-    """Raise unless `train` and `test` are filed in the same way."""
-    parts = [[entry for entry in entries if entry.part == name] for name in ("train", "test")]
-    for part in parts:
-        _check_labels(folder / part[0].part, part)
-    if bool(parts[0][0].label) != bool(parts[1][0].label):
-        raise ValueError(f"{folder}: one of `train` and `test` has folders for classes and the other has not.")
-
-
 def _read(
-    folder: Path, listing: list[_Entry], size: Size | None, gray: bool, skip_broken: bool, progress: bool
-) -> _Pictures:
-    """Read the files one after the other into one array, made when the first has shown its shape."""
+    folder: Path, listing: list[_File], size: Size | None, gray: bool, skip_broken: bool, progress: bool
+) -> tuple[npt.NDArray[np.float32], list[_File], list[str]]:
+    """The pictures (N, H, W, C), the files they were read from, and a sentence on those left out, if any were."""
     from tqdm import tqdm
 
     x = np.empty((0, 0, 0, 0), np.float32)
-    kept: list[int] = []
-    broken: list[tuple[Path, str]] = []
-    bar = tqdm(
+    files: list[_File] = []
+    broken: list[BrokenPicture] = []
+    every = 0.1 if sys.stderr.isatty() else 5.0
+    with tqdm(
         listing,
-        desc=f"reading {folder}",
+        f"reading {folder}",
         unit=" pictures",
         delay=_DELAY,
         disable=not progress,
         leave=False,
-        mininterval=0.1 if sys.stderr.isatty() else 5.0,
-    )
-    for index, entry in enumerate(bar):
-        try:
-            picture = read_picture(entry.path, size, gray)
-        except BrokenPicture as error:
-            if not skip_broken:
-                bar.close()
-                raise
-            broken.append((entry.path, error.reason))
-            continue
-        if not kept:
-            x, first = _room(folder, len(listing), picture.shape), entry.path
-        if picture.shape[:2] != x.shape[1:3]:
-            bar.close()
-            raise ValueError(_unequal(folder, first, x.shape, entry.path, picture.shape))
-        if picture.shape[2] > x.shape[3]:  # the first in color
-            x = np.repeat(x, picture.shape[2], axis=3)
-        x[len(kept)] = picture
-        kept.append(index)
-    if not kept:
+        mininterval=every,
+    ) as bar:
+        for file in bar:
+            try:
+                picture = read_picture(file.path, size, gray)
+            except BrokenPicture as error:
+                if not skip_broken:
+                    raise
+                broken.append(error)
+                continue
+            if not files:
+                x = _room(folder, len(listing), picture.shape)  # the first has shown its shape
+            if picture.shape[:2] != x.shape[1:3]:
+                first, other = files[0].path.relative_to(folder), file.path.relative_to(folder)
+                raise ValueError(
+                    f"the pictures of {folder} have several sizes: {first} has {by(x.shape[1:3])} pixels (height x "
+                    f"width), {other} {by(picture.shape[:2])}; set image_size=(H, W) (--image-size H,W) to resize them."
+                )
+            if picture.shape[2] > x.shape[3]:  # the first in color
+                x = np.repeat(x, picture.shape[2], axis=3)
+            x[len(files)] = picture
+            files.append(file)
+    if not files:
         raise ValueError(
-            f"none of the {len(broken)} pictures in {folder} can be read; the first: {broken[0][0]} ({broken[0][1]})."
+            f"none of the {len(broken)} pictures in {folder} can be read; the first: {broken[0].path} "
+            f"({broken[0].reason})."
         )
-    return _Pictures(x[: len(kept)], kept, _skipped(folder, broken, len(listing)))
+    return x[: len(files)], files, _skipped(folder, broken, len(listing))
 
 
 def _room(folder: Path, count: int, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
@@ -230,62 +213,54 @@ def _room(folder: Path, count: int, shape: tuple[int, ...]) -> npt.NDArray[np.fl
         ) from None
 
 
-def _unequal(folder: Path, first: Path, shape: tuple[int, ...], other: Path, unlike: tuple[int, ...]) -> str:
-    return (
-        f"the pictures of {folder} have several sizes: {first.relative_to(folder)} has {shape[1]} x {shape[2]} pixels "
-        f"(height x width), {other.relative_to(folder)} {unlike[0]} x {unlike[1]}; say image_size=(H, W) "
-        "(--image-size H,W) to bring all to one."
-    )
-
-
-def _skipped(folder: Path, broken: list[tuple[Path, str]], total: int, most: int = 5) -> list[str]:
+def _skipped(folder: Path, broken: list[BrokenPicture], total: int, most: int = 5) -> list[str]:
     """One sentence on the files that were left out, none if there were none."""
     if not broken:
         return []
-    named = [f"{path.relative_to(folder)} ({reason})" for path, reason in broken[:most]]
+    named = [f"{error.path.relative_to(folder)} ({error.reason})" for error in broken[:most]]
     more = f" and {len(broken) - most} more" if len(broken) > most else ""
     return [f"Left out {len(broken)} of {total} files that cannot be read: {', '.join(named)}{more}"]
 
 
-def _chosen(folder: Path, listing: list[_Entry]) -> npt.NDArray[np.bool_]:
+def _chosen(folder: Path, files: list[_File]) -> npt.NDArray[np.bool_]:
     """Which pictures are for testing: those of the folder `test`, or every tenth of each class."""
-    if listing[0].part:
-        testing = np.array([entry.part == "test" for entry in listing])
+    if files[0].part:
+        testing = np.array([file.part == "test" for file in files])
     else:
-        testing = np.zeros(len(listing), dtype=bool)
-        labels = np.array([entry.label for entry in listing])
+        testing = np.zeros(len(files), dtype=bool)
+        labels = np.array([file.label for file in files])
         for label in np.unique(labels):
             (members,) = np.nonzero(labels == label)
             if len(members) > 1:
                 testing[members[TEST_EVERY - 1 :: TEST_EVERY] if len(members) >= TEST_EVERY else members[-1:]] = True
     if testing.all() or not testing.any():
         raise ValueError(
-            f"{folder} holds {len(listing)} pictures that can be read, at most one to a class or none in `train` or "
+            f"{folder} holds {len(files)} pictures that can be read, at most one to a class or none in `train` or "
             "`test`: put in two or more, to train and to test with."
         )
     return testing
 
 
-def _split_note(listing: list[_Entry], test: Split) -> str:
-    if listing[0].part:
+def _split_note(files: list[_File], test: Split) -> str:
+    if files[0].part:
         return "train and test as the folders name them"
-    each = "every tenth picture" + (" of each class" if listing[0].label else "")
+    each = "every tenth picture" + (" of each class" if files[0].label else "")
     return f"test is {each}, in the order of names ({len(test):,} pictures), train the rest"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # One picture file, PNG or JPEG, as numbers between 0 (black) and 1 (white).
 #
-# Pillow decodes; what is settled here is what the numbers mean, whatever the file was made by:
+# Pillow decodes; this room decides what the numbers mean, whatever program wrote the file:
 #
 #     8 bits      n / 255                    16 bits (gray)   n / 65535, not cut to 8
-#     palette     the colors it stands for  transparent      laid on white paper
-#     EXIF        turned upright, as a camera meant it
+#     palette     the colors it stands for  transparent      composited on white
+#     EXIF        rotated upright, as the camera was held
 #     gray        L = 0.299 R + 0.587 G + 0.114 B  (ITU-R BT.601), the luma of Pillow's own "L"
-#     resized     scaled, proportions kept, until the picture covers the frame; what sticks out is cut off evenly
+#     resized     scaled, with its aspect ratio, until the picture covers the frame, then cropped at the center
 #
-# Scaling takes the mean under a triangle as wide as the step (Pillow's BILINEAR), so that small pictures do not alias
-# and no value leaves [0, 1]. Pillow is imported when the first file is read.
+# Resizing is the mean under a triangle that widens as the picture shrinks (Pillow's BILINEAR), so small pictures do not
+# alias and no value leaves [0, 1]. Pillow is imported when the first file is read.
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 FORMATS = ("PNG", "JPEG")
@@ -298,14 +273,14 @@ Size = tuple[int, int]
 
 
 class BrokenPicture(ValueError):
-    """A file that cannot be read as a picture. `reason` says why, in a few words, without the file's name."""
+    """A file that cannot be read as a picture: its `path`, and the `reason` in a few words, without the file's name."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(
             f"{path} cannot be read as a picture ({reason}): replace or remove it, or leave such files out with "
             "skip_broken=True (--skip-broken)."
         )
-        self.reason = reason
+        self.path, self.reason = path, reason
 
 
 def read_picture(path: Path, size: Size | None = None, gray: bool = False) -> npt.NDArray[np.float32]:
@@ -313,11 +288,11 @@ def read_picture(path: Path, size: Size | None = None, gray: bool = False) -> np
 
     Args:
         path: a PNG or JPEG file; of several frames the first.
-        size: the (H, W) to bring it to; None keeps its own.
+        size: the (H, W) to resize it to; None keeps its own.
         gray: whether colors are turned into gray levels.
 
     Raises:
-        BrokenPicture: no such picture, damaged, cut off, unreadable, or of more pixels than Pillow takes for honest.
+        BrokenPicture: no such picture, damaged, truncated, unreadable, or of more pixels than Pillow allows.
     """
     from PIL import Image
 
@@ -342,16 +317,18 @@ def read_picture(path: Path, size: Size | None = None, gray: bool = False) -> np
 
 def _pixels(image: Image, size: Size | None, gray: bool) -> npt.NDArray[np.float32]:
     from PIL import ImageOps
+    from PIL.Image import Resampling
 
     if size is not None:
-        # A JPEG can be decoded at an eighth of its size or more; twice what is wanted leaves the scaling its say. Which
-        # side is which is not known before the picture is upright.
+        # A JPEG can be decoded at an eighth of its size or more; twice the size wanted leaves enough to average.
+        # Which side is which is not known before the picture is upright.
         image.draft(image.mode, (2 * max(size), 2 * max(size)))
     image.load()
     upright = ImageOps.exif_transpose(image)
     plain, white = _plain(upright, gray)
-    if size is not None:
-        plain = _covering(plain, size)
+    if size is not None:  # scaled to cover (H, W), then cropped at the center
+        height, width = size
+        plain = ImageOps.fit(plain, (width, height), Resampling.BILINEAR)
     values = np.asarray(plain)
     values = values[:, :, np.newaxis] if values.ndim == 2 else values
     return np.divide(values, np.float32(white), dtype=np.float32)
@@ -368,13 +345,3 @@ def _plain(image: Image, gray: bool) -> tuple[Image, float]:
         paper = pillow.new("RGBA", image.size, "white")
         image = pillow.alpha_composite(paper, image.convert("RGBA"))
     return image.convert(wanted), 255.0
-
-
-def _covering(image: Image, size: Size) -> Image:
-    """The picture scaled, proportions kept, to cover (H, W), and cut to it around its middle."""
-    from PIL import ImageOps
-    from PIL.Image import Resampling
-
-    height, width = size
-    fitted: Any = ImageOps.fit(image, (width, height), Resampling.BILINEAR)
-    return fitted

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import re
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tinyae.data.dataset import Dataset, Scaler, Split, Timeline, as_series, table
-from tinyae.data.formats import is_number
+from tinyae.data.dataset import Dataset, Scaler, Split, Timeline, as_series, labeled_lines
+from tinyae.data.formats import Table, is_number, parse_time, read_table
 
 # ---------------------------------------------------------------------------------------------------------------------
 # A series from the user's own CSV: one line for each step, a column of times if there is one, the rest features.
@@ -21,14 +17,10 @@ from tinyae.data.formats import is_number
 # The counterpart of a table of examples, where a line is a sample. Times say two things: that the lines are in order, and
 # how far apart they are, so that a window can later be named by its date.
 
+Times = npt.NDArray[np.datetime64]
+
 _EARLIEST = np.datetime64("1973-03-03T09:46:40", "ms")
 """A hundred million seconds after 1970-01-01: where Unix time has fewer, numbers are taken for a stopwatch's."""
-
-_GAPS = frozenset(("", "?", "-", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "missing"))
-"""How files write that there is no number."""
-
-_OFFSET = re.compile(r"[T :]\d\d(\.\d+)? ?[+-]\d\d(:?\d\d)?$")
-"""A clock time with an offset from UTC at its end."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -44,7 +36,7 @@ class Series:
 
     values: npt.NDArray[np.float64]
     names: tuple[str, ...]
-    times: npt.NDArray[Any] | None = None
+    times: Times | None = None
     counted: bool = False
 
     def __len__(self) -> int:
@@ -58,7 +50,7 @@ class Series:
             apart = "not evenly spaced" if clock is None else f"a step every {clock.window_seconds:g} s"
             first, last = (str(time.astype("datetime64[s]")).replace("T", " ") for time in self.times[[0, -1]])
             rows.append(("times", f"{first} to {last}, {apart}"))
-        return "\n".join([f"a recording of {len(self):,} steps of {len(self.names)}", *table(rows)])
+        return "\n".join([f"a recording of {len(self):,} steps of {len(self.names)}", *labeled_lines(rows)])
 
     @property
     def timeline(self) -> Timeline | None:
@@ -73,8 +65,7 @@ class Series:
 
 
 def read_series(path: str | Path, *, time: str | int | None = None) -> Series:
-    """Read a `.csv` with one line for each step, fields separated by commas (or, where the first line has none of them,
-    by semicolons or tabs).
+    """Read a `.csv` with one line for each step, see `tinyae.data.formats.read_table`.
 
     Args:
         time: the column of times, by name or number from 0. None takes the first column that holds dates
@@ -85,21 +76,15 @@ def read_series(path: str | Path, *, time: str | int | None = None) -> Series:
         FileNotFoundError: no such file.
         ValueError: no table of numbers, a missing value, or times that do not increase, with the line.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}: check the path.")
-    header, rows = _table(path)
-    column = _time_column(header, rows[0][1], time, path)
-    times = None if column is None else _times(rows, column, path)
-    kept = [number for number in range(len(header)) if number != column]
-    if not kept:
+    table = read_table(Path(path))
+    column = _first_times(table) if time is None else table.find_column(time)
+    times = None if column is None else _times(table, column)
+    features = [number for number in range(len(table.names)) if number != column]
+    if not features:
         raise ValueError(f"{path} holds times and nothing else: add a column of numbers.")
-    values = np.empty((len(rows), len(kept)))
-    for place, (number, fields) in enumerate(rows):
-        for feature, source in enumerate(kept):
-            values[place, feature] = _number(fields[source], path, number, header[source])
-    counted = times is not None and column is not None and is_number(rows[0][1][column]) and times[0] < _EARLIEST
-    return Series(values, tuple(header[number] for number in kept), times, bool(counted))
+    counted = column is not None and times is not None and is_number(table.columns[column][0]) and times[0] < _EARLIEST
+    names = tuple(table.names[number] for number in features)
+    return Series(table.numbers(features), names, times, bool(counted))
 
 
 def load_series(
@@ -118,87 +103,23 @@ def load_series(
     return replace(made, origin=str(path), notes=f"{notes} Features: {', '.join(series.names)}.")
 
 
-def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """The names of the columns, and the rows of texts with their line numbers."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            first = next((line for line in file if line.strip()), "")
-            file.seek(0)
-            reader = csv.reader(file, delimiter=_delimiter(first))
-            rows = [(reader.line_num, [field.strip() for field in fields]) for fields in reader if any(fields)]
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}).") from error
-    names = rows and not any(is_number(field) or _moment(field) is not None for field in rows[0][1])
-    header = rows[0][1] if names else [f"column {n}" for n in range(len(rows[0][1]))] if rows else []
-    rows = rows[1:] if names else rows
-    if not rows:
-        raise ValueError(f"{path} holds no line of numbers: write one step a line, fields separated by commas.")
-    for number, fields in rows:
-        if len(fields) != len(header):
-            raise ValueError(f"{path}, line {number} has {len(fields)} fields, not {len(header)} as the first line.")
-    return header, rows
+def _first_times(table: Table) -> int | None:
+    """The first column whose first field is a date or a time and not a number; None if there is none."""
+    first = [texts[0] for texts in table.columns]
+    return next((n for n, text in enumerate(first) if not is_number(text) and parse_time(text) is not None), None)
 
 
-def _delimiter(first: str) -> str:
-    """What separates the fields, by the first line: a comma unless it has none."""
-    return next((mark for mark in ",;\t" if mark in first), ",")
-
-
-def _time_column(header: list[str], first: list[str], time: str | int | None, path: Path) -> int | None:
-    if time is None:
-        return next((n for n, field in enumerate(first) if not is_number(field) and _moment(field) is not None), None)
-    if isinstance(time, str) and time not in header and time.isdecimal():
-        time = int(time)  # as the command line gives a number
-    known: list[Any] = header if isinstance(time, str) else list(range(len(header)))
-    if time not in known:
-        raise ValueError(f"{path} has no column {time!r}: its columns are {', '.join(header)}.")
-    return known.index(time)
-
-
-def _times(rows: list[tuple[int, list[str]]], column: int, path: Path) -> npt.NDArray[Any]:
-    """Increasing times (T,), datetime64[ms]; a plain number counts seconds from 1970 on."""
+def _times(table: Table, column: int) -> Times:
+    """Increasing times (T,) of a column; a plain number counts seconds from 1970 on."""
     times: list[np.datetime64] = []
-    for number, fields in rows:
-        text = fields[column]
-        moment = np.datetime64(round(1000 * float(text)), "ms") if is_number(text) else _moment(text)
+    for line, text in zip(table.lines, table.columns[column], strict=True):
+        moment = np.datetime64(round(1000 * float(text)), "ms") if is_number(text) else parse_time(text)
         if moment is None:
-            raise ValueError(f"{path}, line {number}: {text[:40]!r} is not a time; write 2014-07-01 00:30:00.")
+            raise ValueError(f"{table.path}, line {line}: {text[:40]!r} is not a time; write 2014-07-01 00:30:00.")
         if times and moment <= times[-1]:
-            raise ValueError(f"{path}, line {number}: the time {text} is not after the line before; sort the file.")
+            raise ValueError(f"{table.path}, line {line}: the time {text} is not after the line before; sort the file.")
         times.append(moment)
     return np.array(times)
-
-
-def _number(text: str, path: Path, line: int, column: str) -> float:
-    value = float(text) if is_number(text) else float("nan")
-    if not np.isfinite(value):
-        found = repr(text[:40]) if text else "nothing"
-        raise ValueError(f"{path}, line {line}, column {column!r} holds {found}: {_advice(text)}.")
-    return value
-
-
-def _advice(text: str) -> str:
-    """What to do about a field that holds no number."""
-    if text.lower() in _GAPS or is_number(text):
-        return "fill the gap or cut the file there"
-    if ";" in text:
-        return "the file looks separated by semicolons; write commas between fields, and points in numbers"
-    if is_number(text.replace(",", ".")):
-        return "write a point, not a comma, in numbers"
-    return "these are words; drop the column, or write numbers"
-
-
-def _moment(text: str) -> np.datetime64 | None:
-    """A date or a time of ISO 8601, a space for the T allowed, one with an offset in UTC; None for anything else."""
-    if len(text) < 8 or not text[:4].isdecimal():
-        return None
-    try:
-        if _OFFSET.search(text):
-            moment = datetime.fromisoformat(re.sub(r" (?=[+-])", "", text)).astimezone(UTC).replace(tzinfo=None)
-            return np.datetime64(moment, "ms")
-        return np.datetime64(text.replace(" ", "T", 1).removesuffix("Z"), "ms")
-    except (ValueError, OverflowError):
-        return None
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -209,7 +130,7 @@ def _moment(text: str) -> np.datetime64 | None:
 # the future that a model is to predict.
 
 
-def cut_windows(series: Any, length: int, *, stride: int = 1, horizon: int = 0) -> npt.NDArray[np.float64]:
+def cut_windows(series: npt.ArrayLike, length: int, *, stride: int = 1, horizon: int = 0) -> npt.NDArray[np.float64]:
     """All windows (N, length + horizon, D) of a series (T,) or (T, D), one beginning every `stride` steps.
 
     Window n is series[n stride : n stride + length + horizon]; N = floor((T - length - horizon) / stride) + 1.
@@ -226,7 +147,7 @@ def cut_windows(series: Any, length: int, *, stride: int = 1, horizon: int = 0) 
 
 
 def windows(
-    series: Any,
+    series: npt.ArrayLike,
     length: int,
     *,
     stride: int = 1,
@@ -265,11 +186,7 @@ def windows(
         Split(cut_windows(scaler.apply(part), length, stride=stride, horizon=horizon).astype(np.float32))
         for part in (values[:border], values[border:])
     )
-    fitted = (
-        f"{scaling.method}, fitted beforehand"
-        if isinstance(scaling, Scaler)
-        else f"{scaling}, fitted on the training part"
-    )
+    fitted = "fitted beforehand" if isinstance(scaling, Scaler) else "fitted on the training part"
     single = values.shape[1] == 1
     return Dataset(
         name,
@@ -281,7 +198,7 @@ def windows(
         scale=float(scaler.scale[0]) if single else 1.0,
         origin="cut from a series",
         notes=f"A window every {stride} steps. Train is the first {border:,} steps, test the other "
-        f"{len(values) - border:,}; no window lies in both. Scaling: {fitted}.",
+        f"{len(values) - border:,}; no window lies in both. Scaling: {scaler.method}, {fitted}.",
         timeline=None if timeline is None else timeline.of_windows(length + horizon, stride, len(before), border),
         scaler=scaler,
         horizon=horizon,

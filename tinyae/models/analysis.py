@@ -55,11 +55,16 @@ def gradient_per_step(model: Autoencoder, samples: Split, *, of: str = "loss") -
 # Retrieval: the samples whose codes lie closest to the code of a query (Krizhevsky and Hinton 2011).
 
 
+Floating = npt.NDArray[np.floating]
+Indices = npt.NDArray[np.integer]
+
+
 class CodeNeighbors:
     """Nearest neighbors in code space, by Euclidean distance between codes.
 
     Two images of one thing may share few pixels, and two that share many may show different things. A code keeps what
-    many images have in common, so it can be the better ruler; it is always the shorter one.
+    many images have in common, so distances between codes can mean more than distances between pixels; they are always
+    cheaper.
 
     Args:
         model: a trained autoencoder.
@@ -70,30 +75,30 @@ class CodeNeighbors:
 
     def __init__(self, model: Autoencoder) -> None:
         self.model = model
-        self.codes: np.ndarray | None = None
+        self.codes: Floating | None = None
 
-    def fit(self, x: np.ndarray) -> CodeNeighbors:
-        """Encode the samples x (N, ...) that queries will search."""
+    def fit(self, x: Floating) -> CodeNeighbors:
+        """Encode the samples x (N, ...) that queries will search; returns self."""
         self.codes = self._encode(x)
         return self
 
-    def query(self, x: np.ndarray, count: int = 8) -> tuple[np.ndarray, np.ndarray]:
+    def query(self, x: Floating, count: int = 8) -> tuple[Indices, Floating]:
         """The `count` samples nearest to each query x (M, ...): indices (M, count) into the fitted samples, nearest
-        first, and distances (M, count) in code units.
+        first, and distances (M, count) in code units. Raises ValueError before `fit`.
         """
         if self.codes is None:
             raise ValueError("there is nothing to search yet: call fit(samples) first.")
         return nearest(self.codes, self._encode(x), count)
 
-    def _encode(self, x: np.ndarray) -> np.ndarray:
-        codes = self.model.encode(x)
+    def _encode(self, x: Floating) -> Floating:
+        codes: Floating = self.model.encode(x)
         return codes.reshape(len(codes), -1)
 
 
-def nearest(points: np.ndarray, queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+def nearest(points: Floating, queries: Floating, count: int) -> tuple[Indices, Floating]:
     """The `count` points (N, K) nearest to each query (M, K): indices and distances, both (M, count).
 
-    SciPy's k-d tree does the search.
+    SciPy's k-d tree does the search. Raises ValueError unless 1 <= count <= N.
     """
     from scipy.spatial import cKDTree
 
@@ -104,7 +109,7 @@ def nearest(points: np.ndarray, queries: np.ndarray, count: int) -> tuple[np.nda
     return np.asarray(indices).reshape(shape), np.asarray(distances).reshape(shape)
 
 
-def same_class_share(labels: np.ndarray, query_labels: np.ndarray, indices: np.ndarray) -> float:
+def same_class_share(labels: Indices, query_labels: Indices, indices: Indices) -> float:
     """The share of retrieved samples that are of their query's class, over all queries: precision at `count`.
 
     Args:
@@ -180,7 +185,7 @@ WEAK = 0.2
 """A filter shorter than this share of the longest one counts as unused, whatever its shape."""
 
 
-def orientation_selectivity(weights: np.ndarray, image_shape: tuple[int, ...]) -> np.ndarray:
+def orientation_selectivity(weights: Floating, image_shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
     """How oriented each filter is, from 0 (no direction preferred) to 1 (an endless grating).
 
     |sum_f P(f) exp(2 i theta_f)| / sum_f P(f), over all frequencies f other than 0 that the grid can tell apart, where
@@ -207,11 +212,11 @@ def orientation_selectivity(weights: np.ndarray, image_shape: tuple[int, ...]) -
     power = power * known
     total = power.sum(axis=(1, 2))
     resultant = np.abs((power * np.exp(2j * np.arctan2(fy, fx))).sum(axis=(1, 2)))
-    selectivity: np.ndarray = np.divide(resultant, total, out=np.zeros_like(total), where=total > 1e-30)
+    selectivity: npt.NDArray[np.float64] = np.divide(resultant, total, out=np.zeros_like(total), where=total > 1e-30)
     return selectivity
 
 
-def count_oriented(weights: np.ndarray, image_shape: tuple[int, ...]) -> int:
+def count_oriented(weights: Floating, image_shape: tuple[int, ...]) -> int:
     """How many filters are edges or bars: selectivity of at least 0.5, and not shorter than a fifth of the longest."""
     lengths = np.linalg.norm(weights, axis=0)
     used = lengths >= WEAK * lengths.max(initial=0.0)

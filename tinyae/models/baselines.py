@@ -9,12 +9,14 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from tinyae.checks import whole_number
+
 # ---------------------------------------------------------------------------------------------------------------------
-# Guesses for sequences, and whether a decoder uses the code at all.
+# Baselines for sequences, and whether a decoder uses the code at all.
 #
-# Three guesses that need no training worth the name: the mean sequence, the last value for ever, and principal components
-# with as many numbers as the model's code. A recurrent decoder has a fourth way to look good: it may write the same smooth
-# average whatever the code says. Give it the code of another sequence, and an honest decoder gets much worse.
+# Three predictions that need next to no training: the mean sequence, the last value repeated, and principal components with
+# as many numbers as the model's code. A recurrent decoder has a fourth way to look good: it may write the same smooth
+# average whatever the code is. Given the code of another sequence, a decoder that uses its code gets much worse.
 
 Floats = npt.NDArray[np.float64]
 Values = npt.NDArray[Any]
@@ -23,10 +25,10 @@ Values = npt.NDArray[Any]
 class Codec(Protocol):
     """Whatever has codes: `encode` to (N, ...) and `decode` back, host arrays in and out."""
 
-    def encode(self, x: Any) -> Any:
+    def encode(self, x: Values) -> Values:
         """Codes of samples."""
 
-    def decode(self, code: Any) -> Any:
+    def decode(self, code: Values) -> Values:
         """Samples from codes."""
 
 
@@ -40,13 +42,16 @@ def mean_sequence(x: Values, lengths: Values | None = None) -> Floats:
 
 
 def copy_last(seen: Values, steps: int, lengths: Values | None = None) -> Values:
-    """The last real step of each sequence (N, T, D), repeated: (N, steps, D). The guess that nothing happens."""
+    """The last real step of each sequence (N, T, D), repeated: (N, steps, D). The prediction that nothing changes."""
     ends = np.full(len(seen), seen.shape[1]) if lengths is None else lengths
     return np.repeat(seen[np.arange(len(seen)), ends - 1][:, None], steps, axis=1)
 
 
 def split_future(x: Values, steps: int, lengths: Values | None = None) -> tuple[Values, Values | None, Values]:
-    """Windows (N, T, D) as what is seen, its lengths, and the last `steps` real steps of each, (N, steps, D)."""
+    """Windows (N, T, D) divided: what is seen (N, T - steps, D), its lengths (N,), and the last `steps` real steps of each.
+
+    Raises ValueError if nothing of a sequence is left to see.
+    """
     if lengths is None:
         return x[:, : x.shape[1] - steps], None, x[:, x.shape[1] - steps :]
     if steps and lengths.min() <= steps:
@@ -58,7 +63,7 @@ def split_future(x: Values, steps: int, lengths: Values | None = None) -> tuple[
 
 
 def linear_prediction(seen: Values, future: Values, code_size: int) -> Callable[[Values], Values]:
-    """The best linear guess of what follows from `code_size` principal components of what was seen.
+    """The best linear prediction of what follows from `code_size` principal components of what was seen.
 
     seen (N, T, D) and future (N, S, D) are training sequences; the function returned maps others (M, T, D) to (M, S, D).
     Least squares on the components (principal component regression).
@@ -73,36 +78,39 @@ def linear_prediction(seen: Values, future: Values, code_size: int) -> Callable[
     return lambda x: (columns(x) @ weights).reshape(len(x), *shape)
 
 
-def sequence_errors(x: Values, guess: Values, lengths: Values | None = None) -> Floats:
-    """Squared error of each sequence (N,), summed over its real steps and features. `guess` (N, T, D) or (T, D)."""
-    difference = np.square(np.asarray(guess, np.float64) - x)
-    if lengths is not None:
-        difference = np.where(real_steps(x, lengths), difference, 0.0)
-    return difference.reshape(len(x), -1).sum(axis=1)
+def sequence_errors(x: Values, prediction: Values, lengths: Values | None = None) -> Floats:
+    """Squared error of each sequence x (N, T, D), (N,): summed over its real steps and features.
 
-
-def sequence_nats(x: Values, guess: Values, lengths: Values | None = None, least: float = 1e-7) -> Floats:
-    """Bernoulli cross-entropy of each sequence (N,), in nats, of x in [0, 1]; probabilities are cut at `least`.
-
-    With guess = x it is the entropy of the pixels, below which no guess can get: a gray pixel of 0.5 costs log 2 even if
-    it is known. It is 0 for black and white ones.
+    prediction: (N, T, D), or (T, D) for all alike.
     """
-    p = np.clip(np.broadcast_to(np.asarray(guess, np.float64), x.shape), least, 1.0 - least)
-    nats = -(x * np.log(p) + (1.0 - x) * np.log1p(-p))
-    if lengths is not None:
-        nats = np.where(real_steps(x, lengths), nats, 0.0)
-    return nats.reshape(len(x), -1).sum(axis=1)
+    return _sums(np.square(np.asarray(prediction, np.float64) - x), lengths)
 
 
-def softened(copies: Values, mean: Values, truth: Values) -> float:
-    """The share a of the copies (N, S, D) for which a * copies + (1 - a) * mean has the least cross-entropy to `truth`.
+def sequence_nats(x: Values, prediction: Values, lengths: Values | None = None, least: float = 1e-7) -> Floats:
+    """Bernoulli cross-entropy of each sequence x (N, T, D) in [0, 1], in nats, (N,); probabilities are clipped to `least`.
 
-    A copied black pixel that turns white would cost infinitely many nats: pixels in [0, 1] are copied with doubt, and how
-    much doubt pays is found on training sequences, in hundredths.
+    With prediction = x it is the entropy of the values, below which no prediction can get: a gray pixel of 0.5 costs log 2
+    even if it is known. It is 0 for black and white ones.
     """
-    shares = np.arange(1, 100) / 100.0
-    costs = [float(sequence_nats(truth, a * copies + (1.0 - a) * mean).sum()) for a in shares]
-    return float(shares[int(np.argmin(costs))])
+    p = np.clip(np.broadcast_to(np.asarray(prediction, np.float64), x.shape), least, 1.0 - least)
+    return _sums(-(x * np.log(p) + (1.0 - x) * np.log1p(-p)), lengths)
+
+
+def _sums(values: Floats, lengths: Values | None) -> Floats:
+    """Sums (N,) over the real steps and the features of values (N, T, D)."""
+    real = values if lengths is None else np.where(real_steps(values, lengths), values, 0.0)
+    return real.reshape(len(values), -1).sum(axis=1)
+
+
+def blend_weight(copies: Values, mean: Values, truth: Values) -> float:
+    """The weight a for which a * copies + (1 - a) * mean, (N, S, D), has the least cross-entropy to `truth`.
+
+    A copied black pixel that turns white would cost infinitely many nats, so values in [0, 1] are copied in part only. The
+    weight, from 0.01 to 0.99 in hundredths, is fitted on training sequences.
+    """
+    weights = np.arange(1, 100) / 100.0
+    costs = [float(sequence_nats(truth, a * copies + (1.0 - a) * mean).sum()) for a in weights]
+    return float(weights[int(np.argmin(costs))])
 
 
 @dataclass(frozen=True)
@@ -110,9 +118,9 @@ class ShuffledCode:
     """Squared errors per sample of decoding the right code, a wrong one, and of the mean of the samples.
 
     Attributes:
-        own: of each sample decoded from its own code.
-        other: of each sample compared with what the code of another one decodes to.
-        mean: of the samples' own mean, the best guess without any code.
+        own: each sample decoded from its own code.
+        other: each sample compared with what the code of another one decodes to.
+        mean: of the samples' own mean, the best constant output.
     """
 
     own: float
@@ -121,7 +129,7 @@ class ShuffledCode:
 
     @property
     def ignored(self) -> bool:
-        """True if a wrong code does less than a tenth more harm: the decoder does not listen."""
+        """True if another code's squared error is less than a tenth larger: the decoder ignores the code."""
         return self.other < 1.1 * self.own
 
     def line(self, noun: str = "sample") -> str:
@@ -148,17 +156,19 @@ def shuffled_code(
 ) -> ShuffledCode:
     """Decode the samples x (N, ...) from their own codes and from each other's.
 
-    `target`: what the decoder is asked for, if it is not x (the future, say). `lengths`: of sequences in `target`.
-    `inputs`: what the encoder is given, if it is not x. `generator`: for the order in which codes are handed on, so that
-    nobody gets its own; None takes seed 0.
+    Args:
+        target: what the decoder is to give, if it is not x (the future, say).
+        lengths: (N,), of sequences in `target`.
+        inputs: what the encoder is given, if it is not x.
+        generator: for the order in which codes are passed on, so that none decodes its own sample; None takes seed 0.
     """
     if len(x) < 2:
         raise ValueError(f"codes are shuffled among two samples or more, got {len(x)}.")
     wanted = x if target is None else target
     codes = model.encode(x if inputs is None else inputs)
-    circle = (np.random.default_rng(0) if generator is None else generator).permutation(len(x))
+    order = (np.random.default_rng(0) if generator is None else generator).permutation(len(x))
     others = np.empty_like(codes)
-    others[circle] = codes[np.roll(circle, 1)]
+    others[order] = codes[np.roll(order, 1)]
     own, other = (
         float(sequence_errors(wanted, np.asarray(model.decode(code)).reshape(wanted.shape), lengths).mean())
         for code in (codes, others)
@@ -167,7 +177,7 @@ def shuffled_code(
 
 
 def real_steps(x: Values, lengths: Values) -> npt.NDArray[np.bool_]:
-    """(N, T, 1, ...): which steps of x (N, T, ...) come before the end of their sequence."""
+    """Which steps of x (N, T, ...) come before the end of their sequence, (N, T, 1, ...)."""
     real: npt.NDArray[np.bool_] = np.arange(x.shape[1]) < lengths[:, None]
     return real.reshape(*real.shape, *(1,) * (x.ndim - 2))
 
@@ -179,7 +189,7 @@ def real_steps(x: Values, lengths: Values) -> npt.NDArray[np.bool_]:
 class PCA:
     """Principal component analysis with K components (Pearson 1901; Hotelling 1933).
 
-    With mean m and V the K leading eigenvectors (D, K) of the covariance:   code = V' (x - m),   reconstruction = m +
+    With mean m and V the K leading eigenvectors (D, K) of the covariance:   code = V^T (x - m),   reconstruction = m +
     V code. No linear encoder and decoder with K numbers in between has a smaller squared error on the training data
     (Eckart and Young 1936); a linear autoencoder trained by gradient descent ends in the same subspace (Baldi and
     Hornik 1989).
@@ -191,56 +201,49 @@ class PCA:
     """
 
     def __init__(self, code_size: int) -> None:
-        if code_size < 1:
-            raise ValueError(f"code_size must be at least 1, got {code_size}.")
-        self.code_size = code_size
+        self.code_size = whole_number("code_size", code_size, at_least=1)
 
-    def fit(self, x: np.ndarray) -> PCA:
+    def fit(self, x: Values) -> PCA:
         """Find the components of samples x (N, ...); returns self. Memory: one (D, D) matrix in float64."""
         flat = self._flat(x)
-        size = flat.shape[1]
         if self.code_size > min(flat.shape):
             raise ValueError(
                 f"code_size {self.code_size} is more than {min(flat.shape)}, "
-                f"the rank that {flat.shape[0]} samples of {size} numbers can have."
+                f"the rank that {len(flat)} samples of {flat.shape[1]} numbers can have."
             )
         self.mean_ = flat.mean(axis=0, dtype=np.float64)
-        covariance = np.zeros((size, size))
-        for start in range(0, len(flat), 4096):
-            centered = flat[start : start + 4096] - self.mean_
-            covariance += centered.T @ centered
-        values, vectors = np.linalg.eigh(covariance / len(flat))
-        self.components_ = vectors[:, ::-1][:, : self.code_size].T.copy()
-        self.variances_ = values[::-1][: self.code_size].copy()
+        centered = (flat[start : start + 4096] - self.mean_ for start in range(0, len(flat), 4096))
+        covariance = sum(part.T @ part for part in centered) / len(flat)
+        values, vectors = np.linalg.eigh(covariance)
+        leading = slice(None, -self.code_size - 1, -1)  # eigh gives the smallest first
+        self.components_, self.variances_ = vectors[:, leading].T.copy(), values[leading].copy()
         return self
 
-    def encode(self, x: np.ndarray) -> np.ndarray:
-        """Codes (N, K) of samples (N, ...)."""
+    def encode(self, x: Values) -> Floats:
+        """Codes (N, K) of samples (N, ...). Raises ValueError before `fit`."""
         self._check_fitted()
         return (self._flat(x) - self.mean_) @ self.components_.T
 
-    def decode(self, code: np.ndarray) -> np.ndarray:
-        """Flat reconstructions (N, D) from codes (N, K)."""
+    def decode(self, code: Values) -> Floats:
+        """Flat reconstructions (N, D) from codes (N, K). Raises ValueError before `fit`."""
         self._check_fitted()
         return code @ self.components_ + self.mean_
 
-    def reconstruct(self, x: np.ndarray) -> np.ndarray:
+    def reconstruct(self, x: Values) -> Floats:
         """Encode and decode; of x's shape."""
         return self.decode(self.encode(x)).reshape(x.shape)
 
-    def squared_error(self, x: np.ndarray) -> float:
+    def squared_error(self, x: Values) -> float:
         """Squared error per sample of the reconstruction of x (N, ...), in batches."""
-        total = sum(
-            float(np.square(x[i : i + 4096] - self.reconstruct(x[i : i + 4096])).sum()) for i in range(0, len(x), 4096)
-        )
-        return total / len(x)
+        batches = (x[start : start + 4096] for start in range(0, len(x), 4096))
+        return sum(float(np.square(batch - self.reconstruct(batch)).sum()) for batch in batches) / len(x)
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "components_"):
-            raise ValueError("this PCA knows no components yet: call fit(x) first.")
+            raise ValueError("this PCA has no components yet: call fit(x) first.")
 
     @staticmethod
-    def _flat(x: np.ndarray) -> np.ndarray:
+    def _flat(x: Values) -> Values:
         if x.ndim < 2 or len(x) == 0:
             raise ValueError(f"PCA needs samples (N, ...) with N > 0, got shape {x.shape}.")
         return x.reshape(len(x), -1)

@@ -14,13 +14,13 @@ from tinyae.models import (
     PCA,
     Autoencoder,
     Batch,
+    blend_weight,
     copy_last,
     linear_prediction,
     mean_sequence,
     sequence_errors,
     sequence_nats,
     shuffled_code,
-    softened,
     split_future,
 )
 from tinyae.nn import evaluating
@@ -115,7 +115,7 @@ LARGEST_PCA = 4096
 """Longest sample for which a linear code is computed: its covariance matrix has this number squared entries."""
 
 _ASKED = 1000
-"""Test samples whose codes are shuffled, and training samples on which the doubt of copies is chosen."""
+"""Test samples whose codes are shuffled, and training samples on which the weight of the copies is fitted."""
 
 _COPY = "last value repeated"
 
@@ -180,7 +180,7 @@ def _predictions(parts: _Parts) -> Guesses:
     guesses = {"this model": predicted, "mean sequence": mean, _COPY: last}
     if parts.model.reconstruction.bounded:
         copies = copy_last(parts.past, parts.steps, parts.past_ends)[:_ASKED]
-        share = softened(copies, mean, parts.past_future[:_ASKED])
+        share = blend_weight(copies, mean, parts.past_future[:_ASKED])
         guesses[f"last value at {share:.0%}, mean at {1 - share:.0%}"] = share * last + (1.0 - share) * mean
     if parts.linear:
         guess = linear_prediction(parts.past, parts.past_future, parts.code_size)

@@ -3,7 +3,7 @@
 config.json         what was asked for: model, data, seed, versions
 model.safetensors   the weights after the last complete epoch
 metrics.csv         one row per epoch, units in the header
-*.png, *.gif        reconstructions, loss curves, first-layer filters, codes, films
+*.png, *.gif        pictures: reconstructions, loss curves, first-layer filters, codes, films
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import json
 import os
 import platform
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from tinyae.atomic import write_bytes, write_text
-from tinyae.models import build
+from tinyae.models import Autoencoder, build
 from tinyae.nn import Module
 from tinyae.training.loop import Epoch, History
 
@@ -25,7 +26,7 @@ CONFIG, MODEL, METRICS = "config.json", "model.safetensors", "metrics.csv"
 
 
 class Run:
-    """A run folder on disk. Make one with `Run.create`, open one with `Run.open`."""
+    """A run folder on disk, and the content of its `config.json`. Make one with `Run.create`, open one with `Run.open`."""
 
     def __init__(self, path: Path, config: dict[str, Any]) -> None:
         self.path = path
@@ -53,7 +54,7 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
-        """Open an existing run folder; raises FileNotFoundError or ValueError if it is none."""
+        """Open an existing run folder. FileNotFoundError if it has no `config.json`, ValueError if that is damaged."""
         folder = Path(path)
         try:
             config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
@@ -70,7 +71,7 @@ class Run:
         return cls(folder, config)
 
     def model(self) -> Any:
-        """The trained model, in evaluation mode."""
+        """The trained model, in evaluation mode. Errors as for `load`."""
         return load(self.path / MODEL)
 
     def history(self) -> History:
@@ -78,44 +79,43 @@ class Run:
         return History.load(self.path / METRICS)
 
     def record(self, epoch: Epoch) -> None:
-        """Callback for `fit`: after each complete epoch save weights and numbers, so that a crash loses at most one
-        epoch.
-        """
+        """Callback for `fit`: save weights and numbers after each epoch, so that a crash loses at most one."""
         self.keep(epoch.model, epoch.history)
 
-    def keep(self, model: Any, history: History) -> None:
+    def keep(self, model: Module, history: History) -> None:
         """Save weights and numbers in place of those in the folder."""
         save(model, self.path / MODEL)
         history.save(self.path / METRICS)
 
     def forget(self) -> None:
-        """Remove the folder if it holds nothing but the configuration: of a run that was refused nothing is left."""
+        """Remove the folder if it holds nothing but the configuration, as after a run that was refused."""
         if [file.name for file in self.path.iterdir()] == [CONFIG]:
             (self.path / CONFIG).unlink()
             self.path.rmdir()
 
 
 def _claim(folder: Path, force: bool) -> Path:
+    """Make the folder of a new run, or take an empty one, or with `force` that of an old run."""
+    if _made(folder):
+        return folder
+    if not folder.is_dir():
+        raise FileExistsError(f"{folder} exists and is a file: give another --out.")
+    if any(folder.iterdir()):
+        try:
+            Run.open(folder)
+        except (FileNotFoundError, ValueError):
+            raise FileExistsError(
+                f"{folder} exists already and is not a run folder (it has no {CONFIG} of a run), and "
+                "--force only replaces runs: give another --out."
+            ) from None
+        if not force:
+            raise FileExistsError(f"{folder} exists already: give another --out, or --force to replace that run.")
+    probe = folder / ".writable"
     try:
-        folder.mkdir(parents=True, exist_ok=False)
-    except FileExistsError:
-        if not folder.is_dir():
-            raise FileExistsError(f"{folder} exists and is a file: give another --out.") from None
-        if any(folder.iterdir()):
-            try:
-                Run.open(folder)
-            except (FileNotFoundError, ValueError):
-                raise FileExistsError(
-                    f"{folder} exists already and is not a run folder (it has no {CONFIG} of a run), and "
-                    "--force only replaces runs: give another --out."
-                ) from None
-            if not force:
-                raise FileExistsError(
-                    f"{folder} exists already: give another --out, or --force to replace that run."
-                ) from None
-        _check_writable(folder)
+        probe.touch()
+        probe.unlink()
     except OSError as error:
-        raise OSError(f"cannot make the run folder {folder}: {error.strerror}; give another --out.") from error
+        raise OSError(f"cannot write into the run folder {folder}: {error.strerror}; give another --out.") from error
     return folder
 
 
@@ -123,23 +123,20 @@ def _free_folder(name: str) -> Path:
     """The first of runs/NAME, runs/NAME-2, ... that did not exist; made at once, so two runs never share one."""
     for number in range(1, 10_000):
         folder = Path("runs") / (name if number == 1 else f"{name}-{number}")
-        try:
-            folder.mkdir(parents=True, exist_ok=False)
+        if _made(folder):
             return folder
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise OSError(f"cannot make the run folder {folder}: {error.strerror}; give another --out.") from error
     raise OSError(f"10,000 runs named {name} exist under runs/: give --out, or remove some.")
 
 
-def _check_writable(folder: Path) -> None:
-    probe = folder / ".writable"
+def _made(folder: Path) -> bool:
+    """Make a folder: True if it is new, False if it existed. OSError with one sentence if that is not possible."""
     try:
-        probe.touch()
-        probe.unlink()
+        folder.mkdir(parents=True, exist_ok=False)
+    except FileExistsError:
+        return False
     except OSError as error:
-        raise OSError(f"cannot write into the run folder {folder}: {error.strerror}; give another --out.") from error
+        raise OSError(f"cannot make the run folder {folder}: {error.strerror}; give another --out.") from error
+    return True
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -149,6 +146,7 @@ def _check_writable(folder: Path) -> None:
 # contains no code and loading it runs none.
 
 _METADATA_KEY = "tinyae"
+M = TypeVar("M", bound=Module)
 
 
 def save(model: Module, path: str | Path) -> Path:
@@ -164,12 +162,17 @@ def save(model: Module, path: str | Path) -> Path:
     return write_bytes(path, to_bytes(state, metadata=metadata))
 
 
-def load(path: str | Path, model: Module | None = None) -> Any:
+@overload
+def load(path: str | Path) -> Autoencoder: ...
+@overload
+def load(path: str | Path, model: M) -> M: ...
+def load(path: str | Path, model: Module | None = None) -> Module:
     """Read a model that `save` wrote.
 
     Args:
         path: the file, or a run folder that holds `model.safetensors`.
-        model: load the values into this module (strictly); None builds the model from the recipe in the file.
+        model: load the values into this module (strictly); None builds the model from the recipe in the file: an
+            `Autoencoder`, or the encoder alone if that was saved.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -206,7 +209,7 @@ def _rebuilt(path: Path, metadata: dict[str, str]) -> Module:
     )
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+def _read(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
     from safetensors import SafetensorError, safe_open
 
     try:
