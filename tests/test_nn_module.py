@@ -296,11 +296,11 @@ def test_repr_nests_and_names_the_parts() -> None:
     assert lines[0] == "Net("
     assert "  second: Dense(3, 2)" in lines
     assert "  heads.zeta: Dense(2, 1, bias=False)" in lines
-    nested = repr(nn.Sequential(nn.Sequential(nn.LeakyReLU(0.1)), nn.Dropout(0.25)))
+    nested = repr(nn.Sequential(nn.Sequential(nn.Softmax(axis=1)), nn.Dropout(0.25)))
     assert nested.splitlines() == [
         "Sequential(",
         "  0: Sequential(",
-        "    0: LeakyReLU(slope=0.1)",
+        "    0: Softmax(axis=1)",
         "  )",
         "  1: Dropout(0.25)",
         ")",

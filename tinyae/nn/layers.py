@@ -147,27 +147,6 @@ class ReLU(Module):
         return ops.relu(x)
 
 
-class LeakyReLU(Module):
-    """y = x for x > 0, else slope * x, any shape.
-
-    Args:
-        slope: of the negative half; a unit that is off still learns.
-    """
-
-    def __init__(self, slope: float = 0.01) -> None:
-        self.slope = float(slope)
-        if not math.isfinite(self.slope):
-            raise ValueError(f"LeakyReLU: slope must be finite, got {slope!r}: 0.01 is usual.")
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`ops.leaky_relu(x, slope=slope)`."""
-        return ops.leaky_relu(x, slope=self.slope)
-
-    def extra_repr(self) -> str:
-        """The slope."""
-        return f"slope={self.slope}"
-
-
 class ELU(Module):
     """y = x for x > 0, else exp(x) - 1, any shape, above -1: a relu whose mean output can be 0 (Clevert et al. 2016)."""
 
@@ -268,32 +247,7 @@ class Reshape(Module):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Between vectors and sequences: one vector at every step, one layer at every step.
-
-
-class RepeatVector(Module):
-    """x (N, K) at each of `steps` steps, (N, T, K).   dL/dx is the sum over the steps.
-
-    Args:
-        steps: T.
-    """
-
-    def __init__(self, steps: int) -> None:
-        self.steps = check_size("RepeatVector", "steps", steps)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x repeated; raises unless x is (N, K)."""
-        check_floats(self, x)
-        if x.ndim != 2:
-            raise ValueError(
-                f"{self}: the input must be vectors (N, K), got shape {x.shape}: put nn.Flatten() before it."
-            )
-        n, k = x.shape
-        return ops.expand(ops.reshape(x, shape=(n, 1, k)), shape=(n, self.steps, k))
-
-    def extra_repr(self) -> str:
-        """T."""
-        return f"{self.steps}"
+# One layer at every step of a sequence.
 
 
 class TimeDistributed(Module):

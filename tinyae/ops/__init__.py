@@ -80,7 +80,7 @@ from tinyae.ops.images import (
     upsample_nearest,
 )
 from tinyae.ops.linear import dense, matmul
-from tinyae.ops.recurrent import gru, lstm
+from tinyae.ops.recurrent import lstm
 from tinyae.ops.reductions import log_softmax, logsumexp, max, mean, min, norm, softmax, sum, variance
 
 OPERATORS: dict[str, Callable[..., Any]] = {
@@ -142,7 +142,6 @@ __all__ = [
     "getitem",
     "greater",
     "greater_equal",
-    "gru",
     "indicator",
     "leaky_relu",
     "less",
