@@ -84,7 +84,7 @@ class LSTMLayer(Module):
         tail = out[:, -2:]  # the last h and c in one piece: one gradient to scatter instead of two
         return out[:, :-1], (tail[:, 0], tail[:, 1])
 
-    __call__: Callable[..., tuple[Tensor, States]]
+    __call__: Callable[..., tuple[Tensor, States]]  # type: ignore[assignment]
 
 
 class LayerOptions(TypedDict, total=False):
@@ -160,7 +160,7 @@ class LSTM(Module):
         self._check(x, states, steps)
         if lengths is not None:
             n, count = x.shape[:2] if x is not None else (states[0].shape[1], steps)  # type: ignore[index]
-            lengths = settled("LSTM", lengths, n, count, self.layers[0][0].weight_h)
+            lengths = settled("LSTM", lengths, n, count or 0, self.layers[0][0].weight_h)
         last: list[States] = []
         for number, directions in enumerate(self.layers):
             if number and self.between is not None:
@@ -176,7 +176,7 @@ class LSTM(Module):
         h, c = zip(*last, strict=True)
         return x, (ops.stack(*h, axis=0), ops.stack(*c, axis=0))  # type: ignore[return-value]
 
-    __call__: Callable[..., tuple[Tensor, States]]
+    __call__: Callable[..., tuple[Tensor, States]]  # type: ignore[assignment]
 
     def _check(self, x: Tensor | None, states: States | None, steps: int | None) -> None:
         if x is not None:
@@ -211,9 +211,10 @@ class LSTM(Module):
                 f"{self}: its state as vectors, or as codes, is (N, {self.state_size}), got shape {vector.shape}: give "
                 "codes of the encoder that this was built for."
             )
-        shape = (len(vector), -1, self.hidden_size)
-        h, c = ops.split(vector, lengths=(self.state_size // 2,) * 2, axis=1)
-        return tuple(ops.transpose(ops.reshape(part, shape=shape), axes=(1, 0, 2)) for part in (h, c))  # type: ignore[return-value]
+        shape = (len(vector), self.num_layers * self.directions, self.hidden_size)
+        both = ops.split(vector, lengths=(self.state_size // 2,) * 2, axis=1)
+        h, c = (ops.transpose(ops.reshape(part, shape=shape), axes=(1, 0, 2)) for part in both)
+        return h, c
 
 
 def _input_size(owner: str, value: int) -> int:

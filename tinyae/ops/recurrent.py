@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,8 +12,8 @@ from tinyae.backend import Array, backend_of
 from tinyae.ops.arrays import getitem, stack
 from tinyae.ops.elementwise import sigmoid, tanh, where
 
-Lengths = Sequence[int] | Array | None
-"""How many steps of each sequence are real: whole numbers (N,) in a list or array, or an array on the device."""
+Lengths = Array
+"""How many steps of each sequence are real: whole numbers (N,) in a list or array, or an array on the device; or None."""
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The long short-term memory over a whole sequence as one operation (Hochreiter and Schmidhuber 1997).
@@ -283,8 +282,8 @@ def _check_shapes(
     """Raise ValueError unless all shapes are those that `lstm` states."""
     size = w_h.shape[0]
     wide = (4 * size,)
-    fits = w_h.shape[1:] == wide and b.shape == wide and (x is None) == (w_x is None)
-    if not fits or (x is not None and w_x.shape != (x.shape[-1], *wide)):
+    fits = (x is None and w_x is None) or (x is not None and w_x is not None and w_x.shape == (x.shape[-1], *wide))
+    if not fits or w_h.shape[1:] != wide or b.shape != wide:
         raise ValueError(
             "lstm: x (N, T, D), w_x (D, 4H), w_h (H, 4H), b (4H,) do not fit shapes "
             f"{getattr(x, 'shape', None)}, {getattr(w_x, 'shape', None)}, {w_h.shape}, {b.shape}."
@@ -354,13 +353,15 @@ def plan_steps(
     Raises:
         ValueError: no way to know N or T, no step at all, or lengths that do not fit.
     """
-    if x is None and (steps is None or h0 is None):
-        raise ValueError("lstm: without an input x it needs steps=T and the initial state h0: write steps=10, say.")
-    if x is not None and (x.ndim != 3 or (steps is not None and steps != x.shape[1])):
+    if x is None:
+        if steps is None or h0 is None:
+            raise ValueError("lstm: without an input x it needs steps=T and the initial state h0: write steps=10, say.")
+        n, count = len(h0), operator.index(steps)
+    elif x.ndim == 3 and steps in (None, x.shape[1]):
+        n, count = x.shape[:2]
+    else:
         asked = "" if steps is None else f" and steps={steps}"
         raise ValueError(f"lstm: x must be (N, T, D), got shape {x.shape}{asked}: leave steps out where there is an x.")
-    n, count = (h0.shape[0], steps) if x is None else x.shape[:2]
-    count = operator.index(count or 0)
     if count < 1:
         raise ValueError(f"lstm: a sequence needs at least one step, got {count}.")
     order = range(count - 1, -1, -1) if reverse else range(count)
