@@ -16,7 +16,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinyae.autodiff import Tensor, current_watch
-from tinyae.checks import number, whole_number
 from tinyae.optim.optimizers import Optimizer
 
 
@@ -62,7 +61,10 @@ class LBFGS(Optimizer):
     """
 
     full_batch: ClassVar[bool] = True
-    numbers: ClassVar[tuple[str, ...]] = ("max_iterations", "history", "gradient_tolerance", "loss_tolerance")
+    max_iterations: int
+    history: int
+    gradient_tolerance: float
+    loss_tolerance: float
 
     def __init__(
         self,
@@ -72,27 +74,16 @@ class LBFGS(Optimizer):
         gradient_tolerance: float = 1e-5,
         loss_tolerance: float = 2.2e-9,
     ) -> None:
-        self.check(
+        super().__init__(
+            tensors,
             max_iterations=max_iterations,
             history=history,
             gradient_tolerance=gradient_tolerance,
             loss_tolerance=loss_tolerance,
         )
-        super().__init__(tensors, lr=1.0)
-        self.max_iterations = int(max_iterations)
-        self.history = int(history)
-        self.gradient_tolerance = float(gradient_tolerance)
-        self.loss_tolerance = float(loss_tolerance)
         self.result: LBFGSResult | None = None
 
-    def check(self, **values: Any) -> None:
-        """Raise ValueError unless the numbers are in range."""
-        whole_number("max_iterations", values["max_iterations"], at_least=1)
-        whole_number("history", values["history"], at_least=1)
-        number("gradient_tolerance", values["gradient_tolerance"], at_least=0.0)
-        number("loss_tolerance", values["loss_tolerance"], at_least=0.0)
-
-    def step(
+    def step(  # type: ignore[override]
         self,
         closure: Callable[[], Tensor] | None = None,
         callback: Callable[[int, float], None] | None = None,
@@ -163,7 +154,11 @@ class LBFGS(Optimizer):
         self.flat.bump_versions()
 
     def _loss_and_gradient(self, closure: Callable[[], Tensor]) -> tuple[float, np.ndarray]:
-        loss = self.evaluate(closure)
+        self.zero_grad()
+        loss = closure()
+        if not isinstance(loss, Tensor) or loss.size != 1:
+            got = f"a Tensor of shape {loss.shape}" if isinstance(loss, Tensor) else type(loss).__name__
+            raise TypeError(f"the closure must return the loss, a Tensor of one number, got {got}.")
         value = float(loss.item())
         if math.isfinite(value):
             loss.backward()
