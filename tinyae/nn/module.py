@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any, Self, overload
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from tinyae.autodiff import Node, Tensor, Watch, constant, current_watch, no_grad
 from tinyae.backend import Array, backend_named, backend_of
@@ -469,7 +469,7 @@ def _label(scopes: list[tuple[Any, str]], module: Module) -> str:
 # What every module returns for an input: the numbers behind a picture of feature maps, and the shapes of the summary.
 
 
-def layer_outputs(model: Module, x: NDArray[Any]) -> dict[str, NDArray[Any]]:
+def layer_outputs(model: Module, x: np.ndarray) -> dict[str, np.ndarray]:
     """The outputs of all inner modules for a batch x (N, ...), as host arrays by dotted name, in the order of calls.
 
     The model is called once, in evaluation mode, with nothing recorded. Of a module that is called several times the last
@@ -486,7 +486,7 @@ def layer_outputs(model: Module, x: NDArray[Any]) -> dict[str, NDArray[Any]]:
     return {names[key]: y.numpy() for key, y in outputs.items() if key in names and isinstance(y, Tensor)}
 
 
-def _outputs(model: Module, x: NDArray[Any]) -> dict[int, object]:
+def _outputs(model: Module, x: np.ndarray) -> dict[int, object]:
     """What each module returns for a batch, by `id(module)`: one call of the model, every training mode restored."""
     found: dict[int, object] = {}
 

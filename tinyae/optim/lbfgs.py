@@ -11,12 +11,15 @@ import math
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from tinyae.autodiff import Tensor, current_watch
 from tinyae.optim.optimizers import Optimizer
+
+if TYPE_CHECKING:
+    from scipy.optimize import OptimizeResult
 
 
 @dataclass(frozen=True)
@@ -104,13 +107,13 @@ class LBFGS(Optimizer):
         Raises:
             ValueError: a loss or gradient that is not finite, or a parameter without a gradient.
             TypeError: no closure, or one that does not return a loss.
-            ImportError: SciPy is not installed.
 
         After any exception, Ctrl-C included, the parameters stand at the last accepted step.
         """
         if closure is None:
             raise TypeError("L-BFGS calls the loss many times in a step: use step(lambda: model.loss(data)).")
-        minimize = _scipy_minimize()
+        from scipy.optimize import minimize
+
         self.flat.check_views()
         accepted = self.flat.to_host(self.flat.data).astype(np.float64)
         iteration = 0
@@ -119,7 +122,7 @@ class LBFGS(Optimizer):
             self._assign(x)
             return self._loss_and_gradient(closure)
 
-        def after_step(intermediate_result: Any) -> None:
+        def after_step(intermediate_result: OptimizeResult) -> None:
             nonlocal accepted, iteration
             accepted = np.array(intermediate_result.x)
             iteration += 1
@@ -169,11 +172,3 @@ class LBFGS(Optimizer):
             f"L-BFGS met a loss or a gradient that is not finite (loss {value}) and went back to the last "
             "good parameters: look for NaN or infinity in the data, start from smaller weights, or use Adam."
         )
-
-
-def _scipy_minimize() -> Callable[..., Any]:
-    try:
-        from scipy.optimize import minimize
-    except ModuleNotFoundError:
-        raise ImportError("LBFGS needs SciPy, which is not installed: pip install scipy, or use Adam.") from None
-    return minimize

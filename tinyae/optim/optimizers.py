@@ -505,24 +505,29 @@ class FlatParameters:
         """
         self.check_views()
         elsewhere = []
-        for position, (tensor, buffer) in enumerate(zip(self.tensors, self._gradient_views, strict=True)):
+        for tensor, buffer in zip(self.tensors, self._gradient_views, strict=True):
             grad = tensor.grad
-            if grad is None:
-                raise ValueError(
-                    f"parameter {position} of shape {tensor.shape} got no gradient: check that the loss "
-                    "depends on it and that backward() ran, or freeze it and leave it out of the optimizer."
-                )
-            if grad._data is not buffer:
-                check_same_device("the optimizer", (buffer, grad._data))
-                if grad.shape != tensor.shape:
-                    raise ValueError(
-                        f"parameter {position} has shape {tensor.shape}, but its grad has {grad.shape}: "
-                        "assign a gradient of the same shape."
-                    )
-                elsewhere.append((buffer, grad._data))
+            if grad is None or grad._data is not buffer:
+                elsewhere.append((buffer, self._checked_gradient(tensor)))
         for buffer, values in elsewhere:
             self.backend.xp.copyto(buffer, values)
         return self.grad
+
+    def _checked_gradient(self, tensor: Tensor) -> Array:
+        """The gradient of a leaf that has one of its own; raises unless there is one, and it fits."""
+        position = next(i for i, other in enumerate(self.tensors) if other is tensor)
+        if tensor.grad is None:
+            raise ValueError(
+                f"parameter {position} of shape {tensor.shape} got no gradient: check that the loss "
+                "depends on it and that backward() ran, or freeze it and leave it out of the optimizer."
+            )
+        check_same_device("the optimizer", (self.data, tensor.grad._data))
+        if tensor.grad.shape != tensor.shape:
+            raise ValueError(
+                f"parameter {position} has shape {tensor.shape}, but its grad has {tensor.grad.shape}: "
+                "assign a gradient of the same shape."
+            )
+        return tensor.grad._data
 
     def check_views(self) -> None:
         """Raise RuntimeError if a leaf got another array: an update of the buffer would pass it by."""
