@@ -74,7 +74,7 @@ class Dense(Module):
 
 
 class TiedDense(Module):
-    """y = f(x W' + b) with the transpose of another layer's weight W (D, K): x (..., K), b (D,), y (..., D).
+    """y = f(x W^T + b) with the transpose of another layer's weight W (D, K): x (..., K), b (D,), y (..., D).
 
     A decoder tied to its encoder has half of the weights and cannot undo a small encoder weight by a large
     decoder weight (Vincent et al. 2010, section 2.2). There is one W: both uses add to its gradient.
@@ -113,7 +113,7 @@ class TiedDense(Module):
         yield "bias", self.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        """f(x W' + b); raises if the last axis of x is not the source's out_features long."""
+        """f(x W^T + b); raises if the last axis of x is not the source's out_features long."""
         check_last_axis(self, x, self.source.out_features)
         return ops.dense(x, ops.transpose(self.weight), self.bias, activation=self.activation)
 

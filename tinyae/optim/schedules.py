@@ -84,7 +84,7 @@ class StepLR(Schedule):
 
 class CosineLR(Schedule):
     """Half a cosine: final_lr + (base_lr - final_lr) * (1 + cos(pi * step / total_steps)) / 2, then final_lr
-    for ever.
+    forever.
 
     Loshchilov and Hutter (2017), without restarts. Flat at both ends, steepest in the middle.
 
