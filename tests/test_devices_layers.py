@@ -32,8 +32,7 @@ class Joined(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         output, states = self.layer(x, **self.options)
-        parts = [output, *(states if isinstance(states, tuple) else (states,))]
-        return ops.concatenate(*[ops.reshape(part, shape=(-1,)) for part in parts])
+        return ops.concatenate(*[ops.reshape(part, shape=(-1,)) for part in (output, *states)])
 
 
 LAYERS: dict[str, tuple[Make, tuple[int, ...]]] = {
@@ -51,7 +50,6 @@ LAYERS: dict[str, tuple[Make, tuple[int, ...]]] = {
     "SaltAndPepperNoise eval": (lambda g: nn.SaltAndPepperNoise(0.5, generator=g).eval(), (5, 4)),
     "Dropout eval": (lambda g: nn.Dropout(0.5, g).eval(), (5, 4)),
     "ReLU": (lambda g: nn.ReLU(), (5, 4)),
-    "LeakyReLU": (lambda g: nn.LeakyReLU(0.2), (5, 4)),
     "ELU": (lambda g: nn.ELU(), (5, 4)),
     "Sigmoid": (lambda g: nn.Sigmoid(), (5, 4)),
     "Tanh": (lambda g: nn.Tanh(), (5, 4)),
@@ -70,11 +68,7 @@ LAYERS: dict[str, tuple[Make, tuple[int, ...]]] = {
     "Crop": (lambda g: nn.Crop(2, 1), (2, 3, 2, 2)),
     "PixelShuffle": (lambda g: nn.PixelShuffle(2), (2, 3, 2, 8)),
     "LSTM": (lambda g: Joined(nn.LSTM(2, 3, 2, True, peepholes=True, generator=g)), (3, 4, 2)),
-    "LSTMCell": (lambda g: Joined(nn.LSTMCell(2, 3, generator=g)), (3, 2)),
     "LSTMLayer": (lambda g: Joined(nn.LSTMLayer(2, 3, generator=g), reverse=True), (3, 4, 2)),
-    "GRU": (lambda g: Joined(nn.GRU(2, 3, 2, True, generator=g)), (3, 4, 2)),
-    "GRULayer": (lambda g: Joined(nn.GRULayer(2, 3, generator=g)), (3, 4, 2)),
-    "RepeatVector": (lambda g: nn.RepeatVector(3), (5, 4)),
     "TimeDistributed": (lambda g: nn.TimeDistributed(nn.Dense(4, 2, generator=g)), (2, 3, 4)),
     "Sequential": (lambda g: nn.Sequential(nn.Dense(4, 3, generator=g), nn.BatchNorm(3), nn.Softplus()), (5, 4)),
 }

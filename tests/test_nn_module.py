@@ -46,6 +46,13 @@ def test_parameters_are_found_in_order_of_assignment_and_shared_ones_once() -> N
     assert net.parameter_count() == 3 * 2 + 2 + 4 + 4 + 2 + 2 + 2
 
 
+def test_dtype_and_device_are_those_of_the_parameters() -> None:
+    assert nn.Dense(2, 2, dtype="float64").dtype == np.float64
+    assert (Net().dtype, Net().device) == (np.float32, "cpu")
+    assert nn.Tanh().dtype == np.float32
+    assert nn.Tanh().device == "cpu"
+
+
 def test_replaced_and_deleted_parts_leave_no_trace() -> None:
     net = Net()
     net.second = nn.Dense(3, 4)
@@ -296,15 +303,34 @@ def test_repr_nests_and_names_the_parts() -> None:
     assert lines[0] == "Net("
     assert "  second: Dense(3, 2)" in lines
     assert "  heads.zeta: Dense(2, 1, bias=False)" in lines
-    nested = repr(nn.Sequential(nn.Sequential(nn.LeakyReLU(0.1)), nn.Dropout(0.25)))
+    nested = repr(nn.Sequential(nn.Sequential(nn.Softmax(axis=1)), nn.Dropout(0.25)))
     assert nested.splitlines() == [
         "Sequential(",
         "  0: Sequential(",
-        "    0: LeakyReLU(slope=0.1)",
+        "    0: Softmax(axis=1)",
         "  )",
         "  1: Dropout(0.25)",
         ")",
     ]
+
+
+def test_a_repr_is_the_call_that_made_the_layer_without_its_defaults() -> None:
+    class Mine(nn.Module):
+        def __init__(self, size: int, *more: int, scale: float = 1.0, gain: bool = False, other: Any = None) -> None:
+            self.size, self.more, self.scale, self.other = size, more, scale, other
+            self.gain = nn.Parameter([1.0]) if gain else None
+
+    assert repr(Mine(2)) == "Mine(2)"
+    assert repr(Mine(2, 3, 4, scale=0.5, gain=True, other=np.zeros(2))) == "Mine(2, 3, 4, scale=0.5, gain=True)"
+    for layer, text in [
+        (nn.Dense(3, 2, activation="relu", bias=False), "Dense(3, 2, activation='relu', bias=False)"),
+        (nn.TopK(2), "TopK(2)"),
+        (nn.Reshape((2, -1)), "Reshape(2, -1)"),
+        (nn.BatchNorm(3, momentum=0.3), "BatchNorm(3, momentum=0.3)"),
+        (nn.LSTM(2, 3, 2, True, 0.5, peepholes=True), "LSTM(2, 3, num_layers=2, bidirectional=True, dropout=0.5)"),
+        (nn.LSTMLayer(2, 3, peepholes=True), "LSTMLayer(2, 3, peepholes=True)"),
+    ]:
+        assert repr(layer) == text
 
 
 def test_call_wraps_floating_point_arrays_and_leaves_the_rest_alone(rng: np.random.Generator) -> None:

@@ -234,20 +234,6 @@ def test_pytorch_takes_the_same_steps(name: str, rng: np.random.Generator) -> No
 # The shared face.
 
 
-def test_step_with_a_closure_returns_the_loss_before_the_update(rng: np.random.Generator) -> None:
-    problem = Quadratic(rng)
-    optimizer = SGD(problem.tensors, lr=0.05)
-    before = problem.loss().item()
-    assert optimizer.step(problem.loss).item() == pytest.approx(before, rel=1e-14)
-    expected = problem.start - 0.05 * problem.gradient(problem.start)
-    np.testing.assert_allclose(joined(problem.tensors), expected, rtol=1e-13)
-    assert optimizer.steps == 1
-    with pytest.raises(TypeError, match="one number, got a Tensor of shape"):
-        optimizer.step(lambda: problem.tensors[0] * 2.0)
-    with pytest.raises(TypeError, match="got float"):
-        optimizer.step(lambda: 1.0)  # type: ignore[arg-type,return-value]
-
-
 def test_zero_grad_forgets_and_without_it_gradients_add(rng: np.random.Generator) -> None:
     problem = Quadratic(rng)
     optimizer = SGD(problem.tensors, lr=1.0)

@@ -1,4 +1,4 @@
-"""LSTM and GRU layers: against a transcription, against each sequence alone, and through every step back."""
+"""LSTM layers: against a transcription, against each sequence alone, and through every step back."""
 
 from __future__ import annotations
 
@@ -11,52 +11,37 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from tinyae import nn, ops
 from tinyae.autodiff import Tensor, grad
-from tinyae.testing.tables.ops import gru_reference, lstm_reference
+from tinyae.testing.tables.ops import lstm_reference
 
 LENGTHS = [5, 2, 1, 4]
 STACKS = {
-    f"{kind.__name__}, {layers} layers, {'both ways' if both else 'one way'}{', peepholes' if peep else ''}": (
-        kind, layers, both, {"peepholes": True} if peep else {}
-    )
-    for kind, layers, both, peep in itertools.product((nn.LSTM, nn.GRU), (1, 2), (False, True), (False, True))
-    if not (peep and kind is nn.GRU)
-}  # fmt: skip
+    f"{layers} layers, {'both ways' if both else 'one way'}{', peepholes' if peep else ''}": (layers, both, peep)
+    for layers, both, peep in itertools.product((1, 2), (False, True), (False, True))
+}
 every_stack = pytest.mark.parametrize("name", STACKS)
 
 
 def made(name: str, rng: np.random.Generator) -> Any:
-    kind, layers, both, options = STACKS[name]
-    stack = kind(2, 3, layers, both, generator=rng, dtype="float64", **options)
+    layers, both, peep = STACKS[name]
+    stack = nn.LSTM(2, 3, layers, both, generator=rng, dtype="float64", peepholes=peep)
     for p in stack.parameters():
         p.data = p.data + 0.3 * rng.normal(size=p.shape)
     return stack
 
 
-def results(stack: Any, x: Any, **options: Any) -> tuple[Tensor, list[Tensor]]:
-    """Outputs, and the last states as a list."""
-    output, states = stack(x, **options)
-    return output, list(states) if isinstance(states, tuple) else [states]
-
-
 @every_stack
 def test_a_stack_is_its_equations(name, rng):
     stack, x = made(name, rng), rng.normal(size=(4, 5, 2))
-    output, states = results(stack, x, lengths=LENGTHS)
+    output, states = stack(x, lengths=LENGTHS)
     for number, layers in enumerate(stack.layers):
-        below, parts = x, []
+        parts = []
         for direction, layer in enumerate(layers):
             p = {key: value.data for key, value in layer.named_parameters()}
-            if isinstance(stack, nn.LSTM):
-                weights = (p["weight_x"], p["weight_h"], p["bias"], p.get("peepholes"))
-                found = lstm_reference(x, None, None, *weights, lengths=LENGTHS, reverse=direction == 1)
-                h, last = found[:, :-1], [found[:, 0 if direction else -2], found[:, -1]]
-            else:
-                weights = (p["weight_x"], p["weight_h"], p["bias"], p["bias_n"])
-                h = gru_reference(below, None, *weights, lengths=LENGTHS, reverse=direction == 1)
-                last = [h[:, 0 if direction else -1]]
-            for state, expected in zip(states, last, strict=True):
+            weights = (p["weight_x"], p["weight_h"], p["bias"], p.get("peepholes"))
+            found = lstm_reference(x, None, None, *weights, lengths=LENGTHS, reverse=direction == 1)
+            for state, expected in zip(states, (found[:, 0 if direction else -2], found[:, -1]), strict=True):
                 assert_allclose(state.data[number * stack.directions + direction], expected, rtol=1e-12, atol=1e-14)
-            parts.append(h)
+            parts.append(found[:, :-1])
         x = np.concatenate(parts, axis=2)
     assert_allclose(output.data, x, rtol=1e-12, atol=1e-14)
 
@@ -68,7 +53,7 @@ def test_a_padded_batch_is_each_sequence_alone(name, rng):
     for n, length in enumerate(LENGTHS):
         x[n, length:] = 1e3
     leaf = Tensor(x, requires_grad=True)
-    output, states = results(stack, leaf, lengths=LENGTHS)
+    output, states = stack(leaf, lengths=LENGTHS)
     weights = rng.normal(size=output.shape)
     ends = [rng.normal(size=s.shape) for s in states]
     total = sum(((s * w).sum() for s, w in zip(states, ends, strict=True)), Tensor(0.0, dtype="float64"))
@@ -77,7 +62,7 @@ def test_a_padded_batch_is_each_sequence_alone(name, rng):
     for n, length in enumerate(LENGTHS):
         total = total + (output[n, :length] * weights[n, :length]).sum()
         inputs.append(Tensor(x[n : n + 1, :length], requires_grad=True))
-        own, after = results(stack, inputs[-1])
+        own, after = stack(inputs[-1])
         assert_allclose(output.data[n, :length], own.data[0], rtol=1e-12, atol=1e-13)
         alone = alone + (own[0] * weights[n, :length]).sum()
         for state, mine, w in zip(states, after, ends, strict=True):
@@ -92,47 +77,40 @@ def test_a_padded_batch_is_each_sequence_alone(name, rng):
         assert_allclose(a.data, b.data, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
-def test_a_state_is_handed_on(kind, rng):
+def test_a_state_is_handed_on(rng):
     """Five steps are two steps and then three, values and gradients."""
-    stack = kind(2, 3, 2, generator=rng, dtype="float64")
+    stack = nn.LSTM(2, 3, 2, generator=rng, dtype="float64")
     x = rng.normal(size=(4, 5, 2))
     output, states = stack(x)
     first, between = stack(x[:, :2])
     second, after = stack(x[:, 2:], between)
     assert_allclose(np.concatenate([first.data, second.data], axis=1), output.data, rtol=1e-13)
-    whole = [output[:, -1], *(states if isinstance(states, tuple) else (states,))]
-    parts = [second[:, -1], *(after if isinstance(after, tuple) else (after,))]
-    for a, b in zip(whole, parts, strict=True):
+    for a, b in zip([output[:, -1], *states], [second[:, -1], *after], strict=True):
         for p, q in zip(grad(a.sum(), stack.parameters()), grad(b.sum(), stack.parameters()), strict=True):
             assert_allclose(p.data, q.data, rtol=1e-11, atol=1e-13)
 
 
 STEPS = 45
 WALKS = {
-    f"{op}{', backwards' if reverse else ''}{', unequal' if lengths else ''}{', peepholes' if peep else ''}": (
-        op, peep, {"reverse": reverse, "lengths": lengths}
+    f"{'backwards' if reverse else 'forwards'}{', unequal' if lengths else ''}{', peepholes' if peep else ''}": (
+        peep, {"reverse": reverse, "lengths": lengths}
     )
-    for op, reverse, lengths, peep in itertools.product(
-        ("lstm", "gru"), (False, True), (None, [STEPS, 21]), (False, True)
-    )
-    if not (peep and op == "gru")
+    for reverse, lengths, peep in itertools.product((False, True), (None, [STEPS, 21]), (False, True))
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", WALKS)
 def test_the_gradient_of_the_last_step_reaches_the_first(name, rng):
     """Backpropagation through time that stops early anywhere, in any kind of walk, has another gradient."""
-    op, peep, params = WALKS[name]
-    gates = 4 if op == "lstm" else 3
-    shapes = [(2, STEPS, 1), *[(2, 2)] * (gates - 2), (1, 2 * gates), (2, 2 * gates), (2 * gates,)]
+    peep, params = WALKS[name]
+    shapes = [(2, STEPS, 1), (2, 2), (2, 2), (1, 8), (2, 8), (8,)]
     values = [rng.normal(size=shape) * (2.0 if len(shape) == 2 else 1.0) for shape in shapes]
-    values += [rng.normal(size=2)] if op == "gru" else [0.3 * rng.normal(size=(3, 2))] if peep else []
-    values[gates + 1][2 : 2 * gates - 2] += 2.0  # gates that keep, so that there is something to see
+    values += [0.3 * rng.normal(size=(3, 2))] if peep else []
+    values[5][2:6] += 2.0  # gates that keep, so that there is something to see
     last = 0 if params["reverse"] else STEPS - 1
 
     def out(*arrays: Any) -> Any:
-        return getattr(ops, op)(*arrays, **params)[:, last].sum()
+        return ops.lstm(*arrays, **params)[:, last].sum()
 
     leaves = [Tensor(v, requires_grad=True) for v in values]
     gradients = grad(out(*leaves), leaves)
@@ -147,15 +125,14 @@ def test_the_gradient_of_the_last_step_reaches_the_first(name, rng):
             assert_allclose(gradients[i].data[place], np.imag(out(*moved)) / 1e-30, rtol=1e-9, atol=1e-15)
 
 
-def test_a_cell_in_a_loop_is_the_layer(rng):
-    cell = nn.LSTMCell(2, 3, peepholes=True, generator=rng, dtype="float64")
-    cell.peepholes.data = rng.normal(size=(3, 3))
-    layer = nn.LSTMLayer(2, 3, peepholes=True, dtype="float64")
-    layer.load_state_dict(cell.state_dict())
+def test_a_layer_step_by_step_is_the_layer(rng):
+    """In a loop that one writes oneself, the state handed on."""
+    layer = nn.LSTMLayer(2, 3, peepholes=True, generator=rng, dtype="float64")
+    layer.peepholes.data = rng.normal(size=(3, 3))
     x = rng.normal(size=(4, 5, 2))
     state = None
     for t in range(5):
-        state = cell(x[:, t], state)
+        _, state = layer(x[:, t : t + 1], state)
     _, expected = layer(x)
     for a, b in zip(state, expected, strict=True):
         assert_allclose(a.data, b.data, rtol=1e-13)
@@ -201,12 +178,7 @@ def test_dropout_stands_between_layers_only(rng):
     assert_array_equal(two(x)[0].data, two(x)[0].data)
 
 
-def test_repeat_and_time_distributed(rng):
-    code = Tensor(rng.normal(size=(2, 3)), requires_grad=True)
-    repeated = nn.RepeatVector(4)(code)
-    assert_array_equal(repeated.data, np.stack([code.data] * 4, axis=1))
-    weights = rng.normal(size=repeated.shape)
-    assert_allclose(grad(repeated, code, weights).data, weights.sum(axis=1))
+def test_time_distributed(rng):
     dense = nn.Dense(3, 2, generator=rng, dtype="float64")
     x = rng.normal(size=(2, 4, 3))
     expected = np.stack([dense(x[:, t]).data for t in range(4)], axis=1)
@@ -227,8 +199,6 @@ def test_repeat_and_time_distributed(rng):
         (lambda m, x: m(x, (Tensor(x[0]), Tensor(x[0]))), r"a state must be \(1, N, 5\)"),
         (lambda m, x: m(None, steps=3), "without an input it needs input_size=0"),
         (lambda m, x: m(x[:, :0]), "at least one step"),
-        (lambda m, x: nn.LSTMCell(2, 5)(x), r"x must be \(N, 2\).*nn.LSTM takes sequences"),
-        (lambda m, x: nn.RepeatVector(2)(x), r"vectors \(N, K\)"),
         (lambda m, x: nn.TimeDistributed(nn.Tanh())(x[0]), r"sequences \(N, T, ...\)"),
         (lambda m, x: nn.LSTM(2, 0), "hidden_size"),
         (lambda m, x: ops.lstm(x, None, None, x[0], x[0], x[0, 0]), r"lstm: x \(N, T, D\).*do not fit"),
@@ -239,11 +209,10 @@ def test_what_does_not_fit_is_said(call, words, rng):
         call(nn.LSTM(2, 5, generator=rng), rng.normal(size=(3, 4, 2)).astype("float32"))
 
 
-@pytest.mark.parametrize("layer", [nn.LSTM, nn.GRU])
 @pytest.mark.parametrize("rubbish", [np.nan, np.inf, 1e30])
-def test_whatever_stands_in_the_padding_leaves_no_trace(layer, rubbish, rng):
+def test_whatever_stands_in_the_padding_leaves_no_trace(rubbish, rng):
     """Outputs, final states and all gradients are those of a batch that is padded with zeros."""
-    module = layer(2, 3, num_layers=2, bidirectional=True, generator=rng)
+    module = nn.LSTM(2, 3, num_layers=2, bidirectional=True, generator=rng)
     x = rng.normal(size=(3, 5, 2)).astype("float32")
     lengths = [5, 2, 1]
     found = []
@@ -251,7 +220,7 @@ def test_whatever_stands_in_the_padding_leaves_no_trace(layer, rubbish, rng):
         padded = np.where(np.arange(5)[:, None] < np.reshape(lengths, (-1, 1, 1)), x, np.float32(value))
         given = Tensor(padded, requires_grad=True)
         module.zero_grad()
-        out, states = results(module, given, lengths=lengths)
+        out, states = module(given, lengths=lengths)
         real = (np.arange(5) < np.reshape(lengths, (-1, 1)))[..., None]
         total = ops.sum(ops.where(real, out, 0.0))
         for state in states:
@@ -269,8 +238,6 @@ def test_whatever_stands_in_the_padding_leaves_no_trace(layer, rubbish, rng):
         (nn.LSTM, lambda h: (h,), r"the state must be \(h, c\), .* got 1 in a tuple"),
         (nn.LSTM, lambda h: (h, None), r"the state must be \(h, c\)"),
         (nn.LSTMLayer, lambda h: h, r"the state must be \(h, c\), .* got Tensor"),
-        (nn.GRU, lambda h: (h,), r"the state must be h, .* got tuple: write gru\(x, h\)"),
-        (nn.GRULayer, lambda h: h, r"the state must be \(h,\), .* got Tensor"),
     ],
 )
 def test_a_state_of_another_form_is_said(kind, state, words, rng):

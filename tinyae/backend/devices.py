@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -28,9 +28,6 @@ from tinyae.checks import choose
 
 _CHUNK = 65536
 """Elements per pass of a chunked kernel. Smaller ones suit a smaller cache, but the calls then cost more."""
-
-_SHARED = 1 << 20
-"""Elements from which a second thread pays for itself in a chunked kernel."""
 
 
 class NumpyBackend(Backend):
@@ -67,18 +64,29 @@ class NumpyBackend(Backend):
         eps: float,
         decay: float,
     ) -> None:
-        """The reference update in cache-sized chunks, to the same bits; two threads share a long array."""
-        arrays = (param, grad, mean, square)
-        numbers = (step, beta1, 1.0 - beta1, beta2, 1.0 - beta2, eps, 1.0 - decay)
-        scalars = [np.asarray(number, param.dtype) for number in numbers]
-
-        def work(start: int, stop: int) -> None:
-            _adam_chunks([array[start:stop] for array in arrays], scalars, decay != 0.0)
-
-        if param.size < _SHARED:
-            work(0, param.size)
-        else:
-            kernels.in_halves(work, param.size)
+        """The reference update in cache-sized chunks, to the same bits: one trip through memory instead of twelve."""
+        # 0-d arrays of the parameters' dtype, because NumPy would convert a Python float at every call.
+        mean_kept, one_minus_beta1, square_kept, one_minus_beta2, small, rate, decay_factor = (
+            np.asarray(value, param.dtype) for value in (beta1, 1.0 - beta1, beta2, 1.0 - beta2, eps, step, 1.0 - decay)
+        )
+        work = np.empty(min(_CHUNK, param.size), param.dtype)
+        for start in range(0, param.size, _CHUNK):
+            p, g, m, s = [array[start : start + _CHUNK] for array in (param, grad, mean, square)]
+            t = work[: p.size]
+            np.multiply(g, one_minus_beta1, out=t)
+            np.multiply(m, mean_kept, out=m)
+            np.add(m, t, out=m)
+            np.multiply(g, one_minus_beta2, out=t)
+            np.multiply(t, g, out=t)
+            np.multiply(s, square_kept, out=s)
+            np.add(s, t, out=s)
+            np.sqrt(s, out=t)
+            np.add(t, small, out=t)
+            np.divide(m, t, out=t)
+            np.multiply(t, rate, out=t)
+            if decay:
+                np.multiply(p, decay_factor, out=p)
+            np.subtract(p, t, out=p)
 
     # Convolution: `tinyae.backend.kernels` has the fast forms, for one group of channels and at least one sample.
 
@@ -128,34 +136,6 @@ class NumpyBackend(Backend):
         if windows.stride != windows.kernel or math.prod(windows.kernel) > kernels.MOST_TAPS or not x.size:
             return super().max_pool2d_grad(g, out, x, windows)
         return kernels.max_pool2d_grad(g, out, x, windows)
-
-
-def _adam_chunks(arrays: Sequence[Array], scalars: Sequence[Array], decays: bool) -> None:
-    """Adam chunk by chunk: one trip through memory instead of twelve.
-
-    The scalars are 0-d arrays of the parameters' dtype, because NumPy would convert a Python float at every
-    call.
-    """
-    step, beta1, one_minus_beta1, beta2, one_minus_beta2, eps, decay_factor = scalars
-    size = arrays[0].size
-    work = np.empty(min(_CHUNK, size), arrays[0].dtype)
-    for start in range(0, size, _CHUNK):
-        p, g, m, s = [array[start : start + _CHUNK] for array in arrays]
-        t = work[: p.size]
-        np.multiply(g, one_minus_beta1, out=t)
-        np.multiply(m, beta1, out=m)
-        np.add(m, t, out=m)
-        np.multiply(g, one_minus_beta2, out=t)
-        np.multiply(t, g, out=t)
-        np.multiply(s, beta2, out=s)
-        np.add(s, t, out=s)
-        np.sqrt(s, out=t)
-        np.add(t, eps, out=t)
-        np.divide(m, t, out=t)
-        np.multiply(t, step, out=t)
-        if decays:
-            np.multiply(p, decay_factor, out=p)
-        np.subtract(p, t, out=p)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -219,18 +219,6 @@ class Autoencoder(Module):
         """Whether the objective changes with the epochs, which a method that takes all samples at once cannot follow."""
         return False
 
-    @property
-    def device(self) -> str:
-        """Where the parameters live, `'cpu'` or `'gpu'`."""
-        for parameter in self.parameters():
-            return parameter.device
-        return "cpu"
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """That of the parameters; float32 where there are none."""
-        return next((parameter.dtype for parameter in self.parameters()), np.dtype(np.float32))
-
     def extra_repr(self) -> str:
         """Shown by `repr`."""
         return f"loss={self.reconstruction.name!r}"

@@ -25,9 +25,7 @@ from tinyae.nn.layers import (
     Flatten,
     Identity,
     LayerNorm,
-    LeakyReLU,
     ReLU,
-    RepeatVector,
     Reshape,
     Sigmoid,
     Softmax,
@@ -46,11 +44,10 @@ from tinyae.nn.layers import (
 )
 from tinyae.nn.module import Module, Parameter, Sequential, evaluating, layer_outputs, observe_calls
 from tinyae.nn.noise import NOISES, Dropout, GaussianNoise, MaskingNoise, Noise, SaltAndPepperNoise, noise_named
-from tinyae.nn.recurrent import GRU, LSTM, GRULayer, LSTMCell, LSTMLayer
+from tinyae.nn.recurrent import LSTM, LSTMLayer
 
 __all__ = [
     "ELU",
-    "GRU",
     "INITIALIZERS",
     "LSTM",
     "NOISES",
@@ -62,13 +59,10 @@ __all__ = [
     "Dense",
     "Dropout",
     "Flatten",
-    "GRULayer",
     "GaussianNoise",
     "Identity",
-    "LSTMCell",
     "LSTMLayer",
     "LayerNorm",
-    "LeakyReLU",
     "MaskingNoise",
     "MaxPool2d",
     "Module",
@@ -76,7 +70,6 @@ __all__ = [
     "Parameter",
     "PixelShuffle",
     "ReLU",
-    "RepeatVector",
     "Reshape",
     "SaltAndPepperNoise",
     "Sequential",

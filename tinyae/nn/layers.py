@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import SupportsIndex
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from tinyae import ops
 from tinyae.autodiff import Tensor
@@ -53,7 +54,7 @@ class Dense(Module):
         bias: bool = True,
         initializer: str | Initializer = "glorot_uniform",
         generator: np.random.Generator | None = None,
-        dtype: Any = np.float32,
+        dtype: DTypeLike = np.float32,
     ) -> None:
         self.in_features = check_size("Dense", "in_features", in_features)
         self.out_features = check_size("Dense", "out_features", out_features)
@@ -71,15 +72,9 @@ class Dense(Module):
         z = ops.matmul(x, self.weight)
         return z if self.activation == "identity" else getattr(ops, self.activation)(z)
 
-    def extra_repr(self) -> str:
-        """Sizes, and what differs from the defaults."""
-        activation = "" if self.activation == "identity" else f", activation={self.activation!r}"
-        bias = "" if self.bias is not None else ", bias=False"
-        return f"{self.in_features}, {self.out_features}{activation}{bias}"
-
 
 class TiedDense(Module):
-    """y = f(x W' + b) with the transpose of another layer's weight W (D, K): x (..., K), b (D,), y (..., D).
+    """y = f(x W^T + b) with the transpose of another layer's weight W (D, K): x (..., K), b (D,), y (..., D).
 
     A decoder tied to its encoder has half of the weights and cannot undo a small encoder weight by a large
     decoder weight (Vincent et al. 2010, section 2.2). There is one W: both uses add to its gradient.
@@ -112,12 +107,13 @@ class TiedDense(Module):
         """W (D, K), the source's own; used transposed."""
         return self.source.weight
 
-    def entries(self) -> Iterable[tuple[str, Any]]:
+    def members(self) -> Iterator[tuple[str, Module | Tensor]]:
         """Borrows one weight from the source, not the whole layer."""
-        return (("weight", self.weight), ("bias", self.bias))
+        yield "weight", self.weight
+        yield "bias", self.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        """f(x W' + b); raises if the last axis of x is not the source's out_features long."""
+        """f(x W^T + b); raises if the last axis of x is not the source's out_features long."""
         check_last_axis(self, x, self.source.out_features)
         return ops.dense(x, ops.transpose(self.weight), self.bias, activation=self.activation)
 
@@ -145,27 +141,6 @@ class ReLU(Module):
     def forward(self, x: Tensor) -> Tensor:
         """`ops.relu(x)`."""
         return ops.relu(x)
-
-
-class LeakyReLU(Module):
-    """y = x for x > 0, else slope * x, any shape.
-
-    Args:
-        slope: of the negative half; a unit that is off still learns.
-    """
-
-    def __init__(self, slope: float = 0.01) -> None:
-        self.slope = float(slope)
-        if not math.isfinite(self.slope):
-            raise ValueError(f"LeakyReLU: slope must be finite, got {slope!r}: 0.01 is usual.")
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`ops.leaky_relu(x, slope=slope)`."""
-        return ops.leaky_relu(x, slope=self.slope)
-
-    def extra_repr(self) -> str:
-        """The slope."""
-        return f"slope={self.slope}"
 
 
 class ELU(Module):
@@ -214,10 +189,6 @@ class Softmax(Module):
         """`ops.softmax(x, axis=axis)`."""
         return ops.softmax(x, axis=self.axis)
 
-    def extra_repr(self) -> str:
-        """The axis."""
-        return f"axis={self.axis}"
-
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Modules that change the shape of each sample and leave N alone.
@@ -240,7 +211,7 @@ class Reshape(Module):
         shape: the shape of one sample, without N, as numbers or one tuple; one length may be -1.
     """
 
-    def __init__(self, *shape: Any) -> None:
+    def __init__(self, *shape: int | tuple[int, ...] | list[int]) -> None:
         lengths = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
         whole = all(isinstance(n, int) and not isinstance(n, bool) and (n >= 0 or n == -1) for n in lengths)
         if not whole or lengths.count(-1) > 1:
@@ -248,7 +219,7 @@ class Reshape(Module):
                 f"Reshape: lengths must be whole numbers, at most one of them -1, got {lengths}: "
                 "write e.g. Reshape(28, 28, 1)."
             )
-        self.shape: tuple[int, ...] = lengths
+        self.shape: tuple[int, ...] = lengths  # type: ignore[assignment]
 
     def forward(self, x: Tensor) -> Tensor:
         """x reshaped; raises if a sample does not have the right number of entries."""
@@ -262,38 +233,9 @@ class Reshape(Module):
             )
         return ops.reshape(x, shape=(x.shape[0], *(size // known if n == -1 else n for n in self.shape)))
 
-    def extra_repr(self) -> str:
-        """The shape of one sample."""
-        return ", ".join(map(str, self.shape))
-
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Between vectors and sequences: one vector at every step, one layer at every step.
-
-
-class RepeatVector(Module):
-    """x (N, K) at each of `steps` steps, (N, T, K).   dL/dx is the sum over the steps.
-
-    Args:
-        steps: T.
-    """
-
-    def __init__(self, steps: int) -> None:
-        self.steps = check_size("RepeatVector", "steps", steps)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x repeated; raises unless x is (N, K)."""
-        check_floats(self, x)
-        if x.ndim != 2:
-            raise ValueError(
-                f"{self}: the input must be vectors (N, K), got shape {x.shape}: put nn.Flatten() before it."
-            )
-        n, k = x.shape
-        return ops.expand(ops.reshape(x, shape=(n, 1, k)), shape=(n, self.steps, k))
-
-    def extra_repr(self) -> str:
-        """T."""
-        return f"{self.steps}"
+# One layer at every step of a sequence.
 
 
 class TimeDistributed(Module):
@@ -336,21 +278,17 @@ class TopK(Module):
 
     def __init__(self, k: int, evaluation_k: int | None = None) -> None:
         self.k = check_size("TopK", "k", k)
-        self.evaluation_k = self.k if evaluation_k is None else check_size("TopK", "evaluation_k", evaluation_k)
+        self.evaluation_k = None if evaluation_k is None else check_size("TopK", "evaluation_k", evaluation_k)
 
     def forward(self, x: Tensor) -> Tensor:
         """x with all but its k largest numbers set to 0; raises if a row has fewer than k."""
         check_floats(self, x)
-        k = self.k if self.training else self.evaluation_k
+        k = self.k if self.training or self.evaluation_k is None else self.evaluation_k
         if x.ndim != 2 or x.shape[1] < k:
             raise ValueError(f"{self}: x must be (N, K) with K at least {k}, got shape {x.shape}: choose a smaller k.")
         xp = backend_of(x.data).xp
         least = xp.sort(x.data, axis=1)[:, x.shape[1] - k : x.shape[1] - k + 1]
         return ops.where(x.data >= least, x, 0.0)
-
-    def extra_repr(self) -> str:
-        """k, and k in evaluation mode where it differs."""
-        return f"{self.k}" if self.k == self.evaluation_k else f"{self.k}, evaluation_k={self.evaluation_k}"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -375,7 +313,7 @@ class LayerNorm(Module):
         weight, bias: Parameters (D,), the gain (starts at 1) and the shift (starts at 0).
     """
 
-    def __init__(self, features: int, eps: float = 1e-5, *, dtype: Any = np.float32) -> None:
+    def __init__(self, features: int, eps: float = 1e-5, *, dtype: DTypeLike = np.float32) -> None:
         self.features = check_size("LayerNorm", "features", features)
         self.eps = _check_eps("LayerNorm", eps)
         self.weight, self.bias = _gain_and_shift(self.features, check_dtype("LayerNorm", dtype))
@@ -385,10 +323,6 @@ class LayerNorm(Module):
         check_last_axis(self, x, self.features)
         _, centered, variance = _moments(x, (x.ndim - 1,))
         return _scaled(centered, variance, self.eps, self.weight, self.bias)
-
-    def extra_repr(self) -> str:
-        """D and eps."""
-        return f"{self.features}, eps={self.eps:g}"
 
 
 class BatchNorm(Module):
@@ -411,7 +345,9 @@ class BatchNorm(Module):
         running_mean, running_var: buffers (D,), start at 0 and 1.
     """
 
-    def __init__(self, features: int, momentum: float = 0.1, eps: float = 1e-5, *, dtype: Any = np.float32) -> None:
+    def __init__(
+        self, features: int, momentum: float = 0.1, eps: float = 1e-5, *, dtype: DTypeLike = np.float32
+    ) -> None:
         if not 0.0 <= momentum <= 1.0:
             raise ValueError(
                 f"BatchNorm: momentum must be in [0, 1], got {momentum!r}: 0.1 gives the newest batch a tenth."
@@ -448,10 +384,6 @@ class BatchNorm(Module):
         for running, batch in ((self.running_mean, mean), (self.running_var, variance)):
             moved = (1.0 - self.momentum) * running.data + self.momentum * batch
             running.data = moved.astype(running.dtype, copy=False)
-
-    def extra_repr(self) -> str:
-        """Features, momentum and eps."""
-        return f"{self.features}, momentum={self.momentum:g}, eps={self.eps:g}"
 
 
 def _moments(x: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
@@ -508,29 +440,29 @@ def fans(shape: Shape) -> tuple[int, int]:
     return window * shape[-2], window * shape[-1]
 
 
-def glorot_uniform(shape: Shape, generator: np.random.Generator, dtype: Any = np.float32) -> np.ndarray:
+def glorot_uniform(shape: Shape, generator: np.random.Generator, dtype: DTypeLike = np.float32) -> np.ndarray:
     """Uniform in +-sqrt(6 / (fan_in + fan_out)), variance 2 / (fan_in + fan_out) (Glorot and Bengio 2010, eq. 16)."""
     limit = math.sqrt(6.0 / sum(fans(shape)))
     return generator.uniform(-limit, limit, shape).astype(dtype)
 
 
-def glorot_normal(shape: Shape, generator: np.random.Generator, dtype: Any = np.float32) -> np.ndarray:
+def glorot_normal(shape: Shape, generator: np.random.Generator, dtype: DTypeLike = np.float32) -> np.ndarray:
     """Normal with variance 2 / (fan_in + fan_out) (Glorot and Bengio 2010, eq. 12), for tanh and sigmoid."""
     return _normal(shape, generator, math.sqrt(2.0 / sum(fans(shape))), dtype)
 
 
-def he_uniform(shape: Shape, generator: np.random.Generator, dtype: Any = np.float32) -> np.ndarray:
+def he_uniform(shape: Shape, generator: np.random.Generator, dtype: DTypeLike = np.float32) -> np.ndarray:
     """Uniform in +-sqrt(6 / fan_in), variance 2 / fan_in (He et al. 2015, eq. 10)."""
     limit = math.sqrt(6.0 / fans(shape)[0])
     return generator.uniform(-limit, limit, shape).astype(dtype)
 
 
-def he_normal(shape: Shape, generator: np.random.Generator, dtype: Any = np.float32) -> np.ndarray:
+def he_normal(shape: Shape, generator: np.random.Generator, dtype: DTypeLike = np.float32) -> np.ndarray:
     """Normal with variance 2 / fan_in (He et al. 2015, eq. 10), for relu, which lets half of the signal through."""
     return _normal(shape, generator, math.sqrt(2.0 / fans(shape)[0]), dtype)
 
 
-def orthogonal(shape: Shape, generator: np.random.Generator, dtype: Any = np.float32) -> np.ndarray:
+def orthogonal(shape: Shape, generator: np.random.Generator, dtype: DTypeLike = np.float32) -> np.ndarray:
     """A uniformly drawn matrix with orthonormal columns (rows, if there are fewer) (Saxe et al. 2014, section 3).
 
     A convolution kernel is orthogonal as the matrix (KH * KW * C_in, C_out).
@@ -543,7 +475,7 @@ def orthogonal(shape: Shape, generator: np.random.Generator, dtype: Any = np.flo
     return (q if fan_in >= columns else q.T).reshape(shape).astype(dtype)
 
 
-def zeros(shape: Shape, generator: np.random.Generator, dtype: Any = np.float32) -> np.ndarray:
+def zeros(shape: Shape, generator: np.random.Generator, dtype: DTypeLike = np.float32) -> np.ndarray:
     """All zeros, for biases. As a weight it keeps every unit of a layer equal to its neighbors for ever."""
     return np.zeros(shape, dtype)
 
@@ -567,7 +499,7 @@ def initializer_named(initializer: str | Initializer) -> Initializer:
     return INITIALIZERS[initializer]
 
 
-def _normal(shape: Shape, generator: np.random.Generator, deviation: float, dtype: Any) -> np.ndarray:
+def _normal(shape: Shape, generator: np.random.Generator, deviation: float, dtype: DTypeLike) -> np.ndarray:
     return (generator.standard_normal(shape) * deviation).astype(dtype)
 
 
@@ -575,7 +507,7 @@ def _normal(shape: Shape, generator: np.random.Generator, deviation: float, dtyp
 # The checks that layers share, so that one mistake reads the same in every layer.
 
 
-def check_size(owner: str, name: str, value: Any) -> int:
+def check_size(owner: str, name: str, value: SupportsIndex) -> int:
     """Return a length given to a constructor as an int; it must be a whole number >= 1."""
     try:
         number = operator.index(value)
@@ -586,7 +518,7 @@ def check_size(owner: str, name: str, value: Any) -> int:
     return number
 
 
-def check_dtype(owner: str, dtype: Any) -> np.dtype:
+def check_dtype(owner: str, dtype: DTypeLike) -> np.dtype:
     """Return a dtype given to a constructor; it must be a floating-point one."""
     kind = np.dtype(dtype)
     if kind.kind != "f":
@@ -594,7 +526,7 @@ def check_dtype(owner: str, dtype: Any) -> np.dtype:
     return kind
 
 
-def check_floats(layer: Module, x: Any) -> None:
+def check_floats(layer: Module, x: object) -> None:
     """Raise TypeError unless the input of `layer` is a floating-point Tensor."""
     if not isinstance(x, Tensor) or x.dtype.kind != "f":
         got = f"{type(x).__name__} of {x.dtype}" if hasattr(x, "dtype") else type(x).__name__
@@ -604,18 +536,22 @@ def check_floats(layer: Module, x: Any) -> None:
         )
 
 
-def check_last_axis(layer: Module, x: Any, expected: int) -> None:
-    """Raise unless the input of `layer` is a floating-point Tensor (..., `expected`); says how to get there."""
-    check_floats(layer, x)
-    if x.ndim >= 1 and x.shape[-1] == expected:
-        return
+def check_last_axis(layer: Module, x: Tensor, expected: int) -> None:
+    """Raise unless the input of `layer` is a floating-point Tensor (..., `expected`)."""
+    if not isinstance(x, Tensor) or x.dtype.kind != "f" or x.shape[-1:] != (expected,):
+        check_floats(layer, x)
+        raise ValueError(
+            f"{layer}: the last axis of the input must be {expected}, got shape {x.shape}: {_reshaping(x, expected)}."
+        )
+
+
+def _reshaping(x: Tensor, expected: int) -> str:
+    """How to get from the shape of x to a last axis of `expected`."""
     if x.ndim > 2 and math.prod(x.shape[1:]) == expected:
-        fix = "put nn.Flatten() before it"
-    elif x.ndim == 1 and x.size and x.size % expected == 0:
-        fix = f"give it rows, e.g. x.reshape({x.size // expected}, {expected})"
-    else:
-        fix = "reshape the input, or build the layer for " + (f"{x.shape[-1]} features" if x.ndim else "it")
-    raise ValueError(f"{layer}: the last axis of the input must be {expected}, got shape {x.shape}: {fix}.")
+        return "put nn.Flatten() before it"
+    if x.ndim == 1 and x.size and x.size % expected == 0:
+        return f"give it rows, e.g. x.reshape({x.size // expected}, {expected})"
+    return "reshape the input, or build the layer for " + (f"{x.shape[-1]} features" if x.ndim else "it")
 
 
 def check_activation(owner: str, activation: str) -> str:

@@ -8,16 +8,17 @@ two layers share is met twice and counted once.
 
 from __future__ import annotations
 
+import inspect
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self, overload
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import DTypeLike
 
 from tinyae.autodiff import Node, Tensor, Watch, constant, current_watch, no_grad
-from tinyae.backend import CPU, Array, backend_named, backend_of
+from tinyae.backend import Array, backend_named, backend_of
 
 
 class Module:
@@ -39,10 +40,13 @@ class Module:
     training: bool = True
     recipe: dict[str, Any] | None = None
 
-    forward: Callable[..., Any]
-    """What the module computes, from Tensors to Tensors. Call the module itself, `module(x)`, not `forward`."""
+    forward: Callable[..., object]
+    """What the module computes, from Tensors to Tensors. Call the module itself, `module(x)`, not `forward`.
 
-    def __call__(self, *inputs: Any, **options: Any) -> Any:
+    To an editor the result of a call is a Tensor; a module with another result declares its `__call__`, as `LSTM` does.
+    """
+
+    def __call__(self, *inputs: object, **options: object) -> Tensor:
         """Run `forward`. Raw floating-point arrays become constant Tensors, so `model(array)` works."""
         inputs = tuple([_wrapped(x) for x in inputs])
         for name, value in options.items():
@@ -59,58 +63,60 @@ class Module:
                 output = forward(*inputs, **options)
         for observer in observers.active:
             observer(self, inputs, output)
-        return output
+        return output  # type: ignore[return-value]
 
     # Finding the parts.
 
-    def entries(self) -> Iterable[tuple[str, Any]]:
-        """(name, value) pairs that are searched for parts: the attributes. Override it to borrow or rename a part."""
-        return vars(self).items()
-
     def members(self) -> Iterator[tuple[str, Module | Tensor]]:
-        """The modules and Tensors held directly, containers flattened to dotted names; nothing inside inner modules."""
-        return _members(self.entries())
+        """The modules and Tensors held directly, those in lists, tuples and dicts by dotted names.
+
+        Override it to borrow or rename a part.
+        """
+        return _members(vars(self))
+
+    def named_parts(self, prefix: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, Module | Tensor]]:
+        """Everything inside with its dotted name, depth first in the order of assignment, each object once."""
+        seen = {id(self)} if seen is None else seen
+        for name, part in self.members():
+            if id(part) not in seen:
+                seen.add(id(part))
+                yield prefix + name, part
+                if isinstance(part, Module):
+                    yield from part.named_parts(f"{prefix}{name}.", seen)
 
     def named_modules(self) -> list[tuple[str, Module]]:
         """This module (named "") and every module inside, outer before inner, each once."""
-        return [("", self), *((name, part) for name, part in _walk(self) if isinstance(part, Module))]
+        return [("", self), *((name, part) for name, part in self.named_parts() if isinstance(part, Module))]
 
     def named_parameters(self) -> list[tuple[str, Parameter]]:
         """(dotted name, parameter) in the order of assignment; a shared parameter once, under the first name."""
-        return [(name, part) for name, part in _tensors(self) if isinstance(part, Parameter)]
+        return [(name, part) for name, part in self._state().items() if isinstance(part, Parameter)]
 
     def named_buffers(self) -> list[tuple[str, Tensor]]:
         """Constant Tensors kept as attributes, such as running statistics: saved and moved, but not trained."""
-        return [(name, part) for name, part in _tensors(self) if not isinstance(part, Parameter)]
+        return [(name, part) for name, part in self._state().items() if not isinstance(part, Parameter)]
 
     def parameters(self) -> list[Parameter]:
         """All parameters, frozen ones too, each once."""
-        return [part for _, part in self.named_parameters()]
+        return [part for part in self._state().values() if isinstance(part, Parameter)]
 
     def parameter_count(self) -> int:
         """How many numbers the parameters hold, shared ones counted once."""
         return sum(part.size for part in self.parameters())
 
-    # State.
-
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """A host copy of every parameter and buffer by dotted name, ready for `numpy.savez`."""
-        return copied(self._state())
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Copy values into the existing arrays, on whatever device they are, cast to their dtype.
-
-        The arrays stay the same objects, because an optimizer may hold views of them.
-
-        Raises:
-            ValueError: any missing, unexpected or misshapen entry. The message lists all of them and nothing
-                is changed.
-        """
-        load_in_place(type(self).__name__, self._state(), state)
-
     def _state(self) -> dict[str, Tensor]:
+        """Parameters and buffers by dotted name. A Tensor with a history, a result somebody kept, is neither."""
         state: dict[str, Tensor] = {}
-        for name, part in _tensors(self):
+        for name, part in self.named_parts():
+            if isinstance(part, Module):
+                continue
+            if part.requires_grad and not isinstance(part, Parameter):
+                if not part.is_leaf:
+                    continue
+                raise TypeError(
+                    f"{type(self).__name__}: {name} is a Tensor with requires_grad=True, which training does not find: "
+                    "make it nn.Parameter(array), or detach() it."
+                )
             if name in state:
                 raise ValueError(
                     f"two parts of {type(self).__name__} are called {name!r}: "
@@ -118,6 +124,45 @@ class Module:
                 )
             state[name] = part
         return state
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the parameters; float32 where there are none."""
+        return next((part.dtype for part in self.parameters()), np.dtype(np.float32))
+
+    @property
+    def device(self) -> str:
+        """Where the parameters live, `"cpu"` or `"gpu"`; "cpu" where there are none."""
+        return next((part.device for part in self.parameters()), "cpu")
+
+    # State.
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """A host copy of every parameter and buffer by dotted name, C-ordered, ready for `numpy.savez`."""
+        return {name: np.array(part.numpy(), order="C") for name, part in self._state().items()}
+
+    def load_state_dict(self, state: Mapping[str, Array | Tensor]) -> None:
+        """Copy values into the existing arrays, on whatever device they are, cast to their dtype.
+
+        The arrays stay the same objects, because an optimizer may hold views of them.
+
+        Raises:
+            ValueError: any missing, unexpected, misshapen or non-numeric entry. The message lists all of them and
+                nothing is changed.
+        """
+        parts = self._state()
+        values = {name: v.numpy() if isinstance(v, Tensor) else np.asarray(v) for name, v in state.items()}
+        problems = _problems(parts, values)
+        if problems:
+            raise ValueError(
+                f"the state does not fit this {type(self).__name__}, nothing was loaded: {'; '.join(problems)}. "
+                "Build the model with the sizes it was saved with."
+            )
+        for name, part in parts.items():
+            backend, target = backend_of(part.data), part.data
+            backend.xp.copyto(target, backend.to_device(values[name], target.dtype))
+            part._data = target
+            part.bump_version()
 
     # Changing all parts at once.
 
@@ -156,13 +201,14 @@ class Module:
         Running statistics still follow in training mode: `eval()` stops those.
         """
         for parameter in self.parameters():
-            freeze(parameter)
+            parameter.node = parameter.grad = None
         return self
 
     def unfreeze(self) -> Self:
-        """Undo `freeze`; returns self."""
+        """Undo `freeze`; returns self. A parameter that is not frozen keeps its place in recorded graphs."""
         for parameter in self.parameters():
-            unfreeze(parameter)
+            if parameter.node is None:
+                parameter.node = Node(leaf=parameter)
         return self
 
     # Looking at it.
@@ -176,11 +222,27 @@ class Module:
         The shapes are observed: a batch of two zeros is run in evaluation mode, nothing recorded, modes
         restored.
         """
-        return summary_table(self, input_shape)
+        return _summary(self, (input_shape,) if isinstance(input_shape, int) else tuple(input_shape))
 
     def extra_repr(self) -> str:
-        """What stands in the parentheses of the repr before the inner modules. For subclasses to define."""
-        return ""
+        """What stands in the parentheses of the repr before the inner modules: the arguments of the constructor.
+
+        They are read from the attributes of the same names: numbers, strings and tuples that are not the default. For a
+        flag that made a part (`bias`, `peepholes`), the part says True and None says False.
+        """
+        words: list[str] = []
+        for name, argument in inspect.signature(type(self)).parameters.items():
+            default = argument.default
+            value = vars(self).get(name, default)
+            if isinstance(default, bool):
+                value = isinstance(value, Tensor) or bool(value)
+            if not isinstance(value, (int, float, str, tuple)) or value == default:
+                continue
+            if argument.kind is argument.VAR_POSITIONAL and isinstance(value, tuple):
+                words += map(repr, value)
+            else:
+                words.append(repr(value) if default is argument.empty else f"{name}={value!r}")
+        return ", ".join(words)
 
     def __repr__(self) -> str:
         return _tree(self, set())
@@ -193,44 +255,16 @@ def _wrapped(value: Any) -> Any:
     return constant(value)
 
 
-def _members(entries: Iterable[tuple[Any, Any]], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in entries:
-        name = f"{prefix}{key}"
+def _members(container: dict[Any, Any] | list[Any] | tuple[Any, ...], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in container.items() if isinstance(container, dict) else enumerate(container):
         if isinstance(value, (Module, Tensor)):
-            yield name, value
-        elif isinstance(value, (list, tuple)):
-            yield from _members(enumerate(value), name + ".")
-        elif isinstance(value, dict):
-            yield from _members(value.items(), name + ".")
-
-
-def _walk(root: Module) -> Iterator[tuple[str, Module | Tensor]]:
-    """Everything below `root` with its dotted name, depth first in order of assignment, each object once."""
-    return _walk_below(root, "", {id(root)})
-
-
-def _walk_below(module: Module, prefix: str, seen: set[int]) -> Iterator[tuple[str, Module | Tensor]]:
-    for name, part in module.members():
-        if id(part) not in seen:
-            seen.add(id(part))
-            yield prefix + name, part
-            if isinstance(part, Module):
-                yield from _walk_below(part, f"{prefix}{name}.", seen)
-
-
-def _tensors(root: Module) -> Iterator[tuple[str, Tensor]]:
-    """Parameters and buffers. A Tensor with a history is a result somebody kept; any other leaf is a mistake."""
-    for name, part in _walk(root):
-        if isinstance(part, Parameter) or (isinstance(part, Tensor) and not part.requires_grad):
-            yield name, part
-        elif isinstance(part, Tensor) and part.is_leaf:
-            raise TypeError(
-                f"{type(root).__name__}: {name} is a Tensor with requires_grad=True, which training does not find: "
-                "make it nn.Parameter(array), or detach() it."
-            )
+            yield f"{prefix}{key}", value
+        elif isinstance(value, (list, tuple, dict)):
+            yield from _members(value, f"{prefix}{key}.")
 
 
 def _tree(module: Module, seen: set[int]) -> str:
+    """The repr of a module in lines, its inner modules below it; one that was shown already is not shown again."""
     name = type(module).__name__
     if id(module) in seen:
         return f"{name}(...)"
@@ -264,7 +298,7 @@ class Parameter(Tensor):
 
     __slots__ = ()
 
-    def __init__(self, data: Any, *, dtype: Any = None) -> None:
+    def __init__(self, data: Array, *, dtype: DTypeLike | None = None) -> None:
         super().__init__(data, requires_grad=True, dtype=dtype)
         self._data = backend_of(self._data).xp.array(self._data, order="C")
 
@@ -272,27 +306,15 @@ class Parameter(Tensor):
         frozen = "" if self.requires_grad else ", frozen"
         return f"Parameter(shape={self.shape}, dtype={self.dtype}{frozen})"
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[Callable[[Array, bool], Parameter], tuple[Array, bool]]:
         # A node points weakly at its leaf; copied as it stands, the copy's gradients would go to the original.
         return _rebuild, (self._data, self.requires_grad)
-
-
-def freeze(parameter: Parameter) -> None:
-    """Make `parameter` a constant: no gradient is computed for it and an old one is dropped."""
-    parameter.node = None
-    parameter.grad = None
-
-
-def unfreeze(parameter: Parameter) -> None:
-    """Make a frozen `parameter` a leaf again; one that is not frozen is left alone."""
-    if parameter.node is None:
-        parameter.node = Node(leaf=parameter)
 
 
 def _rebuild(data: Array, trainable: bool) -> Parameter:
     parameter = Parameter(data)
     if not trainable:
-        freeze(parameter)
+        parameter.node = None
     return parameter
 
 
@@ -319,19 +341,15 @@ class Sequential(Module):
                 )
         self.layers = list(modules)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor) -> Tensor:
         """Apply every module in turn."""
         for layer in self.layers:
             x = layer(x)
         return x
 
-    def entries(self) -> Iterable[tuple[str, Any]]:
+    def members(self) -> Iterator[tuple[str, Module | Tensor]]:
         """The attributes, with the modules named by position alone."""
-        for name, value in vars(self).items():
-            if value is self.layers:
-                yield from ((str(i), layer) for i, layer in enumerate(self.layers))
-            else:
-                yield name, value
+        return ((name.removeprefix("layers."), part) for name, part in super().members())
 
     def __len__(self) -> int:
         return len(self.layers)
@@ -350,42 +368,7 @@ class Sequential(Module):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Reading and writing the state of a module: plain host arrays by dotted name.
-
-
-def copied(parts: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
-    """Host copies, C-ordered, that later training steps do not touch."""
-    return {name: np.array(part.numpy(), order="C") for name, part in parts.items()}
-
-
-def load_in_place(owner: str, parts: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Copy `state` into the arrays of `parts`, all or nothing.
-
-    Args:
-        owner: the model's type, for the message.
-        parts: the Tensors to fill; they keep their arrays, devices and dtypes.
-        state: an array per name, of the same shape.
-
-    Raises:
-        ValueError: names every missing, unexpected, misshapen or non-numeric entry.
-    """
-    values = {name: _host(value) for name, value in state.items()}
-    problems = _problems(parts, values)
-    if problems:
-        raise ValueError(
-            f"the state does not fit this {owner}, nothing was loaded: {'; '.join(problems)}. "
-            "Build the model with the sizes it was saved with."
-        )
-    for name, part in parts.items():
-        backend = backend_of(part.data)
-        target = part.data
-        backend.xp.copyto(target, backend.to_device(values[name], target.dtype))
-        part._data = target
-        part.bump_version()
-
-
-def _host(value: Any) -> np.ndarray:
-    return value.numpy() if isinstance(value, Tensor) else np.asarray(value)
+# How a saved state differs from the module that is to load it.
 
 
 def _problems(parts: Mapping[str, Tensor], values: Mapping[str, np.ndarray]) -> list[str]:
@@ -483,10 +466,10 @@ def _label(scopes: list[tuple[Any, str]], module: Module) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What every layer of a model makes of an input, by the layer's name: the numbers behind a picture of feature maps.
+# What every module returns for an input: the numbers behind a picture of feature maps, and the shapes of the summary.
 
 
-def layer_outputs(model: Module, x: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+def layer_outputs(model: Module, x: np.ndarray) -> dict[str, np.ndarray]:
     """The outputs of all inner modules for a batch x (N, ...), as host arrays by dotted name, in the order of calls.
 
     The model is called once, in evaluation mode, with nothing recorded. Of a module that is called several times the last
@@ -498,43 +481,32 @@ def layer_outputs(model: Module, x: npt.NDArray[Any]) -> dict[str, npt.NDArray[A
     >>> {name: y.shape for name, y in layer_outputs(model, np.ones((5, 4), "float32")).items()}
     {'0': (5, 3), '1': (5, 2)}
     """
-    like = next((parameter.data for parameter in model.parameters()), None)
-    backend = CPU if like is None else backend_of(like)
-    batch = constant(backend.to_device(x, x.dtype if like is None else like.dtype))
-    found: dict[int, Any] = {}
+    names = {id(module): name for name, module in model.named_modules() if name}
+    outputs = _outputs(model, x)
+    return {names[key]: y.numpy() for key, y in outputs.items() if key in names and isinstance(y, Tensor)}
 
-    def note(module: Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if isinstance(output, Tensor):
-            found[id(module)] = output.data
 
+def _outputs(model: Module, x: np.ndarray) -> dict[int, object]:
+    """What each module returns for a batch, by `id(module)`: one call of the model, every training mode restored."""
+    found: dict[int, object] = {}
+
+    def note(module: Module, inputs: tuple[object, ...], output: object) -> None:
+        found[id(module)] = output
+
+    batch = constant(backend_named(model.device).to_device(x, model.dtype))
     with evaluating(model), no_grad(), observe_calls(note):
         model(batch)
-    names = {id(module): name for name, module in model.named_modules() if name}
-    return {names[key]: backend.to_host(value) for key, value in found.items() if key in names}
+    return found
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The table that says what a model is made of.
-#
-# Output shapes are not computed from rules that could disagree with the layers: two samples of zeros are pushed
-# through and the calls are watched.
+def _summary(model: Module, sample: tuple[int, ...]) -> str:
+    """`Module.summary`: name, type, output shape, own parameters of each module; then the totals.
 
-_BATCH = 2
-_HEADER = ("layer", "type", "output", "parameters")
-
-
-def summary_table(model: Module, input_shape: int | tuple[int, ...]) -> str:
-    """One line per module: name, type, output shape with N for the batch, own parameters; then the totals.
-
-    Args:
-        model: any module whose `forward` takes one batch.
-        input_shape: the shape of one sample, without N.
-
-    A parameter that modules share is counted in the first line that has it and once in the total.
+    Output shapes are not computed from rules that could disagree with the layers: they are looked at. A parameter that
+    modules share is counted in the first line that has it and once in the total.
     """
-    sample = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
-    outputs = observed_outputs(model, sample)
-    rows = [_HEADER]
+    outputs = _outputs(model, np.zeros((_BATCH, *sample)))
+    rows = [("layer", "type", "output", "parameters")]
     counted: set[int] = set()
     modules = model.named_modules()
     for name, module in modules:
@@ -544,61 +516,28 @@ def summary_table(model: Module, input_shape: int | tuple[int, ...]) -> str:
             continue
         shape = _shape_text(outputs[id(module)]) if id(module) in outputs else "not called"
         rows.append((name or "(model)", type(module).__name__, shape, f"{sum(p.size for p in own):,}"))
-    title = f"{type(model).__name__}, input {_shape_text(sample, lead='N')}"
-    return "\n".join([title, *_aligned(rows), _totals(model)])
-
-
-def observed_outputs(model: Module, sample: tuple[int, ...]) -> dict[int, Any]:
-    """What each module returned for a batch of two zeros, as shapes by `id(module)`; the last call counts.
-
-    Runs in evaluation mode without recording. Every module's own training mode is restored, also after an
-    error.
-    """
-    parameters = model.parameters()
-    like = parameters[0].data if parameters else np.zeros(0, np.float32)
-    backend = backend_of(like) if parameters else CPU
-    batch = constant(backend.xp.zeros((_BATCH, *sample), dtype=like.dtype))
-    outputs: dict[int, Any] = {}
-
-    def note(module: Module, inputs: tuple[Any, ...], output: Any) -> None:
-        outputs[id(module)] = _shapes(output)
-
-    with evaluating(model), no_grad(), observe_calls(note):
-        model(batch)
-    return outputs
-
-
-def _shapes(output: Any) -> Any:
-    """The shapes in an output: a tuple of numbers for a Tensor, a list of such for several."""
-    if isinstance(output, Tensor):
-        return output.shape
-    if isinstance(output, (tuple, list)):
-        return [_shapes(part) for part in output]
-    return type(output).__name__
-
-
-def _shape_text(shape: Any, lead: str = "") -> str:
-    if isinstance(shape, str):
-        return shape
-    if isinstance(shape, list):
-        return ", ".join(_shape_text(part) for part in shape)
-    lengths = [str(n) for n in shape]
-    if lead:
-        lengths.insert(0, lead)
-    elif shape and shape[0] == _BATCH:
-        lengths[0] = "N"
-    return f"({', '.join(lengths)}{',' if len(lengths) == 1 else ''})"
-
-
-def _aligned(rows: list[tuple[str, str, str, str]]) -> list[str]:
-    """Columns padded to their widest entry; the last one, numbers, to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADER))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [f"  {a:<{widths[0]}}  {b:<{widths[1]}}  {c:<{widths[2]}}  {d:>{widths[3]}}" for a, b, c, d in rows]
     rule = "  " + "-" * (sum(widths) + 6)
-    return [lines[0], rule, *lines[1:], rule]
-
-
-def _totals(model: Module) -> str:
     trainable = sum(part.size for part in model.parameters() if part.requires_grad)
     buffers = sum(part.size for _, part in model.named_buffers())
-    return f"  {model.parameter_count():,} parameters, {trainable:,} trainable, {buffers:,} numbers in buffers"
+    totals = f"{model.parameter_count():,} parameters, {trainable:,} trainable, {buffers:,} numbers in buffers"
+    title = f"{type(model).__name__}, input {_axes('N', *sample)}"
+    return "\n".join([title, lines[0], rule, *lines[1:], rule, f"  {totals}"])
+
+
+_BATCH = 2
+"""Samples in the batch that is pushed through for a summary; an axis of that length in front is shown as N."""
+
+
+def _shape_text(output: object) -> str:
+    if isinstance(output, (tuple, list)):
+        return ", ".join(map(_shape_text, output))
+    if not isinstance(output, Tensor):
+        return type(output).__name__
+    return _axes(*("N" if axis == 0 and n == _BATCH else n for axis, n in enumerate(output.shape)))
+
+
+def _axes(*lengths: int | str) -> str:
+    """Lengths written as Python writes a tuple."""
+    return f"({', '.join(map(str, lengths))}{',' * (len(lengths) == 1)})"

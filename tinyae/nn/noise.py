@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from tinyae.checks import choose
 from tinyae.nn.layers import check_floats
 from tinyae.nn.module import Module
 
+X = TypeVar("X")
+"""A Tensor, or an array of any device: what comes back is what was given."""
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Noise layers: they damage what passes through, so that a network learns to repair it.
 #
@@ -23,10 +26,11 @@ from tinyae.nn.module import Module
 
 
 class Noise(Module):
-    """Base of the noise layers: forward, modes and the generator. A subclass defines `corrupt_with_mask`.
+    """Base of the noise layers: forward, modes and the generator. A subclass defines `damage`.
 
     Args:
         generator: the `numpy.random.Generator` to draw from; None draws from fresh entropy (not repeatable).
+        level: how strong the noise is; at 0 nothing is drawn or changed.
 
     Attributes:
         generator: the generator, whose state a checkpoint needs for repeating a run.
@@ -35,15 +39,20 @@ class Noise(Module):
     touches_every_element = False
     """Whether no element is spared, which leaves nothing to tell the damaged ones from."""
 
-    def __init__(self, generator: np.random.Generator | None = None) -> None:
+    def __init__(self, generator: np.random.Generator | None = None, level: float = 1.0) -> None:
         self.generator = as_generator(generator)
+        self.level = level
+
+    def damage(self, x: X, values: Array, generator: np.random.Generator) -> tuple[X, Array]:
+        """y and the mask, both of x's shape; `values` is the array of x, and the level is not 0."""
+        raise NotImplementedError(f"{type(self).__name__} has no damage: define it in the class.")
 
     def forward(self, x: Tensor) -> Tensor:
         """x with fresh noise in training mode, x itself in evaluation mode; any shape."""
         check_floats(self, x)
         return self.corrupt(x) if self.training else x
 
-    def corrupt(self, x: Any, generator: np.random.Generator | None = None) -> Any:
+    def corrupt(self, x: X, generator: np.random.Generator | None = None) -> X:
         """x with fresh noise, whatever the mode: Tensor in, Tensor out; array in, array out (of any device).
 
         `generator` is drawn from in place of the layer's own, so that a measurement does not change what training
@@ -51,23 +60,18 @@ class Noise(Module):
         """
         return self.corrupt_with_mask(x, generator)[0]
 
-    def corrupt_with_mask(self, x: Any, generator: np.random.Generator | None = None) -> tuple[Any, Array]:
+    def corrupt_with_mask(self, x: X, generator: np.random.Generator | None = None) -> tuple[X, Array]:
         """As `corrupt`, with the mask: an array of x's shape and dtype, 1 where the noise hit, 0 elsewhere.
 
         An element counts as hit if it was chosen, also where the noise happens to leave its value as it was (a 0 that
         is masked).
         """
-        raise NotImplementedError(f"{type(self).__name__} has no corrupt_with_mask: define it in the class.")
-
-    def _values(self, x: Any) -> Array:
-        """The raw array of x; raises TypeError unless it holds floating-point numbers."""
         values = x.data if isinstance(x, Tensor) else x
         if getattr(getattr(values, "dtype", None), "kind", "") != "f":
             check_floats(self, x)
-        return values
-
-    def _stream(self, generator: np.random.Generator | None) -> np.random.Generator:
-        return self.generator if generator is None else as_generator(generator)
+        if self.level == 0.0:
+            return x, backend_of(values).xp.zeros_like(values)
+        return self.damage(x, values, self.generator if generator is None else as_generator(generator))
 
 
 class MaskingNoise(Noise):
@@ -83,22 +87,13 @@ class MaskingNoise(Noise):
     """
 
     def __init__(self, rate: float, generator: np.random.Generator | None = None) -> None:
-        super().__init__(generator)
         self.rate = _check_rate("MaskingNoise", rate)
+        super().__init__(generator, self.rate)
 
-    def corrupt_with_mask(self, x: Any, generator: np.random.Generator | None = None) -> tuple[Any, Array]:
-        """y and m, both of x's shape."""
-        values = self._values(x)
-        xp = backend_of(values).xp
-        if self.rate == 0.0:
-            return x, xp.zeros_like(values)
-        draws = backend_of(values).uniform(self._stream(generator), values.shape, values.dtype)
-        kept = (draws >= self.rate).astype(values.dtype)
+    def damage(self, x: X, values: Array, generator: np.random.Generator) -> tuple[X, Array]:
+        """y and m."""
+        kept = (_uniform(values, generator) >= self.rate).astype(values.dtype)
         return ops.multiply(x, kept), 1.0 - kept
-
-    def extra_repr(self) -> str:
-        """The rate."""
-        return f"{self.rate}"
 
 
 class GaussianNoise(Noise):
@@ -115,26 +110,19 @@ class GaussianNoise(Noise):
     touches_every_element = True
 
     def __init__(self, std: float, generator: np.random.Generator | None = None) -> None:
-        super().__init__(generator)
         if not 0.0 <= _number("GaussianNoise", "std", std) < math.inf:
             raise ValueError(
                 f"GaussianNoise: std must be at least 0 and finite, got {std!r}: 0.3 is a usual value for x in [0, 1]."
             )
         self.std = float(std)
+        super().__init__(generator, self.std)
 
-    def corrupt_with_mask(self, x: Any, generator: np.random.Generator | None = None) -> tuple[Any, Array]:
-        """y and a mask of ones, both of x's shape."""
-        values = self._values(x)
-        xp = backend_of(values).xp
-        if self.std == 0.0:
-            return x, xp.zeros_like(values)
-        noise = backend_of(values).normal(self._stream(generator), values.shape, values.dtype)
+    def damage(self, x: X, values: Array, generator: np.random.Generator) -> tuple[X, Array]:
+        """y and a mask of ones."""
+        backend = backend_of(values)
+        noise = backend.normal(generator, values.shape, values.dtype)
         noise *= self.std
-        return ops.add(x, noise), xp.ones_like(values)
-
-    def extra_repr(self) -> str:
-        """The standard deviation."""
-        return f"{self.std}"
+        return ops.add(x, noise), backend.xp.ones_like(values)
 
 
 class SaltAndPepperNoise(Noise):
@@ -151,8 +139,8 @@ class SaltAndPepperNoise(Noise):
     def __init__(
         self, rate: float, low: float = 0.0, high: float = 1.0, generator: np.random.Generator | None = None
     ) -> None:
-        super().__init__(generator)
         self.rate = _check_rate("SaltAndPepperNoise", rate)
+        super().__init__(generator, self.rate)
         ends = [_number("SaltAndPepperNoise", name, value) for name, value in (("low", low), ("high", high))]
         if not -math.inf < ends[0] < ends[1] < math.inf:
             raise ValueError(
@@ -161,24 +149,15 @@ class SaltAndPepperNoise(Noise):
             )
         self.low, self.high = ends
 
-    def corrupt_with_mask(self, x: Any, generator: np.random.Generator | None = None) -> tuple[Any, Array]:
-        """y and the mask of replaced elements, both of x's shape."""
-        values = self._values(x)
-        xp = backend_of(values).xp
-        if self.rate == 0.0:
-            return x, xp.zeros_like(values)
-        draws = backend_of(values).uniform(self._stream(generator), values.shape, values.dtype)
+    def damage(self, x: X, values: Array, generator: np.random.Generator) -> tuple[X, Array]:
+        """y and the mask of replaced elements."""
+        draws = _uniform(values, generator)
         hit = draws < self.rate
         # One draw decides both: below rate / 2 it is pepper, from there to rate it is salt.
         grains = (draws >= 0.5 * self.rate).astype(values.dtype)
         grains *= self.high - self.low
         grains += self.low
         return ops.where(hit, grains, x), hit.astype(values.dtype)
-
-    def extra_repr(self) -> str:
-        """The rate, and the two values where they are not 0 and 1."""
-        ends = "" if (self.low, self.high) == (0.0, 1.0) else f", low={self.low}, high={self.high}"
-        return f"{self.rate}{ends}"
 
 
 NOISES: dict[str, type[MaskingNoise] | type[GaussianNoise] | type[SaltAndPepperNoise]] = {
@@ -189,21 +168,24 @@ NOISES: dict[str, type[MaskingNoise] | type[GaussianNoise] | type[SaltAndPepperN
 """The noise layers by the name of their corruption."""
 
 
-def noise_named(
-    corruption: str, level: float, generator: np.random.Generator | None = None
-) -> MaskingNoise | GaussianNoise | SaltAndPepperNoise:
+def noise_named(corruption: str, level: float, generator: np.random.Generator | None = None) -> Noise:
     """The noise layer of a corruption: `level` is the rate of "masking" and "salt-and-pepper", the std of "gaussian"."""
     choose("corruption", corruption, NOISES)
     return NOISES[corruption](level, generator=generator)
 
 
+def _uniform(like: Array, generator: np.random.Generator) -> Array:
+    """Draws in [0, 1), one for each element."""
+    return backend_of(like).uniform(generator, like.shape, like.dtype)
+
+
 def _check_rate(owner: str, rate: float) -> float:
     if not 0.0 <= _number(owner, "rate", rate) < 1.0:
-        raise ValueError(f"{owner}: rate must be in [0, 1), got {rate!r}: 0.25 corrupts every fourth element.")
+        raise ValueError(f"{owner}: rate must be in [0, 1), got {rate!r}: 0.25 hits every fourth element.")
     return float(rate)
 
 
-def _number(owner: str, name: str, value: Any) -> float:
+def _number(owner: str, name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{owner}: {name} must be a number, got {value!r}: write e.g. {name}=0.25.")
     return float(value)
@@ -228,9 +210,7 @@ class Dropout(Module):
     """
 
     def __init__(self, rate: float, generator: np.random.Generator | None = None) -> None:
-        if not 0.0 <= rate < 1.0:
-            raise ValueError(f"Dropout: rate must be in [0, 1), got {rate!r}: 0.2 drops every fifth entry.")
-        self.rate = float(rate)
+        self.rate = _check_rate("Dropout", rate)
         self.generator = as_generator(generator)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -238,11 +218,6 @@ class Dropout(Module):
         check_floats(self, x)
         if not self.training or self.rate == 0.0:
             return x
-        draws = backend_of(x.data).uniform(self.generator, x.shape, x.dtype)
-        mask = (draws >= self.rate).astype(x.dtype)
+        mask = (_uniform(x.data, self.generator) >= self.rate).astype(x.dtype)
         mask *= 1.0 / (1.0 - self.rate)
         return ops.multiply(x, mask)
-
-    def extra_repr(self) -> str:
-        """The rate."""
-        return f"{self.rate}"

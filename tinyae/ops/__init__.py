@@ -1,7 +1,7 @@
 """The primitives: each one forward, docstring and gradient rule in one place.
 
 A chapter is a family: `elementwise`, `reductions`, `arrays` (numbers that only move), `linear` (products, and the fused dense
-layer), `convolution`, `images` (pooling and resizing), `recurrent` (LSTM and GRU, fused). At the bottom of this file stands
+layer), `convolution`, `images` (pooling and resizing), `recurrent` (the fused LSTM). At the bottom of this file stands
 the one table that gives `Tensor` its operators and methods; the engine knows nothing of the operations, so no circle of
 imports arises.
 """
@@ -80,7 +80,7 @@ from tinyae.ops.images import (
     upsample_nearest,
 )
 from tinyae.ops.linear import dense, matmul
-from tinyae.ops.recurrent import gru, lstm
+from tinyae.ops.recurrent import lstm
 from tinyae.ops.reductions import log_softmax, logsumexp, max, mean, min, norm, softmax, sum, variance
 
 OPERATORS: dict[str, Callable[..., Any]] = {
@@ -142,7 +142,6 @@ __all__ = [
     "getitem",
     "greater",
     "greater_equal",
-    "gru",
     "indicator",
     "leaky_relu",
     "less",

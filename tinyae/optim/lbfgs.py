@@ -11,13 +11,15 @@ import math
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from tinyae.autodiff import Tensor, current_watch
-from tinyae.checks import number, whole_number
 from tinyae.optim.optimizers import Optimizer
+
+if TYPE_CHECKING:
+    from scipy.optimize import OptimizeResult
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,10 @@ class LBFGS(Optimizer):
     """
 
     full_batch: ClassVar[bool] = True
-    numbers: ClassVar[tuple[str, ...]] = ("max_iterations", "history", "gradient_tolerance", "loss_tolerance")
+    max_iterations: int
+    history: int
+    gradient_tolerance: float
+    loss_tolerance: float
 
     def __init__(
         self,
@@ -72,27 +77,16 @@ class LBFGS(Optimizer):
         gradient_tolerance: float = 1e-5,
         loss_tolerance: float = 2.2e-9,
     ) -> None:
-        self.check(
+        super().__init__(
+            tensors,
             max_iterations=max_iterations,
             history=history,
             gradient_tolerance=gradient_tolerance,
             loss_tolerance=loss_tolerance,
         )
-        super().__init__(tensors, lr=1.0)
-        self.max_iterations = int(max_iterations)
-        self.history = int(history)
-        self.gradient_tolerance = float(gradient_tolerance)
-        self.loss_tolerance = float(loss_tolerance)
         self.result: LBFGSResult | None = None
 
-    def check(self, **values: Any) -> None:
-        """Raise ValueError unless the numbers are in range."""
-        whole_number("max_iterations", values["max_iterations"], at_least=1)
-        whole_number("history", values["history"], at_least=1)
-        number("gradient_tolerance", values["gradient_tolerance"], at_least=0.0)
-        number("loss_tolerance", values["loss_tolerance"], at_least=0.0)
-
-    def step(
+    def step(  # type: ignore[override]
         self,
         closure: Callable[[], Tensor] | None = None,
         callback: Callable[[int, float], None] | None = None,
@@ -113,13 +107,13 @@ class LBFGS(Optimizer):
         Raises:
             ValueError: a loss or gradient that is not finite, or a parameter without a gradient.
             TypeError: no closure, or one that does not return a loss.
-            ImportError: SciPy is not installed.
 
         After any exception, Ctrl-C included, the parameters stand at the last accepted step.
         """
         if closure is None:
             raise TypeError("L-BFGS calls the loss many times in a step: use step(lambda: model.loss(data)).")
-        minimize = _scipy_minimize()
+        from scipy.optimize import minimize
+
         self.flat.check_views()
         accepted = self.flat.to_host(self.flat.data).astype(np.float64)
         iteration = 0
@@ -128,7 +122,7 @@ class LBFGS(Optimizer):
             self._assign(x)
             return self._loss_and_gradient(closure)
 
-        def after_step(intermediate_result: Any) -> None:
+        def after_step(intermediate_result: OptimizeResult) -> None:
             nonlocal accepted, iteration
             accepted = np.array(intermediate_result.x)
             iteration += 1
@@ -163,7 +157,11 @@ class LBFGS(Optimizer):
         self.flat.bump_versions()
 
     def _loss_and_gradient(self, closure: Callable[[], Tensor]) -> tuple[float, np.ndarray]:
-        loss = self.evaluate(closure)
+        self.zero_grad()
+        loss = closure()
+        if not isinstance(loss, Tensor) or loss.size != 1:
+            got = f"a Tensor of shape {loss.shape}" if isinstance(loss, Tensor) else type(loss).__name__
+            raise TypeError(f"the closure must return the loss, a Tensor of one number, got {got}.")
         value = float(loss.item())
         if math.isfinite(value):
             loss.backward()
@@ -174,11 +172,3 @@ class LBFGS(Optimizer):
             f"L-BFGS met a loss or a gradient that is not finite (loss {value}) and went back to the last "
             "good parameters: look for NaN or infinity in the data, start from smaller weights, or use Adam."
         )
-
-
-def _scipy_minimize() -> Callable[..., Any]:
-    try:
-        from scipy.optimize import minimize
-    except ModuleNotFoundError:
-        raise ImportError("LBFGS needs SciPy, which is not installed: pip install scipy, or use Adam.") from None
-    return minimize

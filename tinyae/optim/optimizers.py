@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar
+from functools import partial
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,38 +14,120 @@ from tinyae.backend import Array, backend_of, check_same_device
 from tinyae.checks import number, whole_number
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What all optimizers share: the flat buffers, the learning rate, and a state that can be saved and resumed.
-#
-# A method adds its update rule, the numbers it was made with (`numbers`) and the buffers it remembers between
-# steps (`buffers`). Both go into the state, so a resumed run continues with equal bits whatever the new
-# optimizer was made with.
+# What optimizers and schedules share: numbers that are checked in one place, and a state that can be saved and resumed.
+
+Check = Callable[[str, object], float]
+"""Takes the name of a number and a value; returns a Python number, or raises with the name and the range."""
+
+positive: Check = partial(number, above=0.0)
+not_negative: Check = partial(number, at_least=0.0)
+fraction: Check = partial(number, at_least=0.0, below=1.0)
+at_least_one: Check = partial(whole_number, at_least=1)
+
+RANGES: dict[str, Check] = {
+    **dict.fromkeys(("lr", "base_lr", "final_lr", "weight_decay"), not_negative),
+    **dict.fromkeys(("gradient_tolerance", "loss_tolerance"), not_negative),
+    **dict.fromkeys(("eps", "gamma"), positive),
+    **dict.fromkeys(("momentum", "beta1", "beta2", "alpha"), fraction),
+    **dict.fromkeys(("step_size", "total_steps", "warmup_steps", "max_iterations", "history"), at_least_one),
+    "nesterov": lambda name, value: bool(value),
+}
+"""The range of every number, by its name. One of another name, in a method of your own, must be finite."""
 
 
-class Optimizer:
+class Stateful:
+    """Numbers as attributes, and a count of steps.
+
+    Args:
+        numbers: by name. They go into the state, so what is resumed continues with equal bits whatever it was made with.
+
+    Attributes:
+        numbers: their names.
+        steps: how many steps were made.
+    """
+
+    def __init__(self, **numbers: float) -> None:
+        self.steps = 0
+        self.numbers = tuple(numbers)
+        self.set_numbers(numbers)
+
+    def checked(self, values: Mapping[str, object]) -> dict[str, float]:
+        """The numbers among `values`; raises ValueError if one is out of range."""
+        return {name: RANGES.get(name, number)(name, values[name]) for name in self.numbers}
+
+    def set_numbers(self, values: Mapping[str, object]) -> None:
+        """Make the numbers attributes, all of them or, if one is out of range, none."""
+        for name, value in self.checked(values).items():
+            setattr(self, name, value)
+
+    def state_dict(self) -> dict[str, object]:
+        """Everything needed to continue: whose state it is, the numbers, and how many steps were made."""
+        return {"method": type(self).__name__, "steps": self.steps, **{n: getattr(self, n) for n in self.numbers}}
+
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
+        """Take over a state made by `state_dict()`, its numbers too.
+
+        Raises:
+            ValueError: the state of something else, missing or unexpected entries, numbers out of range, arrays of the
+                wrong size. Nothing is changed then.
+        """
+        self._check(state)
+        self._take(state)
+
+    def _check(self, state: Mapping[str, object], *more: str) -> None:
+        """Raise ValueError unless `state` can be taken over; `more` names entries besides steps and numbers."""
+        method = type(self).__name__
+        if state.get("method", method) != method:
+            raise ValueError(
+                f"this is a saved state of {state['method']}, not of {method}: make a {state['method']} to load it."
+            )
+        expected = {"method", "steps", *self.numbers, *more}
+        if expected != set(state):
+            missing, unexpected = sorted(expected - set(state)), sorted(set(state) - expected)
+            raise ValueError(
+                f"the state does not fit {method}: missing {missing or 'nothing'}, "
+                f"unexpected {unexpected or 'nothing'}. Make it with the arguments it was saved with."
+            )
+        whole_number("steps", state["steps"], at_least=0)
+        self.checked(state)
+
+    def _take(self, state: Mapping[str, object]) -> None:
+        self.steps = whole_number("steps", state["steps"], at_least=0)
+        self.set_numbers(state)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {', '.join(f'{name}={getattr(self, name):g}' for name in self.numbers)}"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What all optimizers share: the flat buffers and the learning rate.
+
+
+class Optimizer(Stateful):
     """Base of all methods: it owns the parameters' storage and their learning rate.
 
-    A subclass names its `numbers`, adds its `buffers` and defines `update`.
+    A subclass hands its numbers and the names of its buffers on, and defines `update`.
 
     Args:
         tensors: the leaves to train, e.g. `model.parameters()`.
-        lr: learning rate, above 0. Schedules, and you, may assign `optimizer.lr` at any time.
+        buffers: names of what the method remembers between steps.
+        numbers: what the method is made with; lr above 0. Schedules, and you, may assign `optimizer.lr` at any time.
 
     Attributes:
         full_batch: True for a method whose step wants the loss of all data (L-BFGS).
-        numbers: names of the attributes that hold the method's numbers.
         flat: the parameters and gradients as two flat buffers.
-        buffers: by name, what the method remembers, in the layout of `flat`.
-        steps: how many updates were made.
+        buffers: by name, what the method remembers, in the layout of `flat`, zeros at the start.
     """
 
     full_batch: ClassVar[bool] = False
-    numbers: ClassVar[tuple[str, ...]] = ("lr",)
+    _lr = 1.0
 
-    def __init__(self, tensors: Iterable[Tensor], lr: float) -> None:
-        self.lr = number("lr", lr, above=0.0)
+    def __init__(self, tensors: Iterable[Tensor], buffers: Iterable[str] = (), **numbers: float) -> None:
+        if "lr" in numbers:
+            positive("lr", numbers["lr"])
+        super().__init__(**numbers)
         self.flat = FlatParameters(tensors)
-        self.buffers: dict[str, Array] = {}
-        self.steps = 0
+        self.buffers: dict[str, Array] = {name: self.flat.backend.xp.zeros_like(self.flat.data) for name in buffers}
 
     @property
     def lr(self) -> float:
@@ -54,26 +137,15 @@ class Optimizer:
     @lr.setter
     def lr(self, value: float) -> None:
         # A NumPy scalar would turn float32 parameters into float64 arithmetic; number() gives a Python float.
-        self._lr = number("lr", value, at_least=0.0)
+        self._lr = not_negative("lr", value)
 
-    def step(self, closure: Callable[[], Tensor] | None = None) -> Any:
+    def step(self) -> None:
         """Update every parameter from its gradient.
-
-        Args:
-            closure: optional here, required by full-batch methods: computes the loss and returns it. If
-                given, clearing the gradients and `backward()` are done here.
-
-        Returns:
-            The closure's loss, a Tensor, as it was before the update; None without a closure.
 
         Raises:
             ValueError: a parameter got no gradient; nothing was changed.
             RuntimeError: the array of a parameter was replaced since the optimizer was made.
         """
-        loss = None
-        if closure is not None:
-            loss = self.evaluate(closure)
-            loss.backward()
         grad = self.flat.gather()
         self.steps += 1
         self.update(self.flat.data, grad)
@@ -81,16 +153,6 @@ class Optimizer:
         watch = current_watch()
         if watch is not None:
             watch.check_update(type(self).__name__, self.flat.data, grad)
-        return loss
-
-    def evaluate(self, closure: Callable[[], Tensor]) -> Tensor:
-        """Clear the gradients, call the closure, check that it returned a loss (a Tensor of one number)."""
-        self.zero_grad()
-        loss = closure()
-        if not isinstance(loss, Tensor) or loss.size != 1:
-            got = f"a Tensor of shape {loss.shape}" if isinstance(loss, Tensor) else type(loss).__name__
-            raise TypeError(f"the closure must return the loss, a Tensor of one number, got {got}.")
-        return loss
 
     def update(self, param: Array, grad: Array) -> None:
         """The method itself: change `param` in place, given `grad`, both (L,). `grad` is only read."""
@@ -98,72 +160,37 @@ class Optimizer:
 
     def zero_grad(self) -> None:
         """Forget all gradients; call it before `backward()`, which adds to what is there."""
-        self.flat.zero_grad()
+        for tensor in self.flat.tensors:
+            tensor.grad = None
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything needed to continue with equal bits: the method's name, its numbers and host copies of
-        its buffers.
+    def state_dict(self) -> dict[str, object]:
+        """Everything needed to continue with equal bits: the method's name, its numbers and host copies of its buffers.
 
-        A buffer is one array of as many numbers as there are parameters, in their order. The parameters
-        themselves belong to the model's state.
+        A buffer is one array of as many numbers as there are parameters, in their order. The parameters themselves
+        belong to the model's state.
         """
-        state: dict[str, Any] = {"method": type(self).__name__, "steps": self.steps}
-        state.update({name: getattr(self, name) for name in self.numbers})
-        state.update({name: self.flat.to_host(buffer) for name, buffer in self.buffers.items()})
-        return state
+        return super().state_dict() | {name: self.flat.to_host(buffer) for name, buffer in self.buffers.items()}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over a state made by `state_dict()`, its numbers too (`lr` and the others of this method).
-
-        Raises:
-            ValueError: another method, missing or unexpected entries, a buffer of the wrong size, numbers out
-                of range. Nothing is changed then.
-        """
-        check_entries(type(self).__name__, state, {"method", "steps", *self.numbers, *self.buffers})
-        arrays = {name: np.asarray(state[name]) for name in self.buffers}
-        for name, array in arrays.items():
+    def _check(self, state: Mapping[str, object], *more: str) -> None:
+        super()._check(state, *self.buffers, *more)
+        for name in self.buffers:
+            array = np.asarray(state[name])
             if array.shape != (self.flat.size,) or array.dtype != self.flat.data.dtype:
                 raise ValueError(
                     f"the saved {name} of {type(self).__name__} is {array.dtype} of shape {array.shape}, "
                     f"these parameters need {self.flat.data.dtype} of shape ({self.flat.size},): "
                     "load it beside the model it was saved with."
                 )
-        steps = whole_number("steps", state["steps"], at_least=0)
-        values = {name: number(name, state[name]) for name in self.numbers}
-        self.check(**values)
-        self._restore(steps, values)
-        for name, array in arrays.items():
-            self.flat.from_host(array, self.buffers[name])
 
-    def check(self, **values: Any) -> None:
-        """Raise ValueError unless the numbers are in range. A subclass adds its own and calls this."""
-        number("lr", values["lr"], at_least=0.0)
-
-    def _restore(self, steps: int, values: Mapping[str, Any]) -> None:
-        self.steps = steps
-        for name, value in values.items():
-            setattr(self, name, type(getattr(self, name))(value))
+    def _take(self, state: Mapping[str, object]) -> None:
+        super()._take(state)
+        for name, buffer in self.buffers.items():
+            self.flat.from_host(np.asarray(state[name]), buffer)
 
     def __repr__(self) -> str:
-        numbers = ", ".join(f"{name}={getattr(self, name):g}" for name in self.numbers)
         flat = self.flat
         held = f"{len(flat.tensors)} tensors, {flat.size:,} parameters, {flat.data.dtype} on {flat.backend.name}"
-        return f"<{type(self).__name__} {numbers}: {held}>"
-
-
-def check_entries(method: str, state: Mapping[str, Any], expected: set[str]) -> None:
-    """Raise ValueError unless `state` is one of `method` and holds exactly the expected entries."""
-    if state.get("method", method) != method:
-        raise ValueError(
-            f"this is a saved state of {state['method']}, not of {method}: make a {state['method']} to load it."
-        )
-    missing = sorted(expected - set(state))
-    unexpected = sorted(set(state) - expected)
-    if missing or unexpected:
-        raise ValueError(
-            f"the state does not fit {method}: missing {missing or 'nothing'}, "
-            f"unexpected {unexpected or 'nothing'}. Make it with the arguments it was saved with."
-        )
+        return f"{super().__repr__()}: {held}>"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -186,7 +213,9 @@ class SGD(Optimizer):
             at least 0.
     """
 
-    numbers: ClassVar[tuple[str, ...]] = ("lr", "momentum", "nesterov", "weight_decay")
+    momentum: float
+    nesterov: bool
+    weight_decay: float
 
     def __init__(
         self,
@@ -196,21 +225,14 @@ class SGD(Optimizer):
         nesterov: bool = False,
         weight_decay: float = 0.0,
     ) -> None:
-        self.check(lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
-        super().__init__(tensors, lr)
-        self.momentum = float(momentum)
-        self.nesterov = bool(nesterov)
-        self.weight_decay = float(weight_decay)
-        if self.momentum:
-            self.buffers["velocity"] = self.flat.new_buffer()
+        buffers = ["velocity"] if momentum else []
+        super().__init__(tensors, buffers, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
 
-    def check(self, **values: Any) -> None:
-        """Raise ValueError unless the numbers are in range."""
-        super().check(**values)
-        number("momentum", values["momentum"], at_least=0.0, below=1.0)
-        number("weight_decay", values["weight_decay"], at_least=0.0)
+    def checked(self, values: Mapping[str, object]) -> dict[str, float]:
+        """The numbers among `values`; raises ValueError if one is out of range, or if nesterov lacks its momentum."""
         if values["nesterov"] and not values["momentum"]:
             raise ValueError("nesterov=True needs momentum above 0: pass e.g. momentum=0.9.")
+        return super().checked(values)
 
     def update(self, param: Array, grad: Array) -> None:
         """One step on the flat buffers."""
@@ -251,7 +273,11 @@ class Adam(Optimizer):
             decays apart from them.
     """
 
-    numbers: ClassVar[tuple[str, ...]] = ("lr", "beta1", "beta2", "eps", "weight_decay")
+    beta1: float
+    beta2: float
+    eps: float
+    weight_decay: float
+    decoupled: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -265,30 +291,13 @@ class Adam(Optimizer):
             beta1, beta2 = betas
         except (TypeError, ValueError):
             raise ValueError(f"betas must be a pair of numbers such as (0.9, 0.999), got {betas!r}.") from None
-        self.check(lr=lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay)
-        super().__init__(tensors, lr)
-        self.beta1 = float(beta1)
-        self.beta2 = float(beta2)
-        self.eps = float(eps)
-        self.weight_decay = float(weight_decay)
-        self.buffers["mean"] = self.flat.new_buffer()
-        self.buffers["square"] = self.flat.new_buffer()
-
-    def check(self, **values: Any) -> None:
-        """Raise ValueError unless the numbers are in range."""
-        super().check(**values)
-        number("beta1", values["beta1"], at_least=0.0, below=1.0)
-        number("beta2", values["beta2"], at_least=0.0, below=1.0)
-        number("eps", values["eps"], above=0.0)
-        number("weight_decay", values["weight_decay"], at_least=0.0)
+        buffers = ["mean", "square"]
+        super().__init__(tensors, buffers, lr=lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay)
 
     def update(self, param: Array, grad: Array) -> None:
         """One step on the flat buffers."""
-        if self.weight_decay:
+        if self.weight_decay and not self.decoupled:
             grad = grad + self.weight_decay * param
-        self._fused(param, grad, decay=0.0)
-
-    def _fused(self, param: Array, grad: Array, decay: float) -> None:
         root = math.sqrt(1.0 - self.beta2**self.steps)
         self.flat.backend.adam(
             param,
@@ -299,7 +308,7 @@ class Adam(Optimizer):
             beta1=self.beta1,
             beta2=self.beta2,
             eps=self.eps * root,
-            decay=decay,
+            decay=self.lr * self.weight_decay if self.decoupled else 0.0,
         )
 
 
@@ -314,6 +323,8 @@ class AdamW(Adam):
         weight_decay: the decay, in units of the learning rate, at least 0.
     """
 
+    decoupled = True
+
     def __init__(
         self,
         tensors: Iterable[Tensor],
@@ -323,10 +334,6 @@ class AdamW(Adam):
         weight_decay: float = 0.01,
     ) -> None:
         super().__init__(tensors, lr, betas, eps, weight_decay)
-
-    def update(self, param: Array, grad: Array) -> None:
-        """One step on the flat buffers."""
-        self._fused(param, grad, decay=self.lr * self.weight_decay)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -346,20 +353,11 @@ class RMSprop(Optimizer):
         eps: keeps the quotient finite, above 0.
     """
 
-    numbers: ClassVar[tuple[str, ...]] = ("lr", "alpha", "eps")
+    alpha: float
+    eps: float
 
     def __init__(self, tensors: Iterable[Tensor], lr: float = 1e-2, alpha: float = 0.99, eps: float = 1e-8) -> None:
-        self.check(lr=lr, alpha=alpha, eps=eps)
-        super().__init__(tensors, lr)
-        self.alpha = float(alpha)
-        self.eps = float(eps)
-        self.buffers["square"] = self.flat.new_buffer()
-
-    def check(self, **values: Any) -> None:
-        """Raise ValueError unless the numbers are in range."""
-        super().check(**values)
-        number("alpha", values["alpha"], at_least=0.0, below=1.0)
-        number("eps", values["eps"], above=0.0)
+        super().__init__(tensors, ["square"], lr=lr, alpha=alpha, eps=eps)
 
     def update(self, param: Array, grad: Array) -> None:
         """One step on the flat buffers."""
@@ -384,18 +382,10 @@ class Adagrad(Optimizer):
         eps: keeps the quotient finite where no gradient came yet, above 0.
     """
 
-    numbers: ClassVar[tuple[str, ...]] = ("lr", "eps")
+    eps: float
 
     def __init__(self, tensors: Iterable[Tensor], lr: float = 1e-2, eps: float = 1e-10) -> None:
-        self.check(lr=lr, eps=eps)
-        super().__init__(tensors, lr)
-        self.eps = float(eps)
-        self.buffers["total"] = self.flat.new_buffer()
-
-    def check(self, **values: Any) -> None:
-        """Raise ValueError unless the numbers are in range."""
-        super().check(**values)
-        number("eps", values["eps"], above=0.0)
+        super().__init__(tensors, ["total"], lr=lr, eps=eps)
 
     def update(self, param: Array, grad: Array) -> None:
         """One step on the flat buffers."""
@@ -483,31 +473,24 @@ class FlatParameters:
 
     def __init__(self, tensors: Iterable[Tensor]) -> None:
         self.tensors = _leaves(tensors)
-        first = self.tensors[0]
-        self.backend = backend_of(first.data)
-        _check_alike(self.tensors)
-        slots = []
-        step = _ALIGNMENT // first.dtype.itemsize
-        length = 0
+        dtype, self.backend = self.tensors[0].dtype, backend_of(self.tensors[0].data)
+        step, length = _ALIGNMENT // dtype.itemsize, 0
+        self._slots: list[slice] = []
         for tensor in self.tensors:
-            slots.append(slice(length, length + tensor.size))
+            self._slots.append(slice(length, length + tensor.size))
             length += -(-tensor.size // step) * step
         xp = self.backend.xp
         self.size = sum(tensor.size for tensor in self.tensors)
-        self.data: Array = xp.zeros(length, dtype=first.dtype)
-        self.grad: Array = xp.zeros(length, dtype=first.dtype)
-        self._slots = slots
-        shaped = list(zip(slots, self.tensors, strict=True))
-        self._views = [self.data[slot].reshape(tensor.shape) for slot, tensor in shaped]
-        self._gradient_views = [self.grad[slot].reshape(tensor.shape) for slot, tensor in shaped]
+        self.data: Array = xp.zeros(length, dtype=dtype)
+        self.grad: Array = xp.zeros(length, dtype=dtype)
+        self._views, self._gradient_views = (
+            [buffer[slot].reshape(tensor.shape) for slot, tensor in zip(self._slots, self.tensors, strict=True)]
+            for buffer in (self.data, self.grad)
+        )
         for tensor, view, gradient in zip(self.tensors, self._views, self._gradient_views, strict=True):
             xp.copyto(view, tensor.data)
             tensor._data = view
             tensor._buffer = gradient
-
-    def new_buffer(self) -> Array:
-        """A buffer of zeros in the same layout, for momentum and the like."""
-        return self.backend.xp.zeros_like(self.data)
 
     def gather(self) -> Array:
         """Bring all gradients into the flat buffer and return it.
@@ -521,24 +504,30 @@ class FlatParameters:
             RuntimeError: a parameter whose array is no longer the view made here.
         """
         self.check_views()
-        for position, (tensor, buffer) in enumerate(zip(self.tensors, self._gradient_views, strict=True)):
-            grad = tensor.grad
-            if grad is None:
-                raise ValueError(
-                    f"parameter {position} of shape {tensor.shape} got no gradient: check that the loss "
-                    "depends on it and that backward() ran, or freeze it and leave it out of the optimizer."
-                )
-            if grad._data is not buffer:
-                check_same_device("the optimizer", (buffer, grad._data))
-                if grad.shape != tensor.shape:
-                    raise ValueError(
-                        f"parameter {position} has shape {tensor.shape}, but its grad has {grad.shape}: "
-                        "assign a gradient of the same shape."
-                    )
+        elsewhere = []
         for tensor, buffer in zip(self.tensors, self._gradient_views, strict=True):
-            if tensor.grad is not None and tensor.grad._data is not buffer:
-                self.backend.xp.copyto(buffer, tensor.grad._data)
+            grad = tensor.grad
+            if grad is None or grad._data is not buffer:
+                elsewhere.append((buffer, self._checked_gradient(tensor)))
+        for buffer, values in elsewhere:
+            self.backend.xp.copyto(buffer, values)
         return self.grad
+
+    def _checked_gradient(self, tensor: Tensor) -> Array:
+        """The gradient of a leaf that has one of its own; raises unless there is one, and it fits."""
+        position = next(i for i, other in enumerate(self.tensors) if other is tensor)
+        if tensor.grad is None:
+            raise ValueError(
+                f"parameter {position} of shape {tensor.shape} got no gradient: check that the loss "
+                "depends on it and that backward() ran, or freeze it and leave it out of the optimizer."
+            )
+        check_same_device("the optimizer", (self.data, tensor.grad._data))
+        if tensor.grad.shape != tensor.shape:
+            raise ValueError(
+                f"parameter {position} has shape {tensor.shape}, but its grad has {tensor.grad.shape}: "
+                "assign a gradient of the same shape."
+            )
+        return tensor.grad._data
 
     def check_views(self) -> None:
         """Raise RuntimeError if a leaf got another array: an update of the buffer would pass it by."""
@@ -549,11 +538,6 @@ class FlatParameters:
                     "optimizer was made: make the optimizer after to(device) and after assigning .data, and "
                     "only one for each parameter; load_state_dict() copies in place and is fine."
                 )
-
-    def zero_grad(self) -> None:
-        """Forget all gradients: the next `backward()` writes instead of adding."""
-        for tensor in self.tensors:
-            tensor.grad = None
 
     def bump_versions(self) -> None:
         """Tell every leaf that its values changed in place, so that older graphs refuse to run backward."""
@@ -569,10 +553,9 @@ class FlatParameters:
         """Write (`size`,) host values into a buffer, cast to its dtype; the reverse of `to_host`."""
         padded = np.zeros(buffer.shape, dtype=buffer.dtype)
         start = 0
-        for slot in self._slots:
-            stop = start + slot.stop - slot.start
-            padded[slot] = values[start:stop]
-            start = stop
+        for slot, tensor in zip(self._slots, self.tensors, strict=True):
+            padded[slot] = values[start : start + tensor.size]
+            start += tensor.size
         self.backend.xp.copyto(buffer, self.backend.to_device(padded))
 
 
@@ -593,6 +576,7 @@ def unique(tensors: Iterable[Tensor]) -> list[Tensor]:
 
 
 def _leaves(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """The Tensors, each once; raises unless all are leaves of one floating dtype on one device."""
     leaves = unique(tensors)
     if not leaves:
         raise ValueError(
@@ -610,17 +594,12 @@ def _leaves(tensors: Iterable[Tensor]) -> list[Tensor]:
                 f"tensor {position} of shape {tensor.shape} is frozen or a constant: pass only tensors with "
                 "requires_grad=True, e.g. [p for p in model.parameters() if p.requires_grad]."
             )
-    return leaves
-
-
-def _check_alike(tensors: list[Tensor]) -> None:
-    check_same_device("an optimizer", [tensor.data for tensor in tensors])
-    first = tensors[0]
-    for position, tensor in enumerate(tensors):
         if tensor.dtype.kind != "f":
             raise TypeError(f"tensor {position} is {tensor.dtype}: optimizers take real floating-point parameters.")
-        if tensor.dtype != first.dtype:
+        if tensor.dtype != leaves[0].dtype:
             raise TypeError(
-                f"tensor 0 is {first.dtype}, but tensor {position} is {tensor.dtype}: "
+                f"tensor 0 is {leaves[0].dtype}, but tensor {position} is {tensor.dtype}: "
                 "convert them to one dtype, or make two optimizers."
             )
+    check_same_device("an optimizer", [tensor.data for tensor in leaves])
+    return leaves

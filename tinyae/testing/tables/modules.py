@@ -20,7 +20,6 @@ from tinyae.models import MODELS, Autoencoder, Batch, build
 from tinyae.models.convolutional import FORMS, UPSAMPLINGS
 from tinyae.models.likelihoods import LIKELIHOODS
 from tinyae.nn.convolution import Convolution, Pooling
-from tinyae.nn.recurrent import RecurrentStack
 from tinyae.ops.linear import ACTIVATIONS
 from tinyae.testing.verification import Domain, ModuleCase, OpCase, Shape, apart, between, nonzero, real
 
@@ -65,17 +64,15 @@ def _running(rng: np.random.Generator) -> nn.Module:
 
 
 def recurrent(kind: type[nn.Module], *arguments: Any, shape: tuple[int, ...] = (3, 3, 2), **options: Any) -> ModuleCase:
-    """A recurrent layer, or a cell taking two steps: all its results side by side, (N, ...)."""
+    """A recurrent layer: all its results side by side, (N, ...)."""
     row = layer(kind, *arguments, shape=shape, domain=real, **options)
     return dataclasses.replace(row, call=recurrent_results)
 
 
 def recurrent_results(layer: Any, x: Any, **options: Any) -> Any:
-    """Outputs and last states of a recurrent layer, or of two steps of a cell, as one Tensor (N, ...)."""
-    if isinstance(layer, nn.LSTMCell):
-        return ops.concatenate(*layer(x, layer(x)), axis=1)
+    """Outputs and last states of a recurrent layer as one Tensor (N, ...)."""
     output, states = layer(x, **options)
-    return ops.concatenate(ops.flatten(output), layer.flat(states if isinstance(states, tuple) else (states,)), axis=1)
+    return ops.concatenate(ops.flatten(output), layer.flat(states), axis=1)
 
 
 LAYERS: list[ModuleCase] = [
@@ -85,7 +82,6 @@ LAYERS: list[ModuleCase] = [
     layer(nn.Sequential, nn.Flatten(), nn.Tanh(), shape=(2, 3, 2)),
     layer(nn.Identity),
     layer(nn.ReLU),
-    layer(nn.LeakyReLU, 0.2),
     layer(nn.ELU),
     layer(nn.Sigmoid),
     layer(nn.Tanh),
@@ -120,12 +116,8 @@ LAYERS: list[ModuleCase] = [
     layer(nn.Upsample, (3, 2), "bilinear", shape=(2, 2, 3, 2)),
     layer(nn.Crop, 2, 3, shape=(2, 4, 3, 2)),
     layer(nn.PixelShuffle, 2, shape=(2, 2, 3, 8)),
-    recurrent(nn.LSTMCell, 2, 2, peepholes=True, shape=(3, 2)),
     recurrent(nn.LSTM, 1, 2, shape=(2, 3, 1)),
     recurrent(nn.LSTM, 1, 2, 2, True, 0.3, peepholes=True, shape=(2, 2, 1), order=1),
-    recurrent(nn.GRU, 1, 2, shape=(2, 3, 1)),
-    recurrent(nn.GRU, 1, 2, 2, True, shape=(2, 2, 1), order=1),
-    layer(nn.RepeatVector, 3, shape=(2, 4)),
     layer(nn.TimeDistributed, nn.Tanh(), shape=(2, 3, 2)),
 ]
 """Every layer. A new one is a line: `layer(nn.Mine, 4, 3, activation="tanh")`."""
@@ -288,7 +280,7 @@ MODELS_TABLE: list[ModuleCase] = [
 PACKAGES = ("tinyae.autodiff", "tinyae.ops", "tinyae.losses", "tinyae.nn", "tinyae.models")
 """Where primitives are looked for."""
 
-BASES = frozenset({nn.Module, nn.Noise, Convolution, Pooling, RecurrentStack})
+BASES = frozenset({nn.Module, nn.Noise, Convolution, Pooling})
 """Classes that compute nothing until a subclass says what."""
 
 HELPERS = frozenset({"REDUCTIONS", "Loss", "check_shapes", "reduce", "unit"})

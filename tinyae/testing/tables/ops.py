@@ -492,28 +492,6 @@ def lstm_reference(
     return np.concatenate([h, last], axis=1)
 
 
-def gru_reference(
-    x: Any,
-    h0: Any,
-    w_x: Any,
-    w_h: np.ndarray,
-    b: np.ndarray,
-    b_n: np.ndarray,
-    lengths: Any = None,
-    reverse: bool = False,
-    steps: int | None = None,
-) -> np.ndarray:
-    """The equations of `ops.gru`, for one sequence after the other."""
-
-    def step(z: np.ndarray, states: list[np.ndarray]) -> list[np.ndarray]:
-        (h,) = states
-        (zr, zk, zn), (ur, uk, un) = np.split(z, 3), np.split(np.einsum("h,hk->k", h, w_h), 3)
-        keep = special.expit(zk + uk)
-        return [(1 - keep) * np.tanh(zn + special.expit(zr + ur) * (un + b_n)) + keep * h]
-
-    return walked(step, x, [h0], w_x, w_h, b, lengths, reverse, steps)[0]
-
-
 def walked(
     step: Step, x: Any, states: list[Any], w_x: Any, w_h: Any, b: Any, lengths: Any, reverse: bool, steps: int | None
 ) -> list[np.ndarray]:
@@ -540,8 +518,6 @@ LSTM = [
 FULL_LSTM = ((2, 3, 2), (2, 2), (2, 2), (2, 8), (2, 8), (8,), (3, 2))
 NARROW_LSTM = [((0, 2, 3), (0, 1), (0, 1), (3, 4), (1, 4), (4,)), ((1, 1, 1), None, None, (1, 4), (1, 4), (4,))]
 BLIND_LSTM = (None, (3, 2), (3, 2), None, (2, 8), (8,))
-GRU = [((3, 3, 1), (3, 2), (1, 6), (2, 6), (6,), (2,))]
-NARROW_GRU = [((0, 2, 3), (0, 1), (3, 3), (1, 3), (3,), (1,)), ((1, 2, 1), None, (1, 3), (1, 3), (3,), (1,))]
 MILD = between(-1.0, 1.0)
 
 SEQUENCES: list[OpCase] = [
@@ -549,9 +525,5 @@ SEQUENCES: list[OpCase] = [
     *cases(ops.lstm, [LSTM[0]], lstm_reference, MILD, lengths=LENGTHS),
     *cases(ops.lstm, LSTM, lstm_reference, MILD, reverse=True, lengths=LENGTHS),
     *cases(ops.lstm, [BLIND_LSTM], lstm_reference, MILD, steps=3, lengths=LENGTHS),
-    *cases(ops.gru, NARROW_GRU, gru_reference, MILD),
-    *cases(ops.gru, GRU, gru_reference, MILD, lengths=LENGTHS),
-    *cases(ops.gru, GRU, gru_reference, MILD, reverse=True),
-    *cases(ops.gru, [(None, (3, 2), None, (2, 6), (6,), (2,))], gru_reference, MILD, steps=3, lengths=LENGTHS),
 ]
 """Every operation on sequences with every set of shapes."""
