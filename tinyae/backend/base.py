@@ -11,14 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from tinyae.backend.windows import Windows, fold, padded, unfold, unpadded
 
-Array = Any
-"""A NumPy or CuPy array. The two share a namespace, not a base class, so the type checker is told no more."""
+Array: TypeAlias = npt.NDArray[Any]
+"""A raw array. To type checkers it is NumPy's: CuPy's has the same attributes and methods, but no class in common."""
 
 
 class Backend:

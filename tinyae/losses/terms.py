@@ -6,10 +6,10 @@ Below it stand the reductions, which decide the unit.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from tinyae import ops
-from tinyae.autodiff import Tensor
+from tinyae.autodiff import Operand, T, Tensor
+from tinyae.backend import Array
 from tinyae.checks import choose
 
 
@@ -57,7 +57,7 @@ class Loss:
         """The total as a Python float (on a GPU this waits)."""
         return float(self.total.item())
 
-    def __add__(self, other: Any) -> Loss:
+    def __add__(self, other: Loss) -> Loss:
         if not isinstance(other, Loss):
             return NotImplemented
         if other.unit != self.unit:
@@ -70,7 +70,7 @@ class Loss:
             raise ValueError(f"both losses have a term named {shared[0]!r}: give them different names.")
         return Loss({**self.terms, **other.terms}, self.unit)
 
-    def __radd__(self, other: Any) -> Loss:
+    def __radd__(self, other: int) -> Loss:
         """0 + loss, with which Python's `sum` begins."""
         return self if isinstance(other, int) and other == 0 else NotImplemented
 
@@ -102,7 +102,7 @@ class Loss:
 REDUCTIONS = ("per_sample", "mean", "sum", "none")
 
 
-def reduce(elements: Any, reduction: str) -> Any:
+def reduce(elements: T, reduction: str) -> T:
     """Reduce losses per element (N, ...) as the table above says."""
     if reduction == "none":
         return elements
@@ -131,7 +131,7 @@ def unit(quantity: str, reduction: str, sample: str = "sample") -> str:
     return quantity + per[reduction]
 
 
-def check_shapes(name: str, predictions: Any, targets: Any) -> None:
+def check_shapes(name: str, predictions: Tensor | Array, targets: Operand) -> None:
     """Raise unless both have one shape: a silent broadcast of (N, 1) against (N,) would compare every pair."""
     if predictions.shape != targets.shape:
         raise ValueError(

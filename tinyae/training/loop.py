@@ -71,7 +71,8 @@ class Steps:
 
     def epoch(self, number: int, bar: Progress) -> float:
         """The loop: one pass over the samples in a fresh order; returns the mean loss per sample."""
-        optimizer, total, seen = self.optimizer, 0.0, 0
+        total: float | Array = 0.0
+        optimizer, seen = self.optimizer, 0
         for batch in batches(*self.arrays, batch_size=self.batch_size, generator=self.generator, lengths=self.lengths):
             rows = batch if isinstance(batch, tuple) else (batch,)
             optimizer.zero_grad()
