@@ -21,7 +21,7 @@ from tinyae.backend.base import (
     NoGpuError,
 )
 from tinyae.backend.windows import Windows
-from tinyae.checks import choose
+from tinyae.checks import unknown
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The CPU: NumPy.
@@ -327,7 +327,7 @@ def backend_named(device: str) -> Backend:
         for backend in _by_type.values():
             if backend.name == device:
                 return backend
-        choose("device", device, DEVICES)
+        raise unknown("device", device, DEVICES)
     if _gpu is None:
         try:
             _gpu = connect()

@@ -10,7 +10,7 @@ import math
 from tinyae import ops
 from tinyae.autodiff import Operand, T, Tensor
 from tinyae.backend import Array
-from tinyae.checks import choose
+from tinyae.checks import unknown
 
 
 class Loss:
@@ -119,7 +119,8 @@ def scale(shape: tuple[int, ...], reduction: str) -> float:
                 "reduction 'per_sample' needs an axis of samples, got a single number: use 'sum' or 'mean'."
             )
         return 1.0 / max(shape[0], 1)
-    choose("reduction", reduction, REDUCTIONS)
+    if reduction not in REDUCTIONS:
+        raise unknown("reduction", reduction, REDUCTIONS)
     return 1.0
 
 
@@ -127,7 +128,7 @@ def unit(quantity: str, reduction: str, sample: str = "sample") -> str:
     """The unit of a reduced loss, e.g. unit("nats", "per_sample", "image") is "nats per image"."""
     per = {"per_sample": f" per {sample}", "mean": " per element", "none": " per element", "sum": ""}
     if reduction not in per:
-        choose("reduction", reduction, REDUCTIONS)
+        raise unknown("reduction", reduction, REDUCTIONS)
     return quantity + per[reduction]
 
 

@@ -35,7 +35,7 @@ class Module:
 
     Attributes:
         training: True while training, False after `eval()`; Dropout and BatchNorm behave differently.
-        recipe: how a builder of `tinyae.models` made it, for `tinyae.save`; None for what was built otherwise.
+        recipe: how a builder made it, so that a file can say it; None for what was built otherwise.
 
     Example:
         >>> class Squeeze(Module):

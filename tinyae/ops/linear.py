@@ -6,7 +6,7 @@ import math
 
 from tinyae.autodiff import Operand, T, primitive, sum_to
 from tinyae.backend import Array, backend_of
-from tinyae.checks import choose
+from tinyae.checks import unknown
 from tinyae.ops.arrays import reshape, swap_last
 from tinyae.ops.elementwise import elu, relu, sigmoid, tanh
 
@@ -120,7 +120,7 @@ def activate(owner: str, z: Array, activation: str) -> None:
         z *= 0.5
         z += 0.5
     elif activation != "identity":
-        choose("activation", activation, ACTIVATIONS, owner=owner)
+        raise unknown("activation", activation, ACTIVATIONS, owner=owner)
 
 
 def through_activation(g: T, y: T, activation: str) -> T:
