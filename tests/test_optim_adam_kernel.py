@@ -50,9 +50,9 @@ def test_two_threads_equal_one(size: int, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(threading.Thread, "start", lambda thread: (started.append(thread), start(thread))[1])
     chunks = devices._adam_chunks
 
-    def counted(arrays: list[np.ndarray], scalars: list[np.ndarray], decays: bool) -> None:
+    def counted(*arrays: np.ndarray, **numbers: float) -> None:
         parts.append(arrays[0].size)
-        chunks(arrays, scalars, decays)
+        chunks(*arrays, **numbers)
 
     monkeypatch.setattr(devices, "_adam_chunks", counted)
     monkeypatch.setattr(devices, "_SHARED", CHUNK)

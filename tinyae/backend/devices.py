@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import math
 import os
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
+from contextlib import suppress
+from types import ModuleType
 
 import numpy as np
 
@@ -39,41 +40,18 @@ class NumpyBackend(Backend):
     name = "cpu"
     xp = np
 
-    def to_device(self, array: Any, dtype: Any = None) -> Array:
-        """Return `array` as a NumPy array; no copy is made where none is needed."""
-        return np.asarray(array, dtype=dtype)
-
-    def to_host(self, array: Array) -> np.ndarray:
+    def to_host(self, array: Array) -> Array:
         """Return the array itself: it is on the host already."""
         return np.asarray(array)
-
-    def generator(self, seed: int) -> np.random.Generator:
-        """NumPy's default generator (PCG64)."""
-        return np.random.default_rng(seed)
 
     def _device_stream(self, generator: np.random.Generator) -> np.random.Generator:
         return generator
 
-    def adam(
-        self,
-        param: Array,
-        grad: Array,
-        mean: Array,
-        square: Array,
-        *,
-        step: float,
-        beta1: float,
-        beta2: float,
-        eps: float,
-        decay: float,
-    ) -> None:
+    def adam(self, param: Array, grad: Array, mean: Array, square: Array, **numbers: float) -> None:
         """The reference update in cache-sized chunks, to the same bits; two threads share a long array."""
-        arrays = (param, grad, mean, square)
-        numbers = (step, beta1, 1.0 - beta1, beta2, 1.0 - beta2, eps, 1.0 - decay)
-        scalars = [np.asarray(number, param.dtype) for number in numbers]
 
         def work(start: int, stop: int) -> None:
-            _adam_chunks([array[start:stop] for array in arrays], scalars, decay != 0.0)
+            _adam_chunks(*[array[start:stop] for array in (param, grad, mean, square)], **numbers)
 
         if param.size < _SHARED:
             work(0, param.size)
@@ -130,30 +108,29 @@ class NumpyBackend(Backend):
         return kernels.max_pool2d_grad(g, out, x, windows)
 
 
-def _adam_chunks(arrays: Sequence[Array], scalars: Sequence[Array], decays: bool) -> None:
-    """Adam chunk by chunk: one trip through memory instead of twelve.
-
-    The scalars are 0-d arrays of the parameters' dtype, because NumPy would convert a Python float at every
-    call.
-    """
-    step, beta1, one_minus_beta1, beta2, one_minus_beta2, eps, decay_factor = scalars
+def _adam_chunks(*arrays: Array, step: float, beta1: float, beta2: float, eps: float, decay: float) -> None:
+    """Adam chunk by chunk: one trip through memory instead of twelve."""
+    # 0-d arrays of the parameters' dtype, because NumPy would convert a Python float at every call.
+    numbers = (step, beta1, 1.0 - beta1, beta2, 1.0 - beta2, eps, 1.0 - decay)
+    scalars = [np.asarray(number, arrays[0].dtype) for number in numbers]
+    rate, b1, one_minus_beta1, b2, one_minus_beta2, epsilon, decay_factor = scalars
     size = arrays[0].size
     work = np.empty(min(_CHUNK, size), arrays[0].dtype)
     for start in range(0, size, _CHUNK):
         p, g, m, s = [array[start : start + _CHUNK] for array in arrays]
         t = work[: p.size]
         np.multiply(g, one_minus_beta1, out=t)
-        np.multiply(m, beta1, out=m)
+        np.multiply(m, b1, out=m)
         np.add(m, t, out=m)
         np.multiply(g, one_minus_beta2, out=t)
         np.multiply(t, g, out=t)
-        np.multiply(s, beta2, out=s)
+        np.multiply(s, b2, out=s)
         np.add(s, t, out=s)
         np.sqrt(s, out=t)
-        np.add(t, eps, out=t)
+        np.add(t, epsilon, out=t)
         np.divide(m, t, out=t)
-        np.multiply(t, step, out=t)
-        if decays:
+        np.multiply(t, rate, out=t)
+        if decay:
             np.multiply(p, decay_factor, out=p)
         np.subtract(p, t, out=p)
 
@@ -170,39 +147,27 @@ class CupyBackend(Backend):
 
     name = "gpu"
 
-    def __init__(self, cupy: Any) -> None:
+    def __init__(self, cupy: ModuleType) -> None:
         self.xp = cupy
 
-    def to_device(self, array: Any, dtype: Any = None) -> Array:
-        """Copy a host array (or list) to the GPU; an array that is there already is returned as it is."""
-        return self.xp.asarray(array, dtype=dtype)
-
-    def to_host(self, array: Array) -> np.ndarray:
+    def to_host(self, array: Array) -> Array:
         """Copy to host memory and wait for it."""
         return np.asarray(self.xp.asnumpy(array))
-
-    def generator(self, seed: int) -> Any:
-        """CuPy's generator (XORWOW); its stream is not NumPy's."""
-        return self.xp.random.default_rng(seed)
 
     def synchronize(self) -> None:
         """Wait for the current stream."""
         self.xp.cuda.get_current_stream().synchronize()
 
 
-def import_cupy() -> Any:
+def import_cupy() -> ModuleType:
     """Import CuPy, or raise `CupyMissingError` that tells a missing package from a broken one."""
     try:
         return importlib.import_module("cupy")
-    except ModuleNotFoundError as error:
-        if error.name == "cupy":
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
             raise CupyMissingError(
                 f"device 'gpu' needs CuPy, which is not installed: pip install '{cupy_wheel()}', or use device 'cpu'."
             ) from None
-        raise CupyMissingError(
-            f"CuPy is installed but does not import ({error}): reinstall it, or use device 'cpu'."
-        ) from error
-    except ImportError as error:
         raise CupyMissingError(
             f"CuPy is installed but does not import ({error}): reinstall it, or use device 'cpu'."
         ) from error
@@ -240,15 +205,13 @@ def installed_wheel() -> str | None:
     from importlib.metadata import PackageNotFoundError, version
 
     for wheel in (CUDA13, CUDA12, ROCM):
-        try:
+        with suppress(PackageNotFoundError):
             version(wheel.partition("[")[0])
-        except PackageNotFoundError:
-            continue
-        return wheel
+            return wheel
     return None
 
 
-def check_gpu(cupy: Any) -> None:
+def check_gpu(cupy: ModuleType) -> None:
     """Raise unless a GPU answers and an elementwise operation and a matrix product both run on it."""
     try:
         count = cupy.cuda.runtime.getDeviceCount()
@@ -297,7 +260,7 @@ _by_type: dict[type, Backend] = {np.ndarray: CPU, float: CPU, int: CPU, bool: CP
 _gpu: Backend | None = None
 
 
-def backend_of(array: Array) -> Backend:
+def backend_of(array: object) -> Backend:
     """The backend of an array, found by its type (about 50 ns).
 
     Python numbers and NumPy scalars belong to the CPU. Raises TypeError for anything that is not an array.
@@ -339,7 +302,7 @@ def backend_named(device: str) -> Backend:
     return _gpu
 
 
-def check_same_device(operation: str, arrays: Iterable[Array]) -> None:
+def check_same_device(operation: str, arrays: Iterable[object]) -> None:
     """Raise MixedDevicesError if the arrays among `arrays` live on two devices; Python numbers fit everywhere."""
     names = [backend_of(a).name for a in arrays if hasattr(a, "shape") and not isinstance(a, np.generic)]
     if len(set(names)) > 1:
@@ -367,7 +330,7 @@ def _find(array_type: type) -> Backend:
     )
 
 
-def as_generator(generator: Any) -> np.random.Generator:
+def as_generator(generator: np.random.Generator | None) -> np.random.Generator:
     """Check a generator argument: a `numpy.random.Generator`, or None for fresh entropy (not repeatable).
 
     An integer is refused: two layers given the same seed would start with the same weights.
