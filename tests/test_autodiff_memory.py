@@ -15,7 +15,8 @@ from numpy.testing import assert_array_equal
 
 from tests.naive import Value
 from tinyae import ops
-from tinyae.autodiff import Node, Tensor, ancestors, grad, no_grad
+from tinyae.autodiff import Node, Tensor, grad, no_grad
+from tinyae.autodiff.tape import ancestors
 
 
 def leaf(value: Any, dtype: str = "float64") -> Tensor:

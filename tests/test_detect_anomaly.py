@@ -10,7 +10,7 @@ import pytest
 
 import tinyae as ta
 from tinyae import nn, ops, optim
-from tinyae.autodiff import Tensor, current_watch, grad
+from tinyae.autodiff import Tensor, grad, observers
 from tinyae.inspect import AnomalyError, detect_anomaly
 
 
@@ -143,7 +143,7 @@ def test_an_iteration_of_lbfgs_is_a_step():
     seen = []
     with detect_anomaly():
         optim.LBFGS([x], max_iterations=3).step(
-            lambda: (x * x * x * x).sum(), lambda *_: seen.append(current_watch().step)
+            lambda: (x * x * x * x).sum(), lambda *_: seen.append(observers()[-1].step)
         )
     assert len(set(seen)) == len(seen) > 1
 
@@ -161,15 +161,16 @@ def test_a_module_that_is_no_part_of_its_caller_is_named_after_it():
 
 
 def test_blocks_nest_and_end():
-    assert current_watch() is None
+    assert not observers()
     with detect_anomaly():
-        outer = current_watch()
+        (outer,) = observers()
         with detect_anomaly(infinity=False):
-            assert current_watch() is not outer
-        assert current_watch() is outer
-    assert current_watch() is None
+            (inner,) = observers()
+            assert inner is not outer
+        assert observers() == (outer,)
+    assert not observers()
     caught(lambda: ops.log(leaf(-1.0)))
-    assert current_watch() is None
+    assert not observers()
     with np.errstate(all="ignore"):
         assert np.isnan(ops.log(leaf(-1.0)).data).all()
 
@@ -177,10 +178,10 @@ def test_blocks_nest_and_end():
 def test_another_thread_is_not_watched():
     found: list[Any] = []
     with detect_anomaly():
-        thread = threading.Thread(target=lambda: found.append(current_watch()))
+        thread = threading.Thread(target=lambda: found.append(observers()))
         thread.start()
         thread.join()
-    assert found == [None]
+    assert found == [()]
 
 
 def test_numbers_whole_numbers_and_empty_arrays_are_no_anomaly(rng):

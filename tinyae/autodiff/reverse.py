@@ -11,24 +11,26 @@ run on Tensors and record themselves, which makes the gradient differentiable in
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, overload
+from typing import overload
 
 from tinyae.autodiff.tape import (
+    Cotangent,
     Node,
     Primitive,
+    Rule,
+    Seed,
     Tensor,
     adjoint_pair,
     ancestors,
     constant,
-    current_watch,
+    observed,
+    observers,
     primitive,
     recorded,
     set_recording,
     sum_to,
 )
-from tinyae.backend import backend_of, check_same_device
-
-Cotangents = dict[Node, Any]
+from tinyae.backend import Array, backend_of, check_same_device
 
 
 class RuleError(ValueError):
@@ -37,13 +39,19 @@ class RuleError(ValueError):
 
 @overload
 def grad(
-    y: Tensor, xs: Tensor, grad_output: Any = None, create_graph: bool = False, allow_unused: bool = False
+    y: Tensor, xs: Tensor, grad_output: Seed = None, create_graph: bool = False, allow_unused: bool = False
 ) -> Tensor: ...
 @overload
 def grad(
-    y: Tensor, xs: Sequence[Tensor], grad_output: Any = None, create_graph: bool = False, allow_unused: bool = False
+    y: Tensor, xs: Sequence[Tensor], grad_output: Seed = None, create_graph: bool = False, allow_unused: bool = False
 ) -> list[Tensor]: ...
-def grad(y: Tensor, xs: Any, grad_output: Any = None, create_graph: bool = False, allow_unused: bool = False) -> Any:
+def grad(
+    y: Tensor,
+    xs: Tensor | Sequence[Tensor],
+    grad_output: Seed = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> Tensor | list[Tensor]:
     """Gradient of `y` with respect to one Tensor or each of a sequence; nothing is deposited, the graph stays usable.
 
     Args:
@@ -60,30 +68,28 @@ def grad(y: Tensor, xs: Any, grad_output: Any = None, create_graph: bool = False
         (27.0, 18.0)
     """
     root, seed = _start(y, grad_output, create_graph)
-    single = isinstance(xs, Tensor)
-    targets = [xs] if single else list(xs)
+    targets = [xs] if isinstance(xs, Tensor) else list(xs)
+    nodes = []
     for i, x in enumerate(targets):
         if not isinstance(x, Tensor) or x.node is None:
             raise TypeError(f"grad: xs[{i}] must be a Tensor with requires_grad=True, got {_describe(x)}.")
-    wanted = {x.node for x in targets}
-    # What is older than the oldest target cannot have been made from any of them.
-    order = ancestors(root, since=min((node.serial for node in wanted), default=0))
-    cotangents = _sweep(root, seed, _between(order, wanted), create_graph, keep=wanted)
+        nodes.append(x.node)
+    cotangents = _sweep(root, seed, _between(root, nodes), create_graph, keep=set(nodes))
     results = []
-    for i, x in enumerate(targets):
-        if x.node in cotangents:
-            c = cotangents[x.node]
-            results.append(c if create_graph else _fresh(c, x))
+    for i, (x, node) in enumerate(zip(targets, nodes, strict=True)):
+        if node in cotangents:
+            c = cotangents[node]
+            results.append(c if isinstance(c, Tensor) else _fresh(c, x))
         elif allow_unused:
             results.append(constant(backend_of(x._data).xp.zeros_like(x._data)))
         else:
             raise ValueError(
                 f"grad: y does not depend on xs[{i}] of shape {x.shape}; pass allow_unused=True to get zeros."
             )
-    return results[0] if single else results
+    return results[0] if isinstance(xs, Tensor) else results
 
 
-def backward(y: Tensor, grad_output: Any = None, retain_graph: bool = False, create_graph: bool = False) -> None:
+def backward(y: Tensor, grad_output: Seed = None, retain_graph: bool = False, create_graph: bool = False) -> None:
     """Add the gradient of `y` to `.grad` of every leaf it was made from, and free the graph.
 
     Args:
@@ -93,44 +99,48 @@ def backward(y: Tensor, grad_output: Any = None, retain_graph: bool = False, cre
         create_graph: make the deposited gradients differentiable (implies `retain_graph`).
     """
     root, seed = _start(y, grad_output, create_graph)
-    order = ancestors(root)
     free = not (retain_graph or create_graph)
-    cotangents = _sweep(root, seed, order, create_graph, free=free)
-    for node, c in cotangents.items():
+    for node, c in _sweep(root, seed, ancestors(root), create_graph, free=free).items():
         leaf = None if node.leaf is None else node.leaf()
         if leaf is not None:
             _deposit(leaf, c)
 
 
-def _start(y: Tensor, grad_output: Any, create_graph: bool) -> tuple[Node, Any]:
-    """Check the root and make the first cotangent."""
+def _start(y: Tensor, grad_output: Seed, create_graph: bool) -> tuple[Node, Cotangent]:
+    """The node of the result, and the first cotangent: 1 for a single number, else `grad_output`."""
     if not isinstance(y, Tensor) or y.node is None:
         raise TypeError(
             f"cannot differentiate {_describe(y)}: nothing was recorded for it. Make an input with requires_grad=True, "
             "and compute outside no_grad()."
         )
-    if grad_output is None:
-        if y.size != 1:
-            raise ValueError(
-                f"y has shape {y.shape}, not one number: reduce it to a loss (e.g. y.sum()) "
-                "or pass grad_output of that shape."
-            )
+    if grad_output is not None:
+        seed = _given(y, grad_output)
+    elif y.size == 1:
         seed = backend_of(y._data).xp.ones(y.shape, dtype=y.dtype)
     else:
-        seed = grad_output._data if isinstance(grad_output, Tensor) else grad_output
-        if getattr(seed, "shape", ()) != y.shape:
-            raise ValueError(
-                f"grad_output has shape {getattr(seed, 'shape', ())}, y has {y.shape}; they must be equal."
-            )
-        check_same_device("grad_output", (y._data, seed))
-        seed = backend_of(y._data).xp.asarray(seed, dtype=y.dtype)
+        raise ValueError(
+            f"y has shape {y.shape}, not one number: reduce it to a loss (e.g. y.sum()) "
+            "or pass grad_output of that shape."
+        )
     if create_graph:
         return y.node, grad_output if isinstance(grad_output, Tensor) else constant(seed)
     return y.node, seed
 
 
-def _between(order: list[Node], targets: set[Any]) -> list[Node]:
-    """Keep the nodes that lead to a target; gradients for anything else are never computed."""
+def _given(y: Tensor, grad_output: Cotangent) -> Array:
+    """The array of `grad_output`, of the shape, device and dtype of `y`."""
+    seed = grad_output._data if isinstance(grad_output, Tensor) else grad_output
+    if getattr(seed, "shape", ()) != y.shape:
+        raise ValueError(f"grad_output has shape {getattr(seed, 'shape', ())}, y has {y.shape}; they must be equal.")
+    check_same_device("grad_output", (y._data, seed))
+    given: Array = backend_of(y._data).xp.asarray(seed, dtype=y.dtype)
+    return given
+
+
+def _between(root: Node, targets: list[Node]) -> list[Node]:
+    """The nodes on the ways from `root` to a target, newest first; gradients for anything else are never computed."""
+    # What is older than the oldest target cannot have been made from any of them.
+    order = ancestors(root, since=min((node.serial for node in targets), default=0))
     leads = set(targets)
     for node in reversed(order):
         _check_not_freed(node)
@@ -139,51 +149,47 @@ def _between(order: list[Node], targets: set[Any]) -> list[Node]:
     return [node for node in order if node in leads]
 
 
-def _check_not_freed(node: Node) -> None:
-    if node.args is None:
-        raise RuntimeError(
-            f"the graph behind {node.primitive.name} was freed by an earlier backward(): "
-            "pass retain_graph=True to the first call if you need two."
-        )
-
-
 def _sweep(
     root: Node,
-    seed: Any,
+    seed: Cotangent,
     order: list[Node],
     create_graph: bool = False,
     keep: Collection[Node] = (),
     free: bool = False,
-) -> Cotangents:
+) -> dict[Node, Cotangent]:
     """Visit `order`, newest first: each node hands its cotangent g on to its parents, and what arrives at one adds up.
 
     Returns the cotangents of leaves and of the nodes in `keep`; with `keep`, nodes outside `order` get none. With `free`,
     a node drops its arrays when its turn is over.
     """
-    cotangents: Cotangents = {root: seed}
+    cotangents = {root: seed}
     inside = set(order) if keep else None
     owned: set[Node] = set()  # nodes whose cotangent is a sum made here, which nobody else can hold
-    watch = current_watch()
+    watching = observers()
     with set_recording(create_graph):
         for node in order:
-            if node.primitive is None or node not in cotangents:
+            if node.primitive is None or (g := cotangents.pop(node, None)) is None:
                 continue
             _check_unchanged(node)
-            g = cotangents[node] if keep and node in keep else cotangents.pop(node)
+            if node in keep:
+                cotangents[node] = g
             primitive, out, args, params = node.primitive, node.out, node.args, node.params
             positions, parents = node.positions, node.parents
-            if inside is not None:
-                positions, parents = _leading_inside(node, inside)
-            at_once = None
-            if create_graph or primitive.vjp_all is not None:
-                at_once = _gradients_at_once(node, g, positions, create_graph)
+            if inside is not None:  # only what leads on to a target
+                leading = [(i, parent) for i, parent in zip(positions, parents, strict=True) if parent in inside]
+                positions, parents = [i for i, _ in leading], [parent for _, parent in leading]
+            at_once = None  # the gradients of all arguments, where they are computed together
+            if create_graph:
+                at_once = _recorded_gradients(node, primitive, g, positions)
+            elif primitive.vjp_all is not None:
+                at_once = primitive.vjp_all(g, out, node.residuals, positions, *args, **params)
             for i, parent in zip(positions, parents):  # noqa: B905  (strict=True costs 0.3 us a node)
                 if at_once is not None:
                     c = at_once[i]
                 else:
                     c = (primitive.vjps.get(i) or _rule(primitive, i))(g, out, *args, **params)
                 if getattr(c, "shape", None) != args[i].shape:
-                    c = _undo_broadcasting(node, i, c, g)
+                    c = _undo_broadcasting(primitive, i, args[i].shape, c, g)
                 if parent not in cotangents:
                     cotangents[parent] = c
                 elif parent in owned and not create_graph:
@@ -191,44 +197,42 @@ def _sweep(
                 else:
                     cotangents[parent] = cotangents[parent] + c
                     owned.add(parent)
-                if watch is not None:
-                    watch.check_rule(node, i, g, c, parent, cotangents[parent])
+                if watching:
+                    for observer in watching:
+                        observer.gradient(node, i, g, c, parent, cotangents[parent])
             if free:
                 node.free()
     return cotangents
 
 
+def _check_not_freed(node: Node) -> None:
+    if node.stamp < 0:
+        raise RuntimeError(
+            f"the graph behind {node.name} was freed by an earlier backward(): "
+            "pass retain_graph=True to the first call if you need two."
+        )
+
+
 def _check_unchanged(node: Node) -> None:
-    """Raise RuntimeError if the node was freed, or one of its arrays has been changed in place since it was recorded."""
+    """Raise RuntimeError if the node was freed, or one of its arrays has been changed in place since it was recorded.
+
+    Versions only grow, so that a changed parent changes their sum.
+    """
     stamp = node.version
     for parent in node.parents:
         stamp += parent.version
     if stamp != node.stamp:
         _check_not_freed(node)
         raise RuntimeError(
-            f"an input or the result of {node.primitive.name} was changed in place after it was used: "
+            f"an input or the result of {node.name} was changed in place after it was used: "
             "run the forward pass again before backward()."
         )
 
 
-def _leading_inside(node: Node, inside: set[Node]) -> tuple[list[int], list[Node]]:
-    """The positions and nodes of those arguments that lead on to a target."""
-    kept = [(i, parent) for i, parent in zip(node.positions, node.parents, strict=True) if parent in inside]
-    return [i for i, _ in kept], [parent for _, parent in kept]
-
-
-def _gradients_at_once(node: Node, g: Any, wanted: Sequence[int], create_graph: bool) -> Any:
-    """The gradients of all wanted arguments, by position: of rules that record themselves, or of one fused rule."""
-    if not create_graph:
-        return node.primitive.vjp_all(g, node.out, node.residuals, wanted, *node.args, **node.params)
-    watch = current_watch()
-    recorded_rules = _gradients_recorded if watch is None else watch.around(_gradients_recorded)
-    return recorded_rules(node.primitive, node, g, list(wanted))
-
-
-def _undo_broadcasting(node: Node, position: int, c: Any, g: Any) -> Any:
+def _undo_broadcasting(
+    primitive: Primitive[...], position: int, shape: tuple[int, ...], c: Cotangent, g: Cotangent
+) -> Cotangent:
     """A gradient of another shape than its argument's, summed to it; anything but broadcasting is a mistake in the rule."""
-    primitive, shape = node.primitive, node.args[position].shape
     rule = f"the gradient rule of {primitive.name} for argument {position} returned"
     if not hasattr(c, "shape"):
         raise RuleError(f"{rule} an object of type {type(c).__name__}, expected an array {shape}: return the gradient.")
@@ -242,10 +246,10 @@ def _undo_broadcasting(node: Node, position: int, c: Any, g: Any) -> Any:
     return sum_to(c, shape=shape)
 
 
-def _rule(primitive: Primitive, position: int) -> Any:
-    rule = primitive.vjps.get(position)
-    if rule is not None:
-        return rule
+def _rule(primitive: Primitive[...], position: int) -> Rule:
+    """The rule for one argument, also of a primitive that has one for all."""
+    if position in primitive.vjps:
+        return primitive.vjps[position]
     each = primitive.vjp_each
     if each is None:
         raise TypeError(
@@ -255,14 +259,30 @@ def _rule(primitive: Primitive, position: int) -> Any:
     return lambda g, out, *args, **params: each(g, out, position, *args, **params)
 
 
+def _recorded_gradients(
+    node: Node, primitive: Primitive[...], g: Cotangent, wanted: Sequence[int]
+) -> dict[int, Cotangent]:
+    """The rules on Tensors, so that they record themselves; a fused primitive re-traces its composed twin."""
+    node_of = dict(zip(node.positions, node.parents, strict=True))
+    args = [recorded(a, node_of.get(i)) if hasattr(a, "shape") else a for i, a in enumerate(node.args)]
+    with observed(node):
+        if primitive.composed is None:
+            out = recorded(node.out, node)
+            return {i: _rule(primitive, i)(g, out, *args, **node.params) for i in wanted}
+        inputs = {i: alias(args[i]) for i in wanted}
+        again = primitive.composed(*[inputs.get(i, a) for i, a in enumerate(args)], **node.params)
+        gradients = grad(again, list(inputs.values()), g, create_graph=True, allow_unused=True)
+        return dict(zip(wanted, gradients, strict=True))
+
+
 @primitive
-def alias(x: Any) -> Any:
+def alias(x: Array) -> Array:
     """x itself under a new node: tells two uses of one Tensor apart.   d/dx x = 1"""
     return x
 
 
 @primitive
-def clone(x: Any) -> Any:
+def clone(x: Array) -> Array:
     """A copy of x in memory of its own.   d/dx x = 1"""
     return backend_of(x).xp.array(x)
 
@@ -271,42 +291,27 @@ adjoint_pair(alias, alias)
 adjoint_pair(clone, clone)
 
 
-def _gradients_recorded(primitive: Primitive, node: Node, g: Tensor, wanted: list[int]) -> dict[int, Tensor]:
-    """The rules of one node on Tensors, so that they record themselves; a fused primitive re-traces its composed
-    twin.
-    """
-    node_of = dict(zip(node.positions, node.parents, strict=True))
-    args = [recorded(a, node_of.get(i)) if hasattr(a, "shape") else a for i, a in enumerate(node.args or ())]
-    params = node.params or {}
-    if primitive.composed is not None:
-        inputs = {i: alias(args[i]) for i in wanted}
-        again = primitive.composed(*[inputs.get(i, a) for i, a in enumerate(args)], **params)
-        gradients = grad(again, list(inputs.values()), g, create_graph=True, allow_unused=True)
-        return dict(zip(wanted, gradients, strict=True))
-    out = recorded(node.out, node)
-    return {i: _rule(primitive, i)(g, out, *args, **params) for i in wanted}
+# ---------------------------------------------------------------------------------------------------------------------
+# What leaves the sweep is an array of its own: a cotangent may be a view that others hold.
 
 
-def _deposit(leaf: Tensor, c: Any) -> None:
-    """Add a cotangent to `leaf.grad`. What is stored is a fresh array (or the optimizer's buffer), never an alias."""
-    recording = isinstance(c, Tensor)
+def _deposit(leaf: Tensor, c: Cotangent) -> None:
+    """Add a cotangent to `leaf.grad`, which lies in the optimizer's buffer if it has one."""
     if leaf.grad is not None:
-        leaf.grad = _fresh((leaf.grad if recording else leaf.grad._data) + c, leaf)
-    elif leaf._buffer is not None and not recording:
+        leaf.grad = _fresh((leaf.grad if isinstance(c, Tensor) else leaf.grad._data) + c, leaf)
+    elif leaf._buffer is None or isinstance(c, Tensor):
+        leaf.grad = _fresh(c, leaf)
+    else:
         backend_of(leaf._buffer).xp.copyto(leaf._buffer, c)
         leaf.grad = constant(leaf._buffer)
-    else:
-        leaf.grad = _fresh(c, leaf)
 
 
-def _fresh(c: Any, like: Tensor) -> Tensor:
-    """A copy of a cotangent with the dtype of what it belongs to (a cotangent may be a view that others hold)."""
-    if isinstance(c, Tensor):
-        return clone(c)
-    return constant(backend_of(c).xp.array(c, dtype=like.dtype))
+def _fresh(c: Cotangent, like: Tensor) -> Tensor:
+    """A copy of a cotangent, with the dtype of what it belongs to."""
+    return clone(c) if isinstance(c, Tensor) else constant(backend_of(c).xp.array(c, dtype=like.dtype))
 
 
-def _describe(value: Any) -> str:
+def _describe(value: object) -> str:
     if isinstance(value, Tensor):
         return f"a constant Tensor of shape {value.shape}"
     return f"an object of type {type(value).__name__}"

@@ -2,8 +2,7 @@
 
 Four things that build on each other: `Node`, one recorded operation; `Tensor`, an array and the node it came from;
 `Primitive`, a function on arrays with its gradient rules beside it; and `expand` with `sum_to`, the one adjoint pair that the
-engine itself needs. `tinyae.autodiff.reverse` walks the tape backward; `docs/tape.md` explains both. At the end stands
-`Watch`, a place for tools that look on.
+engine itself needs. An `Observer` looks on. `tinyae.autodiff.reverse` walks the tape backward; `docs/tape.md` explains both.
 """
 
 from __future__ import annotations
@@ -12,92 +11,58 @@ import functools
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from itertools import count
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, overload
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec, TypeAlias, TypeVar, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from tinyae.backend import Array, backend_named, backend_of, check_same_device
 from tinyae.backend.base import array_advice, is_ragged
 
 # ---------------------------------------------------------------------------------------------------------------------
-# `Node`: one recorded result; and the switch that says whether to record.
+# `Node`: one recorded result.
 #
 # A node knows how its value was made (primitive, raw arguments, raw result) and which nodes that needed. It keeps raw
 # arrays and never Tensors, and only ever points to *older* nodes, so there are no reference cycles: a graph is freed by
 # reference counting the moment its last Tensor goes. Every node carries a serial number. A result is always created
 # after its arguments, so sorting by serial number is a topological sort, whatever the shape of the graph.
 
-_next_serial = count().__next__
 
-
+@dataclass(slots=True, eq=False, repr=False)
 class Node:
-    """One recorded operation, or (with `primitive` None) a leaf: a Tensor the user asked gradients for.
+    """One recorded operation, or (with `primitive` None) a leaf: a Tensor the user asked gradients for."""
 
-    Attributes:
-        serial: creation number; parents always have smaller ones.
-        primitive: the operation, None for a leaf.
-        args: its raw positional arguments; None once the graph was freed.
-        params: its keyword parameters.
-        out: its raw result.
-        residuals: what a fused primitive saved for its own rule.
-        parents: the nodes of those arguments that have one.
-        positions: the argument position of each parent.
-        version: how often the leaf's array was changed in place.
-        stamp: the sum of the parents' versions when they were read; versions only grow, so a changed parent changes
-            the sum. -1 once the graph was freed.
-        leaf: weak reference to the leaf's Tensor.
-    """
+    primitive: Primitive[...] | None = None
+    args: Sequence[Operand] = ()  # its raw positional arguments
+    params: dict[str, Any] = field(default_factory=dict)  # its keyword parameters
+    out: Operand = None  # its raw result
+    residuals: object = None  # what a fused primitive saved for its own rule
+    parents: Sequence[Node] = ()  # the nodes of those arguments that have one
+    positions: Sequence[int] = ()  # the argument position of each parent
+    stamp: int = 0  # the sum of the parents' versions when they were read; -1 once the graph was freed
+    leaf: weakref.ref[Tensor] | None = None  # the leaf's Tensor
+    version: int = 0  # how often the leaf's array was changed in place
+    serial: int = field(default_factory=count().__next__)  # creation number; parents always have smaller ones
 
-    __slots__ = (
-        "args",
-        "leaf",
-        "out",
-        "params",
-        "parents",
-        "positions",
-        "primitive",
-        "residuals",
-        "serial",
-        "stamp",
-        "version",
-    )
-
-    def __init__(
-        self,
-        primitive: Any = None,
-        args: Any = (),
-        params: Any = None,
-        out: Any = None,
-        residuals: Any = None,
-        parents: Sequence[Node] = (),
-        positions: Sequence[int] = (),
-        stamp: int = 0,
-        leaf: Any = None,
-    ) -> None:
-        self.serial = _next_serial()
-        self.primitive = primitive
-        self.args = args
-        self.params = params
-        self.out = out
-        self.residuals = residuals
-        self.parents = parents
-        self.positions = positions
-        self.version = 0
-        self.stamp = stamp
-        self.leaf = None if leaf is None else weakref.ref(leaf)
+    @property
+    def name(self) -> str:
+        """The operation's name, or "leaf"."""
+        return "leaf" if self.primitive is None else self.primitive.name
 
     def free(self) -> None:
         """Drop the arrays and the way back. A later sweep that needs them raises."""
-        self.args = self.params = self.out = self.residuals = None
-        self.parents = self.positions = ()
+        self.out = self.residuals = None
+        self.args = self.parents = self.positions = ()
+        self.params.clear()
         self.stamp = -1
 
     def __repr__(self) -> str:
-        name = "leaf" if self.primitive is None else self.primitive.name
-        return f"<Node {self.serial} {name}>"
+        return f"<Node {self.serial} {self.name}>"
 
 
 def ancestors(root: Node, since: int = 0) -> list[Node]:
@@ -115,12 +80,47 @@ def ancestors(root: Node, since: int = 0) -> list[Node]:
     return sorted(seen, key=attrgetter("serial"), reverse=True)
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# What each thread knows for itself: whether operations are recorded, and who looks on.
+
+
+class Observer:
+    """Somebody who looks on while a thread computes: `with set_observers(*observers(), mine):`.
+
+    The methods here do nothing. A subclass overrides those that it wants to hear of, e.g. to find the first NaN.
+    """
+
+    def result(self, name: str, args: Sequence[Operand], out: Array, node: Node | None) -> None:
+        """The primitive of that name made `out` of the raw arguments, recorded as `node` (None if it was not)."""
+
+    def gradient(self, node: Node, position: int, g: Cotangent, c: Cotangent, parent: Node, total: Cotangent) -> None:
+        """A rule of `node` made c of the cotangent g; `total` is what has arrived at `parent` so far."""
+
+    @contextmanager
+    def during(self, scope: object) -> Iterator[None]:
+        """Results appear while a module is being called, or the rules of a node run on Tensors: that is the block."""
+        yield
+
+    def called(self, module: object, inputs: tuple[Any, ...], output: Any) -> None:
+        """The call `module(*inputs)` has given `output`."""
+
+    def updated(self, method: str, param: Array | None, grad: Array | None) -> None:
+        """A training step is done: an optimizer changed `param`, given `grad` (None where there is nothing to check)."""
+
+    def detached(self, constant: Tensor) -> Tensor:
+        """What `detach()` shall give instead of this constant: usually itself."""
+        return constant
+
+
 class _Recording(threading.local):
     on = True
 
 
 recording = _Recording()
 """`recording.on`: whether operations on Tensors are put on the tape. One switch per thread."""
+
+_observers: dict[int, tuple[Observer, ...]] = {}
+"""Who looks on, by thread. Empty while nobody does anywhere, so that a result costs one look at an empty dict."""
 
 
 @contextmanager
@@ -134,12 +134,41 @@ def set_recording(on: bool) -> Iterator[None]:
         recording.on = before
 
 
-def no_grad() -> Any:
+@contextmanager
+def no_grad() -> Iterator[None]:
     """`with no_grad():` operations give constants; nothing is recorded and no memory is kept for a backward pass.
 
     Works as a decorator too.
     """
-    return set_recording(False)
+    with set_recording(False):
+        yield
+
+
+def observers() -> tuple[Observer, ...]:
+    """Who looks on in this thread, in the order in which they are told."""
+    return _observers.get(threading.get_ident(), ()) if _observers else ()
+
+
+@contextmanager
+def set_observers(*those: Observer) -> Iterator[None]:
+    """Within the block, `those` look on in this thread, and nobody else."""
+    key, before = threading.get_ident(), observers()
+    _observers[key] = those
+    try:
+        yield
+    finally:
+        _observers.pop(key)
+        if before:
+            _observers[key] = before
+
+
+@contextmanager
+def observed(scope: object) -> Iterator[None]:
+    """Tell the observers of this thread that results appear in the course of `scope`, a module or a node."""
+    with ExitStack() as stack:
+        for observer in observers():
+            stack.enter_context(observer.during(scope))
+        yield
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -148,8 +177,6 @@ def no_grad() -> Any:
 # It is deliberately thin. A Tensor holds a raw array, the tape node that made it (None for a constant) and, on leaves,
 # the gradient. It has no arithmetic of its own: the operators are bound in one table in `tinyae.ops`, and the
 # declarations under TYPE_CHECKING below only tell editors and type checkers about them.
-
-_new = object.__new__
 
 
 class Tensor:
@@ -175,7 +202,7 @@ class Tensor:
     __array_ufunc__ = None  # numpy_array * tensor is left to Tensor.__rmul__ instead of looping over elements
     __array_priority__ = 1000
 
-    def __init__(self, data: Any, requires_grad: bool = False, *, dtype: Any = None) -> None:
+    def __init__(self, data: npt.ArrayLike, requires_grad: bool = False, *, dtype: npt.DTypeLike | None = None) -> None:
         self._data = _as_array(data, dtype)
         self.grad: Tensor | None = None
         self._buffer: Array | None = None
@@ -186,7 +213,7 @@ class Tensor:
                     f"only floating-point Tensors can require gradients, got dtype {self._data.dtype}: "
                     "convert first, e.g. Tensor(data, requires_grad=True, dtype='float32')."
                 )
-            self.node = Node(leaf=self)
+            self.node = Node(leaf=weakref.ref(self))
 
     @property
     def data(self) -> Array:
@@ -208,23 +235,23 @@ class Tensor:
         if self.node is not None:
             self.node.version += 1
 
-    shape = property(lambda self: self._data.shape, doc="Lengths of the axes.")
-    ndim = property(lambda self: self._data.ndim, doc="Number of axes.")
-    size = property(lambda self: self._data.size, doc="Number of elements.")
-    dtype = property(lambda self: self._data.dtype, doc="Element type.")
-    device = property(lambda self: backend_of(self._data).name, doc="`'cpu'` or `'gpu'`.")
-    requires_grad = property(
+    shape: tuple[int, ...] = property(lambda self: self._data.shape, doc="Lengths of the axes.")  # type: ignore[assignment]
+    ndim: int = property(lambda self: self._data.ndim, doc="Number of axes.")  # type: ignore[assignment]
+    size: int = property(lambda self: self._data.size, doc="Number of elements.")  # type: ignore[assignment]
+    dtype: np.dtype[Any] = property(lambda self: self._data.dtype, doc="Element type.")  # type: ignore[assignment]
+    device: str = property(lambda self: backend_of(self._data).name, doc="`'cpu'` or `'gpu'`.")  # type: ignore[assignment]
+    requires_grad: bool = property(  # type: ignore[assignment]
         lambda self: self.node is not None, doc="Whether a gradient can flow back through this Tensor."
     )
-    is_leaf = property(
+    is_leaf: bool = property(  # type: ignore[assignment]
         lambda self: self.node is None or self.node.primitive is None, doc="Made by the user, not by an operation."
     )
 
-    def numpy(self) -> np.ndarray:
+    def numpy(self) -> Array:
         """The values as a NumPy array on the host (on a GPU this copies and waits)."""
         return backend_of(self._data).to_host(self.data)
 
-    def item(self) -> Any:
+    def item(self) -> float:
         """The single value as a Python number (on a GPU this waits)."""
         if self.size != 1:
             raise ValueError(f"item() needs exactly one element, got shape {self.shape}: use numpy() or reduce first.")
@@ -232,7 +259,10 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """The same values as a constant: no gradient flows through it."""
-        return constant(self._data)
+        result = constant(self._data)
+        for observer in observers():
+            result = observer.detached(result)
+        return result
 
     def to(self, device: str) -> Tensor:
         """A copy on another device, as a constant or as a fresh leaf; the Tensor itself where it is there already."""
@@ -248,16 +278,13 @@ class Tensor:
     def __reduce__(self) -> tuple[Any, ...]:
         # A node points weakly at its leaf; copied as it stands, the copy's gradients would go to the original.
         if self.node is not None and not self.is_leaf:
-            name = self.node.primitive.name
+            name = self.node.name
             raise TypeError(f"a Tensor made by {name!r} cannot be copied or pickled with its history: detach() first.")
         return Tensor, (self._data, self.requires_grad)
 
     def __repr__(self) -> str:
         values = np.array2string(self.numpy(), separator=", ", prefix="Tensor(", threshold=200)
-        if self.is_leaf:
-            origin = ", requires_grad=True" if self.requires_grad else ""
-        else:
-            origin = f", made_by={self.node.primitive.name}"  # type: ignore[union-attr]
+        origin = "" if self.node is None else ", requires_grad=True" if self.is_leaf else f", made_by={self.node.name}"
         return f"Tensor({values}, dtype={self.dtype}{origin})"
 
     def __len__(self) -> int:
@@ -288,44 +315,51 @@ class Tensor:
             "!= between Tensors is ambiguous: use `a is not b` for identity, tinyae.ops.not_equal(a, b) for elements."
         )
 
-    def __setitem__(self, index: Any, value: Any) -> NoReturn:
+    def __setitem__(self, index: object, value: object) -> NoReturn:
         raise TypeError("Tensors have no item assignment: build the new value with tinyae.ops.where or concatenate.")
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
-        raise TypeError(
-            "a Tensor does not turn into a NumPy array by itself: use x.numpy(), "
-            "or tinyae.ops instead of numpy functions."
-        )
 
     if TYPE_CHECKING:  # bound by the table in tinyae/ops/__init__.py, and backward by tinyae/autodiff/__init__.py
         T: Tensor
 
-        def backward(self, grad_output: Any = None, retain_graph: bool = False, create_graph: bool = False) -> None: ...
-        def __add__(self, other: Any) -> Tensor: ...
-        def __radd__(self, other: Any) -> Tensor: ...
-        def __sub__(self, other: Any) -> Tensor: ...
-        def __rsub__(self, other: Any) -> Tensor: ...
-        def __mul__(self, other: Any) -> Tensor: ...
-        def __rmul__(self, other: Any) -> Tensor: ...
-        def __truediv__(self, other: Any) -> Tensor: ...
-        def __rtruediv__(self, other: Any) -> Tensor: ...
-        def __pow__(self, other: Any) -> Tensor: ...
-        def __rpow__(self, other: Any) -> Tensor: ...
-        def __matmul__(self, other: Any) -> Tensor: ...
-        def __rmatmul__(self, other: Any) -> Tensor: ...
+        def backward(
+            self, grad_output: Seed = None, retain_graph: bool = False, create_graph: bool = False
+        ) -> None: ...
+        def __add__(self, other: Other) -> Tensor: ...
+
+        __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __add__
+        __matmul__ = __rmatmul__ = __lt__ = __le__ = __gt__ = __ge__ = __add__
+
         def __neg__(self) -> Tensor: ...
         def __abs__(self) -> Tensor: ...
-        def __lt__(self, other: Any) -> Tensor: ...
-        def __le__(self, other: Any) -> Tensor: ...
-        def __gt__(self, other: Any) -> Tensor: ...
-        def __ge__(self, other: Any) -> Tensor: ...
-        def __getitem__(self, index: Any) -> Tensor: ...
-        def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
-        def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
-        def max(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
-        def min(self, axis: Any = None, keepdims: bool = False) -> Tensor: ...
-        def reshape(self, *shape: Any) -> Tensor: ...
-        def transpose(self, *axes: Any) -> Tensor: ...
+        def __getitem__(self, index: object) -> Tensor: ...
+        def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor: ...
+
+        mean = max = min = sum
+
+        def reshape(self, *shape: int | tuple[int, ...]) -> Tensor: ...
+        def transpose(self, *axes: int | tuple[int, ...]) -> Tensor: ...
+    else:  # hidden from type checkers, to whom a thing with __array__ is an array, so that `array * x` would be one
+
+        def __array__(self, dtype=None, copy=None):
+            raise TypeError(
+                "a Tensor does not turn into a NumPy array by itself: use x.numpy(), "
+                "or tinyae.ops instead of numpy functions."
+            )
+
+
+T = TypeVar("T", Tensor, Array)
+"""A Tensor or a raw array: what goes in comes out."""
+Axis: TypeAlias = int | tuple[int, ...] | None
+"""Over which axes a reduction goes; None for all of them."""
+Cotangent: TypeAlias = Tensor | Array
+"""A gradient on its way through a sweep: a raw array, or with `create_graph` a Tensor."""
+Seed: TypeAlias = Cotangent | None
+"""The cotangent with which a sweep begins; None is 1, for a result of one number."""
+Other: TypeAlias = Tensor | Array | complex | np.generic
+"""What an operator of a Tensor takes on the other side."""
+Operand: TypeAlias = Any
+"""What a primitive takes beside its first array. A forward is given raw arrays and Python numbers, its callers give
+Tensors too, and a rule may be given either; one text is written for all of them, so type checkers are told no more."""
 
 
 def constant(data: Array) -> Tensor:
@@ -335,7 +369,7 @@ def constant(data: Array) -> Tensor:
 
 def recorded(data: Array, node: Node | None) -> Tensor:
     """Wrap a raw result together with the node that made it; what every primitive returns."""
-    tensor = _new(Tensor)
+    tensor = Tensor.__new__(Tensor)
     tensor._data = data
     tensor.node = node
     tensor.grad = None
@@ -343,7 +377,8 @@ def recorded(data: Array, node: Node | None) -> Tensor:
     return tensor
 
 
-def _as_array(data: Any, dtype: Any) -> Array:
+def _as_array(data: Operand, dtype: npt.DTypeLike | None) -> Array:
+    """Arrays as they are, lists and Python numbers as NumPy arrays: float32 for fractions, int64 for whole numbers."""
     if isinstance(data, Tensor):
         raise TypeError("Tensor(Tensor) is ambiguous: use x.detach() for a constant copy of the values.")
     if isinstance(data, (bool, int, float, list, tuple)) and not isinstance(data, np.generic):
@@ -378,55 +413,66 @@ def _as_array(data: Any, dtype: Any) -> Array:
 # argument i computes the vector-Jacobian product g^T (d out / d x_i) without ever forming the Jacobian.
 #
 # A primitive given raw arrays returns a raw array, and given Tensors a Tensor; so the public function is also the
-# kernel. A rule uses only operators and other primitives, and so works in both modes as well: on raw arrays for a first
-# derivative (nothing is wrapped or recorded), on Tensors when the backward pass is itself to be differentiated. That is
-# how one rule gives derivatives of every order.
+# kernel. A rule uses only operators and other primitives, and so works in both modes as well, which gives every order.
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+Rule = Callable[..., Any]
+Parameters = Callable[..., dict[str, Any]]
 
 
-class Primitive:
-    """A differentiable function of arrays (positional) and metadata (keyword-only). Made by `@primitive`.
+class Primitive(Generic[P]):
+    """A differentiable function of arrays (positional) and metadata (keyword-only). Made by `@primitive`, which see."""
 
-    Attributes:
-        name: the function's name, as shown by `tinyae.inspect` and in errors.
-        forward: the raw function.
-        elementwise: arguments broadcast against each other; the engine sums gradients back to the arguments' shapes.
-        differentiable: False for comparisons and the like: results are constants.
-        composed: for a fused primitive, the same function written with other primitives.
-        vjps: rule per argument position.
-        vjp_each: one rule for a variadic primitive; it is told the position.
-        vjp_all: one rule for all arguments of a fused primitive.
-        adjoint: the other half of a linear pair.
-    """
-
-    def __init__(self, forward: Callable, elementwise: bool, differentiable: bool, composed: Callable | None) -> None:
+    def __init__(
+        self,
+        forward: Callable[Concatenate[Any, P], Any],
+        elementwise: bool = False,
+        differentiable: bool = True,
+        composed: Callable[..., Any] | None = None,
+    ) -> None:
         functools.update_wrapper(self, forward)
         self.name = forward.__name__
         self.forward = forward
         self.elementwise = elementwise
         self.differentiable = differentiable
         self.composed = composed
-        self.vjps: dict[int, Callable] = {}
-        self.vjp_each: Callable | None = None
-        self.vjp_all: Callable | None = None
-        self.adjoint: Primitive | None = None
+        self.vjps: dict[int, Rule] = {}  # a rule for each argument, by position
+        self.vjp_each: Rule | None = (
+            None  # one rule for every argument of a variadic primitive; it is told the position
+        )
+        self.vjp_all: Rule | None = None  # one rule for all arguments of a fused primitive at once
+        self.adjoint: Primitive[...] | None = None  # the other half of a linear pair
 
-    def __call__(self, *args: Any, **params: Any) -> Any:
-        raw: list[Any] = []
-        parents = []
-        positions: tuple[int, ...] = ()
+    # For type checkers: a Tensor among the first three arguments gives a Tensor (a recurrent layer's x may be None).
+    # P is what follows the first argument.
+    @overload
+    def __call__(self, x: Tensor | None, /, *args: P.args, **params: P.kwargs) -> Tensor: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self: Primitive[Concatenate[Any, Q]], x: Other, y: Tensor, /, *args: Q.args, **params: Q.kwargs
+    ) -> Tensor: ...
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self: Primitive[Concatenate[Any, Any, Q]], x: Other, y: Other, z: Tensor, /, *args: Q.args, **params: Q.kwargs
+    ) -> Tensor: ...
+    @overload
+    def __call__(self, x: Array | complex | np.generic, /, *args: P.args, **params: P.kwargs) -> Array: ...
+    def __call__(self, *args: Any, **params: Any) -> Any:  # type: ignore[misc]
+        raw: list[Operand] = []
+        parents: list[Node] = []
+        positions = []
         stamp = 0
         given_tensor = False
         for arg in args:
             if isinstance(arg, Tensor):
                 given_tensor = True
-                node = arg.node
-                if node is not None:
-                    positions += (len(raw),)
+                if (node := arg.node) is not None:
+                    positions.append(len(raw))
                     parents.append(node)
                     stamp += node.version
-                raw.append(arg._data)
-            else:
-                raw.append(arg)
+                arg = arg._data
+            raw.append(arg)
         try:
             out = self.forward(*raw, **params)
         except TypeError:
@@ -439,20 +485,21 @@ class Primitive:
             return out
         made = None
         if parents and self.differentiable and recording.on:
-            made = Node(self, tuple(raw), params, out, residuals, tuple(parents), positions, stamp)
-        if watches and (watch := current_watch()) is not None:
-            watch.check_result(self.name, raw, out, made)
+            made = Node(self, raw, params, out, residuals, parents, positions, stamp)
+        if _observers:
+            for observer in observers():
+                observer.result(self.name, raw, out, made)
         return recorded(out, made)
 
-    def vjp(self, position: int | Any) -> Callable[[Callable], Callable]:
+    def vjp(self, position: int | EllipsisType) -> Callable[[Rule], Rule]:
         """Decorator: the vector-Jacobian product for the argument at `position`.
 
         The rule is called as `rule(g, out, *args, **params)` and returns the gradient for that argument, of its shape.
         With `position` an Ellipsis, one rule serves every argument: `rule(g, out, position, *args, **params)`.
         """
 
-        def register(rule: Callable) -> Callable:
-            if position is Ellipsis:
+        def register(rule: Rule) -> Rule:
+            if isinstance(position, EllipsisType):
                 self.vjp_each = rule
             elif position in self.vjps:
                 raise ValueError(f"{self.name} has a rule for argument {position} already.")
@@ -462,7 +509,7 @@ class Primitive:
 
         return register
 
-    def fused_vjp(self, rule: Callable) -> Callable:
+    def fused_vjp(self, rule: Rule) -> Rule:
         """Decorator: the hand-written first-order rule of a fused primitive, for all arguments at once.
 
         Called as `rule(g, out, residuals, wanted, *args, **params)` with `wanted` the positions that need a gradient;
@@ -482,19 +529,12 @@ class Primitive:
 
 
 @overload
-def primitive(forward: Callable, /) -> Primitive: ...
+def primitive(forward: Callable[Concatenate[Any, P], Any], /) -> Primitive[P]: ...
 @overload
 def primitive(
-    *, elementwise: bool = False, differentiable: bool = True, composed: Callable | None = None
-) -> Callable[[Callable], Primitive]: ...
-def primitive(
-    forward: Callable | None = None,
-    /,
-    *,
-    elementwise: bool = False,
-    differentiable: bool = True,
-    composed: Callable | None = None,
-) -> Any:
+    *, elementwise: bool = False, differentiable: bool = True, composed: Callable[..., Any] | None = None
+) -> Callable[[Callable[Concatenate[Any, P], Any]], Primitive[P]]: ...
+def primitive(forward: Callable[..., Any] | None = None, /, **options: Any) -> object:
     """Decorator that makes a `Primitive` of a function on raw arrays.
 
     Args:
@@ -503,15 +543,12 @@ def primitive(
         differentiable: False if the result is piecewise constant (comparisons, sign).
         composed: the readable twin of a fused primitive. The function then returns `(out, residuals)`.
     """
-    if forward is not None:
-        return Primitive(forward, False, True, None)
-    return lambda function: Primitive(function, elementwise, differentiable, composed)
+    return functools.partial(Primitive, **options) if forward is None else Primitive(forward, **options)
 
 
-Parameters = Callable[..., dict[str, Any]]
-
-
-def adjoint_pair(a: Primitive, b: Primitive, to_b: Parameters | None = None, to_a: Parameters | None = None) -> None:
+def adjoint_pair(
+    a: Primitive[...], b: Primitive[...], to_b: Parameters | None = None, to_a: Parameters | None = None
+) -> None:
     """Declare two linear primitives of one array each other's gradient rule: <a(x), y> = <x, b(y)> for all x, y.
 
     Args:
@@ -520,17 +557,17 @@ def adjoint_pair(a: Primitive, b: Primitive, to_b: Parameters | None = None, to_
             ones.
         to_a: likewise for a call of `b`; default: `to_b`.
     """
-    _linear_rule(a, b, to_b)
+    a.adjoint, b.adjoint = b, a
+    a.vjp(0)(_through(b, to_b))
     if a is not b:
-        _linear_rule(b, a, to_a or to_b)
+        b.vjp(0)(_through(a, to_a or to_b))
 
 
-def _linear_rule(forward: Primitive, back: Primitive, convert: Parameters | None) -> None:
-    forward.adjoint = back
-
-    @forward.vjp(0)
-    def _(g: Any, out: Any, x: Any, **params: Any) -> Any:
-        return back(g, **(params if convert is None else convert(x, **params)))
+def _through(back: Primitive[...], convert: Parameters | None) -> Rule:
+    """The rule of a linear primitive: its adjoint, applied to the cotangent."""
+    if convert is None:
+        return lambda g, out, x, **params: back(g, **params)
+    return lambda g, out, x, **params: back(g, **convert(x, **params))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -541,13 +578,13 @@ def _linear_rule(forward: Primitive, back: Primitive, convert: Parameters | None
 
 
 @primitive
-def expand(x: Any, *, shape: tuple[int, ...]) -> Any:
+def expand(x: Array, *, shape: tuple[int, ...]) -> Array:
     """Broadcast x to `shape` by repeating axes of length 1 and adding leading ones.   Adjoint: `sum_to`."""
     return backend_of(x).xp.broadcast_to(x, shape)
 
 
 @primitive
-def sum_to(x: Any, *, shape: tuple[int, ...]) -> Any:
+def sum_to(x: Array, *, shape: tuple[int, ...]) -> Array:
     """Sum x over the axes along which `shape` would be repeated to give x's shape.   Adjoint: `expand`."""
     lead = x.ndim - len(shape)
     stretched = tuple(i + lead for i, n in enumerate(shape) if n == 1 and x.shape[i + lead] != 1)
@@ -555,46 +592,4 @@ def sum_to(x: Any, *, shape: tuple[int, ...]) -> Any:
     return x.sum(axis=axes, keepdims=True).reshape(shape) if axes else x.reshape(shape)
 
 
-def _shape_of(x: Any, shape: tuple[int, ...]) -> dict[str, Any]:
-    return {"shape": x.shape}
-
-
-adjoint_pair(expand, sum_to, _shape_of)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# `Watch`: a place for tools that look on, such as `tinyae.inspect.detect_anomaly`.
-
-
-class Watch(Protocol):
-    """An observer that is shown every result and every gradient of a thread as it is computed, e.g. to find the first NaN.
-
-    Attributes:
-        scopes: (owner, name) of the layers being called, outermost first; the engine does not use the owners.
-    """
-
-    scopes: list[tuple[Any, str]]
-
-    def check_result(self, name: str, raw: list[Any], out: Any, node: Node | None) -> None:
-        """The primitive of that name computed `out` from the arguments `raw`, recorded as `node` (None if it was not)."""
-
-    def check_rule(self, node: Node, position: int, g: Any, c: Any, parent: Node, total: Any) -> None:
-        """A rule of `node` computed c from the cotangent g; `total` is what has arrived at `parent` so far."""
-
-    def check_update(self, method: str, param: Any, grad: Any) -> None:
-        """An optimizer has updated the parameters: a training step is done."""
-
-    def next_step(self) -> None:
-        """A training step ended that needs no check."""
-
-    def around(self, rules: Callable[..., Any]) -> Callable[..., Any]:
-        """`rules(primitive, node, ...)`, wrapped so that errors name the node whose rule is running."""
-
-
-watches: dict[int, Watch] = {}
-"""The open watches by thread. Empty unless somebody is looking."""
-
-
-def current_watch() -> Watch | None:
-    """The watch of this thread, None if there is none."""
-    return watches.get(threading.get_ident()) if watches else None
+adjoint_pair(expand, sum_to, lambda x, shape: {"shape": x.shape})

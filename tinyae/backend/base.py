@@ -11,14 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from tinyae.backend.windows import Windows, fold, padded, unfold, unpadded
 
-Array = Any
-"""A NumPy or CuPy array. The two share a namespace, not a base class, so the type checker is told no more."""
+Array: TypeAlias = npt.NDArray[Any]
+"""A raw array. To type checkers it is NumPy's: CuPy's has the same attributes and methods, but no class in common."""
 
 
 class Backend:
@@ -32,17 +33,17 @@ class Backend:
     name: str
     xp: ModuleType
 
-    def to_device(self, array: Any, dtype: Any = None) -> Array:
-        """Return a host array (or nested list) as an array of this device, cast to `dtype` if given."""
-        raise NotImplementedError
+    def to_device(self, array: npt.ArrayLike, dtype: npt.DTypeLike | None = None) -> Array:
+        """A host array (or nested list) on this device, cast to `dtype` if given; no copy is made where none is needed."""
+        return self.xp.asarray(array, dtype=dtype)
 
-    def to_host(self, array: Array) -> np.ndarray:
+    def to_host(self, array: Array) -> Array:
         """Return an array of this device as a NumPy array. On a GPU this waits for the device: the only exit."""
         raise NotImplementedError
 
-    def generator(self, seed: int) -> Any:
-        """A random generator whose draws live on this device."""
-        raise NotImplementedError
+    def generator(self, seed: int) -> np.random.Generator:
+        """A generator whose draws live on this device. NumPy's is PCG64, CuPy's XORWOW, with another stream."""
+        return self.xp.random.default_rng(seed)
 
     def synchronize(self) -> None:
         """Wait until all work handed to the device is done (for timings)."""
@@ -57,11 +58,11 @@ class Backend:
     # Random draws. The host generator is the single source of randomness: it is handed in explicitly, and a device
     # that cannot use it directly takes one key from it per draw, so a run is repeatable on each device.
 
-    def uniform(self, generator: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Array:
+    def uniform(self, generator: np.random.Generator, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
         """Uniform draws in [0, 1) of the given shape and dtype."""
         return self._device_stream(generator).random(shape, dtype=dtype)
 
-    def normal(self, generator: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> Array:
+    def normal(self, generator: np.random.Generator, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
         """Standard normal draws of the given shape and dtype."""
         return self._device_stream(generator).standard_normal(shape, dtype=dtype)
 
@@ -237,7 +238,7 @@ PADDING_ADVICE = (
 """What to do with them, the end of a sentence."""
 
 
-def is_ragged(value: Any) -> bool:
+def is_ragged(value: object) -> bool:
     """Whether a list or tuple has entries of unequal length, so that no rectangular array holds it."""
     if not isinstance(value, (list, tuple)):
         return False
@@ -250,6 +251,6 @@ def is_ragged(value: Any) -> bool:
     return False
 
 
-def array_advice(value: Any, otherwise: str) -> str:
+def array_advice(value: object, otherwise: str) -> str:
     """How to get an array from `value`: padding for sequences of unequal length, else `otherwise`."""
     return PADDING_ADVICE if is_ragged(value) else otherwise

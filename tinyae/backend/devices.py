@@ -6,7 +6,8 @@ import importlib
 import math
 import os
 from collections.abc import Iterable
-from typing import Any
+from contextlib import suppress
+from types import ModuleType
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from tinyae.backend.base import (
     NoGpuError,
 )
 from tinyae.backend.windows import Windows
-from tinyae.checks import choose
+from tinyae.checks import unknown
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The CPU: NumPy.
@@ -36,17 +37,9 @@ class NumpyBackend(Backend):
     name = "cpu"
     xp = np
 
-    def to_device(self, array: Any, dtype: Any = None) -> Array:
-        """Return `array` as a NumPy array; no copy is made where none is needed."""
-        return np.asarray(array, dtype=dtype)
-
-    def to_host(self, array: Array) -> np.ndarray:
+    def to_host(self, array: Array) -> Array:
         """Return the array itself: it is on the host already."""
         return np.asarray(array)
-
-    def generator(self, seed: int) -> np.random.Generator:
-        """NumPy's default generator (PCG64)."""
-        return np.random.default_rng(seed)
 
     def _device_stream(self, generator: np.random.Generator) -> np.random.Generator:
         return generator
@@ -150,39 +143,27 @@ class CupyBackend(Backend):
 
     name = "gpu"
 
-    def __init__(self, cupy: Any) -> None:
+    def __init__(self, cupy: ModuleType) -> None:
         self.xp = cupy
 
-    def to_device(self, array: Any, dtype: Any = None) -> Array:
-        """Copy a host array (or list) to the GPU; an array that is there already is returned as it is."""
-        return self.xp.asarray(array, dtype=dtype)
-
-    def to_host(self, array: Array) -> np.ndarray:
+    def to_host(self, array: Array) -> Array:
         """Copy to host memory and wait for it."""
         return np.asarray(self.xp.asnumpy(array))
-
-    def generator(self, seed: int) -> Any:
-        """CuPy's generator (XORWOW); its stream is not NumPy's."""
-        return self.xp.random.default_rng(seed)
 
     def synchronize(self) -> None:
         """Wait for the current stream."""
         self.xp.cuda.get_current_stream().synchronize()
 
 
-def import_cupy() -> Any:
+def import_cupy() -> ModuleType:
     """Import CuPy, or raise `CupyMissingError` that tells a missing package from a broken one."""
     try:
         return importlib.import_module("cupy")
-    except ModuleNotFoundError as error:
-        if error.name == "cupy":
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
             raise CupyMissingError(
                 f"device 'gpu' needs CuPy, which is not installed: pip install '{cupy_wheel()}', or use device 'cpu'."
             ) from None
-        raise CupyMissingError(
-            f"CuPy is installed but does not import ({error}): reinstall it, or use device 'cpu'."
-        ) from error
-    except ImportError as error:
         raise CupyMissingError(
             f"CuPy is installed but does not import ({error}): reinstall it, or use device 'cpu'."
         ) from error
@@ -220,15 +201,13 @@ def installed_wheel() -> str | None:
     from importlib.metadata import PackageNotFoundError, version
 
     for wheel in (CUDA13, CUDA12, ROCM):
-        try:
+        with suppress(PackageNotFoundError):
             version(wheel.partition("[")[0])
-        except PackageNotFoundError:
-            continue
-        return wheel
+            return wheel
     return None
 
 
-def check_gpu(cupy: Any) -> None:
+def check_gpu(cupy: ModuleType) -> None:
     """Raise unless a GPU answers and an elementwise operation and a matrix product both run on it."""
     try:
         count = cupy.cuda.runtime.getDeviceCount()
@@ -277,7 +256,7 @@ _by_type: dict[type, Backend] = {np.ndarray: CPU, float: CPU, int: CPU, bool: CP
 _gpu: Backend | None = None
 
 
-def backend_of(array: Array) -> Backend:
+def backend_of(array: object) -> Backend:
     """The backend of an array, found by its type (about 50 ns).
 
     Python numbers and NumPy scalars belong to the CPU. Raises TypeError for anything that is not an array.
@@ -307,7 +286,7 @@ def backend_named(device: str) -> Backend:
         for backend in _by_type.values():
             if backend.name == device:
                 return backend
-        choose("device", device, DEVICES)
+        raise unknown("device", device, DEVICES)
     if _gpu is None:
         try:
             _gpu = connect()
@@ -319,7 +298,7 @@ def backend_named(device: str) -> Backend:
     return _gpu
 
 
-def check_same_device(operation: str, arrays: Iterable[Array]) -> None:
+def check_same_device(operation: str, arrays: Iterable[object]) -> None:
     """Raise MixedDevicesError if the arrays among `arrays` live on two devices; Python numbers fit everywhere."""
     names = [backend_of(a).name for a in arrays if hasattr(a, "shape") and not isinstance(a, np.generic)]
     if len(set(names)) > 1:
@@ -347,7 +326,7 @@ def _find(array_type: type) -> Backend:
     )
 
 
-def as_generator(generator: Any) -> np.random.Generator:
+def as_generator(generator: np.random.Generator | None) -> np.random.Generator:
     """Check a generator argument: a `numpy.random.Generator`, or None for fresh entropy (not repeatable).
 
     An integer is refused: two layers given the same seed would start with the same weights.

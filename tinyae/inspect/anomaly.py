@@ -4,23 +4,22 @@ One NaN makes everything NaN that is computed from it, so where it shows, in the
 Within `with detect_anomaly():` every result and every gradient of this thread is looked at as soon as there is one, and
 the first that is not finite raises an error that names the operation, what it was given, the layer and the training step.
 
-The engine knows nothing of this: it offers a place for a `tinyae.autodiff.Watch` and reports to whoever stands there. A
-Module reports when it is called, under its name, and an optimizer when a step is done. With no watch open all of this is
-one look at an empty dict for each operation.
+The engine knows nothing of this: it reports to every `tinyae.autodiff.Observer` in its list, a Module reports when it is
+called, and an optimizer when a step is done.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import get_ident
 from typing import Any
 
 import numpy as np
 
-from tinyae.autodiff import Node, watches
-from tinyae.backend import backend_of
+from tinyae.autodiff import Node, Observer, observers, set_observers
+from tinyae.backend import Array, backend_of
+from tinyae.nn import Module
 
 
 @dataclass(frozen=True)
@@ -77,57 +76,67 @@ class AnomalyError(FloatingPointError):
         self.ranges = tuple(ranges)
 
 
-class AnomalyWatch:
+class AnomalyWatch(Observer):
     """What one `detect_anomaly` block knows: the layer being called, the step, and the layer of each recorded node.
 
     Attributes:
         infinity: whether infinities count, or NaN only.
         step: the present training step, from 1.
-        scopes: (owner, name) of the layers being called, outermost first; the owners are none of the engine's business.
+        layers: (module, name) of the layers being called, outermost first.
+        rules: the nodes whose gradient rules are running on Tensors, outermost first.
         origins: the layer in which a node was recorded, by its serial number, since the last step.
-        rule: the node whose gradient rule is running on Tensors.
     """
 
     def __init__(self, infinity: bool) -> None:
         self.infinity = infinity
         self.step = 1
-        self.scopes: list[tuple[Any, str]] = []
+        self.layers: list[tuple[Module, str]] = []
+        self.rules: list[Node] = []
         self.origins: dict[int, str] = {}
-        self.rule: Node | None = None
 
     @property
     def layer(self) -> str | None:
         """The innermost layer being called."""
-        return self.scopes[-1][1] if self.scopes else None
+        return self.layers[-1][1] if self.layers else None
 
-    def check_result(self, name: str, raw: list[Any], out: Any, node: Node | None) -> None:
+    @contextmanager
+    def during(self, scope: object) -> Iterator[None]:
+        """Remember the layer that is being called, or the node whose rules run."""
+        stack: list[Any] = self.layers if isinstance(scope, Module) else self.rules
+        stack.append((scope, _label(self.layers, scope)) if isinstance(scope, Module) else scope)
+        try:
+            yield
+        finally:
+            stack.pop()
+
+    def result(self, name: str, args: Sequence[Any], out: Array, node: Node | None) -> None:
         """Look at what the primitive of that name made of Tensors, and remember in which layer."""
-        if node is not None and self.scopes:
-            self.origins[node.serial] = self.scopes[-1][1]
+        if node is not None and self.layer:
+            self.origins[node.serial] = self.layer
         if self._fine(out):
             return
-        arguments = [_range(f"argument {i}", a) for i, a in enumerate(raw) if _numeric(a)]
+        arguments = [_range(f"argument {i}", a) for i, a in enumerate(args) if _numeric(a)]
         given = [r for r in arguments if self._wrong(r)]
         ranges = [*given, *[r for r in arguments if r not in given], _range("result", out)]
         if not given:
             ranges = [ranges[-1], *ranges[:-1]]
-        if self.rule is None:
+        if not self.rules:
             raise AnomalyError(name, "forward", name, ranges, bool(given), self.layer, self.step)
-        op = self.rule.primitive.name
-        place = f"{name} in the gradient rule of {op}"
-        raise AnomalyError(op, "backward", place, ranges, bool(given), self.origins.get(self.rule.serial), self.step)
+        rule = self.rules[-1]
+        place = f"{name} in the gradient rule of {rule.name}"
+        raise AnomalyError(rule.name, "backward", place, ranges, bool(given), self.origins.get(rule.serial), self.step)
 
-    def check_rule(self, node: Node, position: int, g: Any, c: Any, parent: Node, total: Any) -> None:
+    def gradient(self, node: Node, position: int, g: Any, c: Any, parent: Node, total: Any) -> None:
         """Look at what a gradient rule made of the cotangent g: c, and `total`, what has arrived at the parent so far."""
         made, arrived = getattr(c, "_data", c), getattr(total, "_data", total)
         if self._fine(made) and self._fine(arrived):
             return
-        op = node.primitive.name
+        op = node.name
         seen = [_range("cotangent", getattr(g, "_data", g)), _range("result", node.out)]
         seen += [_range(f"argument {i}", a) for i, a in enumerate(node.args) if _numeric(a)]
         entered = self._wrong(seen[0])
         if not entered and self._fine(made):
-            to = "a leaf" if parent.primitive is None else f"the result of {parent.primitive.name}"
+            to = "a leaf" if parent.primitive is None else f"the result of {parent.name}"
             place = f"the sum of the gradients that arrive at {to}, the last from {op}"
             seen = [_range("sum", arrived), _range("last part", made)]
         else:
@@ -135,29 +144,13 @@ class AnomalyWatch:
             seen = seen if entered else [_range("gradient", made), *seen]
         raise AnomalyError(op, "backward", place, seen, entered, self.origins.get(node.serial), self.step)
 
-    def check_update(self, method: str, param: Any, grad: Any) -> None:
-        """Look at the parameters after an optimizer's update, and count the step."""
-        if not self._fine(param):
+    def updated(self, method: str, param: Array | None, grad: Array | None) -> None:
+        """Look at the parameters after an optimizer's update, and count the step: graphs of earlier steps are done with."""
+        if param is not None and not self._fine(param):
             ranges = [_range("all parameters", param), _range("all gradients", grad)]
             raise AnomalyError(method, "update", method, ranges, self._wrong(ranges[1]), None, self.step)
-        self.next_step()
-
-    def next_step(self) -> None:
-        """A training step is done; graphs of earlier steps are not expected to be used again."""
         self.step += 1
         self.origins.clear()
-
-    def around(self, rules: Callable[..., Any]) -> Callable[..., Any]:
-        """`rules(primitive, node, ...)` with a note of whose rule it is that computes."""
-
-        def noted(primitive: Any, node: Node, *rest: Any) -> Any:
-            before, self.rule = self.rule, node
-            try:
-                return rules(primitive, node, *rest)
-            finally:
-                self.rule = before
-
-        return noted
 
     def _fine(self, array: Any) -> bool:
         if getattr(getattr(array, "dtype", None), "kind", "") not in ("f", "c"):
@@ -188,17 +181,22 @@ def detect_anomaly(infinity: bool = True) -> Iterator[None]:
         tinyae.inspect.anomaly.AnomalyError: the first NaN appeared in log (forward), outside of any layer, in step 1:
         result float32 (2,): 0.693147 to 0.693147, 1 NaN; argument 0 float32 (2,): -1 to 2.
     """
-    key = get_ident()
-    outer = watches.get(key)
-    watches[key] = AnomalyWatch(infinity)
-    try:
-        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-            yield
-    finally:
-        if outer is None:
-            del watches[key]
-        else:
-            watches[key] = outer
+    others = [observer for observer in observers() if not isinstance(observer, AnomalyWatch)]
+    quiet = np.errstate(divide="ignore", over="ignore", invalid="ignore")
+    with set_observers(*others, AnomalyWatch(infinity)), quiet:
+        yield
+
+
+def _label(layers: list[tuple[Module, str]], module: Module) -> str:
+    """`Autoencoder.encoder.0 (Dense)`; `Outer > Inner` for one that is called by another but is not part of it."""
+    kind = type(module).__name__
+    if not layers:
+        return kind
+    root = layers[0][0]
+    name = next((name for name, part in root.named_modules() if part is module), None)
+    if name is None:
+        return f"{layers[-1][1]} > {kind}"
+    return f"{type(root).__name__}.{name} ({kind})" if name else kind
 
 
 def _numeric(value: Any) -> bool:

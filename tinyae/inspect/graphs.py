@@ -9,7 +9,8 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from tinyae.autodiff import Node, Tensor, ancestors, grad, recorded
+from tinyae.autodiff import Node, Tensor, grad
+from tinyae.autodiff.tape import ancestors, recorded
 from tinyae.backend import Array, backend_of
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -407,9 +408,9 @@ def euclidean_norm(array: Array) -> float:
 
 def _check_not_freed(order: list[Node]) -> None:
     for node in order:
-        if node.primitive is not None and node.args is None:
+        if node.stamp < 0:
             raise RuntimeError(
-                f"inspect: the graph behind {node.primitive.name} was freed by backward(): look before it, "
+                f"inspect: the graph behind {node.name} was freed by backward(): look before it, "
                 "or call backward(retain_graph=True)."
             )
 
@@ -419,13 +420,13 @@ def _values(y: Tensor, order: list[Node]) -> dict[Node, Array]:
     values: dict[Node, Array] = {}
     for node in order:
         for position, parent in zip(node.positions, node.parents, strict=True):
-            values[parent] = (node.args or ())[position]
+            values[parent] = node.args[position]
     values[order[-1]] = y.data
     return values
 
 
 def _params(node: Node) -> dict[str, str]:
-    return {k: brief(v) for k, v in (node.params or {}).items() if v is not None and v is not False}
+    return {k: brief(v) for k, v in node.params.items() if v is not None and v is not False}
 
 
 ConstantNames = dict[int, tuple[str, Array]]
@@ -456,7 +457,7 @@ def _arguments(
     """The arguments of one operation in order; constants met for the first time join `constants`."""
     node_at = dict(zip(node.positions, node.parents, strict=True))
     arguments: list[int | Constant] = []
-    for position, arg in enumerate(node.args or ()):
+    for position, arg in enumerate(node.args):
         if position in node_at:
             arguments.append(numbers[node_at[position]])
             continue
@@ -480,7 +481,7 @@ def _bytes_held(order: list[Node], values: dict[Node, Array]) -> int:
     seen: set[int] = set()
     total = 0
     for node in order:
-        args = [a for a in node.args or () if hasattr(a, "nbytes")]
+        args = [a for a in node.args if hasattr(a, "nbytes")]
         owners = {id(_owner(a)) for a in args}
         results = [values[node], *_arrays_in(node.residuals)]
         total += sum(a.nbytes for a in _new(args, seen))
@@ -496,7 +497,7 @@ def _new(arrays: list[Array], seen: set[int]) -> Iterator[Array]:
             yield array
 
 
-def _owner(array: Array) -> Array:
+def _owner(array: Any) -> Array:
     """The array whose memory a view looks into; the array itself if it is not a view."""
     while hasattr(getattr(array, "base", None), "nbytes"):
         array = array.base

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from tinyae import ops
-from tinyae.autodiff import Tensor, primitive
+from tinyae.autodiff import Operand, T, Tensor, primitive
 from tinyae.backend import Array, backend_of
 from tinyae.losses.terms import check_shapes, reduce, scale
 
@@ -16,14 +16,14 @@ from tinyae.losses.terms import check_shapes, reduce, scale
 # Squared error: the negative log-likelihood of a Gaussian with fixed scale, up to constants.
 
 
-def squared_error_composed(predictions: Any, targets: Any, *, reduction: str = "per_sample") -> Any:
+def squared_error_composed(predictions: T, targets: Operand, *, reduction: str = "per_sample") -> T:
     """(predictions - targets)**2, reduced: the definition of `squared_error` in primitives."""
     difference = predictions - targets
     return reduce(difference * difference, reduction)
 
 
 @primitive(composed=squared_error_composed)
-def squared_error(predictions: Any, targets: Any, *, reduction: str = "per_sample") -> Any:
+def squared_error(predictions: Array, targets: Operand, *, reduction: str = "per_sample") -> tuple[Array, Array]:
     """Squared error (y - t)**2, both of one shape (N, ...).   dL/dy = 2 (y - t) * scale
 
     Unit: squared error per sample; with reduction "mean" it is the mean squared error per element.
@@ -37,27 +37,17 @@ def squared_error(predictions: Any, targets: Any, *, reduction: str = "per_sampl
 
 
 @squared_error.fused_vjp
-def _(
-    g: Array,
-    out: Array,
-    difference: Array,
-    wanted: list[int],
-    predictions: Array,
-    targets: Array,
-    reduction: str = "per_sample",
-) -> tuple:
-    if reduction != "none":
-        g = g * scale(difference.shape, reduction)
-    slope = (2.0 * g) * difference
+def _(g, out, difference, wanted, predictions, targets, reduction="per_sample"):
+    slope = (2.0 * (g * scale(difference.shape, reduction))) * difference
     return slope if 0 in wanted else None, -slope if 1 in wanted else None
 
 
-def half_squared_error(predictions: Any, targets: Any, *, reduction: str = "per_sample") -> Any:
+def half_squared_error(predictions: T, targets: Operand, *, reduction: str = "per_sample") -> T:
     """(y - t)**2 / 2, the form whose derivative has no factor.   dL/dy = y - t
 
     Unit: half squared error per sample.
     """
-    return 0.5 * squared_error(predictions, targets, reduction=reduction)
+    return 0.5 * squared_error(predictions, targets, reduction=reduction)  # type: ignore[return-value]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -67,13 +57,13 @@ def half_squared_error(predictions: Any, targets: Any, *, reduction: str = "per_
 # the logarithm is infinite and the gradient gone.
 
 
-def bce_with_logits_composed(logits: Any, targets: Any, *, reduction: str = "per_sample") -> Any:
+def bce_with_logits_composed(logits: T, targets: Operand, *, reduction: str = "per_sample") -> T:
     """softplus(z) - t z, reduced: the definition of `bce_with_logits` in primitives."""
     return reduce(ops.softplus(logits) - targets * logits, reduction)
 
 
 @primitive(composed=bce_with_logits_composed)
-def bce_with_logits(logits: Any, targets: Any, *, reduction: str = "per_sample") -> Any:
+def bce_with_logits(logits: Array, targets: Operand, *, reduction: str = "per_sample") -> tuple[Array, None]:
     """Bernoulli cross-entropy -t log p - (1 - t) log(1 - p) with p = sigmoid(z), from the logits z.   dL/dz = p - t
 
     dL/dt = -z; both times the factor of the reduction. Written as softplus(z) - t z, which is exact for every z. Targets
@@ -90,17 +80,8 @@ def bce_with_logits(logits: Any, targets: Any, *, reduction: str = "per_sample")
 
 
 @bce_with_logits.fused_vjp
-def _(
-    g: Array,
-    out: Array,
-    residuals: None,
-    wanted: list[int],
-    logits: Array,
-    targets: Array,
-    reduction: str = "per_sample",
-) -> tuple:
-    if reduction != "none":
-        g = g * scale(logits.shape, reduction)
+def _(g, out, residuals, wanted, logits, targets, reduction="per_sample"):
+    g = g * scale(logits.shape, reduction)
     slope = None
     if 0 in wanted:
         slope = backend_of(logits).sigmoid(logits)
@@ -109,7 +90,7 @@ def _(
     return slope, -logits * g if 1 in wanted else None
 
 
-def bce(probabilities: Any, targets: Any, *, reduction: str = "per_sample", eps: float = 1e-7) -> Any:
+def bce(probabilities: T, targets: Operand, *, reduction: str = "per_sample", eps: float = 1e-7) -> T:
     """Bernoulli cross-entropy -t log p - (1 - t) log(1 - p) from probabilities p in [0, 1].
 
     dL/dp = (p - t) / (p (1 - p)), times the factor of the reduction.
@@ -124,7 +105,7 @@ def bce(probabilities: Any, targets: Any, *, reduction: str = "per_sample", eps:
     return reduce(-(targets * ops.log(p) + (1.0 - targets) * ops.log(1.0 - p)), reduction)
 
 
-def softmax_cross_entropy(logits: Any, targets: Any, *, reduction: str = "per_sample") -> Any:
+def softmax_cross_entropy(logits: T, targets: Operand, *, reduction: str = "per_sample") -> T:
     """Categorical cross-entropy -log softmax(z)[t] from logits z (N, K).   dL/dz = softmax(z) - onehot(t)
 
     Targets: class numbers (N,) from 0 to K - 1 of integer dtype, or probabilities (N, K); an array, a Tensor or a list.
@@ -147,7 +128,7 @@ def softmax_cross_entropy(logits: Any, targets: Any, *, reduction: str = "per_sa
     return reduce(losses, "mean" if reduction == "per_sample" else reduction)
 
 
-def _check_classes(numbers: Any, classes: int) -> None:
+def _check_classes(numbers: Array, classes: int) -> None:
     """Raise ValueError for class numbers on the host outside 0 ... classes - 1: -1 would silently mean the last one."""
     if isinstance(numbers, np.ndarray) and numbers.size and not (numbers.min() >= 0 and numbers.max() < classes):
         raise ValueError(
@@ -160,7 +141,7 @@ def _check_classes(numbers: Any, classes: int) -> None:
 # Losses that a few large errors do not dominate.
 
 
-def absolute_error(predictions: Any, targets: Any, *, reduction: str = "per_sample") -> Any:
+def absolute_error(predictions: T, targets: Operand, *, reduction: str = "per_sample") -> T:
     """L1: |y - t|, both of one shape (N, ...).   dL/dy = sign(y - t); sub-gradient 0 at 0.   Unit: absolute error per
     sample.
     """
@@ -168,7 +149,7 @@ def absolute_error(predictions: Any, targets: Any, *, reduction: str = "per_samp
     return reduce(ops.absolute(predictions - targets), reduction)
 
 
-def huber(predictions: Any, targets: Any, *, delta: float = 1.0, reduction: str = "per_sample") -> Any:
+def huber(predictions: T, targets: Operand, *, delta: float = 1.0, reduction: str = "per_sample") -> T:
     """Huber 1964: d**2 / 2 for |d| <= delta, else delta (|d| - delta / 2), with d = y - t.
 
     dL/dy = clip(d, -delta, delta), times the factor of the reduction.
@@ -188,7 +169,7 @@ def huber(predictions: Any, targets: Any, *, delta: float = 1.0, reduction: str 
 
 
 @primitive(elementwise=True)
-def kl_to_unit_gaussian(mean: Any, log_variance: Any) -> Any:
+def kl_to_unit_gaussian(mean: Array, log_variance: Operand) -> Array:
     """KL(N(m, v) || N(0, 1)) = (m**2 + v - 1 - log v) / 2 of each element, v = exp(log_variance).
     d/dm = m,   d/d log v = (v - 1) / 2
 
@@ -199,16 +180,16 @@ def kl_to_unit_gaussian(mean: Any, log_variance: Any) -> Any:
 
 
 @kl_to_unit_gaussian.vjp(0)
-def _(g: Any, out: Any, mean: Any, log_variance: Any) -> Any:
+def _(g, out, mean, log_variance):
     return g * mean
 
 
 @kl_to_unit_gaussian.vjp(1)
-def _(g: Any, out: Any, mean: Any, log_variance: Any) -> Any:
+def _(g, out, mean, log_variance):
     return g * (0.5 * (ops.exp(log_variance) - 1.0))
 
 
-def gaussian_kl(mean: Any, log_variance: Any, *, reduction: str = "per_sample") -> Any:
+def gaussian_kl(mean: T, log_variance: T, *, reduction: str = "per_sample") -> T:
     """KL(N(m, diag v) || N(0, I)), m and log v both (N, K): Kingma and Welling 2014, appendix B.
 
     With "per_sample" it is summed over the K numbers of a code and averaged over the N samples, the unit in which it
@@ -229,11 +210,13 @@ _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
 # A(z) - z/2 = log(sinh(z/2) / (z/2)) = sum over k of B_2k z^2k / (2k (2k)!), with the Bernoulli numbers B_2k.
 _SERIES = (1 / 24, -1 / 2880, 1 / 181_440, -1 / 9_676_800, 1 / 479_001_600, -691 / 2730 / (12 * 479_001_600))
+_SLOPES = [2 * k * c for k, c in enumerate(_SERIES, 1)]  # of the first derivative, after a factor z
+_CURVES = [2 * k * (2 * k - 1) * c for k, c in enumerate(_SERIES, 1)]  # of the second
 _NEAR = 0.5
 """Below this |z| the series, which is then exact to rounding (the next term is 6e-17); above it the closed form."""
 
 
-def gaussian_nll(mean: Any, log_scale: Any, targets: Any, *, reduction: str = "per_sample") -> Any:
+def gaussian_nll(mean: T, log_scale: Operand, targets: Operand, *, reduction: str = "per_sample") -> T:
     """-log N(x; m, s**2) = (x - m)**2 / (2 s**2) + log s + log(2 pi) / 2, with s = exp(log_scale).
     d/dm = (m - x) / s**2,   d/d log s = 1 - (x - m)**2 / s**2
 
@@ -241,16 +224,13 @@ def gaussian_nll(mean: Any, log_scale: Any, targets: Any, *, reduction: str = "p
     per sample.
     """
     check_shapes("gaussian_nll", mean, targets)
-    if isinstance(log_scale, (int, float)):
-        inverse: Any = math.exp(-log_scale)
-    else:
-        inverse = ops.exp(-log_scale)
+    inverse = math.exp(-log_scale) if isinstance(log_scale, (int, float)) else ops.exp(-log_scale)
     z = (targets - mean) * inverse
     return reduce(0.5 * (z * z) + (log_scale + _HALF_LOG_TWO_PI), reduction)
 
 
 @primitive(elementwise=True)
-def continuous_bernoulli_log_norm(logits: Any) -> Any:
+def continuous_bernoulli_log_norm(logits: Array) -> Array:
     """A(z) = log((exp(z) - 1) / z), A(0) = 0: the log of the integral of exp(z x) over x in [0, 1].   dA/dz = the mean
 
     Near 0 both parts of the ratio vanish, so there the Taylor series about z = 0 is used. Source: Loaiza-Ganem and
@@ -260,19 +240,16 @@ def continuous_bernoulli_log_norm(logits: Any) -> Any:
     near, safe, size = _split(logits)
     far = xp.maximum(safe, 0.0) + xp.log1p(-xp.exp(-size)) - xp.log(size)
     square = logits * logits * near
-    series = square * 0.0
-    for coefficient in reversed(_SERIES):
-        series = square * (coefficient + series)
-    return xp.where(near, 0.5 * logits + series, far)
+    return xp.where(near, 0.5 * logits + square * _polynomial(square, _SERIES), far)
 
 
 @continuous_bernoulli_log_norm.vjp(0)
-def _(g: Any, out: Any, logits: Any) -> Any:
+def _(g, out, logits):
     return g * continuous_bernoulli_mean(logits)
 
 
 @primitive(elementwise=True)
-def continuous_bernoulli_mean(logits: Any) -> Any:
+def continuous_bernoulli_mean(logits: Array) -> Array:
     """E[x] = 1 / (1 - exp(-z)) - 1/z for the density exp(z x - A(z)) on [0, 1]; 1/2 at z = 0.   d/dz = the variance
 
     Not sigmoid(z): it is closer to 1/2, since the density spreads over the whole interval.
@@ -280,19 +257,16 @@ def continuous_bernoulli_mean(logits: Any) -> Any:
     xp = backend_of(logits).xp
     near, safe, size = _split(logits)
     upper = -1.0 / xp.expm1(-size) - 1.0 / size
-    square = logits * logits * near
-    slope = square * 0.0
-    for place in range(len(_SERIES), 0, -1):
-        slope = 2 * place * _SERIES[place - 1] + square * slope
+    slope = _polynomial(logits * logits * near, _SLOPES)
     return xp.where(near, 0.5 + logits * slope, xp.where(safe > 0, upper, 1.0 - upper))
 
 
 @continuous_bernoulli_mean.vjp(0)
-def _(g: Any, out: Any, logits: Any) -> Any:
+def _(g, out, logits):
     return g * continuous_bernoulli_variance(logits)
 
 
-def continuous_bernoulli_variance(logits: Any) -> Any:
+def continuous_bernoulli_variance(logits: T) -> T:
     """Var[x] = 1/z**2 - exp(-z) / (1 - exp(-z))**2; 1/12 at z = 0. Composed of primitives, for every order."""
     size = ops.absolute(logits)
     near = size < _NEAR
@@ -300,14 +274,10 @@ def continuous_bernoulli_variance(logits: Any) -> Any:
     decay = ops.exp(-safe)
     rest = 1.0 - decay
     far = 1.0 / (safe * safe) - decay / (rest * rest)
-    square = ops.where(near, logits * logits, 0.0)
-    curve: Any = square * 0.0
-    for place in range(len(_SERIES), 0, -1):
-        curve = 2 * place * (2 * place - 1) * _SERIES[place - 1] + square * curve
-    return ops.where(near, curve, far)
+    return ops.where(near, _polynomial(ops.where(near, logits * logits, 0.0), _CURVES), far)
 
 
-def continuous_bernoulli_nll(logits: Any, targets: Any, *, reduction: str = "per_sample") -> Any:
+def continuous_bernoulli_nll(logits: T, targets: Operand, *, reduction: str = "per_sample") -> T:
     """-log p(x) = A(z) - x z for x in [0, 1] of the logits' shape (N, ...): a density on gray levels that integrates to 1.
     d/dz = E[x] - x
 
@@ -318,7 +288,15 @@ def continuous_bernoulli_nll(logits: Any, targets: Any, *, reduction: str = "per
     return reduce(continuous_bernoulli_log_norm(logits) - targets * logits, reduction)
 
 
-def _split(logits: Any) -> tuple[Any, Any, Any]:
+def _polynomial(square: T, coefficients: Sequence[float]) -> T:
+    """c_1 + c_2 z^2 + c_3 z^4 + ..., by Horner's rule."""
+    total = square * 0.0
+    for coefficient in reversed(coefficients):
+        total = coefficient + square * total
+    return total
+
+
+def _split(logits: Array) -> tuple[Array, Array, Array]:
     """Where z is near 0; z with 1 in those places; and the absolute value of that."""
     xp = backend_of(logits).xp
     near = xp.abs(logits) < _NEAR
@@ -333,7 +311,7 @@ _RHO_EPS = 1e-7
 """Mean activations are kept this far from 0 and 1, where the divergence is infinite."""
 
 
-def bernoulli_kl(code: Any, *, rho: float) -> Any:
+def bernoulli_kl(code: T, *, rho: float) -> T:
     """Sum over the K units of KL(rho || rho_hat_j), with rho_hat_j = mean over the batch of code[:, j].
 
     KL(rho || r) = rho log(rho / r) + (1 - rho) log((1 - rho) / (1 - r)),   d/dr = (r - rho) / (r (1 - r))
@@ -352,7 +330,7 @@ def bernoulli_kl(code: Any, *, rho: float) -> Any:
     return ops.sum(active + silent)
 
 
-def l1(code: Any) -> Any:
+def l1(code: T) -> T:
     """sum_j |code_j|, mean over the samples (N, K).   d/dcode = sign(code) / N, 0 at 0
 
     Its pull towards 0 is as strong for small codes as for large ones, so many end at 0 exactly (Tibshirani 1996).
@@ -360,7 +338,7 @@ def l1(code: Any) -> Any:
     return ops.sum(ops.absolute(code)) * (1.0 / len(code))
 
 
-def weight_decay(*weights: Any) -> Any:
+def weight_decay(*weights: T) -> T:
     """Half the sum of all squared elements of all `weights`.   d/dw = w
 
     The penalty that pulls every weight towards 0 by its own share (Krogh and Hertz 1991). Biases are usually left out.

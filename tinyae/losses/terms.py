@@ -10,8 +10,9 @@ from functools import cached_property
 from typing import Any
 
 from tinyae import ops
-from tinyae.autodiff import Tensor
-from tinyae.checks import choose
+from tinyae.autodiff import Operand, T, Tensor
+from tinyae.backend import Array
+from tinyae.checks import unknown
 
 
 class Loss:
@@ -62,7 +63,7 @@ class Loss:
         """The total as a Python float (on a GPU this waits)."""
         return float(self.total.item())
 
-    def __add__(self, other: Any) -> Loss:
+    def __add__(self, other: Loss) -> Loss:
         if not isinstance(other, Loss):
             return NotImplemented
         if other.unit != self.unit:
@@ -75,7 +76,7 @@ class Loss:
             raise ValueError(f"both losses have a term named {shared[0]!r}: give them different names.")
         return Loss({**self.terms, **other.terms}, self.unit)
 
-    def __radd__(self, other: Any) -> Loss:
+    def __radd__(self, other: int) -> Loss:
         """0 + loss, with which Python's `sum` begins."""
         return self if isinstance(other, int) and other == 0 else NotImplemented
 
@@ -107,7 +108,7 @@ class Loss:
 REDUCTIONS = ("per_sample", "mean", "sum", "none")
 
 
-def reduce(elements: Any, reduction: str) -> Any:
+def reduce(elements: T, reduction: str) -> T:
     """Reduce losses per element (N, ...) as the table above says."""
     if reduction == "none":
         return elements
@@ -124,7 +125,8 @@ def scale(shape: tuple[int, ...], reduction: str) -> float:
                 "reduction 'per_sample' needs an axis of samples, got a single number: use 'sum' or 'mean'."
             )
         return 1.0 / max(shape[0], 1)
-    choose("reduction", reduction, REDUCTIONS)
+    if reduction not in REDUCTIONS:
+        raise unknown("reduction", reduction, REDUCTIONS)
     return 1.0
 
 
@@ -132,11 +134,11 @@ def unit(quantity: str, reduction: str, sample: str = "sample") -> str:
     """The unit of a reduced loss, e.g. unit("nats", "per_sample", "image") is "nats per image"."""
     per = {"per_sample": f" per {sample}", "mean": " per element", "none": " per element", "sum": ""}
     if reduction not in per:
-        choose("reduction", reduction, REDUCTIONS)
+        raise unknown("reduction", reduction, REDUCTIONS)
     return quantity + per[reduction]
 
 
-def check_shapes(name: str, predictions: Any, targets: Any) -> None:
+def check_shapes(name: str, predictions: Tensor | Array, targets: Operand) -> None:
     """Raise unless both have one shape: a silent broadcast of (N, 1) against (N,) would compare every pair."""
     if predictions.shape != targets.shape:
         raise ValueError(

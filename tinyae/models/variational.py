@@ -460,6 +460,7 @@ def log_likelihood(
                 summed = ops.logsumexp(log_weights(model, q, target, some, rng), axis=0).data
                 total = summed if total is None else backend.xp.logaddexp(total, summed)
                 left -= some
+            assert total is not None  # k is at least 1
             found.append(backend.to_host(total) - math.log(k))
     return np.concatenate(found)
 

@@ -139,7 +139,7 @@ class Conv2d(Convolution):
     def forward(self, x: Tensor) -> Tensor:
         """f(conv2d(x, W) + b); raises, with the arithmetic, if x has other channels or no window fits."""
         self._check(x)
-        self.output_size(x.shape[1:3])
+        self.output_size((x.shape[1], x.shape[2]))
         if self.bias is not None:
             return ops.biased_conv2d(x, self.weight, self.bias, activation=self.activation, **self._spec())
         z = ops.conv2d(x, self.weight, **self._spec())
@@ -213,7 +213,7 @@ class ConvTranspose2d(Convolution):
         With `size`, raises unless the result has that (H, W), and says which output_padding would give it.
         """
         self._check(y)
-        self.output_size(y.shape[1:3], size)
+        self.output_size((y.shape[1], y.shape[2]), size)
         spec = {**self._spec(), "output_padding": self.output_padding}
         if self.bias is not None:
             return ops.biased_conv_transpose2d(y, self.weight, self.bias, activation=self.activation, **spec)
@@ -249,7 +249,7 @@ class Pooling(Module):
     def _window(self, x: Tensor) -> dict[str, Any]:
         check_floats(self, x)
         geometry.check_image(str(self), x)
-        self.output_size(x.shape[1:3])
+        self.output_size((x.shape[1], x.shape[2]))
         return {"kernel_size": self.kernel_size, "stride": self.stride, "padding": self.padding}
 
     def extra_repr(self) -> str:

@@ -9,16 +9,26 @@ two layers share is met twice and counted once.
 from __future__ import annotations
 
 import inspect
-import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Self, overload
+from typing import Any, Protocol, Self, TypeVar, overload
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from tinyae.autodiff import Node, Tensor, Watch, constant, current_watch, no_grad
+from tinyae.autodiff import Node, Observer, Tensor, constant, no_grad, observers, set_observers
+from tinyae.autodiff.tape import observed
 from tinyae.backend import Array, backend_named, backend_of
+
+Result = TypeVar("Result", covariant=True)
+
+
+class _Runs(Protocol[Result]):
+    """What has a `forward`, whose result is that of a call."""
+
+    @property
+    def forward(self) -> Callable[..., Result]: ...
 
 
 class Module:
@@ -26,7 +36,7 @@ class Module:
 
     Attributes:
         training: True while training, False after `eval()`; Dropout and BatchNorm behave differently.
-        recipe: how a builder of `tinyae.models` made it, for `tinyae.save`; None for what was built otherwise.
+        recipe: how a builder made it, so that a file can say it; None for what was built otherwise.
 
     Example:
         >>> class Squeeze(Module):
@@ -40,13 +50,10 @@ class Module:
     training: bool = True
     recipe: dict[str, Any] | None = None
 
-    forward: Callable[..., object]
-    """What the module computes, from Tensors to Tensors. Call the module itself, `module(x)`, not `forward`.
+    forward: Callable[..., Any]
+    """What the module computes, from Tensors to Tensors. Call the module itself, `module(x)`, not `forward`."""
 
-    To an editor the result of a call is a Tensor; a module with another result declares its `__call__`, as `LSTM` does.
-    """
-
-    def __call__(self, *inputs: object, **options: object) -> Tensor:
+    def __call__(self: _Runs[Result], *inputs: object, **options: object) -> Result:
         """Run `forward`. Raw floating-point arrays become constant Tensors, so `model(array)` works."""
         inputs = tuple([_wrapped(x) for x in inputs])
         for name, value in options.items():
@@ -55,15 +62,14 @@ class Module:
             forward = self.forward
         except AttributeError:
             raise NotImplementedError(f"{type(self).__name__} has no forward: define forward(self, x) in it.") from None
-        watch = current_watch()
-        if watch is None:
+        watching = observers()
+        if not watching:
+            return forward(*inputs, **options)
+        with observed(self):
             output = forward(*inputs, **options)
-        else:
-            with in_layer(watch, self):
-                output = forward(*inputs, **options)
-        for observer in observers.active:
-            observer(self, inputs, output)
-        return output  # type: ignore[return-value]
+        for observer in watching:
+            observer.called(self, inputs, output)
+        return output
 
     # Finding the parts.
 
@@ -208,7 +214,7 @@ class Module:
         """Undo `freeze`; returns self. A parameter that is not frozen keeps its place in recorded graphs."""
         for parameter in self.parameters():
             if parameter.node is None:
-                parameter.node = Node(leaf=parameter)
+                parameter.node = Node(leaf=weakref.ref(parameter))
         return self
 
     # Looking at it.
@@ -402,26 +408,12 @@ def evaluating(model: Module) -> Iterator[None]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Watching modules being called, from outside.
-#
-# The summary table needs every module's output, and the search for the first NaN the name of the module being called;
-# neither should be written into the layers. So `Module.__call__` tells whoever is listening in this thread; with no
-# listener that is one look-up for each.
-
-Observer = Callable[["Module", tuple[Any, ...], Any], None]
-"""Called as `observer(module, inputs, output)` after each `module(*inputs)`."""
-
-
-class _Observers(threading.local):
-    active: tuple[Observer, ...] = ()
-
-
-observers = _Observers()
-"""`observers.active`: who is listening. One tuple per thread."""
+# Watching modules being called, from outside: the summary table needs every module's output, and that should not be written
+# into the layers.
 
 
 @contextmanager
-def observe_calls(callback: Observer) -> Iterator[None]:
+def observe_calls(callback: Callable[[Module, tuple[Any, ...], Any], None]) -> Iterator[None]:
     """Within the block, call `callback(module, inputs, output)` after every module call of this thread.
 
     Inner modules finish first and are reported first. `inputs` are the positional arguments. An error raised
@@ -435,34 +427,10 @@ def observe_calls(callback: Observer) -> Iterator[None]:
         >>> shapes
         [(1, 2)]
     """
-    before = observers.active
-    observers.active = (*before, callback)
-    try:
+    told = Observer()
+    told.called = callback  # type: ignore[method-assign, assignment]
+    with set_observers(*observers(), told):
         yield
-    finally:
-        observers.active = before
-
-
-@contextmanager
-def in_layer(watch: Watch, module: Module) -> Iterator[None]:
-    """Tell an anomaly watch that `module` is being called, by its dotted name in the module that was called first."""
-    watch.scopes.append((module, _label(watch.scopes, module)))
-    try:
-        yield
-    finally:
-        watch.scopes.pop()
-
-
-def _label(scopes: list[tuple[Any, str]], module: Module) -> str:
-    """`Autoencoder.encoder.0 (Dense)`; `Outer > Inner` for one that is called by another but is not part of it."""
-    kind = type(module).__name__
-    if not scopes:
-        return kind
-    root: Module = scopes[0][0]
-    name = next((name for name, part in root.named_modules() if part is module), None)
-    if name is None:
-        return f"{scopes[-1][1]} > {kind}"
-    return f"{type(root).__name__}.{name} ({kind})" if name else kind
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TypeVar
 
 import numpy as np
 
 from tinyae import ops
-from tinyae.autodiff import Tensor
+from tinyae.autodiff import T, Tensor
 from tinyae.backend import Array, as_generator, backend_of
 from tinyae.checks import choose
 from tinyae.nn.layers import check_floats
 from tinyae.nn.module import Module
 
-X = TypeVar("X")
 """A Tensor, or an array of any device: what comes back is what was given."""
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -43,7 +41,7 @@ class Noise(Module):
         self.generator = as_generator(generator)
         self.level = level
 
-    def damage(self, x: X, values: Array, generator: np.random.Generator) -> tuple[X, Array]:
+    def damage(self, x: T, values: Array, generator: np.random.Generator) -> tuple[T, Array]:
         """y and the mask, both of x's shape; `values` is the array of x, and the level is not 0."""
         raise NotImplementedError(f"{type(self).__name__} has no damage: define it in the class.")
 
@@ -52,7 +50,7 @@ class Noise(Module):
         check_floats(self, x)
         return self.corrupt(x) if self.training else x
 
-    def corrupt(self, x: X, generator: np.random.Generator | None = None) -> X:
+    def corrupt(self, x: T, generator: np.random.Generator | None = None) -> T:
         """x with fresh noise, whatever the mode: Tensor in, Tensor out; array in, array out (of any device).
 
         `generator` is drawn from in place of the layer's own, so that a measurement does not change what training
@@ -60,7 +58,7 @@ class Noise(Module):
         """
         return self.corrupt_with_mask(x, generator)[0]
 
-    def corrupt_with_mask(self, x: X, generator: np.random.Generator | None = None) -> tuple[X, Array]:
+    def corrupt_with_mask(self, x: T, generator: np.random.Generator | None = None) -> tuple[T, Array]:
         """As `corrupt`, with the mask: an array of x's shape and dtype, 1 where the noise hit, 0 elsewhere.
 
         An element counts as hit if it was chosen, also where the noise happens to leave its value as it was (a 0 that
@@ -90,7 +88,7 @@ class MaskingNoise(Noise):
         self.rate = _check_rate("MaskingNoise", rate)
         super().__init__(generator, self.rate)
 
-    def damage(self, x: X, values: Array, generator: np.random.Generator) -> tuple[X, Array]:
+    def damage(self, x: T, values: Array, generator: np.random.Generator) -> tuple[T, Array]:
         """y and m."""
         kept = (_uniform(values, generator) >= self.rate).astype(values.dtype)
         return ops.multiply(x, kept), 1.0 - kept
@@ -117,7 +115,7 @@ class GaussianNoise(Noise):
         self.std = float(std)
         super().__init__(generator, self.std)
 
-    def damage(self, x: X, values: Array, generator: np.random.Generator) -> tuple[X, Array]:
+    def damage(self, x: T, values: Array, generator: np.random.Generator) -> tuple[T, Array]:
         """y and a mask of ones."""
         backend = backend_of(values)
         noise = backend.normal(generator, values.shape, values.dtype)
@@ -149,7 +147,7 @@ class SaltAndPepperNoise(Noise):
             )
         self.low, self.high = ends
 
-    def damage(self, x: X, values: Array, generator: np.random.Generator) -> tuple[X, Array]:
+    def damage(self, x: T, values: Array, generator: np.random.Generator) -> tuple[T, Array]:
         """y and the mask of replaced elements."""
         draws = _uniform(values, generator)
         hit = draws < self.rate

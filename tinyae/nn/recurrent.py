@@ -84,7 +84,7 @@ class LSTMLayer(Module):
         tail = out[:, -2:]  # the last h and c in one piece: one gradient to scatter instead of two
         return out[:, :-1], (tail[:, 0], tail[:, 1])
 
-    __call__: Callable[..., tuple[Tensor, States]]  # type: ignore[assignment]
+    __call__: Callable[..., tuple[Tensor, States]]
 
 
 class LayerOptions(TypedDict, total=False):
@@ -174,9 +174,9 @@ class LSTM(Module):
             x = outputs[0] if len(outputs) == 1 else ops.concatenate(*outputs, axis=-1)
             steps = None  # known from x, from the second layer on
         h, c = zip(*last, strict=True)
-        return x, (ops.stack(*h, axis=0), ops.stack(*c, axis=0))  # type: ignore[return-value]
+        return x, (ops.stack(*h, axis=0), ops.stack(*c, axis=0))  # type: ignore[return-value]  # a layer made x
 
-    __call__: Callable[..., tuple[Tensor, States]]  # type: ignore[assignment]
+    __call__: Callable[..., tuple[Tensor, States]]
 
     def _check(self, x: Tensor | None, states: States | None, steps: int | None) -> None:
         if x is not None:

@@ -7,16 +7,15 @@ pad with crop, and concatenate with split.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
-from tinyae.autodiff import Tensor, adjoint_pair, primitive
-from tinyae.backend import backend_of
+from tinyae.autodiff import Operand, T, Tensor, adjoint_pair, primitive
+from tinyae.backend import Array, backend_of
 
 
 @primitive
-def reshape(x: Any, *, shape: tuple[int, ...]) -> Any:
+def reshape(x: Array, *, shape: tuple[int, ...]) -> Array:
     """The elements of x in another shape, C order; one length may be -1.   Adjoint: reshape back."""
     return x.reshape(shape)
 
@@ -25,12 +24,12 @@ adjoint_pair(reshape, reshape, lambda x, shape: {"shape": x.shape})
 
 
 @primitive
-def transpose(x: Any, *, axes: tuple[int, ...] | None = None) -> Any:
+def transpose(x: Array, *, axes: tuple[int, ...] | None = None) -> Array:
     """Permute the axes of x (None reverses them).   Adjoint: the inverse permutation."""
     return x.transpose(axes) if axes is not None else x.transpose()
 
 
-def _inverse(x: Any, axes: tuple[int, ...] | None = None) -> dict[str, Any]:
+def _inverse(x: Array, axes: tuple[int, ...] | None = None) -> dict[str, tuple[int, ...] | None]:
     if axes is None:
         return {"axes": None}
     forward = [a % x.ndim for a in axes]
@@ -41,13 +40,13 @@ adjoint_pair(transpose, transpose, _inverse)
 
 
 @primitive
-def getitem(x: Any, *, index: Any) -> Any:
+def getitem(x: Array, *, index: Operand) -> Array:
     """x[index]: slices, integers, None, Ellipsis, integer arrays, boolean masks.   Adjoint: `scatter`."""
     return x[index]
 
 
 @primitive
-def scatter(x: Any, *, index: Any, shape: tuple[int, ...]) -> Any:
+def scatter(x: Array, *, index: Operand, shape: tuple[int, ...]) -> Array:
     """Zeros of `shape` with x added at `index`; a position named twice collects both.   Adjoint: `getitem`."""
     xp = backend_of(x).xp
     out = xp.zeros(shape, dtype=x.dtype)
@@ -58,7 +57,7 @@ def scatter(x: Any, *, index: Any, shape: tuple[int, ...]) -> Any:
     return out
 
 
-def _names_positions_once(index: Any) -> bool:
+def _names_positions_once(index: Operand) -> bool:
     parts = index if isinstance(index, tuple) else (index,)
     basic = all(part is None or part is Ellipsis or isinstance(part, (int, np.integer, slice)) for part in parts)
     return basic or all(getattr(getattr(part, "dtype", None), "kind", "") == "b" for part in parts)
@@ -75,14 +74,14 @@ Widths = tuple[tuple[int, int], ...]
 
 
 @primitive
-def pad(x: Any, *, widths: Widths) -> Any:
+def pad(x: Array, *, widths: Widths) -> Array:
     """x with `widths[i] = (before, after)` zeros around axis i.   Adjoint: `crop`."""
     _check_widths("pad", x, widths)
     return backend_of(x).xp.pad(x, widths)
 
 
 @primitive
-def crop(x: Any, *, widths: Widths) -> Any:
+def crop(x: Array, *, widths: Widths) -> Array:
     """x without its first `before` and last `after` entries along axis i.   Adjoint: `pad`."""
     _check_widths("crop", x, widths)
     for axis, (before, after) in enumerate(widths):
@@ -94,7 +93,7 @@ def crop(x: Any, *, widths: Widths) -> Any:
     return x[tuple(slice(before, n - after) for (before, after), n in zip(widths, x.shape, strict=True))]
 
 
-def _check_widths(name: str, x: Any, widths: Widths) -> None:
+def _check_widths(name: str, x: Array, widths: Widths) -> None:
     if len(widths) != x.ndim or any(len(pair) != 2 or min(pair) < 0 for pair in widths):
         raise ValueError(
             f"{name}: widths must be one (before, after) pair of numbers >= 0 per axis of x "
@@ -106,7 +105,7 @@ adjoint_pair(pad, crop)
 
 
 @primitive
-def concatenate(*xs: Any, axis: int = 0) -> Any:
+def concatenate(*xs: Array, axis: int = 0) -> Array:
     """Join arrays along an existing axis.   Adjoint: `split` into pieces of the same lengths."""
     if not xs:
         raise ValueError("concatenate needs at least one array: concatenate(a, b, axis=0).")
@@ -114,19 +113,19 @@ def concatenate(*xs: Any, axis: int = 0) -> Any:
 
 
 @concatenate.vjp(...)
-def _(g: Any, out: Any, position: int, *xs: Any, axis: int = 0) -> Any:
+def _(g, out, position, *xs, axis=0):
     start = sum(x.shape[axis] for x in xs[:position])
     return getitem(g, index=along(g, axis, start, start + xs[position].shape[axis]))
 
 
-def along(x: Any, axis: int, start: int, stop: int) -> tuple[slice, ...]:
+def along(x: Tensor | Array, axis: int, start: int, stop: int) -> tuple[slice, ...]:
     """The index of x[..., start:stop, ...] along `axis`."""
     index = [slice(None)] * x.ndim
     index[axis] = slice(start, stop)
     return tuple(index)
 
 
-def split(x: Any, *, lengths: tuple[int, ...], axis: int = 0) -> list[Any]:
+def split(x: T, *, lengths: tuple[int, ...], axis: int = 0) -> list[T]:
     """Cut x along `axis` into consecutive pieces of the given lengths.   Adjoint: `concatenate`.
 
     Works on Tensors and arrays. The lengths must add up to the length of the axis.
@@ -141,7 +140,7 @@ def split(x: Any, *, lengths: tuple[int, ...], axis: int = 0) -> list[Any]:
 
 
 @primitive
-def stack(*xs: Any, axis: int = 0) -> Any:
+def stack(*xs: Array, axis: int = 0) -> Array:
     """Join arrays of one shape along a new axis.   Adjoint: take the slices apart again."""
     if not xs:
         raise ValueError("stack needs at least one array: stack(a, b, axis=0).")
@@ -149,37 +148,39 @@ def stack(*xs: Any, axis: int = 0) -> Any:
 
 
 @stack.vjp(...)
-def _(g: Any, out: Any, position: int, *xs: Any, axis: int = 0) -> Any:
-    index: list[Any] = [slice(None)] * g.ndim
+def _(g, out, position, *xs, axis=0):
+    index = [slice(None)] * g.ndim
     index[axis] = position
     return getitem(g, index=tuple(index))
 
 
-def flatten(x: Any) -> Any:
+def flatten(x: T) -> T:
     """(N, ...) as (N, D): everything but the first axis in one."""
     return reshape(x, shape=(x.shape[0], math.prod(x.shape[1:])))
 
 
-def swap_last(x: Any) -> Any:
+def swap_last(x: T) -> T:
     """Exchange the last two axes: the transpose of each matrix in a batch."""
     axes = (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2)
     return transpose(x, axes=axes)
 
 
-def tensor_getitem(x: Tensor, index: Any) -> Tensor:
+def tensor_getitem(x: Tensor, index: object) -> Tensor:
     """x[1:3], x[x > 0] or x[rows, 0]: as `getitem`, and the masks and whole numbers of an index may be Tensors."""
     if isinstance(index, tuple):
         return getitem(x, index=tuple(part.data if isinstance(part, Tensor) else part for part in index))
     return getitem(x, index=index.data if isinstance(index, Tensor) else index)
 
 
-def tensor_transpose(x: Tensor, *axes: Any) -> Tensor:
+def tensor_transpose(x: Tensor, *axes: int | tuple[int, ...]) -> Tensor:
     """x.transpose(), x.transpose(1, 0) or x.transpose((1, 0))."""
-    if not axes:
-        return transpose(x)
-    return transpose(x, axes=tuple(axes[0]) if len(axes) == 1 and not isinstance(axes[0], int) else axes)
+    return transpose(x, axes=_numbers(axes) if axes else None)
 
 
-def tensor_reshape(x: Tensor, *shape: Any) -> Tensor:
+def tensor_reshape(x: Tensor, *shape: int | tuple[int, ...]) -> Tensor:
     """x.reshape(2, 3) or x.reshape((2, 3))."""
-    return reshape(x, shape=tuple(shape[0]) if len(shape) == 1 and not isinstance(shape[0], int) else shape)
+    return reshape(x, shape=_numbers(shape))
+
+
+def _numbers(given: tuple[int | tuple[int, ...], ...]) -> tuple[int, ...]:
+    return tuple(n for part in given for n in ((part,) if isinstance(part, int) else part))

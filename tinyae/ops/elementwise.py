@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-from tinyae.autodiff import primitive
-from tinyae.backend import backend_of
+from tinyae.autodiff import Operand, primitive
+from tinyae.backend import Array, backend_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The four operations, powers and signs. Arguments broadcast; Python numbers stay Python numbers (and keep float32
@@ -14,82 +13,78 @@ from tinyae.backend import backend_of
 
 
 @primitive(elementwise=True)
-def add(x: Any, y: Any) -> Any:
+def add(x: Array, y: Operand) -> Array:
     """x + y.   d/dx = 1, d/dy = 1"""
     return x + y
 
 
 @add.vjp(0)
-def _(g: Any, out: Any, x: Any, y: Any) -> Any:
-    return g
-
-
 @add.vjp(1)
-def _(g: Any, out: Any, x: Any, y: Any) -> Any:
+def _(g, out, x, y):
     return g
 
 
 @primitive(elementwise=True)
-def subtract(x: Any, y: Any) -> Any:
+def subtract(x: Array, y: Operand) -> Array:
     """x - y.   d/dx = 1, d/dy = -1"""
     return x - y
 
 
 @subtract.vjp(0)
-def _(g: Any, out: Any, x: Any, y: Any) -> Any:
+def _(g, out, x, y):
     return g
 
 
 @subtract.vjp(1)
-def _(g: Any, out: Any, x: Any, y: Any) -> Any:
+def _(g, out, x, y):
     return -g
 
 
 @primitive(elementwise=True)
-def multiply(x: Any, y: Any) -> Any:
+def multiply(x: Array, y: Operand) -> Array:
     """x * y.   d/dx = y, d/dy = x"""
     return x * y
 
 
 @multiply.vjp(0)
-def _(g: Any, out: Any, x: Any, y: Any) -> Any:
+def _(g, out, x, y):
     return g * y
 
 
 @multiply.vjp(1)
-def _(g: Any, out: Any, x: Any, y: Any) -> Any:
+def _(g, out, x, y):
     return g * x
 
 
 @primitive(elementwise=True)
-def divide(x: Any, y: Any) -> Any:
+def divide(x: Array, y: Operand) -> Array:
     """x / y.   d/dx = 1/y, d/dy = -x/y**2 = -(x/y)/y"""
     return x / y
 
 
 @divide.vjp(0)
-def _(g: Any, out: Any, x: Any, y: Any) -> Any:
+def _(g, out, x, y):
     return g / y
 
 
 @divide.vjp(1)
-def _(g: Any, out: Any, x: Any, y: Any) -> Any:
+def _(g, out, x, y):
     return -g * out / y
 
 
 @primitive(elementwise=True)
-def negative(x: Any) -> Any:
+def negative(x: Array) -> Array:
     """-x.   d/dx = -1"""
     return -x
 
 
 @negative.vjp(0)
-def _(g: Any, out: Any, x: Any) -> Any:
+def _(g, out, x):
     return -g
 
 
 @primitive(elementwise=True)
-def power(x: Any, y: Any) -> Any:
+def power(x: Array, y: Operand) -> Array:
     """x ** y.   d/dx = y x**(y-1), d/dy = x**y log(x)
 
     A whole-number exponent given as a Python number works for negative x; an array exponent needs x > 0.
@@ -98,30 +93,30 @@ def power(x: Any, y: Any) -> Any:
 
 
 @power.vjp(0)
-def _(g: Any, out: Any, x: Any, y: Any) -> Any:
+def _(g, out, x, y):
     if isinstance(y, (int, float)):  # x ** 0 and x ** 1 have finite derivatives at 0 too
         return g * 0.0 if y == 0 else g * (y * power(x, y - 1))
     return g * (y * power(x, y - 1.0))
 
 
 @power.vjp(1)
-def _(g: Any, out: Any, x: Any, y: Any) -> Any:
+def _(g, out, x, y):
     return g * out * (math.log(x) if isinstance(x, (int, float)) else log(x))
 
 
 @primitive(elementwise=True)
-def absolute(x: Any) -> Any:
+def absolute(x: Array) -> Array:
     """|x|.   d/dx = sign(x); sub-gradient 0 at 0."""
     return backend_of(x).xp.abs(x)
 
 
 @absolute.vjp(0)
-def _(g: Any, out: Any, x: Any) -> Any:
+def _(g, out, x):
     return g * sign(x)
 
 
 @primitive(elementwise=True, differentiable=False)
-def sign(x: Any) -> Any:
+def sign(x: Array) -> Array:
     """-1, 0 or 1 by the sign of x; a constant (its derivative is 0 wherever it exists)."""
     return backend_of(x).xp.sign(x)
 
@@ -131,146 +126,146 @@ def sign(x: Any) -> Any:
 
 
 @primitive(elementwise=True)
-def exp(x: Any) -> Any:
+def exp(x: Array) -> Array:
     """Exponential.   d/dx exp(x) = exp(x)"""
     return backend_of(x).xp.exp(x)
 
 
 @exp.vjp(0)
-def _(g: Any, out: Any, x: Any) -> Any:
+def _(g, out, x):
     return g * out
 
 
 @primitive(elementwise=True)
-def log(x: Any) -> Any:
+def log(x: Array) -> Array:
     """Natural logarithm, x > 0.   d/dx log(x) = 1/x"""
     return backend_of(x).xp.log(x)
 
 
 @log.vjp(0)
-def _(g: Any, out: Any, x: Any) -> Any:
+def _(g, out, x):
     return g / x
 
 
 @primitive(elementwise=True)
-def log1p(x: Any) -> Any:
+def log1p(x: Array) -> Array:
     """log(1 + x), accurate for small x, x > -1.   d/dx = 1 / (1 + x)"""
     return backend_of(x).xp.log1p(x)
 
 
 @log1p.vjp(0)
-def _(g: Any, out: Any, x: Any) -> Any:
+def _(g, out, x):
     return g / (1.0 + x)
 
 
 @primitive(elementwise=True)
-def sqrt(x: Any) -> Any:
+def sqrt(x: Array) -> Array:
     """Square root, x > 0 (the slope at 0 is infinite).   d/dx sqrt(x) = 1 / (2 sqrt(x))"""
     return backend_of(x).xp.sqrt(x)
 
 
 @sqrt.vjp(0)
-def _(g: Any, out: Any, x: Any) -> Any:
+def _(g, out, x):
     return g * 0.5 / out
 
 
 @primitive(elementwise=True)
-def square(x: Any) -> Any:
+def square(x: Array) -> Array:
     """x * x.   d/dx = 2 x"""
     return x * x
 
 
 @square.vjp(0)
-def _(g: Any, out: Any, x: Any) -> Any:
+def _(g, out, x):
     return g * (2.0 * x)
 
 
 @primitive(elementwise=True)
-def sin(x: Any) -> Any:
+def sin(x: Array) -> Array:
     """Sine, x in radians.   d/dx sin(x) = cos(x)"""
     return backend_of(x).xp.sin(x)
 
 
 @sin.vjp(0)
-def _(g: Any, out: Any, x: Any) -> Any:
+def _(g, out, x):
     return g * cos(x)
 
 
 @primitive(elementwise=True)
-def cos(x: Any) -> Any:
+def cos(x: Array) -> Array:
     """Cosine, x in radians.   d/dx cos(x) = -sin(x)"""
     return backend_of(x).xp.cos(x)
 
 
 @cos.vjp(0)
-def _(g: Any, out: Any, x: Any) -> Any:
+def _(g, out, x):
     return -g * sin(x)
 
 
 @primitive(elementwise=True)
-def tanh(x: Any) -> Any:
+def tanh(x: Array) -> Array:
     """Hyperbolic tangent.   d/dx tanh(x) = 1 - tanh(x)**2"""
     return backend_of(x).xp.tanh(x)
 
 
 @tanh.vjp(0)
-def _(g: Any, out: Any, x: Any) -> Any:
+def _(g, out, x):
     return g * (1.0 - out * out)
 
 
 @primitive(elementwise=True)
-def sigmoid(x: Any) -> Any:
+def sigmoid(x: Array) -> Array:
     """Logistic function s = 1 / (1 + exp(-x)) = (1 + tanh(x/2)) / 2.   d/dx s = s (1 - s)"""
     return backend_of(x).sigmoid(x)
 
 
 @sigmoid.vjp(0)
-def _(g: Any, out: Any, x: Any) -> Any:
+def _(g, out, x):
     return g * (out * (1.0 - out))
 
 
 @primitive(elementwise=True)
-def softplus(x: Any) -> Any:
+def softplus(x: Array) -> Array:
     """log(1 + exp(x)), a smooth relu.   d/dx = sigmoid(x)"""
     return backend_of(x).softplus(x)
 
 
 @softplus.vjp(0)
-def _(g: Any, out: Any, x: Any) -> Any:
+def _(g, out, x):
     return g * sigmoid(x)
 
 
 @primitive(elementwise=True)
-def relu(x: Any) -> Any:
+def relu(x: Array) -> Array:
     """max(x, 0) (Nair and Hinton 2010).   d/dx = 1 for x > 0, else 0; sub-gradient 0 at 0."""
     return backend_of(x).xp.maximum(x, 0.0)
 
 
 @relu.vjp(0)
-def _(g: Any, out: Any, x: Any) -> Any:
+def _(g, out, x):
     return g * (x > 0)
 
 
 @primitive(elementwise=True)
-def leaky_relu(x: Any, *, slope: float = 0.01) -> Any:
+def leaky_relu(x: Array, *, slope: float = 0.01) -> Array:
     """x for x > 0, else slope * x (Maas et al. 2013).   d/dx = 1 or slope; slope at 0."""
     return backend_of(x).xp.where(x > 0, x, x * slope)
 
 
 @leaky_relu.vjp(0)
-def _(g: Any, out: Any, x: Any, slope: float = 0.01) -> Any:
+def _(g, out, x, slope=0.01):
     return where(x > 0, g, g * slope)
 
 
 @primitive(elementwise=True)
-def elu(x: Any) -> Any:
+def elu(x: Array) -> Array:
     """x for x > 0, else exp(x) - 1 (Clevert et al. 2016, alpha = 1).   d/dx = 1 for x > 0, else exp(x); 1 at 0."""
     xp = backend_of(x).xp
     return xp.maximum(x, 0.0) + xp.expm1(xp.minimum(x, 0.0))
 
 
 @elu.vjp(0)
-def _(g: Any, out: Any, x: Any) -> Any:
+def _(g, out, x):
     return where(x > 0, g, g * (out + 1.0))
 
 
@@ -279,97 +274,89 @@ def _(g: Any, out: Any, x: Any) -> Any:
 
 
 @primitive(elementwise=True, differentiable=False)
-def less(x: Any, y: Any) -> Any:
+def less(x: Array, y: Operand) -> Array:
     """x < y, elementwise."""
     return x < y
 
 
 @primitive(elementwise=True, differentiable=False)
-def less_equal(x: Any, y: Any) -> Any:
+def less_equal(x: Array, y: Operand) -> Array:
     """x <= y, elementwise."""
     return x <= y
 
 
 @primitive(elementwise=True, differentiable=False)
-def greater(x: Any, y: Any) -> Any:
+def greater(x: Array, y: Operand) -> Array:
     """x > y, elementwise."""
     return x > y
 
 
 @primitive(elementwise=True, differentiable=False)
-def greater_equal(x: Any, y: Any) -> Any:
+def greater_equal(x: Array, y: Operand) -> Array:
     """x >= y, elementwise."""
     return x >= y
 
 
 @primitive(elementwise=True, differentiable=False)
-def equal(x: Any, y: Any) -> Any:
+def equal(x: Array, y: Operand) -> Array:
     """x == y, elementwise."""
     return x == y
 
 
 @primitive(elementwise=True, differentiable=False)
-def not_equal(x: Any, y: Any) -> Any:
+def not_equal(x: Array, y: Operand) -> Array:
     """x != y, elementwise."""
     return x != y
 
 
 @primitive(differentiable=False)
-def indicator(condition: Any, like: Any) -> Any:
+def indicator(condition: Array, like: Operand) -> Array:
     """1 where `condition` holds, else 0, in the dtype of `like` (a boolean times 0.5 is float64 for any input)."""
     return condition.astype(like.dtype)
 
 
 @primitive(elementwise=True)
-def where(condition: Any, x: Any, y: Any) -> Any:
+def where(condition: Array, x: Operand, y: Operand) -> Array:
     """x where `condition` holds, else y.   The gradient goes to whichever was taken; `condition` gets none."""
     return backend_of(condition).xp.where(condition, x, y)
 
 
 @where.vjp(1)
-def _(g: Any, out: Any, condition: Any, x: Any, y: Any) -> Any:
+def _(g, out, condition, x, y):
     return where(condition, g, 0.0)
 
 
 @where.vjp(2)
-def _(g: Any, out: Any, condition: Any, x: Any, y: Any) -> Any:
+def _(g, out, condition, x, y):
     return where(condition, 0.0, g)
 
 
 @primitive(elementwise=True)
-def maximum(x: Any, y: Any) -> Any:
+def maximum(x: Array, y: Operand) -> Array:
     """The larger of x and y.   The gradient goes to the larger; ties split it in halves."""
     return backend_of(x if hasattr(x, "shape") else y).xp.maximum(x, y)
 
 
-@maximum.vjp(0)
-def _(g: Any, out: Any, x: Any, y: Any) -> Any:
-    return g * (0.5 * (indicator(x > y, g) + indicator(x >= y, g)))
-
-
-@maximum.vjp(1)
-def _(g: Any, out: Any, x: Any, y: Any) -> Any:
-    return g * (0.5 * (indicator(x < y, g) + indicator(x <= y, g)))
-
-
 @primitive(elementwise=True)
-def minimum(x: Any, y: Any) -> Any:
+def minimum(x: Array, y: Operand) -> Array:
     """The smaller of x and y.   The gradient goes to the smaller; ties split it in halves."""
     return backend_of(x if hasattr(x, "shape") else y).xp.minimum(x, y)
 
 
-@minimum.vjp(0)
-def _(g: Any, out: Any, x: Any, y: Any) -> Any:
-    return g * (0.5 * (indicator(x < y, g) + indicator(x <= y, g)))
-
-
+@maximum.vjp(0)
 @minimum.vjp(1)
-def _(g: Any, out: Any, x: Any, y: Any) -> Any:
+def _(g, out, x, y):
     return g * (0.5 * (indicator(x > y, g) + indicator(x >= y, g)))
 
 
+@maximum.vjp(1)
+@minimum.vjp(0)
+def _(g, out, x, y):
+    return g * (0.5 * (indicator(x < y, g) + indicator(x <= y, g)))
+
+
 @primitive(elementwise=True)
-def clip(x: Any, *, low: float, high: float) -> Any:
+def clip(x: Array, *, low: float, high: float) -> Array:
     """x limited to [low, high].   d/dx = 1 inside and on the border, 0 outside."""
     if not low <= high:
         raise ValueError(f"clip: low must not be above high, got low={low!r} and high={high!r}: exchange them.")
@@ -377,5 +364,5 @@ def clip(x: Any, *, low: float, high: float) -> Any:
 
 
 @clip.vjp(0)
-def _(g: Any, out: Any, x: Any, low: float, high: float) -> Any:
+def _(g, out, x, low, high):
     return where((x >= low) * (x <= high), g, 0.0)

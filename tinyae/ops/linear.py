@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-from tinyae.autodiff import primitive, sum_to
+from tinyae.autodiff import Operand, T, primitive, sum_to
 from tinyae.backend import Array, backend_of
-from tinyae.checks import choose
+from tinyae.checks import unknown
 from tinyae.ops.arrays import reshape, swap_last
 from tinyae.ops.elementwise import elu, relu, sigmoid, tanh
 
 
 @primitive
-def matmul(a: Any, b: Any) -> Any:
+def matmul(a: Array, b: Operand) -> Array:
     """a @ b with a (..., N, D), b (..., D, K): a matrix product for every index of the broadcast leading axes.
 
-    C = A B:   dL/dA = G B',   dL/dB = A' G.   Leading axes that were broadcast are summed over. A vector (D,) counts
+    C = A B:   dL/dA = G B^T,   dL/dB = A^T G.   Leading axes that were broadcast are summed over. A vector (D,) counts
     as a row on the left and as a column on the right, as in NumPy.
     """
     if not getattr(a, "ndim", 0) or not getattr(b, "ndim", 0):
@@ -29,7 +28,7 @@ def matmul(a: Any, b: Any) -> Any:
     return a @ b
 
 
-def _as_matrices(g: Any, a: Any, b: Any) -> tuple[Any, Any, Any]:
+def _as_matrices(g: T, a: T, b: T) -> tuple[T, T, T]:
     """Give vectors their row or column axis back, and g the axes that NumPy dropped."""
     rows, columns = (a.shape[:-1] or (1,))[-1:], (b.shape[-1:] if b.ndim > 1 else (1,))
     lead = g.shape[: g.ndim - (a.ndim > 1) - (b.ndim > 1)]
@@ -40,14 +39,14 @@ def _as_matrices(g: Any, a: Any, b: Any) -> tuple[Any, Any, Any]:
 
 
 @matmul.vjp(0)
-def _(g: Any, out: Any, a: Any, b: Any) -> Any:
+def _(g, out, a, b):
     shape = a.shape
     g, a, b = _as_matrices(g, a, b)
     return reshape(sum_to(matmul(g, swap_last(b)), shape=a.shape), shape=shape)
 
 
 @matmul.vjp(1)
-def _(g: Any, out: Any, a: Any, b: Any) -> Any:
+def _(g, out, a, b):
     shape = b.shape
     g, a, b = _as_matrices(g, a, b)
     return reshape(sum_to(matmul(swap_last(a), g), shape=b.shape), shape=shape)
@@ -67,19 +66,19 @@ ACTIVATION_FUNCTIONS = {"relu": relu, "elu": elu, "sigmoid": sigmoid, "tanh": ta
 """The primitives behind the names; identity has none."""
 
 
-def dense_composed(x: Any, weight: Any, bias: Any, *, activation: str = "identity") -> Any:
+def dense_composed(x: T, weight: Operand, bias: Operand, *, activation: str = "identity") -> T:
     """f(x @ weight + bias) in primitives: the definition of `dense`."""
     z = matmul(x, weight) + bias
     return z if activation == "identity" else ACTIVATION_FUNCTIONS[activation](z)
 
 
 @primitive(composed=dense_composed)
-def dense(x: Any, weight: Any, bias: Any, *, activation: str = "identity") -> Any:
+def dense(x: Array, weight: Operand, bias: Operand, *, activation: str = "identity") -> tuple[Array, None]:
     """f(x @ weight + bias), x (..., D), weight (D, K), bias (K,), f one of identity, relu, elu, sigmoid,
     tanh.
 
     With z = x W + b and G the gradient arriving at y = f(z):
-    dz = G * f'(z),   dL/dx = dz W',   dL/dW = x' dz,   dL/db = sum over samples of dz.
+    dz = G * f'(z),   dL/dx = dz W^T,   dL/dW = x^T dz,   dL/db = sum over samples of dz.
     f' is written in terms of y: 1, y > 0, 1 + min(y, 0), y (1 - y), 1 - y**2.
     """
     if x.ndim < 1 or weight.ndim != 2 or x.shape[-1] != weight.shape[0] or bias.shape != weight.shape[1:]:
@@ -93,16 +92,7 @@ def dense(x: Any, weight: Any, bias: Any, *, activation: str = "identity") -> An
 
 
 @dense.fused_vjp
-def _(
-    g: Array,
-    out: Array,
-    residuals: None,
-    wanted: list[int],
-    x: Array,
-    weight: Array,
-    bias: Array,
-    activation: str = "identity",
-) -> tuple:
+def _(g, out, residuals, wanted, x, weight, bias, activation="identity"):
     dz = through_activation(g, out, activation)
     samples = math.prod(x.shape[:-1])
     rows = dz.reshape(samples, dz.shape[-1])
@@ -130,10 +120,10 @@ def activate(owner: str, z: Array, activation: str) -> None:
         z *= 0.5
         z += 0.5
     elif activation != "identity":
-        choose("activation", activation, ACTIVATIONS, owner=owner)
+        raise unknown("activation", activation, ACTIVATIONS, owner=owner)
 
 
-def through_activation(g: Any, y: Any, activation: str) -> Any:
+def through_activation(g: T, y: T, activation: str) -> T:
     """g * f'(z) in terms of y = f(z): the gradient rule of the activation itself, on arrays and on Tensors.
 
     The rules of these activations need of z no more than its sign, which y shares.

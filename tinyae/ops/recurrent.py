@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import operator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from tinyae.autodiff import Tensor, primitive
+from tinyae.autodiff import Operand, Tensor, primitive
 from tinyae.backend import Array, backend_of
 from tinyae.ops.arrays import getitem, stack
 from tinyae.ops.elementwise import sigmoid, tanh, where
 
-Lengths = Array
+Lengths: TypeAlias = Any
 """How many steps of each sequence are real: whole numbers (N,) in a list or array, or an array on the device; or None."""
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -38,13 +38,13 @@ def lstm_cell_composed(
 
 
 def lstm_composed(
-    x: Tensor | None,
-    h0: Tensor | None,
-    c0: Tensor | None,
-    w_x: Tensor | None,
-    w_h: Tensor,
-    b: Tensor,
-    peepholes: Tensor | None = None,
+    x: Operand,
+    h0: Operand,
+    c0: Operand,
+    w_x: Operand,
+    w_h: Operand,
+    b: Operand,
+    peepholes: Operand = None,
     *,
     lengths: Lengths = None,
     reverse: bool = False,
@@ -53,25 +53,25 @@ def lstm_composed(
     """Cell by cell, in primitives: the definition of `lstm`."""
     plan = plan_steps(x, h0, w_h, lengths, reverse, steps)
     h, c = plan.initial(h0, w_h), plan.initial(c0, w_h)
-    states: dict[int, Tensor] = {}
+    states: list[Any] = [None] * plan.steps
     for t in plan.order:
         z = b if x is None else plan.input_at(x, t) @ w_x + b
         new_h, new_c = lstm_cell_composed(z, h, c, w_h, peepholes)
         over = plan.finished(t)
         h, c = (new_h, new_c) if over is None else (where(over, h, new_h), where(over, c, new_c))
         states[t] = h
-    return stack(*(states[t] for t in range(plan.steps)), c, axis=1)
+    return stack(*states, c, axis=1)
 
 
 @primitive(composed=lstm_composed)
 def lstm(
-    x: Array | None,
-    h0: Array | None,
-    c0: Array | None,
-    w_x: Array | None,
-    w_h: Array,
-    b: Array,
-    peepholes: Array | None = None,
+    x: Operand,
+    h0: Operand,
+    c0: Operand,
+    w_x: Operand,
+    w_h: Operand,
+    b: Operand,
+    peepholes: Operand = None,
     *,
     lengths: Lengths = None,
     reverse: bool = False,

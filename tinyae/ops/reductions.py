@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-from tinyae.autodiff import expand, primitive
-from tinyae.backend import backend_of
+from tinyae.autodiff import T, Tensor, expand, primitive
+from tinyae.autodiff.tape import Axis
+from tinyae.backend import Array, backend_of
 from tinyae.ops.arrays import reshape
 from tinyae.ops.elementwise import equal, exp, indicator, sqrt, where
 
-Axis = int | tuple[int, ...] | None
 
-
-def reduced_axes(x: Any, axis: Axis) -> tuple[int, ...]:
+def reduced_axes(x: Tensor | Array, axis: Axis) -> tuple[int, ...]:
     """The axes that a reduction removes, as numbers from 0; raises on an axis that x does not have."""
     if axis is None:
         return tuple(range(x.ndim))
@@ -24,70 +22,70 @@ def reduced_axes(x: Any, axis: Axis) -> tuple[int, ...]:
     return tuple(a % x.ndim for a in axes)
 
 
-def kept_shape(x: Any, axis: Axis) -> tuple[int, ...]:
+def kept_shape(x: Tensor | Array, axis: Axis) -> tuple[int, ...]:
     """x's shape with length 1 for every reduced axis: the shape that broadcasts against x."""
     axes = reduced_axes(x, axis)
     return tuple(1 if i in axes else n for i, n in enumerate(x.shape))
 
 
-def _spread(g: Any, x: Any, axis: Axis) -> Any:
+def _spread(g: T, x: Tensor | Array, axis: Axis) -> T:
     """A reduced cotangent repeated to x's shape."""
     return expand(reshape(g, shape=kept_shape(x, axis)), shape=x.shape)
 
 
 @primitive
-def sum(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+def sum(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """Sum over `axis` (None: all).   d/dx_i = 1"""
     return x.sum(axis=axis, keepdims=keepdims)
 
 
 @sum.vjp(0)
-def _(g: Any, out: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+def _(g, out, x, axis=None, keepdims=False):
     return _spread(g, x, axis)
 
 
 @primitive
-def mean(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+def mean(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """Mean over `axis` (None: all) of n numbers.   d/dx_i = 1/n"""
     return x.mean(axis=axis, keepdims=keepdims)
 
 
 @mean.vjp(0)
-def _(g: Any, out: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+def _(g, out, x, axis=None, keepdims=False):
     n = math.prod(x.shape[a] for a in reduced_axes(x, axis))
     return _spread(g * (1.0 / n if n else 0.0), x, axis)
 
 
 @primitive
-def max(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+def max(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """Largest entry over `axis` (None: all).   The gradient goes to the largest; ties share it evenly."""
     return x.max(axis=axis, keepdims=keepdims)
 
 
 @max.vjp(0)
-def _(g: Any, out: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+def _(g, out, x, axis=None, keepdims=False):
     return _shared(g, x, x >= _spread(out, x, axis), axis)
 
 
 @primitive
-def min(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+def min(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """Smallest entry over `axis` (None: all).   The gradient goes to the smallest; ties share it evenly."""
     return x.min(axis=axis, keepdims=keepdims)
 
 
 @min.vjp(0)
-def _(g: Any, out: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+def _(g, out, x, axis=None, keepdims=False):
     return _shared(g, x, x <= _spread(out, x, axis), axis)
 
 
-def _shared(g: Any, x: Any, chosen: Any, axis: Axis) -> Any:
+def _shared(g: T, x: T, chosen: T, axis: Axis) -> T:
     """g for the entries of x that were chosen, in equal parts where there are several."""
     places = indicator(chosen, x)
     return _spread(g, x, axis) * (places / sum(places, axis=axis, keepdims=True))
 
 
 @primitive
-def logsumexp(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+def logsumexp(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """log(sum(exp(x))) over `axis`, shifted by the maximum so that nothing overflows.   d/dx = softmax(x)"""
     xp = backend_of(x).xp
     top = x.max(axis=axis, keepdims=True)
@@ -96,43 +94,43 @@ def logsumexp(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
 
 
 @logsumexp.vjp(0)
-def _(g: Any, out: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+def _(g, out, x, axis=None, keepdims=False):
     return _spread(g, x, axis) * exp(x - _spread(out, x, axis))
 
 
 @primitive
-def softmax(x: Any, *, axis: Axis = -1) -> Any:
-    """p_i = exp(x_i) / sum_j exp(x_j) along `axis`.   J' g = p * (g - sum(g * p))"""
+def softmax(x: Array, *, axis: Axis = -1) -> Array:
+    """p_i = exp(x_i) / sum_j exp(x_j) along `axis`.   J^T g = p * (g - sum(g * p))"""
     weights = backend_of(x).xp.exp(x - x.max(axis=axis, keepdims=True))
     return weights / weights.sum(axis=axis, keepdims=True)
 
 
 @softmax.vjp(0)
-def _(g: Any, out: Any, x: Any, axis: Axis = -1) -> Any:
+def _(g, out, x, axis=-1):
     gp = g * out
     return gp - out * sum(gp, axis=axis, keepdims=True)
 
 
 @primitive
-def log_softmax(x: Any, *, axis: Axis = -1) -> Any:
-    """log(softmax(x)) along `axis` without forming the ratio.   J' g = g - softmax(x) * sum(g)"""
+def log_softmax(x: Array, *, axis: Axis = -1) -> Array:
+    """log(softmax(x)) along `axis` without forming the ratio.   J^T g = g - softmax(x) * sum(g)"""
     shifted = x - x.max(axis=axis, keepdims=True)
     xp = backend_of(x).xp
     return shifted - xp.log(xp.exp(shifted).sum(axis=axis, keepdims=True))
 
 
 @log_softmax.vjp(0)
-def _(g: Any, out: Any, x: Any, axis: Axis = -1) -> Any:
+def _(g, out, x, axis=-1):
     return g - exp(out) * sum(g, axis=axis, keepdims=True)
 
 
-def variance(x: Any, *, axis: Axis = None, keepdims: bool = False) -> Any:
+def variance(x: T, *, axis: Axis = None, keepdims: bool = False) -> T:
     """Mean squared deviation from the mean over `axis` (divides by n), composed of primitives."""
     centered = x - mean(x, axis=axis, keepdims=True)
     return mean(centered * centered, axis=axis, keepdims=keepdims)
 
 
-def norm(x: Any, *, axis: Axis = None) -> Any:
+def norm(x: T, *, axis: Axis = None) -> T:
     """Euclidean norm over `axis`, composed of primitives.   d/dx = x / norm(x), 0 where the norm is 0"""
     squares = sum(x * x, axis=axis)
     zero = equal(squares, 0.0)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from tinyae.autodiff import Tensor, current_watch
+from tinyae.autodiff import Tensor, observers
 from tinyae.optim.optimizers import Optimizer
 
 if TYPE_CHECKING:
@@ -126,9 +126,8 @@ class LBFGS(Optimizer):
             nonlocal accepted, iteration
             accepted = np.array(intermediate_result.x)
             iteration += 1
-            watch = current_watch()
-            if watch is not None:
-                watch.next_step()
+            for observer in observers():
+                observer.updated(type(self).__name__, None, None)
             if callback is not None:
                 self._assign(accepted)  # what the callback looks at is the accepted point, not the last one tried
                 callback(iteration, float(intermediate_result.fun))

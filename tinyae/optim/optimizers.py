@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from tinyae.autodiff import Tensor, constant, current_watch
+from tinyae.autodiff import Tensor, constant, observers
 from tinyae.backend import Array, backend_of, check_same_device
 from tinyae.checks import number, whole_number
 
@@ -150,9 +150,8 @@ class Optimizer(Stateful):
         self.steps += 1
         self.update(self.flat.data, grad)
         self.flat.bump_versions()
-        watch = current_watch()
-        if watch is not None:
-            watch.check_update(type(self).__name__, self.flat.data, grad)
+        for observer in observers():
+            observer.updated(type(self).__name__, self.flat.data, grad)
 
     def update(self, param: Array, grad: Array) -> None:
         """The method itself: change `param` in place, given `grad`, both (L,). `grad` is only read."""

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyae.autodiff import Tensor, grad
+from tinyae.autodiff import Observer, Tensor, grad, observers, set_observers
 from tinyae.backend import Array, backend_of
 from tinyae.ops import concatenate, reshape
 from tinyae.testing.differences import Fault, GradcheckError, GradcheckReport, Probe
@@ -285,30 +285,30 @@ def holding_detached(fn: Callable[..., Any]) -> Callable[..., Any]:
         True
     """
     constants: list[Tensor] = []
-    calls = 0
+    first = True
 
     def held(*arguments: Any) -> Any:
-        nonlocal calls
-        position = 0
-        calls += 1
-
-        def detach(self: Tensor) -> Tensor:
-            nonlocal position
-            if calls == 1:
-                constants.append(own(self))
-            elif position == len(constants):
-                raise RuntimeError(
-                    f"holding_detached: fn called detach() {position} times at first and now once more: it must "
-                    "call it equally often every time, so that each constant can be told from the others."
-                )
-            position += 1
-            return constants[position - 1]
-
-        own = Tensor.detach
-        Tensor.detach = detach  # type: ignore[method-assign]
-        try:
+        nonlocal first
+        call, first = _Held(constants, first), False
+        with set_observers(*observers(), call):
             return fn(*arguments)
-        finally:
-            Tensor.detach = own  # type: ignore[method-assign]
 
     return held
+
+
+class _Held(Observer):
+    """One call: each `detach()` gives the constant that it gave in the first call, where they are collected."""
+
+    def __init__(self, constants: list[Tensor], first: bool) -> None:
+        self.constants, self.first, self.position = constants, first, 0
+
+    def detached(self, constant: Tensor) -> Tensor:
+        if self.first:
+            self.constants.append(constant)
+        elif self.position == len(self.constants):
+            raise RuntimeError(
+                f"holding_detached: fn called detach() {self.position} times at first and now once more: it must "
+                "call it equally often every time, so that each constant can be told from the others."
+            )
+        self.position += 1
+        return self.constants[self.position - 1]

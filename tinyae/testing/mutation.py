@@ -458,7 +458,7 @@ def rules(primitive: Primitive) -> dict[int, Callable[[Call], Any]]:
         return {i: partial(_one_of_all, primitive.vjp_all, i) for i in range(primitive.forward.__code__.co_argcount)}
     if primitive.vjp_each is not None:
         return {i: partial(_one_of_each, primitive.vjp_each, i) for i in range(VARIADIC)}
-    return {i: partial(_its_own, rule) for i, rule in primitive.vjps.items()}
+    return {i: partial(_its_own, rule) for i, rule in sorted(primitive.vjps.items())}
 
 
 def _one_of_all(every: Callable, i: int, call: Call) -> Any:

@@ -22,7 +22,7 @@ import numpy as np
 
 from tinyae.atomic import write_text
 from tinyae.autodiff import Tensor, no_grad
-from tinyae.backend import backend_named, backend_of
+from tinyae.backend import Array, backend_named, backend_of
 from tinyae.backend.base import PADDING_ADVICE
 from tinyae.checks import whole_number
 from tinyae.data import Dataset, Split
@@ -78,7 +78,8 @@ class Training:
 
     def epoch(self, number: int) -> float:
         """The loop: one pass over the samples in a fresh order; returns the mean loss per sample."""
-        optimizer, total, seen = self.optimizer, 0.0, 0
+        optimizer, seen = self.optimizer, 0
+        total: float | Array = 0.0
         for batch in self.data.batches(self.batch_size, self.generator):
             optimizer.zero_grad()
             loss = self.loss_of(batch)
