@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import operator
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import hypothesis.strategies as st
@@ -15,8 +17,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 from numpy.testing import assert_allclose, assert_array_equal
 
 from tests.naive import Value, parents_first
-from tinyae import ops
-from tinyae.autodiff import Tensor, grad, no_grad
+from tinyae import nn, ops, optim
+from tinyae.autodiff import Node, Observer, Tensor, grad, no_grad, observers, set_observers
 
 numbers = st.floats(-2.0, 2.0).map(lambda x: round(x, 3))
 
@@ -393,3 +395,58 @@ def test_integers_and_masks_pass_through_as_constants():
     counts = Tensor([1, 2, 3])
     y = x * counts * (x > 1.5)
     assert_array_equal(grad(y.sum(), x).data, [0.0, 2.0, 3.0])
+
+
+class Notes(Observer):
+    """Writes down what it is told; at `detach()` it gives a 7 instead."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def result(self, name: str, args: Any, out: Any, node: Node | None) -> None:
+        self.heard.append(f"{name} {'recorded' if node else 'not recorded'}")
+
+    def gradient(self, node: Node, position: int, g: Any, c: Any, parent: Node, total: Any) -> None:
+        self.heard.append(f"{node.name} to {position}")
+
+    @contextmanager
+    def during(self, scope: object) -> Iterator[None]:
+        self.heard.append(f"begin {scope}")
+        try:
+            yield
+        finally:
+            self.heard.append("end")
+
+    def called(self, module: object, inputs: tuple[object, ...], output: object) -> None:
+        self.heard.append(f"called with {len(inputs)}")
+
+    def updated(self, method: str, param: Any, grad: Any) -> None:
+        self.heard.append(method)
+
+    def detached(self, constant: Tensor) -> Tensor:
+        return Tensor(7.0)
+
+
+def test_an_observer_hears_of_everything_in_its_thread_and_block():
+    layer, notes = nn.Tanh(), Notes()
+    p = nn.Parameter(np.ones(2))
+    with set_observers(*observers(), notes):
+        layer(p).sum().backward()
+        optim.SGD([p], lr=0.1).step()
+        assert p.detach().item() == 7.0
+        with pytest.raises(TypeError):
+            layer(None)
+    layer(p)
+    assert not observers()
+    assert notes.heard == [
+        *("begin Tanh()", "tanh recorded", "end", "called with 1", "sum recorded"),
+        *("sum to 0", "tanh to 0", "SGD", "begin Tanh()", "end"),
+    ]
+
+
+def test_the_rules_of_a_recorded_backward_pass_run_in_the_course_of_their_node():
+    notes, x = Notes(), Tensor([0.5], requires_grad=True)
+    y = ops.exp(x)
+    with set_observers(notes):
+        grad(y, x, create_graph=True)
+    assert notes.heard == [f"begin <Node {y.node.serial} exp>", "multiply recorded", "end", "exp to 0"]

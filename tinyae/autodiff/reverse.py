@@ -184,10 +184,7 @@ def _sweep(
             elif primitive.vjp_all is not None:
                 at_once = primitive.vjp_all(g, out, node.residuals, positions, *args, **params)
             for i, parent in zip(positions, parents):  # noqa: B905  (strict=True costs 0.3 us a node)
-                if at_once is not None:
-                    c = at_once[i]
-                else:
-                    c = (primitive.vjps.get(i) or _rule(primitive, i))(g, out, *args, **params)
+                c = at_once[i] if at_once else (primitive.vjps.get(i) or _rule(primitive, i))(g, out, *args, **params)
                 if getattr(c, "shape", None) != args[i].shape:
                     c = _undo_broadcasting(primitive, i, args[i].shape, c, g)
                 if parent not in cotangents:

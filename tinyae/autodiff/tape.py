@@ -32,6 +32,8 @@ from tinyae.backend.base import array_advice, is_ragged
 # reference counting the moment its last Tensor goes. Every node carries a serial number. A result is always created
 # after its arguments, so sorting by serial number is a topological sort, whatever the shape of the graph.
 
+_NOTHING: dict[str, Any] = {}
+
 
 @dataclass(slots=True, eq=False, repr=False)
 class Node:
@@ -58,7 +60,7 @@ class Node:
         """Drop the arrays and the way back. A later sweep that needs them raises."""
         self.out = self.residuals = None
         self.args = self.parents = self.positions = ()
-        self.params.clear()
+        self.params = _NOTHING
         self.stamp = -1
 
     def __repr__(self) -> str:
@@ -101,7 +103,7 @@ class Observer:
         """Results appear while a module is being called, or the rules of a node run on Tensors: that is the block."""
         yield
 
-    def called(self, module: object, inputs: tuple[Any, ...], output: Any) -> None:
+    def called(self, module: object, inputs: tuple[object, ...], output: object) -> None:
         """The call `module(*inputs)` has given `output`."""
 
     def updated(self, method: str, param: Array | None, grad: Array | None) -> None:

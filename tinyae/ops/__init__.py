@@ -6,9 +6,6 @@ the one table that gives `Tensor` its operators and methods; the engine knows no
 imports arises.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 from tinyae.autodiff import Tensor, expand, sum_to
 from tinyae.ops.arrays import (
     concatenate,
@@ -83,7 +80,7 @@ from tinyae.ops.linear import dense, matmul
 from tinyae.ops.recurrent import lstm
 from tinyae.ops.reductions import log_softmax, logsumexp, max, mean, min, norm, softmax, sum, variance
 
-OPERATORS: dict[str, Callable[..., Any]] = {
+OPERATORS: dict[str, object] = {
     "__add__": lambda x, y: add(x, y),
     "__radd__": lambda x, y: add(y, x),
     "__sub__": lambda x, y: subtract(x, y),
@@ -109,7 +106,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "min": lambda x, axis=None, keepdims=False: min(x, axis=axis, keepdims=keepdims),
     "reshape": tensor_reshape,
     "transpose": tensor_transpose,
-    "T": property(lambda x: transpose(x)),  # type: ignore[dict-item]
+    "T": property(lambda x: transpose(x)),
 }
 """What Tensor's operators and methods are. `tinyae.autodiff.tape` declares the same names for type checkers."""
 

@@ -59,11 +59,9 @@ def _(g, out, a, b):
 # large as the layer's output, forward and backward. The readable definition is `dense_composed`, three lines; it is
 # what the fused form is tested against, and what derivatives of higher order re-trace.
 
-ACTIVATIONS = ("identity", "relu", "elu", "sigmoid", "tanh")
-"""What a dense layer can apply to its sums without another pass over memory."""
-
 ACTIVATION_FUNCTIONS = {"relu": relu, "elu": elu, "sigmoid": sigmoid, "tanh": tanh}
-"""The primitives behind the names; identity has none."""
+ACTIVATIONS = ("identity", *ACTIVATION_FUNCTIONS)
+"""What a dense layer can apply to its sums without another pass over memory."""
 
 
 def dense_composed(x: T, weight: Operand, bias: Operand, *, activation: str = "identity") -> T:
