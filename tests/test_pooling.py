@@ -12,7 +12,7 @@ import tinyae as ta
 from tinyae import nn, ops
 from tinyae.autodiff import Tensor, grad
 from tinyae.backend import CPU, Backend
-from tinyae.ops.convolution import conv_windows
+from tinyae.ops.convolution import conv_spec
 from tinyae.ops.images import max_pool2d_composed
 from tinyae.testing.tables.images import avg_pool_reference, max_pool_reference
 
@@ -131,6 +131,6 @@ def test_torch_gives_the_same_numbers(rng):
 def test_the_gradient_in_chunks_is_that_of_the_plain_body(shape, padding, rng):
     x = np.maximum(rng.integers(-2, 4, shape), 0).astype("float32")
     y = ops.max_pool2d(x, kernel_size=(2, 3), padding=padding)
-    windows = conv_windows("here", shape[1:3], (2, 3), (2, 3), padding)
+    spec = conv_spec("here", shape[1:3], (2, 3), (2, 3), padding)
     g = rng.normal(size=y.shape).astype("float32")
-    assert_array_equal(CPU.max_pool2d_grad(g, y, x, windows), Backend.max_pool2d_grad(CPU, g, y, x, windows))
+    assert_array_equal(CPU.max_pool2d_grad(g, y, x, spec), Backend.max_pool2d_grad(CPU, g, y, x, spec))

@@ -32,6 +32,9 @@ from tinyae.ops.convolution import (
     conv2d,
     conv2d_weight_grad,
     conv_transpose2d,
+    convolve,
+    convolve_transpose,
+    convolve_weight_grad,
 )
 from tinyae.ops.elementwise import (
     absolute,
@@ -130,6 +133,9 @@ __all__ = [
     "conv2d",
     "conv2d_weight_grad",
     "conv_transpose2d",
+    "convolve",
+    "convolve_transpose",
+    "convolve_weight_grad",
     "cos",
     "crop",
     "dense",
