@@ -244,16 +244,6 @@ def test_keywords_become_the_spec_that_they_mean_and_lead_back_to_it(case):
     assert len({spec, spec_of(x_shape[1:3], w_shape[:2], **keywords)}) == 1
 
 
-def test_one_by_one_kernel_is_a_dense_layer_at_every_pixel(rng):
-    x, w = rng.normal(size=(2, 3, 4, 5)), rng.normal(size=(5, 6))
-    assert_allclose(ops.conv2d(x, w[None, None]), x @ w, rtol=1e-13)
-
-
-def test_a_window_as_large_as_the_image_is_a_dense_layer(rng):
-    x, w = rng.normal(size=(2, 3, 4, 5)), rng.normal(size=(3, 4, 5, 6))
-    assert_allclose(ops.conv2d(x, w)[:, 0, 0], x.reshape(2, -1) @ w.reshape(-1, 6), rtol=1e-12)
-
-
 def test_a_known_correlation():
     x = np.arange(9.0).reshape(1, 3, 3, 1)
     w = np.array([[1.0, 0.0], [0.0, -1.0]])[:, :, None, None]  # a pixel minus its lower right neighbor

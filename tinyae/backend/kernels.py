@@ -229,14 +229,12 @@ def gather(
     image = np.empty((len(y), *spec.size, c), dtype)
     kernels = [w[m.taps][::-1, ::-1].swapaxes(2, 3).reshape(-1, c).astype(dtype, copy=False) for m in phases]
     patch_entries = max(math.prod(m.places) * math.prod(m.count) * o for m in phases)
-    before = [max(0, *(-m.start[i] for m in phases)) for i in (0, 1)]
-    reach = [max(m.start[i] + m.places[i] - 1 + m.count[i] for m in phases) for i in (0, 1)]
-    (top, left), (bottom, right) = before, [max(0, r - n) for r, n in zip(reach, spec.out, strict=True)]
+    tall, wide = spec.kernel[0] - 1, spec.kernel[1] - 1  # a window reaches no further beyond the outputs
 
     def work(start: int, stop: int) -> list[np.ndarray]:
         totals = [np.zeros(kernel.shape, dtype) for kernel in kernels]
-        patches = Patches(y, ((top, bottom), (left, right)), patch_entries, dtype)
-        seen = [patches.windows(m.count, m.places, first=(m.start[0] + top, m.start[1] + left)) for m in phases]
+        patches = Patches(y, ((tall, tall), (wide, wide)), patch_entries, dtype)
+        seen = [patches.windows(m.count, m.places, first=(m.start[0] + tall, m.start[1] + wide)) for m in phases]
         for samples in patches.chunks(start, stop):
             part = image[samples]
             for m, kernel, total, windows in zip(phases, kernels, totals, seen, strict=True):

@@ -50,11 +50,8 @@ class Convolution(Module):
         # Inputs before outputs, so that the initializer sees the true fan-in.
         shape = (*self.kernel_size, self.in_channels, self.out_channels)
         drawn = initializer_named(initializer)(shape, as_generator(generator), dtype=dtype)
-        self.weight = Parameter(self._as_weight(drawn))
+        self.weight = Parameter(drawn)
         self.bias = Parameter(np.zeros(self.out_channels, dtype)) if bias else None
-
-    def _as_weight(self, drawn: np.ndarray) -> np.ndarray:
-        return drawn
 
     def _check(self, x: Tensor) -> None:
         """Raise unless x is (N, H, W, in_channels); says what to change."""
@@ -116,19 +113,12 @@ class Conv2d(Convolution):
         return geometry.activated(ops.convolve(x, self.weight, spec=spec), self.activation)
 
     def spec(self, size: Pair) -> ConvSpec:
-        """The convolution of images of `size` (H, W) as numbers; raises if no window fits."""
-        return geometry.conv_spec(self, size, self.kernel_size, self.stride, self.padding)
+        """The convolution of images of `size` (H, W) as numbers; raises if no window fits.
 
-    def output_size(self, size: Pair) -> Pair:
-        """(OH, OW) for images of `size` (H, W); raises if no window fits."""
-        return self.spec(size).out
-
-    def output_padding_back(self, size: Pair) -> Pair:
-        """The `output_padding` with which a `ConvTranspose2d` of the same kernel, stride and padding makes `size` again.
-
-        Several sizes may lead to one output: 7x7 and 8x8 both give 3x3 with kernel 3 and stride 2.
+        `spec.out` is the output's size. Several sizes may lead to one: 7x7 and 8x8 both give 3x3 with kernel 3 and stride 2.
+        `spec.output_padding` is what a `ConvTranspose2d` of the same kernel, stride and padding needs to make `size` again.
         """
-        return self.spec(size).output_padding
+        return geometry.conv_spec(self, size, self.kernel_size, self.stride, self.padding)
 
 
 class ConvTranspose2d(Convolution):
@@ -171,9 +161,7 @@ class ConvTranspose2d(Convolution):
         self.output_padding = geometry.pair("ConvTranspose2d", "output_padding", output_padding, 0)
         # A mistake in the padding should show here, and not at the first image.
         geometry.check_output_padding("ConvTranspose2d", self.output_padding, self.stride, self.padding)
-
-    def _as_weight(self, drawn: np.ndarray) -> np.ndarray:
-        return np.ascontiguousarray(drawn.swapaxes(2, 3))
+        self.weight = Parameter(np.ascontiguousarray(self.weight.data.swapaxes(2, 3)))  # as the convolution has it
 
     def forward(self, y: Tensor, size: Pair | None = None) -> Tensor:
         """f(conv_transpose2d(y, W) + b); raises if y has other channels.
@@ -187,7 +175,10 @@ class ConvTranspose2d(Convolution):
         return geometry.activated(ops.convolve_transpose(y, self.weight, spec=spec), self.activation)
 
     def spec(self, size: Pair, wanted: Pair | None = None) -> ConvSpec:
-        """The convolution back to an input of `size` (OH, OW) as numbers; with `wanted`, raises unless from that (H, W)."""
+        """The convolution that leads back to an input of `size` (OH, OW), as numbers: `spec.size` is the output's size.
+
+        With `wanted`, raises unless it is that one.
+        """
         window = (self.kernel_size, self.stride, self.padding)
         spec = geometry.transposed_spec(self, size, *window, self.output_padding)
         if wanted is None or wanted == spec.size:
@@ -199,10 +190,6 @@ class ConvTranspose2d(Convolution):
         raise ValueError(
             f"{self}: {geometry.transposed(spec, size)} gives {by(spec.size)}, wanted {by(wanted)}; {fix}."
         )
-
-    def output_size(self, size: Pair, wanted: Pair | None = None) -> Pair:
-        """(H, W) for an input of `size` (OH, OW); with `wanted`, raises unless it is that one."""
-        return self.spec(size, wanted).size
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -218,14 +205,14 @@ class Pooling(Module):
         self.stride = self.kernel_size if stride is None else geometry.pair(owner, "stride", stride)
         self.padding = geometry.check_padding(owner, padding)
 
-    def output_size(self, size: Pair) -> Pair:
-        """(OH, OW) for images of `size` (H, W); raises if no window fits."""
-        return geometry.conv_spec(self, size, self.kernel_size, self.stride, self.padding).out
+    def spec(self, size: Pair) -> ConvSpec:
+        """The windows on images of `size` (H, W) as numbers, `spec.out` of them; raises if none fits."""
+        return geometry.conv_spec(self, size, self.kernel_size, self.stride, self.padding)
 
     def _window(self, x: Tensor) -> dict[str, Pair | str | Padding]:
         check_floats(self, x)
         geometry.check_image(self, x)
-        self.output_size(x.shape[1:3])
+        self.spec(x.shape[1:3])
         return {"kernel_size": self.kernel_size, "stride": self.stride, "padding": self.padding}
 
     def extra_repr(self) -> str:

@@ -7,6 +7,8 @@ written around the image or between the places of the output, and of the full re
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import numpy as np
 from scipy import interpolate, signal
@@ -83,13 +85,14 @@ def biased_transpose_reference(
 
 def pool_reference(
     x: np.ndarray,
+    kernel_size: Numbers,
+    stride: Numbers | None = None,
+    padding: Paddings = 0,
+    *,
     combine: Callable[..., np.ndarray],
     fill: float,
-    kernel_size: Numbers,
-    stride: Numbers | None,
-    padding: Paddings,
 ) -> np.ndarray:
-    """`combine` of every window, window by window."""
+    """`combine` of every window, window by window, padding filled with `fill`."""
     spec = spec_of(x.shape[1:3], kernel_size, kernel_size if stride is None else stride, padding)
     (kh, kw), (sh, sw) = spec.kernel, spec.stride
     x = np.pad(x, [(0, 0), *spec.padding, (0, 0)], constant_values=fill)
@@ -99,18 +102,8 @@ def pool_reference(
     )
 
 
-def max_pool_reference(
-    x: np.ndarray, kernel_size: Numbers, stride: Numbers | None = None, padding: Paddings = 0
-) -> np.ndarray:
-    """The largest number of every window."""
-    return pool_reference(x, np.max, -np.inf, kernel_size, stride, padding)
-
-
-def avg_pool_reference(
-    x: np.ndarray, kernel_size: Numbers, stride: Numbers | None = None, padding: Paddings = 0
-) -> np.ndarray:
-    """The mean of every window, padding included."""
-    return pool_reference(x, np.mean, 0.0, kernel_size, stride, padding)
+max_pool_reference = partial(pool_reference, combine=np.max, fill=-np.inf)
+avg_pool_reference = partial(pool_reference, combine=np.mean, fill=0.0)
 
 
 def avg_unpool_reference(
@@ -203,7 +196,11 @@ SAME = spec_of((4, 5), (3, 2), 2, "same")
 WIDER = spec_of((4, 9), (3, 2), (2, 3), "same")  # a stride larger than the kernel
 MIXED = ConvSpec((5, 5), (3, 2), (2, 1), ((1, 0), (2, 1)))
 HALVED = ConvSpec((6, 4), (3, 3), (2, 2), ((1, 1), (1, 1)))
+BY_HALF: dict[str, Any] = {"stride": 2, "padding": 1}  # the same as keywords
+BACK, KERNEL = {**BY_HALF, "output_padding": 1}, {**BY_HALF, "kernel_size": 3}
 POOLED = [((2, 4, 5, 2),), ((0, 3, 3, 1),), ((1, 3, 3, 1),)]
+UNPOOLED = [((2, 2, 2, 2),), ((0, 2, 2, 1),), ((1, 2, 2, 1),)]
+OVERLAPPING: dict[str, Any] = {"kernel_size": (3, 2), "stride": (1, 2), "padding": 1}
 
 IMAGES: list[OpCase] = [
     *of_spec(PLAIN),
@@ -213,23 +210,9 @@ IMAGES: list[OpCase] = [
     *of_spec(SAME, 1, 1, 1),
     *of_spec(WIDER),
     *of_spec(MIXED),
-    *cases(ops.conv2d, [((2, 6, 4, 2), (3, 3, 2, 3))], at(HALVED, conv2d_reference), stride=2, padding=1),
-    *cases(
-        ops.conv_transpose2d,
-        [((2, 3, 2, 3), (3, 3, 2, 3))],
-        at(HALVED, conv_transpose2d_reference),
-        stride=2,
-        padding=1,
-        output_padding=1,
-    ),
-    *cases(
-        ops.conv2d_weight_grad,
-        [((2, 6, 4, 2), (2, 3, 2, 3))],
-        at(HALVED, conv2d_weight_grad_reference),
-        kernel_size=3,
-        stride=2,
-        padding=1,
-    ),
+    *cases(ops.conv2d, [((2, 6, 4, 2), (3, 3, 2, 3))], at(HALVED, conv2d_reference), **BY_HALF),
+    *cases(ops.conv_transpose2d, [((2, 3, 2, 3), (3, 3, 2, 3))], at(HALVED, conv_transpose2d_reference), **BACK),
+    *cases(ops.conv2d_weight_grad, [((2, 6, 4, 2), (2, 3, 2, 3))], at(HALVED, conv2d_weight_grad_reference), **KERNEL),
     *of_layers(PLAIN),
     *of_layers(EMPTY, 0, 1, 2),
     *of_layers(ONE, 1, 1, 1),
@@ -238,34 +221,11 @@ IMAGES: list[OpCase] = [
     *of_layers(PLAIN, activation="elu", analytic=False),
     *of_layers(SAME, activation="relu", analytic=False),
     *cases(ops.max_pool2d, POOLED, max_pool_reference, apart, analytic=False, kernel_size=2),
-    *cases(
-        ops.max_pool2d,
-        [((2, 4, 5, 2),)],
-        max_pool_reference,
-        apart,
-        analytic=False,
-        kernel_size=(3, 2),
-        stride=(1, 2),
-        padding=1,
-    ),
+    *cases(ops.max_pool2d, POOLED[:1], max_pool_reference, apart, analytic=False, **OVERLAPPING),
     *cases(ops.avg_pool2d, POOLED, avg_pool_reference, kernel_size=2),
-    *cases(ops.avg_pool2d, [((2, 4, 5, 2),)], avg_pool_reference, kernel_size=(3, 2), stride=(1, 2), padding=1),
-    *cases(
-        ops.avg_unpool2d,
-        [((2, 2, 2, 2),), ((0, 2, 2, 1),), ((1, 2, 2, 1),)],
-        avg_unpool_reference,
-        size=(4, 5),
-        kernel_size=2,
-    ),
-    *cases(
-        ops.avg_unpool2d,
-        [((2, 4, 3, 2),)],
-        avg_unpool_reference,
-        size=(4, 5),
-        kernel_size=(3, 2),
-        stride=(1, 2),
-        padding=1,
-    ),
+    *cases(ops.avg_pool2d, POOLED[:1], avg_pool_reference, **OVERLAPPING),
+    *cases(ops.avg_unpool2d, UNPOOLED, avg_unpool_reference, size=(4, 5), kernel_size=2),
+    *cases(ops.avg_unpool2d, [((2, 4, 3, 2),)], avg_unpool_reference, size=(4, 5), **OVERLAPPING),
     *cases(ops.upsample_nearest, [((2, 2, 3, 2),), ((0, 2, 1, 1),)], nearest_reference, factor=(3, 2)),
     *cases(ops.block_sum, [((2, 3, 4, 2),), ((0, 3, 2, 1),)], block_sum_reference, factor=(3, 2)),
     *cases(ops.upsample_bilinear, [((2, 2, 3, 2),), ((1, 1, 4, 1),)], bilinear_reference, factor=(3, 2)),
