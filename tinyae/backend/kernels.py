@@ -11,13 +11,16 @@ import os
 from collections.abc import Callable, Iterator
 from contextvars import copy_context
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from tinyae.backend.base import padded
 from tinyae.backend.windows import ConvSpec, Padding, Pair
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Convolution on the CPU: a few samples at a time, so that what is made of them stays in the processor's cache.
@@ -142,15 +145,18 @@ def _is_shared(per_row: int, patch_entries: int) -> bool:
 
 
 def conv2d(x: np.ndarray, w: np.ndarray, spec: ConvSpec, finish: Finish = None) -> np.ndarray:
-    """`Backend.conv2d`."""
+    """`Backend.conv2d`: rows of what the windows see, times the kernel.
+
+    With stride 1 it is also a transposed convolution, with the kernel turned round. To one channel that is faster:
+    products are made at every pixel, shifted and added up, and there is no matrix of windows.
+    """
     (top, bottom), (left, right) = spec.padding
     tall, wide = spec.kernel[0] - 1, spec.kernel[1] - 1
-    if w.shape[3] > 1 or w.shape[2] == 1 or spec.stride != (1, 1) or max(top, bottom) > tall or max(left, right) > wide:
-        return correlate(x, spec, w, finish=finish)[0]
-    # To one channel, stride 1: the transposed convolution with the kernel turned round, whose products are made at
-    # every pixel, shifted and added up. It needs no matrix of windows.
-    mirrored = ConvSpec(spec.out, spec.kernel, padding=((tall - top, tall - bottom), (wide - left, wide - right)))
-    return scatter(x, w[::-1, ::-1].swapaxes(2, 3), mirrored, finish)
+    mirrored = (tall - top, tall - bottom), (wide - left, wide - right)
+    if w.shape[3] == 1 < w.shape[2] and spec.stride == (1, 1) and min(*mirrored[0], *mirrored[1]) >= 0:
+        turned = ConvSpec(spec.out, spec.kernel, padding=mirrored)
+        return scatter(x, w[::-1, ::-1].swapaxes(2, 3), turned, finish)
+    return correlate(x, spec, w, finish=finish)[0]
 
 
 def correlate(
@@ -347,7 +353,7 @@ def max_pool2d_grad(g: np.ndarray, out: np.ndarray, x: np.ndarray, spec: ConvSpe
 
 T = TypeVar("T")
 
-_helpers: dict[int, Any] = {}
+_helpers: dict[int, ThreadPoolExecutor] = {}
 """A pool with one thread, by process: a thread does not survive a fork, so a child starts its own."""
 
 
@@ -369,7 +375,7 @@ def in_halves(work: Callable[[int, int], T], length: int, shared: bool = True) -
     return [front, back]
 
 
-def _helper() -> Any:
+def _helper() -> ThreadPoolExecutor:
     if os.getpid() not in _helpers:
         from concurrent.futures import ThreadPoolExecutor  # late: it would slow `import tinyae`
 

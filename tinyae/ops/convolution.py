@@ -30,42 +30,36 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from functools import reduce
 from typing import overload
 
 from tinyae.autodiff import Tensor, primitive
 from tinyae.backend import Array, backend_of
 from tinyae.backend.windows import ConvSpec, Padding, Pair, by
-from tinyae.ops.arrays import crop, getitem, pad, reshape, scatter, stack, swap_last
-from tinyae.ops.linear import ACTIVATION_FUNCTIONS, activate, matmul, through_activation
+from tinyae.ops.arrays import crop, pad, scatter, stack
+from tinyae.ops.linear import ACTIVATION_FUNCTIONS, activate, through_activation
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The definitions. A tap of the kernel meets one pixel for each place of the window: a strided slice of the padded images.
+# The definitions. `spec.taps()` gives each tap k of the kernel with the pixels that it meets, one for each place of the window:
+# a strided slice of the padded images.
 
 
 def convolve_composed(x: Array, w: Array, *, spec: ConvSpec) -> Array:
     """The definition of `convolve`: for each tap, the pixels that it meets times its weights; then the sum."""
     image = pad(x, widths=spec.widths)
-    return reduce(operator.add, [matmul(getitem(image, index=seen), getitem(w, index=k)) for k, seen in spec.taps()])
+    return sum(image[seen] @ w[k] for k, seen in spec.taps())
 
 
 def convolve_transpose_composed(y: Array, w: Array, *, spec: ConvSpec) -> Array:
-    """The definition of `convolve_transpose`: for each tap, y times its weights, laid on zeros where the tap was; the sum."""
+    """The definition of `convolve_transpose`: for each tap, y times its weights, laid where the tap was; then the sum."""
     shape = (y.shape[0], *spec.padded, w.shape[2])
-    terms = [
-        scatter(matmul(y, swap_last(getitem(w, index=k))), index=seen, shape=shape)  # y w[k]^T
-        for k, seen in spec.taps()
-    ]
-    return crop(reduce(operator.add, terms), widths=spec.widths)
+    return crop(sum(scatter(y @ w[k].T, index=seen, shape=shape) for k, seen in spec.taps()), widths=spec.widths)
 
 
 def convolve_weight_grad_composed(x: Array, y: Array, *, spec: ConvSpec) -> Array:
     """The definition of `convolve_weight_grad`: for each tap, the pixels that it met, as columns, times y, as rows."""
-    image, places = pad(x, widths=spec.widths), y.shape[0] * y.shape[1] * y.shape[2]
-    rows = reshape(y, shape=(places, y.shape[3]))
-    met = [reshape(getitem(image, index=seen), shape=(places, x.shape[3])) for _, seen in spec.taps()]
-    taps = stack(*[matmul(swap_last(pixels), rows) for pixels in met])
-    return reshape(taps, shape=(*spec.kernel, x.shape[3], y.shape[3]))
+    image, c, o = pad(x, widths=spec.widths), x.shape[3], y.shape[3]
+    taps = [image[seen].reshape(-1, c).T @ y.reshape(-1, o) for _, seen in spec.taps()]
+    return stack(*taps).reshape(*spec.kernel, c, o)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
