@@ -80,14 +80,17 @@ class NumpyBackend(Backend):
         else:
             kernels.in_halves(work, param.size)
 
-    # Convolution: `tinyae.backend.kernels` has the fast forms. They give the reference's numbers to rounding.
+    # Convolution: `tinyae.backend.kernels` has the fast forms, for at least one sample. They give the reference's numbers to
+    # rounding.
 
     def conv2d(self, x: Array, w: Array, spec: ConvSpec, finish: kernels.Finish = None) -> Array:
         """Chunk by chunk on two threads."""
-        return kernels.conv2d(x, w, spec, finish)
+        return kernels.conv2d(x, w, spec, finish) if x.size else super().conv2d(x, w, spec, finish)
 
     def conv_transpose2d(self, y: Array, w: Array, spec: ConvSpec, finish: kernels.Finish = None) -> Array:
         """Gathered, or scattered to images of a single channel."""
+        if not y.size:
+            return super().conv_transpose2d(y, w, spec, finish)
         return kernels.scatter(y, w, spec, finish) if w.shape[2] == 1 else kernels.gather(y, w, spec, finish)[0]
 
     def conv2d_weight_grad(self, x: Array, y: Array, spec: ConvSpec) -> Array:
