@@ -59,7 +59,7 @@ LAYERS: dict[str, tuple[Make, tuple[int, ...]]] = {
     "TopK": (lambda g: nn.TopK(2), (5, 4)),
     "Flatten": (lambda g: nn.Flatten(), (2, 3, 4)),
     "Reshape": (lambda g: nn.Reshape(2, -1), (5, 4)),
-    "Conv2d": (lambda g: nn.Conv2d(2, 4, 3, 2, 1, groups=2, activation="relu", generator=g), (2, 5, 4, 2)),
+    "Conv2d": (lambda g: nn.Conv2d(2, 4, 3, 2, 1, activation="relu", generator=g), (2, 5, 4, 2)),
     "ConvTranspose2d": (lambda g: nn.ConvTranspose2d(2, 3, 3, 2, 1, 1, activation="elu", generator=g), (2, 3, 2, 2)),
     "MaxPool2d": (lambda g: nn.MaxPool2d(2, padding=1), (2, 5, 4, 2)),
     "AvgPool2d": (lambda g: nn.AvgPool2d(3, 2, "same"), (2, 5, 4, 2)),

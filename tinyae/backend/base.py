@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from tinyae.backend.windows import Windows, fold, padded, unfold, unpadded
+from tinyae.backend.windows import ConvSpec
 
 Array: TypeAlias = npt.NDArray[Any]
 """A raw array. To type checkers it is NumPy's: CuPy's has the same attributes and methods, but no class in common."""
@@ -112,96 +112,107 @@ class Backend:
         param -= step * (mean / (self.xp.sqrt(square) + eps))
 
     # A convolution is a matrix product of what the windows see, and so are its two adjoints. Images are (N, H, W, C),
-    # kernels (KH, KW, C/G, O) for G groups of channels, outputs (N, OH, OW, O).
+    # kernels (KH, KW, C, O), outputs (N, OH, OW, O); `unfold` and `fold` stand below.
 
-    def conv2d(
-        self, x: Array, w: Array, windows: Windows, groups: int = 1, finish: Callable[[Array], Any] | None = None
-    ) -> Array:
+    def conv2d(self, x: Array, w: Array, spec: ConvSpec, finish: Callable[[Array], None] | None = None) -> Array:
         """Each output is the sum over a window of x times w: rows of what is seen, times the kernel as a matrix.
 
         `finish` is applied in place to the outputs (N, OH, OW, O) in C order, whole samples at a time: a bias, an
         activation.
         """
-        rows = _product(unfold(self.xp, x, windows, groups), _matrices(w, groups))
-        y = self.xp.ascontiguousarray(_joined(rows)).reshape(x.shape[0], *windows.out, w.shape[3])
+        y = (unfold(self.xp, x, spec) @ _matrix(w)).reshape(x.shape[0], *spec.out, w.shape[3])
         if finish is not None:
             finish(y)
         return y
 
     def conv_transpose2d(
-        self, y: Array, w: Array, windows: Windows, groups: int = 1, finish: Callable[[Array], Any] | None = None
+        self, y: Array, w: Array, spec: ConvSpec, finish: Callable[[Array], None] | None = None
     ) -> Array:
         """The adjoint of `conv2d` in x: each output y times w, added to the pixels that its window saw; (N, H, W, C)."""
-        columns = _product(_split(y, groups), _matrices(w, groups).swapaxes(1, 2))
-        x = self.xp.ascontiguousarray(fold(self.xp, columns, windows, y.shape[0]))
+        x = self.xp.ascontiguousarray(fold(self.xp, _matrix(y) @ _matrix(w).T, spec))
         if finish is not None:
             finish(x)
         return x
 
-    def conv2d_weight_grad(self, x: Array, y: Array, windows: Windows, groups: int = 1) -> Array:
-        """The adjoint of `conv2d` in w: for each tap, what it saw times y, summed over all places; (KH, KW, C/G, O)."""
-        grads = _product(unfold(self.xp, x, windows, groups).swapaxes(1, 2), _split(y, groups))
-        return _joined(grads).reshape(*windows.kernel, x.shape[3] // groups, y.shape[3])
+    def conv2d_weight_grad(self, x: Array, y: Array, spec: ConvSpec) -> Array:
+        """The adjoint of `conv2d` in w: for each tap, what it saw times y, summed over all places; (KH, KW, C, O)."""
+        return (unfold(self.xp, x, spec).T @ _matrix(y)).reshape(*spec.kernel, x.shape[3], y.shape[3])
 
     def conv2d_backward(
-        self, g: Array, x: Array, w: Array, windows: Windows, groups: int, wanted: tuple[bool, bool]
+        self, g: Array, x: Array, w: Array, spec: ConvSpec, wanted: tuple[bool, bool]
     ) -> tuple[Array | None, Array | None]:
         """Both gradients of `conv2d(x, w)` at once, each where it is wanted: a device may share work between them."""
         return (
-            self.conv_transpose2d(g, w, windows, groups) if wanted[0] else None,
-            self.conv2d_weight_grad(x, g, windows, groups) if wanted[1] else None,
+            self.conv_transpose2d(g, w, spec) if wanted[0] else None,
+            self.conv2d_weight_grad(x, g, spec) if wanted[1] else None,
         )
 
     def conv_transpose2d_backward(
-        self, g: Array, y: Array, w: Array, windows: Windows, groups: int, wanted: tuple[bool, bool]
+        self, g: Array, y: Array, w: Array, spec: ConvSpec, wanted: tuple[bool, bool]
     ) -> tuple[Array | None, Array | None]:
         """Both gradients of `conv_transpose2d(y, w)` at once, each where it is wanted."""
         return (
-            self.conv2d(g, w, windows, groups) if wanted[0] else None,
-            self.conv2d_weight_grad(g, y, windows, groups) if wanted[1] else None,
+            self.conv2d(g, w, spec) if wanted[0] else None,
+            self.conv2d_weight_grad(g, y, spec) if wanted[1] else None,
         )
 
-    def max_pool2d_grad(self, g: Array, out: Array, x: Array, windows: Windows) -> Array:
+    def max_pool2d_grad(self, g: Array, out: Array, x: Array, spec: ConvSpec) -> Array:
         """The gradient g of the largest numbers `out` (N, OH, OW, C), handed to the pixels of x that were the largest.
 
         Those that were equally large share it evenly.
         """
         xp = self.xp
-        image = padded(xp, x, windows, -float("inf"))
-        kh, kw = windows.kernel
-        seen = [(slice(None), *windows.seen_by(i, j)) for i in range(kh) for j in range(kw)]
-        won = [image[part] == out for part in seen]
+        image = padded(xp, x, spec, -float("inf"))
+        won = [(seen, image[seen] == out) for _, seen in spec.taps()]
         winners = xp.zeros(out.shape, dtype=g.dtype)
-        for mask in won:
+        for _, mask in won:
             winners += mask
         share = g / winners
         dx = xp.zeros(image.shape, dtype=g.dtype)
-        for part, mask in zip(seen, won, strict=True):
-            dx[part] += share * mask
-        return unpadded(dx, windows)
+        for seen, mask in won:
+            dx[seen] += share * mask
+        return dx[spec.inside]
 
 
-def _matrices(w: Array, groups: int) -> Array:
-    """A kernel (KH, KW, C/G, O) as one matrix a group, (G, KH KW C/G, O/G)."""
-    rows, outputs = w.shape[0] * w.shape[1] * w.shape[2], w.shape[3]
-    return w.reshape(rows, groups, outputs // groups).transpose(1, 0, 2)
+# ---------------------------------------------------------------------------------------------------------------------
+# What windows see of images, as the rows of a matrix (im2col), and those rows added back (col2im). The two are each
+# other's adjoint.
 
 
-def _split(y: Array, groups: int) -> Array:
-    """Outputs (N, OH, OW, O) as one matrix a group, (G, N OH OW, O/G)."""
-    places = y.shape[0] * y.shape[1] * y.shape[2]
-    return y.reshape(places, groups, y.shape[3] // groups).transpose(1, 0, 2)
+def padded(xp: ModuleType, x: Array, spec: ConvSpec, value: float = 0.0) -> Array:
+    """x (N, H, W, C) with its padding, filled with `value`; x itself where there is none."""
+    if not spec.pads:
+        return x
+    image = xp.full((x.shape[0], *spec.padded, x.shape[3]), value, dtype=x.dtype)
+    image[spec.inside] = x
+    return image
 
 
-def _joined(matrices: Array) -> Array:
-    """(G, M, K) as (M, G K): the groups' channels side by side."""
-    groups, rows, columns = matrices.shape
-    return matrices.transpose(1, 0, 2).reshape(rows, groups * columns)
+def unfold(xp: ModuleType, x: Array, spec: ConvSpec) -> Array:
+    """im2col: x (N, H, W, C) as a matrix (N OH OW, KH KW C), a row for each place of the window."""
+    (sh, sw), (kh, kw) = spec.stride, spec.kernel
+    windows = xp.lib.stride_tricks.sliding_window_view(padded(xp, x, spec), (kh, kw), axis=(1, 2))[:, ::sh, ::sw]
+    n, oh, ow, c = windows.shape[:4]
+    return windows.transpose(0, 1, 2, 4, 5, 3).reshape(n * oh * ow, kh * kw * c)
 
 
-def _product(a: Array, b: Array) -> Array:
-    """a @ b, group by group. One matrix is read transposed as it lies; a stack of them would be copied first."""
-    return (a[0] @ b[0])[None] if a.shape[0] == 1 else a @ b
+def fold(xp: ModuleType, rows: Array, spec: ConvSpec) -> Array:
+    """col2im, the adjoint of `unfold`: rows (N OH OW, KH KW C) added up where they were seen, (N, H, W, C).
+
+    One addition of a strided slice for each tap of the kernel, so that no pixel is ever written by two at once.
+    """
+    (oh, ow), (kh, kw) = spec.out, spec.kernel
+    n, c = rows.shape[0] // (oh * ow), rows.shape[1] // (kh * kw)
+    image = xp.zeros((n, *spec.padded, c), dtype=rows.dtype)
+    pieces = rows.reshape(n, oh, ow, kh, kw, c)
+    for (i, j), seen in spec.taps():
+        image[seen] += pieces[:, :, :, i, j]
+    return image[spec.inside]
+
+
+def _matrix(a: Array) -> Array:
+    """A kernel (KH, KW, C, O) or outputs (N, OH, OW, O) as a matrix of O columns."""
+    return a.reshape(a.shape[0] * a.shape[1] * a.shape[2], a.shape[3])
 
 
 # ---------------------------------------------------------------------------------------------------------------------

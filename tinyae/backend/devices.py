@@ -21,7 +21,7 @@ from tinyae.backend.base import (
     MixedDevicesError,
     NoGpuError,
 )
-from tinyae.backend.windows import Windows
+from tinyae.backend.windows import ConvSpec
 from tinyae.checks import unknown
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -81,54 +81,45 @@ class NumpyBackend(Backend):
                 np.multiply(p, decay_factor, out=p)
             np.subtract(p, t, out=p)
 
-    # Convolution: `tinyae.backend.kernels` has the fast forms, for one group of channels and at least one sample.
+    # Convolution: `tinyae.backend.kernels` has the fast forms, for at least one sample. They give the reference's numbers to
+    # rounding.
 
-    def conv2d(self, x: Array, w: Array, windows: Windows, groups: int = 1, finish: kernels.Finish = None) -> Array:
-        """The reference's numbers to rounding, chunk by chunk on two threads."""
-        if groups > 1 or not x.size:
-            return super().conv2d(x, w, windows, groups, finish)
-        return kernels.conv2d(x, w, windows, finish)
+    def conv2d(self, x: Array, w: Array, spec: ConvSpec, finish: kernels.Finish = None) -> Array:
+        """Chunk by chunk on two threads."""
+        return kernels.conv2d(x, w, spec, finish) if x.size else super().conv2d(x, w, spec, finish)
 
-    def conv_transpose2d(
-        self, y: Array, w: Array, windows: Windows, groups: int = 1, finish: kernels.Finish = None
-    ) -> Array:
-        """The reference's numbers to rounding: gathered where it can be, and scattered to a single channel."""
-        if groups > 1 or not y.size:
-            return super().conv_transpose2d(y, w, windows, groups, finish)
-        if w.shape[2] == 1:
-            return kernels.scatter(y, w, windows, finish)
-        if windows.dilation != (1, 1):
-            return super().conv_transpose2d(y, w, windows, groups, finish)
-        return kernels.gather(y, w, windows, finish)[0]
+    def conv_transpose2d(self, y: Array, w: Array, spec: ConvSpec, finish: kernels.Finish = None) -> Array:
+        """Gathered, or scattered to images of a single channel."""
+        if not y.size:
+            return super().conv_transpose2d(y, w, spec, finish)
+        return kernels.scatter(y, w, spec, finish) if w.shape[2] == 1 else kernels.gather(y, w, spec, finish)[0]
 
-    def conv2d_weight_grad(self, x: Array, y: Array, windows: Windows, groups: int = 1) -> Array:
-        """The reference's numbers to rounding, chunk by chunk on two threads."""
-        if groups > 1 or not x.size:
-            return super().conv2d_weight_grad(x, y, windows, groups)
-        return kernels.weight_grad(x, y, windows)[0]
+    def conv2d_weight_grad(self, x: Array, y: Array, spec: ConvSpec) -> Array:
+        """Chunk by chunk on two threads."""
+        return kernels.correlate(x, spec, y=y)[0]
 
     def conv2d_backward(
-        self, g: Array, x: Array, w: Array, windows: Windows, groups: int, wanted: tuple[bool, bool]
+        self, g: Array, x: Array, w: Array, spec: ConvSpec, wanted: tuple[bool, bool]
     ) -> tuple[Array | None, Array | None]:
         """One matrix of what the pixels get serves both gradients."""
-        if all(wanted) and groups == 1 and g.size and w.shape[2] > 1 and windows.dilation == (1, 1):
-            return kernels.gather(g, w, windows, x=x)
-        return super().conv2d_backward(g, x, w, windows, groups, wanted)
+        if all(wanted) and w.shape[2] > 1:
+            return kernels.gather(g, w, spec, x=x)
+        return super().conv2d_backward(g, x, w, spec, wanted)
 
     def conv_transpose2d_backward(
-        self, g: Array, y: Array, w: Array, windows: Windows, groups: int, wanted: tuple[bool, bool]
+        self, g: Array, y: Array, w: Array, spec: ConvSpec, wanted: tuple[bool, bool]
     ) -> tuple[Array | None, Array | None]:
         """One matrix of what the windows see serves both gradients."""
-        if all(wanted) and groups == 1 and g.size:
-            dw, dy = kernels.weight_grad(g, y, windows, w)
+        if all(wanted):
+            dy, dw = kernels.correlate(g, spec, w, y)
             return dy, dw
-        return super().conv_transpose2d_backward(g, y, w, windows, groups, wanted)
+        return super().conv_transpose2d_backward(g, y, w, spec, wanted)
 
-    def max_pool2d_grad(self, g: Array, out: Array, x: Array, windows: Windows) -> Array:
+    def max_pool2d_grad(self, g: Array, out: Array, x: Array, spec: ConvSpec) -> Array:
         """The reference's numbers; windows side by side a few samples at a time, on two threads."""
-        if windows.stride != windows.kernel or math.prod(windows.kernel) > kernels.MOST_TAPS or not x.size:
-            return super().max_pool2d_grad(g, out, x, windows)
-        return kernels.max_pool2d_grad(g, out, x, windows)
+        if spec.stride != spec.kernel or math.prod(spec.kernel) > kernels.MOST_TAPS or not x.size:
+            return super().max_pool2d_grad(g, out, x, spec)
+        return kernels.max_pool2d_grad(g, out, x, spec)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -11,12 +11,16 @@ import os
 from collections.abc import Callable, Iterator
 from contextvars import copy_context
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from tinyae.backend.windows import Pair, Windows, padded, unpadded
+from tinyae.backend.base import padded
+from tinyae.backend.windows import ConvSpec, Padding, Pair
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Convolution on the CPU: a few samples at a time, so that what is made of them stays in the processor's cache.
@@ -37,7 +41,7 @@ from tinyae.backend.windows import Pair, Windows, padded, unpadded
 #
 # All of it is tested against the bodies in `base`, which say what is meant.
 
-Finish = Callable[[np.ndarray], Any] | None
+Finish = Callable[[np.ndarray], None] | None
 
 _CONV_CACHED = 1 << 20
 """Bytes that a thread works on at a time, the matrix and what is made of it: a common second-level cache."""
@@ -60,34 +64,31 @@ class Patches:
         extra_entries: numbers for one sample that are worked on at the same time, such as its outputs.
     """
 
-    def __init__(self, x: np.ndarray, padding: Any, patch_entries: int, dtype: Any, extra_entries: int = 0) -> None:
-        (top, bottom), (left, right) = padding
-        _, h, w, c = x.shape
+    def __init__(
+        self, x: np.ndarray, padding: Padding, patch_entries: int, dtype: np.dtype, extra_entries: int = 0
+    ) -> None:
+        (_, h, w, c), ((top, bottom), (left, right)) = x.shape, padding
         self.x = x
-        self.chunk = max(1, _CONV_CACHED // (max(patch_entries + extra_entries, 1) * np.dtype(dtype).itemsize))
-        self.inside = (slice(top, top + h), slice(left, left + w))
-        self.pads = any((top, bottom, left, right))
+        self.chunk = _chunk(patch_entries + extra_entries, dtype)
+        self.pads = padding != ((0, 0), (0, 0))
         self.image = np.zeros((self.chunk, h + top + bottom, w + left + right, c), dtype) if self.pads else x
+        self.inside = (slice(top, top + h), slice(left, left + w))
         self.columns = np.empty(self.chunk * patch_entries, dtype)
         self.loaded = slice(0)
 
     def chunks(self, start: int, stop: int) -> Iterator[slice]:
         """The samples from `start` to `stop` in chunks, each loaded when its turn comes."""
-        for first in range(start, stop, self.chunk):
-            samples = slice(first, min(first + self.chunk, stop))
-            self.loaded = slice(0, samples.stop - first) if self.pads else samples
+        for samples in _chunks(start, stop, self.chunk):
+            self.loaded = slice(0, samples.stop - samples.start) if self.pads else samples
             if self.pads:
                 self.image[(self.loaded, *self.inside)] = self.x[samples]
             yield samples
 
-    def windows(
-        self, first: Pair, places: Pair, taps: Pair, stride: Pair = (1, 1), dilation: Pair = (1, 1)
-    ) -> np.ndarray:
+    def windows(self, taps: Pair, places: Pair, stride: Pair = (1, 1), first: Pair = (0, 0)) -> np.ndarray:
         """What windows see, (N, OH, OW, KH, KW, C), as a view; the first window starts at pixel `first`."""
         image = self.image[:, first[0] :, first[1] :]
         sample, row, column, channel = image.strides
-        (sh, sw), (dh, dw) = stride, dilation
-        steps = (sample, row * sh, column * sw, row * dh, column * dw, channel)
+        steps = (sample, row * stride[0], column * stride[1], row, column, channel)
         return as_strided(image, (len(image), *places, *taps, image.shape[3]), steps)
 
     def rows(self, windows: np.ndarray) -> np.ndarray:
@@ -102,6 +103,16 @@ class Patches:
         return matrix.reshape(n * oh * ow, kh * kw * c)
 
 
+def _chunk(entries: int, dtype: np.dtype) -> int:
+    """How many samples of so many numbers fit the cache."""
+    return max(1, _CONV_CACHED // (max(entries, 1) * dtype.itemsize))
+
+
+def _chunks(start: int, stop: int, chunk: int) -> Iterator[slice]:
+    """The samples from `start` to `stop`, so many at a time."""
+    return (slice(first, min(first + chunk, stop)) for first in range(start, stop, chunk))
+
+
 def multiply(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
     """out = a @ b, (M, K) times (K, N), in blocks of rows."""
     for many_a, many_out in _blocks(b.size, a, out):
@@ -109,7 +120,7 @@ def multiply(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
 
 
 def accumulate(total: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
-    """total += a' @ b, (M, K)' times (M, N), in blocks of rows."""
+    """total += a^T @ b, (M, K)^T times (M, N), in blocks of rows."""
     for many_a, many_b in _blocks(total.size, a, b):
         total += np.matmul(many_a.swapaxes(1, 2), many_b).sum(axis=0)
 
@@ -117,7 +128,7 @@ def accumulate(total: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
 def _blocks(per_row: int, *matrices: np.ndarray) -> Iterator[list[np.ndarray]]:
     """Matrices of M rows as stacks of blocks small enough for one thread, and what is left as one more block."""
     rows = len(matrices[0])
-    most = _ALONE // per_row
+    most = _ALONE // max(per_row, 1)
     if most < 8:  # a kernel this large is worth the threads of the BLAS
         most = rows
     count = -(-rows // most)
@@ -130,72 +141,52 @@ def _blocks(per_row: int, *matrices: np.ndarray) -> Iterator[list[np.ndarray]]:
 
 def _is_shared(per_row: int, patch_entries: int) -> bool:
     """Whether two threads pay: enough work, in products that the BLAS leaves to us."""
-    return patch_entries >= _CONV_SHARED and _ALONE // per_row >= 8
+    return patch_entries >= _CONV_SHARED and _ALONE // max(per_row, 1) >= 8
 
 
-def conv2d(x: np.ndarray, w: np.ndarray, windows: Windows, finish: Finish = None) -> np.ndarray:
-    """`Backend.conv2d` for one group."""
-    if w.shape[3] == 1 and w.shape[2] > 1 and (mirrored := _mirrored(windows)):
-        # One output channel: products at every pixel, shifted and added up, need no matrix of windows.
-        return scatter(x, w[::-1, ::-1].swapaxes(2, 3), mirrored, finish)
-    dtype = np.result_type(x, w)
-    y = np.empty((x.shape[0], *windows.out, w.shape[3]), dtype)
-    kernel = np.ascontiguousarray(w.reshape(-1, w.shape[3]), dtype)
-    patch_entries = windows.out[0] * windows.out[1] * len(kernel)
+def conv2d(x: np.ndarray, w: np.ndarray, spec: ConvSpec, finish: Finish = None) -> np.ndarray:
+    """`Backend.conv2d`: rows of what the windows see, times the kernel.
 
-    def work(start: int, stop: int) -> None:
-        patches = Patches(x, windows.padding, patch_entries, dtype, extra_entries=math.prod(y.shape[1:]))
-        seen = _seen(patches, windows)
-        for samples in patches.chunks(start, stop):
-            part = y[samples]
-            multiply(patches.rows(seen), kernel, part.reshape(-1, w.shape[3]))
-            if finish is not None:
-                finish(part)
-
-    in_halves(work, len(x), _is_shared(kernel.size, len(x) * patch_entries))
-    return y
+    With stride 1 it is also a transposed convolution, with the kernel turned round. To one channel that is faster:
+    products are made at every pixel, shifted and added up, and there is no matrix of windows.
+    """
+    (top, bottom), (left, right) = spec.padding
+    tall, wide = spec.kernel[0] - 1, spec.kernel[1] - 1
+    mirrored = (tall - top, tall - bottom), (wide - left, wide - right)
+    if w.shape[3] == 1 < w.shape[2] and spec.stride == (1, 1) and min(*mirrored[0], *mirrored[1]) >= 0:
+        turned = ConvSpec(spec.out, spec.kernel, padding=mirrored)
+        return scatter(x, w[::-1, ::-1].swapaxes(2, 3), turned, finish)
+    return correlate(x, spec, w, finish=finish)[0]
 
 
-def weight_grad(
-    x: np.ndarray, y: np.ndarray, windows: Windows, w: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """`Backend.conv2d_weight_grad` for one group and, given w, `conv2d(x, w)` too: both read the same matrix."""
-    dtype = np.result_type(x, y) if w is None else np.result_type(x, y, w)
-    y = np.ascontiguousarray(y, dtype)
-    c, o = x.shape[3], y.shape[3]
-    shape = (*windows.kernel, c, o)
-    k = windows.kernel[0] * windows.kernel[1] * c
-    patch_entries = windows.out[0] * windows.out[1] * k
-    kernel = None if w is None else np.ascontiguousarray(w.reshape(k, o), dtype)
-    out = None if w is None else np.empty(y.shape, dtype)
+def correlate(
+    x: np.ndarray, spec: ConvSpec, w: np.ndarray | None = None, y: np.ndarray | None = None, finish: Finish = None
+) -> list[np.ndarray]:
+    """[`conv2d(x, w)`] given w, [`conv2d_weight_grad(x, y)`] given y, and both given both: they read the same matrix."""
+    dtype = np.result_type(*[a for a in (x, w, y) if a is not None])
+    kernel = None if w is None else np.ascontiguousarray(w.reshape(-1, w.shape[3]), dtype)
+    y = None if y is None else np.ascontiguousarray(y, dtype)
+    c, o = x.shape[3], next(a.shape[3] for a in (w, y) if a is not None)
+    k, places = math.prod(spec.kernel) * c, math.prod(spec.out)
+    out = None if w is None else np.empty((len(x), *spec.out, o), dtype)
 
     def work(start: int, stop: int) -> np.ndarray:
         total = np.zeros((k, o), dtype)
-        patches = Patches(x, windows.padding, patch_entries, dtype)
-        seen = _seen(patches, windows)
+        patches = Patches(x, spec.padding, places * k, dtype, extra_entries=places * o if y is None else 0)
+        seen = patches.windows(spec.kernel, spec.out, spec.stride)
         for samples in patches.chunks(start, stop):
             rows = patches.rows(seen)
-            accumulate(total, rows, y[samples].reshape(-1, o))
+            if y is not None:
+                accumulate(total, rows, y[samples].reshape(-1, o))
             if out is not None and kernel is not None:
                 multiply(rows, kernel, out[samples].reshape(-1, o))
+                if finish is not None:
+                    finish(out[samples])
         return total
 
-    front, back = in_halves(work, len(x), _is_shared(k * o, len(x) * patch_entries))
-    front += back
-    return front.reshape(shape), out
-
-
-def _seen(patches: Patches, windows: Windows) -> np.ndarray:
-    return patches.windows((0, 0), windows.out, windows.kernel, windows.stride, windows.dilation)
-
-
-def _mirrored(windows: Windows) -> Windows | None:
-    """The windows of the transposed convolution, kernel turned round, that equals a convolution of stride 1."""
-    kernel, ((top, bottom), (left, right)) = windows.kernel, windows.padding
-    tall, wide = kernel[0] - 1, kernel[1] - 1
-    if windows.stride != (1, 1) or windows.dilation != (1, 1) or max(top, bottom) > tall or max(left, right) > wide:
-        return None
-    return Windows(windows.out, kernel, padding=((tall - top, tall - bottom), (wide - left, wide - right)))
+    front, back = in_halves(work, len(x), _is_shared(k * o, len(x) * places * k))
+    dw = None if y is None else (front + back).reshape(*spec.kernel, c, o)
+    return [a for a in (out, dw) if a is not None]
 
 
 @dataclass(frozen=True)
@@ -217,14 +208,14 @@ class StridePhase:
     count: Pair
 
 
-def stride_phases(windows: Windows) -> list[StridePhase]:
-    """The stride * stride phases of pixels (dilation 1).
+def stride_phases(spec: ConvSpec) -> list[StridePhase]:
+    """The stride * stride phases of pixels.
 
     Pixel h of phase a, h = a + stride * q, lies at a + top + stride * q in the padded image. With r and q0 the
     remainder and quotient of a + top by the stride, the taps r + stride * t meet it, for output q + q0 - t.
     """
     axes = []
-    for n, k, s, (before, _) in zip(windows.size, windows.kernel, windows.stride, windows.padding, strict=True):
+    for n, k, s, (before, _) in zip(spec.size, spec.kernel, spec.stride, spec.padding, strict=True):
         axis = []
         for a in range(min(s, n)):
             quotient, remainder = divmod(a + before, s)
@@ -236,31 +227,29 @@ def stride_phases(windows: Windows) -> list[StridePhase]:
 
 
 def gather(
-    y: np.ndarray, w: np.ndarray, windows: Windows, finish: Finish = None, x: np.ndarray | None = None
+    y: np.ndarray, w: np.ndarray, spec: ConvSpec, finish: Finish = None, x: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """`Backend.conv_transpose2d` for one group and dilation 1 and, given x, `conv2d_weight_grad(x, y)` too."""
-    dtype = np.result_type(y, w) if x is None else np.result_type(y, w, x)
-    c, o, phases = w.shape[2], w.shape[3], stride_phases(windows)
-    image = np.empty((y.shape[0], *windows.size, c), dtype)
+    """`conv_transpose2d(y, w)` and, where x is given, `conv2d_weight_grad(x, y)`: both read the same matrix."""
+    dtype = np.result_type(*[a for a in (y, w, x) if a is not None])
+    c, o, phases = w.shape[2], w.shape[3], stride_phases(spec)
+    image = np.empty((len(y), *spec.size, c), dtype)
     kernels = [w[m.taps][::-1, ::-1].swapaxes(2, 3).reshape(-1, c).astype(dtype, copy=False) for m in phases]
-    patch_entries = max(m.places[0] * m.places[1] * m.count[0] * m.count[1] * o for m in phases)
-    before = [max(0, *(-m.start[i] for m in phases)) for i in (0, 1)]
-    reach = [max(m.start[i] + m.places[i] - 1 + m.count[i] for m in phases) for i in (0, 1)]
-    padding = [(b, max(0, r - n)) for b, r, n in zip(before, reach, windows.out, strict=True)]
+    patch_entries = max(math.prod(m.places) * math.prod(m.count) * o for m in phases)
+    tall, wide = spec.kernel[0] - 1, spec.kernel[1] - 1  # a window reaches no further beyond the outputs
 
     def work(start: int, stop: int) -> list[np.ndarray]:
         totals = [np.zeros(kernel.shape, dtype) for kernel in kernels]
-        patches = Patches(y, padding, patch_entries, dtype)
-        seen = [patches.windows((m.start[0] + before[0], m.start[1] + before[1]), m.places, m.count) for m in phases]
+        patches = Patches(y, ((tall, tall), (wide, wide)), patch_entries, dtype)
+        seen = [patches.windows(m.count, m.places, first=(m.start[0] + tall, m.start[1] + wide)) for m in phases]
         for samples in patches.chunks(start, stop):
             part = image[samples]
-            for m, kernel, total, window in zip(phases, kernels, totals, seen, strict=True):
+            for m, kernel, total, windows in zip(phases, kernels, totals, seen, strict=True):
                 here = (slice(None), *m.pixels)
                 if not kernel.size:  # a stride larger than the kernel: no window sees these pixels
                     part[here] = 0.0
                     continue
-                rows = patches.rows(window)
-                whole = windows.stride == (1, 1)
+                rows = patches.rows(windows)
+                whole = spec.stride == (1, 1)
                 pixels = part if whole else np.empty((len(part), *m.places, c), dtype)
                 multiply(rows, kernel, pixels.reshape(-1, c))
                 if not whole:
@@ -272,7 +261,7 @@ def gather(
         return totals
 
     largest = max(kernel.size for kernel in kernels)
-    front, back = in_halves(work, len(y), _is_shared(max(largest, 1), len(y) * patch_entries))
+    front, back = in_halves(work, len(y), _is_shared(largest, len(y) * patch_entries))
     if x is None:
         return image, None
     dw = np.zeros(w.shape, dtype)
@@ -281,29 +270,26 @@ def gather(
     return image, dw
 
 
-def scatter(y: np.ndarray, w: np.ndarray, windows: Windows, finish: Finish = None) -> np.ndarray:
-    """`Backend.conv_transpose2d` for images of one channel: every tap's products are an image, to be shifted and added."""
+def scatter(y: np.ndarray, w: np.ndarray, spec: ConvSpec, finish: Finish = None) -> np.ndarray:
+    """`conv_transpose2d` to images of one channel: every tap's products are an image, to be shifted and added."""
     dtype = np.result_type(y, w)
     y = np.ascontiguousarray(y, dtype)
-    taps, o = windows.kernel[0] * windows.kernel[1], w.shape[3]
+    o, taps, places = w.shape[3], math.prod(spec.kernel), math.prod(spec.out)
     kernel = np.ascontiguousarray(w.reshape(taps, o), dtype).T
-    places = windows.out[0] * windows.out[1]
-    out = np.empty((y.shape[0], *windows.size, 1), dtype)
-    chunk = max(1, _CONV_CACHED // (places * taps * dtype.itemsize))
+    out = np.empty((len(y), *spec.size, 1), dtype)
+    chunk = _chunk(places * taps, dtype)
 
     def work(start: int, stop: int) -> None:
         products = np.empty(chunk * places * taps, dtype)
-        image = np.empty((chunk, *windows.padded), dtype)
-        for first in range(start, stop, chunk):
-            samples = slice(first, min(first + chunk, stop))
-            n = samples.stop - first
+        image = np.empty((chunk, *spec.padded), dtype)
+        for samples in _chunks(start, stop, chunk):
+            n = samples.stop - samples.start
             columns = products[: n * places * taps].reshape(taps, n * places)
             multiply(y[samples].reshape(-1, o), kernel, columns.T)
             image[:n] = 0.0
-            for i, column in enumerate(columns):
-                seen = windows.seen_by(*divmod(i, windows.kernel[1]))
-                image[(slice(0, n), *seen)] += column.reshape(n, *windows.out)
-            out[samples, :, :, 0] = image[(slice(0, n), *windows.inside)]
+            for column, (_, seen) in zip(columns, spec.taps(), strict=True):
+                image[:n][seen] += column.reshape(n, *spec.out)
+            out[samples, :, :, 0] = image[:n][spec.inside]
             if finish is not None:
                 finish(out[samples])
 
@@ -328,13 +314,13 @@ _POOL_SHARED = 1 << 17
 """Entries of the outputs from which a second thread pays for itself."""
 
 
-def max_pool2d_grad(g: np.ndarray, out: np.ndarray, x: np.ndarray, windows: Windows) -> np.ndarray:
+def max_pool2d_grad(g: np.ndarray, out: np.ndarray, x: np.ndarray, spec: ConvSpec) -> np.ndarray:
     """`Backend.max_pool2d_grad` for a stride that is the kernel's size.
 
     Outputs are repeated along the row, so that a row of pixels meets a row as long, and not every kw-th pixel at a time.
     """
-    image = padded(np, x, windows, -np.inf)
-    (kh, kw), (n, oh, ow, c) = windows.kernel, out.shape
+    image = padded(np, x, spec, -np.inf)
+    (kh, kw), (n, oh, ow, c) = spec.kernel, out.shape
     whole = out.size * kh * kw == image.size
     dx = (np.empty if whole else np.zeros)(image.shape, g.dtype)
     chunk = max(1, _POOL_CACHED // max(1, out[:1].nbytes * kw))
@@ -342,8 +328,7 @@ def max_pool2d_grad(g: np.ndarray, out: np.ndarray, x: np.ndarray, windows: Wind
 
     def work(start: int, stop: int) -> None:
         masks = np.empty((kh, min(chunk, stop - start), oh, ow * kw, c), np.bool_)
-        for first in range(start, stop, chunk):
-            samples = slice(first, min(first + chunk, stop))
+        for samples in _chunks(start, stop, chunk):
             seen, into = image[samples], dx[samples]
             won = masks[:, : len(seen)]
             best = np.repeat(out[samples], kw, axis=2)
@@ -356,7 +341,7 @@ def max_pool2d_grad(g: np.ndarray, out: np.ndarray, x: np.ndarray, windows: Wind
                 np.multiply(share, mask, out=into[row])
 
     in_halves(work, n, out.size >= _POOL_SHARED)
-    return unpadded(dx, windows)
+    return dx[spec.inside]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -368,7 +353,7 @@ def max_pool2d_grad(g: np.ndarray, out: np.ndarray, x: np.ndarray, windows: Wind
 
 T = TypeVar("T")
 
-_helpers: dict[int, Any] = {}
+_helpers: dict[int, ThreadPoolExecutor] = {}
 """A pool with one thread, by process: a thread does not survive a fork, so a child starts its own."""
 
 
@@ -390,7 +375,7 @@ def in_halves(work: Callable[[int, int], T], length: int, shared: bool = True) -
     return [front, back]
 
 
-def _helper() -> Any:
+def _helper() -> ThreadPoolExecutor:
     if os.getpid() not in _helpers:
         from concurrent.futures import ThreadPoolExecutor  # late: it would slow `import tinyae`
 

@@ -1,22 +1,21 @@
-"""How a kernel slides over an image: sizes, offsets, and the two views of it, patches and slices.
+"""How a kernel slides over an image, as one object.
 
 Convolution, pooling and their adjoints all walk the same way: a window of KH x KW taps is laid on a padded image at
-OH x OW places. `Windows` is that walk as numbers. A kernel of the backend takes one and does no arithmetic on sizes of
-its own. `unfold` copies what each window sees into a row of a matrix (im2col); `fold` adds the rows back to where they
-were seen (col2im). They are each other's adjoint, and with them a convolution is one matrix product.
+OH x OW places. `ConvSpec` is that walk as numbers. Operations, gradient rules and kernels hand it on as it is, and none of
+them does arithmetic on sizes of its own. What a user writes (stride=2, padding="same") becomes a `ConvSpec` in
+`tinyae.ops.convolution`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
 
 
 @dataclass(frozen=True)
-class Windows:
+class ConvSpec:
     """A kernel laid on an image, as numbers; each pair is (vertical, horizontal).
 
     Attributes:
@@ -24,20 +23,12 @@ class Windows:
         kernel: (KH, KW), the taps.
         stride: by how many pixels a window moves.
         padding: ((top, bottom), (left, right)) pixels around the image.
-        dilation: how many pixels lie between neighboring taps, plus one.
     """
 
     size: Pair
     kernel: Pair
     stride: Pair = (1, 1)
     padding: Padding = ((0, 0), (0, 0))
-    dilation: Pair = (1, 1)
-
-    @property
-    def span(self) -> Pair:
-        """The pixels from the first tap to the last, both counted: dilation * (KH - 1) + 1."""
-        (kh, kw), (dh, dw) = self.kernel, self.dilation
-        return dh * (kh - 1) + 1, dw * (kw - 1) + 1
 
     @property
     def padded(self) -> Pair:
@@ -47,73 +38,52 @@ class Windows:
 
     @property
     def out(self) -> Pair:
-        """(OH, OW), the places of the window: floor((H + top + bottom - span) / stride) + 1."""
-        (h, w), (eh, ew), (sh, sw) = self.padded, self.span, self.stride
-        return (h - eh) // sh + 1, (w - ew) // sw + 1
+        """(OH, OW), the places of the window: floor((H + top + bottom - KH) / stride) + 1."""
+        (h, w), (kh, kw), (sh, sw) = self.padded, self.kernel, self.stride
+        return (h - kh) // sh + 1, (w - kw) // sw + 1
+
+    @property
+    def output_padding(self) -> Pair:
+        """Rows and columns at the bottom and right that no window sees: fewer than the stride, what the floor forgets."""
+        (h, w), (kh, kw), (sh, sw) = self.padded, self.kernel, self.stride
+        return (h - kh) % sh, (w - kw) % sw
 
     @property
     def pads(self) -> bool:
         """Whether there is any padding."""
-        return any(n for pair in self.padding for n in pair)
+        return self.padding != ((0, 0), (0, 0))
 
     @property
-    def inside(self) -> tuple[slice, slice]:
-        """Rows and columns of the image within the padded image."""
+    def widths(self) -> tuple[Pair, Pair, Pair, Pair]:
+        """The padding of all four axes (N, H, W, C), as `ops.pad` and `ops.crop` take it."""
+        return (0, 0), *self.padding, (0, 0)
+
+    @property
+    def inside(self) -> tuple[slice, slice, slice]:
+        """Where the images (N, H, W, C) stand among the padded images."""
         (h, w), ((top, _), (left, _)) = self.size, self.padding
-        return slice(top, top + h), slice(left, left + w)
+        return slice(None), slice(top, top + h), slice(left, left + w)
 
-    def seen_by(self, row: int, column: int) -> tuple[slice, slice]:
-        """Rows and columns of the padded image that the tap at (row, column) of the kernel meets, place by place."""
-        (sh, sw), (dh, dw), (oh, ow) = self.stride, self.dilation, self.out
-        return (
-            slice(row * dh, row * dh + sh * (oh - 1) + 1, sh),
-            slice(column * dw, column * dw + sw * (ow - 1) + 1, sw),
-        )
+    def taps(self) -> list[tuple[Pair, tuple[slice, slice, slice]]]:
+        """Each tap (i, j) of the kernel with the part of the padded images (N, H, W, C) that it meets, place by place."""
+        (kh, kw), (sh, sw), (oh, ow) = self.kernel, self.stride, self.out
+        rows = [slice(i, i + sh * (oh - 1) + 1, sh) for i in range(kh)]
+        columns = [slice(j, j + sw * (ow - 1) + 1, sw) for j in range(kw)]
+        return [((i, j), (slice(None), rows[i], columns[j])) for i in range(kh) for j in range(kw)]
 
-
-def padded(xp: Any, x: Any, windows: Windows, value: float = 0.0) -> Any:
-    """x (N, H, W, C) with its padding, filled with `value`; x itself where there is none."""
-    if not windows.pads:
-        return x
-    image = xp.full((x.shape[0], *windows.padded, x.shape[3]), value, dtype=x.dtype)
-    image[(slice(None), *windows.inside)] = x
-    return image
+    def __str__(self) -> str:
+        """`kernel 3x3, stride 2x2, padding 1`; defaults left out."""
+        words = [f"kernel {by(self.kernel)}"]
+        words += [f"stride {by(self.stride)}"] if self.stride != (1, 1) else []
+        words += [f"padding {short(self.padding)}"] if self.pads else []
+        return ", ".join(words)
 
 
-def unpadded(image: Any, windows: Windows) -> Any:
-    """The padded image without its padding, a view."""
-    return image[(slice(None), *windows.inside)] if windows.pads else image
+def by(numbers: Pair) -> str:
+    """(7, 5) as `7x5`."""
+    return f"{numbers[0]}x{numbers[1]}"
 
 
-def patches(xp: Any, image: Any, windows: Windows) -> Any:
-    """What every window sees of a padded image, (N, OH, OW, KH, KW, C): a view that copies nothing. Only to be read."""
-    (kh, kw), (sh, sw), (dh, dw), (oh, ow) = windows.kernel, windows.stride, windows.dilation, windows.out
-    n, row, column, channel = image.strides
-    return xp.lib.stride_tricks.as_strided(
-        image,
-        (image.shape[0], oh, ow, kh, kw, image.shape[3]),
-        (n, row * sh, column * sw, row * dh, column * dw, channel),
-    )
-
-
-def unfold(xp: Any, x: Any, windows: Windows, groups: int = 1) -> Any:
-    """im2col: x (N, H, W, C) as a matrix for each group, (G, N OH OW, KH KW C/G), a row for each place of the window."""
-    seen = patches(xp, padded(xp, x, windows), windows)
-    n, oh, ow, kh, kw, c = seen.shape
-    seen = seen.reshape(n, oh, ow, kh, kw, groups, c // groups) if groups > 1 else seen[:, :, :, :, :, None]
-    return seen.transpose(5, 0, 1, 2, 3, 4, 6).reshape(groups, n * oh * ow, kh * kw * (c // groups))
-
-
-def fold(xp: Any, columns: Any, windows: Windows, samples: int) -> Any:
-    """col2im, the adjoint of `unfold`: rows (G, N OH OW, KH KW C/G) added up where they were seen, (N, H, W, C).
-
-    One addition of a strided slice for each tap of the kernel, so that no pixel is ever written by two at once.
-    """
-    (kh, kw), (oh, ow), groups = windows.kernel, windows.out, columns.shape[0]
-    c = columns.shape[2] // (kh * kw)
-    image = xp.zeros((samples, *windows.padded, groups, c), dtype=columns.dtype)
-    taps = columns.reshape(groups, samples, oh, ow, kh, kw, c).transpose(4, 5, 1, 2, 3, 0, 6)
-    for row in range(kh):
-        for column in range(kw):
-            image[(slice(None), *windows.seen_by(row, column))] += taps[row, column]
-    return unpadded(image.reshape(samples, *windows.padded, groups * c), windows)
+def short(value: object) -> str:
+    """(3, 3) as `3`, ((1, 1), (1, 1)) as `1`; anything uneven in full."""
+    return short(value[0]) if isinstance(value, tuple) and value[0] == value[1] else repr(value)

@@ -10,53 +10,50 @@ import numpy.typing as npt
 from tinyae import ops
 from tinyae.autodiff import Tensor
 from tinyae.backend import as_generator
+from tinyae.backend.windows import ConvSpec, Padding, Pair, by, short
 from tinyae.checks import choose
 from tinyae.nn.layers import Initializer, check_activation, check_dtype, check_floats, check_size, initializer_named
 from tinyae.nn.module import Module, Parameter
 from tinyae.ops import convolution as geometry
+from tinyae.ops.convolution import Numbers, Paddings
 from tinyae.ops.images import UPSAMPLE_MODES
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Convolution layers: every output sees a window of the input, through the same weights wherever the window is.
 
-Size = tuple[int, int]
-
 
 class Convolution(Module):
-    """What `Conv2d` and `ConvTranspose2d` share: sizes, checks and the repr. It computes nothing itself."""
+    """What `Conv2d` and `ConvTranspose2d` share: settings, initial weights, checks and the repr."""
 
-    weight: Parameter
-    bias: Parameter | None
+    output_padding: Pair = (0, 0)
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: Any,
-        stride: Any,
-        padding: Any,
-        dilation: Any,
-        groups: int,
-        activation: str,
+        kernel_size: Numbers,
+        stride: Numbers = 1,
+        padding: Paddings = 0,
+        *,
+        activation: str = "identity",
+        bias: bool = True,
+        initializer: str | Initializer = "glorot_uniform",
+        generator: np.random.Generator | None = None,
+        dtype: npt.DTypeLike = np.float32,
     ) -> None:
         owner = type(self).__name__
         self.in_channels = check_size(owner, "in_channels", in_channels)
         self.out_channels = check_size(owner, "out_channels", out_channels)
         self.kernel_size = geometry.pair(owner, "kernel_size", kernel_size)
         self.stride = geometry.pair(owner, "stride", stride)
-        self.padding = geometry.check_padding(owner, padding)
-        self.dilation = geometry.pair(owner, "dilation", dilation)
-        self.groups = check_size(owner, "groups", groups)
-        geometry.check_groups(owner, self.groups, self.in_channels, self.out_channels)
+        self.padding: str | Padding = geometry.check_padding(owner, padding)
         self.activation = check_activation(owner, activation)
-
-    def _draw(self, initializer: str | Initializer, generator: np.random.Generator | None, dtype: np.dtype) -> Any:
-        """Weights (KH, KW, in_channels / groups, out_channels), so that the initializer sees the true fan-in."""
-        shape = (*self.kernel_size, self.in_channels // self.groups, self.out_channels)
-        return initializer_named(initializer)(shape, as_generator(generator), dtype=dtype)
-
-    def _spec(self) -> dict[str, Any]:
-        return {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
+        dtype = check_dtype(owner, dtype)
+        # Inputs before outputs, so that the initializer sees the true fan-in.
+        shape = (*self.kernel_size, self.in_channels, self.out_channels)
+        drawn = initializer_named(initializer)(shape, as_generator(generator), dtype=dtype)
+        self.weight = Parameter(drawn)
+        self.bias = Parameter(np.zeros(self.out_channels, dtype)) if bias else None
 
     def _check(self, x: Tensor) -> None:
         """Raise unless x is (N, H, W, in_channels); says what to change."""
@@ -77,14 +74,10 @@ class Convolution(Module):
 
     def extra_repr(self) -> str:
         """Channels and kernel, and what differs from the defaults."""
-        words = [str(self.in_channels), str(self.out_channels), f"kernel_size={geometry.short(self.kernel_size)}"]
-        defaults = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "output_padding": (0, 0)}
-        words += [
-            f"{name}={geometry.short(getattr(self, name))}"
-            for name, default in defaults.items()
-            if getattr(self, name, default) != default
-        ]
-        words += [f"groups={self.groups}"] if self.groups > 1 else []
+        words = [str(self.in_channels), str(self.out_channels), f"kernel_size={short(self.kernel_size)}"]
+        defaults = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "output_padding": (0, 0)}
+        given = {name: getattr(self, name) for name, default in defaults.items() if getattr(self, name) != default}
+        words += [f"{name}={short(value)}" for name, value in given.items()]
         words += [f"activation={self.activation!r}"] if self.activation != "identity" else []
         return ", ".join(words + ([] if self.bias is not None else ["bias=False"]))
 
@@ -92,16 +85,14 @@ class Convolution(Module):
 class Conv2d(Convolution):
     """y = f(conv2d(x, W) + b): the same weights at every place of a window that slides over the image.
 
-    x (N, H, W, in_channels), W (KH, KW, in_channels / groups, out_channels), b (out_channels,),
-    y (N, OH, OW, out_channels), OH = floor((H + top + bottom - dilation * (KH - 1) - 1) / stride) + 1.
+    x (N, H, W, in_channels), W (KH, KW, in_channels, out_channels), b (out_channels,),
+    y (N, OH, OW, out_channels), OH = floor((H + top + bottom - KH) / stride) + 1.
 
     Args:
         in_channels, out_channels: before and after.
         kernel_size: of the window, a number or (vertical, horizontal).
         stride: by how many pixels the window moves.
         padding: zeros around x: a number, a pair, ((top, bottom), (left, right)), `"same"` or `"valid"`.
-        dilation: distance between the taps of the kernel.
-        groups: how many convolutions stand side by side, each with its share of the channels.
         activation: f, one of `"identity"`, `"relu"`, `"elu"`, `"sigmoid"`, `"tanh"`, fused with the sums.
         bias: False leaves b out.
         initializer: how W starts: a name in `INITIALIZERS` or a function of the same form. b starts at 0.
@@ -109,72 +100,44 @@ class Conv2d(Convolution):
         dtype: of W and b.
 
     Attributes:
-        weight: Parameter (KH, KW, in_channels / groups, out_channels).
+        weight: Parameter (KH, KW, in_channels, out_channels).
         bias: Parameter (out_channels,), or None.
 
     Gradients: see `tinyae.ops.convolution`.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Any,
-        stride: Any = 1,
-        padding: Any = 0,
-        *,
-        dilation: Any = 1,
-        groups: int = 1,
-        activation: str = "identity",
-        bias: bool = True,
-        initializer: str | Initializer = "glorot_uniform",
-        generator: np.random.Generator | None = None,
-        dtype: Any = np.float32,
-    ) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, activation)
-        dtype = check_dtype("Conv2d", dtype)
-        self.weight = Parameter(self._draw(initializer, generator, dtype))
-        self.bias = Parameter(np.zeros(self.out_channels, dtype)) if bias else None
-
     def forward(self, x: Tensor) -> Tensor:
         """f(conv2d(x, W) + b); raises, with the arithmetic, if x has other channels or no window fits."""
         self._check(x)
-        self.output_size((x.shape[1], x.shape[2]))
+        spec = self.spec((x.shape[1], x.shape[2]))
         if self.bias is not None:
-            return ops.biased_conv2d(x, self.weight, self.bias, activation=self.activation, **self._spec())
-        z = ops.conv2d(x, self.weight, **self._spec())
-        return z if self.activation == "identity" else getattr(ops, self.activation)(z)
+            return ops.biased_conv2d(x, self.weight, self.bias, spec=spec, activation=self.activation)
+        return geometry.activated(ops.convolve(x, self.weight, spec=spec), self.activation)
 
-    def output_size(self, size: Size) -> Size:
-        """(OH, OW) for images of `size` (H, W); raises if no window fits."""
-        return self._windows(size).out
+    def spec(self, size: Pair) -> ConvSpec:
+        """The convolution of images of `size` (H, W) as numbers; raises if no window fits.
 
-    def output_padding_back(self, size: Size) -> Size:
-        """The `output_padding` with which a `ConvTranspose2d` of the same kernel, stride and padding makes `size` again.
-
-        Several sizes may lead to one output: 7x7 and 8x8 both give 3x3 with kernel 3 and stride 2.
+        `spec.out` is the output's size. Several sizes may lead to one: 7x7 and 8x8 both give 3x3 with kernel 3 and stride 2.
+        `spec.output_padding` is what a `ConvTranspose2d` of the same kernel, stride and padding needs to make `size` again.
         """
-        return geometry.output_padding_for(self._windows(size))
-
-    def _windows(self, size: Size) -> Any:
-        return geometry.conv_windows(str(self), size, self.kernel_size, self.stride, self.padding, self.dilation)
+        return geometry.conv_spec(self, size, self.kernel_size, self.stride, self.padding)
 
 
 class ConvTranspose2d(Convolution):
     """x = f(conv_transpose2d(y, W) + b): every input writes a window of the output; the way back from a `Conv2d`.
 
-    y (N, OH, OW, in_channels), W (KH, KW, out_channels / groups, in_channels), b (out_channels,),
-    x (N, H, W, out_channels), H = (OH - 1) * stride + dilation * (KH - 1) + 1 - top - bottom + output_padding.
+    y (N, OH, OW, in_channels), W (KH, KW, out_channels, in_channels), b (out_channels,),
+    x (N, H, W, out_channels), H = (OH - 1) * stride + KH - top - bottom + output_padding.
 
     Args:
         in_channels, out_channels: before and after.
-        kernel_size, stride, padding, dilation, groups: of the convolution that it is the adjoint of, so that padding
-            is cut off here. With `"same"`, H = OH * stride.
+        kernel_size, stride, padding: of the convolution that it is the adjoint of, so that padding is cut off here. With
+            `"same"`, H = OH * stride.
         output_padding: rows and columns to add at the bottom and right, fewer than the stride.
         activation, bias, initializer, generator, dtype: as for `Conv2d`.
 
     Attributes:
-        weight: Parameter (KH, KW, out_channels / groups, in_channels): that of a `Conv2d(out_channels, in_channels)`.
+        weight: Parameter (KH, KW, out_channels, in_channels): that of a `Conv2d(out_channels, in_channels)`.
         bias: Parameter (out_channels,), or None.
     """
 
@@ -182,51 +145,53 @@ class ConvTranspose2d(Convolution):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: Any,
-        stride: Any = 1,
-        padding: Any = 0,
-        output_padding: Any = 0,
+        kernel_size: Numbers,
+        stride: Numbers = 1,
+        padding: Paddings = 0,
+        output_padding: Numbers = 0,
         *,
-        dilation: Any = 1,
-        groups: int = 1,
         activation: str = "identity",
         bias: bool = True,
         initializer: str | Initializer = "glorot_uniform",
         generator: np.random.Generator | None = None,
-        dtype: Any = np.float32,
+        dtype: npt.DTypeLike = np.float32,
     ) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, activation)
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding,
+            activation=activation, bias=bias, initializer=initializer, generator=generator, dtype=dtype,
+        )  # fmt: skip
         self.output_padding = geometry.pair("ConvTranspose2d", "output_padding", output_padding, 0)
         # A mistake in the padding should show here, and not at the first image.
         geometry.check_output_padding("ConvTranspose2d", self.output_padding, self.stride, self.padding)
-        dtype = check_dtype("ConvTranspose2d", dtype)
-        drawn = self._draw(initializer, generator, dtype)
-        kh, kw, c, _ = drawn.shape
-        grouped = drawn.reshape(kh, kw, c, self.groups, self.out_channels // self.groups)
-        # From (input of a group, group, output of it) to (output, group, input).
-        self.weight = Parameter(np.ascontiguousarray(grouped.transpose(0, 1, 4, 3, 2).reshape(kh, kw, -1, in_channels)))
-        self.bias = Parameter(np.zeros(self.out_channels, dtype)) if bias else None
+        self.weight = Parameter(np.ascontiguousarray(self.weight.data.swapaxes(2, 3)))  # as the convolution has it
 
-    def forward(self, y: Tensor, size: Size | None = None) -> Tensor:
+    def forward(self, y: Tensor, size: Pair | None = None) -> Tensor:
         """f(conv_transpose2d(y, W) + b); raises if y has other channels.
 
         With `size`, raises unless the result has that (H, W), and says which output_padding would give it.
         """
         self._check(y)
-        self.output_size((y.shape[1], y.shape[2]), size)
-        spec = {**self._spec(), "output_padding": self.output_padding}
+        spec = self.spec((y.shape[1], y.shape[2]), size)
         if self.bias is not None:
-            return ops.biased_conv_transpose2d(y, self.weight, self.bias, activation=self.activation, **spec)
-        z = ops.conv_transpose2d(y, self.weight, **spec)
-        return z if self.activation == "identity" else getattr(ops, self.activation)(z)
+            return ops.biased_conv_transpose2d(y, self.weight, self.bias, spec=spec, activation=self.activation)
+        return geometry.activated(ops.convolve_transpose(y, self.weight, spec=spec), self.activation)
 
-    def output_size(self, size: Size, wanted: Size | None = None) -> Size:
-        """(H, W) for an input of `size` (OH, OW); with `wanted`, raises unless it is that one."""
-        owner, window = str(self), (self.kernel_size, self.stride, self.padding, self.dilation)
-        windows = geometry.transposed_windows(owner, size, *window, self.output_padding)
-        if wanted is not None:
-            geometry.check_reaches(owner, windows, wanted)
-        return windows.size
+    def spec(self, size: Pair, wanted: Pair | None = None) -> ConvSpec:
+        """The convolution that leads back to an input of `size` (OH, OW), as numbers: `spec.size` is the output's size.
+
+        With `wanted`, raises unless it is that one.
+        """
+        window = (self.kernel_size, self.stride, self.padding)
+        spec = geometry.transposed_spec(self, size, *window, self.output_padding)
+        if wanted is None or wanted == spec.size:
+            return spec
+        extra = tuple(n - m + e for n, m, e in zip(wanted, spec.size, spec.output_padding, strict=True))
+        fix = "change its kernel, stride or padding, or crop or pad the result"
+        if all(0 <= e < s for e, s in zip(extra, spec.stride, strict=True)):
+            fix = f"use output_padding={short(extra)}"
+        raise ValueError(
+            f"{self}: {geometry.transposed(spec, size)} gives {by(spec.size)}, wanted {by(wanted)}; {fix}."
+        )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -236,26 +201,26 @@ class ConvTranspose2d(Convolution):
 class Pooling(Module):
     """What `MaxPool2d` and `AvgPool2d` share. It computes nothing itself."""
 
-    def __init__(self, kernel_size: Any = 2, stride: Any = None, padding: Any = 0) -> None:
+    def __init__(self, kernel_size: Numbers = 2, stride: Numbers | None = None, padding: Paddings = 0) -> None:
         owner = type(self).__name__
         self.kernel_size = geometry.pair(owner, "kernel_size", kernel_size)
         self.stride = self.kernel_size if stride is None else geometry.pair(owner, "stride", stride)
         self.padding = geometry.check_padding(owner, padding)
 
-    def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(OH, OW) for images of `size` (H, W); raises if no window fits."""
-        return geometry.conv_windows(str(self), size, self.kernel_size, self.stride, self.padding).out
+    def spec(self, size: Pair) -> ConvSpec:
+        """The windows on images of `size` (H, W) as numbers, `spec.out` of them; raises if none fits."""
+        return geometry.conv_spec(self, size, self.kernel_size, self.stride, self.padding)
 
     def _window(self, x: Tensor) -> dict[str, Any]:
         check_floats(self, x)
-        geometry.check_image(str(self), x)
-        self.output_size((x.shape[1], x.shape[2]))
+        geometry.check_image(self, x)
+        self.spec((x.shape[1], x.shape[2]))
         return {"kernel_size": self.kernel_size, "stride": self.stride, "padding": self.padding}
 
     def extra_repr(self) -> str:
         """The window, and what differs from the defaults."""
-        words = [geometry.short(self.kernel_size)]
-        words += [f"stride={geometry.short(self.stride)}"] if self.stride != self.kernel_size else []
+        words = [short(self.kernel_size)]
+        words += [f"stride={short(self.stride)}"] if self.stride != self.kernel_size else []
         words += [f"padding={self.padding!r}"] if self.padding != ((0, 0), (0, 0)) else []
         return ", ".join(words)
 
@@ -303,20 +268,19 @@ class Upsample(Module):
             `align_corners=False`).
     """
 
-    def __init__(self, scale_factor: Any = 2, mode: str = "nearest") -> None:
+    def __init__(self, scale_factor: Numbers = 2, mode: str = "nearest") -> None:
         self.scale_factor = geometry.pair("Upsample", "scale_factor", scale_factor)
-        choose("mode", mode, UPSAMPLE_MODES, owner="Upsample")
-        self.mode = mode
+        self.mode = choose("mode", mode, UPSAMPLE_MODES, owner="Upsample")
 
     def forward(self, x: Tensor) -> Tensor:
         """`ops.upsample`."""
         check_floats(self, x)
-        geometry.check_image(str(self), x)
+        geometry.check_image(self, x)
         return ops.upsample(x, factor=self.scale_factor, mode=self.mode)
 
     def extra_repr(self) -> str:
         """The factor, and the mode where it is not nearest."""
-        return geometry.short(self.scale_factor) + ("" if self.mode == "nearest" else f", mode={self.mode!r}")
+        return short(self.scale_factor) + ("" if self.mode == "nearest" else f", mode={self.mode!r}")
 
 
 class PixelShuffle(Module):
@@ -326,18 +290,18 @@ class PixelShuffle(Module):
         scale_factor: f, a whole number, or (vertical, horizontal).
     """
 
-    def __init__(self, scale_factor: Any = 2) -> None:
+    def __init__(self, scale_factor: Numbers = 2) -> None:
         self.scale_factor = geometry.pair("PixelShuffle", "scale_factor", scale_factor)
 
     def forward(self, x: Tensor) -> Tensor:
         """`ops.pixel_shuffle`; raises if the channels do not fill whole blocks."""
         check_floats(self, x)
-        geometry.check_image(str(self), x)
+        geometry.check_image(self, x)
         return ops.pixel_shuffle(x, factor=self.scale_factor)
 
     def extra_repr(self) -> str:
         """The factor."""
-        return geometry.short(self.scale_factor)
+        return short(self.scale_factor)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -360,7 +324,7 @@ class Crop(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The upper left part of every image; the gradient is 0 at what is cut off."""
-        geometry.check_image(str(self), x)
+        geometry.check_image(self, x)
         _, h, w, _ = x.shape
         if h < self.height or w < self.width:
             raise ValueError(
@@ -379,32 +343,26 @@ class Crop(Module):
 # ---------------------------------------------------------------------------------------------------------------------
 # How often a transposed convolution writes each pixel.
 #
-# Every input place p and every tap k write the pixel p * stride + k * dilation - padding. A kernel that is not a multiple of
-# the stride writes some pixels more often than others, in a pattern with the stride as its period: the checkerboard
+# Every input place p and every tap k write the pixel p * stride + k - padding. A kernel that is not a multiple of the
+# stride writes some pixels more often than others, in a pattern with the stride as its period: the checkerboard
 # (Odena, Dumoulin and Olah 2016, "Deconvolution and Checkerboard Artifacts", Distill). The two axes are independent,
 # so the counts of an image are the product of the counts of its axes.
 
 
 def overlap_counts(
-    size: Any,
-    kernel_size: Any,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    *,
-    dilation: Any = 1,
+    size: Numbers, kernel_size: Numbers, stride: Numbers = 1, padding: Paddings = 0, output_padding: Numbers = 0
 ) -> npt.NDArray[np.int64]:
     """How many pairs of an input place and a kernel tap write each output pixel, int64 (H, W).
 
-        count[h] = number of (p, k) with  p * stride + k * dilation - top = h,      count[h, w] = count[h] count[w]
+        count[h] = number of (p, k) with  p * stride + k - top = h,      count[h, w] = count[h] count[w]
 
-    It is what `ops.conv_transpose2d` makes of an input of ones with a kernel of ones. Away from the borders and
-    without dilation, count[h] is ceil((KH - r) / stride) with r = (h + top) mod stride, so that it is the same everywhere if
-    the stride divides the kernel.
+    It is what `ops.conv_transpose2d` makes of an input of ones with a kernel of ones. Away from the borders, count[h] is
+    ceil((KH - r) / stride) with r = (h + top) mod stride, so that it is the same everywhere if the stride divides the
+    kernel.
 
     Args:
         size: (OH, OW) of the input, or a number for both.
-        kernel_size, stride, padding, output_padding, dilation: as for `ConvTranspose2d`.
+        kernel_size, stride, padding, output_padding: as for `ConvTranspose2d`.
 
     >>> overlap_counts(3, 3, 2)
     array([[1, 1, 2, 1, 2, 1, 1],
@@ -416,16 +374,9 @@ def overlap_counts(
            [1, 1, 2, 1, 2, 1, 1]])
     """
     out = geometry.pair("overlap_counts", "size", size)
-    windows = geometry.transposed_windows("overlap_counts", out, kernel_size, stride, padding, dilation, output_padding)
-    axes = zip(out, windows.kernel, windows.stride, windows.dilation, windows.padding, windows.size, strict=True)
-    rows, columns = (_counts(*axis) for axis in axes)
-    return np.outer(rows, columns)
-
-
-def _counts(
-    places: int, taps: int, stride: int, dilation: int, padding: tuple[int, int], size: int
-) -> npt.NDArray[np.int64]:
-    """The counts along one axis of `size` pixels."""
-    written = np.add.outer(np.arange(places) * stride, np.arange(taps) * dilation) - padding[0]
-    inside = written[(written >= 0) & (written < size)]
-    return np.bincount(inside, minlength=size).astype(np.int64)
+    spec = geometry.transposed_spec("overlap_counts", out, kernel_size, stride, padding, output_padding)
+    counts = []
+    for places, taps, step, (before, _), n in zip(out, spec.kernel, spec.stride, spec.padding, spec.size, strict=True):
+        written = np.add.outer(np.arange(places) * step, np.arange(taps)) - before
+        counts.append(np.bincount(written[(written >= 0) & (written < n)], minlength=n).astype(np.int64))
+    return np.outer(*counts)

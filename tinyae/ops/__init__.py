@@ -29,6 +29,9 @@ from tinyae.ops.convolution import (
     conv2d,
     conv2d_weight_grad,
     conv_transpose2d,
+    convolve,
+    convolve_transpose,
+    convolve_weight_grad,
 )
 from tinyae.ops.elementwise import (
     absolute,
@@ -127,6 +130,9 @@ __all__ = [
     "conv2d",
     "conv2d_weight_grad",
     "conv_transpose2d",
+    "convolve",
+    "convolve_transpose",
+    "convolve_weight_grad",
     "cos",
     "crop",
     "dense",

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import Any
+from types import ModuleType
 
-from tinyae.autodiff import adjoint_pair, primitive
+import numpy as np
+
+from tinyae.autodiff import T, adjoint_pair, primitive
 from tinyae.backend import Array, backend_of
-from tinyae.backend.windows import Pair, Windows, padded, unpadded
+from tinyae.backend.base import padded
+from tinyae.backend.windows import ConvSpec, Pair, by
 from tinyae.checks import choose
 from tinyae.ops.arrays import getitem, pad, stack
-from tinyae.ops.convolution import by, check_image, check_out, conv_windows, pair
+from tinyae.ops.convolution import Numbers, Paddings, check_fit, check_image, conv_spec, pair
 from tinyae.ops.elementwise import equal, indicator, where
 from tinyae.ops.reductions import max
 
@@ -22,33 +26,29 @@ from tinyae.ops.reductions import max
 # maxima (or sums): KH + KW slices do what KH * KW would.
 
 
-def _windows(owner: str, x: Any, kernel_size: Any, stride: Any, padding: Any, size: Pair | None = None) -> Windows:
+def _spec(
+    owner: str, x: Array, kernel_size: Numbers, stride: Numbers | None, padding: Paddings, size: Pair | None = None
+) -> ConvSpec:
     """`stride` None means windows side by side; each window must see a pixel of the image."""
     check_image(owner, x)
-    windows = conv_windows(owner, size or x.shape[1:3], kernel_size, kernel_size if stride is None else stride, padding)
-    for side, k in zip(windows.padding, windows.kernel, strict=True):
-        if k <= side[0] or k <= side[1]:
-            raise ValueError(
-                f"{owner}: padding {windows.padding} must be smaller than the window {windows.kernel}, "
-                "so that each window sees a pixel of the image."
-            )
-    return windows
+    spec = conv_spec(owner, size or x.shape[1:3], kernel_size, kernel_size if stride is None else stride, padding)
+    if any(k <= before or k <= after for (before, after), k in zip(spec.padding, spec.kernel, strict=True)):
+        raise ValueError(
+            f"{owner}: padding {spec.padding} must be smaller than the window {spec.kernel}, "
+            "so that each window sees a pixel of the image."
+        )
+    return spec
 
 
-def _seen(windows: Windows) -> list[tuple[slice, slice, slice]]:
-    """For each tap of the window, the part of the padded images that it meets."""
-    kh, kw = windows.kernel
-    return [(slice(None), *windows.seen_by(i, j)) for i in range(kh) for j in range(kw)]
-
-
-def _reduced(image: Array, windows: Windows, combine: Callable[..., Array]) -> Array:
+def _reduced(image: Array, spec: ConvSpec, combine: Callable[..., Array]) -> Array:
     """`combine` (maximum or add) over every window of a padded image: rows first, then columns."""
-    kh, kw = windows.kernel
-    rows = _combined([image[:, windows.seen_by(i, 0)[0]] for i in range(kh)], combine)
-    return _combined([rows[:, :, windows.seen_by(0, j)[1]] for j in range(kw)], combine)
+    taps = spec.taps()
+    rows = _combined([image[:, seen[1]] for (_, j), seen in taps if j == 0], combine)
+    return _combined([rows[:, :, seen[2]] for (i, _), seen in taps if i == 0], combine)
 
 
 def _combined(slices: list[Array], combine: Callable[..., Array]) -> Array:
+    """All slices in one; a single one as it is."""
     if len(slices) == 1:
         return slices[0]
     out = combine(slices[0], slices[1])
@@ -57,19 +57,22 @@ def _combined(slices: list[Array], combine: Callable[..., Array]) -> Array:
     return out
 
 
-def max_pool2d_composed(x: Any, *, kernel_size: Any, stride: Any = None, padding: Any = 0) -> Any:
+def max_pool2d_composed(
+    x: Array, *, kernel_size: Numbers, stride: Numbers | None = None, padding: Paddings = 0
+) -> Array:
     """`max_pool2d` in primitives: the slices that the taps meet, stacked, and the maximum over the stack."""
-    windows = _windows("max_pool2d", x, kernel_size, stride, padding)
-    widths = ((0, 0), *windows.padding, (0, 0))
-    image = pad(x, widths=widths)
-    if windows.pads:
-        inside = pad(indicator(equal(x, x), x), widths=widths)
+    spec = _spec("max_pool2d", x, kernel_size, stride, padding)
+    image = pad(x, widths=spec.widths)
+    if spec.pads:
+        inside = pad(indicator(equal(x, x), x), widths=spec.widths)
         image = where(equal(inside, 1.0), image, -float("inf"))
-    return max(stack(*[getitem(image, index=seen) for seen in _seen(windows)]), axis=0)
+    return max(stack(*[getitem(image, index=seen) for _, seen in spec.taps()]), axis=0)
 
 
 @primitive(composed=max_pool2d_composed)
-def max_pool2d(x: Any, *, kernel_size: Any, stride: Any = None, padding: Any = 0) -> Any:
+def max_pool2d(
+    x: Array, *, kernel_size: Numbers, stride: Numbers | None = None, padding: Paddings = 0
+) -> tuple[Array, ConvSpec]:
     """The largest number in each window.   The gradient goes to the largest; ties share it evenly.
 
     Args:
@@ -80,39 +83,29 @@ def max_pool2d(x: Any, *, kernel_size: Any, stride: Any = None, padding: Any = 0
 
     Returns (N, OH, OW, C), OH = floor((H + top + bottom - KH) / stride) + 1.
     """
-    xp = backend_of(x).xp
-    windows = _windows("max_pool2d", x, kernel_size, stride, padding)
-    return _reduced(padded(xp, x, windows, -float("inf")), windows, xp.maximum), None
+    xp, spec = backend_of(x).xp, _spec("max_pool2d", x, kernel_size, stride, padding)
+    return _reduced(padded(xp, x, spec, -float("inf")), spec, xp.maximum), spec
 
 
 @max_pool2d.fused_vjp
-def _(
-    g: Array,
-    out: Array,
-    residuals: None,
-    wanted: list[int],
-    x: Array,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-) -> tuple:
-    windows = _windows("max_pool2d", x, kernel_size, stride, padding)
-    return (backend_of(x).max_pool2d_grad(g, out, x, windows),)
+def _(g: Array, out: Array, spec: ConvSpec, wanted: list[int], x: Array, **window: object) -> tuple[Array]:
+    return (backend_of(x).max_pool2d_grad(g, out, x, spec),)
 
 
 @primitive
-def avg_pool2d(x: Any, *, kernel_size: Any, stride: Any = None, padding: Any = 0) -> Any:
+def avg_pool2d(x: Array, *, kernel_size: Numbers, stride: Numbers | None = None, padding: Paddings = 0) -> Array:
     """The mean of each window; a padded pixel counts as a 0.   Adjoint: `avg_unpool2d`.
 
     Arguments and sizes are those of `max_pool2d`.
     """
-    xp = backend_of(x).xp
-    windows = _windows("avg_pool2d", x, kernel_size, stride, padding)
-    return _reduced(padded(xp, x, windows), windows, xp.add) * (1.0 / (windows.kernel[0] * windows.kernel[1]))
+    xp, spec = backend_of(x).xp, _spec("avg_pool2d", x, kernel_size, stride, padding)
+    return _reduced(padded(xp, x, spec), spec, xp.add) * (1.0 / math.prod(spec.kernel))
 
 
 @primitive
-def avg_unpool2d(y: Any, *, size: Pair, kernel_size: Any, stride: Any = None, padding: Any = 0) -> Any:
+def avg_unpool2d(
+    y: Array, *, size: Pair, kernel_size: Numbers, stride: Numbers | None = None, padding: Paddings = 0
+) -> Array:
     """Each number of y (N, OH, OW, C) dealt out evenly to the pixels of its window.   Adjoint: `avg_pool2d`.
 
     Args:
@@ -120,20 +113,21 @@ def avg_unpool2d(y: Any, *, size: Pair, kernel_size: Any, stride: Any = None, pa
         size: (H, W) of the image that the windows lie on; y must have a number for each place.
         kernel_size, stride, padding: as for `avg_pool2d`.
     """
-    windows = _windows("avg_unpool2d", y, kernel_size, stride, padding, size)
-    check_out("avg_unpool2d", windows, y.shape[1:3])
-    image = backend_of(y).xp.zeros((y.shape[0], *windows.padded, y.shape[3]), dtype=y.dtype)
-    share = y * (1.0 / (windows.kernel[0] * windows.kernel[1]))
-    for seen in _seen(windows):
+    spec = _spec("avg_unpool2d", y, kernel_size, stride, padding, size)
+    check_fit("avg_unpool2d", spec, y=y)
+    image = backend_of(y).xp.zeros((y.shape[0], *spec.padded, y.shape[3]), dtype=y.dtype)
+    share = y * (1.0 / math.prod(spec.kernel))
+    for _, seen in spec.taps():
         image[seen] += share
-    return unpadded(image, windows)
+    return image[spec.inside]
 
 
-def _without_size(y: Any, size: Pair, **window: Any) -> dict[str, Any]:
-    return window
-
-
-adjoint_pair(avg_pool2d, avg_unpool2d, lambda x, **window: {"size": x.shape[1:3], **window}, _without_size)
+adjoint_pair(
+    avg_pool2d,
+    avg_unpool2d,
+    lambda x, **window: {"size": x.shape[1:3], **window},
+    lambda y, size, **window: window,
+)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -146,7 +140,7 @@ UPSAMPLE_MODES = ("nearest", "bilinear")
 """How `upsample` fills in."""
 
 
-def upsample(x: Any, *, factor: Any, mode: str = "nearest") -> Any:
+def upsample(x: T, *, factor: Numbers, mode: str = "nearest") -> T:
     """x (N, H, W, C) as (N, H * factor, W * factor, C).
 
     Args:
@@ -161,7 +155,7 @@ def upsample(x: Any, *, factor: Any, mode: str = "nearest") -> Any:
 
 
 @primitive
-def upsample_nearest(x: Any, *, factor: Any) -> Any:
+def upsample_nearest(x: Array, *, factor: Numbers) -> Array:
     """Every pixel repeated:   y[i] = x[floor(i / factor)] on each axis.   Adjoint: `block_sum`."""
     check_image("upsample_nearest", x)
     (n, h, w, c), (fh, fw) = x.shape, pair("upsample_nearest", "factor", factor)
@@ -170,19 +164,18 @@ def upsample_nearest(x: Any, *, factor: Any) -> Any:
 
 
 @primitive
-def block_sum(y: Any, *, factor: Any) -> Any:
+def block_sum(y: Array, *, factor: Numbers) -> Array:
     """The sum of each block of factor x factor pixels, (N, H, W, C).   Adjoint: `upsample_nearest`."""
-    n, h, w, c = _size_before("block_sum", y, factor)
-    fh, fw = pair("block_sum", "factor", factor)
-    rows = _added([y.reshape(n, h, fh, w * fw, c)[:, :, i] for i in range(fh)])
-    return _added([rows.reshape(n, h, w, fw, c)[:, :, :, j] for j in range(fw)])
+    (n, h, w, c), (fh, fw), add = *_size_before("block_sum", y, factor), backend_of(y).xp.add
+    rows = _combined([y.reshape(n, h, fh, w * fw, c)[:, :, i] for i in range(fh)], add)
+    return _combined([rows.reshape(n, h, w, fw, c)[:, :, :, j] for j in range(fw)], add)
 
 
 adjoint_pair(upsample_nearest, block_sum)
 
 
 @primitive
-def upsample_bilinear(x: Any, *, factor: Any) -> Any:
+def upsample_bilinear(x: Array, *, factor: Numbers) -> Array:
     """Straight lines between the pixels' centers, on each axis:   y[i] = sum over j of max(0, 1 - |s(i) - j|) x[j]
 
     s(i) = (i + 1/2) / factor - 1/2 is where output pixel i lies among the input pixels, limited to [0, H - 1]: beyond
@@ -198,10 +191,9 @@ def upsample_bilinear(x: Any, *, factor: Any) -> Any:
 
 
 @primitive
-def upsample_bilinear_adjoint(y: Any, *, factor: Any) -> Any:
+def upsample_bilinear_adjoint(y: Array, *, factor: Numbers) -> Array:
     """Every pixel of y handed back to those that it was interpolated from, with the same weights; (N, H, W, C)."""
-    n, h, w, c = _size_before("upsample_bilinear_adjoint", y, factor)
-    fh, fw = pair("upsample_bilinear_adjoint", "factor", factor)
+    (n, h, w, c), (fh, fw) = _size_before("upsample_bilinear_adjoint", y, factor)
     xp = backend_of(y).xp
     rows = (_hat(xp, w, fw, y.dtype).T @ y.reshape(n * h * fh, w * fw, c)).reshape(n, h * fh, w * c)
     return (_hat(xp, h, fh, y.dtype).T @ rows).reshape(n, h, w, c)
@@ -210,7 +202,7 @@ def upsample_bilinear_adjoint(y: Any, *, factor: Any) -> Any:
 adjoint_pair(upsample_bilinear, upsample_bilinear_adjoint)
 
 
-def _hat(xp: Any, length: int, factor: int, dtype: Any) -> Array:
+def _hat(xp: ModuleType, length: int, factor: int, dtype: np.dtype) -> Array:
     """(length * factor, length): the weight of each input in each output; made on the device, so nothing is copied."""
     places = (xp.arange(length * factor, dtype=dtype) + 0.5) * (1.0 / factor) - 0.5
     places = xp.clip(places, 0.0, length - 1.0)
@@ -219,7 +211,7 @@ def _hat(xp: Any, length: int, factor: int, dtype: Any) -> Array:
 
 
 @primitive
-def pixel_shuffle(x: Any, *, factor: Any) -> Any:
+def pixel_shuffle(x: Array, *, factor: Numbers) -> Array:
     """Channels unpacked into pixels, (N, H, W, f * f * C) as (N, H * f, W * f, C) (Shi et al. 2016, section 3.2).
 
     y[n, h * f + i, w * f + j, c] = x[n, h, w, (i * f + j) * C + c]: the channels of one pixel stay together, as in
@@ -239,10 +231,9 @@ def pixel_shuffle(x: Any, *, factor: Any) -> Any:
 
 
 @primitive
-def pixel_unshuffle(y: Any, *, factor: Any) -> Any:
+def pixel_unshuffle(y: Array, *, factor: Numbers) -> Array:
     """Blocks of f x f pixels packed into channels, the inverse of `pixel_shuffle` and its adjoint."""
-    n, h, w, c = _size_before("pixel_unshuffle", y, factor)
-    fh, fw = pair("pixel_unshuffle", "factor", factor)
+    (n, h, w, c), (fh, fw) = _size_before("pixel_unshuffle", y, factor)
     blocks = y.reshape(n, h, fh, w, fw, c).transpose(0, 1, 3, 2, 4, 5)
     return blocks.reshape(n, h, w, fh * fw * c)
 
@@ -250,24 +241,13 @@ def pixel_unshuffle(y: Any, *, factor: Any) -> Any:
 adjoint_pair(pixel_shuffle, pixel_unshuffle)
 
 
-def _size_before(owner: str, y: Any, factor: Any) -> tuple[int, int, int, int]:
-    """(N, H, W, C) of the image that was made larger by `factor`."""
+def _size_before(owner: str, y: Array, factor: Numbers) -> tuple[tuple[int, int, int, int], Pair]:
+    """(N, H, W, C) of the image that was made larger by `factor`, and the factor as a pair."""
     check_image(owner, y)
     fh, fw = pair(owner, "factor", factor)
     n, h, w, c = y.shape
     if h % fh or w % fw:
-        size: Pair = (h, w)
         raise ValueError(
-            f"{owner}: an image of {by(size)} is not a whole number of blocks of {fh}x{fw}: crop or pad it."
+            f"{owner}: an image of {by((h, w))} is not a whole number of blocks of {fh}x{fw}: crop or pad it."
         )
-    return n, h // fh, w // fw, c
-
-
-def _added(parts: list[Array]) -> Array:
-    total = parts[0]
-    for k, part in enumerate(parts[1:]):
-        if k:
-            total += part
-        else:
-            total = total + part
-    return total
+    return (n, h // fh, w // fw, c), (fh, fw)

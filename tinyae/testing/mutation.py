@@ -7,7 +7,6 @@ A mistake that changes no gradient of any case is counted as equivalent and not 
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,8 +18,9 @@ import numpy as np
 
 from tinyae import ops
 from tinyae.autodiff import Primitive, Tensor, expand, grad
+from tinyae.backend.windows import ConvSpec
 from tinyae.ops.arrays import along
-from tinyae.ops.convolution import check_padding, pair
+from tinyae.ops.convolution import conv_spec
 from tinyae.testing.differences import bounded_signs
 from tinyae.testing.gradients import gradcheck
 from tinyae.testing.verification import OpCase, Subject
@@ -378,39 +378,38 @@ def _exchanged_widths(call: Call) -> Call:
 
 def _longer_stride(call: Call) -> Call:
     """Windows one pixel further apart along the last axis, and so much more padding that as many of them fit."""
-    found = _window_parameters(call)
-    if found is None or isinstance(found[1], str):
+    spec = _spec_of(call)
+    if spec is None:
         return call
-    (down, across), (rows, (left, right)) = found
-    declared = inspect.signature(call.primitive.forward).parameters
-    other = call.args[1] if "kernel_size" in declared and len(call.args) > 1 else call.out
-    more = min(call.args[0].shape[2], other.shape[2]) - 1
-    wider = {"stride": (down, across + 1), "padding": (rows, (left, right + more))}
-    return replace(call, params={**call.params, **wider})
+    (down, across), (rows, (left, right)) = spec.stride, spec.padding
+    wider = replace(spec, stride=(down, across + 1), padding=(rows, (left, right + spec.out[1] - 1)))
+    return _with_spec(call, wider)
 
 
 def _moved_window(call: Call) -> Call:
     """Every window one pixel further along the last axis, where the padding leaves room for it."""
-    found = _window_parameters(call)
-    if found is None or isinstance(found[1], str):
+    spec = _spec_of(call)
+    if spec is None or not spec.padding[1][0]:
         return call
-    rows, (left, right) = found[1]
-    if not left:
-        return call
-    return replace(call, params={**call.params, "padding": (rows, (left - 1, right + 1))})
+    rows, (left, right) = spec.padding
+    return _with_spec(call, replace(spec, padding=(rows, (left - 1, right + 1))))
 
 
-def _window_parameters(call: Call) -> tuple[Any, Any] | None:
-    """Stride and padding of a primitive with windows, written out; None for any other."""
-    declared = inspect.signature(call.primitive.forward).parameters
-    if "stride" not in declared:
-        return None
-    stride = call.params.get("stride", declared["stride"].default)
-    owner = call.primitive.name
-    return (
-        pair(owner, "stride", call.params["kernel_size"] if stride is None else stride),
-        check_padding(owner, call.params.get("padding", declared["padding"].default)),
+def _spec_of(call: Call) -> ConvSpec | None:
+    """The windows of a convolution or pooling; None for any other primitive."""
+    if "spec" in call.params or "kernel_size" not in call.params:
+        return call.params.get("spec")
+    kernel, size = call.params["kernel_size"], call.params.get("size", call.args[0].shape[1:3])
+    return conv_spec(
+        call.primitive.name, size, kernel, call.params.get("stride") or kernel, call.params.get("padding", 0)
     )
+
+
+def _with_spec(call: Call, spec: ConvSpec) -> Call:
+    if "spec" in call.params:
+        return replace(call, params={**call.params, "spec": spec})
+    keywords = {**call.params, "stride": spec.stride, "padding": spec.padding}
+    return replace(call, params=keywords, residuals=spec if isinstance(call.residuals, ConvSpec) else call.residuals)
 
 
 def _forward_axes(c: Any, call: Call) -> Any:

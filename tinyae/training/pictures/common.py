@@ -92,7 +92,7 @@ def first_layer_filters(
     layer = next(layers, None)
     if isinstance(layer, Dense) and layer.in_features == math.prod(image_shape):
         return layer.weight.numpy(), image_shape
-    if isinstance(layer, Conv2d) and layer.groups == 1 and layer.in_channels in (1, 3):
+    if isinstance(layer, Conv2d) and layer.in_channels in (1, 3):
         return layer.weight.numpy().reshape(-1, layer.out_channels), (*layer.kernel_size, layer.in_channels)
     return None
 
