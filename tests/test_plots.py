@@ -399,7 +399,7 @@ def every_kind(rng):
     films = rng.random((2, 12, 3, 9))
     yield "strips", plots.frame_strips({"film": films, "made": films}, labels=names[:2], errors=[1, 2.5], seen=4)
     yield "strokes", plots.pen_strokes(images[:, :2].reshape(9, 8, 2), images[:, :2].reshape(9, 8, 2), labels=names * 3)
-    yield "predictions", plots.predictions(images[:, :6], images[:, 6:], images[:, 6:], value_name="a unit " * 20)
+    yield "predictions", plots.vector_reconstructions(images, images, seen=6, value_name="a unit " * 20)
     yield "steps", plots.step_norms({"of the loss": np.arange(1.0, 8), "of the code": np.ones(7)}, unit="norm " * 30)
     stamps, spans = [f"2014-07-{day:02d} 00:00" for day in range(30)], [("Labor Day", 3, 5), ("New Year", 6, 7)]
     yield (

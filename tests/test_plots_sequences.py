@@ -22,13 +22,15 @@ def lines(axes):
 def test_past_future_and_both_guesses_are_drawn_where_they_belong(rng):
     seen, future = rng.standard_normal((3, 5, 2)), rng.standard_normal((3, 4, 2))
     again, guess = rng.standard_normal((3, 5, 2)), rng.standard_normal((3, 4, 2))
-    figure = plots.predictions(seen, future, guess, reconstructed=again, labels=["a", "b", "c"])
+    whole, made = np.concatenate([seen, future], axis=1), np.concatenate([again, guess], axis=1)
+    errors = np.square(guess - future).sum(axis=(1, 2))
+    figure = plots.vector_reconstructions(whole, made, seen=5, errors=errors, error_unit="x", labels=["a", "b", "c"])
     assert len(figure.axes) == 3
     for index, axes in enumerate(figure.axes):
         drawn = lines(axes)[:-1]
         assert lines(axes)[-1][0, 0] == 5  # the dotted line, at the last step seen
         for feature in range(2):
-            truth, second, third = drawn[3 * feature : 3 * feature + 3]
+            truth, second, third = drawn[feature::2]
             np.testing.assert_allclose(truth[:, 0], np.arange(1, 10))
             np.testing.assert_allclose(truth[:, 1], [*seen[index, :, feature], *future[index, :, feature]])
             np.testing.assert_allclose(second, np.column_stack([np.arange(1, 6), again[index, :, feature]]))
@@ -41,7 +43,8 @@ def test_past_future_and_both_guesses_are_drawn_where_they_belong(rng):
 
 
 def test_a_prediction_alone(rng):
-    figure = plots.predictions(rng.random((9, 5)), rng.random((9, 1)), rng.random((9, 1)), count=2)
+    made = np.concatenate([np.full((9, 5), np.nan), rng.random((9, 1))], axis=1)
+    figure = plots.vector_reconstructions(rng.random((9, 6)), made, seen=5, errors=np.ones(9), count=2)
     assert len(figure.axes) == 2
     assert len(figure.axes[0].lines) == 3
 
@@ -88,26 +91,6 @@ def test_a_single_panel_has_room_for_its_legend(rng):
     figure.canvas.draw()
     assert legend.get_window_extent().x1 <= figure.bbox.x1
     assert any(word.startswith("relative hum") and word.endswith("…") for word in words(figure))
-
-
-@pytest.mark.parametrize(
-    ("shapes", "says"),
-    [
-        (((3, 5, 2), (3, 4, 2), (3, 3, 2)), "do not fit"),
-        (((3, 5, 2), (3, 4, 1), (3, 4, 1)), "do not fit"),
-        (((2, 5, 2), (3, 4, 2), (3, 4, 2)), "do not fit"),
-        (((3, 5, 2, 1), (3, 4, 2), (3, 4, 2)), "vectors .N, D. or sequences"),
-    ],
-)
-def test_predictions_that_do_not_fit_are_refused(shapes, says):
-    with pytest.raises(ValueError, match=says):
-        plots.predictions(*(np.zeros(shape) for shape in shapes))
-
-
-def test_a_reconstruction_of_another_shape_is_refused():
-    x = np.zeros((2, 3, 1))
-    with pytest.raises(ValueError, match="must have one shape"):
-        plots.predictions(x, x, x, reconstructed=x[:, :2])
 
 
 # Pen strokes

@@ -414,12 +414,11 @@ def confusion(
 # in every panel: what comes later fits the training samples alone. A value that is missing is skipped; a value that is NaN or
 # infinite is news, so it breaks the line and leaves a cross on the bottom of the panel.
 
-TRAIN_LOSS, VALIDATION_LOSS = "train_loss", "validation_loss"
-LOSS_UNIT = "loss"
+VALIDATION_LOSS = "validation_loss"
 FEW_EPOCHS = 25
 
-# The epochs at which a metric was measured, and its values there.
-Series = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+# (2, epochs): the epochs at which a metric was measured, and its values there.
+Series = npt.NDArray[np.float64]
 Row = Mapping[str, object]
 
 
@@ -449,8 +448,11 @@ def loss_curves(
     table = _table(rows, metrics)
     panels_of: dict[str, list[str]] = {}
     for metric in table:
-        panels_of.setdefault(unit_of(metric, units or {}), []).append(metric)
-    lowest = lowest_epoch(table.get(VALIDATION_LOSS))
+        panels_of.setdefault(_unit_of(metric, units or {}), []).append(metric)
+    lowest = None
+    if VALIDATION_LOSS in table and np.isfinite(table[VALIDATION_LOSS][1]).any():
+        epochs, values = table[VALIDATION_LOSS]
+        lowest = float(epochs[np.argmin(np.where(np.isfinite(values), values, np.inf))])
     # Above each panel stands a legend: the metrics, perhaps the epoch of the lowest and the cross, two to a line.
     lines = (max(len(names) for names in panels_of.values()) + 3) // 2
     columns = min(len(panels_of), 3)
@@ -458,26 +460,23 @@ def loss_curves(
     for axes, (unit, names) in zip(grid, panels_of.items(), strict=True):
         series = {name: table[name] for name in names}
         legend_above(axes, _draw(axes, unit, series, lowest), 2)
-        if log_scale:
-            _log_scale(axes, unit, list(series.values()))
+        values = np.concatenate([values[np.isfinite(values)] for _, values in series.values()])
+        if log_scale and values.size:
+            if values.min() <= 0:
+                raise ValueError(
+                    f"log_scale needs values above 0, got {values.min():g} in {unit!r}: leave log_scale out."
+                )
+            style.log_scale(axes, values.min(), values.max())
         axes.set(xlabel="epoch", ylabel=style.wrap(unit, 160.0))
     return finished(figure, title)
 
 
-def unit_of(metric: str, units: Mapping[str, str]) -> str:
+def _unit_of(metric: str, units: Mapping[str, str]) -> str:
     """Return the unit of `metric`: from `units`, else `loss` for the two losses, else its name in words."""
     if metric in units:
         return units[metric]
     name = metric.removeprefix("train_").removeprefix("validation_")
-    return LOSS_UNIT if name == "loss" else name.replace("_", " ")
-
-
-def lowest_epoch(losses: Series | None) -> float | None:
-    """Return the first epoch of the lowest finite loss in (epochs, losses), or None where there is none."""
-    if losses is None or not np.isfinite(losses[1]).any():
-        return None
-    epochs, values = losses
-    return float(epochs[np.argmin(np.where(np.isfinite(values), values, np.inf))])
+    return name.replace("_", " ")
 
 
 def _table(rows: Sequence[Row], metrics: Sequence[str] | None) -> dict[str, Series]:
@@ -486,23 +485,21 @@ def _table(rows: Sequence[Row], metrics: Sequence[str] | None) -> dict[str, Seri
     Not measured (absent, None, empty) is no value at all, unlike NaN, which is one. A column with words is left out.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
-    if any(not math.isfinite(_number(row.get("epoch")) or math.nan) for row in rows if _number(row.get("epoch")) != 0):
+    epochs = [_number(row.get("epoch")) for row in rows]
+    if any(epoch is None or not math.isfinite(epoch) for epoch in epochs):
         raise ValueError(f"every row must hold 'epoch' as a number, got rows with {names}: add the epoch to each.")
-    ordered = sorted(rows, key=lambda row: _number(row["epoch"]) or 0.0)
+    order = np.argsort(np.array(epochs, dtype=np.float64), kind="stable")
     table = {}
     for name in names:
-        measured = [(_number(row["epoch"]), _number(row[name])) for row in ordered if row.get(name) not in (None, "")]
+        measured = [(epochs[i], _number(rows[i][name])) for i in order if rows[i].get(name) not in (None, "")]
         if name != "epoch" and measured and all(value is not None for _, value in measured):
-            epochs, values = np.array(measured, dtype=np.float64).T
-            table[name] = (epochs, values)
+            table[name] = np.array(measured, dtype=np.float64).T
     for name in metrics or ():
         if name not in table:
             raise ValueError(f"no metric {name!r} in the rows: choose from {', '.join(table) or 'none'}.")
-    if metrics is not None:
-        table = {name: table[name] for name in metrics}
     if not table:
         raise ValueError(f"the rows hold no metric, only the columns {names}: add for example 'train_loss'.")
-    return table
+    return table if metrics is None else {name: table[name] for name in metrics}
 
 
 def _number(value: object) -> float | None:
@@ -535,16 +532,9 @@ def _draw(axes: Axes, unit: str, series: Mapping[str, Series], lowest: float | N
     if lowest is not None:
         entries += _mark_lowest(axes, series, lowest)
     if broken:
-        (crosses,) = axes.plot(
-            broken,
-            np.zeros(len(broken)),
-            "x",
-            color=style.NOT_FINITE,
-            markersize=6,
-            clip_on=False,
-            transform=axes.get_xaxis_transform(),  # across in epochs, up in fractions of the panel
-            zorder=4,
-        )
+        edge = axes.get_xaxis_transform()  # across in epochs, up in fractions of the panel
+        (crosses,) = axes.plot(broken, np.zeros(len(broken)), "x", color=style.NOT_FINITE, transform=edge)
+        crosses.set(markersize=6, clip_on=False, zorder=4)
         entries.append((crosses, "not finite"))
     # A single epoch still gets an axis of some width, with its one tick in the middle.
     every = np.concatenate([epochs for epochs, _ in series.values()])
@@ -563,14 +553,10 @@ def _mark_lowest(axes: Axes, series: Mapping[str, Series], lowest: float) -> lis
     Returns the ring with its words as an entry for the legend, or nothing if no value was measured there.
     """
     for name in [name for name in series if not name.startswith("train_")][:1]:
-        epochs, values = series[name]
-        there = (epochs == lowest) & np.isfinite(values)
-        if there.any():
-            value = float(values[there][0])
-            (ring,) = axes.plot([lowest], [value], "o", markersize=8, markerfacecolor="none", color=style.INK, zorder=4)
-            ring.set_linestyle("")
-            chosen = "lowest: epoch" if name == VALIDATION_LOSS else "epoch"
-            return [(ring, f"{chosen} {lowest:g}, {value:.4g}")]
+        for epoch, value in series[name].T:
+            if epoch == lowest and math.isfinite(value):
+                (ring,) = axes.plot(epoch, value, "o", markersize=8, markerfacecolor="none", color=style.INK, zorder=4)
+                return [(ring, f"{'lowest: ' * (name == VALIDATION_LOSS)}epoch {lowest:g}, {value:.4g}")]
     return []
 
 
@@ -598,14 +584,3 @@ def _colors(names: Sequence[str]) -> list[str]:
         others = [color for color in style.PALETTE if color not in (style.TRAIN, style.VALIDATION, *chosen)]
         chosen.append(usual if known else (others or style.PALETTE)[0])
     return chosen
-
-
-def _log_scale(axes: Axes, unit: str, series: Sequence[Series]) -> None:
-    """Give the panel a logarithmic scale with plain numbers at its ticks; without finite values do nothing."""
-    finite = np.concatenate([values[np.isfinite(values)] for _, values in series])
-    if finite.size == 0:
-        return
-    lowest, highest = float(finite.min()), float(finite.max())
-    if lowest <= 0:
-        raise ValueError(f"log_scale needs values above 0, got {lowest:g} in {unit!r}: leave log_scale out.")
-    style.log_scale(axes, lowest, highest)

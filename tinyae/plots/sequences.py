@@ -40,6 +40,7 @@ class Look(TypedDict, total=False):
 BROAD: Look = {"linewidth": 3.2, "alpha": 0.5, "solid_capstyle": "round"}
 THIN: Look = {"linewidth": 1.0, "dashes": (3.0, 1.4)}
 SOLID: Look = {"linewidth": 1.2}
+STROKE: Look = {"linewidth": 4.5, "alpha": 0.4, "solid_capstyle": "round"}
 
 
 @style.drawing()
@@ -83,112 +84,85 @@ def vector_reconstructions(
                 f"error_unit is {error_unit!r} but no errors are given: pass errors=, one for each example."
             )
         numbers = list(np.where(np.isnan(first), 0.0, (second - first) ** 2).sum(axis=(1, 2)))
-    note = f"At the upper right of each panel: {error_unit}."
-    if known is not None:
-        note += " The model sees the steps before the dotted line."
+    names = one_each(feature_names, first.shape[2], "feature_names", "features")
     shown = min(whole_number("count", count, at_least=1), len(first))
     # What a decoder writes behind the end of a short sequence belongs to no step.
     second = np.where(np.isnan(first), np.nan, second)
-    return _line_panels(
-        first[:shown], second[:shown], known, numbers, words, feature_names, title, note,
-        across="step" if originals.ndim == 3 else "component", up=value_name,
-    )  # fmt: skip
-
-
-def _line_panels(
-    originals: FloatArray,
-    made: FloatArray,
-    seen: Sequence[int] | None,
-    errors: Sequence[float],
-    labels: Sequence[object] | None,
-    feature_names: Sequence[str] | None,
-    title: str,
-    note: str,
-    *,
-    across: str,
-    up: str,
-) -> Figure:
-    """Draw each original (N, T, D) with what was made of it in a panel, all on one scale; a single panel is larger.
-
-    `seen`: of each, the steps before the prediction, or None; the other arguments as in `vector_reconstructions`.
-    """
-    count, steps, total = originals.shape
-    names = one_each(feature_names, total, "feature_names", "features")
-    if total > 1 and names is None:
-        names = [f"feature {feature + 1}" for feature in range(total)]
-    if total > MOST_FEATURES:
-        across += f" (first {MOST_FEATURES} of {total} features)"
-    originals, made = originals[:, :, :MOST_FEATURES], made[:, :, :MOST_FEATURES]
-    columns = min(count, 4 if count > 6 else 3)
-    width, height = (300.0, 120.0) if count == 1 else (150.0, 84.0)
-    figure, grid = panels(count, columns, width, height, across=14.0, down=36.0)
+    first, second = first[:shown, :, :MOST_FEATURES], second[:shown, :, :MOST_FEATURES]
+    across = "step" if originals.ndim == 3 else "component"
+    if originals.ndim == 3 and originals.shape[2] > MOST_FEATURES:
+        across += f" (first {MOST_FEATURES} of {originals.shape[2]} features)"
+    columns = min(shown, 4 if shown > 6 else 3)
+    # A single panel is larger than one of many.
+    width, height = (300.0, 120.0) if shown == 1 else (150.0, 84.0)
+    figure, grid = panels(shown, columns, width, height, across=14.0, down=36.0)
     style.outer_labels(grid, columns)
     # One scale for all panels, taken from the finite values: NaN and infinity have no place on it.
-    low, high = pixel_range(None, originals, made)
+    low, high = pixel_range(None, first, second)
+    steps = first.shape[1]
     room, above = max(0.02 * steps, 0.1) if steps > 1 else 0.5, 0.06 * (high - low)
     for index, axes in enumerate(grid):
-        if seen is None:
-            _draw_lines(axes, 1, originals[index], ((1, made[index], THIN),))
-        else:
-            _draw_divided(axes, originals[index], made[index, : seen[index]], made[index, seen[index] :])
+        _draw_example(axes, first[index], second[index], None if known is None else known[index])
         axes.set(xlim=(1 - room, steps + room), ylim=(low - above, high + above))
         axes.locator_params(axis="x", integer=True, nbins=6, min_n_ticks=1)
         axes.locator_params(axis="y", nbins=4)
-        axes.set_title(style.shorten(str(labels[index]) if labels else "", 0.7 * width))
-        axes.set_title(f"{float(errors[index]):.3g}", loc="right", color=style.MUTED)
-    entries = _line_entries(
-        [style.shorten(str(name), 110.0, style.SMALL_SIZE) for name in names or []][:MOST_FEATURES],
-        seen is None or any(np.isfinite(made[n, : seen[n]]).any() for n in range(count)),
-        seen is not None,
-    )
+        axes.set_title(style.shorten(str(words[index]) if words else "", 0.7 * width))
+        axes.set_title(f"{float(numbers[index]):.3g}", loc="right", color=style.MUTED)
+    reconstructed_any = known is None or any(np.isfinite(second[n, : known[n]]).any() for n in range(shown))
+    entries = _lines_legend(names, first.shape[2], reconstructed_any, known is not None)
     widest = max(style.text_width(word, style.SMALL_SIZE) for _, word in entries) + 36
     legend_above(grid[0], entries, max(1, min(int(columns * (width + 14.0) // widest), len(entries))), gap=22.0)
-    return finished(figure, title, note, across=across, up=up)
+    note = f"At the upper right of each panel: {error_unit}."
+    if known is not None:
+        note += " The model sees the steps before the dotted line."
+    return finished(figure, title, note, across=across, up=value_name)
 
 
-def _draw_lines(axes: Axes, start: int, original: FloatArray, guesses: Sequence[tuple[int, FloatArray, Look]]) -> None:
-    """Draw one example (T, D) from step `start` on, and guesses, each with the step it begins at and its looks."""
-    # A lone point makes no line, so short series get marks.
-    mark = "o" if len(original) <= 2 else ""
-    for feature, color in zip(range(original.shape[1]), style.PALETTE, strict=False):
-        steps = np.arange(start, start + len(original))
-        axes.plot(steps, original[:, feature], color=color, marker=mark, markersize=6, **BROAD)
-        for first, guess, looks in guesses:
-            marked = "o" if len(guess) <= 2 else ""
-            steps = np.arange(first, first + len(guess))
-            axes.plot(steps, guess[:, feature], color=style.darker(color), marker=marked, markersize=3, **looks)
+def _draw_example(axes: Axes, original: FloatArray, made: FloatArray, seen: int | None) -> None:
+    """Draw an example (T, D) and what a model made of it: all of it, or of the first `seen` steps and of the future."""
+    _draw_lines(axes, 1, original, BROAD, marker=6)
+    if seen is None or not np.isnan(made[:seen]).all():
+        _draw_lines(axes, 1, made[:seen], THIN, marker=3)
+    if seen is not None:
+        # The last step seen leads into the future, so that neither the truth nor the prediction begins in the air.
+        _draw_lines(axes, seen, np.concatenate([original[seen - 1 : seen], made[seen:]]), SOLID, marker=3)
+        axes.axvline(seen, color=style.MUTED, linewidth=0.8, linestyle=":")
 
 
-def _draw_divided(axes: Axes, original: FloatArray, past: FloatArray, future: FloatArray) -> None:
-    """Draw one example, and what a model made of the steps it saw (T, D) and of those that follow (S, D)."""
-    seen = len(past)
-    # The last step seen leads into the future, so that neither the truth nor the guess begins in the air.
-    after = np.concatenate([original[seen - 1 : seen], future])
-    again = [] if np.isnan(past).all() else [(1, past, THIN)]
-    _draw_lines(axes, 1, original, [*again, (seen, after, SOLID)])
-    axes.axvline(seen, color=style.MUTED, linewidth=0.8, linestyle=":")
+def _draw_lines(axes: Axes, start: int, values: FloatArray, look: Look, *, marker: float) -> None:
+    """Draw values (T, D) from step `start` on, a line for each feature, darker unless broad; one or two steps get marks."""
+    for feature, color in zip(values.T, style.PALETTE, strict=False):
+        (line,) = axes.plot(np.arange(start, start + len(feature)), feature, **look)
+        line.set(color=color if look is BROAD else style.darker(color), markersize=marker)
+        line.set_marker("o" if len(feature) <= 2 else "")
 
 
-def _line_entries(names: Sequence[str], reconstruction: bool, prediction: bool) -> list[tuple[Artist, str]]:
+def _lines_legend(
+    names: Sequence[str] | None, features: int, reconstruction: bool, prediction: bool
+) -> list[tuple[Artist, str]]:
     """Return the marks and the words of the legend.
 
     A single feature is blue and needs no name; several have a mark in their color each, and the kinds of line
     are then shown in gray, as they mean the same for all.
     """
+    plain = style.MUTED if features > 1 else style.PALETTE[0]
+    lines: list[tuple[str, str, Look]] = [("original", plain, BROAD)]
+    if reconstruction:
+        lines.append(("reconstruction", style.darker(plain), THIN))
+    if prediction:
+        lines.append(("prediction", style.darker(plain), SOLID))
+    if features > 1:
+        words = names or [f"feature {feature + 1}" for feature in range(features)]
+        short = [style.shorten(str(word), 110.0, style.SMALL_SIZE) for word in words]
+        lines += [(word, color, BROAD) for word, color, _ in zip(short, style.PALETTE, range(features), strict=False)]
+    return _marks(lines)
+
+
+def _marks(lines: Iterable[tuple[str, str, Look]]) -> list[tuple[Artist, str]]:
+    """Return the legend of lines given as (word, color, look)."""
     from matplotlib.lines import Line2D
 
-    several = len(names) > 1
-    plain = style.MUTED if several else style.PALETTE[0]
-    entries: list[tuple[Artist, str]] = [(Line2D([], [], color=plain, **BROAD), "original")]
-    if reconstruction:
-        entries.append((Line2D([], [], color=style.darker(plain), **THIN), "reconstruction"))
-    if prediction:
-        entries.append((Line2D([], [], color=style.darker(plain), **SOLID), "prediction"))
-    if several:
-        entries += [
-            (Line2D([], [], color=color, **BROAD), name) for color, name in zip(style.PALETTE, names, strict=False)
-        ]
-    return entries
+    return [(Line2D([], [], color=color, **look), word) for word, color, look in lines]
 
 
 def _as_sequences(values: RealArray, name: str) -> FloatArray:
@@ -209,55 +183,6 @@ def _borders(seen: int | Iterable[int] | None, count: int, whole: str) -> list[i
     """
     each = one_each([seen] * count if isinstance(seen, int | np.integer) else seen, count, "seen", whole)
     return None if each is None else [whole_number("seen", number, at_least=1) for number in each]
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Sequences with what a model makes of them: the part it saw, reconstructed, and the part that followed, predicted.
-
-
-@style.drawing()
-def predictions(
-    seen: RealArray,
-    future: RealArray,
-    predicted: RealArray,
-    *,
-    reconstructed: RealArray | None = None,
-    labels: Iterable[object] | None = None,
-    feature_names: Sequence[str] | None = None,
-    count: int = 8,
-    value_name: str = "value",
-    title: str = "Sequences and their continuation",
-) -> Figure:
-    """Draw the first `count` sequences as lines: what was seen, what followed, and a model's guesses at both.
-
-    `seen` (N, T, D), `future` and `predicted` (N, S, D); `reconstructed` (N, T, D) or None. The first 8 features at most
-    are drawn. A dotted line stands where the model stopped seeing; the number above each panel is the squared error of
-    the prediction, summed over its steps and features.
-    `labels` (N,): the words above the panels. `feature_names` (D,): the words of the legend.
-    `value_name`: what the upward axis measures, with its unit.
-
-    Raises `TypeError` for anything but NumPy arrays, `ValueError` for shapes that do not fit each other.
-    """
-    past, after, guess = (
-        _as_sequences(array, name) for array, name in ((seen, "seen"), (future, "future"), (predicted, "predicted"))
-    )
-    again = None if reconstructed is None else _as_sequences(reconstructed, "reconstructed")
-    if after.shape != guess.shape or past.shape[::2] != after.shape[::2]:
-        raise ValueError(
-            f"seen {seen.shape}, future {future.shape} and predicted {predicted.shape} do not fit: give (N, T, D) and "
-            "twice (N, S, D)."
-        )
-    if again is not None and again.shape != past.shape:
-        raise ValueError(f"seen {seen.shape} and reconstructed {again.shape} must have one shape.")
-    words = one_each(labels, len(past), "labels", "sequences")
-    errors = np.square(guess - after).sum(axis=(1, 2))
-    shown = min(whole_number("count", count, at_least=1), len(past))
-    made = np.concatenate([np.full_like(past, np.nan) if again is None else again, guess], axis=1)
-    return _line_panels(
-        np.concatenate([past, after], axis=1)[:shown], made[:shown], [past.shape[1]] * shown, list(errors), words,
-        feature_names, title, f"The model sees the {past.shape[1]} steps before the dotted line. At the upper right of "
-        "each panel: squared error of the prediction.", across="step", up=value_name,
-    )  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -312,38 +237,28 @@ def pen_strokes(
         word = style.shorten(str(words[index]) if words else "", 0.55 * side, style.SMALL_SIZE)
         axes.set_title(word, size=style.SMALL_SIZE, pad=3.0)
         axes.set_title(f"{error:.2g}", loc="right", size=style.SMALL_SIZE, color=style.MUTED, pad=3.0)
-    legend_above(grid[0], _strokes_entries(drawn, known is not None), 3, gap=20.0)
+    lines: list[tuple[str, str, Look]] = [("original", style.TRAIN, STROKE)]
+    lines += [("reconstruction", style.darker(style.TRAIN), SOLID)] if drawn else []
+    lines += [("prediction", style.VALIDATION, SOLID)] if known is not None else []
+    legend_above(grid[0], _marks(lines), 3, gap=20.0)
     note = "The ring is the first point. At the upper right of each tile: squared error per stroke."
     return finished(figure, title, note)
 
 
 def _draw(axes: Axes, original: FloatArray, guess: FloatArray, seen: int | None, limits: tuple[float, float]) -> None:
     """One stroke (T, 2) and its reconstruction, on the scale common to all."""
-    axes.plot(*original.T, color=style.TRAIN, linewidth=4.5, alpha=0.4, solid_capstyle="round", solid_joinstyle="round")
+    axes.plot(*original.T, color=style.TRAIN, **STROKE)
     known = len(guess) if seen is None else seen
-    axes.plot(*guess[:known].T, color=style.darker(style.TRAIN), linewidth=1.2)
+    axes.plot(*guess[:known].T, color=style.darker(style.TRAIN), **SOLID)
     if seen is not None:
         # The prediction goes on where the reconstruction ends; without one, where the pen was.
         start = original[known - 1] if np.isnan(guess[known - 1]).any() else guess[known - 1]
-        axes.plot(*np.concatenate([start[None], guess[known:]]).T, color=style.VALIDATION, linewidth=1.2)
+        axes.plot(*np.concatenate([start[None], guess[known:]]).T, color=style.VALIDATION, **SOLID)
     axes.plot(*original[0], marker="o", markersize=5, markerfacecolor="white", markeredgecolor=style.TRAIN)
     low, high = limits
     room = 0.08 * (high - low)
     axes.set(xlim=(low - room, high + room), ylim=(low - room, high + room), xticks=[], yticks=[])
     axes.spines[:].set(visible=True, color=style.HAIRLINE)
-
-
-def _strokes_entries(reconstructed: bool, predicted: bool) -> list[tuple[Artist, str]]:
-    """Marks and words for what is in the picture."""
-    from matplotlib.lines import Line2D
-
-    broad = Line2D([], [], color=style.TRAIN, linewidth=4.5, alpha=0.4, solid_capstyle="butt")
-    entries: list[tuple[Artist, str]] = [(broad, "original")]
-    if reconstructed:
-        entries.append((Line2D([], [], color=style.darker(style.TRAIN), linewidth=1.2), "reconstruction"))
-    if predicted:
-        entries.append((Line2D([], [], color=style.VALIDATION, linewidth=1.2), "prediction"))
-    return entries
 
 
 # ---------------------------------------------------------------------------------------------------------------------
