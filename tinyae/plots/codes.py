@@ -62,7 +62,7 @@ def code_scatter(
     NumPy array, `ValueError` for other shapes, for labels that do not fit the codes or the names, for more than 50
     classes, and if no code is finite.
     """
-    points: FloatArray = host_array(codes, "codes", "(N, K)").astype(np.float64)
+    points: FloatArray = host_array(codes, "codes", "(N, K)")
     if points.ndim != 2:
         raise ValueError(f"codes must have shape (N, K), got {codes.shape}: flatten each code with .reshape(N, -1).")
     max_points = whole_number("max_points", max_points, at_least=1)
@@ -236,7 +236,7 @@ def kl_bars(
     `active` (K,): booleans, whether a number is in use; the others are drawn pale. `unit`: of the KL.
     Raises `ValueError` unless both are one row of the same length.
     """
-    costs = host_array(kl, "kl", "(K,)").astype(np.float64)
+    costs = host_array(kl, "kl", "(K,)")
     used = host_array(active, "active", "(K,)").astype(bool)
     if costs.ndim != 1 or used.shape != costs.shape:
         raise ValueError(f"kl and active must be rows of one length, got shapes {costs.shape} and {used.shape}.")
@@ -250,7 +250,7 @@ def usage_bars(counts: RealArray, *, title: str = "Use of the codebook") -> Figu
 
     `counts` (C,): choices of each vector, at least one in all; raises `ValueError` otherwise.
     """
-    numbers = host_array(counts, "counts", "(C,)").astype(np.float64)
+    numbers = host_array(counts, "counts", "(C,)")
     if numbers.ndim != 1 or not (numbers.min(initial=0.0) >= 0 and numbers.sum() > 0):
         raise ValueError(f"counts must be a row of numbers of at least 0 with a sum above 0, got {counts!r}.")
     dead = int(np.count_nonzero(numbers == 0))
@@ -284,8 +284,8 @@ def aggregate_posterior(
     `means`, `log_variances`: (N, K). `kl` (K,): written above each panel, which then stand from the largest on; at most
     20 are drawn. Raises `ValueError` for other shapes.
     """
-    m = host_array(means, "means", "(N, K)").astype(np.float64)
-    s = np.exp(0.5 * host_array(log_variances, "log_variances", "(N, K)").astype(np.float64))
+    m = host_array(means, "means", "(N, K)")
+    s = np.exp(0.5 * host_array(log_variances, "log_variances", "(N, K)"))
     if m.ndim != 2 or s.shape != m.shape:
         raise ValueError(f"means and log_variances must both be (N, K), got shapes {m.shape} and {s.shape}.")
     order = np.arange(m.shape[1]) if kl is None else np.argsort(-kl.astype(np.float64), kind="stable")

@@ -100,9 +100,7 @@ def image_grid(
     sheet = Sheet(math.ceil(count / columns), columns, pixels.shape[1:], captions=words is not None)
     for index, image in enumerate(pixels):
         row, column = divmod(index, columns)
-        sheet.draw(row, column, image, low, high)
-        if words:
-            sheet.caption(row, column, str(words[index]))
+        sheet.draw(row, column, image, low, high, caption=str(words[index]) if words else "")
     return finished(sheet.figure, title, range_note(low, high, pixels.shape[3], images=pixels))
 
 
@@ -143,7 +141,7 @@ def reconstructions(
     low, high = pixel_range(value_range, originals, reconstructed)
     shown = min(whole_number("count", count, at_least=1), len(first))
     first, second = first[:shown], second[:shown]
-    gaps = np.abs(first.astype(np.float64) - second)
+    gaps = np.abs(first - second)
     if numbers is None:
         if error_unit != SQUARED_ERROR:
             raise ValueError(f"error_unit is {error_unit!r} but no errors are given: pass errors=, one for each image.")
@@ -157,12 +155,10 @@ def reconstructions(
     gaps = gaps.mean(axis=3, keepdims=True)
     largest = pixel_range(None, gaps)[1]
     for column in range(shown):
-        sheet.draw(0, column, first[column], low, high)
+        sheet.draw(0, column, first[column], low, high, caption=str(words[column]) if words else "")
         sheet.draw(1, column, second[column], low, high)
         if difference:
             sheet.draw(2, column, gaps[column], 0.0, largest, "inferno")
-        if words:
-            sheet.caption(0, column, str(words[column]))
     if difference:
         sheet.scale(2, 1, ("0", f"{largest:.2g}"), "inferno")
     sheet.axes.set_xlabel(error_unit)
@@ -272,16 +268,15 @@ def feature_maps(
     frame = max([values.shape, *([] if picture is None else [picture.shape])], key=lambda shape: max(shape[:2]))
     sheet = Sheet(math.ceil(tiles / across), across, frame, captions=True)
     if picture is not None:
-        sheet.draw(0, 0, picture, *pixel_range(None, picture))
-        sheet.caption(0, 0, "image")
+        sheet.draw(0, 0, picture, *pixel_range(None, picture), caption="image")
     for index in range(shown):
         row, column = divmod(index + (picture is not None), across)
         pixels = values[:, :, index]
         reach = float(np.abs(pixels[np.isfinite(pixels)]).max(initial=0.0))
         # A map of zeros has no scale of its own; any will do, it is of one color.
         end = reach or 1.0
-        sheet.draw(row, column, pixels[..., np.newaxis], -end if signed else 0.0, end, DIVERGING if signed else "gray")
-        sheet.caption(row, column, f"{index}: {reach:.2g}")
+        low, colormap = (-end, DIVERGING) if signed else (0.0, "gray")
+        sheet.draw(row, column, pixels[..., np.newaxis], low, end, colormap, f"{index}: {reach:.2g}")
     return finished(sheet.figure, title, _maps_note(values, shown, signed))
 
 
@@ -368,8 +363,7 @@ def directions(
         sheet.draw(row, 0, pixels[row], low, high)
         for place in range(count):
             reach = float(np.nan_to_num(np.abs(moves[row, place])).max()) or 1.0
-            sheet.draw(row, 1 + place, moves[row, place], -reach, reach, DIVERGING)
-            sheet.caption(row, 1 + place, f"{numbers[row, place]:.2g}")
+            sheet.draw(row, 1 + place, moves[row, place], -reach, reach, DIVERGING, f"{numbers[row, place]:.2g}")
     sheet.scale(0, min(rows, 3), SIGNED, DIVERGING)
     note = f"Directions: each scaled by its own largest absolute value. The numbers are {word}."
     return finished(sheet.figure, title, f"{range_note(low, high, pixels.shape[3], images=pixels)} {note}")
@@ -421,8 +415,8 @@ def frame_strips(
         for frame, pixels in enumerate(films[names[row % len(names)]][row // len(names)]):
             if not np.isnan(pixels).all():
                 sheet.draw(row, frame, pixels[..., None], low, high)
-    for frame in range(frames):
-        sheet.caption(0, frame, str(frame + 1))
+    sheet.name_columns([str(frame + 1) for frame in range(frames)])
+    sheet.axes.xaxis.tick_top()
     if seen is not None and 0 < seen < frames:
         sheet.axes.axvline(sheet.corner(0, seen)[0] - style.GAP / 2, color=style.VALIDATION, linewidth=1.2)
     note = f"{note} At the lower left of each film: squared error." if numbers else note

@@ -167,7 +167,7 @@ def _marks(lines: Iterable[tuple[str, str, Look]]) -> list[tuple[Artist, str]]:
 
 def _as_sequences(values: RealArray, name: str) -> FloatArray:
     """Return sequences (N, T, D) in float64; a vector (N, D) is a sequence of D steps and one feature."""
-    array = host_array(values, name, "(N, D) or (N, T, D)").astype(np.float64)
+    array = host_array(values, name, "(N, D) or (N, T, D)")
     if array.ndim not in (2, 3):
         raise ValueError(
             f"{name} must be vectors (N, D) or sequences (N, T, D), got {values.shape}: "
@@ -213,7 +213,7 @@ def pen_strokes(
     Raises `TypeError` for anything but NumPy arrays, `ValueError` for other shapes.
     """
     first, second = (
-        host_array(array, name, "(N, T, 2)").astype(np.float64)
+        host_array(array, name, "(N, T, 2)")
         for array, name in ((originals, "originals"), (reconstructed, "reconstructed"))
     )
     if first.ndim != 3 or first.shape[2] != 2 or first.shape != second.shape:
@@ -299,7 +299,7 @@ def score_timeline(
 
     Raises `ValueError` for scores that are not one row of finite numbers, or words that do not fit them.
     """
-    heights = host_array(scores, "scores", "(N,)").astype(np.float64)
+    heights = host_array(scores, "scores", "(N,)")
     if heights.ndim != 1 or not np.isfinite(heights).all():
         raise ValueError(f"scores must be finite numbers (N,), got shape {heights.shape}.")
     if stamps is not None and len(stamps) != len(heights):
@@ -325,11 +325,12 @@ def score_timeline(
         shown = np.linspace(0.04, 0.96, min(max(most, 1), 8)) * (len(heights) - 1)
         shown = np.unique(shown.astype(int))
         axes.set_xticks(shown + 0.5, [words[i] for i in shown])
-    axes.set_xlabel(across)
+    lowest = axes
     if line is not None:
-        below = axes.inset_axes((0.0, -0.62, 1.0, 0.38))
-        _draw_recording(below, line, heights > threshold, breaks)
-        below.set(xticks=axes.get_xticks(), xlim=axes.get_xlim(), ylabel=value_name)
+        lowest = axes.inset_axes((0.0, -0.52, 1.0, 0.38))
+        _draw_recording(lowest, line, heights > threshold, breaks)
+        lowest.set(xticks=axes.get_xticks(), xlim=axes.get_xlim(), ylabel=style.wrap(value_name, 80.0))
+    lowest.set_xlabel(across)
     return finished(figure, title)
 
 
@@ -373,7 +374,7 @@ def _shortest(stamps: Sequence[str]) -> list[str]:
 
 def _recording(recording: RealArray, samples: int) -> FloatArray:
     """What was measured, one row of numbers (S,) for each sample."""
-    line = host_array(recording, "recording", "(N, S)").astype(np.float64)
+    line = host_array(recording, "recording", "(N, S)")
     line = line[..., 0] if line.ndim == 3 and line.shape[2] == 1 else line
     if line.ndim != 2 or len(line) != samples:
         raise ValueError(
@@ -413,7 +414,7 @@ def step_norms(
     """
     if not norms:
         raise ValueError("step_norms was given no numbers: pass {name: array (T,)}.")
-    rows = {name: host_array(row, name, "(T,)").astype(np.float64) for name, row in norms.items()}
+    rows = {name: host_array(row, name, "(T,)") for name, row in norms.items()}
     for name, row in rows.items():
         if row.ndim != 1 or (row < 0).any():
             raise ValueError(f"{name} must be numbers of at least 0, (T,), got shape {row.shape}.")

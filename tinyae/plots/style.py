@@ -335,10 +335,20 @@ class Sheet:
         """Return the upper left corner of a tile, in points from that of the first."""
         return column * (self.tile_width + GAP), row * self.pitch + row // self.group[0] * self.group[1]
 
-    def draw(self, row: int, column: int, pixels: FloatArray, low: float, high: float, colormap: str = "gray") -> None:
+    def draw(
+        self,
+        row: int,
+        column: int,
+        pixels: FloatArray,
+        low: float,
+        high: float,
+        colormap: str = "gray",
+        caption: str = "",
+    ) -> None:
         """Draw pixels (H, W, C) into a tile: C = 1 through `colormap` from `low` to `high`, C = 3 as colors.
 
-        Values beyond the range are drawn as its ends, values that are not finite in `style.NOT_FINITE`.
+        Values beyond the range are drawn as its ends, values that are not finite in `style.NOT_FINITE`. `caption` stands
+        above, cut to the width of the tile so that it cannot run into its neighbor.
         """
         from matplotlib.colors import to_rgb
         from matplotlib.patches import Rectangle
@@ -357,6 +367,9 @@ class Sheet:
         # A plate below the image, half a point larger, keeps a white image from dissolving into the page.
         plate = (x - 0.5, y - 0.5), self.tile_width + 1, self.tile_height + 1
         self.axes.add_patch(Rectangle(*plate, facecolor=HAIRLINE, linewidth=0, zorder=-1))
+        if caption:
+            middle, caption = x + self.tile_width / 2, shorten(caption, self.tile_width, SMALL_SIZE)
+            self.axes.text(middle, y - 3.5, caption, size=SMALL_SIZE, ha="center", va="baseline")
 
     def name_rows(self, names: Sequence[str]) -> None:
         """Write a name left of each row."""
@@ -365,12 +378,6 @@ class Sheet:
     def name_columns(self, words: Sequence[str]) -> None:
         """Write a word below each column."""
         self.axes.set_xticks([self.corner(0, n)[0] + self.tile_width / 2 for n in range(len(words))], words)
-
-    def caption(self, row: int, column: int, text: str) -> None:
-        """Write `text` centered above a tile, cut to its width so that it cannot run into its neighbor."""
-        x, y = self.corner(row, column)
-        text = shorten(text, self.tile_width, SMALL_SIZE)
-        self.axes.text(x + self.tile_width / 2, y - 3.5, text, size=SMALL_SIZE, ha="center", va="baseline")
 
     def scale(self, row: int, rows: int, words: Sequence[str], colormap: str) -> None:
         """Draw a color scale right of the tiles, `rows` rows high from `row` on, with `words` from its lower end to its upper.
@@ -397,12 +404,12 @@ class Sheet:
 # rely on shapes. Values are not refused: a NaN in a reconstruction is what the reader needs to see, so it is
 # drawn, marked.
 
-FloatArray = npt.NDArray[np.float32 | np.float64]
+FloatArray = npt.NDArray[np.float64]
 RealArray = npt.NDArray[np.number | np.bool_]
 
 
 def host_array(value: RealArray, name: str, shapes: str) -> FloatArray:
-    """Return `value` as a float array.
+    """Return a copy of `value` in float64.
 
     `name` and `shapes` (such as `"(N, K)"`) appear in the sentence. Raises `TypeError` for anything but a
     NumPy array (a Tensor or a device array has to be brought to the host first), `ValueError` for complex or
@@ -417,7 +424,7 @@ def host_array(value: RealArray, name: str, shapes: str) -> FloatArray:
         raise ValueError(f"{name} must hold real numbers, got dtype {value.dtype}: convert it with .astype('float32').")
     if value.size == 0:
         raise ValueError(f"{name} is empty (shape {value.shape}): pass at least one element of shape {shapes}.")
-    return value.astype(np.float32 if value.dtype == np.float32 else np.float64, copy=False)
+    return value.astype(np.float64)
 
 
 def as_images(images: RealArray, image_shape: Sequence[int] | None = None, *, name: str = "images") -> FloatArray:
