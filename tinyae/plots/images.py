@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinyae.checks import choose, whole_number
+from tinyae.checks import whole_number
 from tinyae.plots import style
 from tinyae.plots.style import (
     DIVERGING,
@@ -19,7 +19,6 @@ from tinyae.plots.style import (
     Sheet,
     as_images,
     finished,
-    full_shape,
     host_array,
     one_each,
     panels,
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
 # range) is counted in the line below instead of disappearing.
 
 MOST_IMAGES = 1024
-SQUARED_ERROR = "squared error per image"
 SIGNED = ("\N{MINUS SIGN}largest", "0", "+largest")
 """The ends of a scale that is symmetric around zero."""
 
@@ -71,7 +69,6 @@ def not_finite(pixels: FloatArray, noun: str) -> str:
 def image_grid(
     images: RealArray,
     *,
-    image_shape: Sequence[int] | None = None,
     columns: int | None = None,
     titles: Sequence[str] | None = None,
     value_range: tuple[float, float] | None = (0.0, 1.0),
@@ -79,7 +76,7 @@ def image_grid(
 ) -> Figure:
     """Draw a set of images row by row, all on one scale.
 
-    `images`: (N, H, W, C) with C 1 or 3, (N, H, W), or flat (N, D) folded by `image_shape` = (H, W) or (H, W, C).
+    `images`: (N, H, W, C) with C 1 or 3, or (N, H, W).
     `columns`: images in a row; None sets up to 10 in a single row, and more as nearly in a square.
     `titles` (N,): a word above each image, shortened where it is wider than the image.
     `value_range`: the values drawn black and white; None takes the smallest and largest value of the set.
@@ -87,7 +84,7 @@ def image_grid(
     Raises `TypeError` for anything but a NumPy array, `ValueError` for other shapes, for integer pixels above the
     range, and for more than 1024 images.
     """
-    pixels = as_images(images, image_shape)
+    pixels = as_images(images)
     count = len(pixels)
     # A tile costs about two milliseconds and 64 points of paper; beyond a thousand nobody sees a single image.
     if count > MOST_IMAGES:
@@ -109,59 +106,43 @@ def reconstructions(
     originals: RealArray,
     reconstructed: RealArray,
     *,
-    image_shape: Sequence[int] | None = None,
-    errors: Iterable[float] | None = None,
-    error_unit: str = SQUARED_ERROR,
     labels: Iterable[object] | None = None,
     count: int = 10,
-    difference: bool = True,
     value_range: tuple[float, float] | None = (0.0, 1.0),
     title: str = "Originals and their reconstructions",
 ) -> Figure:
-    """Draw the first `count` originals, each above its reconstruction, their absolute difference and the error.
+    """Draw the first `count` originals, each above its reconstruction, their absolute difference and the squared error.
 
-    `originals`, `reconstructed`: two sets of one shape, (N, H, W, C) with C 1 or 3, (N, H, W), or flat (N, D)
-    folded by `image_shape` = (H, W) or (H, W, C).
-    `errors` (N,): the numbers below the columns, in `error_unit`. None computes the squared error per image,
-    the sum over all pixel values of (original - reconstruction)^2, which is what the default unit says.
+    `originals`, `reconstructed`: two sets of one shape, (N, H, W, C) with C 1 or 3, or (N, H, W).
     `labels` (N,): the words above the columns, shortened where they are wider than an image.
-    `difference`: whether to draw the third row. It has a scale of its own, from 0 to the largest difference
-    shown, and is the mean over the channels for color images.
     `value_range`: the values drawn black and white; None takes the smallest and largest of both sets together.
 
+    The difference has a scale of its own, from 0 to the largest one shown, and is the mean over the channels for color
+    images. The number is the sum over all pixel values of (original - reconstruction)^2.
     Raises `TypeError` for anything but NumPy arrays and `ValueError` for shapes or lengths that do not fit each
-    other, for integer pixels above the range, and for a unit without errors.
+    other and for integer pixels above the range.
     """
-    first = as_images(originals, image_shape, name="originals")
-    second = as_images(reconstructed, image_shape, name="reconstructed")
+    first, second = as_images(originals, name="originals"), as_images(reconstructed, name="reconstructed")
     if first.shape != second.shape:
         raise ValueError(f"originals {originals.shape} and reconstructed {reconstructed.shape} must have one shape.")
-    numbers = one_each(errors, len(first), "errors", "images")
     words = one_each(labels, len(first), "labels", "images")
     low, high = pixel_range(value_range, originals, reconstructed)
     shown = min(whole_number("count", count, at_least=1), len(first))
     first, second = first[:shown], second[:shown]
-    gaps = np.abs(first - second)
-    if numbers is None:
-        if error_unit != SQUARED_ERROR:
-            raise ValueError(f"error_unit is {error_unit!r} but no errors are given: pass errors=, one for each image.")
-        numbers = list((gaps**2).sum(axis=(1, 2, 3)))
     note = range_note(low, high, first.shape[3], originals=first, reconstructions=second)
-    rows = ["original", "reconstruction", *(["absolute\ndifference"] if difference else [])]
-    sheet = Sheet(len(rows), shown, first.shape[1:], lines=2 if difference else 1)
-    sheet.name_rows(rows)
-    sheet.name_columns([f"{float(number):.3g}" for number in numbers[:shown]])
-    # The error below is the sum over all channels; for the eye one difference in each place is enough.
+    sheet = Sheet(3, shown, first.shape[1:], lines=2)
+    sheet.name_rows(["original", "reconstruction", "absolute\ndifference"])
+    gaps = np.abs(first - second)
+    sheet.name_columns([f"{error:.3g}" for error in (gaps**2).sum(axis=(1, 2, 3))])
+    sheet.axes.set_xlabel("squared error per image")
+    # The error is the sum over all channels; for the eye one difference in each place is enough.
     gaps = gaps.mean(axis=3, keepdims=True)
     largest = pixel_range(None, gaps)[1]
     for column in range(shown):
         sheet.draw(0, column, first[column], low, high, caption=str(words[column]) if words else "")
         sheet.draw(1, column, second[column], low, high)
-        if difference:
-            sheet.draw(2, column, gaps[column], 0.0, largest, "inferno")
-    if difference:
-        sheet.scale(2, 1, ("0", f"{largest:.2g}"), "inferno")
-    sheet.axes.set_xlabel(error_unit)
+        sheet.draw(2, column, gaps[column], 0.0, largest, "inferno")
+    sheet.scale(2, 1, ("0", f"{largest:.2g}"), "inferno")
     return finished(sheet.figure, title, note)
 
 
@@ -180,7 +161,6 @@ def filters(
     image_shape: Sequence[int],
     *,
     count: int = 64,
-    order: str = "norm",
     title: str = "First-layer filters",
 ) -> Figure:
     """Draw the columns of a first layer's weights as images.
@@ -188,13 +168,14 @@ def filters(
     `weights` (D_in, D_out): column j holds what hidden unit j multiplies the D_in pixel values with.
     `image_shape`: (H, W) or (H, W, C) with H W C = D_in. Color filters (C = 3) are drawn as colors around a
     neutral gray, all others on a blue to red scale, white at zero.
-    `count`: the number of filters at most. `order`: "norm" draws those of largest Euclidean norm first, "index" keeps
-    the order of the layer.
+    `count`: the number of filters at most; those of largest Euclidean norm come first.
 
     Raises `TypeError` for anything but a NumPy array, `ValueError` unless D_in is the number of values of an image.
     """
     columns = host_array(weights, "weights", "(D_in, D_out)")
-    shape = full_shape(image_shape)
+    shape = (*image_shape, 1) if len(image_shape) == 2 else tuple(image_shape)
+    if len(shape) != 3 or min(shape) < 1 or shape[2] not in (1, 3):
+        raise ValueError(f"image_shape must be (H, W) or (H, W, C) with C 1 or 3, got {tuple(image_shape)}.")
     if columns.ndim != 2:
         raise ValueError(f"weights must have shape (D_in, D_out), got {weights.shape}: pass the first layer's weight.")
     if columns.shape[0] != math.prod(shape):
@@ -202,14 +183,10 @@ def filters(
             f"weights have {columns.shape[0]} rows, but image_shape {tuple(image_shape)} has "
             f"{math.prod(shape)} values: weights are (D_in, D_out), so a transposed matrix may be the cause."
         )
-    choose("order", order, ("norm", "index"))
     total = columns.shape[1]
     shown = min(whole_number("count", count, at_least=1), total)
     finite = np.where(np.isfinite(columns), columns, 0.0)
-    chosen = np.arange(total)
-    if order == "norm":
-        chosen = np.argsort(-np.linalg.norm(finite, axis=0), kind="stable")
-    chosen = chosen[:shown]
+    chosen = np.argsort(-np.linalg.norm(finite, axis=0), kind="stable")[:shown]
     limits = np.abs(finite[:, chosen]).max(axis=0)
     across = shown if shown <= 10 else math.ceil(math.sqrt(shown))
     rows = math.ceil(shown / across)
@@ -222,9 +199,8 @@ def filters(
         sheet.draw(*divmod(place, across), pixels, -reach, reach, DIVERGING)
     if shape[2] == 1:
         sheet.scale(0, min(rows, 3), SIGNED, DIVERGING)
-    which = "largest norm first" if order == "norm" else "in the layer's order"
     reaches = f"{limits.max():.2g}" if shown == 1 else f"from {limits.min():.2g} to {limits.max():.2g}"
-    note = f"{shown} of {style.counted(total, 'filter')}, {which}. Each is scaled by its own largest absolute weight, {reaches}."
+    note = f"{shown} of {style.counted(total, 'filter')}, largest norm first. Each is scaled by its own largest absolute weight, {reaches}."
     return finished(sheet.figure, title, f"{note} {not_finite(columns[:, chosen], 'weight')}")
 
 
@@ -332,14 +308,13 @@ def directions(
     changes: RealArray,
     strengths: RealArray,
     *,
-    image_shape: Sequence[int] | None = None,
     value_range: tuple[float, float] | None = (0.0, 1.0),
     word: str = "strength",
     title: str = "Directions",
 ) -> Figure:
     """Draw each image in gray or color, and right of it changes of it, red for more and blue for less.
 
-    `images`: (N, H, W, C), (N, H, W), or flat (N, D) folded by `image_shape`.
+    `images`: (N, H, W, C) or (N, H, W).
     `changes`: (N, M, ...), M directions for each image, of an image's shape. Each is drawn on a scale of its own, white
     at 0; of three channels the mean is drawn.
     `strengths`: (N, M), the numbers above them; `word` says in the note what they are.
@@ -347,7 +322,7 @@ def directions(
 
     Raises `TypeError` for anything but NumPy arrays, `ValueError` for shapes that do not fit each other.
     """
-    pixels = as_images(images, image_shape)
+    pixels = as_images(images)
     rows = len(pixels)
     moves, numbers = host_array(changes, "changes", "(N, M, ...)"), host_array(strengths, "strengths", "(N, M)")
     if numbers.ndim != 2 or len(numbers) != rows or moves.size != numbers.shape[1] * pixels.size:

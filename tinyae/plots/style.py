@@ -427,49 +427,17 @@ def host_array(value: RealArray, name: str, shapes: str) -> FloatArray:
     return value.astype(np.float64)
 
 
-def as_images(images: RealArray, image_shape: Sequence[int] | None = None, *, name: str = "images") -> FloatArray:
-    """Return images as (N, H, W, C) with C 1 or 3.
-
-    Accepts (N, H, W, C), (N, H, W), and flat (N, D) where `image_shape` = (H, W) or (H, W, C) says how to
-    fold D. Raises `ValueError` naming the shape that does not fit.
-    """
-    pixels = host_array(images, name, "(N, H, W, C), (N, H, W) or (N, D)")
-    shape = None if image_shape is None else full_shape(image_shape)
-    if pixels.ndim == 2:
-        if shape is None:
-            raise ValueError(
-                f"{name} is flat, shape {images.shape}: say how to fold a row, as in image_shape=(28, 28); "
-                "for vectors that are not images use vector_reconstructions."
-            )
-        if math.prod(shape) != pixels.shape[1]:
-            raise ValueError(
-                f"{name} has rows of {pixels.shape[1]} values, but image_shape {tuple(image_shape or ())} "
-                f"holds {math.prod(shape)}: the two must be equal."
-            )
-        return pixels.reshape(-1, *shape)
+def as_images(images: RealArray, *, name: str = "images") -> FloatArray:
+    """Return images (N, H, W, C) with C 1 or 3, or (N, H, W), as (N, H, W, C). Raises `ValueError` for other shapes."""
+    pixels = host_array(images, name, "(N, H, W, C) or (N, H, W)")
     if pixels.ndim == 3:
         pixels = pixels[..., np.newaxis]
     if pixels.ndim != 4 or pixels.shape[3] not in (1, 3):
         raise ValueError(
-            f"{name} must have shape (N, H, W, C) with C 1 or 3, (N, H, W), or (N, D) with image_shape, "
-            f"got {images.shape}."
-        )
-    if shape is not None and pixels.shape[1:] != shape:
-        raise ValueError(
-            f"{name} has images of shape {images.shape[1:]}, but image_shape is {tuple(image_shape or ())}: "
-            "drop image_shape or correct it."
+            f"{name} must have shape (N, H, W, C) with C 1 or 3, or (N, H, W), got {images.shape}: fold flat images with "
+            ".reshape(-1, H, W); for vectors that are not images use vector_reconstructions."
         )
     return pixels
-
-
-def full_shape(image_shape: Sequence[int]) -> tuple[int, int, int]:
-    """Return (H, W) or (H, W, C) as (H, W, C). Raises `ValueError` unless H, W >= 1 and C is 1 or 3."""
-    sizes = tuple(int(size) for size in image_shape)
-    if len(sizes) == 2:
-        sizes += (1,)
-    if len(sizes) != 3 or min(sizes) < 1 or sizes[2] not in (1, 3):
-        raise ValueError(f"image_shape must be (H, W) or (H, W, C) with C 1 or 3, got {tuple(image_shape)}.")
-    return sizes
 
 
 def pixel_range(value_range: tuple[float, float] | None, *arrays: RealArray) -> tuple[float, float]:
