@@ -307,7 +307,7 @@ def test_two_dimensional_codes_are_drawn_as_they_are(rng):
     assert sorted(order) == list(range(50))
     colors = matplotlib.colors.to_rgba_array(style.PALETTE)[:, :3]
     np.testing.assert_allclose(cloud.get_facecolors()[:, :3], colors[labels[order]])
-    assert {"hat", "shoe", "$5 bag", "code 1", "code 2"} <= set(words(figure))
+    assert {"hat", "shoe", "$5 bag", "latent dimension 0", "latent dimension 1"} <= set(words(figure))
     legend, axes = figure.axes[0].get_legend().get_window_extent(), figure.axes[0].get_window_extent()
     assert legend.x0 > axes.x1
 
@@ -331,7 +331,7 @@ def test_one_dimensional_codes_are_counted_by_class(rng):
     assert len(figure.axes) == 3
     for axes, label in zip(figure.axes, [0, 2, 4], strict=True):
         assert axes.patches[0].get_data().values.sum() == (labels == label).sum()
-    assert {"a", "b", "c", "code 1"} <= set(words(figure))
+    assert {"a", "b", "c", "latent dimension 0"} <= set(words(figure))
 
 
 def test_codes_that_are_not_finite_are_left_out_and_counted(rng):

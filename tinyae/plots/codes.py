@@ -1,4 +1,4 @@
-"""Pictures of codes and of numbers: scatter plots, latent codes, confusion matrices and loss curves."""
+"""Pictures of codes and of a run's numbers: scatter plots, latent dimensions, confusion matrices and loss curves."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 # ---------------------------------------------------------------------------------------------------------------------
 # Pictures of codes: where the encoder puts each example, colored by class.
 #
-# Two-dimensional codes are drawn as they are. Wider ones are seen from their first two principal components,
-# and the axes say how much of the variance that view keeps, since a fraction of 20 % is a reason not to trust
+# Two-dimensional codes are drawn as they are. Wider ones are projected on their first two principal components,
+# and the axes say how much of the variance the projection keeps, since a fraction of 20 % is a reason not to trust
 # the picture. One-dimensional codes become a histogram for each class on one shared axis, as points would only
 # pile up.
 
@@ -75,12 +75,12 @@ def code_scatter(
     points, classes = points[finite], classes[finite]
     if points.shape[1] == 1:
         return _histograms(points[:, 0], classes, names, title, parts)
-    axis_names = ["code 1", "code 2"]
+    axis_names = ["latent dimension 0", "latent dimension 1"]
     if points.shape[1] > 2:
         width = points.shape[1]
         points, fractions = principal_components(points)
         axis_names = [f"principal component {place} ({fractions[place - 1]:.1%} of the variance)" for place in (1, 2)]
-        parts.insert(0, f"Codes of {width} numbers, seen from their first two principal components.")
+        parts.insert(0, f"Codes of {width} dimensions, projected on their first two principal components.")
     # The order is mixed even if all points are drawn, so that no class lies on top of the others.
     order = np.random.default_rng(0).permutation(len(points))[:max_points]
     if len(order) < len(points):
@@ -89,7 +89,7 @@ def code_scatter(
 
 
 def principal_components(codes: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return codes (N, K), K >= 2, seen from their first two principal components (N, 2), and two fractions (2,).
+    """Return codes (N, K), K >= 2, projected on their first two principal components (N, 2), and two fractions (2,).
 
     A fraction is the component's share of the total variance, 0 for codes that are all equal. The sign of a
     component is free; it is chosen so that the entry of largest absolute value is positive.
@@ -217,12 +217,12 @@ def _histograms(
         axes.set_ylabel(style.shorten(rows[number], 110.0), rotation=0, ha="right", va="center")
         axes.spines["left"].set_visible(False)
         axes.tick_params(bottom=axes is grid[-1])
-    grid[-1].set_xlabel("code 1")
+    grid[-1].set_xlabel("latent dimension 0")
     return finished(figure, title, " ".join(parts))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Pictures of a Gaussian code: what each of its numbers costs, and how all samples together fill the prior.
+# Pictures of a Gaussian code: the KL of each latent dimension, and how all samples together fill the prior.
 
 MOST_PANELS = 20
 
@@ -231,16 +231,16 @@ MOST_PANELS = 20
 def kl_bars(
     kl: RealArray, active: RealArray, *, unit: str = "nats per sample", title: str = "KL of each latent dimension"
 ) -> Figure:
-    """Draw the KL (K,) of each number of a code as bars from the largest to the smallest, their places below.
+    """Draw the KL (K,) of each latent dimension as bars from the largest to the smallest, with the dimension below.
 
-    `active` (K,): booleans, whether a number is in use; the others are drawn pale. `unit`: of the KL.
+    `active` (K,): booleans, whether a dimension is active; the others are drawn pale. `unit`: of the KL.
     Raises `ValueError` unless both are one row of the same length.
     """
     costs = host_array(kl, "kl", "(K,)")
     used = host_array(active, "active", "(K,)").astype(bool)
     if costs.ndim != 1 or used.shape != costs.shape:
         raise ValueError(f"kl and active must be rows of one length, got shapes {costs.shape} and {used.shape}.")
-    note = f"Dark: in use ({used.sum()} of {len(costs)}); pale: its posterior is the prior, it says nothing."
+    note = f"Dark: active ({used.sum()} of {len(costs)}). Pale: inactive, the posterior equals the prior."
     return _bars(costs, used, title, note, "latent dimension, from 0", f"{unit}, {costs.sum():.4g} in all")
 
 
@@ -255,8 +255,8 @@ def usage_bars(counts: RealArray, *, title: str = "Use of the codebook") -> Figu
         raise ValueError(f"counts must be a row of numbers of at least 0 with a sum above 0, got {counts!r}.")
     dead = int(np.count_nonzero(numbers == 0))
     shares = 100.0 * numbers / numbers.sum()
-    note = f"{dead} of {len(numbers)} are dead: nothing chose them. Equal use would be {100 / len(numbers):.3g} % each."
-    return _bars(shares, numbers > 0, title, note, "number of the vector, from 0", "percent of all choices")
+    note = f"{dead} of {len(numbers)} are dead: no sample chooses them. Equal use would be {100 / len(numbers):.3g} % each."
+    return _bars(shares, numbers > 0, title, note, "codebook vector, from 0", "percent of all choices")
 
 
 def _bars(heights: FloatArray, dark: RealArray, title: str, note: str, across: str, up: str) -> Figure:
@@ -277,7 +277,7 @@ def _bars(heights: FloatArray, dark: RealArray, title: str, note: str, across: s
 def aggregate_posterior(
     means: RealArray, log_variances: RealArray, *, kl: RealArray | None = None, title: str = "The aggregate posterior"
 ) -> Figure:
-    """Draw, for each number of a code, the density of codes drawn for all samples together, upon that of the prior.
+    """Draw, for each latent dimension, the density of the codes of all samples together, upon that of the prior.
 
     The density is (1/N) sum over samples of N(z; m, v), exactly, without bins. Where it leaves N(0, 1), codes drawn from
     the prior fall where the decoder was never trained.
@@ -319,7 +319,7 @@ def code_plane(
     images: RealArray,
     marks: RealArray,
     *,
-    names: tuple[str, str] = ("code 0", "code 1"),
+    names: tuple[str, str] = ("latent dimension 0", "latent dimension 1"),
     title: str = "The plane of codes",
 ) -> Figure:
     """Draw images (n * n, H, W, C), row by row from the top, without gaps: the decoder over a plane of codes.
@@ -354,7 +354,7 @@ def _gaussian(z: FloatArray, mean: FloatArray | float, std: FloatArray | float) 
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# A confusion matrix: which classes are taken for which.
+# A confusion matrix: which classes are predicted for the samples of which.
 
 MOST_CONFUSED = 40
 
@@ -363,10 +363,10 @@ MOST_CONFUSED = 40
 def confusion(
     counts: RealArray, class_names: Sequence[str] | None = None, *, title: str = "Confusion matrix"
 ) -> Figure:
-    """Draw counts (C, C): row i are the samples of class i, column j those taken for class j.
+    """Draw counts (C, C): row i holds the samples of class i, column j those predicted as class j.
 
     The shade is the share of the row, so that rare classes are as visible as common ones; the number is the count, and
-    the diagonal, which is right, has its own color. Right of each row stands the share that was right.
+    the diagonal, where the prediction is correct, has its own color. Right of each row stands the share of correct ones.
 
     Raises `ValueError` unless `counts` is a square of whole numbers of at least 0, of at most 40 classes.
     """
@@ -385,7 +385,7 @@ def confusion(
     shares = np.divide(table, rows, out=np.zeros(table.shape), where=rows > 0)
     wrong = np.where(np.eye(size, dtype=bool), np.nan, shares)
     good = np.where(np.eye(size, dtype=bool), shares, np.nan)
-    # Wrong entries are small beside right ones; on one scale nothing of them would be seen.
+    # Errors are rare beside correct predictions; on one scale nothing of them would be seen.
     axes.imshow(good, cmap="Blues", vmin=0.0, vmax=1.6)
     axes.imshow(wrong, cmap="Oranges", vmin=0.0, vmax=max(float(np.nanmax(wrong, initial=0.0)) * 1.3, 1e-9))
     axes.spines[:].set_visible(False)
@@ -400,9 +400,8 @@ def confusion(
     for i, share in enumerate(shares.diagonal()):
         axes.text(size - 0.35, i, f"{share:.1%}", va="center", fontsize=style.SMALL_SIZE, color=style.MUTED)
     right, total = int(np.trace(table)), int(table.sum())
-    note = (
-        f"Right of each row: the share that was right. {right:,} of {total:,} are right ({right / max(total, 1):.2%})."
-    )
+    share = f"{right:,} of {total:,} are correct ({right / max(total, 1):.2%})"
+    note = f"Right of each row: its share of correct predictions. {share}."
     return finished(figure, title, note)
 
 

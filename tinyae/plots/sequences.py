@@ -179,7 +179,7 @@ def _as_sequences(values: RealArray, name: str) -> FloatArray:
 def _borders(seen: int | Iterable[int] | None, count: int, whole: str) -> list[int] | None:
     """Return how many first steps a model saw of each of `count` examples, from one number for all or one for each.
 
-    Raises `ValueError` for another number of numbers and for one below 1.
+    Raises `ValueError` unless there are `count` of them, each at least 1.
     """
     each = one_each([seen] * count if isinstance(seen, int | np.integer) else seen, count, "seen", whole)
     return None if each is None else [whole_number("seen", number, at_least=1) for number in each]
@@ -227,13 +227,13 @@ def pen_strokes(
     shown = min(whole_number("count", count, at_least=1), len(first))
     columns = min(whole_number("columns", columns, at_least=1), shown)
     parts = [(a[: int(n)], b[: int(n)]) for a, b, n in zip(first[:shown], second[:shown], ends, strict=False)]
-    drawn = known is None or any(np.isfinite(guess[:n]).any() for (_, guess), n in zip(parts, known, strict=False))
+    drawn = known is None or any(np.isfinite(made[:n]).any() for (_, made), n in zip(parts, known, strict=False))
     limits = pixel_range(None, *(part for pair in parts for part in pair))
     side = 72.0
     figure, grid = panels(shown, columns, side, side, across=8.0, down=17.0)
-    for index, (axes, (original, guess)) in enumerate(zip(grid, parts, strict=True)):
-        _draw(axes, original, guess, None if known is None else known[index], limits)
-        error = np.square(guess - original).sum() if numbers is None else float(numbers[index])
+    for index, (axes, (original, made)) in enumerate(zip(grid, parts, strict=True)):
+        _draw(axes, original, made, None if known is None else known[index], limits)
+        error = np.square(made - original).sum() if numbers is None else float(numbers[index])
         word = style.shorten(str(words[index]) if words else "", 0.55 * side, style.SMALL_SIZE)
         axes.set_title(word, size=style.SMALL_SIZE, pad=3.0)
         axes.set_title(f"{error:.2g}", loc="right", size=style.SMALL_SIZE, color=style.MUTED, pad=3.0)
@@ -245,15 +245,15 @@ def pen_strokes(
     return finished(figure, title, note)
 
 
-def _draw(axes: Axes, original: FloatArray, guess: FloatArray, seen: int | None, limits: tuple[float, float]) -> None:
+def _draw(axes: Axes, original: FloatArray, made: FloatArray, seen: int | None, limits: tuple[float, float]) -> None:
     """One stroke (T, 2) and its reconstruction, on the scale common to all."""
     axes.plot(*original.T, color=style.TRAIN, **STROKE)
-    known = len(guess) if seen is None else seen
-    axes.plot(*guess[:known].T, color=style.darker(style.TRAIN), **SOLID)
+    known = len(made) if seen is None else seen
+    axes.plot(*made[:known].T, color=style.darker(style.TRAIN), **SOLID)
     if seen is not None:
         # The prediction goes on where the reconstruction ends; without one, where the pen was.
-        start = original[known - 1] if np.isnan(guess[known - 1]).any() else guess[known - 1]
-        axes.plot(*np.concatenate([start[None], guess[known:]]).T, color=style.VALIDATION, **SOLID)
+        start = original[known - 1] if np.isnan(made[known - 1]).any() else made[known - 1]
+        axes.plot(*np.concatenate([start[None], made[known:]]).T, color=style.VALIDATION, **SOLID)
     axes.plot(*original[0], marker="o", markersize=5, markerfacecolor="white", markeredgecolor=style.TRAIN)
     low, high = limits
     room = 0.08 * (high - low)
