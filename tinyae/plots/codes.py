@@ -400,8 +400,8 @@ def confusion(
     for i, share in enumerate(shares.diagonal()):
         axes.text(size - 0.35, i, f"{share:.1%}", va="center", fontsize=style.SMALL_SIZE, color=style.MUTED)
     right, total = int(np.trace(table)), int(table.sum())
-    share = f"{right:,} of {total:,} are correct ({right / max(total, 1):.2%})"
-    note = f"Right of each row: its share of correct predictions. {share}."
+    correct = f"{right:,} of {total:,} are correct ({right / max(total, 1):.2%})"
+    note = f"Right of each row: its share of correct predictions. {correct}."
     return finished(figure, title, note)
 
 
