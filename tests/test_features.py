@@ -9,6 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
+from tests.test_plots import told, words
 from tinyae import data, load, nn, plots
 from tinyae.autodiff import Tensor
 from tinyae.cli.main import main
@@ -79,10 +80,6 @@ def tiles(figure):
     return [np.asarray(image.get_array()) for image in figure.axes[0].images]
 
 
-def words(figure):
-    return [text.get_text() for text in figure.texts]
-
-
 def test_every_map_is_drawn_on_its_own_scale(rng):
     maps = rng.random((7, 5, 12)) * np.arange(12)
     figure = plots.feature_maps(maps, np.full((14, 10, 1), 0.5), title="What it sees")
@@ -93,7 +90,7 @@ def test_every_map_is_drawn_on_its_own_scale(rng):
         assert image.get_clim() == (0.0, maps[:, :, index].max() or 1.0)
         assert f"{index}: {maps[:, :, index].max():.2g}" in words(figure)
     assert "What it sees" in words(figure)
-    assert "1 map zero everywhere" in " ".join(words(figure))
+    assert "1 map zero everywhere" in told(figure)
     boxes = [image.get_extent() for image in shown]
     assert len({(round(b[1] - b[0], 6), round(b[2] - b[3], 6)) for b in boxes}) == 1, "all tiles are of one size"
 
@@ -106,7 +103,7 @@ def test_negative_numbers_change_the_scale_and_nan_is_marked(rng):
         reach = np.nanmax(np.abs(maps[:, :, index]))
         assert image.get_clim() == (-reach, reach)
     assert np.ma.is_masked(figure.axes[0].images[1].get_array())
-    note = " ".join(words(figure))
+    note = told(figure)
     assert "1 value not finite, drawn in magenta" in note
     assert "red and blue" in note
 
@@ -114,7 +111,7 @@ def test_negative_numbers_change_the_scale_and_nan_is_marked(rng):
 def test_no_more_than_asked(rng):
     figure = plots.feature_maps(rng.random((3, 3, 100)), count=5)
     assert len(tiles(figure)) == 5
-    assert "5 of 100 maps of 3 x 3." in " ".join(words(figure))
+    assert "5 of 100 maps of 3 x 3." in told(figure)
     assert len(tiles(plots.feature_maps(rng.random((2, 2, 1)), rng.random((8, 8))))) == 2
 
 

@@ -205,28 +205,27 @@ def drawn(monkeypatch, name):
 
 def test_as_many_predictions_of_unequal_sequences_as_have_one_length(rng, tmp_path, monkeypatch):
     toys = ragged(rng, 60)
-    calls = drawn(monkeypatch, "predictions")
+    calls = drawn(monkeypatch, "vector_reconstructions")
     made = model((9, 3), mode="composite", future_steps=2)
     draw_predictions(made, toys, tmp_path / "predictions.png", 6)
-    ((seen, future, _), options) = calls[0]
+    ((shown, _), options) = calls[0]
     values, counts = np.unique(toys.test.lengths, return_counts=True)
-    assert len(seen) == 6
-    assert seen.shape[1] + future.shape[1] == values[counts == counts.max()].max()
+    assert len(shown) == 6
+    assert shown.shape[1] == options["seen"] + 2 == values[counts == counts.max()].max()
     assert len(options["labels"]) == 6
 
 
 def test_lines_carry_the_names_of_features_and_the_border(tmp_path, monkeypatch):
     lines, strokes = drawn(monkeypatch, "vector_reconstructions"), drawn(monkeypatch, "pen_strokes")
-    foreseen = drawn(monkeypatch, "predictions")
     draw_run(model(mode="predict", future_steps=3), FEW, History(), tmp_path)
-    assert lines[0][1]["feature_names"] == foreseen[0][1]["feature_names"] == ("x", "y")
+    assert lines[0][1]["feature_names"] == lines[1][1]["feature_names"] == ("x", "y")
     assert set(lines[0][1]["seen"]) == set(strokes[0][1]["seen"]) == {5}
     assert np.isnan(strokes[0][0][1][:, :5]).all()
-    assert foreseen[0][1]["reconstructed"] is None
+    assert np.isnan(lines[1][0][1][:, :5]).all()
     assert "predictions" in lines[0][1]["title"]
     draw_run(model(mode="composite", future_steps=3), FEW, History(), tmp_path)
-    assert lines[1][0][1].shape[1] == 5
-    assert lines[1][1]["seen"] is None
+    assert lines[2][0][1].shape[1] == 5
+    assert lines[2][1]["seen"] is None
 
 
 def test_films_are_never_drawn_as_lines(tmp_path, monkeypatch):

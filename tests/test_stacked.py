@@ -258,7 +258,7 @@ def test_the_confusion_matrix_is_a_count(rng):
     with pytest.raises(ValueError, match=r"predictions must lie in 0 \.\.\. 2, got 0 to 3"):
         confusion_matrix(np.zeros(4, int), np.arange(4), 3)
     figure = plots.confusion(counts, ["a", "b", "c", "d"])
-    assert f"{np.trace(counts)} of 50 are right" in figure.texts[-1].get_text() + figure.texts[-2].get_text()
+    assert f"{np.trace(counts)} of 50 are correct" in " ".join(text.get_text() for text in figure.texts)
     shown = {text.get_text() for text in figure.axes[0].texts}
     assert {str(n) for n in counts.ravel() if n} <= shown
 

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
-from tests.test_plots import words
+from tests.test_plots import told
 from tinyae import data, load, plots
 from tinyae.cli.main import main
 from tinyae.models import interpolate
@@ -69,7 +69,7 @@ def test_usage_bars_are_shares_and_count_the_dead():
     axes = figure.axes[0]
     assert_allclose([bar.get_height() for bar in axes.patches], [75.0, 25.0, 0.0])
     assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "0", "1"]
-    assert "1 of 3 are dead" in " ".join(words(figure))
+    assert "1 of 3 are dead" in told(figure)
     with pytest.raises(ValueError, match="with a sum above 0"):
         plots.usage_bars(np.zeros(3))
 
@@ -79,7 +79,7 @@ def test_kl_bars_stand_from_the_largest_to_the_smallest():
     axes = figure.axes[0]
     assert_allclose([bar.get_height() for bar in axes.patches], [2.0, 0.1, 0.0])
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "0", "2"]
-    assert "2.1 in all" in " ".join(words(figure))
+    assert "2.1 in all" in told(figure)
     with pytest.raises(ValueError, match="rows of one length"):
         plots.kl_bars(np.zeros(3), np.zeros(2))
 

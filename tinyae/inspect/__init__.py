@@ -15,7 +15,7 @@ that a decoder's strides leave in them.
 
 from tinyae.inspect.anomaly import AnomalyError, detect_anomaly
 from tinyae.inspect.checkerboard import PeriodicPower, checkerboard_score
-from tinyae.inspect.graphs import Constant, Graph, GraphNode, Snapshot, graph, show
+from tinyae.inspect.graphs import Constant, Graph, GraphNode, graph, show
 
 __all__ = [
     "AnomalyError",
@@ -23,7 +23,6 @@ __all__ = [
     "Graph",
     "GraphNode",
     "PeriodicPower",
-    "Snapshot",
     "checkerboard_score",
     "detect_anomaly",
     "graph",

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import TextIO
 
 import numpy as np
 
-from tinyae.autodiff import Node, Tensor, grad
+from tinyae.autodiff import Node, Operand, Tensor, grad
 from tinyae.autodiff.tape import ancestors, recorded
 from tinyae.backend import Array, backend_of
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The parts of a snapshot: nodes, constants, and the tape of one Tensor, oldest first.
+# The parts of a snapshot: nodes and constants.
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,12 @@ class Constant:
     dtype: str
     value: float | complex | None
     name: str | None
+
+    def __str__(self) -> str:
+        """As an argument: its value if it is one number, else its name or number, and its shape."""
+        if self.value is not None and self.name is None:
+            return f"{self.value:.6g}" if isinstance(self.value, float) else str(self.value)
+        return f"{self.name or f'c{self.number}'} {self.shape}"
 
 
 @dataclass(frozen=True)
@@ -68,14 +74,55 @@ class GraphNode:
         return self.op == "leaf"
 
     @property
+    def label(self) -> str:
+        """What made it: `leaf`, or the name of the primitive with the parameters that were set."""
+        return " ".join([self.op, *(f"{key}={value}" for key, value in self.params.items())])
+
+    @property
     def parents(self) -> tuple[int, ...]:
         """Numbers of the nodes it was computed from, in argument order; `a + a` names `a` twice."""
         return tuple(a for a in self.arguments if isinstance(a, int))
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """The tape behind one Tensor, without its arrays; `snapshot[i]` is node number i.
+# ---------------------------------------------------------------------------------------------------------------------
+# The tape of one Tensor: as text, one line per node, oldest first, and as a drawing, in the two text formats that most
+# tools can draw, Graphviz' DOT and Mermaid.
+#
+# In the table numbers with `#` are nodes, `c` marks constants; what stands in the column "from" is the argument list of
+# the operation, in order. In a drawing leaves are boxes, operations are rounded, constants are dashed; an edge carries the
+# shape of what flows along it. Edges point the way of the forward pass; the backward pass walks every one of them
+# against its arrow.
+
+LIMIT = 200
+"""Nodes printed unless another limit is asked for."""
+
+HEADER = ("#", "serial", "op", "shape", "dtype", "from", "|value|", "|gradient|")
+
+_DOT_STYLES = {
+    "leaf": "shape=box",
+    "operation": 'shape=box, style="rounded"',
+    "constant": 'shape=box, style="dashed"',
+    "gap": "shape=plaintext",
+}
+_MERMAID_BRACKETS = {
+    "leaf": ("[", "]"),
+    "operation": ("(", ")"),
+    "constant": ("[", "]:::constant"),
+    "gap": ("[", "]:::constant"),
+}
+_MERMAID_ENTITIES = {'"': "#quot;", "#": "#35;", "<": "#lt;", ">": "#gt;", "&": "#amp;", "`": "#96;", "|": "#124;"}
+
+Box = tuple[str, str, Sequence[str]]
+"""One thing to draw: an identifier, its kind (leaf, operation, constant or gap), and the lines of its label."""
+Edge = tuple[str, str, str]
+"""An arrow from an argument to the operation that used it, and the argument's shape."""
+
+
+@dataclass(frozen=True, repr=False)
+class Graph:
+    """The tape behind one Tensor, without its arrays; `graph[i]` is node number i.
+
+    `print(graph)` gives the table, `to_dot` and `to_mermaid` a drawing.
 
     Attributes:
         nodes: oldest first; the last one is the Tensor that was asked about.
@@ -99,43 +146,85 @@ class Snapshot:
     def __getitem__(self, number: int) -> GraphNode:
         return self.nodes[number]
 
+    def __str__(self) -> str:
+        return self.to_text()
 
-# ---------------------------------------------------------------------------------------------------------------------
-# A graph as text: one line per node, oldest first.
-#
-# Numbers with `#` are nodes, `c` marks constants; what stands in the column "from" is the argument list of the
-# operation, in order.
+    def __repr__(self) -> str:
+        return f"<Graph of {len(self)} nodes, {self.bytes_held} bytes>"
 
-LIMIT = 200
-"""Nodes printed unless another limit is asked for."""
+    def to_text(self, limit: int | None = LIMIT) -> str:
+        """The table that `show` prints: a header, at most `limit` nodes (None: all), and the totals."""
+        left_out = _left_out(len(self), limit)
+        rows = [HEADER, *(_row(node) for node in self.nodes if node.number not in left_out)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [
+            "  ".join(
+                c.ljust(w) if 2 <= i <= 5 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in rows
+        ]
+        if left_out:
+            gap = f"... {len(left_out):,} nodes left out (limit={limit}; limit=None prints all) ..."
+            lines.insert(1 + left_out.start, gap)
+        leaves = sum(node.is_leaf for node in self.nodes)
+        kinds = f"{_count(leaves, 'leaf', 'leaves')}, {_count(len(self) - leaves, 'operation')}"
+        held = f"{_count(self.bytes_held, 'byte')} held on {self.device}"
+        lines.append(f"{_count(len(self), 'node')}: {kinds}; {_count(len(self.constants), 'constant')}; {held}.")
+        if self.unused:
+            lines.append(f"Named but not in this graph (no gradient arrives there): {', '.join(self.unused)}.")
+        return "\n".join(line.rstrip() for line in lines)
 
-HEADER = ("#", "serial", "op", "shape", "dtype", "from", "|value|", "|gradient|")
+    def to_dot(self, limit: int | None = None) -> str:
+        """The graph in Graphviz' DOT language (for `dot -Tsvg`); at most `limit` nodes, the middle ones then stand as one."""
+        lines = ["digraph tape {", '  node [fontname="Helvetica"];', '  edge [fontname="Helvetica", fontsize=10];']
+        boxes, edges = self._drawing(limit)
+        for key, kind, label in boxes:
+            text = "\\n".join(map(_escape_dot, label))
+            lines.append(f'  {key} [{_DOT_STYLES[kind]}, label="{text}"];')
+        lines += [f'  {start} -> {end} [label="{_escape_dot(shape)}"];' for start, end, shape in edges]
+        return "\n".join([*lines, "}"]) + "\n"
+
+    def to_mermaid(self, limit: int | None = None) -> str:
+        """The graph as a Mermaid flowchart, which GitHub and many note-takers draw inside Markdown.
+
+        At most `limit` nodes; Mermaid itself refuses more than 500 edges.
+        """
+        lines = ["flowchart TD", "  classDef constant stroke-dasharray: 4"]
+        boxes, edges = self._drawing(limit)
+        for key, kind, label in boxes:
+            left, right = _MERMAID_BRACKETS[kind]
+            lines.append(f'  {key}{left}"{"<br/>".join(map(_escape_mermaid, label))}"{right}')
+        lines += [f'  {start} -->|"{_escape_mermaid(shape)}"| {end}' for start, end, shape in edges]
+        return "\n".join(lines) + "\n"
+
+    def _drawing(self, limit: int | None) -> tuple[list[Box], list[Edge]]:
+        """What both formats draw. Edges into and out of the left-out nodes end at the one box that stands for them."""
+        left_out = _left_out(len(self), limit)
+        into_gap: list[Edge] = []
+        edges: list[Edge] = []
+        boxes: list[Box] = []
+        for node in self.nodes:
+            for argument in node.arguments:
+                if isinstance(argument, Constant):
+                    start, shape = f"c{argument.number}", argument.shape
+                else:
+                    start, shape = "gap" if argument in left_out else f"n{argument}", self[argument].shape
+                if node.number not in left_out:
+                    edges.append((start, f"n{node.number}", str(shape)))
+                elif start.startswith("n"):
+                    into_gap.append((start, "gap", str(shape)))
+            if node.number not in left_out:
+                title = node.name or "leaf" if node.is_leaf else f"{node.label} {node.name or ''}".rstrip()
+                norms = f"|value| {node.value_norm:.4g}, |gradient| {node.gradient_norm:.4g}"
+                lines = (f"#{node.number} {title}", f"{node.shape}", norms)
+                boxes.append((f"n{node.number}", "leaf" if node.is_leaf else "operation", lines))
+        edges = [*dict.fromkeys(into_gap), *edges]
+        used = {start for start, _, _ in edges}
+        boxes += [(f"c{c.number}", "constant", (str(c),)) for c in self.constants if f"c{c.number}" in used]
+        return boxes + [("gap", "gap", (f"{len(left_out):,} nodes left out",))] * bool(left_out), edges
 
 
-def text(graph: Snapshot, limit: int | None) -> str:
-    """The table: a header, the lines of the nodes, and the totals."""
-    left_out = omitted(len(graph), limit)
-    rows = [_row(node) for node in graph.nodes if node.number not in left_out]
-    widths = [max(len(row[i]) for row in [HEADER, *rows]) for i in range(len(HEADER))]
-    lines = [_line(row, widths) for row in [HEADER, *rows]]
-    if left_out:
-        gap = f"... {len(left_out):,} nodes left out (limit={limit}; limit=None prints all) ..."
-        lines.insert(1 + left_out.start, gap)
-    return "\n".join([*lines, *totals(graph)])
-
-
-def totals(graph: Snapshot) -> list[str]:
-    """What stands under the table: counts, memory in bytes, and names that were not found."""
-    leaves = sum(node.is_leaf for node in graph.nodes)
-    kinds = f"{_count(leaves, 'leaf', 'leaves')}, {_count(len(graph) - leaves, 'operation')}"
-    held = f"{_count(graph.bytes_held, 'byte')} held on {graph.device}"
-    lines = [f"{_count(len(graph), 'node')}: {kinds}; {_count(len(graph.constants), 'constant')}; {held}."]
-    if graph.unused:
-        lines.append(f"Named but not in this graph (no gradient arrives there): {', '.join(graph.unused)}.")
-    return lines
-
-
-def omitted(n: int, limit: int | None) -> range:
+def _left_out(n: int, limit: int | None) -> range:
     """The numbers of the nodes that a limit leaves out: the middle; the oldest and the newest stay."""
     if limit is None or n <= limit:
         return range(0)
@@ -144,150 +233,15 @@ def omitted(n: int, limit: int | None) -> range:
     return range(limit - limit // 2, n - limit // 2)
 
 
-def brief(value: Any) -> str:
-    """A keyword parameter in a few characters: arrays by shape, slices as written."""
-    if isinstance(value, (tuple, list)):
-        inner = ", ".join(brief(part) for part in value)
-        return f"({inner},)" if len(value) == 1 else f"({inner})"
-    if isinstance(value, slice):
-        ends = ["" if end is None else str(end) for end in (value.start, value.stop, value.step)]
-        return ":".join(ends if value.step is not None else ends[:2])
-    if value is Ellipsis:
-        return "..."
-    if getattr(value, "shape", ()):
-        return f"array{value.shape}"
-    return str(value)
-
-
-def operation(node: GraphNode) -> str:
-    """What made the node: `leaf`, or the name of the primitive with the parameters that were set."""
-    return " ".join([node.op, *(f"{key}={value}" for key, value in node.params.items())])
-
-
-def constant(c: Constant) -> str:
-    """A constant as an argument: its value if it is one number, else its name or number, and its shape."""
-    if c.value is not None and c.name is None:
-        return f"{c.value:.6g}" if isinstance(c.value, float) else str(c.value)
-    return f"{c.name or f'c{c.number}'} {c.shape}"
-
-
 def _row(node: GraphNode) -> tuple[str, ...]:
-    label = operation(node) if node.name is None else f"{operation(node)} {node.name!r}"
-    arguments = ", ".join(f"#{a}" if isinstance(a, int) else constant(a) for a in node.arguments)
-    return (
-        str(node.number),
-        str(node.serial),
-        label,
-        str(node.shape),
-        node.dtype,
-        arguments or "-",
-        f"{node.value_norm:.5g}",
-        f"{node.gradient_norm:.5g}",
-    )
-
-
-def _line(row: tuple[str, ...], widths: list[int]) -> str:
-    padded = zip(row, widths, strict=True)
-    return "  ".join(c.ljust(w) if 2 <= i <= 5 else c.rjust(w) for i, (c, w) in enumerate(padded)).rstrip()
+    label = node.label if node.name is None else f"{node.label} {node.name!r}"
+    arguments = ", ".join(f"#{a}" if isinstance(a, int) else str(a) for a in node.arguments)
+    norms = (f"{node.value_norm:.5g}", f"{node.gradient_norm:.5g}")
+    return (str(node.number), str(node.serial), label, str(node.shape), node.dtype, arguments or "-", *norms)
 
 
 def _count(n: int, one: str, many: str | None = None) -> str:
     return f"{n:,} {one if n == 1 else many or one + 's'}"
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# A graph as a drawing, in the two text formats that most tools can draw: Graphviz' DOT and Mermaid.
-#
-# Leaves are boxes, operations are rounded, constants are dashed; an edge carries the shape of what flows along
-# it. Edges point the way of the forward pass; the backward pass walks every one of them against its arrow.
-
-_MERMAID_ENTITIES = {'"': "#quot;", "#": "#35;", "<": "#lt;", ">": "#gt;", "&": "#amp;", "`": "#96;", "|": "#124;"}
-
-
-@dataclass(frozen=True)
-class Shape:
-    """One thing to draw: an identifier, the lines of its label, and its kind: leaf, operation, constant or gap."""
-
-    key: str
-    lines: tuple[str, ...]
-    kind: str
-
-
-@dataclass(frozen=True)
-class Edge:
-    """An arrow from an argument to the operation that used it, labeled with the argument's shape."""
-
-    start: str
-    end: str
-    label: str
-
-
-def dot(graph: Snapshot, limit: int | None = None) -> str:
-    """Graphviz text; at most `limit` nodes, the middle ones then stand as one."""
-    style = {
-        "leaf": "shape=box",
-        "operation": 'shape=box, style="rounded"',
-        "constant": 'shape=box, style="dashed"',
-        "gap": "shape=plaintext",
-    }
-    lines = ["digraph tape {", '  node [fontname="Helvetica"];', '  edge [fontname="Helvetica", fontsize=10];']
-    shapes, edges = drawing(graph, limit)
-    for s in shapes:
-        label = "\\n".join(_escape_dot(line) for line in s.lines)
-        lines.append(f'  {s.key} [{style[s.kind]}, label="{label}"];')
-    lines += [f'  {e.start} -> {e.end} [label="{_escape_dot(e.label)}"];' for e in edges]
-    return "\n".join([*lines, "}"]) + "\n"
-
-
-def mermaid(graph: Snapshot, limit: int | None = None) -> str:
-    """Mermaid flowchart text; at most `limit` nodes (Mermaid itself refuses more than 500 edges)."""
-    dashed = ("[", "]:::constant")
-    brackets = {"leaf": ("[", "]"), "operation": ("(", ")"), "constant": dashed, "gap": dashed}
-    lines = ["flowchart TD", "  classDef constant stroke-dasharray: 4"]
-    shapes, edges = drawing(graph, limit)
-    for s in shapes:
-        left, right = brackets[s.kind]
-        label = "<br/>".join(_escape_mermaid(line) for line in s.lines)
-        lines.append(f'  {s.key}{left}"{label}"{right}')
-    lines += [f'  {e.start} -->|"{_escape_mermaid(e.label)}"| {e.end}' for e in edges]
-    return "\n".join(lines) + "\n"
-
-
-def drawing(graph: Snapshot, limit: int | None) -> tuple[list[Shape], list[Edge]]:
-    """What both formats draw. Edges into and out of the left-out nodes end at the one shape that stands for them."""
-    left_out = omitted(len(graph), limit)
-    shown = [node for node in graph.nodes if node.number not in left_out]
-    edges = list(dict.fromkeys(_gap_edges(graph, left_out)))
-    edges += [e for node in shown for e in _edges_into(graph, node, left_out)]
-    used = {e.start for e in edges}
-    shapes = [_node_shape(node) for node in shown]
-    shapes += [Shape(f"c{c.number}", (constant(c),), "constant") for c in graph.constants if f"c{c.number}" in used]
-    if left_out:
-        shapes.append(Shape("gap", (f"{len(left_out):,} nodes left out",), "gap"))
-    return shapes, edges
-
-
-def _node_shape(node: GraphNode) -> Shape:
-    title = node.name or "leaf" if node.is_leaf else f"{operation(node)} {node.name or ''}".rstrip()
-    norms = f"|value| {node.value_norm:.4g}, |gradient| {node.gradient_norm:.4g}"
-    lines = (f"#{node.number} {title}", f"{node.shape}", norms)
-    return Shape(f"n{node.number}", lines, "leaf" if node.is_leaf else "operation")
-
-
-def _edges_into(graph: Snapshot, node: GraphNode, left_out: range) -> Iterator[Edge]:
-    for argument in node.arguments:
-        if not isinstance(argument, int):
-            yield Edge(f"c{argument.number}", f"n{node.number}", str(argument.shape))
-        else:
-            start = "gap" if argument in left_out else f"n{argument}"
-            yield Edge(start, f"n{node.number}", str(graph[argument].shape))
-
-
-def _gap_edges(graph: Snapshot, left_out: range) -> Iterator[Edge]:
-    for number in left_out:
-        for parent in graph[number].parents:
-            if parent not in left_out:
-                yield Edge(f"n{parent}", "gap", str(graph[parent].shape))
 
 
 def _escape_dot(line: str) -> str:
@@ -308,33 +262,7 @@ def _escape_mermaid(line: str) -> str:
 Names = Mapping[str, Tensor] | Iterable[tuple[str, Tensor]]
 
 
-@dataclass(frozen=True, repr=False)
-class Graph(Snapshot):
-    """A snapshot that can be shown: `print(graph)` gives the table, `to_dot` and `to_mermaid` a drawing.
-
-    Its attributes are those of `Snapshot`: nodes, constants, bytes_held, device, unused.
-    """
-
-    def __str__(self) -> str:
-        return self.to_text()
-
-    def __repr__(self) -> str:
-        return f"<Graph of {len(self)} nodes, {self.bytes_held} bytes>"
-
-    def to_text(self, limit: int | None = LIMIT) -> str:
-        """The table that `show` prints, at most `limit` nodes of it (None: all)."""
-        return text(self, limit)
-
-    def to_dot(self, limit: int | None = None) -> str:
-        """The graph in Graphviz' DOT language (for `dot -Tsvg`): leaves boxed, operations rounded, shapes on edges."""
-        return dot(self, limit)
-
-    def to_mermaid(self, limit: int | None = None) -> str:
-        """The graph as a Mermaid flowchart, which GitHub and many note-takers draw inside Markdown."""
-        return mermaid(self, limit)
-
-
-def graph(y: Tensor, names: Names | None = None, grad_output: Any = None) -> Graph:
+def graph(y: Tensor, names: Names | None = None, grad_output: Tensor | Array | None = None) -> Graph:
     """Take a snapshot of the tape behind `y`, with the norm of every value and of every gradient.
 
     One reverse sweep finds the gradients of all nodes. Nothing is deposited in `.grad` and the graph is not freed.
@@ -362,12 +290,18 @@ def graph(y: Tensor, names: Names | None = None, grad_output: Any = None) -> Gra
             "requires_grad=True, computed outside no_grad()."
         )
     order = ancestors(y.node)[::-1]
-    _check_not_freed(order)
+    for node in order:
+        if node.stamp < 0:
+            raise RuntimeError(
+                f"inspect: the graph behind {node.name} was freed by backward(): look before it, "
+                "or call backward(retain_graph=True)."
+            )
     values = _values(y, order)
     gradients = grad(y, [recorded(values[node], node) for node in order], grad_output)
-    node_names, constant_names = _split_names(names)
+    named = dict(names or {})  # keeps the constants alive, so that no identity is given out twice
+    node_names, constant_names = _split_names(named)
     numbers = {node: i for i, node in enumerate(order)}
-    constants: dict[Any, Constant] = {}
+    constants: dict[int, Constant] = {}
     nodes = []
     for node, gradient in zip(order, gradients, strict=True):
         value = values[node]
@@ -376,7 +310,7 @@ def graph(y: Tensor, names: Names | None = None, grad_output: Any = None) -> Gra
                 number=numbers[node],
                 serial=node.serial,
                 op="leaf" if node.primitive is None else node.primitive.name,
-                params=_params(node),
+                params={k: _brief(v) for k, v in node.params.items() if v is not None and v is not False},
                 shape=tuple(value.shape),
                 dtype=str(value.dtype),
                 arguments=_arguments(node, numbers, constants, constant_names),
@@ -385,14 +319,13 @@ def graph(y: Tensor, names: Names | None = None, grad_output: Any = None) -> Gra
                 gradient_norm=euclidean_norm(gradient.data),
             )
         )
-    given = [*node_names.values(), *(name for name, _ in constant_names.values())]
     found = {n.name for n in nodes} | {c.name for c in constants.values()}
     return Graph(
         nodes=tuple(nodes),
         constants=tuple(constants.values()),
         bytes_held=_bytes_held(order, values),
         device=y.device,
-        unused=tuple(name for name in given if name not in found),
+        unused=tuple(name for name in named if name not in found),
     )
 
 
@@ -406,15 +339,6 @@ def euclidean_norm(array: Array) -> float:
         return float(np.linalg.norm(host.astype(np.result_type(host.dtype, np.float64)).ravel()))
 
 
-def _check_not_freed(order: list[Node]) -> None:
-    for node in order:
-        if node.stamp < 0:
-            raise RuntimeError(
-                f"inspect: the graph behind {node.name} was freed by backward(): look before it, "
-                "or call backward(retain_graph=True)."
-            )
-
-
 def _values(y: Tensor, order: list[Node]) -> dict[Node, Array]:
     """The raw array of every node; a leaf's is found at its uses, which outlive the user's Tensor."""
     values: dict[Node, Array] = {}
@@ -425,34 +349,34 @@ def _values(y: Tensor, order: list[Node]) -> dict[Node, Array]:
     return values
 
 
-def _params(node: Node) -> dict[str, str]:
-    return {k: brief(v) for k, v in node.params.items() if v is not None and v is not False}
+def _brief(value: object) -> str:
+    """A keyword parameter in a few characters: arrays by shape, slices as written."""
+    if isinstance(value, (tuple, list)):
+        inner = ", ".join(_brief(part) for part in value)
+        return f"({inner},)" if len(value) == 1 else f"({inner})"
+    if isinstance(value, slice):
+        ends = ["" if end is None else str(end) for end in (value.start, value.stop, value.step)]
+        return ":".join(ends if value.step is not None else ends[:2])
+    if value is Ellipsis:
+        return "..."
+    shape = getattr(value, "shape", ())
+    return f"array{shape}" if shape else str(value)
 
 
-ConstantNames = dict[int, tuple[str, Array]]
-"""By the identity of the array, which is kept so that no identity is given out twice."""
-
-
-def _split_names(names: Names | None) -> tuple[dict[Node, str], ConstantNames]:
+def _split_names(names: Mapping[str, Tensor]) -> tuple[dict[Node, str], dict[int, str]]:
     """Names of nodes, and names of constants by the identity of their arrays."""
-    nodes: dict[Node, str] = {}
-    constants: ConstantNames = {}
-    for name, tensor in dict(names or {}).items():
+    for name, tensor in names.items():
         if not isinstance(tensor, Tensor):
             raise TypeError(
                 f"inspect: names must map names to Tensors, got {type(tensor).__name__} for {name!r}: "
                 "use dict(model.named_parameters()), or {'W': W}."
             )
-        if tensor.node is not None:
-            nodes[tensor.node] = name
-        else:
-            array = tensor.data
-            constants[id(array)] = (name, array)
-    return nodes, constants
+    nodes = {tensor.node: name for name, tensor in names.items() if tensor.node is not None}
+    return nodes, {id(tensor.data): name for name, tensor in names.items() if tensor.node is None}
 
 
 def _arguments(
-    node: Node, numbers: dict[Node, int], constants: dict[Any, Constant], names: ConstantNames
+    node: Node, numbers: dict[Node, int], constants: dict[int, Constant], names: dict[int, str]
 ) -> tuple[int | Constant, ...]:
     """The arguments of one operation in order; constants met for the first time join `constants`."""
     node_at = dict(zip(node.positions, node.parents, strict=True))
@@ -462,7 +386,8 @@ def _arguments(
             arguments.append(numbers[node_at[position]])
             continue
         is_array = hasattr(arg, "shape")
-        key = id(arg) if is_array else ("number", len(constants))  # a number written twice is two constants
+        # No identity is negative: a number written twice is two constants.
+        key = id(arg) if is_array else -1 - len(constants)
         if key not in constants:
             single = backend_of(arg).to_host(arg).item() if is_array and arg.size == 1 else None
             constants[key] = Constant(
@@ -470,7 +395,7 @@ def _arguments(
                 shape=tuple(arg.shape) if is_array else (),
                 dtype=str(arg.dtype) if is_array else type(arg).__name__,
                 value=single if is_array else arg,
-                name=names.get(id(arg), (None, None))[0],
+                name=names.get(id(arg)),
             )
         arguments.append(constants[key])
     return tuple(arguments)
@@ -497,14 +422,14 @@ def _new(arrays: list[Array], seen: set[int]) -> Iterator[Array]:
             yield array
 
 
-def _owner(array: Any) -> Array:
+def _owner(array: Operand) -> Array:
     """The array whose memory a view looks into; the array itself if it is not a view."""
     while hasattr(getattr(array, "base", None), "nbytes"):
         array = array.base
     return array
 
 
-def _arrays_in(residuals: Any) -> list[Array]:
+def _arrays_in(residuals: Operand) -> list[Array]:
     if isinstance(residuals, (tuple, list)):
         return [array for part in residuals for array in _arrays_in(part)]
     return [residuals] if hasattr(residuals, "nbytes") else []
@@ -519,7 +444,7 @@ def show(
     names: Names | None = None,
     file: TextIO | None = None,
     *,
-    grad_output: Any = None,
+    grad_output: Tensor | Array | None = None,
     limit: int | None = LIMIT,
 ) -> Graph:
     """Print every node behind `loss`, oldest first, and return the `Graph`, so that `show(loss).to_dot()` chains.

@@ -6,10 +6,9 @@ when the first picture is drawn, so importing this room costs nothing. No pictur
 are not finite are drawn in a marked color or counted, values beyond a scale are counted, and every number
 stands beside its unit.
 
-A run on images gives `reconstructions`, `loss_curves`, `filters` and `code_scatter`; vectors and sequences go
-to `vector_reconstructions`, samples and interpolations to `image_grid`, what a convolution makes of an image to
-`feature_maps`. What a model of sequences foresees is drawn by `predictions`, strokes of a pen by
-`pen_strokes`, films by `frame_strips` and `save_film`.
+A run on images gives `reconstructions`, `loss_curves`, `filters` and `code_scatter`; vectors and sequences, with what a
+model predicts of them, go to `vector_reconstructions`, samples and interpolations to `image_grid`, what a convolution
+makes of an image to `feature_maps`. Strokes of a pen are drawn by `pen_strokes`, films by `frame_strips` and `save_film`.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from tinyae.plots.images import (
     reconstructions,
     save_film,
 )
-from tinyae.plots.sequences import pen_strokes, predictions, score_timeline, step_norms, vector_reconstructions
+from tinyae.plots.sequences import pen_strokes, score_timeline, step_norms, vector_reconstructions
 from tinyae.plots.style import save_animation, save_figure
 
 __all__ = [
@@ -50,7 +49,6 @@ __all__ = [
     "loss_curves",
     "overlap_maps",
     "pen_strokes",
-    "predictions",
     "reconstructions",
     "save_animation",
     "save_figure",

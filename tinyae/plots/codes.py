@@ -1,27 +1,29 @@
-"""Pictures of codes and of numbers: scatter plots, latent codes, confusion matrices and loss curves."""
+"""Pictures of codes and of a run's numbers: scatter plots, latent dimensions, confusion matrices and loss curves."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from tinyae.checks import whole_number
 from tinyae.plots import style
 from tinyae.plots.style import (
-    LEGEND_LINE,
-    AnyArray,
     FloatArray,
-    PanelPage,
+    RealArray,
     as_images,
+    finished,
     host_array,
+    legend_above,
     one_each,
-    positive_count,
+    panels,
 )
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -29,21 +31,19 @@ if TYPE_CHECKING:
 # ---------------------------------------------------------------------------------------------------------------------
 # Pictures of codes: where the encoder puts each example, colored by class.
 #
-# Two-dimensional codes are drawn as they are. Wider ones are seen from their first two principal components,
-# and the axes say how much of the variance that view keeps, since a fraction of 20 % is a reason not to trust
+# Two-dimensional codes are drawn as they are. Wider ones are projected on their first two principal components,
+# and the axes say how much of the variance the projection keeps, since a fraction of 20 % is a reason not to trust
 # the picture. One-dimensional codes become a histogram for each class on one shared axis, as points would only
 # pile up.
 
 MOST_CLASSES = len(style.PALETTE) * len(style.MARKERS)
-SIDE = 340.0
-HISTOGRAM_WIDTH, HISTOGRAM_HEIGHT, BINS = 380.0, 34.0, 60
-LEGEND_LINES = 20
+BINS = 60
 
 
 @style.drawing()
 def code_scatter(
-    codes: AnyArray,
-    labels: AnyArray | Sequence[int] | None = None,
+    codes: RealArray,
+    labels: RealArray | Sequence[int] | None = None,
     class_names: Sequence[str] | Mapping[int, str] | None = None,
     *,
     max_points: int = 5000,
@@ -62,10 +62,10 @@ def code_scatter(
     NumPy array, `ValueError` for other shapes, for labels that do not fit the codes or the names, for more than 50
     classes, and if no code is finite.
     """
-    points: FloatArray = host_array(codes, "codes", "(N, K)").astype(np.float64)
+    points: FloatArray = host_array(codes, "codes", "(N, K)")
     if points.ndim != 2:
         raise ValueError(f"codes must have shape (N, K), got {codes.shape}: flatten each code with .reshape(N, -1).")
-    max_points = positive_count(max_points, "max_points")
+    max_points = whole_number("max_points", max_points, at_least=1)
     classes = _classes(labels, len(points))
     names = _names(np.unique(classes), class_names) if labels is not None else {}
     finite = np.isfinite(points).all(axis=1)
@@ -75,12 +75,12 @@ def code_scatter(
     points, classes = points[finite], classes[finite]
     if points.shape[1] == 1:
         return _histograms(points[:, 0], classes, names, title, parts)
-    axis_names = ["code 1", "code 2"]
+    axis_names = ["latent dimension 0", "latent dimension 1"]
     if points.shape[1] > 2:
         width = points.shape[1]
         points, fractions = principal_components(points)
         axis_names = [f"principal component {place} ({fractions[place - 1]:.1%} of the variance)" for place in (1, 2)]
-        parts.insert(0, f"Codes of {width} numbers, seen from their first two principal components.")
+        parts.insert(0, f"Codes of {width} dimensions, projected on their first two principal components.")
     # The order is mixed even if all points are drawn, so that no class lies on top of the others.
     order = np.random.default_rng(0).permutation(len(points))[:max_points]
     if len(order) < len(points):
@@ -89,7 +89,7 @@ def code_scatter(
 
 
 def principal_components(codes: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return codes (N, K), K >= 2, seen from their first two principal components (N, 2), and two fractions (2,).
+    """Return codes (N, K), K >= 2, projected on their first two principal components (N, 2), and two fractions (2,).
 
     A fraction is the component's share of the total variance, 0 for codes that are all equal. The sign of a
     component is free; it is chosen so that the entry of largest absolute value is positive.
@@ -109,7 +109,7 @@ def principal_components(codes: FloatArray) -> tuple[FloatArray, FloatArray]:
     return centered @ axes.T, variances / total if total > 0 else variances
 
 
-def _classes(labels: AnyArray | Sequence[int] | None, count: int) -> npt.NDArray[np.int64]:
+def _classes(labels: RealArray | Sequence[int] | None, count: int) -> npt.NDArray[np.int64]:
     """Return the labels (N,) as whole numbers, zeros for None; floats pass if nothing is lost by it."""
     if labels is None:
         return np.zeros(count, dtype=np.int64)
@@ -158,11 +158,7 @@ def _scatter(
     from matplotlib.lines import Line2D
     from matplotlib.markers import MarkerStyle
 
-    words = [style.shorten(name, 150.0, style.SMALL_SIZE) for name in names.values()]
-    blocks = -(-len(words) // LEGEND_LINES)
-    room = blocks * (max((style.text_width(word, style.SMALL_SIZE) for word in words), default=0.0) + 34.0)
-    page = PanelPage(1, 1, SIDE, SIDE, title=title, note=note, head=4.0, foot=32.0, left=46.0, right=room)
-    axes = page.panel(0)
+    figure, (axes,) = panels(1, 1, 340.0, 340.0)
     looks = {number: _look(place) for place, number in enumerate(names)} or {0: _look(0)}
     paths = {}
     for number, (_, marker) in looks.items():
@@ -181,15 +177,13 @@ def _scatter(
     cloud.set_paths([paths[int(number)] for number in classes])
     axes.set_aspect("equal", adjustable="datalim")
     axes.locator_params(nbins=7)
-    x, y = page.corner(0)
-    page.write(x + SIDE / 2, y + SIDE + 16, axis_names[0], ha="center")
-    page.write(style.MARGIN, y + SIDE / 2, axis_names[1], va="center", rotation=90)
-    if words:
-        handles = [
-            Line2D([], [], linestyle="", color=color, marker=marker, markersize=5) for color, marker in looks.values()
-        ]
-        page.legend(x + SIDE + 12, y + 4, handles, words, blocks)
-    return page.figure
+    axes.set(xlabel=axis_names[0], ylabel=axis_names[1])
+    if names:
+        marks = [Line2D([], [], ls="", color=color, marker=marker, markersize=5) for color, marker in looks.values()]
+        words = [style.shorten(name, 150.0, style.SMALL_SIZE) for name in names.values()]
+        columns = math.ceil(len(words) / 20)
+        axes.legend(marks, words, loc="upper left", bbox_to_anchor=(1.03, 1.0), ncols=columns)
+    return finished(figure, title, note)
 
 
 def _look(place: int) -> tuple[str, str]:
@@ -213,156 +207,119 @@ def _histograms(
     rows: dict[int, str] = dict(names) or {0: ""}
     counts = {number: np.histogram(values[classes == number], edges)[0] for number in rows}
     highest = max(int(count.max()) for count in counts.values())
-    words = {number: style.shorten(name, 110.0) for number, name in rows.items()}
-    left = max(style.text_width(word) for word in words.values()) + 8
-    height = HISTOGRAM_HEIGHT if names else 4 * HISTOGRAM_HEIGHT
     shared = ", all rows have one scale" if len(rows) > 1 else ""
     parts = [f"Codes in each of {BINS} bins; the highest bar is {highest}{shared}.", *parts]
-    page = PanelPage(
-        len(rows),
-        1,
-        HISTOGRAM_WIDTH,
-        height,
-        title=title,
-        note=" ".join(parts),
-        head=6.0,
-        left=left,
-        lowest=30.0,
-    )
-    for place, (number, count) in enumerate(counts.items()):
-        axes = page.panel(place)
+    figure, grid = panels(len(rows), 1, 380.0, 34.0 if names else 136.0, down=6.0)
+    style.outer_labels(grid, 1)
+    for place, (axes, (number, count)) in enumerate(zip(grid, counts.items(), strict=True)):
         axes.stairs(count, edges, fill=True, color=_look(place)[0])
-        axes.set_xlim(edges[0], edges[-1])
-        axes.set_ylim(0, highest)
-        axes.set_yticks([])
+        axes.set(xlim=(edges[0], edges[-1]), ylim=(0, highest), yticks=[])
+        axes.set_ylabel(style.shorten(rows[number], 110.0), rotation=0, ha="right", va="center")
         axes.spines["left"].set_visible(False)
-        axes.tick_params(labelbottom=place == len(rows) - 1, bottom=place == len(rows) - 1)
-        x, y = page.corner(place)
-        page.write(x - 8, y + height / 2, words[number], ha="right", va="center")
-    x, y = page.corner(len(rows) - 1)
-    page.write(x + HISTOGRAM_WIDTH / 2, y + height + 15, "code 1", ha="center")
-    return page.figure
+        axes.tick_params(bottom=axes is grid[-1])
+    grid[-1].set_xlabel("latent dimension 0")
+    return finished(figure, title, " ".join(parts))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Pictures of a Gaussian code: what each of its numbers costs, and how all samples together fill the prior.
+# Pictures of a Gaussian code: the KL of each latent dimension, and how all samples together fill the prior.
 
-BAR, HEIGHT, WIDEST = 15.0, 150.0, 640.0
-PLANE_SIDE = 300.0
-PANEL_WIDTH, PANEL_HEIGHT, COLUMNS = 118.0, 62.0, 5
-NEAREST, FARTHEST, POINTS = 4.0, 10.0, 241
 MOST_PANELS = 20
 
 
 @style.drawing()
 def kl_bars(
-    kl: AnyArray, active: AnyArray, *, unit: str = "nats per sample", title: str = "KL of each latent dimension"
+    kl: RealArray, active: RealArray, *, unit: str = "nats per sample", title: str = "KL of each latent dimension"
 ) -> Figure:
-    """Draw the KL (K,) of each number of a code as bars from the largest to the smallest, their places below.
+    """Draw the KL (K,) of each latent dimension as bars from the largest to the smallest, with the dimension below.
 
-    `active` (K,): booleans, whether a number is in use; the others are drawn pale. `unit`: of the KL.
+    `active` (K,): booleans, whether a dimension is active; the others are drawn pale. `unit`: of the KL.
     Raises `ValueError` unless both are one row of the same length.
     """
-    costs = host_array(kl, "kl", "(K,)").astype(np.float64)
+    costs = host_array(kl, "kl", "(K,)")
     used = host_array(active, "active", "(K,)").astype(bool)
     if costs.ndim != 1 or used.shape != costs.shape:
         raise ValueError(f"kl and active must be rows of one length, got shapes {costs.shape} and {used.shape}.")
-    note = (
-        f"Up: {unit}, {costs.sum():.4g} in all. Across: latent dimension, from 0. Dark: in use ({used.sum()} of "
-        f"{len(costs)}); pale: its posterior is the prior, it says nothing."
-    )
-    return _bars(costs, used, title, note)
+    note = f"Dark: active ({used.sum()} of {len(costs)}). Pale: inactive, the posterior equals the prior."
+    return _bars(costs, used, title, note, "latent dimension, from 0", f"{unit}, {costs.sum():.4g} in all")
 
 
 @style.drawing()
-def usage_bars(counts: AnyArray, *, title: str = "Use of the codebook") -> Figure:
+def usage_bars(counts: RealArray, *, title: str = "Use of the codebook") -> Figure:
     """Draw how often each of C codebook vectors is chosen, in percent of all choices, from the most used to the least.
 
     `counts` (C,): choices of each vector, at least one in all; raises `ValueError` otherwise.
     """
-    numbers = host_array(counts, "counts", "(C,)").astype(np.float64)
+    numbers = host_array(counts, "counts", "(C,)")
     if numbers.ndim != 1 or not (numbers.min(initial=0.0) >= 0 and numbers.sum() > 0):
         raise ValueError(f"counts must be a row of numbers of at least 0 with a sum above 0, got {counts!r}.")
     dead = int(np.count_nonzero(numbers == 0))
-    note = (
-        f"Up: percent of all choices ({100 / len(numbers):.3g} would be equal use). Across: number of the vector, from 0. "
-        f"{dead} of {len(numbers)} are dead: nothing chose them."
-    )
-    return _bars(100.0 * numbers / numbers.sum(), numbers > 0, title, note)
+    shares = 100.0 * numbers / numbers.sum()
+    note = f"{dead} of {len(numbers)} are dead: no sample chooses them. Equal use would be {100 / len(numbers):.3g} % each."
+    return _bars(shares, numbers > 0, title, note, "codebook vector, from 0", "percent of all choices")
 
 
-def _bars(heights: FloatArray, dark: AnyArray, title: str, note: str) -> Figure:
+def _bars(heights: FloatArray, dark: RealArray, title: str, note: str, across: str, up: str) -> Figure:
     """Bars from the highest to the lowest, their places below; those not `dark` are pale."""
     order = np.argsort(-heights, kind="stable")
-    width = min(max(BAR * len(heights), 200.0), WIDEST)
-    page = PanelPage(1, 1, width, HEIGHT, title=title, note=note, head=4.0, foot=18.0, left=34.0)
-    axes = page.panel(0)
+    width = min(max(15.0 * len(heights), 200.0), 640.0)
+    figure, (axes,) = panels(1, 1, width, 150.0)
     places = np.arange(len(heights))
     axes.bar(places, heights[order], color=[style.TRAIN if dark[i] else style.HAIRLINE for i in order], width=0.8)
     axes.set_xlim(-0.6, len(heights) - 0.4)
-    step = int(np.ceil(len(heights) * 13.0 / width))
+    step = math.ceil(len(heights) * (style.text_width(str(len(heights)), style.SMALL_SIZE) + 4.0) / width)
     axes.set_xticks(places[::step], [str(i) for i in order[::step]])
     axes.grid(visible=False, axis="x")
-    return page.figure
+    return finished(figure, title, note, across=across, up=up)
 
 
 @style.drawing()
 def aggregate_posterior(
-    means: AnyArray, log_variances: AnyArray, *, kl: AnyArray | None = None, title: str = "The aggregate posterior"
+    means: RealArray, log_variances: RealArray, *, kl: RealArray | None = None, title: str = "The aggregate posterior"
 ) -> Figure:
-    """Draw, for each number of a code, the density of codes drawn for all samples together, upon that of the prior.
+    """Draw, for each latent dimension, the density of the codes of all samples together, upon that of the prior.
 
     The density is (1/N) sum over samples of N(z; m, v), exactly, without bins. Where it leaves N(0, 1), codes drawn from
     the prior fall where the decoder was never trained.
     `means`, `log_variances`: (N, K). `kl` (K,): written above each panel, which then stand from the largest on; at most
     20 are drawn. Raises `ValueError` for other shapes.
     """
-    m = host_array(means, "means", "(N, K)").astype(np.float64)
-    s = np.exp(0.5 * host_array(log_variances, "log_variances", "(N, K)").astype(np.float64))
+    m = host_array(means, "means", "(N, K)")
+    s = np.exp(0.5 * host_array(log_variances, "log_variances", "(N, K)"))
     if m.ndim != 2 or s.shape != m.shape:
         raise ValueError(f"means and log_variances must both be (N, K), got shapes {m.shape} and {s.shape}.")
-    order = np.arange(m.shape[1]) if kl is None else np.argsort(-np.asarray(kl), kind="stable")
+    order = np.arange(m.shape[1]) if kl is None else np.argsort(-kl.astype(np.float64), kind="stable")
     order = order[:MOST_PANELS]
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    reach = float(np.clip(np.ceil(np.abs(m[:, order]).max()), NEAREST, FARTHEST))
-    z = np.linspace(-reach, reach, POINTS)
+    reach = float(np.clip(np.ceil(np.abs(m[:, order]).max()), 4.0, 10.0))
+    z = np.linspace(-reach, reach, 241)
     prior = _gaussian(z, 0.0, 1.0)
     densities = [_gaussian(z[:, None], m[:, k], s[:, k]).mean(axis=1) for k in order]
     highest = 1.05 * max(prior.max(), max(float(density.max()) for density in densities))
-    columns = min(COLUMNS, len(order))
     left_out = m.shape[1] - len(order)
-    note = f"From {len(m):,} posteriors. All panels have one scale." + (
-        f" {left_out} numbers of smaller KL are not drawn." if left_out else ""
-    )
-    page = PanelPage(
-        len(order), columns, PANEL_WIDTH, PANEL_HEIGHT, title=title, note=note,
-        head=18.0, foot=14.0, left=4.0, gap=12.0, above=LEGEND_LINE,
-    )  # fmt: skip
-    handles = [Patch(color=style.TRAIN, alpha=0.6), Line2D([], [], color=style.INK, linewidth=0.9)]
-    page.legend(page.left, page.under_title, handles, ["all samples together", "prior N(0, 1)"], 2)
-    for place, (k, density) in enumerate(zip(order, densities, strict=True)):
-        axes = page.panel(place)
+    note = f"From {len(m):,} posteriors. All panels have one scale."
+    if left_out:
+        note += f" {left_out} latent dimensions of smaller KL are not drawn."
+    figure, grid = panels(len(order), min(5, len(order)), 118.0, 62.0, across=12.0, down=32.0)
+    for axes, k, density in zip(grid, order, densities, strict=True):
         axes.fill_between(z, density, color=style.TRAIN, alpha=0.6, linewidth=0)
         axes.plot(z, prior, color=style.INK, linewidth=0.9)
-        axes.set_xlim(-reach, reach)
-        axes.set_ylim(0, highest)
-        axes.set_yticks([])
-        axes.set_xticks([-3, 0, 3])
+        axes.set(xlim=(-reach, reach), ylim=(0, highest), yticks=[], xticks=[-3, 0, 3])
         axes.spines["left"].set_visible(False)
-        x, y = page.corner(place)
-        words = f"latent dimension {k}" if kl is None else f"number {k}, KL {np.asarray(kl)[k]:.2f}"
-        page.write(x + PANEL_WIDTH / 2, y - 3, words, size=style.SMALL_SIZE, ha="center", va="bottom")
-    return page.figure
+        axes.set_title(f"dimension {k}" if kl is None else f"dimension {k}, KL {kl[k]:.2f}", loc="center")
+    marks = (Patch(color=style.TRAIN, alpha=0.6), Line2D([], [], color=style.INK, linewidth=0.9))
+    legend_above(grid[0], list(zip(marks, ("all samples together", "prior N(0, 1)"), strict=True)), 2, gap=22.0)
+    return finished(figure, title, note, across="value of the latent dimension")
 
 
 @style.drawing()
 def code_plane(
-    images: AnyArray,
-    marks: AnyArray,
+    images: RealArray,
+    marks: RealArray,
     *,
-    names: tuple[str, str] = ("code 0", "code 1"),
+    names: tuple[str, str] = ("latent dimension 0", "latent dimension 1"),
     title: str = "The plane of codes",
 ) -> Figure:
     """Draw images (n * n, H, W, C), row by row from the top, without gaps: the decoder over a plane of codes.
@@ -378,24 +335,18 @@ def code_plane(
     _, height, width, channels = pixels.shape
     plane = pixels.reshape(n, n, height, width, channels).swapaxes(1, 2).reshape(n * height, n * width, channels)
     # Half a point is a pixel of the picture: each pixel of the plane becomes a whole number of them.
-    side = 0.5 * np.ceil(PLANE_SIDE / (0.5 * n * width))
-    page = PanelPage(
-        1, 1, side * n * width, side * n * height, title=title, head=4.0, foot=30.0, left=42.0,
-        note="Each image stands for an equal share of the prior's probability. Gray scale: black 0, white 1.",
-    )  # fmt: skip
-    axes = page.panel(0)
+    side = 0.5 * np.ceil(300.0 / (0.5 * n * width))
+    figure, (axes,) = panels(1, 1, side * n * width, side * n * height)
     axes.grid(visible=False)
     shown = np.clip(np.nan_to_num(plane), 0.0, 1.0)
-    axes.imshow(
-        shown[..., 0] if channels == 1 else shown, cmap="gray", vmin=0, vmax=1, aspect="auto", interpolation="nearest"
-    )
+    axes.imshow(shown[..., 0] if channels == 1 else shown, vmin=0, vmax=1)
     places = np.unique(np.linspace(0, n - 1, 7).round().astype(int))
     words = [f"{values[i]:.2f}" for i in places]
     axes.set_xticks((places + 0.5) * width - 0.5, words)
     axes.set_yticks((n - places - 0.5) * height - 0.5, words)
-    axes.set_xlabel(names[0])
-    axes.set_ylabel(names[1])
-    return page.figure
+    axes.set(xlabel=names[0], ylabel=names[1])
+    note = "Each image stands for an equal share of the prior's probability. Gray scale: black 0, white 1."
+    return finished(figure, title, note)
 
 
 def _gaussian(z: FloatArray, mean: FloatArray | float, std: FloatArray | float) -> FloatArray:
@@ -403,20 +354,19 @@ def _gaussian(z: FloatArray, mean: FloatArray | float, std: FloatArray | float) 
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# A confusion matrix: which classes are taken for which.
+# A confusion matrix: which classes are predicted for the samples of which.
 
-CELL = 30.0
-SHARES = 1.4
-"""Cells of room for the shares right of the table."""
 MOST_CONFUSED = 40
 
 
 @style.drawing()
-def confusion(counts: AnyArray, class_names: Sequence[str] | None = None, *, title: str = "Confusion matrix") -> Figure:
-    """Draw counts (C, C): row i are the samples of class i, column j those taken for class j.
+def confusion(
+    counts: RealArray, class_names: Sequence[str] | None = None, *, title: str = "Confusion matrix"
+) -> Figure:
+    """Draw counts (C, C): row i holds the samples of class i, column j those predicted as class j.
 
     The shade is the share of the row, so that rare classes are as visible as common ones; the number is the count, and
-    the diagonal, which is right, has its own color. Right of each row stands the share that was right.
+    the diagonal, where the prediction is correct, has its own color. Right of each row stands the share of correct ones.
 
     Raises `ValueError` unless `counts` is a square of whole numbers of at least 0, of at most 40 classes.
     """
@@ -430,44 +380,29 @@ def confusion(counts: AnyArray, class_names: Sequence[str] | None = None, *, tit
         raise ValueError(f"confusion draws 1 to {MOST_CONFUSED} classes, got {size}.")
     names = one_each(class_names, size, "class_names", "classes") or [str(i) for i in range(size)]
     words = [style.shorten(str(name), 70.0, style.SMALL_SIZE) for name in names]
-    left = max(style.text_width(word, style.SMALL_SIZE) for word in words) + 26.0
-    right_ones = int(np.trace(table))
-    total = int(table.sum())
-    page = PanelPage(
-        1,
-        1,
-        CELL * (size + SHARES),
-        CELL * size,
-        title=title,
-        note=f"Rows: the class. Columns: what it was taken for. Right: the share that was right. "
-        f"{right_ones:,} of {total:,} are right ({right_ones / max(total, 1):.2%}).",
-        head=6.0,
-        foot=left,
-        left=left,
-        above=4.0,
-    )
-    axes = page.panel(0)
+    figure, (axes,) = panels(1, 1, 30.0 * size, 30.0 * size)
     rows = table.sum(axis=1, keepdims=True)
     shares = np.divide(table, rows, out=np.zeros(table.shape), where=rows > 0)
     wrong = np.where(np.eye(size, dtype=bool), np.nan, shares)
     good = np.where(np.eye(size, dtype=bool), shares, np.nan)
-    # Wrong entries are small beside right ones; on one scale nothing of them would be seen.
-    axes.imshow(good, cmap="Blues", vmin=0.0, vmax=1.6, aspect="auto")
-    axes.imshow(
-        wrong, cmap="Oranges", vmin=0.0, vmax=max(float(np.nanmax(wrong, initial=0.0)) * 1.3, 1e-9), aspect="auto"
-    )
-    axes.set_xlim(-0.5, size - 0.5 + SHARES)
+    # Errors are rare beside correct predictions; on one scale nothing of them would be seen.
+    axes.imshow(good, cmap="Blues", vmin=0.0, vmax=1.6)
+    axes.imshow(wrong, cmap="Oranges", vmin=0.0, vmax=max(float(np.nanmax(wrong, initial=0.0)) * 1.3, 1e-9))
     axes.spines[:].set_visible(False)
-    axes.set_xticks(range(size), words, rotation=90, fontsize=style.SMALL_SIZE)
-    axes.set_yticks(range(size), words, fontsize=style.SMALL_SIZE)
-    axes.tick_params(length=0)
+    axes.set_xticks(range(size), words, rotation=90)
+    axes.set_yticks(range(size), words)
+    axes.tick_params(length=0, labelcolor=style.INK)
     axes.grid(False)
-    for i in range(size):
-        for j in range(size):
-            if table[i, j]:
-                axes.text(j, i, f"{table[i, j]:,}", ha="center", va="center", fontsize=style.SMALL_SIZE)
-        axes.text(size - 0.35, i, f"{shares[i, i]:.1%}", va="center", fontsize=style.SMALL_SIZE, color=style.MUTED)
-    return page.figure
+    axes.set(xlabel="predicted class", ylabel="class")
+    for (i, j), number in np.ndenumerate(table):
+        if number:
+            axes.text(j, i, f"{number:,}", ha="center", va="center", fontsize=style.SMALL_SIZE)
+    for i, share in enumerate(shares.diagonal()):
+        axes.text(size - 0.35, i, f"{share:.1%}", va="center", fontsize=style.SMALL_SIZE, color=style.MUTED)
+    right, total = int(np.trace(table)), int(table.sum())
+    correct = f"{right:,} of {total:,} are correct ({right / max(total, 1):.2%})"
+    note = f"Right of each row: its share of correct predictions. {correct}."
+    return finished(figure, title, note)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -478,18 +413,17 @@ def confusion(counts: AnyArray, class_names: Sequence[str] | None = None, *, tit
 # in every panel: what comes later fits the training samples alone. A value that is missing is skipped; a value that is NaN or
 # infinite is news, so it breaks the line and leaves a cross on the bottom of the panel.
 
-TRAIN_LOSS, VALIDATION_LOSS = "train_loss", "validation_loss"
-LOSS_UNIT = "loss"
+VALIDATION_LOSS = "validation_loss"
 FEW_EPOCHS = 25
-CURVE_WIDTH, CURVE_HEIGHT = 250.0, 150.0
 
-# The epochs at which a metric was measured, and its values there.
-Series = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+# (2, epochs): the epochs at which a metric was measured, and its values there.
+Series = npt.NDArray[np.float64]
+Row = Mapping[str, object]
 
 
 @style.drawing()
 def loss_curves(
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[Row],
     *,
     units: Mapping[str, str] | None = None,
     metrics: Sequence[str] | None = None,
@@ -511,121 +445,95 @@ def loss_curves(
     if not rows:
         raise ValueError("loss_curves got no rows: train at least one epoch first.")
     table = _table(rows, metrics)
-    panels: dict[str, list[str]] = {}
+    panels_of: dict[str, list[str]] = {}
     for metric in table:
-        panels.setdefault(unit_of(metric, units or {}), []).append(metric)
-    lowest = lowest_epoch(table.get(VALIDATION_LOSS))
-    # Below the unit stands a legend: the metrics, perhaps the epoch of the lowest and the cross, two to a line.
-    room = (max(len(names) for names in panels.values()) + 3) // 2 * LEGEND_LINE
-    page = PanelPage(
-        len(panels),
-        min(len(panels), 3),
-        CURVE_WIDTH,
-        CURVE_HEIGHT,
-        title=title,
-        head=22.0 + room,
-        foot=30.0,
-        left=38.0,
-        right=6.0,
-        gap=52.0,
-    )
-    for index, (unit, names) in enumerate(panels.items()):
-        axes = page.panel(index)
+        panels_of.setdefault(_unit_of(metric, units or {}), []).append(metric)
+    lowest = None
+    if VALIDATION_LOSS in table and np.isfinite(table[VALIDATION_LOSS][1]).any():
+        epochs, values = table[VALIDATION_LOSS]
+        lowest = float(epochs[np.argmin(np.where(np.isfinite(values), values, np.inf))])
+    # Above each panel stands a legend: the metrics, perhaps the epoch of the lowest and the cross, two to a line.
+    lines = (max(len(names) for names in panels_of.values()) + 3) // 2
+    columns = min(len(panels_of), 3)
+    figure, grid = panels(len(panels_of), columns, 250.0, 150.0, across=64.0, down=46.0 + 13.0 * lines)
+    for axes, (unit, names) in zip(grid, panels_of.items(), strict=True):
         series = {name: table[name] for name in names}
-        handles, words = _draw(axes, unit, series, lowest)
-        if log_scale:
-            _log_scale(axes, unit, list(series.values()))
-        x, y = page.corner(index)
-        page.write(x, y - room - 5, style.shorten(unit, CURVE_WIDTH), va="bottom")
-        page.legend(x, y - room, handles, words, 2)
-        page.write(x + CURVE_WIDTH / 2, y + CURVE_HEIGHT + 15, "epoch", ha="center", color=style.MUTED)
-    return page.figure
+        legend_above(axes, _draw(axes, unit, series, lowest), 2)
+        values = np.concatenate([values[np.isfinite(values)] for _, values in series.values()])
+        if log_scale and values.size:
+            if values.min() <= 0:
+                raise ValueError(
+                    f"log_scale needs values above 0, got {values.min():g} in {unit!r}: leave log_scale out."
+                )
+            style.log_scale(axes, values.min(), values.max())
+        axes.set(xlabel="epoch", ylabel=style.wrap(unit, 160.0))
+    return finished(figure, title)
 
 
-def unit_of(metric: str, units: Mapping[str, str]) -> str:
+def _unit_of(metric: str, units: Mapping[str, str]) -> str:
     """Return the unit of `metric`: from `units`, else `loss` for the two losses, else its name in words."""
     if metric in units:
         return units[metric]
     name = metric.removeprefix("train_").removeprefix("validation_")
-    return LOSS_UNIT if name == "loss" else name.replace("_", " ")
+    return name.replace("_", " ")
 
 
-def lowest_epoch(losses: Series | None) -> float | None:
-    """Return the first epoch of the lowest finite loss in (epochs, losses), or None where there is none."""
-    if losses is None or not np.isfinite(losses[1]).any():
-        return None
-    epochs, values = losses
-    return float(epochs[np.argmin(np.where(np.isfinite(values), values, np.inf))])
+def _table(rows: Sequence[Row], metrics: Sequence[str] | None) -> dict[str, Series]:
+    """Return for each metric the epochs at which it was measured, ascending, and its values there.
 
-
-def _table(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] | None) -> dict[str, Series]:
-    """Return for each metric the epochs at which it was measured, ascending, and its values there."""
+    Not measured (absent, None, empty) is no value at all, unlike NaN, which is one. A column with words is left out.
+    """
     names = list(dict.fromkeys(name for row in rows for name in row))
-    if any(_number(row.get("epoch")) is None or not math.isfinite(_number(row["epoch"]) or 0) for row in rows):
+    epochs = [_number(row.get("epoch")) for row in rows]
+    if any(epoch is None or not math.isfinite(epoch) for epoch in epochs):
         raise ValueError(f"every row must hold 'epoch' as a number, got rows with {names}: add the epoch to each.")
-    ordered = sorted(rows, key=lambda row: _number(row["epoch"]) or 0.0)
-    table = {name: series for name in names if name != "epoch" and (series := _series(ordered, name)) is not None}
-    if metrics is not None:
-        unknown = [name for name in metrics if name not in table]
-        if unknown:
-            raise ValueError(f"no metric {unknown[0]!r} in the rows: choose from {', '.join(table) or 'none'}.")
-        table = {name: table[name] for name in metrics}
+    order = np.argsort(np.array(epochs, dtype=np.float64), kind="stable")
+    table = {}
+    for name in names:
+        measured = [(epochs[i], _number(rows[i][name])) for i in order if rows[i].get(name) not in (None, "")]
+        if name != "epoch" and measured and all(value is not None for _, value in measured):
+            table[name] = np.array(measured, dtype=np.float64).T
+    for name in metrics or ():
+        if name not in table:
+            raise ValueError(f"no metric {name!r} in the rows: choose from {', '.join(table) or 'none'}.")
     if not table:
         raise ValueError(f"the rows hold no metric, only the columns {names}: add for example 'train_loss'.")
-    return table
+    return table if metrics is None else {name: table[name] for name in metrics}
 
 
-def _series(rows: Sequence[Mapping[str, Any]], name: str) -> Series | None:
-    """Return (epochs, values) of a column of numbers, None for a column of words or without any entry."""
-    # Not measured (absent, None, empty) is no value at all, unlike NaN, which is one.
-    measured = [(row["epoch"], row[name]) for row in rows if row.get(name) not in (None, "")]
-    values = [_number(value) for _, value in measured]
-    if not measured or any(value is None for value in values):
-        return None
-    epochs = np.array([_number(epoch) for epoch, _ in measured], dtype=np.float64)
-    return epochs, np.array(values, dtype=np.float64)
-
-
-def _number(value: Any) -> float | None:
+def _number(value: object) -> float | None:
     """Return a number, or the text of one as a CSV file holds it, as a float; None for anything else."""
     try:
-        return float(value)
+        return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return None
 
 
-def _draw(axes: Axes, unit: str, series: Mapping[str, Series], lowest: float | None) -> tuple[list[Any], list[str]]:
-    """Draw the metrics of one unit into their panel; return the keys and the words of its legend.
+def _draw(axes: Axes, unit: str, series: Mapping[str, Series], lowest: float | None) -> list[tuple[Artist, str]]:
+    """Draw the metrics of one unit into their panel; return the marks of its legend with their words.
 
-    A metric called like its unit needs no entry: the head of the panel has named it. Values that are not finite
+    A metric called like its unit needs no entry: the axis has named it. Values that are not finite
     interrupt their line and become crosses on the lower edge, at the epoch where they happened.
     """
-    entries: list[tuple[Any, str]] = []
+    entries: list[tuple[Artist, str]] = []
     if lowest is not None:
         axes.axvline(lowest, color=style.MUTED, linewidth=0.7, linestyle=(0, (2, 2)), zorder=1)
     broken: list[float] = []
     for (name, (epochs, values)), color in zip(series.items(), _colors(list(series)), strict=True):
         finite = np.isfinite(values)
         broken += list(epochs[~finite])
-        marked = _marked(finite)
-        looks: dict[str, Any] = {"marker": "o", "markersize": 3.5, "markevery": marked} if marked else {}
-        (line,) = axes.plot(epochs, np.where(finite, values, np.nan), color=color, linewidth=1.5, **looks)
+        (line,) = axes.plot(epochs, np.where(finite, values, np.nan), color=color, linewidth=1.5)
+        if marked := _marked(finite):
+            line.set(marker="o", markersize=3.5, markevery=marked)
         words = name.replace("_", " ")
         if words != unit:
             entries.append((line, words))
     if lowest is not None:
         entries += _mark_lowest(axes, series, lowest)
     if broken:
-        (crosses,) = axes.plot(
-            broken,
-            np.zeros(len(broken)),
-            "x",
-            color=style.NOT_FINITE,
-            markersize=6,
-            clip_on=False,
-            transform=axes.get_xaxis_transform(),  # across in epochs, up in fractions of the panel
-            zorder=4,
-        )
+        edge = axes.get_xaxis_transform()  # across in epochs, up in fractions of the panel
+        (crosses,) = axes.plot(broken, np.zeros(len(broken)), "x", color=style.NOT_FINITE, transform=edge)
+        crosses.set(markersize=6, clip_on=False, zorder=4)
         entries.append((crosses, "not finite"))
     # A single epoch still gets an axis of some width, with its one tick in the middle.
     every = np.concatenate([epochs for epochs, _ in series.values()])
@@ -635,23 +543,19 @@ def _draw(axes: Axes, unit: str, series: Mapping[str, Series], lowest: float | N
     axes.locator_params(axis="y", nbins=6)
     if len(broken) == len(every):
         axes.set_yticks([])  # there is nothing that a scale could measure
-    return [handle for handle, _ in entries], [words for _, words in entries]
+    return entries
 
 
-def _mark_lowest(axes: Axes, series: Mapping[str, Series], lowest: float) -> list[tuple[Any, str]]:
+def _mark_lowest(axes: Axes, series: Mapping[str, Series], lowest: float) -> list[tuple[Artist, str]]:
     """Ring the value at the epoch of the lowest validation loss, on the first line of the panel that does not belong to training.
 
     Returns the ring with its words as an entry for the legend, or nothing if no value was measured there.
     """
     for name in [name for name in series if not name.startswith("train_")][:1]:
-        epochs, values = series[name]
-        there = (epochs == lowest) & np.isfinite(values)
-        if there.any():
-            value = float(values[there][0])
-            (ring,) = axes.plot([lowest], [value], "o", markersize=8, markerfacecolor="none", color=style.INK, zorder=4)
-            ring.set_linestyle("")
-            chosen = "lowest: epoch" if name == VALIDATION_LOSS else "epoch"
-            return [(ring, f"{chosen} {lowest:g}, {value:.4g}")]
+        for epoch, value in series[name].T:
+            if epoch == lowest and math.isfinite(value):
+                (ring,) = axes.plot(epoch, value, "o", markersize=8, markerfacecolor="none", color=style.INK, zorder=4)
+                return [(ring, f"{'lowest: ' * (name == VALIDATION_LOSS)}epoch {lowest:g}, {value:.4g}")]
     return []
 
 
@@ -679,14 +583,3 @@ def _colors(names: Sequence[str]) -> list[str]:
         others = [color for color in style.PALETTE if color not in (style.TRAIN, style.VALIDATION, *chosen)]
         chosen.append(usual if known else (others or style.PALETTE)[0])
     return chosen
-
-
-def _log_scale(axes: Axes, unit: str, series: Sequence[Series]) -> None:
-    """Give the panel a logarithmic scale with plain numbers at its ticks; without finite values do nothing."""
-    finite = np.concatenate([values[np.isfinite(values)] for _, values in series])
-    if finite.size == 0:
-        return
-    lowest, highest = float(finite.min()), float(finite.max())
-    if lowest <= 0:
-        raise ValueError(f"log_scale needs values above 0, got {lowest:g} in {unit!r}: leave log_scale out.")
-    style.log_scale(axes, lowest, highest)

@@ -4,34 +4,29 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tinyae.checks import whole_number
 from tinyae.plots import style
 from tinyae.plots.style import (
     DIVERGING,
-    GAP,
-    SMALLEST_SCALE,
-    AnyArray,
     FloatArray,
-    PanelPage,
+    RealArray,
     Sheet,
     as_images,
-    full_shape,
-    half_points,
+    finished,
     host_array,
     one_each,
+    panels,
     pixel_range,
-    positive_count,
     save_animation,
-    tile_size,
 )
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -43,8 +38,8 @@ if TYPE_CHECKING:
 # range) is counted in the line below instead of disappearing.
 
 MOST_IMAGES = 1024
-SQUARED_ERROR = "squared error per image"
-WORD_LINE = 12.0
+SIGNED = ("\N{MINUS SIGN}largest", "0", "+largest")
+"""The ends of a scale that is symmetric around zero."""
 
 
 def range_note(low: float, high: float, channels: int, **named: FloatArray) -> str:
@@ -52,26 +47,28 @@ def range_note(low: float, high: float, channels: int, **named: FloatArray) -> s
 
     For each named array it counts the values beyond the scale and those that are not finite.
     """
-    scale = (
-        f"Gray scale: black {low:.3g}, white {high:.3g}." if channels == 1 else f"Colors from {low:.3g} to {high:.3g}."
-    )
-    parts = [scale]
+    gray = f"Gray scale: black {low:.3g}, white {high:.3g}."
+    parts = [gray if channels == 1 else f"Colors from {low:.3g} to {high:.3g}."]
     for name, pixels in named.items():
-        broken = int(np.count_nonzero(~np.isfinite(pixels)))
         # Infinities are beyond every range, but they are counted once, as what they are.
         beyond = int(np.count_nonzero((pixels < low) | (pixels > high)) - np.count_nonzero(np.isinf(pixels)))
         if beyond:
             parts.append(f"{name.capitalize()}: {style.counted(beyond, 'value')} beyond the scale, drawn as its ends.")
-        if broken:
-            parts.append(f"{name.capitalize()}: {style.counted(broken, 'value')} not finite, drawn in magenta.")
+        if broken := not_finite(pixels, "value"):
+            parts.append(f"{name.capitalize()}: {broken}")
     return " ".join(parts)
+
+
+def not_finite(pixels: FloatArray, noun: str) -> str:
+    """Return the sentence that counts the values that are not finite; nothing where all are."""
+    broken = int(np.count_nonzero(~np.isfinite(pixels)))
+    return f"{style.counted(broken, noun)} not finite, drawn in magenta." if broken else ""
 
 
 @style.drawing()
 def image_grid(
-    images: AnyArray,
+    images: RealArray,
     *,
-    image_shape: Sequence[int] | None = None,
     columns: int | None = None,
     titles: Sequence[str] | None = None,
     value_range: tuple[float, float] | None = (0.0, 1.0),
@@ -79,7 +76,7 @@ def image_grid(
 ) -> Figure:
     """Draw a set of images row by row, all on one scale.
 
-    `images`: (N, H, W, C) with C 1 or 3, (N, H, W), or flat (N, D) folded by `image_shape` = (H, W) or (H, W, C).
+    `images`: (N, H, W, C) with C 1 or 3, or (N, H, W).
     `columns`: images in a row; None sets up to 10 in a single row, and more as nearly in a square.
     `titles` (N,): a word above each image, shortened where it is wider than the image.
     `value_range`: the values drawn black and white; None takes the smallest and largest value of the set.
@@ -87,128 +84,66 @@ def image_grid(
     Raises `TypeError` for anything but a NumPy array, `ValueError` for other shapes, for integer pixels above the
     range, and for more than 1024 images.
     """
-    pixels = as_images(images, image_shape)
+    pixels = as_images(images)
     count = len(pixels)
     # A tile costs about two milliseconds and 64 points of paper; beyond a thousand nobody sees a single image.
     if count > MOST_IMAGES:
         raise ValueError(f"image_grid draws at most {MOST_IMAGES} images, got {count}: pass images[:{MOST_IMAGES}].")
     if columns is None:
         columns = count if count <= 10 else math.ceil(math.sqrt(count))
-    columns = min(positive_count(columns, "columns"), count)
+    columns = min(whole_number("columns", columns, at_least=1), count)
     words = one_each(titles, count, "titles", "images")
     low, high = pixel_range(value_range, images)
-    room = WORD_LINE if words else 0.0
-    sheet = Sheet(
-        math.ceil(count / columns),
-        columns,
-        pixels.shape[1:],
-        title=title,
-        note=range_note(low, high, pixels.shape[3], images=pixels),
-        head=room,
-        row_gap=GAP + room,
-    )
+    sheet = Sheet(math.ceil(count / columns), columns, pixels.shape[1:], captions=words is not None)
     for index, image in enumerate(pixels):
         row, column = divmod(index, columns)
-        sheet.draw(row, column, image, low, high)
-        if words:
-            sheet.caption(row, column, str(words[index]))
-    return sheet.figure
+        sheet.draw(row, column, image, low, high, caption=str(words[index]) if words else "")
+    return finished(sheet.figure, title, range_note(low, high, pixels.shape[3], images=pixels))
 
 
 @style.drawing()
 def reconstructions(
-    originals: AnyArray,
-    reconstructed: AnyArray,
+    originals: RealArray,
+    reconstructed: RealArray,
     *,
-    image_shape: Sequence[int] | None = None,
-    errors: Sequence[float] | AnyArray | None = None,
-    error_unit: str = SQUARED_ERROR,
-    labels: Sequence[Any] | AnyArray | None = None,
+    labels: Iterable[object] | None = None,
     count: int = 10,
-    difference: bool = True,
     value_range: tuple[float, float] | None = (0.0, 1.0),
     title: str = "Originals and their reconstructions",
 ) -> Figure:
-    """Draw the first `count` originals, each above its reconstruction, their absolute difference and the error.
+    """Draw the first `count` originals, each above its reconstruction, their absolute difference and the squared error.
 
-    `originals`, `reconstructed`: two sets of one shape, (N, H, W, C) with C 1 or 3, (N, H, W), or flat (N, D)
-    folded by `image_shape` = (H, W) or (H, W, C).
-    `errors` (N,): the numbers below the columns, in `error_unit`. None computes the squared error per image,
-    the sum over all pixel values of (original - reconstruction)^2, which is what the default unit says.
+    `originals`, `reconstructed`: two sets of one shape, (N, H, W, C) with C 1 or 3, or (N, H, W).
     `labels` (N,): the words above the columns, shortened where they are wider than an image.
-    `difference`: whether to draw the third row. It has a scale of its own, from 0 to the largest difference
-    shown, and is the mean over the channels for color images.
     `value_range`: the values drawn black and white; None takes the smallest and largest of both sets together.
 
+    The difference has a scale of its own, from 0 to the largest one shown, and is the mean over the channels for color
+    images. The number is the sum over all pixel values of (original - reconstruction)^2.
     Raises `TypeError` for anything but NumPy arrays and `ValueError` for shapes or lengths that do not fit each
-    other, for integer pixels above the range, and for a unit without errors.
+    other and for integer pixels above the range.
     """
-    first = as_images(originals, image_shape, name="originals")
-    second = as_images(reconstructed, image_shape, name="reconstructed")
+    first, second = as_images(originals, name="originals"), as_images(reconstructed, name="reconstructed")
     if first.shape != second.shape:
         raise ValueError(f"originals {originals.shape} and reconstructed {reconstructed.shape} must have one shape.")
-    numbers = one_each(errors, len(first), "errors", "images")
     words = one_each(labels, len(first), "labels", "images")
     low, high = pixel_range(value_range, originals, reconstructed)
-    shown = min(positive_count(count), len(first))
+    shown = min(whole_number("count", count, at_least=1), len(first))
     first, second = first[:shown], second[:shown]
-    gaps = np.abs(first.astype(np.float64) - second)
-    if numbers is None:
-        if error_unit != SQUARED_ERROR:
-            raise ValueError(f"error_unit is {error_unit!r} but no errors are given: pass errors=, one for each image.")
-        numbers = list((gaps**2).sum(axis=(1, 2, 3)))
     note = range_note(low, high, first.shape[3], originals=first, reconstructions=second)
-    sheet = _paired_sheet(first.shape, difference, words is not None, style.balanced(error_unit, 75.0), title, note)
+    sheet = Sheet(3, shown, first.shape[1:], lines=2)
+    sheet.name_rows(["original", "reconstruction", "absolute\ndifference"])
+    gaps = np.abs(first - second)
+    sheet.name_columns([f"{error:.3g}" for error in (gaps**2).sum(axis=(1, 2, 3))])
+    sheet.axes.set_xlabel("squared error per image")
+    # The error is the sum over all channels; for the eye one difference in each place is enough.
+    gaps = gaps.mean(axis=3, keepdims=True)
+    largest = pixel_range(None, gaps)[1]
     for column in range(shown):
-        sheet.draw(0, column, first[column], low, high)
+        sheet.draw(0, column, first[column], low, high, caption=str(words[column]) if words else "")
         sheet.draw(1, column, second[column], low, high)
-        if words:
-            sheet.caption(0, column, str(words[column]))
-        x = sheet.corner(0, column)[0] + sheet.tile_width / 2
-        sheet.write(
-            x, sheet.bottom + 5 + _overhang(sheet.tile_height, difference), f"{float(numbers[column]):.3g}", ha="center"
-        )
-    if difference:
-        # The error above is the sum over all channels; for the eye one difference in each place is enough.
-        gaps = gaps.mean(axis=3, keepdims=True)
-        largest = pixel_range(None, gaps)[1]
-        for column in range(shown):
-            sheet.draw(2, column, gaps[column], 0.0, largest, "inferno")
-        sheet.scale(2, 1, "0", f"{largest:.2g}", "inferno")
-    return sheet.figure
-
-
-def _overhang(tile_height: float, difference: bool) -> float:
-    """Points by which the words beside a low tile stick out of it, above and below."""
-    return max(0.0, half_points(((2 if difference else 1) * WORD_LINE - tile_height) / 2))
-
-
-def _paired_sheet(
-    shape: tuple[int, ...], difference: bool, headed: bool, unit: list[str], title: str, note: str
-) -> Sheet:
-    """An empty sheet for images (N, H, W, C) in rows original, reconstruction and difference, with the rows' names and
-    the unit of the numbers below. The words to the left decide the left margin, so they are settled before the sheet.
-    """
-    rows = ["original", "reconstruction"] + (["absolute\ndifference"] if difference else [])
-    height = tile_size(*shape[1:3])[1]
-    overhang = _overhang(height, difference)
-    sheet = Sheet(
-        len(rows),
-        shape[0],
-        (shape[1], shape[2], shape[3]),
-        title=title,
-        note=note,
-        head=max(WORD_LINE if headed else 0.0, overhang),
-        foot=max(5 + overhang + len(unit) * WORD_LINE, SMALLEST_SCALE - height if difference else 0.0),
-        left=max(style.text_width(text) for text in [*rows, *unit]) + 10,
-        right=40.0 if difference else 0.0,
-        row_gap=GAP + 2 * overhang,
-    )
-    for row, text in enumerate(rows):
-        middle = sheet.corner(row, 0)[1] + sheet.tile_height / 2
-        sheet.write(sheet.left - 10, middle, text, ha="right", va="center")
-    sheet.write(sheet.left - 10, sheet.bottom + 5 + overhang, "\n".join(unit), ha="right", color=style.MUTED)
-    return sheet
+        sheet.draw(2, column, gaps[column], 0.0, largest, "inferno")
+    sheet.scale(2, 1, ("0", f"{largest:.2g}"), "inferno")
+    return finished(sheet.figure, title, note)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -222,11 +157,10 @@ def _paired_sheet(
 
 @style.drawing()
 def filters(
-    weights: AnyArray,
+    weights: RealArray,
     image_shape: Sequence[int],
     *,
     count: int = 64,
-    order: str = "norm",
     title: str = "First-layer filters",
 ) -> Figure:
     """Draw the columns of a first layer's weights as images.
@@ -234,13 +168,14 @@ def filters(
     `weights` (D_in, D_out): column j holds what hidden unit j multiplies the D_in pixel values with.
     `image_shape`: (H, W) or (H, W, C) with H W C = D_in. Color filters (C = 3) are drawn as colors around a
     neutral gray, all others on a blue to red scale, white at zero.
-    `count`: the number of filters at most. `order`: "norm" draws those of largest Euclidean norm first, "index" keeps
-    the order of the layer.
+    `count`: the number of filters at most; those of largest Euclidean norm come first.
 
     Raises `TypeError` for anything but a NumPy array, `ValueError` unless D_in is the number of values of an image.
     """
     columns = host_array(weights, "weights", "(D_in, D_out)")
-    shape = full_shape(image_shape)
+    shape = (*image_shape, 1) if len(image_shape) == 2 else tuple(image_shape)
+    if len(shape) != 3 or min(shape) < 1 or shape[2] not in (1, 3):
+        raise ValueError(f"image_shape must be (H, W) or (H, W, C) with C 1 or 3, got {tuple(image_shape)}.")
     if columns.ndim != 2:
         raise ValueError(f"weights must have shape (D_in, D_out), got {weights.shape}: pass the first layer's weight.")
     if columns.shape[0] != math.prod(shape):
@@ -248,27 +183,14 @@ def filters(
             f"weights have {columns.shape[0]} rows, but image_shape {tuple(image_shape)} has "
             f"{math.prod(shape)} values: weights are (D_in, D_out), so a transposed matrix may be the cause."
         )
-    if order not in ("norm", "index"):
-        raise ValueError(f"order must be 'norm' or 'index', got {order!r}.")
     total = columns.shape[1]
-    shown = min(positive_count(count), total)
+    shown = min(whole_number("count", count, at_least=1), total)
     finite = np.where(np.isfinite(columns), columns, 0.0)
-    chosen = np.arange(total)
-    if order == "norm":
-        chosen = np.argsort(-np.linalg.norm(finite, axis=0), kind="stable")
-    chosen = chosen[:shown]
+    chosen = np.argsort(-np.linalg.norm(finite, axis=0), kind="stable")[:shown]
     limits = np.abs(finite[:, chosen]).max(axis=0)
     across = shown if shown <= 10 else math.ceil(math.sqrt(shown))
     rows = math.ceil(shown / across)
-    sheet = Sheet(
-        rows,
-        across,
-        shape,
-        title=title,
-        note=_filters_note(total, shown, order, limits, int(np.count_nonzero(~np.isfinite(columns[:, chosen])))),
-        foot=max(0.0, SMALLEST_SCALE - rows * tile_size(*shape[:2])[1]),
-        right=58.0 if shape[2] == 1 else 0.0,
-    )
+    sheet = Sheet(rows, across, shape)
     for place, (index, limit) in enumerate(zip(chosen, limits, strict=True)):
         # The chosen filters are drawn from the untouched weights, so a NaN among them is seen.
         # A filter of zeros has no scale of its own; any will do, it is neutral all over.
@@ -276,23 +198,10 @@ def filters(
         pixels = columns[:, index].reshape(shape)
         sheet.draw(*divmod(place, across), pixels, -reach, reach, DIVERGING)
     if shape[2] == 1:
-        sheet.scale(0, min(rows, 3), "\N{MINUS SIGN}largest", "+largest", DIVERGING, middle="0")
-    return sheet.figure
-
-
-def _filters_note(total: int, shown: int, order: str, limits: FloatArray, broken: int) -> str:
-    """Return the line below the filters: how many of how many, in which order, and how far their scales lie apart.
-
-    `limits` are the largest absolute weights of the filters drawn, `broken` counts their weights that are not finite.
-    """
-    which = "largest norm first" if order == "norm" else "in the layer's order"
-    weakest, strongest = float(limits.min()), float(limits.max())
-    parts = [f"{shown} of {style.counted(total, 'filter')}, {which}."]
-    parts.append("Each is scaled by its own largest absolute weight,")
-    parts.append(f"from {weakest:.2g} to {strongest:.2g}." if shown > 1 else f"{strongest:.2g}.")
-    if broken:
-        parts.append(f"{style.counted(broken, 'weight')} not finite, drawn in magenta.")
-    return " ".join(parts)
+        sheet.scale(0, min(rows, 3), SIGNED, DIVERGING)
+    reaches = f"{limits.max():.2g}" if shown == 1 else f"from {limits.min():.2g} to {limits.max():.2g}"
+    note = f"{shown} of {style.counted(total, 'filter')}, largest norm first. Each is scaled by its own largest absolute weight, {reaches}."
+    return finished(sheet.figure, title, f"{note} {not_finite(columns[:, chosen], 'weight')}")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -304,13 +213,12 @@ def _filters_note(total: int, shown: int, order: str, limits: FloatArray, broken
 
 MOST_NUMBERED = 20
 """Pixels on a side up to which a map of counts has its numbers written into it."""
-_SIDE = 190.0
 
 
 @style.drawing()
 def feature_maps(
-    maps: AnyArray,
-    image: AnyArray | None = None,
+    maps: RealArray,
+    image: RealArray | None = None,
     *,
     count: int = 64,
     title: str = "Feature maps",
@@ -328,37 +236,40 @@ def feature_maps(
     values = host_array(maps, "maps", "(H, W, K)")
     if values.ndim != 3:
         raise ValueError(f"maps must have shape (H, W, K), those of one image, got {maps.shape}: pass outputs[0].")
-    shown = min(positive_count(count), values.shape[2])
+    shown = min(whole_number("count", count, at_least=1), values.shape[2])
     picture = None if image is None else as_images(host_array(image, "image", "(H, W, C)")[np.newaxis], name="image")[0]
     tiles = shown + (picture is not None)
     across = tiles if tiles <= 9 else math.ceil(math.sqrt(2 * tiles))
     signed = bool((values < 0).any())
     frame = max([values.shape, *([] if picture is None else [picture.shape])], key=lambda shape: max(shape[:2]))
-    sheet = Sheet(
-        math.ceil(tiles / across),
-        across,
-        (frame[0], frame[1], 1),
-        title=title,
-        note=_maps_note(values, shown, signed),
-        head=WORD_LINE,
-        row_gap=GAP + WORD_LINE,
-    )
+    sheet = Sheet(math.ceil(tiles / across), across, frame, captions=True)
     if picture is not None:
-        sheet.draw(0, 0, picture, *pixel_range(None, picture))
-        sheet.caption(0, 0, "image")
+        sheet.draw(0, 0, picture, *pixel_range(None, picture), caption="image")
     for index in range(shown):
         row, column = divmod(index + (picture is not None), across)
         pixels = values[:, :, index]
         reach = float(np.abs(pixels[np.isfinite(pixels)]).max(initial=0.0))
         # A map of zeros has no scale of its own; any will do, it is of one color.
         end = reach or 1.0
-        sheet.draw(row, column, pixels[..., np.newaxis], -end if signed else 0.0, end, DIVERGING if signed else "gray")
-        sheet.caption(row, column, f"{index}: {reach:.2g}")
-    return sheet.figure
+        low, colormap = (-end, DIVERGING) if signed else (0.0, "gray")
+        sheet.draw(row, column, pixels[..., np.newaxis], low, end, colormap, f"{index}: {reach:.2g}")
+    return finished(sheet.figure, title, _maps_note(values, shown, signed))
+
+
+def _maps_note(values: FloatArray, shown: int, signed: bool) -> str:
+    """The line below the maps: how many of how many, their scale, and what is silent or broken."""
+    height, width, total = values.shape
+    parts = [f"{shown} of {style.counted(total, 'map')} of {height} x {width}."]
+    scale = "white is 0, red and blue the largest absolute value" if signed else "black is 0, white the largest value"
+    parts.append(f"Above each its number and the end of its own scale: {scale}.")
+    silent = int(np.count_nonzero((values[:, :, :shown] == 0).all(axis=(0, 1))))
+    if silent:
+        parts.append(f"{style.counted(silent, 'map')} zero everywhere.")
+    return " ".join([*parts, not_finite(values[:, :, :shown], "value")])
 
 
 @style.drawing()
-def overlap_maps(counts: Sequence[AnyArray], titles: Sequence[str] | None = None, *, title: str = "") -> Figure:
+def overlap_maps(counts: Sequence[RealArray], titles: Sequence[str] | None = None, *, title: str = "") -> Figure:
     """Draw how often each pixel is written, one panel for each map of counts, all on one scale.
 
     `counts`: arrays (H, W) of whole numbers as `nn.overlap_counts` gives; into maps of at most 20 x 20 the numbers are
@@ -372,43 +283,19 @@ def overlap_maps(counts: Sequence[AnyArray], titles: Sequence[str] | None = None
         raise ValueError(f"counts must be one or more arrays (H, W), got shapes {[one.shape for one in maps]}.")
     words = one_each(titles, len(maps), "titles", "maps")
     largest = max(float(one.max()) for one in maps)
-    page = PanelPage(
-        len(maps), min(len(maps), 3), _SIDE, _SIDE, title=title, head=18.0 if words else 4.0, foot=8.0, left=0.0,
-        note=f"How often each output pixel is written: white 0, darkest {largest:g}.",
-    )  # fmt: skip
-    for index, one in enumerate(maps):
-        axes = page.panel(index)
+    columns, side = min(len(maps), 3), 190.0
+    figure, grid = panels(len(maps), columns, side, side, across=16.0, down=24.0)
+    for axes, one, word in zip(grid, maps, words or [""] * len(maps), strict=True):
         axes.set_axis_off()
-        axes.imshow(one, cmap="Blues", vmin=0.0, vmax=largest * 1.25, interpolation="nearest")
-        if words:
-            x, y = page.corner(index)
-            page.write(x, y - 5, str(words[index]), va="bottom")
+        # In proportion: a map that is not square leaves a part of its panel empty.
+        axes.imshow(one, cmap="Blues", vmin=0.0, vmax=largest * 1.25, aspect="equal")
+        axes.set_title(str(word))
         if max(one.shape) <= MOST_NUMBERED:
-            _write_numbers(axes, one, largest)
-    return page.figure
-
-
-def _write_numbers(axes: Axes, counts: FloatArray, largest: float) -> None:
-    """Write each number into its cell, light on the dark ones."""
-    size = min(style.LABEL_SIZE, 0.6 * _SIDE / max(counts.shape))
-    for (row, column), number in np.ndenumerate(counts):
-        color = "white" if number > 0.7 * largest else style.INK
-        axes.text(column, row, f"{number:g}", ha="center", va="center", fontsize=size, color=color)
-
-
-def _maps_note(values: FloatArray, shown: int, signed: bool) -> str:
-    """The line below the maps: how many of how many, their scale, and what is silent or broken."""
-    height, width, total = values.shape
-    parts = [f"{shown} of {style.counted(total, 'map')} of {height} x {width}."]
-    scale = "white is 0, red and blue the largest absolute value" if signed else "black is 0, white the largest value"
-    parts.append(f"Above each its number and the end of its own scale: {scale}.")
-    silent = int(np.count_nonzero((values[:, :, :shown] == 0).all(axis=(0, 1))))
-    if silent:
-        parts.append(f"{style.counted(silent, 'map')} zero everywhere.")
-    broken = int(np.count_nonzero(~np.isfinite(values[:, :, :shown])))
-    if broken:
-        parts.append(f"{style.counted(broken, 'value')} not finite, drawn in magenta.")
-    return " ".join(parts)
+            size = min(style.LABEL_SIZE, 0.6 * side / max(one.shape))
+            for (row, column), number in np.ndenumerate(one):
+                color = "white" if number > 0.7 * largest else style.INK
+                axes.text(column, row, f"{number:g}", ha="center", va="center", fontsize=size, color=color)
+    return finished(figure, title, f"How often each output pixel is written: white 0, darkest {largest:g}.")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -417,18 +304,17 @@ def _maps_note(values: FloatArray, shown: int, signed: bool) -> str:
 
 @style.drawing()
 def directions(
-    images: AnyArray,
-    changes: AnyArray,
-    strengths: AnyArray,
+    images: RealArray,
+    changes: RealArray,
+    strengths: RealArray,
     *,
-    image_shape: Sequence[int] | None = None,
     value_range: tuple[float, float] | None = (0.0, 1.0),
     word: str = "strength",
     title: str = "Directions",
 ) -> Figure:
     """Draw each image in gray or color, and right of it changes of it, red for more and blue for less.
 
-    `images`: (N, H, W, C), (N, H, W), or flat (N, D) folded by `image_shape`.
+    `images`: (N, H, W, C) or (N, H, W).
     `changes`: (N, M, ...), M directions for each image, of an image's shape. Each is drawn on a scale of its own, white
     at 0; of three channels the mean is drawn.
     `strengths`: (N, M), the numbers above them; `word` says in the note what they are.
@@ -436,7 +322,7 @@ def directions(
 
     Raises `TypeError` for anything but NumPy arrays, `ValueError` for shapes that do not fit each other.
     """
-    pixels = as_images(images, image_shape)
+    pixels = as_images(images)
     rows = len(pixels)
     moves, numbers = host_array(changes, "changes", "(N, M, ...)"), host_array(strengths, "strengths", "(N, M)")
     if numbers.ndim != 2 or len(numbers) != rows or moves.size != numbers.shape[1] * pixels.size:
@@ -447,28 +333,15 @@ def directions(
     count = numbers.shape[1]
     moves = moves.reshape(rows, count, *pixels.shape[1:]).mean(axis=4, keepdims=True)
     low, high = pixel_range(value_range, images)
-    sheet = Sheet(
-        rows,
-        1 + count,
-        pixels.shape[1:],
-        title=title,
-        note=f"{range_note(low, high, pixels.shape[3], images=pixels)} Directions: each scaled by its own largest "
-        f"absolute value. The numbers are {word}.",
-        head=WORD_LINE,
-        row_gap=GAP + WORD_LINE,
-        foot=max(0.0, SMALLEST_SCALE - rows * pixels.shape[1]),
-        right=58.0,
-    )
+    sheet = Sheet(rows, 1 + count, pixels.shape[1:], captions=True)
     for row in range(rows):
         sheet.draw(row, 0, pixels[row], low, high)
         for place in range(count):
             reach = float(np.nan_to_num(np.abs(moves[row, place])).max()) or 1.0
-            sheet.draw(row, 1 + place, moves[row, place], -reach, reach, DIVERGING)
-            x, y = sheet.corner(row, 1 + place)
-            text = style.shorten(f"{numbers[row, place]:.2g}", sheet.tile_width, style.SMALL_SIZE)
-            sheet.write(x + sheet.tile_width / 2, y - 3.5, text, size=style.SMALL_SIZE, ha="center", va="baseline")
-    sheet.scale(0, min(rows, 3), "\N{MINUS SIGN}largest", "+largest", DIVERGING, middle="0")
-    return sheet.figure
+            sheet.draw(row, 1 + place, moves[row, place], -reach, reach, DIVERGING, f"{numbers[row, place]:.2g}")
+    sheet.scale(0, min(rows, 3), SIGNED, DIVERGING)
+    note = f"Directions: each scaled by its own largest absolute value. The numbers are {word}."
+    return finished(sheet.figure, title, f"{range_note(low, high, pixels.shape[3], images=pixels)} {note}")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -477,17 +350,16 @@ def directions(
 # Rows that belong together (the truth, and what a model made of it) stand below each other frame by frame, so that the eye
 # compares like with like. A frame that a row does not have, such as the reconstruction of the future, stays empty.
 
-SMALL, FILM_GAP, HEAD = 40.0, 12.0, 16.0
 MOST_FRAMES = 60
 
 
 @style.drawing()
 def frame_strips(
-    rows: Mapping[str, AnyArray],
+    rows: Mapping[str, RealArray],
     *,
     seen: int | None = None,
-    labels: Sequence[Any] | AnyArray | None = None,
-    errors: Sequence[float] | AnyArray | None = None,
+    labels: Iterable[object] | None = None,
+    errors: Iterable[float] | None = None,
     count: int = 4,
     value_range: tuple[float, float] | None = (0.0, 1.0),
     title: str = "Films and what a model makes of them",
@@ -504,33 +376,30 @@ def frame_strips(
     films = _films(rows)
     names = list(films)
     number, frames, height, width = films[names[0]].shape
-    shown = min(positive_count(count), number)
+    shown = min(whole_number("count", count, at_least=1), number)
     low, high = pixel_range(value_range, *(film[:shown] for film in films.values()))
     words = [str(word) for word in one_each(labels, number, "labels", "films") or [""] * number][:shown]
     numbers = [f"{error:.3g}" for error in one_each(errors, number, "errors", "films") or []][:shown]
     note = range_note(low, high, 1, **{name: _drawn(film[:shown]) for name, film in films.items()})
-    sheet = Sheet(
-        shown * len(names), frames, (height, width, 1), title=title,
-        note=f"{note} At the lower left of each film: squared error." if numbers else note,
-        head=HEAD, left=max(style.text_width(name) for name in [*names, *words, *numbers]) + 10, tile=SMALL,
-        group=(len(names), FILM_GAP),
-    )  # fmt: skip
-    for film in range(shown):
-        for place, name in enumerate(names):
-            row = film * len(names) + place
-            middle = sheet.corner(row, 0)[1] + sheet.tile_height / 2
-            sheet.write(sheet.left - 10, middle, name, ha="right", va="center")
-            below = words[film] if place == 0 else numbers[film] if numbers and place == len(names) - 1 else ""
-            sheet.write(sheet.left - 10, middle + 12, below, ha="right", va="center", color=style.MUTED)
-            for frame, pixels in enumerate(films[name][film]):
-                if not np.isnan(pixels).all():
-                    sheet.draw(row, frame, pixels[..., None], low, high)
-    _heads(sheet, frames, seen)
-    return sheet.figure
+    sheet = Sheet(shown * len(names), frames, (height, width), lines=2, tile=40.0, group=(len(names), 12.0))
+    sheet.name_rows([
+        f"{name}\n{words[film] if name == names[0] else numbers[film] if numbers and name == names[-1] else ''}".rstrip()
+        for film in range(shown) for name in names
+    ])  # fmt: skip
+    for row in range(shown * len(names)):
+        for frame, pixels in enumerate(films[names[row % len(names)]][row // len(names)]):
+            if not np.isnan(pixels).all():
+                sheet.draw(row, frame, pixels[..., None], low, high)
+    sheet.name_columns([str(frame + 1) for frame in range(frames)])
+    sheet.axes.xaxis.tick_top()
+    if seen is not None and 0 < seen < frames:
+        sheet.axes.axvline(sheet.corner(0, seen)[0] - style.GAP / 2, color=style.VALIDATION, linewidth=1.2)
+    note = f"{note} At the lower left of each film: squared error." if numbers else note
+    return finished(sheet.figure, title, note)
 
 
 def save_film(
-    rows: Mapping[str, AnyArray],
+    rows: Mapping[str, RealArray],
     path: str | os.PathLike[str],
     *,
     seen: int | None = None,
@@ -547,19 +416,15 @@ def save_film(
         films = _films(rows)
         names = list(films)
         number, frames, height, width = films[names[0]].shape
-        shown = min(positive_count(count), number)
+        shown = min(whole_number("count", count, at_least=1), number)
         low, high = pixel_range(value_range, *(film[:shown] for film in films.values()))
-        sheet = Sheet(
-            len(names), shown, (height, width, 1), title=title, foot=18.0,
-            left=max(style.text_width(name) for name in names) + 10,
-        )  # fmt: skip
-        for row, name in enumerate(names):
-            middle = sheet.corner(row, 0)[1] + sheet.tile_height / 2
-            sheet.write(sheet.left - 10, middle, name, ha="right", va="center")
+        sheet = Sheet(len(names), shown, (height, width), lines=1)
+        sheet.name_rows(names)
+        for row in range(len(names)):
             for column in range(shown):
                 sheet.draw(row, column, np.zeros((height, width, 1)), low, high)
-        sheet.write(sheet.left, sheet.bottom + 6, "")
-        caption = sheet.figure.texts[-1]
+        caption = sheet.axes.set_xlabel(" ", loc="left")
+        finished(sheet.figure, title)
         tiles = sheet.axes.images
 
         def show(frame: int) -> None:
@@ -574,7 +439,7 @@ def save_film(
         return save_animation(sheet.figure, frames, show, path, milliseconds=milliseconds)
 
 
-def _films(rows: Mapping[str, AnyArray]) -> dict[str, FloatArray]:
+def _films(rows: Mapping[str, RealArray]) -> dict[str, FloatArray]:
     """The rows, checked: one shape, gray, and not too long for a page."""
     films = {name: host_array(film, name, "(N, T, H, W)") for name, film in rows.items()}
     shapes = {film.shape for film in films.values()}
@@ -589,14 +454,3 @@ def _films(rows: Mapping[str, AnyArray]) -> dict[str, FloatArray]:
 def _drawn(films: FloatArray) -> FloatArray:
     """The frames that are not empty, in one line: what the note counts values of."""
     return films[~np.isnan(films).all(axis=(2, 3))]
-
-
-def _heads(sheet: Sheet, frames: int, seen: int | None) -> None:
-    """The numbers of the frames above the first strip, and the line between what was seen and the future."""
-    for frame in range(frames):
-        x, y = sheet.corner(0, frame)
-        sheet.write(x + sheet.tile_width / 2, y - 4, str(frame + 1), size=style.SMALL_SIZE, ha="center", va="bottom",
-                    color=style.MUTED)  # fmt: skip
-    if seen is not None and 0 < seen < frames:
-        x = sheet.corner(0, seen)[0] - GAP / 2
-        sheet.axes.plot([x, x], [sheet.top - HEAD, sheet.bottom + 3], color=style.VALIDATION, linewidth=1.2)

@@ -474,11 +474,14 @@ def draw_predictions(model: LSTMAutoencoder, data: Dataset, path: Path, count: i
     numbers = numbers[_spread(labels, len(numbers), count)]
     split = test.rows(numbers)
     seen, _, future = split_future(split.x, model.future_steps)
-    figure = plots.predictions(
-        seen,
-        future,
-        model.predict(seen),
-        reconstructed=None if model.mode == "predict" else model.reconstruct(seen),
+    predicted = model.predict(seen)
+    first = np.full_like(seen, np.nan) if model.mode == "predict" else model.reconstruct(seen)
+    figure = plots.vector_reconstructions(
+        split.x,
+        np.concatenate([first, predicted], axis=1),
+        seen=seen.shape[1],
+        errors=np.square(predicted - future).sum(axis=(1, 2)),
+        error_unit="squared error of the prediction",
         labels=_class_names(data, split) or _stamps(data, numbers),
         feature_names=names_of(data),
         count=count,
