@@ -1,4 +1,4 @@
-"""Linear primitives: <A x, y> = <x, A' y>, to rounding and without any finite difference."""
+"""Linear primitives: <A x, y> = <x, A^T y>, to rounding and without any finite difference."""
 
 from __future__ import annotations
 
