@@ -89,17 +89,14 @@ def test_stack_and_slices_are_adjoint(axis, rng):
     assert_allclose(np.vdot(stacked, y), sum(np.vdot(x, p) for x, p in zip(xs, slices, strict=True)), rtol=1e-13)
 
 
-@pytest.mark.parametrize(
-    ("call", "words"),
-    [
-        (lambda x: ops.split(x, lengths=(1, 1)), r"split: lengths \(1, 1\) add up to 2.* has 3"),
-        (lambda x: ops.pad(x, widths=((1, 1),)), r"pad: .*shape \(3, 2\)"),
-        (lambda x: ops.crop(x, widths=((2, 2), (0, 0))), "crop .*axis 0 of length 3"),
-        (lambda x: ops.crop(x, widths=((-1, 0), (0, 0))), "crop: .*>= 0"),
-        (lambda x: ops.concatenate(), "concatenate .*at least one"),
-        (lambda x: ops.stack(), "stack .*at least one"),
-    ],
-)
+@pytest.mark.parametrize(("call", "words"), [
+    (lambda x: ops.split(x, lengths=(1, 1)), r"split: lengths \(1, 1\) add up to 2.* has 3"),
+    (lambda x: ops.pad(x, widths=((1, 1),)), r"pad: .*shape \(3, 2\)"),
+    (lambda x: ops.crop(x, widths=((2, 2), (0, 0))), "crop .*axis 0 of length 3"),
+    (lambda x: ops.crop(x, widths=((-1, 0), (0, 0))), "crop: .*>= 0"),
+    (lambda x: ops.concatenate(), "concatenate .*at least one"),
+    (lambda x: ops.stack(), "stack .*at least one"),
+])  # fmt: skip
 def test_shape_mistakes_are_named(call, words):
     with pytest.raises(ValueError, match=words):
         call(np.ones((3, 2)))

@@ -107,16 +107,13 @@ def test_no_import_circles() -> None:
     tuple(TopologicalSorter(import_graph()).static_order())  # raises CycleError with the circle
 
 
-@pytest.mark.parametrize(
-    ("file", "other"),
-    [
-        ("tinyae.nn.module", "tinyae.nn"),
-        ("tinyae.nn.module", "tinyae.nn.layers"),
-        ("tinyae.ops.linear", "tinyae.ops.convolution"),
-        ("tinyae.testing.laws", "tinyae.testing"),
-        ("tinyae.autodiff.tape", "tinyae.autodiff.reverse"),
-    ],
-)
+@pytest.mark.parametrize(("file", "other"), [
+    ("tinyae.nn.module", "tinyae.nn"),
+    ("tinyae.nn.module", "tinyae.nn.layers"),
+    ("tinyae.ops.linear", "tinyae.ops.convolution"),
+    ("tinyae.testing.laws", "tinyae.testing"),
+    ("tinyae.autodiff.tape", "tinyae.autodiff.reverse"),
+])  # fmt: skip
 def test_a_circle_would_be_noticed(file: str, other: str) -> None:
     graph = import_graph()
     graph[file] |= {other}

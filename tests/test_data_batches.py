@@ -82,22 +82,19 @@ def test_one_array_gives_arrays_several_give_tuples(rng):
     assert len(pair) == 2
 
 
-@pytest.mark.parametrize(
-    ("arrays", "arguments", "error", "says"),
-    [
-        ((), {"batch_size": 2}, ValueError, "no array"),
-        ((np.zeros(0),), {"batch_size": 2}, ValueError, "no examples"),
-        ((np.zeros(()),), {"batch_size": 2}, ValueError, "no examples"),
-        ((np.zeros(3), np.zeros(4)), {"batch_size": 2}, ValueError, "equal length, got 3, 4"),
-        ((np.zeros(3),), {"batch_size": 0}, ValueError, "at least 1, got 0"),
-        ((np.zeros(3),), {"batch_size": -5}, ValueError, "at least 1, got -5"),
-        ((np.zeros(3),), {"batch_size": 2.0}, TypeError, "whole number, got 2.0"),
-        ((np.zeros(3),), {"batch_size": True}, TypeError, "whole number, got True"),
-        ((np.zeros(3),), {"batch_size": 4, "drop_last": True}, ValueError, "leaves no batch: 3 examples"),
-        ((np.zeros(3),), {"batch_size": 2, "generator": 7}, TypeError, r"default_rng\(seed\)"),
-        (([1, 2, 3],), {"batch_size": 2}, TypeError, "expected an array, got list"),
-    ],
-)
+@pytest.mark.parametrize(("arrays", "arguments", "error", "says"), [
+    ((), {"batch_size": 2}, ValueError, "no array"),
+    ((np.zeros(0),), {"batch_size": 2}, ValueError, "no examples"),
+    ((np.zeros(()),), {"batch_size": 2}, ValueError, "no examples"),
+    ((np.zeros(3), np.zeros(4)), {"batch_size": 2}, ValueError, "equal length, got 3, 4"),
+    ((np.zeros(3),), {"batch_size": 0}, ValueError, "at least 1, got 0"),
+    ((np.zeros(3),), {"batch_size": -5}, ValueError, "at least 1, got -5"),
+    ((np.zeros(3),), {"batch_size": 2.0}, TypeError, "whole number, got 2.0"),
+    ((np.zeros(3),), {"batch_size": True}, TypeError, "whole number, got True"),
+    ((np.zeros(3),), {"batch_size": 4, "drop_last": True}, ValueError, "leaves no batch: 3 examples"),
+    ((np.zeros(3),), {"batch_size": 2, "generator": 7}, TypeError, r"default_rng\(seed\)"),
+    (([1, 2, 3],), {"batch_size": 2}, TypeError, "expected an array, got list"),
+])  # fmt: skip
 def test_faulty_arguments_raise_at_the_call(arrays, arguments, error, says):
     with pytest.raises(error, match=says):
         batches(*arrays, **arguments)

@@ -35,13 +35,10 @@ def pca_squared_errors(train: np.ndarray, test: np.ndarray, sizes: tuple[int, ..
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "sizes", "errors", "within"),
-    [
-        ("mnist", (30, 32), (13.87, 13.19), 0.01),
-        ("fashion-mnist", (32, 64), (784 * 0.01514, 784 * 0.01037), 0.005),
-    ],
-)
+@pytest.mark.parametrize(("name", "sizes", "errors", "within"), [
+    ("mnist", (30, 32), (13.87, 13.19), 0.01),
+    ("fashion-mnist", (32, 64), (784 * 0.01514, 784 * 0.01037), 0.005),
+])  # fmt: skip
 def test_pca_makes_the_known_error(name, sizes, errors, within):
     folder = folder_of(name)
     read = data.load(name, download=False)

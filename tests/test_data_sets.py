@@ -102,22 +102,19 @@ def test_pca_makes_the_error_measured_on_the_original_files(name, size, error):
     assert pca_error(read.train.flat, read.test.flat, size) == pytest.approx(error, abs=6e-6)
 
 
-@pytest.mark.parametrize(
-    ("name", "train", "test"),
-    [
-        ("fashion-mini", [400] * 10, [100] * 10),
-        (
-            "optdigits",
-            [376, 389, 380, 389, 387, 376, 377, 387, 380, 382],
-            [178, 182, 177, 183, 181, 182, 181, 179, 174, 180],
-        ),
-        (
-            "pendigits",
-            [780, 779, 780, 719, 780, 720, 720, 778, 719, 719],
-            [363, 364, 364, 336, 364, 335, 336, 364, 336, 336],
-        ),
-    ],
-)
+@pytest.mark.parametrize(("name", "train", "test"), [
+    ("fashion-mini", [400] * 10, [100] * 10),
+    (
+        "optdigits",
+        [376, 389, 380, 389, 387, 376, 377, 387, 380, 382],
+        [178, 182, 177, 183, 181, 182, 181, 179, 174, 180],
+    ),
+    (
+        "pendigits",
+        [780, 779, 780, 719, 780, 720, 720, 778, 719, 719],
+        [363, 364, 364, 336, 364, 335, 336, 364, 336, 336],
+    ),
+])  # fmt: skip
 def test_labels_and_their_counts(name, train, test):
     read = data.load(name)
     assert read.has_labels

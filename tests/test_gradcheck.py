@@ -155,32 +155,25 @@ def test_seeds_repeat():
     assert reports[0] == reports[1] != reports[2]
 
 
-@pytest.mark.parametrize(
-    ("call", "error", "words"),
-    [
-        (lambda: gradcheck(lambda x: x, [np.arange(3)]), TypeError, "no input is floating-point"),
-        (lambda: gradcheck(lambda x: x, [np.ones(3)], order=0), ValueError, "order must be 1 or more, got 0"),
-        (
-            lambda: gradcheck(lambda x: x, [np.ones(3)], method="exact"),
-            ValueError,
-            "'central' or 'complex', got 'exact'",
-        ),
-        (lambda: gradcheck(lambda x: x, [np.ones(3)], names=["x", "y"]), ValueError, "2 names for 1 inputs"),
-        (
-            lambda: gradcheck(ops.absolute, [np.ones(3)], method="complex"),
-            ValueError,
-            "needs a function that takes complex numbers; this one raised TypeError: it gave dtype float64",
-        ),
-        (
-            lambda: gradcheck(lambda x: x + ops.absolute(x), [np.ones(3)], method="complex"),
-            ValueError,
-            "needs an analytic function; the slope of this one is .* along the real axis and .* along the imaginary",
-        ),
-        (lambda: complex_step(ops.absolute, [np.ones(2)]), TypeError, "not analytic"),
-        (lambda: complex_step(ops.sin, [np.ones(2)]), ValueError, r"shape \(2,\), not one number: pass cotangent="),
-        (lambda: complex_step(ops.sin, [np.ones(2)], np.ones(3)), ValueError, r"cotangent has shape \(3,\).*\(2,\)"),
-    ],
-)
+@pytest.mark.parametrize(("call", "error", "words"), [
+    (lambda: gradcheck(lambda x: x, [np.arange(3)]), TypeError, "no input is floating-point"),
+    (lambda: gradcheck(lambda x: x, [np.ones(3)], order=0), ValueError, "order must be 1 or more, got 0"),
+    (lambda: gradcheck(lambda x: x, [np.ones(3)], method="exact"), ValueError, "'central' or 'complex', got 'exact'"),
+    (lambda: gradcheck(lambda x: x, [np.ones(3)], names=["x", "y"]), ValueError, "2 names for 1 inputs"),
+    (
+        lambda: gradcheck(ops.absolute, [np.ones(3)], method="complex"),
+        ValueError,
+        "needs a function that takes complex numbers; this one raised TypeError: it gave dtype float64",
+    ),
+    (
+        lambda: gradcheck(lambda x: x + ops.absolute(x), [np.ones(3)], method="complex"),
+        ValueError,
+        "needs an analytic function; the slope of this one is .* along the real axis and .* along the imaginary",
+    ),
+    (lambda: complex_step(ops.absolute, [np.ones(2)]), TypeError, "not analytic"),
+    (lambda: complex_step(ops.sin, [np.ones(2)]), ValueError, r"shape \(2,\), not one number: pass cotangent="),
+    (lambda: complex_step(ops.sin, [np.ones(2)], np.ones(3)), ValueError, r"cotangent has shape \(3,\).*\(2,\)"),
+])  # fmt: skip
 def test_misuse_is_explained(call, error, words):
     with pytest.raises(error, match=words):
         call()

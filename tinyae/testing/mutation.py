@@ -18,6 +18,7 @@ import numpy as np
 
 from tinyae import ops
 from tinyae.autodiff import Primitive, Tensor, expand, grad
+from tinyae.backend import backend_of
 from tinyae.ops.arrays import along
 from tinyae.ops.convolution import check_padding, pair
 from tinyae.testing.differences import bounded_signs
@@ -144,29 +145,31 @@ class Trial:
         return "escaped" if changed else "equivalent"
 
 
-def derivatives(subject: Subject, order: int, seed: int = 0) -> list[np.ndarray]:
+def derivatives(subject: Subject, order: int, seed: int = 0) -> list[Tensor]:
     """Gradients under random cotangents: on raw arrays, on Tensors, and from order 2 the gradients of those."""
     rng = np.random.default_rng(seed)
     leaves = [Tensor(x, requires_grad=True) for x in subject.inputs]
     out = subject.fn(*leaves)
-    cotangent = Tensor(np.asarray(bounded_signs(rng, out.shape)), requires_grad=True)
+    backend = backend_of(out.data)
+    cotangent = Tensor(backend.to_device(bounded_signs(rng, out.shape)), requires_grad=True)
     raw = grad(out, leaves, cotangent, allow_unused=True)
     first = grad(out, leaves, cotangent, create_graph=True, allow_unused=True)
     found = [*raw, *first]
     if order > 1:
-        mixed = [(g * np.asarray(bounded_signs(rng, g.shape))).sum() for g in first]
-        for total in mixed:
+        variables = [*leaves, cotangent]
+        for total in [(g * backend.to_device(bounded_signs(rng, g.shape))).sum() for g in first]:
             if total.requires_grad:
-                found += grad(total, [*leaves, cotangent], allow_unused=True)
+                found += grad(total, variables, allow_unused=True)
             else:
-                found += [Tensor(np.zeros(x.shape)) for x in [*leaves, cotangent]]
-    return [g.numpy() for g in found]
+                found += [Tensor(backend.xp.zeros(x.shape)) for x in variables]
+    return found
 
 
-def _same(found: Sequence[np.ndarray], right: Sequence[np.ndarray]) -> bool:
+def _same(found: Sequence[Tensor], right: Sequence[Tensor]) -> bool:
+    pairs = [(a.data, b.data) for a, b in zip(found, right, strict=False)]
     return len(found) == len(right) and all(
         a.shape == b.shape and np.allclose(a, b, rtol=1e-9, atol=1e-12 * max(1.0, np.abs(b).max(initial=0.0)))
-        for a, b in zip(found, right, strict=True)
+        for a, b in pairs
     )
 
 
