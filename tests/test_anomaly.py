@@ -156,7 +156,7 @@ def test_the_timeline_picture_refuses_other_scores(wrong):
         plots.score_timeline(np.ones(3), 1.0, stamps=["a"])
 
 
-def test_the_commands(tmp_path, monkeypatch, capsys):
+def test_the_commands(tmp_path, monkeypatch, capsys, unpainted):
     monkeypatch.chdir(tmp_path)
     assert (
         main(["train", "basic", "--data", "nyc-taxi", "--loss", "squared_error", "--epochs", "2", "--out", "taxi"]) == 0
