@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyae.backend import Backend, register
 from tinyae.data import batch_count, batches
+from tinyae.testing import strict_device
 
 lengths = st.integers(1, 200)
 sizes = st.integers(1, 250)
@@ -105,64 +103,17 @@ def test_a_negative_number_of_examples_is_refused():
         batch_count(-1, 2)
 
 
-class Boxed:
-    """An array of a pretended device: it has rows, and nothing of NumPy's works on it."""
-
-    __array_ufunc__ = None
-    ndim = 1
-
-    def __init__(self, values: np.ndarray) -> None:
-        self.values = values
-        self.shape = values.shape
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __getitem__(self, rows: slice) -> Boxed:
-        return Boxed(self.values[rows])
-
-    def __array__(self, dtype=None, copy=None):
-        raise AssertionError("an array of the device was turned into one of the host in silence")
-
-
-class BoxBackend(Backend):
-    """The pretended device; it counts what is sent to it."""
-
-    name = "box"
-
-    def __init__(self) -> None:
-        self.sent = 0
-        self.xp = SimpleNamespace(take=self.take)
-
-    def take(self, array: Boxed, index: Boxed, axis: int) -> Boxed:
-        assert isinstance(array, Boxed)
-        assert isinstance(index, Boxed)
-        assert axis == 0
-        return Boxed(array.values[index.values])
-
-    def to_device(self, array, dtype=None):
-        self.sent += 1
-        return Boxed(np.asarray(array, dtype))
-
-
-def test_on_a_device_the_permutation_is_sent_once_and_the_order_is_the_hosts():
-    backend = BoxBackend()
-    register(Boxed, backend)
-    x = np.arange(20)
-    seen = list(batches(Boxed(x), Boxed(x), batch_size=6, generator=np.random.default_rng(3)))
-    host = list(batches(x, x, batch_size=6, generator=np.random.default_rng(3)))
-    assert backend.sent == 1
-    assert [b.values.tolist() for pair in seen for b in pair] == [b.tolist() for pair in host for b in pair]
-
-
-def test_arrays_of_two_devices_are_refused():
-    register(Boxed, BoxBackend())
-    with pytest.raises(TypeError, match="different devices"):
-        batches(Boxed(np.arange(3)), np.arange(3), batch_size=2)
-
-
-def test_every_device_gives_the_batches_of_the_cpu(elsewhere):
+def test_on_every_device_the_permutation_is_sent_once_and_the_order_is_the_hosts(elsewhere):
     x = np.arange(50, dtype=np.float32).reshape(25, 2)
-    there = list(batches(elsewhere.to_device(x), batch_size=4, generator=np.random.default_rng(1)))
-    here = list(batches(x, batch_size=4, generator=np.random.default_rng(1)))
-    assert all(np.array_equal(elsewhere.to_host(t), h) for t, h in zip(there, here, strict=True))
+    moved = elsewhere.to_device(x)
+    with strict_device().policy(forbid_float64=True) as account:
+        there = list(batches(moved, moved, batch_size=4, generator=np.random.default_rng(1)))
+    here = list(batches(x, x, batch_size=4, generator=np.random.default_rng(1)))
+    assert (account.uploads, account.downloads) == ((1, 0) if elsewhere.name == "strict" else (0, 0))
+    for ours, theirs in zip(there, here, strict=True):
+        assert all(np.array_equal(elsewhere.to_host(t), h) for t, h in zip(ours, theirs, strict=True))
+
+
+def test_arrays_of_two_devices_are_refused(elsewhere):
+    with pytest.raises(TypeError, match="different devices"):
+        batches(elsewhere.to_device(np.arange(3)), np.arange(3), batch_size=2)
