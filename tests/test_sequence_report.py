@@ -196,10 +196,10 @@ def test_a_number_that_is_no_number_is_an_error_and_no_gap():
     assert np.isnan(errors[1])
 
 
-def drawn(monkeypatch, name):
-    """What the pictures of this name are asked to draw; they are empty."""
+def drawn(monkeypatch, name, draw=lambda *x, **options: Figure()):
+    """What the pictures of this name are asked to draw; they are empty, unless `draw` draws them."""
     calls = []
-    monkeypatch.setattr(plots, name, lambda *x, **options: calls.append((x, options)) or Figure())
+    monkeypatch.setattr(plots, name, lambda *x, **options: calls.append((x, options)) or draw(*x, **options))
     return calls
 
 
@@ -216,7 +216,7 @@ def test_as_many_predictions_of_unequal_sequences_as_have_one_length(rng, tmp_pa
 
 
 def test_lines_carry_the_names_of_features_and_the_border(tmp_path, monkeypatch, unpainted):
-    lines, strokes = drawn(monkeypatch, "vector_reconstructions"), drawn(monkeypatch, "pen_strokes")
+    lines, strokes = drawn(monkeypatch, "vector_reconstructions"), drawn(monkeypatch, "pen_strokes", plots.pen_strokes)
     foreseen = drawn(monkeypatch, "predictions")
     draw_run(model(mode="predict", future_steps=3), FEW, History(), tmp_path)
     assert lines[0][1]["feature_names"] == foreseen[0][1]["feature_names"] == ("x", "y")
