@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tinyae import plots
 from tinyae.backend import CPU, Backend, DeviceError, backend_named
 from tinyae.testing import strict_device
 
@@ -47,6 +49,18 @@ def numpy_errors_raise() -> Iterator[None]:
     """A division by zero, an overflow or a NaN made of numbers is a mistake; np.errstate says where it is meant."""
     with np.errstate(divide="raise", over="raise", invalid="raise"):
         yield
+
+
+@pytest.fixture
+def unpainted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are put together and saved as empty files: for tests of what is drawn, not of how it looks."""
+
+    def touch(figure: object, path: Path, **options: object) -> Path:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).touch()
+        return Path(path)
+
+    monkeypatch.setattr(plots, "save_figure", touch)
 
 
 @pytest.fixture(scope="session")

@@ -156,7 +156,7 @@ def test_the_timeline_picture_refuses_other_scores(wrong):
         plots.score_timeline(np.ones(3), 1.0, stamps=["a"])
 
 
-def test_the_commands(tmp_path, monkeypatch, capsys):
+def test_the_commands(tmp_path, monkeypatch, capsys, unpainted):
     monkeypatch.chdir(tmp_path)
     assert (
         main(["train", "basic", "--data", "nyc-taxi", "--loss", "squared_error", "--epochs", "2", "--out", "taxi"]) == 0
@@ -171,10 +171,10 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
     assert "no picture: nyc-taxi holds no images" in told
     assert main(["anomalies", "taxi", "--quantile", "2"]) == 2
     assert "between 0 and 1" in capsys.readouterr().err
-    assert main(["train", "basic", "--data", "optdigits", "--epochs", "2", "--out", "digits"]) == 0
-    assert main(["neighbors", "digits", "--count", "3"]) == 0
+    assert main(["train", "basic", "--data", "optdigits", "--epochs", "2", "--out", "taxi", "--force"]) == 0
+    assert main(["neighbors", "taxi", "--count", "3"]) == 0
     assert "are of the query's class" in capsys.readouterr().out
-    assert (tmp_path / "digits" / "neighbors.png").exists()
-    assert main(["anomalies", "digits"]) == 0
-    assert main(["neighbors", "digits", "--count", "9999"]) == 2
+    assert (tmp_path / "taxi" / "neighbors.png").exists()
+    assert main(["anomalies", "taxi"]) == 0
+    assert main(["neighbors", "taxi", "--count", "9999"]) == 2
     assert "between 1 and the 3823" in capsys.readouterr().err

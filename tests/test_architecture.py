@@ -6,10 +6,12 @@ The numbers stand in `house.toml`, where a commit may change them and says why.
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import subprocess
 import sys
 import tomllib
+import typing
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
@@ -21,9 +23,11 @@ import tinyae
 from tests.tour import STARTS, tour_of, toured
 from tinyae import ops
 from tinyae.autodiff import Primitive, Tensor
+from tinyae.models import MODELS
 from tinyae.ops import OPERATORS
 
 PACKAGE = Path(tinyae.__file__).parent
+ROOT = Path(__file__).parents[1]
 HOUSE = tomllib.loads((Path(__file__).parent / "house.toml").read_text(encoding="utf-8"))
 
 # Which rooms each room may import, beside `checks`, which all share. What stands here is the whole street; there is no
@@ -107,16 +111,13 @@ def test_no_import_circles() -> None:
     tuple(TopologicalSorter(import_graph()).static_order())  # raises CycleError with the circle
 
 
-@pytest.mark.parametrize(
-    ("file", "other"),
-    [
-        ("tinyae.nn.module", "tinyae.nn"),
-        ("tinyae.nn.module", "tinyae.nn.layers"),
-        ("tinyae.ops.linear", "tinyae.ops.convolution"),
-        ("tinyae.testing.laws", "tinyae.testing"),
-        ("tinyae.autodiff.tape", "tinyae.autodiff.reverse"),
-    ],
-)
+@pytest.mark.parametrize(("file", "other"), [
+    ("tinyae.nn.module", "tinyae.nn"),
+    ("tinyae.nn.module", "tinyae.nn.layers"),
+    ("tinyae.ops.linear", "tinyae.ops.convolution"),
+    ("tinyae.testing.laws", "tinyae.testing"),
+    ("tinyae.autodiff.tape", "tinyae.autodiff.reverse"),
+])  # fmt: skip
 def test_a_circle_would_be_noticed(file: str, other: str) -> None:
     graph = import_graph()
     graph[file] |= {other}
@@ -205,6 +206,99 @@ def test_public_definitions_are_documented(file: Path) -> None:
             if isinstance(node, ast.FunctionDef) and any("overload" in ast.unparse(d) for d in node.decorator_list):
                 continue
             assert ast.get_docstring(node), f"{file}:{node.lineno} {node.name} has no docstring"
+
+
+# Hooks and knobs. What breaks these rules today is named in `house.toml`, and leaves the list when it leaves the house.
+
+
+@cache
+def classes() -> dict[str, ast.ClassDef]:
+    """Every class of the package at the top of its file, by name."""
+    nodes = [node for file in FILES for node in ast.parse(file.read_text(encoding="utf-8")).body]
+    return {node.name: node for node in nodes if isinstance(node, ast.ClassDef)}
+
+
+def parents(name: str) -> list[str]:
+    return [parent for base in classes()[name].bases if (parent := ast.unparse(base).rpartition(".")[2]) in classes()]
+
+
+def descends(name: str, base: str) -> bool:
+    return any(parent == base or descends(parent, base) for parent in parents(name))
+
+
+def members(name: str) -> set[str]:
+    found: set[str] = set()
+    for node in classes()[name].body:
+        if isinstance(node, ast.FunctionDef):
+            found.add(node.name)
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
+            found |= {ast.unparse(target) for target in getattr(node, "targets", [getattr(node, "target", None)])}
+    return {member for member in found if not member.startswith("__")}
+
+
+def test_a_base_class_does_not_know_its_only_child() -> None:
+    """A hook enters a base class with its second overrider: no member of a class that has three kinds, or more, is
+    overridden by one of them alone. A `Backend` is meant to be: its body is the reference of a device's kernel.
+    """
+    found = set()
+    for base in classes():
+        kinds = [name for name in classes() if descends(name, base)]
+        if len(kinds) < 3 or base == "Backend" or parents(base) not in ([], ["Module"]):
+            continue
+        for member in members(base):
+            if sum(member in members(kind) for kind in kinds) == 1:
+                found.add(f"{base}.{member}")
+    assert found == set(HOUSE["exceptions"]["hooks"]), "the list in tests/house.toml is of what is left, by name"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_knob_is_declared_once(name: str) -> None:
+    """No default stands in the signature of a builder and in that of the class that it builds."""
+    builder = inspect.unwrap(MODELS[name].builder)
+    made = typing.get_type_hints(builder)["return"]
+    there, here = (
+        {n for n, p in inspect.signature(f).parameters.items() if p.default is not p.empty} for f in (made, builder)
+    )
+    twice = (here & there) - {"sample", "generator"}  # what every builder is given
+    assert twice <= set(HOUSE["exceptions"]["knobs"].get(name, [])), f"{builder.__name__} and {made.__name__} both say"
+
+
+# Words. DESIGN's glossary as far as a search can hold it: phrases in any text, names of what is defined, and messages.
+
+PHRASES = HOUSE["words"]["phrases"]
+TEXTS = [*FILES, *(file for place in ("docs/*.md", "*.md", "examples/*.*") for file in ROOT.glob(place))]
+
+
+@pytest.mark.parametrize("phrase", PHRASES)
+def test_a_phrase_that_has_a_better_one_is_not_used(phrase: str) -> None:
+    pattern = re.compile(rf"\b{phrase.replace(' ', chr(92) + 's+')}\b", re.I)
+    found = [file for file in TEXTS if file.name != "CHANGELOG.md" and pattern.search(file.read_text(encoding="utf-8"))]
+    left = HOUSE["exceptions"]["phrases"].get(phrase, [])
+    assert not [file for file in found if file.relative_to(ROOT).as_posix() not in left], f"write {PHRASES[phrase]!r}"
+
+
+def test_names_are_the_fields() -> None:
+    """Of functions, classes, parameters, attributes: none that the glossary replaced."""
+    found: dict[str, set[str]] = {}
+    for file in FILES:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            for key in ("id", "attr", "name", "arg"):
+                name = getattr(node, key, None)
+                if isinstance(name, str) and name in HOUSE["words"]["names"]:
+                    found.setdefault(name, set()).add(file.relative_to(PACKAGE).as_posix())
+    left = found.keys() - set(HOUSE["exceptions"]["names"])
+    assert not left, {name: (HOUSE["words"]["names"][name], sorted(found[name])) for name in left}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_messages_say_is_not(file: Path) -> None:
+    """ "x is not a y", where "x is no y" is another language's."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Raise) and node.exc is not None:
+            words = [part.value for part in ast.walk(node.exc) if isinstance(part, ast.Constant)]
+            assert not [
+                w for w in words if isinstance(w, str) and re.search(r"(?<!there )\b(is|are) no (?!more)", w)
+            ], file
 
 
 def test_only_the_backend_knows_cupy() -> None:

@@ -78,15 +78,12 @@ def test_a_case_that_raises_does_not_end_the_table(capsys):
     assert "  sin  (4 cases)" in out
 
 
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("desne", "'desne' to check: did you mean dense or"),
-        ("batchnorm", "'batchnorm' to check: did you mean BatchNorm"),
-        ("Loss", "did you mean losses"),
-        ("xyzzy", "'xyzzy' to check: choose a name or ops, losses, layers, models, all."),
-    ],
-)
+@pytest.mark.parametrize(("name", "words"), [
+    ("desne", "'desne' to check: did you mean dense or"),
+    ("batchnorm", "'batchnorm' to check: did you mean BatchNorm"),
+    ("Loss", "did you mean losses"),
+    ("xyzzy", "'xyzzy' to check: choose a name or ops, losses, layers, models, all."),
+])  # fmt: skip
 def test_unknown_names_get_one_sentence_with_near_matches(name, words, capsys):
     assert main(["gradcheck", name]) == 2
     error = capsys.readouterr().err

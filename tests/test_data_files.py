@@ -17,19 +17,16 @@ def saved(path: Path, array: np.ndarray, **arguments) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    ("shape", "dtype", "kind", "example", "image"),
-    [
-        ((20, 5), np.float64, "vectors", (5,), None),
-        ((20, 5), np.uint8, "vectors", (5,), None),
-        ((20, 7, 3), np.float32, "sequences", (7, 3), None),
-        ((20, 7, 3), np.uint8, "images", (7, 3, 1), (7, 3, 1)),
-        ((20, 7, 6, 3), np.uint8, "images", (7, 6, 3), (7, 6, 3)),
-        ((20, 7, 6, 1), np.float16, "images", (7, 6, 1), (7, 6, 1)),
-        ((20, 4), np.int16, "vectors", (4,), None),
-        ((20, 4), np.bool_, "vectors", (4,), None),
-    ],
-)
+@pytest.mark.parametrize(("shape", "dtype", "kind", "example", "image"), [
+    ((20, 5), np.float64, "vectors", (5,), None),
+    ((20, 5), np.uint8, "vectors", (5,), None),
+    ((20, 7, 3), np.float32, "sequences", (7, 3), None),
+    ((20, 7, 3), np.uint8, "images", (7, 3, 1), (7, 3, 1)),
+    ((20, 7, 6, 3), np.uint8, "images", (7, 6, 3), (7, 6, 3)),
+    ((20, 7, 6, 1), np.float16, "images", (7, 6, 1), (7, 6, 1)),
+    ((20, 4), np.int16, "vectors", (4,), None),
+    ((20, 4), np.bool_, "vectors", (4,), None),
+])  # fmt: skip
 def test_axes_kinds_and_values(tmp_path, rng, shape, dtype, kind, example, image):
     array = rng.integers(0, 100, shape).astype(dtype)
     read = data.load(saved(tmp_path / "a.npy", array))
@@ -81,15 +78,11 @@ def test_npz_with_train_x_alone_is_split(tmp_path):
     assert len(data.load(tmp_path / "a.npz").test) == 1
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "1,2.5\n3,4e-1\n-5,6\n",
-        "a,b\n1,2.5\n3,4e-1\n-5,6\n",
-        "\ufeffwidth,height\r\n1,2.5\r\n3,0.4\r\n\r\n-5,6\r\n",
-    ],
-    ids=["plain", "with names", "from a spreadsheet"],
-)
+@pytest.mark.parametrize("text", [
+    "1,2.5\n3,4e-1\n-5,6\n",
+    "a,b\n1,2.5\n3,4e-1\n-5,6\n",
+    "\ufeffwidth,height\r\n1,2.5\r\n3,0.4\r\n\r\n-5,6\r\n",
+], ids=["plain", "with names", "from a spreadsheet"])  # fmt: skip
 def test_csv(tmp_path, text):
     (tmp_path / "a.csv").write_text(text, encoding="utf-8", newline="")
     read = data.load(tmp_path / "a.csv")
@@ -114,15 +107,12 @@ def test_idx_images(tmp_path, name):
     assert read.test.x.ravel().tolist() == [np.float32(v) / np.float32(255) for v in range(180, 240, 10)]
 
 
-@pytest.mark.parametrize(
-    ("value", "dtype", "cause"),
-    [
-        (np.nan, np.float32, "NaN or infinite"),
-        (np.inf, np.float64, "NaN or infinite"),
-        (-np.inf, np.float32, "NaN or infinite"),
-        (1e300, np.float64, "too large for float32"),
-    ],
-)
+@pytest.mark.parametrize(("value", "dtype", "cause"), [
+    (np.nan, np.float32, "NaN or infinite"),
+    (np.inf, np.float64, "NaN or infinite"),
+    (-np.inf, np.float32, "NaN or infinite"),
+    (1e300, np.float64, "too large for float32"),
+])  # fmt: skip
 def test_numbers_that_are_not_finite_are_counted_and_located(tmp_path, value, dtype, cause):
     array = np.zeros((10, 4, 3), dtype)
     array[7, 2, 1] = array[7, 3, 0] = array[9, 0, 0] = value
@@ -138,21 +128,18 @@ def test_a_nan_in_the_test_set_is_found_too(tmp_path):
         data.load(tmp_path / "a.npz")
 
 
-@pytest.mark.parametrize(
-    ("array", "says"),
-    [
-        (np.zeros(12), r"one axis of 12 values.*\(N, D\).*reshape\(-1, T, 1\)"),
-        (np.zeros((2, 2, 2, 2, 2)), r"shape \(2, 2, 2, 2, 2\)"),
-        (np.float64(3), r"shape \(\)"),
-        (np.zeros((0, 5)), r"shape \(0, 5\), no values"),
-        (np.zeros((5, 0)), r"shape \(5, 0\), no values"),
-        (np.zeros((1, 5)), "holds 1 example: save two or more"),
-        (np.zeros((4, 3, 28, 28)), r"channels first.*transpose\(0, 2, 3, 1\)"),
-        (np.zeros((4, 2), complex), "complex128"),
-        (np.full((4, 2), "a"), "<U1"),
-        (np.zeros((4, 2), "datetime64[s]"), "datetime64"),
-    ],
-)
+@pytest.mark.parametrize(("array", "says"), [
+    (np.zeros(12), r"one axis of 12 values.*\(N, D\).*reshape\(-1, T, 1\)"),
+    (np.zeros((2, 2, 2, 2, 2)), r"shape \(2, 2, 2, 2, 2\)"),
+    (np.float64(3), r"shape \(\)"),
+    (np.zeros((0, 5)), r"shape \(0, 5\), no values"),
+    (np.zeros((5, 0)), r"shape \(5, 0\), no values"),
+    (np.zeros((1, 5)), "holds 1 example: save two or more"),
+    (np.zeros((4, 3, 28, 28)), r"channels first.*transpose\(0, 2, 3, 1\)"),
+    (np.zeros((4, 2), complex), "complex128"),
+    (np.full((4, 2), "a"), "<U1"),
+    (np.zeros((4, 2), "datetime64[s]"), "datetime64"),
+])  # fmt: skip
 def test_arrays_that_cannot_be_used(tmp_path, array, says):
     with pytest.raises(ValueError, match=says) as raised:
         data.load(saved(tmp_path / "a.npy", array))
@@ -184,17 +171,14 @@ def _cut(name: str, keep: int):
     return name, write
 
 
-@pytest.mark.parametrize(
-    ("name", "write"),
-    [
-        _cut("a.npy", 300),
-        _cut("a.npy", 60),
-        _cut("a.npz", 500),
-        _cut("a.npz", 20),
-        ("a.npy", lambda path: path.write_bytes(b"hello world")),
-        ("a.npz", lambda path: path.write_bytes(b"hello world")),
-    ],
-)
+@pytest.mark.parametrize(("name", "write"), [
+    _cut("a.npy", 300),
+    _cut("a.npy", 60),
+    _cut("a.npz", 500),
+    _cut("a.npz", 20),
+    ("a.npy", lambda path: path.write_bytes(b"hello world")),
+    ("a.npz", lambda path: path.write_bytes(b"hello world")),
+])  # fmt: skip
 def test_damaged_numpy_files(tmp_path, name, write):
     write(tmp_path / name)
     with pytest.raises(ValueError, match="damaged or not a NumPy file") as raised:
@@ -229,19 +213,16 @@ def test_csv_that_is_no_text(tmp_path):
         data.load(tmp_path / "a.csv")
 
 
-@pytest.mark.parametrize(
-    ("arrays", "says"),
-    [
-        ({"images": np.zeros((4, 2))}, "holds images: name the examples 'x' or 'train_x'"),
-        ({}, "holds no arrays"),
-        ({"x": np.zeros((4, 2)), "y": np.zeros(4)}, "type float64: give one class number"),
-        ({"x": np.zeros((4, 2)), "y": np.zeros(3, int)}, r"labels of shape \(3,\)"),
-        ({"x": np.zeros((4, 2)), "y": np.array([0, 1, -1, 0])}, "from 0 for each"),
-        ({"train_x": np.zeros((4, 2)), "test_x": np.zeros((4, 3))}, "the same shape of example"),
-        ({"train_x": np.zeros((4, 2)), "test_x": np.zeros((4, 2), np.uint8)}, "and the same type"),
-        ({"train_x": np.zeros((4, 2)), "test_x": np.zeros((0, 2))}, "no values"),
-    ],
-)
+@pytest.mark.parametrize(("arrays", "says"), [
+    ({"images": np.zeros((4, 2))}, "holds images: name the examples 'x' or 'train_x'"),
+    ({}, "holds no arrays"),
+    ({"x": np.zeros((4, 2)), "y": np.zeros(4)}, "type float64: give one class number"),
+    ({"x": np.zeros((4, 2)), "y": np.zeros(3, int)}, r"labels of shape \(3,\)"),
+    ({"x": np.zeros((4, 2)), "y": np.array([0, 1, -1, 0])}, "from 0 for each"),
+    ({"train_x": np.zeros((4, 2)), "test_x": np.zeros((4, 3))}, "the same shape of example"),
+    ({"train_x": np.zeros((4, 2)), "test_x": np.zeros((4, 2), np.uint8)}, "and the same type"),
+    ({"train_x": np.zeros((4, 2)), "test_x": np.zeros((0, 2))}, "no values"),
+])  # fmt: skip
 def test_npz_that_cannot_be_used(tmp_path, arrays, says):
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(ValueError, match=says):

@@ -313,17 +313,14 @@ def server(tmp_path):
         thread.join()
 
 
-@pytest.mark.parametrize(
-    ("platform", "variables", "folder"),
-    [
-        ("linux", {}, ".cache/tinyae"),
-        ("linux", {"XDG_CACHE_HOME": "/var/cache/me"}, "/var/cache/me/tinyae"),
-        ("linux", {"XDG_CACHE_HOME": ""}, ".cache/tinyae"),
-        ("darwin", {}, "Library/Caches/tinyae"),
-        ("win32", {}, "AppData/Local/tinyae/tinyae/Cache"),
-        ("win32", {"LOCALAPPDATA": "/local"}, "/local/tinyae/tinyae/Cache"),
-    ],
-)
+@pytest.mark.parametrize(("platform", "variables", "folder"), [
+    ("linux", {}, ".cache/tinyae"),
+    ("linux", {"XDG_CACHE_HOME": "/var/cache/me"}, "/var/cache/me/tinyae"),
+    ("linux", {"XDG_CACHE_HOME": ""}, ".cache/tinyae"),
+    ("darwin", {}, "Library/Caches/tinyae"),
+    ("win32", {}, "AppData/Local/tinyae/tinyae/Cache"),
+    ("win32", {"LOCALAPPDATA": "/local"}, "/local/tinyae/tinyae/Cache"),
+])  # fmt: skip
 def test_the_cache_is_where_each_system_keeps_such_things(platform, variables, folder, tmp_path, monkeypatch):
     for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)

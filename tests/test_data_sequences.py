@@ -34,19 +34,16 @@ def test_padded_sequences_come_back_whole(sizes, features, seed):
     assert padding(lengths, max(sizes)).tolist() == [[t >= n for t in range(max(sizes))] for n in sizes]
 
 
-@pytest.mark.parametrize(
-    ("sequences", "says"),
-    [
-        ([], "no sequences"),
-        ([[1.0], []], "sequence 1 has length 0"),
-        ([np.zeros((2, 3)), np.zeros((2, 2))], "sequence 1 has 2 features and sequence 0 has 3"),
-        ([np.zeros((2, 3)), np.full((4, 3), np.nan)], "sequence 1 holds 12 values .* first at step 0, feature 0"),
-        ([[0.0, 1.0, np.inf]], "sequence 0 holds 1 values .* step 2"),
-        ([[[1.0], [2.0, 3.0]]], "unequal length.*tinyae.data.pad"),
-        ([np.zeros((2, 3, 4))], r"shape \(2, 3, 4\)"),
-        ([["a"]], "is not an array of numbers"),
-    ],
-)
+@pytest.mark.parametrize(("sequences", "says"), [
+    ([], "no sequences"),
+    ([[1.0], []], "sequence 1 has length 0"),
+    ([np.zeros((2, 3)), np.zeros((2, 2))], "sequence 1 has 2 features and sequence 0 has 3"),
+    ([np.zeros((2, 3)), np.full((4, 3), np.nan)], "sequence 1 holds 12 values .* first at step 0, feature 0"),
+    ([[0.0, 1.0, np.inf]], "sequence 0 holds 1 values .* step 2"),
+    ([[[1.0], [2.0, 3.0]]], "unequal length.*tinyae.data.pad"),
+    ([np.zeros((2, 3, 4))], r"shape \(2, 3, 4\)"),
+    ([["a"]], "is not an array of numbers"),
+])  # fmt: skip
 def test_what_cannot_be_padded_is_named(sequences, says):
     with pytest.raises(ValueError, match=says):
         pad(sequences)
@@ -76,17 +73,14 @@ def test_lengths_travel_with_the_examples(rng):
     assert Split(split.x).rows(slice(2)).lengths is None
 
 
-@pytest.mark.parametrize(
-    ("lengths", "error", "says"),
-    [
-        ([3, 2], TypeError, "array of whole numbers"),
-        (np.array([3.0, 2.0]), TypeError, "got float64"),
-        (np.array([3, 2, 1]), ValueError, r"shape \(3,\) for 2 sequences"),
-        (np.array([3, 0]), ValueError, "sequence 1 has length 0.*from 1 to 3"),
-        (np.array([4, 3]), ValueError, "sequence 0 has length 4.*from 1 to 3"),
-        (np.array([3, 2]), ValueError, "sequence 1 has length 2 and values other than 0 behind"),
-    ],
-)
+@pytest.mark.parametrize(("lengths", "error", "says"), [
+    ([3, 2], TypeError, "array of whole numbers"),
+    (np.array([3.0, 2.0]), TypeError, "got float64"),
+    (np.array([3, 2, 1]), ValueError, r"shape \(3,\) for 2 sequences"),
+    (np.array([3, 0]), ValueError, "sequence 1 has length 0.*from 1 to 3"),
+    (np.array([4, 3]), ValueError, "sequence 0 has length 4.*from 1 to 3"),
+    (np.array([3, 2]), ValueError, "sequence 1 has length 2 and values other than 0 behind"),
+])  # fmt: skip
 def test_faulty_lengths_are_refused(lengths, error, says):
     with pytest.raises(error, match=says):
         Split(np.ones((2, 3, 1), np.float32), None, lengths)
@@ -115,28 +109,21 @@ def test_windows_are_what_a_loop_cuts(steps, length, stride, horizon, features):
             cut_windows(series, length, stride=stride, horizon=horizon)
 
 
-@pytest.mark.parametrize(
-    ("series", "arguments", "says"),
-    [
-        (np.arange(5.0), {"length": 2, "horizon": 5}, "horizon of 5 steps is longer than the series of 5 steps"),
-        (np.arange(5.0), {"length": 4, "horizon": 2}, "window of 4 steps with a horizon of 2 does not fit"),
-        (np.arange(5.0), {"length": 0}, "length must be a whole number of at least 1, got 0"),
-        (np.arange(5.0), {"length": 2, "stride": 0}, "stride must be"),
-        (np.arange(5.0), {"length": 2, "horizon": -1}, "horizon must be a whole number of at least 0"),
-        (np.array([0.0, 1.0, np.nan]), {"length": 2}, "1 values that are NaN or infinite, the first at step 2"),
-        (np.array([[0.0, 1.0], [2.0, -np.inf]]), {"length": 1}, "step 1, feature 1"),
-        (np.zeros(0), {"length": 1}, "length 0"),
-        (np.arange(5) * 1j, {"length": 1}, "complex numbers: give real and imaginary part"),
-        ([1.0, 2j], {"length": 1}, "complex numbers"),
-        (
-            np.ma.masked_greater(np.arange(5), 3),
-            {"length": 1},
-            "1 values that are masked, the first at step 4, feature 0",
-        ),
-        (np.ma.masked_equal([[1, 2], [3, 4]], 2), {"length": 1}, "masked, the first at step 0, feature 1"),
-        ([[1.0, 2.0], [3.0]], {"length": 1}, "tinyae.data.pad"),
-    ],
-)
+@pytest.mark.parametrize(("series", "arguments", "says"), [
+    (np.arange(5.0), {"length": 2, "horizon": 5}, "horizon of 5 steps is longer than the series of 5 steps"),
+    (np.arange(5.0), {"length": 4, "horizon": 2}, "window of 4 steps with a horizon of 2 does not fit"),
+    (np.arange(5.0), {"length": 0}, "length must be a whole number of at least 1, got 0"),
+    (np.arange(5.0), {"length": 2, "stride": 0}, "stride must be"),
+    (np.arange(5.0), {"length": 2, "horizon": -1}, "horizon must be a whole number of at least 0"),
+    (np.array([0.0, 1.0, np.nan]), {"length": 2}, "1 values that are NaN or infinite, the first at step 2"),
+    (np.array([[0.0, 1.0], [2.0, -np.inf]]), {"length": 1}, "step 1, feature 1"),
+    (np.zeros(0), {"length": 1}, "length 0"),
+    (np.arange(5) * 1j, {"length": 1}, "complex numbers: give real and imaginary part"),
+    ([1.0, 2j], {"length": 1}, "complex numbers"),
+    (np.ma.masked_greater(np.arange(5), 3), {"length": 1}, "1 values that are masked, the first at step 4, feature 0"),
+    (np.ma.masked_equal([[1, 2], [3, 4]], 2), {"length": 1}, "masked, the first at step 0, feature 1"),
+    ([[1.0, 2.0], [3.0]], {"length": 1}, "tinyae.data.pad"),
+])  # fmt: skip
 def test_what_cannot_be_cut_is_named(series, arguments, says):
     with pytest.raises(ValueError, match=says):
         cut_windows(series, **arguments)
@@ -165,14 +152,11 @@ def test_a_masked_array_without_a_masked_value_is_an_array():
     assert_array_equal(cut_windows(np.ma.array([1.0, 2.0]), 1)[:, 0, 0], [1.0, 2.0])
 
 
-@pytest.mark.parametrize(
-    ("largest", "scaling", "says"),
-    [
-        (1e300, "standard", r"feature 0 of the training part reaches 1e\+300, too large"),
-        (1.7e308, "range", r"feature 0 .* too large to be scaled"),
-        (1e300, "none", r"too large for float32 after scaling 'none'"),
-    ],
-)
+@pytest.mark.parametrize(("largest", "scaling", "says"), [
+    (1e300, "standard", r"feature 0 of the training part reaches 1e\+300, too large"),
+    (1.7e308, "range", r"feature 0 .* too large to be scaled"),
+    (1e300, "none", r"too large for float32 after scaling 'none'"),
+])  # fmt: skip
 def test_values_that_no_scale_can_hold_are_refused(largest, scaling, says):
     with pytest.raises(ValueError, match=says):
         windows(np.tile([-largest, largest], 25), 5, scaling=scaling)
@@ -210,15 +194,12 @@ def test_a_feature_that_never_changes_becomes_zero():
         Scaler.fit(series, "log")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        ({"train": 1.0}, "leaves 10 of 10"),
-        ({"train": 0}, "leaves 0 of 10"),
-        ({"train": 0.8}, r"does not fit into the test part \(2 steps\)"),
-        ({"train": 2}, r"training part \(2 of 10 steps\)"),
-    ],
-)
+@pytest.mark.parametrize(("arguments", "says"), [
+    ({"train": 1.0}, "leaves 10 of 10"),
+    ({"train": 0}, "leaves 0 of 10"),
+    ({"train": 0.8}, r"does not fit into the test part \(2 steps\)"),
+    ({"train": 2}, r"training part \(2 of 10 steps\)"),
+])  # fmt: skip
 def test_both_parts_must_hold_a_window(arguments, says):
     with pytest.raises(ValueError, match=says):
         windows(np.arange(10.0), 3, **arguments)
@@ -369,24 +350,21 @@ def test_uneven_times_give_no_clock(tmp_path):
     assert "not evenly spaced" in data.load_series(path, 1, time="t").notes
 
 
-@pytest.mark.parametrize(
-    ("text", "arguments", "says"),
-    [
-        ("", {}, "no line of numbers"),
-        ("a,b\n", {}, "no line of numbers"),
-        ("t,v\n2020-01-01,1\n2020-01-02,\n", {}, "line 3, column 'v' holds nothing"),
-        ("t,v\n2020-01-01,1\n2020-01-02,nan\n", {}, "line 3, column 'v' holds 'nan'"),
-        ("t,v,w\n2020-01-01,1,Rome\n2020-01-02,2,Oslo\n", {}, "column 'w' holds 'Rome': these are words; drop the col"),
-        ("t;v\n2020-01-01;1,5\n", {}, "holds '1,5': write a point, not a comma"),
-        ("1,5;2,5\n3,5;4,5\n", {}, "holds '5;2': the file looks separated by semicolons"),
-        ("t,v\n2020-01-02,1\n2020-01-01,2\n", {}, "line 3: the time 2020-01-01 is not after"),
-        ("t,v\n2020-01-02,1\nsoon,2\n", {}, "line 3: 'soon' is not a time"),
-        ("t,v\n2020-01-02,1\n2020-01-03,2,3\n", {}, "line 3 has 3 fields, not 2"),
-        ("t,v\n1,1\n2,2\n", {"time": "when"}, "no column 'when': its columns are t, v"),
-        ("t,v\n1,1\n2,2\n", {"time": 2}, "no column 2"),
-        ("t\n2020-01-02\n2020-01-03\n", {}, "times and nothing else"),
-    ],
-)
+@pytest.mark.parametrize(("text", "arguments", "says"), [
+    ("", {}, "no line of numbers"),
+    ("a,b\n", {}, "no line of numbers"),
+    ("t,v\n2020-01-01,1\n2020-01-02,\n", {}, "line 3, column 'v' holds nothing"),
+    ("t,v\n2020-01-01,1\n2020-01-02,nan\n", {}, "line 3, column 'v' holds 'nan'"),
+    ("t,v,w\n2020-01-01,1,Rome\n2020-01-02,2,Oslo\n", {}, "column 'w' holds 'Rome': these are words; drop the col"),
+    ("t;v\n2020-01-01;1,5\n", {}, "holds '1,5': write a point, not a comma"),
+    ("1,5;2,5\n3,5;4,5\n", {}, "holds '5;2': the file looks separated by semicolons"),
+    ("t,v\n2020-01-02,1\n2020-01-01,2\n", {}, "line 3: the time 2020-01-01 is not after"),
+    ("t,v\n2020-01-02,1\nsoon,2\n", {}, "line 3: 'soon' is not a time"),
+    ("t,v\n2020-01-02,1\n2020-01-03,2,3\n", {}, "line 3 has 3 fields, not 2"),
+    ("t,v\n1,1\n2,2\n", {"time": "when"}, "no column 'when': its columns are t, v"),
+    ("t,v\n1,1\n2,2\n", {"time": 2}, "no column 2"),
+    ("t\n2020-01-02\n2020-01-03\n", {}, "times and nothing else"),
+])  # fmt: skip
 def test_a_faulty_csv_is_refused_with_the_line(tmp_path, text, arguments, says):
     with pytest.raises(ValueError, match=says):
         data.read_series(write(tmp_path / "a.csv", text), **arguments)
@@ -425,16 +403,13 @@ def test_a_ts_file_holds_features_then_steps():
     assert (y.tolist(), lengths.tolist()) == ([1, 0], [3, 1])
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "says"),
-    [
-        ("7:8:red", "7:8:green", "line 7: class 'green'"),
-        ("7:8:red", "7:8,9:red", "line 7: features of 1, 2 steps"),
-        ("7:8:red", "7:?:red", "line 7: .*missing values"),
-        ("@data\n", "", "before @data"),
-        ("@timeStamps false", "@timeStamps true", "time stamps"),
-    ],
-)
+@pytest.mark.parametrize(("old", "new", "says"), [
+    ("7:8:red", "7:8:green", "line 7: class 'green'"),
+    ("7:8:red", "7:8,9:red", "line 7: features of 1, 2 steps"),
+    ("7:8:red", "7:?:red", "line 7: .*missing values"),
+    ("@data\n", "", "before @data"),
+    ("@timeStamps false", "@timeStamps true", "time stamps"),
+])  # fmt: skip
 def test_a_faulty_ts_file_is_refused_with_the_line(old, new, says):
     with pytest.raises(ValueError, match=says):
         parse_ts(TS.replace(old, new), "toy.ts")

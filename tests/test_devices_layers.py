@@ -5,102 +5,45 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
+from functools import partial
+from operator import attrgetter
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from tinyae import inspect, nn, ops
+from tinyae import inspect, nn
 from tinyae.autodiff import Tensor
 from tinyae.backend import CPU, Backend, MixedDevicesError
-from tinyae.testing import strict_device
+from tinyae.testing import ModuleCase, strict_device
+from tinyae.testing.laws import draws
+from tinyae.testing.tables import LAYERS
 
 Make = Callable[[np.random.Generator], nn.Module]
+every_layer = pytest.mark.parametrize("case", LAYERS, ids=attrgetter("name"))
 
 
-def tied(g: np.random.Generator) -> nn.Module:
-    encoder = nn.Dense(4, 3, activation="tanh", generator=g)
-    return nn.Sequential(encoder, nn.TiedDense(encoder, activation="sigmoid"))
-
-
-class Joined(nn.Module):
-    """A recurrent layer as a function with one result: outputs and states side by side."""
-
-    def __init__(self, layer: nn.Module, **options: object) -> None:
-        self.layer = layer
-        self.options = options
-
-    def forward(self, x: Tensor) -> Tensor:
-        output, states = self.layer(x, **self.options)
-        return ops.concatenate(*[ops.reshape(part, shape=(-1,)) for part in (output, *states)])
-
-
-LAYERS: dict[str, tuple[Make, tuple[int, ...]]] = {
-    **{
-        f"Dense {a}": (lambda g, a=a: nn.Dense(4, 3, activation=a, generator=g), (5, 4))
-        for a in ("identity", "relu", "elu", "sigmoid", "tanh")
-    },
-    "Dense without bias": (lambda g: nn.Dense(4, 3, activation="elu", bias=False, generator=g), (2, 3, 4)),
-    "TiedDense": (tied, (5, 4)),
-    "LayerNorm": (lambda g: nn.LayerNorm(4), (2, 3, 4)),
-    "BatchNorm": (lambda g: nn.BatchNorm(4), (2, 3, 4)),
-    "BatchNorm eval": (lambda g: nn.BatchNorm(4).eval(), (5, 4)),
-    "MaskingNoise eval": (lambda g: nn.MaskingNoise(0.5, g).eval(), (5, 4)),
-    "GaussianNoise eval": (lambda g: nn.GaussianNoise(0.5, g).eval(), (5, 4)),
-    "SaltAndPepperNoise eval": (lambda g: nn.SaltAndPepperNoise(0.5, generator=g).eval(), (5, 4)),
-    "Dropout eval": (lambda g: nn.Dropout(0.5, g).eval(), (5, 4)),
-    "ReLU": (lambda g: nn.ReLU(), (5, 4)),
-    "ELU": (lambda g: nn.ELU(), (5, 4)),
-    "Sigmoid": (lambda g: nn.Sigmoid(), (5, 4)),
-    "Tanh": (lambda g: nn.Tanh(), (5, 4)),
-    "Softplus": (lambda g: nn.Softplus(), (5, 4)),
-    "Softmax": (lambda g: nn.Softmax(), (5, 4)),
-    "Identity": (lambda g: nn.Identity(), (5, 4)),
-    "TopK": (lambda g: nn.TopK(2), (5, 4)),
-    "Flatten": (lambda g: nn.Flatten(), (2, 3, 4)),
-    "Reshape": (lambda g: nn.Reshape(2, -1), (5, 4)),
-    "Conv2d": (lambda g: nn.Conv2d(2, 4, 3, 2, 1, activation="relu", generator=g), (2, 5, 4, 2)),
-    "ConvTranspose2d": (lambda g: nn.ConvTranspose2d(2, 3, 3, 2, 1, 1, activation="elu", generator=g), (2, 3, 2, 2)),
-    "MaxPool2d": (lambda g: nn.MaxPool2d(2, padding=1), (2, 5, 4, 2)),
-    "AvgPool2d": (lambda g: nn.AvgPool2d(3, 2, "same"), (2, 5, 4, 2)),
-    "Upsample": (lambda g: nn.Upsample(2), (2, 3, 2, 2)),
-    "Upsample bilinear": (lambda g: nn.Upsample((3, 2), "bilinear"), (2, 3, 2, 2)),
-    "Crop": (lambda g: nn.Crop(2, 1), (2, 3, 2, 2)),
-    "PixelShuffle": (lambda g: nn.PixelShuffle(2), (2, 3, 2, 8)),
-    "LSTM": (lambda g: Joined(nn.LSTM(2, 3, 2, True, peepholes=True, generator=g)), (3, 4, 2)),
-    "LSTMLayer": (lambda g: Joined(nn.LSTMLayer(2, 3, generator=g), reverse=True), (3, 4, 2)),
-    "TimeDistributed": (lambda g: nn.TimeDistributed(nn.Dense(4, 2, generator=g)), (2, 3, 4)),
-    "Sequential": (lambda g: nn.Sequential(nn.Dense(4, 3, generator=g), nn.BatchNorm(3), nn.Softplus()), (5, 4)),
-}
-every_layer = pytest.mark.parametrize("name", LAYERS)
-
-
-def test_every_layer_has_a_row() -> None:
-    classes = [n for n in nn.__all__ if isinstance(getattr(nn, n), type) and issubclass(getattr(nn, n), nn.Module)]
-    missing = [n for n in classes if n not in ("Module", "Noise") and not any(n in row.split() for row in LAYERS)]
-    assert not missing, f"add rows to LAYERS for {missing}"
-
-
-def made(name: str, device: Backend) -> tuple[nn.Module, Tensor, Tensor]:
-    """The layer, an input and a cotangent, the same numbers on every device."""
+def made(case: ModuleCase, device: Backend) -> tuple[nn.Module, Callable[[Tensor], Tensor], Tensor]:
+    """The layer, how it is called, and an input, the same numbers on every device; what draws is in evaluation mode."""
     rng = np.random.default_rng(11)
-    make, shape = LAYERS[name]
-    layer = make(rng)
-    x = rng.normal(size=shape).astype("float32")
-    mode = layer.training
-    out_shape = layer.eval()(x).shape
-    layer.train(mode).to(device.name)
-    cotangent = rng.uniform(0.5, 1.5, out_shape).astype("float32")
-    return layer, Tensor(device.to_device(x), requires_grad=True), Tensor(device.to_device(cotangent))
+    layer = case.module(rng).to(device.name)
+    if draws(layer):
+        layer.eval()
+    (x,) = case.make_inputs(rng, "float32")
+    return layer, partial(case.call, layer) if case.call else layer, Tensor(device.to_device(x), requires_grad=True)
+
+
+def cotangent(y: Tensor, device: Backend) -> np.ndarray:
+    return device.to_device(np.random.default_rng(1).uniform(0.5, 1.5, y.shape), "float32")
 
 
 @every_layer
-def test_a_layer_gives_the_cpus_numbers(name: str, elsewhere: Backend) -> None:
+def test_a_layer_gives_the_cpus_numbers(case: ModuleCase, elsewhere: Backend) -> None:
     results = []
     for device in (elsewhere, CPU):
-        layer, x, cotangent = made(name, device)
-        y = layer(x)
-        y.backward(cotangent)
+        layer, call, x = made(case, device)
+        y = call(x)
+        y.backward(cotangent(y, device))
         assert {t.device for t in (y, x.grad, *layer.parameters())} == {device.name}
         results.append([t.numpy() for t in (y, x.grad, *(p.grad for p in layer.parameters()))])
         results[-1] += list(layer.state_dict().values())
@@ -110,11 +53,12 @@ def test_a_layer_gives_the_cpus_numbers(name: str, elsewhere: Backend) -> None:
 
 
 @every_layer
-def test_a_layer_stays_on_the_device_in_float32(name: str) -> None:
+def test_a_layer_stays_on_the_device_in_float32(case: ModuleCase) -> None:
     device = strict_device()
-    layer, x, cotangent = made(name, device)
+    _, call, x = made(case, device)
+    g = cotangent(call(x), device)
     with device.policy(forbid_sync=True, forbid_copy=True, forbid_float64=True):
-        layer(x).backward(cotangent)
+        call(x).backward(g)
 
 
 def test_lengths_go_to_the_device_once_for_a_whole_stack(elsewhere: Backend) -> None:

@@ -69,15 +69,12 @@ def test_an_example_refuses_nonsense_in_one_sentence(path, wrong, tmp_path, monk
     assert ": error: " in capsys.readouterr().err.splitlines()[-1]
 
 
-@pytest.mark.parametrize(
-    ("name", "steps", "says"),
-    [
-        ("13_lstm_autoencoder.py", [3, 5], "holds sequences of unequal length, which example 14 takes"),
-        ("13_lstm_autoencoder.py", [1, 1], "one step, which have no future"),
-        ("14_sequences_and_prediction.py", [1, 1], "one step, which have no future"),
-        ("14_sequences_and_prediction.py", [1, 5], "one step, which have no future"),
-    ],
-)
+@pytest.mark.parametrize(("name", "steps", "says"), [
+    ("13_lstm_autoencoder.py", [3, 5], "holds sequences of unequal length, which example 14 takes"),
+    ("13_lstm_autoencoder.py", [1, 1], "one step, which have no future"),
+    ("14_sequences_and_prediction.py", [1, 1], "one step, which have no future"),
+    ("14_sequences_and_prediction.py", [1, 5], "one step, which have no future"),
+])  # fmt: skip
 def test_studies_of_sequences_refuse_what_they_cannot_study(name, steps, says, tmp_path, capsys):
     x, lengths = ta.data.pad([np.ones((T, 2)) for T in steps * 10])
     known = {} if len(set(steps)) == 1 else {"lengths": lengths}

@@ -123,16 +123,13 @@ def test_a_failure_shrinks_to_the_smallest_array():
     assert x.shape == (1, 1)
 
 
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        (lambda: draw.arrays_nd(T=3), "no axis T"),
-        (lambda: draw.arrays_nd(N=-1), "size of N must be"),
-        (lambda: draw.arrays_nd(N=(3, 2)), "size of N must be"),
-        (lambda: draw.numbers(-0.1, 0.1, away=0.5), "widen"),
-        (lambda: draw.axes(0, none=False), "no axis to reduce"),
-    ],
-)
+@pytest.mark.parametrize(("make", "words"), [
+    (lambda: draw.arrays_nd(T=3), "no axis T"),
+    (lambda: draw.arrays_nd(N=-1), "size of N must be"),
+    (lambda: draw.arrays_nd(N=(3, 2)), "size of N must be"),
+    (lambda: draw.numbers(-0.1, 0.1, away=0.5), "widen"),
+    (lambda: draw.axes(0, none=False), "no axis to reduce"),
+])  # fmt: skip
 def test_mistakes_are_told(make, words):
     with pytest.raises(ValueError, match=words):
         make()

@@ -233,27 +233,23 @@ def test_a_class_that_asks_to_go_first_is_let_go_first() -> None:
         x + object()
 
 
-@pytest.mark.parametrize(
-    ("call", "error", "words"),
-    [
-        (lambda x: XP.softmax, AttributeError, "module 'cupy' has no attribute 'softmax'"),
-        (lambda x: XP.ElementwiseKernel, NotImplementedError, "NumPy has none"),
-        (lambda x: x.scatter_add, NotImplementedError, "NumPy has none"),
-        (lambda x: XP.meshgrid(x[0], x[1], order="C"), TypeError, "unexpected keyword"),
-        (lambda x: x.softmax, AttributeError, "no attribute 'softmax'"),
-        (lambda x: XP.random.default_rng(0).choice, AttributeError, "CuPy's Generator has no 'choice'"),
-        (lambda x: x.sum(0, None, None, False, 1.0), TypeError, "takes 4 arguments"),
-        (lambda x: XP.sum(x, 0, None, None, False, 1.0), TypeError, "takes 5 arguments"),
-        (lambda x: XP.random.default_rng(0).random(3, "f4", method="inv"), TypeError, "unexpected keyword"),
-        (lambda x: XP.asarray([x[0], x[1]]), TypeError, "Implicit conversion"),
-        (lambda x: XP.exp([1.0]), TypeError, "Unsupported type <class 'list'>"),
-        (lambda x: XP.exp(x, out=HOST), TypeError, "out must be a device array"),
-        (lambda x: x.__setitem__(0, [1.0, 2.0, 3.0]), ValueError, "list cannot be assigned to a device array"),
-        (lambda x: type(x)(), TypeError, "made by the namespace"),
-        (lambda x: backend_named("stricter"), ValueError, "unknown device"),
-    ],
-    ids=lambda value: value.__name__ if isinstance(value, type) else None,
-)
+@pytest.mark.parametrize(("call", "error", "words"), [
+    (lambda x: XP.softmax, AttributeError, "module 'cupy' has no attribute 'softmax'"),
+    (lambda x: XP.ElementwiseKernel, NotImplementedError, "NumPy has none"),
+    (lambda x: x.scatter_add, NotImplementedError, "NumPy has none"),
+    (lambda x: XP.meshgrid(x[0], x[1], order="C"), TypeError, "unexpected keyword"),
+    (lambda x: x.softmax, AttributeError, "no attribute 'softmax'"),
+    (lambda x: XP.random.default_rng(0).choice, AttributeError, "CuPy's Generator has no 'choice'"),
+    (lambda x: x.sum(0, None, None, False, 1.0), TypeError, "takes 4 arguments"),
+    (lambda x: XP.sum(x, 0, None, None, False, 1.0), TypeError, "takes 5 arguments"),
+    (lambda x: XP.random.default_rng(0).random(3, "f4", method="inv"), TypeError, "unexpected keyword"),
+    (lambda x: XP.asarray([x[0], x[1]]), TypeError, "Implicit conversion"),
+    (lambda x: XP.exp([1.0]), TypeError, "Unsupported type <class 'list'>"),
+    (lambda x: XP.exp(x, out=HOST), TypeError, "out must be a device array"),
+    (lambda x: x.__setitem__(0, [1.0, 2.0, 3.0]), ValueError, "list cannot be assigned to a device array"),
+    (lambda x: type(x)(), TypeError, "made by the namespace"),
+    (lambda x: backend_named("stricter"), ValueError, "unknown device"),
+], ids=lambda value: value.__name__ if isinstance(value, type) else None)  # fmt: skip
 def test_refusals_say_what_is_wrong(call: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error) as caught:
         call(DEVICE.to_device(HOST))

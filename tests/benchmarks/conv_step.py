@@ -15,27 +15,16 @@ there and a step with one image has been made.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tests.benchmarks.dense_step import row
-from tests.benchmarks.machine import THREAD_VARIABLES, OtherLoad, describe
+from tests.benchmarks.beside import HEAD, Step, clock_of, headline, in_a_process, in_turn, options, row, training_step
+from tests.benchmarks.machine import OtherLoad
 from tinyae import Tensor, models, nn, optim
-
-Step = Callable[[int], Any]
-"""Makes a training step with so many images and returns the loss."""
 
 NETWORKS: dict[str, Callable[[np.random.Generator], models.Autoencoder]] = {
     "Keras-blog form, 28x28-16-8-8": lambda g: models.conv_autoencoder(generator=g),
@@ -51,22 +40,14 @@ def build(name: str) -> tuple[models.Autoencoder, np.ndarray]:
     return NETWORKS[name](rng), rng.random((BATCH, 28, 28, 1), dtype=np.float32)
 
 
-def tinyae_step(name: str) -> Step:
-    """A training step of tinyae."""
+def tinyae_step(name: str, images: Callable[[], int] = lambda: BATCH) -> Step:
+    """A training step of tinyae; `images` says with how many."""
     model, data = build(name)
     optimizer = optim.Adam(model.parameters(), lr=1e-3)
-
-    def step(count: int) -> Any:
-        optimizer.zero_grad()
-        loss = model.loss(Tensor(data[:count])).total
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return step
+    return training_step(optimizer, lambda: model.loss(Tensor(data[: images()])).total)
 
 
-def torch_step(name: str) -> Step:
+def torch_step(name: str, images: Callable[[], int] = lambda: BATCH) -> Step:
     """The same step in PyTorch eager, starting from the same weights."""
     import torch
 
@@ -81,21 +62,17 @@ def torch_step(name: str) -> Step:
     error = np.abs(output.permute(0, 2, 3, 1).numpy() - model(Tensor(data)).numpy()).max()
     assert error < 1e-3, f"{name}: the outputs differ by {error}"
 
-    def step(count: int) -> Any:
-        optimizer.zero_grad()
-        batch = x[:count]
+    def loss() -> torch.Tensor:
+        batch = x[: images()]
         code, kl = encoder(batch), 0.0
         if variational:
             mean, log_variance = code.chunk(2, dim=1)
             code = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
             kl = 0.5 * (mean * mean + log_variance.exp() - 1.0 - log_variance).sum()
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(decoder(code), batch, reduction="sum")
-        loss = (loss + kl) / count
-        loss.backward()
-        optimizer.step()
-        return loss
+        error = torch.nn.functional.binary_cross_entropy_with_logits(decoder(code), batch, reduction="sum")
+        return (error + kl) / len(batch)
 
-    return step
+    return training_step(optimizer, loss)
 
 
 def translated(model: nn.Module) -> Any:
@@ -164,37 +141,18 @@ def _cropping(height: int, width: int) -> Any:
     return Cropping()
 
 
-STEPS: dict[str, Callable[[str], Step]] = {"tinyae": tinyae_step, "torch": torch_step}
+STEPS: dict[str, Callable[..., Step]] = {"tinyae": tinyae_step, "torch": torch_step}
 
 
-def measure_time(name: str, rounds: int, threads: int) -> dict[str, list[float]]:
-    """Milliseconds of every step by library, in alternation, after three to warm up."""
-    import torch
-
-    torch.set_num_threads(threads)
-    clock = time.process_time if threads == 1 else time.perf_counter
-    steps = {library: make(name) for library, make in STEPS.items()}
-    times: dict[str, list[float]] = {library: [] for library in steps}
-    for i in range(3 + rounds):
-        for library in list(steps) if i % 2 else list(steps)[::-1]:
-            start = clock()
-            steps[library](BATCH)
-            times[library].append(1e3 * (clock() - start))
-    return {library: t[3:] for library, t in times.items()}
-
-
-def measure_memory(name: str, library: str, threads: int) -> float:
-    """Megabytes that the process grows by, at its largest, in three steps."""
-    if library == "torch":
-        import torch
-
-        torch.set_num_threads(threads)
-    step = STEPS[library](name)
-    step(1)
+def measure_memory(name: str, library: str) -> float:
+    """Megabytes that the process grows by, at its largest, in three steps, after one with a single image."""
+    counts = iter([1, BATCH, BATCH, BATCH])
+    step = STEPS[library](name, lambda: next(counts))
+    step()
     Path("/proc/self/clear_refs").write_text("5")  # forgets the largest size so far
     before = _status("VmRSS")
     for _ in range(3):
-        step(BATCH)
+        step()
     return (_status("VmHWM") - before) / 1024
 
 
@@ -204,48 +162,23 @@ def _status(key: str) -> float:
     return float(next(line.split()[1] for line in lines if line.startswith(key)))
 
 
-def in_a_process(options: argparse.Namespace, *what: str) -> Any:
-    """A measurement in a process of its own, with its thread count set before any library is loaded."""
-    environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(options.threads))}
-    command = [sys.executable, "-m", "tests.benchmarks.conv_step", "--measure", *what]
-    command += ["--threads", str(options.threads), "--rounds", str(options.rounds)]
-    return json.loads(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
-
-
 def main() -> None:
     """Print both tables."""
-    parser = argparse.ArgumentParser(description="A training step of convolutional autoencoders, beside PyTorch eager.")
-    parser.add_argument(
-        "--threads", type=int, choices=(1, 2), default=2, help="threads for each of the two (default: 2)"
-    )
-    parser.add_argument("--rounds", type=int, default=40, help="steps of each library (default: 40)")
-    parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if find_spec("torch") is None:
-        parser.error("this benchmark compares with PyTorch, which is not installed: pip install torch")
-    if options.threads == 1 and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    if options.measure:
-        name, *who = options.measure
-        memory = bool(who)
-        found = measure_memory(name, who[0], options.threads) if memory else None
-        print(json.dumps(found if memory else measure_time(name, options.rounds, options.threads)))
+    given = options("A training step of convolutional autoencoders, beside PyTorch eager.", 40)
+    if given.measure:
+        name, *library = given.measure
+        steps = {} if library else {each: make(name) for each, make in STEPS.items()}
+        found = measure_memory(name, *library) if library else in_turn(steps, given.rounds, clock_of(given.threads))
+        print(json.dumps(found))
         return
-    clock = "processor time" if options.threads == 1 else "time on the clock"
-    print(f"{describe()}, PyTorch {version('torch')}; float32, batch {BATCH}, {options.threads} threads each;")
-    print(f"milliseconds of {clock}: median (quartiles); ratio below 1: tinyae is faster\n")
-    print("| network | how | tinyae | PyTorch | ratio of medians | median of paired ratios | others |")
-    print("| --- | --- | ---: | ---: | ---: | ---: | ---: |")
+    print(f"{headline(given)}Batch {BATCH}.\n\n{HEAD}")
     for name in NETWORKS:
         with OtherLoad() as others:
-            times = in_a_process(options, name)
-        ours, theirs = times["tinyae"], times["torch"]
-        paired = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
-        print(row(name, "in alternation", ours, theirs, f"{paired:.2f}", others), flush=True)
-    print("\n| network | tinyae, MB | PyTorch, MB | ratio |")
-    print("| --- | ---: | ---: | ---: |")
+            times = in_a_process("conv_step", given.threads, "--rounds", str(given.rounds), "--measure", name)
+        print(row(name, "in alternation", times, others), flush=True)
+    print("\n| network | tinyae, MB | PyTorch, MB | ratio |\n| --- | ---: | ---: | ---: |")
     for name in NETWORKS:
-        ours, theirs = (in_a_process(options, name, library) for library in STEPS)
+        ours, theirs = (in_a_process("conv_step", given.threads, "--measure", name, library) for library in STEPS)
         print(f"| {name} | {ours:.1f} | {theirs:.1f} | {ours / theirs:.2f} |", flush=True)
 
 

@@ -13,23 +13,15 @@ of PyTorch do, lose much more by other work than threads that meet once.
 
 from __future__ import annotations
 
-import argparse
-import os
-import statistics
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
-from tests.benchmarks.machine import OtherLoad, describe
+from tests.benchmarks.beside import Step, clock_of, headline, in_turn, options, spread
+from tests.benchmarks.machine import OtherLoad
 from tinyae import Tensor, nn
 from tinyae.autodiff import grad
-
-Step = Callable[[], Any]
 
 
 @dataclass(frozen=True)
@@ -69,24 +61,16 @@ CASES = [
 """The layers of the Keras-blog network, and of one with strides, 28x28 -> 32 -> 64 and back."""
 
 
-def steps(case: Case, threads: int) -> tuple[Step, Step]:
+def steps(case: Case) -> dict[str, Step]:
     """The same step in tinyae and in PyTorch."""
     import torch
 
-    torch.set_num_threads(threads)
     rng = np.random.default_rng(0)
-    options = {"activation": "relu", "generator": rng}
-    if case.transposed:
-        extra = case.stride - 1
-        ours = nn.ConvTranspose2d(
-            case.channels, case.outputs, case.kernel, case.stride, case.kernel // 2, extra, **options
-        )
-        theirs = torch.nn.ConvTranspose2d(
-            case.channels, case.outputs, case.kernel, case.stride, case.kernel // 2, extra
-        )
-    else:
-        ours = nn.Conv2d(case.channels, case.outputs, case.kernel, case.stride, case.kernel // 2, **options)
-        theirs = torch.nn.Conv2d(case.channels, case.outputs, case.kernel, case.stride, case.kernel // 2)
+    sizes = (case.channels, case.outputs, case.kernel, case.stride, case.kernel // 2)
+    extra = (case.stride - 1,) if case.transposed else ()
+    kinds = (nn.ConvTranspose2d, torch.nn.ConvTranspose2d) if case.transposed else (nn.Conv2d, torch.nn.Conv2d)
+    ours = kinds[0](*sizes, *extra, activation="relu", generator=rng)
+    theirs = kinds[1](*sizes, *extra)
     data = rng.standard_normal((case.batch, case.size, case.size, case.channels), dtype=np.float32)
     x = Tensor(data, requires_grad=not case.first)
     wanted = ours.parameters() + ([] if case.first else [x])
@@ -106,43 +90,19 @@ def steps(case: Case, threads: int) -> tuple[Step, Step]:
 
     error = np.abs(our_step()[0].numpy() - their_step()[0].numpy().transpose(2, 3, 1, 0)).max()
     assert error < 1e-3 * np.abs(our_step()[0].numpy()).max(), f"{case.name}: the gradients differ by {error}"
-    return our_step, their_step
-
-
-def measure(case: Case, rounds: int, threads: int) -> list[float]:
-    """The ratio of the two times, ours over theirs, for every round."""
-    pair = steps(case, threads)
-    clock = time.process_time if threads == 1 else time.perf_counter
-    ratios = []
-    for i in range(3 + rounds):
-        times = [0.0, 0.0]
-        for k in (0, 1) if i % 2 else (1, 0):
-            start = clock()
-            pair[k]()
-            times[k] = clock() - start
-        ratios.append(times[0] / times[1])
-    return ratios[3:]
+    return {"tinyae": our_step, "torch": their_step}
 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description="A training step of convolution layers, beside PyTorch eager (CPU).")
-    parser.add_argument(
-        "--threads", type=int, choices=(1, 2), default=2, help="threads for each of the two (default: 2)"
-    )
-    parser.add_argument("--rounds", type=int, default=40, help="steps of each library (default: 40)")
-    options = parser.parse_args()
-    if find_spec("torch") is None:
-        parser.error("this benchmark compares with PyTorch, which is not installed: pip install torch")
-    if options.threads == 1:
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    print(f"{describe()}, PyTorch {version('torch')}; float32; below 1: tinyae is faster\n")
-    print("| layer, batch 128 | ratio (quartiles) | others, cores |")
-    print("| --- | ---: | ---: |")
+    given = options("A training step of convolution layers, beside PyTorch eager (CPU).", 40)
+    print(headline(given))
+    print("| layer, batch 128 | ratio (quartiles) | others, cores |\n| --- | ---: | ---: |")
     for case in CASES:
         with OtherLoad() as others:
-            low, middle, high = statistics.quantiles(measure(case, options.rounds, options.threads), n=4)
-        print(f"| {case.name} | {middle:.2f} ({low:.2f} to {high:.2f}) | {others.cores:.1f} |", flush=True)
+            times = in_turn(steps(case), given.rounds, clock_of(given.threads))
+        ratios = [a / b for a, b in zip(times["tinyae"], times["torch"], strict=True)]
+        print(f"| {case.name} | {spread(ratios)} | {others.cores:.1f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -10,25 +10,15 @@ well, in processes of its own, taking turns.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
-from tests.benchmarks.machine import THREAD_VARIABLES, OtherLoad, describe
+from tests.benchmarks.beside import HEAD, Step, headline, in_a_process, in_turn, options, row, training_step
+from tests.benchmarks.machine import OtherLoad
 from tinyae import Tensor, losses, nn, optim
-
-Step = Callable[[], Any]
 
 
 @dataclass(frozen=True)
@@ -62,22 +52,13 @@ def tinyae_step(network: Network) -> Step:
     model, data = build(network)
     x = Tensor(data)
     optimizer = optim.Adam(model.parameters(), lr=1e-3)
-
-    def step() -> Tensor:
-        optimizer.zero_grad()
-        loss = losses.bce_with_logits(model(x), x, reduction="mean")
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return step
+    return training_step(optimizer, lambda: losses.bce_with_logits(model(x), x, reduction="mean"))
 
 
-def torch_step(network: Network, threads: int, fused: bool) -> Step:
+def torch_step(network: Network, fused: bool) -> Step:
     """The same step in PyTorch eager, starting from the same weights."""
     import torch
 
-    torch.set_num_threads(threads)
     model, data = build(network)
     weights = [p.numpy() for p in model.parameters() if p.ndim == 2]
     modules: list[torch.nn.Module] = []
@@ -88,94 +69,47 @@ def torch_step(network: Network, threads: int, fused: bool) -> Step:
             linear.bias.zero_()
         modules += [linear, torch.nn.ReLU()] if activation == "relu" else [linear]
     net = torch.nn.Sequential(*modules)
-    optimizer = torch.optim.Adam(net.parameters(), lr=1e-3, fused=fused)
     criterion = torch.nn.BCEWithLogitsLoss()
     x = torch.from_numpy(data)
-
-    def step() -> torch.Tensor:
-        optimizer.zero_grad()
-        loss = criterion(net(x), x)
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return step
+    return training_step(torch.optim.Adam(net.parameters(), lr=1e-3, fused=fused), lambda: criterion(net(x), x))
 
 
-def measure(name: str, who: str, threads: int, fused: bool) -> dict[str, Any]:
-    """Milliseconds of every step, by library; with both, they take turns and swap who goes first each time."""
+def measure(name: str, libraries: list[str], fused: bool) -> dict[str, Any]:
+    """Milliseconds of every step by library, and the loss of one more step."""
     network = NETWORKS[name]
-    makers = {"tinyae": lambda: tinyae_step(network), "torch": lambda: torch_step(network, threads, fused)}
-    steps = {library: makers[library]() for library in (("tinyae", "torch") if who == "both" else (who,))}
-    times: dict[str, list[float]] = {library: [] for library in steps}
-    last: dict[str, float] = {}
-    for i in range(5 + network.steps):
-        for library in list(steps) if i % 2 else list(steps)[::-1]:
-            start = time.perf_counter()
-            loss = steps[library]()
-            times[library].append(1e3 * (time.perf_counter() - start))
-            last[library] = float(loss.item())
-    return {"times": {library: t[5:] for library, t in times.items()}, "loss": last}
+    makers = {"tinyae": lambda: tinyae_step(network), "torch": lambda: torch_step(network, fused)}
+    steps = {library: makers[library]() for library in libraries}
+    times = in_turn(steps, network.steps)
+    return {"times": times, "loss": {library: float(step().item()) for library, step in steps.items()}}
 
 
-def in_a_process(name: str, who: str, options: argparse.Namespace) -> dict[str, Any]:
-    """`measure` in a process of its own, with its thread count set before any library is loaded."""
-    environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(options.threads))}
-    command = [sys.executable, "-m", "tests.benchmarks.dense_step", "--measure", name, who]
-    command += ["--threads", str(options.threads), *(["--fused"] if options.fused else [])]
-    return json.loads(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
-
-
-def report(name: str, options: argparse.Namespace) -> str:
+def report(name: str, threads: int, rounds: int, fused: bool) -> str:
     """Print the lines of one network; return the losses after the last step: both must have done the same work."""
+    more = ["--fused"] if fused else []
     with OtherLoad() as others:
-        both = in_a_process(name, "both", options)
-    ours, theirs = both["times"]["tinyae"], both["times"]["torch"]
-    paired = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+        both = in_a_process("dense_step", threads, *more, "--measure", name, "tinyae", "torch")
     label = f"{name}, batch {NETWORKS[name].batch}"
-    print(row(label, "in alternation", ours, theirs, f"{paired:.2f}", others), flush=True)
+    print(row(label, "in alternation", both["times"], others), flush=True)
     alone: dict[str, list[float]] = {"tinyae": [], "torch": []}
     with OtherLoad() as others:
-        for i in range(options.rounds):
+        for i in range(rounds):
             for library in ("tinyae", "torch") if i % 2 else ("torch", "tinyae"):
-                alone[library] += in_a_process(name, library, options)["times"][library]
-    print(row(label, "each alone", alone["tinyae"], alone["torch"], "-", others), flush=True)
-    last = both["loss"]
-    return f"{name}: tinyae {last['tinyae']:.6f}, PyTorch {last['torch']:.6f}"
-
-
-def row(label: str, how: str, ours: list[float], theirs: list[float], paired: str, others: OtherLoad) -> str:
-    """One line of the table: medians with quartiles in ms, and ratios below 1 where tinyae is faster."""
-    ratio = statistics.median(ours) / statistics.median(theirs)
-    return f"| {label} | {how} | {spread(ours)} | {spread(theirs)} | {ratio:.2f} | {paired} | {others.cores:.1f} |"
-
-
-def spread(times: list[float]) -> str:
-    """Median and quartiles."""
-    low, middle, high = statistics.quantiles(times, n=4)
-    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
+                found = in_a_process("dense_step", threads, *more, "--measure", name, library)
+                alone[library] += found["times"][library]
+    print(row(label, "each alone", alone, others, paired=False), flush=True)
+    return f"{name}: tinyae {both['loss']['tinyae']:.6f}, PyTorch {both['loss']['torch']:.6f}"
 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description="A training step of dense autoencoders, beside PyTorch eager (CPU).")
-    parser.add_argument("--threads", type=int, default=2, help="threads for each of the two (default: 2)")
-    parser.add_argument("--rounds", type=int, default=3, help="processes per library when timed alone (default: 3)")
-    parser.add_argument("--fused", action="store_true", help="PyTorch's fused Adam instead of its default one")
-    parser.add_argument("--measure", nargs=2, metavar=("NETWORK", "WHO"), help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if find_spec("torch") is None:
-        parser.error("this benchmark compares with PyTorch, which is not installed: pip install torch")
-    if options.measure:
-        name, who = options.measure
-        print(json.dumps(measure(name, who, options.threads, options.fused)))
+    fused = ("--fused", {"action": "store_true", "help": "PyTorch's fused Adam instead of its default one"})
+    given = options("A training step of dense autoencoders, beside PyTorch eager (CPU).", 3, fused)
+    if given.measure:
+        print(json.dumps(measure(given.measure[0], given.measure[1:], given.fused)))
         return
-    adam = "fused Adam" if options.fused else "its default Adam"
-    print(f"{describe()}, PyTorch {version('torch')} with {adam}; {options.threads} threads each; float32;")
-    print("milliseconds: median (quartiles); ratio below 1: tinyae is faster; others: cores busy with other work\n")
-    print("| network | how | tinyae | PyTorch | ratio of medians | median of paired ratios | others |")
-    print("| --- | --- | ---: | ---: | ---: | ---: | ---: |")
-    notes = [report(name, options) for name in NETWORKS]
+    print(headline(given, f" with {'fused Adam' if given.fused else 'its default Adam'}"))
+    print(HEAD)
+    notes = [report(name, given.threads, given.rounds, given.fused) for name in NETWORKS]
     print("\nLoss after the last step, nats per element: " + "; ".join(notes) + ".")
 
 

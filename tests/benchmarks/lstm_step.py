@@ -5,27 +5,19 @@
 A step is: forget the gradients, forward, squared error per sequence, backward, Adam; float32. Both decoders are given no
 input, only the state that the encoder ends with (Srivastava, Mansimov and Salakhutdinov 2015). PyTorch's `nn.LSTM` has
 no such form, so its decoder is given a constant input of one number, 0, which costs it next to nothing.
-Both run in one process, step by step in turn, so that whatever else the machine does hits both alike.
+Both run in one process, step by step in turn, so that whatever else the machine does hits both alike. With `--threads 1`
+the time that the processor gave them is compared: the one to read on a busy machine (set OPENBLAS_NUM_THREADS=1 too).
 """
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
-from importlib.util import find_spec
-from typing import Any
 
 import numpy as np
 
-from tests.benchmarks.dense_step import spread
-from tests.benchmarks.machine import OtherLoad, describe
+from tests.benchmarks.beside import HEAD, Step, clock_of, headline, in_turn, options, row, training_step
+from tests.benchmarks.machine import OtherLoad
 from tinyae import Tensor, losses, nn, optim
-
-Step = Callable[[], Any]
 
 
 @dataclass(frozen=True)
@@ -80,23 +72,15 @@ def tinyae_step(size: Size) -> Step:
     x, targets = data(size)
     given, wanted = Tensor(x), [Tensor(t) for t in targets]
     optimizer = optim.Adam(net.parameters(), lr=1e-3)
-
-    def step() -> Tensor:
-        optimizer.zero_grad()
-        parts = [losses.squared_error(y, t) for y, t in zip(net(given), wanted, strict=True)]
-        loss = parts[0] if len(parts) == 1 else parts[0] + parts[1]
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return step
+    return training_step(
+        optimizer, lambda: sum(losses.squared_error(y, t) for y, t in zip(net(given), wanted, strict=True))
+    )
 
 
-def torch_step(size: Size, threads: int) -> Step:
+def torch_step(size: Size) -> Step:
     """The same step in PyTorch eager, starting from the same weights."""
     import torch
 
-    torch.set_num_threads(threads)
     ours = Net(size, np.random.default_rng(0))
     encoder = torch.nn.LSTM(size.features, size.hidden, batch_first=True)
     decoders = [torch.nn.LSTM(1, size.hidden, batch_first=True) for _ in ours.decoders]
@@ -120,61 +104,32 @@ def torch_step(size: Size, threads: int) -> Step:
     x, targets = (torch.from_numpy(data(size)[0]), [torch.from_numpy(t) for t in data(size)[1]])
     nothing = [torch.zeros(size.batch, t.shape[1], 1) for t in targets]
 
-    def step() -> torch.Tensor:
-        optimizer.zero_grad()
+    def loss() -> torch.Tensor:
         _, state = encoder(x)
-        parts = [
+        return sum(
             ((output(decoder(zeros, state)[0]) - t) ** 2).sum() / size.batch
             for decoder, output, zeros, t in zip(decoders, outputs, nothing, targets, strict=True)
-        ]
-        loss = sum(parts)
-        loss.backward()
-        optimizer.step()
-        return loss
+        )
 
-    return step
+    return training_step(optimizer, loss)
 
 
-def report(name: str, threads: int, clock: Callable[[], float]) -> str:
+def report(name: str, threads: int) -> str:
     """Print the line of one network; return the losses after the last step: both must have done the same work."""
     size = SIZES[name]
-    steps = {"tinyae": tinyae_step(size), "torch": torch_step(size, threads)}
-    times: dict[str, list[float]] = {library: [] for library in steps}
-    last: dict[str, float] = {}
+    steps = {"tinyae": tinyae_step(size), "torch": torch_step(size)}
     with OtherLoad() as others:
-        for i in range(5 + size.rounds):
-            for library in list(steps) if i % 2 else list(steps)[::-1]:
-                start = clock()
-                loss = steps[library]()
-                times[library].append(1e3 * (clock() - start))
-                last[library] = float(loss.item())
-    ours, theirs = (times[library][5:] for library in steps)
-    paired = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
-    ratio = statistics.median(ours) / statistics.median(theirs)
-    print(
-        f"| {name} | {spread(ours)} | {spread(theirs)} | {ratio:.2f} | {paired:.2f} | {others.cores:.1f} |", flush=True
-    )
-    return f"{name}: tinyae {last['tinyae']:.5f}, PyTorch {last['torch']:.5f}"
+        times = in_turn(steps, size.rounds, clock_of(threads))
+    print(row(name, "in alternation", times, others), flush=True)
+    return f"{name}: tinyae {steps['tinyae']().item():.5f}, PyTorch {steps['torch']().item():.5f}"
 
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description="A training step of LSTM autoencoders, beside PyTorch eager (CPU).")
-    parser.add_argument(
-        "--threads", type=int, default=2, help="threads of PyTorch; NumPy's are set outside (default: 2)"
-    )
-    parser.add_argument(
-        "--cpu-time", action="store_true", help="time of the processor, not of the clock: busy machines"
-    )
-    options = parser.parse_args()
-    clock = time.process_time if options.cpu_time else time.perf_counter
-    if find_spec("torch") is None:
-        parser.error("this benchmark compares with PyTorch, which is not installed: pip install torch")
-    print(f"{describe()}, PyTorch {version('torch')}; {options.threads} threads for PyTorch; float32;")
-    print("milliseconds: median (quartiles); ratio below 1: tinyae is faster; others: cores busy with other work\n")
-    print("| network | tinyae | PyTorch | ratio of medians | median of paired ratios | others |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: |")
-    notes = [report(name, options.threads, clock) for name in SIZES]
+    given = options("A training step of LSTM autoencoders, beside PyTorch eager (CPU).", 1)
+    print(headline(given))
+    print(HEAD)
+    notes = [report(name, given.threads) for name in SIZES]
     print("\nLoss after the last step, squared error per sequence: " + "; ".join(notes) + ".")
 
 

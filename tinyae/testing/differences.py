@@ -31,18 +31,34 @@ SMALL = 64
 EPS = float(np.finfo(np.float64).eps)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One slope by the rules and by measurement; the fields are those of `GradcheckReport`."""
+    """One slope by the rules and by measurement.
 
-    coordinate: tuple[int, ...] | None
-    analytic: float
-    numeric: float
-    error: float
-    method: str
-    step: float
-    rtol: float
+    Attributes:
+        coordinate: index of the element in the input that was moved; None for a direction through all its elements.
+        analytic: the derivative according to the rules.
+        numeric: the derivative as measured.
+        error: |analytic - numeric| relative to the larger of the two (or to what rounding allows to see).
+        rtol: the error that was allowed.
+        method: how the slope was measured, "central" or "complex".
+        step: the step h of that measurement, in the unit of the input.
+        jump: by how much the slopes on the two sides differ; 0 unless the point is a kink.
+    """
+
+    coordinate: tuple[int, ...] | None = None
+    analytic: float = 0.0
+    numeric: float = 0.0
+    error: float = 0.0
+    rtol: float = 0.0
+    method: str = "central"
+    step: float = 0.0
     jump: float = 0.0
+
+    @property
+    def place(self) -> str:
+        """The coordinate in words."""
+        return "along a random direction" if self.coordinate is None else f"at coordinate {self.coordinate}"
 
 
 class Probe:
@@ -88,9 +104,9 @@ class Probe:
 
     def _finite(self, array: np.ndarray, words: str, argument: int) -> None:
         """A fault if there is a NaN or an infinity in an array: nothing can be compared with it."""
-        wrong = np.argwhere(~np.isfinite(array))
+        wrong = np.flatnonzero(~np.isfinite(array))
         if len(wrong):
-            at = tuple(int(i) for i in wrong[0])
+            at = index_of(wrong[0], array.shape)
             found = words.format(found=f"{array[at]:g} at {at}")
             raise Fault("not finite", f"{found}: move the inputs to where the function is smooth.", argument)
 
@@ -173,18 +189,13 @@ class Probe:
 
     def _at_kink(self, argument: int, found: Comparison) -> Comparison:
         if found.jump:
-            place = "along a random direction" if found.coordinate is None else f"at coordinate {found.coordinate}"
             raise Fault(
                 "kink",
-                f"fn has a kink at the point: {place} of argument {{argument}} the slopes on the two sides differ by "
-                f"{found.jump:.3g} (rule {found.analytic:.6g}), so there is no derivative to compare with; move the "
+                f"fn has a kink at the point: {found.place} of argument {{argument}} the slopes on the two sides differ "
+                f"by {found.jump:.3g} (rule {found.analytic:.6g}), so there is no derivative to compare with; move the "
                 "inputs away from it, or pass redraw=.",
                 argument,
-                coordinate=found.coordinate,
-                analytic=found.analytic,
-                numeric=found.numeric,
-                error=found.error,
-                step=found.step,
+                found,
             )
         return found
 
@@ -212,15 +223,13 @@ class Probe:
         """Compare the slopes along one direction."""
         direction = self._direction(argument, indices)
         analytic = float(np.sum(self.gradients[argument] * direction))
-        jump = 0.0
+        rtol, step, jump = self.rtol[method], self.eps, 0.0
         if method == "complex":
             numeric, step = self._complex_slope(argument, direction), STEP
+            error = self._error(argument, analytic, numeric, method)
         else:
-            step = self.eps
             ahead, behind, numeric = self._differences(argument, direction, step)
-        rtol = self.rtol[method]
-        error = self._error(argument, analytic, numeric, method)
-        if method == "central":
+            error = self._error(argument, analytic, numeric, method)
             jump = self._jump(argument, direction, ahead, behind, sure=error > rtol)
             if error > rtol and not jump:
                 # Where phi' is nearly 0, the error h**2 phi'''/6 of the differences can be larger than it: one step of
@@ -228,9 +237,17 @@ class Probe:
                 half = self._differences(argument, direction, 0.5 * step)[2]
                 numeric = (4.0 * half - numeric) / 3.0
                 error = self._error(argument, analytic, numeric, method)
-        shape = self.arrays[argument].shape
-        coordinate = tuple(int(i) for i in np.unravel_index(indices[0], shape)) if len(indices) == 1 else None
-        return Comparison(coordinate, analytic, numeric, error, method, step, rtol, jump)
+        at = index_of(indices[0], self.arrays[argument].shape) if len(indices) == 1 else None
+        return Comparison(
+            coordinate=at,
+            analytic=analytic,
+            numeric=numeric,
+            error=error,
+            rtol=rtol,
+            method=method,
+            step=step,
+            jump=jump,
+        )
 
     def _error(self, argument: int, analytic: float, numeric: float, method: str) -> float:
         """The difference relative to the larger slope, or to the smallest that rounding allows to see."""
@@ -292,6 +309,11 @@ class Probe:
         return float(8.0 * EPS * (1e-30 + outputs + inputs) / self.eps)
 
 
+def index_of(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The index of an element by its position in C order."""
+    return tuple(int(i) for i in np.unravel_index(flat, shape))
+
+
 def bounded_signs(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Random numbers of both signs, sizes 0.5 to 1: scaled to length 1, none is smaller than 0.5 / sqrt(n)."""
     return rng.choice([-1.0, 1.0], size=shape) * rng.uniform(0.5, 1.0, size=shape)
@@ -340,16 +362,15 @@ def complex_step(fn: Callable[..., Any], inputs: Sequence[Any], cotangent: Any =
         TypeError: `fn` lost the imaginary part on the way, so it is not analytic (or converts to a real dtype).
         ValueError: the cotangent's shape is not the output's.
     """
-    arrays = [np.asarray(x, dtype=np.complex128) for x in inputs]
-    gradients = []
-    for position, x in enumerate(arrays):
-        gradient = np.empty(x.shape)
+    arrays = [np.array(x, dtype=np.complex128) for x in inputs]
+    gradients = [np.empty(x.shape) for x in arrays]
+    for x, gradient in zip(arrays, gradients, strict=True):
         for index in np.ndindex(x.shape):
-            moved = x.copy()
-            moved[index] += 1j * STEP
-            out = np.asarray(fn(*arrays[:position], moved, *arrays[position + 1 :]))
+            real = x[index]
+            x[index] += 1j * STEP
+            out = np.asarray(fn(*arrays))
             gradient[index] = np.sum(_weights(cotangent, out) * out.imag) / STEP
-        gradients.append(gradient)
+            x[index] = real
     return gradients
 
 
@@ -396,23 +417,16 @@ METHODS = {"central": "central differences", "complex": "complex step"}
 """The ways of measuring a slope, and what they are called."""
 
 
-@dataclass(frozen=True)
-class GradcheckReport:
-    """The worst disagreement that a gradient check found.
+@dataclass(frozen=True, kw_only=True)
+class GradcheckReport(Comparison):
+    """The worst disagreement that a gradient check found: a `Comparison`, and where it belongs.
 
     Attributes:
         passed: whether every comparison stayed within its tolerance and nothing else was wrong.
-        order: the order of derivative that the numbers below belong to.
+        order: the order of derivative that the numbers belong to.
         argument: position of the input; at order 2, a position after the last input is the weight c of the outputs.
-        coordinate: index of the element in that input; None for a direction through all its elements.
-        analytic: the derivative according to the rules.
-        numeric: the derivative as measured.
-        error: |analytic - numeric| relative to the larger of the two (or to what rounding allows to see).
-        rtol: the error that was allowed.
-        compared: how many derivatives were compared, all orders together.
         name: what the caller calls that input; "" without `names=`.
-        method: how the slope was measured, "central" or "complex".
-        step: the step h of that measurement, in the unit of the input.
+        compared: how many derivatives were compared, all orders together.
         problem: what is wrong, None if nothing is; see `Problem`.
         explanation: where the problem is not a wrong derivative, one sentence that says what it is and what to do.
         errors: the largest relative error of each input by name ("argument 0" without `names=`), all orders together.
@@ -422,16 +436,9 @@ class GradcheckReport:
 
     passed: bool
     order: int
-    argument: int
-    coordinate: tuple[int, ...] | None
-    analytic: float
-    numeric: float
-    error: float
-    rtol: float
-    compared: int
+    argument: int = 0
     name: str = ""
-    method: str = "central"
-    step: float = 0.0
+    compared: int = 0
     problem: Problem | None = None
     explanation: str = ""
     errors: dict[str, float] = field(default_factory=dict)
@@ -443,11 +450,10 @@ class GradcheckReport:
             return f"gradcheck failed: {self.explanation}"
         if not self.compared:
             return "gradcheck passed: the inputs have no elements, nothing was compared."
-        place = "along a random direction" if self.coordinate is None else f"at coordinate {self.coordinate}"
         name = f" ({self.name})" if self.name else ""
         verdict = "passed" if self.passed else "failed"
         return (
-            f"gradcheck {verdict}: order {self.order}, argument {self.argument}{name}, {place}: "
+            f"gradcheck {verdict}: order {self.order}, argument {self.argument}{name}, {self.place}: "
             f"analytic {self.analytic:.9g}, numeric {self.numeric:.9g}, relative error {self.error:.1e} "
             f"(allowed {self.rtol:.0e}; {METHODS[self.method]} with step {self.step:g}; {self.compared} derivatives "
             "compared, this one is the worst)"
@@ -467,12 +473,14 @@ class Fault(Exception):
 
     Attributes:
         problem: which of `Problem`.
-        argument: position among the inputs that are moved.
-        numbers: fields of the report that are known.
+        argument: position among the inputs that are moved; `{argument}` in the explanation stands for its name.
+        found: the numbers that are known.
     """
 
-    def __init__(self, problem: Problem, explanation: str, argument: int = 0, **numbers: object) -> None:
+    def __init__(
+        self, problem: Problem, explanation: str, argument: int = 0, found: Comparison = Comparison(error=math.inf)
+    ) -> None:
         super().__init__(explanation)
         self.problem: Problem = problem
         self.argument = argument
-        self.numbers = numbers
+        self.found = found

@@ -20,7 +20,7 @@ import numpy as np
 from tinyae.autodiff import Observer, Tensor, grad, observers, set_observers
 from tinyae.backend import Array, backend_of
 from tinyae.ops import concatenate, reshape
-from tinyae.testing.differences import Fault, GradcheckError, GradcheckReport, Probe
+from tinyae.testing.differences import Comparison, Fault, GradcheckError, GradcheckReport, Probe, Problem, index_of
 
 MOST_REDRAWS = 20
 """How often inputs on a kink are drawn anew before the kink is reported."""
@@ -143,8 +143,8 @@ class _Check:
                 before = probe
                 function, arrays = gradient_function(function, len(arrays)), [*arrays, probe.cotangent]
         except Fault as fault:
-            return self._fault(fault, level)
-        worst = self.worst or GradcheckReport(True, order, 0, None, 0.0, 0.0, 0.0, 0.0, 0)
+            self.worst = self._fault(fault, level)
+        worst = self.worst or GradcheckReport(passed=True, order=order)
         return replace(worst, compared=self.compared, errors=self.errors, methods=self.methods)
 
     def _function(self, *moving: Any) -> Any:
@@ -166,12 +166,9 @@ class _Check:
         return out
 
     def _probe(self, function: Callable[..., Any], arrays: list[Array], level: int) -> Probe:
-        central = 1e-6 if level == 1 else 1e-5
-        allowed = (
-            {"central": central, "complex": 1e-10}
-            if self.rtol is None
-            else dict.fromkeys(("central", "complex"), self.rtol)
-        )
+        allowed = {"central": 1e-6 if level == 1 else 1e-5, "complex": 1e-10}
+        if self.rtol is not None:
+            allowed = dict.fromkeys(allowed, self.rtol)
         return Probe(function, arrays, self.rng, self.eps, self.method, allowed)
 
     def _take(self, level: int, argument: int, probe: Probe) -> None:
@@ -179,26 +176,12 @@ class _Check:
         position = self._position(argument)
         for found in probe.compare(argument):
             self.compared += 1
-            key = self._key(position)
+            key = self._name(position) or f"argument {position}"
             if found.error >= self.errors.get(key, 0.0):
                 self.errors[key], self.methods[key] = found.error, found.method
             if self.worst is None or found.error / found.rtol > self.worst.error / self.worst.rtol:
-                passed = found.error <= found.rtol
-                self.worst = GradcheckReport(
-                    passed,
-                    level,
-                    position,
-                    found.coordinate,
-                    found.analytic,
-                    found.numeric,
-                    found.error,
-                    found.rtol,
-                    0,
-                    self._name(position),
-                    found.method,
-                    found.step,
-                    None if passed else "gradient",
-                )
+                problem: Problem | None = None if found.error <= found.rtol else "gradient"
+                self.worst = self._report(found, level, position, problem)
 
     def _same_gradient(self, before: Probe, probe: Probe) -> None:
         """The rules on raw arrays (`before.gradients`) and on Tensors (the value of the next order's function)."""
@@ -208,29 +191,33 @@ class _Check:
             start += raw.size
             size = max(float(np.abs(raw).max(initial=0.0)), float(np.abs(recorded).max(initial=0.0)))
             if not np.allclose(raw, recorded, rtol=1e-9, atol=1e-11 * size + 1e-300):
-                at = tuple(int(i) for i in np.unravel_index(np.argmax(np.abs(raw - recorded)), raw.shape))
+                at = index_of(int(np.argmax(np.abs(raw - recorded))), raw.shape)
                 raise Fault(
                     "modes",
                     f"the gradient for argument {{argument}} at coordinate {at} is {raw[at]:.9g} on raw arrays and "
                     f"{recorded[at]:.9g} with create_graph=True: a rule does not give the same in both, or a fused one "
                     "differs from its composed twin.",
                     argument,
-                    coordinate=at,
-                    analytic=float(raw[at]),
-                    numeric=float(recorded[at]),
+                    Comparison(coordinate=at, analytic=float(raw[at]), numeric=float(recorded[at]), error=np.inf),
                 )
+
+    def _report(
+        self, found: Comparison, level: int, position: int, problem: Problem | None, explanation: str = ""
+    ) -> GradcheckReport:
+        return GradcheckReport(
+            **vars(found),
+            passed=problem is None,
+            order=level,
+            argument=position,
+            name=self._name(position),
+            problem=problem,
+            explanation=explanation,
+        )
 
     def _fault(self, fault: Fault, level: int) -> GradcheckReport:
         position = self._position(fault.argument)
-        blank = GradcheckReport(
-            False, level, position, None, 0.0, 0.0, np.inf, self.rtol or 0.0, self.compared, self._name(position)
-        )
         label = f"{position} ({self._name(position)})" if self._name(position) else str(position)
-        explanation = str(fault).replace("{argument}", label)
-        numbers: dict[str, Any] = fault.numbers
-        return replace(
-            blank, problem=fault.problem, explanation=explanation, errors=self.errors, methods=self.methods, **numbers
-        )
+        return self._report(fault.found, level, position, fault.problem, str(fault).replace("{argument}", label))
 
     def _position(self, argument: int) -> int:
         beyond = argument - len(self.floating)
@@ -238,9 +225,6 @@ class _Check:
 
     def _name(self, position: int) -> str:
         return self.names[position] if position < len(self.names) else "weights of the output"
-
-    def _key(self, position: int) -> str:
-        return self._name(position) or f"argument {position}"
 
 
 def _equal(x: Any, y: Any) -> bool:

@@ -8,22 +8,22 @@ A mistake that changes no gradient of any case is counted as equivalent and not 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from tinyae import ops
 from tinyae.autodiff import Primitive, Tensor, expand, grad
+from tinyae.backend import backend_of
 from tinyae.backend.windows import ConvSpec
 from tinyae.ops.arrays import along
 from tinyae.ops.convolution import conv_spec
 from tinyae.testing.differences import bounded_signs
 from tinyae.testing.gradients import gradcheck
-from tinyae.testing.verification import OpCase, Subject
+from tinyae.testing.verification import Call, OpCase, Rule, Subject, is_floating, rule_of
 
 Verdict = Literal["caught", "crashed", "equivalent", "escaped"]
 """What became of a mutation: a check failed; the rule raised an error; no gradient changed; or nobody noticed."""
@@ -62,57 +62,51 @@ def mutations_of(primitive: Primitive) -> list[Mutation]:
     return [m for m in planned if m.position is not None or m.mutator.after is not None]
 
 
+VARIADIC = 3
+"""Up to how many arguments of a variadic primitive are broken."""
+
+
+def rules(primitive: Primitive) -> dict[int, Rule]:
+    """The rules of a primitive by argument."""
+    positions: Iterable[int] = primitive.vjps
+    if primitive.vjp_all is not None:
+        positions = range(primitive.forward.__code__.co_argcount)
+    elif primitive.vjp_each is not None:
+        positions = range(VARIADIC)
+    return {i: rule_of(primitive, i) for i in positions}
+
+
 @contextmanager
 def planted(mutation: Mutation) -> Iterator[None]:
     """The primitive has the broken rule, for a block; restored afterwards, also after an error."""
-    primitive, position = mutation.primitive, mutation.position
-    before = (dict(primitive.vjps), primitive.vjp_each, primitive.vjp_all, primitive.composed)
+    primitive, position, mutator = mutation.primitive, mutation.position, mutation.mutator
+    before = (primitive.vjps, primitive.vjp_all, primitive.composed)
+    every, twin = primitive.vjp_all, primitive.composed
     if position is None:
-        primitive.composed = _broken_twin(primitive, mutation.mutator)
+        assert twin is not None
+        primitive.composed = lambda *args, **params: mutator.returned(
+            twin(*args, **params), Call(primitive, 0, None, None, None, args, params)
+        )
     else:
-        _plant(primitive, position, broken(rules(primitive)[position], mutation.mutator))
-    try:
-        yield
-    finally:
-        primitive.vjps, primitive.vjp_each, primitive.vjp_all, primitive.composed = before
+        spoiled = broken(rules(primitive)[position], mutator)
 
+        def at_position(g: Any, out: Any, *args: Any, **params: Any) -> Any:
+            return spoiled(Call(primitive, position, g, out, None, args, params))
 
-def _plant(primitive: Primitive, position: int, spoiled: Callable[[Call], Any]) -> None:
-    """Put a broken rule where the engine looks for it, whichever way the rule was registered."""
-    every, each = primitive.vjp_all, primitive.vjp_each
-    if every is not None:
-
-        def all_arguments(g: Any, out: Any, residuals: Any, wanted: list[int], *args: Any, **params: Any) -> tuple:
+        def at_all(g: Any, out: Any, residuals: Any, wanted: list[int], *args: Any, **params: Any) -> tuple:
+            assert every is not None
             right = list(every(g, out, residuals, wanted, *args, **params))
             if position in wanted:
                 right[position] = spoiled(Call(primitive, position, g, out, residuals, args, params))
             return tuple(right)
 
-        primitive.vjp_all = all_arguments
-    elif each is not None:
-
-        def each_argument(g: Any, out: Any, i: int, *args: Any, **params: Any) -> Any:
-            if i != position:
-                return each(g, out, i, *args, **params)
-            return spoiled(Call(primitive, i, g, out, None, args, params))
-
-        primitive.vjp_each = each_argument
-    else:
-        primitive.vjps = dict(primitive.vjps)
-        primitive.vjps[position] = lambda g, out, *args, **params: spoiled(
-            Call(primitive, position, g, out, None, args, params)
-        )
-
-
-def _broken_twin(primitive: Primitive, mutator: Mutator) -> Callable[..., Any]:
-    twin, after = primitive.composed, mutator.after
-    assert twin is not None
-    assert after is not None
-
-    def spoiled(*args: Any, **params: Any) -> Any:
-        return after(twin(*args, **params), Call(primitive, 0, None, None, None, args, params))
-
-    return spoiled
+        # The engine asks `vjp_all` first, and a rule in `vjps` before the one in `vjp_each`.
+        primitive.vjps = {**primitive.vjps, position: at_position}
+        primitive.vjp_all = None if every is None else at_all
+    try:
+        yield
+    finally:
+        primitive.vjps, primitive.vjp_all, primitive.composed = before
 
 
 class Trial:
@@ -151,29 +145,31 @@ class Trial:
         return "escaped" if changed else "equivalent"
 
 
-def derivatives(subject: Subject, order: int, seed: int = 0) -> list[np.ndarray]:
+def derivatives(subject: Subject, order: int, seed: int = 0) -> list[Tensor]:
     """Gradients under random cotangents: on raw arrays, on Tensors, and from order 2 the gradients of those."""
     rng = np.random.default_rng(seed)
     leaves = [Tensor(x, requires_grad=True) for x in subject.inputs]
     out = subject.fn(*leaves)
-    cotangent = Tensor(np.asarray(bounded_signs(rng, out.shape)), requires_grad=True)
+    backend = backend_of(out.data)
+    cotangent = Tensor(backend.to_device(bounded_signs(rng, out.shape)), requires_grad=True)
     raw = grad(out, leaves, cotangent, allow_unused=True)
     first = grad(out, leaves, cotangent, create_graph=True, allow_unused=True)
     found = [*raw, *first]
     if order > 1:
-        mixed = [(g * np.asarray(bounded_signs(rng, g.shape))).sum() for g in first]
-        for total in mixed:
+        variables = [*leaves, cotangent]
+        for total in [(g * backend.to_device(bounded_signs(rng, g.shape))).sum() for g in first]:
             if total.requires_grad:
-                found += grad(total, [*leaves, cotangent], allow_unused=True)
+                found += grad(total, variables, allow_unused=True)
             else:
-                found += [Tensor(np.zeros(x.shape)) for x in [*leaves, cotangent]]
-    return [g.numpy() for g in found]
+                found += [Tensor(backend.xp.zeros(x.shape)) for x in variables]
+    return found
 
 
-def _same(found: Sequence[np.ndarray], right: Sequence[np.ndarray]) -> bool:
+def _same(found: Sequence[Tensor], right: Sequence[Tensor]) -> bool:
+    pairs = [(a.data, b.data) for a, b in zip(found, right, strict=False)]
     return len(found) == len(right) and all(
         a.shape == b.shape and np.allclose(a, b, rtol=1e-9, atol=1e-12 * max(1.0, np.abs(b).max(initial=0.0)))
-        for a, b in zip(found, right, strict=True)
+        for a, b in pairs
     )
 
 
@@ -203,26 +199,6 @@ def survey(cases: Sequence[OpCase], each: Callable[[Any], Any] = iter) -> dict[M
 # Where a mutator does not apply (no second axis to transpose, no broadcasting to undo) it changes nothing, and the
 # mutation is counted as equivalent rather than as caught.
 
-
-@dataclass(frozen=True)
-class Call:
-    """One call of a rule.
-
-    Attributes:
-        primitive: whose rule it is.
-        position: of the argument whose gradient is asked for.
-        g, out, residuals, args, params: what the rule is given.
-    """
-
-    primitive: Primitive
-    position: int
-    g: Any
-    out: Any
-    residuals: Any
-    args: tuple[Any, ...]
-    params: dict[str, Any] = field(default_factory=dict)
-
-
 Before = Callable[[Call], Call]
 """Spoils what a rule is given."""
 
@@ -246,6 +222,20 @@ class Mutator:
     before: Before | None = None
     after: After | None = None
 
+    def returned(self, result: Any, call: Call) -> Any:
+        """What the broken rule, or the broken twin, returns in place of the right result."""
+        return self.after(result, call) if self.after else result
+
+
+def broken(rule: Rule, mutator: Mutator) -> Rule:
+    """A rule with one mistake."""
+
+    def spoiled(call: Call) -> Any:
+        with np.errstate(all="ignore"):
+            return mutator.returned(rule(mutator.before(call) if mutator.before else call), call)
+
+    return spoiled
+
 
 def mutators(arguments: int) -> Iterator[Mutator]:
     """Every mutator for a rule of a primitive with so many arguments."""
@@ -258,8 +248,8 @@ def mutators(arguments: int) -> Iterator[Mutator]:
     yield Mutator("missing sum", "first row of g only", before=lambda call: replace(call, g=_first_only(call.g, 0)))
     yield Mutator("dropped broadcast", "first element of the last axis only", after=lambda c, call: _first_only(c, -1))
     yield Mutator("dropped broadcast", "first element of the first axis only", after=lambda c, call: _first_only(c, 0))
-    for axis in (0, -1):
-        yield Mutator("off by one", f"gradient, axis {axis}", after=_rolling(axis))
+    yield Mutator("off by one", "gradient, axis 0", after=lambda c, call: _rolled(c, 0))
+    yield Mutator("off by one", "gradient, axis -1", after=lambda c, call: _rolled(c, -1))
     yield Mutator("off by one", "the axis after", before=_next_axis)
     yield Mutator("off by one", "before and after exchanged", before=_exchanged_widths)
     yield Mutator("off by one", "the stride of a window", before=_longer_stride)
@@ -273,17 +263,13 @@ def mutators(arguments: int) -> Iterator[Mutator]:
     for name in ("g", "out", *range(arguments)):
         word = f"argument {name}" if isinstance(name, int) else name
         for kind, change in (
-            ("dropped term", _nothing),
+            ("dropped term", lambda x: x * 0.0),
             ("off by one", _rolled),
             ("transposed operand", _transposed),
-            ("cut history", _cut),
-            *([("stale value", _older)] if isinstance(name, int) else []),
+            ("cut history", lambda x: x.detach() if isinstance(x, Tensor) else x),
+            *([("stale value", lambda x: x * 0.9)] if isinstance(name, int) else []),  # what it was a step ago
         ):
             yield Mutator(kind, word, before=_changing(name, change))
-
-
-def _rolling(axis: int) -> After:
-    return lambda c, call: _rolled(c, axis)
 
 
 def _changing(name: str | int, change: Callable[[Any], Any]) -> Before:
@@ -292,28 +278,11 @@ def _changing(name: str | int, change: Callable[[Any], Any]) -> Before:
     def before(call: Call) -> Call:
         if isinstance(name, str):
             return replace(call, **{name: change(getattr(call, name))})
-        if name >= len(call.args) or not _is_floating(call.args[name]):
+        if name >= len(call.args) or not is_floating(call.args[name]):
             return call
         return replace(call, args=(*call.args[:name], change(call.args[name]), *call.args[name + 1 :]))
 
     return before
-
-
-def _is_floating(x: Any) -> bool:
-    return getattr(getattr(x, "dtype", None), "kind", "") == "f"
-
-
-def _nothing(x: Any) -> Any:
-    return x * 0.0
-
-
-def _older(x: Any) -> Any:
-    """What a parameter was a step ago."""
-    return x * 0.9
-
-
-def _cut(x: Any) -> Any:
-    return x.detach() if isinstance(x, Tensor) else x
 
 
 def _rolled(x: Any, axis: int = -1) -> Any:
@@ -334,11 +303,8 @@ def _first_only(x: Any, axis: int) -> Any:
     """Zeros but for the first place along an axis."""
     if not x.ndim or x.shape[axis] < 2:
         return x
-    return ops.concatenate(
-        ops.getitem(x, index=along(x, axis, 0, 1)),
-        ops.getitem(x, index=along(x, axis, 1, x.shape[axis])) * 0.0,
-        axis=axis,
-    )
+    first, rest = along(x, axis, 0, 1), along(x, axis, 1, x.shape[axis])
+    return ops.concatenate(ops.getitem(x, index=first), ops.getitem(x, index=rest) * 0.0, axis=axis)
 
 
 def _copies(call: Call) -> tuple[Any, ...] | None:
@@ -420,7 +386,7 @@ def _forward_axes(c: Any, call: Call) -> Any:
 
 
 def _result_of_another_call(call: Call) -> Call:
-    others = [x * 0.9 if _is_floating(x) and hasattr(x, "ndim") else x for x in call.args]
+    others = [x * 0.9 if is_floating(x) and hasattr(x, "ndim") else x for x in call.args]
     raw = [x.data if isinstance(x, Tensor) else x for x in others]
     out = call.primitive.forward(*raw, **call.params)
     residuals = call.residuals
@@ -432,7 +398,7 @@ def _result_of_another_call(call: Call) -> Call:
 
 
 def _argument_for_result(call: Call) -> Call:
-    first = next((x for x in call.args if _is_floating(x)), None)
+    first = next((x for x in call.args if is_floating(x)), None)
     return replace(call, out=first) if first is not None and first.shape == call.out.shape else call
 
 
@@ -449,39 +415,3 @@ def _gradient_of_neighbor(c: Any, call: Call) -> Any:
     if count < 2 or rule is None or getattr(call.args[neighbor], "shape", None) != call.args[call.position].shape:
         return c
     return rule(replace(call, position=neighbor))
-
-
-def rules(primitive: Primitive) -> dict[int, Callable[[Call], Any]]:
-    """The rules of a primitive by argument, as functions of a `Call`, whichever way they were registered."""
-    if primitive.vjp_all is not None:
-        return {i: partial(_one_of_all, primitive.vjp_all, i) for i in range(primitive.forward.__code__.co_argcount)}
-    if primitive.vjp_each is not None:
-        return {i: partial(_one_of_each, primitive.vjp_each, i) for i in range(VARIADIC)}
-    return {i: partial(_its_own, rule) for i, rule in sorted(primitive.vjps.items())}
-
-
-def _one_of_all(every: Callable, i: int, call: Call) -> Any:
-    return every(call.g, call.out, call.residuals, [i], *call.args, **call.params)[i]
-
-
-def _one_of_each(each: Callable, i: int, call: Call) -> Any:
-    return each(call.g, call.out, i, *call.args, **call.params)
-
-
-def _its_own(rule: Callable, call: Call) -> Any:
-    return rule(call.g, call.out, *call.args, **call.params)
-
-
-VARIADIC = 3
-"""Up to how many arguments of a variadic primitive are broken."""
-
-
-def broken(rule: Callable[[Call], Any], mutator: Mutator) -> Callable[[Call], Any]:
-    """A rule with one mistake."""
-
-    def spoiled(call: Call) -> Any:
-        with np.errstate(all="ignore"):
-            result = rule(mutator.before(call) if mutator.before else call)
-            return mutator.after(result, call) if mutator.after else result
-
-    return spoiled

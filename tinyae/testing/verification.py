@@ -5,17 +5,91 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 
-from tinyae.autodiff import Primitive, Tensor, grad
-from tinyae.backend import CPU, Backend, backend_of
-from tinyae.nn import Module
+from tinyae.autodiff import Primitive, Tensor, grad, no_grad
+from tinyae.backend import CPU, Array, Backend, backend_of
+from tinyae.nn import Module, Parameter
 from tinyae.testing.differences import GradcheckReport, bounded_signs
 from tinyae.testing.gradients import gradcheck, holding_detached
+
+# ---------------------------------------------------------------------------------------------------------------------
+# `Subject`: a function at a point.
+
+Function = Callable[..., Any]
+"""A function of Tensors, or a Module."""
+
+
+def is_floating(x: object) -> bool:
+    """Whether it is an array of floating-point numbers, on any device."""
+    return getattr(getattr(x, "dtype", None), "kind", "") == "f"
+
+
+def input_names(count: int) -> list[str]:
+    """What the inputs of a function are called that gives them no names."""
+    return ["input"] if count == 1 else [f"input {i}" for i in range(count)]
+
+
+def result_of(call: Function | None, fn: Function, *inputs: Any) -> Tensor:
+    """`call(fn, *inputs)`, by default `fn(*inputs)`; AssertionError if that is not a Tensor."""
+    out = fn(*inputs) if call is None else call(fn, *inputs)
+    assert isinstance(out, Tensor), f"it returned {type(out).__name__}, not a Tensor."
+    return out
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a gradient check is given, `gradcheck(subject.fn, subject.inputs, names=subject.names)`, and laws are asked of.
+
+    Attributes:
+        fn: function of the inputs alone.
+        inputs: raw arrays on one device, or numbers. The floating-point arrays are differentiated.
+        names: what they are called.
+    """
+
+    fn: Function
+    inputs: list[Any]
+    names: list[str]
+
+    @property
+    def moving(self) -> list[int]:
+        """Positions of the floating-point inputs."""
+        return [i for i, x in enumerate(self.inputs) if is_floating(x)]
+
+    def smooth(self, *leaves: Tensor, inputs: Sequence[Any] | None = None) -> Tensor:
+        """fn as a function of the floating-point inputs alone; the others are those of `inputs`, by default its own."""
+        arguments = list(self.inputs if inputs is None else inputs)
+        for i, leaf in zip(self.moving, leaves, strict=True):
+            arguments[i] = leaf
+        return result_of(None, self.fn, *arguments)
+
+    def applied(self, inputs: Sequence[Any] | None = None) -> tuple[list[Tensor], Tensor]:
+        """Leaf Tensors with copies of the floating-point inputs, and what fn makes of them."""
+        given = self.inputs if inputs is None else inputs
+        leaves = [Tensor(backend_of(given[i]).xp.array(given[i]), requires_grad=True) for i in self.moving]
+        return leaves, self.smooth(*leaves, inputs=given)
+
+    def value(self, inputs: Sequence[Any] | None = None) -> np.ndarray:
+        """The result on the host, computed without recording."""
+        with no_grad():
+            return np.array(self.applied(inputs)[1].numpy())
+
+    def gradients(self, cotangent: np.ndarray, inputs: Sequence[Any] | None = None) -> list[np.ndarray]:
+        """J^T c for every floating-point input: the gradient of sum(c * fn(...)), on the host."""
+        leaves, out = self.applied(inputs)
+        if not out.requires_grad:
+            return [np.zeros(leaf.shape) for leaf in leaves]
+        weights = backend_of(out.data).to_device(np.asarray(cotangent, dtype="float64"))
+        return [np.array(g.numpy()) for g in grad(out, leaves, weights, allow_unused=True)]
+
+    def cotangent(self, rng: np.random.Generator) -> np.ndarray:
+        """Random weights of both signs for the result, none of them small."""
+        return np.asarray(bounded_signs(rng, self.value().shape))
+
 
 # ---------------------------------------------------------------------------------------------------------------------
 # `OpCase`: what a function should compute, on which inputs, and how smooth it is there.
@@ -65,20 +139,6 @@ def whole(rng: np.random.Generator, shapes: list[Shape]) -> list[np.ndarray]:
     return [np.asarray(rng.integers(-2, 3, shape).astype(float)) for shape in shapes]
 
 
-class Subject(NamedTuple):
-    """What a gradient check is given: `gradcheck(subject.fn, subject.inputs, names=subject.names)`.
-
-    Attributes:
-        fn: function of the inputs alone, each of which is differentiated.
-        inputs: float64 arrays, on one device.
-        names: what they are called.
-    """
-
-    fn: Callable[..., Any]
-    inputs: list[Any]
-    names: list[str]
-
-
 @dataclass(frozen=True)
 class OpCase:
     """One function with one set of shapes and parameters.
@@ -95,10 +155,10 @@ class OpCase:
         order: highest order of derivative to check; 0 for piecewise constants.
     """
 
-    op: Any
+    op: Function
     name: str
     arguments: tuple[Any, ...]
-    reference: Callable[..., Any]
+    reference: Function
     domain: Domain = real
     params: dict[str, Any] = field(default_factory=dict)
     analytic: bool = True
@@ -132,12 +192,10 @@ class OpCase:
 
     def subject(self, rng: np.random.Generator, backend: Backend = CPU) -> Subject:
         """The function with everything but the differentiable arguments fixed, and fresh values for those."""
-        arguments = [moved(a, backend) if i in self.moving else a for i, a in enumerate(self.make_inputs(rng))]
-        fixed = [moved(a, backend) if i not in self.moving else None for i, a in enumerate(self.arguments)]
-        params = moved(self.params, backend)
+        arguments, params = moved((tuple(self.make_inputs(rng)), self.params), backend)
 
         def function(*moving: Any) -> Any:
-            full = list(fixed)
+            full = list(arguments)
             for i, x in zip(self.moving, moving, strict=True):
                 full[i] = x
             return self.op(*full, **params)
@@ -146,9 +204,9 @@ class OpCase:
 
 
 def cases(
-    op: Any,
+    op: Function,
     variants: Sequence[tuple[Any, ...]],
-    reference: Callable[..., Any],
+    reference: Function,
     domain: Domain = real,
     *,
     analytic: bool = True,
@@ -192,9 +250,7 @@ def _word(argument: Any) -> str:
 # buffers put back after it, so dropout draws one mask and running averages do not move.
 
 
-def check_module(
-    module: Module, *inputs: Any, call: Callable[..., Any] | None = None, **options: Any
-) -> GradcheckReport:
+def check_module(module: Module, *inputs: Any, call: Function | None = None, **options: Any) -> GradcheckReport:
     """Check the gradients of a layer or model for its inputs and every parameter, in its present mode.
 
     Args:
@@ -217,23 +273,22 @@ def check_module(
     return gradcheck(subject.fn, subject.inputs, names=subject.names, **options)
 
 
-def function_of(module: Module, *inputs: Any, call: Callable[..., Any] | None = None) -> Subject:
+def function_of(module: Module, *inputs: Any, call: Function | None = None) -> Subject:
     """A module as a function of its inputs and parameters: see `check_module` for the arguments."""
     named = module.named_parameters()
-    apply = call or (lambda module, *xs: module(*xs))
 
     def function(*arguments: Any) -> Any:
         with _standing_in([p for _, p in named], arguments[len(inputs) :]), _unmoved(module):
-            return apply(module, *arguments[: len(inputs)])
+            given = arguments[: len(inputs)]
+            return module(*given) if call is None else call(module, *given)
 
     values = [x.data if isinstance(x, Tensor) else x for x in inputs]
     values += [backend_of(p.data).xp.array(p.data, dtype="float64") for _, p in named]
-    labels = ["input"] if len(inputs) == 1 else [f"input {i}" for i in range(len(inputs))]
-    return Subject(function, values, labels + [name for name, _ in named])
+    return Subject(function, values, input_names(len(inputs)) + [name for name, _ in named])
 
 
 @contextmanager
-def _standing_in(parameters: list[Any], tensors: Any) -> Iterator[None]:
+def _standing_in(parameters: list[Parameter], tensors: Sequence[Tensor]) -> Iterator[None]:
     """Each parameter has the array and the node of a Tensor, for a block."""
     own = [(p._data, p.node) for p in parameters]
     try:
@@ -282,7 +337,7 @@ class ModuleCase:
     shapes: tuple[Shape, ...]
     domain: Domain = real
     training: bool = True
-    call: Callable[..., Any] | None = None
+    call: Function | None = None
     order: int = 2
     held: bool = False
 
@@ -301,7 +356,7 @@ class ModuleCase:
         """The module as a function of inputs and parameters, and fresh values for all of them."""
         module = self.module(rng).to(backend.name)
         subject = function_of(module, *[backend.to_device(x) for x in self.make_inputs(rng)], call=self.call)
-        return subject._replace(fn=holding_detached(subject.fn)) if self.held else subject
+        return replace(subject, fn=holding_detached(subject.fn)) if self.held else subject
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -346,14 +401,12 @@ def questions(case: Case) -> list[Question]:
     asked: list[Question] = [equals_the_reference, arrays_are_only_read, keeps_float32]
     if case.order == 0:
         return [*asked, carries_no_gradient]
-    asked += [first_derivatives, both_rule_modes_agree, strided_arrays_give_the_same]
-    if case.order > 1:
-        asked.append(second_derivatives)
-    if case.analytic:
-        asked.append(derivatives_equal_the_complex_step)
-    if isinstance(case.op, Primitive):
-        asked.append(rules_on_raw_arrays_keep_float32)
-    return asked
+    return [
+        *(*asked, first_derivatives, both_rule_modes_agree, strided_arrays_give_the_same),
+        *([second_derivatives] if case.order > 1 else []),
+        *([derivatives_equal_the_complex_step] if case.analytic else []),
+        *([rules_on_raw_arrays_keep_float32] if isinstance(case.op, Primitive) else []),
+    ]
 
 
 def equals_the_reference(case: OpCase, rng: np.random.Generator) -> None:
@@ -431,17 +484,13 @@ def rules_on_raw_arrays_keep_float32(case: OpCase, rng: np.random.Generator) -> 
     """Each rule alone gives float32 for float32, before the engine casts its result."""
     arguments = case.make_inputs(rng, "float32")
     op = case.op
+    assert isinstance(op, Primitive)
     out, residuals = op.forward(*arguments, **case.params), None
     if op.composed is not None:
         out, residuals = out
-    g = cotangent(case, arguments, rng)
+    one = Call(op, 0, cotangent(case, arguments, rng), out, residuals, tuple(arguments), case.params)
     for i in case.moving:
-        if op.vjp_all is not None:
-            c = op.vjp_all(g, out, residuals, [i], *arguments, **case.params)[i]
-        elif i in op.vjps:
-            c = op.vjps[i](g, out, *arguments, **case.params)
-        else:
-            c = op.vjp_each(g, out, i, *arguments, **case.params)
+        c = rule_of(op, i)(replace(one, position=i))
         assert c.dtype == np.float32, f"the rule for argument {i} gives {c.dtype} for float32"
 
 
@@ -506,6 +555,41 @@ def module_keeps_float32(case: ModuleCase, rng: np.random.Generator) -> None:
             assert parameter.grad.dtype == np.float32, f"the gradient of {name} is {parameter.grad.dtype}"
 
 
+@dataclass(frozen=True)
+class Call:
+    """One call of a gradient rule.
+
+    Attributes:
+        primitive: whose rule it is.
+        position: of the argument whose gradient is asked for.
+        g, out, residuals, args, params: what the rule is given.
+    """
+
+    primitive: Primitive
+    position: int
+    g: Any
+    out: Any
+    residuals: Any
+    args: tuple[Any, ...]
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+Rule = Callable[[Call], Any]
+"""A gradient rule, whichever way it was registered."""
+
+
+def rule_of(primitive: Primitive, position: int) -> Rule:
+    """The rule of a primitive for one argument."""
+    every, own, each = primitive.vjp_all, primitive.vjps.get(position), primitive.vjp_each
+    if every is not None:
+        return lambda c: every(c.g, c.out, c.residuals, [position], *c.args, **c.params)[position]
+    if own is not None:
+        return lambda c: own(c.g, c.out, *c.args, **c.params)
+    if each is None:
+        raise ValueError(f"{primitive.name} has no gradient rule for argument {position}.")
+    return lambda c: each(c.g, c.out, position, *c.args, **c.params)
+
+
 def call(case: OpCase, arguments: list[Any]) -> Any:
     """The function of a case on all its positional arguments."""
     return case.op(*arguments, **case.params)
@@ -516,7 +600,7 @@ def as_leaves(case: OpCase, arguments: list[Any]) -> list[Any]:
     return [Tensor(a, requires_grad=True) if i in case.moving else a for i, a in enumerate(arguments)]
 
 
-def gradients(case: OpCase, arguments: list[Any], weights: Any, create_graph: bool = False) -> list[Any]:
+def gradients(case: OpCase, arguments: list[Any], weights: np.ndarray, create_graph: bool = False) -> list[Array]:
     """Gradients of sum(weights * op(...)) for the differentiable arguments."""
     leaves = as_leaves(case, arguments)
     found = grad(call(case, leaves), [leaves[i] for i in case.moving], weights, create_graph=create_graph)

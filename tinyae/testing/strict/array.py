@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partialmethod
+from operator import attrgetter
 from typing import Any, NoReturn
 from weakref import WeakValueDictionary
 
@@ -72,41 +74,24 @@ class StrictArray:
         LEDGER.upload(".set()")
         self._host[...] = arr
 
-    def item(self) -> Any:
-        """The single value on the host."""
-        LEDGER.sync(".item()")
-        return self._host.item()
+    def _read(self, what: str, read: Callable[[np.ndarray], Any]) -> Any:
+        """The values on the host, which waits for them."""
+        LEDGER.sync(what)
+        return read(self._host)
 
-    def tolist(self) -> Any:
-        """The values on the host as nested lists."""
-        LEDGER.sync(".tolist()")
-        return self._host.tolist()
-
-    def __float__(self) -> float:
-        LEDGER.sync("float(device array)")
-        return float(self._host)
-
-    def __int__(self) -> int:
-        LEDGER.sync("int(device array)")
-        return int(self._host)
-
-    def __complex__(self) -> complex:
-        LEDGER.sync("complex(device array)")
-        return complex(self._host)
+    item = partialmethod(_read, ".item()", np.ndarray.item)
+    tolist = partialmethod(_read, ".tolist()", np.ndarray.tolist)
+    __float__ = partialmethod(_read, "float(device array)", float)
+    __int__ = partialmethod(_read, "int(device array)", int)
+    __complex__ = partialmethod(_read, "complex(device array)", complex)
+    __repr__ = partialmethod(_read, "printing a device array", repr)
+    __str__ = partialmethod(_read, "printing a device array", str)
 
     def __bool__(self) -> bool:
         if self._host.size > 1:
             raise ValueError("The truth value of an array with more than one element is ambiguous: use any() or all().")
         LEDGER.sync("bool(device array)")
         return bool(self._host)
-
-    def __repr__(self) -> str:
-        LEDGER.sync("printing a device array")
-        return repr(self._host)
-
-    def __str__(self) -> str:
-        LEDGER.sync("printing a device array")
-        return str(self._host)
 
     def __format__(self, spec: str) -> str:
         LEDGER.sync("formatting a device array")
@@ -126,14 +111,10 @@ class StrictArray:
 
     # What is known without asking the device.
 
-    shape = property(lambda self: self._host.shape)
-    dtype = property(lambda self: self._host.dtype)
-    ndim = property(lambda self: self._host.ndim)
-    size = property(lambda self: self._host.size)
-    nbytes = property(lambda self: self._host.nbytes)
-    itemsize = property(lambda self: self._host.itemsize)
-    strides = property(lambda self: self._host.strides)
-    flags = property(lambda self: self._host.flags)
+    shape, dtype, ndim, size, nbytes, itemsize, strides, flags = (
+        property(attrgetter(f"_host.{name}"))
+        for name in ("shape", "dtype", "ndim", "size", "nbytes", "itemsize", "strides", "flags")
+    )
     device = property(lambda self: "<StrictDevice 0>")
     T = property(lambda self: device_array(self._host.T))
     real = property(lambda self: device_array(self._host.real))
@@ -143,7 +124,11 @@ class StrictArray:
     def base(self) -> StrictArray | None:
         """The array whose memory this one is a view of; None if it has memory of its own."""
         if self._base is None and self._host.base is not None:
-            self._base = _owner_of(self._host)
+            memory = self._host
+            while isinstance(memory.base, np.ndarray):
+                memory = memory.base
+            owner = _owners.get(id(memory))
+            self._base = device_array(memory) if owner is None else owner
         return self._base
 
     def __len__(self) -> int:
@@ -197,13 +182,6 @@ def device_array(host: np.ndarray) -> StrictArray:
 
 _owners: WeakValueDictionary[int, StrictArray] = WeakValueDictionary()
 """The device arrays that have memory of their own, by the identity of their host array."""
-
-
-def _owner_of(view: np.ndarray) -> StrictArray:
-    while isinstance(view.base, np.ndarray):
-        view = view.base
-    owner = _owners.get(id(view))
-    return device_array(view) if owner is None else owner
 
 
 def _host_key(key: Any) -> tuple[Any, ...]:
@@ -284,32 +262,23 @@ class Account:
         return f"{self.launches} launches ({parts}), {self.syncs} syncs, {self.uploads} uploads, {self.downloads} downloads"
 
 
-@dataclass(frozen=True)
-class Policy:
-    """What is refused; see `StrictBackend.policy`."""
-
-    forbid_sync: bool = False
-    forbid_copy: bool = False
-    forbid_float64: bool = False
-
-
 class Ledger:
-    """The accounts that are open (the outermost lives as long as the process) and the policy in force."""
+    """The accounts that are open (the outermost lives as long as the process) and what is forbidden just now."""
 
     def __init__(self) -> None:
         self.accounts = [Account()]
-        self.policy = Policy()
+        self.forbidden: frozenset[str] = frozenset()
 
     @contextmanager
-    def open(self, policy: Policy) -> Iterator[Account]:
-        """Within the block obey `policy` as well as what was in force, and keep an account of the block."""
-        before, account = self.policy, Account()
-        self.policy = Policy(**{name: flag or getattr(policy, name) for name, flag in vars(before).items()})
+    def open(self, **forbid: bool) -> Iterator[Account]:
+        """Within the block forbid what is True (`sync`, `copy`, `float64`) as well, and keep an account of the block."""
+        before, account = self.forbidden, Account()
+        self.forbidden = before | {what for what, forbidden in forbid.items() if forbidden}
         self.accounts.append(account)
         try:
             yield account
         finally:
-            self.policy = before
+            self.forbidden = before
             self.accounts.pop()
 
     def launch(self, what: str, count: int = 1) -> None:
@@ -322,7 +291,7 @@ class Ledger:
         """The host waits for the device because of `what`."""
         for account in self.accounts:
             account.syncs += 1
-        if self.policy.forbid_sync:
+        if "sync" in self.forbidden:
             raise HiddenSyncError(f"{what} makes the host wait for the device: keep the value on the device here.")
 
     def upload(self, what: str) -> None:
@@ -338,12 +307,12 @@ class Ledger:
         self._refuse_copy(f"{what} copies from device to host")
 
     def _refuse_copy(self, what: str) -> None:
-        if self.policy.forbid_copy:
+        if "copy" in self.forbidden:
             raise HiddenCopyError(f"{what}: move data before the hot path, or after it.")
 
     def made(self, dtype: Any, what: str) -> None:
         """`what` gave an array of `dtype`."""
-        if self.policy.forbid_float64 and dtype in (np.float64, np.complex128):
+        if "float64" in self.forbidden and dtype in (np.float64, np.complex128):
             raise Float64Error(
                 f"{what} gave {dtype}: name the dtype where arrays are made, "
                 "and use Python floats instead of NumPy's float64 scalars."

@@ -13,7 +13,7 @@ import numpy as np
 from tinyae.backend import register
 from tinyae.backend.devices import CupyBackend
 from tinyae.testing.strict.api import Kind, cupy_api
-from tinyae.testing.strict.array import LEDGER, SCALARS, Account, Policy, StrictArray, device_array
+from tinyae.testing.strict.array import LEDGER, SCALARS, Account, StrictArray, device_array
 
 # ---------------------------------------------------------------------------------------------------------------------
 # `StrictBackend`, and `strict_device`, which hands it out.
@@ -45,7 +45,7 @@ class StrictBackend(CupyBackend):
 
         Blocks nest; what an outer block forbids stays forbidden inside.
         """
-        return LEDGER.open(Policy(forbid_sync, forbid_copy, forbid_float64))
+        return LEDGER.open(sync=forbid_sync, copy=forbid_copy, float64=forbid_float64)
 
     def describe(self) -> str:
         """One line: what the double stands for."""
@@ -133,32 +133,12 @@ class Namespace(ModuleType):
         setattr(self, name, found)
         return found
 
-    def _resolved(self, name: str, kind: Any) -> Any:
+    def _resolved(self, name: str, kind: Kind) -> Any:
         if kind == "ufunc":
             return StrictUfunc(name)
         if kind == "other":
             return getattr(self._backing, name)
-
-        def function(*args: Any, **kwargs: Any) -> Any:
-            return call_function(self._backing, name, kind, args, kwargs)
-
-        function.__name__ = name
-        return function
-
-
-class RandomNamespace(Namespace):
-    """`cupy.random`."""
-
-    def __init__(self) -> None:
-        super().__init__("cupy.random", np.random)
-        self.Generator = StrictGenerator
-        self.default_rng = StrictGenerator
-        self._legacy = LegacyRandom()
-
-    def _resolved(self, name: str, kind: Any) -> Any:
-        if kind == "other":
-            return super()._resolved(name, kind)
-        return lambda *args, **kwargs: self._legacy.call(name, args, kwargs)
+        return lambda *args, **kwargs: call_function(self._backing, name, kind, args, kwargs)
 
 
 class StrictNdarray(type):
@@ -194,9 +174,7 @@ def build_namespace() -> Namespace:
     xp.random = RandomNamespace()
     xp.lib = SimpleNamespace(stride_tricks=Namespace("cupy.lib.stride_tricks", np.lib.stride_tricks))
     xp.cuda = SimpleNamespace(
-        is_available=lambda: True,
-        get_current_stream=_Stream,
-        runtime=SimpleNamespace(getDeviceCount=lambda: 1),
+        is_available=lambda: True, get_current_stream=_Stream, runtime=SimpleNamespace(getDeviceCount=lambda: 1)
     )
     return xp
 
@@ -269,7 +247,7 @@ def call_function(module: Any, name: str, kind: Kind, args: tuple[Any, ...], kwa
         return getattr(module, name)(*[a._host if isinstance(a, StrictArray) else a for a in args], **kwargs)
     if name == "reshape" and "newshape" in kwargs:
         kwargs["shape"] = kwargs.pop("newshape")
-    return _run(getattr(module, name), name, (), args, kwargs)
+    return _run(getattr(module, name), name, args, kwargs)
 
 
 def call_method(array: StrictArray, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -277,13 +255,13 @@ def call_method(array: StrictArray, name: str, args: tuple[Any, ...], kwargs: di
     check_arguments(f"ndarray.{name}", cupy_api().methods[name], args, kwargs)
     if name in WAITING:
         LEDGER.sync(f".{name}()")
-    return _run(getattr(array._host, name), name, (array._host,), args, kwargs)
+    return _run(getattr(np.ndarray, name), name, (array, *args), kwargs)
 
 
-def _run(function: Any, name: str, owner: tuple[np.ndarray, ...], args: Any, kwargs: dict[str, Any]) -> Any:
+def _run(function: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     host = [unwrap(arg, name) for arg in args]
     options = {key: unwrap(value, name) for key, value in kwargs.items()}
-    inputs = [*owner, *_arrays([*host, *options.values()])]
+    inputs = list(_arrays([*host, *options.values()]))
     if name in PRODUCTS and (copies := sum(_copied_for_cublas(x) for x in inputs)):
         LEDGER.launch("copy for cuBLAS", copies)
     result = function(*host, **options)
@@ -417,20 +395,27 @@ class StrictGenerator:
         return draw
 
 
-class LegacyRandom:
-    """The functions of `cupy.random` itself, on one hidden state."""
+class RandomNamespace(Namespace):
+    """`cupy.random`: generators, and functions on one hidden state."""
 
     def __init__(self) -> None:
-        self._source = np.random.RandomState(np.random.MT19937(_OTHER_STREAM))
+        super().__init__("cupy.random", np.random)
+        self.Generator = self.default_rng = StrictGenerator
+        self.seed()
 
-    def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """`xp.random.name(*args, **kwargs)`; CuPy's draws take a `dtype`."""
-        dtype = kwargs.pop("dtype", None)
-        if name == "seed":
-            self._source = np.random.RandomState(np.random.MT19937(_OTHER_STREAM ^ (args[0] if args else 0)))
-            return None
-        drawn = getattr(self._source, name)(*[unwrap(arg, name) for arg in args], **kwargs)
-        return wrap(drawn if dtype is None else np.asarray(drawn, dtype), [], name)
+    def seed(self, seed: int = 0) -> None:
+        """Start the hidden state again."""
+        self._source = np.random.RandomState(np.random.MT19937(_OTHER_STREAM ^ seed))
+
+    def _resolved(self, name: str, kind: Kind) -> Any:
+        if kind == "other":
+            return super()._resolved(name, kind)
+
+        def draw(*args: Any, dtype: Any = None, **kwargs: Any) -> Any:
+            drawn = getattr(self._source, name)(*[unwrap(arg, name) for arg in args], **kwargs)
+            return wrap(drawn if dtype is None else np.asarray(drawn, dtype), [], name)
+
+        return draw
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -451,16 +436,10 @@ BINARY = {
     "lshift": "left_shift",
     "rshift": "right_shift",
 }
-"""Operators with a reflected and (but for matmul, as in CuPy) an in-place form."""
+"""Operators with a reflected form."""
 
-COMPARISONS = {
-    "lt": "less",
-    "le": "less_equal",
-    "gt": "greater",
-    "ge": "greater_equal",
-    "eq": "equal",
-    "ne": "not_equal",
-}
+COMPARISONS = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal"}
+COMPARISONS |= {"eq": "equal", "ne": "not_equal"}
 UNARY = {"neg": "negative", "pos": "positive", "abs": "absolute", "invert": "invert"}
 
 
@@ -480,22 +459,29 @@ def _defers(other: Any) -> bool:
     return getattr(other, "__array_priority__", 0) > StrictArray.__array_priority__
 
 
-def _bind_binary(operator: str, name: str) -> None:
-    def forward(self: StrictArray, other: Any) -> Any:
-        return NotImplemented if _defers(other) else _apply(name, self, other)
+def _forward(self: StrictArray, name: str, other: Any) -> Any:
+    return NotImplemented if _defers(other) else _apply(name, self, other)
 
-    def reflected(self: StrictArray, other: Any) -> Any:
-        return _apply(name, other, self)
 
-    def in_place(self: StrictArray, other: Any) -> Any:
-        return _apply(name, self, other, out=self)
+def _reflected(self: StrictArray, name: str, other: Any) -> Any:
+    return _apply(name, other, self)
 
-    setattr(StrictArray, f"__{operator}__", forward)
-    if operator in COMPARISONS:
-        return
-    setattr(StrictArray, f"__r{operator}__", reflected)
-    if operator != "matmul":
-        setattr(StrictArray, f"__i{operator}__", in_place)
+
+def _in_place(self: StrictArray, name: str, other: Any) -> Any:
+    return _apply(name, self, other, out=self)
+
+
+def _unary(self: StrictArray, name: str) -> Any:
+    return _apply(name, self)
+
+
+FORMS: list[tuple[str, Callable[..., Any], dict[str, str]]] = [
+    ("__{}__", _forward, BINARY | COMPARISONS),
+    ("__r{}__", _reflected, BINARY),
+    ("__i{}__", _in_place, {operator: name for operator, name in BINARY.items() if operator != "matmul"}),
+    ("__{}__", _unary, UNARY),
+]
+"""What the method of an operator is called, what it does, and which operators have it: as in CuPy, no `@=`."""
 
 
 def _method(self: StrictArray, name: str) -> Any:
@@ -521,16 +507,11 @@ def _numpy_ufunc(self: StrictArray, ufunc: Any, method: str, *inputs: Any, **kwa
 
 def bind() -> None:
     """Give `StrictArray` its operators and methods."""
-    for operator, name in (BINARY | COMPARISONS).items():
-        _bind_binary(operator, name)
-    for operator, name in UNARY.items():
-        setattr(StrictArray, f"__{operator}__", functools.partialmethod(_unary, name))
+    for pattern, form, names in FORMS:
+        for operator, name in names.items():
+            setattr(StrictArray, pattern.format(operator), functools.partialmethod(form, name))
     setattr(StrictArray, "__getattr__", _method)  # noqa: B010
     setattr(StrictArray, "__array_ufunc__", _numpy_ufunc)  # noqa: B010
-
-
-def _unary(self: StrictArray, name: str) -> Any:
-    return _apply(name, self)
 
 
 bind()

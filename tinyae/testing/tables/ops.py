@@ -12,7 +12,7 @@ from tinyae import losses, ops
 from tinyae.autodiff import expand, sum_to
 from tinyae.autodiff.reverse import alias, clone
 from tinyae.losses import REDUCTIONS
-from tinyae.testing.verification import Domain, OpCase, apart, between, cases, nonzero, positive, real, whole
+from tinyae.testing.verification import Domain, Function, OpCase, apart, between, cases, nonzero, positive, real, whole
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Reference formulas that need more than a line: plain NumPy and SciPy on raw arrays, nothing from the package.
@@ -112,27 +112,12 @@ def reduced(elements: np.ndarray, reduction: str = "per_sample") -> np.ndarray:
     return total / len(elements) if reduction == "per_sample" and len(elements) else total
 
 
-def bce_reference(p: np.ndarray, t: np.ndarray, reduction: str = "per_sample") -> np.ndarray:
-    """With the limits 0 log 0 = 0 of SciPy."""
-    return reduced(-special.xlogy(t, p) - special.xlog1py(1 - t, -p), reduction)
-
-
-def logits_reference(z: np.ndarray, t: np.ndarray, reduction: str = "per_sample") -> np.ndarray:
-    """Through the probability, which is exact enough for logits near 0."""
-    return reduced(-t * np.log(special.expit(z)) - (1 - t) * np.log(special.expit(-z)), reduction)
-
-
-def cross_entropy_reference(logits: np.ndarray, targets: np.ndarray, reduction: str = "per_sample") -> np.ndarray:
+def cross_entropy_reference(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Through the probabilities, which is exact enough for logits near 0."""
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     if targets.dtype.kind == "i":
         targets = np.eye(logits.shape[1])[targets]
-    return reduced(-(targets * np.log(p)).sum(axis=1), reduction)
-
-
-def huber_reference(y: np.ndarray, t: np.ndarray, delta: float = 1.0, reduction: str = "per_sample") -> np.ndarray:
-    """SciPy's."""
-    return reduced(special.huber(delta, y - t), reduction)
+    return -(targets * np.log(p)).sum(axis=1)
 
 
 def partition_reference(z: np.ndarray) -> np.ndarray:
@@ -174,28 +159,25 @@ def sparsity_reference(code: np.ndarray, rho: float) -> np.ndarray:
 # on which inputs its derivatives may be measured (away from kinks), and with which shapes. A new primitive needs lines
 # here and no new tests: every entry is asked the same questions.
 
-FILLED = [((3, 4),), ((),), ((1,),), ((2, 1, 3),)]
-UNARY = [*FILLED, ((0, 3),)]
-ARRAYS = [
-    ((3, 4), (3, 4)),
-    ((3, 4), (4,)),
-    ((2, 1, 4), (3, 1)),
-    ((), (3,)),
-    ((3,), ()),
-    ((), ()),
-    ((0, 3), (1, 3)),
-    ((1,), (1, 1)),
-]
+
+def shapes(text: str) -> list[tuple[Any, ...]]:
+    """Variants separated by commas, the shapes of each by spaces, written as in the names of cases: "3x4 4, 0d 3"."""
+    return [tuple(() if w == "0d" else tuple(map(int, w.split("x"))) for w in v.split()) for v in text.split(",")]
+
+
+FILLED = shapes("3x4, 0d, 1, 2x1x3")
+UNARY = [*FILLED, *shapes("0x3")]
+ROWWISE = shapes("3x4, 0x3, 2x1x3")
+RANKED = shapes("3x4, 1, 0x3, 3x1")
+ARRAYS = shapes("3x4 3x4, 3x4 4, 2x1x4 3x1, 0d 3, 3 0d, 0d 0d, 0x3 1x3, 1 1x1")
 SCALARS = [((3,), 0.15), (0.15, (3,))]
 BINARY = [*ARRAYS, ((3,), 1.5), (1.5, (3,)), ((2, 2), 2)]
-DENSE = [
-    ((3, 4), (4, 5), (5,)),
-    ((2, 3, 4), (4, 5), (5,)),
-    ((4,), (4, 2), (2,)),
-    ((0, 4), (4, 3), (3,)),
-    ((1, 1), (1, 1), (1,)),
+PRODUCTS = [
+    *shapes("3x4 4x5, 2x3x4 2x4x5, 2x3x4 4x5, 3x4 2x4x2, 2x1x3x4 3x4x2, 4 4, 4 4x3, 3x4 4, 2x3x4 4, 4 2x4x3"),
+    *shapes("0x4 4x3, 3x0 0x2, 1x1 1x1, 1x3x2 4x2x1, 0x2x3 3x2"),
 ]
-NARROW_DENSE = [((3, 0), (0, 2), (2,)), ((3, 2), (2, 0), (0,))]
+DENSE = shapes("3x4 4x5 5, 2x3x4 4x5 5, 4 4x2 2, 0x4 4x3 3, 1x1 1x1 1")
+NARROW_DENSE = shapes("3x0 0x2 2, 3x2 2x0 0")
 MASK = np.array([[True, False, True], [False, False, True]])
 ROWS = np.array([2, 0, 2])
 
@@ -230,12 +212,7 @@ OPS: list[OpCase] = [
     *cases(ops.relu, UNARY, lambda x: np.where(x > 0, x, 0.0), nonzero, analytic=False),
     *cases(ops.leaky_relu, UNARY, lambda x: np.where(x > 0, x, 0.01 * x), nonzero, analytic=False),
     *cases(
-        ops.leaky_relu,
-        [((3, 4),)],
-        lambda x, slope: np.where(x > 0, x, slope * x),
-        nonzero,
-        analytic=False,
-        slope=0.2,
+        ops.leaky_relu, [((3, 4),)], lambda x, slope: np.where(x > 0, x, slope * x), nonzero, analytic=False, slope=0.2
     ),
     *cases(ops.elu, UNARY, lambda x: np.where(x > 0, x, np.exp(x) - 1), nonzero, analytic=False),
     # comparisons and choices
@@ -281,19 +258,14 @@ OPS: list[OpCase] = [
     *cases(sum_to, [((2, 3),), ((),)], sum_to_reference, shape=()),
     *cases(
         ops.reshape,
-        [((3, 4),), ((12,),), ((2, 1, 6),)],
+        shapes("3x4, 12, 2x1x6"),
         lambda x, shape: np.array(x.ravel().tolist()).reshape(shape),
         shape=(2, 6),
     ),
     *cases(ops.reshape, [((),), ((1, 1),)], lambda x, shape: np.array([x.item()]), shape=(-1,)),
     *cases(ops.reshape, [((0, 3),)], lambda x, shape: np.zeros(shape), shape=(2, 0)),
     *cases(ops.transpose, [((3, 4),), ((2, 3, 4),), ((3,),), ((),), ((0, 2),), ((1, 2),)], np.transpose),
-    *cases(
-        ops.transpose,
-        [((2, 3, 4),), ((1, 0, 2),)],
-        lambda x, axes: np.einsum("abc->bca", x),
-        axes=(1, -1, 0),
-    ),
+    *cases(ops.transpose, [((2, 3, 4),), ((1, 0, 2),)], lambda x, axes: np.einsum("abc->bca", x), axes=(1, -1, 0)),
     *cases(ops.getitem, [((3, 4),), ((4, 1),)], getitem_reference, index=ROWS),
     *cases(ops.getitem, [((2, 3),)], getitem_reference, index=MASK),
     *cases(ops.getitem, [((5,),), ((3, 2),), ((0,),)], getitem_reference, index=slice(1, None, 2)),
@@ -310,78 +282,44 @@ OPS: list[OpCase] = [
     *cases(ops.pad, [((2, 3),), ((0, 1),)], pad_reference, widths=((1, 0), (2, 3))),
     *cases(ops.crop, [((4, 5),), ((1, 3),), ((1, 6),)], crop_reference, widths=((1, 0), (1, 2))),
     *cases(ops.crop, [((0,),), ((1,),), ((3,),)], crop_reference, widths=((0, 0),)),
-    *cases(
-        ops.concatenate,
-        [((2, 3), (1, 3)), ((2, 3),), ((0, 3), (2, 3), (1, 3)), ((2,), (1,))],
-        concatenate_reference,
-    ),
+    *cases(ops.concatenate, shapes("2x3 1x3, 2x3, 0x3 2x3 1x3, 2 1"), concatenate_reference),
     *cases(ops.concatenate, [((2, 3), (2, 1)), ((2, 1, 2), (2, 1, 0))], concatenate_reference, axis=-1),
     *cases(ops.stack, [((2, 3), (2, 3)), ((3,),), ((), (), ()), ((0,), (0,)), ((1,), (1,))], stack_reference),
     *cases(ops.stack, [((2, 3), (2, 3))], stack_reference, axis=-1),
-    *cases(
-        ops.flatten,
-        [((2, 3, 4),), ((3,),), ((2, 0, 3),), ((1, 1, 2),)],
-        lambda x: np.array([r.ravel() for r in x]),
-    ),
+    *cases(ops.flatten, shapes("2x3x4, 3, 2x0x3, 1x1x2"), lambda x: np.array([r.ravel() for r in x])),
     *cases(ops.swap_last, [((2, 3),), ((2, 1, 3),), ((0, 2),)], lambda x: np.swapaxes(x, -1, -2)),
     # reductions
     *cases(ops.sum, UNARY, lambda x: np.dot(x.ravel(), np.ones(x.size))),
-    *cases(
-        ops.sum,
-        [((3, 4),), ((0, 3),), ((2, 1, 3),)],
-        lambda x, axis, keepdims: np.einsum("...i->...", x)[..., None],
-        axis=-1,
-        keepdims=True,
-    ),
+    *cases(ops.sum, ROWWISE, lambda x, axis, keepdims: np.einsum("...i->...", x)[..., None], axis=-1, keepdims=True),
     *cases(ops.sum, [((2, 3, 4),), ((2, 1, 0),)], lambda x, axis: np.einsum("abc->b", x), axis=(0, -1)),
     *cases(ops.mean, FILLED, lambda x: np.dot(x.ravel(), np.full(x.size, 1 / x.size))),
     *cases(
         ops.mean,
-        [((3, 4),), ((4, 0),), ((2, 1, 3),)],
+        shapes("3x4, 4x0, 2x1x3"),
         lambda x, axis, keepdims: np.einsum("i...->...", x)[None] / len(x),
         axis=0,
         keepdims=True,
     ),
     *cases(ops.mean, [((2, 3, 4),)], lambda x, axis: np.einsum("abc->b", x) / 8, axis=(0, -1)),
     *cases(ops.max, FILLED, max_reference, apart, analytic=False),
-    *cases(ops.max, [((3, 4),), ((0, 3),), ((2, 1, 3),)], max_reference, apart, analytic=False, axis=-1, keepdims=True),
+    *cases(ops.max, ROWWISE, max_reference, apart, analytic=False, axis=-1, keepdims=True),
     *cases(ops.max, [((2, 3, 4),)], max_reference, apart, analytic=False, axis=(0, 2)),
     *cases(ops.min, FILLED, min_reference, apart, analytic=False),
-    *cases(ops.min, [((3, 4),), ((0, 3),), ((2, 1, 3),)], min_reference, apart, analytic=False, axis=-1, keepdims=True),
+    *cases(ops.min, ROWWISE, min_reference, apart, analytic=False, axis=-1, keepdims=True),
     *cases(ops.min, [((2, 3, 4),)], min_reference, apart, analytic=False, axis=(0, 2)),
     *cases(ops.logsumexp, FILLED, special.logsumexp),
-    *cases(ops.logsumexp, [((3, 4),), ((0, 3),), ((2, 1, 3),)], special.logsumexp, axis=-1, keepdims=True),
+    *cases(ops.logsumexp, ROWWISE, special.logsumexp, axis=-1, keepdims=True),
     *cases(ops.logsumexp, [((2, 3, 4),)], special.logsumexp, axis=(0, -1)),
-    *cases(ops.softmax, [((3, 4),), ((1,),), ((0, 3),), ((3, 1),)], lambda x: special.softmax(x, axis=-1)),
+    *cases(ops.softmax, RANKED, lambda x: special.softmax(x, axis=-1)),
     *cases(ops.softmax, [((3, 4),), ((2, 3, 2),)], special.softmax, axis=0),
-    *cases(ops.log_softmax, [((3, 4),), ((1,),), ((0, 3),), ((3, 1),)], lambda x: special.log_softmax(x, axis=-1)),
+    *cases(ops.log_softmax, RANKED, lambda x: special.log_softmax(x, axis=-1)),
     *cases(ops.log_softmax, [((3, 4),), ((2, 3, 2),)], special.log_softmax, axis=0),
     *cases(ops.variance, FILLED, lambda x: np.mean(x * x) - np.mean(x) ** 2),
     *cases(ops.variance, [((3, 4),), ((0, 3),), ((2, 1),)], np.var, axis=-1),
     *cases(ops.norm, FILLED, lambda x: np.sqrt(np.vdot(x, x)), nonzero),
     *cases(ops.norm, [((3, 4),), ((0, 3),)], np.linalg.norm, nonzero, axis=1),
     # products
-    *cases(
-        ops.matmul,
-        [
-            ((3, 4), (4, 5)),
-            ((2, 3, 4), (2, 4, 5)),
-            ((2, 3, 4), (4, 5)),
-            ((3, 4), (2, 4, 2)),
-            ((2, 1, 3, 4), (3, 4, 2)),
-            ((4,), (4,)),
-            ((4,), (4, 3)),
-            ((3, 4), (4,)),
-            ((2, 3, 4), (4,)),
-            ((4,), (2, 4, 3)),
-            ((0, 4), (4, 3)),
-            ((3, 0), (0, 2)),
-            ((1, 1), (1, 1)),
-            ((1, 3, 2), (4, 2, 1)),
-            ((0, 2, 3), (3, 2)),
-        ],
-        matmul_reference,
-    ),
+    *cases(ops.matmul, PRODUCTS, matmul_reference),
     *cases(ops.dense, [*DENSE, *NARROW_DENSE], dense_reference),
     *cases(ops.dense, DENSE, dense_reference, activation="sigmoid"),
     *cases(ops.dense, DENSE, dense_reference, activation="tanh"),
@@ -394,21 +332,27 @@ OPS: list[OpCase] = [
 # ---------------------------------------------------------------------------------------------------------------------
 # The losses: every one in every reduction, against formulas in NumPy and SciPy.
 
-PAIRS = [((3, 4), (3, 4)), ((2, 1, 3), (2, 1, 3)), ((3,), (3,)), ((0, 2), (0, 2)), ((1, 1), (1, 1))]
-ONE = [((3, 4),), ((1,),), ((0, 3),)]
+PAIRS = shapes("3x4 3x4, 2x1x3 2x1x3, 3 3, 0x2 0x2, 1x1 1x1")
+ONE = shapes("3x4, 1, 0x3")
 NUMBERS = np.array([2, 0, 1, 2])
 
 
 def each_reduction(
-    loss: Any,
-    reference: Callable[..., Any],
+    loss: Function,
+    elements: Function,
     domain: Domain = real,
-    variants: Any = PAIRS,
+    variants: list[tuple[Any, ...]] = PAIRS,
     *,
     analytic: bool = False,
     **params: Any,
 ) -> Iterator[OpCase]:
-    """Cases of a loss in every reduction: all variants where the shape of the result differs, else the first."""
+    """Cases of a loss in every reduction of its `elements`: all variants where the shape of the result differs, else the
+    first.
+    """
+
+    def reference(*arguments: np.ndarray, reduction: str, **params: Any) -> np.ndarray:
+        return reduced(elements(*arguments, **params), reduction)
+
     for reduction in REDUCTIONS:
         chosen = variants if reduction in ("per_sample", "none") else variants[:1]
         yield from cases(loss, chosen, reference, domain, analytic=analytic, reduction=reduction, **params)
@@ -416,9 +360,13 @@ def each_reduction(
 
 LOSSES: list[OpCase] = [
     *cases(losses.squared_error, PAIRS, lambda y, t: reduced((y - t) ** 2)),
-    *each_reduction(losses.squared_error, lambda y, t, reduction: reduced((y - t) ** 2, reduction), analytic=True),
-    *each_reduction(losses.bce_with_logits, logits_reference, nonzero),
-    *each_reduction(losses.bce, bce_reference, between(0.1, 0.9)),
+    *each_reduction(losses.squared_error, lambda y, t: (y - t) ** 2, analytic=True),
+    *each_reduction(
+        losses.bce_with_logits,
+        lambda z, t: -t * np.log(special.expit(z)) - (1 - t) * np.log(special.expit(-z)),
+        nonzero,
+    ),
+    *each_reduction(losses.bce, lambda p, t: -special.xlogy(t, p) - special.xlog1py(1 - t, -p), between(0.1, 0.9)),
     *each_reduction(
         losses.softmax_cross_entropy,
         cross_entropy_reference,
@@ -426,34 +374,26 @@ LOSSES: list[OpCase] = [
         [((4, 3), NUMBERS), ((1, 3), NUMBERS[:1]), ((2, 3), (2, 3))],
         analytic=True,
     ),
-    *each_reduction(
-        losses.half_squared_error, lambda y, t, reduction: reduced((y - t) ** 2 / 2, reduction), analytic=True
-    ),
+    *each_reduction(losses.half_squared_error, lambda y, t: (y - t) ** 2 / 2, analytic=True),
     *cases(losses.bernoulli_kl, [((4, 3),), ((1, 2),)], sparsity_reference, between(0.1, 0.9), rho=0.2),
     *cases(losses.weight_decay, [((3, 2),), ((1, 2),)], lambda *w: sum((x**2).sum() for x in w) / 2),
     *cases(losses.l1, [((4, 3),), ((1, 2),)], lambda c: np.abs(c).sum() / len(c), nonzero, analytic=False),
-    *each_reduction(losses.absolute_error, lambda y, t, reduction: reduced(np.abs(y - t), reduction), apart),
-    *each_reduction(losses.huber, huber_reference, apart, delta=0.75),
+    *each_reduction(losses.absolute_error, lambda y, t: np.abs(y - t), apart),
+    *each_reduction(losses.huber, lambda y, t, delta: special.huber(delta, y - t), apart, delta=0.75),
     *cases(losses.kl_to_unit_gaussian, PAIRS, lambda m, v: (m**2 + np.exp(v) - 1 - v) / 2),
-    *each_reduction(
-        losses.gaussian_kl, lambda m, v, reduction: reduced((m**2 + np.exp(v) - 1 - v) / 2, reduction), analytic=True
-    ),
+    *each_reduction(losses.gaussian_kl, lambda m, v: (m**2 + np.exp(v) - 1 - v) / 2, analytic=True),
     *each_reduction(
         losses.gaussian_nll,
-        lambda m, s, x, reduction: reduced(((x - m) / np.exp(s)) ** 2 / 2 + s + np.log(2 * np.pi) / 2, reduction),
-        variants=[((3, 2), (3, 2), (3, 2)), ((2, 3), (1,), (2, 3))],
+        lambda m, s, x: ((x - m) / np.exp(s)) ** 2 / 2 + s + np.log(2 * np.pi) / 2,
+        variants=shapes("3x2 3x2 3x2, 2x3 1 2x3"),
         analytic=True,
     ),
     *cases(losses.continuous_bernoulli_log_norm, ONE, partition_reference, nonzero, analytic=False),
     *cases(losses.continuous_bernoulli_mean, ONE, partition_slope, nonzero, analytic=False),
     *cases(losses.continuous_bernoulli_variance, ONE, partition_curve, nonzero, analytic=False),
-    *each_reduction(
-        losses.continuous_bernoulli_nll,
-        lambda z, x, reduction: reduced(partition_reference(z) - x * z, reduction),
-        nonzero,
-    ),
+    *each_reduction(losses.continuous_bernoulli_nll, lambda z, x: partition_reference(z) - x * z, nonzero),
 ]
-"""Every loss with every reduction. A new one is a line: `*each_reduction(losses.mine, reference)`."""
+"""Every loss with every reduction. A new one is a line: `*each_reduction(losses.mine, its_elements)`."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -511,10 +451,7 @@ def walked(
     return found
 
 
-LSTM = [
-    ((3, 3, 1), (3, 2), (3, 2), (1, 8), (2, 8), (8,)),
-    ((3, 3, 2), None, None, (2, 4), (1, 4), (4,), (3, 1)),
-]
+LSTM = [((3, 3, 1), (3, 2), (3, 2), (1, 8), (2, 8), (8,)), ((3, 3, 2), None, None, (2, 4), (1, 4), (4,), (3, 1))]
 FULL_LSTM = ((2, 3, 2), (2, 2), (2, 2), (2, 8), (2, 8), (8,), (3, 2))
 NARROW_LSTM = [((0, 2, 3), (0, 1), (0, 1), (3, 4), (1, 4), (4,)), ((1, 1, 1), None, None, (1, 4), (1, 4), (4,))]
 BLIND_LSTM = (None, (3, 2), (3, 2), None, (2, 8), (8,))
