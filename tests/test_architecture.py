@@ -251,14 +251,19 @@ def test_a_base_class_does_not_know_its_only_child() -> None:
     assert found == set(HOUSE["exceptions"]["hooks"]), "the list in tests/house.toml is of what is left, by name"
 
 
+def own_defaults(function: Any) -> set[str]:
+    """The parameters with a default that stand in the definition itself, and not those it passes on."""
+    code, defaults = function.__code__, function.__defaults__ or ()
+    positional = code.co_varnames[: code.co_argcount]
+    return {*positional[len(positional) - len(defaults) :], *(function.__kwdefaults__ or {})}
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_a_knob_is_declared_once(name: str) -> None:
     """No default stands in the signature of a builder and in that of the class that it builds."""
     builder = inspect.unwrap(MODELS[name].builder)
     made = typing.get_type_hints(builder)["return"]
-    there, here = (
-        {n for n, p in inspect.signature(f).parameters.items() if p.default is not p.empty} for f in (made, builder)
-    )
+    here, there = own_defaults(builder), own_defaults(made.__init__)
     twice = (here & there) - {"sample", "generator"}  # what every builder is given
     assert twice <= set(HOUSE["exceptions"]["knobs"].get(name, [])), f"{builder.__name__} and {made.__name__} both say"
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 # 1. Products are cut into blocks that the BLAS finishes on the thread that asks. It would start threads of its own for
 #    larger ones, and two of our threads asking at once would wait for each other.
 # 2. The gradient of the images is gathered, not scattered: what a pixel gets is a window of the outputs' gradients, times
-#    the kernel turned round. Filling a matrix is several times as fast as adding pieces to an image. With a stride,
+#    the kernel flipped. Filling a matrix is several times as fast as adding pieces to an image. With a stride,
 #    pixels fall into stride * stride phases, each with every stride-th tap of the kernel. The same matrix gives the
 #    gradient of the weights.
 # 3. With one channel, windows stand in the columns of the matrix and not in its rows, so that whole image rows are copied
@@ -147,15 +147,15 @@ def _is_shared(per_row: int, patch_entries: int) -> bool:
 def conv2d(x: np.ndarray, w: np.ndarray, spec: ConvSpec, finish: Finish = None) -> np.ndarray:
     """`Backend.conv2d`: rows of what the windows see, times the kernel.
 
-    With stride 1 it is also a transposed convolution, with the kernel turned round. To one channel that is faster:
+    With stride 1 it is also a transposed convolution, with the kernel flipped. To one channel that is faster:
     products are made at every pixel, shifted and added up, and there is no matrix of windows.
     """
     (top, bottom), (left, right) = spec.padding
     tall, wide = spec.kernel[0] - 1, spec.kernel[1] - 1
     mirrored = (tall - top, tall - bottom), (wide - left, wide - right)
     if w.shape[3] == 1 < w.shape[2] and spec.stride == (1, 1) and min(*mirrored[0], *mirrored[1]) >= 0:
-        turned = ConvSpec(spec.out, spec.kernel, padding=mirrored)
-        return scatter(x, w[::-1, ::-1].swapaxes(2, 3), turned, finish)
+        flipped = ConvSpec(spec.out, spec.kernel, padding=mirrored)
+        return scatter(x, w[::-1, ::-1].swapaxes(2, 3), flipped, finish)
     return correlate(x, spec, w, finish=finish)[0]
 
 

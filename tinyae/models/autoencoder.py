@@ -215,7 +215,7 @@ class Autoencoder(Module):
         """Told by `tinyae.fit` before the epoch `number`, from 1: for a subclass whose objective changes with time."""
 
     @property
-    def anneals(self) -> bool:
+    def objective_changes(self) -> bool:
         """Whether the objective changes with the epochs, which a method that takes all samples at once cannot follow."""
         return False
 

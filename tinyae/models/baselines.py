@@ -132,16 +132,16 @@ class ShuffledCode:
         """True if another code's squared error is less than a tenth larger: the decoder ignores the code."""
         return self.other < 1.1 * self.own
 
-    def line(self, noun: str = "sample") -> str:
+    def line(self, sample_name: str = "sample") -> str:
         """One line for a report."""
         verdict = "the decoder uses the code"
         if self.ignored:
             verdict = "the decoder IGNORES the code"
         elif self.own > 0.95 * self.mean:
-            verdict = f"the decoder uses the code, to no avail: the mean {noun} is as good"
+            verdict = f"the decoder uses the code, to no avail: the mean {sample_name} is as good"
         return (
-            f"shuffled codes: squared error {self.other:.4g} per {noun} with the code of another, {self.own:.4g} with "
-            f"its own, {self.mean:.4g} for the mean {noun}: {verdict}"
+            f"shuffled codes: squared error {self.other:.4g} per {sample_name} with the code of another, {self.own:.4g} with "
+            f"its own, {self.mean:.4g} for the mean {sample_name}: {verdict}"
         )
 
 

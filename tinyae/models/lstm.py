@@ -224,7 +224,7 @@ class LSTMAutoencoder(Autoencoder):
                 decoder.truth_share = max(0.0, 1.0 - (number - 1) / self.teacher_epochs)
 
     @property
-    def anneals(self) -> bool:
+    def objective_changes(self) -> bool:
         """With feeding "scheduled"."""
         return self.decoder.feeding == "scheduled"
 

@@ -162,7 +162,7 @@ class VariationalAutoencoder(Autoencoder):
         self.kl_weight = self.beta * min(1.0, number / (self.warmup + 1))
 
     @property
-    def anneals(self) -> bool:
+    def objective_changes(self) -> bool:
         """While the KL is warmed up."""
         return self.warmup > 0
 

@@ -105,8 +105,6 @@ class GaussianNoise(Noise):
         generator: see `Noise`.
     """
 
-    touches_every_element = True
-
     def __init__(self, std: float, generator: np.random.Generator | None = None) -> None:
         if not 0.0 <= _number("GaussianNoise", "std", std) < math.inf:
             raise ValueError(
@@ -114,6 +112,7 @@ class GaussianNoise(Noise):
             )
         self.std = float(std)
         super().__init__(generator, self.std)
+        self.touches_every_element = True
 
     def damage(self, x: T, values: Array, generator: np.random.Generator) -> tuple[T, Array]:
         """y and a mask of ones."""

@@ -59,10 +59,10 @@ def range_note(low: float, high: float, channels: int, **named: FloatArray) -> s
     return " ".join(parts)
 
 
-def not_finite(pixels: FloatArray, noun: str) -> str:
+def not_finite(pixels: FloatArray, word: str) -> str:
     """Return the sentence that counts the values that are not finite; nothing where all are."""
     broken = int(np.count_nonzero(~np.isfinite(pixels)))
-    return f"{style.counted(broken, noun)} not finite, drawn in magenta." if broken else ""
+    return f"{style.counted(broken, word)} not finite, drawn in magenta." if broken else ""
 
 
 @style.drawing()

@@ -150,9 +150,9 @@ def wrap(text: str, width: float, size: float = LABEL_SIZE, weight: str = "norma
     return "\n".join(lines)
 
 
-def counted(number: int, noun: str) -> str:
-    """Return `1 pixel`, `2 pixels`: a number with its noun."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+def counted(number: int, word: str) -> str:
+    """Return `1 pixel`, `2 pixels`: a number with its word."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def darker(color: str) -> str:

@@ -310,7 +310,7 @@ def fit(
         )
     if optimizer is None:
         optimizer = Adam([p for p in model.parameters() if p.requires_grad], lr=1e-3)
-    if optimizer.full_batch and model.anneals:
+    if optimizer.full_batch and model.objective_changes:
         raise ValueError(
             f"{type(optimizer).__name__} minimizes one objective, and that of this model changes from epoch to epoch "
             f"({model.extra_repr()}): train it with Adam."

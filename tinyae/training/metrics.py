@@ -107,9 +107,9 @@ def _batch_sums(
 #
 # A squared error of 0.3 says little by itself. Beside it stand the mean sequence, the last value repeated, and a linear
 # code of the same size; and, where the model is scored in nats, what the gray levels of the pixels cost even if they are
-# known. All guesses are fitted on the training part, as the model was.
+# known. All candidates are fitted on the training part, as the model was.
 #
-# A value between 0 and 1 has an entropy of its own in nats: no guess is below it.
+# A value between 0 and 1 has an entropy of its own in nats: no prediction is below it.
 
 LARGEST_PCA = 4096
 """Longest sample for which a linear code is computed: its covariance matrix has this number squared entries."""
@@ -119,8 +119,8 @@ _ASKED = 1000
 
 _COPY = "last value repeated"
 
-Guesses = dict[str, Any]
-"""Name -> what is guessed, (N, T, D), or (T, D) for all alike."""
+Candidates = dict[str, Any]
+"""Name -> what is predicted, (N, T, D), or (T, D) for all alike."""
 
 
 def compare_sequences(model: Autoencoder, data: Dataset) -> list[str]:
@@ -162,30 +162,30 @@ class _Parts:
         self.linear = self.code_size <= min(len(self.past), elements) and elements <= LARGEST_PCA
 
 
-def _reconstructions(parts: _Parts) -> Guesses:
-    guesses = {
+def _reconstructions(parts: _Parts) -> Candidates:
+    candidates = {
         "this model": parts.model.reconstruct(Batch(parts.seen, lengths=parts.ends)),
         "mean sequence": mean_sequence(parts.past, parts.past_ends),
     }
     if parts.linear:
-        guesses[f"PCA, {parts.code_size} components"] = PCA(parts.code_size).fit(parts.past).reconstruct(parts.seen)
-    return guesses
+        candidates[f"PCA, {parts.code_size} components"] = PCA(parts.code_size).fit(parts.past).reconstruct(parts.seen)
+    return candidates
 
 
-def _predictions(parts: _Parts) -> Guesses:
+def _predictions(parts: _Parts) -> Candidates:
     mean = mean_sequence(parts.past_future)
     last = copy_last(parts.seen, parts.steps, parts.ends)
     written = parts.model.reconstruct(parts.test)
     predicted = split_future(written, parts.steps, parts.test.lengths)[2]
-    guesses = {"this model": predicted, "mean sequence": mean, _COPY: last}
+    candidates = {"this model": predicted, "mean sequence": mean, _COPY: last}
     if parts.model.reconstruction.bounded:
         copies = copy_last(parts.past, parts.steps, parts.past_ends)[:_ASKED]
         share = blend_weight(copies, mean, parts.past_future[:_ASKED])
-        guesses[f"last value at {share:.0%}, mean at {1 - share:.0%}"] = share * last + (1.0 - share) * mean
+        candidates[f"last value at {share:.0%}, mean at {1 - share:.0%}"] = share * last + (1.0 - share) * mean
     if parts.linear:
-        guess = linear_prediction(parts.past, parts.past_future, parts.code_size)
-        guesses[f"linear, from {parts.code_size} components"] = guess(parts.seen)
-    return guesses
+        prediction = linear_prediction(parts.past, parts.past_future, parts.code_size)
+        candidates[f"linear, from {parts.code_size} components"] = prediction(parts.seen)
+    return candidates
 
 
 class _Coder:
@@ -206,18 +206,18 @@ class _Coder:
 
 
 def _table(
-    model: Autoencoder, data: Dataset, task: str, guesses: Guesses, truth: np.ndarray, lengths: Any
+    model: Autoencoder, data: Dataset, task: str, candidates: Candidates, truth: np.ndarray, lengths: Any
 ) -> list[str]:
-    """One line for each guess: squared error per sequence, and nats per step where the model counts nats."""
+    """One line for each prediction: squared error per sequence, and nats per step where the model counts nats."""
     nats = model.reconstruction.quantity == "nats"
     steps = truth.shape[1] if lengths is None else float(lengths.mean())
     step = "frame" if data.frame_shape is not None else "step"
     last = f"{'nats per ' + step:>18}" if nats else ""
     lines = [f"{task + ' of test ' + model.sample_name + 's':34}{'squared error per ' + model.sample_name:>28}{last}"]
-    for name, guess in guesses.items():
-        row = f"  {name:32}{sequence_errors(truth, guess, lengths).mean():>28.5g}"
+    for name, prediction in candidates.items():
+        row = f"  {name:32}{sequence_errors(truth, prediction, lengths).mean():>28.5g}"
         if nats and name != _COPY:  # a copied pixel that turns would cost as many nats as one likes
-            row += f"{sequence_nats(truth, guess, lengths).mean() / steps:>18.5g}"
+            row += f"{sequence_nats(truth, prediction, lengths).mean() / steps:>18.5g}"
         lines.append(row)
     if nats:
         bound = sequence_nats(truth, truth, lengths).mean() / steps

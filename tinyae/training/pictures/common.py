@@ -57,8 +57,8 @@ def draw_reconstructions(model: Autoencoder, data: Dataset, path: Path, count: i
     elif len(restored.outputs) > 1:
         restored, made = restored.past(), f"{made}, as far as the model sees them"
     names = None if split.y is None else [class_name(data, int(label)) for label in split.y]
-    noun = "image" if data.image_shape is not None else model.sample_name
-    title = f"{data.name}: test {noun}s and {made}"
+    word = "image" if data.image_shape is not None else model.sample_name
+    title = f"{data.name}: test {word}s and {made}"
     return plots.save_figure(draw_restored(data, restored, labels=names, count=count, title=title), path)
 
 
