@@ -12,13 +12,22 @@ import inspect
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Self, overload
+from typing import Any, Protocol, Self, TypeVar, overload
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from tinyae.autodiff import Node, Tensor, Watch, constant, current_watch, no_grad
 from tinyae.backend import Array, backend_named, backend_of
+
+Result = TypeVar("Result", covariant=True)
+
+
+class _Runs(Protocol[Result]):
+    """What has a `forward`, whose result is that of a call."""
+
+    @property
+    def forward(self) -> Callable[..., Result]: ...
 
 
 class Module:
@@ -40,13 +49,10 @@ class Module:
     training: bool = True
     recipe: dict[str, Any] | None = None
 
-    forward: Callable[..., object]
-    """What the module computes, from Tensors to Tensors. Call the module itself, `module(x)`, not `forward`.
+    forward: Callable[..., Any]
+    """What the module computes, from Tensors to Tensors. Call the module itself, `module(x)`, not `forward`."""
 
-    To an editor the result of a call is a Tensor; a module with another result declares its `__call__`, as `LSTM` does.
-    """
-
-    def __call__(self, *inputs: object, **options: object) -> Tensor:
+    def __call__(self: _Runs[Result], *inputs: object, **options: object) -> Result:
         """Run `forward`. Raw floating-point arrays become constant Tensors, so `model(array)` works."""
         inputs = tuple([_wrapped(x) for x in inputs])
         for name, value in options.items():
@@ -59,11 +65,11 @@ class Module:
         if watch is None:
             output = forward(*inputs, **options)
         else:
-            with in_layer(watch, self):
+            with in_layer(watch, self):  # type: ignore[arg-type]
                 output = forward(*inputs, **options)
         for observer in observers.active:
-            observer(self, inputs, output)
-        return output  # type: ignore[return-value]
+            observer(self, inputs, output)  # type: ignore[arg-type]
+        return output
 
     # Finding the parts.
 
