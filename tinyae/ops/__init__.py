@@ -1,7 +1,7 @@
 """The primitives: each one forward, docstring and gradient rule in one place.
 
 A chapter is a family: `elementwise`, `reductions`, `arrays` (numbers that only move), `linear` (products, and the fused dense
-layer), `convolution`, `images` (pooling and resizing), `recurrent` (LSTM and GRU, fused). At the bottom of this file stands
+layer), `convolution`, `images` (pooling and resizing), `recurrent` (the LSTM, fused). At the bottom of this file stands
 the one table that gives `Tensor` its operators and methods; the engine knows nothing of the operations, so no circle of
 imports arises.
 """
