@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TypedDict, Unpack
 
 import numpy as np
@@ -83,8 +82,6 @@ class LSTMLayer(Module):
             return out[:, :-1], (out[:, 0], out[:, -1])
         tail = out[:, -2:]  # the last h and c in one piece: one gradient to scatter instead of two
         return out[:, :-1], (tail[:, 0], tail[:, 1])
-
-    __call__: Callable[..., tuple[Tensor, States]]
 
 
 class LayerOptions(TypedDict, total=False):
@@ -175,8 +172,6 @@ class LSTM(Module):
             steps = None  # known from x, from the second layer on
         h, c = zip(*last, strict=True)
         return x, (ops.stack(*h, axis=0), ops.stack(*c, axis=0))  # type: ignore[return-value]  # a layer made x
-
-    __call__: Callable[..., tuple[Tensor, States]]
 
     def _check(self, x: Tensor | None, states: States | None, steps: int | None) -> None:
         if x is not None:
