@@ -9,10 +9,9 @@ from typing import Annotated, Any
 import numpy as np
 
 from tinyae import plots
-from tinyae.atomic import write_atomically
 from tinyae.backend import backend_named
 from tinyae.cli.arguments import whole_number
-from tinyae.cli.options import open_run
+from tinyae.cli.options import open_run, save_array
 from tinyae.models import ConditionalVariationalAutoencoder, VariationalAutoencoder, VectorQuantizedAutoencoder
 from tinyae.models.settings import passes_on
 from tinyae.training import Run
@@ -61,7 +60,7 @@ def sample(
         )
     path = out or folder.path / ("samples.png" if samples.ndim == 4 else "samples.npy")
     if path.suffix == ".npy":
-        _save(samples, path)
+        save_array(samples, path)
     elif samples.ndim == 4:
         in_turn = isinstance(model, ConditionalVariationalAutoencoder) and label is None
         columns = model.classes if in_turn else None
@@ -82,11 +81,3 @@ def _samples(
     labels = None if label is None else np.full(count, label)
     of = "each class in turn" if labels is None else f"class {label}"
     return model.sample(count, rng, pixels=pixels, labels=labels), f"{how}, {of}"
-
-
-def _save(samples: np.ndarray, path: Path) -> None:
-    def write(temporary: Path) -> None:
-        with open(temporary, "wb") as file:
-            np.save(file, samples, allow_pickle=False)
-
-    write_atomically(path, write)
