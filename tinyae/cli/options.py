@@ -109,7 +109,7 @@ GROUPS: dict[Callable[..., Any], str] = {
 @passes_on(pictures_as)
 def open_run(
     run_folder: Path, *, data: str | None = None, device: Annotated[str, DEVICES] = "cpu", **pictures: Any
-) -> tuple[Run, Any, Dataset]:
+) -> tuple[Run, Autoencoder, Dataset]:
     """The run, its model on the asked device, and the data to apply it to (checked to fit the model).
 
     Args:
