@@ -16,6 +16,7 @@ from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 
@@ -251,7 +252,7 @@ def test_a_base_class_does_not_know_its_only_child() -> None:
     assert found == set(HOUSE["exceptions"]["hooks"]), "the list in tests/house.toml is of what is left, by name"
 
 
-def own_defaults(function: Any) -> set[str]:
+def own_defaults(function: FunctionType) -> set[str]:
     """The parameters with a default that stand in the definition itself, and not those it passes on."""
     code, defaults = function.__code__, function.__defaults__ or ()
     positional = code.co_varnames[: code.co_argcount]

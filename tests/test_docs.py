@@ -64,3 +64,33 @@ def test_nothing_tracked_is_large():
         pytest.skip("this is not a clone")
     files = [ROOT / name for name in done.stdout.split("\0") if name]
     assert not [file for file in files if file.exists() and file.stat().st_size > 2_500_000]
+
+
+def commands(text: str) -> list[str]:
+    """The command lines of a page: in code blocks with their continuations, and between backticks."""
+    blocks = re.findall(r"```\w*\n(.*?)```", text, re.DOTALL)
+    lines = [line for block in blocks for line in re.sub(r"(#.*)?\\\n|[ ]*#.*(?=\n)", " ", block).splitlines()]
+    lines += re.findall(r"`(tinyae [^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL).replace("\n", " "))
+    return [line.strip().removeprefix("$ ") for line in lines if re.match(r"\s*(\$ )?tinyae [a-z]", line)]
+
+
+@every_text
+def test_the_command_lines_of_the_texts_are_understood(text, capsys):
+    from tinyae.cli.main import parser
+
+    for line in commands(text.read_text(encoding="utf-8")):
+        words = line.split("&&")[0].split(";")[0].split()[1:]
+        if {"...", "MODEL", "NAME", "mine"} & set(words) or len(words) == 1:
+            continue  # a form, not a command
+        try:
+            parser().parse_args(words)
+        except SystemExit as stopped:
+            if stopped.code:
+                pytest.fail(f"{line}\n{capsys.readouterr().err}")
+
+
+def test_command_lines_are_found_in_texts():
+    told = "Say `tinyae data` or\n```sh\n$ tinyae train basic --epochs 2 \\\n    --seed 1   # not much\nls\n```\n"
+    assert [line.split() for line in commands(told)] == [
+        ["tinyae", "train", "basic", "--epochs", "2", "--seed", "1"], ["tinyae", "data"],
+    ]  # fmt: skip

@@ -5,10 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
-
-from tinyae.atomic import write_atomically
-from tinyae.cli.options import SPLITS, open_run
+from tinyae.cli.options import SPLITS, open_run, save_array
 from tinyae.models.settings import passes_on
 
 
@@ -26,10 +23,5 @@ def encode(run_folder: Path, *, out: Path, split: Annotated[str, SPLITS] = "test
         raise ValueError(f"--out must end in .npy, got {out}: codes are written as one NumPy array.")
     _, model, data = open_run(run_folder, **source)
     codes = model.encode(model.batch(getattr(data, split)))
-
-    def write(path: Path) -> None:
-        with open(path, "wb") as file:
-            np.save(file, codes, allow_pickle=False)
-
-    write_atomically(out, write)
+    save_array(codes, out)
     print(f"{out}: codes {codes.shape} {codes.dtype} of {data.name} {split}")

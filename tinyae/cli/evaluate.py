@@ -11,7 +11,7 @@ import numpy as np
 
 from tinyae import training
 from tinyae.cli.options import metrics_table, open_run
-from tinyae.models import VariationalAutoencoder, log_likelihood
+from tinyae.models import VariationalAutoencoder, log_likelihood, model_entry
 from tinyae.models.settings import passes_on
 
 _AT_ONCE = 100
@@ -32,14 +32,16 @@ def evaluate(
         first: N, with --importance-samples: of the first N test samples only.
     """
     run, model, data = open_run(run_folder, **source)
-    if importance_samples and not hasattr(model, "posterior"):
+    variational = model if isinstance(model, VariationalAutoencoder) else None  # log p(x) is that of its likelihood
+    if importance_samples and variational is None:
         raise ValueError(f"{run.path} holds a model without a distribution over codes: leave out --importance-samples.")
     columns = {name: training.evaluate(model, split) for name, split in (("train", data.train), ("test", data.test))}
     print(f"{run.path} on {data.name} ({len(data.train):,} training and {len(data.test):,} test {model.sample_name}s)")
     print("\n".join([metrics_table(columns), *model.report(data.test)]))
-    if importance_samples:
+    if importance_samples and variational is not None:
         labels = None if data.test.y is None else data.test.y[:first]
-        print(_importance_line(model, data.test.x[:first], labels, importance_samples))
+        what = "x|class" if model_entry(run.config["model"]).conditional else "x"
+        print(_importance_line(variational, what, data.test.x[:first], labels, importance_samples))
 
 
 def _log_likelihoods(
@@ -58,10 +60,9 @@ def _log_likelihoods(
             bar.update(len(x[part]))
 
 
-def _importance_line(model: VariationalAutoencoder, x: np.ndarray, labels: np.ndarray | None, k: int) -> str:
-    """-log p(x) with its standard error over the samples, and all that the number depends on."""
+def _importance_line(model: VariationalAutoencoder, what: str, x: np.ndarray, labels: np.ndarray | None, k: int) -> str:
+    """-log p(`what`) with its standard error over the samples, and all that the number depends on."""
     nats = -np.concatenate(list(_log_likelihoods(model, x, labels, k)))
-    what = "x" if model.classes is None else "x|class"
     error = nats.std() / np.sqrt(len(nats))
     return (
         f"-log p({what}) of {len(x):,} test {model.sample_name}s by k = {k:,} importance samples: {nats.mean():.2f} +- {error:.2f} "

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from tinyae.atomic import write_atomically
 from tinyae.backend import DEVICES, backend_named
 from tinyae.cli.arguments import height_width
 from tinyae.data import Dataset, load, load_series, rewindow
@@ -101,7 +102,7 @@ GROUPS: dict[Callable[..., Any], str] = {
 @passes_on(pictures_as)
 def open_run(
     run_folder: Path, *, data: str | None = None, device: Annotated[str, DEVICES] = "cpu", **pictures: Any
-) -> tuple[Run, Any, Dataset]:
+) -> tuple[Run, Autoencoder, Dataset]:
     """The run, its model on the asked device, and the data to apply it to (checked to fit the model).
 
     Args:
@@ -242,7 +243,17 @@ def number(value: float | None) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The installed version of the package.
+# What a command leaves, and which version it is.
+
+
+def save_array(array: np.ndarray, path: Path) -> None:
+    """Write a .npy file, whole or not at all."""
+
+    def write(temporary: Path) -> None:
+        with open(temporary, "wb") as file:
+            np.save(file, array, allow_pickle=False)
+
+    write_atomically(path, write)
 
 
 def package_version() -> str:

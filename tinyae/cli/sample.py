@@ -9,10 +9,9 @@ from typing import Annotated, Any
 import numpy as np
 
 from tinyae import plots
-from tinyae.atomic import write_atomically
 from tinyae.backend import backend_named
 from tinyae.cli.arguments import whole_number
-from tinyae.cli.options import open_run
+from tinyae.cli.options import open_run, save_array
 from tinyae.models import model_entry
 from tinyae.models.settings import passes_on
 from tinyae.training import Run
@@ -42,18 +41,23 @@ def sample(
         out: FILE, picture (.png, .svg, .pdf) or array (.npy); by default RUN/samples.png.
     """
     folder = Run.open(run_folder)
+    kind, arguments = folder.config["model"], folder.config.get("arguments", {})
+    conditional = model_entry(kind).conditional
     model = folder.model().to(backend_named(source["device"]).name)
     rng = np.random.default_rng(seed)
-    kind = folder.config["model"]
-    if label is not None and not model_entry(kind).conditional:
+    if label is not None and not conditional:
         raise ValueError(f"--label is for a model that is given the class, and this is a {kind}: leave it out.")
     if hasattr(model, "fit_prior"):
         if pixels:
             raise ValueError("--pixels draws from p(x|z), which a vqvae has not got: leave it out.")
-        _, model, data = open_run(run_folder, **source)
+        _, _, data = open_run(run_folder, **source)
         samples, how = model.fit_prior(data.train.x).sample(count, rng), "codes drawn from a tree of pairs, decoded"
     elif hasattr(model, "sample"):
-        samples, how = _samples(model, count, pixels, label, rng)
+        labels = {} if label is None else {"labels": np.full(count, label)}
+        samples = model.sample(count, rng, pixels=pixels, **labels)
+        how = f"{'draws x ~ p(x|z)' if pixels else 'E[x|z]'} for codes z ~ N(0, I)"
+        if conditional:
+            how += ", each class in turn" if label is None else f", class {label}"
     else:
         raise ValueError(
             f"{folder.path} holds a model of the kind {kind!r}, which has learned no distribution to "
@@ -61,9 +65,9 @@ def sample(
         )
     path = out or folder.path / ("samples.png" if samples.ndim == 4 else "samples.npy")
     if path.suffix == ".npy":
-        _save(samples, path)
+        save_array(samples, path)
     elif samples.ndim == 4:
-        columns = getattr(model, "classes", None) if label is None else None
+        columns = arguments.get("classes") if label is None else None
         figure = plots.image_grid(
             samples, columns=columns, title=f"{len(samples)} generated {model.sample_name}s: {how}"
         )
@@ -71,23 +75,3 @@ def sample(
     else:
         raise ValueError(f"samples of shape {samples.shape[1:]} are not images to draw: give --out a name in .npy.")
     print(f"{path}: {len(samples)} {model.sample_name}s, seed {seed}; {how}")
-
-
-def _samples(
-    model: Any, count: int, pixels: bool, label: int | None, rng: np.random.Generator
-) -> tuple[np.ndarray, str]:
-    """The samples of a model with a distribution over codes, and how they were drawn."""
-    how = f"{'draws x ~ p(x|z)' if pixels else 'E[x|z]'} for codes z ~ N(0, I)"
-    if model.classes is None:
-        return model.sample(count, rng, pixels=pixels), how
-    labels = None if label is None else np.full(count, label)
-    of = "each class in turn" if labels is None else f"class {label}"
-    return model.sample(count, rng, pixels=pixels, labels=labels), f"{how}, {of}"
-
-
-def _save(samples: np.ndarray, path: Path) -> None:
-    def write(temporary: Path) -> None:
-        with open(temporary, "wb") as file:
-            np.save(file, samples, allow_pickle=False)
-
-    write_atomically(path, write)
