@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
+from tests.test_plots import told
 from tinyae import data, fit, load, nn, optim, plots, save
 from tinyae.autodiff import Tensor
 from tinyae.cli.main import main
@@ -258,7 +259,7 @@ def test_the_confusion_matrix_is_a_count(rng):
     with pytest.raises(ValueError, match=r"predictions must lie in 0 \.\.\. 2, got 0 to 3"):
         confusion_matrix(np.zeros(4, int), np.arange(4), 3)
     figure = plots.confusion(counts, ["a", "b", "c", "d"])
-    assert f"{np.trace(counts)} of 50 are correct" in " ".join(text.get_text() for text in figure.texts)
+    assert f"{np.trace(counts)} of 50 are correct" in told(figure)
     shown = {text.get_text() for text in figure.axes[0].texts}
     assert {str(n) for n in counts.ravel() if n} <= shown
 
