@@ -18,7 +18,7 @@ from tinyae.cli.arguments import arguments_section, help_of, settings_of
 from tinyae.cli.main import COMMANDS, main, parser
 from tinyae.cli.train import _FROM_DATA, make_optimizer, make_schedule, settle_training
 from tinyae.losses import Loss
-from tinyae.models import MODELS, Autoencoder, ModelEntry, basic_autoencoder, variational_autoencoder
+from tinyae.models import MODELS, Autoencoder, Batch, ModelEntry, basic_autoencoder, variational_autoencoder
 from tinyae.models.autoencoder import remembered
 from tinyae.models.settings import passes_on, split
 
@@ -54,9 +54,9 @@ class Toy(Autoencoder):
             raise ValueError(f"stretch must be above 0, got {stretch:g}.")
         self.stretch, self.shape = stretch, shape
 
-    def loss(self, x: Tensor, target: Tensor | None = None) -> Loss:
+    def objective(self, batch: Batch, *, generator: Any = None) -> Loss:
         """The loss, stretched."""
-        loss = super().loss(x, target)
+        loss = super().objective(batch, generator=generator)
         return Loss({name: self.stretch * term for name, term in loss.terms.items()}, loss.unit)
 
 

@@ -267,7 +267,7 @@ def test_unequal_sequences_are_fitted_and_measured(rng):
     lengths = rng.integers(3, 7, 20)
     x = rng.normal(size=(20, 6, 2)).astype("float32") * (np.arange(6) < lengths[:, None])[..., None]
     split = Split(x, lengths=lengths)
-    model = LSTMAutoencoder(2, 4, 3, mode="composite", future_steps=2, conditional=True, generator=rng)
+    model = LSTMAutoencoder(2, 4, code_size=3, mode="composite", future_steps=2, conditional=True, generator=rng)
     history = ta.fit(model, split, split, epochs=2, batch_size=8, progress=False)
     assert history["train_loss"][1] < history["train_loss"][0]
     measured = ta.evaluate(model, split, batch_size=7)

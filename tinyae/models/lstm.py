@@ -79,9 +79,9 @@ class LSTMAutoencoder(Autoencoder):
     def __init__(
         self,
         features: int,
-        hidden_size: int = 128,
-        code_size: int | None = None,
+        hidden_size: int,
         *,
+        code_size: int | None = None,
         mode: Annotated[str, MODES] = "reconstruct",
         steps: int | None = None,
         future_steps: int = 0,
@@ -498,7 +498,6 @@ def step_grid(x: Tensor, steps: int, lengths: Lengths) -> tuple[Array, Array]:
 def lstm_autoencoder(
     input_shape: Shape,
     hidden_size: int = 128,
-    code_size: int | None = None,
     *,
     future_steps: int | None = None,
     **settings: Any,
@@ -526,6 +525,4 @@ def lstm_autoencoder(
         raise ValueError(
             f"future_steps={future_steps} leaves nothing to see of windows of {steps} steps: make it smaller."
         )
-    return LSTMAutoencoder(
-        features, hidden_size, code_size, steps=steps - future_steps, future_steps=future_steps, **settings
-    )
+    return LSTMAutoencoder(features, hidden_size, steps=steps - future_steps, future_steps=future_steps, **settings)

@@ -88,8 +88,8 @@ class ImageMemory(Autoencoder):
     def __init__(
         self,
         decoder: Module,
-        codes: str = "learned",
-        count: int = 1,
+        codes: str,
+        count: int,
         code_size: int | None = None,
         *,
         sample: str = "image",
