@@ -84,7 +84,7 @@ def dense_layer(fan_in: int, fan_out: int, activation: str, generator: np.random
 def normalized(layers: Sequence[nn.Module], normalization: str) -> list[nn.Module]:
     """The layers as they are, or each with its sums normalized before its activation sees them (Ioffe and Szegedy 2015).
 
-    Layers without a bias, such as `Upsample`, stay as they are.
+    The shift of the normalization takes the place of the bias. Layers without weights, such as `Upsample`, stay as they are.
     """
     norm = {"batch": nn.BatchNorm, "layer": nn.LayerNorm}.get(choose("normalization", normalization, NORMALIZATIONS))
     found: list[nn.Module] = []
@@ -94,6 +94,8 @@ def normalized(layers: Sequence[nn.Module], normalization: str) -> list[nn.Modul
             assert layer.bias is not None
             found += [norm(layer.bias.size), _ACTIVATIONS[layer.activation]()]
             layer.activation = "identity"
+            if not isinstance(layer, nn.TiedDense):
+                layer.bias = None
     return found
 
 
