@@ -257,10 +257,10 @@ class ElementGaussian(Gaussian):
 
     name = "gaussian-element"
     meaning = "log-density with a learned scale per element"
+    outputs = 2
 
     def __init__(self, floor: float = 0.01) -> None:
         super().__init__(1.0)
-        self.outputs = 2
         self.floor = _check_floor(floor)
 
     def split(self, output: Any) -> tuple[Any, Any]:
