@@ -10,7 +10,7 @@ run on Tensors and record themselves, which makes the gradient differentiable in
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import overload
 
 from tinyae.autodiff.tape import (
@@ -157,34 +157,27 @@ def _sweep(
     keep: Collection[Node] = (),
     free: bool = False,
 ) -> dict[Node, Cotangent]:
-    """Visit `order`, newest first: each node hands its cotangent g on to its parents, and what arrives at one adds up.
+    """Visit `order`, newest first: each node passes its cotangent g to its parents, where contributions add up.
 
     Returns the cotangents of leaves and of the nodes in `keep`; with `keep`, nodes outside `order` get none. With `free`,
-    a node drops its arrays when its turn is over.
+    a node drops its arrays once it has been visited.
     """
     cotangents = {root: seed}
     inside = set(order) if keep else None
-    owned: set[Node] = set()  # nodes whose cotangent is a sum made here, which nobody else can hold
+    owned: set[Node] = set()  # nodes whose cotangent is a sum made here, which no one else can hold
     watching = observers()
     with set_recording(create_graph):
         for node in order:
-            if node.primitive is None or (g := cotangents.pop(node, None)) is None:
+            if (primitive := node.primitive) is None or (g := cotangents.pop(node, None)) is None:
                 continue
             _check_unchanged(node)
             if node in keep:
                 cotangents[node] = g
-            primitive, out, args, params = node.primitive, node.out, node.args, node.params
-            positions, parents = node.positions, node.parents
-            if inside is not None:  # only what leads on to a target
-                leading = [(i, parent) for i, parent in zip(positions, parents, strict=True) if parent in inside]
-                positions, parents = [i for i, _ in leading], [parent for _, parent in leading]
-            at_once = None  # the gradients of all arguments, where they are computed together
-            if create_graph:
-                at_once = _recorded_gradients(node, primitive, g, positions)
-            elif primitive.vjp_all is not None:
-                at_once = primitive.vjp_all(g, out, node.residuals, positions, *args, **params)
+            out, args, params = node.out, node.args, node.params
+            positions, parents = (node.positions, node.parents) if inside is None else _toward(inside, node)
+            together = _vjps(node, primitive, g, positions, create_graph) if create_graph or primitive.vjp_all else None
             for i, parent in zip(positions, parents):  # noqa: B905  (strict=True costs 0.3 us a node)
-                c = at_once[i] if at_once else (primitive.vjps.get(i) or _rule(primitive, i))(g, out, *args, **params)
+                c = together[i] if together else (primitive.vjps.get(i) or _rule(primitive, i))(g, out, *args, **params)
                 if getattr(c, "shape", None) != args[i].shape:
                     c = _undo_broadcasting(primitive, i, args[i].shape, c, g)
                 if parent not in cotangents:
@@ -200,6 +193,12 @@ def _sweep(
             if free:
                 node.free()
     return cotangents
+
+
+def _toward(inside: set[Node], node: Node) -> tuple[list[int], list[Node]]:
+    """Argument positions and parents of `node`, only those that lead to a target."""
+    pairs = [pair for pair in zip(node.positions, node.parents, strict=True) if pair[1] in inside]
+    return [i for i, _ in pairs], [parent for _, parent in pairs]
 
 
 def _check_not_freed(node: Node) -> None:
@@ -229,7 +228,7 @@ def _check_unchanged(node: Node) -> None:
 def _undo_broadcasting(
     primitive: Primitive[...], position: int, shape: tuple[int, ...], c: Cotangent, g: Cotangent
 ) -> Cotangent:
-    """A gradient of another shape than its argument's, summed to it; anything but broadcasting is a mistake in the rule."""
+    """Sum a gradient to the shape of its argument; raise RuleError where broadcasting does not explain its shape."""
     rule = f"the gradient rule of {primitive.name} for argument {position} returned"
     if not hasattr(c, "shape"):
         raise RuleError(f"{rule} an object of type {type(c).__name__}, expected an array {shape}: return the gradient.")
@@ -256,20 +255,25 @@ def _rule(primitive: Primitive[...], position: int) -> Rule:
     return lambda g, out, *args, **params: each(g, out, position, *args, **params)
 
 
-def _recorded_gradients(
-    node: Node, primitive: Primitive[...], g: Cotangent, wanted: Sequence[int]
-) -> dict[int, Cotangent]:
-    """The rules on Tensors, so that they record themselves; a fused primitive re-traces its composed twin."""
+def _vjps(
+    node: Node, primitive: Primitive[...], g: Cotangent, positions: Sequence[int], create_graph: bool
+) -> Mapping[int, Cotangent]:
+    """Vector-Jacobian products that are computed together, by position: those of a fused primitive, or of recorded rules.
+
+    With `create_graph` the rules run on Tensors and so record themselves; a fused primitive runs its composed twin again.
+    """
+    if primitive.vjp_all is not None and not create_graph:
+        return dict(enumerate(primitive.vjp_all(g, node.out, node.residuals, positions, *node.args, **node.params)))
     node_of = dict(zip(node.positions, node.parents, strict=True))
     args = [recorded(a, node_of.get(i)) if hasattr(a, "shape") else a for i, a in enumerate(node.args)]
     with observed(node):
         if primitive.composed is None:
             out = recorded(node.out, node)
-            return {i: _rule(primitive, i)(g, out, *args, **node.params) for i in wanted}
-        inputs = {i: alias(args[i]) for i in wanted}
+            return {i: _rule(primitive, i)(g, out, *args, **node.params) for i in positions}
+        inputs = {i: alias(args[i]) for i in positions}
         again = primitive.composed(*[inputs.get(i, a) for i, a in enumerate(args)], **node.params)
         gradients = grad(again, list(inputs.values()), g, create_graph=True, allow_unused=True)
-        return dict(zip(wanted, gradients, strict=True))
+        return dict(zip(positions, gradients, strict=True))
 
 
 @primitive
