@@ -227,13 +227,6 @@ def check_gpu(cupy: ModuleType) -> None:
         )
 
 
-def connect() -> CupyBackend:
-    """Import CuPy, check the device and return its backend."""
-    cupy = import_cupy()
-    check_gpu(cupy)
-    return CupyBackend(cupy)
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Which backend an array belongs to, and which backend a device name means.
 #
@@ -280,12 +273,14 @@ def backend_named(device: str) -> Backend:
         raise unknown("device", device, DEVICES)
     if _gpu is None:
         try:
-            _gpu = connect()
+            cupy = import_cupy()
+            check_gpu(cupy)
         except DeviceError:
             if device == "auto":
                 return CPU
             raise
-        register(_gpu.xp.ndarray, _gpu)
+        _gpu = CupyBackend(cupy)
+        register(cupy.ndarray, _gpu)
     return _gpu
 
 

@@ -35,7 +35,7 @@ from tinyae.autodiff import Operand, T, primitive
 from tinyae.backend import Array, backend_of
 from tinyae.backend.windows import ConvSpec, Padding, Pair, by
 from tinyae.ops.arrays import crop, pad, scatter, stack
-from tinyae.ops.linear import ACTIVATION_FUNCTIONS, activate, through_activation
+from tinyae.ops.linear import activate, activated, through_activation
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The definitions. `spec.taps()` gives each tap k of the kernel with the pixels that it meets, one for each place of the window:
@@ -190,11 +190,6 @@ def conv2d_weight_grad(x: T, y: T, *, kernel_size: Numbers, stride: Numbers = 1,
 # It is fused for the reason that `dense` is: bias and activation would each write another array as large as the layer's
 # output. Here they are applied to a few samples at a time, while these are still in the cache. The readable definitions
 # are `biased_conv2d_composed` and `biased_conv_transpose2d_composed`.
-
-
-def activated(z: T, activation: str) -> T:
-    """f(z) by the primitive of that name."""
-    return z if activation == "identity" else ACTIVATION_FUNCTIONS[activation](z)
 
 
 def biased_conv2d_composed(x: Array, w: Array, b: Array, *, spec: ConvSpec, activation: str) -> Array:

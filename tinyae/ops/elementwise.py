@@ -247,17 +247,6 @@ def _(g, out, x):
 
 
 @primitive(elementwise=True)
-def leaky_relu(x: Array, *, slope: float = 0.01) -> Array:
-    """x for x > 0, else slope * x (Maas et al. 2013).   d/dx = 1 or slope; slope at 0."""
-    return backend_of(x).xp.where(x > 0, x, x * slope)
-
-
-@leaky_relu.vjp(0)
-def _(g, out, x, slope=0.01):
-    return where(x > 0, g, g * slope)
-
-
-@primitive(elementwise=True)
 def elu(x: Array) -> Array:
     """x for x > 0, else exp(x) - 1 (Clevert et al. 2016, alpha = 1).   d/dx = 1 for x > 0, else exp(x); 1 at 0."""
     xp = backend_of(x).xp

@@ -66,8 +66,7 @@ ACTIVATIONS = ("identity", *ACTIVATION_FUNCTIONS)
 
 def dense_composed(x: T, weight: Operand, bias: Operand, *, activation: str = "identity") -> T:
     """f(x @ weight + bias) in primitives: the definition of `dense`."""
-    z = matmul(x, weight) + bias
-    return z if activation == "identity" else ACTIVATION_FUNCTIONS[activation](z)
+    return activated(matmul(x, weight) + bias, activation)
 
 
 @primitive(composed=dense_composed)
@@ -99,6 +98,11 @@ def _(g, out, residuals, wanted, x, weight, bias, activation="identity"):
         x.reshape(samples, x.shape[-1]).T @ rows if 1 in wanted else None,
         rows.sum(axis=0) if 2 in wanted else None,
     )
+
+
+def activated(z: T, activation: str) -> T:
+    """f(z), by the primitive with the name of the activation."""
+    return z if activation == "identity" else ACTIVATION_FUNCTIONS[activation](z)
 
 
 def activate(owner: str, z: Array, activation: str) -> None:

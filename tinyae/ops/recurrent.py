@@ -137,20 +137,7 @@ def lstm(
 
 
 @lstm.fused_vjp
-def _(
-    grad: Array,
-    out: Array,
-    residuals: Residuals,
-    wanted: list[int],
-    x: Array,
-    h0: Array | None,
-    c0: Array | None,
-    w_x: Array,
-    w_h: Array,
-    b: Array,
-    peepholes: Array | None = None,
-    **params: object,
-) -> tuple[Array | None, ...]:
+def _(grad, out, residuals, wanted, x, h0, c0, w_x, w_h, b, peepholes=None, **params):
     plan, rows, _, cells, _ = residuals
     size, first = w_h.shape[0], plan.order[0]
     dz, dh, dc = _through_time(grad.transpose(1, 0, 2), residuals, c0, w_h, peepholes)
