@@ -1,11 +1,11 @@
-"""The reverse sweep: from a result back to everything it was made from.
+"""The reverse sweep: from a result back to everything it was computed from.
 
-Each node in turn, newest first, hands its cotangent to its parents through the rules of its primitive. A value used
-twice receives two contributions, and they add. In `b = a + a; c = b + b` the node of `b` must wait for both of its
-uses before it passes anything on to `a`: that is what the order is for, and serial numbers give it for free.
+Nodes are visited newest first, and each one passes its cotangent to its parents through the rules of its primitive. A
+value that is used twice receives two contributions, which add up. In `b = a + a; c = b + b` the node of `b` must
+receive both before it passes anything on to `a`. Visiting nodes by decreasing serial number guarantees this.
 
-The sweep runs on raw arrays, so a first derivative creates no Tensors. With `create_graph=True` the very same rules
-run on Tensors and record themselves, which makes the gradient differentiable in turn.
+The sweep runs on raw arrays, so a first derivative creates no Tensors. With `create_graph=True` the same rules run on
+Tensors and are recorded themselves, so that the gradient can be differentiated again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tinyae.backend import Array, backend_of, check_same_device
 
 
 class RuleError(ValueError):
-    """A gradient rule returned something that cannot be the gradient of its argument: no array, or one of another shape."""
+    """A gradient rule returned something that cannot be a gradient: not an array, or an array of the wrong shape."""
 
 
 @overload
@@ -52,12 +52,12 @@ def grad(
     create_graph: bool = False,
     allow_unused: bool = False,
 ) -> Tensor | list[Tensor]:
-    """Gradient of `y` with respect to one Tensor or each of a sequence; nothing is deposited, the graph stays usable.
+    """Gradient of `y` with respect to one Tensor or each Tensor of a sequence. `.grad` and the graph stay unchanged.
 
     Args:
         y: the result to differentiate.
-        xs: Tensors that `y` was made from: leaves or intermediate results.
-        grad_output: cotangent of `y`, of its shape; may be left out if `y` holds one number.
+        xs: Tensors that `y` was computed from: leaves or intermediate results.
+        grad_output: cotangent of `y`, of the same shape; optional if `y` holds a single number.
         create_graph: record the gradient computation, so that the returned gradients can be differentiated.
         allow_unused: give zeros for a Tensor that `y` does not depend on, instead of raising.
 
@@ -90,13 +90,13 @@ def grad(
 
 
 def backward(y: Tensor, grad_output: Seed = None, retain_graph: bool = False, create_graph: bool = False) -> None:
-    """Add the gradient of `y` to `.grad` of every leaf it was made from, and free the graph.
+    """Add the gradient of `y` to `.grad` of every leaf it was computed from, and free the graph.
 
     Args:
         y: the result, usually a loss.
-        grad_output: cotangent of `y`, of its shape; may be left out if `y` holds one number.
+        grad_output: cotangent of `y`, of the same shape; optional if `y` holds a single number.
         retain_graph: keep the graph for another backward pass; otherwise a second call raises.
-        create_graph: make the deposited gradients differentiable (implies `retain_graph`).
+        create_graph: make the gradients differentiable (implies `retain_graph`).
     """
     root, seed = _start(y, grad_output, create_graph)
     free = not (retain_graph or create_graph)
@@ -128,7 +128,7 @@ def _start(y: Tensor, grad_output: Seed, create_graph: bool) -> tuple[Node, Cota
 
 
 def _given(y: Tensor, grad_output: Cotangent) -> Array:
-    """The array of `grad_output`, of the shape, device and dtype of `y`."""
+    """The array of `grad_output`, checked against the shape and device of `y` and cast to its dtype."""
     seed = grad_output._data if isinstance(grad_output, Tensor) else grad_output
     if getattr(seed, "shape", ()) != y.shape:
         raise ValueError(f"grad_output has shape {getattr(seed, 'shape', ())}, y has {y.shape}; they must be equal.")
@@ -138,8 +138,8 @@ def _given(y: Tensor, grad_output: Cotangent) -> Array:
 
 
 def _between(root: Node, targets: list[Node]) -> list[Node]:
-    """The nodes on the ways from `root` to a target, newest first; gradients for anything else are never computed."""
-    # What is older than the oldest target cannot have been made from any of them.
+    """The nodes on a path from `root` to a target, newest first; no other gradients are computed."""
+    # A node older than the oldest target cannot depend on any of them.
     order = ancestors(root, since=min((node.serial for node in targets), default=0))
     leads = set(targets)
     for node in reversed(order):
@@ -196,7 +196,7 @@ def _sweep(
 
 
 def _toward(inside: set[Node], node: Node) -> tuple[list[int], list[Node]]:
-    """Argument positions and parents of `node`, only those that lead to a target."""
+    """The argument positions and parents of `node` that lead to a target."""
     pairs = [pair for pair in zip(node.positions, node.parents, strict=True) if pair[1] in inside]
     return [i for i, _ in pairs], [parent for _, parent in pairs]
 
@@ -210,9 +210,9 @@ def _check_not_freed(node: Node) -> None:
 
 
 def _check_unchanged(node: Node) -> None:
-    """Raise RuntimeError if the node was freed, or one of its arrays has been changed in place since it was recorded.
+    """Raise RuntimeError if the node was freed or one of its arrays was changed in place since it was recorded.
 
-    Versions only grow, so that a changed parent changes their sum.
+    Versions only increase, so any change also changes their sum.
     """
     stamp = node.version
     for parent in node.parents:
@@ -243,7 +243,7 @@ def _undo_broadcasting(
 
 
 def _rule(primitive: Primitive[...], position: int) -> Rule:
-    """The rule for one argument, also of a primitive that has one for all."""
+    """The rule for one argument, taken from `vjps` or from the rule that serves all arguments."""
     if position in primitive.vjps:
         return primitive.vjps[position]
     each = primitive.vjp_each
@@ -278,13 +278,13 @@ def _vjps(
 
 @primitive
 def alias(x: Array) -> Array:
-    """x itself under a new node: tells two uses of one Tensor apart.   d/dx x = 1"""
+    """x itself with a new node, to tell two uses of one Tensor apart.   d/dx x = 1"""
     return x
 
 
 @primitive
 def clone(x: Array) -> Array:
-    """A copy of x in memory of its own.   d/dx x = 1"""
+    """A copy of x that shares no memory with it.   d/dx x = 1"""
     return backend_of(x).xp.array(x)
 
 
@@ -293,11 +293,11 @@ adjoint_pair(clone, clone)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What leaves the sweep is an array of its own: a cotangent may be a view that others hold.
+# Results of a sweep are copies, because a cotangent may be a view of an array that is in use elsewhere.
 
 
 def _deposit(leaf: Tensor, c: Cotangent) -> None:
-    """Add a cotangent to `leaf.grad`, which lies in the optimizer's buffer if it has one."""
+    """Add a cotangent to `leaf.grad`, which is stored in the optimizer's buffer if the leaf has one."""
     if leaf.grad is not None:
         leaf.grad = _fresh((leaf.grad if isinstance(c, Tensor) else leaf.grad._data) + c, leaf)
     elif leaf._buffer is None or isinstance(c, Tensor):
@@ -308,7 +308,7 @@ def _deposit(leaf: Tensor, c: Cotangent) -> None:
 
 
 def _fresh(c: Cotangent, like: Tensor) -> Tensor:
-    """A copy of a cotangent, with the dtype of what it belongs to."""
+    """A copy of a cotangent with the dtype of `like`."""
     return clone(c) if isinstance(c, Tensor) else constant(backend_of(c).xp.array(c, dtype=like.dtype))
 
 
