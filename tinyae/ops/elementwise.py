@@ -8,8 +8,7 @@ from tinyae.autodiff import Operand, primitive
 from tinyae.backend import Array, backend_of
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The four operations, powers and signs. Arguments broadcast; Python numbers stay Python numbers (and keep float32
-# float32).
+# Arithmetic, powers and signs. Arguments broadcast; Python numbers are not converted to arrays, so float32 stays float32.
 
 
 @primitive(elementwise=True)
@@ -122,7 +121,7 @@ def sign(x: Array) -> Array:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Functions of one array, each in a form that overflows for no finite input whose true value is finite.
+# Functions of one array. None overflows for an input at which the true value is finite.
 
 
 @primitive(elementwise=True)
@@ -306,7 +305,7 @@ def indicator(condition: Array, like: Operand) -> Array:
 
 @primitive(elementwise=True)
 def where(condition: Array, x: Operand, y: Operand) -> Array:
-    """x where `condition` holds, else y.   The gradient goes to whichever was taken; `condition` gets none."""
+    """x where `condition` holds, else y.   The gradient goes to the value selected; `condition` gets none."""
     return backend_of(condition).xp.where(condition, x, y)
 
 
