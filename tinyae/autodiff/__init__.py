@@ -1,7 +1,7 @@
-"""The engine: Tensors, the tape, primitives, and the reverse sweep. There is no arithmetic in here.
+"""The automatic differentiation engine: Tensors, the tape, primitives and the reverse sweep.
 
-Two chapters: `tape` is what is recorded while a result is computed (`Node`, `Tensor`, `Primitive`, and why the gradient of a
-broadcast is a sum), and `reverse` walks it backward (`grad`, `backward`).
+`tape` records operations as they are computed (`Node`, `Tensor`, `Primitive`); `reverse` walks the record backward
+(`grad`, `backward`). The operations themselves, from addition to convolution, are defined in `tinyae.ops`.
 """
 
 from tinyae.autodiff.reverse import RuleError, backward, grad

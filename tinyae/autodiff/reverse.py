@@ -1,16 +1,16 @@
-"""The reverse sweep: from a result back to everything it was made from.
+"""The reverse sweep: from a result back to everything it was computed from.
 
-Each node in turn, newest first, hands its cotangent to its parents through the rules of its primitive. A value used
-twice receives two contributions, and they add. In `b = a + a; c = b + b` the node of `b` must wait for both of its
-uses before it passes anything on to `a`: that is what the order is for, and serial numbers give it for free.
+Nodes are visited newest first, and each one passes its cotangent to its parents through the rules of its primitive. A
+value that is used twice receives two contributions, which add up. In `b = a + a; c = b + b` the node of `b` must
+receive both before it passes anything on to `a`. Visiting nodes by decreasing serial number guarantees this.
 
-The sweep runs on raw arrays, so a first derivative creates no Tensors. With `create_graph=True` the very same rules
-run on Tensors and record themselves, which makes the gradient differentiable in turn.
+The sweep runs on raw arrays, so a first derivative creates no Tensors. With `create_graph=True` the same rules run on
+Tensors and are recorded themselves, so that the gradient can be differentiated again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import overload
 
 from tinyae.autodiff.tape import (
@@ -34,7 +34,7 @@ from tinyae.backend import Array, backend_of, check_same_device
 
 
 class RuleError(ValueError):
-    """A gradient rule returned something that cannot be the gradient of its argument: no array, or one of another shape."""
+    """A gradient rule returned something that cannot be a gradient: not an array, or an array of the wrong shape."""
 
 
 @overload
@@ -52,12 +52,12 @@ def grad(
     create_graph: bool = False,
     allow_unused: bool = False,
 ) -> Tensor | list[Tensor]:
-    """Gradient of `y` with respect to one Tensor or each of a sequence; nothing is deposited, the graph stays usable.
+    """Gradient of `y` with respect to one Tensor or each Tensor of a sequence. `.grad` and the graph stay unchanged.
 
     Args:
         y: the result to differentiate.
-        xs: Tensors that `y` was made from: leaves or intermediate results.
-        grad_output: cotangent of `y`, of its shape; may be left out if `y` holds one number.
+        xs: Tensors that `y` was computed from: leaves or intermediate results.
+        grad_output: cotangent of `y`, of the same shape; optional if `y` holds a single number.
         create_graph: record the gradient computation, so that the returned gradients can be differentiated.
         allow_unused: give zeros for a Tensor that `y` does not depend on, instead of raising.
 
@@ -90,13 +90,13 @@ def grad(
 
 
 def backward(y: Tensor, grad_output: Seed = None, retain_graph: bool = False, create_graph: bool = False) -> None:
-    """Add the gradient of `y` to `.grad` of every leaf it was made from, and free the graph.
+    """Add the gradient of `y` to `.grad` of every leaf it was computed from, and free the graph.
 
     Args:
         y: the result, usually a loss.
-        grad_output: cotangent of `y`, of its shape; may be left out if `y` holds one number.
+        grad_output: cotangent of `y`, of the same shape; optional if `y` holds a single number.
         retain_graph: keep the graph for another backward pass; otherwise a second call raises.
-        create_graph: make the deposited gradients differentiable (implies `retain_graph`).
+        create_graph: make the gradients differentiable (implies `retain_graph`).
     """
     root, seed = _start(y, grad_output, create_graph)
     free = not (retain_graph or create_graph)
@@ -128,7 +128,7 @@ def _start(y: Tensor, grad_output: Seed, create_graph: bool) -> tuple[Node, Cota
 
 
 def _given(y: Tensor, grad_output: Cotangent) -> Array:
-    """The array of `grad_output`, of the shape, device and dtype of `y`."""
+    """The array of `grad_output`, checked against the shape and device of `y` and cast to its dtype."""
     seed = grad_output._data if isinstance(grad_output, Tensor) else grad_output
     if getattr(seed, "shape", ()) != y.shape:
         raise ValueError(f"grad_output has shape {getattr(seed, 'shape', ())}, y has {y.shape}; they must be equal.")
@@ -138,8 +138,8 @@ def _given(y: Tensor, grad_output: Cotangent) -> Array:
 
 
 def _between(root: Node, targets: list[Node]) -> list[Node]:
-    """The nodes on the ways from `root` to a target, newest first; gradients for anything else are never computed."""
-    # What is older than the oldest target cannot have been made from any of them.
+    """The nodes on a path from `root` to a target, newest first; no other gradients are computed."""
+    # A node older than the oldest target cannot depend on any of them.
     order = ancestors(root, since=min((node.serial for node in targets), default=0))
     leads = set(targets)
     for node in reversed(order):
@@ -157,34 +157,27 @@ def _sweep(
     keep: Collection[Node] = (),
     free: bool = False,
 ) -> dict[Node, Cotangent]:
-    """Visit `order`, newest first: each node hands its cotangent g on to its parents, and what arrives at one adds up.
+    """Visit `order`, newest first: each node passes its cotangent g to its parents, where contributions add up.
 
     Returns the cotangents of leaves and of the nodes in `keep`; with `keep`, nodes outside `order` get none. With `free`,
-    a node drops its arrays when its turn is over.
+    a node drops its arrays once it has been visited.
     """
     cotangents = {root: seed}
     inside = set(order) if keep else None
-    owned: set[Node] = set()  # nodes whose cotangent is a sum made here, which nobody else can hold
+    owned: set[Node] = set()  # nodes whose cotangent is a sum made here, which no one else can hold
     watching = observers()
     with set_recording(create_graph):
         for node in order:
-            if node.primitive is None or (g := cotangents.pop(node, None)) is None:
+            if (primitive := node.primitive) is None or (g := cotangents.pop(node, None)) is None:
                 continue
             _check_unchanged(node)
             if node in keep:
                 cotangents[node] = g
-            primitive, out, args, params = node.primitive, node.out, node.args, node.params
-            positions, parents = node.positions, node.parents
-            if inside is not None:  # only what leads on to a target
-                leading = [(i, parent) for i, parent in zip(positions, parents, strict=True) if parent in inside]
-                positions, parents = [i for i, _ in leading], [parent for _, parent in leading]
-            at_once = None  # the gradients of all arguments, where they are computed together
-            if create_graph:
-                at_once = _recorded_gradients(node, primitive, g, positions)
-            elif primitive.vjp_all is not None:
-                at_once = primitive.vjp_all(g, out, node.residuals, positions, *args, **params)
+            out, args, params = node.out, node.args, node.params
+            positions, parents = (node.positions, node.parents) if inside is None else _toward(inside, node)
+            together = _vjps(node, primitive, g, positions, create_graph) if create_graph or primitive.vjp_all else None
             for i, parent in zip(positions, parents):  # noqa: B905  (strict=True costs 0.3 us a node)
-                c = at_once[i] if at_once else (primitive.vjps.get(i) or _rule(primitive, i))(g, out, *args, **params)
+                c = together[i] if together else (primitive.vjps.get(i) or _rule(primitive, i))(g, out, *args, **params)
                 if getattr(c, "shape", None) != args[i].shape:
                     c = _undo_broadcasting(primitive, i, args[i].shape, c, g)
                 if parent not in cotangents:
@@ -202,6 +195,12 @@ def _sweep(
     return cotangents
 
 
+def _toward(inside: set[Node], node: Node) -> tuple[list[int], list[Node]]:
+    """The argument positions and parents of `node` that lead to a target."""
+    pairs = [pair for pair in zip(node.positions, node.parents, strict=True) if pair[1] in inside]
+    return [i for i, _ in pairs], [parent for _, parent in pairs]
+
+
 def _check_not_freed(node: Node) -> None:
     if node.stamp < 0:
         raise RuntimeError(
@@ -211,9 +210,9 @@ def _check_not_freed(node: Node) -> None:
 
 
 def _check_unchanged(node: Node) -> None:
-    """Raise RuntimeError if the node was freed, or one of its arrays has been changed in place since it was recorded.
+    """Raise RuntimeError if the node was freed or one of its arrays was changed in place since it was recorded.
 
-    Versions only grow, so that a changed parent changes their sum.
+    Versions only increase, so any change also changes their sum.
     """
     stamp = node.version
     for parent in node.parents:
@@ -229,7 +228,7 @@ def _check_unchanged(node: Node) -> None:
 def _undo_broadcasting(
     primitive: Primitive[...], position: int, shape: tuple[int, ...], c: Cotangent, g: Cotangent
 ) -> Cotangent:
-    """A gradient of another shape than its argument's, summed to it; anything but broadcasting is a mistake in the rule."""
+    """Sum a gradient to the shape of its argument; raise RuleError where broadcasting does not explain its shape."""
     rule = f"the gradient rule of {primitive.name} for argument {position} returned"
     if not hasattr(c, "shape"):
         raise RuleError(f"{rule} an object of type {type(c).__name__}, expected an array {shape}: return the gradient.")
@@ -244,7 +243,7 @@ def _undo_broadcasting(
 
 
 def _rule(primitive: Primitive[...], position: int) -> Rule:
-    """The rule for one argument, also of a primitive that has one for all."""
+    """The rule for one argument, taken from `vjps` or from the rule that serves all arguments."""
     if position in primitive.vjps:
         return primitive.vjps[position]
     each = primitive.vjp_each
@@ -256,31 +255,36 @@ def _rule(primitive: Primitive[...], position: int) -> Rule:
     return lambda g, out, *args, **params: each(g, out, position, *args, **params)
 
 
-def _recorded_gradients(
-    node: Node, primitive: Primitive[...], g: Cotangent, wanted: Sequence[int]
-) -> dict[int, Cotangent]:
-    """The rules on Tensors, so that they record themselves; a fused primitive re-traces its composed twin."""
+def _vjps(
+    node: Node, primitive: Primitive[...], g: Cotangent, positions: Sequence[int], create_graph: bool
+) -> Mapping[int, Cotangent]:
+    """Vector-Jacobian products that are computed together, by position: those of a fused primitive, or of recorded rules.
+
+    With `create_graph` the rules run on Tensors and so record themselves; a fused primitive runs its composed twin again.
+    """
+    if primitive.vjp_all is not None and not create_graph:
+        return dict(enumerate(primitive.vjp_all(g, node.out, node.residuals, positions, *node.args, **node.params)))
     node_of = dict(zip(node.positions, node.parents, strict=True))
     args = [recorded(a, node_of.get(i)) if hasattr(a, "shape") else a for i, a in enumerate(node.args)]
     with observed(node):
         if primitive.composed is None:
             out = recorded(node.out, node)
-            return {i: _rule(primitive, i)(g, out, *args, **node.params) for i in wanted}
-        inputs = {i: alias(args[i]) for i in wanted}
+            return {i: _rule(primitive, i)(g, out, *args, **node.params) for i in positions}
+        inputs = {i: alias(args[i]) for i in positions}
         again = primitive.composed(*[inputs.get(i, a) for i, a in enumerate(args)], **node.params)
         gradients = grad(again, list(inputs.values()), g, create_graph=True, allow_unused=True)
-        return dict(zip(wanted, gradients, strict=True))
+        return dict(zip(positions, gradients, strict=True))
 
 
 @primitive
 def alias(x: Array) -> Array:
-    """x itself under a new node: tells two uses of one Tensor apart.   d/dx x = 1"""
+    """x itself with a new node, to tell two uses of one Tensor apart.   d/dx x = 1"""
     return x
 
 
 @primitive
 def clone(x: Array) -> Array:
-    """A copy of x in memory of its own.   d/dx x = 1"""
+    """A copy of x that shares no memory with it.   d/dx x = 1"""
     return backend_of(x).xp.array(x)
 
 
@@ -289,11 +293,11 @@ adjoint_pair(clone, clone)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What leaves the sweep is an array of its own: a cotangent may be a view that others hold.
+# Results of a sweep are copies, because a cotangent may be a view of an array that is in use elsewhere.
 
 
 def _deposit(leaf: Tensor, c: Cotangent) -> None:
-    """Add a cotangent to `leaf.grad`, which lies in the optimizer's buffer if it has one."""
+    """Add a cotangent to `leaf.grad`, which is stored in the optimizer's buffer if the leaf has one."""
     if leaf.grad is not None:
         leaf.grad = _fresh((leaf.grad if isinstance(c, Tensor) else leaf.grad._data) + c, leaf)
     elif leaf._buffer is None or isinstance(c, Tensor):
@@ -304,7 +308,7 @@ def _deposit(leaf: Tensor, c: Cotangent) -> None:
 
 
 def _fresh(c: Cotangent, like: Tensor) -> Tensor:
-    """A copy of a cotangent, with the dtype of what it belongs to."""
+    """A copy of a cotangent with the dtype of `like`."""
     return clone(c) if isinstance(c, Tensor) else constant(backend_of(c).xp.array(c, dtype=like.dtype))
 
 

@@ -1,8 +1,9 @@
-"""The tape: what is recorded while a result is computed.
+"""The tape: a record of the operations that computed a result.
 
-Four things that build on each other: `Node`, one recorded operation; `Tensor`, an array and the node it came from;
-`Primitive`, a function on arrays with its gradient rules beside it; and `expand` with `sum_to`, the one adjoint pair that the
-engine itself needs. An `Observer` looks on. `tinyae.autodiff.reverse` walks the tape backward; `docs/tape.md` explains both.
+The parts build on each other. A `Node` is one recorded operation; a `Tensor` is an array together with the node that
+computed it; a `Primitive` is a function on arrays with its gradient rules; and `expand` and `sum_to` are the one adjoint pair
+that the engine needs. An `Observer` is notified of every result. `tinyae.autodiff.reverse` walks the tape backward;
+`docs/tape.md` explains both.
 """
 
 from __future__ import annotations
@@ -27,17 +28,17 @@ from tinyae.backend.base import array_advice, is_ragged
 # ---------------------------------------------------------------------------------------------------------------------
 # `Node`: one recorded result.
 #
-# A node knows how its value was made (primitive, raw arguments, raw result) and which nodes that needed. It keeps raw
-# arrays and never Tensors, and only ever points to *older* nodes, so there are no reference cycles: a graph is freed by
-# reference counting the moment its last Tensor goes. Every node carries a serial number. A result is always created
-# after its arguments, so sorting by serial number is a topological sort, whatever the shape of the graph.
+# A node records how its value was computed (primitive, raw arguments, raw result) and the nodes of its arguments. It
+# keeps raw arrays and never Tensors, and points only to *older* nodes, so there are no reference cycles: reference
+# counting frees a graph as soon as its last Tensor is gone. Every node has a serial number. A result is always created
+# after its arguments, so sorting by serial number is a topological sort for any graph.
 
 _NOTHING: dict[str, Any] = {}
 
 
 @dataclass(slots=True, eq=False, repr=False)
 class Node:
-    """One recorded operation, or (with `primitive` None) a leaf: a Tensor the user asked gradients for."""
+    """One recorded operation, or (with `primitive` None) a leaf: a Tensor created with requires_grad=True."""
 
     primitive: Primitive[...] | None = None
     args: Sequence[Operand] = ()  # its raw positional arguments
@@ -57,7 +58,7 @@ class Node:
         return "leaf" if self.primitive is None else self.primitive.name
 
     def free(self) -> None:
-        """Drop the arrays and the way back. A later sweep that needs them raises."""
+        """Drop the arrays and the links to parents. A later sweep that needs them raises."""
         self.out = self.residuals = None
         self.args = self.parents = self.positions = ()
         self.params = _NOTHING
@@ -68,9 +69,9 @@ class Node:
 
 
 def ancestors(root: Node, since: int = 0) -> list[Node]:
-    """`root` and everything it was made from, newest first; nodes with a serial below `since` are left out.
+    """`root` and every node it depends on, newest first; nodes with a serial number below `since` are left out.
 
-    Newest first is the order of a reverse sweep: when a node's turn comes, all its uses have been seen.
+    This is the order of a reverse sweep: all uses of a node are visited before the node itself.
     """
     seen = {root}
     stack = [root]
@@ -83,34 +84,34 @@ def ancestors(root: Node, since: int = 0) -> list[Node]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What each thread knows for itself: whether operations are recorded, and who looks on.
+# State of each thread: whether operations are recorded, and the observers.
 
 
 class Observer:
-    """Somebody who looks on while a thread computes: `with set_observers(*observers(), mine):`.
+    """Callbacks that follow the computation of a thread: `with set_observers(*observers(), mine):`.
 
-    The methods here do nothing. A subclass overrides those that it wants to hear of, e.g. to find the first NaN.
+    The methods here do nothing. A subclass overrides the ones it needs, e.g. to find the first NaN.
     """
 
     def result(self, name: str, args: Sequence[Operand], out: Array, node: Node | None) -> None:
-        """The primitive of that name made `out` of the raw arguments, recorded as `node` (None if it was not)."""
+        """The primitive called `name` computed `out` from raw arguments; `node` is its record, or None."""
 
     def gradient(self, node: Node, position: int, g: Cotangent, c: Cotangent, parent: Node, total: Cotangent) -> None:
-        """A rule of `node` made c of the cotangent g; `total` is what has arrived at `parent` so far."""
+        """A rule of `node` computed c from the cotangent g; `total` is the sum at `parent` so far."""
 
     @contextmanager
     def during(self, scope: object) -> Iterator[None]:
-        """Results appear while a module is being called, or the rules of a node run on Tensors: that is the block."""
+        """Context of the results computed while a module is called, or while the rules of a node run on Tensors."""
         yield
 
     def called(self, module: object, inputs: tuple[object, ...], output: object) -> None:
-        """The call `module(*inputs)` has given `output`."""
+        """The call `module(*inputs)` returned `output`."""
 
     def updated(self, method: str, param: Array | None, grad: Array | None) -> None:
-        """A training step is done: an optimizer changed `param`, given `grad` (None where there is nothing to check)."""
+        """An optimizer step updated `param` using `grad` (None if there is nothing to check)."""
 
     def detached(self, constant: Tensor) -> Tensor:
-        """What `detach()` shall give instead of this constant: usually itself."""
+        """The Tensor that `detach()` returns in place of this constant; by default the constant itself."""
         return constant
 
 
@@ -119,15 +120,15 @@ class _Recording(threading.local):
 
 
 recording = _Recording()
-"""`recording.on`: whether operations on Tensors are put on the tape. One switch per thread."""
+"""`recording.on`: whether operations on Tensors are recorded. One switch per thread."""
 
 _observers: dict[int, tuple[Observer, ...]] = {}
-"""Who looks on, by thread. Empty while nobody does anywhere, so that a result costs one look at an empty dict."""
+"""The observers of each thread. Without observers the dict is empty, and checking it costs almost nothing."""
 
 
 @contextmanager
 def set_recording(on: bool) -> Iterator[None]:
-    """Switch recording for a block; restored afterwards, also when an error leaves the block."""
+    """Turn recording on or off for a block; the previous state is restored afterwards, even after an error."""
     before = recording.on
     recording.on = on
     try:
@@ -138,22 +139,19 @@ def set_recording(on: bool) -> Iterator[None]:
 
 @contextmanager
 def no_grad() -> Iterator[None]:
-    """`with no_grad():` operations give constants; nothing is recorded and no memory is kept for a backward pass.
-
-    Works as a decorator too.
-    """
+    """`with no_grad():` results are constants; nothing is recorded or kept for a backward pass. Also a decorator."""
     with set_recording(False):
         yield
 
 
 def observers() -> tuple[Observer, ...]:
-    """Who looks on in this thread, in the order in which they are told."""
+    """The observers of this thread, in the order in which they are called."""
     return _observers.get(threading.get_ident(), ()) if _observers else ()
 
 
 @contextmanager
 def set_observers(*those: Observer) -> Iterator[None]:
-    """Within the block, `those` look on in this thread, and nobody else."""
+    """Make `those` the only observers of this thread within the block."""
     key, before = threading.get_ident(), observers()
     _observers[key] = those
     try:
@@ -166,7 +164,7 @@ def set_observers(*those: Observer) -> Iterator[None]:
 
 @contextmanager
 def observed(scope: object) -> Iterator[None]:
-    """Tell the observers of this thread that results appear in the course of `scope`, a module or a node."""
+    """Enter `Observer.during(scope)` of every observer of this thread; `scope` is a module or a node."""
     with ExitStack() as stack:
         for observer in observers():
             stack.enter_context(observer.during(scope))
@@ -174,24 +172,24 @@ def observed(scope: object) -> Iterator[None]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# `Tensor`: an array, and where it came from.
+# `Tensor`: an array and the node that computed it.
 #
-# It is deliberately thin. A Tensor holds a raw array, the tape node that made it (None for a constant) and, on leaves,
-# the gradient. It has no arithmetic of its own: the operators are bound in one table in `tinyae.ops`, and the
-# declarations under TYPE_CHECKING below only tell editors and type checkers about them.
+# The class is deliberately thin. A Tensor holds a raw array, its tape node (None for a constant) and, on leaves, the
+# gradient. It defines no arithmetic: one table in `tinyae.ops` binds the operators, and the declarations under
+# TYPE_CHECKING below only describe them to editors and type checkers.
 
 
 class Tensor:
     """An array that remembers how it was computed.
 
     Args:
-        data: an array (kept as it is, not copied), a number or a nested list (becomes float32; whole numbers int64).
-        requires_grad: True makes a leaf: `backward()` will deposit `.grad` here.
+        data: an array (not copied), a number or a nested list (converted to float32, or int64 for whole numbers).
+        requires_grad: if True, the Tensor is a leaf, and `backward()` stores its gradient in `.grad`.
         dtype: convert `data` to this dtype.
 
     Tensors are values. There are no in-place operators: `x += y` makes a new Tensor and rebinds the name, `x[0] = 1`
-    raises. Assigning to `.data` (what optimizers and initializers do) bumps a version that `backward` checks. A deep
-    copy or pickle of a leaf or a constant keeps the values, not the gradient; a result has to be detached first.
+    raises. Assigning to `.data` (as optimizers and initializers do) increments a version that `backward` checks. A deep
+    copy or pickle of a leaf or a constant keeps the values, not the gradient; a result must be detached first.
 
     Example:
         >>> x = Tensor([1.0, 2.0], requires_grad=True)
@@ -219,7 +217,7 @@ class Tensor:
 
     @property
     def data(self) -> Array:
-        """The raw array (0-d results are arrays too). Assigning replaces it and bumps the version."""
+        """The raw array (0-d results are arrays too). Assigning replaces it and increments the version."""
         data = self._data
         return np.asarray(data) if isinstance(data, np.generic) else data
 
@@ -233,7 +231,7 @@ class Tensor:
         self.bump_version()
 
     def bump_version(self) -> None:
-        """Record that the array was changed in place: a graph that used the old values will refuse to run backward."""
+        """Record that the array was changed in place: `backward` of a graph that used the old values will raise."""
         if self.node is not None:
             self.node.version += 1
 
@@ -267,7 +265,7 @@ class Tensor:
         return result
 
     def to(self, device: str) -> Tensor:
-        """A copy on another device, as a constant or as a fresh leaf; the Tensor itself where it is there already."""
+        """A copy on another device, as a constant or a new leaf; the Tensor itself if it is already there."""
         backend = backend_named(device)
         if self.device == backend.name:
             return self
@@ -278,7 +276,7 @@ class Tensor:
         return Tensor(backend.to_device(self.numpy()), requires_grad=self.requires_grad)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A node points weakly at its leaf; copied as it stands, the copy's gradients would go to the original.
+        # A node holds a weak reference to its leaf, so a copied node would send gradients to the original.
         if self.node is not None and not self.is_leaf:
             name = self.node.name
             raise TypeError(f"a Tensor made by {name!r} cannot be copied or pickled with its history: detach() first.")
@@ -340,7 +338,7 @@ class Tensor:
 
         def reshape(self, *shape: int | tuple[int, ...]) -> Tensor: ...
         def transpose(self, *axes: int | tuple[int, ...]) -> Tensor: ...
-    else:  # hidden from type checkers, to whom a thing with __array__ is an array, so that `array * x` would be one
+    else:  # hidden from type checkers, which would take a Tensor with __array__ for an array in `array * x`
 
         def __array__(self, dtype=None, copy=None):
             raise TypeError(
@@ -350,18 +348,18 @@ class Tensor:
 
 
 T = TypeVar("T", Tensor, Array)
-"""A Tensor or a raw array: what goes in comes out."""
+"""A Tensor or a raw array; the result has the type of the argument."""
 Axis: TypeAlias = int | tuple[int, ...] | None
-"""Over which axes a reduction goes; None for all of them."""
+"""The axes of a reduction; None for all of them."""
 Cotangent: TypeAlias = Tensor | Array
-"""A gradient on its way through a sweep: a raw array, or with `create_graph` a Tensor."""
+"""A gradient during a sweep: a raw array, or a Tensor with `create_graph`."""
 Seed: TypeAlias = Cotangent | None
-"""The cotangent with which a sweep begins; None is 1, for a result of one number."""
+"""The cotangent that starts a sweep; None means 1, for a result that is a single number."""
 Other: TypeAlias = Tensor | Array | complex | np.generic
-"""What an operator of a Tensor takes on the other side."""
+"""The other operand of an operator on Tensors."""
 Operand: TypeAlias = Any
-"""What a primitive takes beside its first array. A forward is given raw arrays and Python numbers, its callers give
-Tensors too, and a rule may be given either; one text is written for all of them, so type checkers are told no more."""
+"""A further argument of a primitive: a raw array, a Tensor or a number. The same code serves all of them, so type
+checkers cannot know more."""
 
 
 def constant(data: Array) -> Tensor:
@@ -370,7 +368,7 @@ def constant(data: Array) -> Tensor:
 
 
 def recorded(data: Array, node: Node | None) -> Tensor:
-    """Wrap a raw result together with the node that made it; what every primitive returns."""
+    """Wrap a raw result and the node that computed it, as every primitive does."""
     tensor = Tensor.__new__(Tensor)
     tensor._data = data
     tensor.node = node
@@ -380,7 +378,7 @@ def recorded(data: Array, node: Node | None) -> Tensor:
 
 
 def _as_array(data: Operand, dtype: npt.DTypeLike | None) -> Array:
-    """Arrays as they are, lists and Python numbers as NumPy arrays: float32 for fractions, int64 for whole numbers."""
+    """Arrays unchanged, lists and Python numbers as NumPy arrays: float32, or int64 for whole numbers."""
     if isinstance(data, Tensor):
         raise TypeError("Tensor(Tensor) is ambiguous: use x.detach() for a constant copy of the values.")
     if isinstance(data, (bool, int, float, list, tuple)) and not isinstance(data, np.generic):
@@ -399,9 +397,9 @@ def _as_array(data: Operand, dtype: npt.DTypeLike | None) -> Array:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# `primitive`: a function on arrays together with the rules that carry gradients back through it.
+# `primitive`: a function on arrays together with its gradient rules.
 #
-# Forward and rule stand side by side:
+# The forward function and its rule are written next to each other:
 #
 #     @primitive(elementwise=True)
 #     def tanh(x):
@@ -414,8 +412,8 @@ def _as_array(data: Operand, dtype: npt.DTypeLike | None) -> Array:
 # g = dL/d(out), of the shape of the result, is called the cotangent; a rule returns dL/dx, of the shape of x. A rule for
 # argument i computes the vector-Jacobian product g^T (d out / d x_i) without ever forming the Jacobian.
 #
-# A primitive given raw arrays returns a raw array, and given Tensors a Tensor; so the public function is also the
-# kernel. A rule uses only operators and other primitives, and so works in both modes as well, which gives every order.
+# A primitive returns a raw array for raw arrays and a Tensor for Tensors. A rule uses only operators and other primitives,
+# so it works on both as well, and derivatives of every order follow.
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -424,7 +422,7 @@ Parameters = Callable[..., dict[str, Any]]
 
 
 class Primitive(Generic[P]):
-    """A differentiable function of arrays (positional) and metadata (keyword-only). Made by `@primitive`, which see."""
+    """A differentiable function of arrays (positional) and metadata (keyword-only), made by `@primitive`."""
 
     def __init__(
         self,
@@ -440,9 +438,7 @@ class Primitive(Generic[P]):
         self.differentiable = differentiable
         self.composed = composed
         self.vjps: dict[int, Rule] = {}  # a rule for each argument, by position
-        self.vjp_each: Rule | None = (
-            None  # one rule for every argument of a variadic primitive; it is told the position
-        )
+        self.vjp_each: Rule | None = None  # one rule for any argument, given its position (variadic primitives)
         self.vjp_all: Rule | None = None  # one rule for all arguments of a fused primitive at once
         self.adjoint: Primitive[...] | None = None  # the other half of a linear pair
 
@@ -523,7 +519,7 @@ class Primitive(Generic[P]):
         return rule
 
     def __reduce__(self) -> str:
-        # By name, as functions are: the forward function alone is not found under its own name any more.
+        # By name, like a function: the name of the forward function now refers to the primitive.
         return str(getattr(self, "__qualname__", self.name))
 
     def __repr__(self) -> str:
@@ -540,10 +536,10 @@ def primitive(forward: Callable[..., Any] | None = None, /, **options: Any) -> o
     """Decorator that makes a `Primitive` of a function on raw arrays.
 
     Args:
-        elementwise: the arguments broadcast; the engine undoes the broadcasting of gradients. Leave it out and a
+        elementwise: the arguments broadcast, and the engine sums gradients back to their shapes. Without it, a
             gradient of the wrong shape raises.
         differentiable: False if the result is piecewise constant (comparisons, sign).
-        composed: the readable twin of a fused primitive. The function then returns `(out, residuals)`.
+        composed: the readable equivalent of a fused primitive. The function then returns `(out, residuals)`.
     """
     return functools.partial(Primitive, **options) if forward is None else Primitive(forward, **options)
 
@@ -551,12 +547,11 @@ def primitive(forward: Callable[..., Any] | None = None, /, **options: Any) -> o
 def adjoint_pair(
     a: Primitive[...], b: Primitive[...], to_b: Parameters | None = None, to_a: Parameters | None = None
 ) -> None:
-    """Declare two linear primitives of one array each other's gradient rule: <a(x), y> = <x, b(y)> for all x, y.
+    """Make two linear primitives of one array the gradient rules of each other: <a(x), y> = <x, b(y)> for all x, y.
 
     Args:
         a, b: the pair; the same primitive twice if it is its own adjoint up to parameters.
-        to_b: `to_b(x, **params_of_a)` gives the parameters with which `b` is the adjoint of that call of `a`; default: the same
-            ones.
+        to_b: `to_b(x, **params_of_a)` returns the parameters of `b` for that call of `a`; default: the same ones.
         to_a: likewise for a call of `b`; default: `to_b`.
     """
     a.adjoint, b.adjoint = b, a
@@ -573,7 +568,7 @@ def _through(back: Primitive[...], convert: Parameters | None) -> Rule:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# `expand` and `sum_to`: the one adjoint pair the engine itself needs.
+# `expand` and `sum_to`: the one adjoint pair that the engine needs.
 #
 # Adding a (K,) bias to an (N, K) batch copies the bias N times. A copy read N times collects N gradients, so the
 # gradient of a broadcast is the sum over the broadcast axes; and the gradient of that sum is the broadcast again.

@@ -1,8 +1,8 @@
-"""Which array library does the work.
+"""Array libraries and devices: NumPy on the CPU, CuPy on an NVIDIA GPU.
 
-Everything above this room is written once, against the names NumPy and CuPy share. `backend_of(array)` maps the type of
-an array to the `Backend` that owns it; `backend_named("gpu")` checks a device and connects to it. No other room
-imports cupy, asks `if xp is cupy`, or moves data between devices behind the user's back.
+The rest of the package is written once, with the functions that NumPy and CuPy share. `backend_of(array)` returns the
+`Backend` of an array by its type; `backend_named("gpu")` checks a device and connects to it. No other room imports
+cupy, tests `if xp is cupy`, or moves data between devices implicitly.
 """
 
 from tinyae.backend.base import (

@@ -1,10 +1,9 @@
-"""What every array library must offer, written once in plain `xp` code.
+"""The interface to an array library, with reference implementations in plain `xp` code.
 
-A `Backend` is the only object that knows which array library it speaks to. Its namespace `xp` has NumPy's names;
-the methods below are the few things NumPy and CuPy do differently (transfers, random numbers, waiting) and the
-named kernels: pieces of work worth a hand-made body on some device. The bodies here are the readable reference;
-a subclass may override one, and every override is tested against the body it replaces. At the end stand the errors of
-devices, and what is said of lists that no array holds.
+Only a `Backend` knows which array library it uses. Its namespace `xp` has NumPy's functions; its methods are the few
+things that NumPy and CuPy do differently (transfers, random numbers, synchronization) and the kernels: operations that
+deserve a hand-written implementation on some device. A subclass may override a kernel, and every override is tested
+against the reference here. The file ends with the device errors and the advice for sequences of unequal length.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ import numpy.typing as npt
 from tinyae.backend.windows import ConvSpec
 
 Array: TypeAlias = npt.NDArray[Any]
-"""A raw array. To type checkers it is NumPy's: CuPy's has the same attributes and methods, but no class in common."""
+"""A raw array. For type checkers it is NumPy's; CuPy's has the same attributes and methods but no common base class."""
 
 
 class Backend:
     """One array library on one device.
 
     Attributes:
-        name: the device as users write it, `"cpu"` or `"gpu"`.
+        name: the device name, `"cpu"` or `"gpu"`.
         xp: the array namespace, `numpy` or `cupy`.
     """
 
@@ -34,19 +33,19 @@ class Backend:
     xp: ModuleType
 
     def to_device(self, array: npt.ArrayLike, dtype: npt.DTypeLike | None = None) -> Array:
-        """A host array (or nested list) on this device, cast to `dtype` if given; no copy is made where none is needed."""
+        """A host array (or nested list) on this device, cast to `dtype` if given; copied only if necessary."""
         return self.xp.asarray(array, dtype=dtype)
 
     def to_host(self, array: Array) -> Array:
-        """Return an array of this device as a NumPy array. On a GPU this waits for the device: the only exit."""
+        """Return an array of this device as a NumPy array. A GPU is synchronized first."""
         raise NotImplementedError
 
     def generator(self, seed: int) -> np.random.Generator:
-        """A generator whose draws live on this device. NumPy's is PCG64, CuPy's XORWOW, with another stream."""
+        """A generator that draws arrays on this device: PCG64 with NumPy, XORWOW (a different stream) with CuPy."""
         return self.xp.random.default_rng(seed)
 
     def synchronize(self) -> None:
-        """Wait until all work handed to the device is done (for timings)."""
+        """Wait until the device has finished all its work (for timings)."""
 
     def describe(self) -> str:
         """One line for `tinyae info`: library, version and device."""
@@ -55,8 +54,8 @@ class Backend:
     def __repr__(self) -> str:
         return f"<Backend {self.name} ({self.xp.__name__})>"
 
-    # Random draws. The host generator is the single source of randomness: it is handed in explicitly, and a device
-    # that cannot use it directly takes one key from it per draw, so a run is repeatable on each device.
+    # Random draws. The host generator, an explicit argument, is the single source of randomness. A device that cannot
+    # use it directly draws one seed from it for each call, so a run is repeatable on each device.
 
     def uniform(self, generator: np.random.Generator, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
         """Uniform draws in [0, 1) of the given shape and dtype."""
@@ -100,8 +99,8 @@ class Backend:
     ) -> None:
         """One Adam update in place (Kingma and Ba 2015, Algorithm 1, in the form before section 3).
 
-        All arrays are flat and of one length. `step` and `eps` are already corrected for bias, `decay` is the
-        factor of decoupled weight decay (AdamW): param <- (1 - decay) param - step * mean / (sqrt(square) + eps).
+        All arrays are flat and have the same length. `step` and `eps` already include the bias correction; `decay` is
+        the decoupled weight decay (AdamW): param <- (1 - decay) param - step * mean / (sqrt(square) + eps).
         """
         mean *= beta1
         mean += (1.0 - beta1) * grad
@@ -111,14 +110,14 @@ class Backend:
             param *= 1.0 - decay
         param -= step * (mean / (self.xp.sqrt(square) + eps))
 
-    # A convolution is a matrix product of what the windows see, and so are its two adjoints. Images are (N, H, W, C),
-    # kernels (KH, KW, C, O), outputs (N, OH, OW, O); `unfold` and `fold` stand below.
+    # A convolution is the product of the matrix of window contents and the kernel; its two adjoints are matrix products
+    # as well. Images are (N, H, W, C), kernels (KH, KW, C, O), outputs (N, OH, OW, O); see `unfold` and `fold` below.
 
     def conv2d(self, x: Array, w: Array, spec: ConvSpec, finish: Callable[[Array], None] | None = None) -> Array:
-        """Each output is the sum over a window of x times w: rows of what is seen, times the kernel as a matrix.
+        """Each output is the sum of a window of x times w: the matrix of windows times the kernel as a matrix.
 
-        `finish` is applied in place to the outputs (N, OH, OW, O) in C order, whole samples at a time: a bias, an
-        activation.
+        `finish`, e.g. a bias and an activation, is applied in place to the outputs (N, OH, OW, O) in C order, whole
+        samples at a time.
         """
         y = (unfold(self.xp, x, spec) @ _matrix(w)).reshape(x.shape[0], *spec.out, w.shape[3])
         if finish is not None:
@@ -128,20 +127,20 @@ class Backend:
     def conv_transpose2d(
         self, y: Array, w: Array, spec: ConvSpec, finish: Callable[[Array], None] | None = None
     ) -> Array:
-        """The adjoint of `conv2d` in x: each output y times w, added to the pixels that its window saw; (N, H, W, C)."""
+        """The adjoint of `conv2d` in x: each output y times w, added to the pixels of its window; (N, H, W, C)."""
         x = self.xp.ascontiguousarray(fold(self.xp, _matrix(y) @ _matrix(w).T, spec))
         if finish is not None:
             finish(x)
         return x
 
     def conv2d_weight_grad(self, x: Array, y: Array, spec: ConvSpec) -> Array:
-        """The adjoint of `conv2d` in w: for each tap, what it saw times y, summed over all places; (KH, KW, C, O)."""
+        """The adjoint of `conv2d` in w: for each tap, its pixels times y, summed over positions; (KH, KW, C, O)."""
         return (unfold(self.xp, x, spec).T @ _matrix(y)).reshape(*spec.kernel, x.shape[3], y.shape[3])
 
     def conv2d_backward(
         self, g: Array, x: Array, w: Array, spec: ConvSpec, wanted: tuple[bool, bool]
     ) -> tuple[Array | None, Array | None]:
-        """Both gradients of `conv2d(x, w)` at once, each where it is wanted: a device may share work between them."""
+        """The wanted gradients of `conv2d(x, w)`, (for x, for w); a device may share work between the two."""
         return (
             self.conv_transpose2d(g, w, spec) if wanted[0] else None,
             self.conv2d_weight_grad(x, g, spec) if wanted[1] else None,
@@ -150,16 +149,16 @@ class Backend:
     def conv_transpose2d_backward(
         self, g: Array, y: Array, w: Array, spec: ConvSpec, wanted: tuple[bool, bool]
     ) -> tuple[Array | None, Array | None]:
-        """Both gradients of `conv_transpose2d(y, w)` at once, each where it is wanted."""
+        """The wanted gradients of `conv_transpose2d(y, w)`, (for y, for w)."""
         return (
             self.conv2d(g, w, spec) if wanted[0] else None,
             self.conv2d_weight_grad(g, y, spec) if wanted[1] else None,
         )
 
     def max_pool2d_grad(self, g: Array, out: Array, x: Array, spec: ConvSpec) -> Array:
-        """The gradient g of the largest numbers `out` (N, OH, OW, C), handed to the pixels of x that were the largest.
+        """The gradient g of the maxima `out` (N, OH, OW, C), passed to the pixels of x that are the maximum.
 
-        Those that were equally large share it evenly.
+        Tied pixels share it evenly.
         """
         xp = self.xp
         image = padded(xp, x, spec, -float("inf"))
@@ -175,12 +174,11 @@ class Backend:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What windows see of images, as the rows of a matrix (im2col), and those rows added back (col2im). The two are each
-# other's adjoint.
+# The contents of windows as the rows of a matrix (im2col), and its adjoint, the sum of those rows (col2im).
 
 
 def padded(xp: ModuleType, x: Array, spec: ConvSpec, value: float = 0.0) -> Array:
-    """x (N, H, W, C) with its padding, filled with `value`; x itself where there is none."""
+    """x (N, H, W, C) with its padding, filled with `value`; x itself if there is no padding."""
     if not spec.pads:
         return x
     image = xp.full((x.shape[0], *spec.padded, x.shape[3]), value, dtype=x.dtype)
@@ -189,7 +187,7 @@ def padded(xp: ModuleType, x: Array, spec: ConvSpec, value: float = 0.0) -> Arra
 
 
 def unfold(xp: ModuleType, x: Array, spec: ConvSpec) -> Array:
-    """im2col: x (N, H, W, C) as a matrix (N OH OW, KH KW C), a row for each place of the window."""
+    """im2col: x (N, H, W, C) as a matrix (N OH OW, KH KW C), one row for each position of the window."""
     (sh, sw), (kh, kw) = spec.stride, spec.kernel
     windows = xp.lib.stride_tricks.sliding_window_view(padded(xp, x, spec), (kh, kw), axis=(1, 2))[:, ::sh, ::sw]
     n, oh, ow, c = windows.shape[:4]
@@ -197,9 +195,9 @@ def unfold(xp: ModuleType, x: Array, spec: ConvSpec) -> Array:
 
 
 def fold(xp: ModuleType, rows: Array, spec: ConvSpec) -> Array:
-    """col2im, the adjoint of `unfold`: rows (N OH OW, KH KW C) added up where they were seen, (N, H, W, C).
+    """col2im, the adjoint of `unfold`: rows (N OH OW, KH KW C) added to the pixels of their windows, (N, H, W, C).
 
-    One addition of a strided slice for each tap of the kernel, so that no pixel is ever written by two at once.
+    Each tap of the kernel adds one strided slice, so that no addition writes a pixel twice.
     """
     (oh, ow), (kh, kw) = spec.out, spec.kernel
     n, c = rows.shape[0] // (oh * ow), rows.shape[1] // (kh * kw)
@@ -216,48 +214,48 @@ def _matrix(a: Array) -> Array:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What can be wrong with a device, one class per cause, each with its fix in the sentence.
+# Device errors, one class per cause. Each message includes the fix.
 
 
 class DeviceError(RuntimeError):
-    """A device was asked for that cannot be used here. The command line turns it into exit code 2."""
+    """The requested device cannot be used here. The command line turns this into exit code 2."""
 
 
 class CupyMissingError(DeviceError):
-    """`gpu` was asked for and CuPy is not installed (or its installation is broken)."""
+    """`gpu` was requested and CuPy is not installed (or its installation is broken)."""
 
 
 class NoGpuError(DeviceError):
-    """CuPy is there, but no NVIDIA driver or no GPU answers."""
+    """CuPy is installed, but no NVIDIA driver or GPU responds."""
 
 
 class CudaLibraryMissingError(DeviceError):
-    """CuPy and a GPU are there, but a CUDA library (NVRTC, cuBLAS, ...) is not."""
+    """CuPy and a GPU are available, but a CUDA library (NVRTC, cuBLAS, ...) is missing."""
 
 
 class MixedDevicesError(TypeError):
-    """Arrays of two devices met in one operation; nothing is ever moved silently."""
+    """One operation received arrays of two devices; arrays are never moved implicitly."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Sequences of unequal length as a list: no array holds them, and every door says the same about what to do.
+# Lists of sequences of unequal length do not form an array; every message gives the same advice.
 
 PADDING_ADVICE = (
     "sequences of unequal length are joined by x, lengths = tinyae.data.pad(sequences) and given as x with "
     "lengths=lengths, or as Split(x, lengths=lengths)"
 )
-"""What to do with them, the end of a sentence."""
+"""The advice, as the end of a sentence."""
 
 
 def is_ragged(value: object) -> bool:
-    """Whether a list or tuple has entries of unequal length, so that no rectangular array holds it."""
+    """Whether a list or tuple has entries of unequal length, so that it does not form a rectangular array."""
     if not isinstance(value, (list, tuple)):
         return False
     try:
         np.asarray(value)
     except ValueError:
         return True
-    except Exception:  # entries that refuse to become an array at all
+    except Exception:  # entries that cannot be converted to an array at all
         return False
     return False
 

@@ -1,4 +1,4 @@
-"""The two devices, NumPy on the CPU and CuPy on an NVIDIA GPU, and which of them an array belongs to."""
+"""The two devices, NumPy on the CPU and CuPy on an NVIDIA GPU, and the lookup of a device by array or by name."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tinyae.checks import unknown
 # The CPU: NumPy.
 
 _CHUNK = 65536
-"""Elements per pass of a chunked kernel. Smaller ones suit a smaller cache, but the calls then cost more."""
+"""Elements per pass of a chunked kernel. Smaller chunks fit a smaller cache but cost more calls."""
 
 
 class NumpyBackend(Backend):
@@ -38,7 +38,7 @@ class NumpyBackend(Backend):
     xp = np
 
     def to_host(self, array: Array) -> Array:
-        """Return the array itself: it is on the host already."""
+        """Return the array itself, which is already on the host."""
         return np.asarray(array)
 
     def _device_stream(self, generator: np.random.Generator) -> np.random.Generator:
@@ -81,15 +81,14 @@ class NumpyBackend(Backend):
                 np.multiply(p, decay_factor, out=p)
             np.subtract(p, t, out=p)
 
-    # Convolution: `tinyae.backend.kernels` has the fast forms, for at least one sample. They give the reference's numbers to
-    # rounding.
+    # Convolution: `tinyae.backend.kernels` has fast versions for at least one sample, equal to the reference up to rounding.
 
     def conv2d(self, x: Array, w: Array, spec: ConvSpec, finish: kernels.Finish = None) -> Array:
         """Chunk by chunk on two threads."""
         return kernels.conv2d(x, w, spec, finish) if x.size else super().conv2d(x, w, spec, finish)
 
     def conv_transpose2d(self, y: Array, w: Array, spec: ConvSpec, finish: kernels.Finish = None) -> Array:
-        """Gathered, or scattered to images of a single channel."""
+        """By gathering, or by scattering for images of a single channel."""
         if not y.size:
             return super().conv_transpose2d(y, w, spec, finish)
         return kernels.scatter(y, w, spec, finish) if w.shape[2] == 1 else kernels.gather(y, w, spec, finish)[0]
@@ -101,7 +100,7 @@ class NumpyBackend(Backend):
     def conv2d_backward(
         self, g: Array, x: Array, w: Array, spec: ConvSpec, wanted: tuple[bool, bool]
     ) -> tuple[Array | None, Array | None]:
-        """One matrix of what the pixels get serves both gradients."""
+        """Both gradients share one matrix, the outputs' gradients that reach each pixel."""
         if all(wanted) and w.shape[2] > 1:
             return kernels.gather(g, w, spec, x=x)
         return super().conv2d_backward(g, x, w, spec, wanted)
@@ -109,24 +108,24 @@ class NumpyBackend(Backend):
     def conv_transpose2d_backward(
         self, g: Array, y: Array, w: Array, spec: ConvSpec, wanted: tuple[bool, bool]
     ) -> tuple[Array | None, Array | None]:
-        """One matrix of what the windows see serves both gradients."""
+        """Both gradients share one matrix, the contents of the windows."""
         if all(wanted):
             dy, dw = kernels.correlate(g, spec, w, y)
             return dy, dw
         return super().conv_transpose2d_backward(g, y, w, spec, wanted)
 
     def max_pool2d_grad(self, g: Array, out: Array, x: Array, spec: ConvSpec) -> Array:
-        """The reference's numbers; windows side by side a few samples at a time, on two threads."""
+        """Equal to the reference; windows that do not overlap go a few samples at a time, on two threads."""
         if spec.stride != spec.kernel or math.prod(spec.kernel) > kernels.MOST_TAPS or not x.size:
             return super().max_pool2d_grad(g, out, x, spec)
         return kernels.max_pool2d_grad(g, out, x, spec)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The NVIDIA GPU: CuPy, which is imported when a GPU is first asked for.
+# The NVIDIA GPU: CuPy, which is imported when a GPU is first requested.
 #
-# The libraries behind CuPy load lazily: with a driver but no toolkit `cupy.zeros(3)` works, the first `a + 1` fails in
-# NVRTC and the first `a @ b` fails in cuBLAS. So the check runs one of each, and says which of three things is wrong.
+# CuPy loads its libraries lazily: with a driver but no toolkit, `cupy.zeros(3)` works, the first `a + 1` fails in NVRTC
+# and the first `a @ b` fails in cuBLAS. The check therefore runs one of each and reports which of three things is wrong.
 
 
 class CupyBackend(Backend):
@@ -147,7 +146,7 @@ class CupyBackend(Backend):
 
 
 def import_cupy() -> ModuleType:
-    """Import CuPy, or raise `CupyMissingError` that tells a missing package from a broken one."""
+    """Import CuPy, or raise a `CupyMissingError` that distinguishes a missing package from a broken one."""
     try:
         return importlib.import_module("cupy")
     except ImportError as error:
@@ -161,14 +160,14 @@ def import_cupy() -> ModuleType:
 
 
 CUDA13, CUDA12, ROCM = "cupy-cuda13x[ctk]", "cupy-cuda12x[ctk]", "cupy-rocm-7-0"
-"""CuPy's wheels: what tinyae's extras gpu, gpu12 and rocm install."""
+"""CuPy's wheels, installed by tinyae's extras gpu, gpu12 and rocm."""
 
 
 def cupy_wheel() -> str:
-    """The wheel of CuPy that fits the driver of this machine; `CUDA13` where there is none to ask.
+    """The CuPy wheel for the driver of this machine; `CUDA13` if there is no driver.
 
-    NVIDIA's driver knows the newest CUDA that it runs, and CUDA 13 runs on GPUs of compute capability 7.5 (Turing) or more.
-    Without that driver, AMD's libraries speak for ROCm.
+    NVIDIA's driver reports the newest CUDA version that it supports, and CUDA 13 requires compute capability 7.5 (Turing).
+    Without that driver, AMD's libraries indicate ROCm.
     """
     import ctypes.util  # late: only a machine without a working CuPy needs it
 
@@ -188,7 +187,7 @@ def cupy_wheel() -> str:
 
 
 def installed_wheel() -> str | None:
-    """Which of the three is installed; None for another, or one built from source."""
+    """The installed wheel of the three; None for any other, or for a build from source."""
     from importlib.metadata import PackageNotFoundError, version
 
     for wheel in (CUDA13, CUDA12, ROCM):
@@ -199,7 +198,7 @@ def installed_wheel() -> str | None:
 
 
 def check_gpu(cupy: ModuleType) -> None:
-    """Raise unless a GPU answers and an elementwise operation and a matrix product both run on it."""
+    """Raise unless a GPU responds and runs an elementwise operation and a matrix product."""
     try:
         count = cupy.cuda.runtime.getDeviceCount()
     except RuntimeError as error:
@@ -207,7 +206,7 @@ def check_gpu(cupy: ModuleType) -> None:
         here, wanted = installed_wheel(), cupy_wheel()
         other = f"pip install '{wanted}' for the driver that is here, " if here not in (None, wanted) else ""
         raise NoGpuError(
-            f"device 'gpu': no NVIDIA driver here, or one older than this CuPy {cupy.__version__} wants [{cause}]; "
+            f"device 'gpu': no NVIDIA driver here, or one too old for CuPy {cupy.__version__} [{cause}]; "
             f"install a driver, {other}or use device 'cpu'."
         ) from error
     if count == 0:
@@ -227,18 +226,11 @@ def check_gpu(cupy: ModuleType) -> None:
         )
 
 
-def connect() -> CupyBackend:
-    """Import CuPy, check the device and return its backend."""
-    cupy = import_cupy()
-    check_gpu(cupy)
-    return CupyBackend(cupy)
-
-
 # ---------------------------------------------------------------------------------------------------------------------
-# Which backend an array belongs to, and which backend a device name means.
+# The backend of an array, and the backend of a device name.
 #
-# The type of an array decides, by one dictionary look-up: there is no global "current device", so host and device code
-# can run side by side in one process and a test can compare them.
+# The type of an array determines its backend, by one dictionary lookup. There is no global "current device", so code for
+# both devices can run in one process, and a test can compare them.
 
 CPU = NumpyBackend()
 DEVICES = ("cpu", "gpu", "auto")
@@ -259,12 +251,12 @@ def backend_of(array: object) -> Backend:
 
 
 def register(array_type: type, backend: Backend) -> None:
-    """Make `backend` responsible for arrays of `array_type` (how CuPy, and a test double, join in), under its name."""
+    """Make `backend` responsible for arrays of `array_type`, as for CuPy or a test double."""
     _by_type[array_type] = backend
 
 
 def backend_named(device: str) -> Backend:
-    """The backend of `"cpu"`, `"gpu"` or `"auto"` (the GPU where one works, else the CPU), or a registered one.
+    """The backend of `"cpu"`, `"gpu"`, `"auto"` (the GPU if one works, else the CPU) or a registered name.
 
     Raises:
         CupyMissingError, NoGpuError, CudaLibraryMissingError: why `"gpu"` cannot be used.
@@ -280,17 +272,19 @@ def backend_named(device: str) -> Backend:
         raise unknown("device", device, DEVICES)
     if _gpu is None:
         try:
-            _gpu = connect()
+            cupy = import_cupy()
+            check_gpu(cupy)
         except DeviceError:
             if device == "auto":
                 return CPU
             raise
-        register(_gpu.xp.ndarray, _gpu)
+        _gpu = CupyBackend(cupy)
+        register(cupy.ndarray, _gpu)
     return _gpu
 
 
 def check_same_device(operation: str, arrays: Iterable[object]) -> None:
-    """Raise MixedDevicesError if the arrays among `arrays` live on two devices; Python numbers fit everywhere."""
+    """Raise MixedDevicesError if `arrays` are on different devices; numbers may be mixed with either."""
     names = [backend_of(a).name for a in arrays if hasattr(a, "shape") and not isinstance(a, np.generic)]
     if len(set(names)) > 1:
         raise MixedDevicesError(
@@ -318,9 +312,9 @@ def _find(array_type: type) -> Backend:
 
 
 def as_generator(generator: np.random.Generator | None) -> np.random.Generator:
-    """Check a generator argument: a `numpy.random.Generator`, or None for fresh entropy (not repeatable).
+    """Check a generator argument: a `numpy.random.Generator`, or None for a random seed (not repeatable).
 
-    An integer is refused: two layers given the same seed would start with the same weights.
+    An integer raises TypeError: two layers with the same seed would start with the same weights.
     """
     if generator is None:
         return np.random.default_rng()

@@ -1,7 +1,7 @@
-"""Kernels for the CPU: fast, and optional to read.
+"""Fast kernels for the CPU; optional reading.
 
-Each of them computes what a method of `Backend` says in `tinyae.backend.base` in a few readable lines, and is tested
-against it: convolution, the gradient of max pooling, and two threads for one piece of work.
+Convolution, the gradient of max pooling, and work shared by two threads. Each kernel computes the same result as a short
+method of `Backend` in `tinyae.backend.base`, and is tested against it.
 """
 
 from __future__ import annotations
@@ -23,45 +23,42 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Convolution on the CPU: a few samples at a time, so that what is made of them stays in the processor's cache.
+# Convolution on the CPU: a few samples at a time, so that intermediate results stay in the processor's cache.
 #
-# The plain form copies what every window sees into one matrix, which is KH * KW times as large as the images: 58 MB for a
-# batch of 128 images of 28 x 28 x 16 and a 3 x 3 kernel. Written to memory and read back, that costs more than the
-# product it is for. Here the matrix of a few samples is filled, multiplied, and overwritten by the next. Three more
-# things make it fast:
+# The reference copies all windows into one matrix, which is KH * KW times as large as the images: 58 MB for a batch of
+# 128 images of 28 x 28 x 16 and a 3 x 3 kernel. Writing it to memory and reading it back costs more than the product
+# itself. Here the matrix of a few samples is filled, multiplied, and overwritten by the next. Three more measures:
 #
-# 1. Products are cut into blocks that the BLAS finishes on the thread that asks. It would start threads of its own for
-#    larger ones, and two of our threads asking at once would wait for each other.
-# 2. The gradient of the images is gathered, not scattered: what a pixel gets is a window of the outputs' gradients, times
-#    the kernel flipped. Filling a matrix is several times as fast as adding pieces to an image. With a stride,
+# 1. Products are cut into blocks that the BLAS computes on the calling thread. For larger ones it would start its own
+#    threads, and two of our threads calling it at once would wait for each other.
+# 2. The gradient of the images is gathered, not scattered: the gradient of a pixel is a window of the outputs' gradients
+#    times the flipped kernel. Filling a matrix is several times as fast as adding pieces to an image. With a stride,
 #    pixels fall into stride * stride phases, each with every stride-th tap of the kernel. The same matrix gives the
 #    gradient of the weights.
-# 3. With one channel, windows stand in the columns of the matrix and not in its rows, so that whole image rows are copied
-#    and not single pixels.
-#
-# All of it is tested against the bodies in `base`, which say what is meant.
+# 3. With one channel, windows are the columns of the matrix instead of its rows, so that whole image rows are copied
+#    instead of single pixels.
 
 Finish = Callable[[np.ndarray], None] | None
 
 _CONV_CACHED = 1 << 20
-"""Bytes that a thread works on at a time, the matrix and what is made of it: a common second-level cache."""
+"""Bytes of the matrix and its product that a thread works on at a time: a common second-level cache."""
 
 _ALONE = 1_000_000
-"""Multiplications that OpenBLAS does on the calling thread, with its kernels for small matrices."""
+"""Multiplications that OpenBLAS performs on the calling thread, with its kernels for small matrices."""
 
 _CONV_SHARED = 1 << 17
-"""Entries of the whole matrix from which a second thread pays for itself."""
+"""Entries of the whole matrix from which a second thread is worth its cost."""
 
 
 class Patches:
-    """Scratch memory of one thread: padded samples, and the matrix of what the windows see of them.
+    """Scratch memory of one thread: padded samples, and the matrix of their windows.
 
     Args:
         x: the images (N, H, W, C), or outputs, that the windows slide over.
         padding: ((top, bottom), (left, right)).
-        patch_entries: of the largest matrix for one sample.
+        patch_entries: entries of the largest matrix for one sample.
         dtype: of the matrix.
-        extra_entries: numbers for one sample that are worked on at the same time, such as its outputs.
+        extra_entries: other numbers in use at the same time for one sample, such as its outputs.
     """
 
     def __init__(
@@ -77,7 +74,7 @@ class Patches:
         self.loaded = slice(0)
 
     def chunks(self, start: int, stop: int) -> Iterator[slice]:
-        """The samples from `start` to `stop` in chunks, each loaded when its turn comes."""
+        """The samples from `start` to `stop` in chunks, each loaded before it is yielded."""
         for samples in _chunks(start, stop, self.chunk):
             self.loaded = slice(0, samples.stop - samples.start) if self.pads else samples
             if self.pads:
@@ -85,14 +82,14 @@ class Patches:
             yield samples
 
     def windows(self, taps: Pair, places: Pair, stride: Pair = (1, 1), first: Pair = (0, 0)) -> np.ndarray:
-        """What windows see, (N, OH, OW, KH, KW, C), as a view; the first window starts at pixel `first`."""
+        """The windows, (N, OH, OW, KH, KW, C), as a view; the first window starts at pixel `first`."""
         image = self.image[:, first[0] :, first[1] :]
         sample, row, column, channel = image.strides
         steps = (sample, row * stride[0], column * stride[1], row, column, channel)
         return as_strided(image, (len(image), *places, *taps, image.shape[3]), steps)
 
     def rows(self, windows: np.ndarray) -> np.ndarray:
-        """What the windows see of the loaded samples as a matrix (n OH OW, KH KW C), valid until the next call."""
+        """The windows of the loaded samples as a matrix (n OH OW, KH KW C), valid until the next call."""
         seen = windows[self.loaded]
         n, oh, ow, kh, kw, c = seen.shape
         matrix = self.columns[: seen.size]
@@ -104,12 +101,12 @@ class Patches:
 
 
 def _chunk(entries: int, dtype: np.dtype) -> int:
-    """How many samples of so many numbers fit the cache."""
+    """How many samples of `entries` numbers fit in the cache."""
     return max(1, _CONV_CACHED // (max(entries, 1) * dtype.itemsize))
 
 
 def _chunks(start: int, stop: int, chunk: int) -> Iterator[slice]:
-    """The samples from `start` to `stop`, so many at a time."""
+    """The samples from `start` to `stop` in slices of length `chunk`."""
     return (slice(first, min(first + chunk, stop)) for first in range(start, stop, chunk))
 
 
@@ -126,7 +123,7 @@ def accumulate(total: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
 
 
 def _blocks(per_row: int, *matrices: np.ndarray) -> Iterator[list[np.ndarray]]:
-    """Matrices of M rows as stacks of blocks small enough for one thread, and what is left as one more block."""
+    """Matrices of M rows as stacks of blocks small enough for one thread, then the remaining rows as one block."""
     rows = len(matrices[0])
     most = _ALONE // max(per_row, 1)
     if most < 8:  # a kernel this large is worth the threads of the BLAS
@@ -140,15 +137,15 @@ def _blocks(per_row: int, *matrices: np.ndarray) -> Iterator[list[np.ndarray]]:
 
 
 def _is_shared(per_row: int, patch_entries: int) -> bool:
-    """Whether two threads pay: enough work, in products that the BLAS leaves to us."""
+    """Whether two threads pay off: enough work, in products that the BLAS computes on the calling thread."""
     return patch_entries >= _CONV_SHARED and _ALONE // max(per_row, 1) >= 8
 
 
 def conv2d(x: np.ndarray, w: np.ndarray, spec: ConvSpec, finish: Finish = None) -> np.ndarray:
-    """`Backend.conv2d`: rows of what the windows see, times the kernel.
+    """`Backend.conv2d`: the matrix of windows times the kernel.
 
-    With stride 1 it is also a transposed convolution, with the kernel flipped. To one channel that is faster:
-    products are made at every pixel, shifted and added up, and there is no matrix of windows.
+    With stride 1 it equals a transposed convolution with the kernel flipped. For one output channel that is faster:
+    the products of every pixel are shifted and added, without a matrix of windows.
     """
     (top, bottom), (left, right) = spec.padding
     tall, wide = spec.kernel[0] - 1, spec.kernel[1] - 1
@@ -162,7 +159,7 @@ def conv2d(x: np.ndarray, w: np.ndarray, spec: ConvSpec, finish: Finish = None) 
 def correlate(
     x: np.ndarray, spec: ConvSpec, w: np.ndarray | None = None, y: np.ndarray | None = None, finish: Finish = None
 ) -> list[np.ndarray]:
-    """[`conv2d(x, w)`] given w, [`conv2d_weight_grad(x, y)`] given y, and both given both: they read the same matrix."""
+    """[`conv2d(x, w)`] given w, [`conv2d_weight_grad(x, y)`] given y, or both from the same matrix given both."""
     dtype = np.result_type(*[a for a in (x, w, y) if a is not None])
     kernel = None if w is None else np.ascontiguousarray(w.reshape(-1, w.shape[3]), dtype)
     y = None if y is None else np.ascontiguousarray(y, dtype)
@@ -191,14 +188,14 @@ def correlate(
 
 @dataclass(frozen=True)
 class StridePhase:
-    """The pixels of an image that lie alike to the stride, and what they are made from.
+    """The pixels with the same position modulo the stride, and the outputs and taps that reach them.
 
     Attributes:
-        pixels: (first, step) of its rows and columns, as slices.
-        places: how many there are, (rows, columns).
-        start: the first output that the first of them gets anything from; may be negative.
-        taps: the part of the kernel that they meet.
-        count: (TH, TW), how many taps that is.
+        pixels: their rows and columns, as slices.
+        places: how many rows and columns there are.
+        start: the first output that reaches the first of them; may be negative.
+        taps: the part of the kernel that reaches them.
+        count: (TH, TW), the number of these taps.
     """
 
     pixels: tuple[slice, slice]
@@ -212,7 +209,7 @@ def stride_phases(spec: ConvSpec) -> list[StridePhase]:
     """The stride * stride phases of pixels.
 
     Pixel h of phase a, h = a + stride * q, lies at a + top + stride * q in the padded image. With r and q0 the
-    remainder and quotient of a + top by the stride, the taps r + stride * t meet it, for output q + q0 - t.
+    remainder and quotient of a + top by the stride, the taps r + stride * t reach it, from output q + q0 - t.
     """
     axes = []
     for n, k, s, (before, _) in zip(spec.size, spec.kernel, spec.stride, spec.padding, strict=True):
@@ -229,7 +226,7 @@ def stride_phases(spec: ConvSpec) -> list[StridePhase]:
 def gather(
     y: np.ndarray, w: np.ndarray, spec: ConvSpec, finish: Finish = None, x: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """`conv_transpose2d(y, w)` and, where x is given, `conv2d_weight_grad(x, y)`: both read the same matrix."""
+    """`conv_transpose2d(y, w)` and, given x, `conv2d_weight_grad(x, y)`, both from the same matrix."""
     dtype = np.result_type(*[a for a in (y, w, x) if a is not None])
     c, o, phases = w.shape[2], w.shape[3], stride_phases(spec)
     image = np.empty((len(y), *spec.size, c), dtype)
@@ -271,7 +268,7 @@ def gather(
 
 
 def scatter(y: np.ndarray, w: np.ndarray, spec: ConvSpec, finish: Finish = None) -> np.ndarray:
-    """`conv_transpose2d` to images of one channel: every tap's products are an image, to be shifted and added."""
+    """`conv_transpose2d` to images of one channel: the products of each tap form an image, shifted and added."""
     dtype = np.result_type(y, w)
     y = np.ascontiguousarray(y, dtype)
     o, taps, places = w.shape[3], math.prod(spec.kernel), math.prod(spec.out)
@@ -298,26 +295,25 @@ def scatter(y: np.ndarray, w: np.ndarray, spec: ConvSpec, finish: Finish = None)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The gradient of max pooling on the CPU, for windows side by side: a few samples at a time, in the processor's cache.
+# The gradient of max pooling on the CPU, for windows that do not overlap: a few samples at a time, in the cache.
 #
-# The plain form in `base` makes a mask, a product and a sum as large as the batch for each tap of the window, and every one
-# of them goes to memory and back. Here they are as large as a few samples. Where windows lie side by side each pixel is
-# seen once, so that nothing needs to be added, or be 0 before.
+# The reference in `base` computes a mask, a product and a sum as large as the batch for each tap, and each goes to memory
+# and back. Here they are as large as a few samples. Each pixel belongs to one window only, so nothing is accumulated.
 
 MOST_TAPS = 255
-"""Taps of a window whose ties are counted in one byte."""
+"""The largest number of taps for which ties are counted in one byte."""
 
 _POOL_CACHED = 1 << 18
-"""Bytes of the outputs of one chunk: with masks and images, what fits a common second-level cache."""
+"""Bytes of the outputs of one chunk; with masks and images they fit in a common second-level cache."""
 
 _POOL_SHARED = 1 << 17
-"""Entries of the outputs from which a second thread pays for itself."""
+"""Entries of the outputs from which a second thread is worth its cost."""
 
 
 def max_pool2d_grad(g: np.ndarray, out: np.ndarray, x: np.ndarray, spec: ConvSpec) -> np.ndarray:
-    """`Backend.max_pool2d_grad` for a stride that is the kernel's size.
+    """`Backend.max_pool2d_grad` for a stride equal to the kernel's size.
 
-    Outputs are repeated along the row, so that a row of pixels meets a row as long, and not every kw-th pixel at a time.
+    Outputs are repeated along the row, so that whole rows of pixels are compared, not every kw-th pixel at a time.
     """
     image = padded(np, x, spec, -np.inf)
     (kh, kw), (n, oh, ow, c) = spec.kernel, out.shape
@@ -345,16 +341,16 @@ def max_pool2d_grad(g: np.ndarray, out: np.ndarray, x: np.ndarray, spec: ConvSpe
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Two threads for one piece of work on the CPU.
+# Work shared by two threads on the CPU.
 #
-# NumPy lets go of the interpreter while it copies or multiplies, so a second Python thread doubles the speed of work on
-# large arrays. Work is always cut at the same place, whether or not a second processor is there: sums are added up in the
-# same order, and results have the same bytes.
+# NumPy releases the interpreter lock while it copies or multiplies, so a second Python thread doubles the speed of work on
+# large arrays. Work is always split at the same point, with or without a second processor: sums are computed in the same
+# order, and results are equal byte for byte.
 
 T = TypeVar("T")
 
 _helpers: dict[int, ThreadPoolExecutor] = {}
-"""A pool with one thread, by process: a thread does not survive a fork, so a child starts its own."""
+"""A pool with one thread for each process: threads do not survive a fork, so a child process starts its own."""
 
 
 def processors() -> int:
@@ -363,7 +359,7 @@ def processors() -> int:
 
 
 def in_halves(work: Callable[[int, int], T], length: int, shared: bool = True) -> list[T]:
-    """[work(0, length // 2), work(length // 2, length)], at the same time where `shared` and a processor is free."""
+    """[work(0, length // 2), work(length // 2, length)], in parallel if `shared` and there are two processors."""
     middle = length // 2
     if not shared or middle == 0 or processors() < 2:
         return [work(0, middle), work(middle, length)]
@@ -371,7 +367,7 @@ def in_halves(work: Callable[[int, int], T], length: int, shared: bool = True) -
     try:
         back = work(middle, length)
     finally:
-        front = done.result()  # also after an error: nobody may still write into our arrays
+        front = done.result()  # also after an error: the helper must not go on writing to our arrays
     return [front, back]
 
 

@@ -1,9 +1,8 @@
-"""How a kernel slides over an image, as one object.
+"""The geometry of a sliding window: sizes, stride and padding in one object.
 
-Convolution, pooling and their adjoints all walk the same way: a window of KH x KW taps is laid on a padded image at
-OH x OW places. `ConvSpec` is that walk as numbers. Operations, gradient rules and kernels hand it on as it is, and none of
-them does arithmetic on sizes of its own. What a user writes (stride=2, padding="same") becomes a `ConvSpec` in
-`tinyae.ops.convolution`.
+Convolution, pooling and their adjoints share the same geometry: a window of KH x KW taps is placed on a padded image at
+OH x OW positions. A `ConvSpec` holds these numbers. Operations, gradient rules and kernels pass it on unchanged, and do no
+size arithmetic themselves. `tinyae.ops.convolution` makes it from a user's arguments (stride=2, padding="same").
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ Padding = tuple[Pair, Pair]
 
 @dataclass(frozen=True)
 class ConvSpec:
-    """A kernel laid on an image, as numbers; each pair is (vertical, horizontal).
+    """The geometry of a kernel on an image; each pair is (vertical, horizontal).
 
     Attributes:
         size: (H, W) of the image, without padding.
         kernel: (KH, KW), the taps.
-        stride: by how many pixels a window moves.
+        stride: how many pixels apart neighboring windows are.
         padding: ((top, bottom), (left, right)) pixels around the image.
     """
 
@@ -38,13 +37,13 @@ class ConvSpec:
 
     @property
     def out(self) -> Pair:
-        """(OH, OW), the places of the window: floor((H + top + bottom - KH) / stride) + 1."""
+        """(OH, OW), the number of window positions: floor((H + top + bottom - KH) / stride) + 1."""
         (h, w), (kh, kw), (sh, sw) = self.padded, self.kernel, self.stride
         return (h - kh) // sh + 1, (w - kw) // sw + 1
 
     @property
     def output_padding(self) -> Pair:
-        """Rows and columns at the bottom and right that no window sees: fewer than the stride, what the floor forgets."""
+        """Rows and columns at the bottom and right outside every window: the remainder of the division by the stride."""
         (h, w), (kh, kw), (sh, sw) = self.padded, self.kernel, self.stride
         return (h - kh) % sh, (w - kw) % sw
 
@@ -60,12 +59,12 @@ class ConvSpec:
 
     @property
     def inside(self) -> tuple[slice, slice, slice]:
-        """Where the images (N, H, W, C) stand among the padded images."""
+        """The index of the images (N, H, W, C) within the padded images."""
         (h, w), ((top, _), (left, _)) = self.size, self.padding
         return slice(None), slice(top, top + h), slice(left, left + w)
 
     def taps(self) -> list[tuple[Pair, tuple[slice, slice, slice]]]:
-        """Each tap (i, j) of the kernel with the part of the padded images (N, H, W, C) that it meets, place by place."""
+        """Each tap (i, j) of the kernel and the slice of padded images (N, H, W, C) with its pixels, one per position."""
         (kh, kw), (sh, sw), (oh, ow) = self.kernel, self.stride, self.out
         rows = [slice(i, i + sh * (oh - 1) + 1, sh) for i in range(kh)]
         columns = [slice(j, j + sw * (ow - 1) + 1, sw) for j in range(kw)]

@@ -1,9 +1,8 @@
-"""The primitives: each one forward, docstring and gradient rule in one place.
+"""The operations: each primitive with its forward function, docstring and gradient rule in one place.
 
-A chapter is a family: `elementwise`, `reductions`, `arrays` (numbers that only move), `linear` (products, and the fused dense
-layer), `convolution`, `images` (pooling and resizing), `recurrent` (the fused LSTM). At the bottom of this file stands
-the one table that gives `Tensor` its operators and methods; the engine knows nothing of the operations, so no circle of
-imports arises.
+The chapters are `elementwise`, `reductions`, `arrays` (reshaping and indexing), `linear` (products and the fused dense
+layer), `convolution`, `images` (pooling and resizing) and `recurrent` (the fused LSTM). The table below gives `Tensor`
+its operators and methods; the engine does not import the operations.
 """
 
 from tinyae.autodiff import Tensor, expand, sum_to
@@ -45,7 +44,6 @@ from tinyae.ops.elementwise import (
     greater,
     greater_equal,
     indicator,
-    leaky_relu,
     less,
     less_equal,
     log,
@@ -111,7 +109,7 @@ OPERATORS: dict[str, object] = {
     "transpose": tensor_transpose,
     "T": property(lambda x: transpose(x)),
 }
-"""What Tensor's operators and methods are. `tinyae.autodiff.tape` declares the same names for type checkers."""
+"""The operators and methods of Tensor. `tinyae.autodiff.tape` declares the same names for type checkers."""
 
 for _name, _function in OPERATORS.items():
     setattr(Tensor, _name, _function)
@@ -146,7 +144,6 @@ __all__ = [
     "greater",
     "greater_equal",
     "indicator",
-    "leaky_relu",
     "less",
     "less_equal",
     "log",

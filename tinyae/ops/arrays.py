@@ -1,4 +1,4 @@
-"""Moving numbers without changing them: every function here is linear, and its gradient is its adjoint.
+"""Reshaping, indexing and joining arrays. Every function here is linear, so its gradient is its adjoint.
 
 The pairs are reshape with reshape, transpose with transpose, expand with sum_to (in the engine), getitem with scatter,
 pad with crop, and concatenate with split.
@@ -47,7 +47,7 @@ def getitem(x: Array, *, index: Operand) -> Array:
 
 @primitive
 def scatter(x: Array, *, index: Operand, shape: tuple[int, ...]) -> Array:
-    """Zeros of `shape` with x added at `index`; a position named twice collects both.   Adjoint: `getitem`."""
+    """Zeros of `shape` with x added at `index`; repeated positions accumulate.   Adjoint: `getitem`."""
     xp = backend_of(x).xp
     out = xp.zeros(shape, dtype=x.dtype)
     if _names_positions_once(index):
@@ -141,7 +141,7 @@ def split(x: T, *, lengths: tuple[int, ...], axis: int = 0) -> list[T]:
 
 @primitive
 def stack(*xs: Array, axis: int = 0) -> Array:
-    """Join arrays of one shape along a new axis.   Adjoint: take the slices apart again."""
+    """Join arrays of one shape along a new axis.   Adjoint: the slices along that axis."""
     if not xs:
         raise ValueError("stack needs at least one array: stack(a, b, axis=0).")
     return backend_of(xs[0]).xp.stack(xs, axis)
@@ -155,7 +155,7 @@ def _(g, out, position, *xs, axis=0):
 
 
 def flatten(x: T) -> T:
-    """(N, ...) as (N, D): everything but the first axis in one."""
+    """(N, ...) as (N, D): all axes but the first are merged."""
     return reshape(x, shape=(x.shape[0], math.prod(x.shape[1:])))
 
 
@@ -166,7 +166,7 @@ def swap_last(x: T) -> T:
 
 
 def tensor_getitem(x: Tensor, index: object) -> Tensor:
-    """x[1:3], x[x > 0] or x[rows, 0]: as `getitem`, and the masks and whole numbers of an index may be Tensors."""
+    """x[1:3], x[x > 0] or x[rows, 0]: like `getitem`, but masks and integer indices may be Tensors."""
     if isinstance(index, tuple):
         return getitem(x, index=tuple(part.data if isinstance(part, Tensor) else part for part in index))
     return getitem(x, index=index.data if isinstance(index, Tensor) else index)

@@ -1,29 +1,29 @@
-"""Convolution, and the two operations that its derivative is made of.
+"""Convolution and the two operations that make up its derivative.
 
-A convolution layer ties three arrays together by one number,
+A convolution is defined by a trilinear form of images x, kernel w and outputs y,
 
     T(x, w, y) = sum over n, p, k, c, o of  x[n, p * stride + k - padding, c] * w[k, c, o] * y[n, p, o]
 
-with p the places of the window and k the taps of the kernel, both in two dimensions. T is linear in each of the three.
-Take one of them away, and what is left is an operation on the other two:
+with p the positions of the window and k the taps of the kernel, both in two dimensions. T is linear in each of the three.
+Differentiating T with respect to one of them leaves an operation on the other two:
 
     without y   conv2d               convolve(x, w)
     without x   conv_transpose2d     convolve_transpose(y, w)
     without w   conv2d_weight_grad   convolve_weight_grad(x, y)
 
-So the gradient of each is made of the other two: with g the gradient arriving at y, L = T(x, w, g) up to what does not depend
-on x or w, so dL/dx is T without x, convolve_transpose(g, w), and dL/dw is T without w. The family is closed: every order of
-derivative exists, and nothing else is ever needed.
+So the gradients of each operation are the other two. With g the gradient arriving at y, dL/dx is T(x, w, g) without x, which
+is convolve_transpose(g, w), and dL/dw is T without w. The family is closed: derivatives of every order exist, and no other
+operation is needed.
 
-The names on the left are what a user calls, with stride and padding as keywords; those on the right are the primitives,
-which hand one `ConvSpec` on to each other: T has the same sizes, stride and padding, whichever of its arrays is away.
-First stand the definitions, loops over the taps k in primitives that know nothing of convolution (what the tests compare
-with), then the three primitives with their rules, what a user calls, the layers as one operation, and the arithmetic of sizes:
+The functions on the left take stride and padding as keywords. Those on the right are the primitives, which share one
+`ConvSpec`, because T has the same sizes, stride and padding whichever array is left out. The definitions come first, as
+loops over the taps k in other primitives (the tests compare with them); then the three primitives with their rules, the
+functions for users, the layers as one operation, and the arithmetic of sizes:
 
     convolution              out = floor((size + before + after - kernel) / stride) + 1
     transposed convolution   size = (out - 1) * stride + kernel - before - after + output_padding
 
-As usual in the field, "convolution" is the correlation of the signal-processing books: the kernel is not flipped.
+As usual in deep learning, "convolution" means cross-correlation: the kernel is not flipped.
 """
 
 from __future__ import annotations
@@ -35,34 +35,34 @@ from tinyae.autodiff import Operand, T, primitive
 from tinyae.backend import Array, backend_of
 from tinyae.backend.windows import ConvSpec, Padding, Pair, by
 from tinyae.ops.arrays import crop, pad, scatter, stack
-from tinyae.ops.linear import ACTIVATION_FUNCTIONS, activate, through_activation
+from tinyae.ops.linear import activate, activated, through_activation
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The definitions. `spec.taps()` gives each tap k of the kernel with the pixels that it meets, one for each place of the window:
-# a strided slice of the padded images.
+# The definitions. `spec.taps()` gives each tap k of the kernel with its pixels, one for each position of the window: a
+# strided slice of the padded images.
 
 
 def convolve_composed(x: Array, w: Array, *, spec: ConvSpec) -> Array:
-    """The definition of `convolve`: for each tap, the pixels that it meets times its weights; then the sum."""
+    """The definition of `convolve`: the sum over taps of their pixels times their weights."""
     image = pad(x, widths=spec.widths)
     return sum(image[seen] @ w[k] for k, seen in spec.taps())
 
 
 def convolve_transpose_composed(y: Array, w: Array, *, spec: ConvSpec) -> Array:
-    """The definition of `convolve_transpose`: for each tap, y times its weights, laid where the tap was; then the sum."""
+    """The definition of `convolve_transpose`: the sum over taps of y times their weights, added to their pixels."""
     shape = (y.shape[0], *spec.padded, w.shape[2])
     return crop(sum(scatter(y @ w[k].T, index=seen, shape=shape) for k, seen in spec.taps()), widths=spec.widths)
 
 
 def convolve_weight_grad_composed(x: Array, y: Array, *, spec: ConvSpec) -> Array:
-    """The definition of `convolve_weight_grad`: for each tap, the pixels that it met, as columns, times y, as rows."""
+    """The definition of `convolve_weight_grad`: for each tap, its pixels as columns times y as rows."""
     image, c, o = pad(x, widths=spec.widths), x.shape[3], y.shape[3]
     taps = [image[seen].reshape(-1, c).T @ y.reshape(-1, o) for _, seen in spec.taps()]
     return stack(*taps).reshape(*spec.kernel, c, o)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The three primitives. Each has the other two as its rules.
+# The three primitives. The gradient rules of each are the other two.
 
 
 @primitive
@@ -84,7 +84,7 @@ def _(g: Array, out: Array, x: Array, w: Array, spec: ConvSpec) -> Array:
 
 @primitive
 def convolve_transpose(y: Array, w: Array, *, spec: ConvSpec) -> Array:
-    """T without x: every y[p] times w is added to the pixels that its window sees;   see `conv_transpose2d`."""
+    """T without x: each y[p] times w is added to the pixels of its window;   see `conv_transpose2d`."""
     check_fit("convolve_transpose", spec, y=y, w=w)
     return backend_of(y).conv_transpose2d(y, w, spec)
 
@@ -117,7 +117,7 @@ def _(g: Array, out: Array, x: Array, y: Array, spec: ConvSpec) -> Array:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What a user calls: stride and padding as keywords, on arrays and on Tensors.
+# The functions for users, with stride and padding as keywords.
 
 Numbers = int | Pair
 """One number for both axes, or (vertical, horizontal)."""
@@ -132,9 +132,9 @@ def conv2d(x: T, w: T, *, stride: Numbers = 1, padding: Paddings = 0) -> T:
     Args:
         x: images (N, H, W, C).
         w: kernel (KH, KW, C, O).
-        stride: by how many pixels the window moves, a number or (vertical, horizontal).
+        stride: how many pixels the window moves, a number or (vertical, horizontal).
         padding: zeros around x: a number, (vertical, horizontal), ((top, bottom), (left, right)), `"valid"` (none) or
-            `"same"` (as many as make OH = ceil(H / stride); of an odd number the larger half at the bottom and right).
+            `"same"` (so that OH = ceil(H / stride); an odd zero goes to the bottom and right).
 
     Returns y (N, OH, OW, O), OH = floor((H + top + bottom - KH) / stride) + 1.
     With g the gradient arriving at y:  dL/dx = conv_transpose2d(g, w),   dL/dw = conv2d_weight_grad(x, g).
@@ -144,18 +144,18 @@ def conv2d(x: T, w: T, *, stride: Numbers = 1, padding: Paddings = 0) -> T:
 
 
 def conv_transpose2d(y: T, w: T, *, stride: Numbers = 1, padding: Paddings = 0, output_padding: Numbers = 0) -> T:
-    """The adjoint of `conv2d` in x: every y[p] times w is added to the pixels that its window sees.
+    """The adjoint of `conv2d` in x: each y[p] times w is added to the pixels of its window.
 
-    <conv2d(x, w), y> = <x, conv_transpose2d(y, w)>, with the same w and the same parameters. It makes an image
-    larger by the stride.
+    <conv2d(x, w), y> = <x, conv_transpose2d(y, w)>, with the same w and the same parameters. It enlarges an image
+    by the stride.
 
     Args:
         y: (N, OH, OW, O).
         w: kernel (KH, KW, C, O): the axis of the outputs, C, comes before that of the inputs, O.
         stride: of the convolution.
-        padding: what the convolution pads is cut off here; with `"same"`, H = OH * stride.
-        output_padding: rows and columns to add at the bottom and right, fewer than the stride: those that the
-            convolution did not reach.
+        padding: of the convolution; the padding is cropped here. With `"same"`, H = OH * stride.
+        output_padding: rows and columns at the bottom and right that no window of the convolution covers, fewer than
+            the stride.
 
     Returns x (N, H, W, C), H = (OH - 1) * stride + KH - top - bottom + output_padding.
     With g the gradient arriving at x:  dL/dy = conv2d(g, w),   dL/dw = conv2d_weight_grad(g, y).
@@ -187,14 +187,9 @@ def conv2d_weight_grad(x: T, y: T, *, kernel_size: Numbers, stride: Numbers = 1,
 # ---------------------------------------------------------------------------------------------------------------------
 # A convolution layer as one operation: f(convolve(x, w) + b), and the transposed one likewise.
 #
-# It is fused for the reason that `dense` is: bias and activation would each write another array as large as the layer's
-# output. Here they are applied to a few samples at a time, while these are still in the cache. The readable definitions
-# are `biased_conv2d_composed` and `biased_conv_transpose2d_composed`.
-
-
-def activated(z: T, activation: str) -> T:
-    """f(z) by the primitive of that name."""
-    return z if activation == "identity" else ACTIVATION_FUNCTIONS[activation](z)
+# Fused for the same reason as `dense`: bias and activation would each write another array as large as the layer's output.
+# Here they are applied to a few samples at a time, while these are still in the cache. The readable definitions are
+# `biased_conv2d_composed` and `biased_conv_transpose2d_composed`.
 
 
 def biased_conv2d_composed(x: Array, w: Array, b: Array, *, spec: ConvSpec, activation: str) -> Array:
@@ -204,7 +199,7 @@ def biased_conv2d_composed(x: Array, w: Array, b: Array, *, spec: ConvSpec, acti
 
 @primitive(composed=biased_conv2d_composed)
 def biased_conv2d(x: Array, w: Array, b: Array, *, spec: ConvSpec, activation: str) -> tuple[Array, None]:
-    """f(convolve(x, w) + b) with b (O,), f one of identity, relu, elu, sigmoid, tanh: what `nn.Conv2d` calls.
+    """f(convolve(x, w) + b) with b (O,), f one of identity, relu, elu, sigmoid, tanh; used by `nn.Conv2d`.
 
     With z = convolve(x, w) + b and G the gradient arriving at y = f(z): dz = G * f'(z),
     dL/dx = convolve_transpose(dz, w),   dL/dw = convolve_weight_grad(x, dz),   dL/db = sum of dz over samples and places.
@@ -230,9 +225,9 @@ def biased_conv_transpose2d_composed(y: Array, w: Array, b: Array, *, spec: Conv
 
 @primitive(composed=biased_conv_transpose2d_composed)
 def biased_conv_transpose2d(y: Array, w: Array, b: Array, *, spec: ConvSpec, activation: str) -> tuple[Array, None]:
-    """f(convolve_transpose(y, w) + b) with b (C,), f as for `biased_conv2d`: what `nn.ConvTranspose2d` calls.
+    """f(convolve_transpose(y, w) + b) with b (C,), f as for `biased_conv2d`; used by `nn.ConvTranspose2d`.
 
-    With dz as there: dL/dy = convolve(dz, w),   dL/dw = convolve_weight_grad(dz, y),   dL/db = sum of dz.
+    With dz as in `biased_conv2d`: dL/dy = convolve(dz, w),   dL/dw = convolve_weight_grad(dz, y),   dL/db = sum of dz.
     """
     check_fit("biased_conv_transpose2d", spec, y=y, w=w)
     finish = _finish("biased_conv_transpose2d", b, spec.size[1], w.shape[2], activation)
@@ -249,7 +244,7 @@ def _(
 
 
 def _finish(owner: str, b: Array, width: int, channels: int, activation: str) -> Callable[[Array], None]:
-    """What turns sums (N, H, width, channels) into outputs, in place; raises where b or f does not fit."""
+    """The function that adds b and applies f to sums (N, H, width, channels) in place; raises if b does not fit."""
     if b.shape != (channels,):
         raise ValueError(f"{owner}: b must be ({channels},), one number for each output channel, got shape {b.shape}.")
     row = backend_of(b).xp.tile(b, width)  # added to whole rows of pixels: one by one is slow
@@ -269,10 +264,10 @@ def _summed(dz: Array) -> Array:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# From what a user writes (stride=2, padding="same") to a `ConvSpec`, with the arithmetic in every error.
+# From a user's arguments (stride=2, padding="same") to a `ConvSpec`, with the arithmetic in every error.
 #
-# The floor of the one formula forgets up to stride - 1 pixels of an image, so several sizes lead to one `out`; `output_padding` says which
-# of them a transposed convolution gives back.
+# The floor in the formula drops up to stride - 1 pixels of an image, so several sizes give the same `out`; `output_padding`
+# selects the one that a transposed convolution returns.
 
 
 def pair(owner: object, name: str, value: object, least: int = 1) -> Pair:
@@ -291,7 +286,7 @@ def pair(owner: object, name: str, value: object, least: int = 1) -> Pair:
 
 
 def check_padding(owner: object, padding: object) -> str | Padding:
-    """A padding that needs no size: `"same"`, or ((top, bottom), (left, right)) from a number or a pair of either."""
+    """The padding in one form: `"same"`, or ((top, bottom), (left, right)) from a number or a pair."""
     if isinstance(padding, str):
         if padding not in ("same", "valid"):
             raise ValueError(f"{owner}: unknown padding {padding!r}: choose 'same', 'valid', a number or a pair.")
@@ -310,9 +305,9 @@ def check_padding(owner: object, padding: object) -> str | Padding:
 def conv_spec(
     owner: object, size: Pair, kernel: int | tuple[int, ...], stride: Numbers = 1, padding: Paddings | Padding = 0
 ) -> ConvSpec:
-    """The spec of a convolution (or pooling) of an image of `size`; raises where no window fits.
+    """The spec of a convolution (or pooling) of an image of `size`; raises if no window fits.
 
-    `"same"` pads (out - 1) * stride + kernel - size pixels in all, the odd one at the bottom and right, so that out is
+    `"same"` pads (out - 1) * stride + kernel - size pixels in total, an odd one at the bottom and right, so that out is
     ceil(size / stride).
     """
     kernel, stride = pair(owner, "kernel_size", kernel), pair(owner, "stride", stride)
@@ -337,10 +332,10 @@ def transposed_spec(
     padding: Paddings | Padding = 0,
     output_padding: Numbers = 0,
 ) -> ConvSpec:
-    """The spec of the convolution whose adjoint turns `out` places into an image; its `size` is that image's.
+    """The spec of a convolution with outputs of size `out`; `spec.size` is the output size of its adjoint.
 
-    `"same"` gives size = out * stride, whatever the kernel. Raises where the padding takes more than there is, and for
-    an `output_padding` of a stride or more: no convolution leads back from there.
+    `"same"` gives size = out * stride for any kernel. Raises if the padding is larger than the image, or if
+    `output_padding` is not smaller than the stride.
     """
     kernel, stride = pair(owner, "kernel_size", kernel), pair(owner, "stride", stride)
     extra, sides = pair(owner, "output_padding", output_padding, 0), check_padding(owner, padding)
@@ -358,7 +353,7 @@ def transposed_spec(
 
 
 def check_output_padding(owner: object, extra: Pair, stride: Pair, padding: str | Padding) -> None:
-    """Raise unless `extra` is less than the stride, and 0 where `"same"` decides about the size."""
+    """Raise unless `extra` is smaller than the stride, and 0 with `"same"`, which determines the size."""
     if any(extra) and padding == "same":
         raise ValueError(
             f"{owner}: padding='same' makes the output input * stride by itself: leave output_padding out."
@@ -368,13 +363,13 @@ def check_output_padding(owner: object, extra: Pair, stride: Pair, padding: str 
 
 
 def transposed(spec: ConvSpec, out: Pair) -> str:
-    """A transposed convolution of `out` places in words, with its output_padding."""
+    """Describe a transposed convolution of inputs of size `out`, for messages."""
     extra = spec.output_padding
     return f"input {by(out)}, {spec}" + (f", output_padding {by(extra)}" if any(extra) else "")
 
 
 def check_fit(owner: str, spec: ConvSpec, *, x: Operand = None, w: Operand = None, y: Operand = None) -> None:
-    """Raise unless the arrays have the sizes of `spec`, and x and y as many samples; the message shows the arithmetic."""
+    """Raise unless the arrays have the sizes of `spec` and x and y have the same number of samples."""
     if x is not None and x.shape[1:3] != spec.size:
         raise ValueError(f"{owner}: the spec is for images of {by(spec.size)}, got {by(x.shape[1:3])}.")
     if w is not None and w.shape[:2] != spec.kernel:
@@ -382,17 +377,13 @@ def check_fit(owner: str, spec: ConvSpec, *, x: Operand = None, w: Operand = Non
     if y is not None and y.shape[1:3] != spec.out:
         raise ValueError(f"{owner}: input {by(spec.size)}, {spec} gives {by(spec.out)}, got {by(y.shape[1:3])}.")
     if x is not None and y is not None and x.shape[0] != y.shape[0]:
-        raise ValueError(f"{owner}: x has {x.shape[0]} samples, y {y.shape[0]}: they must be of one batch.")
+        raise ValueError(f"{owner}: x has {x.shape[0]} samples, y {y.shape[0]}: pass arrays of the same batch.")
 
 
 def check_channels(owner: str, x: Operand, w: Operand, x_is_output: bool = False) -> None:
-    """Raise unless images x (N, H, W, C) and a kernel w (KH, KW, C, O) belong together.
+    """Raise unless images x (N, H, W, C) fit a kernel w (KH, KW, C, O).
 
-    Args:
-        owner: the operation, for the message.
-        x: what the operation takes; for a transposed convolution, what the convolution gives.
-        w: the kernel.
-        x_is_output: whether x has O channels, and not C.
+    With `x_is_output`, for a transposed convolution, x must have O channels instead of C.
     """
     check_image(owner, x)
     if getattr(w, "ndim", 0) != 4:
@@ -401,12 +392,12 @@ def check_channels(owner: str, x: Operand, w: Operand, x_is_output: bool = False
     if x.shape[3] != expected:
         raise ValueError(
             f"{owner}: the input {x.shape} has {x.shape[3]} channels, the kernel {w.shape} takes {name} = {expected}: "
-            "channels stand last, (N, H, W, C); transpose the images, or build the kernel for them."
+            "channels come last, (N, H, W, C); transpose the images, or build the kernel for them."
         )
 
 
 def check_image(owner: object, x: Operand) -> None:
-    """Raise unless x is a stack of images (N, H, W, C)."""
+    """Raise unless x is a batch of images (N, H, W, C)."""
     if getattr(x, "ndim", 0) != 4:
         raise ValueError(
             f"{owner}: images must be (N, H, W, C), got shape {getattr(x, 'shape', ())}: "

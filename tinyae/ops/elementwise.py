@@ -8,8 +8,7 @@ from tinyae.autodiff import Operand, primitive
 from tinyae.backend import Array, backend_of
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The four operations, powers and signs. Arguments broadcast; Python numbers stay Python numbers (and keep float32
-# float32).
+# Arithmetic, powers and signs. Arguments broadcast; Python numbers are not converted to arrays, so float32 stays float32.
 
 
 @primitive(elementwise=True)
@@ -122,7 +121,7 @@ def sign(x: Array) -> Array:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Functions of one array, each in a form that overflows for no finite input whose true value is finite.
+# Functions of one array. None overflows for an input at which the true value is finite.
 
 
 @primitive(elementwise=True)
@@ -247,17 +246,6 @@ def _(g, out, x):
 
 
 @primitive(elementwise=True)
-def leaky_relu(x: Array, *, slope: float = 0.01) -> Array:
-    """x for x > 0, else slope * x (Maas et al. 2013).   d/dx = 1 or slope; slope at 0."""
-    return backend_of(x).xp.where(x > 0, x, x * slope)
-
-
-@leaky_relu.vjp(0)
-def _(g, out, x, slope=0.01):
-    return where(x > 0, g, g * slope)
-
-
-@primitive(elementwise=True)
 def elu(x: Array) -> Array:
     """x for x > 0, else exp(x) - 1 (Clevert et al. 2016, alpha = 1).   d/dx = 1 for x > 0, else exp(x); 1 at 0."""
     xp = backend_of(x).xp
@@ -317,7 +305,7 @@ def indicator(condition: Array, like: Operand) -> Array:
 
 @primitive(elementwise=True)
 def where(condition: Array, x: Operand, y: Operand) -> Array:
-    """x where `condition` holds, else y.   The gradient goes to whichever was taken; `condition` gets none."""
+    """x where `condition` holds, else y.   The gradient goes to the value selected; `condition` gets none."""
     return backend_of(condition).xp.where(condition, x, y)
 
 

@@ -1,4 +1,4 @@
-"""Images made smaller and larger: pooling and resizing."""
+"""Pooling and resizing of images."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from tinyae.ops.elementwise import equal, indicator, where
 from tinyae.ops.reductions import max
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Pooling: the largest, or the mean, of what a window sees, channel by channel.
+# Pooling: the maximum or the mean of each window, channel by channel.
 #
-# Loops run over the taps of the window. Each tap meets a strided slice of the image, one number for every place, so that
-# a whole batch is compared or added at once. A window is a rectangle, so its maximum (or sum) is that of its rows'
-# maxima (or sums): KH + KW slices do what KH * KW would.
+# Loops run over the taps of the window. The pixels of one tap, one for each window, form a strided slice of the image, so
+# the whole batch is compared or added at once. The maximum (or sum) of a window is that of the maxima (or sums) of its
+# rows, so KH + KW slices suffice instead of KH * KW.
 
 
 def _spec(
     owner: str, x: Array, kernel_size: Numbers, stride: Numbers | None, padding: Paddings, size: Pair | None = None
 ) -> ConvSpec:
-    """`stride` None means windows side by side; each window must see a pixel of the image."""
+    """The spec of a pooling operation; `stride` None is the kernel size. Each window must cover a pixel of the image."""
     check_image(owner, x)
     spec = conv_spec(owner, size or x.shape[1:3], kernel_size, kernel_size if stride is None else stride, padding)
     if any(k <= before or k <= after for (before, after), k in zip(spec.padding, spec.kernel, strict=True)):
@@ -41,14 +41,14 @@ def _spec(
 
 
 def _reduced(image: Array, spec: ConvSpec, combine: Callable[..., Array]) -> Array:
-    """`combine` (maximum or add) over every window of a padded image: rows first, then columns."""
+    """`combine` (maximum or add) over every window of a padded image, first along rows, then along columns."""
     taps = spec.taps()
     rows = _combined([image[:, seen[1]] for (_, j), seen in taps if j == 0], combine)
     return _combined([rows[:, :, seen[2]] for (i, _), seen in taps if i == 0], combine)
 
 
 def _combined(slices: list[Array], combine: Callable[..., Array]) -> Array:
-    """All slices in one; a single one as it is."""
+    """All slices combined; a single slice unchanged."""
     if len(slices) == 1:
         return slices[0]
     out = combine(slices[0], slices[1])
@@ -60,7 +60,7 @@ def _combined(slices: list[Array], combine: Callable[..., Array]) -> Array:
 def max_pool2d_composed(
     x: Array, *, kernel_size: Numbers, stride: Numbers | None = None, padding: Paddings = 0
 ) -> Array:
-    """`max_pool2d` in primitives: the slices that the taps meet, stacked, and the maximum over the stack."""
+    """`max_pool2d` in primitives: the maximum over the stacked slices of all taps."""
     spec = _spec("max_pool2d", x, kernel_size, stride, padding)
     image = pad(x, widths=spec.widths)
     if spec.pads:
@@ -77,9 +77,9 @@ def max_pool2d(
 
     Args:
         x: (N, H, W, C).
-        kernel_size: of the window, a number or (vertical, horizontal).
-        stride: by how much it moves; None for its own size, so that windows lie side by side.
-        padding: as for `conv2d`, but smaller than the window. What is padded never wins.
+        kernel_size: size of the window, a number or (vertical, horizontal).
+        stride: how far the window moves; None for the kernel size, so that windows do not overlap.
+        padding: as for `conv2d`, but smaller than the window. Padding is never the maximum.
 
     Returns (N, OH, OW, C), OH = floor((H + top + bottom - KH) / stride) + 1.
     """
@@ -106,11 +106,11 @@ def avg_pool2d(x: Array, *, kernel_size: Numbers, stride: Numbers | None = None,
 def avg_unpool2d(
     y: Array, *, size: Pair, kernel_size: Numbers, stride: Numbers | None = None, padding: Paddings = 0
 ) -> Array:
-    """Each number of y (N, OH, OW, C) dealt out evenly to the pixels of its window.   Adjoint: `avg_pool2d`.
+    """Each number of y (N, OH, OW, C) distributed evenly over the pixels of its window.   Adjoint: `avg_pool2d`.
 
     Args:
-        y: one number a window and channel.
-        size: (H, W) of the image that the windows lie on; y must have a number for each place.
+        y: one number for each window and channel.
+        size: (H, W) of the image; y must have one number for each window on it.
         kernel_size, stride, padding: as for `avg_pool2d`.
     """
     spec = _spec("avg_unpool2d", y, kernel_size, stride, padding, size)
@@ -131,13 +131,13 @@ adjoint_pair(
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Larger images from smaller ones, by whole factors: repeated, interpolated, or unpacked from channels.
+# Upsampling by whole factors: pixels are repeated, interpolated, or unpacked from channels.
 #
-# All three are linear, and each stands beside its adjoint. A decoder that resizes and then convolves lays every weight on
-# every pixel equally often, where a strided transposed convolution may not (Odena, Dumoulin and Olah 2016).
+# All three are linear, and each is followed by its adjoint. In a decoder that resizes and then convolves, every pixel
+# receives the same number of weights; with a strided transposed convolution it may not (Odena, Dumoulin and Olah 2016).
 
 UPSAMPLE_MODES = ("nearest", "bilinear")
-"""How `upsample` fills in."""
+"""The modes of `upsample`."""
 
 
 def upsample(x: T, *, factor: Numbers, mode: str = "nearest") -> T:
@@ -176,10 +176,10 @@ adjoint_pair(upsample_nearest, block_sum)
 
 @primitive
 def upsample_bilinear(x: Array, *, factor: Numbers) -> Array:
-    """Straight lines between the pixels' centers, on each axis:   y[i] = sum over j of max(0, 1 - |s(i) - j|) x[j]
+    """Linear interpolation between pixel centers on each axis:   y[i] = sum over j of max(0, 1 - |s(i) - j|) x[j]
 
-    s(i) = (i + 1/2) / factor - 1/2 is where output pixel i lies among the input pixels, limited to [0, H - 1]: beyond
-    the outermost centers the image goes on flat. That is PyTorch's `align_corners=False`.
+    s(i) = (i + 1/2) / factor - 1/2 is the position of output pixel i in input pixels, limited to [0, H - 1], so the
+    image is constant beyond the outermost centers. This is PyTorch's `align_corners=False`.
     Adjoint: `upsample_bilinear_adjoint`.
     """
     check_image("upsample_bilinear", x)
@@ -192,7 +192,7 @@ def upsample_bilinear(x: Array, *, factor: Numbers) -> Array:
 
 @primitive
 def upsample_bilinear_adjoint(y: Array, *, factor: Numbers) -> Array:
-    """Every pixel of y handed back to those that it was interpolated from, with the same weights; (N, H, W, C)."""
+    """Each pixel of y added to the pixels that it was interpolated from, with the same weights; (N, H, W, C)."""
     (n, h, w, c), (fh, fw) = _size_before("upsample_bilinear_adjoint", y, factor)
     xp = backend_of(y).xp
     rows = (_hat(xp, w, fw, y.dtype).T @ y.reshape(n * h * fh, w * fw, c)).reshape(n, h * fh, w * c)
@@ -203,7 +203,7 @@ adjoint_pair(upsample_bilinear, upsample_bilinear_adjoint)
 
 
 def _hat(xp: ModuleType, length: int, factor: int, dtype: np.dtype) -> Array:
-    """(length * factor, length): the weight of each input in each output; made on the device, so nothing is copied."""
+    """(length * factor, length): the weight of each input in each output, computed on the device."""
     places = (xp.arange(length * factor, dtype=dtype) + 0.5) * (1.0 / factor) - 0.5
     places = xp.clip(places, 0.0, length - 1.0)
     distances = xp.abs(places[:, None] - xp.arange(length, dtype=dtype)[None, :])
@@ -214,9 +214,9 @@ def _hat(xp: ModuleType, length: int, factor: int, dtype: np.dtype) -> Array:
 def pixel_shuffle(x: Array, *, factor: Numbers) -> Array:
     """Channels unpacked into pixels, (N, H, W, f * f * C) as (N, H * f, W * f, C) (Shi et al. 2016, section 3.2).
 
-    y[n, h * f + i, w * f + j, c] = x[n, h, w, (i * f + j) * C + c]: the channels of one pixel stay together, as in
-    TensorFlow's `depth_to_space`; PyTorch, with channels first, counts c * f * f + i * f + j. The numbers only move, so
-    the adjoint is the inverse: `pixel_unshuffle`.
+    y[n, h * f + i, w * f + j, c] = x[n, h, w, (i * f + j) * C + c]: the channels of one pixel are contiguous, as in
+    TensorFlow's `depth_to_space`; PyTorch, with channels first, uses c * f * f + i * f + j. As a permutation, it has
+    its inverse `pixel_unshuffle` as its adjoint.
     """
     check_image("pixel_shuffle", x)
     fh, fw = pair("pixel_shuffle", "factor", factor)
@@ -242,7 +242,7 @@ adjoint_pair(pixel_shuffle, pixel_unshuffle)
 
 
 def _size_before(owner: str, y: Array, factor: Numbers) -> tuple[tuple[int, int, int, int], Pair]:
-    """(N, H, W, C) of the image that was made larger by `factor`, and the factor as a pair."""
+    """(N, H, W, C) of the image before upsampling by `factor`, and the factor as a pair."""
     check_image(owner, y)
     fh, fw = pair(owner, "factor", factor)
     n, h, w, c = y.shape

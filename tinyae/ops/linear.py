@@ -55,19 +55,18 @@ def _(g, out, a, b):
 # ---------------------------------------------------------------------------------------------------------------------
 # A dense layer as one operation: y = f(x W + b).
 #
-# A profile of a training step shows why it is fused: unfused, the bias and the activation each write another array as
-# large as the layer's output, forward and backward. The readable definition is `dense_composed`, three lines; it is
-# what the fused form is tested against, and what derivatives of higher order re-trace.
+# Fusing saves memory traffic: otherwise the bias and the activation would each write another array as large as the
+# layer's output, forward and backward. The readable definition is `dense_composed`; the fused form is tested against it,
+# and derivatives of higher order run it instead.
 
 ACTIVATION_FUNCTIONS = {"relu": relu, "elu": elu, "sigmoid": sigmoid, "tanh": tanh}
 ACTIVATIONS = ("identity", *ACTIVATION_FUNCTIONS)
-"""What a dense layer can apply to its sums without another pass over memory."""
+"""The activations that a fused layer can apply in place."""
 
 
 def dense_composed(x: T, weight: Operand, bias: Operand, *, activation: str = "identity") -> T:
     """f(x @ weight + bias) in primitives: the definition of `dense`."""
-    z = matmul(x, weight) + bias
-    return z if activation == "identity" else ACTIVATION_FUNCTIONS[activation](z)
+    return activated(matmul(x, weight) + bias, activation)
 
 
 @primitive(composed=dense_composed)
@@ -101,8 +100,13 @@ def _(g, out, residuals, wanted, x, weight, bias, activation="identity"):
     )
 
 
+def activated(z: T, activation: str) -> T:
+    """f(z), by the primitive with the name of the activation."""
+    return z if activation == "identity" else ACTIVATION_FUNCTIONS[activation](z)
+
+
 def activate(owner: str, z: Array, activation: str) -> None:
-    """z becomes f(z), in place; `owner` is who names an unknown f."""
+    """Replace z by f(z) in place; `owner` is the operation to name in the error for an unknown f."""
     xp = backend_of(z).xp
     if activation == "relu":
         xp.maximum(z, 0.0, out=z)
@@ -124,6 +128,6 @@ def activate(owner: str, z: Array, activation: str) -> None:
 def through_activation(g: T, y: T, activation: str) -> T:
     """g * f'(z) in terms of y = f(z): the gradient rule of the activation itself, on arrays and on Tensors.
 
-    The rules of these activations need of z no more than its sign, which y shares.
+    The rules of these activations use only the sign of z, which is also the sign of y.
     """
     return g if activation == "identity" else ACTIVATION_FUNCTIONS[activation].vjps[0](g, y, y)

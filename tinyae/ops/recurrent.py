@@ -1,4 +1,4 @@
-"""Long short-term memory over whole sequences as one operation, and what sequences of unequal length need."""
+"""The LSTM over whole sequences as one operation, and helpers for sequences of unequal length."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from tinyae.ops.arrays import getitem, stack
 from tinyae.ops.elementwise import sigmoid, tanh, where
 
 Lengths: TypeAlias = Any
-"""How many steps of each sequence are real: whole numbers (N,) in a list or array, or an array on the device; or None."""
+"""The lengths of the sequences without padding: N whole numbers in a list, or an array on any device; or None."""
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The long short-term memory over a whole sequence as one operation (Hochreiter and Schmidhuber 1997).
 #
-# A cell is small, so what a step costs is not arithmetic but calls. Fused, the inputs of all steps are projected in one
-# matrix product, a step is one more, the gates are computed where the sums lie, and the way back through time is a single
-# rule with the gates at hand. The readable definition is `lstm_composed`, a cell a few lines long and a loop; the fused
-# form is tested against it, and derivatives of higher order re-trace it.
+# A cell is small, so function calls cost more than arithmetic. The fused form projects the inputs of all steps in one
+# matrix product, needs one more product per step, computes the gates in place, and keeps them for a single rule that
+# implements backpropagation through time. The readable definition is `lstm_composed`, a short cell and a loop; the fused
+# form is tested against it, and derivatives of higher order run it instead.
 
 
 def lstm_cell_composed(
@@ -77,21 +77,21 @@ def lstm(
     reverse: bool = False,
     steps: int | None = None,
 ) -> Any:
-    """All outputs and the last cell state, (N, T + 1, H): h of the steps 1 to T, then c.
+    """All outputs and the last cell state, (N, T + 1, H): h of steps 1 to T, then c.
 
-    Of each step, with s = sigmoid, * elementwise, gates in the order i, f, g, o along the axis of 4H:
+    At each step, with s = sigmoid, * elementwise, gates in the order i, f, g, o along the axis of 4H:
     (i, f, g, o) = x_t W_x + h_{t-1} W_h + b,   c_t = s(f) * c_{t-1} + s(i) * tanh(g),   h_t = s(o) * tanh(c_t),
     and with peepholes p (3, H) (Graves 2013, eq. 7 to 11): i + p_0 * c_{t-1}, f + p_1 * c_{t-1}, o + p_2 * c_t.
 
     Args:
         x: inputs (N, T, D), or None for `steps` steps without input; then w_x is None too.
-        h0, c0: the state before the first step, (N, H) each; None is zeros.
+        h0, c0: the state before the first step, (N, H) each; None means zeros.
         w_x, w_h, b, peepholes: (D, 4H), (H, 4H), (4H,), (3, H) or None.
-        lengths: how many steps of each sequence are real, N whole numbers. After its last step the state of a sequence
-            is carried on unchanged, so that the last step holds the final state of all.
+        lengths: the number of steps of each sequence, N whole numbers. After its last step the state of a sequence
+            does not change, so that the last step holds the final states of all sequences.
         reverse: go from each sequence's last step back to its first; then h of step 1 is the last one computed.
 
-    Backward through time, with i, f, g, o now the gates themselves, s(.) and tanh(.), and grad_t the gradient arriving
+    Backpropagation through time, with i, f, g, o now the gates themselves, s(.) and tanh(.), and grad_t the gradient arriving
     at h_t (and at the last c, from which dc starts):
     dh = grad_t + dz_{t+1} W_h^T,   dc = dc_{t+1} * f_{t+1} + dh * o * (1 - tanh(c_t)**2)   (+ peephole terms),
     do = dh * tanh(c_t) * o (1 - o),   di = dc * g * i (1 - i),   df = dc * c_{t-1} * f (1 - f),   dg = dc * i * (1 - g**2),
@@ -137,20 +137,7 @@ def lstm(
 
 
 @lstm.fused_vjp
-def _(
-    grad: Array,
-    out: Array,
-    residuals: Residuals,
-    wanted: list[int],
-    x: Array,
-    h0: Array | None,
-    c0: Array | None,
-    w_x: Array,
-    w_h: Array,
-    b: Array,
-    peepholes: Array | None = None,
-    **params: object,
-) -> tuple[Array | None, ...]:
+def _(grad, out, residuals, wanted, x, h0, c0, w_x, w_h, b, peepholes=None, **params):
     plan, rows, _, cells, _ = residuals
     size, first = w_h.shape[0], plan.order[0]
     dz, dh, dc = _through_time(grad.transpose(1, 0, 2), residuals, c0, w_h, peepholes)
@@ -181,7 +168,7 @@ def _(
 def _through_time(
     grad: Array, residuals: Residuals, c0: Array | None, w_h: Array, peepholes: Array | None
 ) -> tuple[Array, Array, Array]:
-    """The gradients of all sums, (T, N, 4H), and of the initial h and c: backward through time. grad is (T + 1, N, H)."""
+    """Backpropagate grad (T + 1, N, H) through time: the gradients of all sums, (T, N, 4H), and of h0 and c0."""
     plan, _, gates, cells, squashed = residuals
     xp, size = backend_of(w_h).xp, w_h.shape[0]
     dz, slope = xp.empty_like(gates), xp.empty_like(gates[0])
@@ -236,13 +223,13 @@ def _through_time(
 
 
 def _gates(z: Any) -> list[Any]:
-    """The gates i, f, g, o of sums (..., 4H), Tensor or array, (..., H) each; of an array they are views."""
+    """The gates i, f, g, o of sums (..., 4H), each (..., H); those of an array are views."""
     size = z.shape[-1] // 4
     return [z[..., k * size : (k + 1) * size] for k in range(4)]
 
 
 def _scale(xp: Any, size: int, dtype: np.dtype) -> Array:
-    """What turns tanh into each gate, (2, 4H): s(z) = 0.5 tanh(0.5 z) + 0.5 for i, f, o, and tanh itself for g."""
+    """Factors and offsets (2, 4H) of the gates: s(z) = 0.5 tanh(0.5 z) + 0.5 for i, f and o, tanh itself for g."""
     scale = xp.full((2, 4 * size), 0.5, dtype=dtype)
     scale[0, 2 * size : 3 * size] = 1.0
     scale[1, 2 * size : 3 * size] = 0.0
@@ -250,7 +237,7 @@ def _scale(xp: Any, size: int, dtype: np.dtype) -> Array:
 
 
 def _squash(xp: Any, z: Array, scale: Array) -> None:
-    """Sums become gates, in place."""
+    """Turn sums into gates, in place."""
     z *= scale[0]
     xp.tanh(z, out=z)
     z *= scale[0]
@@ -260,7 +247,7 @@ def _squash(xp: Any, z: Array, scale: Array) -> None:
 def _projected(x: Array | None, w_x: Array | None, b: Array, plan: StepPlan, dtype: Any) -> tuple[Array | None, Array]:
     """x as rows (T * N, D), time first, and x W_x + b of all steps (T, N, 4H): one matrix product.
 
-    Without an x the sums are the bias alone. What stands in the padding, NaN even, is taken for 0.
+    Without x the sums are the bias alone. Padding counts as 0 whatever it contains, even NaN.
     """
     xp = backend_of(b).xp
     shape = (plan.steps, plan.samples, b.shape[0])
@@ -279,7 +266,7 @@ def _projected(x: Array | None, w_x: Array | None, b: Array, plan: StepPlan, dty
 def _check_shapes(
     x: Array | None, states: dict[str, Array | None], w_x: Array | None, w_h: Array, b: Array, peepholes: Array | None
 ) -> None:
-    """Raise ValueError unless all shapes are those that `lstm` states."""
+    """Raise ValueError unless all arrays have the shapes that `lstm` requires."""
     size = w_h.shape[0]
     wide = (4 * size,)
     fits = (x is None and w_x is None) or (x is not None and w_x is not None and w_x.shape == (x.shape[-1], *wide))
@@ -300,19 +287,19 @@ def _check_shapes(
 # ---------------------------------------------------------------------------------------------------------------------
 # The order of the steps, and sequences of unequal length.
 #
-# A recurrent state goes from step to step. Where a sequence of a padded batch has ended, its state is handed on as it
-# is: so the state after the last step is the final state of every sequence, long or short, and a pass backward through
-# time keeps the initial state until it meets the sequence's own last step. Padding never enters a state or a gradient.
+# After a sequence of a padded batch has ended, its state does not change. The state after the last step is therefore the
+# final state of every sequence, long or short, and a reversed pass keeps the initial state until it reaches the last step
+# of the sequence. Padding never enters a state or a gradient.
 
 
 class StepPlan(NamedTuple):
-    """The way through a batch of sequences.
+    """The order of the steps of a batch of sequences, and where sequences end.
 
     Attributes:
         samples, steps: N and T.
-        order: the steps in the order in which they are taken.
-        ended: (T, N, 1), True where a sequence is over already; None if all have T steps.
-        min_length: how many first steps every sequence is known to have.
+        order: the steps in the order of computation.
+        ended: (T, N, 1), True where a sequence has already ended; None if all have T steps.
+        min_length: a number of steps that every sequence is known to have.
     """
 
     samples: int
@@ -322,26 +309,26 @@ class StepPlan(NamedTuple):
     min_length: int
 
     def finished(self, t: int) -> Array | None:
-        """Which sequences (N, 1) are over at step t; None if none is."""
+        """The sequences (N, 1) that have ended before step t; None if there are none."""
         return None if self.ended is None or t < self.min_length else self.ended[t]
 
     def input_at(self, x: Tensor, t: int) -> Tensor:
-        """Step t of x (N, T, D), (N, D): zeros where a sequence is over, whatever stands there."""
+        """Step t of x (N, T, D), (N, D), with zeros for sequences that have ended."""
         step, over = getitem(x, index=(slice(None), t)), self.finished(t)
         return step if over is None else where(over, 0.0, step)
 
     def initial(self, state: Any, w_h: Any) -> Any:
-        """The state before the first step: as given, or zeros (N, H) for weights w_h (H, 4H), an array or a Tensor."""
+        """The state before the first step: `state`, or zeros (N, H) for weights w_h (H, 4H)."""
         if state is not None:
             return state
         return backend_of(_raw(w_h)).xp.zeros((self.samples, w_h.shape[0]), dtype=w_h.dtype)
 
     def all_but_first(self, array: Array) -> Array:
-        """Of an array (T, ...), what belongs to all steps but the first one taken."""
+        """The entries of an array (T, ...) for all steps but the first in the order of computation."""
         return array[1 : self.steps] if self.order.step > 0 else array[: self.steps - 1]
 
     def all_but_last(self, array: Array) -> Array:
-        """Of an array (T, ...), what belongs to all steps but the last one taken: those before `all_but_first`."""
+        """The entries of an array (T, ...) for all steps but the last: those that precede `all_but_first`."""
         return array[: self.steps - 1] if self.order.step > 0 else array[1 : self.steps]
 
 
@@ -351,17 +338,17 @@ def plan_steps(
     """The plan for the arguments of `lstm`, raw arrays or Tensors; x or h0 may be None.
 
     Raises:
-        ValueError: no way to know N or T, no step at all, or lengths that do not fit.
+        ValueError: N or T is unknown, there are no steps, or the lengths do not fit.
     """
     if x is None:
         if steps is None or h0 is None:
-            raise ValueError("lstm: without an input x it needs steps=T and the initial state h0: write steps=10, say.")
+            raise ValueError("lstm: without an input x it needs steps=T and the initial state h0: write e.g. steps=10.")
         n, count = len(h0), operator.index(steps)
     elif x.ndim == 3 and steps in (None, x.shape[1]):
         n, count = x.shape[:2]
     else:
-        asked = "" if steps is None else f" and steps={steps}"
-        raise ValueError(f"lstm: x must be (N, T, D), got shape {x.shape}{asked}: leave steps out where there is an x.")
+        given = "" if steps is None else f" and steps={steps}"
+        raise ValueError(f"lstm: x must be (N, T, D), got shape {x.shape}{given}: omit steps when there is an x.")
     if count < 1:
         raise ValueError(f"lstm: a sequence needs at least one step, got {count}.")
     order = range(count - 1, -1, -1) if reverse else range(count)
@@ -377,9 +364,9 @@ def plan_steps(
 
 
 def check_lengths(owner: str, lengths: Lengths, samples: int, steps: int) -> Array:
-    """Lengths (N,), on the host as int64; raises unless there is one from 1 to T for each of the N sequences.
+    """Lengths (N,), as int64 on the host; raises unless each of the N sequences has a length from 1 to T.
 
-    Those on a device stay there, and as their values are not looked at, only their number and type are checked.
+    Lengths on a GPU stay there unread: only their number and type are checked.
     """
     found = whole_numbers(owner, lengths, samples)
     if not isinstance(found, np.ndarray):
@@ -394,7 +381,7 @@ def check_lengths(owner: str, lengths: Lengths, samples: int, steps: int) -> Arr
 
 
 def whole_numbers(owner: str, lengths: Lengths, samples: int) -> Array:
-    """Lengths as an array of whole numbers (N,), where they are; raises ValueError for anything else."""
+    """Lengths as an array of whole numbers (N,) on their device; raises ValueError for anything else."""
     found = _raw(lengths)  # a module makes Tensors of arrays of floating-point numbers
     found = found if hasattr(found, "dtype") else np.asarray(found)
     if found.shape != (samples,) or found.dtype.kind not in "iu":
@@ -406,15 +393,15 @@ def whole_numbers(owner: str, lengths: Lengths, samples: int) -> Array:
 
 
 def settled(owner: str, lengths: Lengths, samples: int, steps: int, like: Tensor | Array) -> Lengths:
-    """Lengths checked, and copied to the device of the Tensor or array `like` once, for several operations."""
+    """Lengths, checked and copied once to the device of `like`, for several operations."""
     found = check_lengths(owner, lengths, samples, steps)
     return backend_of(_raw(like)).to_device(found) if isinstance(found, np.ndarray) else found
 
 
 def _raw(value: Any) -> Array:
-    """The array of a Tensor; anything else as it is."""
+    """The array of a Tensor; anything else unchanged."""
     return value._data if isinstance(value, Tensor) else value
 
 
 Residuals = tuple[StepPlan, Array, Array, Array, Array]
-"""What `lstm` keeps for its rule: the plan, the inputs as rows, and of all steps the gates, the cells and tanh(cells)."""
+"""What `lstm` saves for its rule: the plan, the inputs as rows, and the gates, cells and tanh(cells) of all steps."""

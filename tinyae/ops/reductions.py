@@ -1,4 +1,4 @@
-"""Many numbers to few: sums, means, maxima, and the stable exponentials built on them."""
+"""Reductions: sums, means, maxima and minima, norms, and numerically stable logsumexp and softmax."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tinyae.ops.elementwise import equal, exp, indicator, sqrt, where
 
 
 def reduced_axes(x: Tensor | Array, axis: Axis) -> tuple[int, ...]:
-    """The axes that a reduction removes, as numbers from 0; raises on an axis that x does not have."""
+    """The axes of a reduction, counted from 0; raises for an axis that x does not have."""
     if axis is None:
         return tuple(range(x.ndim))
     axes = axis if isinstance(axis, tuple) else (axis,)
@@ -79,7 +79,7 @@ def _(g, out, x, axis=None, keepdims=False):
 
 
 def _shared(g: T, x: T, chosen: T, axis: Axis) -> T:
-    """g for the entries of x that were chosen, in equal parts where there are several."""
+    """g for the chosen entries of x, shared evenly among ties."""
     places = indicator(chosen, x)
     return _spread(g, x, axis) * (places / sum(places, axis=axis, keepdims=True))
 

@@ -210,10 +210,6 @@ OPS: list[OpCase] = [
     *cases(ops.sigmoid, UNARY, special.expit),
     *cases(ops.softplus, UNARY, lambda x: np.logaddexp(0.0, x), nonzero, analytic=False),
     *cases(ops.relu, UNARY, lambda x: np.where(x > 0, x, 0.0), nonzero, analytic=False),
-    *cases(ops.leaky_relu, UNARY, lambda x: np.where(x > 0, x, 0.01 * x), nonzero, analytic=False),
-    *cases(
-        ops.leaky_relu, [((3, 4),)], lambda x, slope: np.where(x > 0, x, slope * x), nonzero, analytic=False, slope=0.2
-    ),
     *cases(ops.elu, UNARY, lambda x: np.where(x > 0, x, np.exp(x) - 1), nonzero, analytic=False),
     # comparisons and choices
     *cases(ops.less, BINARY, np.less, whole, order=0),
