@@ -23,13 +23,7 @@ from tinyae.ops.images import UPSAMPLE_MODES
 
 
 class ImageLayer(Module):
-    """Base class of the layers on images: the check of the input, and a repr that writes (3, 3) as 3."""
-
-    def check(self, x: Tensor) -> Tensor:
-        """Return x. Raises TypeError or ValueError unless it is a floating-point Tensor (N, H, W, C)."""
-        check_floats(self, x)
-        geometry.check_image(self, x)
-        return x
+    """Base class of the layers on images, with a repr that writes (3, 3) as 3."""
 
     def extra_repr(self) -> str:
         """The arguments of the constructor."""
@@ -39,6 +33,13 @@ class ImageLayer(Module):
 def _shortest(value: object) -> object:
     """(3, 3) as 3, and ((1, 1), (1, 1)) as 1; anything else as it is."""
     return _shortest(value[0]) if isinstance(value, tuple) and value[0] == value[1] else value
+
+
+def _checked(layer: ImageLayer, x: Tensor) -> Tensor:
+    """Return the input x of `layer`. Raises TypeError or ValueError unless it is a floating-point Tensor (N, H, W, C)."""
+    check_floats(layer, x)
+    geometry.check_image(layer, x)
+    return x
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -78,11 +79,11 @@ class Convolution(ImageLayer):
         self.weight = Parameter(drawn)
         self.bias = Parameter(np.zeros(self.out_channels, dtype)) if bias else None
 
-    def check(self, x: Tensor) -> Tensor:
-        """Return x. Raises TypeError or ValueError unless it is a floating-point Tensor (N, H, W, in_channels)."""
+    def _check(self, x: Tensor) -> None:
+        """Raise TypeError or ValueError unless x is a floating-point Tensor (N, H, W, in_channels)."""
         check_floats(self, x)
         if x.ndim == 4 and x.shape[3] == self.in_channels:
-            return x
+            return
         if x.ndim == 4 and x.shape[1] == self.in_channels:
             fix = "channels come last: write numpy.moveaxis(x, 1, -1)"
         elif x.ndim == 3 and x.shape[2] == self.in_channels:
@@ -118,7 +119,7 @@ class Conv2d(Convolution):
 
     def forward(self, x: Tensor) -> Tensor:
         """f(conv2d(x, W) + b). Raises ValueError if x has another number of channels or no window fits."""
-        self.check(x)
+        self._check(x)
         spec = self.spec((x.shape[1], x.shape[2]))
         if self.bias is not None:
             return ops.biased_conv2d(x, self.weight, self.bias, spec=spec, activation=self.activation)
@@ -179,7 +180,7 @@ class ConvTranspose2d(Convolution):
 
         With `size`, also raises unless the output is of that size (H, W), and suggests an output_padding.
         """
-        self.check(y)
+        self._check(y)
         spec = self.spec((y.shape[1], y.shape[2]), size)
         if self.bias is not None:
             return ops.biased_conv_transpose2d(y, self.weight, self.bias, spec=spec, activation=self.activation)
@@ -221,7 +222,7 @@ class Pooling(ImageLayer):
         return geometry.conv_spec(self, size, self.kernel_size, self.stride, self.padding)
 
     def _window(self, x: Tensor) -> dict[str, Any]:
-        _, h, w, _ = self.check(x).shape
+        _, h, w, _ = _checked(self, x).shape
         self.spec((h, w))
         return {"kernel_size": self.kernel_size, "stride": self.stride, "padding": self.padding}
 
@@ -274,7 +275,7 @@ class Upsample(ImageLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """`ops.upsample(x, factor=scale_factor, mode=mode)`."""
-        return ops.upsample(self.check(x), factor=self.scale_factor, mode=self.mode)
+        return ops.upsample(_checked(self, x), factor=self.scale_factor, mode=self.mode)
 
 
 class PixelShuffle(ImageLayer):
@@ -289,7 +290,7 @@ class PixelShuffle(ImageLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """`ops.pixel_shuffle(x, factor=scale_factor)`. Raises ValueError unless the channels divide evenly into blocks."""
-        return ops.pixel_shuffle(self.check(x), factor=self.scale_factor)
+        return ops.pixel_shuffle(_checked(self, x), factor=self.scale_factor)
 
 
 class Crop(ImageLayer):
@@ -307,7 +308,7 @@ class Crop(ImageLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """The upper left part of every image; the gradient of the removed pixels is 0."""
-        _, h, w, _ = self.check(x).shape
+        _, h, w, _ = _checked(self, x).shape
         if h < self.height or w < self.width:
             raise ValueError(
                 f"{self}: the input must be at least {self.height}x{self.width}, got {h}x{w}: enlarge it first, e.g. with "
