@@ -276,7 +276,7 @@ def test_remarks_say_how_much_a_code_holds():
     ({"upsampling": "cubic"}, "unknown upsampling 'cubic': choose one of nearest, bilinear, transposed, pixelshuffle"),
     ({"channels": ()}, r"at least one stage, got none: write channels=\(16, 8, 8\)"),
     ({"channels": (4, 0)}, "channels must be a whole number of at least 1, got 0"),
-    ({"kernel_size": 0}, "kernel_size must be a whole number of at least 1, got 0"),
+    ({"kernel_size": 0}, "kernel_size must be a whole number of at least 1.* got 0"),
     ({"code_size": 0}, "must be a whole number of at least 1, got 0"),
     ({"activation": "swish"}, "unknown activation 'swish'"),
 ])  # fmt: skip

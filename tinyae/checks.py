@@ -38,11 +38,7 @@ def number(
     below: float = math.inf,
     advice: str = "",
 ) -> float:
-    """`value` as a finite Python float within the bounds.
-
-    Raises TypeError for anything but a number (a bool and a string are not), and ValueError for a number out of bounds;
-    the message begins with `name` and ends with `advice`.
-    """
+    """`value` as a finite Python float. Raises ValueError out of bounds, TypeError for all else, also bool and str."""
     fix = f": {advice}" if advice else ""
     try:
         if isinstance(value, (bool, str)):

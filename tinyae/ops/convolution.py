@@ -28,12 +28,12 @@ As usual in the field, "convolution" is the correlation of the signal-processing
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 
 from tinyae.autodiff import Operand, T, primitive
 from tinyae.backend import Array, backend_of
 from tinyae.backend.windows import ConvSpec, Padding, Pair, by
-from tinyae.checks import whole_number
 from tinyae.ops.arrays import crop, pad, scatter, stack
 from tinyae.ops.linear import ACTIVATION_FUNCTIONS, activate, through_activation
 
@@ -278,11 +278,16 @@ def _summed(dz: Array) -> Array:
 def pair(owner: object, name: str, value: object, least: int = 1) -> Pair:
     """A number for both axes, or (vertical, horizontal), as a pair of ints of at least `least`."""
     values = value if isinstance(value, (tuple, list)) else (value, value)
-    advice = f"write e.g. {name}={least}, or a pair (vertical, horizontal) such as {name}=({least}, {least + 1})"
-    if len(values) != 2:
-        raise ValueError(f"{owner}: {name} must be a whole number or a pair of them, got {value}: {advice}.")
-    vertical, horizontal = (whole_number(f"{owner}: {name}", v, at_least=least, advice=advice) for v in values)
-    return vertical, horizontal
+    try:
+        numbers = tuple(operator.index(v) for v in values)
+    except TypeError:
+        numbers = ()
+    if len(numbers) != 2 or min(numbers) < least:
+        raise ValueError(
+            f"{owner}: {name} must be a whole number of at least {least} or a pair of them (vertical, horizontal), "
+            f"got {value!r}: write e.g. {name}={least} or {name}=({least}, {least + 1})."
+        )
+    return numbers[0], numbers[1]
 
 
 def check_padding(owner: object, padding: object) -> str | Padding:
@@ -294,7 +299,7 @@ def check_padding(owner: object, padding: object) -> str | Padding:
     sides = padding if isinstance(padding, (tuple, list)) else (padding, padding)
     try:
         vertical, horizontal = (pair(owner, "padding", side, least=0) for side in sides)
-    except (TypeError, ValueError):
+    except ValueError:
         raise ValueError(
             f"{owner}: padding must be 'same', 'valid', a whole number >= 0, a pair (vertical, horizontal) or "
             f"((top, bottom), (left, right)), got {padding!r}."
