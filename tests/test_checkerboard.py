@@ -70,7 +70,7 @@ def test_inner_pixels_are_written_as_often_as_the_formula_says_and_equally_often
 
 def test_same_padding_and_refusals():
     assert nn.overlap_counts((3, 5), 3, 2, "same").shape == (6, 10)
-    with pytest.raises(ValueError, match="overlap_counts: size must be a whole number >= 1"):
+    with pytest.raises(ValueError, match="overlap_counts: size must be a whole number of at least 1"):
         nn.overlap_counts(0, 3, 2)
     with pytest.raises(ValueError, match=r"overlap_counts: output_padding .* must be smaller than the stride"):
         nn.overlap_counts(3, 3, 2, output_padding=2)

@@ -65,11 +65,11 @@ def test_summary_and_repr():
         assert shape in table
     assert "1,604 parameters" in table
     assert [repr(model[i]) for i in range(len(model))] == [
-        "Conv2d(1, 16, kernel_size=3, padding='same', activation='relu')",
-        "MaxPool2d(2, padding='same')",
-        "Conv2d(16, 8, kernel_size=3, stride=2, padding=1, bias=False)",
+        "Conv2d(1, 16, 3, padding='same', activation='relu')",
+        "MaxPool2d(2, stride=2, padding='same')",
+        "Conv2d(16, 8, 3, stride=2, padding=1, bias=False)",
         "Upsample(2)",
-        "ConvTranspose2d(8, 4, kernel_size=3, stride=2, padding=1, output_padding=1)",
+        "ConvTranspose2d(8, 4, 3, stride=2, padding=1, output_padding=1)",
         "PixelShuffle(2)",
         "AvgPool2d(3, stride=1)",
     ]
@@ -98,7 +98,7 @@ FLOAT = np.ones((2, 7, 7, 3), "float32")
     [
         (
             lambda: nn.Conv2d(1, 4, 3)(FLOAT),
-            r"Conv2d\(1, 4, kernel_size=3\): .* \(N, H, W, 1\).* build the layer for 3",
+            r"Conv2d\(1, 4, 3\): .* \(N, H, W, 1\).* build the layer for 3",
         ),
         (lambda: nn.Conv2d(2, 4, 3)(np.ones((5, 2, 7, 7), "f4")), r"write numpy.moveaxis\(x, 1, -1\)"),
         (lambda: nn.Conv2d(3, 4, 3)(FLOAT[0]), r"write x\[None\]"),
@@ -106,7 +106,7 @@ FLOAT = np.ones((2, 7, 7, 3), "float32")
         (lambda: nn.Conv2d(1, 4, 3)(np.ones((5, 49), "f4")), r"nn.Reshape\(H, W, C\)"),
         (lambda: nn.Conv2d(3, 4, 9)(FLOAT), "input 7x7, kernel 9x9 does not fit: the kernel spans 9x9"),
         (lambda: nn.Conv2d(3, 4, 3, padding=-1), "Conv2d: padding must be .* got -1"),
-        (lambda: nn.Conv2d(3, 4, 0), "Conv2d: kernel_size must be a whole number >= 1"),
+        (lambda: nn.Conv2d(3, 4, 0), "Conv2d: kernel_size must be a whole number of at least 1"),
         (lambda: nn.Conv2d(3, 4, 3, activation="swish"), "Conv2d: unknown activation 'swish'"),
         (lambda: nn.ConvTranspose2d(3, 4, 3, 2, output_padding=2), r"output_padding \(2, 2\) must be smaller"),
         (

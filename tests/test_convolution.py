@@ -280,7 +280,7 @@ AS_IT_IS = {"spec": ConvSpec((7, 7), (3, 3)), "activation": "identity"}
         (lambda: ops.conv2d(IMAGE[..., :2], KERNEL), r"conv2d: .* has 2 channels, the kernel .* takes C = 3"),
         (lambda: ops.conv2d(IMAGE, KERNEL, padding=-1), "conv2d: padding must be .*>= 0.* got -1"),
         (lambda: ops.conv2d(IMAGE, KERNEL, padding="full"), "unknown padding 'full'"),
-        (lambda: ops.conv2d(IMAGE, KERNEL, stride=0), "conv2d: stride must be a whole number >= 1 .* got 0"),
+        (lambda: ops.conv2d(IMAGE, KERNEL, stride=0), "conv2d: stride must be a whole number of at least 1 .* got 0"),
         (lambda: ops.conv2d(IMAGE, KERNEL, stride=(1, 2, 3)), r"stride must be .* got \(1, 2, 3\)"),
         (
             lambda: ops.conv2d(IMAGE, np.ones((9, 9, 3, 4)), padding=(0, 1)),

@@ -129,7 +129,7 @@ def test_an_unknown_reduction_names_the_known_ones(case, rng):
 
 @every_case
 def test_one_number_has_no_samples(case):
-    with pytest.raises(ValueError, match="needs an axis of samples"):
+    with pytest.raises(ValueError, match="needs a batch axis"):
         case.loss(np.array(0.5), np.array(0.25), **case.params)
 
 
@@ -213,11 +213,11 @@ def test_softmax_cross_entropy_of_extreme_logits():
 
 @pytest.mark.parametrize(("logits", "targets", "words"), [
     (np.zeros(3), np.array([0]), "logits must be"),
-    (np.zeros((2, 3)), np.array([0, 1, 2]), r"class numbers must have shape \(2,\)"),
+    (np.zeros((2, 3)), np.array([0, 1, 2]), r"class labels must have shape \(2,\)"),
     (np.zeros((2, 3)), np.zeros((2, 1)), "must be equal"),
-    (np.zeros((2, 3)), np.array([0, -1]), r"must lie in 0 \.\.\. 2, got -1 to 0"),
-    (np.zeros((2, 3)), [0, 3], r"must lie in 0 \.\.\. 2, got 0 to 3"),
-    (np.zeros((2, 3)), Tensor(np.array([0, 3])), r"must lie in 0 \.\.\. 2, got 0 to 3"),
+    (np.zeros((2, 3)), np.array([0, -1]), r"must be from 0 to 2, got -1 to 0"),
+    (np.zeros((2, 3)), [0, 3], r"must be from 0 to 2, got 0 to 3"),
+    (np.zeros((2, 3)), Tensor(np.array([0, 3])), r"must be from 0 to 2, got 0 to 3"),
 ])  # fmt: skip
 def test_softmax_cross_entropy_refuses(logits, targets, words):
     with pytest.raises(ValueError, match=words):
@@ -226,7 +226,7 @@ def test_softmax_cross_entropy_refuses(logits, targets, words):
 
 @pytest.mark.parametrize("eps", [0.9, 0.5, 0.0, -1.0, np.nan])
 def test_bce_needs_an_eps_that_leaves_room(eps):
-    with pytest.raises(ValueError, match=r"eps must lie between 0 and 0\.5"):
+    with pytest.raises(ValueError, match=r"eps must be between 0 and 0\.5"):
         losses.bce(np.full((1, 1), 0.5), np.zeros((1, 1)), eps=eps)
 
 
@@ -272,7 +272,7 @@ def test_python_sums_losses():
 
 def test_unlike_units_do_not_add():
     images, pixels = Loss({"a": Tensor(1.0)}, "nats per image"), Loss({"b": Tensor(1.0)}, "nats per element")
-    with pytest.raises(ValueError, match=r"'nats per element' to one in 'nats per image': reduce both the same way"):
+    with pytest.raises(ValueError, match=r"'nats per element' to one in 'nats per image': use the same reduction"):
         images + pixels
 
 

@@ -316,7 +316,7 @@ def test_unequal_sequences_are_fitted_and_measured(rng):
         ),
         (lambda: made(steps=5).decode(np.ones((3, 4), "f"), steps=0), "decode: steps must be .* got 0"),
         (lambda: made("predict").predict(np.ones((3, 5, 2), "f"), steps=0), "predict: steps must be .* got 0"),
-        (lambda: made(steps=5).decode(np.ones((3, 7), "f")), r"as codes, is \(N, 4\), got shape \(3, 7\)"),
+        (lambda: made(steps=5).decode(np.ones((3, 7), "f")), r"or codes, must be \(N, 4\), got shape \(3, 7\)"),
     ],
 )
 def test_what_makes_no_sense_is_said(call, words):

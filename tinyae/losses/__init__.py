@@ -1,6 +1,6 @@
-"""Losses. Each demands equal shapes, and states its reduction and its unit; see `terms` for the table.
+"""Loss functions with explicit reductions and units; see the table in `terms`.
 
-All take Tensors or arrays and return what they were given, as primitives do.
+Predictions and targets must have the same shape. Like primitives, they return a Tensor for Tensors and an array for arrays.
 """
 
 from tinyae.losses.functions import (

@@ -1,4 +1,7 @@
-"""The losses, each with its derivative: squared errors, cross-entropies, divergences, densities and penalties."""
+"""Loss functions and their derivatives: squared errors, cross-entropies, divergences, densities and penalties.
+
+Predictions y and targets t have the same shape (N, ...). Derivatives are those of one element, before the reduction.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,11 @@ import numpy as np
 from tinyae import ops
 from tinyae.autodiff import Operand, T, Tensor, primitive
 from tinyae.backend import Array, backend_of
+from tinyae.checks import number
 from tinyae.losses.terms import check_shapes, reduce, scale
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Squared error: the negative log-likelihood of a Gaussian with fixed scale, up to constants.
+# Squared error: the negative log-likelihood of a Gaussian with fixed variance, up to constants.
 
 
 def squared_error_composed(predictions: T, targets: Operand, *, reduction: str = "per_sample") -> T:
@@ -24,9 +28,9 @@ def squared_error_composed(predictions: T, targets: Operand, *, reduction: str =
 
 @primitive(composed=squared_error_composed)
 def squared_error(predictions: Array, targets: Operand, *, reduction: str = "per_sample") -> tuple[Array, Array]:
-    """Squared error (y - t)**2, both of one shape (N, ...).   dL/dy = 2 (y - t) * scale
+    """Squared error (y - t)**2.   dL/dy = 2 (y - t)
 
-    Unit: squared error per sample; with reduction "mean" it is the mean squared error per element.
+    Unit: squared error per sample; with reduction "mean" it is the mean squared error.
     """
     check_shapes("squared_error", predictions, targets)
     difference = predictions - targets
@@ -43,18 +47,15 @@ def _(g, out, difference, wanted, predictions, targets, reduction="per_sample"):
 
 
 def half_squared_error(predictions: T, targets: Operand, *, reduction: str = "per_sample") -> T:
-    """(y - t)**2 / 2, the form whose derivative has no factor.   dL/dy = y - t
-
-    Unit: half squared error per sample.
-    """
+    """Half the squared error, (y - t)**2 / 2.   dL/dy = y - t.   Unit: half squared error per sample."""
     return 0.5 * squared_error(predictions, targets, reduction=reduction)  # type: ignore[return-value]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Cross-entropies, in nats: Bernoulli from logits and from probabilities, and categorical from logits.
 #
-# From logits is the form to train with. A probability is rounded to 0 or 1 long before its logit overflows, and then
-# the logarithm is infinite and the gradient gone.
+# Train with the form that takes logits. A probability is rounded to 0 or 1 long before its logit overflows; then its
+# logarithm is infinite and the gradient vanishes.
 
 
 def bce_with_logits_composed(logits: T, targets: Operand, *, reduction: str = "per_sample") -> T:
@@ -66,9 +67,8 @@ def bce_with_logits_composed(logits: T, targets: Operand, *, reduction: str = "p
 def bce_with_logits(logits: Array, targets: Operand, *, reduction: str = "per_sample") -> tuple[Array, None]:
     """Bernoulli cross-entropy -t log p - (1 - t) log(1 - p) with p = sigmoid(z), from the logits z.   dL/dz = p - t
 
-    dL/dt = -z; both times the factor of the reduction. Written as softplus(z) - t z, which is exact for every z. Targets
-    t in [0, 1] of the logits' shape (N, ...). Unit: nats per sample. With gray-level targets the minimum over p is not 0
-    but the entropy of t.
+    dL/dt = -z. Computed as softplus(z) - t z, which is stable for every z. Targets t are in [0, 1]. Unit: nats per sample.
+    For targets between 0 and 1, the minimum over p is not 0 but the entropy of t.
     """
     check_shapes("bce_with_logits", logits, targets)
     backend = backend_of(logits)
@@ -91,16 +91,14 @@ def _(g, out, residuals, wanted, logits, targets, reduction="per_sample"):
 
 
 def bce(probabilities: T, targets: Operand, *, reduction: str = "per_sample", eps: float = 1e-7) -> T:
-    """Bernoulli cross-entropy -t log p - (1 - t) log(1 - p) from probabilities p in [0, 1].
+    """Bernoulli cross-entropy -t log p - (1 - t) log(1 - p) from probabilities p.   dL/dp = (p - t) / (p (1 - p))
 
-    dL/dp = (p - t) / (p (1 - p)), times the factor of the reduction.
-
-    p is clipped to [eps, 1 - eps], so the loss of one element is at most -log(eps) (16.1 nats) and its gradient is 0
-    beyond. If you have logits, use `bce_with_logits`: it needs no clipping. Unit: nats per sample.
+    p is clipped to [eps, 1 - eps], so that the loss of one element is at most -log(eps) (16.1 nats); the gradient of a
+    clipped element is 0. If you have logits, use `bce_with_logits`, which does not clip. Unit: nats per sample.
     """
     check_shapes("bce", probabilities, targets)
     if not 0.0 < eps < 0.5:
-        raise ValueError(f"bce: eps must lie between 0 and 0.5, got {eps!r}: 1e-7 keeps p off 0 and 1.")
+        raise ValueError(f"bce: eps must be between 0 and 0.5, got {eps!r}: use e.g. 1e-7.")
     p = ops.clip(probabilities, low=eps, high=1.0 - eps)
     return reduce(-(targets * ops.log(p) + (1.0 - targets) * ops.log(1.0 - p)), reduction)
 
@@ -108,8 +106,8 @@ def bce(probabilities: T, targets: Operand, *, reduction: str = "per_sample", ep
 def softmax_cross_entropy(logits: T, targets: Operand, *, reduction: str = "per_sample") -> T:
     """Categorical cross-entropy -log softmax(z)[t] from logits z (N, K).   dL/dz = softmax(z) - onehot(t)
 
-    Targets: class numbers (N,) from 0 to K - 1 of integer dtype, or probabilities (N, K); an array, a Tensor or a list.
-    The range of class numbers is checked on the host only: on a device that would wait. Unit: nats per sample.
+    Targets: integer class labels (N,) from 0 to K - 1, or probabilities (N, K); an array, a Tensor or a list. The range of
+    the labels is checked on the CPU only, since on a GPU it would force a wait. Unit: nats per sample.
     """
     targets = np.asarray(targets) if isinstance(targets, (list, tuple)) else targets
     if logits.ndim != 2:
@@ -118,46 +116,42 @@ def softmax_cross_entropy(logits: T, targets: Operand, *, reduction: str = "per_
     logp = ops.log_softmax(logits, axis=1)
     if targets.dtype.kind in "iu":
         if targets.shape != (n,):
-            raise ValueError(f"softmax_cross_entropy: class numbers must have shape ({n},), got {targets.shape}.")
-        numbers = targets.data if isinstance(targets, Tensor) else targets
-        _check_classes(numbers, logits.shape[1])
-        losses = -ops.getitem(logp, index=(backend_of(numbers).xp.arange(n), numbers))
+            raise ValueError(f"softmax_cross_entropy: class labels must have shape ({n},), got {targets.shape}.")
+        labels = targets.data if isinstance(targets, Tensor) else targets
+        _check_labels(labels, logits.shape[1])
+        losses = -ops.getitem(logp, index=(backend_of(labels).xp.arange(n), labels))
     else:
         check_shapes("softmax_cross_entropy", logits, targets)
         losses = -ops.sum(targets * logp, axis=1)
     return reduce(losses, "mean" if reduction == "per_sample" else reduction)
 
 
-def _check_classes(numbers: Array, classes: int) -> None:
-    """Raise ValueError for class numbers on the host outside 0 ... classes - 1: -1 would silently mean the last one."""
-    if isinstance(numbers, np.ndarray) and numbers.size and not (numbers.min() >= 0 and numbers.max() < classes):
+def _check_labels(labels: Array, classes: int) -> None:
+    """Raise ValueError unless NumPy labels are from 0 to classes - 1: as an index, -1 would select the last class."""
+    if isinstance(labels, np.ndarray) and labels.size and not (labels.min() >= 0 and labels.max() < classes):
         raise ValueError(
-            f"softmax_cross_entropy: class numbers must lie in 0 ... {classes - 1}, got {numbers.min()} to "
-            f"{numbers.max()}: count classes from 0, or give logits for more of them."
+            f"softmax_cross_entropy: class labels must be from 0 to {classes - 1}, got {labels.min()} to {labels.max()}: "
+            "number the classes from 0, or give logits for more classes."
         )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Losses that a few large errors do not dominate.
+# Robust losses, which are not dominated by a few large errors.
 
 
 def absolute_error(predictions: T, targets: Operand, *, reduction: str = "per_sample") -> T:
-    """L1: |y - t|, both of one shape (N, ...).   dL/dy = sign(y - t); sub-gradient 0 at 0.   Unit: absolute error per
-    sample.
-    """
+    """Absolute error |y - t|.   dL/dy = sign(y - t), and 0 at 0.   Unit: absolute error per sample."""
     check_shapes("absolute_error", predictions, targets)
     return reduce(ops.absolute(predictions - targets), reduction)
 
 
 def huber(predictions: T, targets: Operand, *, delta: float = 1.0, reduction: str = "per_sample") -> T:
-    """Huber 1964: d**2 / 2 for |d| <= delta, else delta (|d| - delta / 2), with d = y - t.
+    """Huber 1964: d**2 / 2 for |d| <= delta, else delta (|d| - delta / 2), with d = y - t.   dL/dy = clip(d, -delta, delta)
 
-    dL/dy = clip(d, -delta, delta), times the factor of the reduction.
-
-    Half a squared error near 0, an absolute error (times delta) far away. Unit: Huber error per sample.
+    Quadratic for small errors and linear for large ones. Unit: Huber error per sample.
     """
     if not delta > 0:
-        raise ValueError(f"huber: delta must be positive, got {delta}.")
+        raise ValueError(f"huber: delta must be positive, got {delta}: 1.0 is usual.")
     check_shapes("huber", predictions, targets)
     difference = predictions - targets
     near = ops.clip(difference, low=-delta, high=delta)
@@ -165,7 +159,7 @@ def huber(predictions: T, targets: Operand, *, delta: float = 1.0, reduction: st
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Kullback-Leibler divergences, in nats: what it costs to say which code, to somebody who only knows the prior.
+# Kullback-Leibler divergences, in nats: the expected extra code length when codes are encoded with the prior.
 
 
 @primitive(elementwise=True)
@@ -173,7 +167,7 @@ def kl_to_unit_gaussian(mean: Array, log_variance: Operand) -> Array:
     """KL(N(m, v) || N(0, 1)) = (m**2 + v - 1 - log v) / 2 of each element, v = exp(log_variance).
     d/dm = m,   d/d log v = (v - 1) / 2
 
-    v - 1 is computed as expm1(log v), which keeps all digits near v = 1, where the divergence is smallest.
+    v - 1 is computed as expm1(log v), which is accurate near v = 1, where the divergence is smallest.
     """
     xp = backend_of(mean).xp
     return 0.5 * (mean * mean + (xp.expm1(log_variance) - log_variance))
@@ -192,19 +186,18 @@ def _(g, out, mean, log_variance):
 def gaussian_kl(mean: T, log_variance: T, *, reduction: str = "per_sample") -> T:
     """KL(N(m, diag v) || N(0, I)), m and log v both (N, K): Kingma and Welling 2014, appendix B.
 
-    With "per_sample" it is summed over the K numbers of a code and averaged over the N samples, the unit in which it
-    may be added to a reconstruction term that is summed over pixels: nats per sample. Never below 0; 0 only where
-    every m is 0 and every v is 1.
+    With "per_sample" it is summed over the K latent dimensions and averaged over the N samples, like a reconstruction term
+    that is summed over pixels. Never negative; 0 only if every m is 0 and every v is 1. Unit: nats per sample.
     """
     check_shapes("gaussian_kl", mean, log_variance)
     return reduce(kl_to_unit_gaussian(mean, log_variance), reduction)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Negative log-densities of real numbers, in nats: the Gaussian and the continuous Bernoulli.
+# Negative log-densities, in nats: the Gaussian and the continuous Bernoulli.
 #
-# Unlike a probability, a density can be above 1, so these can be below 0. That is no mistake; only differences between
-# models on the same data in the same scale mean something.
+# Unlike a probability, a density can exceed 1, so these losses can be negative. Only differences between models of the
+# same data on the same scale are meaningful.
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
@@ -213,15 +206,14 @@ _SERIES = (1 / 24, -1 / 2880, 1 / 181_440, -1 / 9_676_800, 1 / 479_001_600, -691
 _SLOPES = [2 * k * c for k, c in enumerate(_SERIES, 1)]  # of the first derivative, after a factor z
 _CURVES = [2 * k * (2 * k - 1) * c for k, c in enumerate(_SERIES, 1)]  # of the second
 _NEAR = 0.5
-"""Below this |z| the series, which is then exact to rounding (the next term is 6e-17); above it the closed form."""
+"""Below this |z| the series is used, which is exact up to rounding (the next term is 6e-17); above it the closed form."""
 
 
 def gaussian_nll(mean: T, log_scale: Operand, targets: Operand, *, reduction: str = "per_sample") -> T:
     """-log N(x; m, s**2) = (x - m)**2 / (2 s**2) + log s + log(2 pi) / 2, with s = exp(log_scale).
     d/dm = (m - x) / s**2,   d/d log s = 1 - (x - m)**2 / s**2
 
-    Mean and targets of one shape (N, ...); log_scale a Python number, a single number, or of the same shape. Unit: nats
-    per sample.
+    log_scale is a Python number, an array of one number, or an array of the shape of the mean. Unit: nats per sample.
     """
     check_shapes("gaussian_nll", mean, targets)
     inverse = math.exp(-log_scale) if isinstance(log_scale, (int, float)) else ops.exp(-log_scale)
@@ -233,8 +225,8 @@ def gaussian_nll(mean: T, log_scale: Operand, targets: Operand, *, reduction: st
 def continuous_bernoulli_log_norm(logits: Array) -> Array:
     """A(z) = log((exp(z) - 1) / z), A(0) = 0: the log of the integral of exp(z x) over x in [0, 1].   dA/dz = the mean
 
-    Near 0 both parts of the ratio vanish, so there the Taylor series about z = 0 is used. Source: Loaiza-Ganem and
-    Cunningham 2019, equation 6, whose log C(lambda) is log(1 + exp(z)) - A(z) with lambda = sigmoid(z).
+    Near 0, where the ratio tends to 0 / 0, the Taylor series is used. Source: Loaiza-Ganem and Cunningham 2019, equation 6,
+    whose log C(lambda) is log(1 + exp(z)) - A(z) with lambda = sigmoid(z).
     """
     xp = backend_of(logits).xp
     near, safe, size = _split(logits)
@@ -252,7 +244,7 @@ def _(g, out, logits):
 def continuous_bernoulli_mean(logits: Array) -> Array:
     """E[x] = 1 / (1 - exp(-z)) - 1/z for the density exp(z x - A(z)) on [0, 1]; 1/2 at z = 0.   d/dz = the variance
 
-    Not sigmoid(z): it is closer to 1/2, since the density spreads over the whole interval.
+    It is closer to 1/2 than sigmoid(z), since the density is spread over the whole interval.
     """
     xp = backend_of(logits).xp
     near, safe, size = _split(logits)
@@ -267,7 +259,7 @@ def _(g, out, logits):
 
 
 def continuous_bernoulli_variance(logits: T) -> T:
-    """Var[x] = 1/z**2 - exp(-z) / (1 - exp(-z))**2; 1/12 at z = 0. Composed of primitives, for every order."""
+    """Var[x] = 1/z**2 - exp(-z) / (1 - exp(-z))**2; 1/12 at z = 0. Composed of primitives: differentiable to any order."""
     size = ops.absolute(logits)
     near = size < _NEAR
     safe = ops.where(near, 1.0, size)
@@ -278,11 +270,10 @@ def continuous_bernoulli_variance(logits: T) -> T:
 
 
 def continuous_bernoulli_nll(logits: T, targets: Operand, *, reduction: str = "per_sample") -> T:
-    """-log p(x) = A(z) - x z for x in [0, 1] of the logits' shape (N, ...): a density on gray levels that integrates to 1.
-    d/dz = E[x] - x
+    """-log p(x) = A(z) - x z, a normalized density of gray levels x in [0, 1].   d/dz = E[x] - x
 
-    The Bernoulli cross-entropy is softplus(z) - x z; the difference is the normalizing term that it lacks when x is not
-    0 or 1. Source: Loaiza-Ganem and Cunningham 2019. Unit: nats per sample.
+    The Bernoulli cross-entropy, softplus(z) - x z, is not normalized over [0, 1]. Source: Loaiza-Ganem and Cunningham 2019.
+    Unit: nats per sample.
     """
     check_shapes("continuous_bernoulli_nll", logits, targets)
     return reduce(continuous_bernoulli_log_norm(logits) - targets * logits, reduction)
@@ -297,7 +288,7 @@ def _polynomial(square: T, coefficients: Sequence[float]) -> T:
 
 
 def _split(logits: Array) -> tuple[Array, Array, Array]:
-    """Where z is near 0; z with 1 in those places; and the absolute value of that."""
+    """A mask of z near 0; z with those elements replaced by 1; and the absolute value of that."""
     xp = backend_of(logits).xp
     near = xp.abs(logits) < _NEAR
     safe = xp.where(near, 1.0, logits)
@@ -305,10 +296,10 @@ def _split(logits: Array) -> tuple[Array, Array, Array]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Penalties that keep codes sparse and weights small. They belong beside a reconstruction term, in its unit.
+# Penalties that make codes sparse and weights small, to be added to a reconstruction term.
 
 _RHO_EPS = 1e-7
-"""Mean activations are kept this far from 0 and 1, where the divergence is infinite."""
+"""Mean activations are clipped this far from 0 and 1, where the divergence is infinite."""
 
 
 def bernoulli_kl(code: T, *, rho: float) -> T:
@@ -316,14 +307,11 @@ def bernoulli_kl(code: T, *, rho: float) -> T:
 
     KL(rho || r) = rho log(rho / r) + (1 - rho) log((1 - rho) / (1 - r)),   d/dr = (r - rho) / (r (1 - r))
 
-    Codes (N, K) must lie in [0, 1] (a sigmoid's do). rho_hat is that of this batch alone: with few samples it is a
-    rough estimate, and the penalty is then larger on average than for all data, KL being convex. Lee, Ekanadham and Ng
-    2008; Ng, CS294A lecture notes, section 3. Unit: nats.
+    Codes (N, K) must be in [0, 1], e.g. outputs of a sigmoid. rho_hat is estimated from the batch: since KL is convex, the
+    penalty of a small batch is larger on average than that of all data. Lee, Ekanadham and Ng 2008; Ng, CS294A lecture
+    notes, section 3. Unit: nats.
     """
-    if not 0.0 < rho < 1.0:
-        raise ValueError(
-            f"rho must lie between 0 and 1, got {rho:g}: 0.05 lets a unit be active a twentieth of the time."
-        )
+    number("bernoulli_kl: rho", rho, above=0.0, below=1.0, advice="0.05 is usual")
     mean = ops.clip(ops.mean(code, axis=0), low=_RHO_EPS, high=1.0 - _RHO_EPS)
     active = rho * (math.log(rho) - ops.log(mean))
     silent = (1.0 - rho) * (math.log(1.0 - rho) - ops.log(1.0 - mean))
@@ -331,18 +319,15 @@ def bernoulli_kl(code: T, *, rho: float) -> T:
 
 
 def l1(code: T) -> T:
-    """sum_j |code_j|, mean over the samples (N, K).   d/dcode = sign(code) / N, 0 at 0
+    """sum_j |code_j| of codes (N, K), averaged over the samples.   d/dcode = sign(code) / N, and 0 at 0
 
-    Its pull towards 0 is as strong for small codes as for large ones, so many end at 0 exactly (Tibshirani 1996).
+    The gradient does not shrink as a code element approaches 0, so many become exactly 0 (Tibshirani 1996).
     """
     return ops.sum(ops.absolute(code)) * (1.0 / len(code))
 
 
 def weight_decay(*weights: T) -> T:
-    """Half the sum of all squared elements of all `weights`.   d/dw = w
-
-    The penalty that pulls every weight towards 0 by its own share (Krogh and Hertz 1991). Biases are usually left out.
-    """
+    """Half the sum of the squares of all elements of `weights` (Krogh and Hertz 1991), usually without biases.   d/dw = w"""
     if not weights:
         raise ValueError("weight_decay got no weights: pass at least one.")
     total, *others = [ops.sum(ops.square(weight)) for weight in weights]

@@ -1,7 +1,4 @@
-"""`Loss`: named terms in one unit, so that nats per image are never added to nats per pixel.
-
-Below it stand the reductions, which decide the unit.
-"""
+"""`Loss`, a sum of named terms in one unit, so that nats per image are never added to nats per pixel; and reductions."""
 
 from __future__ import annotations
 
@@ -16,17 +13,16 @@ from tinyae.checks import unknown
 
 
 class Loss:
-    """A loss as the sum of named terms, all in one unit.
+    """A loss as the sum of named terms, all in the same unit.
 
     Args:
         terms: name -> Tensor holding one number, e.g. {"reconstruction": ..., "penalty": ...}.
         unit: the unit of every term, e.g. "nats per image"; see `tinyae.losses.unit`.
 
     Attributes:
-        measured: name -> (one number, its unit): what was computed on the way and is reported, but not minimized.
+        measured: name -> (number, unit): values that are reported but not minimized.
 
-    Losses of one unit add up term by term; adding unlike units raises, also in `sum(losses)`. `2.0 * loss` scales every
-    term.
+    `loss + loss` and `sum(losses)` join the terms; different units raise ValueError. `2.0 * loss` scales every term.
 
     Example:
         >>> reconstruction = Loss({"reconstruction": Tensor(75.5)}, "nats per image")
@@ -50,17 +46,15 @@ class Loss:
     @cached_property
     def total(self) -> Tensor:
         """The sum of the terms."""
-        first, *rest = self.terms.values()
-        for term in rest:
-            first = first + term
-        return first
+        first, *others = self.terms.values()
+        return sum(others, start=first)
 
     def backward(self) -> None:
         """Backpropagate from the total."""
         self.total.backward()
 
     def item(self) -> float:
-        """The total as a Python float (on a GPU this waits)."""
+        """The total as a Python float; on a GPU this waits for the device."""
         return float(self.total.item())
 
     def __add__(self, other: Loss) -> Loss:
@@ -68,16 +62,16 @@ class Loss:
             return NotImplemented
         if other.unit != self.unit:
             raise ValueError(
-                f"cannot add a loss in {other.unit!r} to one in {self.unit!r}: reduce both the same way, "
-                "e.g. reduction='per_sample' for both."
+                f"cannot add a loss in {other.unit!r} to one in {self.unit!r}: use the same reduction for both, "
+                "e.g. 'per_sample'."
             )
         shared = sorted(self.terms.keys() & other.terms.keys())
         if shared:
-            raise ValueError(f"both losses have a term named {shared[0]!r}: give them different names.")
+            raise ValueError(f"both losses have a term named {shared[0]!r}: use different names.")
         return Loss({**self.terms, **other.terms}, self.unit)
 
     def __radd__(self, other: int) -> Loss:
-        """0 + loss, with which Python's `sum` begins."""
+        """0 + loss, the first step of Python's `sum`."""
         return self if isinstance(other, int) and other == 0 else NotImplemented
 
     def __mul__(self, factor: float) -> Loss:
@@ -91,9 +85,9 @@ class Loss:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# How a loss per element becomes one number, and in which unit that number is.
+# Reductions: how the losses of the elements become one number, and the unit of that number.
 #
-# "Sum or mean?" is the question that decides whether two terms of a loss may be added. Here every loss names its answer:
+# Two terms may be added only if their reductions agree:
 #
 #     reduction       formula                                   unit of a squared error        unit of a cross-entropy
 #     "per_sample"    sum over a sample's elements,             squared error per sample       nats per sample
@@ -102,28 +96,26 @@ class Loss:
 #     "sum"           sum over everything                       squared error                  nats
 #     "none"          the losses of the elements                squared error per element      nats per element
 #
-# The default is "per_sample": it does not change when an image gets more pixels only by being cut differently, and it
-# is the one in which a reconstruction error in nats may be added to a penalty in nats.
+# The default is "per_sample": with it, a reconstruction error in nats and a KL divergence in nats add up to the negative
+# ELBO of a sample.
 
 REDUCTIONS = ("per_sample", "mean", "sum", "none")
 
 
 def reduce(elements: T, reduction: str) -> T:
-    """Reduce losses per element (N, ...) as the table above says."""
+    """Reduce the losses of the elements (N, ...) as in the table above."""
     if reduction == "none":
         return elements
     return ops.sum(elements) * scale(elements.shape, reduction)
 
 
 def scale(shape: tuple[int, ...], reduction: str) -> float:
-    """The factor that turns a sum over all elements of an array of `shape` into the reduction."""
+    """The factor by which the sum over an array of `shape` is multiplied."""
     if reduction == "mean":
         return 1.0 / max(math.prod(shape), 1)
     if reduction == "per_sample":
         if not shape:
-            raise ValueError(
-                "reduction 'per_sample' needs an axis of samples, got a single number: use 'sum' or 'mean'."
-            )
+            raise ValueError("reduction 'per_sample' needs a batch axis, got a single number: use 'sum' or 'mean'.")
         return 1.0 / max(shape[0], 1)
     if reduction not in REDUCTIONS:
         raise unknown("reduction", reduction, REDUCTIONS)
@@ -139,7 +131,7 @@ def unit(quantity: str, reduction: str, sample: str = "sample") -> str:
 
 
 def check_shapes(name: str, predictions: Tensor | Array, targets: Operand) -> None:
-    """Raise unless both have one shape: a silent broadcast of (N, 1) against (N,) would compare every pair."""
+    """Raise ValueError unless the shapes are equal: broadcasting (N, 1) against (N,) would compare all pairs."""
     if predictions.shape != targets.shape:
         raise ValueError(
             f"{name}: predictions have shape {predictions.shape}, targets {targets.shape}; they must be equal "

@@ -1,10 +1,9 @@
-"""Layers: functions that own their parameters.
+"""Layers: functions with parameters.
 
-`module` is the base and holds no arithmetic; a layer is a class that makes its parameters in `__init__` and composes
-primitives of `tinyae.ops` in `forward`. They stand in `layers` (dense, activations, shapes, normalization, and how weights
-start), `noise`, `convolution` and `recurrent`. Sizes are explicit, randomness comes from one generator handed to every
-layer, channels stand last, and a recurrent state is an argument and a result. `observe_calls` lets a tool watch the calls
-of a model without touching it.
+A layer is a subclass of `Module` that creates its parameters in `__init__` and composes primitives of `tinyae.ops` in
+`forward`. The layers are in `layers` (dense, activations, reshaping, normalization, and weight initialization), `noise`,
+`convolution` and `recurrent`. Sizes are explicit, random numbers come from a generator that is passed to every layer,
+channels are the last axis, and a recurrent state is an argument and a result.
 """
 
 from tinyae.nn.convolution import (

@@ -13,17 +13,41 @@ from tinyae.backend import as_generator
 from tinyae.backend.windows import ConvSpec, Padding, Pair, by, short
 from tinyae.checks import choose
 from tinyae.nn.layers import Initializer, check_activation, check_dtype, check_floats, check_size, initializer_named
-from tinyae.nn.module import Module, Parameter
+from tinyae.nn.module import Module, Parameter, constructor_arguments
 from tinyae.ops import convolution as geometry
 from tinyae.ops.convolution import Numbers, Paddings
 from tinyae.ops.images import UPSAMPLE_MODES
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Convolution layers: every output sees a window of the input, through the same weights wherever the window is.
+# What these layers share. In their constructors, one number may replace a pair: kernel_size=3 means (3, 3).
 
 
-class Convolution(Module):
-    """What `Conv2d` and `ConvTranspose2d` share: settings, initial weights, checks and the repr."""
+class ImageLayer(Module):
+    """Base class of the layers on images, with a repr that writes (3, 3) as 3."""
+
+    def extra_repr(self) -> str:
+        """The arguments of the constructor."""
+        return constructor_arguments(type(self), {name: _shortest(value) for name, value in vars(self).items()})
+
+
+def _shortest(value: object) -> object:
+    """(3, 3) as 3, and ((1, 1), (1, 1)) as 1; anything else as it is."""
+    return _shortest(value[0]) if isinstance(value, tuple) and value[0] == value[1] else value
+
+
+def _checked(layer: ImageLayer, x: Tensor) -> Tensor:
+    """Return the input x of `layer`. Raises TypeError or ValueError unless it is a floating-point Tensor (N, H, W, C)."""
+    check_floats(layer, x)
+    geometry.check_image(layer, x)
+    return x
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Convolution layers: every output depends on a window of the input, through the same weights at every position.
+
+
+class Convolution(ImageLayer):
+    """Base class of `Conv2d` and `ConvTranspose2d`."""
 
     output_padding: Pair = (0, 0)
 
@@ -49,55 +73,42 @@ class Convolution(Module):
         self.padding: str | Padding = geometry.check_padding(owner, padding)
         self.activation = check_activation(owner, activation)
         dtype = check_dtype(owner, dtype)
-        # Inputs before outputs, so that the initializer sees the true fan-in.
+        # Input channels before output channels, so that the initializer computes the right fan-in.
         shape = (*self.kernel_size, self.in_channels, self.out_channels)
         drawn = initializer_named(initializer)(shape, as_generator(generator), dtype=dtype)
         self.weight = Parameter(drawn)
         self.bias = Parameter(np.zeros(self.out_channels, dtype)) if bias else None
 
     def _check(self, x: Tensor) -> None:
-        """Raise unless x is (N, H, W, in_channels); says what to change."""
+        """Raise TypeError or ValueError unless x is a floating-point Tensor (N, H, W, in_channels)."""
         check_floats(self, x)
         if x.ndim == 4 and x.shape[3] == self.in_channels:
             return
         if x.ndim == 4 and x.shape[1] == self.in_channels:
-            fix = "channels stand last: write numpy.moveaxis(x, 1, -1)"
+            fix = "channels come last: write numpy.moveaxis(x, 1, -1)"
         elif x.ndim == 3 and x.shape[2] == self.in_channels:
-            fix = "one image is a batch of one: write x[None]"
+            fix = "a single image needs a batch axis: write x[None]"
         elif x.ndim == 3 and self.in_channels == 1:
-            fix = "give gray images their channel: write x[..., None]"
+            fix = "gray images need a channel axis: write x[..., None]"
         elif x.ndim == 2:
-            fix = "rows become images by nn.Reshape(H, W, C)"
+            fix = "turn vectors into images with nn.Reshape(H, W, C)"
         else:
             fix = f"build the layer for {x.shape[-1]} channels" if x.ndim == 4 else "reshape the input"
         raise ValueError(f"{self}: the input must be (N, H, W, {self.in_channels}), got shape {x.shape}: {fix}.")
 
-    def extra_repr(self) -> str:
-        """Channels and kernel, and what differs from the defaults."""
-        words = [str(self.in_channels), str(self.out_channels), f"kernel_size={short(self.kernel_size)}"]
-        defaults = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "output_padding": (0, 0)}
-        given = {name: getattr(self, name) for name, default in defaults.items() if getattr(self, name) != default}
-        words += [f"{name}={short(value)}" for name, value in given.items()]
-        words += [f"activation={self.activation!r}"] if self.activation != "identity" else []
-        return ", ".join(words + ([] if self.bias is not None else ["bias=False"]))
-
 
 class Conv2d(Convolution):
-    """y = f(conv2d(x, W) + b): the same weights at every place of a window that slides over the image.
+    """y = f(conv2d(x, W) + b): a window slides over the image, with the same weights at every position.
 
     x (N, H, W, in_channels), W (KH, KW, in_channels, out_channels), b (out_channels,),
     y (N, OH, OW, out_channels), OH = floor((H + top + bottom - KH) / stride) + 1.
 
     Args:
-        in_channels, out_channels: before and after.
-        kernel_size: of the window, a number or (vertical, horizontal).
-        stride: by how many pixels the window moves.
+        in_channels, out_channels: number of channels of x and of y.
+        kernel_size: size of the window, a number or (vertical, horizontal).
+        stride: step of the window in pixels.
         padding: zeros around x: a number, a pair, ((top, bottom), (left, right)), `"same"` or `"valid"`.
-        activation: f, one of `"identity"`, `"relu"`, `"elu"`, `"sigmoid"`, `"tanh"`, fused with the sums.
-        bias: False leaves b out.
-        initializer: how W starts: a name in `INITIALIZERS` or a function of the same form. b starts at 0.
-        generator: the `numpy.random.Generator` to draw W from; None draws from fresh entropy (not repeatable).
-        dtype: of W and b.
+        activation, bias, initializer, generator, dtype: as for `Dense`.
 
     Attributes:
         weight: Parameter (KH, KW, in_channels, out_channels).
@@ -107,7 +118,7 @@ class Conv2d(Convolution):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """f(conv2d(x, W) + b); raises, with the arithmetic, if x has other channels or no window fits."""
+        """f(conv2d(x, W) + b). Raises ValueError if x has another number of channels or no window fits."""
         self._check(x)
         spec = self.spec((x.shape[1], x.shape[2]))
         if self.bias is not None:
@@ -115,29 +126,28 @@ class Conv2d(Convolution):
         return geometry.activated(ops.convolve(x, self.weight, spec=spec), self.activation)
 
     def spec(self, size: Pair) -> ConvSpec:
-        """The convolution of images of `size` (H, W) as numbers; raises if no window fits.
+        """The geometry of the convolution of images of `size` (H, W). Raises ValueError if no window fits.
 
-        `spec.out` is the output's size. Several sizes may lead to one: 7x7 and 8x8 both give 3x3 with kernel 3 and stride 2.
-        `spec.output_padding` is what a `ConvTranspose2d` of the same kernel, stride and padding needs to make `size` again.
+        `spec.out` is the size of the output. Several input sizes can give the same one: 7x7 and 8x8 both give 3x3 with
+        kernel 3 and stride 2. A `ConvTranspose2d` with `spec.output_padding` returns to `size`.
         """
         return geometry.conv_spec(self, size, self.kernel_size, self.stride, self.padding)
 
 
 class ConvTranspose2d(Convolution):
-    """x = f(conv_transpose2d(y, W) + b): every input writes a window of the output; the way back from a `Conv2d`.
+    """x = f(conv_transpose2d(y, W) + b), the adjoint of a `Conv2d`: every input adds to a window of the output.
 
     y (N, OH, OW, in_channels), W (KH, KW, out_channels, in_channels), b (out_channels,),
     x (N, H, W, out_channels), H = (OH - 1) * stride + KH - top - bottom + output_padding.
 
     Args:
-        in_channels, out_channels: before and after.
-        kernel_size, stride, padding: of the convolution that it is the adjoint of, so that padding is cut off here. With
-            `"same"`, H = OH * stride.
+        in_channels, out_channels: number of channels of y and of x.
+        kernel_size, stride, padding: those of the `Conv2d`, so that padding is removed here. With `"same"`, H = OH * stride.
         output_padding: rows and columns to add at the bottom and right, fewer than the stride.
         activation, bias, initializer, generator, dtype: as for `Conv2d`.
 
     Attributes:
-        weight: Parameter (KH, KW, out_channels, in_channels): that of a `Conv2d(out_channels, in_channels)`.
+        weight: Parameter (KH, KW, out_channels, in_channels), as in a `Conv2d(out_channels, in_channels)`.
         bias: Parameter (out_channels,), or None.
     """
 
@@ -161,14 +171,14 @@ class ConvTranspose2d(Convolution):
             activation=activation, bias=bias, initializer=initializer, generator=generator, dtype=dtype,
         )  # fmt: skip
         self.output_padding = geometry.pair("ConvTranspose2d", "output_padding", output_padding, 0)
-        # A mistake in the padding should show here, and not at the first image.
+        # Report wrong padding here, not at the first image.
         geometry.check_output_padding("ConvTranspose2d", self.output_padding, self.stride, self.padding)
-        self.weight = Parameter(np.ascontiguousarray(self.weight.data.swapaxes(2, 3)))  # as the convolution has it
+        self.weight = Parameter(np.ascontiguousarray(self.weight.data.swapaxes(2, 3)))  # as in Conv2d
 
     def forward(self, y: Tensor, size: Pair | None = None) -> Tensor:
-        """f(conv_transpose2d(y, W) + b); raises if y has other channels.
+        """f(conv_transpose2d(y, W) + b). Raises ValueError if y has another number of channels.
 
-        With `size`, raises unless the result has that (H, W), and says which output_padding would give it.
+        With `size`, also raises unless the output is of that size (H, W), and suggests an output_padding.
         """
         self._check(y)
         spec = self.spec((y.shape[1], y.shape[2]), size)
@@ -177,9 +187,9 @@ class ConvTranspose2d(Convolution):
         return geometry.activated(ops.convolve_transpose(y, self.weight, spec=spec), self.activation)
 
     def spec(self, size: Pair, wanted: Pair | None = None) -> ConvSpec:
-        """The convolution that leads back to an input of `size` (OH, OW), as numbers: `spec.size` is the output's size.
+        """The geometry of the convolution whose output has `size` (OH, OW): `spec.size` is the size of our output.
 
-        With `wanted`, raises unless it is that one.
+        Raises ValueError if `wanted` is another one.
         """
         window = (self.kernel_size, self.stride, self.padding)
         spec = geometry.transposed_spec(self, size, *window, self.output_padding)
@@ -198,124 +208,98 @@ class ConvTranspose2d(Convolution):
 # Pooling layers: one number for each window and channel.
 
 
-class Pooling(Module):
-    """What `MaxPool2d` and `AvgPool2d` share. It computes nothing itself."""
+class Pooling(ImageLayer):
+    """Base class of `MaxPool2d` and `AvgPool2d`."""
 
-    def __init__(self, kernel_size: Numbers = 2, stride: Numbers | None = None, padding: Paddings = 0) -> None:
+    def __init__(self, kernel_size: Numbers, stride: Numbers | None = None, padding: Paddings = 0) -> None:
         owner = type(self).__name__
         self.kernel_size = geometry.pair(owner, "kernel_size", kernel_size)
         self.stride = self.kernel_size if stride is None else geometry.pair(owner, "stride", stride)
         self.padding = geometry.check_padding(owner, padding)
 
     def spec(self, size: Pair) -> ConvSpec:
-        """The windows on images of `size` (H, W) as numbers, `spec.out` of them; raises if none fits."""
+        """The geometry of the windows on images of `size` (H, W), `spec.out` of them. Raises ValueError if none fits."""
         return geometry.conv_spec(self, size, self.kernel_size, self.stride, self.padding)
 
     def _window(self, x: Tensor) -> dict[str, Any]:
-        check_floats(self, x)
-        geometry.check_image(self, x)
-        self.spec((x.shape[1], x.shape[2]))
+        _, h, w, _ = _checked(self, x).shape
+        self.spec((h, w))
         return {"kernel_size": self.kernel_size, "stride": self.stride, "padding": self.padding}
-
-    def extra_repr(self) -> str:
-        """The window, and what differs from the defaults."""
-        words = [short(self.kernel_size)]
-        words += [f"stride={short(self.stride)}"] if self.stride != self.kernel_size else []
-        words += [f"padding={self.padding!r}"] if self.padding != ((0, 0), (0, 0)) else []
-        return ", ".join(words)
 
 
 class MaxPool2d(Pooling):
-    """The largest number of each window, channel by channel: (N, H, W, C) to (N, OH, OW, C).
+    """The maximum of each window, for each channel: (N, H, W, C) to (N, OH, OW, C).
 
-    OH = floor((H + top + bottom - KH) / stride) + 1: what is left over at the bottom and right is not looked at, unless
-    `padding="same"`, which gives ceil(H / stride).
+    OH = floor((H + top + bottom - KH) / stride) + 1: rows and columns left over at the bottom and right are ignored, unless
+    `padding="same"`, which gives OH = ceil(H / stride).
 
     Args:
-        kernel_size: of the window, a number or (vertical, horizontal).
-        stride: by how many pixels it moves; None for its own size, so that windows lie side by side.
-        padding: as for `Conv2d`, smaller than the window; what is padded never wins.
+        kernel_size: size of the window, a number or (vertical, horizontal).
+        stride: step of the window in pixels; None means kernel_size, so that the windows do not overlap.
+        padding: as for `Conv2d`, smaller than the window; padded pixels are never the maximum.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """`ops.max_pool2d`; ties share the gradient evenly."""
+        """`ops.max_pool2d(x, ...)`; tied maxima share the gradient equally."""
         return ops.max_pool2d(x, **self._window(x))
 
 
 class AvgPool2d(Pooling):
-    """The mean of each window, channel by channel: (N, H, W, C) to (N, OH, OW, C), with OH as for `MaxPool2d`.
+    """The mean of each window, for each channel: (N, H, W, C) to (N, OH, OW, C), with OH as for `MaxPool2d`.
 
     Args:
         kernel_size, stride: as for `MaxPool2d`.
-        padding: as for `Conv2d`, smaller than the window; a padded pixel counts as a 0.
+        padding: as for `Conv2d`, smaller than the window; padded pixels count as zeros.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """`ops.avg_pool2d`."""
+        """`ops.avg_pool2d(x, ...)`."""
         return ops.avg_pool2d(x, **self._window(x))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Layers that make images larger by whole factors, without weights.
+# Layers that resize images without weights.
 
 
-class Upsample(Module):
-    """(N, H, W, C) as (N, H * factor, W * factor, C), pixels repeated or interpolated.
+class Upsample(ImageLayer):
+    """Resize (N, H, W, C) to (N, H * factor, W * factor, C).
 
     Args:
         scale_factor: a whole number, or (vertical, horizontal).
-        mode: `"nearest"` repeats pixels; `"bilinear"` draws straight lines between their centers (PyTorch's
-            `align_corners=False`).
+        mode: `"nearest"` repeats pixels; `"bilinear"` interpolates between pixel centers (`align_corners=False` in PyTorch).
     """
 
-    def __init__(self, scale_factor: Numbers = 2, mode: str = "nearest") -> None:
+    def __init__(self, scale_factor: Numbers, mode: str = "nearest") -> None:
         self.scale_factor = geometry.pair("Upsample", "scale_factor", scale_factor)
         self.mode = choose("mode", mode, UPSAMPLE_MODES, owner="Upsample")
 
     def forward(self, x: Tensor) -> Tensor:
-        """`ops.upsample`."""
-        check_floats(self, x)
-        geometry.check_image(self, x)
-        return ops.upsample(x, factor=self.scale_factor, mode=self.mode)
-
-    def extra_repr(self) -> str:
-        """The factor, and the mode where it is not nearest."""
-        return short(self.scale_factor) + ("" if self.mode == "nearest" else f", mode={self.mode!r}")
+        """`ops.upsample(x, factor=scale_factor, mode=mode)`."""
+        return ops.upsample(_checked(self, x), factor=self.scale_factor, mode=self.mode)
 
 
-class PixelShuffle(Module):
-    """(N, H, W, f * f * C) as (N, H * f, W * f, C): each pixel's channels become a block of pixels (Shi et al. 2016).
+class PixelShuffle(ImageLayer):
+    """Rearrange (N, H, W, f * f * C) to (N, H * f, W * f, C): channels become blocks of pixels (Shi et al. 2016).
 
     Args:
         scale_factor: f, a whole number, or (vertical, horizontal).
     """
 
-    def __init__(self, scale_factor: Numbers = 2) -> None:
+    def __init__(self, scale_factor: Numbers) -> None:
         self.scale_factor = geometry.pair("PixelShuffle", "scale_factor", scale_factor)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`ops.pixel_shuffle`; raises if the channels do not fill whole blocks."""
-        check_floats(self, x)
-        geometry.check_image(self, x)
-        return ops.pixel_shuffle(x, factor=self.scale_factor)
-
-    def extra_repr(self) -> str:
-        """The factor."""
-        return short(self.scale_factor)
+        """`ops.pixel_shuffle(x, factor=scale_factor)`. Raises ValueError unless the channels divide evenly into blocks."""
+        return ops.pixel_shuffle(_checked(self, x), factor=self.scale_factor)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# A layer that cuts images to a size.
+class Crop(ImageLayer):
+    """Crop (N, H, W, C) to (N, height, width, C): rows at the bottom and columns at the right are removed.
 
-
-class Crop(Module):
-    """(N, H, W, C) as (N, height, width, C): the upper left part; rows at the bottom and columns at the right are cut off.
-
-    What `padding="same"` adds where windows do not come out even it adds there, so this undoes it: 7 pixels are pooled to
-    4, 4 are upsampled to 8, and the eighth stands where there was none.
+    This undoes `padding="same"`, which pads there: 7 pixels are pooled to 4, upsampled to 8, and cropped to 7 again.
 
     Args:
-        height, width: what is left; an image must have as much.
+        height, width: the size of the output, at most that of the input.
     """
 
     def __init__(self, height: int, width: int) -> None:
@@ -323,42 +307,36 @@ class Crop(Module):
         self.width = check_size("Crop", "width", width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The upper left part of every image; the gradient is 0 at what is cut off."""
-        geometry.check_image(self, x)
-        _, h, w, _ = x.shape
+        """The upper left part of every image; the gradient of the removed pixels is 0."""
+        _, h, w, _ = _checked(self, x).shape
         if h < self.height or w < self.width:
             raise ValueError(
-                f"{self}: an image of {h}x{w} has no {self.height}x{self.width} to keep: enlarge it first, e.g. by "
+                f"{self}: the input must be at least {self.height}x{self.width}, got {h}x{w}: enlarge it first, e.g. with "
                 "Upsample(2), or make the crop smaller."
             )
         if (h, w) == (self.height, self.width):
             return x
         return ops.crop(x, widths=((0, 0), (0, h - self.height), (0, w - self.width), (0, 0)))
 
-    def extra_repr(self) -> str:
-        """What is left."""
-        return f"{self.height}, {self.width}"
-
 
 # ---------------------------------------------------------------------------------------------------------------------
-# How often a transposed convolution writes each pixel.
+# Checkerboard artifacts of transposed convolutions.
 #
-# Every input place p and every tap k write the pixel p * stride + k - padding. A kernel that is not a multiple of the
-# stride writes some pixels more often than others, in a pattern with the stride as its period: the checkerboard
-# (Odena, Dumoulin and Olah 2016, "Deconvolution and Checkerboard Artifacts", Distill). The two axes are independent,
-# so the counts of an image are the product of the counts of its axes.
+# Input position p and kernel position k contribute to output pixel p * stride + k - padding. Unless the kernel size is a
+# multiple of the stride, some pixels receive more contributions than others, in a pattern that repeats with the stride:
+# the checkerboard (Odena, Dumoulin and Olah 2016, "Deconvolution and Checkerboard Artifacts", Distill). The two axes are
+# independent, so the counts of an image are the products of the counts of the two axes.
 
 
 def overlap_counts(
     size: Numbers, kernel_size: Numbers, stride: Numbers = 1, padding: Paddings = 0, output_padding: Numbers = 0
 ) -> npt.NDArray[np.int64]:
-    """How many pairs of an input place and a kernel tap write each output pixel, int64 (H, W).
+    """The number of contributions to each output pixel of a transposed convolution, int64 (H, W).
 
         count[h] = number of (p, k) with  p * stride + k - top = h,      count[h, w] = count[h] count[w]
 
-    It is what `ops.conv_transpose2d` makes of an input of ones with a kernel of ones. Away from the borders, count[h] is
-    ceil((KH - r) / stride) with r = (h + top) mod stride, so that it is the same everywhere if the stride divides the
-    kernel.
+    This is `ops.conv_transpose2d` of an input of ones with a kernel of ones. Away from the borders, count[h] is
+    ceil((KH - r) / stride) with r = (h + top) mod stride, which is constant if the stride divides KH.
 
     Args:
         size: (OH, OW) of the input, or a number for both.

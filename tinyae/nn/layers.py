@@ -1,28 +1,23 @@
-"""The layers without convolution or recurrence: dense, activations, shapes, normalization.
-
-At the end stand the initializers and the checks that all layers share.
-"""
+"""Dense layers, activations, reshaping and normalization; then the initializers and checks that all layers share."""
 
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable, Iterator
-from typing import SupportsIndex
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from tinyae import ops
 from tinyae.autodiff import Tensor
-from tinyae.backend import Array, as_generator, backend_of
+from tinyae.backend import as_generator, backend_of
 from tinyae.backend.base import array_advice
-from tinyae.checks import choose
+from tinyae.checks import choose, number, whole_number
 from tinyae.nn.module import Module, Parameter
 from tinyae.ops.linear import ACTIVATIONS
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Dense layers: every output sees every input.
+# Dense layers: every output depends on every input.
 
 
 class Dense(Module):
@@ -31,12 +26,11 @@ class Dense(Module):
     Args:
         in_features: D.
         out_features: K.
-        activation: f, one of `"identity"`, `"relu"`, `"elu"`, `"sigmoid"`, `"tanh"`, fused with the product.
-        bias: False leaves b out.
-        initializer: how W starts: a name in `INITIALIZERS` or a function of the same form. b starts at 0.
-        generator: the `numpy.random.Generator` to draw W from; None draws from fresh entropy (not
-            repeatable).
-        dtype: of W and b. An input of a wider dtype is computed in that one, as in NumPy.
+        activation: f, one of `"identity"`, `"relu"`, `"elu"`, `"sigmoid"`, `"tanh"`, fused with the matrix product.
+        bias: whether to add b.
+        initializer: of W, a name in `INITIALIZERS` or a function with the same signature. b starts at 0.
+        generator: the `numpy.random.Generator` that W is drawn from; None seeds one from fresh entropy (not repeatable).
+        dtype: of W and b. An input of a wider dtype promotes the result, as in NumPy.
 
     Attributes:
         weight: Parameter (D, K).
@@ -65,7 +59,7 @@ class Dense(Module):
         self.bias = Parameter(np.zeros(self.out_features, dtype)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """f(x W + b); raises if the last axis of x is not in_features long."""
+        """f(x W + b). Raises ValueError unless the last axis of x has length in_features."""
         check_last_axis(self, x, self.in_features)
         if self.bias is not None:
             return ops.dense(x, self.weight, self.bias, activation=self.activation)
@@ -76,25 +70,24 @@ class Dense(Module):
 class TiedDense(Module):
     """y = f(x W^T + b) with the transpose of another layer's weight W (D, K): x (..., K), b (D,), y (..., D).
 
-    A decoder tied to its encoder has half of the weights and cannot undo a small encoder weight by a large
-    decoder weight (Vincent et al. 2010, section 2.2). There is one W: both uses add to its gradient.
+    Tying the decoder to the encoder halves the number of weights, and the decoder cannot compensate for a small encoder
+    weight with a large one (Vincent et al. 2010, section 2.2). W is shared: both uses add to its gradient.
 
     Args:
         source: the Dense layer that owns W.
         activation: f, as for Dense.
 
     Attributes:
-        source: the layer; its own bias is not part of this one.
+        source: the layer; its bias is not shared.
         bias: Parameter (D,), starts at 0.
 
-    Within a model that holds both layers, W goes by its first name only: `encoder.weight`, `encoder.bias`,
-    `decoder.bias`.
+    In a model that holds both layers, W is listed once: `encoder.weight`, `encoder.bias`, `decoder.bias`.
     """
 
     def __init__(self, source: Dense, *, activation: str = "identity") -> None:
         if not isinstance(source, Dense):
             raise TypeError(
-                f"TiedDense: source must be the Dense layer to be tied to, got {type(source).__name__}: "
+                f"TiedDense: source must be the Dense layer that owns the weight, got {type(source).__name__}: "
                 "write TiedDense(encoder)."
             )
         self.source = source
@@ -104,31 +97,31 @@ class TiedDense(Module):
 
     @property
     def weight(self) -> Parameter:
-        """W (D, K), the source's own; used transposed."""
+        """The source's W (D, K), used transposed."""
         return self.source.weight
 
     def members(self) -> Iterator[tuple[str, Module | Tensor]]:
-        """Borrows one weight from the source, not the whole layer."""
+        """The bias and the shared weight, but not the source layer itself."""
         yield "weight", self.weight
         yield "bias", self.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        """f(x W^T + b); raises if the last axis of x is not the source's out_features long."""
+        """f(x W^T + b). Raises ValueError unless the last axis of x has length K."""
         check_last_axis(self, x, self.source.out_features)
         return ops.dense(x, ops.transpose(self.weight), self.bias, activation=self.activation)
 
     def extra_repr(self) -> str:
-        """Sizes from input to output, and the activation where there is one."""
+        """Input and output size, and the activation if there is one."""
         activation = "" if self.activation == "identity" else f", activation={self.activation!r}"
         return f"{self.source.out_features}, {self.source.in_features}{activation}"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The functions of `tinyae.ops` as modules, for use in `Sequential`. Formulas and derivatives stand there.
+# Functions of `tinyae.ops` as modules, for use in `Sequential`. See there for the derivatives.
 
 
 class Identity(Module):
-    """y = x.   A place holder where a module is expected."""
+    """y = x. A placeholder where a module is expected."""
 
     def forward(self, x: Tensor) -> Tensor:
         """x itself."""
@@ -144,7 +137,7 @@ class ReLU(Module):
 
 
 class ELU(Module):
-    """y = x for x > 0, else exp(x) - 1, any shape, above -1: a relu whose mean output can be 0 (Clevert et al. 2016)."""
+    """y = x for x > 0, else exp(x) - 1, any shape: like relu, but its mean output can be 0 (Clevert et al. 2016)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """`ops.elu(x)`."""
@@ -176,10 +169,10 @@ class Softplus(Module):
 
 
 class Softmax(Module):
-    """y_i = exp(x_i) / sum_j exp(x_j) along one axis: positive, adding up to 1.
+    """y_i = exp(x_i) / sum_j exp(x_j) along one axis: positive numbers that sum to 1.
 
     Args:
-        axis: the axis of the sum, by default the last.
+        axis: the axis of the sum.
     """
 
     def __init__(self, axis: int = -1) -> None:
@@ -191,11 +184,11 @@ class Softmax(Module):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Modules that change the shape of each sample and leave N alone.
+# Modules that reshape each sample and keep the batch axis.
 
 
 class Flatten(Module):
-    """(N, ...) as (N, D), D the number of entries of a sample: from an image to a row."""
+    """Reshape (N, ...) to (N, D), where D is the number of elements of a sample: from an image to a vector."""
 
     def forward(self, x: Tensor) -> Tensor:
         """`ops.flatten(x)`."""
@@ -205,10 +198,10 @@ class Flatten(Module):
 
 
 class Reshape(Module):
-    """(N, ...) as (N, *shape), in C order: from a row to an image.
+    """Reshape (N, ...) to (N, *shape) in C order: from a vector to an image.
 
     Args:
-        shape: the shape of one sample, without N, as numbers or one tuple; one length may be -1.
+        shape: the shape of one sample, without N, as numbers or one tuple; one of them may be -1.
     """
 
     def __init__(self, *shape: int | tuple[int, ...] | list[int]) -> None:
@@ -222,36 +215,38 @@ class Reshape(Module):
         self.shape: tuple[int, ...] = lengths  # type: ignore[assignment]
 
     def forward(self, x: Tensor) -> Tensor:
-        """x reshaped; raises if a sample does not have the right number of entries."""
+        """x reshaped. Raises ValueError if a sample has the wrong number of elements."""
         size = math.prod(x.shape[1:])
         known = math.prod(n for n in self.shape if n != -1)
         fits = size == known if -1 not in self.shape else known > 0 and size % known == 0
         if x.ndim < 1 or not fits:
             raise ValueError(
-                f"{self}: a sample of shape {x.shape[1:]} has {size} entries and cannot become {self.shape}: "
+                f"{self}: a sample of shape {x.shape[1:]} has {size} elements and cannot be reshaped to {self.shape}: "
                 f"got x of shape {x.shape}; change the lengths so that their product is {size}."
             )
         return ops.reshape(x, shape=(x.shape[0], *(size // known if n == -1 else n for n in self.shape)))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# One layer at every step of a sequence.
+# One layer applied to every step of a sequence.
 
 
 class TimeDistributed(Module):
-    """One module applied to every step by itself: (N, T, ...) becomes (N T, ...) and back.
+    """Apply one module to each time step independently: (N, T, ...) is reshaped to (N T, ...) and back.
 
     Args:
-        module: takes a batch of steps; all steps share its parameters, and their gradients add up.
+        module: maps a batch of steps. All steps share its parameters, so their gradients add up.
     """
 
     def __init__(self, module: Module) -> None:
         if not isinstance(module, Module):
-            raise TypeError(f"TimeDistributed: needs a Module, got {type(module).__name__}: write nn.Dense(8, 2), say.")
+            raise TypeError(
+                f"TimeDistributed: expected a Module, got {type(module).__name__}: write e.g. nn.Dense(8, 2)."
+            )
         self.module = module
 
     def forward(self, x: Tensor) -> Tensor:
-        """The module's outputs (N, T, ...); raises unless x has an axis of steps."""
+        """The module's outputs (N, T, ...). Raises ValueError unless x has a time axis."""
         check_floats(self, x)
         if x.ndim < 3:
             raise ValueError(f"{self}: the input must be sequences (N, T, ...), got shape {x.shape}.")
@@ -261,19 +256,19 @@ class TimeDistributed(Module):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# `TopK`: only the k largest numbers of a code pass.
+# `TopK`: only the k largest elements of a code are kept.
 
 
 class TopK(Module):
-    """y_j = x_j if x_j is among the k largest of its row, else 0; x (N, K).   dL/dx_j = dL/dy_j there, else 0
+    """y_j = x_j if x_j is among the k largest elements of its row, else 0; x (N, K).   dL/dx_j = dL/dy_j there, else 0
 
-    The k-sparse autoencoder (Makhzani and Frey 2014) is a linear autoencoder with this between its halves: the choice
-    of k is the only non-linearity. Which numbers pass is a constant to the gradient. Ties with the k-th largest pass
-    too, so more than k may.
+    The k-sparse autoencoder (Makhzani and Frey 2014) is a linear autoencoder with this layer between encoder and decoder,
+    as its only nonlinearity. The gradient treats the selection as constant. Elements tied with the k-th largest are kept
+    too, so there may be more than k.
 
     Args:
-        k: how many pass in training mode, at least 1.
-        evaluation_k: how many pass in evaluation mode; the paper recommends somewhat more than k. None takes k.
+        k: how many elements are kept in training mode, at least 1.
+        evaluation_k: how many are kept in evaluation mode; the paper recommends slightly more than k. None means k.
     """
 
     def __init__(self, k: int, evaluation_k: int | None = None) -> None:
@@ -281,7 +276,7 @@ class TopK(Module):
         self.evaluation_k = None if evaluation_k is None else check_size("TopK", "evaluation_k", evaluation_k)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x with all but its k largest numbers set to 0; raises if a row has fewer than k."""
+        """x with all but its k largest elements set to 0. Raises ValueError if a row has fewer than k."""
         check_floats(self, x)
         k = self.k if self.training or self.evaluation_k is None else self.evaluation_k
         if x.ndim != 2 or x.shape[1] < k:
@@ -292,11 +287,11 @@ class TopK(Module):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Layers that center and scale what passes through them.
+# Normalization layers.
 #
-# Both compute y = weight * (x - mean) / sqrt(variance + eps) + bias and differ in what the mean is taken over:
-# LayerNorm over the features of one sample, BatchNorm over the samples of one feature. They are composed of
-# primitives, so their gradients, through mean and variance too, need no rule of their own.
+# Both compute y = weight * (x - mean) / sqrt(variance + eps) + bias and differ in what the mean and variance are taken
+# over: LayerNorm over the features of one sample, BatchNorm over the samples of one feature. They are composed of
+# primitives, so autodiff supplies their gradients, including those through the mean and the variance.
 
 
 class LayerNorm(Module):
@@ -306,7 +301,7 @@ class LayerNorm(Module):
 
     Args:
         features: D.
-        eps: added to the variance (which divides by D), so that a constant sample gives `bias` and not NaN.
+        eps: added to the variance (the sum of squares divided by D), so that a constant sample gives `bias` and not NaN.
         dtype: of weight and bias.
 
     Attributes:
@@ -326,17 +321,16 @@ class LayerNorm(Module):
 
 
 class BatchNorm(Module):
-    """Normalize each feature over everything else in the batch (Ioffe and Szegedy 2015, Algorithm 1).
+    """Normalize each feature over the batch (Ioffe and Szegedy 2015, Algorithm 1).
 
-    Channels stand last, so one layer serves (N, D), (N, T, D) and (N, H, W, C): the mean of a channel is
-    taken over all other axes, n numbers. In training these are the batch's own mean and variance (which
-    divides by n), and running averages follow: running <- (1 - momentum) * running + momentum * batch, the
-    variance there divided by n - 1. In evaluation the running averages are used, and each sample is treated
-    alone.
+    The input is (N, D), (N, T, D) or (N, H, W, C): the mean of a feature is taken over all axes but the last, n numbers.
+    In training mode, the mean and variance (divided by n) are those of the batch, and running averages are updated:
+    running <- (1 - momentum) * running + momentum * batch, where the variance is divided by n - 1. In evaluation mode the
+    running averages are used, so that each sample is normalized independently of the others.
 
     Args:
         features: D or C.
-        momentum: the weight of the newest batch in the running averages, in [0, 1].
+        momentum: weight of the current batch in the running averages, in [0, 1].
         eps: added to the variance.
         dtype: of parameters and buffers.
 
@@ -349,9 +343,7 @@ class BatchNorm(Module):
         self, features: int, momentum: float = 0.1, eps: float = 1e-5, *, dtype: DTypeLike = np.float32
     ) -> None:
         if not 0.0 <= momentum <= 1.0:
-            raise ValueError(
-                f"BatchNorm: momentum must be in [0, 1], got {momentum!r}: 0.1 gives the newest batch a tenth."
-            )
+            raise ValueError(f"BatchNorm: momentum must be in [0, 1], got {momentum!r}: 0.1 is usual.")
         self.features = check_size("BatchNorm", "features", features)
         self.momentum = float(momentum)
         self.eps = _check_eps("BatchNorm", eps)
@@ -363,8 +355,7 @@ class BatchNorm(Module):
     def forward(self, x: Tensor) -> Tensor:
         """Normalize over all axes but the last.
 
-        Raises:
-            ValueError: one number per feature in training mode; its variance would be 0 and y constant.
+        Raises ValueError in training mode for a batch with one number per feature: its variance would be 0.
         """
         check_last_axis(self, x, self.features)
         if not self.training:
@@ -373,21 +364,18 @@ class BatchNorm(Module):
         if n < 2:
             raise ValueError(
                 f"{self}: training needs at least 2 numbers per feature, got shape {x.shape}: "
-                "use a larger batch (drop a last batch of 1), or call eval() first."
+                "use a larger batch (drop a final batch of 1), or call eval() first."
             )
         mean, centered, variance = _moments(x, tuple(range(x.ndim - 1)))
-        self._follow(mean.data.reshape(-1), variance.data.reshape(-1) * (n / (n - 1)))
+        unbiased = variance.data * (n / (n - 1))
+        for running, batch in ((self.running_mean, mean.data), (self.running_var, unbiased)):
+            average = (1.0 - self.momentum) * running.data + self.momentum * batch.reshape(-1)
+            running.data = average.astype(running.dtype, copy=False)
         return _scaled(centered, variance, self.eps, self.weight, self.bias)
-
-    def _follow(self, mean: Array, variance: Array) -> None:
-        """Move the running averages towards one batch, in their own dtype."""
-        for running, batch in ((self.running_mean, mean), (self.running_var, variance)):
-            moved = (1.0 - self.momentum) * running.data + self.momentum * batch
-            running.data = moved.astype(running.dtype, copy=False)
 
 
 def _moments(x: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
-    """The mean over `axes`, x minus that, and the mean square of the difference; the moments keep axes of length 1."""
+    """The mean over `axes`, x - mean, and the variance; mean and variance keep the axes with length 1."""
     mean = ops.mean(x, axis=axes, keepdims=True)
     centered = x - mean
     return mean, centered, ops.mean(ops.square(centered), axis=axes, keepdims=True)
@@ -402,40 +390,36 @@ def _gain_and_shift(features: int, dtype: np.dtype) -> tuple[Parameter, Paramete
 
 
 def _check_eps(owner: str, eps: float) -> float:
-    if not eps > 0.0:
-        raise ValueError(f"{owner}: eps must be positive, got {eps!r}: 1e-5 is usual.")
-    return float(eps)
+    return number(f"{owner}: eps", eps, above=0.0, advice="1e-5 is usual")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# How weights start.
+# Weight initialization.
 #
-# A signal that passes L layers is multiplied by L weight matrices. If each one scales its variance by a factor
-# other than 1, it dies out or explodes with depth, and the gradient does the same on its way back. Every rule
-# here picks the spread of the random entries from the fan-in (inputs summed into one output) and the fan-out
-# (outputs one input feeds).
+# A signal that passes through L layers is multiplied by L weight matrices. If each one scales its variance by a factor
+# other than 1, the signal vanishes or explodes with depth, and so does the gradient on the way back. Each initializer
+# chooses the variance of the weights from the fan-in (number of inputs of one output) and the fan-out (number of outputs
+# that one input affects).
 #
-# All are drawn on the host, in float64, from a generator that the caller hands over: a model starts from the
-# same numbers on every device, and a float32 model from the rounded numbers of its float64 twin.
+# Weights are drawn on the host in float64 from a given generator: a model starts from the same numbers on every device,
+# and a float32 model from the rounded float64 numbers.
 #
 # Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks, AISTATS 2010.
-# He, Zhang, Ren and Sun, Delving deep into rectifiers, ICCV 2015. Saxe, McClelland and Ganguli, Exact solutions
-# to the nonlinear dynamics of learning in deep linear networks, ICLR 2014.
+# He, Zhang, Ren and Sun, Delving deep into rectifiers, ICCV 2015. Saxe, McClelland and Ganguli, Exact solutions to the
+# nonlinear dynamics of learning in deep linear networks, ICLR 2014.
 
 Shape = tuple[int, ...]
 Initializer = Callable[..., np.ndarray]
-"""Called as `initializer(shape, generator, dtype=...)`; returns a host array."""
+"""Called as `initializer(shape, generator, dtype=...)`; returns a NumPy array."""
 
 
 def fans(shape: Shape) -> tuple[int, int]:
     """(fan_in, fan_out) of a weight (D, K) or a convolution kernel (KH, KW, C_in, C_out).
 
-    A kernel sums KH * KW * C_in inputs into one output, and one input feeds KH * KW * C_out outputs.
+    A kernel sums KH * KW * C_in inputs into one output, and one input affects KH * KW * C_out outputs.
     """
     if len(shape) < 2:
-        raise ValueError(
-            f"fan-in and fan-out need a shape (D, K) or (KH, KW, C_in, C_out), got {shape}: use 'zeros' for it."
-        )
+        raise ValueError(f"fan-in and fan-out need a shape (D, K) or (KH, KW, C_in, C_out), got {shape}: use 'zeros'.")
     window = math.prod(shape[:-2])
     return window * shape[-2], window * shape[-1]
 
@@ -458,25 +442,25 @@ def he_uniform(shape: Shape, generator: np.random.Generator, dtype: DTypeLike = 
 
 
 def he_normal(shape: Shape, generator: np.random.Generator, dtype: DTypeLike = np.float32) -> np.ndarray:
-    """Normal with variance 2 / fan_in (He et al. 2015, eq. 10), for relu, which lets half of the signal through."""
+    """Normal with variance 2 / fan_in (He et al. 2015, eq. 10), for relu, which zeroes half of its inputs."""
     return _normal(shape, generator, math.sqrt(2.0 / fans(shape)[0]), dtype)
 
 
 def orthogonal(shape: Shape, generator: np.random.Generator, dtype: DTypeLike = np.float32) -> np.ndarray:
-    """A uniformly drawn matrix with orthonormal columns (rows, if there are fewer) (Saxe et al. 2014, section 3).
+    """A random matrix with orthonormal columns (or rows, if there are fewer) (Saxe et al. 2014, section 3).
 
-    A convolution kernel is orthogonal as the matrix (KH * KW * C_in, C_out).
+    A convolution kernel is orthogonal as a matrix (KH * KW * C_in, C_out).
     """
     fan_in, _ = fans(shape)
     columns = shape[-1]
     tall = generator.standard_normal((max(fan_in, columns), min(fan_in, columns)))
     q, r = np.linalg.qr(tall)
-    q *= np.where(np.diag(r) < 0.0, -1.0, 1.0)  # without the signs of R the draw would not be uniform
+    q *= np.where(np.diag(r) < 0.0, -1.0, 1.0)  # makes the distribution uniform
     return (q if fan_in >= columns else q.T).reshape(shape).astype(dtype)
 
 
 def zeros(shape: Shape, generator: np.random.Generator, dtype: DTypeLike = np.float32) -> np.ndarray:
-    """All zeros, for biases. As a weight it keeps every unit of a layer equal to its neighbors for ever."""
+    """All zeros, for biases. Zero weights would give all units of a layer the same gradient, so they stay equal."""
     return np.zeros(shape, dtype)
 
 
@@ -488,15 +472,12 @@ INITIALIZERS: dict[str, Initializer] = {
     "orthogonal": orthogonal,
     "zeros": zeros,
 }
-"""The initializers by the names that layers take."""
+"""The initializers by name."""
 
 
 def initializer_named(initializer: str | Initializer) -> Initializer:
-    """The function of a name in `INITIALIZERS`; a function is returned as it is. Raises ValueError on other names."""
-    if callable(initializer):
-        return initializer
-    choose("initializer", initializer, INITIALIZERS)
-    return INITIALIZERS[initializer]
+    """The initializer of that name; a function is returned as it is. Raises ValueError for an unknown name."""
+    return initializer if callable(initializer) else INITIALIZERS[choose("initializer", initializer, INITIALIZERS)]
 
 
 def _normal(shape: Shape, generator: np.random.Generator, deviation: float, dtype: DTypeLike) -> np.ndarray:
@@ -504,22 +485,16 @@ def _normal(shape: Shape, generator: np.random.Generator, deviation: float, dtyp
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The checks that layers share, so that one mistake reads the same in every layer.
+# Checks that all layers share.
 
 
-def check_size(owner: str, name: str, value: SupportsIndex) -> int:
-    """Return a length given to a constructor as an int; it must be a whole number >= 1."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{owner}: {name} must be a whole number, got {value!r}: write e.g. {name}=32.") from None
-    if isinstance(value, bool) or number < 1:
-        raise ValueError(f"{owner}: {name} must be a whole number >= 1, got {value!r}: write e.g. {name}=32.")
-    return number
+def check_size(owner: str, name: str, value: object) -> int:
+    """Return a length given to a constructor as an int of at least 1."""
+    return whole_number(f"{owner}: {name}", value, at_least=1, advice=f"write e.g. {name}=32")
 
 
 def check_dtype(owner: str, dtype: DTypeLike) -> np.dtype:
-    """Return a dtype given to a constructor; it must be a floating-point one."""
+    """Return a dtype given to a constructor, which must be a floating-point one."""
     kind = np.dtype(dtype)
     if kind.kind != "f":
         raise TypeError(f"{owner}: parameters need a floating-point dtype, got {kind}: write dtype='float32'.")
@@ -546,15 +521,15 @@ def check_last_axis(layer: Module, x: Tensor, expected: int) -> None:
 
 
 def _reshaping(x: Tensor, expected: int) -> str:
-    """How to get from the shape of x to a last axis of `expected`."""
+    """Advice on giving x a last axis of length `expected`."""
     if x.ndim > 2 and math.prod(x.shape[1:]) == expected:
-        return "put nn.Flatten() before it"
+        return "put nn.Flatten() before this layer"
     if x.ndim == 1 and x.size and x.size % expected == 0:
-        return f"give it rows, e.g. x.reshape({x.size // expected}, {expected})"
-    return "reshape the input, or build the layer for " + (f"{x.shape[-1]} features" if x.ndim else "it")
+        return f"add a batch axis, e.g. x.reshape({x.size // expected}, {expected})"
+    return "reshape the input" + (f", or build the layer for {x.shape[-1]} features" if x.ndim else "")
 
 
 def check_activation(owner: str, activation: str) -> str:
-    """Return the name of an activation that the layer can fuse with its sums, or raise ValueError."""
-    more = ", or put a module such as nn.Softplus() after the layer"
-    return choose("activation", activation, ACTIVATIONS, owner=owner, otherwise=more)
+    """Return the name of an activation that can be fused with a matrix product, or raise ValueError."""
+    otherwise = ", or put a module such as nn.Softplus() after the layer"
+    return choose("activation", activation, ACTIVATIONS, owner=owner, otherwise=otherwise)

@@ -1,9 +1,8 @@
-"""`Module`: a layer or a model, something with parameters and a `forward`; and all that every module can do.
+"""`Module`: the base class of layers and models, which have parameters and a `forward`.
 
-Nothing is registered anywhere. A module's parameters, buffers and inner modules are its attributes, and they
-are found by walking `vars(self)` in the order in which they were assigned, through lists, tuples and dicts.
-So the order is the one you read in `__init__`, an attribute that is replaced is gone, and a parameter that
-two layers share is met twice and counted once.
+Nothing is registered. The parameters, buffers and inner modules of a module are its attributes, found by walking
+`vars(self)`, including lists, tuples and dicts. So they are in the order of assignment in `__init__`, an attribute that is
+replaced is gone, and a parameter that two layers share is found twice and counted once.
 """
 
 from __future__ import annotations
@@ -25,18 +24,18 @@ Result = TypeVar("Result", covariant=True)
 
 
 class _Runs(Protocol[Result]):
-    """What has a `forward`, whose result is that of a call."""
+    """An object whose call returns the result of `forward`."""
 
     @property
     def forward(self) -> Callable[..., Result]: ...
 
 
 class Module:
-    """Base of layers and models. A subclass assigns its parts in `__init__` and defines `forward`.
+    """Base class of layers and models. A subclass assigns its parts in `__init__` and defines `forward`.
 
     Attributes:
-        training: True while training, False after `eval()`; Dropout and BatchNorm behave differently.
-        recipe: how a builder made it, so that a file can say it; None for what was built otherwise.
+        training: True in training mode, False in evaluation mode; Dropout and BatchNorm depend on it.
+        recipe: the arguments of the builder, which a file of the model stores; None without a builder.
 
     Example:
         >>> class Squeeze(Module):
@@ -51,10 +50,10 @@ class Module:
     recipe: dict[str, Any] | None = None
 
     forward: Callable[..., Any]
-    """What the module computes, from Tensors to Tensors. Call the module itself, `module(x)`, not `forward`."""
+    """Computes the output from the inputs. Call `module(x)`, not `module.forward(x)`."""
 
     def __call__(self: _Runs[Result], *inputs: object, **options: object) -> Result:
-        """Run `forward`. Raw floating-point arrays become constant Tensors, so `model(array)` works."""
+        """Run `forward`. Floating-point arrays become constant Tensors, so `model(array)` works."""
         inputs = tuple([_wrapped(x) for x in inputs])
         for name, value in options.items():
             options[name] = _wrapped(value)
@@ -74,14 +73,14 @@ class Module:
     # Finding the parts.
 
     def members(self) -> Iterator[tuple[str, Module | Tensor]]:
-        """The modules and Tensors held directly, those in lists, tuples and dicts by dotted names.
+        """The modules and Tensors among the attributes; those in lists, tuples and dicts have dotted names.
 
-        Override it to borrow or rename a part.
+        Override it to share or rename a part.
         """
         return _members(vars(self))
 
     def named_parts(self, prefix: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, Module | Tensor]]:
-        """Everything inside with its dotted name, depth first in the order of assignment, each object once."""
+        """All modules and Tensors inside with their dotted names, depth first in order of assignment, each object once."""
         seen = {id(self)} if seen is None else seen
         for name, part in self.members():
             if id(part) not in seen:
@@ -91,27 +90,27 @@ class Module:
                     yield from part.named_parts(f"{prefix}{name}.", seen)
 
     def named_modules(self) -> list[tuple[str, Module]]:
-        """This module (named "") and every module inside, outer before inner, each once."""
+        """This module (named "") and all modules inside, outer before inner, each once."""
         return [("", self), *((name, part) for name, part in self.named_parts() if isinstance(part, Module))]
 
     def named_parameters(self) -> list[tuple[str, Parameter]]:
-        """(dotted name, parameter) in the order of assignment; a shared parameter once, under the first name."""
+        """(dotted name, parameter) in order of assignment; a shared parameter once, under its first name."""
         return [(name, part) for name, part in self._state().items() if isinstance(part, Parameter)]
 
     def named_buffers(self) -> list[tuple[str, Tensor]]:
-        """Constant Tensors kept as attributes, such as running statistics: saved and moved, but not trained."""
+        """Constant Tensors among the attributes, such as running averages: saved and moved, but not trained."""
         return [(name, part) for name, part in self._state().items() if not isinstance(part, Parameter)]
 
     def parameters(self) -> list[Parameter]:
-        """All parameters, frozen ones too, each once."""
+        """All parameters, including frozen ones, each once."""
         return [part for part in self._state().values() if isinstance(part, Parameter)]
 
     def parameter_count(self) -> int:
-        """How many numbers the parameters hold, shared ones counted once."""
+        """Number of elements of all parameters; shared ones are counted once."""
         return sum(part.size for part in self.parameters())
 
     def _state(self) -> dict[str, Tensor]:
-        """Parameters and buffers by dotted name. A Tensor with a history, a result somebody kept, is neither."""
+        """Parameters and buffers by dotted name. A Tensor that was computed from others is neither."""
         state: dict[str, Tensor] = {}
         for name, part in self.named_parts():
             if isinstance(part, Module):
@@ -120,49 +119,47 @@ class Module:
                 if not part.is_leaf:
                     continue
                 raise TypeError(
-                    f"{type(self).__name__}: {name} is a Tensor with requires_grad=True, which training does not find: "
+                    f"{type(self).__name__}: {name} is a Tensor with requires_grad=True, which would not be trained: "
                     "make it nn.Parameter(array), or detach() it."
                 )
             if name in state:
                 raise ValueError(
-                    f"two parts of {type(self).__name__} are called {name!r}: "
-                    "give the keys of its dicts distinct names without dots."
+                    f"two parts of {type(self).__name__} are named {name!r}: use distinct names without dots as dict keys."
                 )
             state[name] = part
         return state
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the parameters; float32 where there are none."""
+        """The dtype of the parameters; float32 without parameters."""
         return next((part.dtype for part in self.parameters()), np.dtype(np.float32))
 
     @property
     def device(self) -> str:
-        """Where the parameters live, `"cpu"` or `"gpu"`; "cpu" where there are none."""
+        """The device of the parameters, `"cpu"` or `"gpu"`; `"cpu"` without parameters."""
         return next((part.device for part in self.parameters()), "cpu")
 
     # State.
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """A host copy of every parameter and buffer by dotted name, C-ordered, ready for `numpy.savez`."""
+        """A NumPy copy of every parameter and buffer by dotted name, in C order, ready for `numpy.savez`."""
         return {name: np.array(part.numpy(), order="C") for name, part in self._state().items()}
 
     def load_state_dict(self, state: Mapping[str, Array | Tensor]) -> None:
-        """Copy values into the existing arrays, on whatever device they are, cast to their dtype.
+        """Copy values into the existing arrays, on their device and in their dtype.
 
-        The arrays stay the same objects, because an optimizer may hold views of them.
+        The arrays remain the same objects, because an optimizer may hold views of them.
 
-        Raises:
-            ValueError: any missing, unexpected, misshapen or non-numeric entry. The message lists all of them and
-                nothing is changed.
+        Raises ValueError for missing, unexpected and non-numeric entries and for wrong shapes. The message lists all of
+        them, and nothing is changed.
         """
         parts = self._state()
         values = {name: v.numpy() if isinstance(v, Tensor) else np.asarray(v) for name, v in state.items()}
         problems = _problems(parts, values)
         if problems:
             raise ValueError(
-                f"the state does not fit this {type(self).__name__}, nothing was loaded: {'; '.join(problems)}. "
-                "Build the model with the sizes it was saved with."
+                f"the state does not match this {type(self).__name__}, nothing was loaded: {'; '.join(problems)}. "
+                "Build the model with the same sizes as the saved one."
             )
         for name, part in parts.items():
             backend, target = backend_of(part.data), part.data
@@ -173,20 +170,19 @@ class Module:
     # Changing all parts at once.
 
     def train(self, mode: bool = True) -> Self:
-        """Switch this module and all inside to training mode; returns self."""
+        """Switch this module and all modules inside to training mode; returns self."""
         for _, module in self.named_modules():
             module.training = mode
         return self
 
     def eval(self) -> Self:
-        """Switch to evaluation mode: Dropout off, BatchNorm on running statistics; returns self."""
+        """Switch to evaluation mode: no dropout, BatchNorm with running averages; returns self."""
         return self.train(False)
 
     def to(self, device: str) -> Self:
-        """Move parameters and buffers to `"cpu"`, `"gpu"` or `"auto"`; returns self.
+        """Move parameters and buffers to `"cpu"`, `"gpu"` or `"auto"`, dropping gradients; returns self.
 
-        Gradients are dropped. Move first and make the optimizer afterwards: it holds views of the arrays it
-        found.
+        Create the optimizer afterwards: it holds views of the arrays.
         """
         target = backend_named(device)
         for part in self._state().values():
@@ -197,27 +193,27 @@ class Module:
         return self
 
     def zero_grad(self) -> None:
-        """Forget all gradients; the next `backward()` starts afresh instead of adding."""
+        """Drop all gradients, so that the next `backward()` does not add to them."""
         for parameter in self.parameters():
             parameter.grad = None
 
     def freeze(self) -> Self:
-        """Make all parameters constants, so that training leaves them alone; returns self.
+        """Make all parameters constant, so that training does not change them; returns self.
 
-        Running statistics still follow in training mode: `eval()` stops those.
+        Running averages are still updated in training mode; `eval()` stops that.
         """
         for parameter in self.parameters():
             parameter.node = parameter.grad = None
         return self
 
     def unfreeze(self) -> Self:
-        """Undo `freeze`; returns self. A parameter that is not frozen keeps its place in recorded graphs."""
+        """Undo `freeze`; returns self. Parameters that are not frozen remain part of recorded graphs."""
         for parameter in self.parameters():
             if parameter.node is None:
                 parameter.node = Node(leaf=weakref.ref(parameter))
         return self
 
-    # Looking at it.
+    # Display.
 
     def summary(self, input_shape: int | tuple[int, ...]) -> str:
         """A table of all layers with their output shapes and parameter counts.
@@ -225,37 +221,41 @@ class Module:
         Args:
             input_shape: the shape of one sample, without N: `(784,)` or just 784, `(28, 28, 1)`.
 
-        The shapes are observed: a batch of two zeros is run in evaluation mode, nothing recorded, modes
-        restored.
+        The shapes are observed in a forward pass of a batch of two zeros, in evaluation mode and without a graph.
         """
         return _summary(self, (input_shape,) if isinstance(input_shape, int) else tuple(input_shape))
 
     def extra_repr(self) -> str:
-        """What stands in the parentheses of the repr before the inner modules: the arguments of the constructor.
-
-        They are read from the attributes of the same names: numbers, strings and tuples that are not the default. For a
-        flag that made a part (`bias`, `peepholes`), the part says True and None says False.
-        """
-        words: list[str] = []
-        for name, argument in inspect.signature(type(self)).parameters.items():
-            default = argument.default
-            value = vars(self).get(name, default)
-            if isinstance(default, bool):
-                value = isinstance(value, Tensor) or bool(value)
-            if not isinstance(value, (int, float, str, tuple)) or value == default:
-                continue
-            if argument.kind is argument.VAR_POSITIONAL and isinstance(value, tuple):
-                words += map(repr, value)
-            else:
-                words.append(repr(value) if default is argument.empty else f"{name}={value!r}")
-        return ", ".join(words)
+        """The part of the repr in parentheses, before the inner modules: the arguments of the constructor."""
+        return constructor_arguments(type(self), vars(self))
 
     def __repr__(self) -> str:
         return _tree(self, set())
 
 
+def constructor_arguments(kind: type, values: Mapping[str, object]) -> str:
+    """The arguments with which `kind` was called, read from the attributes of the same names.
+
+    These are the numbers, strings and tuples that differ from the default. For a flag that creates a parameter (`bias`,
+    `peepholes`), a Tensor means True and None means False.
+    """
+    words: list[str] = []
+    for name, argument in inspect.signature(kind).parameters.items():
+        default = argument.default
+        value = values.get(name, default)
+        if isinstance(default, bool):
+            value = isinstance(value, Tensor) or bool(value)
+        if not isinstance(value, (int, float, str, tuple)) or value == default:
+            continue
+        if argument.kind is argument.VAR_POSITIONAL and isinstance(value, tuple):
+            words += map(repr, value)
+        else:
+            words.append(repr(value) if default is argument.empty else f"{name}={value!r}")
+    return ", ".join(words)
+
+
 def _wrapped(value: Any) -> Any:
-    """A raw floating-point array of any device as a constant Tensor; everything else as it is."""
+    """A floating-point array of any device as a constant Tensor; anything else as it is."""
     if isinstance(value, (Tensor, np.generic)) or getattr(getattr(value, "dtype", None), "kind", "") != "f":
         return value
     return constant(value)
@@ -270,7 +270,7 @@ def _members(container: dict[Any, Any] | list[Any] | tuple[Any, ...], prefix: st
 
 
 def _tree(module: Module, seen: set[int]) -> str:
-    """The repr of a module in lines, its inner modules below it; one that was shown already is not shown again."""
+    """The repr of a module with its inner modules, one per line; a module that occurs again is abbreviated."""
     name = type(module).__name__
     if id(module) in seen:
         return f"{name}(...)"
@@ -284,22 +284,18 @@ def _tree(module: Module, seen: set[int]) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# `Parameter`: the Tensor that training changes.
+# `Parameter`: a Tensor that is trained.
 
 
 class Parameter(Tensor):
     """A leaf Tensor that a `Module` finds among its attributes and an optimizer updates in place.
 
     Args:
-        data: array or nested list of floating-point numbers of any shape. It is copied: training never writes
-            into the caller's array.
-        dtype: convert to this dtype; nested lists become float32 without it.
+        data: array or nested list of floating-point numbers of any shape; it is copied. Other dtypes raise TypeError.
+        dtype: convert to this dtype; without it, nested lists become float32.
 
-    `Module.freeze()` takes the parameter's node away, which makes it a constant until `Module.unfreeze()`. A
-    deep copy or pickle keeps values and frozen state; the gradient stays behind.
-
-    Raises:
-        TypeError: whole numbers or booleans, which have no gradient.
+    `Module.freeze()` removes the parameter's node, which makes it constant until `Module.unfreeze()`. A deep copy or pickle
+    keeps the values and whether it is frozen, but not the gradient.
     """
 
     __slots__ = ()
@@ -313,7 +309,7 @@ class Parameter(Tensor):
         return f"Parameter(shape={self.shape}, dtype={self.dtype}{frozen})"
 
     def __reduce__(self) -> tuple[Callable[[Array, bool], Parameter], tuple[Array, bool]]:
-        # A node points weakly at its leaf; copied as it stands, the copy's gradients would go to the original.
+        # A node holds a weak reference to its leaf: a copied node would send its gradients to the original.
         return _rebuild, (self._data, self.requires_grad)
 
 
@@ -325,17 +321,16 @@ def _rebuild(data: Array, trainable: bool) -> Parameter:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# `Sequential`: modules one after another.
+# `Sequential`: modules applied one after another.
 
 
 class Sequential(Module):
     """f_n(... f_2(f_1(x))). Parts are named by position: "0.weight", "2.bias".
 
     Args:
-        modules: the modules in the order of their application. None at all is the identity.
+        modules: f_1 to f_n. An empty Sequential is the identity.
 
-    `model[0]`, `model[-1]`, `len(model)` and `for layer in model` work; a slice is a Sequential of the same
-    modules, sharing their parameters.
+    It supports `model[0]`, `model[-1]`, `len(model)` and `for layer in model`; a slice is a Sequential of the same modules.
     """
 
     def __init__(self, *modules: Module) -> None:
@@ -354,7 +349,7 @@ class Sequential(Module):
         return x
 
     def members(self) -> Iterator[tuple[str, Module | Tensor]]:
-        """The attributes, with the modules named by position alone."""
+        """The attributes, with the modules named by position."""
         return ((name.removeprefix("layers."), part) for name, part in super().members())
 
     def __len__(self) -> int:
@@ -374,11 +369,11 @@ class Sequential(Module):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# How a saved state differs from the module that is to load it.
+# The check of a saved state, evaluation mode in a `with` block, and observing calls from outside.
 
 
 def _problems(parts: Mapping[str, Tensor], values: Mapping[str, np.ndarray]) -> list[str]:
-    """One phrase per entry that does not fit."""
+    """How a saved state differs from the module that is to load it, one phrase per entry."""
     missing = [f"missing {name} {part.shape}" for name, part in parts.items() if name not in values]
     unexpected = [f"unexpected {name} {value.shape}" for name, value in values.items() if name not in parts]
     wrong = []
@@ -391,13 +386,9 @@ def _problems(parts: Mapping[str, Tensor], values: Mapping[str, np.ndarray]) -> 
     return missing + unexpected + wrong
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Evaluation mode for the length of a block.
-
-
 @contextmanager
 def evaluating(model: Module) -> Iterator[None]:
-    """`with evaluating(model):` is in evaluation mode; every module gets its own mode back, also after an error."""
+    """Evaluation mode within `with evaluating(model):`; afterwards, even after an error, the modes are restored."""
     modes = [(module, module.training) for _, module in model.named_modules()]
     model.eval()
     try:
@@ -407,17 +398,12 @@ def evaluating(model: Module) -> Iterator[None]:
             module.training = training
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Watching modules being called, from outside: the summary table needs every module's output, and that should not be written
-# into the layers.
-
-
 @contextmanager
 def observe_calls(callback: Callable[[Module, tuple[Any, ...], Any], None]) -> Iterator[None]:
-    """Within the block, call `callback(module, inputs, output)` after every module call of this thread.
+    """Within the block, call `callback(module, inputs, output)` after every module call in this thread.
 
-    Inner modules finish first and are reported first. `inputs` are the positional arguments. An error raised
-    by the callback stops the forward pass; the callback is removed when the block ends, also by an error.
+    Inner modules finish first and are reported first. `inputs` are the positional arguments. An exception raised by the
+    callback stops the forward pass.
 
     Example:
         >>> from tinyae import Tensor, nn
@@ -427,21 +413,21 @@ def observe_calls(callback: Callable[[Module, tuple[Any, ...], Any], None]) -> I
         >>> shapes
         [(1, 2)]
     """
-    told = Observer()
-    told.called = callback  # type: ignore[method-assign, assignment]
-    with set_observers(*observers(), told):
+    observer = Observer()
+    observer.called = callback  # type: ignore[method-assign, assignment]
+    with set_observers(*observers(), observer):
         yield
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What every module returns for an input: the numbers behind a picture of feature maps, and the shapes of the summary.
+# The outputs of all modules for an input: for figures of feature maps, and for the shapes in the summary.
 
 
 def layer_outputs(model: Module, x: np.ndarray) -> dict[str, np.ndarray]:
-    """The outputs of all inner modules for a batch x (N, ...), as host arrays by dotted name, in the order of calls.
+    """The outputs of all inner modules for a batch x (N, ...), as NumPy arrays by dotted name, in the order of the calls.
 
-    The model is called once, in evaluation mode, with nothing recorded. Of a module that is called several times the last
-    output counts; modules that are not called, and outputs that are not a single Tensor, are left out.
+    The model is called once, in evaluation mode and without a graph. If a module is called several times, its last output
+    is returned; modules that are not called, and outputs that are not a single Tensor, are left out.
 
     >>> import numpy as np
     >>> from tinyae import nn
@@ -455,7 +441,7 @@ def layer_outputs(model: Module, x: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _outputs(model: Module, x: np.ndarray) -> dict[int, object]:
-    """What each module returns for a batch, by `id(module)`: one call of the model, every training mode restored."""
+    """The output of each module for a batch, by `id(module)`, from one call of the model in evaluation mode."""
     found: dict[int, object] = {}
 
     def note(module: Module, inputs: tuple[object, ...], output: object) -> None:
@@ -468,10 +454,9 @@ def _outputs(model: Module, x: np.ndarray) -> dict[int, object]:
 
 
 def _summary(model: Module, sample: tuple[int, ...]) -> str:
-    """`Module.summary`: name, type, output shape, own parameters of each module; then the totals.
+    """`Module.summary`: name, type, output shape and number of parameters of each module; then the totals.
 
-    Output shapes are not computed from rules that could disagree with the layers: they are looked at. A parameter that
-    modules share is counted in the first line that has it and once in the total.
+    A parameter that several modules share is counted for the first of them, and once in the total.
     """
     outputs = _outputs(model, np.zeros((_BATCH, *sample)))
     rows = [("layer", "type", "output", "parameters")]
@@ -495,7 +480,7 @@ def _summary(model: Module, sample: tuple[int, ...]) -> str:
 
 
 _BATCH = 2
-"""Samples in the batch that is pushed through for a summary; an axis of that length in front is shown as N."""
+"""Samples in the batch of a summary; a first axis of that length is shown as N."""
 
 
 def _shape_text(output: object) -> str:
@@ -507,5 +492,5 @@ def _shape_text(output: object) -> str:
 
 
 def _axes(*lengths: int | str) -> str:
-    """Lengths written as Python writes a tuple."""
+    """Lengths formatted like a tuple."""
     return f"({', '.join(map(str, lengths))}{',' * (len(lengths) == 1)})"

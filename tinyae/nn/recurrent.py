@@ -1,4 +1,4 @@
-"""Recurrent layers over whole sequences (N, T, D): the LSTM. Its formulas stand at `ops.lstm`."""
+"""Recurrent layers over whole sequences (N, T, D): the LSTM. See `ops.lstm` for its equations."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from tinyae.nn.noise import Dropout
 from tinyae.ops.recurrent import Lengths, settled
 
 States = tuple[Tensor, Tensor]
-"""What a layer hands on from step to step: (h, c)."""
+"""The recurrent state: (h, c)."""
 
 
 class LSTMLayer(Module):
-    """H units over a whole sequence, in one direction: the weights of an LSTM and one call of `ops.lstm`.
+    """One layer of H units in one direction: the weights of an LSTM and one call of `ops.lstm`.
 
     Args:
-        input_size: D; 0 for units that are given no input.
+        input_size: D; 0 for a layer without input.
         hidden_size: H.
-        peepholes: the gates see the cell too (Gers, Schraudolph and Schmidhuber 2002; Graves 2013).
-        forget_bias: the forget gate's bias at the start; 1 keeps what is stored (Jozefowicz et al. 2015).
-        initializer, recurrent_initializer: how each gate's weights start, from the input and from h.
+        peepholes: whether the gates also depend on the cell (Gers, Schraudolph and Schmidhuber 2002; Graves 2013).
+        forget_bias: initial bias of the forget gate; at 1 the cell initially remembers (Jozefowicz et al. 2015).
+        initializer, recurrent_initializer: of the weights of each gate from x and from h.
         generator, dtype: as for `Dense`.
 
     Attributes:
-        weight_x: Parameter (D, 4H), None if D is 0. The gates stand in the order i, f, g, o.
+        weight_x: Parameter (D, 4H), None if D is 0. The gates are in the order i, f, g, o.
         weight_h: Parameter (H, 4H).
         bias: Parameter (4H,).
-        peepholes: Parameter (3, H) for i, f and o, 0 at the start; None without.
+        peepholes: Parameter (3, H) for i, f and o, starts at 0; None without peepholes.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class LSTMLayer(Module):
         dtype = check_dtype("LSTMLayer", dtype)
 
         def gate_weights(rows: int, initializer: str | Initializer) -> Parameter:
-            draw = initializer_named(initializer)  # for each gate by itself, so that an orthogonal one is orthogonal
+            draw = initializer_named(initializer)  # gate by gate, so that each one is orthogonal
             return Parameter(np.concatenate([draw((rows, h), rng, dtype=dtype) for _ in range(4)], axis=1))
 
         self.weight_x = gate_weights(d, initializer) if d else None
@@ -74,18 +74,18 @@ class LSTMLayer(Module):
         reverse: bool = False,
         steps: int | None = None,
     ) -> tuple[Tensor, States]:
-        """Outputs (N, T, H) of x (N, T, D), and the last (h, c), (N, H) each; see `ops.lstm` for the arguments."""
+        """Outputs (N, T, H) for x (N, T, D), and the final (h, c), (N, H) each; see `ops.lstm` for the arguments."""
         h0, c0 = _pair(self, states)
         weights = (self.weight_x, self.weight_h, self.bias, self.peepholes)
         out = ops.lstm(x, h0, c0, *weights, lengths=lengths, reverse=reverse, steps=steps)
         if reverse:
             return out[:, :-1], (out[:, 0], out[:, -1])
-        tail = out[:, -2:]  # the last h and c in one piece: one gradient to scatter instead of two
+        tail = out[:, -2:]  # the final h and c in one slice: one gradient to scatter instead of two
         return out[:, :-1], (tail[:, 0], tail[:, 1])
 
 
 class LayerOptions(TypedDict, total=False):
-    """What `LSTM` hands on to each `LSTMLayer`."""
+    """The options that `LSTM` passes to each `LSTMLayer`."""
 
     peepholes: bool
     forget_bias: float
@@ -98,24 +98,24 @@ class LSTM(Module):
     """Layers of long short-term memory (Hochreiter and Schmidhuber 1997; Gers et al. 2000).
 
     output, (h, c) = lstm(x), with x (N, T, D), output (N, T, H * directions) of the last layer, and the states after the
-    last step, h and c (num_layers * directions, N, H), which the next call may start from: lstm(x, (h, c)).
+    last step, h and c (num_layers * directions, N, H). They can be the initial states of the next call: lstm(x, (h, c)).
 
     Args:
-        input_size: D; 0 for an LSTM that only its initial state drives: lstm(None, (h, c), steps=T).
+        input_size: D; 0 for an LSTM without input: lstm(None, (h, c), steps=T).
         hidden_size: H.
-        num_layers: each layer sees the outputs of the one below.
-        bidirectional: a second set of units walks backwards, from each sequence's own last step.
-        dropout: share of outputs set to 0 between layers in training mode.
+        num_layers: number of layers; the input of each is the output of the one before.
+        bidirectional: whether each layer has a second set of units that processes the sequences backwards.
+        dropout: dropout rate between layers in training mode.
         generator: for the weights and the dropout.
         options: of every layer: peepholes, forget_bias, initializer, recurrent_initializer, dtype; see `LSTMLayer`.
 
     Attributes:
-        layers: for each layer its directions, `LSTMLayer`s.
+        layers: for each layer a list of its directions, `LSTMLayer`s.
         directions: 2 if bidirectional, else 1.
-        state_size: S, the numbers in the states of one sequence: h and c of all layers and directions.
+        state_size: S, the size of the state of one sequence: h and c of all layers and directions.
 
-    With `lengths` (N,) a padded batch gives what each sequence alone would give: outputs after a sequence's end repeat
-    its last one (backwards: the initial state), and the final states are those after its own last step.
+    With `lengths` (N,), a padded batch gives the same results as the separate sequences: outputs after the end of a sequence
+    repeat its last one (backwards: the initial state), and the final states are those after its last step.
     """
 
     def __init__(
@@ -148,11 +148,10 @@ class LSTM(Module):
     def forward(
         self, x: Tensor | None, states: States | None = None, *, lengths: Lengths = None, steps: int | None = None
     ) -> tuple[Tensor, States]:
-        """Outputs (N, T, H * directions) of the last layer, and the last (h, c) of all.
+        """Outputs (N, T, H * directions) of the last layer, and the final (h, c) of all layers.
 
-        Raises:
-            ValueError: an input or a state of the wrong shape; no input, and nothing in its place.
-            TypeError: a state of another form than (h, c).
+        Raises ValueError for an input or a state of the wrong shape, or if both are missing, and TypeError for a state that
+        is not a pair (h, c).
         """
         self._check(x, states, steps)
         if lengths is not None:
@@ -169,9 +168,9 @@ class LSTM(Module):
                 outputs.append(out)
                 last.append(after)
             x = outputs[0] if len(outputs) == 1 else ops.concatenate(*outputs, axis=-1)
-            steps = None  # known from x, from the second layer on
+            steps = None  # the following layers see the steps of x
         h, c = zip(*last, strict=True)
-        return x, (ops.stack(*h, axis=0), ops.stack(*c, axis=0))  # type: ignore[return-value]  # a layer made x
+        return x, (ops.stack(*h, axis=0), ops.stack(*c, axis=0))  # type: ignore[return-value]  # x is the output of a layer
 
     def _check(self, x: Tensor | None, states: States | None, steps: int | None) -> None:
         if x is not None:
@@ -180,7 +179,7 @@ class LSTM(Module):
                 wanted = f"(N, T, {self.input_size})" if self.input_size else "None, with steps=T"
                 raise ValueError(f"{self}: the input must be {wanted}, got shape {x.shape}.")
         elif self.input_size or states is None or steps is None:
-            raise ValueError(f"{self}: without an input it needs input_size=0, an initial state and steps=T.")
+            raise ValueError(f"{self}: a call without an input needs input_size=0, an initial state and steps=T.")
         places = self.num_layers * self.directions
         for state in _pair(self, states):
             if state is not None and (
@@ -188,23 +187,23 @@ class LSTM(Module):
             ):
                 raise ValueError(
                     f"{self}: a state must be ({places}, N, {self.hidden_size}), one for each layer and direction, "
-                    f"got shape {state.shape}: the second result of a call has that form."
+                    f"got shape {state.shape}: pass the second result of a call."
                 )
 
     def __repr__(self) -> str:
-        return f"LSTM({self.extra_repr()})"  # the layers inside say nothing more
+        return f"LSTM({self.extra_repr()})"  # without its inner layers, whose sizes follow
 
     def flat(self, states: States) -> Tensor:
-        """The last states of all layers side by side, (N, S): a vector of fixed length."""
+        """The states of all layers concatenated, (N, S): one vector for each sequence."""
         n = states[0].shape[1]
         return ops.concatenate(*(ops.reshape(ops.transpose(s, axes=(1, 0, 2)), shape=(n, -1)) for s in states), axis=1)
 
     def unflat(self, vector: Tensor) -> States:
-        """The states that a vector (N, S) holds: `flat` undone."""
+        """The states in a vector (N, S); the inverse of `flat`."""
         if vector.ndim != 2 or vector.shape[1] != self.state_size:
             raise ValueError(
-                f"{self}: its state as vectors, or as codes, is (N, {self.state_size}), got shape {vector.shape}: give "
-                "codes of the encoder that this was built for."
+                f"{self}: the states as vectors, or codes, must be (N, {self.state_size}), got shape {vector.shape}: pass "
+                "codes of the encoder that belongs to this decoder."
             )
         shape = (len(vector), self.num_layers * self.directions, self.hidden_size)
         both = ops.split(vector, lengths=(self.state_size // 2,) * 2, axis=1)
@@ -213,17 +212,17 @@ class LSTM(Module):
 
 
 def _input_size(owner: str, value: int) -> int:
-    """D: a whole number of at least 1, or 0 for a layer that is given no input at all."""
+    """D, a whole number of at least 1, or 0 for a layer without input."""
     return 0 if value == 0 and not isinstance(value, bool) else check_size(owner, "input_size", value)
 
 
 def _pair(layer: Module, states: States | None) -> States | tuple[None, None]:
-    """The states (h, c) given to `layer`, or two Nones; raises TypeError unless they are Tensors or arrays."""
+    """The states (h, c) given to `layer`, or two Nones. Raises TypeError unless they are Tensors or arrays."""
     if states is None:
         return None, None
     if isinstance(states, (tuple, list)) and len(states) == 2 and all(hasattr(s, "ndim") for s in states):
         return states
     got = f"{len(states)} in a {type(states).__name__}" if isinstance(states, (tuple, list)) else type(states).__name__
     raise TypeError(
-        f"{layer}: the state must be (h, c), each a Tensor or array, got {got}: the second result of a call has that form."
+        f"{layer}: the state must be (h, c), each a Tensor or array, got {got}: pass the second result of a call."
     )

@@ -271,7 +271,7 @@ def _summed(dz: Array) -> Array:
 
 
 def pair(owner: object, name: str, value: object, least: int = 1) -> Pair:
-    """A number for both axes, or (vertical, horizontal), as a pair of ints >= `least`."""
+    """A number for both axes, or (vertical, horizontal), as a pair of ints of at least `least`."""
     values = value if isinstance(value, (tuple, list)) else (value, value)
     try:
         numbers = tuple(operator.index(v) for v in values)
@@ -279,7 +279,7 @@ def pair(owner: object, name: str, value: object, least: int = 1) -> Pair:
         numbers = ()
     if len(numbers) != 2 or min(numbers) < least:
         raise ValueError(
-            f"{owner}: {name} must be a whole number >= {least} or a pair of them (vertical, horizontal), "
+            f"{owner}: {name} must be a whole number of at least {least} or a pair of them (vertical, horizontal), "
             f"got {value!r}: write e.g. {name}={least} or {name}=({least}, {least + 1})."
         )
     return numbers[0], numbers[1]

@@ -1,8 +1,7 @@
-"""How parameters move: gradient methods, L-BFGS, learning-rate schedules and gradient clipping.
+"""Optimizers: gradient methods, L-BFGS, learning-rate schedules and gradient clipping.
 
-An optimizer takes the leaf Tensors to train and lays them out in one flat buffer (`FlatParameters`); each Tensor keeps
-its shape and becomes a view. So a step is a handful of operations on one long array, however many layers
-there are, and each method is short enough to be read beside its paper.
+An optimizer moves the leaf Tensors to train into one flat buffer (`FlatParameters`); each Tensor becomes a view of it. So a
+step is a few operations on one long array, and each method is short enough to compare with its paper.
 
     optimizer = Adam(model.parameters(), lr=1e-3)
     for batch in batches:
@@ -11,8 +10,7 @@ there are, and each method is short enough to be read beside its paper.
         clip_grad_norm(model.parameters(), 1.0)
         optimizer.step()
 
-Three chapters: `optimizers` (what all methods share, the methods, clipping, and the flat buffers), `schedules` and
-`lbfgs`. Nothing here waits for the device, except L-BFGS, whose line search needs the loss.
+Nothing here waits for the device, except L-BFGS, whose line search needs the loss.
 """
 
 from tinyae.optim.lbfgs import LBFGS, LBFGSResult

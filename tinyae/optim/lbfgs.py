@@ -1,8 +1,7 @@
-"""L-BFGS: a full-batch method that builds up curvature from its own steps. SciPy does the work.
+"""L-BFGS: a full-batch quasi-Newton method, which estimates curvature from previous steps. SciPy implements it.
 
-For a small model and all of its data at once, a quasi-Newton method needs far fewer passes than a gradient
-method, and has no learning rate to tune: a line search finds every step length. That search asks for the loss
-again and again, so a step takes a closure.
+For a small model and all of its data, it needs far fewer passes than a gradient method and has no learning rate: a line
+search chooses every step length. The search evaluates the loss repeatedly, so `step` takes a closure.
 """
 
 from __future__ import annotations
@@ -24,15 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LBFGSResult:
-    """How a run of L-BFGS ended.
+    """The outcome of a run of L-BFGS.
 
     Attributes:
         loss: the final loss.
-        iterations: accepted steps.
-        evaluations: how often the closure was called.
-        converged: True if a tolerance was met; False at `max_iterations`, or if the line search found no
-            better point.
-        message: SciPy's reason in words.
+        iterations: number of accepted steps.
+        evaluations: number of calls of the closure.
+        converged: True if a tolerance was met; False at `max_iterations`, or if the line search failed.
+        message: SciPy's description.
     """
 
     loss: float
@@ -43,20 +41,19 @@ class LBFGSResult:
 
 
 class LBFGS(Optimizer):
-    """SciPy's L-BFGS-B (Byrd, Lu, Nocedal and Zhu 1995; no bounds are set) behind the face of an optimizer.
+    """SciPy's L-BFGS-B (Byrd, Lu, Nocedal and Zhu 1995), without bounds, as an optimizer.
 
-    SciPy works in float64 on the host, whatever the dtype and device of the parameters. It is imported at the
-    first step.
+    SciPy computes in float64 on the CPU, whatever the dtype and device of the parameters.
 
     Args:
         tensors: the leaves to train.
-        max_iterations: accepted steps in one `step(closure)`, at least 1.
-        history: how many past steps describe the curvature, at least 1.
+        max_iterations: largest number of accepted steps in one `step(closure)`, at least 1.
+        history: number of previous steps from which curvature is estimated, at least 1.
         gradient_tolerance: stop when no gradient element is larger in magnitude, at least 0.
-        loss_tolerance: stop when a step lowers the loss by less than this share of it, at least 0.
+        loss_tolerance: stop when a step reduces the loss by less than this fraction, at least 0.
 
     Attributes:
-        result: how the last `step` ended, None before the first.
+        result: the outcome of the last `step`, None before the first.
 
     Example:
             optimizer = LBFGS(model.parameters())
@@ -91,27 +88,22 @@ class LBFGS(Optimizer):
         closure: Callable[[], Tensor] | None = None,
         callback: Callable[[int, float], None] | None = None,
     ) -> float:
-        """Minimize the loss until a tolerance or `max_iterations` is reached, and leave the parameters at the
-        best point.
+        """Minimize the loss until a tolerance or `max_iterations` is reached; returns the final loss.
 
         Args:
-            closure: computes the loss of all data, a Tensor of one number. It must give the same value for
-                the same parameters (no dropout, no fresh noise). Gradients are cleared and computed here: it
-                only returns the loss.
-            callback: called as `callback(iteration, loss)` after every accepted step, counted from 1. It may
-                raise StopIteration to end the run there.
-
-        Returns:
-            The final loss.
+            closure: returns the loss of all data, a Tensor of one number, and must be deterministic (no dropout or
+                noise). Gradients are cleared and computed here.
+            callback: called as `callback(iteration, loss)` after every accepted step, counted from 1. It may raise
+                StopIteration to end the run.
 
         Raises:
             ValueError: a loss or gradient that is not finite, or a parameter without a gradient.
             TypeError: no closure, or one that does not return a loss.
 
-        After any exception, Ctrl-C included, the parameters stand at the last accepted step.
+        After an exception, including KeyboardInterrupt, the parameters are those of the last accepted step.
         """
         if closure is None:
-            raise TypeError("L-BFGS calls the loss many times in a step: use step(lambda: model.loss(data)).")
+            raise TypeError("L-BFGS evaluates the loss many times in a step: use step(lambda: model.loss(data)).")
         from scipy.optimize import minimize
 
         self.flat.check_views()
@@ -129,7 +121,7 @@ class LBFGS(Optimizer):
             for observer in observers():
                 observer.updated(type(self).__name__, None, None)
             if callback is not None:
-                self._assign(accepted)  # what the callback looks at is the accepted point, not the last one tried
+                self._assign(accepted)  # not the point that was evaluated last
                 callback(iteration, float(intermediate_result.fun))
 
         options = {
@@ -168,6 +160,6 @@ class LBFGS(Optimizer):
             if np.isfinite(gradient).all():
                 return value, gradient
         raise ValueError(
-            f"L-BFGS met a loss or a gradient that is not finite (loss {value}) and went back to the last "
-            "good parameters: look for NaN or infinity in the data, start from smaller weights, or use Adam."
+            f"L-BFGS found a loss or a gradient that is not finite (loss {value}) and restored the last good parameters: "
+            "look for NaN or infinity in the data, start from smaller weights, or use Adam."
         )

@@ -14,10 +14,10 @@ from tinyae.backend import Array, backend_of, check_same_device
 from tinyae.checks import number, whole_number
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What optimizers and schedules share: numbers that are checked in one place, and a state that can be saved and resumed.
+# What optimizers and schedules share: settings with checked ranges, and a state that can be saved and restored.
 
 Check = Callable[[str, object], float]
-"""Takes the name of a number and a value; returns a Python number, or raises with the name and the range."""
+"""Called as `check(name, value)`; returns a Python number, or raises an error with the name and the range."""
 
 positive: Check = partial(number, above=0.0)
 not_negative: Check = partial(number, at_least=0.0)
@@ -32,18 +32,18 @@ RANGES: dict[str, Check] = {
     **dict.fromkeys(("step_size", "total_steps", "warmup_steps", "max_iterations", "history"), at_least_one),
     "nesterov": lambda name, value: bool(value),
 }
-"""The range of every number, by its name. One of another name, in a method of your own, must be finite."""
+"""The range of each number by name. Numbers with other names, in your own methods, must be finite."""
 
 
 class Stateful:
-    """Numbers as attributes, and a count of steps.
+    """An object with numbers as attributes and a step counter, both part of its state.
 
     Args:
-        numbers: by name. They go into the state, so what is resumed continues with equal bits whatever it was made with.
+        numbers: the settings by name.
 
     Attributes:
         numbers: their names.
-        steps: how many steps were made.
+        steps: number of steps taken.
     """
 
     def __init__(self, **numbers: float) -> None:
@@ -56,37 +56,36 @@ class Stateful:
         return {name: RANGES.get(name, number)(name, values[name]) for name in self.numbers}
 
     def set_numbers(self, values: Mapping[str, object]) -> None:
-        """Make the numbers attributes, all of them or, if one is out of range, none."""
+        """Set the numbers as attributes; if one is out of range, none of them."""
         for name, value in self.checked(values).items():
             setattr(self, name, value)
 
     def state_dict(self) -> dict[str, object]:
-        """Everything needed to continue: whose state it is, the numbers, and how many steps were made."""
+        """Everything needed to continue: the name of the class, the numbers, and the step counter."""
         return {"method": type(self).__name__, "steps": self.steps, **{n: getattr(self, n) for n in self.numbers}}
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
-        """Take over a state made by `state_dict()`, its numbers too.
+        """Restore a state returned by `state_dict()`, including the numbers.
 
-        Raises:
-            ValueError: the state of something else, missing or unexpected entries, numbers out of range, arrays of the
-                wrong size. Nothing is changed then.
+        Raises ValueError for the state of another class, missing or unexpected entries, numbers out of range, and arrays of
+        the wrong size; nothing is changed then.
         """
         self._check(state)
         self._take(state)
 
     def _check(self, state: Mapping[str, object], *more: str) -> None:
-        """Raise ValueError unless `state` can be taken over; `more` names entries besides steps and numbers."""
+        """Raise ValueError unless `state` can be restored; `more` are names of additional entries."""
         method = type(self).__name__
         if state.get("method", method) != method:
             raise ValueError(
-                f"this is a saved state of {state['method']}, not of {method}: make a {state['method']} to load it."
+                f"this is a saved state of {state['method']}, not of {method}: create a {state['method']} to load it."
             )
         expected = {"method", "steps", *self.numbers, *more}
         if expected != set(state):
             missing, unexpected = sorted(expected - set(state)), sorted(set(state) - expected)
             raise ValueError(
-                f"the state does not fit {method}: missing {missing or 'nothing'}, "
-                f"unexpected {unexpected or 'nothing'}. Make it with the arguments it was saved with."
+                f"the state does not match {method}: missing {missing or 'nothing'}, "
+                f"unexpected {unexpected or 'nothing'}. Create it with the same arguments as the saved one."
             )
         whole_number("steps", state["steps"], at_least=0)
         self.checked(state)
@@ -104,19 +103,17 @@ class Stateful:
 
 
 class Optimizer(Stateful):
-    """Base of all methods: it owns the parameters' storage and their learning rate.
-
-    A subclass hands its numbers and the names of its buffers on, and defines `update`.
+    """Base class of the optimizers. A subclass passes its buffers and numbers to `__init__` and defines `update`.
 
     Args:
         tensors: the leaves to train, e.g. `model.parameters()`.
-        buffers: names of what the method remembers between steps.
-        numbers: what the method is made with; lr above 0. Schedules, and you, may assign `optimizer.lr` at any time.
+        buffers: names of the arrays that the method keeps between steps.
+        numbers: the settings; lr above 0. `optimizer.lr` may be assigned at any time.
 
     Attributes:
-        full_batch: True for a method whose step wants the loss of all data (L-BFGS).
+        full_batch: True for a method whose step needs the loss of all data (L-BFGS).
         flat: the parameters and gradients as two flat buffers.
-        buffers: by name, what the method remembers, in the layout of `flat`, zeros at the start.
+        buffers: the arrays by name, in the layout of `flat`, initially zero.
     """
 
     full_batch: ClassVar[bool] = False
@@ -131,20 +128,19 @@ class Optimizer(Stateful):
 
     @property
     def lr(self) -> float:
-        """The learning rate of the next step. Assigning checks it: finite, not negative; 0 stands still."""
+        """The learning rate of the next step: a finite number of at least 0."""
         return self._lr
 
     @lr.setter
     def lr(self, value: float) -> None:
-        # A NumPy scalar would turn float32 parameters into float64 arithmetic; number() gives a Python float.
+        # With a NumPy scalar, float32 parameters would be updated in float64; the check returns a Python float.
         self._lr = not_negative("lr", value)
 
     def step(self) -> None:
         """Update every parameter from its gradient.
 
-        Raises:
-            ValueError: a parameter got no gradient; nothing was changed.
-            RuntimeError: the array of a parameter was replaced since the optimizer was made.
+        Raises ValueError if a parameter has no gradient, and RuntimeError if the array of a parameter was replaced since
+        the optimizer was created; nothing is changed then.
         """
         grad = self.flat.gather()
         self.steps += 1
@@ -154,19 +150,18 @@ class Optimizer(Stateful):
             observer.updated(type(self).__name__, self.flat.data, grad)
 
     def update(self, param: Array, grad: Array) -> None:
-        """The method itself: change `param` in place, given `grad`, both (L,). `grad` is only read."""
+        """The method itself: change `param` in place, given `grad`, both (L,). `grad` must not be changed."""
         raise NotImplementedError(f"{type(self).__name__} has no update(param, grad): define it.")
 
     def zero_grad(self) -> None:
-        """Forget all gradients; call it before `backward()`, which adds to what is there."""
+        """Drop all gradients, so that the next `backward()` does not add to them."""
         for tensor in self.flat.tensors:
             tensor.grad = None
 
     def state_dict(self) -> dict[str, object]:
-        """Everything needed to continue with equal bits: the method's name, its numbers and host copies of its buffers.
+        """Everything needed to continue exactly: the method's name, its numbers and NumPy copies of its buffers.
 
-        A buffer is one array of as many numbers as there are parameters, in their order. The parameters themselves
-        belong to the model's state.
+        A buffer has one number for each parameter, in their order. The parameters are part of the model's state.
         """
         return super().state_dict() | {name: self.flat.to_host(buffer) for name, buffer in self.buffers.items()}
 
@@ -178,7 +173,7 @@ class Optimizer(Stateful):
                 raise ValueError(
                     f"the saved {name} of {type(self).__name__} is {array.dtype} of shape {array.shape}, "
                     f"these parameters need {self.flat.data.dtype} of shape ({self.flat.size},): "
-                    "load it beside the model it was saved with."
+                    "load it for the model it was saved with."
                 )
 
     def _take(self, state: Mapping[str, object]) -> None:
@@ -193,23 +188,22 @@ class Optimizer(Stateful):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Stochastic gradient descent, with momentum on request.
+# Stochastic gradient descent, with optional momentum.
 
 
 class SGD(Optimizer):
     """param <- param - lr * velocity,  velocity <- momentum * velocity + grad.
 
-    Momentum is Polyak's heavy ball (1964). `nesterov` looks one step ahead (Sutskever et al. 2013): the step
-    is along grad + momentum * velocity. As in PyTorch, the learning rate multiplies the velocity and not the
-    gradient, so that a change of `lr` acts at once.
+    Momentum is Polyak's heavy ball (1964). With `nesterov` (Sutskever et al. 2013), the step is along
+    grad + momentum * velocity. As in PyTorch, the learning rate multiplies the velocity, not the gradient, so that a change
+    of `lr` takes effect immediately.
 
     Args:
         tensors: the leaves to train.
         lr: learning rate, above 0.
-        momentum: share of the velocity kept from step to step, at least 0, below 1.
-        nesterov: use the look-ahead form; needs momentum above 0.
-        weight_decay: adds weight_decay * param to the gradient (the penalty weight_decay / 2 * ||param||^2),
-            at least 0.
+        momentum: fraction of the velocity kept from step to step, at least 0, below 1.
+        nesterov: use Nesterov momentum; needs momentum above 0.
+        weight_decay: adds weight_decay * param to the gradient (the penalty weight_decay / 2 * ||param||^2), at least 0.
     """
 
     momentum: float
@@ -228,7 +222,7 @@ class SGD(Optimizer):
         super().__init__(tensors, buffers, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
 
     def checked(self, values: Mapping[str, object]) -> dict[str, float]:
-        """The numbers among `values`; raises ValueError if one is out of range, or if nesterov lacks its momentum."""
+        """The numbers among `values`; raises ValueError if one is out of range, or if nesterov is set without momentum."""
         if values["nesterov"] and not values["momentum"]:
             raise ValueError("nesterov=True needs momentum above 0: pass e.g. momentum=0.9.")
         return super().checked(values)
@@ -246,15 +240,13 @@ class SGD(Optimizer):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Adam and AdamW: running mean of the gradient, divided by the root of its running mean square.
+# Adam and AdamW: running mean of the gradient, divided by the square root of its running mean square.
 #
-# Both run through the backend's fused `adam` kernel. The kernel wants the bias corrections of Algorithm 1
-# folded into two scalars: with c1 = 1 - beta1^t and c2 = 1 - beta2^t,
+# Both use the backend's fused `adam` kernel, which takes the bias corrections of Algorithm 1 as two scalars: with
+# c1 = 1 - beta1^t and c2 = 1 - beta2^t,
 #
-#     lr * (mean / c1) / (sqrt(square / c2) + eps)  =  step * mean / (sqrt(square) + eps'),
-#     step = lr * sqrt(c2) / c1,   eps' = eps * sqrt(c2).
-#
-# This is the algorithm itself and no approximation: the same update to the last rounding.
+#     lr * (mean / c1) / (sqrt(square / c2) + eps)  =  step * mean / (sqrt(square) + eps_t),
+#     step = lr * sqrt(c2) / c1,   eps_t = eps * sqrt(c2).
 
 
 class Adam(Optimizer):
@@ -264,12 +256,10 @@ class Adam(Optimizer):
 
     Args:
         tensors: the leaves to train.
-        lr: learning rate, above 0: about the size of one step in each parameter.
-        betas: how much of the running means (of the gradient, of its square) is kept from step to step, in
-            [0, 1).
-        eps: keeps the quotient finite, above 0.
-        weight_decay: adds weight_decay * param to the gradient, at least 0. The moments see it; `AdamW`
-            decays apart from them.
+        lr: learning rate, above 0: roughly the size of one step of each parameter.
+        betas: decay rates of the running means of the gradient and of its square, in [0, 1).
+        eps: added to the denominator, above 0.
+        weight_decay: adds weight_decay * param to the gradient, at least 0, and so to the moments, unlike in `AdamW`.
     """
 
     beta1: float
@@ -319,7 +309,7 @@ class AdamW(Adam):
     Args:
         tensors: the leaves to train.
         lr, betas, eps: as in `Adam`.
-        weight_decay: the decay, in units of the learning rate, at least 0.
+        weight_decay: the decay rate, multiplied by the learning rate, at least 0.
     """
 
     decoupled = True
@@ -336,20 +326,19 @@ class AdamW(Adam):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# RMSprop: Adagrad with a memory that fades.
+# RMSprop and Adagrad: a learning rate for each parameter, from its previous gradients.
 
 
 class RMSprop(Optimizer):
     """square <- alpha * square + (1 - alpha) * grad^2,  param <- param - lr * grad / (sqrt(square) + eps).
 
-    Hinton, Neural Networks for Machine Learning (2012), lecture 6e, where alpha is 0.9; 0.99 is PyTorch's
-    default and ours.
+    Hinton, Neural Networks for Machine Learning (2012), lecture 6e, where alpha is 0.9; the default is PyTorch's.
 
     Args:
         tensors: the leaves to train.
         lr: learning rate, above 0.
-        alpha: how much of the running mean square is kept from step to step, at least 0, below 1.
-        eps: keeps the quotient finite, above 0.
+        alpha: decay rate of the running mean square, at least 0, below 1.
+        eps: added to the denominator, above 0.
     """
 
     alpha: float
@@ -366,19 +355,15 @@ class RMSprop(Optimizer):
         param -= self.lr * grad / (self.flat.backend.xp.sqrt(square) + self.eps)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Adagrad: a learning rate of its own for every parameter, which only ever shrinks.
-
-
 class Adagrad(Optimizer):
     """total <- total + grad^2,  param <- param - lr * grad / (sqrt(total) + eps).
 
-    Duchi, Hazan and Singer (2011), diagonal form. Parameters that rarely see a gradient keep large steps.
+    Duchi, Hazan and Singer (2011), diagonal form. Step sizes only decrease, and less so for parameters with rare gradients.
 
     Args:
         tensors: the leaves to train.
-        lr: learning rate, above 0; 0.01 as in PyTorch.
-        eps: keeps the quotient finite where no gradient came yet, above 0.
+        lr: learning rate, above 0; the default is PyTorch's.
+        eps: added to the denominator, above 0.
     """
 
     eps: float
@@ -394,17 +379,16 @@ class Adagrad(Optimizer):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Gradient clipping: a step too long is shortened, its direction kept.
+# Gradient clipping: a gradient that is too long is shortened; its direction is kept.
 
 
 def clip_grad_norm(tensors: Iterable[Tensor], max_norm: float) -> Tensor:
     """Scale the gradients of all tensors together so that their joint Euclidean norm is at most `max_norm`.
 
-    Each gradient is multiplied by min(1, max_norm / (norm + 1e-6)) (Pascanu, Mikolov and Bengio 2013;
-    PyTorch's form). Call it between `backward()` and `step()`. Tensors without a gradient are passed over,
-    one given twice counts once. A scaled gradient is a fresh array, or the optimizer's own buffer; an array
-    that someone else may hold is never written to. The factor is computed on the device, so nothing waits. A
-    norm that is not finite gives gradients that are not.
+    Each gradient is multiplied by min(1, max_norm / (norm + 1e-6)) (Pascanu, Mikolov and Bengio 2013; PyTorch's form). Call
+    it between `backward()` and `step()`. Tensors without a gradient are skipped, and duplicates are counted once. Scaled
+    gradients are written to new arrays or to the optimizer's buffer. Nothing waits for the device. If the norm is not
+    finite, neither are the scaled gradients.
 
     Args:
         tensors: the leaves, e.g. `model.parameters()`.
@@ -430,40 +414,37 @@ def clip_grad_norm(tensors: Iterable[Tensor], max_norm: float) -> Tensor:
     for tensor, grad in leaves:
         if grad is not tensor._buffer:
             tensor.grad = constant((grad * factor).astype(grad.dtype, copy=False))
-    for tensor, grad in leaves:  # only now: a gradient assigned to a second leaf was still to be read above
+    for tensor, grad in leaves:  # last, because the loop above may read it as the gradient of another leaf
         if grad is tensor._buffer:
             xp.multiply(grad, factor, out=grad)
     return constant(norm)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# One long array for all parameters, and one for their gradients.
+# One flat array for all parameters, and one for their gradients.
 #
-# A network has many small parameters, and updating each by itself costs more calls than arithmetic. So the
-# values are moved, once, into one flat buffer, and every Tensor gets a view of its part in its own shape.
-# `backward()` copies each gradient straight into a second buffer of the same layout; an update then is one
-# operation on the whole.
+# A network has many small parameters, and updating them one by one costs more calls than arithmetic. So the values are moved
+# into one flat buffer, and every Tensor becomes a view of its part. `backward()` copies each gradient into a second buffer
+# of the same layout, and an update is a single operation on both.
 
 _ALIGNMENT = 64
-"""Bytes at which each parameter starts: matrix products on a GPU are slower from an odd address."""
+"""Each parameter starts at a multiple of this many bytes: GPU matrix products are slower at unaligned addresses."""
 
 
 class FlatParameters:
     """Leaf Tensors whose values and gradients live in two flat buffers.
 
     Args:
-        tensors: leaves (`requires_grad=True`) of one floating dtype on one device. One given twice counts
-            once. Their arrays are replaced by views of the new buffer; the arrays they had are left as they
-            are.
+        tensors: leaves (`requires_grad=True`) of the same floating-point dtype and device; duplicates are ignored. Their
+            arrays are replaced by views of the new buffer.
 
     Attributes:
         tensors: the leaves, each once, in the order given.
         backend: the backend of their device.
         data: (L,) all values; L is `size` plus zeros that pad every parameter to a multiple of 64 bytes.
-        grad: (L,) all gradients in the same layout, current after `gather()`. A `leaf.grad` may be a view of
-            it, so its values change at the next `backward()`: keep `leaf.grad.numpy().copy()` if you need
-            them longer.
-        size: how many numbers the parameters hold, without the padding.
+        grad: (L,) all gradients in the same layout, current after `gather()`. A `leaf.grad` may be a view of it, which
+            changes in the next `backward()`: copy it if you need it longer.
+        size: number of elements of the parameters, without the padding.
 
     Raises:
         TypeError: something that is not a leaf Tensor, a complex or mixed dtype, mixed devices.
@@ -492,15 +473,12 @@ class FlatParameters:
             tensor._buffer = gradient
 
     def gather(self) -> Array:
-        """Bring all gradients into the flat buffer and return it.
+        """Return the flat buffer with all gradients, after copying those that are not there yet.
 
-        Most are there already. A second `backward()`, clipping, or an assignment to `leaf.grad` puts an array
-        of its own into a leaf; those are copied.
+        After a second `backward()`, clipping, or an assignment to `leaf.grad`, a gradient is in another array.
 
-        Raises:
-            ValueError: a parameter without a gradient, or with one of a wrong shape; the buffers are left
-                alone.
-            RuntimeError: a parameter whose array is no longer the view made here.
+        Raises ValueError if a parameter has no gradient or one of the wrong shape, and RuntimeError if its array was
+        replaced; the buffers are not changed then.
         """
         self.check_views()
         elsewhere = []
@@ -513,7 +491,7 @@ class FlatParameters:
         return self.grad
 
     def _checked_gradient(self, tensor: Tensor) -> Array:
-        """The gradient of a leaf that has one of its own; raises unless there is one, and it fits."""
+        """The gradient of a leaf. Raises ValueError if there is none, or if it has the wrong shape."""
         position = next(i for i, other in enumerate(self.tensors) if other is tensor)
         if tensor.grad is None:
             raise ValueError(
@@ -529,27 +507,27 @@ class FlatParameters:
         return tensor.grad._data
 
     def check_views(self) -> None:
-        """Raise RuntimeError if a leaf got another array: an update of the buffer would pass it by."""
+        """Raise RuntimeError if the array of a leaf was replaced: an update of the buffer would not change it."""
         for position, (tensor, view) in enumerate(zip(self.tensors, self._views, strict=True)):
             if tensor._data is not view:
                 raise RuntimeError(
-                    f"the array of parameter {position} of shape {tensor.shape} was replaced after the "
-                    "optimizer was made: make the optimizer after to(device) and after assigning .data, and "
-                    "only one for each parameter; load_state_dict() copies in place and is fine."
+                    f"the array of parameter {position} of shape {tensor.shape} was replaced after the optimizer was "
+                    "created: create the optimizer after to(device) and after assigning .data, and only one for each "
+                    "parameter; load_state_dict() copies in place and is safe."
                 )
 
     def bump_versions(self) -> None:
-        """Tell every leaf that its values changed in place, so that older graphs refuse to run backward."""
+        """Record that the values of all leaves changed in place, so that backward() through older graphs raises."""
         for tensor in self.tensors:
             tensor.bump_version()
 
     def to_host(self, buffer: Array) -> np.ndarray:
-        """A (`size`,) host copy of a buffer, without the padding. On a GPU this waits."""
+        """A NumPy copy (`size`,) of a buffer, without the padding. On a GPU this waits for the device."""
         host = self.backend.to_host(buffer)
         return np.concatenate([host[slot] for slot in self._slots])
 
     def from_host(self, values: np.ndarray, buffer: Array) -> None:
-        """Write (`size`,) host values into a buffer, cast to its dtype; the reverse of `to_host`."""
+        """Write (`size`,) NumPy values into a buffer, in its dtype; the inverse of `to_host`."""
         padded = np.zeros(buffer.shape, dtype=buffer.dtype)
         start = 0
         for slot, tensor in zip(self._slots, self.tensors, strict=True):
@@ -559,7 +537,7 @@ class FlatParameters:
 
 
 def unique(tensors: Iterable[Tensor]) -> list[Tensor]:
-    """The Tensors in order, each once. Raises TypeError for a single Tensor, a module or anything else."""
+    """The Tensors in order, each once. Raises TypeError for anything but Tensors in an iterable."""
     if isinstance(tensors, Tensor) or not isinstance(tensors, Iterable):
         raise TypeError(
             f"expected a list of Tensors, got {type(tensors).__name__}: pass model.parameters(), or [tensor]."
@@ -575,7 +553,7 @@ def unique(tensors: Iterable[Tensor]) -> list[Tensor]:
 
 
 def _leaves(tensors: Iterable[Tensor]) -> list[Tensor]:
-    """The Tensors, each once; raises unless all are leaves of one floating dtype on one device."""
+    """The Tensors, each once. Raises an error unless all are leaves of the same floating-point dtype and device."""
     leaves = unique(tensors)
     if not leaves:
         raise ValueError(
@@ -598,7 +576,7 @@ def _leaves(tensors: Iterable[Tensor]) -> list[Tensor]:
         if tensor.dtype != leaves[0].dtype:
             raise TypeError(
                 f"tensor 0 is {leaves[0].dtype}, but tensor {position} is {tensor.dtype}: "
-                "convert them to one dtype, or make two optimizers."
+                "convert them to one dtype, or use two optimizers."
             )
     check_same_device("an optimizer", [tensor.data for tensor in leaves])
     return leaves

@@ -1,8 +1,8 @@
-"""Learning-rate schedules: the rate as a function of the step number.
+"""Learning-rate schedules: the learning rate as a function of the step number.
 
-A schedule is a closed form, `rate(step)`, and a counter. Making one sets the optimizer's learning rate for
-step 0; call `step()` after each `optimizer.step()`, or once per epoch if the schedule counts epochs. The rate
-that the optimizer had when the schedule was made is its base rate.
+A schedule is a formula, `rate(step)`, and a counter. Creating one sets the optimizer's learning rate for step 0; call
+`step()` after each `optimizer.step()`, or once per epoch if it counts epochs. The base rate is the learning rate of the
+optimizer when the schedule is created.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from tinyae.optim.optimizers import Optimizer, Stateful
 
 
 class Schedule(Stateful):
-    """Base of all schedules. A subclass names its `numbers` and defines `rate`.
+    """Base class of the schedules. A subclass passes its `numbers` to `__init__` and defines `rate`.
 
     Args:
-        optimizer: whose `lr` to set; not L-BFGS, which finds its own step lengths.
-        numbers: what the schedule is made with.
+        optimizer: whose `lr` to set; not L-BFGS, whose line search chooses the step lengths.
+        numbers: the settings of the schedule.
 
     Attributes:
         optimizer: the optimizer.
-        base_lr: its learning rate when the schedule was made.
-        steps: how often `step()` was called.
+        base_lr: its learning rate when the schedule was created.
+        steps: number of calls of `step()`.
     """
 
     base_lr: float
@@ -31,10 +31,10 @@ class Schedule(Stateful):
     def __init__(self, optimizer: Optimizer, **numbers: float) -> None:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(
-                f"a schedule needs an optimizer, got {type(optimizer).__name__}: make the optimizer first and pass it."
+                f"a schedule needs an optimizer, got {type(optimizer).__name__}: create the optimizer first and pass it."
             )
         if optimizer.full_batch:
-            raise ValueError(f"{type(optimizer).__name__} finds its own step lengths: use it without a schedule.")
+            raise ValueError(f"{type(optimizer).__name__} chooses its own step lengths: use it without a schedule.")
         super().__init__(base_lr=optimizer.lr, **numbers)
         self.optimizer = optimizer
         optimizer.lr = self.rate(0)
@@ -44,17 +44,12 @@ class Schedule(Stateful):
         raise NotImplementedError(f"{type(self).__name__} has no rate(step): define it.")
 
     def step(self) -> None:
-        """Go on to the next step and set the optimizer's learning rate for it."""
+        """Advance to the next step and set the optimizer's learning rate for it."""
         self.steps += 1
         self.optimizer.lr = self.rate(self.steps)
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
-        """Take over a state made by `state_dict()`, its numbers too, and set the optimizer's learning rate for its step.
-
-        Raises:
-            ValueError: another kind of schedule, missing or unexpected entries, or a number out of range. Nothing is
-                changed then.
-        """
+        """Restore a state returned by `state_dict()`, and set the optimizer's learning rate for its step."""
         super().load_state_dict(state)
         self.optimizer.lr = self.rate(self.steps)
 
@@ -63,11 +58,11 @@ class Schedule(Stateful):
 
 
 class StepLR(Schedule):
-    """A staircase: base_lr * gamma ** floor(step / step_size).
+    """Step decay: base_lr * gamma ** floor(step / step_size).
 
     Args:
         optimizer: whose `lr` to set.
-        step_size: steps between two reductions, at least 1.
+        step_size: steps between reductions, at least 1.
         gamma: factor of each reduction, above 0.
     """
 
@@ -83,10 +78,9 @@ class StepLR(Schedule):
 
 
 class CosineLR(Schedule):
-    """Half a cosine: final_lr + (base_lr - final_lr) * (1 + cos(pi * step / total_steps)) / 2, then final_lr
-    forever.
+    """Cosine annealing: final_lr + (base_lr - final_lr) * (1 + cos(pi * step / total_steps)) / 2, then final_lr.
 
-    Loshchilov and Hutter (2017), without restarts. Flat at both ends, steepest in the middle.
+    Loshchilov and Hutter (2017), without restarts.
 
     Args:
         optimizer: whose `lr` to set.
@@ -109,14 +103,14 @@ class CosineLR(Schedule):
 
 
 class WarmupLR(Schedule):
-    """A straight ramp, base_lr * (step + 1) / warmup_steps, and then another schedule or the base rate.
+    """Linear warm-up, base_lr * (step + 1) / warmup_steps, followed by another schedule or the base rate.
 
-    The last step of the ramp has the full rate and is step 0 of `after`, so nothing jumps.
+    The last warm-up step has the full rate and is step 0 of `after`, so that the rate does not jump.
 
     Args:
         optimizer: whose `lr` to set.
-        warmup_steps: length of the ramp, at least 1.
-        after: a schedule made on the same optimizer, which this one drives: call `step()` here only.
+        warmup_steps: number of warm-up steps, at least 1.
+        after: a schedule of the same optimizer. Call `step()` of the warm-up only.
 
     Example:
             cosine = CosineLR(optimizer, total_steps=900)
@@ -127,7 +121,7 @@ class WarmupLR(Schedule):
 
     def __init__(self, optimizer: Optimizer, warmup_steps: int, after: Schedule | None = None) -> None:
         if after is not None and (not isinstance(after, Schedule) or after.optimizer is not optimizer):
-            raise ValueError("after must be a schedule of the same optimizer: make it on that optimizer first.")
+            raise ValueError("after must be a schedule of the same optimizer: create it with that optimizer first.")
         self.after = after
         super().__init__(optimizer, warmup_steps=warmup_steps)
 
@@ -138,7 +132,7 @@ class WarmupLR(Schedule):
         return self.base_lr if self.after is None else self.after.rate(step - self.warmup_steps + 1)
 
     def state_dict(self) -> dict[str, object]:
-        """The schedule's name, its numbers, where it stands, and the state of `after`."""
+        """The state of this schedule, with that of `after`."""
         return super().state_dict() | ({} if self.after is None else {"after": self.after.state_dict()})
 
     def _check(self, state: Mapping[str, object], *more: str) -> None:

@@ -112,7 +112,7 @@ LAYERS: list[ModuleCase] = [
     layer(nn.MaxPool2d, 3, 1, 1, shape=(1, 4, 3, 2), domain=apart),
     layer(nn.AvgPool2d, 2, shape=(2, 4, 5, 2)),
     layer(nn.AvgPool2d, 3, 2, "same", shape=(1, 4, 3, 2)),
-    layer(nn.Upsample, shape=(2, 2, 3, 2)),
+    layer(nn.Upsample, 2, shape=(2, 2, 3, 2)),
     layer(nn.Upsample, (3, 2), "bilinear", shape=(2, 2, 3, 2)),
     layer(nn.Crop, 2, 3, shape=(2, 4, 3, 2)),
     layer(nn.PixelShuffle, 2, shape=(2, 2, 3, 8)),
