@@ -406,5 +406,5 @@ def test_every_stage_has_its_schedule_and_clips():
 
 
 def test_clipping_means_nothing_to_lbfgs():
-    with pytest.raises(ValueError, match="clip_norm means nothing to LBFGS"):
+    with pytest.raises(ValueError, match="LBFGS chooses its own step lengths"):
         fit_stack(small_stack(), SOME, epochs=1, optimizer=optim.LBFGS, clip_norm=1.0, progress=False)

@@ -210,7 +210,7 @@ class Terms:
             return ""
         listed = ", ".join(f"{name} {value:.4g}" for name, value in zip(self.names, values, strict=True))
         return (
-            f"the first step that went wrong had {listed} {self.unit}: the {' and the '.join(broken)} became NaN or "
+            f"the first step to go wrong had {listed} {self.unit}: the {' and the '.join(broken)} became NaN or "
             "infinite first, usually because the learning rate is too large or the inputs are not scaled"
         )
 
