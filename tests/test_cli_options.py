@@ -98,7 +98,7 @@ def test_a_registered_model_has_its_help(toy, capsys, monkeypatch):
         "--deep                another layer",
         "--sizes N,N,...",
         "--loss {bce,squared_error,half_squared_error,absolute_error,huber}",
-        "passes over the training samples; with LBFGS, iterations at most (default: 2)",
+        "passes over the training samples; with LBFGS, maximum iterations (default: 2)",
         "learning rate, above 0 (default: 0.005)",
         "(default: optdigits)",
     ):

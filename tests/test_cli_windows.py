@@ -118,7 +118,7 @@ def test_sequences_of_unequal_length_are_predicted_by_a_quarter_of_the_shortest(
     assert main(["train", "lstm", "--data", "s.npz", *small, "--out", "run"]) == 0
     assert json.loads((tmp_path / "run" / "config.json").read_text())["arguments"]["future_steps"] == 1
     assert main(["train", "lstm", "--data", "s.npz", *small, "--future-steps", "6", "--out", "no"]) == 2
-    assert "lengths must be above the 6 steps to predict" in capsys.readouterr().err
+    assert "lengths must exceed the 6 steps to predict" in capsys.readouterr().err
     assert not (tmp_path / "no").exists()
 
 

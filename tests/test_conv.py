@@ -259,10 +259,11 @@ def test_remarks_say_how_much_a_code_holds():
     assert conv_autoencoder().report(Split(x)) == ["code: 4 x 4 x 8 = 128 numbers for 784 of an image"]
     (line,) = conv_autoencoder(form="strided").report(Split(x))
     assert (
-        line == "code: 7 x 7 x 64 = 3136 numbers for 784 of an image: no bottleneck, a copy would be a perfect solution"
+        line
+        == "code: 7 x 7 x 64 = 3136 values for the 784 of each image: not a bottleneck, copying would be a perfect solution"
     )
     assert "code: 32 = 32 numbers" in conv_autoencoder(code_size=32).report(Split(x))[0]
-    assert repr(conv_autoencoder()).startswith("ConvAutoencoder(code_shape=(4, 4, 8), loss='bce'")
+    assert repr(conv_autoencoder()).startswith("ConvAutoencoder((4, 4, 8), loss='bce'")
 
 
 # Refusing
@@ -270,7 +271,7 @@ def test_remarks_say_how_much_a_code_holds():
 
 @pytest.mark.parametrize(("options", "told"), [
     ({"input_shape": 64}, r"takes images \(H, W, C\), got samples of shape \(64,\): choose a data set of images"),
-    ({"input_shape": (28, 28)}, r"give gray images their channel by x\[..., None\]"),
+    ({"input_shape": (28, 28)}, r"add the channel of gray images by x\[..., None\]"),
     ({"form": "resnet"}, "unknown form 'resnet': choose one of keras, strided"),
     ({"form": "resnet", "channels": (2,)}, "unknown form 'resnet'"),
     ({"upsampling": "cubic"}, "unknown upsampling 'cubic': choose one of nearest, bilinear, transposed, pixelshuffle"),

@@ -112,13 +112,13 @@ def test_labels_are_asked_for_in_one_sentence(rng):
         lambda: evaluate(model, data.x),
         lambda: model.batch(Split(data.x)),
     ):
-        with pytest.raises(ValueError, match="the conditional model needs a class for each sample, and got none"):
+        with pytest.raises(ValueError, match="the conditional model needs a class for each sample, got none"):
             wrong()
     with pytest.raises(ValueError, match=r"labels must be from 0 to 2 for 3 classes, got 0 to 3"):
         model.batch(Split(data.x[:2], np.array([0, 3])))
     with pytest.raises(ValueError, match="whole numbers"):
         model.batch(Split(data.x[:2], np.array([0.5, 1.0])))
-    with pytest.raises(ValueError, match="which class to decode"):
+    with pytest.raises(ValueError, match="needs the class of each code"):
         model.decode(np.zeros((1, 2), "float32"))
     with pytest.raises(ValueError, match="one label for each"):
         model.sample(3, labels=[1])

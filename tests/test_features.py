@@ -177,7 +177,7 @@ def test_the_command_draws_a_layer_of_an_image(run, tmp_path, monkeypatch, capsy
     digits, model = data.load("optdigits"), load(run)
     maps = image_maps(model, digits.test, 3)["encoder.1"]
     assert_array_equal(maps, model.encoder[1](model.encoder[0](Tensor(digits.test.x[3:4]))).data[0])
-    title = f"optdigits: what encoder.1 (Conv2d) makes of test image 3 ({digits.test.y[3]})"
+    title = f"optdigits: feature maps of encoder.1 (Conv2d) for test image 3 ({digits.test.y[3]})"
     plots.save_figure(plots.feature_maps(maps, digits.test.x[3], title=title), "expected.png")
     assert Path("a.png").read_bytes() == Path("expected.png").read_bytes()
 
@@ -192,7 +192,7 @@ def test_the_first_layer_that_makes_maps_and_other_splits(run, tmp_path):
 
 
 @pytest.mark.parametrize(("options", "says"), [
-    ("--layer encoder.9", "layer 'encoder.9' makes no maps (H, W, K) of an image; those that do: encoder.0 (4, 4, 4)"),
+    ("--layer encoder.9", "layer 'encoder.9' has no feature maps (H, W, K); layers that do: encoder.0 (4, 4, 4)"),
     ("--image 1797", "there is no image 1797: optdigits has 1,797 test images, from 0"),
     ("--image -1", "--image: must be a whole number of at least 0"),
     ("--data pendigits", "samples of shape (8, 2)"),
@@ -211,7 +211,7 @@ def test_the_command_refuses_in_one_sentence(options, says, run, tmp_path, monke
 
 def test_models_and_data_without_maps(tmp_path):
     digits, pens = data.load("optdigits"), data.load("pendigits")
-    with pytest.raises(ValueError, match=r"layer 'encoder.0' makes no maps .*those that do: decoder.1"):
+    with pytest.raises(ValueError, match=r"layer 'encoder.0' has no feature maps .*layers that do: decoder.1"):
         draw_features(build("basic", {"input_shape": [8, 8, 1]}), digits, tmp_path / "a.png", "encoder.0")
     with pytest.raises(ValueError, match="there is no image 0: pendigits has no images"):
         draw_features(build("basic", {"input_shape": [8, 2]}), pens, tmp_path / "a.png")

@@ -30,7 +30,7 @@ GRAYS = np.array([0.0, 0.2, 0.7, 1.0])
 
 def output_for(name: str, rng: np.random.Generator, shape: tuple[int, ...] = (5, 3, 2)) -> np.ndarray:
     """What a decoder might give for samples of `shape`."""
-    outputs = LIKELIHOODS[name].outputs
+    outputs = likelihood_named(name).outputs
     return rng.standard_normal((*shape[:-1], shape[-1] * outputs))
 
 
@@ -158,11 +158,11 @@ def test_gray_levels_have_no_bernoulli_probability():
     total = integrate.quad(weight, 0, 1)[0]
     assert total == pytest.approx(np.exp(float(losses.continuous_bernoulli_log_norm(np.array(z)))) / (1 + np.exp(z)))
     assert total < 0.52
-    with pytest.raises(ValueError, match="black-and-white images, and 50% of the values"):
+    with pytest.raises(ValueError, match="black-and-white images, got 50% of the values"):
         Bernoulli().check_targets(GRAYS)
     Bernoulli().check_targets(np.round(GRAYS))
     GrayLevelCrossEntropy().check_targets(GRAYS)
-    assert "no log-likelihood" in GrayLevelCrossEntropy.meaning
+    assert "not a log-likelihood" in GrayLevelCrossEntropy.meaning
 
 
 def test_a_learned_scale_finds_the_root_mean_squared_error(rng):

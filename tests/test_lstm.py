@@ -281,7 +281,7 @@ def test_unequal_sequences_are_fitted_and_measured(rng):
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: LSTMAutoencoder(2, 3, feeding="teacher"), "feeding='teacher' was asked of an unconditional decoder"),
+        (lambda: LSTMAutoencoder(2, 3, feeding="teacher"), "feeding='teacher' needs a conditional decoder"),
         (lambda: LSTMAutoencoder(2, 3, conditional=True, feeding="half"), "unknown feeding 'half': .*teacher, own"),
         (lambda: LSTMAutoencoder(2, 3, mode="both"), "unknown mode 'both'"),
         (lambda: LSTMAutoencoder(2, 3, mode="predict"), "write future_steps=5"),

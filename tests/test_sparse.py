@@ -156,8 +156,8 @@ def test_training_reaches_the_wanted_mean_activation():
     ({"sparsity": "topk", "k": 26}, "between 1 and the code size 25, got 26"),
     ({"sparsity": "topk", "k": 0}, "between 1 and the code size 25, got 0"),
     ({"sparsity": "topk", "k": 3, "evaluation_k": 26}, "evaluation_k must lie between 1 and the code size 25, got 26"),
-    ({"k": 3}, "k belongs to sparsity 'topk'"),
-    ({"evaluation_k": 3}, "evaluation_k=3 with 'kl': leave it out"),
+    ({"k": 3}, "k and evaluation_k need sparsity 'topk'"),
+    ({"evaluation_k": 3}, "evaluation_k=3 with 'kl': leave them out"),
 ])  # fmt: skip
 def test_what_makes_no_sense_is_refused(options, words):
     with pytest.raises(ValueError, match=words):

@@ -284,7 +284,7 @@ def test_projected_filters_are_products():
 
 
 def test_layers_must_chain(rng):
-    with pytest.raises(ValueError, match="layer 1 gives codes of 5 numbers, but layer 2 takes 4: make layer 2 for 5"):
+    with pytest.raises(ValueError, match="layer 1 outputs codes of size 5, but layer 2 takes 4: build layer 2 for 5"):
         StackedAutoencoder([linear_layer(7, 5, rng), linear_layer(4, 2, rng)])
     with pytest.raises(ValueError, match="at least one layer"):
         StackedAutoencoder([])
@@ -302,9 +302,9 @@ def test_bad_arguments_are_refused(options, words):
 
 
 def test_fine_tuning_comes_after_training():
-    with pytest.raises(ValueError, match=r"layer 1 of the stack has not been trained.*fit_stack first"):
+    with pytest.raises(ValueError, match=r"needs a trained stack, got an untrained layer 1.*fit_stack first"):
         fit_stack_classifier(small_stack(classes=10), SOME)
-    with pytest.raises(ValueError, match="no classifier: build it with classes="):
+    with pytest.raises(ValueError, match="got a stack without: build it with classes="):
         fit_stack_classifier(small_stack(), SOME)
 
 
@@ -406,5 +406,5 @@ def test_every_stage_has_its_schedule_and_clips():
 
 
 def test_clipping_means_nothing_to_lbfgs():
-    with pytest.raises(ValueError, match="clip_norm means nothing to LBFGS"):
+    with pytest.raises(ValueError, match="LBFGS chooses its own step lengths"):
         fit_stack(small_stack(), SOME, epochs=1, optimizer=optim.LBFGS, clip_norm=1.0, progress=False)

@@ -209,7 +209,7 @@ def test_lbfgs_on_minibatches_is_refused(train, rng):
     x, y = rng.random((20, 6)).astype("float32"), np.arange(20) % 3
     autoencoder = basic_autoencoder(6, 2, generator=rng)
     classifier = SoftmaxClassifier(None, 6, 3, generator=rng)
-    sentence = r"LBFGS takes all 20 samples at once, got batch_size=8: leave it out, or use Adam"
+    sentence = r"LBFGS uses all 20 samples at once, got batch_size=8: leave it out, or use Adam"
     optimizer = optim.LBFGS((autoencoder if train == "the model" else classifier).parameters())
     for size, meaning in ((8, pytest.raises(ValueError, match=sentence)), (20, contextlib.nullcontext())):
         common = {"epochs": 2, "batch_size": size, "optimizer": optimizer, "progress": False}

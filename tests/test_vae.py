@@ -270,7 +270,7 @@ def test_active_numbers_and_collapse():
     assert "1 of 3 latent dimensions active" in str(report)
     faint = LatentReport.of(Posterior(0.2 * mean[:, :1], np.zeros((500, 1))), "image")
     assert (faint.active, faint.kl.sum() < 0.1) == (1, True)
-    assert "1 of 1 latent dimensions are in use" in faint.warning
+    assert "1 of 1 latent dimensions are active" in faint.warning
     collapsed = LatentReport.of(Posterior(0 * mean, np.zeros((500, 3))), "image")
     assert collapsed.warning is not None
     for word in ("posterior collapse: 0 of 3", "usual cause", "warmup=10", "free_bits=0.1", "smaller beta"):
@@ -346,7 +346,7 @@ def test_wrong_data_and_wrong_parts_are_explained(rng):
         fit(small(likelihood="bernoulli"), images(rng).astype("float32"), epochs=1)
     wrong = VariationalAutoencoder(nn.Dense(6, 3), nn.Dense(2, 6))
     with pytest.raises(
-        ValueError, match=r"the encoder must give \(N, 4\), 2 means and as many log-variances.*\(1, 3\)"
+        ValueError, match=r"the encoder must output \(N, 4\), 2 means and as many log-variances.*\(1, 3\)"
     ):
         wrong.loss(Tensor(np.zeros((1, 6), "float32")))
     with pytest.raises(ValueError, match="two different latent dimensions"):
@@ -368,4 +368,4 @@ def test_a_nan_is_reported_with_the_term_its_value_and_the_usual_cause(rng):
     assert "the first step to go wrong had reconstruction" in told
     assert "kl inf nats per image" in told
     assert "became NaN or infinite" in told
-    assert "usually by a learning rate that is too large" in told
+    assert "usually because the learning rate is too large" in told

@@ -34,7 +34,7 @@ def test_a_run_leaves_every_picture(run, capsys):
     for line in (
         "KL",
         "reconstruction",
-        "likelihood gray-bce: cross-entropy of gray levels, no log-likelihood",
+        "likelihood gray-bce: cross-entropy of gray levels, not a log-likelihood",
         "code: ",
     ):
         assert line in told

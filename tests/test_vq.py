@@ -111,7 +111,7 @@ def test_training_dead_codes_and_the_saved_file(rng, tmp_path):
     line, bits = model.report(Split(x))
     assert f"{used} of 30 vectors in use on 120 samples, {30 - used} dead" in line
     assert used <= 12, "two positions, six different samples"
-    assert "2 whole numbers per sample, at most 10 bits" in bits
+    assert "2 integers per sample, at most 10 bits" in bits
     again = load(save(model, tmp_path / "m.safetensors"))
     assert_array_equal(again.indices(x), model.indices(x))
     vectors = again.codebook.vectors.numpy().copy()
@@ -207,7 +207,7 @@ def test_wrong_arguments_are_explained(options, sentence):
 
 def test_an_encoder_that_does_not_fit_is_explained():
     model = VectorQuantizedAutoencoder(nn.Dense(6, 5), nn.Dense(5, 6), Codebook(4, 2))
-    with pytest.raises(ValueError, match=r"must give \(N, P \* 2\).*got \(1, 5\)"):
+    with pytest.raises(ValueError, match=r"must output \(N, P \* 2\).*got \(1, 5\)"):
         model.loss(Tensor(np.zeros((1, 6), "float32")))
 
 

@@ -1,4 +1,4 @@
-"""What a trained model can be asked: gradients over time, nearest codes, anomalies, and how oriented its filters are."""
+"""Analysis of trained models: gradients over time, nearest codes, anomalies, and the orientation of filters."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from tinyae.models.autoencoder import Autoencoder
 from tinyae.nn import evaluating
 
 # ---------------------------------------------------------------------------------------------------------------------
-# How much of the gradient arrives at each time step: what a recurrent network can learn from, and what it cannot.
+# How much of the gradient reaches each time step.
 #
-# The gradient walks back through time and is multiplied by a matrix at every step, so it tends to vanish or to explode
+# Backpropagation through time multiplies the gradient by a matrix at every step, so it tends to vanish or to explode
 # (Hochreiter 1991; Bengio, Simard and Frasconi 1994). Where it has vanished, nothing is learned about that step.
 
 
 def gradient_per_step(model: Autoencoder, samples: Split, *, of: str = "loss") -> npt.NDArray[np.float64]:
-    """The size (T,) of the gradient that arrives at each step that the network sees of sequences (N, T + F, D).
+    """The size (T,) of the gradient at each step that the network sees of sequences (N, T + F, D).
 
-    of="loss": sqrt(mean over n of |dL_n / dx_t|^2), L_n the loss of sequence n, x_t being the input alone and not what
-    it is compared with. of="code": the same of the code's numbers together, sqrt(mean of |d code_n / dx_t|_F^2), exact up to
-    a random sign: the sum of squares is estimated by one random vector v of +-1, as E |v' J|^2 = |J|_F^2.
-    Of sequences of unequal length a step's mean is over those that have it. All in one batch.
+    of="loss": sqrt(mean over n of |dL_n / dx_t|^2), L_n the loss of sequence n; x_t is the input only, not the target.
+    of="code": sqrt(mean over n of |d code_n / dx_t|_F^2), estimated with one random vector v of signs per sequence, as
+    E |v^T J|^2 = |J|_F^2. For unequal lengths, the mean at a step is over the sequences that have it. All in one batch.
     """
     if of not in ("loss", "code"):
-        raise ValueError(f"of must be 'loss' or 'code', got {of!r}.")
+        raise ValueError(f"of must be 'loss' or 'code', got {of!r}: choose one.")
     if samples.x.ndim != 3 or not len(samples):
-        raise ValueError(f"gradients per step are those of sequences (N, T, D), got shape {samples.x.shape}.")
+        raise ValueError(
+            f"gradients per step need sequences (N, T, D), got shape {samples.x.shape}: use data of kind sequences."
+        )
     backend = backend_named(model.device)
     arrays = model.batch(samples).to(backend, model.dtype)
     batch = replace(arrays, x=Tensor(arrays.x, requires_grad=True), target=Tensor(arrays.target))
@@ -62,9 +63,9 @@ Indices = npt.NDArray[np.integer]
 class CodeNeighbors:
     """Nearest neighbors in code space, by Euclidean distance between codes.
 
-    Two images of one thing may share few pixels, and two that share many may show different things. A code keeps what
+    Two images of one object may share few pixels, and two that share many may show different objects. A code keeps what
     many images have in common, so distances between codes can mean more than distances between pixels; they are always
-    cheaper.
+    cheaper to compute.
 
     Args:
         model: a trained autoencoder.
@@ -87,7 +88,7 @@ class CodeNeighbors:
         first, and distances (M, count) in code units. Raises ValueError before `fit`.
         """
         if self.codes is None:
-            raise ValueError("there is nothing to search yet: call fit(samples) first.")
+            raise ValueError("CodeNeighbors has no samples to search: call fit(samples) first.")
         return nearest(self.codes, self._encode(x), count)
 
     def _encode(self, x: Floating) -> Floating:
@@ -110,7 +111,7 @@ def nearest(points: Floating, queries: Floating, count: int) -> tuple[Indices, F
 
 
 def same_class_share(labels: Indices, query_labels: Indices, indices: Indices) -> float:
-    """The share of retrieved samples that are of their query's class, over all queries: precision at `count`.
+    """The fraction of retrieved samples with the class of their query, over all queries: precision at `count`.
 
     Args:
         labels: (N,) of the searched samples.
@@ -121,10 +122,10 @@ def same_class_share(labels: Indices, query_labels: Indices, indices: Indices) -
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Anomalies: samples that a model trained on ordinary ones cannot reconstruct.
+# Anomalies: samples that a model trained on normal ones cannot reconstruct.
 #
-# An autoencoder that has only seen ordinary days spends its few latent dimensions on what ordinary days have in common. A
-# day of another kind does not fit into the code, and its reconstruction shows it.
+# An autoencoder trained on normal days uses its few latent dimensions for what normal days have in common. An unusual day
+# does not fit into the code, so its reconstruction is poor.
 
 
 class AnomalyDetector:
@@ -132,8 +133,8 @@ class AnomalyDetector:
 
     score(x) = sum over the elements of (x - reconstruction)**2,   x is flagged if score(x) > threshold
 
-    The threshold is a quantile of the training samples' scores. If new samples were like the training samples, a share
-    of 1 - quantile of them would be flagged; no assumption on the scores' distribution is made.
+    The threshold is a quantile of the training samples' scores. If new samples are like the training samples, a fraction of
+    1 - quantile of them is flagged, whatever the distribution of the scores.
 
     Args:
         model: a trained autoencoder.
@@ -151,53 +152,52 @@ class AnomalyDetector:
         self.threshold: float | None = None
 
     def fit(self, samples: Split | np.ndarray) -> AnomalyDetector:
-        """Take the threshold from samples (N, ...) that are known to be ordinary; see `score`."""
+        """Set the threshold from samples (N, ...) that are known to be normal; see `score`."""
         self.threshold = float(np.quantile(self.score(samples), self.quantile))
         return self
 
     def score(self, samples: Split | np.ndarray) -> np.ndarray:
         """Squared error of each sample (N,), float64.
 
-        samples: as an array, or a Split with the lengths of sequences, which are compared over their own steps, and with the
-        class numbers for a model that is given the class.
+        samples: an array, or a Split with the lengths of sequences, whose padding is left out, and with class numbers for a
+        class-conditional model.
         """
         split = samples if isinstance(samples, Split) else Split(samples)
         difference = (split.x - self.model.reconstruct(self.model.batch(split))).reshape(len(split), -1)
         return np.square(difference, dtype=np.float64).sum(axis=1)
 
     def flag(self, samples: Split | np.ndarray) -> np.ndarray:
-        """Which samples (N,) are anomalies, as booleans; as for `score`."""
+        """Which samples are anomalies, (N,) booleans; samples as for `score`."""
         if self.threshold is None:
-            raise ValueError("the detector has no threshold yet: call fit(training samples) first.")
+            raise ValueError("AnomalyDetector has no threshold: call fit(training samples) first.")
         return self.score(samples) > self.threshold
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Is a filter an edge? A number for how much it prefers one orientation.
+# Is a filter an edge? A measure of how much it prefers one orientation.
 #
-# The power spectrum of an edge or a bar lies along one line through frequency 0, at a right angle to the edge. That of a
-# blob or of noise lies around it in all directions.
+# The power spectrum of an edge or a bar is concentrated on a line through frequency 0, at a right angle to the edge. That of
+# a blob or of noise is spread over all directions.
 
 SELECTIVE = 0.5
-"""From this selectivity on a filter counts as oriented."""
+"""A filter with at least this selectivity counts as oriented."""
 
 WEAK = 0.2
-"""A filter shorter than this share of the longest one counts as unused, whatever its shape."""
+"""A filter whose norm is below this fraction of the largest counts as unused."""
 
 
 def orientation_selectivity(weights: Floating, image_shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
-    """How oriented each filter is, from 0 (no direction preferred) to 1 (an endless grating).
+    """How oriented each filter is, from 0 (no preferred direction) to 1 (an infinite grating).
 
-    |sum_f P(f) exp(2 i theta_f)| / sum_f P(f), over all frequencies f other than 0 that the grid can tell apart, where
-    P is the power spectrum of the filter and theta_f the direction of f. The angle is doubled as f and -f are one
-    orientation.
+    |sum_f P(f) exp(2 i theta_f)| / sum_f P(f), over all frequencies f between 0 and the Nyquist frequency, where P is the
+    power spectrum of the filter and theta_f the direction of f. The angle is doubled because f and -f are one orientation.
 
     Args:
         weights: (D, K), one filter per column, as in a first layer.
         image_shape: (H, W) or (H, W, 1) with H W = D.
 
-    White noise of 8 x 8 pixels comes out at 0.18 on average and never reached 0.5 in 2,000 draws. A filter of constant
-    value, which has no power other than at frequency 0, comes out at 0.
+    White noise of 8 x 8 pixels has 0.18 on average and never reached 0.5 in 2,000 draws. A constant filter, whose power is
+    all at frequency 0, has 0.
     """
     height, width = image_shape[:2]
     if weights.ndim != 2 or height * width != weights.shape[0]:
@@ -207,7 +207,7 @@ def orientation_selectivity(weights: Floating, image_shape: tuple[int, ...]) -> 
     filters = weights.T.reshape(-1, height, width).astype(np.float64)
     power = np.abs(np.fft.fft2(filters)) ** 2
     fy, fx = np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :]
-    # The highest frequency of an even grid has no sign, so its direction is not known; frequency 0 has none at all.
+    # The highest frequency of an even grid has no sign, so its direction is unknown; frequency 0 has no direction.
     known = (np.hypot(fx, fy) > 0) & (np.abs(fx) < 0.5) & (np.abs(fy) < 0.5)
     power = power * known
     total = power.sum(axis=(1, 2))
@@ -217,7 +217,7 @@ def orientation_selectivity(weights: Floating, image_shape: tuple[int, ...]) -> 
 
 
 def count_oriented(weights: Floating, image_shape: tuple[int, ...]) -> int:
-    """How many filters are edges or bars: selectivity of at least 0.5, and not shorter than a fifth of the longest."""
+    """How many filters are edges or bars: selectivity at least 0.5, and norm at least a fifth of the largest."""
     lengths = np.linalg.norm(weights, axis=0)
     used = lengths >= WEAK * lengths.max(initial=0.0)
     return int(np.count_nonzero(used & (orientation_selectivity(weights, image_shape) >= SELECTIVE)))

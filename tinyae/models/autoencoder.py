@@ -1,6 +1,6 @@
-"""`Autoencoder`: an encoder, a decoder, and how well the one undoes the other.
+"""`Autoencoder`: an encoder and a decoder, trained so that the decoder undoes the encoder.
 
-In reading order: `Batch`, what a model is given; `Autoencoder`; what a reconstruction is measured by; and how a model
+In reading order: `Batch`, the input and the target of a model; `Autoencoder`; the reconstruction losses; and how a model
 remembers its builder's arguments.
 """
 
@@ -27,16 +27,16 @@ from tinyae.nn import Module, evaluating
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """What a model is given of some samples, and what it is to give back. From one sample to a whole data set.
+    """Inputs and targets of a model for some samples: a minibatch, or a whole data set.
 
     Attributes:
-        x: what the network is given, (N, ...): the samples, or what `Autoencoder.batch` makes of them.
-        target: what its output is compared with, (N, ...); x by default.
+        x: the network's input, (N, ...): the samples, or what `Autoencoder.batch` makes of them.
+        target: what the output is compared with, (N, ...); x by default.
         labels: class numbers (N,), or None.
-        lengths: of sequences of unequal length, the steps of `target` that are real, (N,) on the host; or None.
-        future_only: whether the model writes only the steps that `target` has after those of x.
+        lengths: for sequences of unequal length, how many steps of `target` are not padding, (N,) on the host; or None.
+        future_only: whether the model outputs only the steps that `target` has after those of x.
 
-    x and target are arrays of one device, or Tensors (`tensors`), as a loss takes them.
+    x and target are arrays on one device, or, for a loss, Tensors (see `tensors`).
     """
 
     x: Any
@@ -53,23 +53,23 @@ class Batch:
         return len(self.target)
 
     def rows(self, index: slice | npt.NDArray[Any]) -> Batch:
-        """The samples of a slice, or of an array of numbers."""
+        """The samples selected by a slice or an array of indices."""
         return self._each(lambda part: part[index], lengths=None if self.lengths is None else self.lengths[index])
 
     def to(self, backend: Backend, dtype: npt.DTypeLike) -> Batch:
-        """Arrays on a device, each in one piece; class numbers as int64."""
+        """Contiguous arrays on a device; class numbers as int64."""
         moved = self._each(lambda part: backend.xp.ascontiguousarray(backend.to_device(part, dtype)))
         return replace(moved, labels=None if self.labels is None else backend.to_device(self.labels, "int64"))
 
     def tensors(self) -> Batch:
-        """With x and target as Tensors, and as one Tensor if they are one array."""
+        """The same with x and target as Tensors; one Tensor if they are the same array."""
         return self._each(Tensor, labels=self.labels)
 
     def batches(self, batch_size: int, generator: np.random.Generator | None = None) -> Iterator[Batch]:
-        """Minibatches of Tensors in a fresh order, or without a generator in the given one; the last may be smaller.
+        """Minibatches of Tensors in random order, or in the given order without a generator; the last may be smaller.
 
-        The order is drawn on the host, so a seed gives the same one on every device, and goes to the device once. Sequences
-        are cut to the longest of their minibatch, so that no step is computed that belongs to none.
+        The order is drawn on the host, so that a seed gives the same one on every device. Sequences are cut to the longest
+        of their minibatch, so that no step is computed that is padding in all of them.
         """
         order = np.arange(len(self)) if generator is None else as_generator(generator).permutation(len(self))
         backend = backend_of(self.target)
@@ -86,12 +86,12 @@ class Batch:
 
     @property
     def context(self) -> Lengths | None:
-        """How many steps of each x are real, (N,); None for all."""
+        """How many steps of each x are not padding, (N,); None for all."""
         return None if self.lengths is None else self.lengths - self.future
 
     @property
     def mask(self) -> npt.NDArray[np.bool_] | None:
-        """Which steps of `target` the model writes, (N, T + F, 1) on the host: no padding, nothing given. None for all."""
+        """The steps of `target` that the model outputs, (N, T + F, 1) on the host: neither padding nor input. None for all."""
         if self.lengths is None and not self.future_only:
             return None
         steps = self.target.shape[1]
@@ -103,11 +103,11 @@ class Batch:
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """What the model writes, in words: "reconstruction", "prediction" or both."""
+        """The names of the model's outputs: "reconstruction", "prediction" or both."""
         return ("reconstruction",) * (not self.future_only) + ("prediction",) * bool(self.future)
 
     def _each(self, function: Callable[[Any], Any], **others: Any) -> Batch:
-        """With `function` of x, of target (once, if they are one array) and of labels."""
+        """`function` applied to x, to target (once, if they are the same array) and to labels."""
         x = function(self.x)
         target = x if self.target is self.x else function(self.target)
         parts = {"x": x, "target": target, "labels": None if self.labels is None else function(self.labels)}
@@ -115,13 +115,13 @@ class Batch:
 
 
 def _taken(backend: Backend, rows: Array, lengths: Lengths | None, part: Array) -> Array:
-    """Rows of an array on its device, sequences as long as the longest of `lengths`."""
+    """Rows of an array on its device; sequences are cut to the longest of `lengths`."""
     chosen = backend.xp.take(part, rows, axis=0)
     return chosen if lengths is None or chosen.ndim < 3 else chosen[:, : int(lengths.max())]
 
 
 class Autoencoder(Module):
-    """Encoder and decoder trained together to give back their input (Rumelhart, Hinton and Williams 1986; Hinton and
+    """Encoder and decoder trained together to reconstruct the input (Rumelhart, Hinton and Williams 1986; Hinton and
     Salakhutdinov 2006).
 
     code = encoder(x),   output = decoder(code),   loss = distance(output, x)
@@ -132,11 +132,11 @@ class Autoencoder(Module):
         loss: reconstruction loss; "bce" is the Bernoulli cross-entropy of logits, in nats.
         sample: what one sample is called in units, e.g. "image" in "nats per image"; kept as `sample_name`.
 
-    `encode`, `decode` and `reconstruct` take either Tensors (differentiable, in one piece, the model's present mode)
-    or host NumPy arrays (in batches, in evaluation mode, nothing recorded, NumPy out): a whole data set is never
-    pushed through at once. Of a `Batch` of either, `encode` and `reconstruct` take x.
+    `encode`, `decode` and `reconstruct` take either Tensors (differentiable, all at once, in the model's current mode)
+    or host NumPy arrays (in batches, in evaluation mode, nothing recorded; they return NumPy arrays). Given a `Batch`,
+    `encode` and `reconstruct` use its x.
 
-    A new kind of autoencoder defines `objective`, and `batch` if its network is given anything but the samples.
+    A new kind of autoencoder defines `objective`, and `batch` if the network's input is not simply the samples.
 
     Attributes:
         loss_unit: the unit of `loss`, e.g. "nats per image".
@@ -156,13 +156,13 @@ class Autoencoder(Module):
     def objective(self, batch: Batch, *, generator: np.random.Generator | None = None) -> Loss:
         """The loss of a batch of Tensors: distance(output, target), summed over a sample's elements, averaged over samples.
 
-        generator: for a model that draws, in place of its own; measuring must not change what training draws next.
+        generator: replaces the model's own, if it draws; so that evaluation does not change what training draws next.
         """
         value = self.reconstruction.loss(self(batch.x), batch.target, reduction="per_sample")
         return Loss({"reconstruction": value}, self.loss_unit)
 
     def loss(self, batch: Batch | Tensor, *, generator: np.random.Generator | None = None) -> Loss:
-        """`objective` of a batch, or of samples x (N, ...) that are to be given back."""
+        """`objective` of a batch, or of samples x (N, ...) to be reconstructed."""
         return self.objective(batch if isinstance(batch, Batch) else Batch(batch), generator=generator)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -170,12 +170,12 @@ class Autoencoder(Module):
         return self.decoder(self.encoder(x))
 
     def batch(self, samples: Split) -> Batch:
-        """What the network is given of samples, and what it is to give back: both times the samples."""
+        """Input and target for the network from samples: the samples are both."""
         if samples.lengths is not None:
             shortest, longest = samples.lengths.min(), samples.lengths.max()
             raise ValueError(
                 f"the sequences are of unequal length, from {shortest} to {longest} steps, and "
-                f"{type(self).__name__} would learn their padding as well: train lstm, or cut all to one length."
+                f"{type(self).__name__} would learn their padding too: train lstm, or cut all to one length."
             )
         return Batch(samples.x)
 
@@ -204,29 +204,29 @@ class Autoencoder(Module):
     @overload
     def reconstruct(self, x: Batch, batch_size: int = 1024) -> Any: ...
     def reconstruct(self, x: Any, batch_size: int = 1024) -> Any:
-        """Decode the code of x: what is left of x after the bottleneck, of x's shape; of a Batch, of its target's."""
+        """The decoded code of x, of x's shape; for a Batch, of its target's shape."""
         return self._apply(lambda v: self.reconstruction.output(self(v)), x, batch_size)
 
     def report(self, samples: Split) -> list[str]:
-        """Lines that a model adds to the report after training, from held-out samples."""
+        """Lines that this model adds to the report after training, computed on held-out samples."""
         return []
 
     def begin_epoch(self, number: int) -> None:
-        """Told by `tinyae.fit` before the epoch `number`, from 1: for a subclass whose objective changes with time."""
+        """Called by `tinyae.fit` before epoch `number`, counted from 1: for subclasses whose objective changes over time."""
 
     @property
     def objective_changes(self) -> bool:
-        """Whether the objective changes with the epochs, which a method that takes all samples at once cannot follow."""
+        """Whether the objective changes from epoch to epoch, which rules out L-BFGS."""
         return False
 
     def extra_repr(self) -> str:
-        """Shown by `repr`."""
-        return f"loss={self.reconstruction.name!r}"
+        """The settings that are not the default, and the loss."""
+        return ", ".join(filter(None, [super().extra_repr(), f"loss={self.reconstruction.name!r}"]))
 
     def _apply(self, function: Callable[[Any], Any], x: Any, batch_size: int, *, whole: bool = False) -> Any:
-        """Run `function` on a Tensor as it is, on a host array batch by batch in evaluation mode.
+        """Apply `function` to a Tensor directly, to a host array batch by batch in evaluation mode.
 
-        A Batch is taken by its x; with `whole` the function is given Batches of Tensors.
+        Of a Batch, `function` receives x; with `whole`, it receives Batches of Tensors.
         """
         if isinstance(x, Batch) and not whole:
             x = x.x
@@ -253,32 +253,32 @@ class Autoencoder(Module):
 
 
 def interpolate(first: np.ndarray, second: np.ndarray, steps: int = 8) -> np.ndarray:
-    """Codes (steps, K) at equal distances on the straight line from one code (K,) to another.
+    """Codes (steps, K) equally spaced on the straight line from one code (K,) to another.
 
-    (1 - t) first + t second   for t from 0 to 1.   `model.decode(interpolate(*model.encode(pair)))` shows what lies between.
+    (1 - t) first + t second   for t from 0 to 1.   `model.decode(interpolate(*model.encode(pair)))` decodes the path.
     """
     if steps < 2:
-        raise ValueError(f"interpolate: steps must be at least 2, the two ends themselves, got {steps}.")
+        raise ValueError(f"interpolate: steps must be at least 2, the two endpoints, got {steps}.")
     t = np.linspace(0.0, 1.0, steps, dtype=first.dtype)[:, None]
     return (1.0 - t) * first + t * second
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What an autoencoder is asked to reconstruct well: one row per reconstruction loss.
+# The reconstruction losses.
 #
-# A decoder's raw output is not always the reconstruction. With the Bernoulli cross-entropy the decoder gives logits,
-# the loss is computed from them, and the picture is their sigmoid; with the others the output is the reconstruction.
+# A decoder's raw output is not always the reconstruction. With the Bernoulli cross-entropy the decoder outputs logits,
+# from which the loss is computed, and the reconstruction is their sigmoid; with the others the output is the reconstruction.
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """One way to score a reconstruction.
+    """A reconstruction loss.
 
     Attributes:
         name: as users write it, `loss="bce"`.
         loss: function of (decoder output, targets, reduction=...).
         output: decoder output -> reconstruction.
-        quantity: what the loss counts, e.g. "nats".
+        quantity: what the loss measures, e.g. "nats".
         bounded: whether targets must lie in [0, 1].
     """
 
@@ -289,7 +289,7 @@ class Reconstruction:
     bounded: bool
 
     def check_targets(self, targets: np.ndarray) -> None:
-        """Raise once, before training, if targets cannot be what this loss needs."""
+        """Raise ValueError, before training, for targets that this loss cannot take."""
         if self.bounded and targets.size and not (targets.min() >= 0 and targets.max() <= 1):
             raise ValueError(
                 f"loss {self.name!r} needs targets in [0, 1], got values from {targets.min():g} to {targets.max():g}: "
@@ -315,24 +315,23 @@ RECONSTRUCTIONS = {
 
 
 def reconstruction_named(name: str) -> Reconstruction:
-    """The row of a reconstruction loss; raises ValueError with the known names."""
+    """A reconstruction loss by name; raises ValueError with the known names."""
     choose("reconstruction loss", name, RECONSTRUCTIONS)
     return RECONSTRUCTIONS[name]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The recipe of a model: the name of its builder and the plain arguments it was called with, which is enough to build it
-# again.
+# The recipe of a model: the name of its builder and the arguments of the call, which suffice to rebuild it.
 
 P = ParamSpec("P")
 A = TypeVar("A", bound=Autoencoder)
 
 
 def remembered(name: str) -> Callable[[Callable[P, A]], Callable[P, A]]:
-    """Decorator of the builder of the registry's model `name`: what it builds knows its recipe, for `tinyae.save`.
+    """Decorator for the builder of the registry's model `name`: its models carry a recipe, for `tinyae.save`.
 
-    Its encoder knows it too, so that it can be saved and loaded without the rest. The generator is left out, as the weights
-    are saved. A builder that was given anything but numbers, texts, and lists or dicts of them leaves no recipe.
+    The encoder carries it too, so that it can be saved and loaded alone. The generator is not part of the recipe, since the
+    weights are saved. A call with anything but numbers, strings, and lists or dicts of them leaves no recipe.
     """
 
     def decorate(builder: Callable[P, A]) -> Callable[P, A]:
@@ -350,7 +349,7 @@ def remembered(name: str) -> Callable[[Callable[P, A]], Callable[P, A]]:
 
 
 def remember(model: Autoencoder, name: str, arguments: dict[str, Any]) -> None:
-    """Write down how `model` and its encoder were built, if the arguments are plain."""
+    """Record how `model` and its encoder were built, if JSON can hold the arguments."""
     try:
         plain = {key: _plain(value) for key, value in arguments.items()}
     except TypeError:
@@ -360,7 +359,7 @@ def remember(model: Autoencoder, name: str, arguments: dict[str, Any]) -> None:
 
 
 def _given(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """What was passed by name, without the generator."""
+    """The arguments of a call by name, without the generator."""
     arguments = dict(signature.bind(*args, **kwargs).arguments)
     others = next((p.name for p in signature.parameters.values() if p.kind is p.VAR_KEYWORD), None)
     arguments.update(arguments.pop(others, {}) if others else {})
@@ -369,7 +368,7 @@ def _given(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it; raises TypeError for what JSON has not."""
+    """A value as JSON stores it; raises TypeError for what JSON cannot store."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -378,4 +377,4 @@ def _plain(value: Any) -> Any:
         return [_plain(part) for part in value]
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {key: _plain(part) for key, part in value.items()}
-    raise TypeError(f"a recipe holds numbers, texts, lists and dicts, got {type(value).__name__}.")
+    raise TypeError(f"a recipe holds numbers, strings, lists and dicts, got {type(value).__name__}.")

@@ -1,4 +1,4 @@
-"""What a model must beat: the mean, the last value repeated, linear codes (PCA); and whether a decoder uses the code."""
+"""Baselines: the mean, the last value repeated, linear codes (PCA); and a test whether a decoder uses the code."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyae.checks import whole_number
+from tinyae.data import padding
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Baselines for sequences, and whether a decoder uses the code at all.
+# Baselines for sequences, and a test whether a decoder uses the code at all.
 #
-# Three predictions that need next to no training: the mean sequence, the last value repeated, and principal components with
-# as many numbers as the model's code. A recurrent decoder has a fourth way to look good: it may write the same smooth
-# average whatever the code is. Given the code of another sequence, a decoder that uses its code gets much worse.
+# Three predictions need almost no training: the mean sequence, the last value repeated, and as many principal components as
+# the model's code has dimensions. And a recurrent decoder may output the same smooth average whatever the code is. Given the
+# code of another sequence, a decoder that uses the code gets much worse.
 
 Floats = npt.NDArray[np.float64]
 Values = npt.NDArray[Any]
 
 
 class Codec(Protocol):
-    """Whatever has codes: `encode` to (N, ...) and `decode` back, host arrays in and out."""
+    """Any object with `encode` to codes (N, ...) and `decode` back, from host arrays to host arrays."""
 
     def encode(self, x: Values) -> Values:
         """Codes of samples."""
@@ -33,40 +34,42 @@ class Codec(Protocol):
 
 
 def mean_sequence(x: Values, lengths: Values | None = None) -> Floats:
-    """The mean (T, D) of sequences (N, T, D): at each step over those that have it, 0 where none has."""
+    """The mean (T, D) of sequences (N, T, D): at each step over the sequences that have it, 0 if none has."""
     if lengths is None:
         return x.mean(axis=0, dtype=np.float64)
-    real = real_steps(x, lengths)
+    real = ~padding(lengths, x.shape[1])[..., None]
     total: Floats = np.where(real, x, 0.0).sum(axis=0, dtype=np.float64)
     return total / np.maximum(real.sum(axis=0), 1)
 
 
 def copy_last(seen: Values, steps: int, lengths: Values | None = None) -> Values:
-    """The last real step of each sequence (N, T, D), repeated: (N, steps, D). The prediction that nothing changes."""
+    """The last step of each sequence (N, T, D), repeated: (N, steps, D). It predicts that nothing changes."""
     ends = np.full(len(seen), seen.shape[1]) if lengths is None else lengths
     return np.repeat(seen[np.arange(len(seen)), ends - 1][:, None], steps, axis=1)
 
 
 def split_future(x: Values, steps: int, lengths: Values | None = None) -> tuple[Values, Values | None, Values]:
-    """Windows (N, T, D) divided: what is seen (N, T - steps, D), its lengths (N,), and the last `steps` real steps of each.
+    """Splits windows (N, T, D) into what is seen (N, T - steps, D), its lengths (N,), and the last `steps` steps of each.
 
-    Raises ValueError if nothing of a sequence is left to see.
+    Raises ValueError if a sequence has no more than `steps` steps.
     """
     if lengths is None:
         return x[:, : x.shape[1] - steps], None, x[:, x.shape[1] - steps :]
     if steps and lengths.min() <= steps:
-        raise ValueError(f"a sequence of {lengths.min()} steps leaves nothing to see before {steps} steps of future.")
+        raise ValueError(
+            f"sequences must have more than {steps} steps to split off, got {lengths.min()}: predict fewer."
+        )
     ends = lengths - steps
     future = x[np.arange(len(x))[:, None], ends[:, None] + np.arange(steps)]
     seen = x[:, : x.shape[1] - steps]
-    return np.where(real_steps(seen, ends), seen, 0.0).astype(x.dtype), ends, future
+    return np.where(padding(ends, seen.shape[1])[..., None], 0.0, seen).astype(x.dtype), ends, future
 
 
 def linear_prediction(seen: Values, future: Values, code_size: int) -> Callable[[Values], Values]:
-    """The best linear prediction of what follows from `code_size` principal components of what was seen.
+    """The best linear prediction of the future from `code_size` principal components of what was seen.
 
     seen (N, T, D) and future (N, S, D) are training sequences; the function returned maps others (M, T, D) to (M, S, D).
-    Least squares on the components (principal component regression).
+    This is principal component regression: least squares on the components.
     """
     pca = PCA(code_size).fit(seen)
 
@@ -79,9 +82,9 @@ def linear_prediction(seen: Values, future: Values, code_size: int) -> Callable[
 
 
 def sequence_errors(x: Values, prediction: Values, lengths: Values | None = None) -> Floats:
-    """Squared error of each sequence x (N, T, D), (N,): summed over its real steps and features.
+    """Squared error of each sequence x (N, T, D), (N,): summed over its steps and features, without padding.
 
-    prediction: (N, T, D), or (T, D) for all alike.
+    prediction: (N, T, D), or (T, D) for all sequences.
     """
     return _sums(np.square(np.asarray(prediction, np.float64) - x), lengths)
 
@@ -89,23 +92,24 @@ def sequence_errors(x: Values, prediction: Values, lengths: Values | None = None
 def sequence_nats(x: Values, prediction: Values, lengths: Values | None = None, least: float = 1e-7) -> Floats:
     """Bernoulli cross-entropy of each sequence x (N, T, D) in [0, 1], in nats, (N,); probabilities are clipped to `least`.
 
-    With prediction = x it is the entropy of the values, below which no prediction can get: a gray pixel of 0.5 costs log 2
-    even if it is known. It is 0 for black and white ones.
+    With prediction = x it is the entropy of the values, a lower bound for every prediction: a gray pixel of 0.5 costs log 2
+    even if it is known. It is 0 for black and white pixels.
     """
     p = np.clip(np.broadcast_to(np.asarray(prediction, np.float64), x.shape), least, 1.0 - least)
     return _sums(-(x * np.log(p) + (1.0 - x) * np.log1p(-p)), lengths)
 
 
 def _sums(values: Floats, lengths: Values | None) -> Floats:
-    """Sums (N,) over the real steps and the features of values (N, T, D)."""
-    real = values if lengths is None else np.where(real_steps(values, lengths), values, 0.0)
-    return real.reshape(len(values), -1).sum(axis=1)
+    """Sums (N,) of values (N, T, D) over steps and features, without padding."""
+    if lengths is not None:
+        values = np.where(padding(lengths, values.shape[1])[..., None], 0.0, values)
+    return values.reshape(len(values), -1).sum(axis=1)
 
 
 def blend_weight(copies: Values, mean: Values, truth: Values) -> float:
     """The weight a for which a * copies + (1 - a) * mean, (N, S, D), has the least cross-entropy to `truth`.
 
-    A copied black pixel that turns white would cost infinitely many nats, so values in [0, 1] are copied in part only. The
+    A copied black pixel that turns white would cost infinitely many nats, so values in [0, 1] are blended with the mean. The
     weight, from 0.01 to 0.99 in hundredths, is fitted on training sequences.
     """
     weights = np.arange(1, 100) / 100.0
@@ -115,12 +119,12 @@ def blend_weight(copies: Values, mean: Values, truth: Values) -> float:
 
 @dataclass(frozen=True)
 class ShuffledCode:
-    """Squared errors per sample of decoding the right code, a wrong one, and of the mean of the samples.
+    """Squared errors per sample: from the right code, from a wrong one, and of the mean sample.
 
     Attributes:
-        own: each sample decoded from its own code.
-        other: each sample compared with what the code of another one decodes to.
-        mean: of the samples' own mean, the best constant output.
+        own: of each sample, decoded from its own code.
+        other: of each sample, decoded from the code of another.
+        mean: of the mean sample, the best constant output.
     """
 
     own: float
@@ -129,7 +133,7 @@ class ShuffledCode:
 
     @property
     def ignored(self) -> bool:
-        """True if another code's squared error is less than a tenth larger: the decoder ignores the code."""
+        """True if the error from the code of another sample is less than 10 % higher: the decoder ignores the code."""
         return self.other < 1.1 * self.own
 
     def line(self, sample_name: str = "sample") -> str:
@@ -138,7 +142,7 @@ class ShuffledCode:
         if self.ignored:
             verdict = "the decoder IGNORES the code"
         elif self.own > 0.95 * self.mean:
-            verdict = f"the decoder uses the code, to no avail: the mean {sample_name} is as good"
+            verdict = f"the decoder uses the code, but is no better than the mean {sample_name}"
         return (
             f"shuffled codes: squared error {self.other:.4g} per {sample_name} with the code of another, {self.own:.4g} with "
             f"its own, {self.mean:.4g} for the mean {sample_name}: {verdict}"
@@ -157,13 +161,13 @@ def shuffled_code(
     """Decode the samples x (N, ...) from their own codes and from each other's.
 
     Args:
-        target: what the decoder is to give, if it is not x (the future, say).
+        target: the target of the decoder, if it is not x (the future, say).
         lengths: (N,), of sequences in `target`.
-        inputs: what the encoder is given, if it is not x.
-        generator: for the order in which codes are passed on, so that none decodes its own sample; None takes seed 0.
+        inputs: the input of the encoder, if it is not x.
+        generator: for the shuffling, in which no code stays with its sample; None uses seed 0.
     """
     if len(x) < 2:
-        raise ValueError(f"codes are shuffled among two samples or more, got {len(x)}.")
+        raise ValueError(f"shuffling codes needs at least two samples, got {len(x)}: give it more.")
     wanted = x if target is None else target
     codes = model.encode(x if inputs is None else inputs)
     order = (np.random.default_rng(0) if generator is None else generator).permutation(len(x))
@@ -176,23 +180,16 @@ def shuffled_code(
     return ShuffledCode(own, other, float(sequence_errors(wanted, mean_sequence(wanted, lengths), lengths).mean()))
 
 
-def real_steps(x: Values, lengths: Values) -> npt.NDArray[np.bool_]:
-    """Which steps of x (N, T, ...) come before the end of their sequence, (N, T, 1, ...)."""
-    real: npt.NDArray[np.bool_] = np.arange(x.shape[1]) < lengths[:, None]
-    return real.reshape(*real.shape, *(1,) * (x.ndim - 2))
-
-
 # ---------------------------------------------------------------------------------------------------------------------
-# Principal components: the best linear autoencoder, in closed form. What every other one is measured against.
+# Principal components: the best linear autoencoder, in closed form, and the baseline of all others.
 
 
 class PCA:
     """Principal component analysis with K components (Pearson 1901; Hotelling 1933).
 
     With mean m and V the K leading eigenvectors (D, K) of the covariance:   code = V^T (x - m),   reconstruction = m +
-    V code. No linear encoder and decoder with K numbers in between has a smaller squared error on the training data
-    (Eckart and Young 1936); a linear autoencoder trained by gradient descent ends in the same subspace (Baldi and
-    Hornik 1989).
+    V code. No linear encoder and decoder with code size K has a smaller squared error on the training data (Eckart and
+    Young 1936); a linear autoencoder trained by gradient descent finds the same subspace (Baldi and Hornik 1989).
 
     Attributes after `fit`:
         mean_: (D,).
@@ -208,8 +205,8 @@ class PCA:
         flat = self._flat(x)
         if self.code_size > min(flat.shape):
             raise ValueError(
-                f"code_size {self.code_size} is more than {min(flat.shape)}, "
-                f"the rank that {len(flat)} samples of {flat.shape[1]} numbers can have."
+                f"code_size must be at most {min(flat.shape)}, the rank of {len(flat)} samples of dimension {flat.shape[1]}, "
+                f"got {self.code_size}: choose a smaller one."
             )
         self.mean_ = flat.mean(axis=0, dtype=np.float64)
         centered = (flat[start : start + 4096] - self.mean_ for start in range(0, len(flat), 4096))
@@ -240,7 +237,7 @@ class PCA:
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "components_"):
-            raise ValueError("this PCA has no components yet: call fit(x) first.")
+            raise ValueError("this PCA has not been fitted: call fit(x) first.")
 
     @staticmethod
     def _flat(x: Values) -> Values:

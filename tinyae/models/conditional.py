@@ -1,7 +1,7 @@
-"""The conditional variational autoencoder: encoder and decoder are given the class, so the code need not say it.
+"""The conditional variational autoencoder: encoder and decoder receive the class, so the code need not contain it.
 
-What is left in the code is what the classes share: slant, thickness, size. One code decoded as each class in turn
-shows the same hand writing all ten digits.
+The code then holds what the classes share: slant, thickness, size. Decoded as each class in turn, one code shows all ten
+digits in the same handwriting.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class ConditionalVariationalAutoencoder(VariationalAutoencoder):
     loss = E_q[-log p(x|z, y)] + KL(q(z|x, y) || N(0, I)) >= -log p(x|y)     (nats per sample)
 
     Args:
-        encoder: module from (N, D + C), a flat sample and its class as C numbers, one of them 1, to (N, 2 K).
+        encoder: module from (N, D + C), a flat sample with its one-hot class appended, to (N, 2 K).
         decoder: module from (N, K + C) to x's shape.
         classes: C.
         settings: as for `VariationalAutoencoder`.
 
-    What the network is given is samples and classes in one array (N, D + C): `batch(Split(x, labels)).x`, which `encode` and
-    `reconstruct` take. `tinyae.fit` and `tinyae.evaluate` make it from data with labels.
+    The network's input is samples and classes in one array (N, D + C): `batch(Split(x, labels)).x`, which `encode` and
+    `reconstruct` take. `tinyae.fit` and `tinyae.evaluate` build it from data with labels.
     """
 
     classes: int
@@ -47,26 +47,28 @@ class ConditionalVariationalAutoencoder(VariationalAutoencoder):
         super().__init__(encoder, decoder, **settings)
         self.classes = check_size("ConditionalVariationalAutoencoder", "classes", classes)
         if self.binarize != "none":
-            raise ValueError("the conditional model takes samples as they are: make them black and white beforehand.")
+            raise ValueError("the conditional model cannot binarize, got binarize: binarize the samples beforehand.")
 
     def batch(self, samples: Split) -> Batch:
-        """Samples (N, ...), and flat with their classes beside them, (N, D + C), as what the network is given.
+        """Samples (N, ...) as targets; as input, flat samples with one-hot classes appended, (N, D + C).
 
         Raises ValueError without labels, class numbers (N,) from 0 to C - 1.
         """
         if samples.y is None:
             raise ValueError(
-                "the conditional model needs a class for each sample, and got none: give it data with labels, "
+                "the conditional model needs a class for each sample, got none: give it data with labels, "
                 "e.g. tinyae.fit(model, dataset), or model.batch(Split(x, labels))."
             )
         given = ops.concatenate(samples.flat, self.one_hot(samples.y, samples.x), axis=1)
         return replace(super().batch(samples), x=given)
 
     def one_hot(self, labels: Any, like: Array) -> Array:
-        """Classes as (N, C), 1 in the column of the class, with the dtype and device of `like`."""
+        """One-hot classes (N, C), with the dtype and device of `like`."""
         numbers = np.asarray(labels)
         if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
-            raise ValueError(f"labels must be whole numbers (N,), got {numbers.dtype} of shape {numbers.shape}.")
+            raise ValueError(
+                f"labels must be whole numbers (N,), got {numbers.dtype} of shape {numbers.shape}: give class numbers."
+            )
         if numbers.size and not (numbers.min() >= 0 and numbers.max() < self.classes):
             raise ValueError(
                 f"labels must be from 0 to {self.classes - 1} for {self.classes} classes, got {numbers.min()} to "
@@ -75,7 +77,7 @@ class ConditionalVariationalAutoencoder(VariationalAutoencoder):
         return backend_of(like).to_device(np.eye(self.classes, dtype=np.float32)[numbers], like.dtype)
 
     def posterior(self, x: Any, batch_size: int = 1024) -> Posterior:
-        """q(z|x, y) of samples with their classes (N, D + C), and the classes as its condition."""
+        """q(z|x, y) of samples with their classes (N, D + C); its condition is the classes."""
         x = x.x if isinstance(x, Batch) else x
         return replace(super().posterior(x, batch_size), condition=x[:, -self.classes :])
 
@@ -85,17 +87,17 @@ class ConditionalVariationalAutoencoder(VariationalAutoencoder):
         return super().code_size - self.classes
 
     def decode(self, code: Any, batch_size: int = 1024, *, labels: Any = None) -> Any:
-        """E[x|z, y] of host codes (N, K) as the classes `labels` (N,), or of joined codes (N, K + C) as they are."""
+        """E[x|z, y] of host codes (N, K) with classes `labels` (N,), or of codes with appended classes (N, K + C)."""
         if labels is not None:
             code = np.concatenate([code, self.one_hot(labels, code)], axis=1)
         elif code.shape[1] == self.code_size:
-            raise ValueError("a code alone does not say which class to decode: write decode(code, labels=...).")
+            raise ValueError("decode needs the class of each code, got codes only: write decode(code, labels=...).")
         return super().decode(code, batch_size)
 
     def sample(
         self, n: int, generator: np.random.Generator | None = None, *, pixels: bool = False, labels: Any = None
     ) -> np.ndarray:
-        """n new samples (n, ...) of the classes `labels` (n,), by default each class in turn; see the base class."""
+        """n new samples (n, ...) of classes `labels` (n,), by default of each class in turn; see the base class."""
         numbers = np.arange(n) % self.classes if labels is None else np.asarray(labels)
         if n < 1 or len(numbers) != n:
             raise ValueError(f"sample: needs n >= 1 and one label for each, got n={n} and {len(numbers)} labels.")
@@ -107,15 +109,11 @@ class ConditionalVariationalAutoencoder(VariationalAutoencoder):
         return self._apply(lambda c: Tensor(self.likelihood.sample(self.decoder(c), rng)), joined, 1024)
 
     def restyle(self, x: np.ndarray, labels: Any) -> np.ndarray:
-        """Each sample x (N, ...) of the classes `labels`, decoded from its own code as every class: (N, C, ...)."""
+        """Each sample x (N, ...) with its class in `labels`, decoded from its code as every class: (N, C, ...)."""
         codes = self.encode(self.batch(Split(x, labels)))
         every = np.tile(np.arange(self.classes), len(codes))
         made = self.decode(np.repeat(codes, self.classes, axis=0), labels=every)
         return made.reshape(len(codes), self.classes, *made.shape[1:])
-
-    def extra_repr(self) -> str:
-        """Shown by `repr`."""
-        return f"{super().extra_repr()}, classes={self.classes}"
 
 
 @remembered("cvae")
@@ -129,10 +127,10 @@ def conditional_variational_autoencoder(
     generator: np.random.Generator | None = None,
     **settings: Any,
 ) -> ConditionalVariationalAutoencoder:
-    """(D + C) -> sizes -> K, and (K + C) -> sizes backwards -> D.
+    """(D + C) -> sizes -> K, and (K + C) -> reversed sizes -> D.
 
     Args:
-        classes: C, how many classes there are.
+        classes: C, the number of classes.
         input_shape, sizes, latent_size: as for `variational_pair`.
         generator: for the initial weights and, from there on, for the noise; None draws fresh entropy.
         settings: of `ConditionalVariationalAutoencoder`, `activation` and `normalization`.

@@ -1,7 +1,7 @@
-"""The contractive autoencoder: a code that hardly moves when the input does (Rifai, Vincent, Muller, Glorot, Bengio 2011).
+"""The contractive autoencoder: a code that hardly changes with the input (Rifai, Vincent, Muller, Glorot, Bengio 2011).
 
-Reconstruction wants the code to follow the input, the penalty wants it to stand still. What is left are the directions
-in which the data vary.
+Reconstruction makes the code sensitive to the input, the penalty makes it insensitive. The code stays sensitive only to the
+directions in which the data vary.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class ContractiveAutoencoder(Autoencoder):
         jacobian: how that norm is computed.
             "closed" is the formula for one dense layer, sum_j f'(z_j)**2 sum_i W_ij**2. "exact" differentiates
             any encoder: K backward passes, each recorded and differentiated again. "hutchinson" estimates it from
-            `probes` random sign vectors v: E[||v' J||**2] = ||J||_F**2 (Hutchinson 1990). "auto" takes "closed" where
-            it applies, else "exact".
+            `probes` random sign vectors v: E[||v^T J||**2] = ||J||_F**2 (Hutchinson 1990). "auto" uses "closed" if it
+            applies, else "exact".
         probes: random directions for "hutchinson", at least 1.
         generator: for the probes; None draws fresh entropy.
     """
@@ -62,14 +62,14 @@ class ContractiveAutoencoder(Autoencoder):
             raise ValueError(f"probes must be at least 1, got {probes}.")
         single = _single_layer(encoder)
         if jacobian == "closed" and single is None:
-            raise ValueError("jacobian 'closed' is for an encoder of one Dense layer: use 'exact' or 'hutchinson'.")
+            raise ValueError("jacobian 'closed' needs an encoder of one Dense layer: use 'exact' or 'hutchinson'.")
         self.contraction = float(contraction)
         self.jacobian = ("closed" if single is not None else "exact") if jacobian == "auto" else jacobian
         self.probes = int(probes)
         self.generator = as_generator(generator)
 
     def objective(self, batch: Batch, *, generator: np.random.Generator | None = None) -> Loss:
-        """The terms "reconstruction" and "contraction"; `generator` in place of the model's own, for random directions."""
+        """The terms "reconstruction" and "contraction"; `generator` replaces the model's own for random directions."""
         if self.jacobian == "closed":
             code = self.encoder(batch.x)
             penalty = self._closed(code)
@@ -79,17 +79,16 @@ class ContractiveAutoencoder(Autoencoder):
         return Loss({"reconstruction": value, "contraction": self.contraction * penalty}, self.loss_unit)
 
     def jacobian_norm(self, x: Tensor) -> Tensor:
-        """Mean over the samples x (N, ...) of the squared Frobenius norm of the encoder's Jacobian, one number."""
+        """Mean over samples x (N, ...) of the squared Frobenius norm of the encoder's Jacobian, a scalar."""
         if self.jacobian == "closed":
             return self._closed(self.encoder(x))
         return self._differentiated(x, self.generator)[1]
 
     def jacobian_at(self, x: np.ndarray) -> np.ndarray:
-        """The encoder's Jacobian J (N, K, ...) at each host sample x (N, ...), one backward pass per code unit, on the host."""
+        """The encoder's Jacobian J (N, K, ...) at host samples x (N, ...), by one backward pass per code unit; on the host."""
         backend = backend_named(self.device)
-        dtype = self.dtype
         with set_recording(True), evaluating(self):
-            leaf = Tensor(backend.to_device(x, dtype), requires_grad=True)
+            leaf = Tensor(backend.to_device(x, self.dtype), requires_grad=True)
             code = self.encoder(leaf)
             rows = [backend.to_host(grad(code, leaf, one).data) for one in _units(code)]
         return np.stack(rows, axis=1)
@@ -104,7 +103,7 @@ class ContractiveAutoencoder(Autoencoder):
         return ops.sum(ops.square(slope) * lengths) * (1.0 / len(code))
 
     def _differentiated(self, x: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """The code, and the penalty from derivatives of it with respect to x, themselves differentiable."""
+        """The code, and the penalty from its derivatives with respect to x, which are themselves differentiable."""
         with set_recording(True):  # also in evaluation, where nothing else is recorded
             leaf = x if x.requires_grad else Tensor(x.data, requires_grad=True)
             code = self.encoder(leaf)
@@ -123,10 +122,6 @@ class ContractiveAutoencoder(Autoencoder):
             draws = [backend.uniform(generator, code.shape, code.dtype) for _ in range(self.probes)]
             return [(draw < 0.5).astype(code.dtype) * 2.0 - 1.0 for draw in draws]
         return _units(code)
-
-    def extra_repr(self) -> str:
-        """Shown by `repr`."""
-        return f"{super().extra_repr()}, contraction={self.contraction:g}, jacobian={self.jacobian!r}"
 
 
 @remembered("contractive")
@@ -155,7 +150,7 @@ def contractive_autoencoder(
 
 
 def _units(code: Tensor) -> list[Any]:
-    """For each unit of a code (N, K) a cotangent (N, K) that is 1 there and 0 elsewhere."""
+    """For each unit of a code (N, K) a cotangent (N, K), 1 for that unit and 0 elsewhere."""
     rows = []
     for unit in range(code.shape[1]):
         direction = backend_of(code.data).xp.zeros(code.shape, dtype=code.dtype)

@@ -1,8 +1,7 @@
 """The convolutional autoencoder, and its denoising and variational variants by composition.
 
-A convolution sees the same pattern everywhere, so the network need not learn a stroke anew at each place, and the number
-of its weights does not depend on the size of the image: the Keras blog's network has 4,385, the dense 784-32-784 has
-50,992.
+A convolution applies the same weights everywhere, so the network need not learn a stroke again at each position, and the
+number of weights does not depend on the image size: the Keras blog's network has 4,385, the dense 784-32-784 has 50,992.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from tinyae.checks import choose
 from tinyae.data import Split
 from tinyae.models.autoencoder import Autoencoder, remembered
 from tinyae.models.denoising import DenoisingAutoencoder
-from tinyae.models.dense import NORMALIZATIONS, Shape, dense_layer, normalized, sample_shape
+from tinyae.models.dense import NORMALIZATIONS, Shape, dense_layer, initializer_for, normalized, sample_shape
 from tinyae.models.settings import defaults, passes_on, split
 from tinyae.models.variational import VariationalAutoencoder, decoder_outputs
 from tinyae.nn import (
@@ -42,15 +41,14 @@ from tinyae.ops.linear import ACTIVATIONS
 
 
 class ConvAutoencoder(Autoencoder):
-    """An autoencoder of images by convolutions (Masci, Meier, Ciresan and Schmidhuber 2011).
+    """A convolutional autoencoder of images (Masci, Meier, Ciresan and Schmidhuber 2011).
 
     code = encoder(x) (N, K),   output = decoder(code) (N, H, W, C),   loss = distance(output, x)
 
     Args:
         encoder: module from images (N, H, W, C) to codes (N, K).
         decoder: module from codes (N, K) to x's shape. With loss "bce" it gives logits.
-        code_shape: (h, w, c) with h * w * c = K if a code is a stack of small images, laid out in a row; (K,) if it is a
-            plain row of numbers.
+        code_shape: (h, w, c) with h * w * c = K if a code is flattened feature maps; (K,) if it is a plain vector.
         settings: as for `Autoencoder`.
     """
 
@@ -62,38 +60,33 @@ class ConvAutoencoder(Autoencoder):
         self.code_shape = tuple(check_size("ConvAutoencoder", "code_shape", n) for n in code_shape)
 
     def encode_maps(self, x: Any, batch_size: int = 1024) -> Any:
-        """Codes of x as the encoder's last maps (N, h, w, c): `encode`, not laid out in a row."""
+        """Codes of x as the encoder's last maps (N, h, w, c): `encode` without the flattening."""
         codes = self.encode(x, batch_size)
         return codes.reshape(len(codes), *self.code_shape)
 
     def report(self, samples: Split) -> list[str]:
-        """How many numbers a code has, and a warning if they are no fewer than a sample has."""
+        """The code size, and a warning if it is not smaller than a sample."""
         size, elements = math.prod(self.code_shape), samples.flat.shape[1]
-        line = f"code: {' x '.join(map(str, self.code_shape))} = {size} numbers for {elements} of an {self.sample_name}"
-        return [line if size < elements else f"{line}: no bottleneck, a copy would be a perfect solution"]
-
-    def extra_repr(self) -> str:
-        """Shown by `repr`."""
-        return f"code_shape={self.code_shape}, {super().extra_repr()}"
+        line = f"code: {' x '.join(map(str, self.code_shape))} = {size} values for the {elements} of each {self.sample_name}"
+        return [line if size < elements else f"{line}: not a bottleneck, copying would be a perfect solution"]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# An encoder of convolutions and its mirror image: the two stacks that every convolutional autoencoder starts from.
+# A convolutional encoder and its mirror image, the decoder: every convolutional autoencoder is built from them.
 #
-# The encoder halves an image at every stage, rounding up where a side is odd: 28, 14, 7, 4. The decoder goes the same way
-# back, to exactly the sizes that the encoder came through. A halved 7 and a halved 8 are both 4, and doubling 4 gives 8;
-# so every step of the decoder is told which of the two it is, by a crop or by the transposed convolution's output
-# padding. Hence any image size will do.
+# The encoder halves the image at every stage, rounding odd sides up: 28, 14, 7, 4. The decoder passes through exactly the
+# same sizes in reverse. Both 7 and 8 are halved to 4, and doubling 4 gives 8, so each step of the decoder gets the right
+# size by a crop or by the output padding of a transposed convolution. Any image size works.
 
 FORMS = {"keras": (16, 8, 8), "strided": (32, 64)}
-"""How an image is halved, and the usual channels of the stages. "keras": a convolution, then one of 2x2 pixels by pooling;
-"strided": a convolution that moves by 2."""
+"""How an image is halved, and the default channels of the stages. "keras": a convolution, then 2x2 pooling; "strided": a
+convolution with stride 2."""
 
 UPSAMPLINGS = ("nearest", "bilinear", "transposed", "pixelshuffle")
 """How the decoder doubles an image."""
 
 POOLINGS: dict[str, type[MaxPool2d] | type[AvgPool2d]] = {"max": MaxPool2d, "average": AvgPool2d}
-"""What the form "keras" takes of 2x2 pixels."""
+"""Kinds of 2x2 pooling in the form "keras"."""
 
 Size = tuple[int, int]
 
@@ -110,26 +103,24 @@ def conv_encoder(
     normalization: Annotated[str, NORMALIZATIONS] = "none",
     generator: np.random.Generator,
 ) -> Sequential:
-    """From images (N, H, W, C) to codes (N, K): the last stage's maps laid out in a row, or a dense layer of them.
+    """From images (N, H, W, C) to codes (N, K): the last stage's maps, flattened, or a dense layer on them.
 
     Args:
         input_shape: (H, W, C).
         channels: of the stages, each of which halves the image.
         code_size: K, latent dimensions, by a dense layer; by default the code is the last stage's maps.
-        form: how an image is halved: "keras", convolution and pooling; "strided", convolutions that move by 2.
+        form: how an image is halved: "keras", convolution and pooling; "strided", convolutions with stride 2.
         kernel_size: of every convolution.
-        pooling: of 2x2 pixels in the form "keras": the largest, or their mean.
+        pooling: in the form "keras": the maximum or the mean of 2x2 pixels.
         activation: of all layers but the last.
-        normalization: of all layers but the last before their activation: of each channel over the batch, or of the
+        normalization: of all layers but the last, before the activation: of each channel over the batch, or over the
             channels of each pixel.
         generator: for the initial weights.
     """
     check_design(form, channels)
     choose("pooling", pooling, POOLINGS)
     if form != "keras" and pooling != "max":
-        raise ValueError(
-            f"form {form!r} halves by its stride and pools nothing, got pooling={pooling!r}: leave it out."
-        )
+        raise ValueError(f"form {form!r} has strides instead of pooling, got pooling={pooling!r}: leave it out.")
     shape, layers = image_shape(input_shape), list[Module]()
     into = shape[2]
     for out in channels:
@@ -156,15 +147,15 @@ def conv_decoder(
 ) -> Sequential:
     """From codes (N, K) to images (N, H, W, C * outputs), the stages of `conv_encoder` in reverse.
 
-    Each step doubles the image and has one convolution. The "keras" form has one more, before the first step. The last
-    layer is linear.
+    Each step doubles the image and has one convolution; the form "keras" has one more before the first step. The last layer
+    is linear.
 
     Args:
-        input_shape, channels, code_size, generator: as of the encoder to be undone.
+        input_shape, channels, code_size, generator: as for the encoder.
         upsampling: how the decoder doubles an image: "nearest" and "bilinear" enlarge, then convolve; "transposed" does
-            both at once; "pixelshuffle" convolves to four times the channels and deals them out.
-        outputs: numbers per element of an image, where a likelihood needs more than one.
-        settings: form, kernel_size, activation and normalization as of the encoder.
+            both at once; "pixelshuffle" convolves to four times the channels and rearranges them as pixels.
+        outputs: decoder outputs per element of an image, if a likelihood needs more than one.
+        settings: form, kernel_size, activation and normalization, as for the encoder.
     """
     form, kernel_size, activation, normalization = (
         (defaults(conv_encoder) | settings)[name] for name in ("form", "kernel_size", "activation", "normalization")
@@ -202,8 +193,8 @@ def conv_pair(
     """`conv_encoder` and `conv_decoder` with the same sizes.
 
     Args:
-        code_outputs: numbers from the encoder per number of a code: 2 where a code is a mean and a variance.
-        outputs: numbers from the decoder per element of an image, where a likelihood needs more than one.
+        code_outputs: encoder outputs per latent dimension: 2 for a mean and a variance.
+        outputs: decoder outputs per element of an image, if a likelihood needs more than one.
         input_shape, channels, code_size, generator, settings: see there.
     """
     of_encoder, _ = split(settings, conv_encoder)
@@ -216,7 +207,7 @@ def conv_pair(
 def _enlarge(
     how: str, into: int, out: int, kernel: int, size: Size, wanted: Size, activation: str, generator: Any
 ) -> list[Module]:
-    """The layers of one step: maps of `size` to maps of `wanted`, twice as large or a pixel less, on each side."""
+    """The layers of one step, from maps of `size` to maps of `wanted`, twice as large or one pixel less on each side."""
     exact = wanted == (2 * size[0], 2 * size[1])
     crop: list[Module] = [] if exact else [Crop(*wanted)]
     if how in ("nearest", "bilinear"):
@@ -228,7 +219,7 @@ def _enlarge(
     return [
         ConvTranspose2d(
             into, out, kernel, 2, _padding(kernel), back,
-            activation=activation, initializer=_initializer(activation), generator=generator,
+            activation=activation, initializer=initializer_for(activation), generator=generator,
         )
     ]  # fmt: skip
 
@@ -237,19 +228,15 @@ def _conv(into: int, out: int, kernel: int, activation: str, generator: Any, str
     """A convolution that keeps the size, or with stride 2 halves it, rounding up."""
     return Conv2d(
         into, out, kernel, stride, _padding(kernel),
-        activation=activation, initializer=_initializer(activation), generator=generator,
+        activation=activation, initializer=initializer_for(activation), generator=generator,
     )  # fmt: skip
 
 
 def _padding(kernel: int) -> tuple[Size, Size]:
-    """kernel - 1 zeros on each axis, half of them before: the output has ceil(H / stride) pixels for every H."""
+    """kernel - 1 zeros on each axis, half of them in front: the output has ceil(H / stride) pixels for every H."""
     kernel = check_size("conv_pair", "kernel_size", kernel)
     around = ((kernel - 1) // 2, kernel // 2)
     return around, around
-
-
-def _initializer(activation: str) -> str:
-    return "he_uniform" if activation == "relu" else "glorot_uniform"
 
 
 def stage_sizes(size: Size, stages: int) -> list[Size]:
@@ -273,13 +260,13 @@ def image_shape(input_shape: Shape) -> tuple[int, int, int]:
     if len(shape) != 3:
         raise ValueError(
             f"a convolutional autoencoder takes images (H, W, C), got samples of shape {shape}: choose a data set of "
-            "images, give gray images their channel by x[..., None], or use a dense model such as 'deep'."
+            "images, add the channel of gray images by x[..., None], or use a dense model such as 'deep'."
         )
     return shape
 
 
 def usual_channels(form: str) -> tuple[int, ...]:
-    """The channels of the stages in `FORMS`; raises ValueError with the known forms."""
+    """The default channels of a form; raises ValueError with the known forms."""
     choose("form", form, FORMS)
     return FORMS[form]
 
@@ -288,7 +275,7 @@ def check_design(form: str, channels: Sequence[int]) -> None:
     """Raise ValueError unless the form is known and there is at least one stage."""
     usual = usual_channels(form)
     if not channels:
-        raise ValueError(f"channels must name at least one stage, got none: write channels={usual}.")
+        raise ValueError(f"channels must list at least one stage, got none: write channels={usual}.")
     for width in channels:
         check_size("conv_pair", "channels", width)
 
@@ -305,8 +292,8 @@ def conv_autoencoder(
 ) -> ConvAutoencoder:
     """By default 28x28x1 -> 14x14x16 -> 7x7x8 -> 4x4x8 and back, the network of the Keras blog (Chollet 2016).
 
-    The blog upsamples its 4x4 maps to 8x8, 16x16 and, by a convolution without padding, 28x28. Here each step gives the
-    size that the encoder had, 7, 14 and 28, which is the same number of weights on fewer pixels.
+    The blog upsamples the 4x4 maps to 8x8, 16x16 and, by a convolution without padding, 28x28. Here the steps have the sizes
+    of the encoder, 7, 14 and 28: the same number of weights on fewer pixels.
 
     Args:
         input_shape: (H, W, C), any.
@@ -337,11 +324,11 @@ def conv_denoising_autoencoder(
     """A `DenoisingAutoencoder` of convolutions, by default 28x28x1 -> 14x14x32 -> 7x7x32 and back under Gaussian noise of
     standard deviation 0.5: the denoiser of the Keras blog.
 
-    Its code has 1568 numbers for 784 pixels: what keeps it from copying is the noise.
+    Its code has 1568 values for 784 pixels: only the noise prevents copying.
 
     Args:
         corruption: kind of noise.
-        level: share of damaged elements, or the standard deviation of Gaussian noise.
+        level: fraction of corrupted elements, or the standard deviation of Gaussian noise.
         generator: for the initial weights and, from there on, for the noise; None draws fresh entropy.
         settings: of `conv_pair` and `DenoisingAutoencoder`.
     """

@@ -1,8 +1,8 @@
-"""The denoising autoencoder: repair what the noise has damaged.
+"""The denoising autoencoder: it removes noise that was added to its input.
 
-A code as wide as the input lets an ordinary autoencoder copy: its loss is small and it has learned nothing. Here a
-copy of the input is the wrong answer, because the input is damaged and the target is not. To fill the gaps the network
-must know how the elements of a sample go together.
+An ordinary autoencoder with a code as wide as the input can copy it: the loss is small and nothing is learned. Here
+copying does not help, because the input is corrupted and the target is clean. To fill the gaps the network must learn how
+the elements of a sample depend on each other.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from tinyae import ops
+from tinyae import losses, ops
 from tinyae.autodiff import Tensor
-from tinyae.backend import Array, as_generator
+from tinyae.backend import as_generator
 from tinyae.losses import Loss
 from tinyae.models.autoencoder import Autoencoder, Batch, remembered
 from tinyae.models.dense import Shape, dense_pair
@@ -25,23 +25,23 @@ from tinyae.ops.linear import ACTIVATIONS
 
 
 class DenoisingAutoencoder(Autoencoder):
-    """An autoencoder that is shown damaged samples and asked for the whole ones (Vincent et al. 2008; 2010).
+    """An autoencoder that receives corrupted samples and is trained to output the clean ones (Vincent et al. 2008; 2010).
 
     noisy, m = noise(x),   output = decoder(encoder(noisy)),   loss = sum of w * distance(output, x),
-    w = alpha where the noise hit (m = 1), beta elsewhere   (Vincent et al. 2010, section 4.2)
+    w = alpha where the noise changed x (m = 1), beta elsewhere   (Vincent et al. 2010, section 4.2)
 
     Args:
         encoder, decoder, settings: as for `Autoencoder`.
-        noise: a noise layer. It draws anew whenever `loss` is called in training mode, from its own generator.
-        alpha: weight of damaged elements in the loss, at least 0.
-        beta: weight of undamaged elements in the loss, at least 0. alpha = 1, beta = 0 is the paper's "full emphasis".
+        noise: a noise layer. It draws fresh noise from its own generator whenever `loss` is called in training mode.
+        alpha: weight of corrupted elements in the loss, at least 0.
+        beta: weight of clean elements in the loss, at least 0. alpha = 1, beta = 0 is the paper's "full emphasis".
 
-    The noise belongs to `loss` alone. `encode`, `decode` and `reconstruct` take samples as they are, damaged or not:
-    `model.reconstruct(model.corrupt(x))` repairs. In evaluation mode `loss` is the ordinary reconstruction loss of clean
+    Only `loss` adds noise. `encode`, `decode` and `reconstruct` take samples as they are, corrupted or not:
+    `model.reconstruct(model.corrupt(x))` denoises. In evaluation mode `loss` is the ordinary reconstruction loss of clean
     samples, unless it is given a generator to draw the noise from, as `tinyae.evaluate` does.
 
-    As with `Dropout`, the generator's state is not part of a saved model: to continue a run with the very same noise
-    keep `model.noise.generator.bit_generator.state` too.
+    As with `Dropout`, the generator's state is not part of a saved model: to continue a run with exactly the same noise,
+    save `model.noise.generator.bit_generator.state` too.
     """
 
     @passes_on(Autoencoder)
@@ -56,21 +56,21 @@ class DenoisingAutoencoder(Autoencoder):
         if not (0 <= alpha < math.inf and 0 <= beta < math.inf and alpha + beta > 0):
             raise ValueError(
                 f"DenoisingAutoencoder: alpha and beta must be at least 0, finite and not both 0, got alpha={alpha!r}, "
-                f"beta={beta!r}: alpha=1, beta=0.5 weighs damaged elements twice."
+                f"beta={beta!r}: alpha=1, beta=0.5 gives corrupted elements twice the weight."
             )
         if noise.touches_every_element and alpha != beta:
             raise ValueError(
-                f"DenoisingAutoencoder: {noise} spares no element, so alpha={alpha!r} and beta={beta!r} have nothing "
-                "to tell apart: leave both at 1, or use masking or salt-and-pepper noise."
+                f"DenoisingAutoencoder: alpha and beta must be equal for {noise}, which corrupts every element, got "
+                f"alpha={alpha!r}, beta={beta!r}: leave both at 1, or use masking or salt-and-pepper noise."
             )
         self.noise = noise
         self.alpha = float(alpha)
         self.beta = float(beta)
 
     def objective(self, batch: Batch, *, generator: np.random.Generator | None = None) -> Loss:
-        """The loss of samples damaged anew, against `batch.target`; see the class for when it is that of clean ones.
+        """The loss of a freshly corrupted batch against `batch.target`; see the class for when the batch stays clean.
 
-        With a generator the squared errors before and after repair are measured too: of the damaged samples as they are
+        With a generator the squared errors before and after denoising are measured too: of the corrupted samples
         ("corrupted_squared_error") and of their reconstructions ("denoised_squared_error").
         """
         if not (self.noise.training or generator is not None):
@@ -79,14 +79,14 @@ class DenoisingAutoencoder(Autoencoder):
         output = self(noisy)
         loss = Loss({"reconstruction": self._distance(output, batch.target, hit)}, self.loss_unit)
         if generator is not None:
-            unit, target = f"squared error per {self.sample_name}", batch.target.data
-            repaired = self.reconstruction.output(output).data
-            for name, found in (("corrupted", noisy.data), ("denoised", repaired)):
-                loss.measured[f"{name}_squared_error"] = (_squared_error(found, target), unit)
+            denoised = self.reconstruction.output(output)
+            for name, x in (("corrupted", noisy), ("denoised", denoised)):
+                error = losses.squared_error(x.data, batch.target.data)
+                loss.measured[f"{name}_squared_error"] = (error, f"squared error per {self.sample_name}")
         return loss
 
     def corrupt(self, x: Any, generator: np.random.Generator | None = None) -> Any:
-        """x (N, ...), Tensor or array, with fresh noise in any mode; `generator` in place of the noise layer's own."""
+        """x (N, ...), Tensor or array, with fresh noise in any mode; `generator` replaces the noise layer's own."""
         return self.noise.corrupt(x, generator)
 
     def _distance(self, output: Tensor, target: Tensor, hit: Any) -> Tensor:
@@ -99,17 +99,6 @@ class DenoisingAutoencoder(Autoencoder):
         weights += self.beta
         elements = row.loss(output, target, reduction="none")
         return ops.sum(ops.multiply(elements, weights)) * (1.0 / len(target))
-
-    def extra_repr(self) -> str:
-        """Shown by `repr`."""
-        emphasis = "" if self.alpha == self.beta == 1.0 else f", alpha={self.alpha}, beta={self.beta}"
-        return super().extra_repr() + emphasis
-
-
-def _squared_error(found: Array, target: Array) -> Array:
-    """Summed over a sample's elements and averaged over samples, on the device."""
-    difference = found - target
-    return (difference * difference).sum() / len(target)
 
 
 @remembered("denoising")
@@ -127,15 +116,15 @@ def denoising_autoencoder(
 ) -> DenoisingAutoencoder:
     """D -> K -> D with noise on the input, by default 784-1000-784 with a quarter of the elements masked.
 
-    The code may be wider than the input ("over-complete"): the noise keeps it from copying.
+    The code may be wider than the input ("overcomplete"): the noise prevents copying.
 
     Args:
         input_shape: shape of one sample; D is the product of its numbers.
         code_size: K, latent dimensions.
         hidden_sizes: widths of layers before the code, mirrored in the decoder.
         corruption: kind of noise; "salt-and-pepper" is between 0 and 1.
-        level: share of damaged elements in [0, 1), or the standard deviation of Gaussian noise.
-        activation: of the code and the hidden layers. The paper's is "sigmoid"; "relu" repairs better.
+        level: fraction of corrupted elements in [0, 1), or the standard deviation of Gaussian noise.
+        activation: of the code and the hidden layers. The paper uses "sigmoid"; "relu" denoises better.
         generator: for the initial weights and, from there on, for the noise; None draws fresh entropy.
         settings: of `DenoisingAutoencoder`, `tied` (as in the paper) and `normalization`.
     """

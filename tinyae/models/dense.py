@@ -16,16 +16,15 @@ from tinyae.models.settings import passes_on, split
 from tinyae.ops.linear import ACTIVATIONS
 
 # ---------------------------------------------------------------------------------------------------------------------
-# An encoder and its mirror image: the two stacks of dense layers that every autoencoder of the dense family starts from.
+# A dense encoder and its mirror image, the decoder: every dense autoencoder is built from them.
 #
-# The encoder first flattens a sample, the decoder last gives it its shape back, so that images go in and images come
-# out.
+# The encoder starts by flattening a sample, the decoder ends by restoring its shape, so that input and output are images.
 
 Shape = int | Sequence[int]
 """The shape of one sample: D, or (H, W, C)."""
 
 NORMALIZATIONS = ("none", "batch", "layer")
-"""What can stand between a hidden layer and its activation."""
+"""What can be inserted between a hidden layer and its activation."""
 
 
 def dense_pair(
@@ -46,14 +45,14 @@ def dense_pair(
         sizes: widths of the encoder's layers; the last is K, the code.
         activation: of the hidden layers.
         code_activation: of the code.
-        output_activation: of the decoder's last layer; "identity" where the loss takes logits.
+        output_activation: of the decoder's last layer; "identity" if the loss takes logits.
         tied: the decoder uses the encoder's weights, transposed (Vincent et al. 2010, section 2.2).
         normalization: of the hidden layers before their activation, over the batch or over each layer.
         generator: for the initial weights; None draws fresh entropy.
     """
     shape = sample_shape(input_shape)
     if not sizes or any(not isinstance(n, (int, np.integer)) or n < 1 for n in sizes):
-        raise ValueError(f"sizes must be whole numbers of at least 1, got {tuple(sizes)}.")
+        raise ValueError(f"sizes must be whole numbers of at least 1, got {tuple(sizes)}: write e.g. (256, 32).")
     check_normalization(normalization, len(sizes) - 1)
     rng = as_generator(generator)
     widths = [math.prod(shape), *sizes]
@@ -74,17 +73,21 @@ def dense_pair(
 
 
 def dense_layer(fan_in: int, fan_out: int, activation: str, generator: np.random.Generator) -> nn.Dense:
-    """A layer with the initial weights its activation wants: He's for relu, which loses half of the signal, else
-    Glorot's.
-    """
-    initializer = "he_uniform" if activation == "relu" else "glorot_uniform"
-    return nn.Dense(fan_in, fan_out, activation=activation, initializer=initializer, generator=generator)
+    """A layer with the initial weights for its activation."""
+    return nn.Dense(
+        fan_in, fan_out, activation=activation, initializer=initializer_for(activation), generator=generator
+    )
+
+
+def initializer_for(activation: str) -> str:
+    """He's initial weights for relu, which halves the variance of a signal, else Glorot's."""
+    return "he_uniform" if activation == "relu" else "glorot_uniform"
 
 
 def normalized(layers: Sequence[nn.Module], normalization: str) -> list[nn.Module]:
-    """The layers as they are, or each with its sums normalized before its activation sees them (Ioffe and Szegedy 2015).
+    """The layers unchanged, or each followed by a normalization before its activation (Ioffe and Szegedy 2015).
 
-    The shift of the normalization takes the place of the bias. Layers without weights, such as `Upsample`, stay as they are.
+    The shift of the normalization takes the place of the bias. Layers without weights, such as `Upsample`, stay unchanged.
     """
     norm = {"batch": nn.BatchNorm, "layer": nn.LayerNorm}.get(choose("normalization", normalization, NORMALIZATIONS))
     found: list[nn.Module] = []
@@ -105,10 +108,10 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 def check_normalization(normalization: str, hidden: int) -> None:
-    """Raise ValueError for a normalization of a network without so much as one `hidden` layer."""
+    """Raise ValueError for a normalization of a network without `hidden` layers."""
     if normalization != "none" and not hidden:
         raise ValueError(
-            f"normalization {normalization!r} acts on hidden layers, and this network has none before its code: "
+            f"normalization {normalization!r} acts on hidden layers, got a network without: "
             "leave it out, or make the network deeper."
         )
 
@@ -117,7 +120,9 @@ def sample_shape(input_shape: Shape) -> tuple[int, ...]:
     """The shape of one sample as a tuple; raises ValueError unless it is whole numbers of at least 1."""
     shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
     if not shape or any(not isinstance(n, (int, np.integer)) or n < 1 for n in shape):
-        raise ValueError(f"input_shape must be whole numbers of at least 1, got {shape}.")
+        raise ValueError(
+            f"input_shape must be whole numbers of at least 1, got {shape}: write e.g. 784 or (28, 28, 1)."
+        )
     return shape
 
 
@@ -132,8 +137,8 @@ def deep_autoencoder(
 ) -> Autoencoder:
     """Several hidden layers, the decoder mirroring the encoder: by default 784-1000-500-250-30-250-500-1000-784.
 
-    The shape is that of Hinton and Salakhutdinov 2006 (linear code), who had to pre-train it layer by layer; with
-    rectified linear units, He initialization and Adam it trains from scratch.
+    The sizes are those of Hinton and Salakhutdinov 2006 (linear code), who had to pre-train layer by layer; with rectified
+    linear units, He initialization and Adam the network trains from scratch.
 
     Args:
         input_shape: shape of one sample, e.g. 784 or (28, 28, 1).

@@ -1,8 +1,8 @@
-"""Likelihoods: what a decoder's numbers say about the pixels, and how surprised one is by the pixels that came.
+"""Likelihoods: the distribution p(x|z) of a sample that the decoder's output parameterizes.
 
-A decoder gives numbers; p(x|z) needs a distribution. Each class here is one choice, with the log-probability of a sample
-(summed over its elements, in nats), its mean, and draws from it. The sum matters: averaged over pixels, the
-reconstruction would weigh 784 times less against the KL of the code, and the bound would bound nothing.
+Each class has the log-probability of a sample (summed over its elements, in nats), the mean, and draws. The sum matters:
+averaged over pixels, the reconstruction would weigh 784 times less against the KL of the code, and the loss would no longer
+be a bound.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from tinyae.nn import Module, Parameter
 class Likelihood(Module):
     """Base: p(x|z) of a sample x (N, ...) given the decoder's output. A subclass defines `nats`, `mean` and `sample`.
 
-    All take Tensors or arrays of one device and return what they were given.
+    All take Tensors or arrays on one device and return the same type.
     """
 
     name = ""
     """As users write it, `likelihood="bernoulli"`."""
     meaning = ""
-    """What its nats are, for a reader of the numbers."""
+    """What its nats measure, for the report."""
     outputs = 1
-    """Numbers that the decoder gives per element. With 2 the last axis of its output is twice that of x."""
+    """Decoder outputs per element. With 2 the last axis of the output is twice that of x."""
     low, high = -math.inf, math.inf
-    """The values that x can have."""
+    """The range of x."""
 
     def nats(self, output: Any, x: Any, *, reduction: str = "per_sample") -> Any:
         """-log p(x|z), reduced as `tinyae.losses` does: by default summed over elements, averaged over samples."""
@@ -47,11 +47,11 @@ class Likelihood(Module):
         return -ops.sum(elements, axis=tuple(range(1, elements.ndim)))
 
     def mean(self, output: Any) -> Any:
-        """E[x|z], of x's shape: the picture that is shown."""
+        """E[x|z], of x's shape: the reconstruction."""
         raise NotImplementedError(f"{type(self).__name__} has no mean: define it in the class.")
 
     def sample(self, output: Any, generator: np.random.Generator | None = None) -> Any:
-        """A draw x ~ p(x|z) as a raw array, with the noise of single pixels that a mean has not."""
+        """A draw x ~ p(x|z) as a raw array; unlike the mean it has pixel noise."""
         raise NotImplementedError(f"{type(self).__name__} has no sample: define it in the class.")
 
     def forward(self, output: Any) -> Any:
@@ -59,7 +59,7 @@ class Likelihood(Module):
         return self.mean(output)
 
     def check_targets(self, x: np.ndarray) -> None:
-        """Raise ValueError, before training, for values that this likelihood gives no probability to."""
+        """Raise ValueError, before training, for values outside the support of this likelihood."""
         if x.size and not (x.min() >= self.low and x.max() <= self.high):
             raise ValueError(
                 f"likelihood {self.name!r} needs values in [{self.low:g}, {self.high:g}], got values from "
@@ -67,17 +67,13 @@ class Likelihood(Module):
             )
 
     def as_reconstruction(self) -> Reconstruction:
-        """The same as a row for `Autoencoder`."""
+        """The same as a reconstruction loss for `Autoencoder`."""
         return _Row(self.name, self.nats, self.mean, "nats", math.isfinite(self.high), self.check_targets)
-
-    def extra_repr(self) -> str:
-        """The name."""
-        return repr(self.name)
 
 
 @dataclass(frozen=True)
 class _Row(Reconstruction):
-    """A reconstruction row whose check is the likelihood's own."""
+    """A reconstruction loss that checks targets as its likelihood does."""
 
     check: Callable[[np.ndarray], None]
 
@@ -88,7 +84,7 @@ class _Row(Reconstruction):
 class Bernoulli(Likelihood):
     """x is 0 or 1:   log p(x|z) = x log p + (1 - x) log(1 - p),   p = sigmoid(output).
 
-    For black-and-white images only; gray levels are refused, see `GrayLevelCrossEntropy`.
+    For black-and-white images only; for gray levels see `GrayLevelCrossEntropy`.
     """
 
     name = "bernoulli"
@@ -115,32 +111,32 @@ class Bernoulli(Likelihood):
         gray = (x != 0) & (x != 1)
         if gray.any():
             raise ValueError(
-                f"likelihood 'bernoulli' is a probability of black-and-white images, and {gray.mean():.0%} of the values "
-                "lie between 0 and 1: binarize them (binarize='dynamic'), or use 'continuous-bernoulli', a density of "
-                "gray levels, or 'gray-bce', which is neither but often used."
+                f"likelihood 'bernoulli' needs black-and-white images, got {gray.mean():.0%} of the values between 0 and 1: "
+                "binarize them (binarize='dynamic'), or use 'continuous-bernoulli', a density of gray levels, or "
+                "'gray-bce', which is not a likelihood but often used."
             )
 
 
 class GrayLevelCrossEntropy(Bernoulli):
     """The cross-entropy x log p + (1 - x) log(1 - p) with gray levels x in [0, 1]: a loss, not a log-likelihood.
 
-    It is what most published VAE code computes. The "probabilities" exp(...) of all gray levels do not add up to 1,
-    and even a perfect reconstruction has a loss above 0, the entropy of the gray levels. So the bound built on it compares
-    runs of this loss with each other and nothing else.
+    Most published VAE code uses it. The "probabilities" exp(...) of all gray levels do not sum to 1, and even a perfect
+    reconstruction has a loss above 0, the entropy of the gray levels. So its bound can only be compared with bounds of
+    other runs with this loss.
     """
 
     name = "gray-bce"
-    meaning = "cross-entropy of gray levels, no log-likelihood: compare it with gray-bce only"
+    meaning = "cross-entropy of gray levels, not a log-likelihood: compare it with gray-bce only"
 
     def check_targets(self, x: np.ndarray) -> None:
-        """Anything in [0, 1]."""
+        """Any values in [0, 1]."""
         Likelihood.check_targets(self, x)
 
 
 class ContinuousBernoulli(Likelihood):
     """x in [0, 1] with the density C(l) l^x (1 - l)^(1 - x), l = sigmoid(output): a density of gray levels.
 
-    The missing factor C of the cross-entropy, put in (Loaiza-Ganem and Cunningham 2019). It is above 1, so the nats are
+    The cross-entropy with its missing normalizing factor C (Loaiza-Ganem and Cunningham 2019). C is above 1, so the nats are
     lower than those of "gray-bce", often below 0.
     """
 
@@ -157,7 +153,7 @@ class ContinuousBernoulli(Likelihood):
         return losses.continuous_bernoulli_mean(output)
 
     def sample(self, output: Any, generator: np.random.Generator | None = None) -> Any:
-        """By the inverse of the distribution function: x = log(1 + u (exp(z) - 1)) / z with u uniform."""
+        """By inverting the distribution function: x = log(1 + u (exp(z) - 1)) / z with u uniform."""
         z = _raw(output)
         backend = backend_of(z)
         xp = backend.xp
@@ -170,8 +166,8 @@ class ContinuousBernoulli(Likelihood):
 class Gaussian(Likelihood):
     """x real with log p(x|z) = log N(x; output, scale**2), one fixed scale for all elements.
 
-    The scale decides how much a pixel weighs: at 1, a squared error of 2 costs one nat. For pixels in [0, 1] a scale of 1
-    drowns the image, and the code collapses; 0.1 is a tenth of the range.
+    The scale weights the pixels: at 1, a squared error of 2 costs one nat. For pixels in [0, 1] a scale of 1 hides the image
+    in noise, and the posterior collapses; 0.1 is a tenth of the range.
 
     Args:
         scale: the standard deviation, in the unit of x.
@@ -194,7 +190,7 @@ class Gaussian(Likelihood):
         return losses.gaussian_nll(*self.split(output), x, reduction=reduction)
 
     def mean(self, output: Any) -> Any:
-        """The decoder's output, or its half that is the mean."""
+        """The decoder's output, or the half of it that is the mean."""
         return self.split(output)[0]
 
     def sample(self, output: Any, generator: np.random.Generator | None = None) -> Any:
@@ -205,21 +201,17 @@ class Gaussian(Likelihood):
         noise *= math.exp(log_scale) if isinstance(log_scale, float) else backend.xp.exp(log_scale)
         return mean + noise
 
-    def extra_repr(self) -> str:
-        """Name and scale."""
-        return f"{self.name!r}, scale={self.scale:g}"
-
 
 class ScaledGaussian(Gaussian):
-    """A Gaussian whose one scale is learned with the weights; at the optimum it is the root of the mean squared error.
+    """A Gaussian with one learned scale; its optimum is the root mean squared error.
 
     Args:
-        scale: the first value, above the floor and below 1000.
-        floor: the smallest scale. A density has no upper limit: where a reconstruction can be perfect the scale would go
-            to 0 and the nats to minus infinity.
+        scale: the initial value, above the floor and below 1000.
+        floor: the smallest scale. A density is unbounded: if a reconstruction can be perfect, the scale would go to 0 and
+            the nats to minus infinity.
 
     Attributes:
-        log_scale: Parameter (1,), from which `split` makes the log of the scale, see `soft_clip`.
+        log_scale: Parameter (1,), clipped softly by `split` to the log of the scale.
     """
 
     name = "gaussian-scalar"
@@ -231,8 +223,8 @@ class ScaledGaussian(Gaussian):
         self.floor = _check_floor(floor)
         if not self.floor < self.scale < self.ceiling:
             raise ValueError(
-                f"{self.name}: the first scale must lie between the floor {self.floor:g} and {self.ceiling:g}, got "
-                f"{scale!r}: start inside, or lower the floor."
+                f"{self.name}: the initial scale must lie between the floor {self.floor:g} and {self.ceiling:g}, got "
+                f"{scale!r}: choose it in between, or lower the floor."
             )
         first = inverse_soft_clip(math.log(self.scale), math.log(self.floor), math.log(self.ceiling))
         self.log_scale = Parameter(np.full(1, first, np.float32))
@@ -242,17 +234,13 @@ class ScaledGaussian(Gaussian):
         raw = self.log_scale if isinstance(output, Tensor) else self.log_scale.data
         return output, soft_clip(raw, math.log(self.floor), math.log(self.ceiling))
 
-    def extra_repr(self) -> str:
-        """Name and the smallest scale."""
-        return f"{self.name!r}, floor={self.floor:g}"
-
 
 class ElementGaussian(Gaussian):
-    """A Gaussian with mean and scale for each element, both from the decoder: its output's last axis is twice x's.
+    """A Gaussian with mean and scale for each element from the decoder, the last axis of whose output is twice that of x.
 
     Args:
-        floor: the smallest scale, see `ScaledGaussian`. Elements that never change (the rim of MNIST) get down to it, so
-            the nats depend on it: it belongs to the number.
+        floor: the smallest scale, see `ScaledGaussian`. Constant elements (the border of MNIST) reach it, so the nats
+            depend on it: report it with them.
     """
 
     name = "gaussian-element"
@@ -270,10 +258,6 @@ class ElementGaussian(Gaussian):
         raw = ops.getitem(output, index=(..., slice(half, None)))
         return mean, soft_clip(raw, math.log(self.floor), math.log(ScaledGaussian.ceiling))
 
-    def extra_repr(self) -> str:
-        """Name and the smallest scale."""
-        return f"{self.name!r}, floor={self.floor:g}"
-
 
 LIKELIHOODS: dict[str, type[Likelihood]] = {
     kind.name: kind
@@ -285,15 +269,13 @@ LIKELIHOODS: dict[str, type[Likelihood]] = {
 def likelihood_named(name: str, *, scale: float | None = None) -> Likelihood:
     """Make a likelihood by name; raises ValueError with the known names.
 
-    `scale`: of "gaussian", and the first of "gaussian-scalar", in the unit of the data; None for the usual 0.1.
+    `scale`: of "gaussian", or the initial one of "gaussian-scalar", in the unit of the data; None for 0.1.
     """
     choose("likelihood", name, LIKELIHOODS)
     if scale is None:
         return LIKELIHOODS[name]()
     if name not in ("gaussian", "gaussian-scalar"):
-        raise ValueError(
-            f"likelihood {name!r} has no scale to set, got scale={scale!r}: leave it out, or use 'gaussian'."
-        )
+        raise ValueError(f"likelihood {name!r} has no scale, got scale={scale!r}: leave it out, or use 'gaussian'.")
     return LIKELIHOODS[name](scale=scale)  # type: ignore[call-arg]
 
 
@@ -308,23 +290,23 @@ def _raw(value: Any) -> Any:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Keeping a network's output in a range and its gradient alive.
+# Soft clipping: a bounded range without a vanishing gradient.
 
 
 def soft_clip(raw: Any, low: float, high: float) -> Any:
-    """A smooth form of clip: nearly `raw` well inside (low, high), never outside of it (to rounding).
+    """A smooth form of clip: close to `raw` well inside (low, high), never outside it (up to rounding).
 
     y = low + softplus(high - low - softplus(high - raw)),   dy/draw = product of two sigmoids
 
-    A hard clip has gradient 0 beyond its ends, and a number that once got there stays. This one keeps a slope, which is
-    rounded to 0 only 17 beyond an end in float32. At a distance d inside it differs from `raw` by less than exp(-d):
-    5e-5 at d = 10.
+    The gradient of a hard clip is 0 beyond the ends, so a value there never returns. This gradient rounds to 0 only at a
+    distance of 17 beyond an end in float32. At a distance d inside, y differs from `raw` by less than exp(-d): 5e-5 at
+    d = 10.
     """
     return low + ops.softplus((high - low) - ops.softplus(high - raw))
 
 
 def inverse_soft_clip(kept: float, low: float, high: float) -> float:
-    """The `raw` that `soft_clip` makes `kept` of; `kept` inside (low, high)."""
+    """The inverse of `soft_clip`: the `raw` that it maps to `kept`, which is inside (low, high)."""
     return high - _inverse_softplus((high - low) - _inverse_softplus(kept - low))
 
 
@@ -334,12 +316,12 @@ def _inverse_softplus(y: float) -> float:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Black and white from gray: how MNIST becomes data that a Bernoulli likelihood can have a probability for.
+# Binarization: how MNIST becomes data for a Bernoulli likelihood.
 #
-# Two customs exist and their numbers differ by several nats, so every number must say which. "dynamic": a pixel of gray x
-# is white with probability x, drawn anew each time an image is shown (Burda et al. 2016 and most since). "fixed": drawn once
-# for the whole set. The customary fixed set (Larochelle and Murray 2011) is a file; ours is our own draw, from a fixed
-# seed, so its numbers are near to but not the same as those of that file.
+# There are two conventions, and their results differ by several nats, so state which one a result uses. "dynamic": a pixel
+# of gray level x is white with probability x, drawn at random each time an image is used (Burda et al. 2016 and most since).
+# "fixed": drawn once for the whole set. The standard fixed set (Larochelle and Murray 2011) is a file; ours is drawn from a
+# fixed seed, so results are close to but not the same as with that file.
 
 BINARIZATIONS = ("none", "dynamic", "fixed")
 _FIXED_SEED = 2011
@@ -351,18 +333,18 @@ def binarized(x: Array, generator: np.random.Generator) -> Array:
 
 
 def fixed_binarization(x: Array) -> Array:
-    """The one draw for a set x (N, ...): the same on every device and at every call for the first N samples of a set."""
+    """The fixed draw for a set x (N, ...): the same on every device and at every call for the first N samples of a set."""
     backend = backend_of(x)
     generator = np.random.default_rng(_FIXED_SEED)
     return (backend.to_device(generator.random(x.shape, dtype=np.float32)) < x).astype(x.dtype)
 
 
 def check_binarize(binarize: str, likelihood: Likelihood) -> str:
-    """Return the name; raises ValueError for an unknown one, and unless the likelihood is for black and white."""
+    """Return the name; raises ValueError for an unknown one, or a likelihood other than "bernoulli"."""
     choose("binarize", binarize, BINARIZATIONS)
     if binarize != "none" and likelihood.name != "bernoulli":
         raise ValueError(
-            f"binarize={binarize!r} makes images black and white, which likelihood 'bernoulli' is for, "
+            f"binarize={binarize!r} needs likelihood 'bernoulli', the one for black-and-white images, "
             f"got {likelihood.name!r}: write likelihood='bernoulli'."
         )
     return binarize

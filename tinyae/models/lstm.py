@@ -1,8 +1,8 @@
-"""The LSTM autoencoder: a sequence becomes a vector of fixed length, and the vector a sequence again, or what comes next.
+"""The LSTM autoencoder: it maps a sequence to a vector of fixed length, and the vector back to the sequence or its future.
 
-One encoder reads the sequence; one decoder tells it back, in reverse order unless asked otherwise, another one goes on
-with it. A code from which the past can be told holds the sequence, one from which the future can be told holds what
-drives it, and the composite model asks for both.
+An encoder reads the sequence; one decoder reconstructs it, by default in reverse order, another predicts how it continues.
+A code that allows reconstruction holds the sequence; one that allows prediction holds what determines the future; the
+composite model needs both.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tinyae.nn.layers import check_size
 from tinyae.ops.recurrent import Lengths, check_lengths, settled, whole_numbers
 
 MODES = ("reconstruct", "predict", "composite")
-"""What is decoded: the sequence itself, the steps after it, or both, each by a decoder of its own."""
+"""What is decoded: the sequence itself, the steps that follow it, or both, each with a separate decoder."""
 
 
 class LSTMAutoencoder(Autoencoder):
@@ -42,32 +42,32 @@ class LSTMAutoencoder(Autoencoder):
     loss = sum over steps of distance(y_t, x_t), one term "reconstruction" and one term "prediction"
 
     Args:
-        features: D, numbers in a step.
+        features: D, values per step.
         hidden_size: H, units of each LSTM layer.
-        code_size: K, latent dimensions; by default the encoder's final state, which the decoders start from as it is.
+        code_size: K, latent dimensions; by default the code is the encoder's final state, where the decoders start.
         mode: what is decoded: "reconstruct" (decoder only), "predict" (predictor only) or "composite" (both at once).
-        steps: T, how many steps `decode` gives unless told otherwise; None where it is always told.
+        steps: T, how many steps `decode` returns by default; None if always passed.
         future_steps: F, the steps to predict.
-        conditional: each step of a decoder is given the sample of the step before. See `SequenceDecoder`.
-        feeding: what a conditional decoder is given in training: the truth ("teacher", the default), its own output or by
-            "scheduled" the toss of a coin. At test time it is given its own outputs, whatever this says.
-        teacher_epochs: of scheduled feeding: epochs until the truth is gone, its share falling in equal steps.
-        reverse_target: reconstruct from the last step to the first, which is what the code remembers best; by default
-            wherever there is a reconstruction.
+        conditional: the input of a decoder at each step is the sample of the previous step. See `SequenceDecoder`.
+        feeding: the input of a conditional decoder in training: the true sample ("teacher", the default), its own output
+            ("own"), or either at random ("scheduled"). In evaluation it is always its own output.
+        teacher_epochs: with scheduled feeding, epochs over which the share of true samples falls linearly to 0.
+        reverse_target: reconstruct from the last step, which the code remembers best, to the first; by default true
+            whenever there is a reconstruction.
         num_layers: LSTM layers, of the encoder and of each decoder.
         peepholes: the gates see the cell.
-        dropout: share dropped between layers.
-        forget_bias: where the bias of the forget gates starts.
+        dropout: probability of dropout between layers.
+        forget_bias: initial bias of the forget gates.
         bidirectional: the encoder reads in both directions.
-        generator: for weights, dropout and coins.
+        generator: for weights, dropout and scheduled feeding.
         loss, sample: as for `Autoencoder`.
 
-    `loss` and Batches have windows of T + F steps, of which the encoder sees the first T. Everywhere else x is what the
-    encoder sees, (N, T, D). With `lengths` (N,) of a padded batch each sequence gives what it would give alone: the loss is
-    the sum over its own steps, averaged over sequences.
+    `loss` and Batches have windows of T + F steps, of which the encoder sees the first T. Elsewhere x is what the encoder
+    sees, (N, T, D). With the `lengths` (N,) of a padded batch each sequence gives the same result as alone: the loss sums
+    over its steps without padding and averages over sequences.
 
     Attributes:
-        encoder: a `SequenceEncoder`, of use without the rest; saved and loaded alone.
+        encoder: a `SequenceEncoder`; it can be saved and loaded alone.
         decoder: a `SequenceDecoder`; in mode "predict" it is the predictor.
         predictor: the `SequenceDecoder` of the future, None in mode "reconstruct".
     """
@@ -101,9 +101,7 @@ class LSTMAutoencoder(Autoencoder):
         rng = as_generator(generator)
         mode, future_steps = check_mode(mode, future_steps)
         if mode == "predict" and reverse_target:
-            raise ValueError(
-                "reverse_target turns the reconstruction round, and mode 'predict' has none: leave it out."
-            )
+            raise ValueError("reverse_target reverses the reconstruction, and mode 'predict' has none: leave it out.")
         lstm: dict[str, Any] = {
             "num_layers": num_layers, "peepholes": peepholes, "dropout": dropout, "forget_bias": forget_bias
         }  # fmt: skip
@@ -128,10 +126,10 @@ class LSTMAutoencoder(Autoencoder):
         self.teacher_epochs = check_size("LSTMAutoencoder", "teacher_epochs", teacher_epochs)
 
     def objective(self, batch: Batch, *, generator: np.random.Generator | None = None) -> Loss:
-        """The terms of a batch, each summed over a sequence's own steps and averaged over sequences.
+        """The terms of a batch, each summed over the steps of a sequence and averaged over sequences.
 
-        Its target is windows (N, T + F, D), its x the same or what the encoder sees of them, (N, T, D); its lengths count the
-        F steps to predict. In evaluation mode nothing is drawn and no decoder sees the truth.
+        The target holds windows (N, T + F, D); x the same, or only what the encoder sees of them, (N, T, D); lengths include
+        the F steps to predict. In evaluation mode nothing is drawn and no decoder sees the true samples.
         """
         x, target, lengths = batch.x, batch.target, batch.lengths
         past = self._past(target)
@@ -161,24 +159,24 @@ class LSTMAutoencoder(Autoencoder):
         return Loss(terms, self.loss_unit)
 
     def batch(self, samples: Split) -> Batch:
-        """Windows (N, T + F, D) as targets, and of each the first T steps (N, T, D), which the encoder sees."""
+        """Windows (N, T + F, D) as targets, and the first T steps of each, (N, T, D), as input of the encoder."""
         if samples.lengths is not None:
             self._check_seen(samples.lengths)
         x = samples.x[:, : self._past(samples.x)] if self.future_steps else samples.x
         return Batch(x, samples.x, lengths=samples.lengths, future_only=self.mode == "predict")
 
     def forward(self, x: Tensor, lengths: Lengths = None) -> Tensor:
-        """Raw outputs of `decoder` for x (N, T, D): the reconstruction in its natural order, in mode "predict" the future."""
+        """Raw outputs of `decoder` for x (N, T, D): the reconstruction, first step first; in mode "predict" the future."""
         code = self.encoder(x, lengths)
         count = self.future_steps if self.mode == "predict" else x.shape[1]
         return self._ordered(self.decoder(code, count), lengths)
 
     def encode(self, x: Any, batch_size: int = 1024, *, lengths: Lengths = None) -> Any:
-        """Codes (N, K) of x (N, T, D), all of whose steps the encoder sees."""
+        """Codes (N, K) of x (N, T, D); the encoder sees all T steps."""
         return self._apply(lambda b: self.encoder(b.x, b.context), self._batch_of(x, lengths), batch_size, whole=True)
 
     def decode(self, code: Any, batch_size: int = 1024, *, steps: int | None = None, lengths: Lengths = None) -> Any:
-        """Sequences (N, steps, D) from codes (N, K): the past, in mode "predict" the future; zeros behind `lengths`."""
+        """Sequences (N, steps, D) from codes (N, K): the past, in mode "predict" the future; zeros beyond `lengths`."""
         count = (self.future_steps if self.mode == "predict" else self.steps) if steps is None else steps
         if count is None:
             raise ValueError("decode: how many steps? Write decode(code, steps=10), or build the model with steps=10.")
@@ -190,13 +188,13 @@ class LSTMAutoencoder(Autoencoder):
         return self._apply(decoded, self._batch_of(code, lengths, count), batch_size, whole=True)
 
     def reconstruct(self, x: Any, batch_size: int = 1024, *, lengths: Lengths = None) -> Any:
-        """What is left of x (N, T, D) after the code, of its shape; zeros behind `lengths`.
+        """The reconstruction of x (N, T, D); zeros beyond `lengths`.
 
-        Of a Batch of windows whole ones (N, T + F, D): the reconstruction and after it the prediction. In mode "predict" the
-        past is x itself, so that an error over the window is that of the prediction.
+        For a Batch of windows (N, T + F, D): the reconstruction followed by the prediction. In mode "predict" the past is x
+        itself, so that the error of a window is that of the prediction.
         """
         if self.mode == "predict" and not isinstance(x, Batch):
-            raise ValueError("mode 'predict' has no decoder of the past: use predict(x), or train mode 'composite'.")
+            raise ValueError("mode 'predict' has no decoder for the past: use predict(x), or train mode 'composite'.")
 
         def reconstructed(b: Batch) -> Tensor:
             past = b.x if b.future_only else self._output(self(b.x, lengths=b.context), b.context)
@@ -205,7 +203,7 @@ class LSTMAutoencoder(Autoencoder):
         return self._apply(reconstructed, self._batch_of(x, lengths), batch_size, whole=True)
 
     def predict(self, x: Any, batch_size: int = 1024, *, steps: int | None = None, lengths: Lengths = None) -> Any:
-        """The steps that follow x (N, T, D), or its end by `lengths`: (N, F, D), or as many as `steps` says."""
+        """The F steps, or `steps`, that follow x (N, T, D), or its first `lengths` steps: (N, F, D)."""
         if self.predictor is None:
             raise ValueError("mode 'reconstruct' predicts nothing: train mode 'predict' or 'composite'.")
         predictor, count = self.predictor, check_size("predict", "steps", self.future_steps if steps is None else steps)
@@ -218,30 +216,25 @@ class LSTMAutoencoder(Autoencoder):
     # What changes from epoch to epoch.
 
     def begin_epoch(self, number: int) -> None:
-        """With feeding "scheduled", the share of the truth in epoch `number`: 1, falling to 0 over `teacher_epochs`."""
+        """Set the share of true samples for scheduled feeding in epoch `number`: from 1 it falls to 0 over `teacher_epochs`."""
         for decoder in (self.decoder, self.predictor):
             if decoder is not None:
                 decoder.truth_share = max(0.0, 1.0 - (number - 1) / self.teacher_epochs)
 
     @property
     def objective_changes(self) -> bool:
-        """With feeding "scheduled"."""
+        """True with feeding "scheduled"."""
         return self.decoder.feeding == "scheduled"
-
-    def extra_repr(self) -> str:
-        """Shown by `repr`."""
-        future = f", future_steps={self.future_steps}" if self.future_steps else ""
-        return f"{super().extra_repr()}, mode={self.mode!r}{future}, reverse_target={self.reverse_target}"
 
     # Helpers.
 
     def _check_seen(self, lengths: np.ndarray) -> None:
-        """Raise ValueError unless the encoder sees a step of each window of these lengths (N,)."""
+        """Raise ValueError unless the encoder sees at least one step of each window of these lengths (N,)."""
         short = np.flatnonzero(lengths <= self.future_steps)
         if self.future_steps and short.size:
             raise ValueError(
-                f"lengths must be above the {self.future_steps} steps to predict, got {lengths[short[0]]} for sequence "
-                f"{short[0]}: the encoder must see a step at least, so predict fewer (future_steps)."
+                f"lengths must exceed the {self.future_steps} steps to predict, got {lengths[short[0]]} for sequence "
+                f"{short[0]}: the encoder must see at least one step, so predict fewer (future_steps)."
             )
 
     def _distance(self, output: Tensor, wanted: Tensor, lengths: Lengths) -> Tensor:
@@ -255,7 +248,7 @@ class LSTMAutoencoder(Autoencoder):
         return reverse_padded(y, lengths) if self.reverse_target else y
 
     def _output(self, y: Tensor, lengths: Lengths) -> Tensor:
-        """Samples from a decoder's raw output, zeros behind `lengths`."""
+        """Samples from a decoder's raw output, zeros beyond `lengths`."""
         y = self.reconstruction.output(y)
         return y if lengths is None else y * length_mask(y, lengths)
 
@@ -269,7 +262,7 @@ class LSTMAutoencoder(Autoencoder):
         return past
 
     def _batch_of(self, x: Any, lengths: Lengths, steps: int | None = None) -> Batch:
-        """x with its lengths, which are checked; none may be above `steps`, where those are known here."""
+        """x with its lengths, which are checked, if `steps` is given also against it."""
         if isinstance(x, Batch):
             return x
         if lengths is not None and hasattr(x, "shape"):
@@ -282,33 +275,33 @@ class LSTMAutoencoder(Autoencoder):
 
 
 def check_mode(mode: str, future_steps: int) -> tuple[str, int]:
-    """The mode and F; raises ValueError for an unknown mode, or a future where there is none or none where there is."""
+    """The mode and F; raises ValueError for an unknown mode, or an F that does not go with it."""
     choose("mode", mode, MODES)
     if mode == "reconstruct":
         if future_steps:
             raise ValueError(f"mode 'reconstruct' predicts nothing, got future_steps={future_steps}: use 'composite'.")
         return mode, 0
     if not future_steps:
-        raise ValueError(f"mode {mode!r} needs to know how many steps to predict: write future_steps=5, say.")
+        raise ValueError(f"mode {mode!r} needs the number of steps to predict: write future_steps=5, say.")
     return mode, check_size("LSTMAutoencoder", "future_steps", future_steps)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The two halves of a sequence autoencoder: sequences to vectors of fixed length, and vectors to sequences.
+# The two halves of a sequence autoencoder: from sequences to vectors of fixed length, and back.
 
 FEEDINGS = ("teacher", "own", "scheduled")
-"""What a conditional decoder is fed in training: the truth, its own output, or either by the toss of a coin."""
+"""The input of a conditional decoder in training: the true sample, its own output, or either at random."""
 
 
 class SequenceEncoder(Module):
-    """Sequences x (N, T, D) of any length as codes (N, K): the state that an LSTM ends with.
+    """Encodes sequences x (N, T, D) of any length as codes (N, K): the final state of an LSTM.
 
-    code = (h, c) of all layers and directions side by side,   or with a `code_size`: code = (h, c) W + b
+    code = (h, c) of all layers and directions, concatenated;   with a `code_size`: code = (h, c) W + b
 
     Args:
         features: D.
         hidden_size: units of each layer and direction.
-        code_size: K; None takes the state itself, as Srivastava et al. 2015 do.
+        code_size: K; None uses the state itself, as Srivastava et al. 2015 do.
         generator: for the weights.
         options: of `nn.LSTM`: num_layers, bidirectional, peepholes, dropout, forget_bias.
     """
@@ -330,28 +323,28 @@ class SequenceEncoder(Module):
         self.project = None if code_size is None else Dense(self.lstm.state_size, code_size, generator=rng)
 
     def forward(self, x: Tensor, lengths: Lengths = None) -> Tensor:
-        """Codes (N, K). With `lengths` (N,) the padding of x leaves no trace in them."""
+        """Codes (N, K). With `lengths` (N,) they do not depend on the padding of x."""
         _, states = self.lstm(x, lengths=lengths)
         state = self.lstm.flat(states)
         return state if self.project is None else self.project(state)
 
 
 class SequenceDecoder(Module):
-    """Codes (N, K) as sequences (N, T, D): the code sets the state of an LSTM, which then runs for T steps.
+    """Decodes codes (N, K) to sequences (N, T, D): the code sets the initial state of an LSTM, which runs for T steps.
 
-    Unconditional, it is given nothing but its state. Conditional, each step is given the sample of the step before (zeros
-    at the first): in training what `feeding` says, in evaluation mode always what the decoder has just made itself.
+    An unconditional decoder has no input. The input of a conditional one is the sample of the previous step (zeros at the
+    first): in training as `feeding` says, in evaluation mode always the decoder's own output.
 
     Args:
         features: D.
         hidden_size: units of each layer.
-        code_size: K. Where it is the length of the state the code is copied, else W code + b is the state.
-        conditional: whether a step is given the sample before.
-        feeding: "teacher" (the truth), "own" (its own output), "scheduled" (the truth with probability `truth_share`,
-            for each step and sequence anew; Bengio et al. 2015); None for an unconditional decoder.
-        output: decoder output -> sample, what is fed back: the sigmoid where outputs are logits.
-        project: True makes W even where the code could be copied.
-        generator: for the weights and the coins.
+        code_size: K. If it equals the size of the state, the code is the state; otherwise W code + b is.
+        conditional: whether the previous sample is an input.
+        feeding: "teacher" (the true sample), "own" (its own output), "scheduled" (the true sample with probability
+            `truth_share`, independently for each step and sequence; Bengio et al. 2015); None if unconditional.
+        output: from decoder output to the sample that is fed back: the sigmoid if outputs are logits.
+        project: use W even if the code could be the state.
+        generator: for the weights and scheduled feeding.
         options: of `nn.LSTM`: num_layers, peepholes, dropout, forget_bias.
     """
 
@@ -383,8 +376,8 @@ class SequenceDecoder(Module):
     def forward(self, code: Tensor, steps: int, truth: Tensor | None = None) -> Tensor:
         """Raw outputs (N, steps, D) from codes (N, K).
 
-        truth: the samples (N, steps, D) to come. It is looked at in training mode alone, and never by an unconditional
-        decoder or with feeding "own".
+        truth: the true samples (N, steps, D). Used in training mode only, and neither by an unconditional decoder nor
+        with feeding "own".
         """
         states = self.lstm.unflat(code if self.start is None else self.start(code))
         if not self.conditional:
@@ -407,21 +400,17 @@ class SequenceDecoder(Module):
         return ops.stack(*outputs, axis=1)
 
     def _coins(self, code: Tensor, steps: int) -> Any:
-        """Where the truth is fed, (T, N, 1), drawn anew."""
+        """Where the true sample is the input, (T, N, 1), drawn at random."""
         draws = backend_of(code.data).uniform(self.generator, (steps, code.shape[0], 1), np.dtype("float32"))
         return draws < self.truth_share
 
-    def extra_repr(self) -> str:
-        """What each step is given in training."""
-        return f"feeding={self.feeding!r}" if self.conditional else "unconditional"
-
 
 def check_feeding(feeding: str | None, conditional: bool) -> str | None:
-    """The feeding of a decoder, "teacher" by default for a conditional one; raises where it makes no sense."""
+    """The feeding of a decoder, "teacher" by default for a conditional one; raises ValueError if it is invalid."""
     if not conditional:
         if feeding is not None:
             raise ValueError(
-                f"feeding={feeding!r} was asked of an unconditional decoder, which is fed nothing: "
+                f"feeding={feeding!r} needs a conditional decoder; an unconditional one has no input: "
                 "write conditional=True, or leave feeding out."
             )
         return None
@@ -432,14 +421,14 @@ def check_feeding(feeding: str | None, conditional: bool) -> str | None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Which steps of padded sequences are real, and in which order: masks, reversal, past and future.
+# Padded sequences: masks, reversal, past and future.
 #
-# Sequences are (N, T, D) with `lengths` (N,) or None where all T steps are real. The indices are computed where the
-# sequences are; only the lengths, N whole numbers, go to a device.
+# Sequences are (N, T, D) with `lengths` (N,), or None if there is no padding. The indices are computed on the device of the
+# sequences; only the N lengths are copied there.
 
 
 def reverse_padded(x: Tensor, lengths: Lengths) -> Tensor:
-    """Each sequence back to front within its own length; the padding stays where it is."""
+    """Each sequence reversed within its length; the padding stays in place."""
     if lengths is None:
         return ops.getitem(x, index=(slice(None), slice(None, None, -1)))
     t, ends = step_grid(x, x.shape[1], lengths)
@@ -447,7 +436,7 @@ def reverse_padded(x: Tensor, lengths: Lengths) -> Tensor:
 
 
 def last_steps(x: Tensor, lengths: Lengths, count: int) -> Tensor:
-    """The last `count` real steps of each sequence, (N, count, D)."""
+    """The last `count` steps of each sequence before its padding, (N, count, D)."""
     if lengths is None:
         return ops.getitem(x, index=(slice(None), slice(x.shape[1] - count, None)))
     t, ends = step_grid(x, count, lengths)
@@ -455,7 +444,7 @@ def last_steps(x: Tensor, lengths: Lengths, count: int) -> Tensor:
 
 
 def append_at_end(past: Tensor, after: Tensor, lengths: Lengths) -> Tensor:
-    """`after` (N, F, D) where each sequence of `past` (N, T, D) ends, (N, T + F, D); zeros behind it."""
+    """`after` (N, F, D) appended where each sequence of `past` (N, T, D) ends, then zeros: (N, T + F, D)."""
     both = ops.concatenate(past, after, axis=1)
     if lengths is None:
         return both
@@ -466,31 +455,31 @@ def append_at_end(past: Tensor, after: Tensor, lengths: Lengths) -> Tensor:
 
 
 def zero_padding(x: Tensor, lengths: Lengths) -> Tensor:
-    """x with zeros in its padding, whatever stands there: NaN times 0 would still be NaN."""
+    """x with its padding set to zero. Not by a product: NaN times 0 is NaN."""
     t, ends = step_grid(x, x.shape[1], lengths)
     return ops.where((t < ends)[..., None], x, 0.0)
 
 
 def length_mask(x: Tensor, lengths: Lengths) -> Array:
-    """1 at the real steps of x (N, T, ...) and 0 in its padding, (N, T, 1, ...), in the dtype of x and where x is."""
+    """0 in the padding of x (N, T, ...) and 1 elsewhere, (N, T, 1, ...), with the dtype and device of x."""
     t, ends = step_grid(x, x.shape[1], lengths)
     return (t < ends).reshape(*x.shape[:2], *(1,) * (x.ndim - 2)).astype(x.dtype)
 
 
 def take_steps(x: Tensor, steps: Array) -> Tensor:
-    """x[n, steps[n, t]]: for each sequence steps of its own, (N, S, D) for `steps` (N, S)."""
+    """x[n, steps[n, t]]: different steps for each sequence, (N, S, D) for `steps` (N, S)."""
     rows = backend_of(x.data).xp.arange(x.shape[0])[:, None]
     return ops.getitem(x, index=(rows, steps))
 
 
 def step_grid(x: Tensor, steps: int, lengths: Lengths) -> tuple[Array, Array]:
-    """The numbers of the steps (1, T), and the lengths (N, 1), where x is."""
+    """The step numbers (1, T) and the lengths (N, 1), on the device of x."""
     backend = backend_of(x.data)
     return backend.xp.arange(steps)[None, :], backend.to_device(lengths).reshape(-1, 1)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# An LSTM autoencoder for windows of a known shape: the builder that a name, a run and the command line use.
+# The builder: an LSTM autoencoder for windows of a known shape, for the registry and the command line.
 
 
 @remembered("lstm")
@@ -505,10 +494,10 @@ def lstm_autoencoder(
     """An `LSTMAutoencoder` for windows of a known shape.
 
     Args:
-        input_shape: (T + F, D), steps and numbers in a step.
-        future_steps: F, last steps of each sequence, to be predicted; by default a quarter of them, at least 1, where the
-            mode predicts.
-        settings, and the others: as for `LSTMAutoencoder`.
+        input_shape: (T + F, D), steps and values per step.
+        future_steps: F, the last steps of each window, to be predicted; by default a quarter of them, at least 1, in a
+            mode that predicts.
+        hidden_size, settings: as for `LSTMAutoencoder`.
     """
     shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
     if len(shape) != 2:
@@ -522,7 +511,5 @@ def lstm_autoencoder(
         future_steps = 0 if mode == "reconstruct" else max(1, steps // 4)
     _, future_steps = check_mode(mode, future_steps)
     if future_steps >= steps:
-        raise ValueError(
-            f"future_steps={future_steps} leaves nothing to see of windows of {steps} steps: make it smaller."
-        )
+        raise ValueError(f"future_steps={future_steps} leaves no input in windows of {steps} steps: make it smaller.")
     return LSTMAutoencoder(features, hidden_size, steps=steps - future_steps, future_steps=future_steps, **settings)

@@ -1,9 +1,8 @@
-"""A network as a data store, on the way to the autoencoder: half of one.
+"""A network as a data store: half an autoencoder.
 
-Give a decoder a fixed input and train it until the output is your image: the image is now in the weights. Give it a
-second input and it can hold a second image. When the inputs themselves are learned, images that are alike come to
-have inputs that are alike, and the inputs are codes. What is then still missing for an autoencoder is a way from a
-new image to its code, and that is the encoder.
+Train a decoder with a fixed input until its output is your image: the weights now store the image. A second input lets it
+store a second image. If the inputs are learned too, similar images get similar inputs, and the inputs are codes. Only a
+map from a new image to its code is then missing for an autoencoder: the encoder.
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ from tinyae.nn import Module, Parameter
 from tinyae.nn.layers import check_size
 
 CODES = ("ones", "one-hot", "learned")
-"""The three kinds of input a memory can have."""
+"""The kinds of codes that a memory can have."""
 
 DECODERS = ("dense", "conv")
-"""The two kinds of decoder that `image_memory` builds."""
+"""The kinds of decoder that `image_memory` builds."""
 
 _HIDDEN = (256,)
 
@@ -40,7 +39,7 @@ _START = np.float32(0.01)
 
 
 class CodeTable(Module):
-    """code = table[index]: index (N,) -> codes (N, K).   dL/dtable[i] = sum of dL/dcode over the places where i was asked for
+    """code = table[index]: index (N,) -> codes (N, K).   dL/dtable[i] = sum of dL/dcode[n] over all n with index[n] = i
 
     Args:
         table: (count, K). A `Parameter` is trained, any other array is a constant.
@@ -53,18 +52,12 @@ class CodeTable(Module):
         self.table = table if isinstance(table, Tensor) else Tensor(table)
 
     def forward(self, index: Tensor) -> Tensor:
-        """The rows of the table for an index of whole numbers, of any dtype: a batch of numbers travels as floats."""
-        numbers = index.data.astype(np.int64)
-        return ops.getitem(self.table, index=numbers)
-
-    def extra_repr(self) -> str:
-        """Rows, columns, and whether they are learned."""
-        kind = "learned" if isinstance(self.table, Parameter) else "fixed"
-        return f"{self.table.shape[0]}, {self.table.shape[1]}, {kind}"
+        """The rows of the table with these indices, integers of any dtype: a batch holds them as floats."""
+        return ops.getitem(self.table, index=index.data.astype(np.int64))
 
 
 class ImageMemory(Autoencoder):
-    """A decoder that has learned `count` samples by heart; each is called by its number.
+    """A decoder that has memorized `count` samples, indexed by number.
 
     code_i = table[i],   output_i = decoder(code_i),   loss = mean over i of distance(output_i, sample_i)
 
@@ -73,14 +66,14 @@ class ImageMemory(Autoencoder):
         codes: "ones", a vector of ones, for one sample; "one-hot", code i is 1 at i and 0 elsewhere, K = count;
             "learned", a table of real numbers that is trained with the decoder.
         count: how many samples.
-        code_size: K. It may be left out for "one-hot", where it is `count`.
+        code_size: K. Optional for "one-hot", where it is `count`.
         settings: as for `Autoencoder`.
-        generator: for the learned codes, which start as N(0, 0.01**2), almost at one point, so that what moves them
-            apart is the gradient and not chance; None draws fresh entropy.
+        generator: for the learned codes, which start as N(0, 0.01**2), nearly at one point, so that the gradient and not
+            chance separates them; None draws fresh entropy.
 
-    It is an `Autoencoder` whose encoder is a table: where that takes a sample, the memory takes the sample's number.
-    `tinyae.fit(memory, images)` and `tinyae.evaluate(memory, images)` call images[i] by the number i; `encode` and
-    `reconstruct` take arrays of numbers, `loss` a Batch of numbers and samples. Learned codes with a free decoder are the generative latent
+    It is an `Autoencoder` whose encoder is a table: its input is the number of a sample instead of the sample.
+    `tinyae.fit(memory, images)` and `tinyae.evaluate(memory, images)` number images[i] by i; `encode` and `reconstruct`
+    take arrays of numbers, `loss` a Batch of numbers and samples. With learned codes this is the generative latent
     optimization of Bojanowski et al. (2018).
     """
 
@@ -103,11 +96,11 @@ class ImageMemory(Autoencoder):
         self.count = count
 
     def objective(self, batch: Batch, *, generator: np.random.Generator | None = None) -> Loss:
-        """The reconstruction loss of the samples `batch.target` (N, ...), called by their numbers `batch.x` (N,)."""
+        """The reconstruction loss of the samples `batch.target` (N, ...) with the numbers `batch.x` (N,)."""
         if batch.target is batch.x:
             raise ValueError(
-                "a memory holds no copy of its samples to compare with: write loss(Batch(numbers, samples)), "
-                "or leave it to tinyae.fit(memory, samples)."
+                "a memory keeps no copy of its samples, got no target to compare with: write "
+                "loss(Batch(numbers, samples)), or use tinyae.fit(memory, samples)."
             )
         return super().objective(batch, generator=generator)
 
@@ -121,24 +114,18 @@ class ImageMemory(Autoencoder):
         return replace(super().batch(samples), x=backend_of(samples.x).xp.arange(len(samples), dtype=samples.x.dtype))
 
     def recall(self, index: int | Sequence[int] | np.ndarray) -> np.ndarray:
-        """What the memory holds under a number (...), or under several (N, ...), as a host array."""
+        """The sample with a number (...), or those with several numbers (N, ...), as a host array."""
         numbers = np.asarray(index)
         if numbers.dtype.kind not in "iu":
-            raise TypeError(
-                f"a memory is asked by whole numbers, got {index!r}: write e.g. recall(3) or recall([0, 1])."
-            )
+            raise TypeError(f"sample numbers must be integers, got {index!r}: write e.g. recall(3) or recall([0, 1]).")
         if numbers.size and not (numbers.min() >= 0 and numbers.max() < self.count):
             raise ValueError(f"this memory holds {self.sample_name}s 0 to {self.count - 1}, got {index!r}.")
         recalled = self.reconstruct(numbers.reshape(-1))
         return recalled[0] if numbers.ndim == 0 else recalled
 
     def with_encoder(self, encoder: Module) -> Autoencoder:
-        """An `Autoencoder` of the same decoder (the same object), with an encoder in place of the table."""
+        """An `Autoencoder` with the same decoder object, and with an encoder in place of the table."""
         return Autoencoder(encoder, self.decoder, loss=self.reconstruction.name, sample=self.sample_name)
-
-    def extra_repr(self) -> str:
-        """Shown by `repr`."""
-        return f"codes={self.codes!r}, count={self.count}, {super().extra_repr()}"
 
 
 @remembered("memory")
@@ -160,20 +147,26 @@ def image_memory(
 
     Args:
         input_shape: shape of one sample.
-        count: N, samples to hold; by default 1 for "ones", 10 for "one-hot", 100 for "learned".
+        count: N, samples to memorize; by default 1 for "ones", 10 for "one-hot", 100 for "learned".
         codes: input of the decoder. See `ImageMemory`.
         code_size: K, latent dimensions; by default 16, for "one-hot" as many as samples.
-        decoder: "dense", K -> hidden sizes -> D, or "conv", transposed convolutions. Those double small maps, which a
-            dense layer gives, until they are the image: 16 -> 7x7x64 -> 14x14x32 -> 28x28x1 by default.
-        hidden_sizes: of the dense decoder: widths from the code outwards; by default 256.
-        channels: of the convolutional decoder: of its maps, the largest first; by default 32,64.
-        upsampling: of the convolutional decoder: how maps are doubled. See `conv_decoder`.
+        decoder: "dense", K -> hidden sizes -> D, or "conv", a dense layer and transposed convolutions that double its
+            maps up to the image: 16 -> 7x7x64 -> 14x14x32 -> 28x28x1 by default.
+        hidden_sizes: widths of the dense decoder, from the code to the output; by default 256.
+        channels: of the convolutional decoder's maps, the largest map first; by default 32,64.
+        upsampling: how the convolutional decoder doubles maps. See `conv_decoder`.
         generator: for the decoder's weights and then for learned codes; None draws fresh entropy.
         settings: of `ImageMemory`, `activation` and `normalization`.
     """
     rng = as_generator(generator)
-    _check_codes(codes)
-    _check_decoder(decoder, hidden_sizes, channels)
+    choose("codes", codes, CODES)
+    choose("decoder", decoder, DECODERS)
+    if decoder == "conv" and hidden_sizes is not None:
+        raise ValueError(
+            f"a convolutional decoder has channels, got hidden_sizes={hidden_sizes}: write channels=(32, 64)."
+        )
+    if decoder == "dense" and channels is not None:
+        raise ValueError(f"a dense decoder has hidden_sizes, got channels={channels}: write hidden_sizes=(256,).")
     network_settings, settings = split(settings, dense_pair)
     count = {"ones": 1, "one-hot": 10, "learned": 100}[codes] if count is None else count
     if code_size is None:
@@ -185,29 +178,14 @@ def image_memory(
         )
     else:
         sizes = [*reversed(_HIDDEN if hidden_sizes is None else hidden_sizes), code_size]
-        # The pair is made for its second half: the encoder it mirrors is what a memory does without.
+        # Only the decoder of the pair is used: a memory has no encoder network.
         _, network = dense_pair(input_shape, sizes, generator=rng, **network_settings)
     return ImageMemory(network, codes, count, code_size, generator=rng, **settings)
 
 
-def _check_decoder(decoder: str, hidden_sizes: Any, channels: Any) -> None:
-    """Raise unless the decoder is known and what is said of its sizes is said of this one."""
-    choose("decoder", decoder, DECODERS)
-    if decoder == "conv" and hidden_sizes is not None:
-        raise ValueError(
-            f"a convolutional decoder has channels, got hidden_sizes={hidden_sizes}: write channels=(32, 64)."
-        )
-    if decoder == "dense" and channels is not None:
-        raise ValueError(f"a dense decoder has hidden_sizes, got channels={channels}: write hidden_sizes=(256,).")
-
-
-def _check_codes(codes: str) -> None:
-    choose("codes", codes, CODES)
-
-
 def _first_codes(codes: str, count: int, code_size: int | None, generator: np.random.Generator | None) -> Any:
     """The table before training, (count, K)."""
-    _check_codes(codes)
+    choose("codes", codes, CODES)
     if codes == "one-hot":
         if code_size not in (None, count):
             raise ValueError(

@@ -33,13 +33,13 @@ class ModelEntry:
 
     Attributes:
         name: as in `tinyae train NAME`.
-        title: one line of meaning.
+        title: a one-line description.
         builder: function of (input_shape, *, generator, sample, **arguments).
         data, epochs, batch_size, lr, optimizer: defaults of the command line; those of the model are its builder's.
         labeled: whether the builder takes `classes`, the number of classes in labeled data.
-        conditional: whether the model needs a class for each sample; its builder takes `classes` too.
-        any_length: whether it takes sequences of another length than those it was built for.
-        held_out: whether it takes samples that it was not trained on.
+        conditional: whether the model needs the class of each sample; its builder takes `classes` too.
+        any_length: whether it takes sequences of other lengths than it was built for.
+        held_out: whether it can take samples that it was not trained on.
     """
 
     name: str
@@ -64,20 +64,20 @@ _ENTRIES = (
                data="natural-patches", epochs=400, optimizer="lbfgs"),
     ModelEntry("contractive", "codes that hardly move with the input, 784-128-784 by default", contractive_autoencoder,
                batch_size=64, lr=3e-3),
-    ModelEntry("denoising", "damaged samples in, whole ones out, 784-1000-784 by default", denoising_autoencoder),
+    ModelEntry("denoising", "corrupted samples in, clean ones out, 784-1000-784 by default", denoising_autoencoder),
     ModelEntry("stacked", "trained layer by layer, with a classifier on top, 784-200-200", stacked_autoencoder,
                epochs=30, batch_size=64, lr=3e-3, labeled=True),
     ModelEntry("memory", "a decoder that memorizes its training samples", image_memory,
                epochs=300, batch_size=25, lr=1e-2, held_out=False),
     ModelEntry("vae", "variational (VAE), 784-400-20 by default", variational_autoencoder, epochs=30),
-    ModelEntry("cvae", "class-conditional (CVAE): a vae that is given the class of each sample",
+    ModelEntry("cvae", "class-conditional (CVAE): encoder and decoder also receive the class",
                conditional_variational_autoencoder, epochs=30, conditional=True),
     ModelEntry("conv", "convolutions, 28x28x1 -> 14x14x16 -> 7x7x8 -> 4x4x8 by default", conv_autoencoder),
     ModelEntry("conv-denoising", "convolutions, noisy images in, clean ones out, 28x28x1 -> 14x14x32 -> 7x7x32",
                conv_denoising_autoencoder),
     ModelEntry("conv-vae", "convolutional and variational, 28x28x1 -> 14x14x32 -> 7x7x64 -> 20",
                conv_variational_autoencoder),
-    ModelEntry("lstm", "sequences to vectors and back, or to what comes next, 128 units", lstm_autoencoder,
+    ModelEntry("lstm", "sequences to vectors and back, or to the steps that follow, 128 units", lstm_autoencoder,
                data="pendigits", epochs=50, batch_size=64, lr=3e-3, any_length=True),
     ModelEntry("vqvae", "vector-quantized (VQ-VAE), 16 of 64 vectors by default", vq_autoencoder, epochs=30),
 )
@@ -94,9 +94,9 @@ def model_entry(name: str) -> ModelEntry:
 
 
 def build(name: str, arguments: dict[str, Any], generator: np.random.Generator | None = None) -> Autoencoder:
-    """Build a model by name from plain arguments, which it remembers as `model.recipe` for `tinyae.save`.
+    """Build a model by name from plain arguments, stored as `model.recipe` for `tinyae.save`.
 
-    Its encoder remembers them too, so that it can be saved and loaded without the rest.
+    The encoder stores them too, so that it can be saved and loaded alone.
     """
     model = model_entry(name).builder(**arguments, generator=generator)
     remember(model, name, arguments)

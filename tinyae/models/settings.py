@@ -1,7 +1,7 @@
-"""Settings that are passed on: every knob is declared once, with its default, its type and its line of documentation.
+"""Settings that are passed on: each is declared once, with its default, its type and its documentation.
 
-A model's settings stand in its constructor. A builder, or a subclass, that hands them on takes them as `**settings` and
-names in `@passes_on(...)` who takes them; then its signature, `help` and the command line show them as if they stood there.
+A model's settings are declared in its constructor. A builder or subclass that passes them on takes `**settings` and names
+the receivers in `@passes_on(...)`; its signature, `help` and the command line then show them as its own.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def passes_on(*targets: Callable[..., Any], without: tuple[str, ...] = ()) -> Callable[[F], F]:
-    """Decorator of a function or an `__init__` that hands its `**settings` to `targets`: it shows their settings as its own.
+    """Decorator for a function or `__init__` that passes its `**settings` to `targets`: its signature shows theirs.
 
     Args:
-        targets: classes or functions. What they take by name only is added to the signature; where two of them declare
-            the same setting, or the function itself does, the first declaration counts.
-        without: settings of the targets that the function decides itself.
+        targets: classes or functions. Their keyword-only parameters are added to the signature; of equal names the first
+            counts, and the function's own before those.
+        without: parameters of the targets that the function sets itself.
     """
 
     def decorate(function: F) -> F:
@@ -46,6 +46,6 @@ def split(settings: Mapping[str, Any], function: Callable[..., Any]) -> tuple[di
 
 
 def defaults(function: Callable[..., Any]) -> dict[str, Any]:
-    """What the settings of a function or class are where nobody says otherwise."""
+    """The default of each parameter that has one."""
     empty = inspect.Parameter.empty
     return {p.name: p.default for p in inspect.signature(function).parameters.values() if p.default is not empty}

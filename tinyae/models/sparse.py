@@ -1,7 +1,7 @@
-"""The sparse autoencoder: a code of which only a few numbers are active at a time.
+"""The sparse autoencoder: only a few code units are active at a time.
 
-A code wider than need be can still be a good description if each sample uses few of its numbers. The units then
-specialize: each stands for something that is rarely there. On patches of photographs that something is an edge.
+An overcomplete code can still be a good description if each sample uses few units. The units then specialize: each stands
+for something that is rarely present. On patches of photographs that is an edge.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tinyae.nn import Dense, Module, Sequential, TopK
 from tinyae.ops.linear import ACTIVATIONS
 
 SPARSITIES = ("kl", "l1", "topk", "none")
-"""How sparsity is asked for."""
+"""Kinds of sparsity penalty."""
 
 
 class SparseAutoencoder(Autoencoder):
@@ -35,21 +35,21 @@ class SparseAutoencoder(Autoencoder):
     - "kl": sum over units of KL(rho || rho_hat_j), rho_hat_j the mean of code j over the batch (Ng, CS294A notes;
       Lee et al. 2008). The codes must lie in [0, 1].
     - "l1": sum over units of |code_j|, mean over the batch.
-    - "topk": nothing; `nn.TopK` in the encoder lets the k largest pass (Makhzani and Frey 2014).
-    - "none": nothing; weight decay alone.
+    - "topk": no penalty; `nn.TopK` in the encoder keeps the k largest activations (Makhzani and Frey 2014).
+    - "none": no penalty; weight decay only.
 
-    With loss "half_squared_error" and "kl" this is the cost of the UFLDL exercise, to the digit.
+    With loss "half_squared_error" and "kl" this is exactly the cost of the UFLDL exercise.
 
     Args:
         encoder, decoder, settings: as for `Autoencoder`.
         sparsity: the penalty P that keeps few units active. See above.
-        rho: wanted mean activation, for "kl", in (0, 1).
+        rho: target mean activation, for "kl", in (0, 1).
         beta: weight of the penalty, at least 0.
-        weight_decay: lambda, the weight of half the squared weights, at least 0. Biases are left out, a tied weight counts
+        weight_decay: lambda, the weight of half the squared weights, at least 0. Biases are excluded, a tied weight counts
             once.
 
-    The penalty is the same in training and in evaluation mode. Being a property of a batch, "kl" depends on the
-    batch's size: `tinyae.evaluate` measures it on its own batches.
+    The penalty is the same in training and in evaluation mode. "kl" is a property of a batch and depends on the batch size:
+    `tinyae.evaluate` measures it on its own batches.
     """
 
     @passes_on(Autoencoder)
@@ -84,7 +84,7 @@ class SparseAutoencoder(Autoencoder):
         self.weight_decay = float(weight_decay)
 
     def objective(self, batch: Batch, *, generator: np.random.Generator | None = None) -> Loss:
-        """The terms "reconstruction", "sparsity" and "weight decay", as far as their weights are above 0."""
+        """The terms "reconstruction", "sparsity" and "weight decay", those whose weights are above 0."""
         code = self.encoder(batch.x)
         terms = {"reconstruction": self.reconstruction.loss(self.decoder(code), batch.target)}
         if self.beta and self.sparsity == "kl":
@@ -115,11 +115,6 @@ class SparseAutoencoder(Autoencoder):
             )
         return lines
 
-    def extra_repr(self) -> str:
-        """Shown by `repr`."""
-        kind = f"sparsity={self.sparsity!r}" + (f", rho={self.rho:g}" if self.sparsity == "kl" else "")
-        return f"{super().extra_repr()}, {kind}, beta={self.beta:g}, weight_decay={self.weight_decay:g}"
-
 
 @remembered("sparse")
 @passes_on(SparseAutoencoder, dense_pair, without=("code_activation", "output_activation", "normalization"))
@@ -138,12 +133,12 @@ def sparse_autoencoder(
     Args:
         input_shape: shape of one sample; D is the product of its numbers.
         code_size: K, latent dimensions.
-        k: units that pass, for sparsity "topk"; by default a tenth.
-        evaluation_k: the same once training is over; by default k. Makhzani and Frey recommend a few times k for codes
-            that another model is to use.
+        k: units that stay active, for sparsity "topk"; by default a tenth.
+        evaluation_k: the same in evaluation mode; by default k. Makhzani and Frey recommend a few times k for codes that
+            another model uses.
         activation: of the code; by default "sigmoid", for "l1" "relu", for "topk" "identity".
         generator: for the initial weights; None draws fresh entropy.
-        settings: of `SparseAutoencoder`, and `tied`. With loss "half_squared_error" the output is a sigmoid's.
+        settings: of `SparseAutoencoder`, and `tied`. With loss "half_squared_error" the output units are sigmoids.
     """
     network, settings = split(settings, dense_pair)
     known = defaults(SparseAutoencoder) | settings
@@ -163,7 +158,7 @@ def sparse_autoencoder(
         encoder = Sequential(*encoder, TopK(k, evaluation_k))
     elif k is not None or evaluation_k is not None:
         raise ValueError(
-            f"k belongs to sparsity 'topk', got k={k}, evaluation_k={evaluation_k} with {known['sparsity']!r}: "
-            "leave it out."
+            f"k and evaluation_k need sparsity 'topk', got k={k}, evaluation_k={evaluation_k} with {known['sparsity']!r}: "
+            "leave them out."
         )
     return SparseAutoencoder(encoder, decoder, **settings)

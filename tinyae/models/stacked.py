@@ -1,9 +1,8 @@
-"""The stacked autoencoder: deep, but trained one layer at a time; and the softmax classifier on top of it.
+"""The stacked autoencoder: deep, but trained one layer at a time; and a softmax classifier on top of it.
 
-Each layer is an autoencoder of one hidden layer. The first learns the samples, the second the codes of the first, and
-so on; a layer that is trained stands still while the next one learns. In 2006 this was how deep networks could be
-trained at all (Hinton and Salakhutdinov 2006; Bengio et al. 2007); what is left of it is a start that knows the data
-before it has seen a label.
+Each layer is an autoencoder with one hidden layer. The first is trained on the samples, the second on the codes of the
+first, and so on; trained layers are frozen. In 2006 this made the training of deep networks possible (Hinton and
+Salakhutdinov 2006; Bengio et al. 2007); today it is a form of pre-training on unlabeled data.
 """
 
 from __future__ import annotations
@@ -28,27 +27,27 @@ from tinyae.models.sparse import sparse_autoencoder
 from tinyae.nn import NOISES, Dense, Identity, Module, Sequential, Sigmoid, evaluating
 
 LAYERS = ("sparse", "denoising", "plain")
-"""What the layers of a stack can be."""
+"""Kinds of layers of a stack."""
 
 
 class StackedAutoencoder(Autoencoder):
-    """Autoencoders one on top of the other: encode upwards through all, decode downwards in reverse order.
+    """A stack of autoencoders: encode with all from the first to the last, decode in reverse order.
 
     encoder = f_L(... f_1(x)),   decoder = g_1(... g_L(code))
 
-    where layer l has encoder f_l and decoder g_l. The layers share their parameters with the whole: training one of them
-    trains a part of it.
+    where layer l has encoder f_l and decoder g_l. The layers share their parameters with the stack: training a layer trains
+    a part of it.
 
     Args:
-        layers: the autoencoders, from the samples upwards. Each must take what the one below gives.
-        classes: add a softmax classifier on the deepest code, for so many classes; None adds none.
+        layers: the autoencoders, from the input to the code. Each must take the codes of the one before.
+        classes: number of classes of a softmax classifier on the deepest code; None adds none.
         classifier_decay: lambda, the weight decay of the classifier's own weights.
         generator: for the classifier's weights; None draws fresh entropy.
         settings: as for `Autoencoder`.
 
     Attributes:
         layers: a list.
-        trained: (L,) buffer of ones and zeros, which layers have been trained. `tinyae.training.fit_stack` sets it.
+        trained: (L,) buffer, 1 for each layer that has been trained. `tinyae.training.fit_stack` sets it.
         classifier: `SoftmaxClassifier` that shares the encoder, or None.
     """
 
@@ -63,12 +62,12 @@ class StackedAutoencoder(Autoencoder):
         **settings: Any,
     ) -> None:
         if not layers:
-            raise ValueError("a stack needs at least one layer.")
+            raise ValueError("a stack needs at least one layer, got none: write [layer, layer].")
         _check_chain(layers)
         downwards: list[Module] = []
         for number, layer in reversed(list(enumerate(layers))):
             downwards.append(layer.decoder)
-            # A loss on logits leaves the sigmoid to itself, and the layer below wants numbers in (0, 1) again.
+            # With a loss on logits the decoder has no sigmoid, but the layer below takes codes in (0, 1).
             if number and layer.reconstruction.name == "bce":
                 downwards.append(Sigmoid())
         super().__init__(
@@ -87,7 +86,7 @@ class StackedAutoencoder(Autoencoder):
         )
 
     def objective(self, batch: Batch, *, generator: np.random.Generator | None = None) -> Loss:
-        """The reconstruction loss; with a classifier and labels its accuracy is measured too, where a generator is given."""
+        """The reconstruction loss; given a generator, a classifier and labels, also the accuracy."""
         loss = super().objective(batch, generator=generator)
         if generator is not None and self.classifier is not None and batch.labels is not None:
             right = self.classifier(batch.x).data.argmax(axis=1) == batch.labels
@@ -106,10 +105,6 @@ class StackedAutoencoder(Autoencoder):
     def up_to(self, depth: int) -> Module:
         """The encoder of the lowest `depth` layers; 0 is the identity."""
         return Sequential(*(layer.encoder for layer in self.layers[:depth]))
-
-    def extra_repr(self) -> str:
-        """Shown by `repr`."""
-        return f"{super().extra_repr()}, {len(self.layers)} layers"
 
 
 @remembered("stacked")
@@ -134,20 +129,20 @@ def stacked_autoencoder(
 
     Args:
         input_shape: shape of one sample; D is the product of its numbers.
-        sizes: widths of the layers from the samples upwards.
+        sizes: widths of the layers, from the input to the code.
         layer: kind of every layer.
-        rho: of sparse layers: wanted mean activation.
+        rho: of sparse layers: target mean activation.
         beta: of sparse layers: weight of the penalty.
         weight_decay: of sparse layers: lambda.
         corruption: of denoising layers: kind of noise.
-        level: of denoising layers: share of damaged elements, or the standard deviation of Gaussian noise.
+        level: of denoising layers: fraction of corrupted elements, or the standard deviation of Gaussian noise.
         loss: reconstruction loss of every layer; by default "half_squared_error" for sparse layers, "bce" for others.
         tied: each layer's decoder uses its encoder's weights, transposed, as in Vincent et al. 2010.
         generator: for all initial weights and the noise; None draws fresh entropy.
         settings: of `StackedAutoencoder`.
     """
     if not sizes:
-        raise ValueError("sizes must name the width of at least one layer, got none.")
+        raise ValueError("sizes must list at least one layer, got none: write sizes=(200, 200).")
     rng = as_generator(generator)
     choose("kind of layer", layer, LAYERS)
     of_layer: dict[str, Any] = {"tied": tied, "sample": sample, "generator": rng}
@@ -178,13 +173,13 @@ def _check_chain(layers: Sequence[Autoencoder]) -> None:
         gives, takes = _sizes(layers[number - 1])[1], _sizes(layers[number])[0]
         if gives != takes:
             raise ValueError(
-                f"layer {number} gives codes of {gives} numbers, but layer {number + 1} takes {takes}: "
-                f"make layer {number + 1} for {gives}."
+                f"layer {number} outputs codes of size {gives}, but layer {number + 1} takes {takes}: "
+                f"build layer {number + 1} for {gives}."
             )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Softmax regression on codes: the smallest classifier there is, to see what a code knows about classes.
+# Softmax regression on codes: the simplest classifier, to see how well codes separate classes.
 
 
 class SoftmaxClassifier(Module):
@@ -193,12 +188,12 @@ class SoftmaxClassifier(Module):
     Args:
         features: module from x (N, ...) to features (N, K), e.g. an encoder; `nn.Identity()` for plain vectors.
         size: K.
-        classes: how many.
-        weight_decay: lambda in the term lambda / 2 * sum of squared W; the features' own weights are left out.
-        generator: for W, which starts small; None draws fresh entropy.
+        classes: number of classes.
+        weight_decay: lambda in the term lambda / 2 * sum of squared W; weights of the features are excluded.
+        generator: for the initial W; None draws fresh entropy.
 
-    Freeze the features (`classifier.features.freeze()`) and only W and b are trained: what does the code know? Leave
-    them free and the whole network is fine-tuned.
+    With frozen features (`classifier.features.freeze()`) only W and b are trained; otherwise the whole network is
+    fine-tuned.
     """
 
     def __init__(
@@ -220,7 +215,7 @@ class SoftmaxClassifier(Module):
 
     @property
     def classes(self) -> int:
-        """How many classes."""
+        """The number of classes."""
         return self.output.out_features
 
     def forward(self, x: Tensor) -> Tensor:
@@ -228,7 +223,7 @@ class SoftmaxClassifier(Module):
         return self.output(self.features(x))
 
     def loss(self, x: Tensor, labels: Any) -> Loss:
-        """Softmax cross-entropy in nats per sample, with the weight decay of W beside it. Labels (N,) are class numbers."""
+        """Softmax cross-entropy in nats per sample, and the weight decay of W. Labels (N,) are class numbers."""
         terms = {"cross-entropy": softmax_cross_entropy(self(x), labels)}
         if self.weight_decay:
             terms["weight decay"] = self.weight_decay * weight_decay(self.output.weight)
@@ -246,14 +241,16 @@ class SoftmaxClassifier(Module):
         return np.concatenate(found) if found else np.zeros(0, np.int64)
 
     def accuracy(self, x: np.ndarray, labels: np.ndarray) -> float:
-        """The share of samples whose most probable class is the right one."""
+        """The fraction of samples whose most probable class is the true one."""
         return float(np.mean(self.predict(x) == check_labels(labels, len(x), self.classes)))
 
 
 def check_labels(labels: np.ndarray | None, samples: int, classes: int, name: str = "labels") -> np.ndarray:
     """Class numbers (N,) as int64; raises ValueError unless there is one in 0 ... classes - 1 for each sample."""
     if labels is None:
-        raise ValueError("the data have no labels: a classifier needs one class number for each sample.")
+        raise ValueError(
+            "a classifier needs a class number for each sample, got no labels: use a data set with labels."
+        )
     labels = np.asarray(labels)
     if labels.shape != (samples,) or labels.dtype.kind not in "iu":
         raise ValueError(
@@ -268,10 +265,10 @@ def check_labels(labels: np.ndarray | None, samples: int, classes: int, name: st
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """counts[i, j]: how many samples of class i were taken for class j; (classes, classes), int64.
+    """counts[i, j]: how many samples of class i were classified as class j; (classes, classes), int64.
 
     Raises:
-        ValueError: labels or predictions (N,) that are not whole numbers in 0 ... classes - 1.
+        ValueError: labels or predictions (N,) that are not integers in 0 ... classes - 1.
     """
     labels = check_labels(labels, len(labels), classes)
     predicted = check_labels(predicted, len(labels), classes, "predictions")

@@ -1,8 +1,8 @@
-"""The variational autoencoder: a code is a distribution, and the loss is a bound on the log-probability of the data.
+"""The variational autoencoder: the code is a distribution, and the loss bounds the log-probability of the data.
 
-The two terms of the bound are sums over different things, pixels and latent dimensions, and both are in nats per sample.
-"Sum or mean?" has one answer: sum both, then average over the samples of a batch. Any other choice is a different
-beta in disguise; with means over pixels and over latent dimensions, 784/20 = 39.
+The two terms of the bound sum over pixels and over latent dimensions; both are in nats per sample. "Sum or mean?" has one
+answer: sum both, then average over the batch. Any other choice changes beta: means over pixels and latent dimensions
+amount to beta = 784/20 = 39.
 """
 
 from __future__ import annotations
@@ -48,28 +48,28 @@ class VariationalAutoencoder(Autoencoder):
         encoder: any module from x (N, ...) to (N, 2 K): K means, then K log-variances (kept in a safe range).
         decoder: any module from codes (N, K) to what the likelihood needs: x's shape, with a last axis
             `likelihood.outputs` times as long.
-        likelihood: p(x|z), of the pixels. A name of `LIKELIHOODS` or an object.
-        scale: standard deviation of a "gaussian" likelihood, in the unit of the data; by default 0.1. Others have none.
+        likelihood: p(x|z): a name in `LIKELIHOODS` or an object.
+        scale: standard deviation of a "gaussian" likelihood, in the unit of the data; by default 0.1.
         beta: weight of the KL in the objective, at least 0 (Higgins et al. 2017); 1 is the bound.
-        warmup: epochs in which the weight of the KL grows in equal steps to beta (Bowman et al. 2016); 0 for none.
-        free_bits: nats per latent dimension that cost nothing (Kingma et al. 2016, section 4). A dimension whose mean KL
-            over the batch is below is counted as this. Named as in the paper; the unit is nats.
-        binarize: make gray levels black and white, for the "bernoulli" likelihood: "dynamic", anew each time; "fixed",
-            once. A pixel of gray x is white with probability x.
+        warmup: epochs over which the weight of the KL grows linearly to beta (Bowman et al. 2016); 0 for none.
+        free_bits: nats per latent dimension that are free (Kingma et al. 2016, section 4): a dimension whose mean KL over
+            the batch is lower counts as this. The name is that of the paper; the unit is nats.
+        binarize: turn gray levels into black and white, for the "bernoulli" likelihood: "dynamic", at random each time;
+            "fixed", once. A pixel of gray level x becomes white with probability x.
         generator: for the noise; None draws fresh entropy.
         settings: as for `Autoencoder`.
 
     Attributes:
-        generator: the generator, whose state a checkpoint needs for repeating a run (as with `Dropout`).
-        kl_weight: the weight of the KL in training mode now; `begin_epoch` sets it.
+        generator: for the noise; to repeat a run exactly, a checkpoint needs its state (as with `Dropout`).
+        kl_weight: current weight of the KL in training mode; `begin_epoch` sets it.
 
-    The terms of `loss` are "reconstruction" and "kl", unweighted, and where beta, warm-up or free bits change the
-    objective "reweighting", what they add. In any mode `loss` draws one code per sample. `encode` gives the posterior
-    mean, `reconstruct` decodes it; neither draws.
+    The terms of `loss` are "reconstruction" and "kl", unweighted, and "reweighting", which is what beta, warm-up and free
+    bits add to them. `loss` draws one code per sample in any mode. `encode` returns the posterior mean and `reconstruct`
+    decodes it; neither draws.
     """
 
     classes: int | None = None
-    """How many classes the decoder tells apart, None if it is not given the class."""
+    """Number of classes of a class-conditional model, else None."""
 
     @passes_on(Autoencoder, without=("loss",))
     def __init__(
@@ -88,14 +88,12 @@ class VariationalAutoencoder(Autoencoder):
     ) -> None:
         super().__init__(encoder, decoder, loss="bce", **settings)
         if isinstance(likelihood, Likelihood) and scale is not None:
-            raise ValueError(f"{likelihood} has its own scale, got scale={scale!r} as well: leave one of them out.")
+            raise ValueError(f"{likelihood} has its own scale, got scale={scale!r} too: leave one of them out.")
         self.likelihood = likelihood_named(likelihood, scale=scale) if isinstance(likelihood, str) else likelihood
         self.binarize = check_binarize(binarize, self.likelihood)
         self.reconstruction = self.likelihood.as_reconstruction()
-        if binarize != "none":
-            self.reconstruction = likelihood_named(
-                "gray-bce"
-            ).as_reconstruction()  # grays in [0, 1] are what is drawn from
+        if binarize != "none":  # the targets are gray levels, from which black and white are drawn
+            self.reconstruction = likelihood_named("gray-bce").as_reconstruction()
         self.beta = _check_weight("beta", beta, "1 is the bound, 4 a beta-VAE")
         self.free_bits = _check_weight("free_bits", free_bits, "0.1 nats per latent dimension is a usual value")
         if not isinstance(warmup, int) or warmup < 0:
@@ -103,50 +101,53 @@ class VariationalAutoencoder(Autoencoder):
         self.warmup = warmup
         self.kl_weight = self.beta
         self.generator = as_generator(generator)
-        how = {"none": "", "dynamic": "dynamically binarized ", "fixed": "fixedly binarized "}[self.binarize]
+        how = {"none": "", "dynamic": "dynamically binarized ", "fixed": "fixedly binarized "}[binarize]
         self.loss_unit = unit("nats", "per_sample", how + self.sample_name)
 
     def objective(self, batch: Batch, *, generator: np.random.Generator | None = None) -> Loss:
-        """The negative ELBO of a batch, in training mode as weighted now, in evaluation mode with the full beta."""
+        """The negative ELBO of a batch; the weight of the KL is `kl_weight` in training mode, beta in evaluation mode."""
         weight = self.kl_weight if self.training else self.beta
         return self.elbo(batch, self.generator if generator is None else generator, weight)
 
     def elbo(self, batch: Batch, generator: np.random.Generator, weight: float = 1.0) -> Loss:
-        """Reconstruction and KL, and what `weight` and free bits add to them; one code per sample, nats per sample."""
+        """Reconstruction and KL in nats per sample, from one code per sample; and what `weight` and free bits add."""
         x, target = self.presented(batch, generator)
         q = self.posterior(x)
         output = self.decoder(q.given(q.sample(generator)))
-        terms = {"reconstruction": self.likelihood.nats(output, target), "kl": q.kl()}
-        return Loss(terms | self._reweighting(q, terms["kl"], weight), self.loss_unit)
-
-    def _reweighting(self, q: Posterior, kl: Tensor, weight: float) -> dict[str, Tensor]:
-        if self.free_bits == 0.0:
-            return {} if weight == 1.0 else {"reweighting": (weight - 1.0) * kl}
-        each = ops.mean(q.kl(reduction="none"), axis=0)
-        charged = ops.sum(ops.maximum(each, self.free_bits))
-        return {"reweighting": weight * charged - kl}
+        reconstruction, kl = self.likelihood.nats(output, target), q.kl()
+        terms = {"reconstruction": reconstruction, "kl": kl}
+        if self.free_bits:
+            each = ops.mean(q.kl(reduction="none"), axis=0)
+            terms["reweighting"] = weight * ops.sum(ops.maximum(each, self.free_bits)) - kl
+        elif weight != 1.0:
+            terms["reweighting"] = (weight - 1.0) * kl
+        return Loss(terms, self.loss_unit)
 
     def presented(self, batch: Batch, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """What the encoder sees and what is to be reconstructed: one draw of black and white where that is asked for."""
+        """Input of the encoder and target of the decoder; with dynamic binarization both are the same random draw."""
         if self.binarize == "dynamic":
             x = Tensor(binarized(batch.x.data, generator))
             return x, x
         return batch.x, batch.x if self.binarize == "fixed" else batch.target
 
     def batch(self, samples: Split) -> Batch:
-        """Samples; with fixed binarization the network sees their black-and-white version, the same at every call."""
+        """Samples; with fixed binarization x is their black-and-white version, the same at every call."""
         batch = super().batch(samples)
         return replace(batch, x=fixed_binarization(samples.x)) if self.binarize == "fixed" else batch
 
     # The model.
 
     def posterior(self, x: Any, batch_size: int = 1024) -> Posterior:
-        """q(z|x) of x (N, ...): of Tensors as Tensors, of a host array (in batches, evaluation mode) as arrays."""
+        """q(z|x) of x (N, ...): Tensors for a Tensor, arrays for a host array (in batches, in evaluation mode)."""
         x = x.x if isinstance(x, Batch) else x
         if isinstance(x, Tensor):
             return Posterior.from_output(self._checked(self.encoder(x)))
-        both = self._apply(lambda v: self._joined(self.posterior(v)), x, batch_size)
-        return Posterior(*np.split(both, 2, axis=1))
+
+        def both(v: Tensor) -> Tensor:
+            q = self.posterior(v)
+            return ops.concatenate(q.mean, q.log_variance, axis=1)
+
+        return Posterior(*np.split(self._apply(both, x, batch_size), 2, axis=1))
 
     def encode(self, x: Any, batch_size: int = 1024) -> Any:
         """Posterior means (N, K) of x (N, ...)."""
@@ -163,7 +164,7 @@ class VariationalAutoencoder(Autoencoder):
 
     @property
     def objective_changes(self) -> bool:
-        """While the KL is warmed up."""
+        """True with warm-up of the KL."""
         return self.warmup > 0
 
     # Making samples.
@@ -171,7 +172,7 @@ class VariationalAutoencoder(Autoencoder):
     def sample(self, n: int, generator: np.random.Generator | None = None, *, pixels: bool = False) -> np.ndarray:
         """n new samples (n, ...): z ~ N(0, I), then E[x|z], or with `pixels` a draw from p(x|z).
 
-        `generator` in place of the model's own, which training draws from.
+        `generator` replaces the model's own, from which training draws.
         """
         if n < 1:
             raise ValueError(f"sample: n must be at least 1, got {n}.")
@@ -183,12 +184,14 @@ class VariationalAutoencoder(Autoencoder):
 
     @property
     def code_size(self) -> int:
-        """K, found by asking the decoder's first layer that knows."""
+        """K, the input size of the decoder's first layer."""
         for _, module in self.decoder.named_modules():
             for name in ("in_features", "in_channels", "input_size"):
                 if hasattr(module, name):
                     return int(getattr(module, name))
-        raise ValueError(f"{type(self.decoder).__name__} does not say how long a code is: give its class in_features.")
+        raise ValueError(
+            f"the code size is the in_features of the decoder, got {type(self.decoder).__name__} without it: add in_features."
+        )
 
     # What the numbers say.
 
@@ -197,30 +200,22 @@ class VariationalAutoencoder(Autoencoder):
         return LatentReport.of(self.posterior(self.batch(Split(x, labels))), self.sample_name)
 
     def report(self, samples: Split) -> list[str]:
-        """What the unit means, how the code is used, and a warning if it is not."""
+        """The meaning of the unit, how the code is used, and a warning if the posterior collapsed."""
         report = self.latent_report(samples.x, labels=samples.y)
         lines = [f"likelihood {self.likelihood.name}: {self.likelihood.meaning}", str(report)]
         return lines + ([f"warning: {report.warning}"] if report.warning else [])
 
-    def extra_repr(self) -> str:
-        """Shown by `repr`."""
-        return f"likelihood={self.likelihood.name!r}, beta={self.beta:g}"
-
     def _checked(self, output: Tensor) -> Tensor:
         if output.ndim != 2 or output.shape[1] != 2 * self.code_size:
             raise ValueError(
-                f"the encoder must give (N, {2 * self.code_size}), {self.code_size} means and as many log-variances for the "
+                f"the encoder must output (N, {2 * self.code_size}), {self.code_size} means and as many log-variances for the "
                 f"decoder's codes of {self.code_size}, got {output.shape}: end it with Dense(..., {2 * self.code_size})."
             )
         return output
 
-    @staticmethod
-    def _joined(posterior: Posterior) -> Tensor:
-        return ops.concatenate(posterior.mean, posterior.log_variance, axis=1)
-
 
 def normal_quantiles(n: int) -> np.ndarray:
-    """The values (n,) that cut N(0, 1) into n parts of equal probability, one in the middle of each: those of (i + 1/2) / n."""
+    """The quantiles (n,) of N(0, 1) at (i + 1/2) / n: the medians of n intervals of equal probability."""
     from scipy.special import ndtri
 
     if n < 1:
@@ -229,14 +224,14 @@ def normal_quantiles(n: int) -> np.ndarray:
 
 
 def latent_grid(n: int, code_size: int, dims: tuple[int, int] = (0, 1)) -> np.ndarray:
-    """Codes (n * n, K), row by row, on a grid in which each cell has the same probability under N(0, I).
+    """Codes (n * n, K), row by row, on a grid whose cells have equal probability under N(0, I).
 
-    The first of `dims` grows to the right and the second upwards, along `normal_quantiles`; other latent dimensions are 0.
-    `model.decode` of it is figure 4 of Kingma and Welling 2014.
+    The first of `dims` grows to the right and the second upward, along `normal_quantiles`; other latent dimensions are 0.
+    `model.decode` of the grid gives figure 4 of Kingma and Welling 2014.
     """
     if code_size < 2 or len({d % code_size for d in dims}) < 2:
         raise ValueError(
-            f"the plane of codes needs two different latent dimensions, got dims={dims} of a code of {code_size}."
+            f"the plane of codes needs two different latent dimensions, got dims={dims} for code size {code_size}."
         )
     marks = normal_quantiles(n)
     codes = np.zeros((n * n, code_size), np.float32)
@@ -252,10 +247,10 @@ def _check_weight(name: str, value: float, advice: str) -> float:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The Gaussian over codes that a variational encoder gives for each sample.
+# The posterior: a Gaussian distribution over codes for each sample.
 
 LOG_VARIANCE = (-20.0, 10.0)
-"""The range of a log-variance: standard deviations from 5e-5 to 150. exp of it can overflow nowhere."""
+"""The range of a log-variance, standard deviations from 5e-5 to 150, in which exp cannot overflow."""
 
 ACTIVE = 0.01
 """The variance of the posterior mean, over the data, above which a latent dimension is active (Burda et al. 2016)."""
@@ -267,7 +262,7 @@ class Posterior:
 
     Attributes:
         mean, log_variance: (N, K), both Tensors or both arrays.
-        condition: what a decoder is given beside each code, (N, C), such as the class; or None.
+        condition: another input of the decoder, (N, C), such as the one-hot class; or None.
     """
 
     mean: Any
@@ -276,18 +271,18 @@ class Posterior:
 
     @classmethod
     def from_output(cls, output: Any) -> Posterior:
-        """From an encoder's output (N, 2 K): K means, then K log-variances, which are kept in `LOG_VARIANCE`."""
+        """From an encoder's output (N, 2 K): K means, then K log-variances, clipped softly to `LOG_VARIANCE`."""
         k = output.shape[-1] // 2
         raw = ops.getitem(output, index=(slice(None), slice(k, None)))
         return cls(ops.getitem(output, index=(slice(None), slice(0, k))), soft_clip(raw, *LOG_VARIANCE))
 
     @property
     def std(self) -> Any:
-        """The standard deviation (N, K): exp(log_variance / 2). Not the variance: that mistake is a classic."""
+        """The standard deviation (N, K): exp(log_variance / 2). Mistaking it for the variance is a classic bug."""
         return ops.exp(0.5 * self.log_variance)
 
     def sample(self, generator: np.random.Generator) -> Any:
-        """A draw z (N, K), differentiable in mean and log-variance ("reparameterized", Kingma and Welling 2014, 2.4).
+        """A draw z (N, K), differentiable in mean and log-variance (reparameterization, Kingma and Welling 2014, 2.4).
 
         z = mean + std * noise,  noise ~ N(0, 1);   dz/dmean = 1,   dz/d log_variance = std * noise / 2
         """
@@ -295,7 +290,7 @@ class Posterior:
         return self.mean + self.std * backend_of(raw).normal(generator, raw.shape, raw.dtype)
 
     def given(self, z: Any) -> Any:
-        """What a decoder is given for codes z (k N, K), k for each of the N samples: z, with the condition where there is one."""
+        """The decoder's input for codes z (k N, K), k for each of N samples: z, with the condition appended if there is one."""
         if self.condition is None:
             return z
         copies = len(z) // max(len(self.condition), 1)
@@ -309,11 +304,11 @@ class Posterior:
 
 @dataclass(frozen=True)
 class LatentReport:
-    """How the numbers of a code are used, measured on samples.
+    """How the latent dimensions are used, measured on samples.
 
     Attributes:
-        kl: nats per sample that each latent dimension costs, (K,); their sum is the KL of the bound.
-        variance: of each number's posterior mean over the samples, (K,).
+        kl: of each latent dimension in nats per sample, (K,); the sum is the KL of the bound.
+        variance: over the samples of the posterior mean of each latent dimension, (K,).
         sample_name: what one sample is called.
     """
 
@@ -329,27 +324,27 @@ class LatentReport:
 
     @property
     def in_use(self) -> np.ndarray:
-        """Which numbers of the code are in use (K,): their posterior mean varies by more than `ACTIVE`."""
+        """Which latent dimensions are active (K,): the variance of their posterior mean is above `ACTIVE`."""
         return self.variance > ACTIVE
 
     @property
     def active(self) -> int:
-        """How many numbers of the code are in use."""
+        """The number of active latent dimensions."""
         return int(self.in_use.sum())
 
     @property
     def warning(self) -> str | None:
-        """Posterior collapse: what it is, where it comes from, what helps; None if at least a tenth is in
-        use and carries a nat or more.
+        """Posterior collapse, its usual cause and the remedies; None if at least a tenth of the latent dimensions are
+        active and the KL is at least one nat.
         """
         if self.active > 0 and self.active >= 0.1 * len(self.kl) and self.kl.sum() >= 1.0:
             return None
         return (
-            f"posterior collapse: {self.active} of {len(self.kl)} latent dimensions are in use (KL {self.kl.sum():.2g} nats "
-            f"per {self.sample_name}), so the decoder is told next to nothing about the {self.sample_name} it is to give back. The usual "
-            "cause: early in training the KL costs more than the still useless code saves. Let the KL come in slowly "
-            "(warmup=10 epochs), leave each number some nats free of charge (free_bits=0.1), or weigh the reconstruction "
-            "more: a smaller beta, or a smaller scale of a Gaussian likelihood."
+            f"posterior collapse: {self.active} of {len(self.kl)} latent dimensions are active (KL {self.kl.sum():.2g} nats "
+            f"per {self.sample_name}), so the decoder gets almost no information about the {self.sample_name} to "
+            "reconstruct. The usual cause: early in training the KL costs more than the still useless code saves. Increase "
+            "the KL weight gradually (warmup=10 epochs), allow free bits per latent dimension (free_bits=0.1), or give the "
+            "reconstruction more weight: a smaller beta, or a smaller scale of a Gaussian likelihood."
         )
 
     def __str__(self) -> str:
@@ -360,11 +355,11 @@ class LatentReport:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The importance-weighted bound: the same model, a tighter bound, from several codes per sample.
+# The importance-weighted bound: the same model with a tighter bound, from several codes per sample.
 #
-# log p(x) is the log of a mean over codes, and the ELBO is the mean of a log; Jensen's inequality is the gap. Averaging
-# k codes inside of the logarithm closes it as k grows. Trained with it a model becomes better; measured with a large k any
-# variational autoencoder gets a number that is nearly its true log-likelihood.
+# log p(x) is the log of a mean over codes, the ELBO the mean of a log; by Jensen's inequality it is lower. Averaging k codes
+# inside the logarithm closes the gap as k grows. Training on this bound gives better models; with a large k it estimates
+# the log-likelihood of any variational autoencoder.
 
 
 class ImportanceWeightedAutoencoder(VariationalAutoencoder):
@@ -372,13 +367,13 @@ class ImportanceWeightedAutoencoder(VariationalAutoencoder):
 
     w_i = p(x|z_i) p(z_i) / q(z_i|x),   loss = -E[log (1/k) sum over i of w_i] >= -log p(x)     (nats per sample)
 
-    The gradient weighs each code by its share of the sum, w_i / sum of w, which `ops.logsumexp` brings about by itself.
-    k = 1 is the ELBO with the KL estimated too. The bound does not fall into a reconstruction and a KL, so it is one term.
+    The gradient weights each code by w_i / sum of w, the derivative of `ops.logsumexp`. k = 1 is the ELBO with an estimated
+    KL. The bound does not split into a reconstruction and a KL, so it is a single term.
 
     Args:
-        importance_samples: k, codes per sample in training. Work and memory of the decoder grow with it.
+        importance_samples: k, codes per sample in training; the decoder's time and memory are proportional to it.
         encoder, decoder, settings: as for `VariationalAutoencoder`; beta, warm-up and free bits have no meaning here and
-            are not taken.
+            must keep their defaults.
     """
 
     @passes_on(VariationalAutoencoder)
@@ -387,21 +382,17 @@ class ImportanceWeightedAutoencoder(VariationalAutoencoder):
         self.importance_samples = check_size(type(self).__name__, "importance_samples", importance_samples)
         if self.beta != 1.0 or self.warmup or self.free_bits:
             raise ValueError(
-                "the importance-weighted bound has no KL term that beta, warmup or free_bits could act on: leave them out, "
+                "the importance-weighted bound has no KL term, got beta, warmup or free_bits, which act on it: leave them out, "
                 "or train with importance_samples=None."
             )
 
     def objective(self, batch: Batch, *, generator: np.random.Generator | None = None) -> Loss:
-        """The negative bound of a batch with k codes per sample."""
+        """The negative bound of a batch, from k codes per sample."""
         rng = self.generator if generator is None else generator
         x, target = self.presented(batch, rng)
         weights = log_weights(self, self.posterior(x), target, self.importance_samples, rng)
         bound = ops.logsumexp(weights, axis=0) - math.log(self.importance_samples)
         return Loss({"bound": -ops.mean(bound)}, self.loss_unit)
-
-    def extra_repr(self) -> str:
-        """Shown by `repr`."""
-        return f"{super().extra_repr()}, importance_samples={self.importance_samples}"
 
 
 def log_weights(
@@ -409,8 +400,8 @@ def log_weights(
 ) -> Tensor:
     """log w (k, N) of k codes for each of N samples x: log p(x|z) + log p(z) - log q(z|x), in nats.
 
-    With z = m + s e the densities of the prior and the posterior are both Gaussian, and what is left of their ratio is
-    (e**2 - z**2) / 2 + log s, summed over the code.
+    With z = m + s e, the log-ratio of the Gaussian densities of prior and posterior is (e**2 - z**2) / 2 + log s, summed
+    over latent dimensions.
     """
     n, size = q.mean.shape
     noise = backend_of(q.mean.data).normal(generator, (k, n, size), q.mean.dtype)
@@ -430,17 +421,17 @@ def log_likelihood(
     rows: int = 1000,
 ) -> np.ndarray:
     """Estimated log p(x) of each sample (N,), in nats, from `importance_samples` codes each (Burda et al. 2016, eq. 8);
-    of a conditional model log p(x|class).
+    for a conditional model log p(x|class).
 
-    A lower bound in expectation, close to log p(x) at 5000 codes. Never more than `rows` codes are decoded at once: the
-    sum over codes is kept as a running logarithm, so the memory does not grow with their number.
+    A lower bound in expectation, close to log p(x) at 5000 codes. At most `rows` codes are decoded at once: the memory does
+    not grow with the number of codes.
 
     Args:
         model: any variational autoencoder.
-        x: host array (N, ...); with `binarize` it is made black and white first, "dynamic" once here.
+        x: host array (N, ...); with `binarize` it is binarized first, with "dynamic" once.
         importance_samples: k.
         labels: class numbers (N,), for a conditional model.
-        generator: for codes (and binarization); None starts from seed 0, so that a number can be repeated.
+        generator: for codes (and binarization); None uses seed 0, so that the result is reproducible.
         rows: codes decoded at once.
     """
     k = check_size("log_likelihood", "importance_samples", importance_samples)
@@ -466,7 +457,7 @@ def log_likelihood(
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Ready-made variational autoencoders of dense layers.
+# Variational autoencoders of dense layers.
 
 
 def variational_pair(
@@ -480,7 +471,7 @@ def variational_pair(
     extra: int = 0,
     generator: np.random.Generator,
 ) -> tuple[Sequential, Sequential]:
-    """Encoder D -> sizes -> 2 K and decoder K -> sizes backwards -> `outputs` numbers per element.
+    """Encoder D -> sizes -> 2 K and decoder K -> reversed sizes -> `outputs` numbers per element.
 
     Args:
         input_shape: shape of one sample; D is the product of its numbers.
@@ -488,9 +479,9 @@ def variational_pair(
         latent_size: K, latent dimensions.
         activation: of the hidden layers.
         normalization: of the hidden layers before their activation, over the batch or over each layer.
-        outputs: numbers per element of a sample, see `decoder_outputs`.
-        extra: numbers that are given to both beside the sample and beside the code, such as a class. The encoder then
-            takes flat samples.
+        outputs: decoder outputs per element, see `decoder_outputs`.
+        extra: inputs that are appended to the sample and to the code, such as a one-hot class. The encoder then takes
+            flat samples.
         generator: for the initial weights.
     """
     shape = sample_shape(input_shape)
@@ -506,7 +497,7 @@ def variational_pair(
 
 
 def decoder_outputs(settings: dict[str, Any]) -> int:
-    """Numbers that a decoder gives for each element of a sample, as the likelihood among a builder's settings wants."""
+    """Numbers that the decoder outputs per element, which depends on the likelihood in a builder's settings."""
     known = defaults(VariationalAutoencoder) | settings
     return likelihood_named(known["likelihood"], scale=known["scale"]).outputs
 
@@ -523,9 +514,9 @@ def _stack(widths: Sequence[int], activation: str, normalization: str, generator
 
 
 def _near_zero(shape: tuple[int, ...], generator: np.random.Generator, dtype: Any = np.float32) -> np.ndarray:
-    """Uniform in +-1 / sqrt(fan_in): 0.4 of He's limit, so that the first posteriors are close to the prior.
+    """Uniform in +-1 / sqrt(fan_in), 0.4 of He's limit, so that the initial posteriors are close to the prior.
 
-    After ten epochs of relu units on MNIST that is worth 0.8 nats per image. With tanh it costs two: there Glorot's.
+    After ten epochs with relu units on MNIST this gains 0.8 nats per image. With tanh it loses two: use Glorot's there.
     """
     limit = 1.0 / math.sqrt(shape[0])
     return generator.uniform(-limit, limit, shape).astype(dtype)
@@ -542,11 +533,11 @@ def variational_autoencoder(
     generator: np.random.Generator | None = None,
     **settings: Any,
 ) -> VariationalAutoencoder:
-    """D -> sizes -> K -> sizes backwards -> D, by default 784-400-20-400-784.
+    """D -> sizes -> K -> reversed sizes -> D, by default 784-400-20-400-784.
 
     Args:
         input_shape, sizes, latent_size: as for `variational_pair`.
-        importance_samples: K, codes per sample of the importance-weighted bound to train on; by default the ELBO. See
+        importance_samples: codes per sample, to train on the importance-weighted bound; by default the ELBO. See
             `ImportanceWeightedAutoencoder`.
         generator: for the initial weights and, from there on, for the noise; None draws fresh entropy.
         settings: of `VariationalAutoencoder`, `activation` and `normalization`.

@@ -1,8 +1,8 @@
-"""Codes from a finite list: the vector-quantized autoencoder.
+"""The vector-quantized autoencoder: discrete codes.
 
-A code is a row of a few positions, and at each position stands one of C vectors of a codebook. So a sample becomes a few
-whole numbers, which can be counted in bits. Choosing the nearest vector has no gradient; two tricks replace it. Backwards
-the choice is skipped, and the codebook follows the vectors that chose it as a running mean.
+A code has a few positions, each of which holds one of the C vectors of a codebook. So a sample becomes a few integers, whose
+size is measured in bits. Choosing the nearest vector has no gradient; two tricks replace it: the backward pass skips the
+choice, and each vector of the codebook is a running mean of the encoder outputs assigned to it.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from tinyae.nn import Module
 from tinyae.nn.layers import check_size
 
 _LEAST_COUNT = 1e-5
-"""A vector whose running count is at or below this keeps its place: a quotient of numbers that fade to 0 says nothing."""
+"""A vector whose running count is at or below this does not move: a quotient of vanishing numbers is meaningless."""
 
 
 class Codebook(Module):
-    """C vectors of d numbers; replaces each vector by the nearest of them (van den Oord, Vinyals and Kavukcuoglu 2017).
+    """C vectors of dimension d; it replaces its input by the nearest of them (van den Oord, Vinyals and Kavukcuoglu 2017).
 
-    Forward: e = the vector of the codebook nearest to z.   Backward ("straight-through"): dL/dz = dL/de
+    Forward: e = the codebook vector nearest to z.   Backward ("straight-through"): dL/dz = dL/de
 
-    In training mode the codebook follows, without a gradient (their appendix A.1), for each of its vectors i:
-    count_i <- decay count_i + (1 - decay) n_i,   sum_i <- decay sum_i + (1 - decay) (sum of the z that chose i),
+    In training mode each codebook vector i is updated without a gradient (their appendix A.1):
+    count_i <- decay count_i + (1 - decay) n_i,   sum_i <- decay sum_i + (1 - decay) (sum of the z nearest to e_i),
     e_i = sum_i / count_i   while count_i > 1e-5
 
     Args:
         size: C.
         features: d.
-        decay: what is kept of the running means from batch to batch, in [0, 1).
-        generator: for the first vectors, N(0, 1); at the first training batch vectors of that batch replace them.
+        decay: of the running means, per batch, in [0, 1).
+        generator: for the initial vectors, N(0, 1); vectors of the first training batch replace them.
 
     Attributes:
         vectors (C, d), counts (C,), sums (C, d): buffers, saved with the model.
@@ -53,7 +53,7 @@ class Codebook(Module):
         self.size = check_size("Codebook", "size", size)
         self.features = check_size("Codebook", "features", features)
         if not 0 <= decay < 1:
-            raise ValueError(f"Codebook: decay must be in [0, 1), got {decay!r}: 0.99 remembers about 100 batches.")
+            raise ValueError(f"Codebook: decay must be in [0, 1), got {decay!r}: 0.99 averages over about 100 batches.")
         self.decay = float(decay)
         vectors = as_generator(generator).standard_normal((self.size, self.features), dtype=np.float32)
         self.vectors = Tensor(vectors)
@@ -62,9 +62,9 @@ class Codebook(Module):
         self._begun = False
 
     def forward(self, z: Tensor) -> Tensor:
-        """The nearest vectors of z (M, d), of its shape, which hand their gradient to z as it is.
+        """The codebook vectors nearest to z (M, d), of its shape; their gradient is passed to z unchanged (straight through).
 
-        In training mode the codebook moves afterwards.
+        In training mode the codebook is updated afterwards.
         """
         if self.training and not self._begun:
             self._begin(z.data)
@@ -75,12 +75,12 @@ class Codebook(Module):
         return z + (constant(chosen) - z).detach()
 
     def nearest(self, z: Array) -> Array:
-        """The number (M,) of the vector nearest to each row of z (M, d), by |e|^2 - 2 z e'."""
+        """The index (M,) of the vector nearest to each row of z (M, d), by |e|^2 - 2 z e^T."""
         e = self.vectors.data
         return ((e * e).sum(axis=1) - 2.0 * (z @ e.T)).argmin(axis=1)
 
     def _begin(self, z: Array) -> None:
-        """Put rows of the first batch in place of the first vectors, unless the codebook was trained before."""
+        """Replace the initial vectors by rows of the first batch, unless the codebook was trained before."""
         self._begun = True
         if float(backend_of(z).to_host(self.counts.data).sum()) > 0:
             return
@@ -97,33 +97,29 @@ class Codebook(Module):
         counts += (1.0 - self.decay) * member.sum(axis=0)
         sums *= self.decay
         sums += (1.0 - self.decay) * (member.T @ z)
-        # A vector that nobody chooses keeps its place: its sum and its count shrink alike, and below the least count,
-        # where both fade out, it is not computed from them. Chosen again it goes to the mean of what chose it.
+        # An unused vector stays where it is: its sum and count shrink by the same factor, and below the least count it is not
+        # computed from them. Once used again, it moves to the mean of its inputs.
         means = sums / xp.maximum(counts, _LEAST_COUNT)[:, None]
         vectors[...] = xp.where(counts[:, None] > _LEAST_COUNT, means, vectors)
 
-    def extra_repr(self) -> str:
-        """C and d."""
-        return f"{self.size}, {self.features}"
-
 
 class VectorQuantizedAutoencoder(Autoencoder):
-    """An autoencoder whose code is a row of entries of a codebook.
+    """An autoencoder whose code is a sequence of codebook vectors (VQ-VAE).
 
     loss = distance(decoder(e), x) + commitment * |z - e|^2,   z = encoder(x), e = the nearest vectors of the codebook
 
     Args:
-        encoder: module from x (N, ...) to (N, P d), P positions of d numbers each.
+        encoder: module from x (N, ...) to (N, P d), P positions with d values each.
         decoder: module from (N, P d) to x's shape.
-        codebook: the list of vectors of d numbers.
-        commitment: pull of the encoder to the codebook: what a squared distance of 1 between z and e costs, in the unit
-            of the loss. The paper's is 0.25.
+        codebook: the vectors of dimension d.
+        commitment: weight of the squared distance between z and e, which pulls the encoder toward the codebook; 0.25 in
+            the paper.
         settings: as for `Autoencoder`.
 
-    `encode` gives e as (N, P d), `indices` the whole numbers (N, P).
+    `encode` returns e as (N, P d), `indices` the integers (N, P).
 
     Attributes:
-        prior: the distribution over codes that `sample` draws from; None until `fit_prior`. It is not part of a saved model.
+        prior: the distribution over codes for `sample`; None until `fit_prior`. It is not saved with the model.
     """
 
     @passes_on(Autoencoder)
@@ -138,7 +134,7 @@ class VectorQuantizedAutoencoder(Autoencoder):
         self.prior: CodePrior | None = None
 
     def objective(self, batch: Batch, *, generator: np.random.Generator | None = None) -> Loss:
-        """Reconstruction and commitment, in the unit of the reconstruction per sample."""
+        """The terms "reconstruction" and "commitment", both in the unit of the reconstruction loss."""
         z, e = self.quantized(batch.x)
         distance = z - e.detach()
         value = self.reconstruction.loss(self.decoder(e), batch.target, reduction="per_sample")
@@ -146,12 +142,12 @@ class VectorQuantizedAutoencoder(Autoencoder):
         return Loss({"reconstruction": value, "commitment": far}, self.loss_unit)
 
     def quantized(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """z and e of x, both (N, P d); the gradient of e is handed to z as it is."""
+        """z and e of x, both (N, P d); the gradient of e is passed to z unchanged (straight through)."""
         z = self.encoder(x)
         if z.ndim != 2 or z.shape[1] % self.codebook.features:
             raise ValueError(
-                f"the encoder must give (N, P * {self.codebook.features}) for a codebook of vectors of "
-                f"{self.codebook.features} numbers, got {z.shape}."
+                f"the encoder must output (N, P * {self.codebook.features}) for a codebook of dimension "
+                f"{self.codebook.features}, got {z.shape}: change its last layer."
             )
         rows = ops.reshape(z, shape=(-1, self.codebook.features))
         return z, ops.reshape(self.codebook(rows), shape=z.shape)
@@ -161,11 +157,11 @@ class VectorQuantizedAutoencoder(Autoencoder):
         return self.decoder(self.quantized(x)[1])
 
     def encode(self, x: Any, batch_size: int = 1024) -> Any:
-        """The chosen vectors (N, P d)."""
+        """The codebook vectors (N, P d) of x."""
         return self._apply(lambda v: self.quantized(v)[1], x, batch_size)
 
     def indices(self, x: np.ndarray, batch_size: int = 1024) -> np.ndarray:
-        """The chosen numbers (N, P), from 0 to C - 1, of a host array."""
+        """The codebook indices (N, P), from 0 to C - 1, of a host array."""
         d = self.codebook.features
 
         def numbers(v: Tensor) -> Tensor:
@@ -175,11 +171,11 @@ class VectorQuantizedAutoencoder(Autoencoder):
         return self._apply(numbers, x, batch_size).astype(np.int64)
 
     def vectors_of(self, indices: np.ndarray) -> np.ndarray:
-        """The vectors (N, P d) that the numbers (N, P) stand for, on the host: what `decode` takes."""
+        """The codebook vectors (N, P d) with indices (N, P), on the host, for `decode`."""
         return self.codebook.vectors.numpy()[indices].reshape(len(indices), -1)
 
     def fit_prior(self, x: np.ndarray) -> VectorQuantizedAutoencoder:
-        """Count the codes of training samples x (N, ...), for `sample`; returns the model."""
+        """Fit the prior over codes to training samples x (N, ...), for `sample`; returns the model."""
         self.prior = CodePrior(self.indices(x), self.codebook.size)
         return self
 
@@ -189,13 +185,12 @@ class VectorQuantizedAutoencoder(Autoencoder):
             raise ValueError(f"sample: n must be at least 1, got {n}.")
         if self.prior is None:
             raise ValueError(
-                "a vector-quantized autoencoder does not know how often each code occurs: write "
-                "model.fit_prior(train.x) before model.sample(n)."
+                "sampling needs a prior over codes, got none: write model.fit_prior(train.x) before model.sample(n)."
             )
         return self.decode(self.vectors_of(self.prior.sample(n, as_generator(generator))))
 
     def report(self, samples: Split) -> list[str]:
-        """How many vectors of the codebook are in use on the samples, how many are dead, and what a code costs in bits."""
+        """Used and dead codebook vectors on the samples, and the bits of a code."""
         numbers = self.indices(samples.x)
         counts = np.bincount(numbers.ravel(), minlength=self.codebook.size)
         shares = counts[counts > 0] / counts.sum()
@@ -205,11 +200,7 @@ class VectorQuantizedAutoencoder(Autoencoder):
             f"codebook: {len(shares)} of {self.codebook.size} vectors in use on {len(samples):,} {self.sample_name}s, "
             f"{self.codebook.size - len(shares)} dead; perplexity {perplexity:.1f}"
         )
-        return [use, f"code: {numbers.shape[1]} whole numbers per {self.sample_name}, at most {bits:.0f} bits"]
-
-    def extra_repr(self) -> str:
-        """Shown by `repr`."""
-        return f"{super().extra_repr()}, commitment={self.commitment:g}"
+        return [use, f"code: {numbers.shape[1]} integers per {self.sample_name}, at most {bits:.0f} bits"]
 
 
 @remembered("vqvae")
@@ -224,14 +215,14 @@ def vq_autoencoder(
     generator: np.random.Generator | None = None,
     **settings: Any,
 ) -> VectorQuantizedAutoencoder:
-    """D -> sizes -> P positions of d numbers -> sizes backwards -> D, by default 784-400-(16 of 64 vectors)-400-784.
+    """D -> sizes -> P positions of d values -> reversed sizes -> D, by default 784-400-(16 of 64 vectors)-400-784.
 
     Args:
         input_shape: shape of one sample.
         sizes: widths before the code; the decoder has them in reverse.
         positions: P, vectors in a code.
-        codebook_size: C, vectors to choose from.
-        code_features: D, numbers in a vector.
+        codebook_size: C, vectors in the codebook.
+        code_features: d, the dimension of a codebook vector.
         generator: for the initial weights and vectors; None draws fresh entropy.
         settings: of `VectorQuantizedAutoencoder`, `decay` of `Codebook`, `activation` and `normalization`.
     """
@@ -247,15 +238,15 @@ def vq_autoencoder(
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# A distribution over codes of whole numbers, so that an autoencoder with such codes can make up samples.
+# A prior over discrete codes, to generate samples.
 #
-# A vector-quantized autoencoder learns which codes its samples have, and not how often. Van den Oord et al. (2017) train a
-# PixelCNN on the codes afterwards. Here is the simplest thing that knows positions are not independent: a tree, in which the
-# number at each position depends on the number at one other. Of all trees Chow and Liu (1968) find the most probable one.
+# A vector-quantized autoencoder learns the codes of its samples, but not their distribution. Van den Oord et al. (2017)
+# train a PixelCNN on the codes afterwards. This is the simplest model with dependent positions: a tree, in which each
+# position depends on one other. The algorithm of Chow and Liu (1968) finds the tree of maximum likelihood.
 
 _BORROWED = 10.0
-"""Samples' worth of the position's own distribution that each row of pairs is mixed with. Without it, rows of few samples
-would be taken at their word: on codes of garments that were held out, 10 saves 5 bits of 55 against next to nothing.
+"""Pseudocounts: each conditional distribution is mixed with this many samples' worth of the marginal one, since few samples
+do not determine it. On held-out codes of garments, 10 saves 5 of 55 bits against almost no mixing.
 """
 
 
@@ -263,18 +254,18 @@ class CodePrior:
     """p(code) = p(code_root) * product over the other positions of p(code_position | code_parent), from counts.
 
     Args:
-        codes: (N, P), whole numbers from 0 to size - 1.
-        size: C, how many numbers there are.
+        codes: (N, P), integers from 0 to size - 1.
+        size: C.
 
     Attributes:
         order: the positions (P,), parents before their children; the first is the root.
-        parents: (P,), the position that each depends on; -1 for the root.
+        parents: (P,), the position on which each depends; -1 for the root.
     """
 
     def __init__(self, codes: np.ndarray, size: int) -> None:
         if codes.ndim != 2 or codes.dtype.kind not in "iu" or not codes.size:
             raise ValueError(
-                f"CodePrior: codes must be whole numbers (N, P), got {codes.dtype} of shape {codes.shape}."
+                f"CodePrior: codes must be whole numbers (N, P), got {codes.dtype} of shape {codes.shape}: use model.indices(x)."
             )
         if codes.min() < 0 or codes.max() >= size:
             raise ValueError(f"CodePrior: codes must be from 0 to {size - 1}, got {codes.min()} to {codes.max()}.")
@@ -286,7 +277,7 @@ class CodePrior:
         ]
 
     def sample(self, n: int, generator: np.random.Generator) -> np.ndarray:
-        """n codes (n, P), drawn position by position from the root outwards."""
+        """n codes (n, P), drawn position by position, parents first."""
         codes = np.zeros((n, len(self.order)), np.int64)
         for position in self.order:
             parent = self.parents[position]
@@ -296,7 +287,7 @@ class CodePrior:
         return codes
 
     def log_prob(self, codes: np.ndarray) -> np.ndarray:
-        """log p(code) of codes (N, P), in nats, (N,)."""
+        """log p(code) in nats, (N,), of codes (N, P)."""
         total = np.zeros(len(codes))
         for position, parent in enumerate(self.parents):
             given = codes[:, parent] if parent >= 0 else np.zeros(len(codes), int)
@@ -305,10 +296,9 @@ class CodePrior:
 
 
 def chow_liu_tree(information: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The spanning tree of largest total weight of a symmetric matrix (P, P), as (order, parents); Prim's algorithm.
+    """The maximum spanning tree of a symmetric matrix (P, P), as (order, parents), by Prim's algorithm; position 0 is the root.
 
-    With the mutual information of each pair of positions for weights this is the tree of the largest likelihood (Chow and
-    Liu 1968). Position 0 is the root.
+    If the weights are mutual information it is the tree of maximum likelihood (Chow and Liu 1968).
     """
     count = len(information)
     parents = np.full(count, -1)
@@ -326,13 +316,13 @@ def chow_liu_tree(information: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _counts(first: np.ndarray, second: np.ndarray, size: int) -> np.ndarray:
-    """How often each pair of numbers occurs together, (C, C)."""
+    """Counts of each pair of values, (C, C)."""
     return np.bincount(first * size + second, minlength=size * size).reshape(size, size).astype(np.float64)
 
 
 def _conditional(given: np.ndarray, numbers: np.ndarray, size: int) -> np.ndarray:
-    """p(number | given) (C, C), rows adding up to 1: counts of pairs and `_BORROWED` samples of p(number), which itself is
-    the counts and one sample of all numbers equally.
+    """p(number | given), (C, C), rows summing to 1: counts of pairs plus `_BORROWED` samples of the marginal p(number), which
+    is the counts plus one sample of the uniform distribution.
     """
     alone = (np.bincount(numbers, minlength=size) + 1.0 / size) / (len(numbers) + 1.0)
     counts = _counts(given, numbers, size) + _BORROWED * alone
@@ -340,7 +330,7 @@ def _conditional(given: np.ndarray, numbers: np.ndarray, size: int) -> np.ndarra
 
 
 def _mutual_information(codes: np.ndarray, size: int) -> np.ndarray:
-    """Of each pair of positions, in nats, (P, P): sum of p(a, b) log (p(a, b) / (p(a) p(b)))."""
+    """Mutual information of each pair of positions, (P, P), in nats: sum of p(a, b) log (p(a, b) / (p(a) p(b)))."""
     positions = codes.shape[1]
     information = np.zeros((positions, positions))
     for i in range(positions):

@@ -1,7 +1,7 @@
-"""Training: the loop, its history, and what a run leaves on disk.
+"""Training: the loop, its history, and the files of a run.
 
-`fit` is the loop; `evaluate` the numbers; `save` and `load` one file; `Run` a folder with all of it. Everything that
-touches the disk is written to a temporary neighbor first and renamed into place.
+`fit` is the loop, `evaluate` computes metrics, `save` and `load` handle a model file, `Run` a folder with everything. Every
+file is first written under a temporary name and then renamed.
 """
 
 from tinyae.training.loop import EarlyStopping, Epoch, History, TrainingInterrupted, fit

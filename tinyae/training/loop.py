@@ -2,8 +2,8 @@
 
 In reading order: `Training.epoch`, the loop over batches (zero the gradients, forward, backward, clip, step);
 `Training.complete`, what is measured, kept and announced after each epoch; `Training.run`, the loop over epochs; and `fit`,
-which checks what it is given and starts them. Below stand the checks, L-BFGS, early stopping, the history and the progress
-bar. Losses are accumulated on the device; the host asks for them when the bar is due, and at the end of an epoch.
+which checks its arguments and starts them. Then follow the checks, the progress bar, the history and early stopping. Losses
+are accumulated on the device and read when the bar is updated and at the end of an epoch.
 """
 
 from __future__ import annotations
@@ -38,25 +38,25 @@ BATCH_SIZE = 128
 
 @dataclass
 class Training:
-    """One training run: what it is given, and what it keeps.
+    """One training run: its settings and its state.
 
     Attributes:
         model: trained in place.
         loss_of: the loss of a batch of Tensors.
-        optimizer: of the parameters that are to move.
+        optimizer: of the parameters to train.
         data: the whole set, on the model's device.
         batch_size: samples per step; see `samples_per_step`.
-        generator: draws the order of samples, anew for each epoch.
-        history: gets a row after each epoch: epoch, train_loss, what `measure` gives, seconds, samples_per_second.
+        generator: draws a new order of the samples for each epoch.
+        history: gets a row after each epoch: epoch, train_loss, the metrics of `measure`, seconds, samples_per_second.
         bar: shows the progress.
-        measure: numbers of the model after each epoch, with their units.
+        measure: computes metrics of the model after each epoch.
         schedule: learning-rate schedule of the optimizer; its `.step()` is called after each epoch.
-        clip_norm: clip the norm of all gradients together; None does not.
-        begin: called with the number of an epoch, from 1, before it.
-        announce: called with each row once it is in the history. StopIteration from it ends the training there, as it would
-            end with the last epoch; anything else it raises is passed on.
+        clip_norm: largest norm of all gradients together; None does not clip.
+        begin: called before each epoch with its number, from 1.
+        announce: called with each row after it is in the history. If it raises StopIteration, training ends as after the
+            last epoch; other exceptions are passed on.
         kept: the weights of the last complete epoch.
-        terms: of the latest losses, for the error message if they are not finite.
+        terms: of the latest losses, for an error message if they are not finite.
     """
 
     model: Module
@@ -77,7 +77,7 @@ class Training:
     started: float = 0.0
 
     def epoch(self, number: int) -> float:
-        """The loop: one pass over the samples in a fresh order; returns the mean loss per sample."""
+        """The loop: one pass over the samples in random order; returns the mean loss per sample."""
         optimizer, seen = self.optimizer, 0
         total: float | Array = 0.0
         for batch in self.data.batches(self.batch_size, self.generator):
@@ -93,7 +93,7 @@ class Training:
         return float(total) / max(seen, 1)
 
     def complete(self, number: int, loss: float) -> None:
-        """Measure, keep and announce a complete epoch, unless one of its numbers or weights is not finite."""
+        """Measure, keep and announce a complete epoch, unless one of its metrics or weights is not finite."""
         seconds = time.perf_counter() - self.started
         with np.errstate(over="ignore", invalid="ignore"):
             found = self.measure()
@@ -113,7 +113,7 @@ class Training:
         self.started = time.perf_counter()
 
     def run(self, epochs: int) -> History:
-        """Train for so many epochs, or iterations of L-BFGS, and leave the model in evaluation mode.
+        """Train for `epochs` epochs, or iterations of L-BFGS, and leave the model in evaluation mode.
 
         Raises:
             ValueError: the schedule belongs to another optimizer.
@@ -122,7 +122,7 @@ class Training:
         """
         if self.schedule is not None and getattr(self.schedule, "optimizer", self.optimizer) is not self.optimizer:
             raise ValueError(
-                "the schedule belongs to another optimizer, so it would change nothing here: make it anew."
+                "the schedule belongs to another optimizer, so it would have no effect: make one for this optimizer."
             )
         self.kept, self.started = self.model.state_dict(), time.perf_counter()
         try:
@@ -132,7 +132,7 @@ class Training:
             else:
                 for number in range(1, epochs + 1):
                     self.begin(number)
-                    with np.errstate(over="ignore", invalid="ignore"):  # `complete` reports a NaN, in one sentence
+                    with np.errstate(over="ignore", invalid="ignore"):  # `complete` reports a NaN
                         loss = self.epoch(number)
                     self.bar.describe(number, loss)
                     self.complete(number, loss)
@@ -149,26 +149,27 @@ class Training:
         return self.history
 
     def _full_batch(self, iterations: int) -> None:
-        """Up to `iterations` of L-BFGS on all data at once; it ends earlier where the method's own tolerances are met.
+        """Up to `iterations` iterations of L-BFGS on all data at once, fewer if its tolerances are met.
 
-        Raises ValueError where two evaluations of the loss differ, because something in it draws random numbers: a line
-        search cannot tell such a difference from progress.
+        Raises ValueError if two evaluations of the loss differ because the model draws random numbers: a line search cannot
+        distinguish such differences from progress.
         """
         optimizer, data = self.optimizer, self.data.tensors()
         if self.clip_norm is not None:
             raise ValueError(
-                f"clip_norm means nothing to {type(optimizer).__name__}, which finds its step lengths itself: leave it out."
+                f"{type(optimizer).__name__} chooses its own step lengths, got clip_norm={self.clip_norm}: leave it out."
             )
         if not isinstance(optimizer, LBFGS):
             raise TypeError(
-                f"{type(optimizer).__name__} wants the full batch but is not an LBFGS: use tinyae.optim.LBFGS."
+                f"a full-batch optimizer must be an LBFGS, got {type(optimizer).__name__}: use tinyae.optim.LBFGS."
             )
 
         def whole() -> Tensor:
             return self.loss_of(data).total
 
         def after(number: int, loss: float) -> None:
-            self.bar.advance(number, len(self.data), loss)
+            self.bar.bar.update(len(self.data))
+            self.bar.describe(number, loss)
             self.complete(number, loss)
 
         with no_grad():
@@ -183,7 +184,7 @@ class Training:
 
 
 class Terms:
-    """The terms of the latest loss of several, or of the first that was not finite: kept on the device, nothing waits."""
+    """The terms of the latest loss, or of the first that was not finite; kept on the device, so that the host does not wait."""
 
     def __init__(self) -> None:
         self.names: tuple[str, ...] = ()
@@ -191,7 +192,7 @@ class Terms:
         self.latest: Any = None
 
     def see(self, loss: Loss) -> None:
-        """Look at the loss of a step."""
+        """Record the loss of a step."""
         if len(loss.terms) < 2:
             return
         values = [term.data for term in loss.terms.values()]
@@ -202,20 +203,20 @@ class Terms:
         self.names, self.unit, self.latest = tuple(loss.terms), loss.unit, now
 
     def __str__(self) -> str:
-        """Which terms broke first, with their values and the usual cause; "" if none did."""
+        """Which terms became NaN or infinite first, with their values and the usual cause; "" if none did."""
         values = () if self.latest is None else backend_of(self.latest).to_host(self.latest)
         broken = [name for name, value in zip(self.names, values, strict=True) if not math.isfinite(value)]
         if not broken:
             return ""
-        told = ", ".join(f"{name} {value:.4g}" for name, value in zip(self.names, values, strict=True))
+        listed = ", ".join(f"{name} {value:.4g}" for name, value in zip(self.names, values, strict=True))
         return (
-            f"the first step to go wrong had {told} {self.unit}: the {' and the '.join(broken)} became NaN or "
-            "infinite first, usually by a learning rate that is too large or by inputs that are not scaled"
+            f"the first step to go wrong had {listed} {self.unit}: the {' and the '.join(broken)} became NaN or "
+            "infinite first, usually because the learning rate is too large or the inputs are not scaled"
         )
 
 
 def _check_finite(row: dict[str, Any], state: dict[str, np.ndarray], optimizer: Optimizer, terms: Terms) -> None:
-    """Raise FloatingPointError unless all numbers of an epoch and all weights after it are finite."""
+    """Raise FloatingPointError unless all metrics of an epoch and all weights after it are finite."""
     wrong = [f"{name.replace('_', ' ')} became {value}" for name, value in row.items() if not math.isfinite(value)]
     wrong += [f"{name} is NaN or infinite" for name, value in state.items() if not np.isfinite(value).all()]
     if wrong:
@@ -228,7 +229,7 @@ def _check_finite(row: dict[str, Any], state: dict[str, np.ndarray], optimizer: 
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """Ctrl-C during training. The model holds the weights of the last complete epoch; `history` its numbers."""
+    """Ctrl-C during training. The model keeps the weights of the last complete epoch; `history` holds the epochs so far."""
 
     def __init__(self, history: History) -> None:
         count = len(history)
@@ -244,7 +245,7 @@ class TrainingInterrupted(KeyboardInterrupt):
 
 @dataclass(frozen=True)
 class Epoch:
-    """What a callback is told after each complete epoch."""
+    """The argument of a callback, after each complete epoch."""
 
     number: int
     model: Autoencoder
@@ -272,24 +273,22 @@ def fit(
 
     Args:
         model: trained in place, on the device it is on.
-        train: samples (N, ...) as an array, or a Split or Dataset (its training part).
-        validation: samples to measure after every epoch (of a Dataset its test part); nothing is selected by it.
-            None measures training loss only.
-        epochs: passes over the training samples; with LBFGS, iterations at most. It takes all samples at once, and the
-            run ends earlier if it converges.
-        batch_size: samples per step, by default 128; the last batch of an epoch may be smaller. Left out with LBFGS.
-        optimizer: made from the parameters that are to move; default `Adam(lr=1e-3)` on all that are not frozen.
-        seed: for the order of samples. Layers that draw noise own their generator.
+        train: samples (N, ...) as an array, a Split, or a Dataset (its training part).
+        validation: samples to evaluate on after every epoch (of a Dataset its test part); they select nothing. None
+            records the training loss only.
+        epochs: passes over the training samples; with LBFGS, maximum iterations. Each uses all samples; fewer if it converges.
+        batch_size: samples per step, by default 128; the last batch of an epoch may be smaller. Not for LBFGS.
+        optimizer: of the parameters to train; default `Adam(lr=1e-3)` on all that are not frozen.
+        seed: for the order of samples. Layers that draw noise have their own generators.
         schedule: learning-rate schedule; its `.step()` is called after every epoch.
-        clip_norm: clip the norm of all gradients together.
-        callbacks: called with an `Epoch` after each complete epoch, in order. One that raises StopIteration ends the
-            run there, such as `EarlyStopping`.
-        progress: show one progress bar (on standard error).
-        title: words before the epoch on that bar, for runs of several stages.
+        clip_norm: largest norm of all gradients together.
+        callbacks: called in order with an `Epoch` after each complete epoch. One that raises StopIteration, such as
+            `EarlyStopping`, ends the run.
+        progress: show a progress bar (on standard error).
+        title: text before the epoch on that bar, for runs with several stages.
 
     Returns:
-        History with columns epoch, train_loss, seconds, samples_per_second, and validation_* if validation samples
-        were given.
+        History with columns epoch, train_loss, seconds, samples_per_second, and validation_* with validation samples.
 
     Raises:
         ValueError: empty, non-finite or wrongly shaped data; targets outside [0, 1] for a Bernoulli loss; L-BFGS for a
@@ -312,7 +311,7 @@ def fit(
         optimizer = Adam([p for p in model.parameters() if p.requires_grad], lr=1e-3)
     if optimizer.full_batch and model.objective_changes:
         raise ValueError(
-            f"{type(optimizer).__name__} minimizes one objective, and that of this model changes from epoch to epoch "
+            f"{type(optimizer).__name__} needs a fixed objective, but that of this model changes from epoch to epoch "
             f"({model.extra_repr()}): train it with Adam."
         )
     batch_size = samples_per_step(optimizer, batch_size, len(samples))
@@ -341,23 +340,23 @@ def fit(
 
 
 def samples_per_step(optimizer: Optimizer, batch_size: int | None, samples: int) -> int:
-    """The batch size of a run on so many samples: None means `BATCH_SIZE`, and all of them for L-BFGS.
+    """The batch size of a run: None means `BATCH_SIZE`, or all samples for L-BFGS.
 
-    Raises ValueError for minibatches with L-BFGS: its estimate of the curvature comes from differences of gradients, and
-    those of different batches differ by more than their curvature.
+    Raises ValueError for minibatches with L-BFGS, which estimates curvature from differences of gradients: between batches
+    these are mostly noise.
     """
     if optimizer.full_batch:
         if batch_size is not None and batch_size < samples:
             raise ValueError(
-                f"{type(optimizer).__name__} takes all {samples} samples at once, got batch_size={batch_size}: leave it "
-                "out, or use Adam, which is made for minibatches."
+                f"{type(optimizer).__name__} uses all {samples} samples at once, got batch_size={batch_size}: leave it "
+                "out, or use Adam, which is designed for minibatches."
             )
         return samples
     return BATCH_SIZE if batch_size is None else whole_number("batch_size", batch_size, at_least=1)
 
 
 def check_samples(source: Dataset | Split | np.ndarray, name: str, model: Autoencoder) -> Split:
-    """The samples of a Dataset (training part), Split or array; raises on what cannot be trained on."""
+    """The samples of a Dataset (training part), Split or array; raises TypeError or ValueError if they cannot be used."""
     if isinstance(source, Dataset):
         source = source.train
     x = source.x if isinstance(source, Split) else source
@@ -381,16 +380,16 @@ def check_samples(source: Dataset | Split | np.ndarray, name: str, model: Autoen
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The one progress bar of a run: epoch, loss with its unit, samples per second, time left.
+# The progress bar of a run: epoch, loss with its unit, samples per second, time left.
 
 _REFRESH = 0.5
-"""Seconds between looks at the loss: on a GPU each look waits for the device."""
+"""Seconds between readings of the loss: on a GPU each reading waits for the device."""
 
 
 class Progress:
-    """A bar over all samples of all epochs, on standard error; silent if not `visible`.
+    """A bar over all samples of all epochs, on standard error; hidden unless `visible`.
 
-    `unit` is that of the loss, `sample_name` what one sample is called, `title` stands before the epoch.
+    unit: of the loss; sample_name: what one sample is called; title: text before the epoch.
     """
 
     def __init__(
@@ -414,24 +413,19 @@ class Progress:
         )
 
     def show(self, epoch: int, count: int, total: Any, seen: int) -> None:
-        """`count` more samples are done; `total` is the loss of all `seen` in this epoch, on the device."""
+        """Advance by `count` samples; `total` is the summed loss of the `seen` samples of this epoch, on the device."""
         if not self.bar.disable:
             if time.perf_counter() >= self.due:
                 self.describe(epoch, float(total) / seen)
                 self.due = time.perf_counter() + _REFRESH
             self.bar.update(count)
 
-    def advance(self, epoch: int, samples: int, loss: float) -> None:
-        """One epoch is done, somewhere else."""
-        self.bar.update(samples)
-        self.describe(epoch, loss)
-
     def describe(self, epoch: int, loss: float) -> None:
-        """Write the epoch and its mean loss before the bar."""
+        """Show the epoch and its mean loss before the bar."""
         self.bar.set_description_str(f"{self.title}epoch {epoch}/{self.epochs}  {loss:.4g} {self.unit}", refresh=False)
 
     def close(self) -> None:
-        """Leave the bar as it is and give the line back."""
+        """Finish the bar and its line."""
         self.bar.close()
 
 
@@ -461,7 +455,7 @@ class History:
         return list(dict.fromkeys(key for row in self.rows for key in row))
 
     def __getitem__(self, column: str) -> list[Any]:
-        """One column as a list, NaN where a row lacks it."""
+        """A column as a list, NaN for rows without it."""
         if column not in self.columns:
             raise KeyError(f"no column {column!r} in this history; there are: {', '.join(self.columns) or 'none yet'}.")
         return [row.get(column, math.nan) for row in self.rows]
@@ -471,7 +465,7 @@ class History:
 
     @property
     def last(self) -> dict[str, Any]:
-        """The newest row; raises IndexError before the first complete epoch."""
+        """The last row; raises IndexError before the first complete epoch."""
         if not self.rows:
             raise IndexError("this history is empty: no epoch was completed.")
         return self.rows[-1]
@@ -518,19 +512,19 @@ def _number(value: Any) -> Any:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Early stopping: end a run whose held-out numbers get no better any more (Prechelt 1998).
+# Early stopping: end a run when its validation metric no longer improves (Prechelt 1998).
 
 
 class EarlyStopping:
-    """A callback for `fit` that ends the run once a column of its history has found no new minimum for `patience` epochs.
+    """A callback for `fit` that ends the run if a column of its history has no new minimum for `patience` epochs.
 
-    The samples it looks at choose the model, so they say nothing any more about new samples: hold out a third part to
-    measure by. The model keeps its last weights; `model.load_state_dict(stop.best_state)` brings back the best.
+    The validation samples then select the model, so they no longer measure its performance on new samples: hold out a third
+    set for that. The model keeps its last weights; `model.load_state_dict(stop.best_state)` restores the best.
 
     Args:
-        column: of the history, a number of which less is better, such as "validation_loss".
-        patience: epochs without a new minimum that are put up with, at least 1.
-        least: what a value must be below the minimum by to be a new one, in the column's unit.
+        column: of the history, to be minimized, such as "validation_loss".
+        patience: epochs without a new minimum before the run ends, at least 1.
+        least: smallest decrease that counts as a new minimum, in the column's unit.
 
     Attributes:
         best, best_epoch, best_state: the minimum, its epoch (0 before the first), and the weights then.
@@ -538,7 +532,7 @@ class EarlyStopping:
 
     def __init__(self, column: str = "validation_loss", patience: int = 5, least: float = 0.0) -> None:
         if patience < 1:
-            raise ValueError(f"patience must be at least 1 epoch, got {patience}.")
+            raise ValueError(f"patience must be at least 1 epoch, got {patience}: 5 is usual.")
         if not least >= 0.0:
             raise ValueError(f"least must be at least 0, got {least}.")
         self.column, self.patience, self.least = column, patience, float(least)
@@ -546,7 +540,7 @@ class EarlyStopping:
         self.best_state: dict[str, np.ndarray] = {}
 
     def __call__(self, epoch: Epoch) -> None:
-        """Look at a complete epoch. Raises StopIteration, which ends `fit`, and ValueError for an unknown column."""
+        """Check a complete epoch. Raises StopIteration to end `fit`, and ValueError for an unknown column."""
         if self.column not in epoch.row:
             raise ValueError(
                 f"the history has no column {self.column!r}: choose one of {', '.join(epoch.row)}, and give fit "

@@ -1,4 +1,4 @@
-"""The numbers every run prints, in the same units whatever the model was trained with; and the same for baselines."""
+"""The metrics that every run prints, in the same units for all losses; and the same metrics for baselines."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from tinyae.models import (
 from tinyae.nn import evaluating
 
 # ---------------------------------------------------------------------------------------------------------------------
-# `evaluate`, and the units of its numbers.
+# `evaluate`: metrics with their units.
 
 _EPS = 1e-7
 
 
 class Metrics(dict[str, float]):
-    """Numbers by name, and `units`, the unit of each by the same name."""
+    """Metrics by name, and `units`, the unit of each by the same name."""
 
     def __init__(self, numbers: dict[str, float], units: dict[str, str]) -> None:
         super().__init__(numbers)
@@ -40,14 +40,14 @@ class Metrics(dict[str, float]):
 
 
 def evaluate(model: Autoencoder, samples: Split | np.ndarray | Batch, batch_size: int = 1024) -> Metrics:
-    """Score a model on samples (N, ...), in batches and in evaluation mode; as a Split they bring labels and lengths.
+    """Evaluate a model on samples (N, ...), in batches and in evaluation mode; a Split also has labels and lengths.
 
     Returns:
-        loss: the model's own loss (and its terms, where there are several), and what it measures on the way;
+        loss: the model's own loss (and its terms, if there are several), and what the model measures itself;
         squared_error: sum over a sample's elements of (x - r)**2, mean over samples;
-        mse: the same per element that the model wrote (see `Batch.mask`: no padding, nothing given);
-        bce, bce_element: Bernoulli cross-entropy of the reconstruction per sample and per element, where x lies in
-        [0, 1] (reconstructions are clipped to [1e-7, 1 - 1e-7] for it).
+        mse: the same per element that the model outputs (see `Batch.mask`: neither padding nor input);
+        bce, bce_element: Bernoulli cross-entropy of the reconstruction per sample and per element, if x lies in [0, 1]
+        (for it reconstructions are clipped to [1e-7, 1 - 1e-7]).
         Random draws are the same at every call.
     """
     if isinstance(samples, np.ndarray):
@@ -66,7 +66,7 @@ def evaluate(model: Autoencoder, samples: Split | np.ndarray | Batch, batch_size
     bounded = bool(whole.target.min() >= 0 and whole.target.max() <= 1)
     totals: dict[str, float] = {}
     units: dict[str, str] = {}
-    generator = np.random.default_rng(0)  # not the model's own: measuring must not change what training draws next
+    generator = np.random.default_rng(0)  # not the model's own: evaluation must not change what training draws next
     with no_grad(), evaluating(model):
         for start in range(0, count, batch_size):
             batch = whole.rows(slice(start, start + batch_size)).to(backend, model.dtype).tensors()
@@ -83,7 +83,7 @@ def evaluate(model: Autoencoder, samples: Split | np.ndarray | Batch, batch_size
 def _batch_sums(
     model: Autoencoder, batch: Batch, bounded: bool, generator: np.random.Generator
 ) -> dict[str, tuple[Any, str]]:
-    """Sums over the samples of one batch, on the device, and their units; "elements" counts what was compared."""
+    """Sums over the samples of one batch, on the device, and their units; "elements" counts the elements compared."""
     n, xp = float(len(batch)), backend_named(model.device).xp
     loss = model.loss(batch, generator=generator)
     sums: dict[str, tuple[Any, str]] = {"loss": (loss.total.data * n, loss.unit)}
@@ -103,32 +103,30 @@ def _batch_sums(
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# A model of sequences beside what needs no training, on samples that took no part in any choice.
+# Comparison of a sequence model with baselines, on held-out samples.
 #
-# A squared error of 0.3 says little by itself. Beside it stand the mean sequence, the last value repeated, and a linear
-# code of the same size; and, where the model is scored in nats, what the gray levels of the pixels cost even if they are
-# known. All candidates are fitted on the training part, as the model was.
-#
-# A value between 0 and 1 has an entropy of its own in nats: no prediction is below it.
+# A squared error of 0.3 alone says little. The table compares it with the mean sequence, the last value repeated, and a
+# linear code of the same size, all fitted on the training part; and a loss in nats with the entropy of the gray levels, which
+# is a lower bound for every prediction.
 
 LARGEST_PCA = 4096
-"""Longest sample for which a linear code is computed: its covariance matrix has this number squared entries."""
+"""Largest dimension of a sample for which PCA is computed: the covariance matrix has its square as entries."""
 
 _ASKED = 1000
-"""Test samples whose codes are shuffled, and training samples on which the weight of the copies is fitted."""
+"""How many codes of test samples are shuffled, and how many training samples fit the weight of the copies."""
 
 _COPY = "last value repeated"
 
 Candidates = dict[str, Any]
-"""Name -> what is predicted, (N, T, D), or (T, D) for all alike."""
+"""Name -> prediction, (N, T, D), or (T, D) for all sequences."""
 
 
 def compare_sequences(model: Autoencoder, data: Dataset) -> list[str]:
-    """Lines of a report: the model and the baselines on the test sequences, and the shuffled-code test.
+    """Report lines: the model and the baselines on the test sequences, and the shuffled-code test.
 
-    Empty for data that are not sequences, and for a model that is given more than their steps, such as the class. One table
-    for what the model does, reconstruction, prediction or both; numbers are squared errors per sequence and, for a model
-    trained by cross-entropy, nats per step (per frame of a film).
+    Empty for data that are not sequences, and for a model with other inputs, such as the class. One table each for
+    reconstruction and prediction, as far as the model does them: squared errors per sequence and, for a model trained with
+    cross-entropy, nats per step (per frame of a film).
     """
     if data.kind not in ("sequences", "series") or model.batch(data.test).x.ndim != 3:
         return []
@@ -189,7 +187,7 @@ def _predictions(parts: _Parts) -> Candidates:
 
 
 class _Coder:
-    """A model that reads sequences of known lengths, and writes sequences of lengths of their own."""
+    """A model with fixed lengths of the sequences to encode, and of those to decode."""
 
     def __init__(self, model: Autoencoder, read: Lengths | None, written: Lengths | None) -> None:
         self.model, self.read = model, read
@@ -208,7 +206,7 @@ class _Coder:
 def _table(
     model: Autoencoder, data: Dataset, task: str, candidates: Candidates, truth: np.ndarray, lengths: Any
 ) -> list[str]:
-    """One line for each prediction: squared error per sequence, and nats per step where the model counts nats."""
+    """One line per candidate: squared error per sequence, and nats per step if the loss of the model is in nats."""
     nats = model.reconstruction.quantity == "nats"
     steps = truth.shape[1] if lengths is None else float(lengths.mean())
     step = "frame" if data.frame_shape is not None else "step"
@@ -216,7 +214,7 @@ def _table(
     lines = [f"{task + ' of test ' + model.sample_name + 's':34}{'squared error per ' + model.sample_name:>28}{last}"]
     for name, prediction in candidates.items():
         row = f"  {name:32}{sequence_errors(truth, prediction, lengths).mean():>28.5g}"
-        if nats and name != _COPY:  # a copied pixel that turns would cost as many nats as one likes
+        if nats and name != _COPY:  # a copied pixel that changes can cost infinitely many nats
             row += f"{sequence_nats(truth, prediction, lengths).mean() / steps:>18.5g}"
         lines.append(row)
     if nats:

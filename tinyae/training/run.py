@@ -1,6 +1,6 @@
-"""A run folder: everything one training run leaves behind, and the model file in it.
+"""A run folder: the files of a training run.
 
-config.json         what was asked for: model, data, seed, versions
+config.json         the configuration: model, data, seed, versions
 model.safetensors   the weights after the last complete epoch
 metrics.csv         one row per epoch, units in the header
 *.png, *.gif        pictures: reconstructions, loss curves, first-layer filters, codes, films
@@ -26,7 +26,7 @@ CONFIG, MODEL, METRICS = "config.json", "model.safetensors", "metrics.csv"
 
 
 class Run:
-    """A run folder on disk, and the content of its `config.json`. Make one with `Run.create`, open one with `Run.open`."""
+    """A run folder on disk, and the content of its `config.json`; made by `Run.create` or opened by `Run.open`."""
 
     def __init__(self, path: Path, config: dict[str, Any]) -> None:
         self.path = path
@@ -39,8 +39,8 @@ class Run:
         Args:
             path: the folder; None picks `runs/MODEL-DATA`, or the first free `runs/MODEL-DATA-2`, `-3`, ...
             config: plain values; versions are added.
-            force: reuse an existing run folder, replacing its files. A folder that is not a run is never touched, and
-                if the new `config.json` cannot be written the old run is still whole.
+            force: reuse an existing run folder, replacing its files. A folder that is not a run is never changed, and if
+                the new `config.json` cannot be written, the old run remains intact.
         """
         config = {**config, "versions": {"python": platform.python_version(), "numpy": np.__version__}}
         if path is None:
@@ -75,27 +75,27 @@ class Run:
         return load(self.path / MODEL)
 
     def history(self) -> History:
-        """The numbers in `metrics.csv`."""
+        """The history in `metrics.csv`."""
         return History.load(self.path / METRICS)
 
     def record(self, epoch: Epoch) -> None:
-        """Callback for `fit`: save weights and numbers after each epoch, so that a crash loses at most one."""
+        """Callback for `fit`: save weights and history after each epoch, so that a crash loses at most one epoch."""
         self.keep(epoch.model, epoch.history)
 
     def keep(self, model: Module, history: History) -> None:
-        """Save weights and numbers in place of those in the folder."""
+        """Save weights and history, replacing those in the folder."""
         save(model, self.path / MODEL)
         history.save(self.path / METRICS)
 
     def forget(self) -> None:
-        """Remove the folder if it holds nothing but the configuration, as after a run that was refused."""
+        """Remove the folder if it holds only the configuration, as after an error before the first epoch."""
         if [file.name for file in self.path.iterdir()] == [CONFIG]:
             (self.path / CONFIG).unlink()
             self.path.rmdir()
 
 
 def _claim(folder: Path, force: bool) -> Path:
-    """Make the folder of a new run, or take an empty one, or with `force` that of an old run."""
+    """Make the folder of a new run, or use an empty one, or with `force` that of an old run."""
     if _made(folder):
         return folder
     if not folder.is_dir():
@@ -120,7 +120,7 @@ def _claim(folder: Path, force: bool) -> Path:
 
 
 def _free_folder(name: str) -> Path:
-    """The first of runs/NAME, runs/NAME-2, ... that did not exist; made at once, so two runs never share one."""
+    """The first of runs/NAME, runs/NAME-2, ... that does not exist, made at once so that two runs never share a folder."""
     for number in range(1, 10_000):
         folder = Path("runs") / (name if number == 1 else f"{name}-{number}")
         if _made(folder):
@@ -129,7 +129,7 @@ def _free_folder(name: str) -> Path:
 
 
 def _made(folder: Path) -> bool:
-    """Make a folder: True if it is new, False if it existed. OSError with one sentence if that is not possible."""
+    """Make a folder: True if it is new, False if it existed; raises OSError if that fails."""
     try:
         folder.mkdir(parents=True, exist_ok=False)
     except FileExistsError:
@@ -142,22 +142,22 @@ def _made(folder: Path) -> bool:
 # ---------------------------------------------------------------------------------------------------------------------
 # `save` and `load`: a model as one `model.safetensors` file.
 #
-# The file holds arrays and, in its header, the recipe (a model's name and plain arguments) to build the model again. It
-# contains no code and loading it runs none.
+# The file holds arrays and, in its header, the recipe (a model's name and arguments) to rebuild the model. It contains no
+# code, and loading it runs none.
 
 _METADATA_KEY = "tinyae"
 M = TypeVar("M", bound=Module)
 
 
 def save(model: Module, path: str | Path) -> Path:
-    """Write a module's parameters and buffers to `path` (atomically). Models made by `tinyae.models.build` or a builder of
-    the registry, and their encoders, also store how to rebuild them.
+    """Write a module's parameters and buffers to `path` (atomically). Models from `tinyae.models.build` or a builder of the
+    registry, and their encoders, also store their recipe.
     """
     from safetensors.numpy import save as to_bytes
 
     recipe = getattr(model, "recipe", None)
     metadata = {_METADATA_KEY: json.dumps({"format": 1, "recipe": recipe}, sort_keys=True)}
-    # safetensors writes the bytes of an array as they lie in memory, so a transposed one would come back scrambled.
+    # safetensors writes the bytes of an array in memory order, so a transposed array would be read back scrambled.
     state = {name: np.array(value, order="C") for name, value in model.state_dict().items()}
     return write_bytes(path, to_bytes(state, metadata=metadata))
 
@@ -193,7 +193,7 @@ def load(path: str | Path, model: Module | None = None) -> Module:
 
 
 def _rebuilt(path: Path, metadata: dict[str, str]) -> Module:
-    """A fresh model as the recipe in the header says."""
+    """A new model from the recipe in the header."""
     try:
         recipe = json.loads(metadata.get(_METADATA_KEY, "{}")).get("recipe")
         if recipe:

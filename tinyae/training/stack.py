@@ -1,4 +1,4 @@
-"""Training by stages: a stack layer by layer, a classifier on its codes, and a linear probe of any codes."""
+"""Training in stages: a stack layer by layer, a classifier on its codes, and a linear probe of any codes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tinyae.training.loop import History, Progress, Training, check_samples, fit
 from tinyae.training.metrics import Metrics
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Greedy layer-wise training: a layer at a time, each on the codes of the frozen layers below.
+# Greedy layer-wise training: one layer at a time, on the codes of the frozen layers below.
 
 OptimizerOf = Callable[[Iterable[Parameter]], Optimizer]
-"""Makes an optimizer for some parameters: each stage of the training has its own."""
+"""Makes an optimizer from parameters: each stage of training has its own."""
 
 ScheduleOf = Callable[[Optimizer, int], Any]
-"""Makes a learning-rate schedule for the optimizer of a stage and its number of epochs."""
+"""Makes a learning-rate schedule from the optimizer of a stage and its number of epochs."""
 
 
 def fit_stack(
@@ -39,21 +39,21 @@ def fit_stack(
     progress: bool = True,
     after_layer: Callable[[int, History], None] | None = None,
 ) -> list[History]:
-    """Train the layers of a stack from the samples upwards (Bengio et al. 2007; Vincent et al. 2010, section 6.2).
+    """Train the layers of a stack one after another, the first on the samples (Bengio et al. 2007; Vincent et al. 2010, section 6.2).
 
-    Layer l learns to reconstruct the codes of the layers below it, which do not move any more.
+    Layer l learns to reconstruct the codes of the layers below, which are frozen.
 
     Args:
-        model: trained in place; `model.trained` notes which layers are done. Layers that are trained already are kept,
-            so a run that was interrupted goes on with the layer it was at.
+        model: trained in place; `model.trained` records which layers are done. Trained layers are skipped, so an
+            interrupted run resumes with the layer at which it stopped.
         train: samples.
-        epochs, batch_size, clip_norm, seed, progress: of each layer, as for `fit`.
+        epochs, batch_size, clip_norm, seed, progress: for each layer, as for `fit`.
         optimizer: makes an optimizer from a layer's parameters, e.g. `lambda p: Adam(p, lr=1e-3)` or `LBFGS`.
-        schedule: makes a layer's schedule from its optimizer and the epochs, e.g. `CosineLR`; None keeps the rate.
+        schedule: makes a layer's schedule from its optimizer and the epochs, e.g. `CosineLR`; None keeps the rate constant.
         after_layer: called as `after_layer(number, history)` after each layer, counted from 1.
 
     Returns:
-        One History for each layer that was trained.
+        One History for each layer trained.
     """
     x = check_samples(train, "train", model).x
     histories = []
@@ -76,7 +76,7 @@ def fit_stack(
 
 
 def codes_below(model: StackedAutoencoder, number: int, x: np.ndarray) -> np.ndarray:
-    """What layer `number` (from 0) is trained on: the codes of x under the layers below it; x itself for the first."""
+    """The training samples of layer `number` (from 0): the codes of x from the layers below; x itself for the first."""
     for layer in model.layers[:number]:
         x = layer.encode(x)
     return x
@@ -100,8 +100,8 @@ def fit_stack_classifier(
     Args:
         model: a trained stack with a classifier.
         train, validation: labeled samples.
-        epochs: of the classifier alone, and of the fine-tuning.
-        optimizer, schedule: make an optimizer from the parameters of a stage, and its schedule from that.
+        epochs: of the classifier alone, and of fine-tuning.
+        optimizer, schedule: make the optimizer of a stage from its parameters, and the schedule from the optimizer.
         batch_size, clip_norm, seed, progress: as for `fit_classifier`.
 
     Returns:
@@ -112,12 +112,10 @@ def fit_stack_classifier(
     """
     classifier = model.classifier
     if classifier is None:
-        raise ValueError("this stack has no classifier: build it with classes=, the number of classes.")
+        raise ValueError("fine-tuning needs a classifier, got a stack without: build it with classes=10, say.")
     if not model.is_trained:
         missing = int(np.argmin(model.trained.numpy())) + 1
-        raise ValueError(
-            f"layer {missing} of the stack has not been trained, so there is nothing to fine-tune: call fit_stack first."
-        )
+        raise ValueError(f"fine-tuning needs a trained stack, got an untrained layer {missing}: call fit_stack first.")
     # The codes do not change while the features are frozen, so they are computed once.
     common: dict[str, Any] = {"batch_size": batch_size, "clip_norm": clip_norm, "seed": seed, "progress": progress}
     top = _on_codes(model)
@@ -158,14 +156,14 @@ def _on_codes(model: StackedAutoencoder) -> SoftmaxClassifier:
 
 
 _SHARED = ("epoch", "seconds", "samples_per_second")
-"""Columns that mean the same in every stage."""
+"""Columns with the same meaning in every stage."""
 
 
 def whole_history(stages: Sequence[tuple[str, History]]) -> History:
-    """The histories of several named stages one after the other, numbered from 1 in a column "stage".
+    """The histories of several named stages, one after another, numbered from 1 in a column "stage".
 
-    What a stage measured stands in columns of its own, e.g. "layer_1_loss", for it has a unit of its own; epochs count
-    from 1 in each stage.
+    The metrics of a stage are logged in separate columns, e.g. "layer_1_loss", since their units differ; epochs count from
+    1 in each stage.
     """
     whole = History()
     for number, (name, history) in enumerate(stages, start=1):
@@ -183,7 +181,7 @@ def _column_of(stage: str, column: str) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Supervised training of a classifier: the same steps as `fit`, with labels in place of the samples themselves.
+# Supervised training of a classifier: the same steps as `fit`, with labels as targets.
 
 
 def fit_classifier(
@@ -205,23 +203,15 @@ def fit_classifier(
     Args:
         classifier: trained in place: its own layer, and its features unless they are frozen.
         train: samples x (N, ...) and class numbers y (N,).
-        validation: labeled samples whose accuracy is noted after every epoch; nothing is selected by it.
-        epochs: passes over the data; with LBFGS, iterations at most.
-        batch_size: samples per step, by default 128; left out with LBFGS.
-        optimizer: made from the parameters that are to move; default `Adam(lr=1e-3)` on all that are not frozen.
-        seed: for the order of samples.
-        schedule: learning-rate schedule; its `.step()` is called after every epoch.
-        clip_norm: clip the norm of all gradients together.
-        progress: show one progress bar (on standard error); title: words before the epoch on it.
+        validation: labeled samples whose accuracy is recorded after every epoch; they select nothing.
+        epochs, batch_size, optimizer, seed, schedule, clip_norm, progress, title: as for `fit`.
 
     Returns:
-        History with columns epoch, train_loss, seconds, samples_per_second, and validation_accuracy where there is
-        validation.
+        History with columns epoch, train_loss, seconds, samples_per_second, and validation_accuracy with validation samples.
 
     Raises:
-        ValueError: labels are missing, of another length than the samples, or out of range.
-        FloatingPointError: the loss or a weight became NaN or infinite; TrainingInterrupted: Ctrl-C. Either leaves the
-            weights of the last complete epoch.
+        ValueError: labels are missing, out of range, or not one for each sample.
+        FloatingPointError, TrainingInterrupted: as for `fit`.
     """
     labels = check_labels(train.y, len(train.x), classifier.classes)
     if validation is not None:
@@ -250,46 +240,48 @@ def fit_classifier(
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# A linear probe: what a linear classifier can tell from codes that never saw a label (Alain and Bengio 2016).
+# A linear probe: how well a linear classifier separates classes in codes learned without labels (Alain and Bengio 2016).
 #
-# The autoencoder stays as it is. A softmax regression is fitted to its codes, and the share of test samples it gets right says
-# whether the classes lie apart in the code, which reconstruction alone does not ask for.
+# The autoencoder is fixed. A softmax regression is fitted to its codes; its accuracy on test samples shows how well the codes
+# separate the classes, which the reconstruction loss does not require.
 
 
 class LinearProbe:
     """Softmax regression on standardized vectors, fitted by L-BFGS.
 
-    p(class | v) = softmax(s(v) W + b),   s(v) = (v - mean) / deviation,   both of the samples it is fitted to
+    p(class | v) = softmax(s(v) W + b),   s(v) = (v - mean) / deviation,   both of the samples used for fitting
 
     Args:
         weight_decay: lambda in lambda / 2 * sum of squared W, added to the mean cross-entropy in nats; at least 0.
-        iterations: of L-BFGS, at most.
+        iterations: largest number of iterations of L-BFGS.
 
     Attributes:
         classifier: a `SoftmaxClassifier` of standardized vectors, None before `fit`.
-        history: of the fit.
+        history: of `fit`.
     """
 
     def __init__(self, weight_decay: float = 0.0, iterations: int = 200) -> None:
         if not (np.isfinite(weight_decay) and weight_decay >= 0):
-            raise ValueError(f"weight_decay must be a finite number of at least 0, got {weight_decay}.")
+            raise ValueError(f"weight_decay must be at least 0 and finite, got {weight_decay}: 1e-4 is a start.")
         self.weight_decay = float(weight_decay)
         self.iterations = iterations
         self.classifier: SoftmaxClassifier | None = None
         self.history: History | None = None
 
     def fit(self, vectors: np.ndarray, labels: np.ndarray, *, progress: bool = False, title: str = "") -> LinearProbe:
-        """Fit to vectors (N, K) and class numbers (N,). It is convex: where W starts does not matter.
+        """Fit to vectors (N, K) and class numbers (N,). The loss is convex: the initial W does not matter.
 
-        progress: show one progress bar (on standard error), with `title` before the iteration.
+        progress: show a progress bar (on standard error), with `title` before the iteration.
         """
         if vectors.ndim != 2 or len(vectors) == 0:
             raise ValueError(f"vectors must be (N, K) with N > 0, got shape {vectors.shape}: flatten each sample.")
         if not np.isfinite(vectors).all():
-            raise ValueError("vectors hold NaN or infinite values: the model that made them has diverged.")
+            raise ValueError(
+                "vectors must be finite, got NaN or infinite values: the model has diverged, train it again."
+            )
         self._mean = vectors.mean(axis=0, dtype=np.float64)
         deviation = vectors.std(axis=0, dtype=np.float64)
-        # What hardly varies is left as it is: divided by its deviation, rounding errors would look like a signal.
+        # Constant elements are not scaled: divided by their deviation, rounding errors would look like a signal.
         self._deviation = np.where(deviation > 1e-6 * max(deviation.max(), 1e-30), deviation, 1.0)
         classes = max(int(labels.max()) + 1, 2)
         classifier = SoftmaxClassifier(
@@ -309,11 +301,11 @@ class LinearProbe:
     def predict(self, vectors: np.ndarray) -> np.ndarray:
         """The most probable class number (M,) of each of the vectors (M, K)."""
         if self.classifier is None:
-            raise ValueError("this probe has seen no labels yet: call fit(vectors, labels) first.")
+            raise ValueError("this probe has not been fitted: call fit(vectors, labels) first.")
         return self.classifier.predict(self._standardized(vectors))
 
     def accuracy(self, vectors: np.ndarray, labels: np.ndarray) -> float:
-        """The share of the vectors (M, K) whose most probable class is the right one. Classes it never saw count as missed."""
+        """The fraction of vectors (M, K) whose most probable class is the true one; unseen classes count as errors."""
         return float(np.mean(self.predict(vectors) == labels))
 
     def _standardized(self, vectors: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The pictures a run leaves. Every model gets the common ones; a kind of model with more to show has a row in SPECIAL."""
+"""The pictures of a run: the common ones for every model, and more for the kinds of models in SPECIAL."""
 
 from __future__ import annotations
 
@@ -89,13 +89,13 @@ SPECIAL: tuple[tuple[type[Autoencoder], Callable[[Any, Dataset, Path], list[Path
     (ConditionalVariationalAutoencoder, draw_conditional),
     (VectorQuantizedAutoencoder, draw_vector_quantized),
 )
-"""(class of model, function that draws what only this class has to show into a folder and returns the files)."""
+"""(class of model, function that draws the pictures of this class into a folder and returns the files)."""
 
 
 def draw_run(model: Autoencoder, data: Dataset, history: History, folder: Path) -> list[Path]:
     """Draw everything that applies to this model and data set into `folder`; returns the files.
 
-    Of images with neither one channel nor three, which no screen shows, the loss curves alone.
+    For images with neither one nor three channels, which cannot be displayed, only the loss curves.
     """
     if data.image_shape is not None and data.image_shape[2] not in (1, 3):
         return [draw_curves(history, folder / "loss.png")] if len(history) else []

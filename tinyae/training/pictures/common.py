@@ -1,4 +1,4 @@
-"""The pictures of any autoencoder: what came out, how the loss fell, what the first layer looks for, where the codes lie."""
+"""The pictures of any autoencoder: reconstructions, loss curves, first-layer filters, and codes."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 _CURVES = ("loss", "validation_squared_error", "accuracy")
-"""What the names of the columns end in that are drawn."""
+"""Endings of the names of the columns that are drawn."""
 _SCATTERED = 5000
 """Samples whose codes are drawn."""
 
 
 def draw_common(model: Autoencoder, data: Dataset, history: History, folder: Path) -> list[Path]:
     """Draw everything that applies to this model and data set into `folder`; returns the files."""
-    if not len(data.test):  # a memory knows none but its training samples
+    if not len(data.test):  # a memory has no samples but its training samples
         return [draw_curves(history, folder / "loss.png")] if len(history) else []
     files = []
     if data.frame_shape is None:  # `draw_films` shows films
@@ -46,16 +46,17 @@ def draw_common(model: Autoencoder, data: Dataset, history: History, folder: Pat
 
 
 def draw_reconstructions(model: Autoencoder, data: Dataset, path: Path, count: int = 10) -> Path:
-    """Test samples beside their reconstructions, one per class where there are labels, with the squared error of
-    each. Of a model that also predicts, the steps that it sees; of one that does nothing else, its predictions.
+    """Test samples and their reconstructions, with squared errors; with labels, one sample per class.
+
+    For a model that also predicts, the steps that it sees; for one that only predicts, its predictions.
     """
     split = data.test.rows(one_per_class(data.test.y, len(data.test), count))
     restored = Restored.of(model, split)
     made = f"their {restored.outputs[0]}s"
     if data.frame_shape is not None:
-        made = "what the model makes of them"
+        made = "the outputs of the model"
     elif len(restored.outputs) > 1:
-        restored, made = restored.past(), f"{made}, as far as the model sees them"
+        restored, made = restored.past(), f"{made}, the steps that the model sees"
     names = None if split.y is None else [class_name(data, int(label)) for label in split.y]
     word = "image" if data.image_shape is not None else model.sample_name
     title = f"{data.name}: test {word}s and {made}"
@@ -63,7 +64,7 @@ def draw_reconstructions(model: Autoencoder, data: Dataset, path: Path, count: i
 
 
 def draw_curves(history: History, path: Path) -> Path:
-    """Training and held-out losses by epoch, of every stage if there are several, one panel per unit."""
+    """Training and validation losses by epoch, for every stage if there are several, one panel per unit."""
     metrics = [name for name in history.columns if name.endswith(_CURVES)]
     held_out = any(name.startswith("validation_") for name in metrics)
     title = "Loss by epoch" + (" (validation: the test samples)" if held_out else "")
@@ -71,7 +72,7 @@ def draw_curves(history: History, path: Path) -> Path:
 
 
 def draw_codes(model: Autoencoder, data: Dataset, path: Path) -> Path:
-    """The codes of test samples colored by class (principal components if a code has more than two numbers)."""
+    """The codes of test samples, colored by class (principal components of codes with more than two dimensions)."""
     split = data.test.rows(slice(0, _SCATTERED))
     codes = model.encode(model.batch(split))
     title = f"{data.name}: codes of {len(codes):,} test {model.sample_name}s"
@@ -83,10 +84,10 @@ def draw_codes(model: Autoencoder, data: Dataset, path: Path) -> Path:
 def first_layer_filters(
     model: Autoencoder, image_shape: tuple[int, int, int]
 ) -> tuple[np.ndarray, tuple[int, int, int]] | None:
-    """What the units of the encoder's first layer look for, (D, K), and the shape (H, W, C) of one of them.
+    """The filters of the encoder's first layer, (D, K), and the shape (H, W, C) of one of them.
 
-    Whole images for a dense layer, windows for a convolution. None if the first layer with weights is neither, or has
-    channels that are not colors.
+    Whole images for a dense layer, patches for a convolution. None if the first layer with weights is neither, or if its
+    channels are not colors.
     """
     layers = (module for _, module in model.encoder.named_modules() if _has_weights(module))
     layer = next(layers, None)
@@ -98,12 +99,12 @@ def first_layer_filters(
 
 
 def _has_weights(module: Module) -> bool:
-    """Whether it has parameters itself, and not just modules that have."""
+    """Whether it has parameters itself, not only in its submodules."""
     return any(isinstance(part, Parameter) for _, part in module.members())
 
 
 def one_per_class(labels: np.ndarray | None, samples: int, count: int) -> np.ndarray:
-    """The first sample of each class, filled up with the first samples; without labels just the first ones."""
+    """The first sample of each class, then the first other samples; without labels the first samples."""
     if labels is None:
         return np.arange(min(count, samples))
     firsts = np.unique(labels, return_index=True)[1][:count]
@@ -112,28 +113,28 @@ def one_per_class(labels: np.ndarray | None, samples: int, count: int) -> np.nda
 
 
 def class_name(data: Dataset, label: int) -> str:
-    """What a label number stands for; the number itself where nobody says."""
+    """The name of a class; its number if it has none."""
     return data.class_names[label] if label < len(data.class_names) else str(label)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Samples beside what a model makes of them, in the form that fits: images, strips of frames, or lines.
+# Samples and the outputs of a model, drawn as images, strips of frames, or lines.
 #
-# What a model was given is not its work: where it hands back steps as it got them, the picture stays blank. So every picture
-# that compares takes its numbers from here, with the errors and with the step at which a reconstruction becomes a prediction.
+# Steps that a model only copies from its input stay blank. So every picture that compares takes its data from here, with the
+# errors and the step at which the prediction begins.
 
 Values = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Restored:
-    """Samples and what a model made of them.
+    """Samples and the outputs of a model.
 
     Attributes:
-        x: samples (N, ...); of sequences (N, T, D) steps behind the end are NaN.
-        made: of x's shape; NaN also where the model was given a step and made none.
-        seen: (N,), how many first steps the model saw, None if it predicts nothing.
-        outputs: what the model wrote, in words, see `Batch.outputs`.
+        x: samples (N, ...); the padding of sequences (N, T, D) is NaN.
+        made: the outputs, of x's shape; also NaN at steps that the model only copies from its input.
+        seen: (N,), the number of steps that the model saw; None if it does not predict.
+        outputs: their names, see `Batch.outputs`.
     """
 
     x: Values
@@ -143,7 +144,7 @@ class Restored:
 
     @classmethod
     def of(cls, model: Autoencoder, split: Split) -> Restored:
-        """What `model` makes of the samples of `split`."""
+        """The samples of `split` and the outputs of `model`."""
         batch = model.batch(split)
         x, made = split.x, np.array(model.reconstruct(batch))
         if batch.mask is not None:
@@ -163,8 +164,8 @@ class Restored:
 
     @property
     def errors(self) -> Values:
-        """Squared error of each sample (N,), over the steps that the model made."""
-        # A step that is NaN throughout was not made; one that holds some NaN was made wrong, and its error says so.
+        """Squared error of each sample (N,), over the steps that the model outputs."""
+        # A step that is all NaN is no output; one with some NaN is a wrong output, and its error shows it.
         blank = np.isnan(self.made).all(axis=-1, keepdims=True) if self.made.ndim == 3 else False
         difference = np.where(blank, 0.0, self.made.astype(np.float64) - self.x)
         return np.asarray(np.square(difference).reshape(len(self.x), -1).sum(axis=1))
@@ -173,9 +174,9 @@ class Restored:
 def draw_restored(
     data: Dataset, restored: Restored, *, labels: Sequence[str] | None = None, count: int = 10, title: str
 ) -> Figure:
-    """The first `count` samples beside what was made of them, with the squared error of each.
+    """The first `count` samples and the outputs of the model, with the squared error of each.
 
-    `labels` (N,): the words at each.
+    labels: (N,), a caption for each.
     """
     if data.image_shape is not None:
         return plots.reconstructions(restored.x, restored.made, labels=labels, count=count, title=title)
@@ -191,20 +192,20 @@ def draw_restored(
 
 
 def film_rows(data: Dataset, restored: Restored) -> dict[str, Values]:
-    """The films and the model's, (N, T, H, W), as many frames as fit on paper."""
+    """The films and the outputs of the model, (N, T, H, W), as many frames as fit on paper."""
     assert data.frame_shape is not None
-    rows = {"film": restored.x, "the model's": restored.made}
+    rows = {"film": restored.x, "model": restored.made}
     return {name: films.reshape(*films.shape[:2], *data.frame_shape)[:, :MOST_FRAMES] for name, films in rows.items()}
 
 
 def common_border(restored: Restored) -> int | None:
-    """How many first steps the model saw, where that is one number for all samples."""
+    """The number of steps that the model saw, if it is the same for all samples."""
     borders = set() if restored.seen is None else set(restored.seen.tolist())
     return borders.pop() if len(borders) == 1 else None
 
 
 def names_of(data: Dataset) -> tuple[str, ...] | None:
-    """The names of the features of each step, None where there are none; the numbers of a vector are not features."""
+    """The names of the features of each step, or None; the elements of a vector are not features."""
     return data.feature_names or None if data.kind in ("sequences", "series") else None
 
 

@@ -1,4 +1,4 @@
-"""The pictures that only one kind of model, or one command, has to show."""
+"""The pictures of a single kind of model or command."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ from tinyae.training.pictures.common import (
 )
 
 # ---------------------------------------------------------------------------------------------------------------------
-# A picture of what one layer makes of one test image.
+# The feature maps of one layer for one image.
 
 
 def image_maps(model: Autoencoder, split: Split, index: int) -> dict[str, np.ndarray]:
-    """The maps (H, W, K) that each layer makes of one image, by the layer's name, in the order of calls."""
+    """The feature maps (H, W, K) of each layer for one image, by the name of the layer, in the order of calls."""
     outputs = layer_outputs(model, model.batch(split.rows(slice(index, index + 1))).x)
     return {name: value[0] for name, value in outputs.items() if value.ndim == 4}
 
@@ -55,12 +55,12 @@ def image_maps(model: Autoencoder, split: Split, index: int) -> dict[str, np.nda
 def draw_features(
     model: Autoencoder, data: Dataset, path: Path, layer: str | None = None, index: int = 0, split: str = "test"
 ) -> Path:
-    """Draw the maps of one layer for image number `index` of a split, beside the image.
+    """Draw the feature maps of one layer for image number `index` of a split, and the image.
 
-    `layer` is a dotted name as in `model.summary`; None takes the first layer that makes maps.
+    `layer` is a dotted name as in `model.summary`; None selects the first layer with feature maps.
 
     Raises:
-        ValueError: no such image or layer, or a model without maps; says which there are.
+        ValueError: no such image or layer, or a model without feature maps; the message lists what there is.
     """
     images: Split = getattr(data, split)
     if data.image_shape is None or not 0 <= index < len(images):
@@ -70,15 +70,15 @@ def draw_features(
     chosen = next(iter(maps), "") if layer is None else layer
     if chosen not in maps:
         known = ", ".join(f"{name} {value.shape}" for name, value in maps.items()) or "none"
-        raise ValueError(f"layer {chosen!r} makes no maps (H, W, K) of an image; those that do: {known}.")
+        raise ValueError(f"layer {chosen!r} has no feature maps (H, W, K); layers that do: {known}.")
     kind = type(dict(model.named_modules())[chosen]).__name__
     word = "" if images.y is None else f" ({class_name(data, int(images.y[index]))})"
-    title = f"{data.name}: what {chosen} ({kind}) makes of {split} image {index}{word}"
+    title = f"{data.name}: feature maps of {chosen} ({kind}) for {split} image {index}{word}"
     return plots.save_figure(plots.feature_maps(maps[chosen], images.x[index], title=title), path)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# A picture of retrieval: test samples, each with the training samples whose codes are nearest.
+# Retrieval: test samples, each with the training samples whose codes are nearest.
 
 
 def draw_neighbors(model: Autoencoder, data: Dataset, indices: np.ndarray, path: Path, count: int = 10) -> Path:
@@ -101,13 +101,13 @@ def draw_neighbors(model: Autoencoder, data: Dataset, indices: np.ndarray, path:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Which classes of the test samples are taken for which.
+# The confusion matrix.
 
 
 def draw_confusion(data: Dataset, predicted: np.ndarray, classes: int, path: Path, *, title: str) -> list[Path]:
-    """The confusion matrix of the test samples and their `predicted` class numbers (N,) as a picture.
+    """Draw the confusion matrix of the test samples and their `predicted` class numbers (N,).
 
-    Nothing where there are no labels, or more classes than a picture has room for.
+    Draws nothing without labels, or for more classes than fit.
     """
     if data.test.y is None or classes > MOST_CONFUSED:
         return []
@@ -118,7 +118,7 @@ def draw_confusion(data: Dataset, predicted: np.ndarray, classes: int, path: Pat
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Pictures of a memory: what it was given and what it gives back, and what lies between two memories.
+# A memory: its samples, what it recalls, and interpolations between two of them.
 
 _MEMORY_STEPS = 9
 
@@ -126,13 +126,13 @@ _MEMORY_STEPS = 9
 def draw_memory(model: ImageMemory, data: Dataset, folder: Path, *, count: int = 10) -> list[Path]:
     """Draw `recalled.png`, and `between.png` for a memory of several images, into `folder`; returns the files.
 
-    The training samples of `data` are those the memory holds, in the order of their numbers.
+    The training samples of `data` are the samples of the memory, in the order of their numbers.
     """
     labels = None if data.train.y is None else data.train.y[: model.count]
     numbers = one_per_class(labels, min(len(data.train), model.count), count)
     originals, recalled = data.train.x[numbers], model.recall(numbers)
     names = None if data.train.y is None else [class_name(data, int(y)) for y in data.train.y[numbers]]
-    title = f"{data.name}: {len(numbers)} of {model.count} {model.sample_name}s as given, and as recalled"
+    title = f"{data.name}: {len(numbers)} of {model.count} {model.sample_name}s, originals and as recalled"
     figure = draw_restored(data, Restored(originals, recalled), labels=names, count=count, title=title)
     files = [plots.save_figure(figure, folder / "recalled.png")]
     if data.image_shape is not None and len(numbers) > 1:
@@ -147,16 +147,16 @@ def draw_between(memory: ImageMemory, pairs: list[tuple[int, int]], path: Path, 
     figure = plots.image_grid(
         np.concatenate(rows),
         columns=steps,
-        title=f"From one memory (left) to another (right): {memory.codes} codes on the straight line between theirs",
+        title=f"From one sample (left) to another (right): interpolated {memory.codes} codes, decoded",
     )
     return plots.save_figure(figure, path)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Pictures of a denoising autoencoder: clean, damaged and repaired samples, at several levels of noise.
+# A denoising autoencoder: clean, corrupted and denoised samples, at several levels of noise.
 
 _NOISE_FACTORS = (0.5, 1.0, 1.5)
-"""Levels drawn, as multiples of the one that the model was trained with."""
+"""Noise levels to draw, as multiples of the training level."""
 
 _HIGHEST_RATE = 0.9
 
@@ -164,11 +164,11 @@ _HIGHEST_RATE = 0.9
 def draw_denoising(
     model: DenoisingAutoencoder, data: Dataset, folder: Path, *, levels: Sequence[float] | None = None, count: int = 8
 ) -> list[Path]:
-    """Draw `denoising.png` into `folder`: test images on top, then for each level of noise the damaged images and what
-    the model makes of them, with the squared error of each.
+    """Draw `denoising.png` into `folder`: test images on top, then for each level of noise the corrupted and the denoised
+    images, with the squared error of each.
 
-    `levels`: rates or standard deviations; by default half, once and one and a half times that of the training. Draws
-    nothing for data that are not images, or for a noise layer of another kind than those of `tinyae.nn`.
+    levels: rates or standard deviations; by default 0.5, 1 and 1.5 times that of the training. Draws nothing for data that
+    are not images, or for a noise layer other than those of `tinyae.nn`.
     """
     if data.image_shape is None:
         return []
@@ -179,7 +179,7 @@ def draw_denoising(
     rows, words = [clean], ["clean"] * len(clean)
     for noise in noises:
         noisy = noise.corrupt(clean, np.random.default_rng(0))
-        for verb, images in (("damaged", noisy), ("repaired", model.reconstruct(noisy))):
+        for verb, images in (("corrupted", noisy), ("denoised", model.reconstruct(noisy))):
             rows.append(images)
             words += [f"{verb} {error:.3g}" for error in _errors(images, clean)]
     figure = plots.image_grid(
@@ -188,7 +188,7 @@ def draw_denoising(
         titles=words,
         value_range=(min(0.0, float(clean.min())), max(1.0, float(clean.max()))),
         title=(
-            f"{data.name}: test images; then, in pairs, damaged by {', '.join(map(repr, noises))}, and repaired. "
+            f"{data.name}: test images; then, in pairs, corrupted by {', '.join(map(repr, noises))}, and denoised. "
             "The numbers are squared errors per image."
         ),
     )
@@ -196,7 +196,7 @@ def draw_denoising(
 
 
 def _noises(noise: Noise, levels: Sequence[float] | None) -> list[Noise]:
-    """A layer of the kind of `noise` for each level."""
+    """A noise layer of the kind of `noise` for each level."""
     if isinstance(noise, GaussianNoise):
         return [GaussianNoise(level) for level in levels or _around(noise.std)]
     if isinstance(noise, MaskingNoise):
@@ -208,7 +208,7 @@ def _noises(noise: Noise, levels: Sequence[float] | None) -> list[Noise]:
 
 
 def _around(level: float, highest: float = math.inf) -> list[float]:
-    """Levels below, at and above the one of the training, each once."""
+    """Levels below, at and above the training level, without duplicates."""
     return sorted({round(min(level * factor, highest), 4) for factor in _NOISE_FACTORS})
 
 
@@ -218,17 +218,16 @@ def _errors(x: np.ndarray, clean: np.ndarray) -> np.ndarray:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The picture of a contractive autoencoder: which changes of a sample its code still follows.
+# A contractive autoencoder: the directions to which its code is still sensitive.
 
 
 def draw_contractive(
     model: ContractiveAutoencoder, data: Dataset, folder: Path, *, images: int = 6, directions: int = 8
 ) -> list[Path]:
-    """Draw `tangents.png` into `folder`: test images, each with the directions that move its code most.
+    """Draw `tangents.png` into `folder`: test images, each with the directions that change its code most.
 
-    They are the leading right singular vectors of the encoder's Jacobian at the image, and the singular values say how far
-    the code moves for a step of length 1 (Rifai, Dauphin, Vincent, Bengio and Muller 2011). Draws nothing for data that
-    are not images.
+    They are the leading right singular vectors of the encoder's Jacobian at the image; the singular values are the change
+    of the code per unit step (Rifai, Dauphin, Vincent, Bengio and Muller 2011). Draws nothing for data that are not images.
     """
     if data.image_shape is None:
         return []
@@ -240,30 +239,30 @@ def draw_contractive(
         x,
         tangents[:, :shown],
         strengths[:, :shown],
-        word="how far the code moves for a step of length 1 that way",
-        title=f"{data.name}: test images, and the directions in which their codes move most",
+        word="change of the code per unit step in that direction",
+        title=f"{data.name}: test images, and the directions in which their codes change most",
     )
     return [plots.save_figure(figure, folder / "tangents.png")]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Pictures of a stack: what the units of each layer look for, and which classes its classifier mistakes.
+# A stack: the filters of each layer, and the confusion matrix of the classifier.
 
 
 def draw_stacked(model: StackedAutoencoder, data: Dataset, folder: Path) -> list[Path]:
-    """Filters of the layers above the first, and the confusion matrix where there is a classifier."""
+    """Draw filters of the layers above the first, and with a classifier the confusion matrix; returns the files."""
     files = []
     if data.image_shape is not None:
         for number, weights in enumerate(projected_filters(model)[1:], start=2):
             figure = plots.filters(
                 weights,
                 data.image_shape,
-                title=f"Layer {number}: its units' weights, as mixtures of the filters below",
+                title=f"Filters of layer {number}, as mixtures of the filters below",
             )
             files.append(plots.save_figure(figure, folder / f"filters{number}.png"))
     if model.classifier is not None:
         predicted, classes = model.classifier.predict(data.test.x), model.classifier.classes
-        title = f"what test {model.sample_name}s are taken for"
+        title = f"confusion matrix of the test {model.sample_name}s"
         files += draw_confusion(data, predicted, classes, folder / "confusion.png", title=title)
     return files
 
@@ -271,8 +270,8 @@ def draw_stacked(model: StackedAutoencoder, data: Dataset, folder: Path) -> list
 def projected_filters(model: StackedAutoencoder) -> list[np.ndarray]:
     """For each layer, weights (D, K) from the samples to its units.
 
-    A unit of a higher layer weighs the units below, not pixels. Leaving out the non-linearities between, its weights on
-    the pixels are the product of the matrices, W1 W2 ... Wl: a mixture of the filters below (Lee et al. 2008).
+    The weights of a higher layer apply to units, not pixels. Without the nonlinearities in between, its weights on pixels
+    are the product of the matrices, W1 W2 ... Wl: mixtures of the filters below (Lee et al. 2008).
     """
     found: list[np.ndarray] = []
     for layer in model.layers:
@@ -282,7 +281,7 @@ def projected_filters(model: StackedAutoencoder) -> list[np.ndarray]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Pictures of a variational autoencoder: what it generates, what lies between two samples, and how its code is used.
+# A variational autoencoder: generated samples, interpolations, and how the latent dimensions are used.
 
 _SAMPLES = 64
 _BETWEEN_CODES = 10
@@ -291,7 +290,7 @@ _MOST_POSTERIORS = 5000
 
 
 def draw_variational(model: VariationalAutoencoder, data: Dataset, folder: Path) -> list[Path]:
-    """Draw samples, interpolations, the KL of each latent dimension, the aggregate posterior, and for a code of two numbers
+    """Draw samples, interpolations, the KL of each latent dimension, the aggregate posterior, and for two latent dimensions
     the manifold into `folder`; returns the files.
     """
     files = draw_codes_in_use(model, data, folder)
@@ -312,7 +311,7 @@ def draw_conditional(model: ConditionalVariationalAutoencoder, data: Dataset, fo
 
 
 def draw_samples(model: VariationalAutoencoder, path: Path, count: int = _SAMPLES, seed: int = 0) -> Path:
-    """What the decoder makes of codes drawn from the prior; of a conditional model each column is a class."""
+    """Decoded codes from the prior; for a conditional model each column is a class."""
     columns, words = 8, ""
     if model.classes is not None:
         columns, words = model.classes, ", a column for each class"
@@ -326,9 +325,7 @@ def draw_samples(model: VariationalAutoencoder, path: Path, count: int = _SAMPLE
 
 
 def draw_manifold(model: Any, path: Path, n: int = 20) -> Path:
-    """The decoder's output over the plane of codes, each cell of which has the same probability; a conditional model's for
-    class 0.
-    """
+    """The decoder's output over the plane of codes, in cells of equal probability; for a conditional model, of class 0."""
     codes, what = latent_grid(n, model.code_size), "E[x|z]"
     if model.classes is not None:
         codes, what = (
@@ -358,7 +355,7 @@ def draw_restyled(model: ConditionalVariationalAutoencoder, data: Dataset, path:
 
 
 def draw_between_codes(model: VariationalAutoencoder, data: Dataset, path: Path, rows: int = 5) -> Path:
-    """One row per pair of test samples of different classes: the way from one code (and class, if it is told) to the other."""
+    """One row per pair of test samples of different classes: decoded codes (and classes) between theirs."""
     chosen = one_per_class(data.test.y, len(data.test), 2 * rows)
     q = model.posterior(model.batch(data.test.rows(chosen)))
     codes = q.given(q.mean)
@@ -373,13 +370,13 @@ def draw_between_codes(model: VariationalAutoencoder, data: Dataset, path: Path,
     figure = plots.image_grid(
         images,
         columns=_BETWEEN_CODES + 2,
-        title=f"{data.name}: from one test {model.sample_name} (far left) to another (far right) on the line between their codes",
+        title=f"{data.name}: from one test {model.sample_name} (far left) to another (far right), interpolated codes, decoded",
     )
     return plots.save_figure(figure, path)
 
 
 def draw_codes_in_use(model: VariationalAutoencoder, data: Dataset, folder: Path) -> list[Path]:
-    """`kl.png`, the cost of each latent dimension, and `aggregate_posterior.png`."""
+    """`kl.png`, the KL of each latent dimension, and `aggregate_posterior.png`."""
     posterior = model.posterior(model.batch(data.test.rows(slice(0, _MOST_POSTERIORS))))
     report = LatentReport.of(posterior, model.sample_name)
     bars = plots.kl_bars(
@@ -401,7 +398,7 @@ def draw_codes_in_use(model: VariationalAutoencoder, data: Dataset, folder: Path
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Pictures of a vector-quantized autoencoder: which vectors of the codebook it uses, and what codes from its prior become.
+# A vector-quantized autoencoder: the use of its codebook, and samples from its prior.
 
 
 def draw_vector_quantized(model: VectorQuantizedAutoencoder, data: Dataset, folder: Path) -> list[Path]:
@@ -409,7 +406,9 @@ def draw_vector_quantized(model: VectorQuantizedAutoencoder, data: Dataset, fold
     training samples unless the model has one.
     """
     counts = np.bincount(model.indices(data.test.x).ravel(), minlength=model.codebook.size)
-    figure = plots.usage_bars(counts, title=f"{data.name}: how often test {model.sample_name}s choose each vector")
+    figure = plots.usage_bars(
+        counts, title=f"{data.name}: how often test {model.sample_name}s use each codebook vector"
+    )
     files = [plots.save_figure(figure, folder / "codebook.png")]
     if data.image_shape is not None:
         if model.prior is None:
@@ -424,15 +423,15 @@ def draw_vector_quantized(model: VectorQuantizedAutoencoder, data: Dataset, fold
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Pictures of a model of sequences: strokes, films and continuations, and how far back in time the gradient reaches.
+# Sequence models: strokes, films and predictions, and how far back in time the gradient reaches.
 
 _GRADIENTS = 256
 """Test sequences whose gradients are drawn."""
 
 
 def draw_sequences(model: LSTMAutoencoder, data: Dataset, folder: Path) -> list[Path]:
-    """Draw into `folder` what applies: `strokes.png` where steps are points, `predictions.png` where the model predicts
-    numbers, and `gradients.png`; returns the files.
+    """Draw into `folder` what applies: `strokes.png` if steps are points, `predictions.png` if the model predicts values,
+    and `gradients.png`; returns the files.
     """
     files = []
     if data.frame_shape is None and model.predictor is not None:
@@ -444,7 +443,7 @@ def draw_sequences(model: LSTMAutoencoder, data: Dataset, folder: Path) -> list[
 
 
 def draw_strokes(model: LSTMAutoencoder, data: Dataset, path: Path, count: int = 20) -> Path:
-    """Test sequences of points in the plane, each with its reconstruction, and its prediction, upon it."""
+    """Test sequences of points in the plane, each with its reconstruction and prediction drawn over it."""
     split = data.test.rows(_spread(data.test.y, len(data.test), count))
     restored = Restored.of(model, split)
     figure = plots.pen_strokes(
@@ -455,15 +454,15 @@ def draw_strokes(model: LSTMAutoencoder, data: Dataset, path: Path, count: int =
         errors=restored.errors,
         seen=restored.seen,
         count=count,
-        title=f"{data.name}: test strokes and what the model makes of them",
+        title=f"{data.name}: test strokes and the outputs of the model",
     )
     return plots.save_figure(figure, path)
 
 
 def draw_predictions(model: LSTMAutoencoder, data: Dataset, path: Path, count: int = 8) -> Path:
-    """Test sequences over time: what was seen, reconstructed where the model does that, and what followed, predicted.
+    """Test sequences over time: the past, with its reconstruction if there is one, and the future with its prediction.
 
-    Of unequal lengths the commonest: on one axis the future begins at one step.
+    Of unequal lengths only the most common one, so that the future begins at the same step.
     """
     test, numbers = data.test, np.arange(len(data.test))
     if test.lengths is not None:
@@ -486,16 +485,16 @@ def draw_predictions(model: LSTMAutoencoder, data: Dataset, path: Path, count: i
         feature_names=names_of(data),
         count=count,
         value_name=data.value_name,
-        title=f"{data.name}: test {model.sample_name}s and their continuation",
+        title=f"{data.name}: test {model.sample_name}s and their prediction",
     )
     return plots.save_figure(figure, path)
 
 
 def draw_films(model: Autoencoder, data: Dataset, folder: Path) -> list[Path]:
-    """Test films as strips and as a moving picture, each above what the model makes of it."""
+    """Test films as strips and as an animation, each above the output of the model."""
     restored = Restored.of(model, data.test.rows(_spread(data.test.y, len(data.test), 6)))
     rows, seen = film_rows(data, restored), common_border(restored)
-    title = f"{data.name}: test films and what the model makes of them"
+    title = f"{data.name}: test films and the outputs of the model"
     strips = plots.frame_strips(rows, seen=seen, title=title)
     return [
         plots.save_figure(strips, folder / "film.png"),
@@ -504,7 +503,7 @@ def draw_films(model: Autoencoder, data: Dataset, folder: Path) -> list[Path]:
 
 
 def draw_gradients(model: Autoencoder, data: Dataset, path: Path) -> Path:
-    """How much of the gradient of the loss, and of the code, arrives at each step that the encoder sees."""
+    """The norm of the gradient of the loss, and of the code, at each step that the encoder sees."""
     split = data.test.rows(slice(0, _GRADIENTS))
     norms = {
         "of the loss": gradient_per_step(model, split),
@@ -514,13 +513,13 @@ def draw_gradients(model: Autoencoder, data: Dataset, path: Path) -> Path:
         norms,
         unit="root mean square of the gradient's norm",
         note=f"From {len(split):,} test {model.sample_name}s, with respect to the input at each step.",
-        title=f"{data.name}: what of the gradient arrives at each step",
+        title=f"{data.name}: norm of the gradient at each step",
     )
     return plots.save_figure(figure, path)
 
 
 def _spread(labels: np.ndarray | None, samples: int, count: int) -> np.ndarray:
-    """One sample of each class, then others; without classes, samples at equal distances."""
+    """One sample of each class, then others; without classes, equally spaced samples."""
     if labels is None:
         return np.unique(np.linspace(0, samples - 1, min(count, samples)).astype(int))
     return one_per_class(labels, samples, count)
@@ -531,13 +530,13 @@ def _class_names(data: Dataset, split: Split) -> list[str] | None:
 
 
 def _stamps(data: Dataset, numbers: np.ndarray) -> list[str] | None:
-    """When the test windows of these numbers begin."""
+    """When the test windows with these numbers begin."""
     if data.timeline is None:
         return None
     return [data.timeline.stamp(len(data.train) + int(number)) for number in numbers]
 
 
 def _commonest(lengths: np.ndarray) -> int:
-    """The length of most sequences; of several, the longest."""
+    """The most common length; of several, the longest."""
     found, counts = np.unique(lengths, return_counts=True)
     return int(found[counts == counts.max()].max())
