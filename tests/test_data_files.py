@@ -82,7 +82,8 @@ def test_npz_with_train_x_alone_is_split(tmp_path):
     "1,2.5\n3,4e-1\n-5,6\n",
     "a,b\n1,2.5\n3,4e-1\n-5,6\n",
     "\ufeffwidth,height\r\n1,2.5\r\n3,0.4\r\n\r\n-5,6\r\n",
-], ids=["plain", "with names", "from a spreadsheet"])  # fmt: skip
+    '"a, in mm","b"\n"1","2.5"\n3,0.4\n-5,6\n',
+], ids=["plain", "with names", "from a spreadsheet", "quoted"])  # fmt: skip
 def test_csv(tmp_path, text):
     (tmp_path / "a.csv").write_text(text, encoding="utf-8", newline="")
     read = data.load(tmp_path / "a.csv")

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from tinyae.data.dataset import Dataset, Kind, Split
 from tinyae.data.embedded import scaled
-from tinyae.data.formats import GZIP_MAGIC, check_exists, looks_like_idx, parse_idx, read_payload, read_table
+from tinyae.data.formats import GZIP_MAGIC, check_exists, looks_like_idx, parse_idx, read_numbers, read_payload
 from tinyae.data.pictures import SUFFIXES as PICTURES
 
 Values = npt.NDArray[Any]
@@ -84,8 +84,7 @@ def _read(path: Path) -> dict[str, Values]:
     if suffix in (".npy", ".npz"):
         return _read_numpy(path, start)
     if suffix == ".csv":
-        table = read_table(path)
-        return {"x": table.numbers(range(len(table.names)))}
+        return {"x": read_numbers(path)}
     if suffix in SUFFIXES or "idx" in path.name or looks_like_idx(start) or start.startswith(GZIP_MAGIC):
         values = parse_idx(read_payload(path), str(path))
         return {"x": values[..., None] if values.ndim == 3 else values}
