@@ -476,7 +476,7 @@ def test_unknown_endings_and_resolutions_are_refused(tmp_path, rng, name, dpi):
 
 IMAGES, CODES, ROWS = np.zeros((3, 4, 4)), np.zeros((6, 2)), [{"epoch": 1, "train_loss": 2.0}]
 BAD = [
-    (TypeError, "bring a Tensor", lambda: plots.image_grid([[1.0]])),
+    (TypeError, "copy a Tensor", lambda: plots.image_grid([[1.0]])),
     (ValueError, "is empty", lambda: plots.image_grid(IMAGES[:0])),
     (ValueError, "real numbers", lambda: plots.image_grid(IMAGES.astype(complex))),
     (ValueError, r"\.reshape\(-1, H, W\)", lambda: plots.image_grid(IMAGES.reshape(3, 16))),
@@ -488,7 +488,7 @@ BAD = [
     (ValueError, "columns must be", lambda: plots.image_grid(IMAGES, columns=0)),
     (ValueError, "at most 1024", lambda: plots.image_grid(np.zeros((1025, 2, 2)))),
     (ValueError, "one shape", lambda: plots.reconstructions(IMAGES, IMAGES[:2])),
-    (ValueError, "labels must hold", lambda: plots.reconstructions(IMAGES, IMAGES, labels=["a"])),
+    (ValueError, "labels must have one", lambda: plots.reconstructions(IMAGES, IMAGES, labels=["a"])),
     (ValueError, "count must be", lambda: plots.reconstructions(IMAGES, IMAGES, count=0)),
     (
         ValueError,
