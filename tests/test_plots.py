@@ -487,7 +487,7 @@ BAD = [
     (ValueError, "one entry for each of the 3", lambda: plots.image_grid(IMAGES, titles=["a"])),
     (ValueError, "columns must be", lambda: plots.image_grid(IMAGES, columns=0)),
     (ValueError, "at most 1024", lambda: plots.image_grid(np.zeros((1025, 2, 2)))),
-    (ValueError, "one shape", lambda: plots.reconstructions(IMAGES, IMAGES[:2])),
+    (ValueError, "the same shape", lambda: plots.reconstructions(IMAGES, IMAGES[:2])),
     (ValueError, "labels must have one", lambda: plots.reconstructions(IMAGES, IMAGES, labels=["a"])),
     (ValueError, "count must be", lambda: plots.reconstructions(IMAGES, IMAGES, count=0)),
     (
@@ -495,7 +495,7 @@ BAD = [
         "drawn by reconstructions",
         lambda: plots.vector_reconstructions(IMAGES[None], IMAGES[None]),
     ),
-    (ValueError, "one shape", lambda: plots.vector_reconstructions(CODES, CODES[:, :1])),
+    (ValueError, "the same shape", lambda: plots.vector_reconstructions(CODES, CODES[:, :1])),
     (
         ValueError,
         "no errors are given",

@@ -121,7 +121,9 @@ def reconstructions(
     """
     first, second = as_images(originals, name="originals"), as_images(reconstructed, name="reconstructed")
     if first.shape != second.shape:
-        raise ValueError(f"originals {originals.shape} and reconstructed {reconstructed.shape} must have one shape.")
+        raise ValueError(
+            f"originals {originals.shape} and reconstructed {reconstructed.shape} must have the same shape."
+        )
     words = one_each(labels, len(first), "labels", "images")
     low, high = pixel_range(value_range, originals, reconstructed)
     shown = min(whole_number("count", count, at_least=1), len(first))
