@@ -67,7 +67,7 @@ VARIADIC = 3
 
 def rules(primitive: Primitive) -> dict[int, Rule]:
     """The rules of a primitive by argument."""
-    positions: Iterable[int] = primitive.vjps
+    positions: Iterable[int] = sorted(primitive.vjps)
     if primitive.vjp_all is not None:
         positions = range(primitive.forward.__code__.co_argcount)
     elif primitive.vjp_each is not None:
