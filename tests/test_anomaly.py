@@ -163,17 +163,17 @@ def test_the_commands(tmp_path, monkeypatch, capsys, unpainted):
     )
     assert main(["anomalies", "taxi", "--quantile", "0.9"]) == 0
     told = capsys.readouterr().out
-    assert "known incidents met:" in told
+    assert "known incidents detected:" in told
     assert (tmp_path / "taxi" / "anomalies.png").exists()
     assert main(["neighbors", "taxi", "--count", "2"]) == 0
     told = capsys.readouterr().out
     assert "test window 0: training windows" in told
-    assert "no picture: nyc-taxi holds no images" in told
+    assert "no picture: nyc-taxi has no images" in told
     assert main(["anomalies", "taxi", "--quantile", "2"]) == 2
     assert "between 0 and 1" in capsys.readouterr().err
     assert main(["train", "basic", "--data", "optdigits", "--epochs", "2", "--out", "taxi", "--force"]) == 0
     assert main(["neighbors", "taxi", "--count", "3"]) == 0
-    assert "are of the query's class" in capsys.readouterr().out
+    assert "have the same class" in capsys.readouterr().out
     assert (tmp_path / "taxi" / "neighbors.png").exists()
     assert main(["anomalies", "taxi"]) == 0
     assert main(["neighbors", "taxi", "--count", "9999"]) == 2

@@ -255,7 +255,7 @@ def test_images_without_contrast():
     (np.zeros((1, 8, 8)), 2.0, ValueError, "period must be"),
     (np.zeros((1, 7, 8)), 2, ValueError, "do not hold 4 periods of 2 pixels: give .* at least 8 x 8"),
     (np.zeros((0, 8, 8)), 2, ValueError, "do not hold"),
-    (np.full((1, 8, 8), np.nan), 2, ValueError, "NaN or infinite"),
+    (np.full((1, 8, 8), np.nan), 2, ValueError, "NaN or infinity"),
 ])  # fmt: skip
 def test_what_cannot_be_scored(images, period, error, says):
     with pytest.raises(error, match=says):

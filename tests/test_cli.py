@@ -264,7 +264,7 @@ def test_neighbors_of_sequences_are_listed(sequences, tinyae, tmp_path, rng):
     tinyae("train", "lstm", "--data", *sequences, "--epochs", 1, "--hidden-size", 2, "--out", "run")
     printed = tinyae("neighbors", "run", "--count", 3)
     assert "test sequence 0: training sequences " in printed
-    assert "holds no images" in printed
+    assert "has no images" in printed
 
 
 def test_show_tells_a_conditional_model_the_classes_of_the_data(tinyae):

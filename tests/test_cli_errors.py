@@ -82,13 +82,13 @@ def small_run(tmp_path_factory) -> Path:
     ("train basic --lr 0", "lr must be a finite number, above 0, got 0"),
     ("train basic --lr nan", "--lr: must be a number, got 'nan'"),
     ("train basic --clip-norm 0", "clip_norm must be a finite number, above 0, got 0"),
-    ("train basic --lr 1e-3 --momentum 0.9", "--momentum means nothing to --optimizer adam: leave it out, or use --optimizer sgd"),
-    ("train basic --optimizer lbfgs --nesterov", "--nesterov means nothing to lbfgs, which takes all samples at once"),
+    ("train basic --lr 1e-3 --momentum 0.9", "--momentum has no effect with --optimizer adam: leave it out, or use --optimizer sgd"),
+    ("train basic --optimizer lbfgs --nesterov", "--nesterov has no effect with lbfgs, which uses all samples at once"),
     ("train basic --optimizer sgd --nesterov", "nesterov=True needs momentum above 0"),
     ("train basic --optimizer sgd --momentum 1", "momentum must be a finite number, at least 0 and below 1, got 1"),
-    ("train basic --gamma 0.5", "--gamma means nothing to --schedule constant: leave it out, or use --schedule step"),
-    ("train basic --schedule step --final-lr 0", "--final-lr means nothing to --schedule step: .*--schedule cosine"),
-    ("train basic --warmup-steps 3", "--warmup-steps means nothing to --schedule constant: .*--schedule warmup"),
+    ("train basic --gamma 0.5", "--gamma has no effect with --schedule constant: leave it out, or use --schedule step"),
+    ("train basic --schedule step --final-lr 0", "--final-lr has no effect with --schedule step: .*--schedule cosine"),
+    ("train basic --warmup-steps 3", "--warmup-steps has no effect with --schedule constant: .*--schedule warmup"),
     ("train basic --schedule step", "--schedule step needs --step-size, a number of epochs"),
     ("train basic --schedule warmup", "--schedule warmup needs --warmup-steps, a number of epochs"),
     ("train basic --schedule cosine --warmup-steps 60", "total_steps must be a whole number of at least 1, got -9"),
@@ -111,7 +111,7 @@ def small_run(tmp_path_factory) -> Path:
     ("train deep --data optdigits --sizes 10000000000000", "Unable to allocate"),
     ("train basic --data fashion-min", "unknown data set 'fashion-min'. Did you mean 'fashion-mini' or 'fashion-mnist'"),
     ("train basic --data optdigit", "Did you mean 'optdigits'"),
-    ("train basic --data qwxz", "unknown data set 'qwxz'. The names are fashion-mini, optdigits"),
+    ("train basic --data qwxz", "unknown data set 'qwxz'. Choose from fashion-mini, optdigits"),
     ("train basic --data missing.npy", "there is no file missing.npy"),
     ("data optdigit", "Did you mean 'optdigits'"),
     ("show basic --data optdigit", "Did you mean 'optdigits'"),
@@ -176,7 +176,7 @@ def test_the_taxi_is_too_busy_for_the_cross_entropy(refused):
 def test_data_of_another_shape_do_not_fit_a_trained_model(command, refused, small_run, tmp_path):
     out = [] if command == "evaluate" else ["--out", "a.npy" if command == "encode" else "a.png"]
     told = refused(command, small_run, "--data", "pendigits", *out)
-    assert "pendigits has samples of shape (8, 2), this model was trained on (8, 8, 1)" in told
+    assert "pendigits has samples of shape (8, 2), but this model was trained on (8, 8, 1)" in told
     assert files(tmp_path) == {}
 
 

@@ -76,10 +76,10 @@ def test_an_embedded_recording_is_cut_anew(recording, capsys):
     ("arguments", "says"),
     [
         (["--data", "heat.csv"], "--window"),
-        (["--data", "heat.csv", "--stride", "3"], "give --window as well"),
+        (["--data", "heat.csv", "--stride", "3"], "add --window L"),
         (["--data", "heat.csv", "--window", "30", "--time", "when"], "no column 'when'"),
         (["--data", "heat.csv", "--window", "900"], "does not fit into the training part"),
-        (["--data", "heat.csv", "--window", "30", "--horizon", "5"], "this model predicts nothing"),
+        (["--data", "heat.csv", "--window", "30", "--horizon", "5"], "this model does not predict"),
         (["--data", "nyc-taxi", "--window", "30", "--time", "t"], "leave it out"),
         (["--data", "pendigits", "--window", "4"], "is not a recording"),
     ],
@@ -94,11 +94,11 @@ def test_what_cannot_be_cut_is_refused_in_one_sentence(recording, capsys, argume
 
 @pytest.mark.parametrize(("arguments", "says"), [
     (["--window", "30", "--horizon", "500", "--mode", "predict"], "horizon of 500 steps is longer"),
-    (["--window", "30", "--horizon", "5"], "this model predicts nothing"),
-    (["--window", "30", "--horizon", "5", "--future-steps", "4", "--mode", "composite"], "the same thing twice"),
+    (["--window", "30", "--horizon", "5"], "this model does not predict"),
+    (["--window", "30", "--horizon", "5", "--future-steps", "4", "--mode", "composite"], "contradict each other"),
     (["--window", "30", "--teacher-epochs", "3"], "add --conditional --feeding scheduled"),
     (["--window", "30", "--teacher-epochs", "3", "--conditional", "--feeding", "own"], "add --conditional"),
-    (["--window", "30", "--dropout", "0.5"], "there is one: add --layers 2"),
+    (["--window", "30", "--dropout", "0.5"], "there is only one: add --layers 2"),
     (["--window", "30", "--conditional", "--feeding", "scheduled", "--optimizer", "lbfgs"], "changes from epoch to epoch"),
 ])  # fmt: skip
 def test_options_that_would_do_nothing_are_refused(recording, capsys, arguments, says):
@@ -136,14 +136,14 @@ def test_a_run_is_found_and_used_from_elsewhere_and_on_sequences_of_another_leng
         assert main([command, "../here/run", "--data", "../here/longer.npy"]) == 0
     capsys.readouterr()
     assert main(["evaluate", "../here/run", "--data", "../here/wider.npy"]) == 2
-    assert "has samples of shape (6, 3), this model was trained on (6, 2)" in capsys.readouterr().err
+    assert "has samples of shape (6, 3), but this model was trained on (6, 2)" in capsys.readouterr().err
 
 
 def test_a_recording_is_looked_at_before_it_is_cut(recording, capsys):
     assert main(["data", "heat.csv"]) == 0
     told = capsys.readouterr().out
     assert "heat.csv: a recording of 600 steps of 1" in told
-    assert "2021-03-01 00:00:00 to 2021-03-01 09:59:00, a step every 60 s" in told
+    assert "2021-03-01 00:00:00 to 2021-03-01 09:59:00, one step every 60 s" in told
     assert main(["data", "heat.csv", "--window", "30"]) == 0
     assert "16 of 30 x 1" in capsys.readouterr().out
 

@@ -82,7 +82,8 @@ def test_npz_with_train_x_alone_is_split(tmp_path):
     "1,2.5\n3,4e-1\n-5,6\n",
     "a,b\n1,2.5\n3,4e-1\n-5,6\n",
     "\ufeffwidth,height\r\n1,2.5\r\n3,0.4\r\n\r\n-5,6\r\n",
-], ids=["plain", "with names", "from a spreadsheet"])  # fmt: skip
+    '"a, in mm","b"\n"1","2.5"\n3,0.4\n-5,6\n',
+], ids=["plain", "with names", "from a spreadsheet", "quoted"])  # fmt: skip
 def test_csv(tmp_path, text):
     (tmp_path / "a.csv").write_text(text, encoding="utf-8", newline="")
     read = data.load(tmp_path / "a.csv")
@@ -134,7 +135,7 @@ def test_a_nan_in_the_test_set_is_found_too(tmp_path):
     (np.float64(3), r"shape \(\)"),
     (np.zeros((0, 5)), r"shape \(0, 5\), no values"),
     (np.zeros((5, 0)), r"shape \(5, 0\), no values"),
-    (np.zeros((1, 5)), "holds 1 example: save two or more"),
+    (np.zeros((1, 5)), "holds 1 example: save at least two"),
     (np.zeros((4, 3, 28, 28)), r"channels first.*transpose\(0, 2, 3, 1\)"),
     (np.zeros((4, 2), complex), "complex128"),
     (np.full((4, 2), "a"), "<U1"),
@@ -189,8 +190,8 @@ def test_damaged_numpy_files(tmp_path, name, write):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("1,2\n3\n5,6\n", "line 2 has 1 fields, not 2 as the first line"),
-        ("a,b\n1,2\n3,x\n5,6\n", "line 3, column 'b' holds 'x': these are words"),
+        ("1,2\n3\n5,6\n", "line 2 has 1 fields, but the first line has 2"),
+        ("a,b\n1,2\n3,x\n5,6\n", "line 3, column 'b' holds 'x': this is text"),
         ("a,b\n\n1,2\n3,\n", "line 4, column 'b' holds nothing: fill the gap"),
         ("a,b\nc,d\n1,2\n", "line 2, column 'a' holds 'c'"),
         ("a,b\n", "no line of numbers"),
@@ -244,9 +245,9 @@ def test_labels_alone_are_no_examples(tmp_path):
 
 def test_unknown_formats_folders_and_missing_files(tmp_path):
     (tmp_path / "a.txt").write_text("1 2 3")
-    with pytest.raises(ValueError, match="no known format"):
+    with pytest.raises(ValueError, match="an unknown format"):
         data.load(tmp_path / "a.txt")
-    with pytest.raises(ValueError, match="is a folder that holds no pictures"):
+    with pytest.raises(ValueError, match="is a folder without pictures"):
         data.load(tmp_path)
     (tmp_path / "a.png").write_bytes(b"pixels")
     with pytest.raises(ValueError, match="is one picture: give the folder"):
@@ -261,6 +262,6 @@ def test_three_axes_are_sequences_and_that_is_said(tmp_path):
     np.save(tmp_path / "gray.npy", np.zeros((20, 8, 8)))
     np.save(tmp_path / "images.npy", np.zeros((20, 8, 8, 1)))
     assert data.load(tmp_path / "gray.npy").kind == "sequences"
-    assert "gray images want a fourth, save x[..., None]" in data.load(tmp_path / "gray.npy").notes
+    assert "for gray images save x[..., None]" in data.load(tmp_path / "gray.npy").notes
     assert data.load(tmp_path / "images.npy").kind == "images"
     assert "fourth" not in data.load(tmp_path / "images.npy").notes

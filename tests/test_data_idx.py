@@ -66,7 +66,7 @@ BROKEN = {
     "truncated": ("a-idx3-ubyte", GOOD[:-3], "need 24 bytes, got 21"),
     "too long": ("a-idx3-ubyte", GOOD + b"\0", "need 24 bytes, got 25"),
     "lengths beyond memory": ("a-idx3-ubyte", b"\0\0\x0e\3" + b"\xff" * 12 + b"\0", "got 17"),
-    "not gzipped": ("a-idx3-ubyte.gz", b"<!DOCTYPE html><html>", "not gzipped, it starts with b'<!DOCTYPE html"),
+    "not gzipped": ("a-idx3-ubyte.gz", b"<!DOCTYPE html><html>", "not gzipped (it starts with b'<!DOCTYPE html"),
     "truncated gzip": ("a-idx3-ubyte.gz", gzip.compress(GOOD)[:-12], "ends early, after 2"),
     "damaged gzip": ("a-idx3-ubyte.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + b"\xff" * 40, "damaged gzip"),
     "wrong checksum": ("a-idx3-ubyte.gz", gzip.compress(GOOD)[:-8] + b"\0" * 8, "damaged gzip"),

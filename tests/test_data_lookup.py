@@ -149,7 +149,7 @@ def test_the_error_names_file_size_address_and_the_embedded_alternative(places):
         "https://one.invalid/",
         "'fashion-mini'",
         "TINYAE_DATA",
-        "holds some of them",
+        "contains some of them",
         "allow the download",
         *(str(places / p) for p in ("env", "cache", "debian")),
     ):
@@ -190,7 +190,7 @@ def test_a_truncated_archive_is_an_error_and_not_a_reason_to_look_further(places
 def test_files_of_another_shape_are_refused(places, monkeypatch):
     monkeypatch.setitem(ENTRIES, "toy-set", dataclasses.replace(ENTRIES["toy-set"], counts=(4, 1)))
     put(places / "env" / "toy-set")
-    with pytest.raises(ValueError, match=r"should hold 4 examples of shape \(2, 2, 1\), got .* \(3, 2, 2, 1\)"):
+    with pytest.raises(ValueError, match=r"should have 4 examples of shape \(2, 2, 1\), got .* \(3, 2, 2, 1\)"):
         data.load("toy-set")
 
 
@@ -284,7 +284,7 @@ def test_a_set_of_two_text_files_is_checked_and_padded(places, monkeypatch):
         ENTRIES["japanese-vowels"], name="toy-series", counts=(2, 1), shape=(3, 2), remote=files, class_names=("a", "b")
     )
     monkeypatch.setitem(ENTRIES, "toy-series", row)
-    with pytest.raises(FileNotFoundError, match=r"not downloaded: .* Source: UCI .* 'pendigits'"):
+    with pytest.raises(FileNotFoundError, match=r"not downloaded automatically: .* Source: UCI .* 'pendigits'"):
         data.load("toy-series")
     folder = places / "env" / "toy_series"
     folder.mkdir(parents=True)

@@ -133,5 +133,5 @@ def test_what_cannot_be_filmed_is_refused(rng, arguments, says):
 
 
 def test_only_gray_images_move():
-    with pytest.raises(ValueError, match="pendigits holds no gray images"):
+    with pytest.raises(ValueError, match="pendigits has no gray images"):
         moving_digits(data.load("pendigits"))

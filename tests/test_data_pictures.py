@@ -224,7 +224,7 @@ def test_a_folder_may_name_its_test_set(fill, classes):
     found = data.load(fill(files))
     assert (len(found.train), len(found.test)) == (3 * len(classes) + 1, 3 * len(classes))
     assert found.class_names == (() if classes == ("",) else ("a", "b"))
-    assert found.notes == "train and test as the folders name them"
+    assert found.notes == "train and test split as in the folders"
 
 
 def test_one_picture_in_color_makes_all_of_them_color(fill):
@@ -284,7 +284,7 @@ def test_a_broken_file_is_named_and_skipped_only_on_request(name, fill, tmp_path
         data.load(folder)
     found = data.load(folder, skip_broken=True)
     assert_array_equal(both(found)[..., 0] * 255, np.stack([gray(0), gray(1)]))
-    assert f". Left out 1 of 3 files that cannot be read: {name} (" in found.notes
+    assert f". Skipped 1 of 3 files that cannot be read: {name} (" in found.notes
 
 
 def test_labels_keep_to_their_pictures_when_some_are_skipped(fill):
@@ -294,20 +294,20 @@ def test_labels_keep_to_their_pictures_when_some_are_skipped(fill):
     assert found.train.y.tolist() == [0, 0, 1, 1]
     assert found.test.y.tolist() == [0, 1]
     assert_array_equal(found.train.x[..., 0] * 255, np.stack([gray(0), gray(1)] * 2))
-    assert "Left out 8 of 14 files" in found.notes
+    assert "Skipped 8 of 14 files" in found.notes
     assert found.notes.endswith("and 3 more")
 
 
 @pytest.mark.parametrize(("files", "says"), [
-    ({}, "holds no pictures .*no files.*TINYAE_DATA="),
-    ({"a.txt": b"text", "b.webp": b"x"}, r"holds no pictures \(.png, .jpg, .jpeg\), only a.txt and the like"),
+    ({}, "without pictures .*no files.*TINYAE_DATA="),
+    ({"a.txt": b"text", "b.webp": b"x"}, r"without pictures \(.png, .jpg, .jpeg\), only files such as a.txt"),
     ({"a.png": gray(0), "b.png": gray(1, 7, 5)}, r"a.png has 6 x 5 pixels .*b.png 7 x 5.*--image-size H,W"),
-    ({"a.png": gray(0), "cat/b.png": gray(1)}, r"both loose \(a.png\) and in folders \(cat/b.png\)"),
-    ({"train/a.png": gray(0), "val/b.png": gray(1)}, "holds the folders train, val: a folder that is split has"),
-    ({"train/a.png": gray(0), "test/c/b.png": gray(1)}, "one of `train` and `test` has folders for classes"),
-    ({"train/a.png": gray(0), "train/c/b.png": gray(1), "test/a.png": gray(1)}, "train holds pictures both loose"),
-    ({"a.png": gray(0)}, "holds 1 pictures that can be read.*two or more"),
-    ({"a/a.png": gray(0), "b/b.png": gray(1)}, "at most one to a class"),
+    ({"a.png": gray(0), "cat/b.png": gray(1)}, r"both outside \(a.png\) and inside class folders \(cat/b.png\)"),
+    ({"train/a.png": gray(0), "val/b.png": gray(1)}, "contains the folders train, val: a split folder has"),
+    ({"train/a.png": gray(0), "test/c/b.png": gray(1)}, "only one of `train` and `test` has class folders"),
+    ({"train/a.png": gray(0), "train/c/b.png": gray(1), "test/a.png": gray(1)}, "train contains pictures both outside"),
+    ({"a.png": gray(0)}, "has 1 readable pictures.*add pictures"),
+    ({"a/a.png": gray(0), "b/b.png": gray(1)}, "at most one per class"),
 ])  # fmt: skip
 def test_folders_that_cannot_be_used(files, says, fill, tmp_path):
     (tmp_path / "photos").mkdir()
@@ -391,13 +391,13 @@ def test_a_run_remembers_how_its_pictures_were_read(album, tmp_path, monkeypatch
     told = capsys.readouterr().out
     assert "on photos (28 training and 2 test images of 8 x 6 x 1)" in told
     assert "photos: test is every tenth picture of each class" in told
-    assert "Left out 1 of 31 files that cannot be read: a/bad.png (it is neither PNG nor JPEG)." in told
+    assert "Skipped 1 of 31 files that cannot be read: a/bad.png (it is neither PNG nor JPEG)." in told
     run = Path("runs/basic-photos")
     config = json.loads((run / "config.json").read_text())
     assert config["data_options"] == {"image_size": [8, 6], "gray": True, "skip_broken": True}
     found = data.load("photos", image_size=(8, 6), gray=True, skip_broken=True)
     assert main(["encode", str(run), "--out", "codes.npy"]) == 0
-    assert "Left out 1 of 31 files" in capsys.readouterr().out
+    assert "Skipped 1 of 31 files" in capsys.readouterr().out
     assert_array_equal(np.load("codes.npy"), load(run).encode(found.test.x))
     for command in (["evaluate"], ["reconstruct", "--count", "2"]):
         assert main([*command, str(run)]) == 0
@@ -432,8 +432,8 @@ def test_data_and_show_take_a_folder(album, tmp_path, monkeypatch, capsys):
     ("--data photos --skip-broken", "have several sizes"),
     ("--data photos --image-size 0", "--image-size: must be a whole number of at least 1"),
     ("--data photos --image-size 1,2,3", "--image-size: must be H,W, or one number for both"),
-    ("--data optdigits --gray", "are for a folder of pictures, and 'optdigits' is none"),
-    ("--data photoz --gray", "are for a folder of pictures, and 'photoz' is none"),
+    ("--data optdigits --gray", "are for a folder of pictures, but 'optdigits' is not a folder"),
+    ("--data photoz --gray", "are for a folder of pictures, but 'photoz' is not a folder"),
 ])  # fmt: skip
 def test_the_command_refuses_in_one_sentence(arguments, says, album, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

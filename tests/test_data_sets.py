@@ -166,7 +166,7 @@ def test_an_unknown_name_lists_close_ones_and_all(wrong, meant):
 
 
 def test_a_name_like_no_other_lists_all_names():
-    with pytest.raises(ValueError, match="The names are fashion-mini, ") as raised:
+    with pytest.raises(ValueError, match="Choose from fashion-mini, ") as raised:
         data.load("zzz")
     assert "Did you mean" not in str(raised.value)
 
@@ -214,7 +214,7 @@ def test_the_attributions_are_complete():
 
 def test_an_installation_without_the_files_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr("tinyae.data.embedded.FOLDER", tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"lacks optdigits\.npz .* install tinyae again"):
+    with pytest.raises(FileNotFoundError, match=r"lacks optdigits\.npz .* reinstall tinyae"):
         data.load("optdigits")
 
 
@@ -226,7 +226,7 @@ def test_a_record_that_contradicts_itself_is_refused():
         Dataset("a", "b", "video", Split(x), Split(x))
     with pytest.raises(ValueError, match="images need 4 axes"):
         Dataset("a", "b", "images", Split(x), Split(x))
-    with pytest.raises(ValueError, match="one shape of example in both"):
+    with pytest.raises(ValueError, match="examples of the same shape in both"):
         Dataset("a", "b", "vectors", Split(x), Split(x[:, :2]))
 
 

@@ -323,7 +323,7 @@ def test_the_command_from_end_to_end(tmp_path, monkeypatch, capsys):
     assert main(["evaluate", str(run)]) == 0
     printed = capsys.readouterr().out
     measured = evaluate(model, data.load("optdigits").test.x)
-    for label, key in (("damaged input", "corrupted_squared_error"), ("repaired", "denoised_squared_error")):
+    for label, key in (("corrupted input", "corrupted_squared_error"), ("denoised", "denoised_squared_error")):
         (line,) = [line for line in printed.splitlines() if line.startswith(label)]
         assert line.endswith("squared error per image")
         assert float(line.split()[-5]) == pytest.approx(measured[key], rel=1e-4)

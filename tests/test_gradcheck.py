@@ -144,13 +144,13 @@ def test_seeds_repeat():
 
 @pytest.mark.parametrize(("call", "error", "words"), [
     (lambda: gradcheck(lambda x: x, [np.arange(3)]), TypeError, "no input is floating-point"),
-    (lambda: gradcheck(lambda x: x, [np.ones(3)], order=0), ValueError, "order must be 1 or more, got 0"),
+    (lambda: gradcheck(lambda x: x, [np.ones(3)], order=0), ValueError, "order must be at least 1, got 0"),
     (lambda: gradcheck(lambda x: x, [np.ones(3)], method="exact"), ValueError, "'central' or 'complex', got 'exact'"),
     (lambda: gradcheck(lambda x: x, [np.ones(3)], names=["x", "y"]), ValueError, "2 names for 1 inputs"),
     (
         lambda: gradcheck(ops.absolute, [np.ones(3)], method="complex"),
         ValueError,
-        "needs a function that takes complex numbers; this one raised TypeError: it gave dtype float64",
+        "needs a function that accepts complex numbers; this one raised TypeError: it returned dtype float64",
     ),
     (
         lambda: gradcheck(lambda x: x + ops.absolute(x), [np.ones(3)], method="complex"),
@@ -187,16 +187,20 @@ def with_rule(rule: Any, elementwise: bool = False) -> Any:
 
 DRAWS = np.random.default_rng(0)
 BAD = {
-    "array": (lambda x: x.data, "not a tensor", "must return a Tensor, got ndarray: compute with Tensors"),
+    "array": (lambda x: x.data, "not a tensor", "must return a Tensor, got ndarray: use Tensors"),
     "none": (lambda x: None, "not a tensor", "must return a Tensor, got NoneType"),
     "float32": (
         lambda x: Tensor(x.data, dtype="float32"),
         "output dtype",
         "must return a float64 Tensor, got dtype float32",
     ),
-    "writes": (writes, "input modified", "fn changed argument 0 in place: compute new values"),
+    "writes": (writes, "input modified", "fn changed argument 0 in place: return new arrays"),
     "assigns": (assigns, "input modified", "fn changed argument 0 in place"),
-    "random": (lambda x: x * DRAWS.normal(), "random", "two values for the same inputs: make its generator inside fn"),
+    "random": (
+        lambda x: x * DRAWS.normal(),
+        "random",
+        "different values for the same inputs: create its generator inside fn",
+    ),
     "shape": (
         with_rule(lambda g, out, x: (2.0 * g).sum()),
         "gradient shape",
@@ -388,5 +392,5 @@ def test_constants_that_cannot_be_told_apart_are_refused():
 
     fn = holding_detached(growing)
     fn(Tensor(1.0))
-    with pytest.raises(RuntimeError, match="detach\\(\\) 1 times at first and now once more"):
+    with pytest.raises(RuntimeError, match="detach\\(\\) 1 times in the first call and now more often"):
         fn(Tensor(1.0))

@@ -302,7 +302,7 @@ def test_the_command_from_end_to_end(options, count, pictures, tmp_path, monkeyp
     assert main(["train", "memory", "--data", "optdigits", *options.split()]) == 0
     told = capsys.readouterr().out
     assert f"({count:,} training images" in told
-    assert "nothing is held out" in told
+    assert "there is no test set" in told
     folder = tmp_path / "runs" / "memory-optdigits"
     assert {file.name for file in folder.glob("*.png")} == pictures
     memory = Run.open(folder).model()
@@ -315,7 +315,7 @@ def test_the_command_from_end_to_end(options, count, pictures, tmp_path, monkeyp
 @pytest.mark.parametrize(("options", "told"), [
     ("--codes ones --count 2", "use count=1, or codes='one-hot'"),
     ("--codes one-hot --count 5 --code-size 3", "leave it out"),
-    ("--count 99999", "has 3823 training samples, a memory of 99999 asks for more"),
+    ("--count 99999", "has 3823 training samples, too few for a memory of 99999"),
     ("--count 0", "must be a whole number of at least 1"),
     ("--decoder conv --hidden-sizes 9", "a convolutional decoder has channels"),
 ])  # fmt: skip
@@ -336,5 +336,5 @@ def test_commands_for_new_samples_say_what_a_memory_is(command, tmp_path, monkey
     run = Run.create(tmp_path / "run", {"model": "memory", "data": "optdigits"})
     save(build("memory", {"input_shape": [8, 8, 1], "count": 3}), run.path / "model.safetensors")
     assert main(command.replace("RUN", str(run.path)).split()) == 2
-    assert "holds a memory, which only knows its 3 training samples" in capsys.readouterr().err
+    assert "holds a memory, which reproduces only its 3 training samples" in capsys.readouterr().err
     assert Path("codes.npy").exists() is False

@@ -476,7 +476,7 @@ def test_unknown_endings_and_resolutions_are_refused(tmp_path, rng, name, dpi):
 
 IMAGES, CODES, ROWS = np.zeros((3, 4, 4)), np.zeros((6, 2)), [{"epoch": 1, "train_loss": 2.0}]
 BAD = [
-    (TypeError, "bring a Tensor", lambda: plots.image_grid([[1.0]])),
+    (TypeError, "copy a Tensor", lambda: plots.image_grid([[1.0]])),
     (ValueError, "is empty", lambda: plots.image_grid(IMAGES[:0])),
     (ValueError, "real numbers", lambda: plots.image_grid(IMAGES.astype(complex))),
     (ValueError, r"\.reshape\(-1, H, W\)", lambda: plots.image_grid(IMAGES.reshape(3, 16))),
@@ -487,15 +487,15 @@ BAD = [
     (ValueError, "one entry for each of the 3", lambda: plots.image_grid(IMAGES, titles=["a"])),
     (ValueError, "columns must be", lambda: plots.image_grid(IMAGES, columns=0)),
     (ValueError, "at most 1024", lambda: plots.image_grid(np.zeros((1025, 2, 2)))),
-    (ValueError, "one shape", lambda: plots.reconstructions(IMAGES, IMAGES[:2])),
-    (ValueError, "labels must hold", lambda: plots.reconstructions(IMAGES, IMAGES, labels=["a"])),
+    (ValueError, "the same shape", lambda: plots.reconstructions(IMAGES, IMAGES[:2])),
+    (ValueError, "labels must have one", lambda: plots.reconstructions(IMAGES, IMAGES, labels=["a"])),
     (ValueError, "count must be", lambda: plots.reconstructions(IMAGES, IMAGES, count=0)),
     (
         ValueError,
         "drawn by reconstructions",
         lambda: plots.vector_reconstructions(IMAGES[None], IMAGES[None]),
     ),
-    (ValueError, "one shape", lambda: plots.vector_reconstructions(CODES, CODES[:, :1])),
+    (ValueError, "the same shape", lambda: plots.vector_reconstructions(CODES, CODES[:, :1])),
     (
         ValueError,
         "no errors are given",

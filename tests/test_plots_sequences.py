@@ -201,7 +201,7 @@ def test_a_film_that_fails_leaves_what_was_there(rng, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "frames", "milliseconds", "says"),
-    [("a.png", 2, 100, "saved as .gif"), ("a.gif", 0, 100, "needs a frame"), ("a.gif", 2, 1, "10 ms")],
+    [("a.png", 2, 100, "saved as .gif"), ("a.gif", 0, 100, "needs at least one frame"), ("a.gif", 2, 1, "10 ms")],
 )
 def test_what_is_no_film_is_refused(tmp_path, name, frames, milliseconds, says):
     with pytest.raises(ValueError, match=says):
@@ -214,7 +214,7 @@ def test_what_is_no_film_is_refused(tmp_path, name, frames, milliseconds, says):
     "rows", [{}, {"a": np.zeros((2, 3, 4))}, {"a": np.zeros((2, 3, 4, 4)), "b": np.zeros((1, 3, 4, 4))}]
 )
 def test_films_of_other_shapes_are_refused(rows):
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="the same shape"):
         plots.frame_strips(rows)
 
 

@@ -122,8 +122,8 @@ def test_the_command_prints_what_python_measures(tmp_path, monkeypatch, capsys):
     expected = [probe.accuracy(train, digits.train.y), probe.accuracy(test, digits.test.y)]
     assert rows["codes"][0] == "8"
     assert_allclose(shares(rows["codes"]), expected, atol=6e-5)
-    assert rows["the samples themselves"][0] == "64"
-    assert shares(rows["the samples themselves"])[1] > 0.9
+    assert rows["raw inputs"][0] == "64"
+    assert shares(rows["raw inputs"])[1] > 0.9
     largest = np.bincount(digits.train.y).argmax()
     assert_allclose(
         shares(rows["always the largest class"]),

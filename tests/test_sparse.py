@@ -262,8 +262,8 @@ def test_the_command(tmp_path, monkeypatch, capsys):
         assert words in told
     assert main(["evaluate", "run"]) == 0
     for extra, words in (
-        (["--batch-size", "32"], "--batch-size means nothing to lbfgs"),
-        (["--lr", "0.1"], "--lr means"),
+        (["--batch-size", "32"], "--batch-size has no effect with lbfgs"),
+        (["--lr", "0.1"], "--lr has no effect"),
     ):
         assert main(["train", "sparse", "--epochs", "2", "--out", "other", *extra]) == 2
         assert words in capsys.readouterr().err

@@ -252,4 +252,4 @@ def test_there_are_enough_faults_of_every_class() -> None:
     assert len({fault.kind for fault in FAULTS}) == 8
     assert len({fault.name for fault in FAULTS}) == len(FAULTS)
     page = Path(__file__).parents[1] / "docs" / "devices.md"
-    assert f"plants {len(FAULTS)} faults" in page.read_text(encoding="utf-8")
+    assert f"plants {len(FAULTS)} bugs" in page.read_text(encoding="utf-8")

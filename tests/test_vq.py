@@ -225,6 +225,6 @@ def test_the_command_prints_the_dead_codes(tmp_path, capsys):
     expected = load(run).fit_prior(train).sample(5, np.random.default_rng(3))
     assert_array_equal(np.load(tmp_path / "s.npy"), expected)
     capsys.readouterr()
-    for extra, words in ((["--pixels"], "a vqvae has not got"), (["--label", "1"], "and this is a vqvae")):
+    for extra, words in ((["--pixels"], "a VQ-VAE has no"), (["--label", "1"], "and this is a vqvae")):
         assert main(["sample", run, *extra]) == 2
         assert words in capsys.readouterr().err

@@ -7,9 +7,9 @@
     >>> x.grad
     Tensor([2., 4., 6.], dtype=float32)
 
-The rooms, from the ground up: `backend`, `autodiff`, `ops`, `losses`, `nn`, `optim`, `data`, `models`, `training`;
-beside them `plots`, `inspect` and `testing`. Importing tinyae imports NumPy and nothing else that is large; the rooms
-that `fit` and the pictures need are loaded when they are first asked for.
+The rooms, from the bottom up: `backend`, `autodiff`, `ops`, `losses`, `nn`, `optim`, `data`, `models`, `training`;
+and `plots`, `inspect` and `testing`. `import tinyae` loads NumPy and no other large library; the rooms that `fit` and the
+pictures need are loaded when first used.
 """
 
 from importlib import import_module
@@ -64,7 +64,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load a room, or a name that lives in one, when it is first used."""
+    """Load a room, or a name defined in one, on first use."""
     if name in _ROOMS:
         return import_module(f"tinyae.{name}")
     if name in _LATER:

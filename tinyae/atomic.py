@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one: to a temporary neighbor first, then renamed into place."""
+"""Atomic file writes: into a temporary file in the same folder, which then replaces the target."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from pathlib import Path
 
 
 def write_atomically(path: str | Path, write: Callable[[Path], None]) -> Path:
-    """Call `write(temporary_path)` and move the result to `path`; on any error `path` keeps what it had.
+    """Call `write(temporary_path)` and move the result to `path`; on any error `path` is unchanged.
 
-    A missing parent folder is made. Raises OSError with one sentence (what, where, why) when the disk or the
-    permissions say no.
+    A missing parent folder is created. Raises OSError, with the path and the reason, if the file cannot be written.
     """
     path = Path(path)
     temporary: Path | None = None
@@ -35,12 +34,12 @@ def write_atomically(path: str | Path, write: Callable[[Path], None]) -> Path:
 
 
 def write_text(path: str | Path, text: str) -> Path:
-    """Write a text file atomically (UTF-8, newlines as they are)."""
+    """Write a text file atomically (UTF-8, newlines unchanged)."""
     return write_bytes(path, text.encode("utf-8"))
 
 
 def write_bytes(path: str | Path, content: bytes) -> Path:
-    """Write a file of bytes atomically."""
+    """Write a binary file atomically."""
 
     def write(temporary: Path) -> None:
         temporary.write_bytes(content)

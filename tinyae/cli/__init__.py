@@ -1,5 +1,5 @@
-"""The command line: one file per command, each with `register(subparsers)` and a function that does the
-work; `options` has what they share.
+"""The command line: one file per command, each a function whose signature and docstring define its arguments and help.
 
-A command returns normally or raises; `main` turns what it raises into one clear sentence and an exit code.
+`arguments` builds the parsers, `options` has the options that commands share, and `main` turns errors into one sentence and
+an exit code.
 """

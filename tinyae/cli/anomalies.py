@@ -1,4 +1,4 @@
-"""`tinyae anomalies RUN`: which test samples the model cannot reconstruct."""
+"""`tinyae anomalies RUN`: the test samples with a large reconstruction error."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def anomalies(
 ) -> None:
     """score test samples by their reconstruction error and draw the scores
 
-    Score every sample by its squared error. The threshold is a quantile of the training samples' scores; test samples above
-    it are listed, with what is known to have happened then. Of other data all samples are new: they are scaled and judged
-    as the run's own were.
+    Score every sample by its squared error. The threshold is a quantile of the training scores; test samples above it are
+    listed, with the known incidents at that time. With --data, all samples are scored, with the run's own scaling and
+    threshold.
 
     Args:
-        quantile: Q, of the training scores, in (0, 1).
+        quantile: Q, quantile of the training scores, in (0, 1).
         out: FILE.png, picture, .png, .svg or .pdf; by default RUN/anomalies.png.
     """
     run, model, judged = open_run(run_folder, data=data, **source)
     usual = judged.train
-    if data is not None:  # what is usual is what the model was trained on, and all of the others is new
+    if data is not None:  # the threshold is that of the run's own training samples
         usual, judged = data_for(run, model).train, _all_new(judged)
     detector = AnomalyDetector(model, quantile).fit(usual)
     assert detector.threshold is not None
@@ -66,7 +66,7 @@ def anomalies(
 
 
 def _all_new(data: Dataset) -> Dataset:
-    """The data with all samples in the test part."""
+    """The data with all samples in the test split."""
     parts = (data.train, data.test)
     whole = (
         None if getattr(data.test, name) is None else np.concatenate([getattr(part, name) for part in parts])
@@ -76,11 +76,11 @@ def _all_new(data: Dataset) -> Dataset:
 
 
 _DRAWN = 8
-"""Flagged samples that are drawn with their reconstruction."""
+"""Flagged samples that are drawn with their reconstructions."""
 
 
 def _recording(data: Dataset) -> np.ndarray | None:
-    """The recording of a series of one feature, from the beginning of each window to that of the next."""
+    """The recording of a univariate series: of each window, the steps before the next window begins."""
     if data.kind != "series" or data.example_shape[1] != 1:
         return None
     x = np.concatenate([data.train.x, data.test.x])
@@ -91,9 +91,9 @@ def _recording(data: Dataset) -> np.ndarray | None:
 
 
 def _breaks(data: Dataset) -> list[int]:
-    """Numbers of the windows before which a part of the recording lies in no window, or may do so."""
+    """Indices of the windows before which the recording has, or may have, a gap."""
     line = data.timeline
-    if line is None:  # nobody knows: the last training window may end before the test part begins
+    if line is None:  # unknown: the last training window may end before the test part begins
         return [len(data.train)]
     if (line.stride_seconds or 0.0) > line.window_seconds:
         return list(range(1, len(data.train) + len(data.test)))
@@ -101,7 +101,7 @@ def _breaks(data: Dataset) -> list[int]:
 
 
 def _draw_worst(model: Autoencoder, data: Dataset, worst: np.ndarray, path: Path) -> Path:
-    """The flagged samples with the largest errors, and what the model makes of them."""
+    """Draw the flagged samples with the largest errors and their reconstructions."""
     restored = Restored.of(model, data.test.rows(worst))
     made = " and ".join(f"{word}s" for word in restored.outputs)
     figure = draw_restored(
@@ -115,12 +115,12 @@ def _draw_worst(model: Autoencoder, data: Dataset, worst: np.ndarray, path: Path
 
 
 def _when(data: Dataset, index: int) -> str:
-    """When a test sample was taken, or its number."""
+    """The time of a test sample, or its index."""
     return data.timeline.stamp(len(data.train) + index) if data.timeline else f"test {index}"
 
 
 def _lines(data: Dataset, flagged: np.ndarray, scores: np.ndarray, most: int = 20) -> list[str]:
-    """One line for each of the worst flagged test samples, and how many published incidents were met."""
+    """One line for each of the worst flagged test samples, and how many known incidents were detected."""
     worst = flagged[np.argsort(-scores[flagged], kind="stable")][:most]
     lines = []
     for index in worst:
@@ -135,6 +135,6 @@ def _lines(data: Dataset, flagged: np.ndarray, scores: np.ndarray, most: int = 2
         met = {name for window in windows for name in data.timeline.incidents_in(window)}
         outside = sum(not data.timeline.incidents_in(window) for window in windows)
         lines.append(
-            f"known incidents met: {len(met)} of {len(data.timeline.incidents)}; flagged outside of them: {outside}"
+            f"known incidents detected: {len(met)} of {len(data.timeline.incidents)}; flagged outside them: {outside}"
         )
     return lines

@@ -1,7 +1,7 @@
-"""From signatures and docstrings to a command line: an option's name, type, choices, default and help stand with what it sets.
+"""Command-line options from signatures and docstrings: a setting is declared once, where it is used.
 
 A parameter `code_size: int = 32` whose line in `Args:` is "K, latent dimensions." becomes `--code-size K`, with the help
-"latent dimensions (default: 32)": the first sentence, and the letter before it as what stands for the value.
+"latent dimensions (default: 32)": the first sentence of the text, without the letter, which becomes the metavar.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 SPELLING = {"warmup": "kl-warmup", "num_layers": "layers"}
-"""Options that are not called what they set."""
+"""Settings whose option has another name."""
 
 LETTERS = {("tinyae sample", "count"): ("-n",)}
-"""Options of a command that have a short form too."""
+"""Short forms of options, by command and setting."""
 
 
 class Parser(argparse.ArgumentParser):
-    """Answers a mistake with one sentence, the usage is a `--help` away; an option is written in full.
+    """A parser whose errors are one sentence without the usage, and which takes no abbreviated options.
 
     Attributes:
-        fill: adds the arguments once the parser is wanted, so that a command does not wait for those of all others.
+        fill: adds the arguments when the parser is used, so that a command does not wait for those of all others.
     """
 
     def __init__(self, *, fill: Callable[[Parser], None] = lambda parser: None, **settings: Any) -> None:
@@ -43,7 +43,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}{see} `{self.prog} --help`.\n")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As in argparse; of what is left over, an option is an error here, where the known ones are at hand."""
+        """As in argparse, but an unknown option is an error, with the closest known one as a suggestion."""
         fill, self.fill = self.fill, lambda parser: None
         fill(self)
         found, rest = super().parse_known_args(args, namespace)
@@ -55,17 +55,17 @@ class Parser(argparse.ArgumentParser):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What a function says of its parameters.
+# Settings: what a function declares about its parameters.
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting as it is declared.
+    """A setting as declared.
 
     Attributes:
         name, default: of the parameter; the default is `inspect.Parameter.empty` if it has none.
-        hint: its type, with the choices where it is `Annotated[str, choices]`.
-        text: what the `Args:` section says about it.
+        hint: its type annotation; `Annotated[str, choices]` if there are choices.
+        text: its entry in the `Args:` section.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Setting:
 
 
 def settings_of(function: Callable[..., Any]) -> dict[str, Setting]:
-    """The settings of a function or class by name, those that it passes on included, in the order of its signature."""
+    """The settings of a function or class by name, including those passed on to other functions, in signature order."""
     declarations = list(_declarations(function))
     found = {}
     for name, parameter in inspect.signature(function).parameters.items():
@@ -86,11 +86,11 @@ def settings_of(function: Callable[..., Any]) -> dict[str, Setting]:
 
 
 _REFERS = re.compile(r"(as (for|in|of)|see) ")
-"""How a text begins that only says where the right one stands: "as for `Autoencoder`", "see there"."""
+"""The beginning of a text that only refers to another one: "as for `Autoencoder`", "see there"."""
 
 
 def _declarations(function: Callable[..., Any]) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
-    """The types and the texts of what a function declares itself, then those of the targets that it passes settings on to."""
+    """Types and texts declared by the function itself, then by the functions it passes settings on to."""
     yield _own(function)
     for target in getattr(_code(function), "__passes_on__", ()):
         yield from _declarations(target)
@@ -106,7 +106,7 @@ def _code(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def arguments_section(docstring: str) -> dict[str, str]:
-    """The texts of the `Args:` section of a docstring by name, each in one line; `a, b: text` says it of both."""
+    """The entries of the `Args:` section of a docstring by name, each as one line; `a, b: text` describes both."""
     _, _, rest = inspect.cleandoc(docstring).partition("\nArgs:\n")
     section = re.match(r"(?:(?: {4}.*)?(?:\n|$))*", rest)
     texts: dict[str, str] = {}
@@ -116,15 +116,15 @@ def arguments_section(docstring: str) -> dict[str, str]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# From there to the parser.
+# Adding the settings to a parser.
 
 
 def add_command(commands: Any, function: Callable[..., None], groups: Mapping[Callable[..., Any], str]) -> None:
     """Add the sub-command that calls `function`: its parameters are the arguments, its docstring is the help.
 
     Args:
-        commands: what `add_subparsers` gives.
-        function: the first line of its docstring is the help among the commands, the paragraph after it the description.
+        commands: the result of `add_subparsers`.
+        function: the first line of its docstring is the help in the list of commands, the next paragraph the description.
         groups: as for `add_arguments`.
     """
     head, _, body = inspect.cleandoc(function.__doc__ or "").partition("\n\n")
@@ -143,10 +143,10 @@ def add_command(commands: Any, function: Callable[..., None], groups: Mapping[Ca
 
 
 def add_arguments(parser: Parser, function: Callable[..., Any], groups: Mapping[Callable[..., Any], str]) -> None:
-    """Add the parameters of a function: what it takes by name only as options, the rest as positional arguments.
+    """Add the parameters of a function: keyword-only ones as options, the others as positional arguments.
 
     Args:
-        groups: functions whose settings stand under a heading of their own, and the heading, "title: what it is about".
+        groups: functions whose settings form a separate group, and the heading of the group, "title: description".
     """
     headings = {name: group for owner, group in groups.items() for name in inspect.signature(owner).parameters}
     sections: dict[str | None, Any] = {None: parser}
@@ -165,19 +165,19 @@ def add_arguments(parser: Parser, function: Callable[..., Any], groups: Mapping[
 
 
 def headed(parser: Parser, heading: str) -> Any:
-    """A group of options under "title" or "title: what it is about"."""
+    """A group of options with the heading "title" or "title: description"."""
     title, _, about = heading.partition(": ")
     return parser.add_argument_group(title, about or None)
 
 
 def add_options(group: Any, settings: Iterable[Setting], shown: Mapping[str, Any] | None = None) -> None:
-    """Add options that are None unless the user gives them; the help tells the defaults `shown`, or their own."""
+    """Add options that are None if not given; the help shows the defaults in `shown`, or the declared ones."""
     for setting in settings:
         add_option(group, setting, default=None, shown=(shown or {}).get(setting.name, setting.default))
 
 
 def add_option(group: Any, setting: Setting, *short: str, default: Any, shown: Any = None) -> None:
-    """Add one option with the value `default`, required if that is empty; the help tells `shown`, or the default."""
+    """Add one option; it is required if `default` is empty. The help shows the default `shown`, or else `default`."""
     empty = inspect.Parameter.empty
     group.add_argument(
         *short, flag_of(setting.name), dest=setting.name, required=default is empty,
@@ -187,12 +187,12 @@ def add_option(group: Any, setting: Setting, *short: str, default: Any, shown: A
 
 
 def flag_of(name: str) -> str:
-    """What a setting is called on the command line: `--code-size`."""
+    """The name of a setting on the command line: `--code-size`."""
     return f"--{SPELLING.get(name, name).replace('_', '-')}"
 
 
 def help_of(setting: Setting, default: Any = None) -> str:
-    """The first sentence about a setting, without the letter that stands for its value, and its default."""
+    """The first sentence of the text of a setting, without the metavar, and the default."""
     text = _FIRST.split(_LETTER.sub("", setting.text), maxsplit=1)[0]
     if default is None or default is False or default is inspect.Parameter.empty:
         return _plain(text)
@@ -206,12 +206,12 @@ _LETTER = re.compile(r"^([A-Z]+(?:[|.,][A-Za-z]+)*), ")
 
 
 def _plain(text: str) -> str:
-    """Text for a terminal: without the marks of a docstring, and with % as argparse wants it."""
+    """Text for a terminal: without docstring markup, and with % escaped for argparse."""
     return text.replace("`", "").replace('"', "").replace("%", "%%")
 
 
 def _reader(setting: Setting) -> dict[str, Any]:
-    """What argparse is told of a type: how a value is read, the choices, what stands for it in the help."""
+    """The keywords of `add_argument` for a type: converter, choices, metavar."""
     union = typing.get_origin(setting.hint) in (typing.Union, types.UnionType)
     kind = typing.get_args(setting.hint)[0] if union else setting.hint
     letter = _LETTER.match(setting.text)
@@ -234,9 +234,8 @@ def _reader(setting: Setting) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Numbers as a user writes them: what argparse calls to read one, with a sentence for what is not one. What range a number
-# must lie in is the business of what it sets; only that sizes and counts begin at 1 is seen here, or at 0 where that is the
-# default.
+# Converters for argparse. Ranges are checked where the number is used; here only that sizes and counts are at least 1 (or 0
+# if that is the default).
 
 
 def whole_number(text: str) -> int:

@@ -1,4 +1,4 @@
-"""`tinyae data`: what there is to train on."""
+"""`tinyae data`: list the data sets, or describe one."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tinyae.models.settings import passes_on, split
 def data(name: str | None = None, **how: Any) -> None:
     """list the data sets, or describe one
 
-    List the data sets that can be named in --data, or describe one of them (or a file or folder of yours). Of a .csv with
-    times that is the recording before it is cut.
+    List the data sets that --data knows by name, or describe one of them, a file or a folder. A .csv with a time column is
+    described as one recording, before it is cut into windows.
 
     Args:
-        name: NAME|FILE|DIR, describe this one: reads it, so a full set may be downloaded.
+        name: NAME|FILE|DIR, describe this one (it is loaded, so a full set may be downloaded).
     """
     windows, pictures = split(how, windows_as)
     if name is None:
@@ -28,6 +28,6 @@ def data(name: str | None = None, **how: Any) -> None:
         path = Path(name).expanduser()
         series = read_series(path, time=windows["time"])
         if series.times is not None:
-            print(f"{path.name}: {series!r}\n  To cut it into windows: --window L, also here.")
+            print(f"{path.name}: {series!r}\n  To cut it into windows: --window L (also with this command).")
             return
     print(load_data(name, pictures_as(**pictures), windows_as(**windows)))

@@ -1,4 +1,4 @@
-"""`tinyae encode RUN --out codes.npy`: the codes of a data set, for use elsewhere."""
+"""`tinyae encode RUN --out codes.npy`: write the codes of a data set."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ def encode(run_folder: Path, *, out: Path, split: Annotated[str, SPLITS] = "test
     Write the codes of one split as a .npy array (N, K).
 
     Args:
-        out: FILE.npy, where to write the codes, float32 (N, K).
-        split: which samples.
+        out: FILE.npy, output file, float32 (N, K).
+        split: the split to encode.
     """
     if out.suffix != ".npy":
-        raise ValueError(f"--out must end in .npy, got {out}: codes are written as one NumPy array.")
+        raise ValueError(
+            f"--out must end in .npy, got {out}: codes are written as one NumPy array, e.g. --out codes.npy."
+        )
     _, model, data = open_run(run_folder, **source)
     codes = model.encode(model.batch(getattr(data, split)))
     save_array(codes, out)

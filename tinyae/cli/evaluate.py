@@ -1,4 +1,4 @@
-"""`tinyae evaluate RUN`: the numbers of a trained model again, on its own or other data of the same shape."""
+"""`tinyae evaluate RUN`: the metrics of a trained model, on its own data or on others of the same shape."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from tinyae.models import VariationalAutoencoder, log_likelihood, model_entry
 from tinyae.models.settings import passes_on
 
 _AT_ONCE = 100
-"""Samples between two looks at the progress bar."""
+"""Samples per update of the progress bar."""
 
 
 @passes_on(open_run)
 def evaluate(
     run_folder: Path, *, importance_samples: int | None = None, first: int | None = None, **source: Any
 ) -> None:
-    """measure a trained model
+    """evaluate a trained model
 
-    Measure a trained model on both splits of a data set.
+    Evaluate a trained model on both splits of a data set.
 
     Args:
-        importance_samples: K, for a variational autoencoder: estimate log p(x) of the test samples from K codes each, e.g.
+        importance_samples: K, for a variational autoencoder: estimate log p(x) of the test samples with K codes each, e.g.
             5000.
-        first: N, with --importance-samples: of the first N test samples only.
+        first: N, with --importance-samples: use only the first N test samples.
     """
     run, model, data = open_run(run_folder, **source)
     variational = model if isinstance(model, VariationalAutoencoder) else None  # log p(x) is that of its likelihood
     if importance_samples and variational is None:
-        raise ValueError(f"{run.path} holds a model without a distribution over codes: leave out --importance-samples.")
+        raise ValueError(f"{run.path} holds a model without a distribution over codes: leave --importance-samples out.")
     columns = {name: training.evaluate(model, split) for name, split in (("train", data.train), ("test", data.test))}
     print(f"{run.path} on {data.name} ({len(data.train):,} training and {len(data.test):,} test {model.sample_name}s)")
     print("\n".join([metrics_table(columns), *model.report(data.test)]))
@@ -47,7 +47,7 @@ def evaluate(
 def _log_likelihoods(
     model: VariationalAutoencoder, x: np.ndarray, labels: np.ndarray | None, k: int
 ) -> Iterator[np.ndarray]:
-    """log p(x) of a few samples at a time, with a bar: thousands of codes for each of them take minutes."""
+    """log p(x) of a few samples at a time, with a progress bar: thousands of codes per sample take minutes."""
     from tqdm import tqdm
 
     generator = np.random.default_rng(0)
@@ -61,7 +61,7 @@ def _log_likelihoods(
 
 
 def _importance_line(model: VariationalAutoencoder, what: str, x: np.ndarray, labels: np.ndarray | None, k: int) -> str:
-    """-log p(`what`) with its standard error over the samples, and all that the number depends on."""
+    """-log p(`what`) with its standard error over the samples, the likelihood and the seed."""
     nats = -np.concatenate(list(_log_likelihoods(model, x, labels, k)))
     error = nats.std() / np.sqrt(len(nats))
     return (

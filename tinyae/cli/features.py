@@ -1,4 +1,4 @@
-"""`tinyae features RUN --layer encoder.0 --image 3`: what a layer makes of an image."""
+"""`tinyae features RUN --layer encoder.0 --image 3`: the feature maps of one layer for one image."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def features(
     out: Path | None = None,
     **source: Any,
 ) -> None:
-    """draw the feature maps of a layer for one image
+    """draw the feature maps of one layer for one image
 
-    Draw what one layer makes of one image: a map for each of its channels. The layers that make maps are listed.
+    Draw the feature maps of one layer for one image, one per channel, and list all layers with feature maps.
 
     Args:
-        layer: NAME, e.g. encoder.0; by default the first that makes maps.
-        image: N, number of the image.
-        split: which samples.
+        layer: NAME, e.g. encoder.0; by default the first with feature maps.
+        image: N, index of the image.
+        split: the split it is from.
         out: FILE.png, picture, .png, .svg or .pdf; by default RUN/features.png.
     """
     run, model, data = open_run(run_folder, **source)

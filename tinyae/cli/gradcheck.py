@@ -1,4 +1,4 @@
-"""`tinyae gradcheck`: every gradient measured, and every rule broken to see whether that is noticed."""
+"""`tinyae gradcheck`: check every gradient numerically, or test the check by breaking each rule."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GROUPS = ("ops", "losses", "layers", "models")
 
 
 Rows = dict[tuple[str, str, str], tuple[int, float, set[str]]]
-"""(group, function, argument): how many cases, the largest error, and how it was measured."""
+"""(group, function, argument) -> number of cases, largest error, and how it was measured."""
 
 
 def gradcheck(
@@ -28,17 +28,17 @@ def gradcheck(
     seed: int = 0,
     device: Annotated[str, DEVICES] = "cpu",
 ) -> None:
-    """compare every gradient with measured slopes, or break the rules and see it noticed
+    """check every gradient numerically, or test the check by breaking each rule
 
-    Compare the gradients of operations, losses, layers and models with slopes that are measured without any rule, for every
-    input and parameter. Exit code 1 if one differs, or if a broken rule is not noticed.
+    Compare the gradients of operations, losses, layers and models with finite differences or the complex step, for every
+    input and parameter. Exit code 1 if a gradient differs, or if a broken rule is not caught.
 
     Args:
         names: NAME, an operation, loss, layer or model, or one of ops, losses, layers, models, all; by default all.
-        order: 2 checks gradients of gradients too.
-        mutate: break each rule on purpose instead, and count how many are caught.
-        seed: of inputs and cotangents.
-        device: where to compute; auto: the GPU if one works.
+        order: 2 also checks gradients of gradients.
+        mutate: break each rule on purpose, and count how many are caught.
+        seed: for inputs and cotangents.
+        device: compute device; auto takes the GPU if one works.
     """
     chosen = _chosen(list(names) or ["all"])
     passed = _mutate(chosen) if mutate else _check(chosen, order, seed, device)
@@ -48,12 +48,12 @@ def gradcheck(
 
 
 def _name(case: Any) -> str:
-    """What a case is asked for by: the part of its name before the parenthesis."""
+    """The name that selects a case: the part before the parenthesis."""
     return case.name.partition("(")[0]
 
 
 def _chosen(names: list[str]) -> dict[str, list[Any]]:
-    """The cases that the names mean, by group; raises ValueError with near matches for a name that means none."""
+    """The selected cases by group; ValueError with near matches for an unknown name."""
     from tinyae.testing.tables import TABLES
 
     known = list(dict.fromkeys(_name(case) for table in TABLES.values() for case in table))
@@ -70,14 +70,14 @@ def _chosen(names: list[str]) -> dict[str, list[Any]]:
 
 
 def _bar(items: Iterable[Any], unit: str) -> Any:
-    """The items with a progress bar on standard error, where that is a terminal."""
+    """The items with a progress bar on standard error if that is a terminal."""
     from tqdm import tqdm
 
     return tqdm(items, unit=f" {unit}", disable=not sys.stderr.isatty(), leave=False, dynamic_ncols=True)
 
 
 def _check(chosen: dict[str, list[Any]], order: int, seed: int, device: str) -> bool:
-    """Check and print the table; whether everything passed."""
+    """Check, print the table, and return whether everything passed."""
     backend = backend_named(device)
     start = time.perf_counter()
     rows: Rows = {}
@@ -95,7 +95,7 @@ def _check(chosen: dict[str, list[Any]], order: int, seed: int, device: str) -> 
         print("\n".join(f"FAILED {line}" for line in failures))
         print(f"{len(failures)} of {len(smooth)} cases failed; {took}")
     elif worst is None:
-        print("nothing to check: the derivative of what was asked for is 0 wherever it exists")
+        print("nothing to check: the selected functions are piecewise constant")
     else:
         print(
             f"{len(smooth)} cases passed at order {order}, {len(rows)} inputs and parameters; largest error "
@@ -111,7 +111,7 @@ def _errors(case: Any, backend: Backend, order: int, seed: int, failures: list[s
     rng = np.random.default_rng(seed)
     try:
         report = gradient_report(case, rng, backend, order=min(order, case.order), raise_on_failure=False)
-    except Exception as error:  # the rest of the table is worth having, whatever one case raises
+    except Exception as error:  # one failing case must not end the table
         failures.append(f"{case.name}: {type(error).__name__}: {error}")
         return {}
     if not report.passed:
@@ -120,7 +120,7 @@ def _errors(case: Any, backend: Backend, order: int, seed: int, failures: list[s
 
 
 def _lines(rows: Rows) -> list[str]:
-    """The table: a line for each input and parameter, its function named once."""
+    """The table: one line per input and parameter, grouped by function."""
     lines: list[str] = []
     last = ("", "")
     width = max((len(argument) for _, _, argument in rows), default=0)
@@ -136,14 +136,14 @@ def _lines(rows: Rows) -> list[str]:
 
 
 def _mutate(chosen: dict[str, list[Any]]) -> bool:
-    """Break the rules and print caught of planted; whether none escaped."""
+    """Break the rules, print how many mistakes were caught, and return whether all were."""
     from tinyae.testing.mutation import survey
 
     start = time.perf_counter()
     cases = [*chosen["ops"], *chosen["losses"]]
     verdicts = survey(cases, lambda primitives: _bar(primitives, "primitives"))
     if not verdicts:
-        raise ValueError("only rules can be broken, and those belong to operations and losses: name one of them.")
+        raise ValueError("--mutate breaks gradient rules, which only operations and losses have: name one of them.")
     kinds = Counter((mutation.kind, verdict) for mutation, verdict in verdicts.items())
     print(f"{'mistake':20}{'planted':>8}{'caught':>8}{'without effect':>16}")
     total = Counter(verdicts.values())
@@ -157,7 +157,7 @@ def _mutate(chosen: dict[str, list[Any]]) -> bool:
     broken = len({mutation.primitive.name for mutation in verdicts})
     print(
         f"{caught}/{caught + len(escaped)} planted mistakes caught in {broken} primitive{'s' if broken > 1 else ''}, "
-        f"{total['crashed']} by an error and the rest by the numbers; {time.perf_counter() - start:.1f} s"
+        f"{total['crashed']} by an exception, the others by a wrong gradient; {time.perf_counter() - start:.1f} s"
     )
     return not escaped
 

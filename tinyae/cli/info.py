@@ -1,4 +1,4 @@
-"""`tinyae info`: versions, devices, threads: what to put into a bug report."""
+"""`tinyae info`: versions and devices, for a bug report."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _CUPY = ("cupy-cuda13x", "cupy-cuda12x", "cupy-rocm-7-0")
 
 
 def info() -> None:
-    """versions and devices
+    """print versions and devices
 
-    Versions, devices and threads, for a bug report. It never fails because a device does not work.
+    Print versions and devices, for a bug report; a device that does not work is not an error.
     """
     print(f"tinyae      {package_version()}")
     print(

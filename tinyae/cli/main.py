@@ -1,4 +1,4 @@
-"""`tinyae`: the parser, and what becomes of errors."""
+"""`tinyae`: the parser, and the exit codes."""
 
 from __future__ import annotations
 
@@ -27,26 +27,25 @@ from tinyae.cli.show import show
 COMMANDS = (
     evaluate, encode, reconstruct, sample, features, neighbors, probe, anomalies, show, gradcheck, data, info,
 )  # fmt: skip
-"""The commands beside `train`: each is a function, whose parameters and docstring are its arguments and help."""
+"""The commands except `train`: functions whose parameters and docstrings become arguments and help."""
 
 _EPILOG = """\
 start here:
   tinyae train basic                      a 784-32-784 autoencoder on embedded images, under a minute on a CPU
   tinyae train deep --epochs 20           784-1000-500-250-30 and back
-  tinyae evaluate runs/basic-fashion-mini the numbers again, on any data of the same shape
-  tinyae data                             what there is to train on
+  tinyae evaluate runs/basic-fashion-mini the metrics again, on any data of the same shape
+  tinyae data                             the available data sets
   tinyae show basic                       the tape of one training step, node by node
 
-exit codes: 0 done, 1 a gradient check failed, 2 something in the request or the data was wrong (one sentence says
-what), 130 interrupted (the last complete epoch is kept)."""
+exit codes: 0 success, 1 a gradient check failed, 2 an error in the options or the data, 130 interrupted (the last complete
+epoch is kept)."""
 
 
 def parser() -> Parser:
     """The whole command line."""
     root = Parser(
         prog="tinyae",
-        description="Autoencoders from first principles, on NumPy (CPU) or CuPy (NVIDIA GPU): "
-        "train on real data, see the pictures.",
+        description="Autoencoders from first principles, on NumPy (CPU) or CuPy (NVIDIA GPU).",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

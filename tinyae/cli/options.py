@@ -1,4 +1,4 @@
-"""Arguments that several commands share, how they are read, and how data are found for a command."""
+"""Options that several commands share, and loading the data they name."""
 
 from __future__ import annotations
 
@@ -23,22 +23,21 @@ from tinyae.training.loop import check_samples
 from tinyae.training.metrics import Metrics
 
 SAMPLE_NOUNS = {"images": "image", "sequences": "sequence", "series": "window", "vectors": "row"}
-"""What one sample of each kind of data is called in units."""
-
+"""Kind of data -> what one sample is called in units."""
 
 SPLITS = ("train", "test")
 """The parts of a data set."""
 
 
 def check_data(data: Dataset, model: Autoencoder) -> None:
-    """Raise unless both splits can be given to the model: finite, floating point, in the range its loss wants."""
+    """Raise unless both splits suit the model: finite, floating point, in the range its loss requires."""
     for name, split in (("train", data.train), ("test", data.test)):
         if len(split):
             model.batch(check_samples(split, f"{data.name} {name}", model))
 
 
 def check_labels(data: Dataset, needed: str, instead: str = "") -> None:
-    """Raise ValueError unless both splits have labels, which `needed` ("a classifier needs"); `instead`: another way out."""
+    """Raise ValueError unless both splits have labels; `needed` ("a classifier needs") begins the sentence, `instead` ends it."""
     if not data.has_labels:
         raise ValueError(
             f"{needed} a class for each sample, and {data.name} has no labels: choose labeled data "
@@ -47,7 +46,7 @@ def check_labels(data: Dataset, needed: str, instead: str = "") -> None:
 
 
 def class_count(data: Dataset) -> int:
-    """How many classes the labels of both splits name."""
+    """The number of classes in both splits."""
     largest = max(int(split.y.max()) for split in (data.train, data.test) if split.y is not None)
     return max(len(data.class_names), largest + 1)
 
@@ -55,12 +54,12 @@ def class_count(data: Dataset) -> int:
 def pictures_as(
     *, image_size: Annotated[tuple[int, int], height_width] | None = None, gray: bool = False, skip_broken: bool = False
 ) -> dict[str, Any]:
-    """Those options of `tinyae.data.load` for a folder of pictures that were given, as plain values for `config.json`.
+    """The given options of `tinyae.data.load` for a folder of pictures, as plain values for `config.json`.
 
     Args:
-        image_size: H,W, scale and cut every picture to H x W pixels.
-        gray: turn colors into gray levels.
-        skip_broken: leave out files that cannot be read, and count them.
+        image_size: H,W, scale and crop every picture to H x W pixels.
+        gray: convert colors to gray levels.
+        skip_broken: skip files that cannot be read, and report how many.
     """
     given = {"image_size": image_size, "gray": gray, "skip_broken": skip_broken}
     return {name: value for name, value in given.items() if value}
@@ -74,42 +73,42 @@ def windows_as(
     time: str | None = None,
     scaling: Annotated[str, tuple(SCALINGS)] | None = None,
 ) -> dict[str, Any] | None:
-    """How a recording is cut, as plain values; None without a window; raises ValueError for the others alone.
+    """The given options of `tinyae.data.windows`, as plain values; None without a window, ValueError if only others are given.
 
     Args:
         window: L, cut the recording into windows of L steps.
         stride: S, steps from one window to the next; by default L, no overlap.
-        horizon: H, steps after each window, to be predicted; by default 0.
-        time: COLUMN, the .csv's column of times, by name or number from 0; by default the first with dates.
-        scaling: fitted on the training part; by default standard for a .csv, else none.
+        horizon: H, steps to predict after each window; by default 0.
+        time: COLUMN, time column of the .csv, by name or number from 0; by default the first with dates.
+        scaling: fitted to the training split; by default standard for a .csv, else none.
     """
     given = {"stride": stride, "horizon": horizon, "time": time, "scaling": scaling}
     given = {name: value for name, value in given.items() if value is not None}
     if window is None:
         if given:
-            raise ValueError(f"--{next(iter(given))} says how windows are cut: give --window as well.")
+            raise ValueError(f"--{next(iter(given))} has no effect without windows: add --window L.")
         return None
     return {"length": window, **given}
 
 
 GROUPS: dict[Callable[..., Any], str] = {
     pictures_as: "a folder of pictures",
-    windows_as: "recordings: a .csv with one line for each step, or a set of kind series",
+    windows_as: "recordings: a .csv with one line per step, or a data set of kind series",
 }
-"""Options that stand under a heading of their own, whatever the command."""
+"""Options that form a separate group in the help of every command."""
 
 
 @passes_on(pictures_as)
 def open_run(
     run_folder: Path, *, data: str | None = None, device: Annotated[str, DEVICES] = "cpu", **pictures: Any
 ) -> tuple[Run, Autoencoder, Dataset]:
-    """The run, its model on the asked device, and the data to apply it to (checked to fit the model).
+    """The run, its model on the requested device, and the data to apply it to, checked to fit the model.
 
     Args:
         run_folder: RUN, a run folder made by `tinyae train`.
-        data: NAME|FILE|DIR, a set listed by `tinyae data`, a .npy, .npz, .csv or IDX file, or a folder of PNG and JPEG
-            files; by default the run's own.
-        device: where to compute; auto: the GPU if one works.
+        data: NAME|FILE|DIR, a data set listed by `tinyae data`, a .npy, .npz, .csv or IDX file, or a folder of PNG and
+            JPEG files; by default the run's own.
+        device: compute device; auto takes the GPU if one works.
     """
     run = Run.open(run_folder)
     device = backend_named(device).name
@@ -118,26 +117,26 @@ def open_run(
 
 
 def data_for(run: Run, model: Any, other: str | None = None, pictures: dict[str, Any] | None = None) -> Dataset:
-    """The run's own data, or `other`, read and cut as the run's were and checked to fit its model."""
+    """The run's own data, or `other`, loaded with the same options and checked to fit the model."""
     source = other or run.config["data"]
     kept = run.config.get("data_options", {}) if Path(source).expanduser().is_dir() else {}
-    # Other data may be windows already, as those of this run are once they are cut.
+    # Other data may already be windows, which are not cut again.
     data = load_data(
         source, kept | (pictures or {}), run.config.get("windows"), cut=other is None, scaler=run.config.get("scaler")
     )
     shape = model.recipe["arguments"].get("input_shape", data.example_shape)
     expected = (shape,) if isinstance(shape, int) else tuple(shape)
     entry = model_entry(run.config["model"])
-    free = 1 if entry.any_length else 0  # of sequences any number of steps
+    free = 1 if entry.any_length else 0  # a sequence may have any number of steps
     if len(data.example_shape) != len(expected) or data.example_shape[free:] != expected[free:]:
         raise ValueError(
-            f"{data.name} has samples of shape {data.example_shape}, this model was trained on {expected}: "
+            f"{data.name} has samples of shape {data.example_shape}, but this model was trained on {expected}: "
             f"choose data of that shape{bring_to(expected, data)}."
         )
     if not entry.held_out:
         raise ValueError(
-            f"{run.path} holds a memory, which only knows its {model.count} training samples: its numbers and "
-            "pictures are in the folder; in Python, tinyae.load(folder).recall(0) gives back the first."
+            f"{run.path} holds a memory, which reproduces only its {model.count} training samples: see the metrics and "
+            "pictures in the folder; in Python, tinyae.load(folder).recall(0) returns the first sample."
         )
     check_data(data, model)
     remark(data)
@@ -145,17 +144,17 @@ def data_for(run: Run, model: Any, other: str | None = None, pictures: dict[str,
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Data as the options name them: how they are read, cut, and brought to the shape of a model.
+# Loading data as the options say.
 
 
 def remark(data: Dataset) -> None:
-    """Say how the user's own data were split and read, and what was left out; nothing for published sets."""
+    """Print how the user's own data were split and read, and what was left out; nothing for published sets."""
     if not data.source:
         print(f"{data.name}: {data.notes.removesuffix('.')}.")
 
 
 def _is_folder(data: Dataset) -> bool:
-    """Whether these are the user's own pictures: a published set is kept in a folder too, but has a source."""
+    """Whether these are the user's own pictures; a published set may also lie in a folder, but has a source."""
     return not data.source and Path(data.origin).is_dir()
 
 
@@ -167,11 +166,11 @@ def load_data(
     cut: bool = True,
     scaler: list[Any] | None = None,
 ) -> Dataset:
-    """The data set of a name, file or folder: pictures read, and a recording cut, as the options say.
+    """Load a data set by name, file or folder.
 
-    `pictures` and `windows` are what `pictures_as` and `windows_as` give, or what a run's config kept of them. What
-    is not a recording cannot be cut: that is an error, or with `cut` False it is taken as it is. `scaler` is what a run's config
-    kept by `kept_scaler`: a recording of the user's is scaled as the run's own was, not by its own mean.
+    `pictures` and `windows` are the results of `pictures_as` and `windows_as`, or their copies in a run's config. Windows of
+    data that are not a recording are an error, or with `cut` False are ignored. `scaler`, the result of `kept_scaler` in a
+    run's config, scales a .csv as the run's own data were scaled.
     """
     pictures = pictures or {}
     if windows is None:
@@ -180,7 +179,7 @@ def load_data(
         fitted = {} if scaler is None else {"scaling": Scaler(np.asarray(scaler[0]), np.asarray(scaler[1]), scaler[2])}
         return load_series(Path(name).expanduser(), **windows | fitted)
     if cut and "time" in windows:
-        raise ValueError(f"--time names a column of a .csv, {name} is none: leave it out.")
+        raise ValueError(f"--time names a column of a .csv, and {name} is not a .csv: leave it out.")
     data = load(name, **pictures)
     if not cut and data.kind != "series":
         return data
@@ -188,7 +187,7 @@ def load_data(
 
 
 def is_csv(name: str) -> bool:
-    """Whether this is the path of a recording, or a table, of the user's own."""
+    """Whether this is the path of a .csv, a recording or a table."""
     return Path(name).suffix.lower() == ".csv"
 
 
@@ -199,12 +198,12 @@ def kept_scaler(data: Dataset) -> list[Any]:
 
 
 def lasting(name: str) -> str:
-    """A path as one that is also found from another folder; the name of a set stays as it is."""
+    """A path made absolute; the name of a data set unchanged."""
     return name if canonical(name) in ENTRIES else os.path.abspath(os.path.expanduser(name))
 
 
 def bring_to(expected: tuple[int, ...], data: Dataset) -> str:
-    """How a folder of pictures can be brought to the shape that a model takes; "" for other data."""
+    """The options that give a folder of pictures the input shape of a model, for an error message; "" for other data."""
     if len(expected) != 3 or data.image_shape is None or not _is_folder(data):
         return ""
     gray = " --gray" if expected[2] == 1 < data.image_shape[2] else ""
@@ -212,7 +211,7 @@ def bring_to(expected: tuple[int, ...], data: Dataset) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# How numbers are printed: one small table, every row with its unit.
+# Printing metrics: one small table, every row with its unit.
 
 _LABELS = {
     "loss": "training objective",
@@ -221,13 +220,13 @@ _LABELS = {
     "bce": "cross-entropy",
     "bce_element": "cross-entropy",
     "kl": "KL",
-    "corrupted_squared_error": "damaged input",
-    "denoised_squared_error": "repaired",
+    "corrupted_squared_error": "corrupted input",
+    "denoised_squared_error": "denoised",
 }
 
 
 def metrics_table(columns: dict[str, Metrics]) -> str:
-    """A table of `evaluate` results: one row per metric, one column per split, the unit last."""
+    """A table of `evaluate` results: one row per metric, one column per split, and the unit."""
     units = {name: unit for metrics in columns.values() for name, unit in metrics.units.items()}
     names = list(dict.fromkeys(name for metrics in columns.values() for name in metrics))
     lines = [f"{'':20}" + "".join(f"{split:>12}" for split in columns) + "   unit"]
@@ -238,16 +237,16 @@ def metrics_table(columns: dict[str, Metrics]) -> str:
 
 
 def number(value: float | None) -> str:
-    """Five significant digits; a dash where nothing was measured."""
+    """Five significant digits; a dash if there is no value."""
     return "-" if value is None else f"{value:.5g}"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What a command leaves, and which version it is.
+# Output files, and the version.
 
 
 def save_array(array: np.ndarray, path: Path) -> None:
-    """Write a .npy file, whole or not at all."""
+    """Write a .npy file atomically."""
 
     def write(temporary: Path) -> None:
         with open(temporary, "wb") as file:

@@ -1,4 +1,4 @@
-"""`tinyae probe RUN`: what a linear classifier can tell from the codes."""
+"""`tinyae probe RUN`: the accuracy of a linear classifier on the codes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tinyae.training.pictures.models import draw_confusion
 def probe(
     run_folder: Path, *, weight_decay: float = 0.0, iterations: int = 200, out: Path | None = None, **source: Any
 ) -> None:
-    """fit a linear classifier to the codes: what do they know of the classes?
+    """fit a linear classifier to the codes
 
-    Fit a softmax regression to the standardized codes of the training samples and count how many test samples it gets
-    right, beside the same classifier on the samples' own values. The model is not changed.
+    Fit a softmax regression to the standardized codes of the training samples. Prints its accuracy, for codes and for raw
+    inputs. The model is not changed.
 
     Args:
-        weight_decay: of the classifier's weights.
-        iterations: of L-BFGS, at most.
+        weight_decay: of the classifier.
+        iterations: maximum number of L-BFGS iterations.
         out: FILE.png, picture, .png, .svg or .pdf; by default RUN/probe.png.
     """
     run, model, data = open_run(run_folder, **source)
@@ -33,10 +33,10 @@ def probe(
     assert train.y is not None
     assert test.y is not None
     print(f"linear classifiers on {data.name}: {len(train):,} samples to fit them, {len(test):,} to test them")
-    print(f"{'':24}{'numbers':>8}{'train':>10}{'test':>10}   right")
+    print(f"{'':24}{'features':>8}{'train':>10}{'test':>10}   accuracy")
     given = {
         "codes": [model.encode(model.batch(split)).reshape(len(split), -1) for split in (train, test)],
-        "the samples themselves": [train.flat, test.flat],
+        "raw inputs": [train.flat, test.flat],
     }
     found: list[np.ndarray] = []
     for words, (before, after) in given.items():
@@ -48,6 +48,6 @@ def probe(
     print(
         f"{'always the largest class':24}{0:>8}" + "".join(f"{np.mean(y == largest):>10.2%}" for y in (train.y, test.y))
     )
-    title = f"what a linear classifier of codes takes test {model.sample_name}s for"
+    title = f"confusion matrix of a linear classifier on the codes of test {model.sample_name}s"
     for path in draw_confusion(data, found[0], class_count(data), out or run.path / "probe.png", title=title):
         print(f"picture: {path}")

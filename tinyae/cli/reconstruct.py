@@ -1,4 +1,4 @@
-"""`tinyae reconstruct RUN`: a picture of originals beside their reconstructions."""
+"""`tinyae reconstruct RUN`: plot originals and reconstructions."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tinyae.training.pictures import draw_reconstructions
 
 @passes_on(open_run)
 def reconstruct(run_folder: Path, *, count: int = 10, out: Path | None = None, **source: Any) -> None:
-    """draw originals beside their reconstructions
+    """plot originals and reconstructions
 
-    Draw test samples beside their reconstructions.
+    Plot test samples and their reconstructions.
 
     Args:
         count: N, samples to draw, one per class first.
-        out: FILE.png, picture to write, .png, .svg or .pdf; by default RUN/reconstructions.png.
+        out: FILE.png, picture, .png, .svg or .pdf; by default RUN/reconstructions.png.
     """
     run, model, data = open_run(run_folder, **source)
     path = out or run.path / "reconstructions.png"

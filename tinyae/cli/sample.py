@@ -1,5 +1,4 @@
-"""`tinyae sample RUN -n 64`: new samples from a model that has learned a distribution (vae, cvae), or whose codes can be
-counted (vqvae)."""
+"""`tinyae sample RUN -n 64`: generate new samples from a variational or vector-quantized autoencoder."""
 
 from __future__ import annotations
 
@@ -30,13 +29,13 @@ def sample(
 ) -> None:
     """generate new samples with a vae, cvae or vqvae
 
-    Draw codes and decode them: a picture, or a .npy array. vae and cvae draw from the prior N(0, I), vqvae from the codes
-    of its training samples, counted now.
+    Draw codes and decode them, into a picture or a .npy array. vae and cvae draw codes from the prior N(0, I), vqvae from a
+    prior fitted to the training codes.
 
     Args:
-        count: N, samples.
-        pixels: draw the pixels too, from p(x|z), instead of showing their mean.
-        label: C, for a cvae: samples of this class; by default each class in turn.
+        count: N, number of samples.
+        pixels: draw the pixels from p(x|z) instead of showing their mean.
+        label: C, for a cvae: the class of all samples; by default each class in turn.
         seed: for the codes.
         out: FILE, picture (.png, .svg, .pdf) or array (.npy); by default RUN/samples.png.
     """
@@ -46,12 +45,12 @@ def sample(
     model = folder.model().to(backend_named(source["device"]).name)
     rng = np.random.default_rng(seed)
     if label is not None and not conditional:
-        raise ValueError(f"--label is for a model that is given the class, and this is a {kind}: leave it out.")
+        raise ValueError(f"--label is for a class-conditional model, and this is a {kind}: leave it out.")
     if hasattr(model, "fit_prior"):
         if pixels:
-            raise ValueError("--pixels draws from p(x|z), which a vqvae has not got: leave it out.")
+            raise ValueError("--pixels draws from p(x|z), and a VQ-VAE has no p(x|z): leave it out.")
         _, _, data = open_run(run_folder, **source)
-        samples, how = model.fit_prior(data.train.x).sample(count, rng), "codes drawn from a tree of pairs, decoded"
+        samples, how = model.fit_prior(data.train.x).sample(count, rng), "codes from a Chow-Liu tree prior"
     elif hasattr(model, "sample"):
         labels = {} if label is None else {"labels": np.full(count, label)}
         samples = model.sample(count, rng, pixels=pixels, **labels)
@@ -60,8 +59,8 @@ def sample(
             how += ", each class in turn" if label is None else f", class {label}"
     else:
         raise ValueError(
-            f"{folder.path} holds a model of the kind {kind!r}, which has learned no distribution to "
-            "sample from: train one with `tinyae train vae`."
+            f"{folder.path} holds a model of kind {kind!r}, which has no prior to sample from: "
+            "train one with `tinyae train vae`."
         )
     path = out or folder.path / ("samples.png" if samples.ndim == 4 else "samples.npy")
     if path.suffix == ".npy":
@@ -73,5 +72,7 @@ def sample(
         )
         plots.save_figure(figure, path)
     else:
-        raise ValueError(f"samples of shape {samples.shape[1:]} are not images to draw: give --out a name in .npy.")
+        raise ValueError(
+            f"samples of shape {samples.shape[1:]} are not images to draw: give --out a name that ends in .npy."
+        )
     print(f"{path}: {len(samples)} {model.sample_name}s, seed {seed}; {how}")

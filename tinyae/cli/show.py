@@ -13,7 +13,7 @@ from tinyae.models import MODELS, build
 from tinyae.models.settings import passes_on
 
 FORMATS = ("table", "dot", "mermaid")
-"""What the tape can be printed as."""
+"""Output formats of the tape."""
 
 
 @passes_on(pictures_as)
@@ -31,11 +31,11 @@ def show(
     Build a model, run one batch forward and backward, and print every node of the tape with its shapes and norms.
 
     Args:
-        model: which model.
-        data: NAME|FILE|DIR, as in `tinyae train`; by default the model's own.
+        model: the model.
+        data: NAME|FILE|DIR, as in `tinyae train`; by default the model's default data.
         batch_size: N, samples in the batch.
         seed: for the weights.
-        format: a table, or the graph for another program to draw.
+        format: a table, or the graph in a format that other programs can draw.
     """
     entry, samples = MODELS[model], load(data or MODELS[model].data, **pictures_as(**pictures))
     arguments: dict[str, Any] = {"input_shape": list(samples.example_shape), "sample": SAMPLE_NOUNS[samples.kind]}

@@ -1,4 +1,4 @@
-"""`tinyae train MODEL`: build a model, train it on a data set, leave a run folder; and the options that say how."""
+"""`tinyae train MODEL`: build a model, train it on a data set, and write a run folder."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ from tinyae.training.loop import TrainingInterrupted
 from tinyae.training.metrics import LARGEST_PCA
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The command: check everything, then train, measure, draw.
+# The command: check all options and the data, then train, evaluate, draw.
 
 
 def register(commands: Any) -> None:
     """Add `train` with one sub-command per model."""
-    command = commands.add_parser("train", help="train a model and leave numbers and pictures in a run folder")
+    command = commands.add_parser("train", help="train a model and write metrics and pictures to a run folder")
     models = command.add_subparsers(title="models", dest="model", metavar="MODEL", required=True)
     for entry in MODELS.values():
         models.add_parser(
@@ -74,13 +74,17 @@ def register(commands: Any) -> None:
 
 
 def add_model(parser: Parser, entry: ModelEntry) -> None:
-    """The options of one model: the settings of its builder, and what there is for all of them."""
+    """The options of one model: those of its builder, and those common to all models."""
     shared = settings_of(open_run)
     add_options(parser, [shared["data"]], {"data": entry.data})
     for function, heading in GROUPS.items():
         add_options(headed(parser, heading), settings_of(function).values())
     parser.add_argument(
-        "--seed", type=whole_number, default=0, metavar="N", help="for weights and the order of samples (default: 0)"
+        "--seed",
+        type=whole_number,
+        default=0,
+        metavar="N",
+        help="random seed for weights and the order of samples (default: 0)",
     )
     add_option(parser, shared["device"], default="cpu")
     parser.add_argument(
@@ -96,17 +100,17 @@ def add_model(parser: Parser, entry: ModelEntry) -> None:
 
 
 _FROM_DATA = ("input_shape", "sample", "classes", "generator")
-"""What the data and the seed say of a model, and no option."""
+"""Arguments of a builder that come from the data and the seed, not from options."""
 
 
 def model_arguments(options: argparse.Namespace) -> dict[str, Any]:
-    """The builder's arguments, with the defaults of today, so that a run stays what it is; those of None are left out."""
+    """The arguments of the builder, defaults included so that a saved run does not depend on them; None is left out."""
     values = {s.name: s.default if (v := getattr(options, s.name)) is None else v for s in options.settings}
     return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items() if v is not None}
 
 
 def run(options: argparse.Namespace) -> None:
-    """Check everything, then make the folder, train, measure, draw."""
+    """Check all options and the data, then create the folder, train, evaluate, draw."""
     device = backend_named(options.device).name
     entry = MODELS[options.model]
     options.data = options.data or entry.data
@@ -154,22 +158,24 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _given_to(function: Callable[..., Any], options: argparse.Namespace) -> dict[str, Any]:
-    """What the options say for the parameters of a function."""
+    """The values of the options that are parameters of a function."""
     return {name: getattr(options, name) for name in inspect.signature(function).parameters}
 
 
 def _fit(model: Autoencoder, data: Dataset, options: argparse.Namespace, folder: Run) -> History:
-    """Everything at once, as most models are trained."""
+    """Train all parameters at once, as for most models."""
     return fit(
         model, data, data.test if len(data.test) else None, callbacks=[folder.record], **fit_arguments(options, model)
     )
 
 
 def _first(data: Dataset, memory: Any) -> Dataset:
-    """The data with their first training samples only, as many as the memory can hold, and nothing to test."""
+    """The data with only the first training samples, as many as the memory has room for, and no test samples."""
     count = memory.count
     if count > len(data.train):
-        raise ValueError(f"{data.name} has {len(data.train)} training samples, a memory of {count} asks for more.")
+        raise ValueError(
+            f"{data.name} has {len(data.train)} training samples, too few for a memory of {count}: choose a smaller --count."
+        )
     return replace(data, train=data.train.rows(slice(0, count)), test=data.test.rows(slice(0, 0)))
 
 
@@ -183,12 +189,12 @@ def _headline(name: str, model: Autoencoder, data: Dataset, device: str) -> str:
 
 
 def _report(model: Autoencoder, data: Dataset, seconds: float) -> None:
-    """The numbers after training, with PCA at the same code size as the baseline."""
+    """Print the metrics after training, with PCA at the same code size as baseline."""
     if not len(data.test):
-        print(f"\ntrained in {seconds:.1f} s; a memory is asked for what it was given, so nothing is held out")
+        print(f"\ntrained in {seconds:.1f} s; a memory is evaluated on its training samples; there is no test set")
         print(metrics_table({"train": evaluate(model, data.train)}))
         return
-    print(f"\ntrained in {seconds:.1f} s; the test {model.sample_name}s took no part in any choice")
+    print(f"\ntrained in {seconds:.1f} s; the test {model.sample_name}s were not used for any decision")
     print(metrics_table({"train": evaluate(model, data.train), "test": evaluate(model, data.test)}))
     print("".join(f"{line}\n" for line in model.report(data.test)), end="")
     table = compare_sequences(model, data)
@@ -206,13 +212,13 @@ def _report(model: Autoencoder, data: Dataset, seconds: float) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# How `tinyae train stacked` goes: layer by layer, then the classifier, then the whole.
+# `tinyae train stacked`: layer by layer, then the classifier, then fine-tuning.
 
 
 def train_stacked(model: StackedAutoencoder, data: Dataset, options: argparse.Namespace, folder: Run) -> History:
-    """Train every layer on the codes of those below; with a classifier, print its accuracy before and after fine-tuning.
+    """Train each layer on the codes of the layers below; with a classifier, print its accuracy before and after fine-tuning.
 
-    The run folder is brought up to date after every stage, so an interruption loses at most the stage it falls into.
+    The run folder is updated after every stage, so an interruption loses at most one stage.
     """
     stages: list[tuple[str, History]] = []
 
@@ -229,7 +235,7 @@ def train_stacked(model: StackedAutoencoder, data: Dataset, options: argparse.Na
             model, data, epochs=options.epochs, after_layer=lambda number, row: keep(f"layer {number}", row), **common
         )
         if model.classifier is None:
-            print(f"{data.name} has no labels: nothing to train a classifier with, so the stack stays as it is")
+            print(f"{data.name} has no labels, so no classifier is trained")
             return whole_history(stages)
         passes = (options.classifier_epochs, options.tuning_epochs)
         before, (first, second) = fit_stack_classifier(model, data.train, data.test, epochs=passes, **common)
@@ -239,22 +245,20 @@ def train_stacked(model: StackedAutoencoder, data: Dataset, options: argparse.Na
     keep("tuning", second)
     assert data.test.y is not None
     print(
-        "\nfine-tuning moves the encoders and leaves the decoders behind, so reconstructions are worse than before it; "
-        "codes and accuracy are what a stack is for"
+        "\nfine-tuning changes the encoders but not the decoders, so reconstructions are worse than before; "
+        "a stack is judged by its codes and its accuracy"
     )
     after = model.classifier.accuracy(data.test.x, data.test.y)
-    print(
-        f"\ntest accuracy of the classifier on the frozen codes: {before:.2%}; after fine-tuning the whole: {after:.2%}"
-    )
+    print(f"\ntest accuracy of the classifier on the frozen codes: {before:.2%}; after fine-tuning: {after:.2%}")
     return whole_history(stages)
 
 
 _TRAINERS: dict[str, Callable[[Any, Dataset, argparse.Namespace, Run], History]] = {"stacked": train_stacked}
-"""Models that are trained in another way."""
+"""Models with a training procedure of another kind."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The options that say how to train: passes, batches, optimizer, schedule.
+# Training options: epochs, batches, optimizer, schedule.
 
 OPTIMIZERS: dict[str, type[optim.Optimizer]] = {
     "adam": optim.Adam, "adamw": optim.AdamW, "sgd": optim.SGD, "rmsprop": optim.RMSprop, "adagrad": optim.Adagrad,
@@ -280,8 +284,8 @@ _OF_FIT = settings_of(fit)
 
 
 def takers(name: str) -> tuple[str, list[str]]:
-    """The option that chooses who takes a setting, "optimizer" or "schedule", and the choices that do."""
-    if name == "warmup_steps":  # a ramp may stand before any schedule
+    """The option that a setting belongs to, "optimizer" or "schedule", and the choices that accept the setting."""
+    if name == "warmup_steps":  # a warmup may precede any schedule
         return "schedule", ["warmup", "cosine", "step"]
     tables: dict[str, Mapping[str, type]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
     able = {
@@ -293,31 +297,30 @@ def takers(name: str) -> tuple[str, list[str]]:
 def add_training_options(parser: Parser, entry: ModelEntry) -> None:
     """The options of `tinyae.fit`, of the optimizers and of the schedules, with the model's own defaults."""
     usual = {"epochs": entry.epochs, "batch_size": entry.batch_size, "lr": entry.lr}
-    told = {n: replace(s, text=f"{', '.join(takers(n)[1])}: {s.text}") for n, s in CHOSEN.items() if n != "lr"}
+    described = {n: replace(s, text=f"{', '.join(takers(n)[1])}: {s.text}") for n, s in CHOSEN.items() if n != "lr"}
     group = parser.add_argument_group("training")
     add_options(group, [_OF_FIT["epochs"], _OF_FIT["batch_size"]], usual)
     group.add_argument("--optimizer", choices=OPTIMIZERS, default=entry.optimizer, help=f"(default: {entry.optimizer})")
-    add_options(group, [CHOSEN["lr"], told["momentum"], told["nesterov"], _OF_FIT["clip_norm"]], usual)
-    group = parser.add_argument_group("schedule of the learning rate", "its steps are epochs")
+    add_options(group, [CHOSEN["lr"], described["momentum"], described["nesterov"], _OF_FIT["clip_norm"]], usual)
+    group = parser.add_argument_group("learning-rate schedule", "one step is one epoch")
     group.add_argument(
         "--schedule", choices=SCHEDULES,
-        help="constant; cosine, to 0 at the last epoch; step, a staircase; warmup, a ramp first (default: constant)",
+        help="constant; cosine: to 0 at the last epoch; step: a staircase; warmup: a linear ramp first (default: constant)",
     )  # fmt: skip
-    add_options(group, [setting for name, setting in told.items() if takers(name)[0] == "schedule"])
+    add_options(group, [setting for name, setting in described.items() if takers(name)[0] == "schedule"])
 
 
 def settle_training(options: argparse.Namespace, entry: ModelEntry) -> None:
-    """Fill in the defaults of the options that were not given, and check all of them before anything is read or written.
+    """Fill in the defaults of options that were not given, and check all of them before any file is read or written.
 
     Raises:
-        ValueError: an option was given that means nothing to this optimizer or schedule, one is missing, or a number is
-            out of range.
+        ValueError: an option has no effect with this optimizer or schedule, one is missing, or a number is out of range.
     """
     given = [name for name in ("batch_size", "schedule", "clip_norm", *CHOSEN) if getattr(options, name) is not None]
     if options.optimizer == "lbfgs" and given:
         raise ValueError(
-            f"{flag_of(given[0])} means nothing to lbfgs, which takes all samples at once and finds its "
-            "step lengths itself: leave it out, or use --optimizer adam."
+            f"{flag_of(given[0])} has no effect with lbfgs, which uses all samples at once and a line search: "
+            "leave it out, or use --optimizer adam."
         )
     usual = {"batch_size": None if options.optimizer == "lbfgs" else entry.batch_size}
     for name, value in (usual | {"epochs": entry.epochs, "lr": entry.lr, "schedule": "constant"}).items():
@@ -328,11 +331,11 @@ def settle_training(options: argparse.Namespace, entry: ModelEntry) -> None:
         chosen, needed = getattr(options, choice), setting.default is inspect.Parameter.empty and choice == "schedule"
         if name in given and chosen not in able:
             raise ValueError(
-                f"{flag_of(name)} means nothing to --{choice} {chosen}: leave it out, or use --{choice} {able[0]}."
+                f"{flag_of(name)} has no effect with --{choice} {chosen}: leave it out, or use --{choice} {able[0]}."
             )
         if needed and name not in given and chosen == able[0]:
             raise ValueError(
-                f"--{choice} {chosen} needs {flag_of(name)}, a number of epochs: write {flag_of(name)} 5, say."
+                f"--{choice} {chosen} needs {flag_of(name)}, a number of epochs: add, e.g., {flag_of(name)} 5."
             )
     if options.clip_norm is not None:
         number("clip_norm", options.clip_norm, above=0.0)
@@ -341,34 +344,34 @@ def settle_training(options: argparse.Namespace, entry: ModelEntry) -> None:
 
 
 def fit_arguments(options: argparse.Namespace, model: Autoencoder) -> dict[str, Any]:
-    """What the options mean as arguments of `tinyae.fit`."""
+    """The options as arguments of `tinyae.fit`."""
     optimizer = make_optimizer(options, model.parameters())
     schedule = make_schedule(options, optimizer, options.epochs)
     return stage_arguments(options) | {"epochs": options.epochs, "optimizer": optimizer, "schedule": schedule}
 
 
 def stage_arguments(options: argparse.Namespace) -> dict[str, Any]:
-    """Those that do not depend on what is trained."""
+    """The arguments that are the same for every stage of training."""
     return {"batch_size": options.batch_size, "clip_norm": options.clip_norm, "seed": options.seed}
 
 
 def _given(options: argparse.Namespace, kind: type) -> dict[str, Any]:
-    """The settings of an optimizer or schedule that the user gave, or that were settled."""
+    """The settings of an optimizer or schedule that are not None."""
     names = CHOSEN.keys() & inspect.signature(kind).parameters.keys()
     return {name: value for name in names if (value := getattr(options, name)) is not None}
 
 
 def make_optimizer(options: argparse.Namespace, parameters: Iterable[Tensor]) -> optim.Optimizer:
-    """The asked optimizer for these parameters."""
+    """The chosen optimizer for these parameters."""
     kind: Callable[..., optim.Optimizer] = OPTIMIZERS[options.optimizer]
     return kind(parameters, **_given(options, OPTIMIZERS[options.optimizer]))
 
 
 def make_schedule(options: argparse.Namespace, optimizer: optim.Optimizer, epochs: int) -> optim.Schedule | None:
-    """The asked schedule of an optimizer's learning rate, None for a constant one."""
+    """The chosen learning-rate schedule, None for a constant learning rate."""
     ramp: int | None = options.warmup_steps
     after: optim.Schedule | None = None
-    if options.schedule == "cosine":  # the last step of a ramp is the first of what follows
+    if options.schedule == "cosine":  # the last step of the warmup is the first of the schedule
         after = optim.CosineLR(optimizer, epochs - ramp + 1 if ramp else epochs, **_given(options, optim.CosineLR))
     elif options.schedule == "step":
         after = optim.StepLR(optimizer, **_given(options, optim.StepLR))
@@ -380,39 +383,39 @@ def make_schedule(options: argparse.Namespace, optimizer: optim.Optimizer, epoch
 
 
 def add_classifier_options(parser: argparse.ArgumentParser) -> None:
-    """How long the classifier of labeled data is trained; the layers' own passes are --epochs."""
-    group = parser.add_argument_group("classifier, where the data have labels")
-    for name, what in (("classifier", "the classifier on frozen codes"), ("tuning", "fine-tuning the whole")):
+    """Add the numbers of epochs for the classifier and for fine-tuning; --epochs is that of each layer."""
+    group = parser.add_argument_group("classifier, if the data have labels")
+    for name, what in (("classifier", "the classifier on frozen codes"), ("tuning", "fine-tuning")):
         group.add_argument(
-            f"--{name}-epochs", type=positive_int, default=20, metavar="N", help=f"passes for {what} (default: 20)"
+            f"--{name}-epochs", type=positive_int, default=20, metavar="N", help=f"epochs for {what} (default: 20)"
         )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What the options of sequence models mean together, and for the data at hand.
+# Options of sequence models that depend on each other or on the data.
 
 
 def check_sequence_options(options: argparse.Namespace, windows: dict[str, Any] | None) -> None:
-    """Raise ValueError for options that would have no effect: better no run than one that ignores what was asked."""
+    """Raise ValueError for options that would have no effect: an option without effect is an error."""
     horizon = (windows or {}).get("horizon")
     asked = getattr(options, "future_steps", None)
     if horizon is not None and not _predicts(options):
         raise ValueError(
-            f"--horizon {horizon} gives each window {horizon} steps to be predicted, and this model predicts nothing: "
+            f"--horizon {horizon} adds {horizon} steps to predict to each window, but this model does not predict: "
             "leave it out, or train lstm with --mode predict or composite."
         )
     if horizon is not None and asked not in (None, horizon):
-        raise ValueError(f"--horizon {horizon} and --future-steps {asked} say the same thing twice: give one of them.")
+        raise ValueError(f"--horizon {horizon} and --future-steps {asked} contradict each other: give one of them.")
     if getattr(options, "teacher_epochs", None) is not None and options.feeding != "scheduled":
         raise ValueError(
-            "--teacher-epochs says when scheduled feeding gives up the truth: add --conditional --feeding scheduled."
+            "--teacher-epochs has no effect without scheduled sampling: add --conditional --feeding scheduled."
         )
     if options.model == "lstm" and options.dropout and options.num_layers in (None, 1):
-        raise ValueError("--dropout acts between layers, and there is one: add --layers 2, or leave it out.")
+        raise ValueError("--dropout acts between layers, but there is only one: add --layers 2, or leave it out.")
 
 
 def settle_future(options: argparse.Namespace, data: Dataset, arguments: dict[str, Any]) -> None:
-    """Fill in how many steps are predicted where nobody said: the data's horizon, else a quarter of the shortest sequence."""
+    """Set the default number of steps to predict: the horizon of the data, else a quarter of the shortest sequence."""
     if not _predicts(options):
         return
     if data.horizon:

@@ -1,12 +1,9 @@
-"""Data: real sets by name, and the user's own files.
+"""Data: published data sets by name, and the user's own files.
 
-`load("fashion-mini")` and its siblings read what travels with the package, offline; `load("mnist")` and
-the other full sets are found on disk or downloaded, and verified; `load("numbers.npy")` and `load("photos")`, a folder of
-pictures, read the user's own.
-All come back as one `Dataset`: float32 arrays with a training and a test split, and the unit, license and
-origin of their numbers. A long series is cut by `windows` (or, from a file, `load_series`), sequences of unequal length
-are joined by `pad`, films of moving digits are made by `moving_digits`.
-This room knows no model and no layer: it hands out arrays.
+`load("fashion-mini")` and the other embedded sets work offline; `load("mnist")` and the other full sets are found on disk or
+downloaded, and verified; `load("numbers.npy")` and `load("photos")`, a folder of pictures, read the user's own files.
+Each is a `Dataset`: float32 arrays with a training and a test split, and their unit, license and origin. `windows` (or, for a
+file, `load_series`) cuts a long series, `pad` joins sequences of unequal length, `moving_digits` generates films.
 """
 
 from tinyae.data.catalog import describe, names

@@ -1,9 +1,6 @@
-"""What a loaded data set is: two splits of arrays, and everything one must know to read their numbers.
+"""`Dataset`: two splits of arrays with their unit, source and meaning; also padding, scaling, and times of windows.
 
-The unit travels with the values: `scale` turns one unit of `x` back into what was measured, so that a report can print
-an error that means something.
-
-Below it stand sequences of unequal length, the scaling of a series, and the time of its windows.
+`scale` converts `x` back into the unit of measurement, so that reports can print errors in that unit.
 """
 
 from __future__ import annotations
@@ -32,11 +29,11 @@ class Split:
 
     Attributes:
         x: the examples, float32, first axis N.
-        y: the class of each example, int64 (N,), or None where there are no classes.
-        lengths: of sequences of unequal length, int64 (N,), the steps that are real; x is 0 behind them. None where
-            all T steps are.
+        y: the class of each example, int64 (N,), or None without labels.
+        lengths: for sequences of unequal length, int64 (N,), the number of valid steps; x is 0 after them. None if all
+            sequences have T steps.
 
-    Raises ValueError if there is not one label and one length for each example, or a length that is not from 1 to T.
+    Raises ValueError unless there is one label and one length from 1 to T for each example.
     """
 
     x: npt.NDArray[np.float32]
@@ -61,12 +58,12 @@ class Split:
         return len(self.x)
 
     def rows(self, index: slice | npt.NDArray[Any]) -> Split:
-        """The examples of a slice, or of an array of numbers or booleans, with their labels and lengths."""
+        """The examples selected by a slice, indices or a boolean mask, with their labels and lengths."""
         return Split(*(None if part is None else part[index] for part in (self.x, self.y, self.lengths)))  # type: ignore[arg-type]
 
     @property
     def flat(self) -> npt.NDArray[np.float32]:
-        """The examples as vectors (N, D), D the number of values of one example. A view: no copy is made."""
+        """The examples as vectors (N, D), D the number of values per example. A view, not a copy."""
         return self.x.reshape(len(self.x), math.prod(self.x.shape[1:]))
 
     def __repr__(self) -> str:
@@ -77,24 +74,24 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A training and a test split, with their meaning.
+    """A training and a test split, with their description.
 
     Attributes:
-        name: the name it was asked for by, or the file name.
-        title: one line of meaning.
+        name: the name in the catalog, or the file name.
+        title: a one-line description.
         kind: "images" (N, H, W, C), "sequences" and "series" (N, T, D), "vectors" (N, D).
-        train, test: the two parts, each a `Split`.
-        class_names: what the label numbers stand for; empty where that is unknown.
-        unit: what was measured, in words, and
-        scale: how many of these units 1.0 in `x` stands for (255 gray levels, 30000 passengers, 1 mV).
-        source, license: where the data come from and on what terms.
-        origin: where they were read from this time.
-        notes: how the splits were made, and whatever else one should know.
-        timeline: of the windows of a recording, None for everything else.
-        scaler: how a series was scaled before it was cut into windows, None where nothing was fitted.
-        horizon: how many of the last steps of each sequence are the future, for a model that predicts.
-        frame_shape: (H, W) where each step of a sequence is an image of D = H W pixels, else None.
-        feature_names: what each of the D numbers of a step or vector is; empty where that is unknown.
+        train, test: the two splits, each a `Split`.
+        class_names: the names of the classes; empty if unknown.
+        unit: the unit of measurement, in words.
+        scale: the value of 1.0 in `x` in this unit (255 gray levels, 30000 passengers, 1 mV).
+        source, license: where the data come from, and their license.
+        origin: where they were read from.
+        notes: how the splits were made, and other remarks.
+        timeline: the times of the windows of a recording; None for other data.
+        scaler: the scaling of a series before it was cut into windows; None if none was fitted.
+        horizon: how many of the last steps of each sequence are the future to predict.
+        frame_shape: (H, W) if each step of a sequence is an image of D = H W pixels, else None.
+        feature_names: the names of the D values of a step or vector; empty if unknown.
     """
 
     name: str
@@ -119,14 +116,13 @@ class Dataset:
         choose("kind", self.kind, get_args(Kind))
         if self.train.x.ndim != _AXES[self.kind] or self.train.x.shape[1:] != self.test.x.shape[1:]:
             raise ValueError(
-                f"{self.kind} need {_AXES[self.kind]} axes and one shape of example in both splits; got "
-                f"train {self.train.x.shape} and test {self.test.x.shape}."
+                f"{self.kind} need {_AXES[self.kind]} axes, with examples of the same shape in both splits, got "
+                f"train {self.train.x.shape} and test {self.test.x.shape}: reshape x or change kind."
             )
         if self.frame_shape is not None and math.prod(self.frame_shape) != self.train.x.shape[-1]:
             raise ValueError(
-                f"frames of {self.frame_shape} pixels do not fit steps of {self.train.x.shape[-1]} values."
+                f"frames of {self.frame_shape} pixels do not fit steps of {self.train.x.shape[-1]} values: give (H, W) with H W values."
             )
-
         if self.feature_names and len(self.feature_names) != self.train.x.shape[-1]:
             raise ValueError(
                 f"{len(self.feature_names)} feature_names do not fit {self.train.x.shape[-1]} features: "
@@ -135,12 +131,12 @@ class Dataset:
 
     @property
     def has_labels(self) -> bool:
-        """True if both splits name a class for each example."""
+        """Whether both splits have labels."""
         return self.train.y is not None and self.test.y is not None
 
     @property
     def has_lengths(self) -> bool:
-        """True if the sequences are of unequal length."""
+        """Whether the sequences have unequal lengths."""
         return self.train.lengths is not None or self.test.lengths is not None
 
     @property
@@ -149,19 +145,19 @@ class Dataset:
         return self.train.x.shape[1:]
 
     def measured(self, x: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
-        """Values of examples in what was measured: passengers, millivolts, gray levels."""
+        """Values of examples in the unit of measurement: passengers, millivolts, gray levels."""
         return x.astype(np.float64) * self.scale if self.scaler is None else self.scaler.inverse(x)
 
     @property
     def value_name(self) -> str:
-        """What an axis of values of `x` measures: "mV", "passengers per half hour / 30000", "(mV - 0.3) / 0.52"."""
+        """An axis label for values of `x`: "mV", "passengers per half hour / 30000", "(mV - 0.3) / 0.52"."""
         if self.scaler is not None and self.scaler.fitted:
             return self.scaler.words(self.unit or "value")
         return f"{self.unit} / {self.scale:g}" if self.unit and self.scale != 1.0 else self.unit or "value"
 
     @property
     def image_shape(self) -> tuple[int, int, int] | None:
-        """(H, W, C) for images, None for everything else."""
+        """(H, W, C) for images, None for other data."""
         if self.kind != "images":
             return None
         height, width, channels = self.train.x.shape[1:]
@@ -187,7 +183,7 @@ def by(shape: tuple[int, ...]) -> str:
 
 
 def labeled_lines(rows: list[tuple[str, str]], width: int = 100) -> list[str]:
-    """Lines of name and text, the text wrapped beside its name; a row without text is left out."""
+    """Lines of a name and wrapped text; rows without text are left out."""
     import textwrap
 
     lines: list[str] = []
@@ -217,8 +213,8 @@ def _numbers(split: Split) -> str:
 # ---------------------------------------------------------------------------------------------------------------------
 # Sequences of unequal length in one array: (N, T, D) padded with zeros, and the length of each, (N,).
 #
-# T is that of the longest. Which steps are real is known by the lengths alone: a zero behind the end and a zero that was
-# measured look the same. So lengths are checked once, here, and then travel with the samples.
+# T is the length of the longest. Only the lengths show which steps are valid: a padding zero looks like a measured zero. So
+# lengths are checked once, here, and stored with the samples.
 
 Lengths = npt.NDArray[np.int64]
 
@@ -226,21 +222,21 @@ Lengths = npt.NDArray[np.int64]
 def pad(sequences: Sequence[npt.ArrayLike], dtype: npt.DTypeLike = np.float32) -> tuple[npt.NDArray[Any], Lengths]:
     """Sequences of unequal length, each (T_i, D) or (T_i,), as one array (N, T, D) and their lengths (N,).
 
-    Raises ValueError for no sequences, a sequence of length 0, features that differ in number, and values that are NaN
-    or infinite, naming the sequence and the step.
+    Raises ValueError, with the sequence and the step, for no sequences, a sequence of length 0, different numbers of
+    features, and NaN or infinity.
 
     >>> x, lengths = pad([[1, 2, 3], [4]])
     >>> x[:, :, 0].tolist(), lengths.tolist()
     ([[1.0, 2.0, 3.0], [4.0, 0.0, 0.0]], [3, 1])
     """
     if not len(sequences):
-        raise ValueError("pad() was given no sequences: give a list of arrays (T, D), one for each.")
+        raise ValueError("pad() got no sequences: pass a list of arrays (T, D).")
     parts = [as_series(sequence, f"sequence {number}") for number, sequence in enumerate(sequences)]
     features = parts[0].shape[1]
     for number, part in enumerate(parts):
         if part.shape[1] != features:
             raise ValueError(
-                f"sequence {number} has {part.shape[1]} features and sequence 0 has {features}: give all the same number."
+                f"sequence {number} has {part.shape[1]} features, but sequence 0 has {features}: give all the same number."
             )
     lengths = np.array([len(part) for part in parts], np.int64)
     x = np.zeros((len(parts), int(lengths.max()), features), dtype)
@@ -259,11 +255,11 @@ def as_series(values: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
         series = np.asarray(raw.real if raw.dtype.kind == "c" else raw, np.float64)
     except (ValueError, TypeError) as error:
         raise ValueError(
-            f"{name} is not an array of numbers (T, D): lists of unequal length are sequences, give them to "
-            "tinyae.data.pad, which returns one padded array and the lengths."
+            f"{name} is not an array of numbers (T, D): pass lists of unequal length to tinyae.data.pad, "
+            "which returns one padded array and the lengths."
         ) from error
     if raw.dtype.kind == "c":
-        raise ValueError(f"{name} holds complex numbers: give real and imaginary part as two features.")
+        raise ValueError(f"{name} holds complex numbers: pass real and imaginary part as two features.")
     if series.ndim == 1:
         series = series[:, None]
     if series.ndim != 2 or not series.shape[1]:
@@ -277,7 +273,7 @@ def as_series(values: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
 
 
 def _refuse(bad: npt.NDArray[np.bool_], name: str, kind: str) -> None:
-    """Raise ValueError for values marked in `bad` (T, D), with the place of the first."""
+    """Raise ValueError for values marked in `bad` (T, D), with the position of the first."""
     if bad.any():
         step, feature = (int(i) for i in np.argwhere(bad)[0])
         raise ValueError(
@@ -287,7 +283,7 @@ def _refuse(bad: npt.NDArray[np.bool_], name: str, kind: str) -> None:
 
 
 def check_lengths(lengths: object, x: npt.NDArray[np.generic]) -> None:
-    """Raise unless `lengths` are whole numbers (N,) from 1 to T for x (N, T, D), and x is 0 behind each end."""
+    """Raise unless `lengths` are whole numbers (N,) from 1 to T for x (N, T, D), and x is 0 after each end."""
     if not isinstance(lengths, np.ndarray) or lengths.dtype.kind not in "iu":
         kind = lengths.dtype if isinstance(lengths, np.ndarray) else type(lengths).__name__
         raise TypeError(f"lengths must be an array of whole numbers (N,), got {kind}: numpy.array(lengths) may help.")
@@ -301,29 +297,29 @@ def check_lengths(lengths: object, x: npt.NDArray[np.generic]) -> None:
     if len(wrong):
         first = int(wrong[0])
         raise ValueError(
-            f"sequence {first} has length {lengths[first]}, and the array has {x.shape[1]} steps: lengths go from 1 to "
+            f"sequence {first} has length {lengths[first]}, but the array has {x.shape[1]} steps: give lengths from 1 to "
             f"{x.shape[1]}."
         )
     behind = (x != 0) & padding(lengths, x.shape[1]).reshape(*x.shape[:2], *(1,) * (x.ndim - 2))
     if behind.any():
         first = int(np.argmax(behind.reshape(len(x), -1).any(axis=1)))
         raise ValueError(
-            f"sequence {first} has length {lengths[first]} and values other than 0 behind its end: set them to 0, or "
-            "correct its length."
+            f"sequence {first} has length {lengths[first]} but nonzero values after its end: set them to 0, or correct "
+            "its length."
         )
 
 
 def padding(lengths: Lengths, steps: int) -> npt.NDArray[np.bool_]:
-    """Which of `steps` steps lie behind the end of each sequence, (N, T)."""
+    """Which of `steps` steps are after the end of each sequence, (N, T)."""
     behind: npt.NDArray[np.bool_] = np.arange(steps) >= lengths[:, None]
     return behind
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Scaling of a series: an offset and a scale per feature, taken from the training part and undone on the way out.
+# Scaling of a series: an offset and a scale per feature, fitted to the training part.
 #
-# Fitted on the whole series, the scaler would tell the model how high the test part goes: a small leak that flatters
-# every number measured afterwards. So the part it is fitted on is an argument, never a default.
+# A scaler fitted to the whole series would leak the range of the test part into training and make every test error look
+# better. So the part it is fitted to is an argument, never a default.
 
 Floats = npt.NDArray[np.float64]
 
@@ -334,7 +330,7 @@ class Scaler:
 
     Attributes:
         offset, scale: one number per feature, (D,), in the unit of the values.
-        method: how they were found, one of `SCALINGS`.
+        method: how they were fitted, one of `SCALINGS`.
     """
 
     offset: Floats
@@ -343,10 +339,10 @@ class Scaler:
 
     @classmethod
     def fit(cls, values: npt.NDArray[np.generic], method: str = "standard") -> Scaler:
-        """Find offset and scale of a training part (T,) or (T, D).
+        """Fit offset and scale to a training part (T,) or (T, D).
 
-        "standard": mean and standard deviation. "range": the smallest value becomes 0, the largest 1. "none": 0 and 1.
-        A feature that never changes keeps the scale 1, so that it comes out as 0 and not as NaN.
+        "standard": mean and standard deviation. "range": the smallest value becomes 0, the largest 1. "none": offset 0, scale 1.
+        A constant feature gets the scale 1, so that it becomes 0 and not NaN.
         """
         choose("scaling", method, SCALINGS)
         series = as_series(values, "the training part")
@@ -356,39 +352,39 @@ class Scaler:
         if wide.any():
             feature = int(np.argmax(wide))
             raise ValueError(
-                f"feature {feature} of the training part reaches {np.abs(series[:, feature]).max():.3g}, too large to be "
-                "scaled: give it in another unit, or its logarithm."
+                f"feature {feature} of the training part reaches {np.abs(series[:, feature]).max():.3g}, too large to "
+                "scale: use another unit, or the logarithm."
             )
         return cls(offset, np.where(scale > 0, scale, 1.0), method)
 
     def apply(self, values: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
-        """Values (..., D) as the model sees them, float32; raises ValueError for what is too large for that."""
+        """Scaled values (..., D) in float32; ValueError if they are too large for float32."""
         with np.errstate(over="ignore"):
             scaled = ((np.asarray(values, np.float64) - self.offset) / self.scale).astype(np.float32)
         if np.isinf(scaled).any():
             raise ValueError(
-                f"values up to {np.abs(values).max():.3g} are too large for float32 after scaling {self.method!r}: give "
-                "them in another unit, or scale them by 'standard'."
+                f"values up to {np.abs(values).max():.3g} are too large for float32 after scaling {self.method!r}: use "
+                "another unit, or scaling 'standard'."
             )
         return scaled
 
     def inverse(self, x: npt.NDArray[np.generic]) -> Floats:
-        """What the model gives, (..., D), in the unit of the values, float64."""
+        """Scaled values (..., D) converted back to the unit of measurement, float64."""
         values: Floats = np.asarray(x, np.float64) * self.scale + self.offset
         return values
 
     @property
     def fitted(self) -> bool:
-        """True if x is more than values in a multiple of their unit."""
+        """Whether an offset or a scale was fitted, so that x is not just in a multiple of the unit."""
         return self.method != "none" or bool(self.offset.any())
 
     def after(self, first: Scaler) -> Scaler:
-        """`first`, and then this one on what it gives."""
+        """The composition: `first`, then this scaler."""
         method = first.method if self.method == "none" else self.method
         return Scaler(self.offset * first.scale + first.offset, self.scale * first.scale, method)
 
     def words(self, unit: str) -> str:
-        """What x measures: "(mV - 0.3) / 0.52" for one feature in `unit`; for several, how each was scaled."""
+        """An axis label: "(mV - 0.3) / 0.52" for one feature in `unit`; for several, the method."""
         if len(self.scale) > 1:
             return _SEVERAL[self.method]
         offset, scale = _short(abs(float(self.offset[0]))), _short(float(self.scale[0]))
@@ -396,38 +392,36 @@ class Scaler:
         return f"{shifted} / {scale}"
 
     def meaning(self, unit: str) -> str:
-        """What 0 and 1 in x stand for, in a sentence."""
+        """The meaning of 0 and 1 in x, as a phrase."""
         if len(self.scale) > 1:
-            return f"{_SEVERAL[self.method]}, feature by feature; scaler.inverse(x) has the measured ones"
+            return f"{_SEVERAL[self.method]}, feature by feature; scaler.inverse(x) undoes it"
         return f"0 is {_short(float(self.offset[0]))} and 1.0 is {_short(float(self.scale[0]))} more, in {unit}"
 
 
 def _short(number: float) -> str:
-    """Four digits, or all those before the point."""
+    """Four significant digits; for 1000 and more, all digits of the integer part."""
     return f"{number:.0f}" if abs(number) >= 1000 else f"{number:.4g}"
 
 
 _SEVERAL = {"standard": "standardized values", "range": "values scaled to the range 0 to 1", "none": "values"}
-"""Of several features: name of a scaling -> what x holds."""
+"""Scaling of several features -> description of x."""
 
 SCALINGS: dict[str, Callable[[Floats], tuple[Floats, Floats]]] = {
     "standard": lambda v: (v.mean(axis=0), v.std(axis=0)),
     "range": lambda v: (v.min(axis=0), v.max(axis=0) - v.min(axis=0)),
     "none": lambda v: (np.zeros(v.shape[1]), np.ones(v.shape[1])),
 }
-"""Ways to fit a `Scaler`: name -> function of values (T, D) that gives offset and scale (D,)."""
+"""Ways to fit a `Scaler`: name -> function from values (T, D) to offset and scale (D,)."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# When the windows of a recording were taken, and what is known to have happened in them.
-#
-# A window of a recording is a sample like any other to a model; to say "the 27th of January" about it, or to draw a
-# published anomaly beside it, one must know its place in time.
+# Times of the windows of a recording, and known incidents: needed to name a window by its date ("the 27th of January") and
+# to compare flagged windows with published anomalies.
 
 
 @dataclass(frozen=True)
 class Incident:
-    """Something known to have happened, from `start` to `end` (ISO 8601 times)."""
+    """A known event, from `start` to `end` (ISO 8601 times)."""
 
     name: str
     start: str
@@ -436,17 +430,16 @@ class Incident:
 
 @dataclass(frozen=True)
 class Timeline:
-    """The clock of a recording.
+    """The times of the windows of a recording.
 
     Attributes:
-        start: when the first window of the training part begins, ISO 8601.
+        start: beginning of the first training window, ISO 8601.
         window_seconds: length of one window.
-        incidents: what is known to have happened.
-        stride_seconds: from the beginning of one window to that of the next; None for windows that follow each other
-            without a gap.
-        border: (number, seconds) of the first test window and its beginning, where it does not follow the last
-            training window at the common stride: no window reaches across the border.
-        counted: True if nobody knows the date and times are counted from 1970-01-01T00:00 as a recording's own zero.
+        incidents: known incidents.
+        stride_seconds: time from the beginning of one window to that of the next; None for consecutive windows.
+        border: (index, seconds) of the first test window and its beginning, if it does not follow the last training
+            window at the common stride: no window crosses the border between the splits.
+        counted: True if the date is unknown, and times count from the beginning of the recording as 1970-01-01T00:00.
     """
 
     start: str
@@ -458,18 +451,18 @@ class Timeline:
 
     @property
     def strided(self) -> bool:
-        """True if windows overlap, or leave gaps, or if there is a seam between training and test windows."""
+        """Whether windows overlap or leave gaps, or the test windows do not continue the stride of the training windows."""
         return self.stride_seconds is not None or self.border is not None
 
     def begin(self, window: int) -> float:
-        """When a window begins, in seconds after the start."""
+        """The beginning of a window, in seconds after the start."""
         stride = self.stride_seconds or self.window_seconds
         if self.border is None or window < self.border[0]:
             return window * stride
         return self.border[1] + (window - self.border[0]) * stride
 
     def position(self, time: str) -> float:
-        """A time as a number of windows after the start; 2.5 is the middle of the third window."""
+        """A time in units of windows after the start; 2.5 is the middle of the third window."""
         seconds = float((np.datetime64(time, "s") - np.datetime64(self.start, "s")).astype(np.int64))
         stride = self.stride_seconds or self.window_seconds
         if self.border is None or seconds < self.border[1]:
@@ -477,13 +470,13 @@ class Timeline:
         return self.border[0] + (seconds - self.border[1]) / stride
 
     def spans(self) -> list[tuple[str, float, float]]:
-        """(name, from, to) of every incident, in windows after the start."""
+        """(name, from, to) of every incident, in units of windows after the start."""
         return [(it.name, self.position(it.start), self.position(it.end)) for it in self.incidents]
 
     def stamp(self, window: int) -> str:
-        """When a window begins, to the day, minute, second or millisecond, whichever all windows are whole numbers of.
+        """The beginning of a window, to the day, minute, second or millisecond, the coarsest that is exact for all windows.
 
-        A date and a time; if times are `counted`, hours, minutes and seconds since zero, such as 00:04:07.250.
+        A date and time; if times are `counted`, hours, minutes and seconds, such as 00:04:07.250.
         """
         sizes = (
             self.window_seconds,
@@ -499,17 +492,17 @@ class Timeline:
         return str(moment.astype(f"datetime64[{digits}]")).replace("T", " ")
 
     def incidents_in(self, window: int) -> list[str]:
-        """Names of the incidents that a window overlaps."""
+        """Names of the incidents that overlap a window."""
         begin = self._moment(self.begin(window))
         end = self._moment(self.begin(window) + self.window_seconds)
         return [it.name for it in self.incidents if np.datetime64(it.start) < end and np.datetime64(it.end) > begin]
 
     def finer(self, parts: int) -> Timeline:
-        """The clock of the steps, where a window has `parts` of them."""
+        """The timeline of the steps, if a window has `parts` steps."""
         return replace(self, window_seconds=self.window_seconds / parts)
 
     def of_windows(self, length: int, stride: int, train: int, border: int) -> Timeline:
-        """The clock of windows of `length` of these windows every `stride`, `train` of them before window `border`."""
+        """The timeline of windows of `length` steps every `stride`, `train` of them before step `border`; one step is a window here."""
         second = self.window_seconds
         seam = None if train * stride == border else (train, border * second)
         return replace(
@@ -524,6 +517,6 @@ class Timeline:
 
 
 def _clock(milliseconds: int, fine: bool) -> str:
-    """Hours, minutes and seconds, with thousandths if `fine`; hours go on beyond 24."""
+    """Hours (beyond 24 if needed), minutes and seconds, with milliseconds if `fine`."""
     seconds, rest = divmod(milliseconds, 1000)
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}" + (f".{rest:03}" if fine else "")

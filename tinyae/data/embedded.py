@@ -1,7 +1,6 @@
-"""The sets that travel with the package: how the stored integers become the float32 arrays a model sees.
+"""The embedded sets: from stored integers to float32 arrays; and whitened patches of photographs.
 
-The divisor comes from the catalog, so the unit that a data set prints is the one its numbers were divided by. All
-divisions are done in float32, once. At the end stand the whitened patches of photographs.
+The divisor is the `scale` of the catalog entry, which is also the unit that a data set prints.
 """
 
 from __future__ import annotations
@@ -23,16 +22,16 @@ PARTS = ("train_x", "train_y", "test_x", "test_y")
 Values = npt.NDArray[np.generic]
 
 ECG_OFFSET, ECG_STEPS_PER_MV = 1024, 200
-"""The converter of the MIT-BIH recordings: millivolts = (x - 1024) / 200."""
+"""Calibration of the MIT-BIH recordings: millivolts = (x - 1024) / 200."""
 
 
 def load_embedded(entry: Entry) -> Dataset:
-    """Read an embedded set from the package. Raises FileNotFoundError if the installation lacks its files."""
+    """Read an embedded set; FileNotFoundError if its files are missing from the installation."""
     missing = [name for name in entry.files if not (FOLDER / name).is_file()]
     if missing:
         raise FileNotFoundError(
             f"{entry.name} is part of tinyae, but this installation lacks {', '.join(missing)} in {FOLDER}: "
-            "install tinyae again."
+            "reinstall tinyae."
         )
     if len(entry.files) == 4:
         stored = dict(zip(PARTS, (read_idx(FOLDER / name) for name in entry.files), strict=True))
@@ -43,7 +42,7 @@ def load_embedded(entry: Entry) -> Dataset:
 
 
 def _splits(entry: Entry, stored: Mapping[str, Values]) -> tuple[Split, Split]:
-    """Training and test split of the stored integers: four arrays, or one whose first examples are for training."""
+    """Training and test split from the stored integers: four arrays, or one array whose first examples are for training."""
     if set(PARTS) <= stored.keys():
         train_x, train_y, test_x, test_y = (stored[part] for part in PARTS)
         return labeled(entry, train_x, train_y), labeled(entry, test_x, test_y)
@@ -60,12 +59,12 @@ def _splits(entry: Entry, stored: Mapping[str, Values]) -> tuple[Split, Split]:
 
 
 def build(entry: Entry, train: Split, test: Split, origin: str) -> Dataset:
-    """The data set of a row of the catalog. ValueError for counts or shapes not the row's."""
+    """The data set of a catalog entry; ValueError if counts or shapes differ from it."""
     for split, count in zip((train, test), entry.counts, strict=True):
         if split.x.shape != (count, *entry.shape):
             raise ValueError(
-                f"{entry.name} should hold {count} examples of shape {entry.shape}, got an array of shape "
-                f"{split.x.shape} from {origin}: fetch the files again."
+                f"{entry.name} should have {count} examples of shape {entry.shape}, got an array of shape "
+                f"{split.x.shape} from {origin}: download the files again."
             )
     return Dataset(train=train, test=test, origin=origin, **{name: getattr(entry, name) for name in _SHARED})
 
@@ -73,7 +72,7 @@ def build(entry: Entry, train: Split, test: Split, origin: str) -> Dataset:
 _SHARED = (
     "name", "title", "kind", "class_names", "unit", "scale", "source", "license", "notes", "timeline", "feature_names",
 )  # fmt: skip
-"""What a row of the catalog and a data set have in common."""
+"""Attributes that a catalog entry and a data set share."""
 
 
 def scaled(raw: Values, scale: float) -> npt.NDArray[np.float32]:
@@ -83,36 +82,36 @@ def scaled(raw: Values, scale: float) -> npt.NDArray[np.float32]:
 
 
 def labeled(entry: Entry, x: Values, y: Values) -> Split:
-    """A split of examples in the entry's shape and scale, with int64 class numbers; (N, H, W) gains the channel axis."""
+    """A split of examples in the entry's shape and scale, with int64 class numbers; (N, H, W) gets a channel axis."""
     x = x[..., None] if x.ndim == len(entry.shape) else x
     return Split(scaled(x, entry.scale), y.astype(np.int64))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Patches of photographs, whitened: what the first sparse codes were trained on.
+# Whitened patches of photographs, the data of the first sparse coding models.
 #
-# Neighboring pixels of a photograph are nearly equal, and its power falls off as 1/f**2, so a model of raw patches
-# spends everything on the slow changes of brightness. Whitening flattens the spectrum up to where noise begins (Olshausen
-# and Field 1997, section 4).
+# Neighboring pixels of a photograph are nearly equal, and its power falls off as 1/f**2, so a model of raw patches mostly
+# learns slow changes of brightness. Whitening flattens the spectrum up to where noise begins (Olshausen and Field 1997,
+# section 4).
 
 Floats = npt.NDArray[np.float64]
 
 CUT_OFF = 0.4
-"""Where the low-pass filter has fallen to 1/e, in cycles per pixel; 0.5 is the highest frequency there is."""
+"""Frequency where the low-pass filter is 1/e, in cycles per pixel; the Nyquist frequency is 0.5."""
 
 VARIANCE = 0.1
-"""Of a whitened photograph; only its shape matters here, since patches are scaled afterwards."""
+"""Variance of a whitened photograph; its value does not matter, since patches are scaled afterwards."""
 
 
 def whiten(photograph: Floats) -> Floats:
     """A square photograph (S, S) filtered by R(f) = f exp(-(f / f0)**4), with mean 0 and variance 0.1.
 
     f is the distance from frequency 0 and f0 is `CUT_OFF`. The factor f undoes the 1/f of natural amplitudes; the other
-    takes away the highest frequencies, which are noise and the corners of the pixel grid.
+    removes the highest frequencies, which are mostly noise and artifacts of the pixel grid.
     """
     size = photograph.shape[0]
     if photograph.shape != (size, size):
-        raise ValueError(f"a photograph must be square, (S, S), got shape {photograph.shape}: cut it first.")
+        raise ValueError(f"a photograph must be square, (S, S), got shape {photograph.shape}: crop it first.")
     frequencies = np.fft.fftfreq(size)
     f = np.hypot(frequencies[:, None], frequencies[None, :])
     spectrum = np.fft.fft2(photograph - photograph.mean()) * f * np.exp(-((f / CUT_OFF) ** 4))
@@ -130,9 +129,9 @@ def cut_patches(photographs: Floats, count: int, size: int, generator: np.random
 
 
 def normalize_patches(patches: Floats, spread: float) -> npt.NDArray[np.float32]:
-    """Each patch less its own mean; +-3 `spread` becomes 0.1 and 0.9, and what lies beyond is cut off.
+    """Subtract the mean of each patch, then map +-3 `spread` to 0.1 and 0.9 and clip values beyond.
 
-    A sigmoid's output can then reach every value. `spread`: the standard deviation of the training patches.
+    A sigmoid output can reach all these values. `spread`: the standard deviation of the training patches.
     """
     centered = patches - patches.mean(axis=(1, 2), keepdims=True)
     limited = np.clip(centered / (3.0 * spread), -1.0, 1.0)
@@ -142,7 +141,7 @@ def normalize_patches(patches: Floats, spread: float) -> npt.NDArray[np.float32]
 def natural_patches(
     photographs: Values, counts: tuple[int, int], size: int
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Training and test patches (N, size, size) of photographs (M, S, S), the same ones at every call.
+    """Training and test patches (N, size, size) of photographs (M, S, S), the same at every call.
 
     The left three quarters of every photograph give training patches and the right quarter test patches, so that no
     pixel is in both.

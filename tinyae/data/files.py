@@ -1,13 +1,11 @@
-"""The user's own numbers: `.npy`, `.npz`, `.csv` and IDX files as a `Dataset`.
+"""The user's own arrays: `.npy`, `.npz`, `.csv` and IDX files as a `Dataset`.
 
-What the axes mean is read off their number: (N, D) are vectors, (N, T, D) sequences, (N, H, W, C) images.
-Three axes of uint8, and any IDX file, are gray images (N, H, W). Only uint8 is scaled, by 255, since that is
-what a uint8 image means; every other number is kept as it is, in float32. A file that names no test set is
-split without chance: the last tenth (at least one example) is the test set, the rest is for training. That is
-right for recordings in time order; a file sorted by class should name its own test set (`train_x`, `test_x`
-in a `.npz`).
+The number of axes decides their meaning: (N, D) are vectors, (N, T, D) sequences, (N, H, W, C) images. Three axes of uint8,
+and any IDX file, are gray images (N, H, W). Only uint8 is scaled, by 1/255; all other numbers are only converted to float32.
+A file without a test set is split by position: the last tenth (at least one example) is the test set. That is right for
+recordings in time order; a file sorted by class should have its own test set (`train_x`, `test_x` in a `.npz`).
 
-Numbers that no model can use (NaN, infinity, objects, text, nothing at all) are refused here, at the door.
+Values that no model can use (NaN, infinity, objects, text, no values) are errors.
 """
 
 from __future__ import annotations
@@ -21,30 +19,30 @@ import numpy.typing as npt
 
 from tinyae.data.dataset import Dataset, Kind, Split
 from tinyae.data.embedded import scaled
-from tinyae.data.formats import GZIP_MAGIC, check_exists, looks_like_idx, parse_idx, read_payload, read_table
+from tinyae.data.formats import GZIP_MAGIC, check_exists, looks_like_idx, parse_idx, read_numbers, read_payload
 from tinyae.data.pictures import SUFFIXES as PICTURES
 
 Values = npt.NDArray[Any]
-"""An array of numbers of any type, as a file holds it."""
+"""An array of any dtype, as stored in a file."""
 
 SUFFIXES = (".npy", ".npz", ".csv", ".gz", ".idx")
 
 TEST_SHARE = 10
-"""One example in this many, from the end of the file, is for testing."""
+"""One example in this many, at the end of the file, is a test example."""
 
 _KINDS: dict[int, Kind] = {2: "vectors", 3: "sequences", 4: "images"}
 
 
 def load_file(path: str | Path) -> Dataset:
-    """Load a file of the user's own; see the text at the top of this module for the rules.
+    """Load the user's own file; the text at the top of this module has the rules.
 
-    A `.npz` holds `x`, or `train_x` and if wanted `test_x`, and with each an optional `y`, `train_y`,
-    `test_y` of class numbers; sequences of unequal length, padded with zeros, bring `lengths` (or `train_lengths` and
-    `test_lengths`). A `.csv` holds numbers, one example a line, see `tinyae.data.formats.read_table`.
+    A `.npz` contains `x`, or `train_x` and optionally `test_x`, each with optional class numbers `y`, `train_y`, `test_y`;
+    sequences of unequal length, padded with zeros, also need `lengths` (or `train_lengths` and `test_lengths`). A `.csv`
+    contains numbers, one example per line, see `tinyae.data.formats.read_table`.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not one of these formats, damaged, or holding numbers that cannot be used.
+        ValueError: another format, a damaged file, or values that cannot be used.
     """
     path = Path(path)
     check_exists(path)
@@ -66,49 +64,48 @@ def load_file(path: str | Path) -> Dataset:
                 f"{path} holds train_x {raw.shape} {raw.dtype} and test_x {other.shape} {other.dtype}: give both "
                 "the same shape of example and the same type."
             )
-        test, notes = _part(arrays, "test", path), "train and test as the file names them"
+        test, notes = _part(arrays, "test", path), "train and test split as in the file"
     else:
         train, test = _split(train, path)
         notes = f"test is the last tenth of the file ({len(test):,} examples), train the rest"
     if kind == "sequences" and train.lengths is None:
-        notes += "; three axes are read as sequences (N, T, D): gray images want a fourth, save x[..., None]"
+        notes += "; three axes are read as sequences (N, T, D): for gray images save x[..., None]"
     unit = "gray levels" if scale != 1.0 else ""
     return Dataset(path.name, "your own file", kind, train, test, unit=unit, scale=scale, origin=str(path), notes=notes)
 
 
 def _read(path: Path) -> dict[str, Values]:
-    """The arrays of a file by name; a format that holds one array calls it `x`."""
+    """The arrays of a file by name; in a format with one array it is `x`."""
     suffix = path.suffix.lower()
     with path.open("rb") as file:
         start = file.read(6)
     if suffix in (".npy", ".npz"):
         return _read_numpy(path, start)
     if suffix == ".csv":
-        table = read_table(path)
-        return {"x": table.numbers(range(len(table.names)))}
+        return {"x": read_numbers(path)}
     if suffix in SUFFIXES or "idx" in path.name or looks_like_idx(start) or start.startswith(GZIP_MAGIC):
         values = parse_idx(read_payload(path), str(path))
         return {"x": values[..., None] if values.ndim == 3 else values}
     if suffix in PICTURES:
-        raise ValueError(f"{path} is one picture: give the folder that it is in.")
-    raise ValueError(f"{path} is of no known format: use .npy, .npz, .csv or an IDX file (plain or .gz).")
+        raise ValueError(f"{path} is one picture: give the folder that contains it.")
+    raise ValueError(f"{path} has an unknown format: use .npy, .npz, .csv or an IDX file (plain or .gz).")
 
 
 def _read_numpy(path: Path, start: bytes) -> dict[str, Values]:
     import zipfile
 
     try:
-        with path.open("rb") as file:  # NumPy leaves a damaged archive open if given its name
+        with path.open("rb") as file:  # given a path, NumPy leaves a damaged archive open
             loaded = np.load(file, allow_pickle=False)
             return {"x": loaded} if isinstance(loaded, np.ndarray) else {key: loaded[key] for key in loaded.files}
     except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-        if "allow_pickle" in str(error) and start.startswith((b"\x93NUMPY", b"PK")):  # NumPy says so of any content
+        if "allow_pickle" in str(error) and start.startswith((b"\x93NUMPY", b"PK")):  # NumPy says this for any content
             raise ValueError(
-                f"{path} holds Python objects, which are not loaded (they can run code): save a plain number "
-                "array, numpy.asarray(values, dtype=numpy.float32)."
+                f"{path} holds Python objects, which are not loaded (they can run code): save an array of "
+                "numbers, numpy.asarray(values, dtype=numpy.float32)."
             ) from error
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path} is damaged or not a NumPy file ({reason}): save it anew.") from error
+        raise ValueError(f"{path} is damaged or not a NumPy file ({reason}): save it again.") from error
 
 
 def _kind(raw: Values, path: Path) -> Kind:
@@ -136,7 +133,7 @@ def _examples(raw: Values, path: Path) -> npt.NDArray[np.float32]:
     if raw.dtype.kind not in "buif":
         raise ValueError(f"{path} holds values of type {raw.dtype}: save x.astype(numpy.float32).")
     if raw.size == 0:
-        raise ValueError(f"{path} holds an array of shape {raw.shape}, no values: save two examples or more.")
+        raise ValueError(f"{path} holds an array of shape {raw.shape}, no values: save at least two examples.")
     if raw.dtype == np.uint8:
         x = scaled(raw[..., None] if raw.ndim == 3 else raw, 255.0)
     else:
@@ -155,7 +152,7 @@ def _examples(raw: Values, path: Path) -> npt.NDArray[np.float32]:
 
 
 def _part(arrays: Mapping[str, Values], part: str, path: Path) -> Split:
-    """The examples of a part, checked, with their class numbers and the lengths of sequences, if there are any."""
+    """The examples of a part, checked, with class numbers and lengths if present."""
     x = _examples(arrays[f"{part}_x"], path)
     y, lengths = arrays.get(f"{part}_y"), arrays.get(f"{part}_lengths")
     if y is not None and (y.shape != x.shape[:1] or y.dtype.kind not in "bui" or (len(y) and y.min() < 0)):
@@ -170,9 +167,9 @@ def _part(arrays: Mapping[str, Values], part: str, path: Path) -> Split:
 
 
 def _split(everything: Split, path: Path) -> tuple[Split, Split]:
-    """The first examples to train with, the last tenth (at least one) to test with."""
+    """Training split and test split, which is the last tenth (at least one example)."""
     count = len(everything)
     if count < 2:
-        raise ValueError(f"{path} holds {count} example: save two or more, to train and to test with.")
+        raise ValueError(f"{path} holds {count} example: save at least two, for training and test.")
     cut = count - max(1, count // TEST_SHARE)
     return everything.rows(slice(0, cut)), everything.rows(slice(cut, None))

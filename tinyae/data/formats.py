@@ -1,4 +1,4 @@
-"""File formats read without a library: IDX, tables of text (`.csv`), and the `.ts` format of sequences."""
+"""Readers of file formats: IDX, text tables (`.csv`), and the `.ts` format of sequences."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import math
 import re
 import struct
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,14 +28,14 @@ from tinyae.data.dataset import Lengths, pad
 #     byte 3      number of axes
 #     then        one 32-bit length for each axis, then the values, everything big-endian
 #
-# A file may be gzipped. Errors name the file, the number of bytes expected and the number found: a broken download is the
-# usual cause, and an array of the right shape with the wrong content would be worse.
+# A file may be gzipped. Errors name the file, the number of bytes expected and the number found: the usual cause is an
+# incomplete download.
 # Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database", section "File formats".
 
 GZIP_MAGIC = b"\x1f\x8b"
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-_FETCH_AGAIN = "delete the file and fetch it again"
+_FETCH_AGAIN = "delete the file and download it again"
 
 
 def read_idx(path: str | Path) -> npt.NDArray[Any]:
@@ -42,7 +43,7 @@ def read_idx(path: str | Path) -> npt.NDArray[Any]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: empty, truncated, too long, damaged or not an IDX file at all.
+        ValueError: empty, truncated, too long, damaged, or not an IDX file.
     """
     return parse_idx(read_payload(path), str(path))
 
@@ -50,8 +51,7 @@ def read_idx(path: str | Path) -> npt.NDArray[Any]:
 def read_payload(path: str | Path) -> bytes:
     """The bytes of a file, uncompressed if they are gzipped (the content decides, not the name).
 
-    A file named `.gz` that is not gzipped raises ValueError: it is usually an error page saved under that
-    name.
+    Raises ValueError for a file named `.gz` that is not gzipped: usually an error page saved under that name.
     """
     import gzip
     import zlib
@@ -62,7 +62,7 @@ def read_payload(path: str | Path) -> bytes:
         raise ValueError(f"{path} is empty (0 bytes): {_FETCH_AGAIN}.")
     if not raw.startswith(GZIP_MAGIC):
         if path.suffix == ".gz":
-            raise ValueError(f"{path} is named .gz but is not gzipped, it starts with {raw[:16]!r}: {_FETCH_AGAIN}.")
+            raise ValueError(f"{path} is named .gz but is not gzipped (it starts with {raw[:16]!r}): {_FETCH_AGAIN}.")
         return raw
     try:
         return gzip.decompress(raw)
@@ -73,12 +73,12 @@ def read_payload(path: str | Path) -> bytes:
 
 
 def looks_like_idx(payload: bytes) -> bool:
-    """True if the (uncompressed) bytes begin as an IDX file does."""
+    """Whether the uncompressed bytes begin like an IDX file."""
     return len(payload) >= 4 and payload[:2] == b"\0\0" and payload[2] in _TYPES and payload[3] > 0
 
 
 def parse_idx(payload: bytes, where: str) -> npt.NDArray[Any]:
-    """The array in the uncompressed bytes of an IDX file; `where` is its name in errors. ValueError."""
+    """The array in the uncompressed bytes of an IDX file; ValueError, with the name `where`, if they are malformed."""
     if not looks_like_idx(payload):
         raise ValueError(
             f"{where} is not an IDX file: expected it to start with 00 00, a type "
@@ -103,18 +103,18 @@ def parse_idx(payload: bytes, where: str) -> npt.NDArray[Any]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Tables of text, one row a line: an example for `files.load_file`, a step of a recording for `series.read_series`.
+# Text tables, one row per line: an example for `files.load_file`, a step of a recording for `series.read_series`.
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """The fields of a table as texts.
+    """The fields of a table as strings.
 
     Attributes:
         path: the file.
-        names: of the columns, D.
+        names: names of the D columns.
         columns: the N fields of each column.
-        lines: the line of the file that each row ends on, N numbers from 1.
+        lines: for each of the N rows the line of the file where it ends, from 1.
     """
 
     path: Path
@@ -123,16 +123,16 @@ class Table:
     lines: list[int]
 
     def find_column(self, name: str | int) -> int:
-        """The number of a column, from 0, given by its name or its number (also as text). ValueError for any other."""
+        """The index of a column given by name or by index (also as a string); ValueError for an unknown one."""
         if isinstance(name, str) and name not in self.names and name.isdecimal():
-            name = int(name)  # as the command line gives a number
+            name = int(name)  # an index from the command line
         known: Sequence[str | int] = self.names if isinstance(name, str) else range(len(self.names))
         if name not in known:
             raise ValueError(f"{self.path} has no column {name!r}: its columns are {', '.join(self.names)}.")
         return known.index(name)
 
     def numbers(self, columns: Iterable[int]) -> npt.NDArray[np.float64]:
-        """Some columns as finite numbers (N, len(columns)). ValueError with line and column for any other field."""
+        """Some columns as finite numbers (N, len(columns)); ValueError, with line and column, for any other field."""
         return np.column_stack([self._numbers(column) for column in columns])
 
     def _numbers(self, column: int) -> npt.NDArray[np.float64]:
@@ -142,7 +142,7 @@ class Table:
             if np.isfinite(values).all():
                 return values
         except ValueError:
-            pass  # what follows finds the field
+            pass  # the field is found below
         row, text = next(it for it in enumerate(texts) if not is_number(it[1]) or not math.isfinite(float(it[1])))
         found = repr(text[:40]) if text else "nothing"
         raise ValueError(
@@ -151,36 +151,70 @@ class Table:
 
 
 def read_table(path: Path) -> Table:
-    """Read a file of fields separated by commas (or, where the first line has none, by semicolons or tabs).
+    """Read a file of fields separated by commas (or, if the first line has none, by semicolons or tabs).
 
-    The first line holds the names of the columns if no field of it is a number or a time; otherwise they are called
-    "column 0", "column 1", and so on. Spaces around fields and blank lines are left out.
+    The first line contains the column names if none of its fields is a number or a time; otherwise the columns are named
+    "column 0", "column 1", and so on. Spaces around fields and blank lines are ignored.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: not text in UTF-8, no rows, or rows of different lengths, with the line.
     """
+    text, delimiter = _table_text(path)
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter)
+    try:
+        lines = [(reader.line_num, [field.strip() for field in fields]) for fields in reader]
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {reader.line_num} cannot be read: {error}; correct the line.") from error
+    rows = [(line, fields) for line, fields in lines if fields not in ([], [""])]
+    names = [f"column {n}" for n in range(len(rows[0][1]))] if rows else []
+    if rows and _is_header(rows[0][1]):
+        names, rows = rows[0][1], rows[1:]
+    if not rows:
+        raise ValueError(f"{path} contains no line of numbers: write one row per line, fields separated by commas.")
+    for line, fields in rows:
+        if len(fields) != len(names):
+            raise ValueError(
+                f"{path}, line {line} has {len(fields)} fields, but the first line has {len(names)}: correct one of them."
+            )
+    return Table(path, names, list(zip(*(fields for _, fields in rows), strict=True)), [line for line, _ in rows])
+
+
+def read_numbers(path: Path) -> npt.NDArray[np.float64]:
+    """All columns of a table as finite numbers (N, D); raises as `read_table` and `Table.numbers` do.
+
+    A table of plain numbers is left to NumPy's parser, which is several times faster. Any other one is read field by
+    field: either it is fine too, or the error names the line and the column.
+    """
+    text, delimiter = _table_text(path)
+    head, _, rest = text.lstrip().partition("\n")
+    names = [field.strip() for field in next(csv.reader([head], delimiter=delimiter), [])]
+    body = rest if _is_header(names) else text
+    if body.strip():
+        with suppress(ValueError):
+            values = np.loadtxt(io.StringIO(body), delimiter=delimiter, comments=None, ndmin=2)
+            if values.shape[1] == len(names) and np.isfinite(values).all():
+                return values
+    table = read_table(path)
+    return table.numbers(range(len(table.names)))
+
+
+def _table_text(path: Path) -> tuple[str, str]:
+    """The text of a table and the mark between its fields."""
     check_exists(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}).") from error
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    reader = csv.reader(io.StringIO(text), delimiter=next((mark for mark in ",;\t" if mark in first), ","))
-    try:
-        lines = [(reader.line_num, [field.strip() for field in fields]) for fields in reader]
-    except csv.Error as error:
-        raise ValueError(f"{path}, line {reader.line_num} cannot be read: {error}.") from error
-    rows = [(line, fields) for line, fields in lines if fields not in ([], [""])]
-    names = [f"column {n}" for n in range(len(rows[0][1]))] if rows else []
-    if rows and not any(is_number(field) or parse_time(field) is not None for field in rows[0][1]):
-        names, rows = rows[0][1], rows[1:]
-    if not rows:
-        raise ValueError(f"{path} holds no line of numbers: write one row a line, fields separated by commas.")
-    for line, fields in rows:
-        if len(fields) != len(names):
-            raise ValueError(f"{path}, line {line} has {len(fields)} fields, not {len(names)} as the first line.")
-    return Table(path, names, list(zip(*(fields for _, fields in rows), strict=True)), [line for line, _ in rows])
+        raise ValueError(
+            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): save it as UTF-8."
+        ) from error
+    first = next((line for line in io.StringIO(text) if line.strip()), "")
+    return text, next((mark for mark in ",;\t" if mark in first), ",")
+
+
+def _is_header(fields: list[str]) -> bool:
+    """Whether the first row holds the names of the columns: no field is a number or a time."""
+    return not any(is_number(field) or parse_time(field) is not None for field in fields)
 
 
 def check_exists(path: Path) -> None:
@@ -190,7 +224,7 @@ def check_exists(path: Path) -> None:
 
 
 def is_number(text: str) -> bool:
-    """Whether a field is a number as Python writes it; NaN and infinity are."""
+    """Whether a field is a number in Python notation, including NaN and infinity."""
     try:
         float(text)
     except ValueError:
@@ -199,7 +233,7 @@ def is_number(text: str) -> bool:
 
 
 def parse_time(text: str) -> np.datetime64 | None:
-    """A date or a time of ISO 8601, a space for the T allowed, one with an offset in UTC; None for anything else."""
+    """An ISO 8601 date or time (a space in place of the T is allowed), converted to UTC if it has an offset; else None."""
     if len(text) < 8 or not text[:4].isdecimal():
         return None
     try:
@@ -212,36 +246,36 @@ def parse_time(text: str) -> np.datetime64 | None:
 
 
 _UTC_OFFSET = re.compile(r"[T :]\d\d(\.\d+)? ?[+-]\d\d(:?\d\d)?$")
-"""A clock time with an offset from UTC at its end."""
+"""A time of day that ends with an offset from UTC."""
 
 _MISSING = frozenset(("", "?", "-", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "missing"))
-"""How files write that there is no number."""
+"""Missing-value markers."""
 
 
 def _advice(text: str) -> str:
-    """What to do about a field that is not a finite number."""
+    """How to correct a field that is not a finite number."""
     if text.lower() in _MISSING or is_number(text):
-        return "fill the gap, remove the row, or cut a recording there"
+        return "fill the gap, remove the row, or end the recording there"
     if parse_time(text) is not None:
         return "this is a time; cut the recording into windows (tinyae.data.load_series, --window)"
     if ";" in text:
-        return "the file looks separated by semicolons; write commas between fields, and points in numbers"
+        return "the fields seem to be separated by semicolons; use commas between fields and decimal points"
     if is_number(text.replace(",", ".")):
-        return "write a point, not a comma, in numbers"
-    return "these are words; drop the column, or write numbers"
+        return "use decimal points, not commas"
+    return "this is text; remove the column or replace it by numbers"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The `.ts` text format of the UEA archive of time series, with sequences of unequal length.
 #
-# Lines from # are comments, lines from @ say how to read the rest. After @data each line is a sequence: its features
-# divided by colons, the steps of a feature by commas, the class last.
+# Lines beginning with # are comments, lines beginning with @ describe the format. After @data each line is a sequence:
+# features separated by colons, the steps of a feature by commas, and the class last.
 
 
 def parse_ts(text: str, name: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64] | None, Lengths]:
-    """Padded sequences (N, T, D), class numbers (N,) or None, and lengths (N,) of the text of a `.ts` file.
+    """Padded sequences (N, T, D), class numbers (N,) or None, and lengths (N,) from the text of a `.ts` file.
 
-    Class numbers are places in the file's own list of classes. ValueError, with the line, for what is no such text.
+    Class numbers are indices into the list of classes in the file. ValueError, with the line, if the text is malformed.
     """
     classes: list[str] | None = None
     sequences: list[npt.NDArray[Any]] = []
@@ -256,7 +290,7 @@ def parse_ts(text: str, name: str) -> tuple[npt.NDArray[np.float32], npt.NDArray
             if key.lower() == "@classlabel" and rest.split()[:1] == ["true"]:
                 classes = rest.split()[1:]
             elif key.lower() == "@timestamps" and rest.strip().lower() == "true":
-                raise ValueError(f"{name}, line {number}: time stamps in .ts files are not read; leave them out.")
+                raise ValueError(f"{name}, line {number}: time stamps in .ts files are not supported: remove them.")
             elif not key.startswith("@"):
                 raise ValueError(f"{name}, line {number} comes before @data and is neither # nor @: is it a .ts file?")
             data = key.lower() == "@data"
@@ -265,21 +299,25 @@ def parse_ts(text: str, name: str) -> tuple[npt.NDArray[np.float32], npt.NDArray
         if classes is not None:
             label = fields.pop()
             if label not in classes:
-                raise ValueError(f"{name}, line {number}: class {label[:20]!r} is not in {', '.join(classes)}.")
+                raise ValueError(
+                    f"{name}, line {number}: class {label[:20]!r} is not one of {', '.join(classes)}: correct it."
+                )
             labels.append(classes.index(label))
         sequences.append(_sequence(fields, f"{name}, line {number}"))
     if not sequences:
-        raise ValueError(f"{name} holds no sequence after a line @data: is it a .ts file?")
+        raise ValueError(f"{name} contains no sequence after a line @data: is it a .ts file?")
     x, lengths = pad(sequences)
     return x, None if classes is None else np.array(labels, np.int64), lengths
 
 
 def _sequence(fields: list[str], place: str) -> npt.NDArray[np.float64]:
-    """One sequence (T, D) of its features' texts."""
+    """One sequence (T, D) from the fields of its features."""
     try:
         rows = [np.array(field.split(","), np.float64) for field in fields]
     except ValueError as error:
-        raise ValueError(f"{place}: {error}; missing values are not read.") from error
+        raise ValueError(f"{place}: {error}; missing values are not supported: fill the gap.") from error
     if len({len(row) for row in rows}) != 1:
-        raise ValueError(f"{place}: features of {', '.join(str(len(row)) for row in rows)} steps: all must be equal.")
+        raise ValueError(
+            f"{place}: features of {', '.join(str(len(row)) for row in rows)} steps: give all the same number."
+        )
     return np.stack(rows, axis=1)

@@ -1,4 +1,4 @@
-"""One door to all data: a name of the catalog, or the path of the user's own file or folder; and where files are found."""
+"""`load`: data by name, or from the user's own file or folder; and how full sets are found and downloaded."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def load(
     """Load a data set as float32 arrays: images (N, H, W, C), sequences (N, T, D), vectors (N, D).
 
     Args:
-        name_or_path: a name of `names()` (case and `_` for `-` do not matter), a `.npy`, `.npz`, `.csv` or
+        name_or_path: a name in `names()` (case-insensitive, `_` for `-` allowed), a `.npy`, `.npz`, `.csv` or
             IDX file, or a folder of pictures, PNG or JPEG.
-        root: the folder of a full set's files, or the folder above it. Given, nowhere else is searched.
+        root: the folder with the files of a full set, or its parent. If given, no other folder is searched.
         download: whether a full set that is not found may be downloaded into the user's cache.
         image_size, gray, skip_broken, progress: for a folder of pictures, see `load_folder`.
 
-    Full sets are looked for in `root`, `$TINYAE_DATA/<name>`, the user's cache and the folder of the Debian
-    package, and then downloaded; every file is checked. A mini set is never returned for a full one.
+    Full sets are searched for in `root`, `$TINYAE_DATA/<name>`, the user's cache and the folder of the Debian package, and
+    then downloaded; every file is verified. A mini set never replaces a full one.
 
     Raises:
-        ValueError: an unknown name, a damaged file, or numbers that cannot be used, with what to do.
-        FileNotFoundError: a file that is nowhere, with its size, its address and the embedded alternative.
+        ValueError: an unknown name, a damaged file, or values that cannot be used.
+        FileNotFoundError: a file is missing; the message has its size, its address and the embedded alternative.
 
     >>> load("optdigits").train.x.shape
     (3823, 8, 8, 1)
@@ -54,15 +54,15 @@ def load(
     path = Path(text).expanduser()
     if (image_size is not None or gray or skip_broken) and (entry is not None or not path.is_dir()):
         raise ValueError(
-            f"image_size, gray and skip_broken are for a folder of pictures, and {text!r} is none: leave them out, or "
-            "correct the path."
+            f"image_size, gray and skip_broken are for a folder of pictures, but {text!r} is not a folder: leave them "
+            "out, or correct the path."
         )
     if entry is not None and entry.films:
         return _films(entry, root, download)
     if entry is not None and not entry.embedded:
         return load_full(entry, None if root is None else Path(root).expanduser(), download)
     if root is not None:
-        raise ValueError(f"root says where the files of a full set are; {text!r} has none: leave root out.")
+        raise ValueError(f"root is the folder of a full set, and {text!r} is not a full set: leave root out.")
     if entry is not None:
         return load_embedded(entry)
     if path.is_dir():
@@ -73,7 +73,7 @@ def load(
 
 
 def _films(entry: Entry, root: str | os.PathLike[str] | None, download: bool) -> Dataset:
-    """A set that is made from another one; what cannot be found is the other."""
+    """A set generated from another one."""
     assert entry.films is not None
     source, digit_size = entry.films
     made = moving_digits(load(source, root=root, download=download), entry.counts, digit_size=digit_size)
@@ -86,34 +86,33 @@ def _unknown(name: str) -> str:
     close = difflib.get_close_matches(canonical(name), names(), n=3, cutoff=0.5)
     meant = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
     return (
-        f"unknown data set {name!r}.{meant} The names are {', '.join(names())}; "
-        "data of your own are given by their path: a .npy, .npz, .csv or IDX file, or a folder of pictures."
+        f"unknown data set {name!r}.{meant} Choose from {', '.join(names())}, "
+        "or give the path of your own data: a .npy, .npz, .csv or IDX file, or a folder of pictures."
     )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Where the files of a full set are, and how they get there.
+# Finding and downloading the files of a full set.
 #
-# The order is fixed and stated in the error: the folder given, `$TINYAE_DATA`, the user's cache, the folder of the Debian
-# package, and last a download into the cache. A folder counts only if it holds all files of a set, so two incomplete
-# copies never mix. What is found is verified, and a file that fails is an error, not a reason to look further: a damaged
-# copy should be replaced, not silently skipped.
+# The order is fixed and listed in the error: the given folder, `$TINYAE_DATA`, the user's cache, the folder of the Debian
+# package, and finally a download into the cache. A folder counts only if it contains all files of a set, so two incomplete
+# copies never mix. A file that fails verification is an error: a damaged copy should be replaced, not silently skipped.
 
 Found = Mapping[str, tuple[Path, RemoteFile]]
-"""Role -> where a file of a full set is, and what is known about it."""
+"""Role -> path and catalog entry of a file of a full set."""
 
 DEBIAN_FOLDER = Path("/usr/share/datasets")
 TIMEOUT = 30
-"""Seconds to wait for an address to answer before the next one is tried."""
+"""Timeout of a download address, in seconds."""
 
 
 def load_full(entry: Entry, root: str | Path | None = None, download: bool = True) -> Dataset:
     """Find, verify and read a full set.
 
-    With `root` only that folder is searched (and, in it, a folder of the set's name).
+    With `root`, only that folder is searched (and the folder in it that is named after the set).
 
     Raises:
-        FileNotFoundError: the files are nowhere, with what was tried and what to do.
+        FileNotFoundError: the files are missing; the message lists the folders searched.
         ValueError: a file is damaged or not the published one.
     """
     tried = candidates(entry, root)
@@ -128,13 +127,13 @@ def load_full(entry: Entry, root: str | Path | None = None, download: bool = Tru
 
 
 def _examples(entry: Entry, found: Found, part: str) -> Split:
-    """A part of a set in IDX files, examples and labels; QMNIST keeps the class numbers in the first of eight columns."""
+    """One split from IDX files of examples and labels; QMNIST has the class numbers in the first of eight columns."""
     x, y = (parse_idx(verified(*found[role]), str(found[role][0])) for role in (f"{part}_x", f"{part}_y"))
     return labeled(entry, x, np.ascontiguousarray(y[:, 0]) if y.ndim == 2 else y)
 
 
 def _sequences(entry: Entry, found: Found, part: str) -> Split:
-    """A part of a set in `.ts` files, padded to the steps of the longest sequence in both parts."""
+    """One split from `.ts` files, padded to the length of the longest sequence in both splits."""
     x, labels, lengths = parse_ts(verified(*found[part]).decode("ascii"), str(found[part][0]))
     padded = np.zeros((len(x), *entry.shape), np.float32)
     padded[:, : x.shape[1]] = x
@@ -142,7 +141,7 @@ def _sequences(entry: Entry, found: Found, part: str) -> Split:
 
 
 def candidates(entry: Entry, root: str | Path | None = None) -> list[Path]:
-    """The folders that are searched for a set, in order; with `root`, that one and the set's folder in it."""
+    """The folders that are searched for a set, in order."""
     spellings = dict.fromkeys((entry.name, entry.name.replace("-", "_")))
     if root is not None:
         return [Path(root), *(Path(root) / name for name in spellings)]
@@ -152,7 +151,7 @@ def candidates(entry: Entry, root: str | Path | None = None) -> list[Path]:
 
 
 def cache_folder() -> Path:
-    """The user's cache folder for tinyae, where each system keeps such things: the one that pooch calls `os_cache("tinyae")`."""
+    """The user's cache folder for tinyae on each operating system, the same as `pooch.os_cache("tinyae")`."""
     if sys.platform == "win32":
         local = os.environ.get("LOCALAPPDATA")
         return (Path(local) if local else Path.home() / "AppData" / "Local") / "tinyae" / "tinyae" / "Cache"
@@ -162,7 +161,7 @@ def cache_folder() -> Path:
 
 
 def locate(folder: Path, file: RemoteFile) -> Path | None:
-    """The file in a folder: plain or `.gz`, with `-idx` or `.idx` in its name; None if it is not there."""
+    """The path of a file in a folder, plain or `.gz`, with `-idx` or `.idx` in its name; None if it is missing."""
     for stem in (file.stem, file.stem.replace("-idx", ".idx")):
         for name in (stem, stem + ".gz"):
             if (folder / name).is_file():
@@ -171,32 +170,34 @@ def locate(folder: Path, file: RemoteFile) -> Path | None:
 
 
 def verified(path: Path, file: RemoteFile) -> bytes:
-    """The uncompressed content of a file of a full set, checked by its size and SHA-256. Raises ValueError."""
+    """The uncompressed content of a file of a full set; ValueError if its size or SHA-256 is wrong."""
     import hashlib
 
     payload = read_payload(path)
     if len(payload) != file.payload_bytes:
         raise ValueError(
             f"{path} is not the published file: expected {file.payload_bytes:,} bytes uncompressed, got "
-            f"{len(payload):,}: delete it and fetch it again."
+            f"{len(payload):,}: delete it and download it again."
         )
     digest = hashlib.sha256(payload).hexdigest()
     if file.payload_sha256 not in (None, digest):
         raise ValueError(
             f"{path} is not the published file: expected SHA-256 {file.payload_sha256} of the uncompressed "
-            f"content, got {digest}: delete it and fetch it again."
+            f"content, got {digest}: delete it and download it again."
         )
     return payload
 
 
 def fetch(entry: Entry, tried: list[Path]) -> Path:
-    """Download a set into the user's cache, checking each archive, and return the folder.
+    """Download a set into the user's cache, verify each archive, and return the folder.
 
-    An interrupted download leaves nothing behind: pooch writes to a temporary file and moves it when it is
-    complete. Raises FileNotFoundError if pooch is missing or no address answers with the published file.
+    An interrupted download leaves no file: pooch writes to a temporary file and moves it when it is complete. Raises
+    FileNotFoundError if pooch is missing or no address provides the published file.
     """
     if not entry.urls:
-        raise FileNotFoundError(_not_found(entry, tried, "It is not downloaded: its source packs it in an archive."))
+        raise FileNotFoundError(
+            _not_found(entry, tried, "It is not downloaded automatically: its source packs it in an archive.")
+        )
     folder = cache_folder() / entry.name
     for file in entry.remote:
         failures: list[str] = []
@@ -216,9 +217,9 @@ def fetch(entry: Entry, tried: list[Path]) -> Path:
 
 
 def retrieve(url: str, archive_hash: str, folder: Path) -> None:
-    """Download one address into `folder`, with a progress bar, and check its hash.
+    """Download one file into `folder`, with a progress bar, and verify its hash.
 
-    Raises OSError if the address does not answer, ValueError if what it sends is not the published file, and
+    Raises OSError if the address does not respond, ValueError if the file is not the published one, and
     ModuleNotFoundError without pooch.
     """
     import pooch
@@ -228,14 +229,14 @@ def retrieve(url: str, archive_hash: str, folder: Path) -> None:
 
 
 def _not_found(entry: Entry, tried: list[Path], reason: str, root: str | Path | None = None) -> str:
-    """What is missing, how large it is, where it was looked for, where to get it, what to take instead."""
+    """The message for missing files: which, their size, the folders searched, the address, and the alternative."""
     best = max(tried, key=lambda folder: sum(locate(folder, file) is not None for file in entry.remote))
     missing = [file.stem for file in entry.remote if locate(best, file) is None]
-    found = f" ({best} holds some of them)" if len(missing) < len(entry.remote) else ""
+    found = f" ({best} contains some of them)" if len(missing) < len(entry.remote) else ""
     if root is not None:
-        advice = f"Put them there, or leave root out to have {entry.name} looked for and downloaded."
+        advice = f"Put them there, or leave root out to search other folders and download {entry.name}."
     else:
-        advice = f"Put them into a folder {entry.name} and set TINYAE_DATA to the folder above it"
+        advice = f"Put them into a folder {entry.name} and set TINYAE_DATA to its parent folder"
         advice += "." if reason else ", or allow the download."
     size, places = megabytes(entry.size), ", ".join(map(str, tried))
     needs = f"{entry.name} needs {', '.join(missing)} (.gz or plain, {size} in all){found}; not in {places}."

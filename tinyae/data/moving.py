@@ -1,8 +1,8 @@
-"""Digits that move: short films of images drifting over a dark canvas and bouncing off its edges.
+"""Moving digits: short films of images that move over a dark canvas and bounce off its edges.
 
-Srivastava, Mansimov and Salakhutdinov (2015, arXiv:1502.04681, section 3.1) made them to see whether a recurrent network
-can keep apart what is seen and how it moves. Everything about the future follows from the first few frames, so whatever
-a model gets wrong is its own doing. A film is made from a set of images and a seed; nothing is stored.
+Srivastava, Mansimov and Salakhutdinov (2015, arXiv:1502.04681, section 3.1) introduced them to test whether a recurrent
+network can separate content from motion. The motion is deterministic, so a few frames determine the whole future. Films are
+generated from a set of images and a seed; none are stored.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ Frames = npt.NDArray[np.float32]
 
 
 def trajectories(count: int, frames: int, generator: np.random.Generator, *, step: float = 0.1) -> Floats:
-    """Positions (count, frames, 2) in [0, 1]^2 of points that move straight on and bounce.
+    """Positions (count, frames, 2) in [0, 1]^2 of points that move in straight lines and bounce.
 
-    Start uniform in the square, direction uniform; each frame moves on by `step`. A point that would leave is put on the
-    edge and its velocity across that edge changes sign, as in the authors' program.
+    The start is uniform in the square, the direction uniform; each frame moves by `step`. A point that would leave is put on
+    the edge and its velocity normal to that edge changes sign, as in the authors' program.
     """
     position = generator.random((count, 2))
     angle = 2.0 * np.pi * generator.random(count)
@@ -41,8 +41,8 @@ def moving_frames(
 ) -> Frames:
     """Films (N, frames, size, size): image which[n, k] of images (M, h, w) at positions[n, k, frame], combined by maximum.
 
-    `which`: (N, K), numbers of the K images of each film. `positions`: (N, K, frames, 2), in [0, 1] of the free range,
-    which is size - h down and size - w across.
+    `which`: (N, K), indices of the K images of each film. `positions`: (N, K, frames, 2), vertical and horizontal, as
+    fractions of the free range (size - h, size - w).
     """
     height, width = images.shape[1:]
     count, digits = which.shape
@@ -73,29 +73,31 @@ def moving_digits(
 
     Args:
         source: images (N, H, W, 1); training films show its training images, test films its test images.
-        counts: films to train and to test with.
+        counts: number of training and test films.
         frames, size: of a film; a frame is `size` x `size` pixels.
-        digits: images in one film.
-        digit_size: pixels of the longer side of an image, resampled by area; None keeps the images as they are.
-        step: length of a move, in units of the free range. The paper's films: 64 pixels, 2 digits, 20 frames, 0.1.
-        horizon: frames at the end that are to be predicted; None takes half of them.
+        digits: number of images in one film.
+        digit_size: pixels of the longer side of an image, resampled by area; None leaves the images unchanged.
+        step: motion per frame, as a fraction of the free range. In the paper: 64 pixels, 2 digits, 20 frames, 0.1.
+        horizon: number of frames to predict, at the end; None takes half of them.
         seed: the same seed gives the same films.
 
-    With one digit a film keeps its class. Raises ValueError for images that do not fit the canvas.
+    With one digit a film has the class of its image. Raises ValueError for images that do not fit the canvas.
     """
     if source.image_shape is None or source.image_shape[2] != 1:
-        raise ValueError(f"{source.name} holds no gray images (N, H, W, 1): choose optdigits, fashion-mini or mnist.")
+        raise ValueError(f"{source.name} has no gray images (N, H, W, 1): choose optdigits, fashion-mini or mnist.")
     sizes = {"frames": frames, "digits": digits, "counts": min(counts), "size": size, "digit_size": digit_size}
     for name, value in sizes.items():
         if value is not None:
             whole_number(name, value, at_least=1)
     if not 0 <= step <= 1:
         raise ValueError(
-            f"step must be from 0 (nothing moves) to 1 (across the canvas in one move), got {step}: write step=0.1."
+            f"step must be from 0 (no motion) to 1 (across the canvas in one frame), got {step}: write step=0.1."
         )
     future = frames // 2 if horizon is None else horizon
     if not 0 <= future < frames:
-        raise ValueError(f"a horizon of {future} frames does not fit into films of {frames}: leave one or more to see.")
+        raise ValueError(
+            f"a horizon of {future} frames does not fit into films of {frames}: the model must see at least one frame."
+        )
     generator = np.random.default_rng(seed)
     parts = []
     for split, count in zip((source.train, source.test), counts, strict=True):
@@ -115,7 +117,7 @@ def moving_digits(
     return Dataset(
         f"moving-{source.name}", f"{source.title}, {digits} moving over {size} x {size} pixels", "sequences", train, test,
         source.class_names if digits == 1 else (), "gray levels", 1.0, source.source, source.license,
-        f"made from {source.name}, seed {seed}", f"{frames} frames, moves of {step:g} of the free range. {source.notes}",
+        f"generated from {source.name}, seed {seed}", f"{frames} frames, steps of {step:g} of the free range. {source.notes}",
         horizon=future, frame_shape=(size, size),
     )  # fmt: skip
 
@@ -130,7 +132,7 @@ def resample(images: npt.NDArray[np.floating], size: int) -> Frames:
 
 
 def _areas(old: int, new: int) -> Floats:
-    """(new, old): the share of each old pixel in each new one, along one axis. Rows sum to 1."""
+    """(new, old): the weight of each old pixel in each new one, along one axis. Rows sum to 1."""
     edges = np.arange(new + 1) * (old / new)
     low, high = edges[:-1, None], edges[1:, None]
     pixels = np.arange(old)

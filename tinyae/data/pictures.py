@@ -1,12 +1,12 @@
-"""The user's own folder of pictures as a `Dataset` of images (N, H, W, C).
+"""A folder of pictures as a `Dataset` of images (N, H, W, C).
 
     photos/a.png  photos/b.jpg                 images without labels
     photos/cat/a.png  photos/dog/b.jpg         the folder's name is the class, as in torchvision's ImageFolder
-    photos/train/...  photos/test/...          either of these, with a test set of its own
+    photos/train/...  photos/test/...          either of these, with a separate test set
 
-Files are read in the order of their names. Names that begin with a dot are skipped, as are files that are not pictures.
-Without a folder `test`, every tenth picture of each class is for testing (the last one of a class of fewer); nothing is drawn
-at random. Frames of a video or a camera's bursts are too much alike for that: make `train` and `test` by hand.
+Files are read in the order of their names; names that begin with a dot and files that are not pictures are skipped.
+Without a `test` folder, every tenth picture of each class is a test picture (the last one if the class has fewer than ten).
+Frames of a video or of a burst are too similar for such a split: create `train` and `test` by hand.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 TEST_EVERY = 10
-"""One picture in this many is for testing."""
+"""One picture in this many is a test picture."""
 
 _PARTS = frozenset(("train", "test", "val", "valid", "validation"))
 _DELAY = 2.0
@@ -44,18 +44,18 @@ def load_folder(
     skip_broken: bool = False,
     progress: bool = True,
 ) -> Dataset:
-    """Read all PNG and JPEG files of a folder; see the text at the top of this module for the rules.
+    """Read all PNG and JPEG files of a folder; the text at the top of this module has the rules.
 
     Args:
         path: the folder.
-        image_size: (H, W), or one number for both, to resize and crop every picture to; None expects them all of one size.
-        gray: whether colors are turned into gray levels. Otherwise one picture in color gives all of them 3 channels.
-        skip_broken: whether files that cannot be read are skipped, and counted in `notes`, instead of raising.
-        progress: whether to draw a bar for a folder that takes longer than two seconds.
+        image_size: (H, W), or one number for both, to scale and crop every picture to; None requires equal sizes.
+        gray: whether to convert colors to gray levels. Otherwise all pictures get 3 channels if one is in color.
+        skip_broken: whether to skip files that cannot be read, and list them in `notes`, instead of raising.
+        progress: whether to show a progress bar after two seconds.
 
     Raises:
         FileNotFoundError, NotADirectoryError: no such folder.
-        ValueError: no pictures, broken ones, several sizes without `image_size`, or folders arranged in another way.
+        ValueError: no pictures, broken ones, several sizes without `image_size`, or another folder structure.
     """
     folder = Path(path)
     size = _checked_size(image_size)
@@ -80,7 +80,7 @@ def load_folder(
 
 @dataclass(frozen=True)
 class _File:
-    """A picture file, the class that its folder names ("" for none) and the part that it belongs to ("" if not said)."""
+    """A picture file, its class from the folder name, or "", and its split, or ""."""
 
     path: Path
     label: str
@@ -97,23 +97,23 @@ def _checked_size(size: Size | int | None) -> Size | None:
 
 
 def _listing(folder: Path) -> list[_File]:
-    """Every picture file below a folder with what its place there says, in the order of names."""
+    """Every picture file below a folder, with its class and its split, in the order of names."""
     if not folder.exists():
         raise FileNotFoundError(f"there is no folder {folder}: check the path.")
     found = sorted(_walk(folder), key=lambda file: file.parts)
     pictures = [file for file in found if file.suffix.lower() in SUFFIXES]
     if not pictures:
-        seen = f"only {found[0].name} and the like" if found else "no files"
+        seen = f"only files such as {found[0].name}" if found else "no files"
         raise ValueError(
-            f"{folder} is a folder that holds no pictures ({', '.join(SUFFIXES)}), {seen}: give a folder of pictures, "
+            f"{folder} is a folder without pictures ({', '.join(SUFFIXES)}), {seen}: give a folder of pictures, "
             f"a file (.npy, .npz, .csv or IDX), or, for a full set in that folder, its name, with TINYAE_DATA={folder}."
         )
     tops = {file.parts[0] if len(file.parts) > 1 else "" for file in pictures}
     divided = tops == {"train", "test"}
     if "train" in tops and tops <= _PARTS and not divided:
         raise ValueError(
-            f"{folder} holds the folders {', '.join(sorted(tops))}: a folder that is split has `train` and `test`, and "
-            "nothing else; rename or move the others."
+            f"{folder} contains the folders {', '.join(sorted(tops))}: a split folder has only `train` and `test`; "
+            "rename or move the others."
         )
     files = []
     for file in pictures:
@@ -122,12 +122,12 @@ def _listing(folder: Path) -> list[_File]:
     for part in sorted({file.part for file in files}):
         _check_labels(folder / part, [file for file in files if file.part == part])
     if bool(files[0].label) != bool(files[-1].label):  # in the order of names, one of `test` and one of `train`
-        raise ValueError(f"{folder}: one of `train` and `test` has folders for classes and the other has not.")
+        raise ValueError(f"{folder}: only one of `train` and `test` has class folders: add or remove them.")
     return files
 
 
 def _walk(folder: Path) -> Iterable[Path]:
-    """Every file below a folder, relative to it. Links are followed, each folder is entered once."""
+    """Every file below a folder, relative to it. Links are followed; each folder is visited once."""
 
     def fail(error: OSError) -> None:
         raise error
@@ -144,20 +144,20 @@ def _walk(folder: Path) -> Iterable[Path]:
 
 
 def _check_labels(folder: Path, files: list[_File]) -> None:
-    """Raise if some files are in sub-folders, which are classes, and some are not."""
+    """Raise if only some of the files are in class folders."""
     loose = next((file for file in files if not file.label), None)
     filed = next((file for file in files if file.label), None)
     if loose and filed:
         raise ValueError(
-            f"{folder} holds pictures both loose ({loose.path.name}) and in folders ({filed.label}/{filed.path.name}), "
-            "which stand for classes: move them all into folders, or none."
+            f"{folder} contains pictures both outside ({loose.path.name}) and inside class folders "
+            f"({filed.label}/{filed.path.name}): move all of them into class folders, or none."
         )
 
 
 def _read(
     folder: Path, listing: list[_File], size: Size | None, gray: bool, skip_broken: bool, progress: bool
 ) -> tuple[npt.NDArray[np.float32], list[_File], list[str]]:
-    """The pictures (N, H, W, C), the files they were read from, and a sentence on those left out, if any were."""
+    """The pictures (N, H, W, C), their files, and a sentence about skipped files, if any."""
     from tqdm import tqdm
 
     x = np.empty((0, 0, 0, 0), np.float32)
@@ -182,7 +182,7 @@ def _read(
                 broken.append(error)
                 continue
             if not files:
-                x = _room(folder, len(listing), picture.shape)  # the first has shown its shape
+                x = _room(folder, len(listing), picture.shape)  # the first picture determines the shape
             if picture.shape[:2] != x.shape[1:3]:
                 first, other = files[0].path.relative_to(folder), file.path.relative_to(folder)
                 raise ValueError(
@@ -202,7 +202,7 @@ def _read(
 
 
 def _room(folder: Path, count: int, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """An empty array for all pictures; where there is no room, the sentence says how much was wanted."""
+    """An empty array for all pictures; MemoryError with the size needed if there is not enough memory."""
     try:
         return np.empty((count, *shape), np.float32)
     except MemoryError:
@@ -214,16 +214,16 @@ def _room(folder: Path, count: int, shape: tuple[int, ...]) -> npt.NDArray[np.fl
 
 
 def _skipped(folder: Path, broken: list[BrokenPicture], total: int, most: int = 5) -> list[str]:
-    """One sentence on the files that were left out, none if there were none."""
+    """A list of one sentence about the skipped files, empty if there are none."""
     if not broken:
         return []
     named = [f"{error.path.relative_to(folder)} ({error.reason})" for error in broken[:most]]
     more = f" and {len(broken) - most} more" if len(broken) > most else ""
-    return [f"Left out {len(broken)} of {total} files that cannot be read: {', '.join(named)}{more}"]
+    return [f"Skipped {len(broken)} of {total} files that cannot be read: {', '.join(named)}{more}"]
 
 
 def _chosen(folder: Path, files: list[_File]) -> npt.NDArray[np.bool_]:
-    """Which pictures are for testing: those of the folder `test`, or every tenth of each class."""
+    """Which pictures are test pictures: those in the folder `test`, or every tenth of each class."""
     if files[0].part:
         testing = np.array([file.part == "test" for file in files])
     else:
@@ -235,15 +235,15 @@ def _chosen(folder: Path, files: list[_File]) -> npt.NDArray[np.bool_]:
                 testing[members[TEST_EVERY - 1 :: TEST_EVERY] if len(members) >= TEST_EVERY else members[-1:]] = True
     if testing.all() or not testing.any():
         raise ValueError(
-            f"{folder} holds {len(files)} pictures that can be read, at most one to a class or none in `train` or "
-            "`test`: put in two or more, to train and to test with."
+            f"{folder} has {len(files)} readable pictures, at most one per class or none in `train` or `test`: "
+            "add pictures, for training and test."
         )
     return testing
 
 
 def _split_note(files: list[_File], test: Split) -> str:
     if files[0].part:
-        return "train and test as the folders name them"
+        return "train and test split as in the folders"
     each = "every tenth picture" + (" of each class" if files[0].label else "")
     return f"test is {each}, in the order of names ({len(test):,} pictures), train the rest"
 
@@ -251,20 +251,20 @@ def _split_note(files: list[_File], test: Split) -> str:
 # ---------------------------------------------------------------------------------------------------------------------
 # One picture file, PNG or JPEG, as numbers between 0 (black) and 1 (white).
 #
-# Pillow decodes; this room decides what the numbers mean, whatever program wrote the file:
+# Pillow decodes; the conversion to numbers is:
 #
-#     8 bits      n / 255                    16 bits (gray)   n / 65535, not cut to 8
-#     palette     the colors it stands for  transparent      composited on white
-#     EXIF        rotated upright, as the camera was held
+#     8 bits      n / 255                    16 bits (gray)   n / 65535, not reduced to 8 bits
+#     palette     its colors                transparent      composited on white
+#     EXIF        rotated upright
 #     gray        L = 0.299 R + 0.587 G + 0.114 B  (ITU-R BT.601), the luma of Pillow's own "L"
 #     resized     scaled, with its aspect ratio, until the picture covers the frame, then cropped at the center
 #
-# Resizing is the mean under a triangle that widens as the picture shrinks (Pillow's BILINEAR), so small pictures do not
-# alias and no value leaves [0, 1]. Pillow is imported when the first file is read.
+# Resizing uses a triangle filter that widens as the picture shrinks (Pillow's BILINEAR), so small pictures do not alias and
+# no value leaves [0, 1]. Pillow is imported when the first file is read.
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 FORMATS = ("PNG", "JPEG")
-"""What is decoded, by content: a JPEG called `.png` is read as what it is, anything else is refused."""
+"""Accepted formats, recognized by content: a JPEG named `.png` is read as a JPEG."""
 
 DEEP = ("I", "I;16", "I;16L", "I;16B")
 """Pillow's names for gray pictures of 16 bits."""
@@ -273,11 +273,11 @@ Size = tuple[int, int]
 
 
 class BrokenPicture(ValueError):
-    """A file that cannot be read as a picture: its `path`, and the `reason` in a few words, without the file's name."""
+    """A file that cannot be read as a picture, with its `path` and a short `reason`."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(
-            f"{path} cannot be read as a picture ({reason}): replace or remove it, or leave such files out with "
+            f"{path} cannot be read as a picture ({reason}): replace or remove it, or skip such files with "
             "skip_broken=True (--skip-broken)."
         )
         self.path, self.reason = path, reason
@@ -287,19 +287,19 @@ def read_picture(path: Path, size: Size | None = None, gray: bool = False) -> np
     """A picture file as float32 (H, W, C): C = 1 for a gray one or with `gray`, else 3.
 
     Args:
-        path: a PNG or JPEG file; of several frames the first.
-        size: the (H, W) to resize it to; None keeps its own.
-        gray: whether colors are turned into gray levels.
+        path: a PNG or JPEG file; of several frames the first is read.
+        size: the (H, W) to resize to; None keeps the size.
+        gray: whether to convert colors to gray levels.
 
     Raises:
-        BrokenPicture: no such picture, damaged, truncated, unreadable, or of more pixels than Pillow allows.
+        BrokenPicture: missing, damaged, truncated or unreadable, or more pixels than Pillow allows.
     """
     from PIL import Image
 
     try:
         with warnings.catch_warnings():
-            # Pillow warns of what does no harm to the pixels, such as a camera's notes that are cut off, and of one thing
-            # that does: a file of a few bytes may claim more pixels than there is memory.
+            # Most of Pillow's warnings do not concern the pixels, e.g. truncated metadata. One does: a small file may
+            # claim more pixels than there is memory.
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:
@@ -310,7 +310,7 @@ def read_picture(path: Path, size: Size | None = None, gray: bool = False) -> np
         raise BrokenPicture(path, f"it has more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels") from error
     except Image.UnidentifiedImageError as error:
         raise BrokenPicture(path, "it is neither PNG nor JPEG" if path.stat().st_size else "it is empty") from error
-    except Exception as error:  # a decoder that is given any bytes at all may raise anything
+    except Exception as error:  # a decoder may raise anything for malformed bytes
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise BrokenPicture(path, reason or type(error).__name__) from error
 
@@ -335,7 +335,7 @@ def _pixels(image: Image, size: Size | None, gray: bool) -> npt.NDArray[np.float
 
 
 def _plain(image: Image, gray: bool) -> tuple[Image, float]:
-    """The picture in one of Pillow's modes "L", "RGB" and "F", without transparency, and the value of its white."""
+    """The picture in Pillow's mode "L", "RGB" or "F", without transparency, and the value of white."""
     from PIL import Image as pillow
 
     if image.mode in DEEP:

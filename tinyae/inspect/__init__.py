@@ -1,16 +1,15 @@
-"""Looking at a graph and at a backward pass, with the tape itself as the only source; and at what a decoder draws.
+"""Inspecting computation graphs and backward passes, and checkerboard artifacts in images.
 
-A loss carries its whole history: the nodes behind it, in the order of their creation. `graph(loss)` takes a
-plain snapshot of that history (numbers, names and shapes, no arrays), together with the gradient that one
-reverse sweep brings to *every* node and not only to the leaves. `show(loss)` prints it. Read the table
-downwards for the forward pass, upwards for the backward pass: the gradient of the last line is 1, and each line
-above collects what the lines below that name it hand back. A norm that falls from one line to the next is a
-vanishing gradient caught at the operation that does it; a `nan` has its first line.
+A loss refers to its whole computation: the nodes in the order of their creation. `graph(loss)` takes a snapshot of it
+(numbers, names and shapes, no arrays), with the norm of the gradient at *every* node, not only at the leaves. `show(loss)`
+prints it. Read the table downwards for the forward pass and upwards for the backward pass: the gradient of the last line is
+1, and the gradient of each other line is the sum of the contributions from the lines below that use it. A norm that drops
+from one line to another shows where a gradient vanishes; the first `nan` shows where it began.
 
-Looking changes nothing: no `.grad` is written, and the graph stays ready for `backward()`.
+Inspection has no side effects: no `.grad` is written, and `backward()` can still be called.
 
-`detect_anomaly` finds the first NaN or infinity of a training step. `checkerboard_score` looks at images for the pattern
-that a decoder's strides leave in them.
+`detect_anomaly` finds the first NaN or infinity of a training step. `checkerboard_score` measures the periodic pattern that
+the strides of a decoder leave in images.
 """
 
 from tinyae.inspect.anomaly import AnomalyError, detect_anomaly

@@ -1,11 +1,11 @@
 """`detect_anomaly`: where the first NaN or infinity appeared.
 
-One NaN makes everything NaN that is computed from it, so where it shows, in the loss, is seldom where it came from.
-Within `with detect_anomaly():` every result and every gradient of this thread is looked at as soon as there is one, and
-the first that is not finite raises an error that names the operation, what it was given, the layer and the training step.
+NaN propagates, so the loss in which it is noticed is seldom where it began. Within `with detect_anomaly():` every result and
+every gradient of this thread is checked, and the first that is not finite raises an error with the operation, its arguments,
+the layer and the training step.
 
-The engine knows nothing of this: it reports to every `tinyae.autodiff.Observer` in its list, a Module reports when it is
-called, and an optimizer when a step is done.
+The check is a `tinyae.autodiff.Observer`: the engine reports results and gradients to it, a Module its calls, and an
+optimizer its steps.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from tinyae.nn import Module
 
 @dataclass(frozen=True)
 class Range:
-    """What an array holds: enough to see why a result could not be finite.
+    """Summary of the values of an array.
 
     Attributes:
-        name: what it is called, e.g. "argument 0".
+        name: e.g. "argument 0".
         shape, dtype: of the array; () and the type's name for a number.
         low, high: smallest and largest finite value, None if there is none.
         nans, infinities: how many values are NaN, and how many are infinite.
@@ -49,15 +49,15 @@ class Range:
 
 
 class AnomalyError(FloatingPointError):
-    """The first NaN or infinity that `detect_anomaly` met.
+    """The first NaN or infinity that `detect_anomaly` found.
 
     Attributes:
-        op: the operation that made it, or that was given it; the optimizer's name in an update.
+        op: the operation that produced it or got it as an argument; the optimizer's name in an update.
         phase: "forward", "backward" or "update".
-        layer: dotted name and class of the layer, e.g. "Autoencoder.encoder.0 (Dense)"; None outside of any.
-        step: the training step, counted from 1 by the optimizers' steps since the block began.
-        entered: True if it was there before: in data, in a parameter, or in `grad_output`.
-        ranges: what was looked at; first what is not finite.
+        layer: dotted name and class of the layer, e.g. "Autoencoder.encoder.0 (Dense)"; None outside any layer.
+        step: the training step, from 1, counted by optimizer steps in the block.
+        entered: True if an input already had it: the data, a parameter, or `grad_output`.
+        ranges: the arrays checked; first those that are not finite.
     """
 
     def __init__(
@@ -77,11 +77,11 @@ class AnomalyError(FloatingPointError):
 
 
 class AnomalyWatch(Observer):
-    """What one `detect_anomaly` block knows: the layer being called, the step, and the layer of each recorded node.
+    """The state of one `detect_anomaly` block: the layer being called, the step, and the layer of each recorded node.
 
     Attributes:
-        infinity: whether infinities count, or NaN only.
-        step: the present training step, from 1.
+        infinity: whether to check for infinities too, not only for NaN.
+        step: the current training step, from 1.
         layers: (module, name) of the layers being called, outermost first.
         rules: the nodes whose gradient rules are running on Tensors, outermost first.
         origins: the layer in which a node was recorded, by its serial number, since the last step.
@@ -110,7 +110,7 @@ class AnomalyWatch(Observer):
             stack.pop()
 
     def result(self, name: str, args: Sequence[Any], out: Array, node: Node | None) -> None:
-        """Look at what the primitive of that name made of Tensors, and remember in which layer."""
+        """Check the result of a primitive, and remember its layer."""
         if node is not None and self.layer:
             self.origins[node.serial] = self.layer
         if self._fine(out):
@@ -127,7 +127,7 @@ class AnomalyWatch(Observer):
         raise AnomalyError(rule.name, "backward", place, ranges, bool(given), self.origins.get(rule.serial), self.step)
 
     def gradient(self, node: Node, position: int, g: Any, c: Any, parent: Node, total: Any) -> None:
-        """Look at what a gradient rule made of the cotangent g: c, and `total`, what has arrived at the parent so far."""
+        """Check the result c of a gradient rule for the cotangent g, and `total`, the gradient of the parent so far."""
         made, arrived = getattr(c, "_data", c), getattr(total, "_data", total)
         if self._fine(made) and self._fine(arrived):
             return
@@ -145,7 +145,7 @@ class AnomalyWatch(Observer):
         raise AnomalyError(op, "backward", place, seen, entered, self.origins.get(node.serial), self.step)
 
     def updated(self, method: str, param: Array | None, grad: Array | None) -> None:
-        """Look at the parameters after an optimizer's update, and count the step: graphs of earlier steps are done with."""
+        """Check the parameters after an optimizer step, count the step, and forget the nodes of earlier ones."""
         if param is not None and not self._fine(param):
             ranges = [_range("all parameters", param), _range("all gradients", grad)]
             raise AnomalyError(method, "update", method, ranges, self._wrong(ranges[1]), None, self.step)
@@ -167,11 +167,11 @@ def detect_anomaly(infinity: bool = True) -> Iterator[None]:
     """Within the block, raise `AnomalyError` at the first NaN or infinity, forward or backward, in this thread.
 
     Args:
-        infinity: False lets infinities pass, for code that masks with -inf on purpose, and stops at NaN only.
+        infinity: False checks for NaN only, for code that masks with -inf on purpose.
 
-    Put the forward pass and the backward pass into the block: the layer of a backward error is the one in which the
-    result was recorded. It looks at every array (on a GPU it waits for each), so it is for finding a mistake, not for
-    training. NumPy's own warnings are silent within.
+    Put both the forward and the backward pass into the block: the layer of a backward error is the one in which the result
+    was recorded. Every array is checked (on a GPU with a synchronization each), so this is for debugging, not for training.
+    NumPy's warnings are off within the block.
 
     Example:
         >>> from tinyae import Tensor, ops
@@ -188,7 +188,7 @@ def detect_anomaly(infinity: bool = True) -> Iterator[None]:
 
 
 def _label(layers: list[tuple[Module, str]], module: Module) -> str:
-    """`Autoencoder.encoder.0 (Dense)`; `Outer > Inner` for one that is called by another but is not part of it."""
+    """`Autoencoder.encoder.0 (Dense)`; `Outer > Inner` for a layer called by another that it is not part of."""
     kind = type(module).__name__
     if not layers:
         return kind
@@ -206,7 +206,7 @@ def _numeric(value: Any) -> bool:
 
 
 def _range(name: str, value: Any) -> Range:
-    """The range of an array of any device, or of a number; of complex numbers that of their sizes."""
+    """The range of a number or an array on any device; of complex numbers, that of their absolute values."""
     kind = str(value.dtype) if hasattr(value, "dtype") else type(value).__name__
     host = backend_of(value).to_host(value) if hasattr(value, "shape") else np.asarray(value)
     with np.errstate(all="ignore"):

@@ -1,4 +1,4 @@
-"""`graph` and `show`: a plain snapshot of the tape behind a result, as a table or a diagram."""
+"""`graph` and `show`: a snapshot of the tape behind a result, as a table or a diagram."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Constant:
     Attributes:
         number: counted from 0 in order of first use; an array used twice is one constant.
         shape, dtype: of the array; a Python number has shape () and its type's name.
-        value: the number itself if there is only one, else None.
-        name: the name it was given in `names`, or None.
+        value: the number if there is only one, else None.
+        name: its name in `names`, or None.
     """
 
     number: int
@@ -35,7 +35,7 @@ class Constant:
     name: str | None
 
     def __str__(self) -> str:
-        """As an argument: its value if it is one number, else its name or number, and its shape."""
+        """Its value if it is an unnamed number, else its name or `number`, and its shape."""
         if self.value is not None and self.name is None:
             return f"{self.value:.6g}" if isinstance(self.value, float) else str(self.value)
         return f"{self.name or f'c{self.number}'} {self.shape}"
@@ -49,10 +49,10 @@ class GraphNode:
         number: position in the graph, from 0, oldest first.
         serial: creation number of the tape, unique in the process; sorts like `number`.
         op: name of the primitive, `"leaf"` for a leaf.
-        params: the keyword parameters it was called with, as text; those that are None or False are left out.
+        params: its keyword parameters as strings, except those that are None or False.
         shape, dtype: of its value.
-        arguments: what it was called with, in order: the number of a node, or a `Constant`.
-        name: the name it was given in `names`, or None.
+        arguments: its arguments in order: the number of a node, or a `Constant`.
+        name: its name in `names`, or None.
         value_norm: Euclidean norm of its value.
         gradient_norm: Euclidean norm of the gradient of the result with respect to it.
     """
@@ -70,12 +70,12 @@ class GraphNode:
 
     @property
     def is_leaf(self) -> bool:
-        """Whether the user made it (a parameter, say), not an operation."""
+        """Whether it was created by the user (e.g. a parameter), not by an operation."""
         return self.op == "leaf"
 
     @property
     def label(self) -> str:
-        """What made it: `leaf`, or the name of the primitive with the parameters that were set."""
+        """`leaf`, or the name of the primitive with its parameters."""
         return " ".join([self.op, *(f"{key}={value}" for key, value in self.params.items())])
 
     @property
@@ -85,16 +85,14 @@ class GraphNode:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The tape of one Tensor: as text, one line per node, oldest first, and as a drawing, in the two text formats that most
-# tools can draw, Graphviz' DOT and Mermaid.
+# The tape of one Tensor: as a table, one line per node, oldest first, and as a diagram, in Graphviz' DOT language or Mermaid.
 #
-# In the table numbers with `#` are nodes, `c` marks constants; what stands in the column "from" is the argument list of
-# the operation, in order. In a drawing leaves are boxes, operations are rounded, constants are dashed; an edge carries the
-# shape of what flows along it. Edges point the way of the forward pass; the backward pass walks every one of them
-# against its arrow.
+# In the table `#` marks nodes and `c` constants; the column "from" has the arguments of the operation. In a diagram leaves
+# are boxes, operations are rounded, constants are dashed; an edge is labeled with a shape. Edges have the direction of the
+# forward pass; the backward pass follows them in reverse.
 
 LIMIT = 200
-"""Nodes printed unless another limit is asked for."""
+"""Default number of nodes printed."""
 
 HEADER = ("#", "serial", "op", "shape", "dtype", "from", "|value|", "|gradient|")
 
@@ -113,7 +111,7 @@ _MERMAID_BRACKETS = {
 _MERMAID_ENTITIES = {'"': "#quot;", "#": "#35;", "<": "#lt;", ">": "#gt;", "&": "#amp;", "`": "#96;", "|": "#124;"}
 
 Box = tuple[str, str, Sequence[str]]
-"""One thing to draw: an identifier, its kind (leaf, operation, constant or gap), and the lines of its label."""
+"""A box of a diagram: an identifier, its kind (leaf, operation, constant or gap), and the lines of its label."""
 Edge = tuple[str, str, str]
 """An arrow from an argument to the operation that used it, and the argument's shape."""
 
@@ -122,16 +120,16 @@ Edge = tuple[str, str, str]
 class Graph:
     """The tape behind one Tensor, without its arrays; `graph[i]` is node number i.
 
-    `print(graph)` gives the table, `to_dot` and `to_mermaid` a drawing.
+    `print(graph)` prints the table; `to_dot` and `to_mermaid` return diagrams.
 
     Attributes:
-        nodes: oldest first; the last one is the Tensor that was asked about.
+        nodes: oldest first; the last one is the Tensor itself.
         constants: the arguments that are not nodes.
         bytes_held: memory in bytes of the distinct arrays that the graph refers to: leaves, constants, results and
-            what fused operations saved. A result that is a view of its argument counts nothing; two constants that
-            look into one memory count twice.
-        device: where the values live, `"cpu"` or `"gpu"`.
-        unused: the given names that do not occur in the graph; a parameter among them gets no gradient.
+            residuals of fused operations. A result that is a view of its argument is not counted; two constants that
+            share memory are counted twice.
+        device: of the values, `"cpu"` or `"gpu"`.
+        unused: the names that do not occur in the graph; a parameter among them gets no gradient.
     """
 
     nodes: tuple[GraphNode, ...]
@@ -175,7 +173,7 @@ class Graph:
         return "\n".join(line.rstrip() for line in lines)
 
     def to_dot(self, limit: int | None = None) -> str:
-        """The graph in Graphviz' DOT language (for `dot -Tsvg`); at most `limit` nodes, the middle ones then stand as one."""
+        """The graph in Graphviz' DOT language (for `dot -Tsvg`); at most `limit` nodes, the middle ones replaced by one."""
         lines = ["digraph tape {", '  node [fontname="Helvetica"];', '  edge [fontname="Helvetica", fontsize=10];']
         boxes, edges = self._drawing(limit)
         for key, kind, label in boxes:
@@ -185,7 +183,7 @@ class Graph:
         return "\n".join([*lines, "}"]) + "\n"
 
     def to_mermaid(self, limit: int | None = None) -> str:
-        """The graph as a Mermaid flowchart, which GitHub and many note-takers draw inside Markdown.
+        """The graph as a Mermaid flowchart, which GitHub renders in Markdown.
 
         At most `limit` nodes; Mermaid itself refuses more than 500 edges.
         """
@@ -198,7 +196,7 @@ class Graph:
         return "\n".join(lines) + "\n"
 
     def _drawing(self, limit: int | None) -> tuple[list[Box], list[Edge]]:
-        """What both formats draw. Edges into and out of the left-out nodes end at the one box that stands for them."""
+        """Boxes and edges of both formats. Omitted nodes are replaced by one box."""
         left_out = _left_out(len(self), limit)
         into_gap: list[Edge] = []
         edges: list[Edge] = []
@@ -225,7 +223,7 @@ class Graph:
 
 
 def _left_out(n: int, limit: int | None) -> range:
-    """The numbers of the nodes that a limit leaves out: the middle; the oldest and the newest stay."""
+    """The numbers of the nodes omitted because of a limit: those in the middle."""
     if limit is None or n <= limit:
         return range(0)
     if limit < 2:
@@ -253,11 +251,10 @@ def _escape_mermaid(line: str) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# `graph`: taking the snapshot of the tape behind a Tensor.
+# `graph`: taking the snapshot.
 #
-# The tape itself keeps raw arrays and dies with the loss; a snapshot keeps none, so it can be stored, compared and
-# printed later. The value of a node is read from the operation that used it, because that is the array its gradient
-# rule will see.
+# The tape refers to arrays and is freed with the loss; a snapshot has no arrays, so it can be stored, compared and printed
+# later. The value of a node is read from the operation that used it, because its gradient rule gets that array.
 
 Names = Mapping[str, Tensor] | Iterable[tuple[str, Tensor]]
 
@@ -265,16 +262,16 @@ Names = Mapping[str, Tensor] | Iterable[tuple[str, Tensor]]
 def graph(y: Tensor, names: Names | None = None, grad_output: Tensor | Array | None = None) -> Graph:
     """Take a snapshot of the tape behind `y`, with the norm of every value and of every gradient.
 
-    One reverse sweep finds the gradients of all nodes. Nothing is deposited in `.grad` and the graph is not freed.
+    One reverse sweep computes the gradients of all nodes. `.grad` is not changed and the graph is not freed.
 
     Args:
-        y: the result to look behind, usually a loss.
+        y: the result to inspect, usually a loss.
         names: names for leaves, constants or results, e.g. `dict(model.named_parameters())`.
-        grad_output: cotangent of `y`, of its shape; may be left out if `y` holds one number.
+        grad_output: cotangent of `y`, of its shape; optional if `y` is a single number.
 
     Raises:
         TypeError: `y` was not recorded.
-        ValueError: `y` holds several numbers and `grad_output` is missing.
+        ValueError: `y` is not a single number and `grad_output` is missing.
         RuntimeError: `backward()` has freed the graph, or an input was changed in place since.
 
     Example:
@@ -293,12 +290,12 @@ def graph(y: Tensor, names: Names | None = None, grad_output: Tensor | Array | N
     for node in order:
         if node.stamp < 0:
             raise RuntimeError(
-                f"inspect: the graph behind {node.name} was freed by backward(): look before it, "
+                f"inspect: the graph behind {node.name} was freed by backward(): inspect it before, "
                 "or call backward(retain_graph=True)."
             )
     values = _values(y, order)
     gradients = grad(y, [recorded(values[node], node) for node in order], grad_output)
-    named = dict(names or {})  # keeps the constants alive, so that no identity is given out twice
+    named = dict(names or {})  # keeps the constants alive, so that every id is unique
     node_names, constant_names = _split_names(named)
     numbers = {node: i for i, node in enumerate(order)}
     constants: dict[int, Constant] = {}
@@ -332,7 +329,7 @@ def graph(y: Tensor, names: Names | None = None, grad_output: Tensor | Array | N
 def euclidean_norm(array: Array) -> float:
     """sqrt(sum |x|**2) over all elements, summed in float64 so that large float32 entries do not overflow.
 
-    Infinities and NaN are what one looks for, so they come out as they are, without a warning.
+    Infinity and NaN are returned without a warning.
     """
     host = backend_of(array).to_host(array)
     with np.errstate(all="ignore"):
@@ -340,7 +337,7 @@ def euclidean_norm(array: Array) -> float:
 
 
 def _values(y: Tensor, order: list[Node]) -> dict[Node, Array]:
-    """The raw array of every node; a leaf's is found at its uses, which outlive the user's Tensor."""
+    """The raw array of every node, from the operations that use it, since the user's Tensor may be gone."""
     values: dict[Node, Array] = {}
     for node in order:
         for position, parent in zip(node.positions, node.parents, strict=True):
@@ -350,7 +347,7 @@ def _values(y: Tensor, order: list[Node]) -> dict[Node, Array]:
 
 
 def _brief(value: object) -> str:
-    """A keyword parameter in a few characters: arrays by shape, slices as written."""
+    """A keyword parameter as a short string: arrays by shape, slices in Python notation."""
     if isinstance(value, (tuple, list)):
         inner = ", ".join(_brief(part) for part in value)
         return f"({inner},)" if len(value) == 1 else f"({inner})"
@@ -364,7 +361,7 @@ def _brief(value: object) -> str:
 
 
 def _split_names(names: Mapping[str, Tensor]) -> tuple[dict[Node, str], dict[int, str]]:
-    """Names of nodes, and names of constants by the identity of their arrays."""
+    """Names of nodes, and names of constants by the id of their arrays."""
     for name, tensor in names.items():
         if not isinstance(tensor, Tensor):
             raise TypeError(
@@ -378,7 +375,7 @@ def _split_names(names: Mapping[str, Tensor]) -> tuple[dict[Node, str], dict[int
 def _arguments(
     node: Node, numbers: dict[Node, int], constants: dict[int, Constant], names: dict[int, str]
 ) -> tuple[int | Constant, ...]:
-    """The arguments of one operation in order; constants met for the first time join `constants`."""
+    """The arguments of one operation in order; new constants are added to `constants`."""
     node_at = dict(zip(node.positions, node.parents, strict=True))
     arguments: list[int | Constant] = []
     for position, arg in enumerate(node.args):
@@ -386,7 +383,7 @@ def _arguments(
             arguments.append(numbers[node_at[position]])
             continue
         is_array = hasattr(arg, "shape")
-        # No identity is negative: a number written twice is two constants.
+        # No id is negative: equal numbers are separate constants.
         key = id(arg) if is_array else -1 - len(constants)
         if key not in constants:
             single = backend_of(arg).to_host(arg).item() if is_array and arg.size == 1 else None
@@ -402,7 +399,7 @@ def _arguments(
 
 
 def _bytes_held(order: list[Node], values: dict[Node, Array]) -> int:
-    """Bytes of the distinct arrays reachable from the tape; a result that is a view of an argument has none."""
+    """Bytes of the distinct arrays reachable from the tape; a result that is a view of an argument is not counted."""
     seen: set[int] = set()
     total = 0
     for node in order:
@@ -415,7 +412,7 @@ def _bytes_held(order: list[Node], values: dict[Node, Array]) -> int:
 
 
 def _new(arrays: list[Array], seen: set[int]) -> Iterator[Array]:
-    """Those arrays that were not seen yet; they count as seen from then on."""
+    """The arrays that are not in `seen`, which are then added."""
     for array in arrays:
         if id(array) not in seen:
             seen.add(id(array))
@@ -423,7 +420,7 @@ def _new(arrays: list[Array], seen: set[int]) -> Iterator[Array]:
 
 
 def _owner(array: Operand) -> Array:
-    """The array whose memory a view looks into; the array itself if it is not a view."""
+    """The array that owns the memory of a view; the array itself if it is not a view."""
     while hasattr(getattr(array, "base", None), "nbytes"):
         array = array.base
     return array
@@ -436,7 +433,7 @@ def _arrays_in(residuals: Operand) -> list[Array]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# `show`: print a graph. The function to reach for first.
+# `show`: print a graph.
 
 
 def show(
@@ -447,18 +444,17 @@ def show(
     grad_output: Tensor | Array | None = None,
     limit: int | None = LIMIT,
 ) -> Graph:
-    """Print every node behind `loss`, oldest first, and return the `Graph`, so that `show(loss).to_dot()` chains.
+    """Print every node behind `loss`, oldest first, and return the `Graph`, e.g. for `show(loss).to_dot()`.
 
-    One line holds: number, serial, operation, shape, dtype, arguments, Euclidean norm of the value and of the
-    gradient. Call it before `backward()`, which frees the graph; it deposits nothing.
+    Each line has number, serial, operation, shape, dtype, arguments, and Euclidean norms of the value and of the gradient.
+    Call it before `backward()`, which frees the graph; `.grad` is not changed.
 
     Args:
-        loss: the result to look behind.
+        loss: the result to inspect.
         names: names for leaves, constants or results, e.g. `dict(model.named_parameters())`.
         file: where to print; standard output by default.
-        grad_output: cotangent of `loss`, of its shape, if it holds more than one number.
-        limit: print at most so many nodes, the oldest and the newest, and say how many were left out; None
-            prints all.
+        grad_output: cotangent of `loss`, of its shape, if it is not a single number.
+        limit: maximum number of nodes to print, the oldest and the newest; None prints all.
     """
     snapshot = graph(loss, names, grad_output)
     print(snapshot.to_text(limit), file=sys.stdout if file is None else file)

@@ -1,14 +1,12 @@
-"""Pictures of autoencoders: what went in, what came out, what was learned, and how the learning went.
+"""Pictures of autoencoders: inputs, reconstructions, codes, filters and training curves.
 
-Every function takes host NumPy arrays (a Tensor first goes through `.numpy()`) and returns a matplotlib
-`Figure` that belongs to no window and no global state; `save_figure` puts it on disk. matplotlib is imported
-when the first picture is drawn, so importing this room costs nothing. No picture hides bad news: values that
-are not finite are drawn in a marked color or counted, values beyond a scale are counted, and every number
-stands beside its unit.
+Every function takes host NumPy arrays (`.numpy()` of a Tensor) and returns a Matplotlib `Figure` without a window or global
+state; `save_figure` writes it to disk. Matplotlib is imported when the first picture is drawn. Values that are not finite are
+drawn in a special color or counted, values beyond a scale are counted, and every number has its unit.
 
-A run on images gives `reconstructions`, `loss_curves`, `filters` and `code_scatter`; vectors and sequences, with what a
-model predicts of them, go to `vector_reconstructions`, samples and interpolations to `image_grid`, what a convolution
-makes of an image to `feature_maps`. Strokes of a pen are drawn by `pen_strokes`, films by `frame_strips` and `save_film`.
+Images are drawn by `reconstructions`, `image_grid`, `filters` and `feature_maps`, vectors and sequences with their predictions
+by `vector_reconstructions`, codes by `code_scatter`, training by `loss_curves`, pen strokes by `pen_strokes`, and films by
+`frame_strips` and `save_film`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Pictures of codes and of a run's numbers: scatter plots, latent dimensions, confusion matrices and loss curves."""
+"""Pictures of codes and metrics: scatter plots, latent dimensions, confusion matrices and loss curves."""
 
 from __future__ import annotations
 
@@ -29,12 +29,11 @@ if TYPE_CHECKING:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Pictures of codes: where the encoder puts each example, colored by class.
+# Scatter plots of codes, colored by class.
 #
-# Two-dimensional codes are drawn as they are. Wider ones are projected on their first two principal components,
-# and the axes say how much of the variance the projection keeps, since a fraction of 20 % is a reason not to trust
-# the picture. One-dimensional codes become a histogram for each class on one shared axis, as points would only
-# pile up.
+# Codes of more than two dimensions are projected onto their first two principal components; the axis labels give the
+# fraction of the variance, because a projection that keeps 20 % may mislead. One-dimensional codes are drawn as one
+# histogram per class on a common axis.
 
 MOST_CLASSES = len(style.PALETTE) * len(style.MARKERS)
 BINS = 60
@@ -49,16 +48,16 @@ def code_scatter(
     max_points: int = 5000,
     title: str = "Codes",
 ) -> Figure:
-    """Draw codes (N, K) as a picture of the code space, colored by class.
+    """Draw codes (N, K), colored by class.
 
     K = 1 gives a histogram for each class, K = 2 a scatter plot, K > 2 a scatter plot of the first two principal
-    components of all codes, with the fraction of the variance that each of them holds on its axis.
+    components of all codes, with their fractions of the variance on the axes.
     `labels` (N,): whole numbers; None draws all codes in one color.
-    `class_names`: words, found as `class_names[label]` in a sequence or a mapping; None writes the numbers.
-    `max_points`: of more codes an evenly mixed part of this size is drawn, the same one each time. The principal
+    `class_names`: names, found as `class_names[label]` in a sequence or a mapping; None shows the numbers.
+    `max_points`: if there are more codes, a random subset of this size is drawn, the same each time. The principal
     components and the histograms are always those of all codes.
 
-    Codes that are not finite are left out and counted below the picture. Raises `TypeError` for anything but a
+    Codes that are not finite are omitted and counted below the picture. Raises `TypeError` for anything but a
     NumPy array, `ValueError` for other shapes, for labels that do not fit the codes or the names, for more than 50
     classes, and if no code is finite.
     """
@@ -70,8 +69,10 @@ def code_scatter(
     names = _names(np.unique(classes), class_names) if labels is not None else {}
     finite = np.isfinite(points).all(axis=1)
     if not finite.any():
-        raise ValueError(f"none of the {len(points)} codes is finite: the model has diverged, lower its learning rate.")
-    parts = [f"{style.counted(int((~finite).sum()), 'code')} not finite, left out."] if not finite.all() else []
+        raise ValueError(
+            f"none of the {len(points)} codes is finite: the model has diverged, use a smaller learning rate."
+        )
+    parts = [f"{style.counted(int((~finite).sum()), 'code')} not finite, omitted."] if not finite.all() else []
     points, classes = points[finite], classes[finite]
     if points.shape[1] == 1:
         return _histograms(points[:, 0], classes, names, title, parts)
@@ -80,8 +81,8 @@ def code_scatter(
         width = points.shape[1]
         points, fractions = principal_components(points)
         axis_names = [f"principal component {place} ({fractions[place - 1]:.1%} of the variance)" for place in (1, 2)]
-        parts.insert(0, f"Codes of {width} dimensions, projected on their first two principal components.")
-    # The order is mixed even if all points are drawn, so that no class lies on top of the others.
+        parts.insert(0, f"Codes of {width} dimensions, projected onto their first two principal components.")
+    # The order is random even if all points are drawn, so that no class is drawn on top of the others.
     order = np.random.default_rng(0).permutation(len(points))[:max_points]
     if len(order) < len(points):
         parts.append(f"{len(order)} of {len(points)} codes drawn.")
@@ -89,17 +90,17 @@ def code_scatter(
 
 
 def principal_components(codes: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return codes (N, K), K >= 2, projected on their first two principal components (N, 2), and two fractions (2,).
+    """Return codes (N, K), K >= 2, projected onto their first two principal components (N, 2), and two fractions (2,).
 
-    A fraction is the component's share of the total variance, 0 for codes that are all equal. The sign of a
-    component is free; it is chosen so that the entry of largest absolute value is positive.
+    A fraction is that of the total variance, 0 for codes that are all equal. The sign of a component is arbitrary; it is
+    chosen so that the entry of largest absolute value is positive.
     """
     # The right singular vectors of the centered codes are the eigenvectors of their covariance, found without
-    # squaring the numbers; the squared singular values are its eigenvalues times N - 1, which cancels below.
+    # squaring the values; the squared singular values are its eigenvalues times N - 1, which cancels below.
     centered = codes - codes.mean(axis=0)
     _, singular, rows = np.linalg.svd(centered, full_matrices=False)
     axes = np.zeros((2, codes.shape[1]))
-    # A single code has one singular vector only; what is missing stays zero.
+    # A single code has only one singular vector; the rest stays zero.
     axes[: min(2, len(rows))] = rows[:2]
     largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, np.newaxis], axis=1)
     axes *= np.where(largest < 0, -1.0, 1.0)
@@ -110,12 +111,14 @@ def principal_components(codes: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 def _classes(labels: RealArray | Sequence[int] | None, count: int) -> npt.NDArray[np.int64]:
-    """Return the labels (N,) as whole numbers, zeros for None; floats pass if nothing is lost by it."""
+    """Return the labels (N,) as whole numbers, zeros for None; floats are accepted if they are whole numbers."""
     if labels is None:
         return np.zeros(count, dtype=np.int64)
     classes = np.asarray(labels)
     if classes.shape != (count,):
-        raise ValueError(f"labels must have shape ({count},), one for each code, got {classes.shape}.")
+        raise ValueError(
+            f"labels must have shape ({count},), one for each code, got {classes.shape}: pass e.g. data.test.y."
+        )
     if classes.dtype.kind not in "bui" and not (
         classes.dtype.kind == "f" and np.isfinite(classes).all() and (classes == np.round(classes)).all()
     ):
@@ -124,13 +127,10 @@ def _classes(labels: RealArray | Sequence[int] | None, count: int) -> npt.NDArra
 
 
 def _names(present: npt.NDArray[np.int64], class_names: Sequence[str] | Mapping[int, str] | None) -> dict[int, str]:
-    """Return the word for each class that occurs, in the order of the numbers.
-
-    A class that does not occur gets no entry, so the legend names only what is in the picture.
-    """
+    """Return the name of each class that occurs, in the order of the labels; other classes are not in the legend."""
     if len(present) > MOST_CLASSES:
         raise ValueError(
-            f"at most {MOST_CLASSES} classes can be told apart, got {len(present)}: draw fewer, or no labels."
+            f"at most {MOST_CLASSES} classes can be distinguished, got {len(present)}: draw fewer, or no labels."
         )
     numbers = [int(number) for number in present]
     if class_names is None:
@@ -138,7 +138,9 @@ def _names(present: npt.NDArray[np.int64], class_names: Sequence[str] | Mapping[
     known = dict(class_names) if isinstance(class_names, Mapping) else dict(enumerate(class_names))
     unnamed = [number for number in numbers if number not in known]
     if unnamed:
-        raise ValueError(f"class_names has no name for label {unnamed[0]}: it names {len(known)} classes.")
+        raise ValueError(
+            f"class_names has no name for label {unnamed[0]}: it names {len(known)} classes: add the missing names."
+        )
     return {number: str(known[number]) for number in numbers}
 
 
@@ -150,10 +152,10 @@ def _scatter(
     title: str,
     note: str,
 ) -> Figure:
-    """Draw points (N, 2), N already mixed, with a legend of the classes to the right of the axes.
+    """Draw points (N, 2), already in random order, with a legend of the classes to the right of the axes.
 
-    `classes` (N,) holds the label of each point and `names` the words by label, empty for codes without classes.
-    Both axes have one scale, since a distance means the same in either direction.
+    `classes` (N,): the label of each point. `names`: class names by label, empty for codes without classes. Both axes have
+    the same scale.
     """
     from matplotlib.lines import Line2D
     from matplotlib.markers import MarkerStyle
@@ -173,7 +175,7 @@ def _scatter(
         edgecolors="white",
         alpha=0.9,
     )
-    # One collection with a marker for each point keeps the mixed order; a call for each class would lose it.
+    # One collection with a marker for each point keeps the random order; a call for each class would not.
     cloud.set_paths([paths[int(number)] for number in classes])
     axes.set_aspect("equal", adjustable="datalim")
     axes.locator_params(nbins=7)
@@ -187,10 +189,10 @@ def _scatter(
 
 
 def _look(place: int) -> tuple[str, str]:
-    """Return color and marker of the class in this place.
+    """Return color and marker of the class with this index.
 
-    Neighbors differ in both, so nobody has to rely on the color alone. After ten classes the colors return
-    with the markers moved on by one; the pairs repeat after 50.
+    Successive classes differ in both, so that color alone is not needed. After ten classes the colors repeat with the markers
+    shifted by one; the pairs repeat after 50.
     """
     turn, color = divmod(place, len(style.PALETTE))
     return style.PALETTE[color], style.MARKERS[(color + turn) % len(style.MARKERS)]
@@ -199,16 +201,16 @@ def _look(place: int) -> tuple[str, str]:
 def _histograms(
     values: FloatArray, classes: npt.NDArray[np.int64], names: Mapping[int, str], title: str, parts: list[str]
 ) -> Figure:
-    """Draw one-dimensional codes (N,): a row with a filled histogram for each class, all on the same bins.
+    """Draw one-dimensional codes (N,): one row with a histogram for each class, all with the same bins.
 
-    Overlaid histograms of ten classes hide each other; rows on one axis can be compared by eye from top to bottom.
+    Overlaid histograms of ten classes would hide each other.
     """
     edges = np.histogram_bin_edges(values, bins=BINS)
     rows: dict[int, str] = dict(names) or {0: ""}
     counts = {number: np.histogram(values[classes == number], edges)[0] for number in rows}
     highest = max(int(count.max()) for count in counts.values())
-    shared = ", all rows have one scale" if len(rows) > 1 else ""
-    parts = [f"Codes in each of {BINS} bins; the highest bar is {highest}{shared}.", *parts]
+    shared = ", all rows have the same scale" if len(rows) > 1 else ""
+    parts = [f"Number of codes in each of {BINS} bins; the highest bar is {highest}{shared}.", *parts]
     figure, grid = panels(len(rows), 1, 380.0, 34.0 if names else 136.0, down=6.0)
     style.outer_labels(grid, 1)
     for place, (axes, (number, count)) in enumerate(zip(grid, counts.items(), strict=True)):
@@ -222,7 +224,7 @@ def _histograms(
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Pictures of a Gaussian code: the KL of each latent dimension, and how all samples together fill the prior.
+# Gaussian codes: the KL of each latent dimension, and the aggregate posterior.
 
 MOST_PANELS = 20
 
@@ -231,36 +233,42 @@ MOST_PANELS = 20
 def kl_bars(
     kl: RealArray, active: RealArray, *, unit: str = "nats per sample", title: str = "KL of each latent dimension"
 ) -> Figure:
-    """Draw the KL (K,) of each latent dimension as bars from the largest to the smallest, with the dimension below.
+    """Draw the KL (K,) of each latent dimension as bars in descending order, labeled with the index of the dimension.
 
-    `active` (K,): booleans, whether a dimension is active; the others are drawn pale. `unit`: of the KL.
-    Raises `ValueError` unless both are one row of the same length.
+    `active` (K,): booleans, whether a dimension is active; inactive ones are drawn pale. `unit`: of the KL.
+    Raises `ValueError` unless both are vectors of the same length.
     """
     costs = host_array(kl, "kl", "(K,)")
     used = host_array(active, "active", "(K,)").astype(bool)
     if costs.ndim != 1 or used.shape != costs.shape:
-        raise ValueError(f"kl and active must be rows of one length, got shapes {costs.shape} and {used.shape}.")
+        raise ValueError(
+            f"kl and active must be vectors of the same length, got shapes {costs.shape} and {used.shape}: pass both as (K,)."
+        )
     note = f"Dark: active ({used.sum()} of {len(costs)}). Pale: inactive, the posterior equals the prior."
     return _bars(costs, used, title, note, "latent dimension, from 0", f"{unit}, {costs.sum():.4g} in all")
 
 
 @style.drawing()
 def usage_bars(counts: RealArray, *, title: str = "Use of the codebook") -> Figure:
-    """Draw how often each of C codebook vectors is chosen, in percent of all choices, from the most used to the least.
+    """Draw how often each of C codebook vectors is used, in percent, in descending order.
 
-    `counts` (C,): choices of each vector, at least one in all; raises `ValueError` otherwise.
+    `counts` (C,): uses of each vector, not all 0; raises `ValueError` otherwise.
     """
     numbers = host_array(counts, "counts", "(C,)")
     if numbers.ndim != 1 or not (numbers.min(initial=0.0) >= 0 and numbers.sum() > 0):
-        raise ValueError(f"counts must be a row of numbers of at least 0 with a sum above 0, got {counts!r}.")
+        raise ValueError(
+            f"counts must be a vector of numbers of at least 0, not all 0, got {counts!r}: encode at least one sample."
+        )
     dead = int(np.count_nonzero(numbers == 0))
     shares = 100.0 * numbers / numbers.sum()
-    note = f"{dead} of {len(numbers)} are dead: no sample chooses them. Equal use would be {100 / len(numbers):.3g} % each."
-    return _bars(shares, numbers > 0, title, note, "codebook vector, from 0", "percent of all choices")
+    note = (
+        f"{dead} of {len(numbers)} are dead: no sample uses them. Uniform use would be {100 / len(numbers):.3g} % each."
+    )
+    return _bars(shares, numbers > 0, title, note, "codebook vector, from 0", "percent of all uses")
 
 
 def _bars(heights: FloatArray, dark: RealArray, title: str, note: str, across: str, up: str) -> Figure:
-    """Bars from the highest to the lowest, their places below; those not `dark` are pale."""
+    """Bars in descending order, labeled with their indices; those not `dark` are pale."""
     order = np.argsort(-heights, kind="stable")
     width = min(max(15.0 * len(heights), 200.0), 640.0)
     figure, (axes,) = panels(1, 1, width, 150.0)
@@ -277,12 +285,12 @@ def _bars(heights: FloatArray, dark: RealArray, title: str, note: str, across: s
 def aggregate_posterior(
     means: RealArray, log_variances: RealArray, *, kl: RealArray | None = None, title: str = "The aggregate posterior"
 ) -> Figure:
-    """Draw, for each latent dimension, the density of the codes of all samples together, upon that of the prior.
+    """Draw, for each latent dimension, the density of the aggregate posterior and that of the prior.
 
-    The density is (1/N) sum over samples of N(z; m, v), exactly, without bins. Where it leaves N(0, 1), codes drawn from
-    the prior fall where the decoder was never trained.
-    `means`, `log_variances`: (N, K). `kl` (K,): written above each panel, which then stand from the largest on; at most
-    20 are drawn. Raises `ValueError` for other shapes.
+    The density is (1/N) sum over samples of N(z; m, v), computed exactly, without bins. Where it differs from N(0, 1), codes
+    drawn from the prior are unlike those that the decoder was trained on.
+    `means`, `log_variances`: (N, K). `kl` (K,): written above the panels, which are then in descending order; at most 20 are
+    drawn. Raises `ValueError` for other shapes.
     """
     m = host_array(means, "means", "(N, K)")
     s = np.exp(0.5 * host_array(log_variances, "log_variances", "(N, K)"))
@@ -299,9 +307,9 @@ def aggregate_posterior(
     densities = [_gaussian(z[:, None], m[:, k], s[:, k]).mean(axis=1) for k in order]
     highest = 1.05 * max(prior.max(), max(float(density.max()) for density in densities))
     left_out = m.shape[1] - len(order)
-    note = f"From {len(m):,} posteriors. All panels have one scale."
+    note = f"From {len(m):,} posteriors. All panels have the same scale."
     if left_out:
-        note += f" {left_out} latent dimensions of smaller KL are not drawn."
+        note += f" {left_out} latent dimensions with smaller KL are not drawn."
     figure, grid = panels(len(order), min(5, len(order)), 118.0, 62.0, across=12.0, down=32.0)
     for axes, k, density in zip(grid, order, densities, strict=True):
         axes.fill_between(z, density, color=style.TRAIN, alpha=0.6, linewidth=0)
@@ -310,7 +318,7 @@ def aggregate_posterior(
         axes.spines["left"].set_visible(False)
         axes.set_title(f"dimension {k}" if kl is None else f"dimension {k}, KL {kl[k]:.2f}", loc="center")
     marks = (Patch(color=style.TRAIN, alpha=0.6), Line2D([], [], color=style.INK, linewidth=0.9))
-    legend_above(grid[0], list(zip(marks, ("all samples together", "prior N(0, 1)"), strict=True)), 2, gap=22.0)
+    legend_above(grid[0], list(zip(marks, ("aggregate posterior", "prior N(0, 1)"), strict=True)), 2, gap=22.0)
     return finished(figure, title, note, across="value of the latent dimension")
 
 
@@ -322,19 +330,19 @@ def code_plane(
     names: tuple[str, str] = ("latent dimension 0", "latent dimension 1"),
     title: str = "The plane of codes",
 ) -> Figure:
-    """Draw images (n * n, H, W, C), row by row from the top, without gaps: the decoder over a plane of codes.
+    """Draw images (n * n, H, W, C), row by row from the top, without gaps: the decoder output over a plane of codes.
 
-    `marks` (n,): the values of the codes, rising, written along both axes. `names`: of the axes, across and up. Values are
-    drawn black at 0 and white at 1. Raises `ValueError` unless there are n * n images.
+    `marks` (n,): the values of the codes, ascending, the labels of both axes. `names`: of the horizontal and vertical axis.
+    Pixels are black at 0 and white at 1. Raises `ValueError` unless there are n * n images.
     """
     pixels = as_images(images)
     values = host_array(marks, "marks", "(n,)")
     n = len(values)
     if len(pixels) != n * n:
-        raise ValueError(f"got {len(pixels)} images for a plane of {n} x {n} codes: they must be {n * n}.")
+        raise ValueError(f"got {len(pixels)} images for a plane of {n} x {n} codes: pass {n * n} images.")
     _, height, width, channels = pixels.shape
     plane = pixels.reshape(n, n, height, width, channels).swapaxes(1, 2).reshape(n * height, n * width, channels)
-    # Half a point is a pixel of the picture: each pixel of the plane becomes a whole number of them.
+    # Half a point is one device pixel: each pixel of the plane becomes a whole number of them.
     side = 0.5 * np.ceil(300.0 / (0.5 * n * width))
     figure, (axes,) = panels(1, 1, side * n * width, side * n * height)
     axes.grid(visible=False)
@@ -345,7 +353,7 @@ def code_plane(
     axes.set_xticks((places + 0.5) * width - 0.5, words)
     axes.set_yticks((n - places - 0.5) * height - 0.5, words)
     axes.set(xlabel=names[0], ylabel=names[1])
-    note = "Each image stands for an equal share of the prior's probability. Gray scale: black 0, white 1."
+    note = "Each image represents an equal part of the prior's probability. Gray scale: black 0, white 1."
     return finished(figure, title, note)
 
 
@@ -354,7 +362,7 @@ def _gaussian(z: FloatArray, mean: FloatArray | float, std: FloatArray | float) 
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# A confusion matrix: which classes are predicted for the samples of which.
+# Confusion matrix.
 
 MOST_CONFUSED = 40
 
@@ -363,12 +371,12 @@ MOST_CONFUSED = 40
 def confusion(
     counts: RealArray, class_names: Sequence[str] | None = None, *, title: str = "Confusion matrix"
 ) -> Figure:
-    """Draw counts (C, C): row i holds the samples of class i, column j those predicted as class j.
+    """Draw counts (C, C): row i has the samples of class i, column j those predicted as class j.
 
-    The shade is the share of the row, so that rare classes are as visible as common ones; the number is the count, and
-    the diagonal, where the prediction is correct, has its own color. Right of each row stands the share of correct ones.
+    The shade is the fraction of the row, so that rare classes are as visible as common ones; the number is the count. The
+    diagonal, where the prediction is correct, has another color. Right of each row is the fraction of correct predictions.
 
-    Raises `ValueError` unless `counts` is a square of whole numbers of at least 0, of at most 40 classes.
+    Raises `ValueError` unless `counts` is a square matrix of whole numbers of at least 0, for at most 40 classes.
     """
     if getattr(getattr(counts, "dtype", None), "kind", "") not in "iu":
         raise ValueError(f"counts must be whole numbers, got {getattr(counts, 'dtype', type(counts).__name__)}.")
@@ -385,7 +393,7 @@ def confusion(
     shares = np.divide(table, rows, out=np.zeros(table.shape), where=rows > 0)
     wrong = np.where(np.eye(size, dtype=bool), np.nan, shares)
     good = np.where(np.eye(size, dtype=bool), shares, np.nan)
-    # Errors are rare beside correct predictions; on one scale nothing of them would be seen.
+    # Errors are rare compared with correct predictions; on the same scale they would be invisible.
     axes.imshow(good, cmap="Blues", vmin=0.0, vmax=1.6)
     axes.imshow(wrong, cmap="Oranges", vmin=0.0, vmax=max(float(np.nanmax(wrong, initial=0.0)) * 1.3, 1e-9))
     axes.spines[:].set_visible(False)
@@ -401,17 +409,15 @@ def confusion(
         axes.text(size - 0.35, i, f"{share:.1%}", va="center", fontsize=style.SMALL_SIZE, color=style.MUTED)
     right, total = int(np.trace(table)), int(table.sum())
     correct = f"{right:,} of {total:,} are correct ({right / max(total, 1):.2%})"
-    note = f"Right of each row: its share of correct predictions. {correct}."
+    note = f"Right of each row: the fraction of correct predictions. {correct}."
     return finished(figure, title, note)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Pictures of a training run: one panel for each unit, the epochs along the bottom.
+# Training curves: one panel per unit, over epochs.
 #
-# Nats per image and squared error per image have nothing to do on one axis, so a metric goes to the panel of
-# its unit and a second axis on the other side is never drawn. The epoch of the lowest validation loss is marked
-# in every panel: what comes later fits the training samples alone. A value that is missing is skipped; a value that is NaN or
-# infinite is news, so it breaks the line and leaves a cross on the bottom of the panel.
+# The epoch of the lowest validation loss is marked in every panel: later epochs overfit. A missing value is skipped; a value
+# that is NaN or infinite interrupts the line and is marked by a cross at the bottom of the panel.
 
 VALIDATION_LOSS = "validation_loss"
 FEW_EPOCHS = 25
@@ -430,14 +436,14 @@ def loss_curves(
     log_scale: bool = False,
     title: str = "Loss by epoch",
 ) -> Figure:
-    """Draw the course of a training run, one panel for each unit.
+    """Draw metrics over epochs, one panel for each unit.
 
-    `rows`: a mapping for each epoch, as in `metrics.csv`, with `epoch` and numbers (or their text) by metric name,
+    `rows`: a mapping for each epoch, as in `metrics.csv`, with `epoch` and numbers (or strings of numbers) by metric name,
     usually `train_loss` and `validation_loss`. An absent, None or empty entry means not measured.
-    `metrics`: the names to draw; None draws every column of numbers.
-    `units`: the unit of each metric, such as `{"train_loss": "nats per image"}`. Without it the two losses share a
-    panel called loss, and any other metric stands by its own name less `train_` or `validation_`.
-    `log_scale`: logarithmic upward axes, for losses over several decades.
+    `metrics`: the names to draw; None draws every numeric column.
+    `units`: the unit of each metric, such as `{"train_loss": "nats per image"}`. Without it, metrics with the same name
+    after `train_` or `validation_` share a panel.
+    `log_scale`: logarithmic vertical axes, for losses over several decades.
 
     The epoch of the lowest `validation_loss` is marked in every panel. Raises `ValueError` without rows, epochs or
     metrics, for an unknown name in `metrics`, and for values <= 0 with `log_scale`.
@@ -452,7 +458,7 @@ def loss_curves(
     if VALIDATION_LOSS in table and np.isfinite(table[VALIDATION_LOSS][1]).any():
         epochs, values = table[VALIDATION_LOSS]
         lowest = float(epochs[np.argmin(np.where(np.isfinite(values), values, np.inf))])
-    # Above each panel stands a legend: the metrics, perhaps the epoch of the lowest and the cross, two to a line.
+    # The legend above each panel: metrics, perhaps the lowest loss and the cross, two per line.
     lines = (max(len(names) for names in panels_of.values()) + 3) // 2
     columns = min(len(panels_of), 3)
     figure, grid = panels(len(panels_of), columns, 250.0, 150.0, across=64.0, down=46.0 + 13.0 * lines)
@@ -471,7 +477,7 @@ def loss_curves(
 
 
 def _unit_of(metric: str, units: Mapping[str, str]) -> str:
-    """Return the unit of `metric`: from `units`, else `loss` for the two losses, else its name in words."""
+    """Return the unit of `metric`: from `units`, else its name without `train_` or `validation_`."""
     if metric in units:
         return units[metric]
     name = metric.removeprefix("train_").removeprefix("validation_")
@@ -481,7 +487,7 @@ def _unit_of(metric: str, units: Mapping[str, str]) -> str:
 def _table(rows: Sequence[Row], metrics: Sequence[str] | None) -> dict[str, Series]:
     """Return for each metric the epochs at which it was measured, ascending, and its values there.
 
-    Not measured (absent, None, empty) is no value at all, unlike NaN, which is one. A column with words is left out.
+    A value that was not measured (absent, None, empty) is skipped, unlike NaN. Columns of text are omitted.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
     epochs = [_number(row.get("epoch")) for row in rows]
@@ -502,7 +508,7 @@ def _table(rows: Sequence[Row], metrics: Sequence[str] | None) -> dict[str, Seri
 
 
 def _number(value: object) -> float | None:
-    """Return a number, or the text of one as a CSV file holds it, as a float; None for anything else."""
+    """Return a number, or a string of a number as in a CSV file, as a float; None for anything else."""
     try:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
@@ -510,10 +516,10 @@ def _number(value: object) -> float | None:
 
 
 def _draw(axes: Axes, unit: str, series: Mapping[str, Series], lowest: float | None) -> list[tuple[Artist, str]]:
-    """Draw the metrics of one unit into their panel; return the marks of its legend with their words.
+    """Draw the metrics of one unit into their panel; return the entries of its legend.
 
-    A metric called like its unit needs no entry: the axis has named it. Values that are not finite
-    interrupt their line and become crosses on the lower edge, at the epoch where they happened.
+    A metric named like its unit needs no entry. Values that are not finite interrupt the line and are marked by crosses at
+    the lower edge.
     """
     entries: list[tuple[Artist, str]] = []
     if lowest is not None:
@@ -531,25 +537,25 @@ def _draw(axes: Axes, unit: str, series: Mapping[str, Series], lowest: float | N
     if lowest is not None:
         entries += _mark_lowest(axes, series, lowest)
     if broken:
-        edge = axes.get_xaxis_transform()  # across in epochs, up in fractions of the panel
+        edge = axes.get_xaxis_transform()  # x in epochs, y in fractions of the panel
         (crosses,) = axes.plot(broken, np.zeros(len(broken)), "x", color=style.NOT_FINITE, transform=edge)
         crosses.set(markersize=6, clip_on=False, zorder=4)
         entries.append((crosses, "not finite"))
-    # A single epoch still gets an axis of some width, with its one tick in the middle.
+    # The axis has some width even for a single epoch.
     every = np.concatenate([epochs for epochs, _ in series.values()])
     room = max(0.03 * (every.max() - every.min()), 0.5)
     axes.set_xlim(every.min() - room, every.max() + room)
     axes.locator_params(axis="x", integer=True, nbins=7, min_n_ticks=1)
     axes.locator_params(axis="y", nbins=6)
     if len(broken) == len(every):
-        axes.set_yticks([])  # there is nothing that a scale could measure
+        axes.set_yticks([])  # no finite value
     return entries
 
 
 def _mark_lowest(axes: Axes, series: Mapping[str, Series], lowest: float) -> list[tuple[Artist, str]]:
-    """Ring the value at the epoch of the lowest validation loss, on the first line of the panel that does not belong to training.
+    """Mark the value at the epoch of the lowest validation loss by a ring, on the first line that is not a training metric.
 
-    Returns the ring with its words as an entry for the legend, or nothing if no value was measured there.
+    Returns the legend entry of the ring, or none if there is no value at that epoch.
     """
     for name in [name for name in series if not name.startswith("train_")][:1]:
         for epoch, value in series[name].T:
@@ -560,9 +566,9 @@ def _mark_lowest(axes: Axes, series: Mapping[str, Series], lowest: float) -> lis
 
 
 def _marked(finite: npt.NDArray[np.bool_]) -> list[int]:
-    """Return the places (from 0) that need a mark, for the finite values given as True.
+    """Return the indices of the values to mark, given which values are finite.
 
-    All of a few epochs are marked; of many only those without a finite neighbor, which no line would show.
+    Few epochs are all marked; of many only those without a finite neighbor, which no line would show.
     """
     if len(finite) <= FEW_EPOCHS:
         return list(range(len(finite)))
@@ -573,8 +579,8 @@ def _marked(finite: npt.NDArray[np.bool_]) -> list[int]:
 def _colors(names: Sequence[str]) -> list[str]:
     """Return a color for each metric of a panel.
 
-    Training is blue and validation orange in every panel, so that the eye need not return to the legend; a second
-    metric of the same kind and all others take the next free color.
+    Training is blue and validation orange in every panel; a second metric of the same kind and all others take the next
+    free color.
     """
     chosen: list[str] = []
     for name in names:

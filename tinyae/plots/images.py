@@ -31,36 +31,34 @@ if TYPE_CHECKING:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Pictures of images: a plain grid, and originals above their reconstructions with the error below each.
+# Image grids, and reconstructions with their errors.
 #
-# The error is the point of the second picture. Its number comes with its unit, the difference row has its own
-# scale printed beside it, and what the gray scale cannot show (values that are not finite, values beyond the
-# range) is counted in the line below instead of disappearing.
+# What the gray scale cannot show (values that are not finite or beyond the range) is counted in the note below.
 
 MOST_IMAGES = 1024
 SIGNED = ("\N{MINUS SIGN}largest", "0", "+largest")
-"""The ends of a scale that is symmetric around zero."""
+"""Labels of a scale that is symmetric around zero."""
 
 
 def range_note(low: float, high: float, channels: int, **named: FloatArray) -> str:
-    """Return the line below a sheet: its scale from `low` to `high`, and what that cannot show.
+    """Return the note below a sheet: its scale from `low` to `high`.
 
-    For each named array it counts the values beyond the scale and those that are not finite.
+    For each named array it also counts the values beyond the scale and those that are not finite.
     """
     gray = f"Gray scale: black {low:.3g}, white {high:.3g}."
     parts = [gray if channels == 1 else f"Colors from {low:.3g} to {high:.3g}."]
     for name, pixels in named.items():
-        # Infinities are beyond every range, but they are counted once, as what they are.
+        # Infinities are counted only as not finite.
         beyond = int(np.count_nonzero((pixels < low) | (pixels > high)) - np.count_nonzero(np.isinf(pixels)))
         if beyond:
-            parts.append(f"{name.capitalize()}: {style.counted(beyond, 'value')} beyond the scale, drawn as its ends.")
+            parts.append(f"{name.capitalize()}: {style.counted(beyond, 'value')} beyond the scale, clipped.")
         if broken := not_finite(pixels, "value"):
             parts.append(f"{name.capitalize()}: {broken}")
     return " ".join(parts)
 
 
 def not_finite(pixels: FloatArray, word: str) -> str:
-    """Return the sentence that counts the values that are not finite; nothing where all are."""
+    """Return the sentence that counts the values that are not finite; "" if all are finite."""
     broken = int(np.count_nonzero(~np.isfinite(pixels)))
     return f"{style.counted(broken, word)} not finite, drawn in magenta." if broken else ""
 
@@ -74,11 +72,11 @@ def image_grid(
     value_range: tuple[float, float] | None = (0.0, 1.0),
     title: str = "",
 ) -> Figure:
-    """Draw a set of images row by row, all on one scale.
+    """Draw images row by row, all on the same scale.
 
     `images`: (N, H, W, C) with C 1 or 3, or (N, H, W).
-    `columns`: images in a row; None sets up to 10 in a single row, and more as nearly in a square.
-    `titles` (N,): a word above each image, shortened where it is wider than the image.
+    `columns`: images per row; None draws up to 10 in a single row, and more in a square.
+    `titles` (N,): titles above the images, truncated to their width.
     `value_range`: the values drawn black and white; None takes the smallest and largest value of the set.
 
     Raises `TypeError` for anything but a NumPy array, `ValueError` for other shapes, for integer pixels above the
@@ -86,7 +84,6 @@ def image_grid(
     """
     pixels = as_images(images)
     count = len(pixels)
-    # A tile costs about two milliseconds and 64 points of paper; beyond a thousand nobody sees a single image.
     if count > MOST_IMAGES:
         raise ValueError(f"image_grid draws at most {MOST_IMAGES} images, got {count}: pass images[:{MOST_IMAGES}].")
     if columns is None:
@@ -114,17 +111,19 @@ def reconstructions(
     """Draw the first `count` originals, each above its reconstruction, their absolute difference and the squared error.
 
     `originals`, `reconstructed`: two sets of one shape, (N, H, W, C) with C 1 or 3, or (N, H, W).
-    `labels` (N,): the words above the columns, shortened where they are wider than an image.
+    `labels` (N,): titles above the columns, truncated to the width of an image.
     `value_range`: the values drawn black and white; None takes the smallest and largest of both sets together.
 
-    The difference has a scale of its own, from 0 to the largest one shown, and is the mean over the channels for color
-    images. The number is the sum over all pixel values of (original - reconstruction)^2.
+    The difference has a separate scale, from 0 to the largest one shown; for color images it is the mean over the channels.
+    The number is the sum of (original - reconstruction)^2 over all pixel values.
     Raises `TypeError` for anything but NumPy arrays and `ValueError` for shapes or lengths that do not fit each
     other and for integer pixels above the range.
     """
     first, second = as_images(originals, name="originals"), as_images(reconstructed, name="reconstructed")
     if first.shape != second.shape:
-        raise ValueError(f"originals {originals.shape} and reconstructed {reconstructed.shape} must have one shape.")
+        raise ValueError(
+            f"originals {originals.shape} and reconstructed {reconstructed.shape} must have the same shape."
+        )
     words = one_each(labels, len(first), "labels", "images")
     low, high = pixel_range(value_range, originals, reconstructed)
     shown = min(whole_number("count", count, at_least=1), len(first))
@@ -135,7 +134,7 @@ def reconstructions(
     gaps = np.abs(first - second)
     sheet.name_columns([f"{error:.3g}" for error in (gaps**2).sum(axis=(1, 2, 3))])
     sheet.axes.set_xlabel("squared error per image")
-    # The error is the sum over all channels; for the eye one difference in each place is enough.
+    # The squared error is summed over channels, but the difference is drawn as their mean.
     gaps = gaps.mean(axis=3, keepdims=True)
     largest = pixel_range(None, gaps)[1]
     for column in range(shown):
@@ -147,12 +146,11 @@ def reconstructions(
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Pictures of first-layer weights: what each hidden unit looks for in the image.
+# First-layer weights as images.
 #
-# Weights have a sign and a natural zero, so each filter is drawn on a scale symmetric around zero: red raises
-# the unit, blue lowers it, the neutral middle is exactly zero. Each filter is scaled by its own largest weight,
-# for a weak filter can have as clear a shape as a strong one; how far the strengths lie apart is said below the
-# picture.
+# Each filter is drawn on a scale symmetric around zero: red for positive weights, blue for negative ones. Each is scaled by
+# its own largest absolute weight, since a weak filter can have as clear a shape as a strong one; the note below has the
+# range of these maxima.
 
 
 @style.drawing()
@@ -165,10 +163,10 @@ def filters(
 ) -> Figure:
     """Draw the columns of a first layer's weights as images.
 
-    `weights` (D_in, D_out): column j holds what hidden unit j multiplies the D_in pixel values with.
+    `weights` (D_in, D_out): column j has the weights of hidden unit j for the D_in pixel values.
     `image_shape`: (H, W) or (H, W, C) with H W C = D_in. Color filters (C = 3) are drawn as colors around a
     neutral gray, all others on a blue to red scale, white at zero.
-    `count`: the number of filters at most; those of largest Euclidean norm come first.
+    `count`: the maximum number of filters, in descending order of Euclidean norm.
 
     Raises `TypeError` for anything but a NumPy array, `ValueError` unless D_in is the number of values of an image.
     """
@@ -181,7 +179,7 @@ def filters(
     if columns.shape[0] != math.prod(shape):
         raise ValueError(
             f"weights have {columns.shape[0]} rows, but image_shape {tuple(image_shape)} has "
-            f"{math.prod(shape)} values: weights are (D_in, D_out), so a transposed matrix may be the cause."
+            f"{math.prod(shape)} values: weights are (D_in, D_out), so the matrix may be transposed."
         )
     total = columns.shape[1]
     shown = min(whole_number("count", count, at_least=1), total)
@@ -192,8 +190,7 @@ def filters(
     rows = math.ceil(shown / across)
     sheet = Sheet(rows, across, shape)
     for place, (index, limit) in enumerate(zip(chosen, limits, strict=True)):
-        # The chosen filters are drawn from the untouched weights, so a NaN among them is seen.
-        # A filter of zeros has no scale of its own; any will do, it is neutral all over.
+        # NaN weights are drawn as such. For a filter of zeros any scale will do.
         reach = float(limit) or 1.0
         pixels = columns[:, index].reshape(shape)
         sheet.draw(*divmod(place, across), pixels, -reach, reach, DIVERGING)
@@ -205,14 +202,13 @@ def filters(
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Pictures of feature maps, and of how often a decoder writes each pixel.
+# Feature maps, and how often a transposed convolution writes each pixel.
 #
-# A layer of convolutions turns an image into many small ones, one for each of its kernels: bright where the kernel
-# found what it looks for. Each map has a scale of its own, as a weak map can have as clear a shape as a strong one, and
-# the end of its scale is written above it: a map of zeros cannot pass for a faint one.
+# A convolutional layer has one feature map per kernel. Each map is drawn on its own scale, since a weak map can have as clear
+# a shape as a strong one; the end of the scale is written above it, so that a map of zeros is recognized.
 
 MOST_NUMBERED = 20
-"""Pixels on a side up to which a map of counts has its numbers written into it."""
+"""Largest side of a map of counts, in pixels, for which the counts are written into it."""
 
 
 @style.drawing()
@@ -223,13 +219,13 @@ def feature_maps(
     count: int = 64,
     title: str = "Feature maps",
 ) -> Figure:
-    """Draw what a layer makes of one image: the image itself, then its maps in the layer's order.
+    """Draw the feature maps of one layer for one image: the image, then the maps in the order of the channels.
 
     `maps` (H, W, K): the layer's output for the image, as in `nn.layer_outputs(model, x)["encoder.0"][0]`.
-    `image` (H', W', C) or (H', W'): what was looked at, drawn first; its largest side decides how large the tiles are.
-    `count`: the number of maps at most.
-    Maps without a negative number go from black, 0, to white, the largest number, written above. As soon as one number
-    is negative all are drawn from blue over white, 0, to red, with the largest absolute value above.
+    `image` (H', W', C) or (H', W'): the input image, drawn first; its largest side determines the size of the tiles.
+    `count`: the maximum number of maps.
+    Maps without negative values are drawn from black, 0, to white, the largest value. If any value is negative, all are drawn
+    from blue through white, 0, to red. The largest absolute value is written above each map.
 
     Raises `TypeError` for anything but NumPy arrays, `ValueError` for other shapes.
     """
@@ -249,7 +245,7 @@ def feature_maps(
         row, column = divmod(index + (picture is not None), across)
         pixels = values[:, :, index]
         reach = float(np.abs(pixels[np.isfinite(pixels)]).max(initial=0.0))
-        # A map of zeros has no scale of its own; any will do, it is of one color.
+        # For a map of zeros any scale will do.
         end = reach or 1.0
         low, colormap = (-end, DIVERGING) if signed else (0.0, "gray")
         sheet.draw(row, column, pixels[..., np.newaxis], low, end, colormap, f"{index}: {reach:.2g}")
@@ -257,11 +253,11 @@ def feature_maps(
 
 
 def _maps_note(values: FloatArray, shown: int, signed: bool) -> str:
-    """The line below the maps: how many of how many, their scale, and what is silent or broken."""
+    """The note below the maps: how many are drawn, their scale, and how many are zero or not finite."""
     height, width, total = values.shape
     parts = [f"{shown} of {style.counted(total, 'map')} of {height} x {width}."]
     scale = "white is 0, red and blue the largest absolute value" if signed else "black is 0, white the largest value"
-    parts.append(f"Above each its number and the end of its own scale: {scale}.")
+    parts.append(f"Above each: its index and the end of its scale; {scale}.")
     silent = int(np.count_nonzero((values[:, :, :shown] == 0).all(axis=(0, 1))))
     if silent:
         parts.append(f"{style.counted(silent, 'map')} zero everywhere.")
@@ -270,11 +266,11 @@ def _maps_note(values: FloatArray, shown: int, signed: bool) -> str:
 
 @style.drawing()
 def overlap_maps(counts: Sequence[RealArray], titles: Sequence[str] | None = None, *, title: str = "") -> Figure:
-    """Draw how often each pixel is written, one panel for each map of counts, all on one scale.
+    """Draw how often each pixel is written, one panel for each map of counts, all on the same scale.
 
-    `counts`: arrays (H, W) of whole numbers as `nn.overlap_counts` gives; into maps of at most 20 x 20 the numbers are
-    written.
-    `titles`: one line above each, such as "kernel 3, stride 2".
+    `counts`: arrays (H, W) of whole numbers, as returned by `nn.overlap_counts`; the counts are written into maps of at most
+    20 x 20.
+    `titles`: one for each panel, such as "kernel 3, stride 2".
 
     Raises `TypeError` for anything but NumPy arrays, `ValueError` for other shapes or no maps.
     """
@@ -287,7 +283,7 @@ def overlap_maps(counts: Sequence[RealArray], titles: Sequence[str] | None = Non
     figure, grid = panels(len(maps), columns, side, side, across=16.0, down=24.0)
     for axes, one, word in zip(grid, maps, words or [""] * len(maps), strict=True):
         axes.set_axis_off()
-        # In proportion: a map that is not square leaves a part of its panel empty.
+        # Equal aspect: a map that is not square does not fill its panel.
         axes.imshow(one, cmap="Blues", vmin=0.0, vmax=largest * 1.25, aspect="equal")
         axes.set_title(str(word))
         if max(one.shape) <= MOST_NUMBERED:
@@ -299,7 +295,7 @@ def overlap_maps(counts: Sequence[RealArray], titles: Sequence[str] | None = Non
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Pictures of directions in the space of images: which changes of an image matter, the strongest first.
+# Directions in image space: changes of an image, the strongest first.
 
 
 @style.drawing()
@@ -312,12 +308,12 @@ def directions(
     word: str = "strength",
     title: str = "Directions",
 ) -> Figure:
-    """Draw each image in gray or color, and right of it changes of it, red for more and blue for less.
+    """Draw each image in gray or color, and right of it directions of change, red for positive and blue for negative.
 
     `images`: (N, H, W, C) or (N, H, W).
-    `changes`: (N, M, ...), M directions for each image, of an image's shape. Each is drawn on a scale of its own, white
-    at 0; of three channels the mean is drawn.
-    `strengths`: (N, M), the numbers above them; `word` says in the note what they are.
+    `changes`: (N, M, ...), M directions for each image, of the shape of the image. Each is drawn on its own scale, white at
+    0; of three channels the mean is drawn.
+    `strengths`: (N, M), the numbers above them; `word` describes them in the note.
     `value_range`: as in `image_grid`.
 
     Raises `TypeError` for anything but NumPy arrays, `ValueError` for shapes that do not fit each other.
@@ -345,10 +341,10 @@ def directions(
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Films: sequences whose steps are images, as strips of frames on paper and as moving pictures.
+# Films, sequences whose steps are images: as strips of frames and as animations.
 #
-# Rows that belong together (the truth, and what a model made of it) stand below each other frame by frame, so that the eye
-# compares like with like. A frame that a row does not have, such as the reconstruction of the future, stays empty.
+# Original, reconstruction and prediction are aligned frame by frame. A frame that a row does not have, such as the
+# reconstruction of the future, is left blank.
 
 MOST_FRAMES = 60
 
@@ -362,13 +358,13 @@ def frame_strips(
     errors: Iterable[float] | None = None,
     count: int = 4,
     value_range: tuple[float, float] | None = (0.0, 1.0),
-    title: str = "Films and what a model makes of them",
+    title: str = "Films and their reconstructions",
 ) -> Figure:
     """Draw the first `count` films as strips, one row of frames for each of `rows`.
 
-    `rows`: name -> films (N, T, H, W), all of one shape; frames that are NaN throughout stay empty.
-    `seen`: how many frames the model saw; a line stands behind them.
-    `labels` (N,): words below the name of each film's first row. `errors` (N,): squared errors, below that of its last.
+    `rows`: name -> films (N, T, H, W), all of the same shape; frames of only NaN are left blank.
+    `seen`: number of frames the model saw, marked by a line.
+    `labels` (N,): text below the name of the first row of each film. `errors` (N,): squared errors, below that of the last.
     `value_range`: the values drawn black and white; None takes the smallest and largest.
 
     Raises `TypeError` for anything but NumPy arrays, `ValueError` for shapes that differ.
@@ -406,11 +402,11 @@ def save_film(
     count: int = 6,
     milliseconds: int = 250,
     value_range: tuple[float, float] | None = (0.0, 1.0),
-    title: str = "Films and what a model makes of them",
+    title: str = "Films and their reconstructions",
 ) -> Path:
-    """Write the first `count` films as one animated GIF: columns of films, rows as in `frame_strips`; return the path.
+    """Write the first `count` films as one animated GIF, one column per film, rows as in `frame_strips`; return the path.
 
-    The line below says which frame it is, and whether the model saw it. Frames that a row does not have are gray.
+    The caption has the frame number and whether the model saw the frame. Frames that a row does not have are gray.
     """
     with style.drawing():
         films = _films(rows)
@@ -440,17 +436,17 @@ def save_film(
 
 
 def _films(rows: Mapping[str, RealArray]) -> dict[str, FloatArray]:
-    """The rows, checked: one shape, gray, and not too long for a page."""
+    """The rows, checked: equal shapes, gray, and not too many frames."""
     films = {name: host_array(film, name, "(N, T, H, W)") for name, film in rows.items()}
     shapes = {film.shape for film in films.values()}
     if len(shapes) != 1 or len(next(iter(shapes))) != 4:
         got = ", ".join(f"{name} {film.shape}" for name, film in films.items()) or "none"
-        raise ValueError(f"films must all have one shape (N, T, H, W), got {got}: fold steps with reshape(N, T, H, W).")
+        raise ValueError(f"films must all have the same shape (N, T, H, W), got {got}: use reshape(N, T, H, W).")
     if next(iter(shapes))[1] > MOST_FRAMES:
-        raise ValueError(f"films of at most {MOST_FRAMES} frames are drawn, got {next(iter(shapes))[1]}: cut them.")
+        raise ValueError(f"films may have at most {MOST_FRAMES} frames, got {next(iter(shapes))[1]}: shorten them.")
     return films
 
 
 def _drawn(films: FloatArray) -> FloatArray:
-    """The frames that are not empty, in one line: what the note counts values of."""
+    """The frames that are not blank, along one axis; the note counts their values."""
     return films[~np.isnan(films).all(axis=(2, 3))]

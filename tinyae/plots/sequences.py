@@ -1,4 +1,4 @@
-"""Pictures of vectors and sequences: reconstructions, predictions, pen strokes, and scores over time."""
+"""Pictures of vectors and sequences: reconstructions, predictions, pen strokes, and anomaly scores."""
 
 from __future__ import annotations
 
@@ -18,18 +18,17 @@ if TYPE_CHECKING:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Pictures of reconstructions that are not images: small panels of lines, original and reconstruction.
+# Reconstructions of vectors and sequences, as panels of lines.
 #
-# All panels share one scale, so that a large error looks large beside a small one. A feature keeps its color:
-# the original is the broad pale line, the reconstruction the thin dark dashes on it. Where they agree one sees
-# one line.
+# All panels have the same scale, so that errors can be compared. Each feature has one color: the original is a broad pale
+# line, the reconstruction thin dark dashes on top of it.
 
 SQUARED_ERROR = "squared error per example"
 MOST_FEATURES = 8
 
 
 class Look(TypedDict, total=False):
-    """How a line is drawn."""
+    """Style of a line."""
 
     linewidth: float
     alpha: float
@@ -59,22 +58,24 @@ def vector_reconstructions(
 ) -> Figure:
     """Draw the first `count` vectors or sequences as lines, each with its reconstruction.
 
-    `originals`, `reconstructed`: two sets of one shape, vectors (N, D), drawn over their components, or sequences
-    (N, T, D), of which each feature (the first 8 at most) is drawn over the steps. Steps where the original is NaN,
-    as after the end of a short sequence, stay blank.
+    `originals`, `reconstructed`: arrays of the same shape, vectors (N, D), drawn over their components, or sequences
+    (N, T, D), of which at most the first 8 features are drawn over the steps. Steps where the original is NaN, as after the
+    end of a short sequence, are left blank.
     `errors` (N,): the number above each panel, in `error_unit`. None computes the squared error per example, the
-    sum of squared differences over all values that the original has, in all features.
-    `labels` (N,): the words above the panels. `feature_names` (D,): the words of the legend.
-    `seen` (N,) or one number for all: how many first steps the model saw; what it made of the others is a prediction,
-    drawn solid behind a dotted line. Steps that it did not make are NaN in `reconstructed`; then pass `errors`.
-    `value_name`: what the upward axis measures, with its unit.
+    sum of squared differences over all values and features where the original is not NaN.
+    `labels` (N,): titles of the panels. `feature_names` (D,): for the legend.
+    `seen` (N,) or one number for all: how many steps the model saw; the output for later steps is a prediction, drawn as a
+    solid line after a dotted border. Missing steps of the output are NaN in `reconstructed`; then pass `errors`.
+    `value_name`: label of the vertical axis, with the unit.
 
-    Raises `TypeError` for anything but NumPy arrays and `ValueError` for shapes or lengths that do not fit each
-    other, and for a unit without errors.
+    Raises `TypeError` for anything but NumPy arrays and `ValueError` for shapes or lengths that do not match, and for a unit
+    without errors.
     """
     first, second = _as_sequences(originals, "originals"), _as_sequences(reconstructed, "reconstructed")
     if first.shape != second.shape:
-        raise ValueError(f"originals {originals.shape} and reconstructed {reconstructed.shape} must have one shape.")
+        raise ValueError(
+            f"originals {originals.shape} and reconstructed {reconstructed.shape} must have the same shape."
+        )
     numbers = one_each(errors, len(first), "errors", "examples")
     words = one_each(labels, len(first), "labels", "examples")
     known = _borders(seen, len(first), "examples")
@@ -86,18 +87,17 @@ def vector_reconstructions(
         numbers = list(np.where(np.isnan(first), 0.0, (second - first) ** 2).sum(axis=(1, 2)))
     names = one_each(feature_names, first.shape[2], "feature_names", "features")
     shown = min(whole_number("count", count, at_least=1), len(first))
-    # What a decoder writes behind the end of a short sequence belongs to no step.
+    # The output after the end of a short sequence is not drawn.
     second = np.where(np.isnan(first), np.nan, second)
     first, second = first[:shown, :, :MOST_FEATURES], second[:shown, :, :MOST_FEATURES]
     across = "step" if originals.ndim == 3 else "component"
     if originals.ndim == 3 and originals.shape[2] > MOST_FEATURES:
         across += f" (first {MOST_FEATURES} of {originals.shape[2]} features)"
     columns = min(shown, 4 if shown > 6 else 3)
-    # A single panel is larger than one of many.
     width, height = (300.0, 120.0) if shown == 1 else (150.0, 84.0)
     figure, grid = panels(shown, columns, width, height, across=14.0, down=36.0)
     style.outer_labels(grid, columns)
-    # One scale for all panels, taken from the finite values: NaN and infinity have no place on it.
+    # One scale for all panels, from the finite values.
     low, high = pixel_range(None, first, second)
     steps = first.shape[1]
     room, above = max(0.02 * steps, 0.1) if steps > 1 else 0.5, 0.06 * (high - low)
@@ -119,18 +119,18 @@ def vector_reconstructions(
 
 
 def _draw_example(axes: Axes, original: FloatArray, made: FloatArray, seen: int | None) -> None:
-    """Draw an example (T, D) and what a model made of it: all of it, or of the first `seen` steps and of the future."""
+    """Draw an example (T, D) and its reconstruction; after the first `seen` steps, its prediction."""
     _draw_lines(axes, 1, original, BROAD, marker=6)
     if seen is None or not np.isnan(made[:seen]).all():
         _draw_lines(axes, 1, made[:seen], THIN, marker=3)
     if seen is not None:
-        # The last step seen leads into the future, so that neither the truth nor the prediction begins in the air.
+        # The line of the future begins at the last step seen.
         _draw_lines(axes, seen, np.concatenate([original[seen - 1 : seen], made[seen:]]), SOLID, marker=3)
         axes.axvline(seen, color=style.MUTED, linewidth=0.8, linestyle=":")
 
 
 def _draw_lines(axes: Axes, start: int, values: FloatArray, look: Look, *, marker: float) -> None:
-    """Draw values (T, D) from step `start` on, a line for each feature, darker unless broad; one or two steps get marks."""
+    """Draw values (T, D) from step `start` on, one line per feature, darker unless broad; one or two steps as markers."""
     for feature, color in zip(values.T, style.PALETTE, strict=False):
         (line,) = axes.plot(np.arange(start, start + len(feature)), feature, **look)
         line.set(color=color if look is BROAD else style.darker(color), markersize=marker)
@@ -140,10 +140,9 @@ def _draw_lines(axes: Axes, start: int, values: FloatArray, look: Look, *, marke
 def _lines_legend(
     names: Sequence[str] | None, features: int, reconstruction: bool, prediction: bool
 ) -> list[tuple[Artist, str]]:
-    """Return the marks and the words of the legend.
+    """Return the entries of the legend.
 
-    A single feature is blue and needs no name; several have a mark in their color each, and the kinds of line
-    are then shown in gray, as they mean the same for all.
+    A single feature is blue and not named; several features have one entry each, and the line styles are then shown in gray.
     """
     plain = style.MUTED if features > 1 else style.PALETTE[0]
     lines: list[tuple[str, str, Look]] = [("original", plain, BROAD)]
@@ -159,7 +158,7 @@ def _lines_legend(
 
 
 def _marks(lines: Iterable[tuple[str, str, Look]]) -> list[tuple[Artist, str]]:
-    """Return the legend of lines given as (word, color, look)."""
+    """Return legend entries of lines given as (word, color, look)."""
     from matplotlib.lines import Line2D
 
     return [(Line2D([], [], color=color, **look), word) for word, color, look in lines]
@@ -177,7 +176,7 @@ def _as_sequences(values: RealArray, name: str) -> FloatArray:
 
 
 def _borders(seen: int | Iterable[int] | None, count: int, whole: str) -> list[int] | None:
-    """Return how many first steps a model saw of each of `count` examples, from one number for all or one for each.
+    """Return how many steps a model saw of each of `count` examples, from one number for all or one for each.
 
     Raises `ValueError` unless there are `count` of them, each at least 1.
     """
@@ -186,7 +185,7 @@ def _borders(seen: int | Iterable[int] | None, count: int, whole: str) -> list[i
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Pen strokes: sequences of points (x, y) drawn as the lines they are, instead of as two curves over time.
+# Pen strokes: sequences of points (x, y) drawn in the plane, instead of as two curves over time.
 
 
 @style.drawing()
@@ -202,13 +201,13 @@ def pen_strokes(
     columns: int = 10,
     title: str = "Pen strokes and their reconstructions",
 ) -> Figure:
-    """Draw the first `count` strokes, each with its reconstruction upon it and the squared error above.
+    """Draw the first `count` strokes, each with its reconstruction and the squared error above.
 
-    `originals`, `reconstructed` (N, T, 2): points x, y, y upwards, of which the first `lengths` (N,) are real. A ring
-    marks where the pen is set down. `labels` (N,): the words above the tiles.
-    `seen` (N,) or one number for all: how many first points the model saw; what it drew of the others is a prediction,
-    in another color. Points that it did not draw are NaN in `reconstructed`.
-    `errors` (N,): the numbers above the tiles. None computes the squared error over the points that are real.
+    `originals`, `reconstructed` (N, T, 2): points (x, y), y upwards, of which the first `lengths` (N,) are valid. A ring marks
+    the first point. `labels` (N,): titles of the tiles.
+    `seen` (N,) or one number for all: how many points the model saw; the output for later points is a prediction, drawn in
+    another color. Missing points of the output are NaN in `reconstructed`.
+    `errors` (N,): the numbers above the tiles. None computes the squared error over the valid points.
 
     Raises `TypeError` for anything but NumPy arrays, `ValueError` for other shapes.
     """
@@ -246,12 +245,12 @@ def pen_strokes(
 
 
 def _draw(axes: Axes, original: FloatArray, made: FloatArray, seen: int | None, limits: tuple[float, float]) -> None:
-    """One stroke (T, 2) and its reconstruction, on the scale common to all."""
+    """Draw one stroke (T, 2) and its reconstruction, on the common scale."""
     axes.plot(*original.T, color=style.TRAIN, **STROKE)
     known = len(made) if seen is None else seen
     axes.plot(*made[:known].T, color=style.darker(style.TRAIN), **SOLID)
     if seen is not None:
-        # The prediction goes on where the reconstruction ends; without one, where the pen was.
+        # The prediction continues the reconstruction or, without one, the original.
         start = original[known - 1] if np.isnan(made[known - 1]).any() else made[known - 1]
         axes.plot(*np.concatenate([start[None], made[known:]]).T, color=style.VALIDATION, **SOLID)
     axes.plot(*original[0], marker="o", markersize=5, markerfacecolor="white", markeredgecolor=style.TRAIN)
@@ -262,12 +261,10 @@ def _draw(axes: Axes, original: FloatArray, made: FloatArray, seen: int | None, 
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# A picture of anomaly scores in time: one mark per sample, the threshold, and what is known to have happened.
-#
-# Below the scores, if it is given, runs what was recorded, with the flagged stretches in the color of their scores.
+# Anomaly scores over time, with the threshold, known incidents and, optionally, the recording below.
 
 MOST_BARS = 400
-"""More scores are drawn as one outline."""
+"""More scores than this are drawn as one outline."""
 Span = tuple[str, float, float]
 
 
@@ -286,22 +283,24 @@ def score_timeline(
     across: str = "sample",
     title: str = "Anomaly scores",
 ) -> Figure:
-    """Draw scores (N,) in their order as bars from 0, those above the threshold in another color.
+    """Draw scores (N,) in order as bars, those above the threshold in another color.
 
     `threshold`: the dashed line, in the unit of the scores.
     `train`: how many of the first scores belong to training samples; they are drawn pale.
-    `spans`: (name, from, to) of known incidents in samples after the first, drawn as shaded bands.
-    `stamps` (N,): a word for each sample, such as its date, written below some of them.
-    `recording` (N, S) or (N, S, 1): what was measured from the beginning of each sample to that of the next, drawn below
-    on the same time axis, in `value_name`.
-    `breaks`: numbers of samples, from 0, before which the recording has a gap.
-    `unit`: of the scores. `across`: what one sample is.
+    `spans`: (name, from, to) of known incidents, in samples after the first, drawn as shaded bands.
+    `stamps` (N,): a label for each sample, such as its date, written below some of them.
+    `recording` (N, S) or (N, S, 1): the recorded values from the beginning of each sample to that of the next, drawn below on
+    the same time axis; `value_name` is the axis label.
+    `breaks`: indices of samples before which the recording has a gap.
+    `unit`: of the scores. `across`: label of the horizontal axis.
 
-    Raises `ValueError` for scores that are not one row of finite numbers, or words that do not fit them.
+    Raises `ValueError` unless scores are finite numbers (N,), with one stamp each.
     """
     heights = host_array(scores, "scores", "(N,)")
     if heights.ndim != 1 or not np.isfinite(heights).all():
-        raise ValueError(f"scores must be finite numbers (N,), got shape {heights.shape}.")
+        raise ValueError(
+            f"scores must be finite numbers (N,), got shape {heights.shape}: flatten them, and look for NaN."
+        )
     if stamps is not None and len(stamps) != len(heights):
         raise ValueError(f"got {len(stamps)} stamps for {len(heights)} scores: pass one for each.")
     line = None if recording is None else _recording(recording, len(heights))
@@ -314,7 +313,7 @@ def score_timeline(
     axes.set(xlim=(0, len(heights)), ylim=(0, 1.05 * max(float(heights.max(initial=0.0)), threshold)), ylabel=unit)
     for number, (name, first, last) in enumerate(spans):
         axes.axvspan(first, last, color=style.HAIRLINE, zorder=0)
-        # Two lines in turn, so that neighbors do not run into each other.
+        # On two alternating lines, so that neighbors do not overlap.
         axes.annotate(
             name, ((first + last) / 2, 1.0), (0.0, 4.0 + 11.0 * (number % 2)), size=style.SMALL_SIZE, color=style.MUTED,
             xycoords=axes.get_xaxis_transform(), textcoords="offset points", ha="center", annotation_clip=False,
@@ -335,7 +334,7 @@ def score_timeline(
 
 
 def _scores_entries(threshold: float, train: bool, spans: bool) -> list[tuple[Artist, str]]:
-    """Marks and words for what is in the picture."""
+    """Return the entries of the legend."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -350,7 +349,7 @@ def _scores_entries(threshold: float, train: bool, spans: bool) -> list[tuple[Ar
 
 
 def _draw_scores(axes: Axes, heights: FloatArray, threshold: float, train: int) -> None:
-    """The scores from 0 upwards: those above the threshold, those below, and those below of training samples."""
+    """Draw the scores: above the threshold, below it, and those of training samples below it."""
     places = np.arange(len(heights)) + 0.5
     kinds = (
         (heights > threshold, style.VALIDATION, 1.0),
@@ -360,20 +359,20 @@ def _draw_scores(axes: Axes, heights: FloatArray, threshold: float, train: int) 
     for chosen, color, strength in kinds:
         if len(heights) <= MOST_BARS:
             axes.bar(places[chosen], heights[chosen], width=0.9, color=color, alpha=strength, linewidth=0)
-        elif color == style.VALIDATION:  # few among many: wide enough to be seen
+        elif color == style.VALIDATION:  # few among many: at least as wide as a line
             axes.vlines(places[chosen], 0.0, heights[chosen], colors=color, linewidth=0.7)
-        else:  # one outline for all: a bar is an object of its own, and tens of thousands of them take minutes
+        else:  # one outline for all: tens of thousands of bars would take minutes
             axes.stairs(np.where(chosen, heights, 0.0), fill=True, color=color, alpha=strength, linewidth=0)
 
 
 def _shortest(stamps: Sequence[str]) -> list[str]:
-    """The stamps, without the date if it is that of all."""
+    """The stamps, without the date if all have the same date."""
     days = {stamp.partition(" ")[0] for stamp in stamps}
     return [stamp.partition(" ")[2] or stamp for stamp in stamps] if len(days) == 1 else list(stamps)
 
 
 def _recording(recording: RealArray, samples: int) -> FloatArray:
-    """What was measured, one row of numbers (S,) for each sample."""
+    """The recording (N, S), checked."""
     line = host_array(recording, "recording", "(N, S)")
     line = line[..., 0] if line.ndim == 3 and line.shape[2] == 1 else line
     if line.ndim != 2 or len(line) != samples:
@@ -384,7 +383,7 @@ def _recording(recording: RealArray, samples: int) -> FloatArray:
 
 
 def _draw_recording(axes: Axes, line: FloatArray, flagged: RealArray, breaks: Sequence[int]) -> None:
-    """The recording below the scores, flagged stretches in the color of flagged scores; no line crosses a break."""
+    """Draw the recording below the scores, flagged samples in the color of flagged scores; no line crosses a break."""
     places = np.asarray(breaks, np.int64) * line.shape[1]
     across = np.insert(np.arange(line.size) / line.shape[1], places, np.asarray(breaks, np.float64))
     values = np.insert(line.ravel(), places, np.nan)
@@ -396,7 +395,7 @@ def _draw_recording(axes: Axes, line: FloatArray, flagged: RealArray, breaks: Se
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# One number for each time step, such as how much of the gradient arrives there: lines over the steps, to compare.
+# One number for each time step, such as the norm of the gradient that arrives there.
 
 
 @style.drawing()
@@ -405,19 +404,19 @@ def step_norms(
     *,
     unit: str = "gradient norm",
     note: str = "",
-    title: str = "What arrives at each time step",
+    title: str = "Gradient norm at each time step",
 ) -> Figure:
-    """Draw rows of positive numbers (T,), each a line over the steps 1 to T, on a logarithmic scale.
+    """Draw positive numbers (T,) as lines over the steps 1 to T, on a logarithmic scale.
 
-    `norms`: name -> numbers. `unit`: what the upward axis measures. `note`: a sentence below. A number that is 0 or not
-    finite has no place on the scale; it is left out of its line and counted below.
+    `norms`: name -> numbers. `unit`: label of the vertical axis. `note`: a sentence below. Numbers that are 0 or not finite
+    are omitted and counted below.
     """
     if not norms:
-        raise ValueError("step_norms was given no numbers: pass {name: array (T,)}.")
+        raise ValueError("step_norms got no numbers: pass {name: array (T,)}.")
     rows = {name: host_array(row, name, "(T,)") for name, row in norms.items()}
     for name, row in rows.items():
         if row.ndim != 1 or (row < 0).any():
-            raise ValueError(f"{name} must be numbers of at least 0, (T,), got shape {row.shape}.")
+            raise ValueError(f"{name} must be numbers of at least 0, (T,), got shape {row.shape}: pass norms.")
     missing = {name: int(np.count_nonzero(~(np.isfinite(row) & (row > 0)))) for name, row in rows.items()}
     lost = " ".join(f"{name}: {style.counted(n, 'step')} 0 or not finite." for name, n in missing.items() if n)
     figure, (axes,) = panels(1, 1, 420.0, 190.0)

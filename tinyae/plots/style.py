@@ -1,4 +1,4 @@
-"""How all pictures look: colors and settings, pages of panels and of image tiles, what arrays they accept, and saving."""
+"""What all pictures share: style, page layout, sheets of image tiles, checks of arrays, and saving."""
 
 from __future__ import annotations
 
@@ -26,35 +26,34 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The look that all pictures share, as Matplotlib's own settings.
+# The style of all pictures, as Matplotlib settings.
 #
-# Nothing here changes matplotlib for the rest of a program: pictures are drawn inside `drawing()`, which starts
-# from matplotlib's own defaults (a user's private settings do not leak into a run folder) and puts back what
-# was there.
+# The rest of a program is not affected: pictures are drawn inside `drawing()`, which starts from Matplotlib's defaults (a
+# user's settings do not affect a run folder) and restores the settings afterwards.
 
 TITLE_SIZE, LABEL_SIZE, SMALL_SIZE = 11.0, 8.5, 7.5
-"""Sizes of letters in points, 1/72 inch."""
+"""Font sizes in points, 1/72 inch."""
 DPI = 144
 """At this resolution a point is exactly two pixels."""
 
 INK, MUTED, HAIRLINE = "#1f2328", "#59636e", "#d1d9e0"
-# A magenta brighter than any color of the scales used here, so nobody takes it for a value.
+# A magenta brighter than any color in the color maps used here, so it is not mistaken for a value.
 NOT_FINITE = "#ff00aa"
 TRAIN, VALIDATION = "#3f90da", "#e76300"
-# Ten colors that stay apart for the common kinds of color blindness: M. Petroff, "Accessible Color
+# Ten colors that are distinguishable with common kinds of color blindness: M. Petroff, "Accessible Color
 # Sequences for Data Visualization", arXiv:2107.02270 (2021).
 PALETTE = (
     "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6",
     "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
 )  # fmt: skip
-# Shapes of about the same weight, filled, and told apart at four points.
+# Filled shapes of similar weight, distinguishable at four points.
 MARKERS = ("o", "s", "^", "D", "v")
 
 SETTINGS: dict[str, object] = {
     "font.family": "DejaVu Sans",  # shipped with matplotlib: the same letters on every machine
     "font.size": LABEL_SIZE,
     "text.color": INK,
-    "text.parse_math": False,  # a class called "$5" is a name and no formula
+    "text.parse_math": False,  # a class named "$5" is not a formula
     "axes.edgecolor": MUTED,
     "axes.labelcolor": INK,
     "axes.labelsize": LABEL_SIZE,
@@ -86,16 +85,16 @@ SETTINGS: dict[str, object] = {
     "figure.dpi": DPI,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
-    "svg.hashsalt": "tinyae",  # names inside an SVG file depend on its content alone
+    "svg.hashsalt": "tinyae",  # identifiers in an SVG file depend only on its content
 }  # fmt: skip
 
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Draw in the shared style; afterwards matplotlib's settings are as they were.
+    """Draw in the shared style; Matplotlib's settings are restored afterwards.
 
-    Serves as `with drawing():` and as the decorator `@drawing()`. The settings belong to the whole process while
-    it lasts, so two threads should not draw at once.
+    Works as `with drawing():` and as the decorator `@drawing()`. The settings are global, so two threads should not draw at
+    the same time.
     """
     import matplotlib.style
 
@@ -104,7 +103,7 @@ def drawing() -> Iterator[None]:
 
 
 def log_scale(axes: Axes, lowest: float, highest: float) -> None:
-    """Give `axes` a logarithmic upward scale for values from `lowest` to `highest`, with a few plain numbers beside it."""
+    """Give `axes` a logarithmic vertical scale for values from `lowest` to `highest`, with a few plain numbers as labels."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     axes.set_yscale("log")
@@ -117,21 +116,21 @@ def log_scale(axes: Axes, lowest: float, highest: float) -> None:
 
 @cache
 def _font(size: float, weight: str) -> FontProperties:
-    """Return the one font of all pictures; cached, as finding its file takes longer than measuring with it."""
+    """Return the font of all pictures; cached, because finding the font file is slow."""
     from matplotlib.font_manager import FontProperties
 
     return FontProperties(family="DejaVu Sans", size=size, weight=weight)
 
 
 def text_width(text: str, size: float = LABEL_SIZE, weight: str = "normal") -> float:
-    """Return the width of `text` in points, measured from the outlines of its letters."""
+    """Return the width of `text` in points."""
     from matplotlib.textpath import text_to_path
 
     return float(text_to_path.get_text_width_height_descent(text, _font(size, weight), False)[0])
 
 
 def shorten(text: str, width: float, size: float = LABEL_SIZE) -> str:
-    """Return `text`, cut and ended by an ellipsis where it is wider than `width` points."""
+    """Return `text`, truncated with an ellipsis if it is wider than `width` points."""
     short = text
     while text_width(short, size) > width and short != "…":
         text = text[:-1]
@@ -140,7 +139,7 @@ def shorten(text: str, width: float, size: float = LABEL_SIZE) -> str:
 
 
 def wrap(text: str, width: float, size: float = LABEL_SIZE, weight: str = "normal") -> str:
-    """Return `text` in lines of at most `width` points, broken between words; a longer word stands alone."""
+    """Return `text` in lines of at most `width` points, broken between words; a wider word gets its own line."""
     lines: list[str] = []
     for word in text.split():
         if lines and text_width(f"{lines[-1]} {word}", size, weight) <= width:
@@ -151,12 +150,12 @@ def wrap(text: str, width: float, size: float = LABEL_SIZE, weight: str = "norma
 
 
 def counted(number: int, word: str) -> str:
-    """Return `1 pixel`, `2 pixels`: a number with its word."""
+    """Return a number and a noun, singular or plural: `1 pixel`, `2 pixels`."""
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def darker(color: str) -> str:
-    """Return `color` with half of its light, for a thin line upon a broad one of the same hue."""
+    """Return `color` at half brightness, for a thin line over a broad one of the same hue."""
     from matplotlib.colors import to_hex, to_rgb
 
     red, green, blue = (channel / 2 for channel in to_rgb(color))
@@ -164,29 +163,27 @@ def darker(color: str) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# A page: first the axes, of the size that the data want; then whatever Matplotlib hangs around them (tick labels, titles,
-# legends); and at last the page, cut to what is on it.
-#
-# So nothing has to be measured beforehand, no word is cut off, and no panel shrinks because a name is long.
+# Page layout: first the axes, sized for the data; then what Matplotlib adds around them (tick labels, titles, legends);
+# finally the page is sized to fit. So no text is cut off, and no panel shrinks because of a long name.
 
 MARGIN = 14.0
 NARROWEST = 250.0
-"""Points that a title may take, however small the picture below it is."""
+"""Minimum width of titles and notes, in points."""
 
 
 def panels(
     count: int, columns: int, width: float, height: float, *, across: float = 0.0, down: float = 0.0
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure with `count` axes of `width` x `height` points, `columns` in a row, and these axes along the rows.
+    """Return a figure with `count` axes of `width` x `height` points, `columns` per row, and the axes row by row.
 
-    `across`, `down`: points between two columns and two rows. The axes fill the figure; `finished` makes room around them.
+    `across`, `down`: points between columns and between rows. The axes fill the figure; `finished` adds space around them.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     rows = math.ceil(count / columns)
     size = (columns * (width + across) - across, rows * (height + down) - down)
-    # Without pyplot no list of open figures keeps this one alive: it goes when its last reader goes.
+    # Without pyplot, no list of open figures keeps this one alive.
     figure = Figure(figsize=(size[0] / 72, size[1] / 72))
     FigureCanvasAgg(figure)
     whole = {"left": 0.0, "right": 1.0, "bottom": 0.0, "top": 1.0, "wspace": across / width, "hspace": down / height}
@@ -197,13 +194,13 @@ def panels(
 
 
 def outer_labels(axes: Sequence[Axes], columns: int) -> None:
-    """Leave tick labels at the left and lower edges alone, of panels on one scale in rows of `columns`."""
+    """Keep only the tick labels at the left and lower edges, for panels with a common scale in rows of `columns`."""
     for index, one in enumerate(axes):
         one.tick_params(labelleft=index % columns == 0, labelbottom=index + columns >= len(axes))
 
 
 def legend_above(axes: Axes, entries: Sequence[tuple[Artist, str]], columns: int, *, gap: float = 5.0) -> None:
-    """Write marks with their words above `axes`, `columns` in a line and `gap` points away."""
+    """Draw a legend above `axes`, with `columns` entries per line, `gap` points away."""
     from matplotlib.transforms import ScaledTranslation
 
     place = axes.transAxes + ScaledTranslation(0.0, gap / 72, axes.figure.dpi_scale_trans)
@@ -212,10 +209,10 @@ def legend_above(axes: Axes, entries: Sequence[tuple[Artist, str]], columns: int
 
 
 def finished(figure: Figure, title: str, note: str = "", *, across: str = "", up: str = "") -> Figure:
-    """Return `figure`, with words around what is drawn, as large as all this and a margin.
+    """Add title, note and common axis labels to `figure`, resize it to fit with a margin, and return it.
 
-    `title` stands above and `note`, small, below, both in lines as wide as the picture; `across` and `up` are the labels
-    that all panels share. The axes keep their size in points and begin on whole pixels.
+    `title` is above and `note`, small, below, both wrapped to the width of the picture; `across` and `up` are the axis labels
+    of all panels. The axes keep their size in points and begin on whole pixels.
     """
     left, bottom, right, top = (72 * side for side in figure.get_tightbbox().extents)
     wide, high = (72 * side for side in figure.get_size_inches())
@@ -226,7 +223,7 @@ def finished(figure: Figure, title: str, note: str = "", *, across: str = "", up
     title, note = wrap(title, width, TITLE_SIZE, "bold"), wrap(note, width, SMALL_SIZE)
     above = MARGIN + (_height(title, TITLE_SIZE) + 8 if title else 0)
     below = MARGIN + (_height(note, SMALL_SIZE) + 9 if note else 0)
-    # All lengths from here on are whole or half points, which are whole pixels.
+    # All lengths from here on are multiples of half a point, which is one pixel.
     x, y = half_points(MARGIN - left), half_points(below - bottom)
     page_width, page_height = math.ceil(x + left + width + MARGIN), math.ceil(y + top + above)
     figure.set_size_inches(page_width / 72, page_height / 72)
@@ -252,17 +249,16 @@ def _height(text: str, size: float) -> float:
 
 
 def half_points(length: float) -> float:
-    """Round up to half a point, the length of one device pixel at the default resolution."""
+    """Round up to a multiple of half a point, one pixel at the default resolution."""
     return math.ceil(length * 2 - 1e-9) / 2
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# A sheet of image tiles: rows and columns of small images on one page, with room for words.
+# A sheet of image tiles: rows and columns of small images on one page, with captions.
 #
-# All tiles lie in ONE axes that counts in points from its upper left corner. An axes per tile would cost about ten
-# milliseconds each, seconds for a large grid; an image in a shared axes costs one, and its place is a plain sum. Every
-# tile stays an own `AxesImage` holding its unscaled pixels, in reading order, so `sheet.axes.images[i].get_array()`
-# gives back what was put in.
+# All tiles are in ONE axes with coordinates in points from its upper left corner. An axes per tile would take about ten
+# milliseconds, seconds for a large grid; an image in a shared axes takes one. Every tile is a separate `AxesImage` with
+# its unscaled pixels, in reading order, so `sheet.axes.images[i].get_array()` returns the original values.
 
 DIVERGING = "RdBu_r"
 TILE = 64.0
@@ -272,10 +268,10 @@ SMALLEST_SCALE = 40.0
 
 
 def colormap_named(name: str) -> Colormap:
-    """Return matplotlib's map `name` with NaN in its marked color.
+    """Return Matplotlib's color map `name` with NaN in `NOT_FINITE`.
 
-    A gray map has 256 steps, so that the pixel n / 255 is drawn as the byte n. A diverging map has an odd
-    number of steps: the one in the middle is the neutral color, and zero falls on it.
+    A gray map has 256 steps, so that the pixel n / 255 is drawn as the byte n. A diverging map has an odd number of steps,
+    so that zero is drawn in the neutral color.
     """
     import matplotlib
 
@@ -286,10 +282,10 @@ def colormap_named(name: str) -> Colormap:
 def tile_size(height: int, width: int, tile: float = TILE) -> tuple[float, float, str]:
     """Return width and height in points, and the interpolation, of the tile for an image of H x W pixels.
 
-    `tile`: about how long the longer side is, in points.
+    `tile`: approximate length of the longer side, in points.
 
-    Each image pixel becomes a whole number of device pixels (at the default resolution), drawn crisp. Only
-    images longer than 320 pixels have to be reduced, and are then smoothed so that they do not alias.
+    Each image pixel becomes a whole number of device pixels (at the default resolution). Only images longer than 320
+    pixels are reduced, with antialiasing.
     """
     longest = max(height, width)
     if longest / 2 > LARGEST_TILE:
@@ -300,12 +296,12 @@ def tile_size(height: int, width: int, tile: float = TILE) -> tuple[float, float
 
 
 class Sheet:
-    """Room for `rows` x `columns` tiles of images (H, W, C), 4 points apart.
+    """A page for `rows` x `columns` tiles of images (H, W, C), 4 points apart.
 
-    `captions`: whether words stand above the tiles. `lines`: how many lines of words stand beside each row, which keep low
-    tiles apart. `tile`: about how long the longer side of a tile is. `group`: (rows, points), after so many rows more room.
+    `captions`: whether there is text above the tiles. `lines`: number of text lines left of each row, a minimum for its
+    height. `tile`: approximate length of the longer side of a tile. `group`: (rows, points), extra space after so many rows.
 
-    Afterwards `figure` is the page and `axes` its one axes.
+    `figure` is the page and `axes` its only axes.
     """
 
     def __init__(
@@ -324,7 +320,7 @@ class Sheet:
         self.pitch = max(self.tile_height + GAP + 12.0 * captions, 11.0 * lines)
         width, height = self.corner(rows, columns)
         width, height = width - GAP, self.corner(rows - 1, 0)[1] + self.tile_height
-        # A point of room on each side, for the frames of the tiles at the edge.
+        # A point of space on each side, for the frames of the tiles at the edge.
         self.figure, (self.axes,) = panels(1, 1, width + 2, height + 2)
         self.axes.set(xlim=(-1, width + 1), ylim=(height + 1, -1), xticks=[], yticks=[])
         self.axes.grid(False)
@@ -347,14 +343,14 @@ class Sheet:
     ) -> None:
         """Draw pixels (H, W, C) into a tile: C = 1 through `colormap` from `low` to `high`, C = 3 as colors.
 
-        Values beyond the range are drawn as its ends, values that are not finite in `style.NOT_FINITE`. `caption` stands
-        above, cut to the width of the tile so that it cannot run into its neighbor.
+        Values beyond the range are clipped, values that are not finite are drawn in `style.NOT_FINITE`. `caption` is
+        written above, truncated to the width of the tile.
         """
         from matplotlib.colors import to_rgb
         from matplotlib.patches import Rectangle
 
         x, y = self.corner(row, column)
-        # A hair smaller than the tile: rounding must not push an edge beyond its pixel, which would get a pixel more.
+        # Slightly smaller than the tile, so that rounding does not add a pixel at an edge.
         extent = (x + 1e-4, x + self.tile_width - 1e-4, y + self.tile_height - 1e-4, y + 1e-4)
         shown: FloatArray = np.ma.masked_invalid(pixels[:, :, 0])
         if pixels.shape[2] == 3:  # matplotlib has no color for NaN in color images, so range and mark are applied here
@@ -364,7 +360,7 @@ class Sheet:
         self.axes.imshow(
             shown, cmap=colormap_named(colormap), vmin=low, vmax=high, extent=extent, interpolation=self.interpolation
         )
-        # A plate below the image, half a point larger, keeps a white image from dissolving into the page.
+        # A rectangle behind the image, half a point larger, separates a white image from the page.
         plate = (x - 0.5, y - 0.5), self.tile_width + 1, self.tile_height + 1
         self.axes.add_patch(Rectangle(*plate, facecolor=HAIRLINE, linewidth=0, zorder=-1))
         if caption:
@@ -380,9 +376,9 @@ class Sheet:
         self.axes.set_xticks([self.corner(0, n)[0] + self.tile_width / 2 for n in range(len(words))], words)
 
     def scale(self, row: int, rows: int, words: Sequence[str], colormap: str) -> None:
-        """Draw a color scale right of the tiles, `rows` rows high from `row` on, with `words` from its lower end to its upper.
+        """Draw a color scale right of the tiles, `rows` rows high from `row` on, with labels `words` from bottom to top.
 
-        Beside low tiles it is as high as its words need, `SMALLEST_SCALE`, and reaches below the last row.
+        Its minimum height is `SMALLEST_SCALE`, which may reach below the last row.
         """
         height = max((rows - 1) * self.pitch + self.tile_height, SMALLEST_SCALE)
         wide, high = (72 * side for side in self.figure.get_size_inches())
@@ -398,11 +394,9 @@ class Sheet:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What a picture accepts: host NumPy arrays of real numbers, checked once at the door.
+# Checks of arrays: host NumPy arrays of real numbers, of the right shape.
 #
-# Everything that can be wrong with an array is said here in one sentence each, so that the drawing code may
-# rely on shapes. Values are not refused: a NaN in a reconstruction is what the reader needs to see, so it is
-# drawn, marked.
+# Values are not checked: a NaN in a reconstruction is drawn in a special color, because the reader needs to see it.
 
 FloatArray = npt.NDArray[np.float64]
 RealArray = npt.NDArray[np.number | np.bool_]
@@ -411,14 +405,14 @@ RealArray = npt.NDArray[np.number | np.bool_]
 def host_array(value: RealArray, name: str, shapes: str) -> FloatArray:
     """Return a copy of `value` in float64.
 
-    `name` and `shapes` (such as `"(N, K)"`) appear in the sentence. Raises `TypeError` for anything but a
-    NumPy array (a Tensor or a device array has to be brought to the host first), `ValueError` for complex or
-    other non-numbers and for an array without elements.
+    `name` and `shapes` (such as `"(N, K)"`) appear in error messages. Raises `TypeError` unless `value` is a NumPy
+    array (a Tensor or a device array must be copied to the host first), `ValueError` for complex numbers, other dtypes and
+    empty arrays.
     """
     if not isinstance(value, np.ndarray):
         raise TypeError(
             f"{name} must be a NumPy array of shape {shapes}, got {type(value).__name__}: "
-            "bring a Tensor or device array to the host first, with .numpy()."
+            "copy a Tensor or device array to the host first, with .numpy()."
         )
     if value.dtype.kind not in "buif":
         raise ValueError(f"{name} must hold real numbers, got dtype {value.dtype}: convert it with .astype('float32').")
@@ -434,7 +428,7 @@ def as_images(images: RealArray, *, name: str = "images") -> FloatArray:
         pixels = pixels[..., np.newaxis]
     if pixels.ndim != 4 or pixels.shape[3] not in (1, 3):
         raise ValueError(
-            f"{name} must have shape (N, H, W, C) with C 1 or 3, or (N, H, W), got {images.shape}: fold flat images with "
+            f"{name} must have shape (N, H, W, C) with C 1 or 3, or (N, H, W), got {images.shape}: reshape flat images with "
             ".reshape(-1, H, W); for vectors that are not images use vector_reconstructions."
         )
     return pixels
@@ -443,9 +437,9 @@ def as_images(images: RealArray, *, name: str = "images") -> FloatArray:
 def pixel_range(value_range: tuple[float, float] | None, *arrays: RealArray) -> tuple[float, float]:
     """Return the values that are drawn black and white.
 
-    These are `value_range`, or for None the smallest and largest finite value of all `arrays` together; where no
-    value is finite or all are equal, a range of length 1 that keeps the drawing code free of special cases.
-    Raises `ValueError` for an empty range, and for integer pixels above it, which would all come out white.
+    These are `value_range`, or for None the smallest and largest finite value of all `arrays`; if no value is finite or all
+    are equal, a range of length 1. Raises `ValueError` for an empty range, and for integer pixels above the range, which
+    would all be white.
     """
     if value_range is None:
         finite = np.concatenate([array[np.isfinite(array)].ravel() for array in arrays])
@@ -455,7 +449,9 @@ def pixel_range(value_range: tuple[float, float] | None, *arrays: RealArray) -> 
         return (low, high) if low < high else (low, low + 1.0)
     low, high = (float(value) for value in value_range)
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ValueError(f"value_range must be (low, high) with low < high, got {tuple(value_range)}.")
+        raise ValueError(
+            f"value_range must be (low, high) with low < high, got {tuple(value_range)}: pass e.g. (0, 1)."
+        )
     for array in arrays:
         if array.dtype.kind in "ui" and array.size and array.max() > high:
             raise ValueError(
@@ -468,25 +464,24 @@ def pixel_range(value_range: tuple[float, float] | None, *arrays: RealArray) -> 
 def one_each(values: Iterable[T] | None, count: int, name: str, whole: str) -> list[T] | None:
     """Return `values` as a list, or None for None.
 
-    `name` is that of the argument and `whole` what is counted, such as "images". Raises `ValueError` unless there
-    are `count` values: a list that is one too short would put every label below the wrong picture.
+    `name` is the name of the argument and `whole` what is counted, such as "images". Raises `ValueError` unless there are
+    `count` values.
     """
     if values is None:
         return None
     items = list(values)
     if len(items) != count:
-        raise ValueError(f"{name} must hold one entry for each of the {count} {whole}, got {len(items)}.")
+        raise ValueError(f"{name} must have one entry for each of the {count} {whole}, got {len(items)}.")
     return items
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Putting a picture on disk: whole or not at all, and the same bytes for the same picture.
+# Saving: atomic, and reproducible.
 #
-# A figure is first turned into bytes in memory, then written beside its destination and moved there in one
-# step. A run that dies while drawing, a full disk or Ctrl-C leave the earlier picture untouched. No date and no
-# program version is written into the file, so two runs with one seed can be compared byte for byte.
+# If drawing fails, the disk is full or the user presses Ctrl-C, an earlier file is unchanged. The file contains no date and no
+# program version, so two runs with the same seed can be compared byte for byte.
 
-# For each format the entries that matplotlib fills in by itself; None leaves them out.
+# The metadata entries that Matplotlib adds to each format; None omits them.
 METADATA: dict[str, dict[str, None]] = {
     "png": {"Software": None},
     "svg": {"Date": None, "Creator": None},
@@ -495,18 +490,18 @@ METADATA: dict[str, dict[str, None]] = {
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: float = DPI) -> Path:
-    """Write `figure` to `path`, as PNG, SVG or PDF by the ending of its name; return the path.
+    """Write `figure` to `path`, as PNG, SVG or PDF according to its suffix; return the path.
 
-    A missing parent folder is made. `dpi` is in dots per inch: pixels are exact at the default 144 and its
-    multiples. Raises `ValueError` for another ending or a `dpi` that is not positive, `OSError` where the
-    file cannot be written; in both cases what was at `path` is still there.
+    A missing parent folder is created. `dpi` is in dots per inch: pixels are exact at the default 144 and its multiples.
+    Raises `ValueError` for another suffix or a `dpi` that is not positive, `OSError` if the file cannot be written; an
+    existing file is then unchanged.
     """
     target = Path(path)
     kind = target.suffix.lower().removeprefix(".")
     if kind not in METADATA:
-        raise ValueError(f"a picture is saved as .png, .svg or .pdf, got {target.name!r}: change the ending.")
+        raise ValueError(f"a picture is saved as .png, .svg or .pdf, got {target.name!r}: change the suffix.")
     if not dpi > 0:
-        raise ValueError(f"dpi must be positive, got {dpi}: 144 is the default.")
+        raise ValueError(f"dpi must be positive, got {dpi}: use e.g. the default, 144.")
     content = BytesIO()
     with drawing():
         figure.savefig(content, format=kind, dpi=dpi, metadata=METADATA[kind])
@@ -516,16 +511,18 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: float = DP
 def save_animation(
     figure: Figure, frames: int, show: Callable[[int], None], path: str | os.PathLike[str], *, milliseconds: int = 250
 ) -> Path:
-    """Write `figure` as an animated GIF that runs for ever, whole or not at all; return the path.
+    """Write `figure` as an animated GIF that repeats, atomically; return the path.
 
-    `show(frame)` changes the figure into its frame number `frame`; each stays for `milliseconds`. Needs Pillow, which
-    comes with matplotlib. Raises `ValueError` for another ending than .gif.
+    `show(frame)` changes the figure into frame number `frame`; each is shown for `milliseconds`. Raises `ValueError` for a
+    suffix other than .gif.
     """
     target = Path(path)
     if target.suffix.lower() != ".gif":
-        raise ValueError(f"a moving picture is saved as .gif, got {target.name!r}: change the ending.")
+        raise ValueError(f"an animation is saved as .gif, got {target.name!r}: change the suffix.")
     if frames < 1 or milliseconds < 10:
-        raise ValueError(f"a film needs a frame and 10 ms for each, got {frames} frames of {milliseconds} ms.")
+        raise ValueError(
+            f"a film needs at least one frame and 10 ms per frame, got {frames} frames of {milliseconds} ms."
+        )
     from PIL import Image
 
     pictures = []
@@ -534,7 +531,7 @@ def save_animation(
         content = BytesIO()
         with drawing():
             figure.savefig(content, format="png", dpi=DPI)
-        # 64 colors are enough for gray tiles and dark words, and halve the file.
+        # 64 colors are enough for gray tiles and dark text, and halve the file size.
         pictures.append(Image.open(content).convert("RGB").quantize(64, method=Image.Quantize.MEDIANCUT))
     film = BytesIO()
     pictures[0].save(

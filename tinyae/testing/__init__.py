@@ -1,23 +1,19 @@
-"""Is this gradient right? Tools that answer by measuring.
+"""Numerical verification of gradients, operations and layers.
 
-A gradient rule is a formula somebody derived by hand, and a wrong one rarely crashes: training only gets a
-little worse. This room holds the independent witnesses. `gradcheck` compares the rules with finite differences,
-which know nothing of rules; it works on any function of Tensors, so on your own primitives, layers and losses
-as well as on ours. `complex_step` computes a derivative to the last digits for functions that also accept
-complex numbers.
+Gradient rules are derived by hand, and a wrong one rarely crashes: training only gets a little worse. `gradcheck` compares the
+rules with finite differences or the complex step, for any function of Tensors, including your own primitives, layers and
+losses. `complex_step` computes derivatives to machine precision for functions that also accept complex numbers.
 
     from tinyae.testing import check_module, gradcheck
     gradcheck(lambda x, w: ta.ops.tanh(x @ w), [x, w], order=2)
     check_module(layer, x)
 
-An `OpCase` says what a function should compute and where it is smooth, and `check_case` asks it everything: values,
-both orders, dtypes, strides. `tables` holds the cases of the whole package and needs SciPy, `mutation` breaks rules on
-purpose to see whether all this would notice; both are imported only when asked for.
+An `OpCase` describes what a function should compute and where it is smooth, and `check_case` runs all checks: values, first
+and second derivatives, dtypes, strides. `tables` has the cases of the whole package (and needs SciPy); `mutation` breaks rules
+on purpose to test the checks. Both are imported on first use.
 
-Laws are sentences that hold for every correct layer, and `check_layer` asks for all of them at once; the Hypothesis
-strategies (`arrays_nd`, `arrays_ntd`, ...) draw the inputs. `docs/verify.md` shows a layer of one's own being verified.
-
-Nothing in here is needed to train a model.
+Laws are properties of every correct layer, and `check_layer` checks all of them; the Hypothesis strategies (`arrays_nd`,
+`arrays_ntd`, ...) generate the inputs. `docs/verify.md` shows how to verify a new layer.
 """
 
 from tinyae.testing.differences import GradcheckError, GradcheckReport, complex_step

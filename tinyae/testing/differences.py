@@ -1,4 +1,4 @@
-"""Slopes measured without gradient rules: finite differences, the complex step, and what a check reports."""
+"""Numerical derivatives: finite differences, the complex step, and the report of a gradient check."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from tinyae.autodiff import RuleError, Tensor, grad, primitive
 from tinyae.backend import Array, backend_of
 
 # ---------------------------------------------------------------------------------------------------------------------
-# `Probe`: one function at one point, and two independent ways of asking for its slopes.
+# `Probe`: one function at one point, and two independent ways to measure its slopes.
 #
 # The function is turned into one number, phi = sum(c * fn(x, y, ...)), with a random weight c for each output. The rules
-# give the gradient of phi at once; a measurement gives its slope along one direction d of length 1, by
+# give the gradient of phi; a measurement gives its slope along one direction d of length 1, by
 #
 #     central differences   (phi(x + h d) - phi(x - h d)) / 2h        error h**2 phi'''/6 and rounding of order eps/h
 #     the complex step      Im phi(x + i h d) / h                     error h**2 phi'''/6, no subtraction, h = 1e-30
 #
-# The second needs an analytic function, which cannot be seen from outside. So it is tested: for an analytic function the
-# slope along i h d is i times the slope along h d (Cauchy and Riemann), and the two measurements agree.
+# The second needs an analytic function, which is tested: for an analytic function the slope along i h d is i times the slope
+# along h d (Cauchy-Riemann equations), so the two measurements agree.
 
 SMALL = 64
 """Inputs of up to this many elements are checked element by element."""
@@ -33,17 +33,17 @@ EPS = float(np.finfo(np.float64).eps)
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One slope by the rules and by measurement.
+    """One slope according to the rules and as measured.
 
     Attributes:
-        coordinate: index of the element in the input that was moved; None for a direction through all its elements.
+        coordinate: index of the input element that was varied; None for a random direction.
         analytic: the derivative according to the rules.
         numeric: the derivative as measured.
-        error: |analytic - numeric| relative to the larger of the two (or to what rounding allows to see).
-        rtol: the error that was allowed.
+        error: |analytic - numeric| relative to the larger of the two (or to the rounding error).
+        rtol: the allowed error.
         method: how the slope was measured, "central" or "complex".
         step: the step h of that measurement, in the unit of the input.
-        jump: by how much the slopes on the two sides differ; 0 unless the point is a kink.
+        jump: difference of the one-sided slopes; 0 unless the point is a kink.
     """
 
     coordinate: tuple[int, ...] | None = None
@@ -57,7 +57,7 @@ class Comparison:
 
     @property
     def place(self) -> str:
-        """The coordinate in words."""
+        """The coordinate as a phrase."""
         return "along a random direction" if self.coordinate is None else f"at coordinate {self.coordinate}"
 
 
@@ -65,15 +65,15 @@ class Probe:
     """A function of float64 arrays, weighted to a single number.
 
     Args:
-        fn: from as many Tensors as there are arrays to one Tensor.
+        fn: a function of one Tensor per array, which returns one Tensor.
         arrays: the point, on one device.
-        rng: draws weights and directions.
+        rng: for weights and directions.
         eps: the step of central differences.
         method: "central", "complex", or "auto" for the complex step wherever the function is analytic.
         rtol: the allowed error of each method.
 
     Raises:
-        Fault: `fn` is not something that can be checked.
+        Fault: `fn` cannot be checked.
     """
 
     def __init__(
@@ -93,7 +93,8 @@ class Probe:
         self.value = out.numpy().copy()
         if not np.array_equal(self.value, self._called(fn, leaves).numpy(), equal_nan=True):
             raise Fault(
-                "random", "fn gave two values for the same inputs: make its generator inside fn, from a fixed seed."
+                "random",
+                "fn returned different values for the same inputs: create its generator inside fn, from a fixed seed.",
             )
         self._finite(self.value, "fn itself gives {found}", 0)
         self.weights = bounded_signs(rng, self.value.shape)
@@ -103,7 +104,7 @@ class Probe:
             self._finite(gradient, "fn is finite, but a rule gives {found} for argument {{argument}}", argument)
 
     def _finite(self, array: np.ndarray, words: str, argument: int) -> None:
-        """A fault if there is a NaN or an infinity in an array: nothing can be compared with it."""
+        """Raise a Fault if an array contains NaN or infinity."""
         wrong = np.flatnonzero(~np.isfinite(array))
         if len(wrong):
             at = index_of(wrong[0], array.shape)
@@ -111,24 +112,24 @@ class Probe:
             raise Fault("not finite", f"{found}: move the inputs to where the function is smooth.", argument)
 
     def _called(self, fn: Callable[..., Any], leaves: list[Tensor]) -> Tensor:
-        """fn's result, after a look at its type and at what it did to the inputs."""
+        """The result of fn; a Fault if it is not a float64 Tensor."""
         out = fn(*leaves)
         if not isinstance(out, Tensor):
             raise Fault(
                 "not a tensor",
-                f"fn must return a Tensor, got {type(out).__name__}: compute with Tensors and tinyae.ops to the end, "
+                f"fn must return a Tensor, got {type(out).__name__}: use Tensors and tinyae.ops throughout, "
                 "without .data or .numpy().",
             )
         if out.dtype != np.float64:
             raise Fault(
                 "output dtype",
                 f"fn must return a float64 Tensor, got dtype {out.dtype}: convert parameters inside fn to float64 "
-                "and leave out conversions to float32, which are too coarse for differences.",
+                "and avoid conversions to float32, which is too coarse for differences.",
             )
         return out
 
     def _gradients(self, leaves: list[Tensor]) -> list[np.ndarray]:
-        """The gradient of phi by the rules, one host array per input, before anything has cast or reshaped it."""
+        """The gradient of phi by the rules, one host array per input."""
         out = self.fn(*[watched(leaf, i, self.seen) for i, leaf in enumerate(leaves)])
         if not out.requires_grad:
             return [np.zeros(leaf.shape) for leaf in leaves]
@@ -140,14 +141,14 @@ class Probe:
             if dtype != np.float64:
                 raise Fault(
                     "gradient dtype",
-                    f"the gradient arrives as {dtype} at a float64 input: a rule converts on the way; keep the dtype "
-                    "of g in it (Python numbers and ops.indicator do).",
+                    f"the gradient arrives as {dtype} at a float64 input: a rule converts it; keep the dtype "
+                    "of g (Python numbers and ops.indicator do).",
                     argument,
                 )
         return [g.numpy() for g in gradients]
 
     def compare(self, argument: int) -> list[Comparison]:
-        """One comparison for every direction in which this argument is moved.
+        """One comparison for every direction in which this argument is varied.
 
         Raises:
             Fault: the point is a kink.
@@ -163,16 +164,16 @@ class Probe:
         return [self._at_kink(argument, found)]
 
     def _method_for(self, argument: int, everything: list[int]) -> str:
-        """Which measurement to take: the complex step if asked for, or if allowed and the function is analytic."""
+        """The method: the complex step if requested, or if allowed and the function is analytic."""
         if self.method == "central":
             return "central"
         direction = self._direction(argument, everything)
         try:
             exact = self._complex_slope(argument, direction)
-        except Exception as error:  # anything may go wrong in a function that was not written for complex numbers
+        except Exception as error:  # a function that was not written for complex numbers may raise anything
             if self.method == "complex":
                 raise ValueError(
-                    f"gradcheck: method='complex' needs a function that takes complex numbers; this one raised "
+                    f"gradcheck: method='complex' needs a function that accepts complex numbers; this one raised "
                     f"{type(error).__name__}: {error} Use method='auto'."
                 ) from error
             return "central"
@@ -200,7 +201,7 @@ class Probe:
         return found
 
     def _narrowed(self, argument: int, indices: list[int], method: str, kink: bool) -> Comparison:
-        """Halve a failing direction down to one element, keeping the half that is worse."""
+        """Bisect a failing direction down to one element, keeping the half with the larger error."""
 
         def badness(found: Comparison) -> float:
             return found.jump if kink else abs(found.analytic - found.numeric)
@@ -213,7 +214,7 @@ class Probe:
         return found
 
     def _direction(self, argument: int, indices: list[int]) -> np.ndarray:
-        """A unit vector through the elements at the given flat indices, none of them with a small share."""
+        """A unit vector in the elements at the given flat indices, no component of which is small."""
         shape = self.arrays[argument].shape
         direction = np.zeros(math.prod(shape))
         direction[indices] = 1.0 if len(indices) == 1 else bounded_signs(self.rng, (len(indices),))
@@ -232,8 +233,8 @@ class Probe:
             error = self._error(argument, analytic, numeric, method)
             jump = self._jump(argument, direction, ahead, behind, sure=error > rtol)
             if error > rtol and not jump:
-                # Where phi' is nearly 0, the error h**2 phi'''/6 of the differences can be larger than it: one step of
-                # Richardson's extrapolation takes that term away.
+                # If phi' is nearly 0, the error h**2 phi'''/6 of the differences can be larger: one step of Richardson
+                # extrapolation removes that term.
                 half = self._differences(argument, direction, 0.5 * step)[2]
                 numeric = (4.0 * half - numeric) / 3.0
                 error = self._error(argument, analytic, numeric, method)
@@ -250,13 +251,13 @@ class Probe:
         )
 
     def _error(self, argument: int, analytic: float, numeric: float, method: str) -> float:
-        """The difference relative to the larger slope, or to the smallest that rounding allows to see."""
+        """The difference relative to the larger slope, or to the smallest slope that rounding errors allow to measure."""
         floor = self._noise(argument, method) / self.rtol[method]
         error = abs(analytic - numeric) / max(abs(analytic), abs(numeric), floor)
         return error if math.isfinite(error) else math.inf
 
     def _differences(self, argument: int, direction: np.ndarray, step: float) -> tuple[float, float, float]:
-        """The slopes ahead, behind, and across the point."""
+        """The forward, backward and central difference quotients."""
         x = self.backend.to_host(self.arrays[argument])
         ends = []
         for sign in (1.0, -1.0):
@@ -268,11 +269,11 @@ class Probe:
         return ahead, behind, float(np.sum(self.weights * (ends[0] - ends[1])) / (2.0 * step))
 
     def _jump(self, argument: int, direction: np.ndarray, ahead: float, behind: float, sure: bool = False) -> float:
-        """By how much the slope jumps within one step of the point; 0 where the function is smooth.
+        """The jump of the slope within one step of the point; 0 if the function is smooth.
 
-        The one-sided slopes of a smooth function differ by h phi'', which halves with the step; at a kink the
-        difference stays. So 2 D(h/2) - D(h) vanishes for the first and not for the second. A kink a third of a step
-        away would cancel there as well, hence the same again with half the step.
+        The one-sided slopes of a smooth function differ by D(h) = h phi'', which halves with the step; at a kink it does not.
+        So 2 D(h/2) - D(h) vanishes for the former only. It would also vanish for a kink a third of a step away, so it is
+        computed for half the step too.
         """
         noise = self._noise(argument, "central")
         size = max(abs(ahead), abs(behind))
@@ -286,21 +287,21 @@ class Probe:
         return jump if jump > 1e-3 * size + 64.0 * noise else 0.0
 
     def _complex_slope(self, argument: int, direction: np.ndarray) -> float:
-        """Im phi(x + i h d) / h; raises if the function drops the imaginary part on the way."""
+        """Im phi(x + i h d) / h; raises if the function drops the imaginary part."""
         points = [self.backend.to_device(self.backend.to_host(a), "complex128") for a in self.arrays]
         points[argument] = self.backend.to_device(self.backend.to_host(self.arrays[argument]) + 1j * STEP * direction)
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # NumPy only warns when an imaginary part is thrown away
+            warnings.simplefilter("error")  # NumPy only warns when an imaginary part is discarded
             out = self.fn(*[Tensor(p, requires_grad=True) for p in points]).numpy()
         if out.dtype.kind != "c":
-            raise TypeError(f"it gave dtype {out.dtype} for complex input.")
+            raise TypeError(f"it returned dtype {out.dtype} for complex input.")
         slope = float(np.sum(self.weights * out.imag) / STEP)
         if not math.isfinite(slope):
             raise ArithmeticError(f"its complex slope is {slope}.")
         return slope
 
     def _noise(self, argument: int, method: str) -> float:
-        """What rounding of the outputs and of the inputs can contribute to a measured slope."""
+        """The rounding error of a measured slope, from outputs and inputs."""
         outputs = np.linalg.norm(self.weights * self.value)
         gradient = self.gradients[argument]
         inputs = np.linalg.norm(self.backend.to_host(self.arrays[argument]) * gradient)
@@ -315,12 +316,12 @@ def index_of(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def bounded_signs(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Random numbers of both signs, sizes 0.5 to 1: scaled to length 1, none is smaller than 0.5 / sqrt(n)."""
+    """Random numbers of both signs with absolute values from 0.5 to 1."""
     return rng.choice([-1.0, 1.0], size=shape) * rng.uniform(0.5, 1.0, size=shape)
 
 
 def watched(leaf: Tensor, argument: int, seen: list[tuple[int, Any]]) -> Tensor:
-    """The leaf under a node that notes the dtype of the gradient that reaches it, before the engine casts it."""
+    """The leaf behind a node that records the dtype of its gradient before the engine casts it."""
 
     @primitive
     def watch(x: Any) -> Any:
@@ -338,29 +339,29 @@ def watched(leaf: Tensor, argument: int, seen: list[tuple[int, Any]]) -> Tensor:
 # Derivatives without subtraction: the complex step.
 #
 # For an analytic f with real values on the real line, f(x + ih) = f(x) + ih f'(x) - h**2 f''(x)/2 - ..., so the
-# imaginary part divided by h is f'(x) with an error of order h**2. Nothing is subtracted, so nothing cancels, and
-# h can be 1e-30: the result is right to the last digits (Squire and Trapp 1998). The price is a function that
-# accepts complex numbers and is analytic: no maximum, no absolute value, no comparison.
+# imaginary part divided by h is f'(x) with an error of order h**2. There is no subtraction, hence no
+# cancellation, and h can be 1e-30: the result is exact to machine precision (Squire and Trapp 1998). The function must
+# accept complex numbers and be analytic: no maximum, no absolute value, no comparison.
 
 STEP = 1e-30
-"""The imaginary step. Its square is far below the last digit of any number it is compared with."""
+"""The imaginary step; its square is negligible."""
 
 
 def complex_step(fn: Callable[..., Any], inputs: Sequence[Any], cotangent: Any = None) -> list[np.ndarray]:
     """Gradient of sum(cotangent * fn(*inputs)) for each input, exact to rounding.
 
     Args:
-        fn: a function of raw arrays that is analytic in each: primitives qualify wherever NumPy computes them
-            on complex arrays, and so does a function written with operators and `tinyae.ops`.
+        fn: a function of raw arrays, analytic in each; operators, `tinyae.ops` and primitives work if NumPy supports
+            them for complex arrays.
         inputs: real NumPy arrays or numbers.
-        cotangent: weights of the outputs, of the output's shape; may be left out if `fn` gives one number.
+        cotangent: weights of the output, of the same shape; optional if `fn` returns one number.
 
     Returns:
-        One float64 array per input, of that input's shape. One call of `fn` is made per element.
+        One float64 array per input, of the same shape. `fn` is called once per element.
 
     Raises:
-        TypeError: `fn` lost the imaginary part on the way, so it is not analytic (or converts to a real dtype).
-        ValueError: the cotangent's shape is not the output's.
+        TypeError: `fn` dropped the imaginary part, so it is not analytic (or converts to a real dtype).
+        ValueError: cotangent and output have different shapes.
     """
     arrays = [np.array(x, dtype=np.complex128) for x in inputs]
     gradients = [np.empty(x.shape) for x in arrays]
@@ -377,25 +378,25 @@ def complex_step(fn: Callable[..., Any], inputs: Sequence[Any], cotangent: Any =
 def _weights(cotangent: Any, out: np.ndarray) -> np.ndarray:
     if out.dtype.kind != "c":
         raise TypeError(
-            f"complex_step: the function gave dtype {out.dtype} for complex input, so it is not analytic: "
+            f"complex_step: the function returned dtype {out.dtype} for complex input, so it is not analytic: "
             "use gradcheck for it."
         )
     if cotangent is None:
         if out.size != 1:
             raise ValueError(
-                f"complex_step: the function gives shape {out.shape}, not one number: pass cotangent= of that shape."
+                f"complex_step: the function returned shape {out.shape}, not one number: pass cotangent= of that shape."
             )
         return np.ones(out.shape)
     weights = np.asarray(cotangent)
     if weights.shape != out.shape:
         raise ValueError(
-            f"complex_step: cotangent has shape {weights.shape}, the function gives {out.shape}; they must be equal."
+            f"complex_step: cotangent has shape {weights.shape}, the output {out.shape}: they must be equal."
         )
     return weights
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What a gradient check found: one record, which also knows how to say it in a sentence.
+# The report of a gradient check.
 
 Problem = Literal[
     "gradient",
@@ -409,29 +410,29 @@ Problem = Literal[
     "input modified",
     "random",
 ]
-"""What can be wrong: the derivative differs; the point is a kink; the rules give one gradient on raw arrays and another
-on Tensors; or the function is not one that can be checked.
+"""The derivative differs; the point is a kink; the rules give different gradients on raw arrays and on Tensors; or the
+function cannot be checked.
 """
 
 METHODS = {"central": "central differences", "complex": "complex step"}
-"""The ways of measuring a slope, and what they are called."""
+"""Methods of measuring a slope, and their names in reports."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GradcheckReport(Comparison):
-    """The worst disagreement that a gradient check found: a `Comparison`, and where it belongs.
+    """The largest disagreement in a gradient check: a `Comparison`, and where it is.
 
     Attributes:
         passed: whether every comparison stayed within its tolerance and nothing else was wrong.
-        order: the order of derivative that the numbers belong to.
+        order: the order of the derivative.
         argument: position of the input; at order 2, a position after the last input is the weight c of the outputs.
-        name: what the caller calls that input; "" without `names=`.
-        compared: how many derivatives were compared, all orders together.
-        problem: what is wrong, None if nothing is; see `Problem`.
-        explanation: where the problem is not a wrong derivative, one sentence that says what it is and what to do.
-        errors: the largest relative error of each input by name ("argument 0" without `names=`), all orders together.
-        methods: how the slopes with those errors were measured, under the same names.
-        redraws: how often new inputs were drawn because the old ones sat on a kink.
+        name: the name of that input; "" without `names=`.
+        compared: number of derivatives compared, of all orders.
+        problem: a `Problem`, or None.
+        explanation: for a problem other than a wrong derivative, one sentence with its cause and solution.
+        errors: the largest relative error of each input by name ("argument 0" without `names=`), over all orders.
+        methods: the method of measurement for each of these errors.
+        redraws: how often new inputs were drawn because the old ones were at a kink.
     """
 
     passed: bool
@@ -449,7 +450,7 @@ class GradcheckReport(Comparison):
         if self.explanation:
             return f"gradcheck failed: {self.explanation}"
         if not self.compared:
-            return "gradcheck passed: the inputs have no elements, nothing was compared."
+            return "gradcheck passed: the inputs have no elements, so nothing was compared."
         name = f" ({self.name})" if self.name else ""
         verdict = "passed" if self.passed else "failed"
         return (
@@ -461,7 +462,7 @@ class GradcheckReport(Comparison):
 
 
 class GradcheckError(AssertionError):
-    """A gradient check failed; `report` holds the numbers."""
+    """A gradient check failed; `report` has the details."""
 
     def __init__(self, report: GradcheckReport) -> None:
         super().__init__(str(report))
@@ -469,12 +470,12 @@ class GradcheckError(AssertionError):
 
 
 class Fault(Exception):
-    """Something other than a wrong derivative: ends a check and becomes its report.
+    """A problem other than a wrong derivative: ends a check and becomes its report.
 
     Attributes:
-        problem: which of `Problem`.
-        argument: position among the inputs that are moved; `{argument}` in the explanation stands for its name.
-        found: the numbers that are known.
+        problem: the kind of problem.
+        argument: position among the differentiable inputs; `{argument}` in the explanation is replaced by its name.
+        found: the comparison, as far as it is known.
     """
 
     def __init__(

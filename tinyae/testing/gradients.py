@@ -1,11 +1,9 @@
-"""`gradcheck`: the gradient rules against measured slopes.
+"""`gradcheck`: compare gradient rules with numerical derivatives.
 
-The function is turned into one number by a random weight c for each output. All-ones weights would hide mistakes:
-sum(softmax(x)) is 1 whatever x is, so a rule that always returns zero would pass. A small input is moved one element at a
-time; a large one along one random direction, which is cut in halves where a mistake shows, until one element is left to
-report. Order 2 applies the same check to the gradient itself, as a function of the inputs and of c.
-
-The slopes are measured in `tinyae.testing.differences`, which knows nothing of rules.
+The function is reduced to one number by a random weight c for each output. Weights of 1 would hide mistakes: sum(softmax(x))
+is always 1, so a rule that always returns zero would pass. A small input is varied one element at a time; a large one along
+one random direction, which is bisected if there is a mistake, down to the element to report. Order 2 applies the same check
+to the gradient as a function of the inputs and of c.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ from tinyae.ops import concatenate, reshape
 from tinyae.testing.differences import Comparison, Fault, GradcheckError, GradcheckReport, Probe, Problem, index_of
 
 MOST_REDRAWS = 20
-"""How often inputs on a kink are drawn anew before the kink is reported."""
+"""How often inputs at a kink are redrawn before the kink is reported."""
 
 Inputs = Sequence[Any]
 Redraw = Callable[[], Inputs] | Iterator[Inputs]
@@ -42,37 +40,36 @@ def gradcheck(
     eps: float = 1e-6,
     raise_on_failure: bool = True,
 ) -> GradcheckReport:
-    """Compare the derivatives of `fn` with measured ones, in float64.
+    """Compare the derivatives of `fn` with numerical ones, in float64.
 
     Args:
-        fn: takes as many Tensors as there are inputs and returns one Tensor of any shape. It must be
+        fn: takes one Tensor per input and returns one Tensor of any shape. It must be
             deterministic, and smooth near the inputs: a kink (relu at 0) within `eps` is reported as such.
         inputs: arrays, numbers or Tensors. Floating-point ones are cast to float64 and checked; others (labels,
-            masks) reach `fn` unchanged, as raw arrays.
+            masks) are passed to `fn` unchanged, as raw arrays.
         order: 1 checks the gradient; 2 also the gradient of the gradient, and so on.
-        method: "central" (differences), "complex" (complex step, for analytic functions that take complex
-            numbers), or "auto": for each input the complex step if a Cauchy-Riemann test says that it is valid, else
-            differences.
-        names: what the inputs are called, for the report.
-        redraw: gives new inputs when the old ones sit on a kink: a function without arguments, or an iterator.
-        seed: of the random weights and directions.
+        method: "central" (differences), "complex" (complex step, for analytic functions that accept complex
+            numbers), or "auto": for each input the complex step if it passes a Cauchy-Riemann test, else differences.
+        names: names of the inputs, for the report.
+        redraw: source of new inputs if the old ones are at a kink: a function without arguments, or an iterator.
+        seed: for random weights and directions.
         rtol: allowed relative error. None means 1e-10 for the complex step and, for differences, 1e-6 at order 1 and
             1e-5 above.
         eps: step of the differences, in the unit of the inputs.
         raise_on_failure: False returns the failing report instead of raising it.
 
     Raises:
-        GradcheckError: a derivative differs, or `fn` is not something that has derivatives to compare: it returned
-            something else than a float64 Tensor, changed its input, gave two values for one input, has a kink at the
-            point, or a rule of it gave a gradient of the wrong shape or dtype. `error.report.problem` says which.
-        TypeError, ValueError: `gradcheck` itself was called wrongly, or method "complex" does not apply.
+        GradcheckError: a derivative differs, or `fn` cannot be checked: it does not return a float64 Tensor, changes its
+            input, is not deterministic, has a kink at the point, or one of its rules returns a gradient of the wrong
+            shape or dtype. `error.report.problem` is the kind.
+        TypeError, ValueError: wrong arguments, or method "complex" does not apply.
     """
     if order < 1:
-        raise ValueError(f"gradcheck: order must be 1 or more, got {order}.")
+        raise ValueError(f"gradcheck: order must be at least 1, got {order}: use 1 or 2.")
     if method not in ("auto", "central", "complex"):
         raise ValueError(f"gradcheck: method must be 'auto', 'central' or 'complex', got {method!r}.")
     if names is not None and len(names) != len(inputs):
-        raise ValueError(f"gradcheck: got {len(names)} names for {len(inputs)} inputs; they must be as many.")
+        raise ValueError(f"gradcheck: got {len(names)} names for {len(inputs)} inputs: give one name per input.")
     fresh = _draws(redraw)
     for redraws in itertools.count():
         with np.errstate(**_said_by_the_report()):
@@ -86,7 +83,7 @@ def gradcheck(
 
 
 def _said_by_the_report() -> dict[str, Any]:
-    """NumPy's warnings off, since the report says what is not finite; where it was told to raise, it still does."""
+    """Settings that turn NumPy's warnings off, since the report covers NaN and infinity; errors are still raised."""
     return {kind: "ignore" for kind, reaction in np.geterr().items() if reaction == "warn"}
 
 
@@ -98,7 +95,7 @@ def _draws(redraw: Redraw | None) -> Iterator[Inputs]:
 
 
 class _Check:
-    """One check at one point: the inputs sorted out, then one probe for each order."""
+    """One check at one point: one probe for each order."""
 
     def __init__(
         self,
@@ -126,7 +123,7 @@ class _Check:
         self.compared = 0
 
     def run(self, order: int) -> GradcheckReport:
-        """The report; a fault becomes one too."""
+        """The report, also of a Fault."""
         level = 0
         try:
             arrays = [backend_of(self.values[i]).xp.array(self.values[i], dtype="float64") for i in self.floating]
@@ -148,7 +145,7 @@ class _Check:
         return replace(worst, compared=self.compared, errors=self.errors, methods=self.methods)
 
     def _function(self, *moving: Any) -> Any:
-        """fn with the floating-point inputs in their places; a fault if it writes into any input."""
+        """fn as a function of the floating-point inputs; a Fault if it writes into any input."""
         arguments = list(self.values)
         for i, x in zip(self.floating, moving, strict=True):
             arguments[i] = x
@@ -160,7 +157,7 @@ class _Check:
             if hasattr(x, "shape") and (now is not x or not _equal(x, copy)):
                 raise Fault(
                     "input modified",
-                    f"fn changed argument {i} in place: compute new values instead of writing into the input.",
+                    f"fn changed argument {i} in place: return new arrays instead of writing into the input.",
                     self.floating.index(i) if i in self.floating else 0,
                 )
         return out
@@ -172,7 +169,7 @@ class _Check:
         return Probe(function, arrays, self.rng, self.eps, self.method, allowed)
 
     def _take(self, level: int, argument: int, probe: Probe) -> None:
-        """Compare along one argument and keep what is worse than before, measured against its own tolerance."""
+        """Compare one argument, and keep the worst comparison relative to its tolerance."""
         position = self._position(argument)
         for found in probe.compare(argument):
             self.compared += 1
@@ -184,7 +181,7 @@ class _Check:
                 self.worst = self._report(found, level, position, problem)
 
     def _same_gradient(self, before: Probe, probe: Probe) -> None:
-        """The rules on raw arrays (`before.gradients`) and on Tensors (the value of the next order's function)."""
+        """Raise a Fault unless the rules agree on raw arrays (`before.gradients`) and on Tensors (the next order)."""
         start = 0
         for argument, raw in enumerate(before.gradients):
             recorded = probe.value[start : start + raw.size].reshape(raw.shape)
@@ -195,8 +192,8 @@ class _Check:
                 raise Fault(
                     "modes",
                     f"the gradient for argument {{argument}} at coordinate {at} is {raw[at]:.9g} on raw arrays and "
-                    f"{recorded[at]:.9g} with create_graph=True: a rule does not give the same in both, or a fused one "
-                    "differs from its composed twin.",
+                    f"{recorded[at]:.9g} with create_graph=True: a rule differs between the two, or a fused primitive "
+                    "differs from its composed version.",
                     argument,
                     Comparison(coordinate=at, analytic=float(raw[at]), numeric=float(recorded[at]), error=np.inf),
                 )
@@ -244,18 +241,17 @@ def gradient_function(fn: Callable[..., Any], count: int) -> Callable[..., Any]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# `holding_detached`: what a stop-gradient means, said to a measurement.
+# `holding_detached`: stop-gradients in numerical derivatives.
 #
-# `detach()` tells the rules that a value is a constant. A measured slope does not know: it moves the input, the value moves
-# with it, and the two disagree, although nobody made a mistake. A straight-through estimator, `z + (e - z).detach()`, is
-# such a function: its gradient is on purpose not its derivative, but that of another one, in which e - z stays what it
-# is at the point. This other function can be measured.
+# For the rules, `detach()` makes a value constant, but finite differences vary it with the input, so the two disagree although
+# there is no mistake. An example is the straight-through estimator `z + (e - z).detach()`: its gradient is on purpose not its
+# derivative, but that of the function in which e - z is constant. That function can be measured.
 
 
 def holding_detached(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """`fn` with every `detach()` in it giving for ever what it gave in the first call.
+    """`fn` in which every `detach()` always returns its value from the first call.
 
-    The first call, which a gradient check makes at the point itself, fixes the constants; make a new one for another point.
+    The first call, which a gradient check makes at the point itself, fixes the constants; wrap `fn` again for another point.
 
     Example:
         >>> import numpy as np
@@ -281,7 +277,7 @@ def holding_detached(fn: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Held(Observer):
-    """One call: each `detach()` gives the constant that it gave in the first call, where they are collected."""
+    """One call: the first one records the values of `detach()`, later ones return them."""
 
     def __init__(self, constants: list[Tensor], first: bool) -> None:
         self.constants, self.first, self.position = constants, first, 0
@@ -291,8 +287,8 @@ class _Held(Observer):
             self.constants.append(constant)
         elif self.position == len(self.constants):
             raise RuntimeError(
-                f"holding_detached: fn called detach() {self.position} times at first and now once more: it must "
-                "call it equally often every time, so that each constant can be told from the others."
+                f"holding_detached: fn called detach() {self.position} times in the first call and now more often: it must "
+                "call it the same number of times in every call."
             )
         self.position += 1
         return self.constants[self.position - 1]

@@ -1,14 +1,14 @@
-"""Laws: sentences that must hold for every correct function or layer, as assertions for your own tests.
+"""Laws: properties of every correct function or layer, as assertions for your own tests.
 
-A unit test compares with numbers that somebody worked out. A law needs none: the backward pass *is* linear, a sample's
-output *does not* depend on where in the batch it stands, padding *is* nothing. So a law can be asked of any layer on any
-input, and finds mistakes that a gradient check cannot see.
+A unit test needs expected values; a law does not. The backward pass *is* linear; the output for a sample *does not* depend on
+its position in the batch or on padding. So a law can be checked for any layer and any input, and it finds mistakes that a
+gradient check cannot find.
 
-    check_layer(layer, x)                  all laws that fit; the error names the one that is broken
-    assert_permutation_equivariant(f, x)   one law, of a Module or of any function of Tensors
+    check_layer(layer, x)                  all applicable laws; the error names the law that is broken
+    assert_permutation_equivariant(f, x)   one law, for a Module or any function of Tensors
 
-Everything is computed in float64, parameters count as inputs, generators are rewound and buffers put back, so a layer is
-left as it was.
+Everything is computed in float64, parameters are treated as inputs, and generators and buffers are restored, so a layer is
+unchanged afterwards.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from tinyae.testing.gradients import gradcheck, gradient_function
 from tinyae.testing.verification import Function, Subject, function_of, input_names, is_floating, result_of
 
 Call = Function | None
-"""From (fn, *inputs) to one Tensor, where that is not `fn(*inputs)`."""
+"""A function from (fn, *inputs) to one Tensor, if that is not `fn(*inputs)`."""
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What makes a law: a name, a formula, and an error that says both.
+# `law` and `LawError`: a name, a formula, and an error with both.
 
 
 class LawError(AssertionError):
@@ -41,8 +41,8 @@ class LawError(AssertionError):
 
     Attributes:
         law: its name, e.g. "permutation equivariance".
-        formula: what should have been true.
-        detail: the numbers that say otherwise.
+        formula: what should be true.
+        detail: the numbers that contradict it.
     """
 
     def __init__(self, subject: str, law: str, formula: str, detail: str) -> None:
@@ -53,7 +53,7 @@ class LawError(AssertionError):
 
 
 def law(name: str, formula: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorator: an AssertionError raised inside leaves as a `LawError` with the law's name and formula."""
+    """Decorator that turns an AssertionError into a `LawError` with the name and formula of the law."""
 
     def decorate(check: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(check)
@@ -72,7 +72,7 @@ def law(name: str, formula: str) -> Callable[[Callable[..., None]], Callable[...
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# `check_layer`: every law that fits, in one line.
+# `check_layer`: all applicable laws.
 
 
 def check_layer(
@@ -85,22 +85,22 @@ def check_layer(
     order: int = 2,
     device: Backend | None = None,
 ) -> list[str]:
-    """Ask a layer, model or function for every law that fits it; returns the names of those that hold.
+    """Check all laws that apply to a layer, model or function; returns their names.
 
     Args:
-        layer: a Module of any dtype, or a function of Tensors. It is left as it was.
+        layer: a Module of any dtype, or a function of Tensors. It is not changed.
         inputs: arrays to call it with; floating-point ones are differentiated, so it must be smooth there (for relu,
             away from 0).
-        lengths: (N,) of sequences (N, T, D): the layer is called with `lengths=` and asked for padding invariance.
+        lengths: (N,) of sequences (N, T, D): the layer is called with `lengths=`, and padding invariance is checked.
         call: from (layer, *inputs) to one Tensor; by default `layer(*inputs)`.
-        modes_differ: whether it is meant to behave differently in training (dropout, noise, batch statistics): then both
-            modes are checked, and it must differ.
-        batch: whether samples stand along the first axis and are treated alike; False leaves permutations out.
-        order: 1 leaves the double gradient out.
-        device: another device that must agree, such as `strict_device()`.
+        modes_differ: whether it should behave differently in training (dropout, noise, batch statistics): then both modes
+            are checked, and they must differ.
+        batch: whether the first axis has independent samples; False omits permutation equivariance.
+        order: 1 omits the double gradient.
+        device: another device to compare with, such as `strict_device()`.
 
     Raises:
-        LawError: names the law that is broken, its formula, and the numbers.
+        LawError: a law does not hold; the message has its name, its formula and the numbers.
 
     Example:
         >>> import numpy as np
@@ -148,30 +148,30 @@ def check_layer(
 # ---------------------------------------------------------------------------------------------------------------------
 # Laws of derivatives. J is the matrix of all first derivatives of f at x, J^T its transpose, c a cotangent.
 #
-# The backward pass multiplies c by J^T. That it is the *right* matrix is the gradient law; that it is multiplied, and that
-# nothing else happens on the way, are laws of their own, because a gradient check at one c cannot see them.
+# The backward pass multiplies c by J^T. The gradient law checks that the matrix is right; the other laws check that the map is
+# linear and has no side effects, which a gradient check at one c cannot show.
 
 
 @law("gradient", "J^T c = d/dx sum(c f(x))")
 def assert_gradient(fn: Function, *inputs: Any, call: Call = None, **options: Any) -> None:
-    """J^T c = d/dx sum(c * f(x)): the backward pass gives what differences or the complex step measure.
+    """J^T c = d/dx sum(c * f(x)): the backward pass agrees with differences or the complex step.
 
     Args:
         fn: a Module (its parameters are checked too) or a function of Tensors, smooth at the inputs.
         inputs: arrays or Tensors.
-        call: how to call `fn` where that is not `fn(*inputs)`.
+        call: how to call `fn` if not as `fn(*inputs)`.
         options: of `gradcheck`.
     """
     subject = subject_of(fn, inputs, call)
     gradcheck(subject.fn, subject.inputs, names=subject.names, **options)
 
 
-@law("double gradient", "d/dx (J^T c) is what differences measure")
+@law("double gradient", "d/dx (J^T c) agrees with differences")
 def assert_double_gradient(fn: Function, *inputs: Any, call: Call = None, **options: Any) -> None:
-    """d/dx sum(u * J^T c), by the rules = measured: the gradient, with `create_graph=True`, has the right gradient in turn.
+    """The gradient of sum(u * J^T c), computed with `create_graph=True`, agrees with differences.
 
-    It holds of a wrong gradient that is differentiated rightly; `assert_gradient` asks for the other half. Arguments as
-    there.
+    This also holds for a wrong gradient that is differentiated correctly; see `assert_gradient`, which has the same
+    arguments.
     """
     subject = subject_of(fn, inputs, call)
     arrays = [subject.inputs[i] for i in subject.moving]
@@ -183,9 +183,9 @@ def assert_double_gradient(fn: Function, *inputs: Any, call: Call = None, **opti
 
 @law("linearity of the backward pass", "J^T (a u + b v) = a J^T u + b J^T v")
 def assert_backward_linear(fn: Function, *inputs: Any, call: Call = None, seed: int = 0) -> None:
-    """J^T (a u + b v) = a J^T u + b J^T v for all cotangents u, v: a rule multiplies, it does not clip, square or switch.
+    """J^T (a u + b v) = a J^T u + b J^T v for all cotangents u, v: a rule must not clip, square or branch on c.
 
-    The coefficients are -3 and 1000, so that a rule which is only right for small cotangents is found. Arguments as for
+    The coefficients are -3 and 1000, to find rules that are correct only for small cotangents. Arguments as for
     `assert_gradient`; `seed` is that of u and v.
     """
     subject = subject_of(fn, inputs, call)
@@ -207,10 +207,10 @@ def assert_adjoint(
     Args:
         fn: linear in `x`, up to a constant.
         x: array of any shape.
-        others: further inputs, held fixed.
-        adjoint: the function that is claimed to be A^T, from y (of fn's shape) to x's; None for fn's backward pass.
+        others: further inputs, held constant.
+        adjoint: the function that should be A^T, from y to the shape of x; None for the backward pass of fn.
         call: as for `assert_gradient`.
-        seed: of x, drawn anew, and y.
+        seed: for x, which is redrawn, and y.
 
     Raises:
         ValueError: `fn` is not linear in x.
@@ -230,9 +230,9 @@ def assert_adjoint(
     assert abs(left - right) <= 1e-12 * scale, f"<A x, y> is {left:.12g}, <x, A^T y> is {right:.12g}."
 
 
-@law("inputs are only read", "x, parameters and c are after a call what they were before it")
+@law("inputs are only read", "a call does not change x, parameters or c")
 def assert_inputs_unchanged(fn: Function, *inputs: Any, call: Call = None) -> None:
-    """x, parameters and c are the same after the forward and the backward pass; for a Module in either mode.
+    """Forward and backward pass do not change x, parameters or c; for a Module, in both modes.
 
     Arguments as for `assert_gradient`.
     """
@@ -252,7 +252,7 @@ def _unchanged(fn: Function, inputs: Sequence[Any], call: Call, where: str) -> N
     arrays = [(name, x, x.copy()) for name, x in read if isinstance(x, np.ndarray)]
     out = subject.smooth(*[Tensor(subject.inputs[i], requires_grad=True) for i in subject.moving])
     if out.requires_grad:
-        with suppress(RuleError):  # a gradient of the wrong shape is the gradient law's to report
+        with suppress(RuleError):  # a gradient of the wrong shape is reported by the gradient law
             out.backward(weights)
     for name, x, before in arrays:
         assert np.array_equal(x, before, equal_nan=x.dtype.kind == "f"), f"{name} was written into{where}."
@@ -260,9 +260,9 @@ def _unchanged(fn: Function, inputs: Sequence[Any], call: Call, where: str) -> N
 
 @law("gradients of their own", "no two gradients share memory")
 def assert_gradients_unshared(fn: Function, *inputs: Any, call: Call = None) -> None:
-    """Every gradient is an array of its own: writing into one changes no other gradient, no input and no cotangent.
+    """Every gradient has separate memory: writing into one changes no other gradient, no input and no cotangent.
 
-    Sharing makes clipping or scaling one parameter's gradient change another's. Arguments as for `assert_gradient`.
+    With shared memory, clipping or scaling the gradient of one parameter would change that of another. Arguments as for `assert_gradient`.
     """
     subject = subject_of(fn, inputs, call)
     weights = subject.cotangent(np.random.default_rng(0))
@@ -282,7 +282,7 @@ def assert_gradients_unshared(fn: Function, *inputs: Any, call: Call = None) -> 
 
 
 def is_linear(subject: Subject, seed: int = 0) -> bool:
-    """Whether fn(x) - fn(0) is a linear map of the first input, tried at two random points of its shape."""
+    """Whether fn(x) - fn(0) is a linear map of the first input, tested at two random points."""
     if 0 not in subject.moving or not subject.inputs[0].size:
         return False
     rng = np.random.default_rng(seed)
@@ -297,20 +297,20 @@ def is_linear(subject: Subject, seed: int = 0) -> bool:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Laws of symmetry: what a result must not depend on. A gradient check cannot see these; the derivative may be right
-# of a function that is wrong.
+# Laws of symmetry: what a result must not depend on. A gradient check does not cover these: the derivative of a wrong function
+# may be right.
 
 
 @law("permutation equivariance", "f(x[p]) = f(x)[p]")
 def assert_permutation_equivariant(fn: Function, *inputs: Any, call: Call = None, seed: int = 0) -> None:
     """f(x[p]) = f(x)[p] for a permutation p of the samples, and the same for gradients: J^T(x[p]) c[p] = (J^T c)[p]; those
-    of parameters stay as they are.
+    of parameters do not change.
 
     Args:
         fn: a Module or function from arrays with a leading axis N to one Tensor with it; deterministic.
-        inputs: all with the same N, at least 2; whole numbers (labels, lengths) are permuted along.
-        call: from (fn, *inputs) to one Tensor, where that is not `fn(*inputs)`.
-        seed: of the permutation and the cotangent.
+        inputs: all with the same N, at least 2; integer inputs (labels, lengths) are permuted too.
+        call: from (fn, *inputs) to one Tensor, if that is not `fn(*inputs)`.
+        seed: for the permutation and the cotangent.
     """
     subject = subject_of(fn, inputs, call)
     count = len(inputs)
@@ -336,16 +336,16 @@ def assert_permutation_equivariant(fn: Function, *inputs: Any, call: Call = None
 def assert_padding_invariant(
     fn: Function, x: Any, lengths: Sequence[int] | np.ndarray, *, call: Call = None, extra: int = 3, seed: int = 0
 ) -> None:
-    """f(pad(x), lengths) = f(x, lengths) on what is valid, whatever stands in the padding; the same for the gradients,
+    """f(pad(x), lengths) = f(x, lengths) at valid steps, for any values in the padding; the same for the gradients,
     which are 0 in the padding.
 
     Args:
-        fn: a Module or function from x (N, T, D) and `lengths=` to (N, T, K) or, one result a sequence, (N, ...).
+        fn: a Module or function from x (N, T, D) and `lengths=` to (N, T, K) or, with one result per sequence, (N, ...).
         x: (N, T, D).
         lengths: (N,) whole numbers from 0 to T.
-        call: from (fn, x, lengths) to one Tensor, where that is not `fn(x, lengths=lengths)`.
-        extra: by how much T grows.
-        seed: of what is written into the padding, and of the cotangent.
+        call: from (fn, x, lengths) to one Tensor, if that is not `fn(x, lengths=lengths)`.
+        extra: number of steps added to T.
+        seed: for the values in the padding and the cotangent.
     """
     rng = np.random.default_rng(seed)
     ends = np.asarray(lengths)
@@ -360,7 +360,7 @@ def assert_padding_invariant(
     weights = longer = np.asarray(rng.choice([-1.0, 1.0], out.shape))
     if out.ndim > 1 and out.shape[1] == steps and padded.shape[1:2] == (steps + extra,):
         close(padded[:, :steps][valid[:, :steps]], out[valid[:, :steps]], "a result at a valid step of padded x")
-        weights[~valid[:, :steps]] = 0.0  # nobody reads results in the padding, so no gradient comes from there
+        weights[~valid[:, :steps]] = 0.0  # results in the padding are not used, so they have no gradient
         longer = np.concatenate([weights, np.zeros((n, extra, *out.shape[2:]))], axis=1)
     else:
         close(padded, out, "a result of padded x")
@@ -372,19 +372,19 @@ def assert_padding_invariant(
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Laws of state: modes, files and devices change where and how a module computes, not what.
+# Laws of state: training mode, saving and devices do not change the result.
 
 
 @law("modes", "train and eval differ where declared, and only there")
 def assert_modes_agree(module: Module, *inputs: Any, call: Call = None, differ: bool = False) -> None:
-    """f_train(x) = f_eval(x), and a call changes no buffer; with `differ` the opposite: a declaration that is not true is
-    as wrong as a difference that nobody declared. In evaluation mode two calls give equal bits, always.
+    """f_train(x) = f_eval(x), and a call changes no buffer; with `differ`, results or buffers must differ. In evaluation mode
+    two calls always give identical results.
 
     Args:
         module: of any dtype; a copy is called, in that dtype.
         inputs: arrays.
-        call: from (module, *inputs) to one Tensor, where that is not `module(*inputs)`.
-        differ: whether the module is meant to behave differently in training (dropout, noise, batch statistics).
+        call: from (module, *inputs) to one Tensor, if that is not `module(*inputs)`.
+        differ: whether the module should behave differently in training (dropout, noise, batch statistics).
     """
     twin = copy.deepcopy(module)
     before = twin.state_dict()
@@ -397,21 +397,21 @@ def assert_modes_agree(module: Module, *inputs: Any, call: Call = None, differ: 
     moved = _moved(before, twin)
     same = trained.shape == evaluated.shape and np.allclose(trained, evaluated, rtol=1e-5, atol=1e-7)
     if differ:
-        assert moved or not same, "it is declared to differ, but both modes give the same and no buffer changes."
+        assert moved or not same, "it is declared to differ, but both modes give the same result and no buffer changes."
         return
     assert same, (
-        "the two modes give different results; where that is meant, declare it (differ=True, modes_differ=True)."
+        "the two modes give different results; if that is intended, declare it (differ=True, modes_differ=True)."
     )
-    assert not moved, f"a call in training mode changes {', '.join(moved)}; where that is meant, declare it."
+    assert not moved, f"a call in training mode changes {', '.join(moved)}; if that is intended, declare it."
 
 
 @law("save and load", "load(save(f)) = f")
 def assert_save_load(module: Module, *inputs: Any, call: Call = None) -> None:
-    """load(save(f)) = f, to the bit: all that training changes is in `state_dict()`, and comes back from a file.
+    """load(save(f)) = f, bit by bit: `state_dict()` has everything that training changes.
 
-    A copy is used (called in training mode, parameters moved), and its state is loaded into one that was not: by
-    `load_state_dict`, and by `tinyae.save` and `tinyae.load` through a file. What a layer keeps elsewhere, in an
-    attribute that is neither Parameter nor Tensor, is missing there. Arguments as for `assert_modes_agree`.
+    One copy is modified (called in training mode, parameters changed), and its state is loaded into an unmodified one: by
+    `load_state_dict`, and by `tinyae.save` and `tinyae.load`. State in an attribute that is neither Parameter nor Tensor would
+    be missing. Arguments as for `assert_modes_agree`.
     """
     from tinyae.training import load, save
 
@@ -428,9 +428,9 @@ def assert_save_load(module: Module, *inputs: Any, call: Call = None) -> None:
         load(save(used, Path(folder) / "module.safetensors"), filed)
     for way, other in (("load_state_dict(state_dict())", fresh), ("a file", filed)):
         moved = _moved(state, other)
-        assert not moved, f"{', '.join(moved)} came back otherwise from {way}."
+        assert not moved, f"{', '.join(moved)} differs after {way}."
         assert np.array_equal(_called(other.eval(), inputs, call), expected, equal_nan=True), (
-            f"after {way} it computes something else: part of its state is neither Parameter nor Tensor."
+            f"after {way} the result differs: part of the state is neither Parameter nor Tensor."
         )
 
 
@@ -438,10 +438,10 @@ def assert_save_load(module: Module, *inputs: Any, call: Call = None) -> None:
 def assert_device_agreement(
     fn: Function, *inputs: Any, backend: Backend, call: Call = None, rtol: float = 1e-9
 ) -> None:
-    """f on the device = f on the CPU, values and gradients, in float64; a function that cannot run there breaks the law.
+    """f on the device = f on the CPU, values and gradients, in float64; a function that raises an error there breaks the law.
 
     Args:
-        fn: a Module (a copy is moved) or a function of Tensors; deterministic, since each device draws numbers of its own.
+        fn: a Module (a copy is moved) or a function of Tensors; deterministic, since random numbers differ between devices.
         inputs: arrays on the CPU.
         backend: the other device, such as `strict_device()` or `backend_named("gpu")`.
         call: as above.
@@ -454,7 +454,7 @@ def assert_device_agreement(
     try:
         there = subject_of(other, inputs, call, backend)
         found, others = there.value(), there.gradients(weights)
-    except Exception as error:  # whatever a device says to host code: that is the finding
+    except Exception as error:  # any error on the device breaks the law
         raise AssertionError(f"on {backend.name} it raises {type(error).__name__}: {error}") from error
     close(found, expected, f"the result on {backend.name}", rtol=rtol)
     for i, g, h in zip(here.moving, others, gradients, strict=True):
@@ -471,24 +471,24 @@ def _called(module: Module, inputs: Sequence[Any], call: Call) -> np.ndarray:
 
 
 def _moved(before: dict[str, np.ndarray], module: Module) -> list[str]:
-    """Names of what is not in the module's state what it was."""
+    """Names of the parameters and buffers that changed."""
     now = module.state_dict()
     return [name for name in before if not np.array_equal(before[name], now[name], equal_nan=True)]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# A function or a layer at one point, in float64, with parameters as inputs like any other; and when two results agree.
+# A function or a layer at one point, in float64, with parameters as inputs; and the comparison of two results.
 
 RTOL = 1e-9
-"""How far two float64 results of the same formula may lie apart, relative to the largest element."""
+"""Allowed difference of two float64 results of the same formula, relative to the largest element."""
 
 
 def subject_of(fn: Function, inputs: Sequence[Any], call: Call = None, backend: Backend = CPU) -> Subject:
-    """Where a law is asked.
+    """A function or Module with its inputs, in float64.
 
     Args:
         fn: a Module, or a function of Tensors.
-        inputs: arrays, numbers or Tensors; floating-point ones are cast to float64, others are handed over as they are.
+        inputs: arrays, numbers or Tensors; floating-point ones are cast to float64, others are passed unchanged.
         call: from (fn, *inputs) to one Tensor; by default `fn(*inputs)`.
         backend: where to compute.
     """
@@ -501,9 +501,9 @@ def subject_of(fn: Function, inputs: Sequence[Any], call: Call = None, backend: 
 def close(
     found: np.ndarray, expected: np.ndarray, what: str, weights: np.ndarray | float = 0.0, rtol: float = RTOL
 ) -> None:
-    """Raise AssertionError unless two arrays agree; says where they differ most.
+    """Raise AssertionError, with the largest difference, unless two arrays agree.
 
-    `weights` is the cotangent of a gradient: its rounding shows where the gradient itself is 0, by cancellation.
+    `weights` is the cotangent of a gradient, a scale for rounding errors where the gradient is 0 by cancellation.
     """
     assert found.shape == expected.shape, f"{what} has shape {found.shape}, expected {expected.shape}."
     if not found.size:
@@ -517,7 +517,7 @@ def close(
 
 
 def draws(module: Module) -> bool:
-    """Whether a module or one inside owns a random generator."""
+    """Whether a module or a submodule has a random generator."""
     parts = [part for _, part in module.named_modules()]
     return any(isinstance(value, np.random.Generator) for part in parts for value in vars(part).values())
 

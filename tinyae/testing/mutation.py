@@ -1,8 +1,7 @@
-"""Would the check notice? Every gradient rule broken on purpose, and the check asked again.
+"""Mutation testing of the gradient check: break every gradient rule on purpose, and see whether the check fails.
 
-A gradient check that passes says little until one knows that it can fail. So each rule of each primitive is replaced by one
-with a mistake in it (`mutators` lists the mistakes), the gradient checks of its cases are run, and at least one must fail.
-A mistake that changes no gradient of any case is counted as equivalent and not as caught.
+Each rule of each primitive is replaced by one with a mistake (`mutators` lists the mistakes), the gradient checks of its
+cases are run, and at least one must fail. A mistake that changes no gradient of any case is counted as equivalent.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from tinyae.testing.gradients import gradcheck
 from tinyae.testing.verification import Call, OpCase, Rule, Subject, is_floating, rule_of
 
 Verdict = Literal["caught", "crashed", "equivalent", "escaped"]
-"""What became of a mutation: a check failed; the rule raised an error; no gradient changed; or nobody noticed."""
+"""The result of a mutation: a check failed; the rule raised an error; no gradient changed; or it was not noticed."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Mutation:
 
     Attributes:
         primitive: whose rule it is.
-        position: the argument whose gradient is spoiled; None for the composed twin of a fused primitive.
+        position: the argument whose gradient is wrong; None for the composed version of a fused primitive.
         mutator: the mistake.
     """
 
@@ -54,7 +53,7 @@ class Mutation:
 
 
 def mutations_of(primitive: Primitive) -> list[Mutation]:
-    """Every way in which the rules of a primitive can be broken."""
+    """All mutations of the rules of a primitive."""
     found = rules(primitive)
     planned = [Mutation(primitive, i, m) for i in found for m in mutators(len(found))]
     if primitive.composed is not None:
@@ -63,7 +62,7 @@ def mutations_of(primitive: Primitive) -> list[Mutation]:
 
 
 VARIADIC = 3
-"""Up to how many arguments of a variadic primitive are broken."""
+"""Number of arguments of a variadic primitive whose rules are broken."""
 
 
 def rules(primitive: Primitive) -> dict[int, Rule]:
@@ -78,7 +77,7 @@ def rules(primitive: Primitive) -> dict[int, Rule]:
 
 @contextmanager
 def planted(mutation: Mutation) -> Iterator[None]:
-    """The primitive has the broken rule, for a block; restored afterwards, also after an error."""
+    """Within the block the primitive has the broken rule; the right one is restored even after an error."""
     primitive, position, mutator = mutation.primitive, mutation.position, mutation.mutator
     before = (primitive.vjps, primitive.vjp_all, primitive.composed)
     every, twin = primitive.vjp_all, primitive.composed
@@ -110,12 +109,12 @@ def planted(mutation: Mutation) -> Iterator[None]:
 
 
 class Trial:
-    """The cases of one primitive, with what its right rules give on them.
+    """The cases of one primitive, with the gradients of its right rules.
 
     Args:
         primitive: to be broken.
-        cases: of that primitive; those without a gradient or without elements are left out.
-        seed: of inputs and cotangents.
+        cases: those of other primitives, without a gradient or without elements are ignored.
+        seed: for inputs and cotangents.
     """
 
     def __init__(self, primitive: Primitive, cases: Sequence[OpCase], seed: int = 0) -> None:
@@ -126,7 +125,7 @@ class Trial:
         self.right = [derivatives(subject, case.order) for case, subject in self.subjects]
 
     def verdict(self, mutation: Mutation) -> Verdict:
-        """Plant a mutation and ask the gradient checks of all cases until one fails."""
+        """Plant a mutation and run the gradient checks of all cases until one fails."""
         changed = False
         with planted(mutation), np.errstate(all="ignore"):
             for (case, subject), right in zip(self.subjects, self.right, strict=True):
@@ -138,7 +137,7 @@ class Trial:
                     report = gradcheck(
                         subject.fn, subject.inputs, names=subject.names, order=case.order, raise_on_failure=False
                     )
-                except Exception:  # whatever a broken rule raises
+                except Exception:  # a broken rule may raise anything
                     return "crashed"
                 if not report.passed:
                     return "caught"
@@ -146,7 +145,7 @@ class Trial:
 
 
 def derivatives(subject: Subject, order: int, seed: int = 0) -> list[Tensor]:
-    """Gradients under random cotangents: on raw arrays, on Tensors, and from order 2 the gradients of those."""
+    """Gradients under random cotangents: on raw arrays, on Tensors, and for order 2 the gradients of those."""
     rng = np.random.default_rng(seed)
     leaves = [Tensor(x, requires_grad=True) for x in subject.inputs]
     out = subject.fn(*leaves)
@@ -174,11 +173,11 @@ def _same(found: Sequence[Tensor], right: Sequence[Tensor]) -> bool:
 
 
 def survey(cases: Sequence[OpCase], each: Callable[[Any], Any] = iter) -> dict[Mutation, Verdict]:
-    """Break every rule of every primitive that the cases call, in every way, and say what became of it.
+    """Run all mutations of all primitives in the cases, and return their verdicts.
 
     Args:
         cases: e.g. `tinyae.testing.tables.CASES`, or those of your own primitives.
-        each: wraps the list of primitives, e.g. in a progress bar.
+        each: a wrapper for the list of primitives, e.g. a progress bar.
     """
     primitives = list(dict.fromkeys(c.op for c in cases if isinstance(c.op, Primitive) and rules(c.op)))
     verdicts: dict[Mutation, Verdict] = {}
@@ -189,21 +188,21 @@ def survey(cases: Sequence[OpCase], each: Callable[[Any], Any] = iter) -> dict[M
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Ways to break a gradient rule: the mistakes that people make, each applied to any rule.
+# Mutators: typical mistakes in gradient rules.
 #
 # A rule computes a gradient from the cotangent g, the saved result, the arguments and the parameters. A mutator either
-# spoils one of those before the rule sees it (a transposed operand, a stale saved value) or spoils what the rule returns
-# (a sign, a missing sum). It is written with `tinyae.ops`, so that the broken rule still runs on arrays and on Tensors,
-# and still gives the right shape: a mistake that crashes needs no gradient check.
+# changes one of those before the rule is called (a transposed operand, a stale value) or changes what the rule returns (a
+# sign, a missing sum). It uses `tinyae.ops`, so that the broken rule still works on arrays and on Tensors, and keeps the
+# shape: a mistake that raises an error needs no gradient check.
 #
-# Where a mutator does not apply (no second axis to transpose, no broadcasting to undo) it changes nothing, and the
-# mutation is counted as equivalent rather than as caught.
+# A mutator that does not apply (no second axis to transpose, no broadcasting to undo) changes nothing, and the mutation is
+# counted as equivalent.
 
 Before = Callable[[Call], Call]
-"""Spoils what a rule is given."""
+"""Changes the arguments of a rule."""
 
 After = Callable[[Any, Call], Any]
-"""Spoils what a rule returns."""
+"""Changes the result of a rule."""
 
 
 @dataclass(frozen=True)
@@ -212,9 +211,9 @@ class Mutator:
 
     Attributes:
         kind: the class of mistake, e.g. "sign".
-        detail: what exactly.
-        before: spoils the call, or None.
-        after: spoils the result, or None.
+        detail: the exact mistake.
+        before: changes the call, or None.
+        after: changes the result, or None.
     """
 
     kind: str
@@ -223,7 +222,7 @@ class Mutator:
     after: After | None = None
 
     def returned(self, result: Any, call: Call) -> Any:
-        """What the broken rule, or the broken twin, returns in place of the right result."""
+        """The result of the broken rule, or of the broken composed version."""
         return self.after(result, call) if self.after else result
 
 
@@ -238,7 +237,7 @@ def broken(rule: Rule, mutator: Mutator) -> Rule:
 
 
 def mutators(arguments: int) -> Iterator[Mutator]:
-    """Every mutator for a rule of a primitive with so many arguments."""
+    """All mutators for a rule of a primitive with this number of arguments."""
     yield Mutator("sign", "-gradient", after=lambda c, call: -c)
     yield Mutator("dropped term", "gradient 0", after=lambda c, call: c * 0.0)
     yield Mutator("factor", "1% too large", after=lambda c, call: c * 1.01)
@@ -273,7 +272,7 @@ def mutators(arguments: int) -> Iterator[Mutator]:
 
 
 def _changing(name: str | int, change: Callable[[Any], Any]) -> Before:
-    """Spoil g, the saved result, or the argument at a position, if it is an array of floating-point numbers."""
+    """Change g, the saved result, or the argument at a position if it is a floating-point array."""
 
     def before(call: Call) -> Call:
         if isinstance(name, str):
@@ -295,7 +294,7 @@ def _rolled(x: Any, axis: int = -1) -> Any:
 
 
 def _transposed(x: Any) -> Any:
-    """The last two axes exchanged and the shape kept: what a wrong layout in memory does."""
+    """The last two axes exchanged but the shape kept, like a wrong memory layout."""
     return ops.reshape(ops.swap_last(x), shape=x.shape) if x.ndim > 1 else x
 
 
@@ -308,7 +307,7 @@ def _first_only(x: Any, axis: int) -> Any:
 
 
 def _copies(call: Call) -> tuple[Any, ...] | None:
-    """An index that takes the first copy of the argument that broadcasting made; None if it made none."""
+    """The index of the first copy of an argument that is broadcast; None if it is not."""
     shape = getattr(call.args[call.position], "shape", None)
     if not call.primitive.elementwise or shape is None or shape == call.g.shape or not math.prod(call.g.shape):
         return None
@@ -329,7 +328,7 @@ def _mean_copy(c: Any, call: Call) -> Any:
 
 
 def _next_axis(call: Call) -> Call:
-    """`axis` names the neighbor, where the neighbor is as long."""
+    """`axis` replaced by the next axis, if that has the same length."""
     axis, x = call.params.get("axis"), call.args[0]
     if not isinstance(axis, int) or x.ndim < 2:
         return call
@@ -343,7 +342,7 @@ def _exchanged_widths(call: Call) -> Call:
 
 
 def _longer_stride(call: Call) -> Call:
-    """Windows one pixel further apart along the last axis, and so much more padding that as many of them fit."""
+    """Windows one pixel further apart along the last axis, with padding for the same number of windows."""
     spec = _spec_of(call)
     if spec is None:
         return call
@@ -379,7 +378,7 @@ def _with_spec(call: Call, spec: ConvSpec) -> Call:
 
 
 def _forward_axes(c: Any, call: Call) -> Any:
-    """The permutation of the forward pass where its inverse is needed."""
+    """The permutation of the forward pass in place of its inverse."""
     axes = call.params.get("axes")
     again = None if axes is None else ops.transpose(call.g, axes=axes)
     return c if again is None else ops.reshape(again, shape=c.shape)
@@ -408,7 +407,7 @@ def _reversed_arguments(call: Call) -> Call:
 
 
 def _gradient_of_neighbor(c: Any, call: Call) -> Any:
-    """The gradient that belongs to the next argument, where it has the right shape."""
+    """The gradient of the next argument, if it has the same shape."""
     count = len(call.args)
     neighbor = (call.position + 1) % count
     rule = rules(call.primitive).get(neighbor)

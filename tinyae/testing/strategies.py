@@ -1,8 +1,7 @@
 """Hypothesis strategies for arrays, named by the letters of their shapes.
 
-A test with one fixed input shows that it works once. Hypothesis draws hundreds, shrinks a failure to the smallest input
-that still fails, and remembers it. What it draws here is what layers are given: (N, D), (N, H, W, C), (N, T, D) with
-lengths, pairs that broadcast, and the strides, paddings and axes that go with them.
+Hypothesis generates hundreds of inputs, shrinks a failing one to a minimal example, and remembers it. These strategies
+generate inputs of layers: (N, D), (N, H, W, C), (N, T, D) with lengths, pairs that broadcast, strides, paddings and axes.
 
     from hypothesis import given
     from tinyae.testing import arrays_nd, check_layer
@@ -12,7 +11,7 @@ lengths, pairs that broadcast, and the strides, paddings and axes that go with t
         check_layer(MyLayer(4), x)
 
 Sizes are given by letter: `D=4` is always 4, `N=(0, 3)` is 0 to 3. Numbers are multiples of 1/1024: finite, exact in
-float32 too, and easy to read when a failure is shown. Hypothesis is imported when a strategy is made, not before.
+float32 too, and readable in failure reports. Hypothesis is imported when the first strategy is created.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ Size = int | tuple[int, int]
 """The length of an axis: one number, or the smallest and the largest."""
 
 SIZES: dict[str, tuple[int, int]] = {"N": (1, 4), "H": (1, 5), "W": (1, 5), "C": (1, 3), "T": (1, 5)}
-"""How long an axis is unless its size is given; a letter that is not listed (D, K) is 1 to 4."""
+"""Default sizes of axes; for other letters (D, K) 1 to 4."""
 
 GRAIN = 1024
 """Drawn numbers are multiples of 1/GRAIN."""
@@ -46,7 +45,7 @@ def numbers(low: float = -2.0, high: float = 2.0, *, away: float = 0.0) -> Searc
     kept = [st.integers(a, b) for a, b in halves if a <= b]
     if not kept:
         raise ValueError(
-            f"numbers: no multiple of 1/{GRAIN} lies in [{low}, {high}] and at least {away} from 0: widen them."
+            f"numbers: no multiple of 1/{GRAIN} lies in [{low}, {high}] and at least {away} from 0: widen the range."
         )
     return st.one_of(*kept).map(lambda whole: whole / GRAIN)
 
@@ -54,13 +53,13 @@ def numbers(low: float = -2.0, high: float = 2.0, *, away: float = 0.0) -> Searc
 def arrays_of(
     letters: str, *, low: float = -2.0, high: float = 2.0, away: float = 0.0, dtype: Any = "float64", **sizes: Size
 ) -> SearchStrategy[np.ndarray]:
-    """Arrays with one axis per letter: `arrays_of("NTD", T=5)` is (N, 5, D). A letter used twice has one size.
+    """Arrays with one axis per letter: `arrays_of("NTD", T=5)` is (N, 5, D). Equal letters have equal sizes.
 
     Args:
         letters: the axes, "" for a single number (shape ()).
         low, high, away: of the elements, see `numbers`.
         dtype: of the array.
-        sizes: by letter, a number or (smallest, largest), 0 allowed; see `SIZES` for the others.
+        sizes: by letter, a number or (smallest, largest), 0 allowed; for the defaults see `SIZES`.
 
     Example:
         >>> arrays_of("NDD", N=0, D=3).example().shape  # doctest: +SKIP
@@ -69,7 +68,7 @@ def arrays_of(
     st = _hypothesis()
     unknown = sorted(set(sizes) - set(letters))
     if unknown:
-        raise ValueError(f"arrays of {letters!r} have no axis {', '.join(unknown)}: sizes are given by these letters.")
+        raise ValueError(f"arrays of {letters!r} have no axis {', '.join(unknown)}: give sizes for these letters only.")
     lengths = {letter: _length(letter, sizes.get(letter, SIZES.get(letter, (1, 4)))) for letter in letters}
     shapes = st.fixed_dictionaries(lengths).map(lambda size: tuple(size[letter] for letter in letters))
     return shapes.flatmap(lambda shape: _filled(shape, numbers(low, high, away=away), dtype))
@@ -88,7 +87,7 @@ def arrays_nhwc(**options: Any) -> SearchStrategy[np.ndarray]:
 def arrays_ntd(*, min_length: int = 1, **options: Any) -> SearchStrategy[tuple[np.ndarray, np.ndarray]]:
     """Sequences of unequal lengths: pairs of x (N, T, D) and lengths (N,), whole numbers from `min_length` to T.
 
-    What stands beyond a sequence's end is drawn like the rest: a layer that looks there gives itself away.
+    Values after the end of a sequence are random too, so that a layer that uses them fails.
     """
     st = _hypothesis()
 
@@ -106,7 +105,7 @@ def broadcastable_pairs(
 
     Args:
         max_ndim: of each.
-        min_size, max_size: of an axis (one of length 1 may always occur); 0 allowed.
+        min_size, max_size: of an axis (length 1 is always possible); 0 allowed.
         low, high, away: of the elements, see `numbers`.
     """
     st = _hypothesis()
@@ -128,7 +127,7 @@ def strides(max_stride: int = 3) -> SearchStrategy[Any]:
 
 
 def paddings(max_padding: int = 2, *, same: bool = True) -> SearchStrategy[Any]:
-    """Paddings in every way of writing them: a number, (vertical, horizontal), ((top, bottom), (left, right)), and with
+    """Paddings in every notation: a number, (vertical, horizontal), ((top, bottom), (left, right)), and with
     `same` the words "same" and "valid".
     """
     st = _hypothesis()
@@ -139,8 +138,8 @@ def paddings(max_padding: int = 2, *, same: bool = True) -> SearchStrategy[Any]:
 
 
 def axes(ndim: int, *, min_axes: int = 1, none: bool = True) -> SearchStrategy[Any]:
-    """The `axis=` of a reduction over an array of `ndim` axes: a number, counted from either end, a tuple of different
-    ones (at least `min_axes`, so that 0 allows the empty tuple), and None unless `none` is False.
+    """The `axis=` of a reduction over an array of `ndim` axes: a number, counted from either end, a tuple of distinct
+    axes (at least `min_axes`; 0 allows the empty tuple), or None unless `none` is False.
     """
     st = _hypothesis()
     found: list[Any] = [st.none()] if none else []
@@ -148,7 +147,7 @@ def axes(ndim: int, *, min_axes: int = 1, none: bool = True) -> SearchStrategy[A
         one = st.integers(-ndim, ndim - 1)
         found += [one, st.lists(one, min_size=min_axes, max_size=ndim, unique_by=lambda axis: axis % ndim).map(tuple)]
     if not found:
-        raise ValueError("axes: a single number has no axis to reduce: take ndim of at least 1, or allow None.")
+        raise ValueError("axes: a 0-d array has no axis to reduce: use ndim of at least 1, or allow None.")
     return st.one_of(*found)
 
 

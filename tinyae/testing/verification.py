@@ -1,4 +1,4 @@
-"""`check_case` and `check_module`: what a function or a module should do, and the questions asked of it."""
+"""`check_case` and `check_module`: all checks of one function or module."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Function = Callable[..., Any]
 
 
 def is_floating(x: object) -> bool:
-    """Whether it is an array of floating-point numbers, on any device."""
+    """Whether x is a floating-point array, on any device."""
     return getattr(getattr(x, "dtype", None), "kind", "") == "f"
 
 
 def input_names(count: int) -> list[str]:
-    """What the inputs of a function are called that gives them no names."""
+    """Default names of the inputs of a function."""
     return ["input"] if count == 1 else [f"input {i}" for i in range(count)]
 
 
@@ -43,12 +43,12 @@ def result_of(call: Function | None, fn: Function, *inputs: Any) -> Tensor:
 
 @dataclass(frozen=True)
 class Subject:
-    """What a gradient check is given, `gradcheck(subject.fn, subject.inputs, names=subject.names)`, and laws are asked of.
+    """A function with its inputs, for laws and for `gradcheck(subject.fn, subject.inputs, names=subject.names)`.
 
     Attributes:
-        fn: function of the inputs alone.
+        fn: function of only the inputs.
         inputs: raw arrays on one device, or numbers. The floating-point arrays are differentiated.
-        names: what they are called.
+        names: names of the inputs.
     """
 
     fn: Function
@@ -61,14 +61,14 @@ class Subject:
         return [i for i, x in enumerate(self.inputs) if is_floating(x)]
 
     def smooth(self, *leaves: Tensor, inputs: Sequence[Any] | None = None) -> Tensor:
-        """fn as a function of the floating-point inputs alone; the others are those of `inputs`, by default its own."""
+        """fn as a function of only the floating-point inputs; the others are from `inputs`, by default `self.inputs`."""
         arguments = list(self.inputs if inputs is None else inputs)
         for i, leaf in zip(self.moving, leaves, strict=True):
             arguments[i] = leaf
         return result_of(None, self.fn, *arguments)
 
     def applied(self, inputs: Sequence[Any] | None = None) -> tuple[list[Tensor], Tensor]:
-        """Leaf Tensors with copies of the floating-point inputs, and what fn makes of them."""
+        """Leaf Tensors with copies of the floating-point inputs, and the result of fn."""
         given = self.inputs if inputs is None else inputs
         leaves = [Tensor(backend_of(given[i]).xp.array(given[i]), requires_grad=True) for i in self.moving]
         return leaves, self.smooth(*leaves, inputs=given)
@@ -94,14 +94,13 @@ class Subject:
 # ---------------------------------------------------------------------------------------------------------------------
 # `OpCase`: what a function should compute, on which inputs, and how smooth it is there.
 #
-# One case is a function, the shapes and values it is called with, and an independent reference: the same thing written
-# again, in NumPy or SciPy, sharing no code. `check_case` asks it every question that the package asks of its own
-# primitives. A derivative can only be measured where there is one, so each case also names a domain, which draws inputs
-# away from kinks and poles:
+# One case has a function, its arguments, and an independent reference in NumPy or SciPy that shares no code with it.
+# Derivatives can only be measured where the function is smooth, so each case also has a domain, which draws inputs away from
+# kinks and poles:
 #
 #     cases(ops.log, [((3, 4),), ((),)], np.log, positive)
 #
-# gives two cases, a (3, 4) array and a single number, both drawn from 0.3 to 2.5.
+# defines two cases, a (3, 4) array and a single number, both drawn from 0.3 to 2.5.
 
 Shape = tuple[int, ...]
 """The shape of one array."""
@@ -135,7 +134,7 @@ def apart(rng: np.random.Generator, shapes: list[Shape]) -> list[np.ndarray]:
 
 
 def whole(rng: np.random.Generator, shapes: list[Shape]) -> list[np.ndarray]:
-    """-2, -1, 0, 1, 2: many ties, for comparisons."""
+    """Whole numbers from -2 to 2: many ties, for comparisons."""
     return [np.asarray(rng.integers(-2, 3, shape).astype(float)) for shape in shapes]
 
 
@@ -144,15 +143,14 @@ class OpCase:
     """One function with one set of shapes and parameters.
 
     Attributes:
-        op: the primitive, or any function composed of some.
-        name: what reports and pytest show.
-        arguments: one entry per positional argument: a shape (drawn from `domain` and differentiated), or a
-            value that is handed over as it is.
-        reference: the same function on raw arrays, written independently.
+        op: a primitive, or a function composed of primitives.
+        name: shown in reports and by pytest.
+        arguments: one entry per positional argument: a shape (drawn from `domain` and differentiated), or a fixed value.
+        reference: an independent implementation on raw arrays.
         domain: draws the inputs, away from points where the function is not smooth.
         params: keyword parameters.
-        analytic: whether it is an analytic function that NumPy evaluates on complex arrays too.
-        order: highest order of derivative to check; 0 for piecewise constants.
+        analytic: whether the function is analytic and NumPy supports it for complex arrays.
+        order: highest order of derivative to check; 0 for piecewise constant functions.
     """
 
     op: Function
@@ -181,7 +179,7 @@ class OpCase:
 
     @property
     def names(self) -> list[str]:
-        """What the function calls its differentiable arguments; `xs[0]`, `xs[1]` for a variadic one."""
+        """Names of the differentiable arguments; `xs[0]`, `xs[1]` for a variadic function."""
         names: list[str] = []
         for parameter in inspect.signature(self.op).parameters.values():
             if parameter.kind is parameter.VAR_POSITIONAL:
@@ -191,7 +189,7 @@ class OpCase:
         return [names[i] for i in self.moving]
 
     def subject(self, rng: np.random.Generator, backend: Backend = CPU) -> Subject:
-        """The function with everything but the differentiable arguments fixed, and fresh values for those."""
+        """The function of only the differentiable arguments, with random values for those."""
         arguments, params = moved((tuple(self.make_inputs(rng)), self.params), backend)
 
         def function(*moving: Any) -> Any:
@@ -221,7 +219,7 @@ def cases(
 
 
 def moved(value: Any, backend: Backend) -> Any:
-    """The arrays within arguments and parameters on another device; on the CPU everything as it is."""
+    """Arguments and parameters with their arrays moved to another device; unchanged for the CPU."""
     if backend is CPU:
         return value
     if isinstance(value, np.ndarray):
@@ -242,19 +240,18 @@ def _word(argument: Any) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# `ModuleCase`: a layer or a model as something a gradient check can ask about.
+# `ModuleCase`: a layer or a model as a function for a gradient check.
 #
-# A module hides its parameters, and a check needs a function of them. So while the function runs, each parameter *becomes*
-# the Tensor that the check hands in: it takes over that Tensor's array and its node on the tape, and everything the module
-# computes from the parameter leads back there. Afterwards it is itself again. Generators are rewound before each call and
-# buffers put back after it, so dropout draws one mask and running averages do not move.
+# A check needs a function of the parameters. So during a call each parameter has the array and the tape node of the Tensor
+# that the check passes in, and gradients flow to that Tensor. After each call parameters, generators and buffers are
+# restored, so dropout always draws the same mask and running averages do not change.
 
 
 def check_module(module: Module, *inputs: Any, call: Function | None = None, **options: Any) -> GradcheckReport:
-    """Check the gradients of a layer or model for its inputs and every parameter, in its present mode.
+    """Check the gradients of a layer or model for its inputs and every parameter, in its current mode.
 
     Args:
-        module: of any dtype; it is computed in float64 and left as it was.
+        module: of any dtype; it is computed in float64 and not changed.
         inputs: arrays or Tensors. Floating-point ones are checked.
         call: from (module, *inputs) to one Tensor; by default `module(*inputs)`. For a model, e.g.
             `lambda model, x: model.loss(x).total`.
@@ -289,7 +286,7 @@ def function_of(module: Module, *inputs: Any, call: Function | None = None) -> S
 
 @contextmanager
 def _standing_in(parameters: list[Parameter], tensors: Sequence[Tensor]) -> Iterator[None]:
-    """Each parameter has the array and the node of a Tensor, for a block."""
+    """Within the block each parameter has the array and the node of a Tensor."""
     own = [(p._data, p.node) for p in parameters]
     try:
         for parameter, tensor in zip(parameters, tensors, strict=True):
@@ -302,7 +299,7 @@ def _standing_in(parameters: list[Parameter], tensors: Sequence[Tensor]) -> Iter
 
 @contextmanager
 def _unmoved(module: Module) -> Iterator[None]:
-    """Buffers and generators are after the block what they were before it."""
+    """Restore buffers and generators after the block."""
     buffers = [(b, b._data, backend_of(b._data).xp.array(b._data)) for _, b in module.named_buffers()]
     found = [v for _, m in module.named_modules() for v in vars(m).values() if isinstance(v, np.random.Generator)]
     streams = [(g, g.bit_generator.state) for g in found]
@@ -321,15 +318,14 @@ class ModuleCase:
     """One layer or model with one set of sizes.
 
     Attributes:
-        name: what reports and pytest show.
-        build: from a generator to the module, of any dtype.
+        name: shown in reports and by pytest.
+        build: from a random generator to the module, of any dtype.
         shapes: of the inputs, drawn from `domain` and differentiated like the parameters.
         domain: draws the inputs.
         training: whether it is checked in training or in evaluation mode.
         call: from (module, *inputs) to a Tensor; None calls the module.
         order: highest order of derivative to check.
-        held: whether its gradient is that of the function in which every `detach()` stays what it is at the point: see
-            `holding_detached`.
+        held: whether its gradient is that of the function in which every `detach()` is constant, see `holding_detached`.
     """
 
     name: str
@@ -342,7 +338,7 @@ class ModuleCase:
     held: bool = False
 
     def module(self, rng: np.random.Generator) -> Module:
-        """A fresh module in the case's mode, its parameters moved away from the zeros and ones they start with."""
+        """A new module in the mode of the case, with noise added to the initial zeros and ones of its parameters."""
         module = self.build(rng)
         for p in module.parameters():
             p.data = (p.data + 0.3 * rng.normal(size=p.shape)).astype(p.dtype)
@@ -353,32 +349,32 @@ class ModuleCase:
         return [x.astype(dtype) for x in self.domain(rng, list(self.shapes))]
 
     def subject(self, rng: np.random.Generator, backend: Backend = CPU) -> Subject:
-        """The module as a function of inputs and parameters, and fresh values for all of them."""
+        """The module as a function of inputs and parameters, with random values."""
         module = self.module(rng).to(backend.name)
         subject = function_of(module, *[backend.to_device(x) for x in self.make_inputs(rng)], call=self.call)
         return replace(subject, fn=holding_detached(subject.fn)) if self.held else subject
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# `check_case`: every question that can be asked of one operation, layer or model.
+# `check_case`: all checks of one operation, layer or model.
 #
-# Each question is a function of a case and a generator that returns nothing or raises AssertionError. The test suite asks
-# them one by one, so that a failure names the question; `check_case` asks all that apply, in one line of your own tests.
+# Each check is a function of a case and a random generator that returns nothing or raises AssertionError. The test suite runs
+# them one by one; `check_case` runs all that apply.
 
 Case = OpCase | ModuleCase
 Question = Callable[[Any, np.random.Generator], None]
 
 
 def check_case(case: Case, *, seed: int = 0) -> None:
-    """Ask a case everything; the first wrong answer raises AssertionError with the case, the question and the numbers.
+    """Run all checks of a case; the first failure raises AssertionError with the case, the check and the numbers.
 
-    Of an `OpCase`: value against the reference, first and second order, complex step where it is analytic, equal
-    gradients from both modes of the rules, float32 kept, inputs only read, strided arrays; of one of order 0, that it
-    carries no gradient. Of a `ModuleCase`: first and second order for inputs and parameters, float32 kept.
+    For an `OpCase`: values against the reference, first and second derivatives, the complex step if it is analytic, equal
+    gradients from the rules on raw arrays and on Tensors, float32 preserved, inputs only read, strided arrays; for order 0,
+    that it has no gradient. For a `ModuleCase`: first and second derivatives for inputs and parameters, float32 preserved.
 
     Args:
-        case: what to check.
-        seed: of the inputs and cotangents.
+        case: the case to check.
+        seed: for inputs and cotangents.
 
     Example:
         >>> from tinyae import ops
@@ -395,7 +391,7 @@ def check_case(case: Case, *, seed: int = 0) -> None:
 
 
 def questions(case: Case) -> list[Question]:
-    """The questions that apply to a case, in the order in which a mistake is easiest to understand."""
+    """The checks that apply to a case, those with the simplest failures first."""
     if isinstance(case, ModuleCase):
         return [first_derivatives, *([second_derivatives] if case.order > 1 else []), module_keeps_float32]
     asked: list[Question] = [equals_the_reference, arrays_are_only_read, keeps_float32]
@@ -437,7 +433,7 @@ def derivatives_equal_the_complex_step(case: OpCase, rng: np.random.Generator) -
 
 
 def gradient_report(case: Case, rng: np.random.Generator, backend: Backend = CPU, **options: Any) -> GradcheckReport:
-    """`gradcheck` of a case on some device, with inputs drawn anew where they sit on a kink.
+    """`gradcheck` of a case on some device, with inputs redrawn if they are at a kink.
 
     Args:
         case: an operation, layer or model.
@@ -452,7 +448,7 @@ def gradient_report(case: Case, rng: np.random.Generator, backend: Backend = CPU
 
 
 def both_rule_modes_agree(case: OpCase, rng: np.random.Generator) -> None:
-    """The rules give the same numbers on raw arrays and on Tensors: to the bit, or to rounding for a fused primitive."""
+    """The rules give identical results on raw arrays and on Tensors; for a fused primitive, equal up to rounding."""
     arguments = case.make_inputs(rng)
     weights = cotangent(case, arguments, rng)
     fused = getattr(case.op, "composed", None) is not None
@@ -462,7 +458,7 @@ def both_rule_modes_agree(case: OpCase, rng: np.random.Generator) -> None:
 
 
 def keeps_float32(case: OpCase, rng: np.random.Generator) -> None:
-    """float32 in, float32 out: values, gradients, and what `backward` deposits."""
+    """float32 in, float32 out: values, gradients, and `.grad` after `backward`."""
     arguments = case.make_inputs(rng, "float32")
     out = call(case, arguments)
     if case.order == 0:
@@ -481,7 +477,7 @@ def keeps_float32(case: OpCase, rng: np.random.Generator) -> None:
 
 
 def rules_on_raw_arrays_keep_float32(case: OpCase, rng: np.random.Generator) -> None:
-    """Each rule alone gives float32 for float32, before the engine casts its result."""
+    """Each rule returns float32 for float32, before the engine casts its result."""
     arguments = case.make_inputs(rng, "float32")
     op = case.op
     assert isinstance(op, Primitive)
@@ -528,7 +524,7 @@ def _read_only_passes(case: OpCase, arguments: list[Any], rng: np.random.Generat
 
 
 def strided_arrays_give_the_same(case: OpCase, rng: np.random.Generator) -> None:
-    """Values and gradients do not depend on how the arrays lie in memory."""
+    """Values and gradients do not depend on the memory layout of the arrays."""
     arguments = case.make_inputs(rng)
     weights = cotangent(case, arguments, rng)
     strided = [scattered_in_memory(a) if i in case.moving else a for i, a in enumerate(arguments)]
@@ -539,12 +535,12 @@ def strided_arrays_give_the_same(case: OpCase, rng: np.random.Generator) -> None
 
 
 def carries_no_gradient(case: OpCase, rng: np.random.Generator) -> None:
-    """A piecewise constant function gives constants."""
+    """A piecewise constant function returns constants."""
     assert not call(case, as_leaves(case, case.make_inputs(rng))).requires_grad, "a constant result requires a gradient"
 
 
 def module_keeps_float32(case: ModuleCase, rng: np.random.Generator) -> None:
-    """A module of float32 parameters gives float32 for float32, and float32 gradients."""
+    """A module with float32 parameters returns float32 for float32, with float32 gradients."""
     module = case.module(rng)
     leaves = [Tensor(x, requires_grad=True) for x in case.make_inputs(rng, "float32")]
     out = case.call(module, *leaves) if case.call else module(*leaves)
@@ -561,8 +557,8 @@ class Call:
 
     Attributes:
         primitive: whose rule it is.
-        position: of the argument whose gradient is asked for.
-        g, out, residuals, args, params: what the rule is given.
+        position: of the argument whose gradient is computed.
+        g, out, residuals, args, params: the arguments of the rule.
     """
 
     primitive: Primitive
@@ -575,7 +571,7 @@ class Call:
 
 
 Rule = Callable[[Call], Any]
-"""A gradient rule, whichever way it was registered."""
+"""A gradient rule, however it was registered."""
 
 
 def rule_of(primitive: Primitive, position: int) -> Rule:

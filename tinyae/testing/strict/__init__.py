@@ -1,4 +1,4 @@
-"""A GPU that is not there: a stand-in for CuPy that finds device mistakes on any machine.
+"""A test double for CuPy that finds device mistakes without a GPU.
 
     from tinyae.testing import strict_device
     device = strict_device()
@@ -6,14 +6,13 @@
     with device.policy(forbid_sync=True, forbid_copy=True, forbid_float64=True) as account:
         model.loss(ta.Tensor(device.to_device(batch))).backward()
 
-Code for a GPU is mostly written where there is none, and NumPy forgives everything that CuPy does not. The double's
-arrays are a class of their own whose numbers NumPy cannot reach; its namespace has the names and keywords of CuPy and
-no others; fresh memory holds NaN; and what would cost time on a GPU is counted, or forbidden by a policy. It is
-stricter than CuPy wherever CuPy is lenient in a way that hurts. It has no kernels, no rounding of its own and no
-asynchrony: a run on a real GPU stays necessary.
+Much code for GPUs is written without one, and NumPy accepts many things that CuPy does not. The arrays of the double are a
+separate class that NumPy cannot access; its namespace has exactly the names and keywords of CuPy; new memory contains NaN;
+and operations that are slow on a GPU are counted, or forbidden by a policy. It is stricter than CuPy where leniency hides
+mistakes. It has no kernels, the rounding of NumPy and no asynchrony, so tests on a real GPU are still needed.
 
-`array` is the array and the account of what was done with it, `api` knows CuPy's names, `namespace` has the functions, the
-random generators and the operators, and puts them together as a `Backend`.
+`array` has the array class and the counters, `api` the names in CuPy, and `namespace` the functions, random generators,
+operators and the `Backend`.
 """
 
 from tinyae.testing.strict.array import (

@@ -1,7 +1,7 @@
 """Which names and keywords CuPy has: read from the installed CuPy, else from a snapshot of CuPy 14.
 
-Importing CuPy needs no GPU, so where it is installed it is asked itself. Elsewhere `cupy_api.json` answers, which
-`write_snapshot` writes.
+Importing CuPy needs no GPU, so an installed CuPy is inspected directly. `write_snapshot` writes the snapshot,
+`cupy_api.json`.
 """
 
 from __future__ import annotations
@@ -19,15 +19,12 @@ from typing import Any
 from tinyae.atomic import write_text
 
 MODULES = ("cupy", "cupy.linalg", "cupy.random", "cupy.fft", "cupy.lib.stride_tricks")
-"""The namespaces that the double answers for."""
+"""The namespaces of the double."""
 
 SNAPSHOT = Path(__file__).with_name("cupy_api.json")
 
 Kind = str | list[str] | None
-"""What a name is: "ufunc", "other" (no function), the names of its parameters, or None where those are not known.
-
-A parameter that takes any number of positional arguments is written with its star.
-"""
+"""Kind of a name: "ufunc", "other" (not a function), the list of its parameters (`*args` with the star), or None if unknown."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""`StrictArray`: an array in the memory of a device that does not exist; and the account of what was done with it."""
+"""`StrictArray`, an array of the strict device, and the counters of launches, synchronizations and copies."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ import numpy as np
 # ---------------------------------------------------------------------------------------------------------------------
 # `StrictArray`.
 #
-# Its numbers lie in a NumPy array, but nothing in the language leads there: the class is not a subclass of
-# `numpy.ndarray`, and NumPy's three hooks raise. So code that treats a device array as a host array fails here, on any
-# machine, with the sentence that says what to write instead. Operators and methods are bound in `namespace`.
+# Its data are in a NumPy array, but the class is not a subclass of `numpy.ndarray`, and NumPy's three hooks raise. So code
+# that treats a device array as a host array raises an error that says what to write instead. Operators and methods are bound
+# in `namespace`.
 
 SCALARS = (bool, int, float, complex, np.generic)
-"""What may stand beside a device array without being one."""
+"""Types that may be combined with a device array."""
 
 
 class StrictArray:
     """A device array. Made by the namespace (`xp.zeros`, `xp.asarray`), never directly.
 
-    It has CuPy's behavior where that is safe, and refuses where CuPy is lenient in a way that hurts: NumPy functions
-    on device arrays (CuPy forwards them), host index arrays (CuPy uploads them), indices out of bounds (CuPy wraps
-    round), repeated indices in an assignment (CuPy leaves open which value wins).
+    It behaves like CuPy, but raises errors where CuPy hides mistakes: NumPy functions on device arrays (CuPy forwards
+    them), host index arrays (CuPy uploads them), indices out of bounds (CuPy wraps around), repeated indices in an assignment
+    (undefined in CuPy).
     """
 
     __slots__ = ("__weakref__", "_base", "_host")
@@ -44,7 +44,7 @@ class StrictArray:
             "a StrictArray is made by the namespace: device.xp.empty(shape, dtype), device.to_device(host)."
         )
 
-    # No way out to NumPy.
+    # No implicit conversion to NumPy.
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
         raise TypeError(
@@ -54,7 +54,7 @@ class StrictArray:
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> NoReturn:
         raise TypeError(f"numpy.{function.__name__} was given a device array: use xp.{function.__name__}.")
 
-    # Transfers, open and hidden.
+    # Transfers, explicit and hidden.
 
     def get(self, stream: Any = None, order: str = "C", out: Any = None, blocking: bool = True) -> np.ndarray:
         """A host copy."""
@@ -97,7 +97,7 @@ class StrictArray:
         LEDGER.sync("formatting a device array")
         return format(self._host.item() if self._host.ndim == 0 else str(self._host), spec)
 
-    # Copies on the device, and the pickle, which goes through the host.
+    # Copies on the device, and pickling, which goes through the host.
 
     def __copy__(self) -> StrictArray:
         LEDGER.launch("copy")
@@ -109,7 +109,7 @@ class StrictArray:
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickled, (self.get(),)
 
-    # What is known without asking the device.
+    # Attributes that need no synchronization.
 
     shape, dtype, ndim, size, nbytes, itemsize, strides, flags = (
         property(attrgetter(f"_host.{name}"))
@@ -122,7 +122,7 @@ class StrictArray:
 
     @property
     def base(self) -> StrictArray | None:
-        """The array whose memory this one is a view of; None if it has memory of its own."""
+        """The array whose memory this one is a view of; None if it owns its memory."""
         if self._base is None and self._host.base is not None:
             memory = self._host
             while isinstance(memory.base, np.ndarray):
@@ -165,7 +165,7 @@ class StrictArray:
         places = np.arange(self._host.size).reshape(self._host.shape)[key]
         if np.unique(places).size != places.size:
             raise IndexError(
-                "x[index] = value names a position twice; which value wins is not defined on a GPU: "
+                "x[index] = value has a repeated index; which value is kept is undefined on a GPU: "
                 "use xp.add.at, or turn the assignment into a gather."
             )
 
@@ -181,11 +181,11 @@ def device_array(host: np.ndarray) -> StrictArray:
 
 
 _owners: WeakValueDictionary[int, StrictArray] = WeakValueDictionary()
-"""The device arrays that have memory of their own, by the identity of their host array."""
+"""The device arrays that own their memory, by the id of their host array."""
 
 
 def _host_key(key: Any) -> tuple[Any, ...]:
-    """The index with device arrays replaced; it always gives an array, for a single element a 0-d view."""
+    """The index with device arrays replaced; the result is always an array, for a single element a 0-d view."""
     parts = []
     for part in key if isinstance(key, tuple) else (key,):
         if isinstance(part, StrictArray):
@@ -207,15 +207,15 @@ def _unpickled(host: np.ndarray) -> StrictArray:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What the device was asked to do, and what it may not be asked just now.
+# Counters, and what is currently forbidden.
 #
-# On a GPU the arithmetic of a small network costs little. What costs is every kernel launch (5 to 20 microseconds of
-# the host), every wait for the device, and every copy between host and device. The double has none of these costs, so
-# it counts them instead. There is one ledger per process, as there is one device.
+# On a GPU the arithmetic of a small network takes little time. What takes time are kernel launches (5 to 20 microseconds each
+# on the host), synchronizations, and copies between host and device. The double counts them. There is one ledger per process,
+# as there is one device.
 
 
 class StrictDeviceError(RuntimeError):
-    """Something that works on a GPU, but that the policy in force forbids."""
+    """An operation that works on a GPU but is forbidden by the current policy."""
 
 
 class HiddenSyncError(StrictDeviceError):
@@ -223,19 +223,19 @@ class HiddenSyncError(StrictDeviceError):
 
 
 class HiddenCopyError(StrictDeviceError):
-    """Data went between host and device: `xp.asarray(host)`, `x.get()`."""
+    """Data were copied between host and device: `xp.asarray(host)`, `x.get()`."""
 
 
 class Float64Error(StrictDeviceError):
-    """A float64 array was made where everything is float32 (half the speed at best, 1/64 on many GPUs)."""
+    """A float64 array was created where everything should be float32 (float64 has at most half the speed, 1/64 on many GPUs)."""
 
 
 @dataclass
 class Account:
-    """What happened on the device.
+    """Counters of operations on the device.
 
     Attributes:
-        launches: kernels started, as CuPy would start them (an estimate for functions made of several kernels).
+        launches: kernels launched, as in CuPy (an estimate for functions with several kernels).
         syncs: how often the host waited for the device.
         uploads, downloads: copies from host to device and from device to host.
         log: launches by the name of the operation.
@@ -263,7 +263,7 @@ class Account:
 
 
 class Ledger:
-    """The accounts that are open (the outermost lives as long as the process) and what is forbidden just now."""
+    """The open accounts (the outermost is that of the process) and what is currently forbidden."""
 
     def __init__(self) -> None:
         self.accounts = [Account()]
@@ -271,7 +271,7 @@ class Ledger:
 
     @contextmanager
     def open(self, **forbid: bool) -> Iterator[Account]:
-        """Within the block forbid what is True (`sync`, `copy`, `float64`) as well, and keep an account of the block."""
+        """Within the block also forbid what is True (`sync`, `copy`, `float64`), and keep an account of the block."""
         before, account = self.forbidden, Account()
         self.forbidden = before | {what for what, forbidden in forbid.items() if forbidden}
         self.accounts.append(account)
@@ -282,26 +282,26 @@ class Ledger:
             self.accounts.pop()
 
     def launch(self, what: str, count: int = 1) -> None:
-        """`count` kernels were started for `what`."""
+        """Count kernel launches for `what`."""
         for account in self.accounts:
             account.launches += count
             account.log[what] += count
 
     def sync(self, what: str) -> None:
-        """The host waits for the device because of `what`."""
+        """Count a synchronization caused by `what`."""
         for account in self.accounts:
             account.syncs += 1
         if "sync" in self.forbidden:
             raise HiddenSyncError(f"{what} makes the host wait for the device: keep the value on the device here.")
 
     def upload(self, what: str) -> None:
-        """`what` copied from the host to the device."""
+        """Count a copy from host to device by `what`."""
         for account in self.accounts:
             account.uploads += 1
         self._refuse_copy(f"{what} copies from host to device")
 
     def download(self, what: str) -> None:
-        """`what` copied from the device to the host."""
+        """Count a copy from device to host by `what`."""
         for account in self.accounts:
             account.downloads += 1
         self._refuse_copy(f"{what} copies from device to host")
@@ -311,10 +311,10 @@ class Ledger:
             raise HiddenCopyError(f"{what}: move data before the hot path, or after it.")
 
     def made(self, dtype: Any, what: str) -> None:
-        """`what` gave an array of `dtype`."""
+        """Check the dtype of an array created by `what`."""
         if "float64" in self.forbidden and dtype in (np.float64, np.complex128):
             raise Float64Error(
-                f"{what} gave {dtype}: name the dtype where arrays are made, "
+                f"{what} returned {dtype}: give the dtype where arrays are created, "
                 "and use Python floats instead of NumPy's float64 scalars."
             )
 

@@ -16,11 +16,11 @@ from tinyae.testing.strict.api import Kind, cupy_api
 from tinyae.testing.strict.array import LEDGER, SCALARS, Account, StrictArray, device_array
 
 # ---------------------------------------------------------------------------------------------------------------------
-# `StrictBackend`, and `strict_device`, which hands it out.
+# `StrictBackend`, and `strict_device`, which returns it.
 
 
 class StrictBackend(CupyBackend):
-    """The methods of the GPU's backend, on the double's arrays. Its name is `"strict"`, as in `model.to("strict")`.
+    """The GPU backend for arrays of the double. Its name is `"strict"`, as in `model.to("strict")`.
 
     Attributes:
         account: launches, synchronizations and copies since the process started, or since `account.reset()`.
@@ -30,25 +30,25 @@ class StrictBackend(CupyBackend):
 
     @property
     def account(self) -> Account:
-        """What happened on the device so far."""
+        """The operations on the device so far."""
         return LEDGER.accounts[0]
 
     def policy(
         self, *, forbid_sync: bool = False, forbid_copy: bool = False, forbid_float64: bool = False
     ) -> AbstractContextManager[Account]:
-        """Within the block refuse what is named, and keep an account of the block.
+        """Within the block forbid what is True, and keep an account of the block.
 
         Args:
             forbid_sync: raise `HiddenSyncError` where the host would wait for the device.
-            forbid_copy: raise `HiddenCopyError` where data would go from host to device or back.
-            forbid_float64: raise `Float64Error` where a float64 array would be made.
+            forbid_copy: raise `HiddenCopyError` where data would be copied between host and device.
+            forbid_float64: raise `Float64Error` where a float64 array would be created.
 
         Blocks nest; what an outer block forbids stays forbidden inside.
         """
         return LEDGER.open(sync=forbid_sync, copy=forbid_copy, float64=forbid_float64)
 
     def describe(self) -> str:
-        """One line: what the double stands for."""
+        """One line about the double."""
         return f"{self.name}: NumPy behind the names of CuPy {self.xp.__version__} (a test double)"
 
 
@@ -58,7 +58,7 @@ def _backend() -> StrictBackend:
 
 
 def strict_device() -> StrictBackend:
-    """The strict device double, one per process; from now on `backend_named("strict")` and `.to("strict")` know it.
+    """The strict device double, one per process; it also registers the name "strict" for `backend_named` and `.to`.
 
     Example:
         >>> device = strict_device()
@@ -74,10 +74,10 @@ def strict_device() -> StrictBackend:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The namespace `xp` of the double: NumPy's functions under the names, and with the keywords, that CuPy has.
+# The namespace `xp` of the double: NumPy's functions with the names and keywords of CuPy.
 
 SCATTERING = {"add", "subtract", "maximum", "minimum", "bitwise_and", "bitwise_or", "bitwise_xor"}
-"""The ufuncs whose `.at` CuPy has."""
+"""The ufuncs with `.at` in CuPy."""
 
 
 class StrictUfunc:
@@ -90,7 +90,7 @@ class StrictUfunc:
         return call_ufunc(self.__name__, args, kwargs)
 
     def at(self, a: StrictArray, indices: Any, b: Any = None) -> None:
-        """Unbuffered a[indices] = f(a[indices], b): a position named twice collects both."""
+        """Unbuffered a[indices] = f(a[indices], b): repeated indices accumulate."""
         if self.__name__ not in SCATTERING:
             raise NotImplementedError(f"CuPy has no {self.__name__}.at.")
         LEDGER.launch(f"{self.__name__}.at")
@@ -98,7 +98,7 @@ class StrictUfunc:
         getattr(np, self.__name__).at(*host)
 
     def reduce(self, array: Any, axis: Any = 0, dtype: Any = None, out: Any = None, keepdims: bool = False) -> Any:
-        """Sum or product along an axis; CuPy reduces with no other function."""
+        """Sum or product along an axis; CuPy has no other reductions of ufuncs."""
         if self.__name__ not in ("add", "multiply"):
             raise NotImplementedError(f"CuPy has no {self.__name__}.reduce: use xp.max, xp.min, xp.all or xp.any.")
         method = array.sum if self.__name__ == "add" else array.prod
@@ -111,11 +111,11 @@ class StrictUfunc:
 
 
 class Namespace(ModuleType):
-    """One of CuPy's modules. A name is looked up when it is first used.
+    """One of CuPy's modules. A name is looked up on first use.
 
     Raises:
         AttributeError: CuPy has no such name.
-        NotImplementedError: CuPy has it, but NumPy has not, so that the double cannot do it (kernels in CUDA C).
+        NotImplementedError: CuPy has the name but NumPy does not (e.g. kernels in CUDA C).
     """
 
     def __init__(self, name: str, backing: Any) -> None:
@@ -142,7 +142,7 @@ class Namespace(ModuleType):
 
 
 class StrictNdarray(type):
-    """What `xp.ndarray` is: device arrays are its instances, and calling it gives memory that nobody has written."""
+    """The type of `xp.ndarray`: device arrays are its instances, and calling it returns uninitialized memory."""
 
     def __instancecheck__(cls, value: Any) -> bool:
         return isinstance(value, StrictArray)
@@ -158,7 +158,7 @@ class _Stream:
 
 
 def asnumpy(a: Any, *args: Any, **kwargs: Any) -> np.ndarray:
-    """`cupy.asnumpy`: a host copy of a device array, a host array as it is."""
+    """`cupy.asnumpy`: a host copy of a device array, a host array unchanged."""
     return a.get() if isinstance(a, StrictArray) else np.asarray(a)
 
 
@@ -180,31 +180,31 @@ def build_namespace() -> Namespace:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# How a call on device arrays is carried out: checked against CuPy's names, done by NumPy, entered in the ledger.
+# Calls on device arrays: checked against CuPy's signatures, computed by NumPy, counted in the ledger.
 
 UFUNC_KEYWORDS = {"out", "dtype", "casting"}
-"""All that CuPy's ufuncs take by name."""
+"""The keywords of CuPy's ufuncs."""
 
 KERNELS = {"var": 3, "std": 4, "allclose": 4, "array_equal": 2, "isclose": 3, "einsum": 2, "pad": 3}
-"""Functions that CuPy makes of more than one kernel, and about how many."""
+"""Functions with more than one kernel in CuPy, and approximately how many."""
 
 WAITING = {
     *("nonzero", "flatnonzero", "argwhere", "unique", "compress", "extract"),
     *("tobytes", "tofile", "dump", "dumps", "array_repr", "array_str", "array2string", "save", "savez", "savetxt"),
 }
-"""Functions and methods whose result has a size that only the device knows, or that write to the host."""
+"""Functions and methods that synchronize: the size of the result is known only on the device, or they write to the host."""
 
 CONVERSIONS = {"asarray", "array", "ascontiguousarray", "asanyarray", "asfortranarray"}
-"""Functions that bring host data to the device."""
+"""Functions that copy host data to the device."""
 
 ABOUT_ARRAYS = {
     *("result_type", "can_cast", "promote_types", "issubdtype", "isscalar", "ndim", "size", "shape"),
     *("broadcast_shapes", "may_share_memory", "shares_memory", "iscomplexobj", "isrealobj"),
 }
-"""Functions that look at shapes and dtypes only."""
+"""Functions that use only shapes and dtypes."""
 
 PRODUCTS = {"matmul", "dot", "tensordot", "inner"}
-"""Functions that cuBLAS does, which copies operands that it cannot read."""
+"""Functions computed by cuBLAS, for which operands with other layouts are copied."""
 
 EINSUM_KEYWORDS = ["*operands", "dtype", "optimize"]
 """`cupy.einsum` hides its keywords behind `**kwargs`."""
@@ -213,7 +213,7 @@ EINSUM_KEYWORDS = ["*operands", "dtype", "optimize"]
 def call_ufunc(
     name: str, args: tuple[Any, ...], kwargs: dict[str, Any], compute: Callable[..., Any] | None = None
 ) -> Any:
-    """`xp.name(*args, **kwargs)` for an elementwise function; `compute` does it for an operator that NumPy does differently."""
+    """`xp.name(*args, **kwargs)` for an elementwise function; `compute` replaces it for an operator that NumPy computes differently."""
     wrong = sorted(set(kwargs) - UFUNC_KEYWORDS)
     if wrong:
         raise TypeError(f"Wrong arguments {wrong}: CuPy's {name} takes only {', '.join(sorted(UFUNC_KEYWORDS))}.")
@@ -275,7 +275,7 @@ def _run(function: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs:
 
 
 def _copied_for_cublas(x: np.ndarray) -> bool:
-    """A matrix is read as it lies or transposed; of a stack of matrices, each one must be in C order."""
+    """Whether cuBLAS needs a copy: a matrix may be in C or Fortran order, a stack of matrices must be in C order."""
     if x.ndim > 2:
         return not x.flags.c_contiguous
     return x.ndim == 2 and not (x.flags.c_contiguous or x.flags.f_contiguous)
@@ -306,7 +306,7 @@ def unwrap(value: Any, what: str) -> Any:
 
 
 def wrap(result: Any, inputs: list[Any], what: str) -> Any:
-    """A result of NumPy on the device; one that is not a view of an input cost a kernel."""
+    """A NumPy result as a device array; unless it is a view of an input, a kernel launch is counted."""
     if isinstance(result, (list, tuple)):
         return type(result)([wrap(item, inputs, what) for item in result])
     if not isinstance(result, (np.ndarray, *SCALARS)):
@@ -320,7 +320,7 @@ def wrap(result: Any, inputs: list[Any], what: str) -> Any:
 
 
 def poisoned(host: np.ndarray) -> np.ndarray:
-    """Memory that nobody has written: NaN, or the smallest whole number, so that reading it shows."""
+    """Uninitialized memory, filled with NaN or the smallest integer so that its use is noticed."""
     LEDGER.made(host.dtype, "xp.empty")
     if host.dtype.kind in "fc":
         host[...] = np.nan
@@ -351,16 +351,14 @@ def _arrays(values: list[Any]) -> Iterator[np.ndarray]:
 
 def _unsupported(what: str, value: Any) -> TypeError:
     where = " (a host array)" if isinstance(value, np.ndarray) else ""
-    return TypeError(
-        f"{what}: Unsupported type {type(value)}{where}: move it to the device first, device and host do not mix."
-    )
+    return TypeError(f"{what}: Unsupported type {type(value)}{where}: move it to the device first.")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Random numbers of the double: CuPy's methods only, and streams that never equal NumPy's.
+# Random numbers of the double: only CuPy's methods, with streams that differ from NumPy's.
 #
-# CuPy's streams differ from NumPy's, and even from one GPU model to the next. A test that expects equal draws on host
-# and device is wrong, so here they differ too.
+# CuPy's streams differ from NumPy's, and even between GPU models. A test must not expect equal draws on host and device, so
+# they differ here too.
 
 _OTHER_STREAM = 0x5DEECE66D
 
@@ -369,11 +367,11 @@ class StrictGenerator:
     """`cupy.random.Generator`: uniform and standard normal draws and a dozen others; no `normal`, no `permutation`.
 
     Args:
-        seed: a whole number, of which CuPy uses 32 bits; None for fresh entropy.
+        seed: a whole number, of which CuPy uses 32 bits; None for a random seed.
     """
 
     def __init__(self, seed: int | None = None) -> None:
-        LEDGER.launch("seed a generator")  # the states of all threads are set up by a kernel
+        LEDGER.launch("seed a generator")  # a kernel initializes the states of all threads
         bits = None if seed is None else (int(seed) & 0xFFFFFFFF) ^ _OTHER_STREAM
         self._source = np.random.Generator(np.random.MT19937(bits))
 
@@ -396,7 +394,7 @@ class StrictGenerator:
 
 
 class RandomNamespace(Namespace):
-    """`cupy.random`: generators, and functions on one hidden state."""
+    """`cupy.random`: generators, and functions with a global state."""
 
     def __init__(self) -> None:
         super().__init__("cupy.random", np.random)
@@ -404,7 +402,7 @@ class RandomNamespace(Namespace):
         self.seed()
 
     def seed(self, seed: int = 0) -> None:
-        """Start the hidden state again."""
+        """Reset the global state."""
         self._source = np.random.RandomState(np.random.MT19937(_OTHER_STREAM ^ seed))
 
     def _resolved(self, name: str, kind: Kind) -> Any:
@@ -446,12 +444,12 @@ UNARY = {"neg": "negative", "pos": "positive", "abs": "absolute", "invert": "inv
 def _apply(name: str, *operands: Any, **options: Any) -> Any:
     if name == "matmul":
         return call_function(np, name, None, operands, options)
-    # NumPy's x**2 is x * x, which need not be its power(x, 2) to the last bit.
+    # NumPy computes x**2 as x * x, which may differ from power(x, 2) in the last bit.
     return call_ufunc(name, operands, options, pow if name == "power" else None)
 
 
 def _defers(other: Any) -> bool:
-    """CuPy's rule for foreign classes: they go first with `__array_ufunc__ = None` or a higher priority."""
+    """CuPy's rule for other classes: they take precedence with `__array_ufunc__ = None` or a higher priority."""
     if isinstance(other, (StrictArray, np.ndarray, list, tuple, *SCALARS)):
         return False
     if hasattr(other, "__array_ufunc__"):
@@ -481,7 +479,7 @@ FORMS: list[tuple[str, Callable[..., Any], dict[str, str]]] = [
     ("__i{}__", _in_place, {operator: name for operator, name in BINARY.items() if operator != "matmul"}),
     ("__{}__", _unary, UNARY),
 ]
-"""What the method of an operator is called, what it does, and which operators have it: as in CuPy, no `@=`."""
+"""Method name of an operator, implementation, and operators; as in CuPy there is no `@=`."""
 
 
 def _method(self: StrictArray, name: str) -> Any:
@@ -495,13 +493,13 @@ def _method(self: StrictArray, name: str) -> Any:
 
 
 def _numpy_ufunc(self: StrictArray, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-    """`scalar * x` with a NumPy scalar ends here, and is right; so does `np.exp(x)`, and is not."""
+    """Allow `scalar * x` with a NumPy scalar; raise TypeError for any other ufunc call such as `np.exp(x)`."""
     scalar = any(isinstance(value, np.generic) for value in inputs)
     if scalar and method == "__call__" and all(isinstance(value, (StrictArray, np.generic)) for value in inputs):
         return _apply(ufunc.__name__, *inputs, **kwargs)
     raise TypeError(
         f"numpy.{ufunc.__name__} was given a device array: use xp.{ufunc.__name__}, "
-        "and move host arrays to the device first (the two do not mix)."
+        "and move host arrays to the device first."
     )
 
 

@@ -1,8 +1,7 @@
 """The check tables: every primitive, loss, layer and model of the package, with what is needed to verify it.
 
-`tinyae gradcheck` and the test suite ask the same questions of every entry, and a test fails when something has none.
-The references need SciPy, so this package is imported only when it is asked for:
-`from tinyae.testing.tables import CASES`.
+`tinyae gradcheck` and the test suite run the same checks on every entry, and a test fails if something has no entry. The
+references need SciPy, so this package is not imported by `tinyae.testing`: `from tinyae.testing.tables import CASES`.
 """
 
 from typing import Any

@@ -27,7 +27,7 @@ from tinyae.testing.verification import Domain, ModuleCase, OpCase, Shape, apart
 # The layers: every `nn.Module` of `tinyae.nn`, in each of its modes.
 #
 # There are no references here: a layer composes primitives that have them, and its forward is compared with NumPy by its
-# own tests. What is asked is whether the gradient reaches the input and every parameter.
+# own tests. The check is whether input and parameters get the right gradients.
 
 
 def layer(
@@ -126,8 +126,8 @@ LAYERS: list[ModuleCase] = [
 # ---------------------------------------------------------------------------------------------------------------------
 # The models: the whole training loss of everything in `tinyae.models.MODELS`, at small sizes.
 #
-# The derivative of a loss goes through every layer, so one line here checks that all of them are joined up: input and
-# every parameter, shared ones with all their uses.
+# The derivative of a loss goes through every layer, so one entry checks the gradients of the input and of all parameters,
+# including shared ones.
 
 PIXELS = between(0.05, 0.95)
 """Inside (0, 1), which suits every reconstruction loss."""
@@ -173,7 +173,7 @@ def training_loss(model: Any, x: Tensor) -> Tensor:
 
 
 _ONCE: dict[str, Any] = {"activation": "tanh", "samples": 2, "order": 1}
-"""Images: that the parts can be differentiated twice stands in their own tables, and here it takes long."""
+"""Models of images, only to first order: their parts are checked to second order in the other tables."""
 
 MODELS_TABLE: list[ModuleCase] = [
     model("basic", code_size=3),
@@ -273,7 +273,7 @@ MODELS_TABLE: list[ModuleCase] = [
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What there is to check: the package searched for everything that needs an entry in a table.
+# Completeness: a search of the package for everything that needs an entry in a table.
 #
 # Nothing is listed by hand, so a primitive, loss, layer or model that somebody adds without an entry is found, and a test
 # names it.

@@ -157,7 +157,7 @@ def sparsity_reference(code: np.ndarray, rho: float) -> np.ndarray:
 #
 # One entry says what an operation should compute (a NumPy or SciPy formula on raw arrays that shares no code with it),
 # on which inputs its derivatives may be measured (away from kinks), and with which shapes. A new primitive needs lines
-# here and no new tests: every entry is asked the same questions.
+# here and no new tests: every entry is checked in the same way.
 
 
 def shapes(text: str) -> list[tuple[Any, ...]]:
@@ -431,7 +431,7 @@ def lstm_reference(
 def walked(
     step: Step, x: Any, states: list[Any], w_x: Any, w_h: Any, b: Any, lengths: Any, reverse: bool, steps: int | None
 ) -> list[np.ndarray]:
-    """Each state after every step, (N, T, H); a sequence is cut to its length, and its last state stands in the rest."""
+    """Each state after every step, (N, T, H); after the end of a sequence its last state is repeated."""
     samples, count = (len(states[0]), int(steps or 0)) if x is None else x.shape[:2]
     found = [np.zeros((samples, count, len(w_h))) for _ in states]
     for n in range(samples):
