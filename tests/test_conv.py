@@ -254,15 +254,15 @@ def test_it_learns_and_is_itself_again_from_its_file(name, options, tmp_path):
     assert_array_equal(again.reconstruct(x), model.reconstruct(x))
 
 
-def test_remarks_say_how_much_a_code_holds():
+def test_the_report_says_how_much_a_code_holds():
     x = np.zeros((2, 28, 28, 1), "float32")
-    assert conv_autoencoder().report(Split(x)) == ["code: 4 x 4 x 8 = 128 numbers for 784 of an image"]
+    assert conv_autoencoder().report(Split(x)) == ["code: 4 x 4 x 8 = 128 values for the 784 of each image"]
     (line,) = conv_autoencoder(form="strided").report(Split(x))
     assert (
         line
         == "code: 7 x 7 x 64 = 3136 values for the 784 of each image: not a bottleneck, copying would be a perfect solution"
     )
-    assert "code: 32 = 32 numbers" in conv_autoencoder(code_size=32).report(Split(x))[0]
+    assert "code: 32 = 32 values" in conv_autoencoder(code_size=32).report(Split(x))[0]
     assert repr(conv_autoencoder()).startswith("ConvAutoencoder((4, 4, 8), loss='bce'")
 
 

@@ -290,12 +290,12 @@ def test_unequal_sequences_are_fitted_and_measured(rng):
         (lambda: lstm_autoencoder((28, 28, 1)), r"takes sequences \(T, D\), got samples of shape \(28, 28, 1\)"),
         (
             lambda: lstm_autoencoder((5, 2), mode="predict", future_steps=5),
-            "leaves nothing to see of windows of 5 steps",
+            "leaves no input in windows of 5 steps",
         ),
         (lambda: made("predict").loss(Tensor(np.ones((3, 2, 2)))), "more than the 2 steps to predict"),
         (
             lambda: made("composite").loss(Batch(Tensor(np.ones((3, 5, 2))), lengths=[5, 2, 4])),
-            "above the 2 steps to predict, got 2",
+            "must exceed the 2 steps to predict, got 2",
         ),
         (lambda: made("composite").loss(Batch(Tensor(np.ones((3, 5, 2))), lengths=[5, 9, 4])), "got 9 for sequence 1"),
         (lambda: made().loss(Batch(Tensor(np.ones((3, 5, 2))), lengths=[5, 0, 4])), "got 0 for sequence 1"),

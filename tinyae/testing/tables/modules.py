@@ -19,7 +19,7 @@ from tinyae.losses import REDUCTIONS
 from tinyae.models import MODELS, Autoencoder, Batch, build
 from tinyae.models.convolutional import FORMS, UPSAMPLINGS
 from tinyae.models.likelihoods import LIKELIHOODS
-from tinyae.nn.convolution import Convolution, Pooling
+from tinyae.nn.convolution import Convolution, ImageLayer, Pooling
 from tinyae.ops.linear import ACTIVATIONS
 from tinyae.testing.verification import Domain, ModuleCase, OpCase, Shape, apart, between, nonzero, real
 
@@ -281,7 +281,7 @@ MODELS_TABLE: list[ModuleCase] = [
 PACKAGES = ("tinyae.autodiff", "tinyae.ops", "tinyae.losses", "tinyae.nn", "tinyae.models")
 """Where primitives are looked for."""
 
-BASES = frozenset({nn.Module, nn.Noise, Convolution, Pooling})
+BASES = frozenset({nn.Module, nn.Noise, ImageLayer, Convolution, Pooling})
 """Classes that compute nothing until a subclass says what."""
 
 HELPERS = frozenset({"REDUCTIONS", "Loss", "check_shapes", "reduce", "unit"})
