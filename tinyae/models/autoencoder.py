@@ -19,7 +19,7 @@ from tinyae import losses, ops
 from tinyae.autodiff import Tensor, no_grad
 from tinyae.backend import Array, Backend, as_generator, backend_named, backend_of
 from tinyae.backend.base import array_advice
-from tinyae.checks import choose
+from tinyae.checks import choose, whole_number
 from tinyae.data import Lengths, Split, padding
 from tinyae.losses import Loss, unit
 from tinyae.nn import Module, evaluating
@@ -36,7 +36,8 @@ class Batch:
         lengths: for sequences of unequal length, how many steps of `target` are not padding, (N,) on the host; or None.
         future_only: whether the model outputs only the steps that `target` has after those of x.
 
-    x and target are arrays on one device, or, for a loss, Tensors (see `tensors`).
+    x and target are arrays on one device, or, for a loss, Tensors (see `tensors`). Raises ValueError unless all parts have N
+    rows.
     """
 
     x: Any
@@ -48,6 +49,13 @@ class Batch:
     def __post_init__(self) -> None:
         if self.target is None:
             object.__setattr__(self, "target", self.x)
+        for name in ("x", "labels", "lengths"):
+            part = getattr(self, name)
+            if part is not None and part is not self.target and len(part) != len(self.target):
+                raise ValueError(
+                    f"a Batch needs one row for each sample, got {len(self.target)} targets and {len(part)} {name}: "
+                    "give parts of equal length."
+                )
 
     def __len__(self) -> int:
         return len(self.target)
@@ -71,6 +79,7 @@ class Batch:
         The order is drawn on the host, so that a seed gives the same one on every device. Sequences are cut to the longest
         of their minibatch, so that no step is computed that is padding in all of them.
         """
+        batch_size = whole_number("batch_size", batch_size, at_least=1)
         order = np.arange(len(self)) if generator is None else as_generator(generator).permutation(len(self))
         backend = backend_of(self.target)
         numbers = backend.to_device(order)
