@@ -23,7 +23,8 @@ class Constant:
 
     Attributes:
         number: counted from 0 in order of first use; an array used twice is one constant.
-        shape, dtype: of the array; a Python number has shape () and its type's name.
+        shape: of the array; () for a Python number.
+        dtype: of the array; the name of the type for a Python number.
         value: the number if there is only one, else None.
         name: its name in `names`, or None.
     """
@@ -50,7 +51,8 @@ class GraphNode:
         serial: creation number of the tape, unique in the process; sorts like `number`.
         op: name of the primitive, `"leaf"` for a leaf.
         params: its keyword parameters as strings, except those that are None or False.
-        shape, dtype: of its value.
+        shape: of its value.
+        dtype: of its value.
         arguments: its arguments in order: the number of a node, or a `Constant`.
         name: its name in `names`, or None.
         value_norm: Euclidean norm of its value.

@@ -110,7 +110,7 @@ class LSTM(Module):
         options: of every layer: peepholes, forget_bias, initializer, recurrent_initializer, dtype; see `LSTMLayer`.
 
     Attributes:
-        layers: for each layer a list of its directions, `LSTMLayer`s.
+        layers: for each layer a list of its directions, each an `LSTMLayer`.
         directions: 2 if bidirectional, else 1.
         state_size: S, the size of the state of one sequence: h and c of all layers and directions.
 
