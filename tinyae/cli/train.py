@@ -300,7 +300,10 @@ def add_training_options(parser: Parser, entry: ModelEntry) -> None:
     described = {n: replace(s, text=f"{', '.join(takers(n)[1])}: {s.text}") for n, s in CHOSEN.items() if n != "lr"}
     group = parser.add_argument_group("training")
     add_options(group, [_OF_FIT["epochs"], _OF_FIT["batch_size"]], usual)
-    group.add_argument("--optimizer", choices=OPTIMIZERS, default=entry.optimizer, help=f"(default: {entry.optimizer})")
+    group.add_argument(
+        "--optimizer", choices=OPTIMIZERS, default=entry.optimizer,
+        help=f"update rule of the parameters (default: {entry.optimizer})",
+    )  # fmt: skip
     add_options(group, [CHOSEN["lr"], described["momentum"], described["nesterov"], _OF_FIT["clip_norm"]], usual)
     group = parser.add_argument_group("learning-rate schedule", "one step is one epoch")
     group.add_argument(
