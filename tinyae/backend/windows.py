@@ -74,7 +74,7 @@ class ConvSpec:
         """`kernel 3x3, stride 2x2, padding 1`; defaults left out."""
         words = [f"kernel {by(self.kernel)}"]
         words += [f"stride {by(self.stride)}"] if self.stride != (1, 1) else []
-        words += [f"padding {short(self.padding)}"] if self.pads else []
+        words += [f"padding {shortest(self.padding)}"] if self.pads else []
         return ", ".join(words)
 
 
@@ -83,6 +83,6 @@ def by(numbers: Pair) -> str:
     return f"{numbers[0]}x{numbers[1]}"
 
 
-def short(value: object) -> str:
-    """(3, 3) as `3`, ((1, 1), (1, 1)) as `1`; anything uneven in full."""
-    return short(value[0]) if isinstance(value, tuple) and value[0] == value[1] else repr(value)
+def shortest(value: object) -> object:
+    """(3, 3) as 3, and ((1, 1), (1, 1)) as 1; anything else as it is."""
+    return shortest(value[0]) if isinstance(value, tuple) and value[0] == value[1] else value

@@ -240,15 +240,17 @@ def _reader(setting: Setting) -> dict[str, Any]:
 
 def whole_number(text: str) -> int:
     """A whole number of at least 0."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, got {text!r}")
-    return int(text)
+    return _whole(text, 0)
 
 
 def positive_int(text: str) -> int:
     """A whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return _whole(text, 1)
+
+
+def _whole(text: str, at_least: int) -> int:
+    if not text.isdecimal() or int(text) < at_least:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least {at_least}, got {text!r}")
     return int(text)
 
 

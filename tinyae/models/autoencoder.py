@@ -251,11 +251,11 @@ class Autoencoder(Module):
             raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
         if len(data.x) == 0:
             raise ValueError(f"got an empty array of shape {data.x.shape}: there is nothing to encode or decode.")
-        backend = backend_named(self.device)
+        backend, dtype = backend_named(self.device), self.dtype
         with no_grad(), evaluating(self):
             parts = []
             for start in range(0, len(data.x), batch_size):
-                rows = data.rows(slice(start, start + batch_size)).to(backend, self.dtype).tensors()
+                rows = data.rows(slice(start, start + batch_size)).to(backend, dtype).tensors()
                 out = function(rows if whole else rows.x)
                 parts.append(backend_of(out.data).to_host(out.data))
         return np.concatenate(parts)

@@ -436,13 +436,13 @@ def log_likelihood(
     """
     k = check_size("log_likelihood", "importance_samples", importance_samples)
     rng = np.random.default_rng(0) if generator is None else as_generator(generator)
-    backend = backend_named(model.device)
+    backend, dtype = backend_named(model.device), model.dtype
     whole = model.batch(Split(x, labels))
     at_once = max(1, min(len(x), rows // k))
     found = []
     with no_grad(), evaluating(model):
         for start in range(0, len(x), at_once):
-            batch = whole.rows(slice(start, start + at_once)).to(backend, model.dtype).tensors()
+            batch = whole.rows(slice(start, start + at_once)).to(backend, dtype).tensors()
             given, target = model.presented(batch, rng)
             q = model.posterior(given)
             total, left = None, k

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tinyae import ops
 from tinyae.autodiff import Tensor
 from tinyae.backend import as_generator
-from tinyae.backend.windows import ConvSpec, Padding, Pair, by, short
+from tinyae.backend.windows import ConvSpec, Padding, Pair, by, shortest
 from tinyae.checks import choose
 from tinyae.nn.layers import Initializer, check_activation, check_dtype, check_floats, check_size, initializer_named
 from tinyae.nn.module import Module, Parameter, constructor_arguments
@@ -27,12 +27,7 @@ class ImageLayer(Module):
 
     def extra_repr(self) -> str:
         """The arguments of the constructor."""
-        return constructor_arguments(type(self), {name: _shortest(value) for name, value in vars(self).items()})
-
-
-def _shortest(value: object) -> object:
-    """(3, 3) as 3, and ((1, 1), (1, 1)) as 1; anything else as it is."""
-    return _shortest(value[0]) if isinstance(value, tuple) and value[0] == value[1] else value
+        return constructor_arguments(type(self), {name: shortest(value) for name, value in vars(self).items()})
 
 
 def _checked(layer: ImageLayer, x: Tensor) -> Tensor:
@@ -198,7 +193,7 @@ class ConvTranspose2d(Convolution):
         extra = tuple(n - m + e for n, m, e in zip(wanted, spec.size, spec.output_padding, strict=True))
         fix = "change its kernel, stride or padding, or crop or pad the result"
         if all(0 <= e < s for e, s in zip(extra, spec.stride, strict=True)):
-            fix = f"use output_padding={short(extra)}"
+            fix = f"use output_padding={shortest(extra)}"
         raise ValueError(
             f"{self}: {geometry.transposed(spec, size)} gives {by(spec.size)}, wanted {by(wanted)}; {fix}."
         )

@@ -72,9 +72,9 @@ class Training:
     clip_norm: float | None = None
     begin: Callable[[int], None] = lambda number: None
     announce: Callable[[dict[str, Any]], None] = lambda row: None
-    kept: dict[str, np.ndarray] = field(default_factory=dict)
-    terms: Terms = field(default_factory=lambda: Terms())
-    started: float = 0.0
+    kept: dict[str, np.ndarray] = field(init=False, default_factory=dict)
+    terms: Terms = field(init=False, default_factory=lambda: Terms())
+    started: float = field(init=False, default=0.0)
 
     def epoch(self, number: int) -> float:
         """The loop: one pass over the samples in random order; returns the mean loss per sample."""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinyae.autodiff import no_grad
-from tinyae.backend import backend_named
+from tinyae.backend import backend_named, backend_of
 from tinyae.backend.base import array_advice
 from tinyae.data import Dataset, Lengths, Split
 from tinyae.models import (
@@ -62,14 +62,14 @@ def evaluate(model: Autoencoder, samples: Split | np.ndarray | Batch, batch_size
         shape = (samples.x if isinstance(samples, Split) else samples.target).shape
         raise ValueError(f"got an empty array of shape {shape}: there is nothing to evaluate.")
     whole = samples if isinstance(samples, Batch) else model.batch(samples)
-    backend = backend_named(model.device)
+    backend, dtype = backend_named(model.device), model.dtype
     bounded = bool(whole.target.min() >= 0 and whole.target.max() <= 1)
     totals: dict[str, float] = {}
     units: dict[str, str] = {}
     generator = np.random.default_rng(0)  # not the model's own: evaluation must not change what training draws next
     with no_grad(), evaluating(model):
         for start in range(0, count, batch_size):
-            batch = whole.rows(slice(start, start + batch_size)).to(backend, model.dtype).tensors()
+            batch = whole.rows(slice(start, start + batch_size)).to(backend, dtype).tensors()
             for name, (value, unit) in _batch_sums(model, batch, bounded, generator).items():
                 totals[name], units[name] = totals.get(name, 0.0) + float(value), unit
     elements = totals.pop("elements") / count
@@ -84,20 +84,20 @@ def _batch_sums(
     model: Autoencoder, batch: Batch, bounded: bool, generator: np.random.Generator
 ) -> dict[str, tuple[Any, str]]:
     """Sums over the samples of one batch, on the device, and their units; "elements" counts the elements compared."""
-    n, xp = float(len(batch)), backend_named(model.device).xp
+    n = float(len(batch))
     loss = model.loss(batch, generator=generator)
     sums: dict[str, tuple[Any, str]] = {"loss": (loss.total.data * n, loss.unit)}
     if len(loss.terms) > 1:
         sums |= {name: (term.data * n, loss.unit) for name, term in loss.terms.items()}
     x, r = batch.target.data, model.reconstruct(batch).data
-    mask: Any = np.ones(1) if batch.mask is None else batch.mask
-    mask = backend_named(model.device).to_device(mask, x.dtype)
-    sums["elements"] = (mask.sum() * (x.size / mask.size), "elements")
+    backend, written = backend_of(x), batch.mask
+    mask: Any = 1.0 if written is None else backend.to_device(written, x.dtype)
+    sums["elements"] = (x.size if written is None else mask.sum() * (x.size / mask.size), "elements")
     difference = (r - x) * mask
     sums["squared_error"] = ((difference * difference).sum(), f"squared error per {model.sample_name}")
     if bounded:
-        p = xp.clip(r, _EPS, 1.0 - _EPS)
-        nats = (x * xp.log(p) + (1.0 - x) * xp.log1p(-p)) * mask
+        p = backend.xp.clip(r, _EPS, 1.0 - _EPS)
+        nats = (x * backend.xp.log(p) + (1.0 - x) * backend.xp.log1p(-p)) * mask
         sums["bce"] = (-nats.sum(), f"nats per {model.sample_name}")
     return sums | {name: (value * n, unit) for name, (value, unit) in loss.measured.items()}
 

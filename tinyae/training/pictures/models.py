@@ -326,14 +326,11 @@ def draw_samples(model: VariationalAutoencoder, path: Path, count: int = _SAMPLE
 
 def draw_manifold(model: Any, path: Path, n: int = 20) -> Path:
     """The decoder's output over the plane of codes, in cells of equal probability; for a conditional model, of class 0."""
-    codes, what = latent_grid(n, model.code_size), "E[x|z]"
+    codes, what, labels = latent_grid(n, model.code_size), "E[x|z]", {}
     if model.classes is not None:
-        codes, what = (
-            np.concatenate([codes, model.one_hot(np.zeros(len(codes), int), codes)], axis=1),
-            "E[x|z, class 0]",
-        )
+        what, labels = "E[x|z, class 0]", {"labels": np.zeros(len(codes), int)}
     figure = plots.code_plane(
-        model.decode(codes),
+        model.decode(codes, **labels),
         normal_quantiles(n),
         names=("latent dimension 0", "latent dimension 1"),
         title=f"The plane of codes: {what} at {n} x {n} quantiles of N(0, 1)",
