@@ -137,6 +137,7 @@ class AfterEveryStep(Checkpoint):
 
     def __init__(self) -> None:
         self.states: list[TrainingState] = []
+        self.latest = None
 
     def after_step(self, capture: Callable[[], TrainingState]) -> None:
         self.states.append(capture())
