@@ -250,13 +250,10 @@ def test_show_takes_the_models_own_data(model, tinyae):
     assert "The tape of one batch of 8" in tinyae("show", model)
 
 
-@pytest.mark.parametrize(
-    "sequences",
-    [
-        pytest.param(["moving-digits", "--mode", "composite"], marks=pytest.mark.thorough, id="moving-digits"),
-        pytest.param(["ragged.npz"], id="ragged"),
-    ],
-)
+@pytest.mark.parametrize("sequences", [
+    pytest.param(["moving-digits", "--mode", "composite"], marks=pytest.mark.thorough, id="moving-digits"),
+    pytest.param(["ragged.npz"], id="ragged"),
+])  # fmt: skip
 def test_neighbors_of_sequences_are_listed(sequences, tinyae, tmp_path, rng):
     lengths = rng.integers(2, 6, 40)
     x = rng.normal(size=(40, 5, 2)) * (np.arange(5) < lengths[:, None])[..., None]

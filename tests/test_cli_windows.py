@@ -72,18 +72,15 @@ def test_an_embedded_recording_is_cut_anew(recording, capsys):
     assert main(["anomalies", "run"]) == 0
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["--data", "heat.csv"], "--window"),
-        (["--data", "heat.csv", "--stride", "3"], "add --window L"),
-        (["--data", "heat.csv", "--window", "30", "--time", "when"], "no column 'when'"),
-        (["--data", "heat.csv", "--window", "900"], "does not fit into the training part"),
-        (["--data", "heat.csv", "--window", "30", "--horizon", "5"], "this model does not predict"),
-        (["--data", "nyc-taxi", "--window", "30", "--time", "t"], "leave it out"),
-        (["--data", "pendigits", "--window", "4"], "is not a recording"),
-    ],
-)
+@pytest.mark.parametrize(("arguments", "says"), [
+    (["--data", "heat.csv"], "--window"),
+    (["--data", "heat.csv", "--stride", "3"], "add --window L"),
+    (["--data", "heat.csv", "--window", "30", "--time", "when"], "no column 'when'"),
+    (["--data", "heat.csv", "--window", "900"], "does not fit into the training part"),
+    (["--data", "heat.csv", "--window", "30", "--horizon", "5"], "this model does not predict"),
+    (["--data", "nyc-taxi", "--window", "30", "--time", "t"], "leave it out"),
+    (["--data", "pendigits", "--window", "4"], "is not a recording"),
+])  # fmt: skip
 def test_what_cannot_be_cut_is_refused_in_one_sentence(recording, capsys, arguments, says):
     assert main(["train", "basic", *arguments, "--out", "run", *QUICK]) == 2
     told = capsys.readouterr().err

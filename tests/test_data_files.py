@@ -187,21 +187,18 @@ def test_damaged_numpy_files(tmp_path, name, write):
     assert name in str(raised.value)
 
 
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        ("1,2\n3\n5,6\n", "line 2 has 1 fields, but the first line has 2"),
-        ("a,b\n1,2\n3,x\n5,6\n", "line 3, column 'b' holds 'x': this is text"),
-        ("a,b\n\n1,2\n3,\n", "line 4, column 'b' holds nothing: fill the gap"),
-        ("a,b\nc,d\n1,2\n", "line 2, column 'a' holds 'c'"),
-        ("a,b\n", "no line of numbers"),
-        ("1,\n3,4\n5,6\n", "line 1, column 'column 1' holds nothing"),
-        ("1,2,x\n3,4,5\n5,6,7\n", "line 1, column 'column 2' holds 'x'"),
-        ("\n\n", "no line of numbers"),
-        ("1,2\nnan,4\n5,inf\n", "line 2, column 'column 0' holds 'nan': fill the gap"),
-        ("2020-01-01,1\n2020-01-02,2\n", "line 1, column 'column 0' holds '2020-01-01': this is a time.*load_series"),
-    ],
-)
+@pytest.mark.parametrize(("content", "says"), [
+    ("1,2\n3\n5,6\n", "line 2 has 1 fields, but the first line has 2"),
+    ("a,b\n1,2\n3,x\n5,6\n", "line 3, column 'b' holds 'x': this is text"),
+    ("a,b\n\n1,2\n3,\n", "line 4, column 'b' holds nothing: fill the gap"),
+    ("a,b\nc,d\n1,2\n", "line 2, column 'a' holds 'c'"),
+    ("a,b\n", "no line of numbers"),
+    ("1,\n3,4\n5,6\n", "line 1, column 'column 1' holds nothing"),
+    ("1,2,x\n3,4,5\n5,6,7\n", "line 1, column 'column 2' holds 'x'"),
+    ("\n\n", "no line of numbers"),
+    ("1,2\nnan,4\n5,inf\n", "line 2, column 'column 0' holds 'nan': fill the gap"),
+    ("2020-01-01,1\n2020-01-02,2\n", "line 1, column 'column 0' holds '2020-01-01': this is a time.*load_series"),
+])  # fmt: skip
 def test_csv_that_is_no_table_names_the_line(tmp_path, content, says):
     (tmp_path / "a.csv").write_text(content)
     with pytest.raises(ValueError, match=says):

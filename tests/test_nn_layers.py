@@ -66,22 +66,18 @@ def test_tied_dense(device: Backend, rng: np.random.Generator) -> None:
     assert layer.bias.dtype == np.float64
 
 
-@pytest.mark.parametrize(
-    ("module", "expected"),
-    [
-        (nn.Identity(), lambda x: x),
-        (nn.ReLU(), FUNCTIONS["relu"]),
-        (nn.Sigmoid(), FUNCTIONS["sigmoid"]),
-        (nn.Tanh(), FUNCTIONS["tanh"]),
-        (nn.Softplus(), lambda x: np.log(1 + np.exp(x))),
-        (nn.Softmax(), lambda x: np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)),
-        (nn.Softmax(axis=1), lambda x: np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)),
-        (nn.Flatten(), lambda x: np.stack([row.ravel() for row in x])),
-        (nn.Reshape(6, 2), lambda x: np.stack([row.reshape(6, 2) for row in x])),
-        (nn.Reshape((2, -1, 3)), lambda x: np.stack([row.reshape(2, 2, 3) for row in x])),
-    ],
-    ids=lambda value: repr(value) if isinstance(value, nn.Module) else "reference",
-)
+@pytest.mark.parametrize(("module", "expected"), [
+    (nn.Identity(), lambda x: x),
+    (nn.ReLU(), FUNCTIONS["relu"]),
+    (nn.Sigmoid(), FUNCTIONS["sigmoid"]),
+    (nn.Tanh(), FUNCTIONS["tanh"]),
+    (nn.Softplus(), lambda x: np.log(1 + np.exp(x))),
+    (nn.Softmax(), lambda x: np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)),
+    (nn.Softmax(axis=1), lambda x: np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)),
+    (nn.Flatten(), lambda x: np.stack([row.ravel() for row in x])),
+    (nn.Reshape(6, 2), lambda x: np.stack([row.reshape(6, 2) for row in x])),
+    (nn.Reshape((2, -1, 3)), lambda x: np.stack([row.reshape(2, 2, 3) for row in x])),
+], ids=lambda value: repr(value) if isinstance(value, nn.Module) else "reference")  # fmt: skip
 def test_layers_without_parameters(
     module: nn.Module, expected: Callable, device: Backend, rng: np.random.Generator
 ) -> None:
@@ -189,21 +185,18 @@ def test_dropout_is_repeatable_anew_at_each_call_and_off_in_evaluation(
     assert one.generator.bit_generator.state == state
 
 
-@pytest.mark.parametrize(
-    ("layer", "shape", "message"),
-    [
-        (nn.Dense(784, 32), (2, 28, 28), r"Dense\(784, 32\).*must be 784, got shape \(2, 28, 28\): put nn.Flatten"),
-        (nn.Dense(4, 2), (8,), r"must be 4, got shape \(8,\).*x.reshape\(2, 4\)"),
-        (nn.Dense(4, 2, activation="tanh"), (3, 5), r"activation='tanh'\).*must be 4.*for 5 features"),
-        (nn.Dense(4, 2), (), r"must be 4, got shape \(\)"),
-        (nn.TiedDense(nn.Dense(4, 2)), (3, 4), r"TiedDense\(2, 4\).*must be 2, got shape \(3, 4\)"),
-        (nn.LayerNorm(3), (2, 4), r"LayerNorm\(3.*must be 3, got shape \(2, 4\)"),
-        (nn.BatchNorm(3), (2, 4), r"BatchNorm\(3.*must be 3, got shape \(2, 4\)"),
-        (nn.Reshape(2, 5), (3, 12), r"Reshape\(2, 5\).*shape \(12,\) has 12 elements.*product is 12"),
-        (nn.Reshape(5, -1), (3, 12), r"cannot be reshaped to \(5, -1\)"),
-        (nn.Flatten(), (), r"batch axis N, got shape \(\)"),
-    ],
-)
+@pytest.mark.parametrize(("layer", "shape", "message"), [
+    (nn.Dense(784, 32), (2, 28, 28), r"Dense\(784, 32\).*must be 784, got shape \(2, 28, 28\): put nn.Flatten"),
+    (nn.Dense(4, 2), (8,), r"must be 4, got shape \(8,\).*x.reshape\(2, 4\)"),
+    (nn.Dense(4, 2, activation="tanh"), (3, 5), r"activation='tanh'\).*must be 4.*for 5 features"),
+    (nn.Dense(4, 2), (), r"must be 4, got shape \(\)"),
+    (nn.TiedDense(nn.Dense(4, 2)), (3, 4), r"TiedDense\(2, 4\).*must be 2, got shape \(3, 4\)"),
+    (nn.LayerNorm(3), (2, 4), r"LayerNorm\(3.*must be 3, got shape \(2, 4\)"),
+    (nn.BatchNorm(3), (2, 4), r"BatchNorm\(3.*must be 3, got shape \(2, 4\)"),
+    (nn.Reshape(2, 5), (3, 12), r"Reshape\(2, 5\).*shape \(12,\) has 12 elements.*product is 12"),
+    (nn.Reshape(5, -1), (3, 12), r"cannot be reshaped to \(5, -1\)"),
+    (nn.Flatten(), (), r"batch axis N, got shape \(\)"),
+])  # fmt: skip
 def test_wrong_input_shape(layer: nn.Module, shape: tuple[int, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         layer(np.zeros(shape, np.float32))
@@ -219,25 +212,22 @@ def test_wrong_input_type(layer: nn.Module, x: Any, got: str) -> None:
         layer(x)
 
 
-@pytest.mark.parametrize(
-    ("make", "error", "message"),
-    [
-        (lambda: nn.Dense(0, 2), ValueError, "in_features must be a whole number of at least 1, got 0"),
-        (lambda: nn.Dense(2, 2.5), ValueError, r"out_features must be a whole number .* got 2\.5"),
-        (lambda: nn.Dense(2, True), TypeError, "out_features must be a number, got bool"),
-        (lambda: nn.Dense(2, 2, activation="softplus"), ValueError, "unknown activation 'softplus': choose.*Softplus"),
-        (lambda: nn.Dense(2, 2, dtype=int), TypeError, "floating-point dtype, got int64.*float32"),
-        (lambda: nn.Dense(2, 2, generator=3), TypeError, r"got 3: make one with numpy.random.default_rng"),
-        (lambda: nn.TiedDense(nn.ReLU()), TypeError, r"got ReLU: write TiedDense\(encoder\)"),
-        (lambda: nn.Dropout(1.0), ValueError, r"rate must be .* at least 0 and below 1, got 1\.0"),
-        (lambda: nn.Dropout(-0.1), ValueError, r"got -0\.1"),
-        (lambda: nn.Dropout(0.1, 7), TypeError, "numpy.random.Generator, got 7"),
-        (lambda: nn.LayerNorm(3, eps=0.0), ValueError, r"eps must be a finite number, above 0, got 0\.0: 1e-5"),
-        (lambda: nn.BatchNorm(3, momentum=1.5), ValueError, r"momentum must be in \[0, 1\], got 1\.5"),
-        (lambda: nn.Reshape(-1, -1), ValueError, r"at most one of them -1, got \(-1, -1\)"),
-        (lambda: nn.Reshape("28"), ValueError, r"whole numbers.*got \('28',\)"),
-    ],
-)
+@pytest.mark.parametrize(("make", "error", "message"), [
+    (lambda: nn.Dense(0, 2), ValueError, "in_features must be a whole number of at least 1, got 0"),
+    (lambda: nn.Dense(2, 2.5), ValueError, r"out_features must be a whole number .* got 2\.5"),
+    (lambda: nn.Dense(2, True), TypeError, "out_features must be a number, got bool"),
+    (lambda: nn.Dense(2, 2, activation="softplus"), ValueError, "unknown activation 'softplus': choose.*Softplus"),
+    (lambda: nn.Dense(2, 2, dtype=int), TypeError, "floating-point dtype, got int64.*float32"),
+    (lambda: nn.Dense(2, 2, generator=3), TypeError, r"got 3: make one with numpy.random.default_rng"),
+    (lambda: nn.TiedDense(nn.ReLU()), TypeError, r"got ReLU: write TiedDense\(encoder\)"),
+    (lambda: nn.Dropout(1.0), ValueError, r"rate must be .* at least 0 and below 1, got 1\.0"),
+    (lambda: nn.Dropout(-0.1), ValueError, r"got -0\.1"),
+    (lambda: nn.Dropout(0.1, 7), TypeError, "numpy.random.Generator, got 7"),
+    (lambda: nn.LayerNorm(3, eps=0.0), ValueError, r"eps must be a finite number, above 0, got 0\.0: 1e-5"),
+    (lambda: nn.BatchNorm(3, momentum=1.5), ValueError, r"momentum must be in \[0, 1\], got 1\.5"),
+    (lambda: nn.Reshape(-1, -1), ValueError, r"at most one of them -1, got \(-1, -1\)"),
+    (lambda: nn.Reshape("28"), ValueError, r"whole numbers.*got \('28',\)"),
+])  # fmt: skip
 def test_wrong_argument(make: Callable[[], nn.Module], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         make()

@@ -187,19 +187,16 @@ def test_a_state_brings_its_numbers_and_keeps_its_own_arrays(rng: np.random.Gene
     assert not saved.state_dict()["mean"].any()
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"method": "SGD"}, "state of SGD, not of Adam"),
-        ({"mean": None}, r"missing \['mean'\]"),
-        ({"velocity": 1.0}, r"unexpected \['velocity'\]"),
-        ({"mean": np.zeros(3)}, r"shape \(3,\).*need float64 of shape \(24,\)"),
-        ({"mean": np.zeros(24, "float32")}, "is float32"),
-        ({"beta1": 1.0}, "beta1 must be"),
-        ({"lr": math.nan}, "lr must be a finite number"),
-        ({"steps": -1}, "steps must be a whole number"),
-    ],
-)
+@pytest.mark.parametrize(("change", "message"), [
+    ({"method": "SGD"}, "state of SGD, not of Adam"),
+    ({"mean": None}, r"missing \['mean'\]"),
+    ({"velocity": 1.0}, r"unexpected \['velocity'\]"),
+    ({"mean": np.zeros(3)}, r"shape \(3,\).*need float64 of shape \(24,\)"),
+    ({"mean": np.zeros(24, "float32")}, "is float32"),
+    ({"beta1": 1.0}, "beta1 must be"),
+    ({"lr": math.nan}, "lr must be a finite number"),
+    ({"steps": -1}, "steps must be a whole number"),
+])  # fmt: skip
 def test_a_state_that_does_not_fit_changes_nothing(change: dict, message: str, rng: np.random.Generator) -> None:
     problem = Quadratic(rng)
     optimizer = Adam(problem.tensors)
@@ -256,20 +253,17 @@ def test_learning_rates_are_checked(lr: float, rng: np.random.Generator) -> None
     assert optimizer.lr == 1e-3
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda ts: SGD(ts, lr=0), "lr must be a finite number, above 0"),
-        (lambda ts: SGD(ts, lr=0.1, momentum=1.0), "momentum"),
-        (lambda ts: SGD(ts, lr=0.1, nesterov=True), "nesterov=True needs momentum"),
-        (lambda ts: SGD(ts, lr=0.1, weight_decay=-1), "weight_decay"),
-        (lambda ts: Adagrad(ts, eps=0), "eps"),
-        (lambda ts: RMSprop(ts, alpha=1.5), "alpha"),
-        (lambda ts: Adam(ts, betas=(0.9, 1.0)), "beta2"),
-        (lambda ts: Adam(ts, betas=0.9), "pair"),
-        (lambda ts: AdamW(ts, weight_decay=math.inf), "weight_decay"),
-    ],
-)
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda ts: SGD(ts, lr=0), "lr must be a finite number, above 0"),
+    (lambda ts: SGD(ts, lr=0.1, momentum=1.0), "momentum"),
+    (lambda ts: SGD(ts, lr=0.1, nesterov=True), "nesterov=True needs momentum"),
+    (lambda ts: SGD(ts, lr=0.1, weight_decay=-1), "weight_decay"),
+    (lambda ts: Adagrad(ts, eps=0), "eps"),
+    (lambda ts: RMSprop(ts, alpha=1.5), "alpha"),
+    (lambda ts: Adam(ts, betas=(0.9, 1.0)), "beta2"),
+    (lambda ts: Adam(ts, betas=0.9), "pair"),
+    (lambda ts: AdamW(ts, weight_decay=math.inf), "weight_decay"),
+])  # fmt: skip
 def test_numbers_out_of_range_are_named(make: Callable, message: str, rng: np.random.Generator) -> None:
     with pytest.raises(ValueError, match=message):
         make(leaves(rng))

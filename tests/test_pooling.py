@@ -82,17 +82,14 @@ def test_overlapping_windows_add_up_and_left_over_pixels_get_nothing():
     assert_allclose(grad(z.sum(), x).data.ravel(), [1 / 3, 1 / 3, 1 / 3, 0])
 
 
-@pytest.mark.parametrize(
-    ("call", "words"),
-    [
-        (lambda x: ops.max_pool2d(x, kernel_size=4), "max_pool2d: input 3x3, kernel 4x4, stride 4x4 does not fit"),
-        (lambda x: ops.max_pool2d(x, kernel_size=2, padding=2), r"must be smaller than the window \(2, 2\)"),
-        (lambda x: ops.avg_unpool2d(x, size=(9, 9), kernel_size=2), "gives 4x4, got 3x3"),
-        (lambda x: nn.MaxPool2d(5)(x), r"MaxPool2d\(5, stride=5\): input 3x3, kernel 5x5"),
-        (lambda x: nn.AvgPool2d(2)(x[0]), r"AvgPool2d\(2, stride=2\): images must be \(N, H, W, C\)"),
-        (lambda x: nn.MaxPool2d(0), "MaxPool2d: kernel_size must be a whole number of at least 1"),
-    ],
-)
+@pytest.mark.parametrize(("call", "words"), [
+    (lambda x: ops.max_pool2d(x, kernel_size=4), "max_pool2d: input 3x3, kernel 4x4, stride 4x4 does not fit"),
+    (lambda x: ops.max_pool2d(x, kernel_size=2, padding=2), r"must be smaller than the window \(2, 2\)"),
+    (lambda x: ops.avg_unpool2d(x, size=(9, 9), kernel_size=2), "gives 4x4, got 3x3"),
+    (lambda x: nn.MaxPool2d(5)(x), r"MaxPool2d\(5, stride=5\): input 3x3, kernel 5x5"),
+    (lambda x: nn.AvgPool2d(2)(x[0]), r"AvgPool2d\(2, stride=2\): images must be \(N, H, W, C\)"),
+    (lambda x: nn.MaxPool2d(0), "MaxPool2d: kernel_size must be a whole number of at least 1"),
+])  # fmt: skip
 def test_what_does_not_fit_is_named(call, words):
     with pytest.raises(ValueError, match=words):
         call(np.ones((1, 3, 3, 1), "float32"))

@@ -185,25 +185,22 @@ def test_time_distributed(rng):
     assert_allclose(nn.TimeDistributed(dense)(x).data, expected, rtol=1e-13)
 
 
-@pytest.mark.parametrize(
-    ("call", "words"),
-    [
-        (lambda m, x: m(x, lengths=[1, 2]), r"lengths must be 3 whole numbers"),
-        (lambda m, x: m(x, lengths=[1, 0, 2]), r"lengths must be from 1 to the 4 steps of the batch, got 0 for sequence 1"),
-        (lambda m, x: m(x, lengths=[1, 2, 9]), r"got 9 for sequence 2: .* pad the batch"),
-        (lambda m, x: m(x, lengths=[1.0, 2.0, 3.0]), r"whole numbers"),
-        (lambda m, x: m(x, lengths=np.ones(3)), r"3 whole numbers, .* got float64 .*lengths.astype\(int\)"),
-        (lambda m, x: m(x, lengths=5), r"3 whole numbers, .* got int64 of shape \(\)"),
-        (lambda m, x: m.unflat(Tensor(x[:, 0])), r"or codes, must be \(N, 10\), got shape \(3, 2\)"),
-        (lambda m, x: m(x[:, 0]), r"the input must be \(N, T, 2\), got shape \(3, 2\)"),
-        (lambda m, x: m(x, (Tensor(x[0]), Tensor(x[0]))), r"a state must be \(1, N, 5\)"),
-        (lambda m, x: m(None, steps=3), "without an input needs input_size=0"),
-        (lambda m, x: m(x[:, :0]), "at least one step"),
-        (lambda m, x: nn.TimeDistributed(nn.Tanh())(x[0]), r"sequences \(N, T, ...\)"),
-        (lambda m, x: nn.LSTM(2, 0), "hidden_size"),
-        (lambda m, x: ops.lstm(x, None, None, x[0], x[0], x[0, 0]), r"lstm: x \(N, T, D\).*do not fit"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("call", "words"), [
+    (lambda m, x: m(x, lengths=[1, 2]), r"lengths must be 3 whole numbers"),
+    (lambda m, x: m(x, lengths=[1, 0, 2]), r"lengths must be from 1 to the 4 steps of the batch, got 0 for sequence 1"),
+    (lambda m, x: m(x, lengths=[1, 2, 9]), r"got 9 for sequence 2: .* pad the batch"),
+    (lambda m, x: m(x, lengths=[1.0, 2.0, 3.0]), r"whole numbers"),
+    (lambda m, x: m(x, lengths=np.ones(3)), r"3 whole numbers, .* got float64 .*lengths.astype\(int\)"),
+    (lambda m, x: m(x, lengths=5), r"3 whole numbers, .* got int64 of shape \(\)"),
+    (lambda m, x: m.unflat(Tensor(x[:, 0])), r"or codes, must be \(N, 10\), got shape \(3, 2\)"),
+    (lambda m, x: m(x[:, 0]), r"the input must be \(N, T, 2\), got shape \(3, 2\)"),
+    (lambda m, x: m(x, (Tensor(x[0]), Tensor(x[0]))), r"a state must be \(1, N, 5\)"),
+    (lambda m, x: m(None, steps=3), "without an input needs input_size=0"),
+    (lambda m, x: m(x[:, :0]), "at least one step"),
+    (lambda m, x: nn.TimeDistributed(nn.Tanh())(x[0]), r"sequences \(N, T, ...\)"),
+    (lambda m, x: nn.LSTM(2, 0), "hidden_size"),
+    (lambda m, x: ops.lstm(x, None, None, x[0], x[0], x[0, 0]), r"lstm: x \(N, T, D\).*do not fit"),
+])  # fmt: skip
 def test_what_does_not_fit_is_said(call, words, rng):
     with pytest.raises(ValueError, match=words):
         call(nn.LSTM(2, 5, generator=rng), rng.normal(size=(3, 4, 2)).astype("float32"))
@@ -231,15 +228,12 @@ def test_whatever_stands_in_the_padding_leaves_no_trace(rubbish, rng):
         assert_array_equal(zeros, other)
 
 
-@pytest.mark.parametrize(
-    ("kind", "state", "words"),
-    [
-        (nn.LSTM, lambda h: h, r"the state must be \(h, c\), .* got Tensor"),
-        (nn.LSTM, lambda h: (h,), r"the state must be \(h, c\), .* got 1 in a tuple"),
-        (nn.LSTM, lambda h: (h, None), r"the state must be \(h, c\)"),
-        (nn.LSTMLayer, lambda h: h, r"the state must be \(h, c\), .* got Tensor"),
-    ],
-)
+@pytest.mark.parametrize(("kind", "state", "words"), [
+    (nn.LSTM, lambda h: h, r"the state must be \(h, c\), .* got Tensor"),
+    (nn.LSTM, lambda h: (h,), r"the state must be \(h, c\), .* got 1 in a tuple"),
+    (nn.LSTM, lambda h: (h, None), r"the state must be \(h, c\)"),
+    (nn.LSTMLayer, lambda h: h, r"the state must be \(h, c\), .* got Tensor"),
+])  # fmt: skip
 def test_a_state_of_another_form_is_said(kind, state, words, rng):
     h = np.zeros((1, 3, 5), "float32")
     with pytest.raises(TypeError, match=words):

@@ -72,19 +72,16 @@ def test_torch_gives_the_same_numbers(rng):
     assert_array_equal(ops.pixel_shuffle(ours, factor=2), theirs)
 
 
-@pytest.mark.parametrize(
-    ("call", "words"),
-    [
-        (lambda x: ops.upsample(x, factor=2, mode="cubic"), "upsample: unknown mode 'cubic': choose one of nearest"),
-        (lambda x: ops.upsample(x, factor=1.5), "factor must be a whole number of at least 1 .* got 1.5"),
-        (lambda x: ops.upsample(x[0], factor=2), r"images must be \(N, H, W, C\), got shape \(3, 3, 3\)"),
-        (lambda x: ops.pixel_shuffle(x, factor=2), "3 channels cannot be dealt out to blocks of 2x2.* multiple of 4"),
-        (lambda x: ops.block_sum(x, factor=2), "an image of 3x3 is not a whole number of blocks of 2x2"),
-        (lambda x: nn.Upsample(2, "cubic"), "Upsample: unknown mode 'cubic'"),
-        (lambda x: nn.PixelShuffle(0), "scale_factor must be a whole number of at least 1"),
-        (lambda x: nn.PixelShuffle(2)(x), "3 channels cannot be dealt out"),
-    ],
-)
+@pytest.mark.parametrize(("call", "words"), [
+    (lambda x: ops.upsample(x, factor=2, mode="cubic"), "upsample: unknown mode 'cubic': choose one of nearest"),
+    (lambda x: ops.upsample(x, factor=1.5), "factor must be a whole number of at least 1 .* got 1.5"),
+    (lambda x: ops.upsample(x[0], factor=2), r"images must be \(N, H, W, C\), got shape \(3, 3, 3\)"),
+    (lambda x: ops.pixel_shuffle(x, factor=2), "3 channels cannot be dealt out to blocks of 2x2.* multiple of 4"),
+    (lambda x: ops.block_sum(x, factor=2), "an image of 3x3 is not a whole number of blocks of 2x2"),
+    (lambda x: nn.Upsample(2, "cubic"), "Upsample: unknown mode 'cubic'"),
+    (lambda x: nn.PixelShuffle(0), "scale_factor must be a whole number of at least 1"),
+    (lambda x: nn.PixelShuffle(2)(x), "3 channels cannot be dealt out"),
+])  # fmt: skip
 def test_what_does_not_fit_is_named(call, words):
     with pytest.raises(ValueError, match=words):
         call(np.ones((1, 3, 3, 3), "float32"))
