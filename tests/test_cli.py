@@ -83,9 +83,6 @@ def expected_table(folder: Path, unit: str = "nats") -> dict[str, list[float]]:
     return {label: pytest.approx([metrics[name] for metrics in both], rel=1e-4) for name, label in labels.items()}
 
 
-# train
-
-
 @pytest.mark.parametrize(("form", "options"), [
     ("basic", []),
     ("deep", ["--sizes", "20,6", "--tied", "--loss", "squared_error", "--optimizer", "rmsprop", "--lr", "0.002"]),
@@ -179,9 +176,6 @@ def test_auto_finds_a_device(tinyae):
     assert printed.splitlines()[0].endswith(("), cpu", "), gpu"))
 
 
-# evaluate, encode, reconstruct
-
-
 def test_evaluate_prints_the_same_numbers_again(tinyae, trained):
     before = names(trained)
     assert table_of(tinyae("evaluate", trained)) == expected_table(trained)
@@ -208,9 +202,6 @@ def test_reconstruct_draws_into_the_run_folder_or_elsewhere(tinyae, trained, tmp
     assert imread(tmp_path / "three.png").shape[1] < imread(trained / "reconstructions.png").shape[1]
     tinyae("reconstruct", trained, "--out", "three.svg")
     assert "<svg" in (tmp_path / "three.svg").read_text()
-
-
-# data, info, show, help
 
 
 def test_data_lists_and_describes(tinyae, tmp_path):

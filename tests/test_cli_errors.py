@@ -68,9 +68,6 @@ def small_run(tmp_path_factory) -> Path:
     return run.path
 
 
-# The request.
-
-
 @pytest.mark.parametrize(("command", "words"), [
     ("", "the following arguments are required: COMMAND"),
     ("trian basic", r"invalid choice: 'trian' \(choose from .*train"),
@@ -136,9 +133,6 @@ def test_the_gpu_without_cupy(refused, tmp_path, monkeypatch):
     assert not (tmp_path / "runs").exists()
 
 
-# The data.
-
-
 def with_value(value: float) -> np.ndarray:
     x = np.random.default_rng(0).uniform(size=(40, 6))
     x[2, 3] = value
@@ -178,9 +172,6 @@ def test_data_of_another_shape_do_not_fit_a_trained_model(command, refused, smal
     told = refused(command, small_run, "--data", "pendigits", *out)
     assert "pendigits has samples of shape (8, 2), but this model was trained on (8, 8, 1)" in told
     assert files(tmp_path) == {}
-
-
-# The run folder.
 
 
 def test_an_existing_run_is_refused_and_untouched(refused, small_run):
@@ -240,9 +231,6 @@ def test_results_that_cannot_be_written(command, out, words, refused, small_run,
     (tmp_path / "file").write_text("mine")
     assert words in refused(command, small_run, "--out", out)
     assert files(tmp_path) == {"file": b"mine"}
-
-
-# In the middle of training.
 
 
 def test_a_loss_that_becomes_nan(refused, tmp_path):

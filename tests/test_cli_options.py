@@ -119,9 +119,6 @@ def test_a_registered_model_runs(toy, capsys, tmp_path):
     assert "tinyae: error: stretch must be above 0, got 0.\n" in capsys.readouterr().err
 
 
-# One declaration of each setting.
-
-
 @every_model
 def test_every_option_says_what_it_sets(name):
     for setting in settings_of(MODELS[name].builder).values():
@@ -172,9 +169,6 @@ def test_every_command_is_a_function_with_words():
             assert setting.text, f"{command.__name__}: {setting.name}"
 
 
-# Optimizers and schedules.
-
-
 def settled(*words: str) -> Any:
     options = parser().parse_args(["train", "basic", *words])
     settle_training(options, MODELS["basic"])
@@ -218,9 +212,6 @@ def test_momentum_and_nesterov_reach_the_optimizer(tmp_path, monkeypatch):
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert {"momentum": 0.9, "nesterov": True, "schedule": "step", "step_size": 1}.items() <= config.items()
     assert "gamma" not in config
-
-
-# Normalization and pooling.
 
 
 def test_normalization_stands_between_the_sums_and_the_activation(rng):

@@ -36,9 +36,6 @@ def seeded(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-# The same networks in loops over pixels
-
-
 def correlated(x, layer):
     """A convolution by SciPy, stride by leaving out; x (H, W, C)."""
     w, b = layer.weight.numpy().astype("float64"), layer.bias.numpy()
@@ -187,9 +184,6 @@ def test_a_moved_image_has_moved_maps(form, rng):
     assert np.abs(dense.encode(x) - dense.encode(np.roll(x, (4, 4), axis=(1, 2)))).max() > 1e-3
 
 
-# Its variants are compositions
-
-
 def test_the_denoising_variant_is_a_denoising_autoencoder_of_convolutions(rng):
     model = conv_denoising_autoencoder((6, 5, 1), channels=(3,), level=0.4, generator=seeded(5))
     assert type(model) is DenoisingAutoencoder
@@ -236,9 +230,6 @@ def test_a_likelihood_gets_the_numbers_it_needs(likelihood):
     assert conv_variational_autoencoder((5, 4, 3), 2, likelihood="gaussian", scale=0.3).likelihood.scale == 0.3
 
 
-# Training
-
-
 @pytest.mark.parametrize(("name", "options"), [
     ("conv", {}), ("conv-denoising", {"level": 0.2}), ("conv-vae", {"beta": 0.1}),
 ])  # fmt: skip
@@ -264,9 +255,6 @@ def test_the_report_says_how_much_a_code_holds():
     )
     assert "code: 32 = 32 values" in conv_autoencoder(code_size=32).report(Split(x))[0]
     assert repr(conv_autoencoder()).startswith("ConvAutoencoder((4, 4, 8), loss='bce'")
-
-
-# Refusing
 
 
 @pytest.mark.parametrize(("options", "told"), [
@@ -302,9 +290,6 @@ def test_crop_keeps_the_upper_left():
     whole = Tensor(x)
     assert nn.Crop(4, 3)(whole) is whole
     assert repr(nn.Crop(2, 1)) == "Crop(2, 1)"
-
-
-# Pictures and the command
 
 
 def test_filters_are_those_of_the_first_layer_as_images():

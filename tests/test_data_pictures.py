@@ -76,9 +76,6 @@ def both(found: data.Dataset) -> np.ndarray:
     return np.concatenate([found.train.x, found.test.x])
 
 
-# What the numbers mean
-
-
 def one(tmp_path: Path, content: bytes, name: str = "a.png", **options: Any) -> np.ndarray:
     (tmp_path / name).write_bytes(content)
     return read_picture(tmp_path / name, **options)
@@ -190,9 +187,6 @@ def test_a_large_jpeg_is_scaled_as_if_read_in_full(tmp_path):
     assert_allclose(found[1:-1, 1:-1, 0], means[1:-1, 1:-1], atol=0.03)
 
 
-# Folders
-
-
 def test_a_folder_without_classes(fill):
     pictures = {f"{n:02}.png": gray(n) for n in range(23)}
     found = data.load(fill(dict(reversed(pictures.items()))))
@@ -250,9 +244,6 @@ def test_loops_of_links_end(fill):
 
 def test_pictures_of_one_pixel(fill):
     assert data.load(fill({"a.png": gray(0, 1, 1), "b.png": gray(1, 1, 1)})).example_shape == (1, 1, 1)
-
-
-# What is refused
 
 
 def cut(keep: float, path: Path) -> bytes:
@@ -372,9 +363,6 @@ def test_options_for_pictures_are_for_folders(options, tmp_path):
             data.load(name, **options)
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         data.load_folder(tmp_path / "nowhere")
-
-
-# On the command line
 
 
 @pytest.fixture

@@ -45,9 +45,6 @@ def elements(model: DenoisingAutoencoder, noisy: np.ndarray, clean: np.ndarray) 
     return (clean - raw) ** 2
 
 
-# The loss
-
-
 @both_losses
 @emphases
 @pytest.mark.parametrize("corruption", ["masking", "salt-and-pepper"])
@@ -138,9 +135,6 @@ def test_full_emphasis_asks_nothing_of_what_is_there(rng):
     assert_allclose(model.decoder[0].bias.grad.data, by_hand, rtol=1e-10)
 
 
-# Training
-
-
 def test_one_generator_makes_a_run_repeatable():
     x = data.load("optdigits").train.x[:200]
 
@@ -224,9 +218,6 @@ def test_a_linear_one_learns_the_wiener_filter_and_not_to_copy():
     assert evaluate(model, x)["corrupted_squared_error"] == pytest.approx(expected(identity), rel=0.012)
 
 
-# What evaluate adds
-
-
 def test_evaluate_gives_clean_and_denoising_numbers(rng):
     model = small(alpha=1.0, beta=0.5, level=0.3)
     x = rng.uniform(size=(50, D))
@@ -243,9 +234,6 @@ def test_evaluate_gives_clean_and_denoising_numbers(rng):
     assert found["squared_error"] == pytest.approx(np.square(model.reconstruct(x) - x).sum() / 50, rel=1e-10)
     names = ("corrupted_squared_error", "denoised_squared_error")
     assert {name: found.units[name] for name in names} == dict.fromkeys(names, "squared error per image")
-
-
-# Building and refusing
 
 
 def test_the_builder_makes_what_it_says():
@@ -283,9 +271,6 @@ def test_bad_arguments_are_refused_with_the_fix(options, told):
 def test_noise_must_be_a_noise_layer():
     with pytest.raises(TypeError, match=r"write e.g. nn.MaskingNoise\(0.25\)"):
         DenoisingAutoencoder(nn.Dense(4, 3), nn.Dense(3, 4), 0.25)
-
-
-# Pictures and the command
 
 
 @pytest.mark.parametrize("options", [

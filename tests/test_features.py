@@ -73,9 +73,6 @@ def test_outputs_come_back_from_another_device(elsewhere, rng):
         assert_allclose(value, here[name], rtol=1e-4, atol=1e-5)
 
 
-# The picture
-
-
 def tiles(figure):
     return [np.asarray(image.get_array()) for image in figure.axes[0].images]
 
@@ -152,9 +149,6 @@ def test_overlaps_are_drawn_with_their_numbers(tmp_path):
             plots.overlap_maps(wrong)
     with pytest.raises(ValueError, match="one entry for each of the 2 maps"):
         plots.overlap_maps(counts, ["three"])
-
-
-# The command
 
 
 @pytest.fixture(scope="module")

@@ -42,9 +42,6 @@ def decoded(memory: ImageMemory, codes: np.ndarray) -> np.ndarray:
     return np.maximum(codes @ w1 + b1, 0) @ w2 + b2
 
 
-# Codes
-
-
 @every_kind
 def test_the_codes_before_training(codes):
     count = 1 if codes == "ones" else 40
@@ -79,9 +76,6 @@ def test_large_numbers_are_exact_in_float32():
     numbers = memory.batch(Split(np.zeros((70_001, 2), "float32"))).x
     assert numbers.dtype == np.float32
     assert_array_equal(memory.encode(numbers)[:, 0], np.arange(70_001))
-
-
-# Loss and gradients
 
 
 @every_kind
@@ -130,9 +124,6 @@ def test_one_hot_codes_with_a_linear_first_layer_are_learned_codes(rng):
     one.backward()
     other.backward()
     assert_allclose(one_hot.decoder.weight.grad.data, learned.encoder.table.grad.data, rtol=1e-12)
-
-
-# Training
 
 
 def test_the_convolutional_decoder_written_out(rng):
@@ -199,9 +190,6 @@ def test_saved_and_loaded_it_remembers(tmp_path):
     assert_array_equal(again.recall(range(4)), memory.recall(range(4)))
 
 
-# Recall, interpolation, and the encoder that takes over
-
-
 def test_recall_takes_one_number_or_several():
     memory = small()
     table = memory.encoder.table.numpy()
@@ -240,9 +228,6 @@ def test_an_encoder_in_place_of_the_table_makes_an_autoencoder(rng):
     assert model.reconstruct(rng.normal(size=(100, 5))).shape == (100, 5)
 
 
-# Bad input
-
-
 @pytest.mark.parametrize(("make", "error", "told"), [
     (lambda: ImageMemory(nn.Identity(), "names", 3, 3), ValueError, "unknown codes 'names': choose one of ones, one-h"),
     (lambda: image_memory(4, codes="names"), ValueError, "unknown codes 'names'"),
@@ -270,9 +255,6 @@ def test_an_encoder_in_place_of_the_table_makes_an_autoencoder(rng):
 def test_mistakes_are_told_with_the_fix(make, error, told):
     with pytest.raises(error, match=told):
         make()
-
-
-# Pictures and the command
 
 
 def test_pictures_of_images_and_of_other_samples(tmp_path):

@@ -55,9 +55,6 @@ class Quadratic:
         return joined(self.tensors)
 
 
-# The papers.
-
-
 def paper_sgd(x: np.ndarray, gradient: Gradient, lr: float, mu: float, nesterov: bool, decay: float) -> np.ndarray:
     """Polyak's heavy ball; Sutskever et al. (2013) for the look-ahead, in PyTorch's form."""
     v = np.zeros_like(x)
@@ -228,9 +225,6 @@ def test_pytorch_takes_the_same_steps(name: str, rng: np.random.Generator) -> No
     np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-10, atol=1e-12)
 
 
-# The shared face.
-
-
 def test_zero_grad_forgets_and_without_it_gradients_add(rng: np.random.Generator) -> None:
     problem = Quadratic(rng)
     optimizer = SGD(problem.tensors, lr=1.0)
@@ -294,9 +288,6 @@ def test_an_older_graph_refuses_to_run_after_a_step(rng: np.random.Generator) ->
     optimizer.step()
     with pytest.raises(RuntimeError, match="changed in place"):
         stale.backward()
-
-
-# The flat buffers.
 
 
 def test_values_survive_and_tensors_become_views_of_one_buffer(rng: np.random.Generator) -> None:

@@ -57,9 +57,6 @@ def rows_of(epochs, **metrics):
     return [{"epoch": epoch, **{name: f(epoch) for name, f in metrics.items()}} for epoch in epochs]
 
 
-# ---------------------------------------------------------------------------------------------- images
-
-
 @pytest.mark.parametrize("layout", ["NHWC", "NHW"])
 def test_image_grid_shows_every_image_in_reading_order(rng, layout):
     images = rng.random((7, 6, 5))
@@ -151,9 +148,6 @@ def test_directions_stand_beside_their_image_each_on_its_own_scale(rng, channels
         plots.directions(images, changes[:, :, :5], strengths)
 
 
-# --------------------------------------------------------------------------------------------- vectors
-
-
 def test_vectors_are_drawn_beside_their_reconstructions(rng):
     originals, reconstructed = rng.random((2, 8, 10))
     figure = plots.vector_reconstructions(originals, reconstructed, count=5, value_name="passengers")
@@ -177,9 +171,6 @@ def test_sequences_show_features_and_stop_where_the_original_stops(rng):
     assert all(np.isnan(line.get_ydata()[4:]).all() for line in lines)
     expected = ((originals[1, :4] - reconstructed[1, :4]) ** 2).sum()
     assert f"{expected:.3g}" in words(figure)
-
-
-# ---------------------------------------------------------------------------------------------- curves
 
 
 def test_one_panel_for_each_unit():
@@ -247,9 +238,6 @@ def test_log_scale_has_labeled_ticks():
     assert sum(low <= tick <= high for tick in axes.get_yticks()) >= 3
 
 
-# --------------------------------------------------------------------------------------------- filters
-
-
 def test_filters_are_sorted_by_norm_and_symmetric_around_zero(rng):
     weights = rng.normal(size=(12, 5)) * np.array([1.0, 4.0, 2.0, 0.0, 3.0])
     figure = plots.filters(weights, (4, 3))
@@ -279,9 +267,6 @@ def test_color_filters_are_gray_where_the_weight_is_zero():
     (image,) = tiles(plots.filters(weights, (2, 2, 3)))
     np.testing.assert_allclose(image[1, 1], 0.5)
     np.testing.assert_allclose(image[0, 0], [1.0, 0.5, 0.5])
-
-
-# ----------------------------------------------------------------------------------------------- codes
 
 
 def test_projection_agrees_with_an_eigendecomposition(rng):
@@ -347,30 +332,20 @@ def test_equal_codes_do_not_divide_by_zero():
     assert "principal component 1 (0.0% of the variance)" in text
 
 
-# ------------------------------------------------------------------------------------------ the layout
-
-
 def every_kind(rng):
     images = rng.random((9, 8, 8))
     names = ["a rather long class name", "T-shirt/top", "x"]
     rows = rows_of(range(1, 9), train_loss=float, validation_loss=lambda e: e * e, train_other_number=float)
     rows[2]["train_loss"] = np.nan
-    yield (
-        "grid",
-        plots.image_grid(images, titles=[names[0]] * 9, title="A title that is longer than the picture " * 2),
-    )
+    long = "A title that is longer than the picture " * 2
+    yield "grid", plots.image_grid(images, titles=[names[0]] * 9, title=long)
     yield "one", plots.image_grid(images[:1], title="One image")
-    yield (
-        "reconstructions",
-        plots.reconstructions(images, images, labels=names * 3),
-    )
+    yield "reconstructions", plots.reconstructions(images, images, labels=names * 3)
     yield "low", plots.reconstructions(rng.random((3, 2, 40)), rng.random((3, 2, 40)), labels=names)
     yield "low filters", plots.filters(rng.normal(size=(80, 3)), (2, 40))
     yield "vectors", plots.vector_reconstructions(images[:, 0], images[:, 1], labels=[names[0]] * 9)
-    yield (
-        "sequences",
-        plots.vector_reconstructions(images, images, feature_names=[f"feature {n}" for n in range(8)]),
-    )
+    features = [f"feature {n}" for n in range(8)]
+    yield "sequences", plots.vector_reconstructions(images, images, feature_names=features)
     yield "scalars", plots.vector_reconstructions(rng.random((3, 1)), rng.random((3, 1)))
     yield "curves", plots.loss_curves(rows)
     yield "filters", plots.filters(rng.normal(size=(64, 20)), (8, 8))
@@ -388,11 +363,9 @@ def every_kind(rng):
     yield "strokes", plots.pen_strokes(images[:, :2].reshape(9, 8, 2), images[:, :2].reshape(9, 8, 2), labels=names * 3)
     yield "predictions", plots.vector_reconstructions(images, images, seen=6, value_name="a unit " * 20)
     yield "steps", plots.step_norms({"of the loss": np.arange(1.0, 8), "of the code": np.ones(7)}, unit="norm " * 30)
-    stamps, spans = [f"2014-07-{day:02d} 00:00" for day in range(30)], [("Labor Day", 3, 5), ("New Year", 6, 7)]
-    yield (
-        "scores",
-        plots.score_timeline(rng.random(30), 0.9, train=9, spans=spans, stamps=stamps, recording=rng.random((30, 4))),
-    )
+    days, spans = [f"2014-07-{day:02d} 00:00" for day in range(30)], [("Labor Day", 3, 5), ("New Year", 6, 7)]
+    scores, recording = rng.random(30), rng.random((30, 4))
+    yield "scores", plots.score_timeline(scores, 0.9, train=9, spans=spans, stamps=days, recording=recording)
 
 
 def test_no_text_overlaps_another_or_leaves_the_page(rng):
@@ -420,9 +393,6 @@ def test_drawing_leaves_the_settings_of_the_program_alone(rng):
         assert dict(matplotlib.rcParams) == before
     assert {text.get_color() for text in figure.texts} <= {style.INK, style.MUTED}
     assert figure.axes[0].images[0].get_interpolation() == "nearest"
-
-
-# ---------------------------------------------------------------------------------------------- saving
 
 
 @pytest.mark.parametrize(("ending", "magic"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
@@ -472,8 +442,6 @@ def test_unknown_endings_and_resolutions_are_refused(tmp_path, rng, name, dpi):
     assert list(tmp_path.iterdir()) == []
 
 
-# ------------------------------------------------------------------------------------------- bad input
-
 IMAGES, CODES, ROWS = np.zeros((3, 4, 4)), np.zeros((6, 2)), [{"epoch": 1, "train_loss": 2.0}]
 BAD = [
     (TypeError, "copy a Tensor", lambda: plots.image_grid([[1.0]])),
@@ -490,17 +458,9 @@ BAD = [
     (ValueError, "the same shape", lambda: plots.reconstructions(IMAGES, IMAGES[:2])),
     (ValueError, "labels must have one", lambda: plots.reconstructions(IMAGES, IMAGES, labels=["a"])),
     (ValueError, "count must be", lambda: plots.reconstructions(IMAGES, IMAGES, count=0)),
-    (
-        ValueError,
-        "drawn by reconstructions",
-        lambda: plots.vector_reconstructions(IMAGES[None], IMAGES[None]),
-    ),
+    (ValueError, "drawn by reconstructions", lambda: plots.vector_reconstructions(IMAGES[None], IMAGES[None])),
     (ValueError, "the same shape", lambda: plots.vector_reconstructions(CODES, CODES[:, :1])),
-    (
-        ValueError,
-        "no errors are given",
-        lambda: plots.vector_reconstructions(CODES, CODES, error_unit="nats"),
-    ),
+    (ValueError, "no errors are given", lambda: plots.vector_reconstructions(CODES, CODES, error_unit="nats")),
     (ValueError, "no rows", lambda: plots.loss_curves([])),
     (ValueError, "'epoch' as a number", lambda: plots.loss_curves([{"train_loss": 1.0}])),
     (ValueError, "hold no metric", lambda: plots.loss_curves([{"epoch": 1, "note": "fine"}])),

@@ -16,9 +16,6 @@ def lines(axes):
     return [np.column_stack(line.get_data()) for line in axes.lines]
 
 
-# Sequences with their continuation
-
-
 def test_past_future_and_both_guesses_are_drawn_where_they_belong(rng):
     seen, future = rng.standard_normal((3, 5, 2)), rng.standard_normal((3, 4, 2))
     again, guess = rng.standard_normal((3, 5, 2)), rng.standard_normal((3, 4, 2))
@@ -93,9 +90,6 @@ def test_a_single_panel_has_room_for_its_legend(rng):
     assert any(word.startswith("relative hum") and word.endswith("…") for word in words(figure))
 
 
-# Pen strokes
-
-
 def test_strokes_end_at_their_length_and_keep_their_scale(rng):
     strokes, again = rng.random((4, 6, 2)), rng.random((4, 6, 2))
     figure = plots.pen_strokes(strokes, again, lengths=[6, 3, 1, 5], labels=list("abcd"), count=3)
@@ -132,9 +126,6 @@ def test_strokes_of_unequal_length_have_a_border_each(rng):
 def test_what_is_no_stroke_is_refused(shape):
     with pytest.raises(ValueError, match="must both be strokes"):
         plots.pen_strokes(np.zeros((3, 4, 2)), np.zeros(shape))
-
-
-# Films
 
 
 def films(rng, count=3, frames=4):
@@ -223,9 +214,6 @@ def test_a_film_too_long_for_paper_is_refused():
         plots.frame_strips({"a": np.zeros((1, 61, 2, 2))})
 
 
-# Numbers per step
-
-
 def test_norms_per_step_are_lines_and_zeros_are_counted():
     figure = plots.step_norms({"before": np.array([1.0, 0.1, 0.0]), "after": np.array([1.0, 0.5, 0.2])}, unit="norm")
     (axes,) = figure.axes
@@ -255,9 +243,6 @@ def test_the_scale_of_norms_has_a_few_plain_numbers_however_wide_it_is(row):
 def test_what_is_no_row_of_norms_is_refused(norms):
     with pytest.raises(ValueError, match=r"at least 0|no numbers"):
         plots.step_norms(norms)
-
-
-# The recording below the scores
 
 
 def test_the_recording_lies_below_its_scores(rng):

@@ -164,9 +164,6 @@ def test_what_makes_no_sense_is_refused(options, words):
         sparse_autoencoder(64, 25, **options)
 
 
-# Filters and patches.
-
-
 def grating(theta: float, frequency: float = 0.2, phase: float = 0.3) -> np.ndarray:
     y, x = np.mgrid[:8, :8] - 3.5
     envelope = np.exp(-(x**2 + y**2) / 12)

@@ -52,9 +52,6 @@ def linear_layer(d: int, k: int, rng: np.random.Generator) -> Autoencoder:
     return Autoencoder(encoder, decoder, loss="squared_error")
 
 
-# The stack as one autoencoder.
-
-
 def test_it_encodes_upwards_and_decodes_downwards(rng):
     layers = [linear_layer(7, 5, rng), linear_layer(5, 4, rng), linear_layer(4, 2, rng)]
     stack = StackedAutoencoder(layers)
@@ -94,9 +91,6 @@ def test_the_layers_can_be_tied(layer):
     assert stack.parameter_count() == (64 * 12 + 12 + 64) + (12 * 6 + 6 + 12)
     histories = fit_stack(stack, SOME, epochs=3, progress=False)
     assert all(history["train_loss"][-1] < history["train_loss"][0] for history in histories)
-
-
-# Greedy training.
 
 
 @pytest.mark.parametrize("layer", ["sparse", "denoising", "plain"])
@@ -158,9 +152,6 @@ def test_lbfgs_can_train_a_stack():
     stack = small_stack("sparse")
     histories = fit_stack(stack, SOME, epochs=15, optimizer=optim.LBFGS, progress=False)
     assert all(history["train_loss"][-1] < history["train_loss"][0] for history in histories)
-
-
-# The classifier.
 
 
 def test_fine_tuning_improves_on_the_frozen_codes():
@@ -278,9 +269,6 @@ def test_projected_filters_are_products():
     first, second = projected_filters(stack)
     assert_array_equal(first, w1)
     assert_allclose(second, w1 @ w2, rtol=1e-6)
-
-
-# Requests that make no sense.
 
 
 def test_layers_must_chain(rng):

@@ -45,9 +45,6 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-# One file.
-
-
 @pytest.mark.parametrize("tied", [False, True])
 def test_a_model_comes_back_from_its_recipe(tied, tmp_path):
     arguments = {"input_shape": [8, 8, 1], "sizes": [9, 4], "tied": tied, "loss": "huber", "sample": "image"}
@@ -178,9 +175,6 @@ def test_a_recipe_that_builds_nothing(header, tmp_path):
         load(path)
 
 
-# Atomic writing.
-
-
 @contextmanager
 def small_files_only(limit: int) -> Iterator[None]:
     """The system itself refuses to write more than `limit` bytes into a file."""
@@ -232,9 +226,6 @@ def test_a_written_file_has_the_usual_permissions(tmp_path):
     path = atomic.write_text(tmp_path / "a.txt", "é\n")
     assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
     assert path.read_bytes() == "é\n".encode()
-
-
-# Run folders.
 
 
 def test_a_run_records_weights_and_numbers_of_every_epoch(tmp_path):

@@ -32,9 +32,6 @@ def assert_same_state(model: Autoencoder, state: dict[str, np.ndarray]) -> None:
         assert_array_equal(value, state[name])
 
 
-# What training computes.
-
-
 def numpy_sgd(x, w, a, v, b, *, epochs, batch_size, seed, rates, clip_norm) -> list[float]:
     """Train c = x W + a, y = c V + b on squared error per sample by plain SGD, in place; the loss of each epoch."""
     generator = np.random.default_rng(seed)
@@ -260,9 +257,6 @@ def test_the_progress_bar_names_epoch_loss_unit_and_speed(capsys):
     assert "images/s" in shown.err
     quiet_fit(digits_model(), epochs=1)
     assert capsys.readouterr().err == ""
-
-
-# What it refuses.
 
 
 def with_value(value: float) -> np.ndarray:

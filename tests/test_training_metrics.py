@@ -105,9 +105,6 @@ def test_nothing_to_measure():
         evaluate(digits_model(), DIGITS[:0])
 
 
-# History.
-
-
 def filled() -> History:
     history = History({"train_loss": "nats per image", "seconds": "s"})
     history.append({"epoch": 1, "train_loss": 123.456789, "seconds": 0.25})

@@ -45,9 +45,6 @@ def images(rng: np.random.Generator, n: int = 7, binary: bool = False) -> np.nda
     return np.round(x) if binary else x
 
 
-# ------------------------------------------------------------------------------------------------- KL
-
-
 @pytest.mark.parametrize(("mean", "log_variance"), [(0.0, 0.0), (1.3, -2.0), (-0.4, 1.1), (3.0, -9.0), (0.0, 1e-5)])
 def test_the_kl_is_that_of_quadrature(mean, log_variance):
     q, p = stats.norm(mean, np.exp(log_variance / 2)), stats.norm(0, 1)
@@ -74,9 +71,6 @@ def test_the_kl_is_summed_over_the_code_and_averaged_over_samples(rng):
     assert float(losses.gaussian_kl(mean, log_variance)) == pytest.approx(each.sum(axis=1).mean())
     tiny = np.full((1, 1), 1e-6, "float32")
     assert float(losses.gaussian_kl(tiny * 0, tiny)) == pytest.approx(2.5e-13, rel=0.5), "digits survive near v = 1"
-
-
-# ----------------------------------------------------------------------------------------- the objective
 
 
 @every_likelihood
@@ -216,9 +210,6 @@ def test_any_encoder_output_gives_finite_terms(raw):
     assert np.isfinite(grad(posterior.kl(), [output])[0].data).all()
 
 
-# --------------------------------------------------------------------------------------- what it can do
-
-
 def test_training_lowers_the_bound_and_repeats_to_the_byte(rng):
     x = np.repeat(rng.random((8, 6)), 20, axis=0).astype("float32")
 
@@ -290,9 +281,6 @@ def test_a_collapse_is_seen_and_free_bits_prevent_it(rng):
     assert not any("warning" in line for line in remarks(beta=20.0, free_bits=2.0))
 
 
-# -------------------------------------------------------------------------------------------- binarizing
-
-
 def test_dynamic_binarization_draws_anew_and_the_unit_says_so(rng):
     x = rng.random((4000, 6)).astype("float32")
     model = small(likelihood="bernoulli", binarize="dynamic")
@@ -318,9 +306,6 @@ def test_fixed_binarization_is_one_draw(rng):
     assert_array_equal(seen.data, target.data)
     history = fit(model, x, x, epochs=1, progress=False)
     assert np.isfinite(history["validation_loss"]).all()
-
-
-# ---------------------------------------------------------------------------------------------- bad input
 
 
 @pytest.mark.parametrize(("options", "sentence"), [

@@ -119,9 +119,6 @@ def test_training_dead_codes_and_the_saved_file(rng, tmp_path):
     assert np.abs(again.codebook.vectors.numpy() - vectors).max() < 0.5, "a trained codebook is not begun anew"
 
 
-# Making up samples
-
-
 def chain(rng: np.random.Generator, n: int = 4000) -> np.ndarray:
     """Codes of 4 positions: 2 follows 0, 1 follows 2, and 3 is on its own."""
     root, alone = rng.integers(0, 3, n), rng.integers(0, 3, n)
