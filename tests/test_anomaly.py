@@ -7,7 +7,6 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from tinyae import data, fit, nn, optim, plots
-from tinyae.cli.main import main
 from tinyae.data import Incident, Timeline
 from tinyae.models import (
     AnomalyDetector,
@@ -156,25 +155,16 @@ def test_the_timeline_picture_refuses_other_scores(wrong):
         plots.score_timeline(np.ones(3), 1.0, stamps=["a"])
 
 
-def test_the_commands(tmp_path, monkeypatch, capsys, unpainted):
-    monkeypatch.chdir(tmp_path)
-    assert (
-        main(["train", "basic", "--data", "nyc-taxi", "--loss", "squared_error", "--epochs", "2", "--out", "taxi"]) == 0
-    )
-    assert main(["anomalies", "taxi", "--quantile", "0.9"]) == 0
-    told = capsys.readouterr().out
-    assert "known incidents detected:" in told
+def test_the_commands(tmp_path, tinyae, refused, unpainted):
+    tinyae("train basic --data nyc-taxi --loss squared_error --epochs 2 --out taxi")
+    assert "known incidents detected:" in tinyae("anomalies taxi --quantile 0.9")
     assert (tmp_path / "taxi" / "anomalies.png").exists()
-    assert main(["neighbors", "taxi", "--count", "2"]) == 0
-    told = capsys.readouterr().out
+    told = tinyae("neighbors taxi --count 2")
     assert "test window 0: training windows" in told
     assert "no picture: nyc-taxi has no images" in told
-    assert main(["anomalies", "taxi", "--quantile", "2"]) == 2
-    assert "between 0 and 1" in capsys.readouterr().err
-    assert main(["train", "basic", "--data", "optdigits", "--epochs", "2", "--out", "taxi", "--force"]) == 0
-    assert main(["neighbors", "taxi", "--count", "3"]) == 0
-    assert "have the same class" in capsys.readouterr().out
+    assert "between 0 and 1" in refused("anomalies taxi --quantile 2")
+    tinyae("train basic --data optdigits --epochs 2 --out taxi --force")
+    assert "have the same class" in tinyae("neighbors taxi --count 3")
     assert (tmp_path / "taxi" / "neighbors.png").exists()
-    assert main(["anomalies", "taxi"]) == 0
-    assert main(["neighbors", "taxi", "--count", "9999"]) == 2
-    assert "between 1 and the 3823" in capsys.readouterr().err
+    tinyae("anomalies taxi")
+    assert "between 1 and the 3823" in refused("neighbors taxi --count 9999")

@@ -10,7 +10,6 @@ from tests.test_vae import in_doubles, put
 from tinyae import data, fit, load, save
 from tinyae.autodiff import Tensor
 from tinyae.backend import Backend
-from tinyae.cli.main import main
 from tinyae.data import Split
 from tinyae.models import AnomalyDetector, Batch, ConditionalVariationalAutoencoder, build, interpolate
 from tinyae.testing import gradcheck
@@ -126,37 +125,20 @@ def test_labels_are_asked_for_in_one_sentence(rng):
         small(beta=-1.0)
 
 
-def test_the_commands(tmp_path, capsys):
-    run = str(tmp_path / "run")
-    assert main(["train", "cvae", "--data", "optdigits", "--epochs", "1", "--sizes", "16", "--out", run]) == 0
-    assert {path.name for path in (tmp_path / "run").glob("*.png")} >= {
-        "samples.png",
-        "restyled.png",
-        "kl.png",
-        "interpolation.png",
-    }
-    assert main(["evaluate", run, "--importance-samples", "3", "--first", "20"]) == 0
-    assert "-log p(x|class) of 20 test images by k = 3 importance samples" in capsys.readouterr().out
-    assert main(["sample", run, "-n", "10"]) == 0
-    assert main(["sample", run, "-n", "4", "--label", "7", "--out", str(tmp_path / "s.npy")]) == 0
-    sevens = load(run).sample(4, np.random.default_rng(0), labels=[7] * 4)
-    assert_array_equal(np.load(tmp_path / "s.npy"), sevens)
-    assert main(["sample", run, "--label", "10"]) == 2
-    assert "labels must be from 0 to 9 for 10 classes" in capsys.readouterr().err
-    capsys.readouterr()
-    assert main(["train", "cvae", "--data", "nyc-taxi", "--out", str(tmp_path / "taxi")]) == 2
-    assert "a conditional model needs a class for each sample, and nyc-taxi has no labels" in capsys.readouterr().err
-    assert main(["encode", run, "--out", str(tmp_path / "codes.npy")]) == 0
-    digits = data.load("optdigits").test
-    model = load(run)
-    assert_array_equal(np.load(tmp_path / "codes.npy"), model.encode(model.batch(Split(digits.x, digits.y)).x))
-
-
-def test_anomalies_are_scored_with_the_class(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert main(["train", "cvae", "--data", "optdigits", "--epochs", "1", "--sizes", "8", "--out", "run"]) == 0
-    assert main(["anomalies", "run"]) == 0
-    digits, model = data.load("optdigits"), load("run")
-    x, y = digits.test.x[:50], digits.test.y[:50]
+def test_the_commands(tmp_path, tinyae, refused):
+    tinyae("train cvae --data optdigits --epochs 1 --sizes 16 --out run")
+    drawn = {path.name for path in (tmp_path / "run").glob("*.png")}
+    assert drawn >= {"samples.png", "restyled.png", "kl.png", "interpolation.png"}
+    told = tinyae("evaluate run --importance-samples 3 --first 20")
+    assert "-log p(x|class) of 20 test images by k = 3 importance samples" in told
+    tinyae("sample run -n 10")
+    tinyae("sample run -n 4 --label 7 --out s.npy")
+    model, digits = load("run"), data.load("optdigits").test
+    assert_array_equal(np.load("s.npy"), model.sample(4, np.random.default_rng(0), labels=[7] * 4))
+    assert "labels must be from 0 to 9 for 10 classes" in refused("sample run --label 10")
+    tinyae("encode run --out codes.npy")
+    assert_array_equal(np.load("codes.npy"), model.encode(model.batch(digits).x))
+    tinyae("anomalies run")
+    x, y = digits.x[:50], digits.y[:50]
     expected = ((model.reconstruct(model.batch(Split(x, y)).x) - x).astype(float) ** 2).reshape(50, -1).sum(axis=1)
     assert_allclose(AnomalyDetector(model).score(Split(x, y)), expected, rtol=1e-5)

@@ -12,7 +12,6 @@ from PIL import Image
 from tests.test_plots import told, words
 from tinyae import data, load, nn, plots
 from tinyae.autodiff import Tensor
-from tinyae.cli.main import main
 from tinyae.models import build
 from tinyae.training import Run, save
 from tinyae.training.pictures import draw_features, image_maps
@@ -155,17 +154,14 @@ def test_overlaps_are_drawn_with_their_numbers(tmp_path):
 def run(tmp_path_factory) -> Path:
     """A run folder with an untrained convolutional model, only read."""
     arguments = {"input_shape": [8, 8, 1], "form": "strided", "channels": [4, 6], "sample": "image"}
-    folder = Run.create(
-        tmp_path_factory.mktemp("features") / "run", {"model": "conv", "data": "optdigits", "arguments": arguments}
-    )
+    config = {"model": "conv", "data": "optdigits", "arguments": arguments}
+    folder = Run.create(tmp_path_factory.mktemp("features") / "run", config)
     save(build("conv", arguments, np.random.default_rng(0)), folder.path / "model.safetensors")
     return folder.path
 
 
-def test_the_command_draws_a_layer_of_an_image(run, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert main(["features", str(run), "--layer", "encoder.1", "--image", "3", "--out", "a.png"]) == 0
-    told = capsys.readouterr().out
+def test_the_command_draws_a_layer_of_an_image(run, tinyae):
+    told = tinyae("features", run, "--layer encoder.1 --image 3 --out a.png")
     assert "  encoder.0    Conv2d           4 x 4 x 4\n  encoder.1    Conv2d           2 x 2 x 6\n" in told
     assert told.endswith("picture: a.png\n")
     digits, model = data.load("optdigits"), load(run)
@@ -192,14 +188,8 @@ def test_the_first_layer_that_makes_maps_and_other_splits(run, tmp_path):
     ("--data pendigits", "samples of shape (8, 2)"),
     ("--out a.bmp", "saved as .png, .svg or .pdf"),
 ])  # fmt: skip
-def test_the_command_refuses_in_one_sentence(options, says, run, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    try:
-        code = main(["features", str(run), *options.split()])
-    except SystemExit as stop:
-        code = stop.code
-    assert code == 2
-    assert says in capsys.readouterr().err
+def test_the_command_refuses_in_one_sentence(options, says, run, tmp_path, refused):
+    assert says in refused("features", run, options)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -9,7 +9,6 @@ from scipy import stats
 from tests.test_vae import in_doubles, put, small
 from tinyae import fit, nn
 from tinyae.autodiff import Tensor, grad
-from tinyae.cli.main import main
 from tinyae.models import (
     Batch,
     ConditionalVariationalAutoencoder,
@@ -172,26 +171,10 @@ def test_wrong_arguments_are_explained(rng):
         log_likelihood(small(), rng.random((2, 6)), 0)
 
 
-def test_the_command_line_names_all_that_a_number_depends_on(tmp_path, capsys):
-    run = str(tmp_path / "run")
-    train = [
-        "train",
-        "vae",
-        "--data",
-        "optdigits",
-        "--epochs",
-        "1",
-        "--sizes",
-        "16",
-        "--latent-size",
-        "2",
-        "--out",
-        run,
-    ]
-    how = ["--likelihood", "bernoulli", "--binarize", "dynamic", "--importance-samples", "3"]
-    assert main([*train, *how]) == 0
-    assert "nats per dynamically binarized image" in capsys.readouterr().out
-    assert main(["evaluate", run, "--importance-samples", "20", "--first", "30"]) == 0
-    line = capsys.readouterr().out.splitlines()[-1]
+def test_the_command_line_names_all_that_a_number_depends_on(tinyae):
+    how = "--likelihood bernoulli --binarize dynamic --importance-samples 3"
+    told = tinyae("train vae --data optdigits --epochs 1 --sizes 16 --latent-size 2 --out run", how)
+    assert "nats per dynamically binarized image" in told
+    line = tinyae("evaluate run --importance-samples 20 --first 30").splitlines()[-1]
     assert line.startswith("-log p(x) of 30 test images by k = 20 importance samples")
     assert "nats per dynamically binarized image, likelihood bernoulli, seed 0" in line

@@ -51,7 +51,7 @@ def test_a_model_comes_back_from_its_recipe(tied, tmp_path):
     model = build("deep", arguments, np.random.default_rng(0))
     path = save(model, tmp_path / "any.name")
     back = load(path)
-    assert back.recipe == model.recipe
+    assert back.recipe == model.recipe == {"model": "deep", "arguments": arguments}
     assert back.loss_unit == "Huber error per image"
     assert not back.training
     assert_equal_states(model, back)

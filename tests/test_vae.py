@@ -308,22 +308,6 @@ def test_fixed_binarization_is_one_draw(rng):
     assert np.isfinite(history["validation_loss"]).all()
 
 
-@pytest.mark.parametrize(("options", "sentence"), [
-    ({"beta": -1.0}, "beta must be at least 0 and finite, got -1"),
-    ({"beta": float("nan")}, "beta must be at least 0"),
-    ({"free_bits": -0.1}, "free_bits must be at least 0"),
-    ({"warmup": -2}, "warmup must be a whole number"),
-    ({"likelihood": "poisson"}, "unknown likelihood"),
-    ({"latent_size": 0}, "latent_size must be a whole number"),
-    ({"scale": 0.2}, "'gray-bce' has no scale"),
-    ({"binarize": "dynamic"}, "write likelihood='bernoulli'"),
-    ({"binarize": "often"}, "unknown binarize"),
-])  # fmt: skip
-def test_wrong_arguments_are_explained(options, sentence):
-    with pytest.raises(ValueError, match=sentence):
-        small(**options)
-
-
 def test_wrong_data_and_wrong_parts_are_explained(rng):
     with pytest.raises(ValueError, match=r"needs values in \[0, 1\], got values from 0 to 255"):
         fit(small(), np.array([[0, 255.0] * 3], "float32"), epochs=1)

@@ -18,50 +18,38 @@ def run(tmp_path_factory):
     """A run with a code of two numbers, one epoch."""
     folder = tmp_path_factory.mktemp("vae") / "run"
     assert (
-        main(["train", "vae", "--data", "optdigits", "--epochs", "1", "--latent-size", "2", "--out", str(folder)]) == 0
+        main(["train", *["vae", "--data", "optdigits", "--epochs", "1", "--latent-size", "2", "--out"], str(folder)])
+        == 0
     )
     return folder
 
 
-def test_a_run_leaves_every_picture(run, capsys):
+def test_a_run_leaves_every_picture(run, tinyae):
     names = {path.name for path in run.glob("*.png")}
     assert names >= {
         "samples.png", "manifold.png", "interpolation.png", "kl.png", "aggregate_posterior.png", "codes.png",
         "reconstructions.png", "loss.png",
     }  # fmt: skip
-    assert main(["evaluate", str(run)]) == 0
-    told = capsys.readouterr().out
-    for line in (
-        "KL",
-        "reconstruction",
-        "likelihood gray-bce: cross-entropy of gray levels, not a log-likelihood",
-        "code: ",
-    ):
-        assert line in told
+    told = tinyae("evaluate", run)
+    for words in ("KL", "reconstruction", "likelihood gray-bce: cross-entropy of gray levels, not a log-l", "code: "):
+        assert words in told
 
 
-def test_sample_writes_pictures_and_arrays(run, tmp_path, capsys):
-    assert main(["sample", str(run), "-n", "5", "--seed", "3", "--out", str(tmp_path / "s.npy")]) == 0
-    assert "5 images, seed 3" in capsys.readouterr().out
-    samples = np.load(tmp_path / "s.npy")
-    assert_array_equal(samples, load(run).sample(5, np.random.default_rng(3)))
-    assert main(["sample", str(run), "-n", "4", "--pixels", "--out", str(tmp_path / "s.png")]) == 0
+def test_sample_writes_pictures_and_arrays(run, tmp_path, tinyae):
+    assert "5 images, seed 3" in tinyae("sample", run, "-n 5 --seed 3 --out s.npy")
+    assert_array_equal(np.load("s.npy"), load(run).sample(5, np.random.default_rng(3)))
+    tinyae("sample", run, "-n 4 --pixels --out s.png")
     assert (tmp_path / "s.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_what_cannot_be_sampled_is_explained(tmp_path, capsys):
-    run = str(tmp_path / "basic")
-    assert main(["train", "basic", "--data", "optdigits", "--epochs", "1", "--out", run]) == 0
-    assert main(["sample", run]) == 2
-    assert "has no prior to sample from" in capsys.readouterr().err
-    assert main(["evaluate", run, "--importance-samples", "5"]) == 2
-    assert "leave --importance-samples out" in capsys.readouterr().err
-    vectors = str(tmp_path / "vectors")
-    gaussian = ["--likelihood", "gaussian", "--scale", "0.3", "--kl-warmup", "2", "--free-bits", "0.1"]
-    assert main(["train", "vae", "--data", "pendigits", "--epochs", "1", *gaussian, "--out", vectors]) == 0
-    assert main(["sample", vectors, "--out", str(tmp_path / "v.png")]) == 2
-    assert "give --out a name that ends in .npy" in capsys.readouterr().err
-    assert main(["sample", vectors, "--out", str(tmp_path / "v.npy")]) == 0
+def test_what_cannot_be_sampled_is_explained(tinyae, refused):
+    tinyae("train basic --data optdigits --epochs 1 --out basic")
+    assert "has no prior to sample from" in refused("sample basic")
+    assert "leave --importance-samples out" in refused("evaluate basic --importance-samples 5")
+    gaussian = "--likelihood gaussian --scale 0.3 --kl-warmup 2 --free-bits 0.1"
+    tinyae("train vae --data pendigits --epochs 1 --out vectors", gaussian)
+    assert "give --out a name that ends in .npy" in refused("sample vectors --out v.png")
+    tinyae("sample vectors --out v.npy")
 
 
 def test_usage_bars_are_shares_and_count_the_dead():

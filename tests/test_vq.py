@@ -14,7 +14,6 @@ from scipy.spatial import distance
 from tinyae import data, fit, load, nn, save
 from tinyae.autodiff import Tensor, grad
 from tinyae.backend import Backend
-from tinyae.cli.main import main
 from tinyae.data import Split
 from tinyae.models import Codebook, CodePrior, VectorQuantizedAutoencoder, build, vq_autoencoder
 from tinyae.models.vector_quantized import chow_liu_tree
@@ -191,37 +190,20 @@ def test_codes_that_are_none_are_refused(codes, sentence):
         CodePrior(codes, 3)
 
 
-@pytest.mark.parametrize(("options", "sentence"), [
-    ({"commitment": -1.0}, "commitment must be at least 0"),
-    ({"decay": 1.0}, "decay must be in"),
-    ({"codebook_size": 0}, "size must be a whole number"),
-    ({"positions": 0}, "positions must be a whole number"),
-])  # fmt: skip
-def test_wrong_arguments_are_explained(options, sentence):
-    with pytest.raises(ValueError, match=sentence):
-        small(**options)
-
-
 def test_an_encoder_that_does_not_fit_is_explained():
     model = VectorQuantizedAutoencoder(nn.Dense(6, 5), nn.Dense(5, 6), Codebook(4, 2))
     with pytest.raises(ValueError, match=r"must output \(N, P \* 2\).*got \(1, 5\)"):
         model.loss(Tensor(np.zeros((1, 6), "float32")))
 
 
-def test_the_command_prints_the_dead_codes(tmp_path, capsys):
-    arguments = ["train", "vqvae", "--data", "optdigits", "--epochs", "1", "--sizes", "16", "--positions", "4"]
-    assert main([*arguments, "--out", str(tmp_path / "run")]) == 0
-    told = capsys.readouterr().out
+def test_the_command_prints_the_dead_codes(tmp_path, tinyae, refused):
+    told = tinyae("train vqvae --data optdigits --epochs 1 --sizes 16 --positions 4 --out run")
     assert "of 64 vectors in use on 1,797 images" in told
     assert " dead; perplexity" in told
     assert "commitment" in told
     assert {"codebook.png", "samples.png"} <= {path.name for path in (tmp_path / "run").glob("*.png")}
-    run = str(tmp_path / "run")
-    assert main(["sample", run, "-n", "5", "--seed", "3", "--out", str(tmp_path / "s.npy")]) == 0
-    train = data.load("optdigits").train.x
-    expected = load(run).fit_prior(train).sample(5, np.random.default_rng(3))
-    assert_array_equal(np.load(tmp_path / "s.npy"), expected)
-    capsys.readouterr()
-    for extra, words in ((["--pixels"], "a VQ-VAE has no"), (["--label", "1"], "and this is a vqvae")):
-        assert main(["sample", run, *extra]) == 2
-        assert words in capsys.readouterr().err
+    tinyae("sample run -n 5 --seed 3 --out s.npy")
+    prior = load("run").fit_prior(data.load("optdigits").train.x)
+    assert_array_equal(np.load("s.npy"), prior.sample(5, np.random.default_rng(3)))
+    assert "a VQ-VAE has no" in refused("sample run --pixels")
+    assert "and this is a vqvae" in refused("sample run --label 1")
