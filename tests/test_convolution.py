@@ -95,11 +95,7 @@ def test_the_cpu_kernels_equal_the_bodies_that_they_replace(case):
     x, w = arrays(1, x_shape, w_shape)
     spec = meant(x, w, keywords)
     (y,) = arrays(2, (x_shape[0], *spec.out, w_shape[3]))
-    for name, arguments in (
-        ("conv2d", (x, w)),
-        ("conv_transpose2d", (y, w)),
-        ("conv2d_weight_grad", (x, y)),
-    ):
+    for name, arguments in (("conv2d", (x, w)), ("conv_transpose2d", (y, w)), ("conv2d_weight_grad", (x, y))):
         found = getattr(CPU, name)(*arguments, spec)
         assert_allclose(found, getattr(reference, name)(*arguments, spec), rtol=1e-12, atol=1e-12)
     for name, arguments in (("conv2d_backward", (y, x, w)), ("conv_transpose2d_backward", (x, y, w))):

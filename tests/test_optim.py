@@ -10,7 +10,8 @@ import pytest
 
 import tinyae as ta
 from tinyae.autodiff import Tensor
-from tinyae.backend import CPU, Backend, MixedDevicesError, backend_of, register
+from tinyae.backend import CPU, Backend, MixedDevicesError, backend_of, devices, register
+from tinyae.backend.devices import NumpyBackend
 from tinyae.optim import SGD, Adagrad, Adam, AdamW, FlatParameters, Optimizer, RMSprop
 
 Gradient = Callable[[np.ndarray], np.ndarray]
@@ -86,14 +87,7 @@ def paper_rmsprop(x: np.ndarray, gradient: Gradient, lr: float, alpha: float, ep
 
 
 def paper_adam(
-    x: np.ndarray,
-    gradient: Gradient,
-    lr: float,
-    b1: float,
-    b2: float,
-    eps: float,
-    penalty: float,
-    decay: float,
+    x: np.ndarray, gradient: Gradient, lr: float, b1: float, b2: float, eps: float, penalty: float, decay: float
 ) -> np.ndarray:
     """Kingma and Ba (2015), Algorithm 1; `penalty` enters the gradient, `decay` is AdamW's (2019)."""
     m, v = np.zeros_like(x), np.zeros_like(x)
@@ -401,3 +395,34 @@ def test_parameters_of_two_devices_are_refused(other_device: Backend, rng: np.ra
     assert backend_of(there) is other_device
     with pytest.raises(MixedDevicesError, match="cpu, other"):
         SGD([Tensor(here, requires_grad=True), Tensor(there, requires_grad=True)], lr=0.1)
+
+
+CHUNK = devices._CHUNK
+
+
+class Reference(NumpyBackend):
+    """NumPy with the readable body of `Backend`."""
+
+    adam = Backend.adam
+
+
+def run(backend: Backend, size: int, dtype: str, decay: float, steps: int = 3) -> list[np.ndarray]:
+    rng = np.random.default_rng(size)
+    param = rng.standard_normal(size).astype(dtype)
+    mean, square = np.zeros(size, dtype), np.zeros(size, dtype)
+    for _ in range(steps):
+        grad = rng.standard_normal(size).astype(dtype)
+        before = grad.copy()
+        backend.adam(param, grad, mean, square, step=0.013, beta1=0.9, beta2=0.999, eps=1e-7, decay=decay)
+        np.testing.assert_array_equal(grad, before)
+    return [param, mean, square]
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.01])
+@pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 5])
+def test_chunks_equal_the_reference_bit_for_bit(size: int, decay: float) -> None:
+    for dtype in ("float32", "float64"):
+        expected = run(Reference(), size, dtype, decay)
+        for ours, theirs in zip(run(CPU, size, dtype, decay), expected, strict=True):
+            assert ours.dtype == np.dtype(dtype)
+            np.testing.assert_array_equal(ours, theirs)

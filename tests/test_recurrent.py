@@ -51,7 +51,7 @@ def test_a_padded_batch_is_each_sequence_alone(name, rng):
     """Values and gradients to 1e-12, whatever stands in the padding."""
     stack, x = made(name, rng), rng.normal(size=(4, 5, 2))
     for n, length in enumerate(LENGTHS):
-        x[n, length:] = 1e3
+        x[n, length:] = (1e3, np.nan, -np.inf, 1e30)[n]
     leaf = Tensor(x, requires_grad=True)
     output, states = stack(leaf, lengths=LENGTHS)
     weights = rng.normal(size=output.shape)
@@ -64,6 +64,8 @@ def test_a_padded_batch_is_each_sequence_alone(name, rng):
         inputs.append(Tensor(x[n : n + 1, :length], requires_grad=True))
         own, after = stack(inputs[-1])
         assert_allclose(output.data[n, :length], own.data[0], rtol=1e-12, atol=1e-13)
+        held = output.data[n, length - 1] * (np.arange(output.shape[2]) < 3)  # by the walk forwards
+        assert (output.data[n, length:] == held).all()
         alone = alone + (own[0] * weights[n, :length]).sum()
         for state, mine, w in zip(states, after, ends, strict=True):
             assert_allclose(state.data[:, n], mine.data[:, 0], rtol=1e-12, atol=1e-13)
@@ -204,28 +206,6 @@ def test_time_distributed(rng):
 def test_what_does_not_fit_is_said(call, words, rng):
     with pytest.raises(ValueError, match=words):
         call(nn.LSTM(2, 5, generator=rng), rng.normal(size=(3, 4, 2)).astype("float32"))
-
-
-@pytest.mark.parametrize("rubbish", [np.nan, np.inf, 1e30])
-def test_whatever_stands_in_the_padding_leaves_no_trace(rubbish, rng):
-    """Outputs, final states and all gradients are those of a batch that is padded with zeros."""
-    module = nn.LSTM(2, 3, num_layers=2, bidirectional=True, generator=rng)
-    x = rng.normal(size=(3, 5, 2)).astype("float32")
-    lengths = [5, 2, 1]
-    found = []
-    for value in (0.0, rubbish):
-        padded = np.where(np.arange(5)[:, None] < np.reshape(lengths, (-1, 1, 1)), x, np.float32(value))
-        given = Tensor(padded, requires_grad=True)
-        module.zero_grad()
-        out, states = module(given, lengths=lengths)
-        real = (np.arange(5) < np.reshape(lengths, (-1, 1)))[..., None]
-        total = ops.sum(ops.where(real, out, 0.0))
-        for state in states:
-            total = total + ops.sum(state**2)
-        total.backward()
-        found.append([out.numpy(), given.grad.numpy(), *(p.grad.numpy() for p in module.parameters())])
-    for zeros, other in zip(*found, strict=True):
-        assert_array_equal(zeros, other)
 
 
 @pytest.mark.parametrize(("kind", "state", "words"), [

@@ -46,7 +46,7 @@ def test_the_codebook_follows_as_a_running_mean(rng):
     book = Codebook(3, 2, decay=0.9, generator=rng)
     first = rng.standard_normal((30, 2)).astype("float32")
     book(Tensor(first))
-    counts, sums, vectors = np.ones(3), first[[0, 10, 20]].astype(float), first[[0, 10, 20]].astype(float)
+    counts, sums, vectors = np.ones(3), *[first[[0, 10, 20]].astype(float)] * 2
     for batch in (first, rng.standard_normal((30, 2)).astype("float32")):
         if batch is not first:
             book(Tensor(batch))
@@ -91,9 +91,8 @@ def test_the_loss_is_written_out(rng):
     z = model.encoder(Tensor(x)).data
     e = model.codebook.vectors.data[model.indices(x)].reshape(9, 6)
     logits = model.decoder(Tensor(e)).data
-    assert loss.terms["reconstruction"].item() == pytest.approx(
-        float(np.sum(np.logaddexp(0, logits) - x * logits)) / 9, rel=1e-5
-    )
+    nats = float(np.sum(np.logaddexp(0, logits) - x * logits)) / 9
+    assert loss.terms["reconstruction"].item() == pytest.approx(nats, rel=1e-5)
     assert loss.terms["commitment"].item() == pytest.approx(0.25 * float(np.sum((z - e) ** 2)) / 9, rel=1e-4)
     assert loss.unit == "nats per image"
     assert_allclose(model.encode(x), e, rtol=1e-5, atol=1e-6)
