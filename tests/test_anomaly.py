@@ -35,11 +35,8 @@ def test_the_threshold_is_a_quantile_of_the_training_scores(quantile, model, rng
     x = rng.normal(size=(200, 3, 2)).astype("float32")
     detector = AnomalyDetector(model, quantile).fit(x)
     ordered = np.sort(detector.score(x))
-    place = quantile * 199
-    low = int(place)
-    assert detector.threshold == pytest.approx(
-        ordered[low] + (place - low) * (ordered[min(low + 1, 199)] - ordered[low])
-    )
+    expected = np.interp(quantile * 199, np.arange(200), ordered)
+    assert detector.threshold == pytest.approx(expected)
     assert abs(detector.flag(x).mean() - (1 - quantile)) <= 1 / 200
 
 
@@ -56,9 +53,8 @@ def test_a_detector_wants_training_samples_first(model):
 
 def test_taxi_days_of_the_published_incidents_are_flagged():
     taxi = data.load("nyc-taxi")
-    model = deep_autoencoder(
-        taxi.example_shape, [24, 4], activation="tanh", loss="squared_error", generator=np.random.default_rng(0)
-    )
+    options = {"activation": "tanh", "loss": "squared_error", "generator": np.random.default_rng(0)}
+    model = deep_autoencoder(taxi.example_shape, [24, 4], **options)
     fit(model, taxi, epochs=150, batch_size=16, optimizer=optim.Adam(model.parameters(), lr=3e-3), progress=False)
     detector = AnomalyDetector(model, 0.99).fit(taxi.train.x)
     windows = len(taxi.train) + np.flatnonzero(detector.flag(taxi.test.x))
@@ -128,9 +124,8 @@ def test_the_share_of_the_same_class():
 
 def test_the_timeline_picture_shows_scores_threshold_and_incidents(rng):
     scores = rng.uniform(0.1, 1.0, 30)
-    figure = plots.score_timeline(
-        scores, 0.7, train=10, spans=[("feast", 12.0, 14.5)], stamps=list(map(str, range(30)))
-    )
+    spans, stamps = [("feast", 12.0, 14.5)], list(map(str, range(30)))
+    figure = plots.score_timeline(scores, 0.7, train=10, spans=spans, stamps=stamps)
     (axes,) = figure.axes
     heights = sorted(patch.get_height() for patch in axes.patches if patch.get_width() == pytest.approx(0.9))
     assert_allclose(heights, np.sort(scores))

@@ -67,9 +67,8 @@ def test_gaussian_noise_and_another_target(loss, rng):
     model = small(seed=6, corruption="gaussian", loss=loss)
     x, target = rng.uniform(size=(N, D)), rng.uniform(size=(N, D))
     noisy = x + 0.4 * seeded(6).standard_normal(x.shape)
-    assert model.loss(Batch(Tensor(x), Tensor(target))).item() == pytest.approx(
-        elements(model, noisy, target).sum() / N, rel=1e-12
-    )
+    expected = elements(model, noisy, target).sum() / N
+    assert model.loss(Batch(Tensor(x), Tensor(target))).item() == pytest.approx(expected, rel=1e-12)
 
 
 def test_noise_is_drawn_anew_at_each_presentation():

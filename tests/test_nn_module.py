@@ -14,9 +14,8 @@ import pytest
 
 from tinyae import nn
 from tinyae.autodiff import Tensor
-from tinyae.backend import register
-from tinyae.backend.devices import NumpyBackend
-from tinyae.nn import module as module_file
+from tinyae.testing import strict_device
+from tinyae.testing.strict import StrictArray
 
 
 class Net(nn.Module):
@@ -197,50 +196,22 @@ def test_zero_grad_starts_afresh(rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(layer.bias.grad.numpy(), [4.0] * 2)
 
 
-class Elsewhere(np.ndarray):
-    """An array of a device that exists only in this file."""
-
-
-class ElsewhereBackend(NumpyBackend):
-    name = "gpu"
-    exits = 0
-
-    def to_device(self, array: Any, dtype: Any = None) -> Any:
-        assert type(array) in (np.ndarray, Elsewhere)
-        return np.array(array, dtype=dtype).view(Elsewhere)
-
-    def to_host(self, array: Any) -> np.ndarray:
-        assert type(array) is Elsewhere
-        self.exits += 1
-        return np.array(array)
-
-
-@pytest.fixture
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> ElsewhereBackend:
-    """A second device under the name "gpu", seen by `Module.to` alone."""
-    backend = ElsewhereBackend()
-    register(Elsewhere, backend)
-    original = module_file.backend_named
-    monkeypatch.setattr(module_file, "backend_named", lambda name: backend if name == "gpu" else original(name))
-    return backend
-
-
-def test_to_moves_parameters_and_buffers_there_and_back(elsewhere: ElsewhereBackend, rng: np.random.Generator) -> None:
-    encoder = nn.Dense(3, 2, generator=rng)
+def test_to_moves_parameters_and_buffers_there_and_back(rng: np.random.Generator) -> None:
+    device, encoder = strict_device(), nn.Dense(3, 2, generator=rng)
     model = nn.Sequential(encoder, nn.BatchNorm(2), nn.TiedDense(encoder))
     before = model.state_dict()
     model(rng.normal(size=(4, 3)).astype(np.float32)).sum().backward()
     parts = [*model.parameters(), *(b for _, b in model.named_buffers())]
-    assert model.to("gpu") is model
+    assert model.to("strict") is model
     assert [id(p) for p in parts[:5]] == [id(p) for p in model.parameters()]
-    assert all(type(p.data) is Elsewhere and p.device == "gpu" and p.grad is None for p in parts)
+    assert all(type(p.data) is StrictArray and p.device == "strict" and p.grad is None for p in parts)
     assert all(type(value) is np.ndarray for value in model.state_dict().values())
     arrays = [p.data for p in parts]
     model.load_state_dict(before)
     assert all(a is p.data for a, p in zip(arrays, parts, strict=True))
-    elsewhere.exits = 0
-    model.to("cpu")
-    assert elsewhere.exits == len(parts)  # nothing but to_host may bring an array back
+    with device.policy() as account:
+        model.to("cpu")
+    assert account.downloads == len(parts)  # nothing but to_host may bring an array back
     assert all(type(p.data) is np.ndarray for p in parts)
     np.testing.assert_equal(model.state_dict(), before)
     assert all(p.requires_grad for p in model.parameters())

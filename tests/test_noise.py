@@ -7,7 +7,7 @@ import pytest
 from numpy.random import default_rng as seeded
 from numpy.testing import assert_allclose, assert_array_equal
 
-from tinyae import data, nn
+from tinyae import nn
 from tinyae.autodiff import Tensor
 from tinyae.testing import gradcheck
 
@@ -137,12 +137,6 @@ def test_elements_are_hit_independently():
         assert abs(products.mean() * 4) < 4 / np.sqrt(products.size)
 
 
-def test_masking_does_not_rescale_as_dropout_does():
-    x = np.ones((100, 100), np.float32)
-    assert set(np.unique(nn.MaskingNoise(0.5, seeded(0)).corrupt(x))) == {0.0, 1.0}
-    assert set(np.unique(nn.Dropout(0.5, seeded(0))(x).data)) == {0.0, 2.0}
-
-
 @every_noise
 def test_the_gradient_at_a_fixed_draw(name, rng):
     x = rng.normal(size=(6, 5))
@@ -219,11 +213,3 @@ def test_the_layers_say_what_they_are():
     assert repr(nn.SaltAndPepperNoise(0.1, -1, 1)) == "SaltAndPepperNoise(0.1, low=-1.0)"
     assert {name: type(nn.noise_named(name, 0.2)) for name in nn.NOISES} == nn.NOISES
     assert nn.noise_named("gaussian", 0.2).std == 0.2
-
-
-def test_inside_a_sequential_the_mode_reaches_the_noise():
-    x = data.load("optdigits").test.x[:20]
-    layers = nn.Sequential(nn.Flatten(), nn.MaskingNoise(0.5, seeded(0)))
-    assert (layers(x).data != x.reshape(20, -1)).any()
-    assert_array_equal(layers.eval()(x).data, x.reshape(20, -1))
-    assert layers.parameters() == []

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 import tinyae as ta
 from tinyae.autodiff import Tensor
-from tinyae.backend import CPU, Backend, MixedDevicesError, backend_of, devices, register
+from tinyae.backend import CPU, Backend, MixedDevicesError, devices
 from tinyae.backend.devices import NumpyBackend
 from tinyae.optim import SGD, Adagrad, Adam, AdamW, FlatParameters, Optimizer, RMSprop
+from tinyae.testing import strict_device
 
 Gradient = Callable[[np.ndarray], np.ndarray]
 STEPS = 50
@@ -377,23 +378,9 @@ def test_an_array_replaced_behind_the_optimizer_is_noticed(rng: np.random.Genera
         optimizer.step()
 
 
-class OtherArray(np.ndarray):
-    """An array of a second pretended device."""
-
-
-@pytest.fixture
-def other_device() -> Iterator[Backend]:
-    backend = Backend()
-    backend.name, backend.xp = "other", np
-    register(OtherArray, backend)
-    yield backend
-    register(OtherArray, CPU)
-
-
-def test_parameters_of_two_devices_are_refused(other_device: Backend, rng: np.random.Generator) -> None:
-    here, there = rng.random(3), rng.random(3).view(OtherArray)
-    assert backend_of(there) is other_device
-    with pytest.raises(MixedDevicesError, match="cpu, other"):
+def test_parameters_of_two_devices_are_refused(rng: np.random.Generator) -> None:
+    here, there = rng.random(3), strict_device().to_device(rng.random(3))
+    with pytest.raises(MixedDevicesError, match="cpu, strict"):
         SGD([Tensor(here, requires_grad=True), Tensor(there, requires_grad=True)], lr=0.1)
 
 

@@ -24,9 +24,7 @@ PRIMITIVES = {
     for name, value in vars(room).items()
     if isinstance(value, Primitive)
 }
-LOSSES = [("basic", {"loss": name}) for name in RECONSTRUCTIONS] + [
-    ("vae", {"likelihood": name}) for name in LIKELIHOODS
-]
+LOSSES = [*[("basic", {"loss": n}) for n in RECONSTRUCTIONS], *[("vae", {"likelihood": n}) for n in LIKELIHOODS]]
 
 
 @pytest.mark.parametrize("name", PRIMITIVES)

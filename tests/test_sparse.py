@@ -82,9 +82,8 @@ def test_l1_and_weight_decay_by_their_formulas(rng):
 @pytest.mark.parametrize("tied", [False, True])
 def test_every_term_has_a_name_and_is_the_formula(sparsity, tied, rng):
     x = rng.uniform(0.1, 0.9, (8, 6))
-    model = double(
-        sparse_autoencoder(6, 3, sparsity=sparsity, rho=0.2, beta=2.0, weight_decay=0.5, tied=tied, generator=rng)
-    )
+    options = {"sparsity": sparsity, "rho": 0.2, "beta": 2.0, "weight_decay": 0.5, "tied": tied}
+    model = double(sparse_autoencoder(6, 3, generator=rng, **options))
     terms = {name: term.item() for name, term in model.loss(Tensor(x)).terms.items()}
     code = model.encode(x)
     half = 0.5 * ((model.reconstruct(x) - x) ** 2).sum() / 8
@@ -230,10 +229,8 @@ def test_the_command(tinyae):
 
 
 def test_any_encoder_can_be_made_sparse(rng):
-    encoder = nn.Sequential(
-        nn.Dense(6, 5, activation="tanh", generator=rng), nn.Dense(5, 4, activation="sigmoid", generator=rng)
-    )
-    model = SparseAutoencoder(encoder, nn.Dense(4, 6, generator=rng), rho=0.1, sample="row")
+    layers = nn.Dense(6, 5, activation="tanh", generator=rng), nn.Dense(5, 4, activation="sigmoid", generator=rng)
+    model = SparseAutoencoder(nn.Sequential(*layers), nn.Dense(4, 6, generator=rng), rho=0.1, sample="row")
     assert "sparsity" in model.loss(Tensor(rng.uniform(size=(3, 6)).astype("float32"))).terms
     plain = basic_autoencoder(6, 4, generator=rng)
     with pytest.raises(ValueError, match="got activation 'relu'"):

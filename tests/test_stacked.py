@@ -153,9 +153,8 @@ def test_fine_tuning_improves_on_the_frozen_codes():
     adam = lambda parameters: optim.Adam(parameters, lr=1e-2)  # noqa: E731
     fit_stack(stack, SOME, epochs=15, batch_size=50, optimizer=adam, progress=False)
     codes = stack.encode(OTHERS.x)
-    before, (first, second) = fit_stack_classifier(
-        stack, SOME, OTHERS, epochs=(30, 20), batch_size=50, optimizer=adam, progress=False
-    )
+    options = {"epochs": (30, 20), "batch_size": 50, "optimizer": adam, "progress": False}
+    before, (first, second) = fit_stack_classifier(stack, SOME, OTHERS, **options)
     after = stack.classifier.accuracy(OTHERS.x, OTHERS.y)
     assert 0.5 < before < after
     assert after > 0.85

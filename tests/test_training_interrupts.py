@@ -9,17 +9,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_equal
 
+from tests.test_training_fit import DIGITS, OTHERS, SOME, digits_model
 from tinyae import data, optim
 from tinyae import fit as loud_fit
-from tinyae.models import Autoencoder, Batch, SoftmaxClassifier, basic_autoencoder
+from tinyae.models import Autoencoder, Batch, SoftmaxClassifier
 from tinyae.training import EarlyStopping, Epoch, TrainingInterrupted, evaluate, fit_classifier
-
-DIGITS = data.load("optdigits")
-SOME, OTHERS = DIGITS.train.x[:500], DIGITS.test.x[:200]
-
-
-def digits_model(**options) -> Autoencoder:
-    return basic_autoencoder((8, 8, 1), 10, generator=np.random.default_rng(0), **options)
 
 
 def fit(model: Autoencoder, *arguments, **options):

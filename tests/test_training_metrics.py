@@ -11,17 +11,14 @@ import pytest
 from scipy import special
 
 from tests.launch_budgets import build_small, class_numbers, small_batch
+from tests.test_training_fit import digits_model
 from tinyae import data, losses, nn
 from tinyae.data import Split
 from tinyae.losses import Loss
-from tinyae.models import MODELS, RECONSTRUCTIONS, Autoencoder, basic_autoencoder
+from tinyae.models import MODELS, RECONSTRUCTIONS, Autoencoder
 from tinyae.training import History, evaluate
 
 DIGITS = data.load("optdigits").test.x[:333]
-
-
-def digits_model(**options) -> Autoencoder:
-    return basic_autoencoder((8, 8, 1), 10, sample="image", generator=np.random.default_rng(0), **options)
 
 
 def in_one_piece(model: Autoencoder, x: np.ndarray) -> dict[str, float]:
