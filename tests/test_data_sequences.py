@@ -394,13 +394,9 @@ def test_a_ts_file_holds_features_then_steps():
     ("7:8:red", "7:8,9:red", "line 7: features of 1, 2 steps"),
     ("7:8:red", "7:?:red", "line 7: .*missing values"),
     ("@data\n", "", "before @data"),
+    (TS, "@data\n", "no sequence"),
     ("@timeStamps false", "@timeStamps true", "time stamps"),
 ])  # fmt: skip
 def test_a_faulty_ts_file_is_refused_with_the_line(old, new, says):
     with pytest.raises(ValueError, match=says):
         parse_ts(TS.replace(old, new), "toy.ts")
-
-
-def test_a_ts_file_without_data():
-    with pytest.raises(ValueError, match="no sequence"):
-        parse_ts("@data\n", "toy.ts")

@@ -9,8 +9,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal, assert_equal
 from scipy import linalg, special
 
-from tinyae import data, fit, nn, optim
+from tinyae import data, fit, models, nn, optim
 from tinyae.autodiff import Tensor
+from tinyae.data import Split
 from tinyae.models import (
     MODELS,
     PCA,
@@ -18,6 +19,7 @@ from tinyae.models import (
     Autoencoder,
     Batch,
     SoftmaxClassifier,
+    VectorQuantizedAutoencoder,
     basic_autoencoder,
     build,
     deep_autoencoder,
@@ -213,6 +215,9 @@ def test_the_loss_has_a_name_a_unit_and_may_have_another_target(rng):
         model.loss(Batch(Tensor(x), Tensor(target[:, :3])))
 
 
+PLAIN, X, SERIES = basic_autoencoder(12, 4), np.eye(2, 12, dtype="float32"), np.zeros((1, 4, 3))
+
+
 @pytest.mark.parametrize(("make", "error", "words"), [
     (lambda: build("gan", {}), ValueError, "unknown model 'gan': choose one of basic, deep"),
     (lambda: basic_autoencoder(12, 4, loss="l3"), ValueError, "'l3': choose one of bce, squared_error"),
@@ -237,6 +242,33 @@ def test_the_loss_has_a_name_a_unit_and_may_have_another_target(rng):
     (lambda: PCA(3).fit(np.zeros((9, 2))), ValueError, "code_size must be at most 2.*got 3"),
     (lambda: PCA(1).fit(np.zeros(9)), ValueError, r"samples \(N, ...\) with N > 0, got shape \(9,\)"),
     (lambda: PCA(1).fit(np.zeros((0, 9))), ValueError, "with N > 0"),
+    *[(lambda quantile=quantile: models.AnomalyDetector(PLAIN, quantile), ValueError, "between 0 and 1")
+      for quantile in (0.0, 1.0, -1.0, float("nan"))],
+    (lambda: models.AnomalyDetector(PLAIN).flag(X), ValueError, "fit"),
+    (lambda: models.CodeNeighbors(PLAIN).query(X), ValueError, r"fit\(samples\)"),
+    (lambda: models.nearest(X, X, 3), ValueError, "between 1 and the 2"),
+    (lambda: models.gradient_per_step(PLAIN, Split(SERIES), of="memory"), ValueError, "'loss' or 'code'"),
+    (lambda: models.gradient_per_step(PLAIN, Split(X)), ValueError, r"sequences \(N, T, D\)"),
+    (lambda: VectorQuantizedAutoencoder(nn.Dense(6, 5), nn.Dense(5, 6), models.Codebook(4, 2)).loss(Tensor(X[:1, :6])),
+     ValueError, r"must output \(N, P \* 2\).*got \(1, 5\)"),
+    (lambda: models.DenoisingAutoencoder(nn.Dense(4, 3), nn.Dense(3, 4), 0.25), TypeError,
+     r"write e.g. nn.MaskingNoise\(0.25\)"),
+    (lambda: models.StackedAutoencoder([]), ValueError, "at least one layer"),
+    (lambda: models.StackedAutoencoder([basic_autoencoder(7, 5), basic_autoencoder(4, 2)]), ValueError,
+     "layer 1 outputs codes of size 5, but layer 2 takes 4: build layer 2 for 5"),
+    (lambda: models.VariationalAutoencoder(nn.Dense(6, 3), nn.Dense(2, 6)).loss(Tensor(X[:1, :6])), ValueError,
+     r"the encoder must output \(N, 4\), 2 means and as many log-variances.*\(1, 3\)"),
+    (lambda: fit(build("vae", BASES["vae"]), 255 * X[:, :6]), ValueError,
+     r"needs values in \[0, 1\], got values from 0 to 255"),
+    (lambda: fit(build("vae", {**BASES["vae"], "likelihood": "bernoulli"}), X[:, :6] / 2), ValueError,
+     "black-and-white"),
+    (lambda: build("vae", BASES["vae"]).sample(0), ValueError, "n must be at least 1"),
+    (lambda: build("conv", BASES["conv"]).reconstruct(np.zeros((2, 8, 8, 3), "float32")), ValueError,
+     r"the input must be \(N, H, W, 1\), got shape \(2, 8, 8, 3\)"),
+    (lambda: build("conv", BASES["conv"]).reconstruct(np.zeros((2, 32, 32, 1), "f4")), ValueError, "cannot be reshaped"),
+    (lambda: nn.Crop(9, 2)(np.zeros((2, 8, 8, 3), "float32")), ValueError,
+     r"Crop\(9, 2\): the input must be at least 9x2, got 8x8: enlarge it first"),
+    (lambda: models.latent_grid(3, 1), ValueError, "two different latent dimensions"),
 ])  # fmt: skip
 def test_bad_arguments_say_what_was_got(make, error, words):
     with pytest.raises(error, match=words):

@@ -351,7 +351,9 @@ def test_a_tensor_given_twice_counts_once(rng: np.random.Generator) -> None:
 
 def test_what_cannot_be_optimized_is_refused(rng: np.random.Generator) -> None:
     x = Tensor(rng.random(3), requires_grad=True)
+    there = Tensor(strict_device().to_device(rng.random(3)), requires_grad=True)
     for wrong, error, message in [
+        ([x, there], MixedDevicesError, "cpu, strict"),
         ([], ValueError, "nothing to optimize"),
         (x, TypeError, r"got Tensor: pass model.parameters\(\), or \[tensor\]"),
         (3, TypeError, "got int"),
@@ -376,12 +378,6 @@ def test_an_array_replaced_behind_the_optimizer_is_noticed(rng: np.random.Genera
     second.step()
     with pytest.raises(RuntimeError, match="only one for each parameter"):
         optimizer.step()
-
-
-def test_parameters_of_two_devices_are_refused(rng: np.random.Generator) -> None:
-    here, there = rng.random(3), strict_device().to_device(rng.random(3))
-    with pytest.raises(MixedDevicesError, match="cpu, strict"):
-        SGD([Tensor(here, requires_grad=True), Tensor(there, requires_grad=True)], lr=0.1)
 
 
 CHUNK = devices._CHUNK

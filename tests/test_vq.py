@@ -11,7 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import distance
 
-from tinyae import data, fit, load, nn, save
+from tinyae import data, fit, load, save
 from tinyae.autodiff import Tensor, grad
 from tinyae.backend import Backend
 from tinyae.data import Split
@@ -187,12 +187,6 @@ def test_samples_are_decoded_codes_of_the_prior(rng):
 def test_codes_that_are_none_are_refused(codes, sentence):
     with pytest.raises(ValueError, match=sentence):
         CodePrior(codes, 3)
-
-
-def test_an_encoder_that_does_not_fit_is_explained():
-    model = VectorQuantizedAutoencoder(nn.Dense(6, 5), nn.Dense(5, 6), Codebook(4, 2))
-    with pytest.raises(ValueError, match=r"must output \(N, P \* 2\).*got \(1, 5\)"):
-        model.loss(Tensor(np.zeros((1, 6), "float32")))
 
 
 def test_the_command_prints_the_dead_codes(tmp_path, tinyae, refused):
