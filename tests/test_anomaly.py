@@ -6,17 +6,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from tinyae import data, fit, nn, optim, plots
+from tinyae import data, fit, models, nn, optim, plots
 from tinyae.data import Incident, Timeline
-from tinyae.models import (
-    AnomalyDetector,
-    Autoencoder,
-    CodeNeighbors,
-    basic_autoencoder,
-    deep_autoencoder,
-    nearest,
-    same_class_share,
-)
+from tinyae.models import AnomalyDetector, Autoencoder, CodeNeighbors, basic_autoencoder
 
 
 @pytest.fixture
@@ -43,7 +35,7 @@ def test_the_threshold_is_a_quantile_of_the_training_scores(quantile, model, rng
 def test_taxi_days_of_the_published_incidents_are_flagged():
     taxi = data.load("nyc-taxi")
     options = {"activation": "tanh", "loss": "squared_error", "generator": np.random.default_rng(0)}
-    model = deep_autoencoder(taxi.example_shape, [24, 4], **options)
+    model = models.deep_autoencoder(taxi.example_shape, [24, 4], **options)
     fit(model, taxi, epochs=150, batch_size=16, optimizer=optim.Adam(model.parameters(), lr=3e-3), progress=False)
     detector = AnomalyDetector(model, 0.99).fit(taxi.train.x)
     windows = len(taxi.train) + np.flatnonzero(detector.flag(taxi.test.x))
@@ -83,7 +75,7 @@ def test_every_test_day_of_the_taxi_lies_where_the_catalogue_says():
 
 def test_nearest_is_what_a_loop_finds(rng):
     points, queries = rng.normal(size=(40, 3)), rng.normal(size=(7, 3))
-    indices, distances = nearest(points, queries, 5)
+    indices, distances = models.nearest(points, queries, 5)
     for query, found, lengths in zip(queries, indices, distances, strict=True):
         every = np.sqrt(((points - query) ** 2).sum(axis=1))
         assert_array_equal(found, np.argsort(every)[:5])
@@ -101,7 +93,7 @@ def test_neighbors_are_searched_among_codes(rng):
 
 
 def test_the_share_of_the_same_class():
-    assert same_class_share(np.array([0, 0, 1]), np.array([0, 1]), np.array([[0, 1], [0, 2]])) == 0.75
+    assert models.same_class_share(np.array([0, 0, 1]), np.array([0, 1]), np.array([[0, 1], [0, 2]])) == 0.75
 
 
 def test_the_timeline_picture_shows_scores_threshold_and_incidents(rng):

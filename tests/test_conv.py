@@ -13,18 +13,10 @@ from numpy.random import default_rng as seeded
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import signal, special
 
-from tinyae import data, evaluate, fit, load, nn, optim, save
+from tinyae import data, evaluate, fit, load, models, nn, optim, save
 from tinyae.autodiff import Tensor
 from tinyae.data import Split
-from tinyae.models import (
-    ConvAutoencoder,
-    DenoisingAutoencoder,
-    VariationalAutoencoder,
-    build,
-    conv_autoencoder,
-    conv_denoising_autoencoder,
-    conv_variational_autoencoder,
-)
+from tinyae.models import build, conv_autoencoder, conv_variational_autoencoder
 from tinyae.models.convolutional import FORMS, UPSAMPLINGS, conv_pair, maps_shape, stage_sizes
 from tinyae.training.pictures import first_layer_filters
 
@@ -144,7 +136,7 @@ def test_any_size_comes_back(h, w, c, stages, kernel, form, how, code_size):
 def test_the_keras_form_is_that_of_the_blog():
     """16-8-8, a code of 4x4x8 and 4,385 weights: the blog's model.summary() says the same."""
     model = conv_autoencoder(generator=seeded(0))
-    assert isinstance(model, ConvAutoencoder)
+    assert isinstance(model, models.ConvAutoencoder)
     assert model.code_shape == (4, 4, 8)
     assert model.parameter_count() == 4385
     counts = [part.parameter_count() for part in [*model.encoder, *model.decoder] if isinstance(part, nn.Conv2d)]
@@ -180,8 +172,8 @@ def test_a_moved_image_has_moved_maps(form, rng):
 
 
 def test_the_denoising_variant_is_a_denoising_autoencoder_of_convolutions(rng):
-    model = conv_denoising_autoencoder((6, 5, 1), channels=(3,), level=0.4, generator=seeded(5))
-    assert type(model) is DenoisingAutoencoder
+    model = models.conv_denoising_autoencoder((6, 5, 1), channels=(3,), level=0.4, generator=seeded(5))
+    assert type(model) is models.DenoisingAutoencoder
     assert repr(model.noise) == "GaussianNoise(0.4)"
     x = rng.uniform(size=(4, 6, 5, 1))
     stream = seeded(0)
@@ -194,7 +186,7 @@ def test_the_denoising_variant_is_a_denoising_autoencoder_of_convolutions(rng):
 
 def test_the_variational_variant_is_a_variational_autoencoder_of_convolutions(rng):
     model = conv_variational_autoencoder((6, 5, 1), 2, channels=(3,), generator=seeded(5))
-    assert type(model) is VariationalAutoencoder
+    assert type(model) is models.VariationalAutoencoder
     x = rng.uniform(size=(4, 6, 5, 1))
     stream = seeded(0)
     stream.bit_generator.state = model.generator.bit_generator.state

@@ -7,15 +7,9 @@ import pytest
 from scipy import stats
 
 from tests.test_vae import in_doubles, small
-from tinyae import fit, nn
+from tinyae import fit, models, nn
 from tinyae.autodiff import Tensor, grad
-from tinyae.models import (
-    Batch,
-    ConditionalVariationalAutoencoder,
-    ImportanceWeightedAutoencoder,
-    VariationalAutoencoder,
-    log_likelihood,
-)
+from tinyae.models import Batch, VariationalAutoencoder, log_likelihood
 from tinyae.models.likelihoods import Gaussian
 from tinyae.models.variational import log_weights
 from tinyae.training import evaluate
@@ -99,7 +93,7 @@ def test_one_code_is_the_elbo_on_average(rng):
 def test_of_a_conditional_model_it_is_the_likelihood_given_the_class(rng):
     """x = z w + offset of the class + noise: p(x|class) is N(offset, w'w + s^2 I), whatever the encoder says."""
     encoder, decoder = nn.Dense(2 + 3, 2, generator=rng), nn.Dense(1 + 3, 2)
-    model = ConditionalVariationalAutoencoder(encoder, decoder, 3, likelihood=Gaussian(SCALE))
+    model = models.ConditionalVariationalAutoencoder(encoder, decoder, 3, likelihood=Gaussian(SCALE))
     in_doubles(model)
     offsets = rng.standard_normal((3, 2))
     decoder.weight.data[...] = np.concatenate([[[1.2, -0.5]], offsets])
@@ -137,7 +131,7 @@ def test_memory_is_bounded_and_the_estimate_does_not_depend_on_the_bound(rng):
 def test_it_trains_is_measured_and_says_what_it_is(rng):
     x = rng.random((60, 6)).astype("float32")
     model = small(likelihood="bernoulli", binarize="dynamic", importance_samples=4)
-    assert isinstance(model, ImportanceWeightedAutoencoder)
+    assert isinstance(model, models.ImportanceWeightedAutoencoder)
     history = fit(model, x, x, epochs=2, batch_size=20, progress=False)
     assert history["train_loss"][1] < history["train_loss"][0]
     assert evaluate(model, x).keys().isdisjoint({"kl", "reconstruction"})

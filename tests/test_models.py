@@ -12,18 +12,7 @@ from scipy import linalg, special
 from tinyae import data, fit, models, nn, optim
 from tinyae.autodiff import Tensor
 from tinyae.data import Split
-from tinyae.models import (
-    MODELS,
-    PCA,
-    RECONSTRUCTIONS,
-    Autoencoder,
-    Batch,
-    SoftmaxClassifier,
-    VectorQuantizedAutoencoder,
-    basic_autoencoder,
-    build,
-    deep_autoencoder,
-)
+from tinyae.models import MODELS, PCA, Autoencoder, Batch, basic_autoencoder, build, deep_autoencoder
 from tinyae.testing import check_module, differences
 from tinyae.training import evaluate
 
@@ -63,7 +52,7 @@ def run_layers(layers: nn.Module, x: np.ndarray) -> np.ndarray:
 
 forms = pytest.mark.parametrize("form", ["basic", "deep"])
 ties = pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
-every_loss = pytest.mark.parametrize("loss", RECONSTRUCTIONS)
+every_loss = pytest.mark.parametrize("loss", models.RECONSTRUCTIONS)
 
 
 @every_loss
@@ -235,8 +224,8 @@ PLAIN, X, SERIES = basic_autoencoder(12, 4), np.eye(2, 12, dtype="float32"), np.
     (lambda: basic_autoencoder(12, 4).decode(np.zeros((2, 5))), ValueError, "4"),
     (lambda: PCA(1).encode(np.zeros((2, 9))), ValueError, r"has not been fitted: call fit\(x\) first"),
     (lambda: PCA(1).decode(np.zeros((2, 1))), ValueError, r"has not been fitted: call fit\(x\) first"),
-    (lambda: SoftmaxClassifier(None, 3, 2, weight_decay=-3), ValueError, "weight_decay must be at least 0"),
-    (lambda: SoftmaxClassifier(None, 3, 2, weight_decay=np.nan), ValueError, "weight_decay must be at least 0"),
+    (lambda: models.SoftmaxClassifier(None, 3, 2, weight_decay=-3), ValueError, "weight_decay must be at least 0"),
+    (lambda: models.SoftmaxClassifier(None, 3, 2, weight_decay=np.nan), ValueError, "weight_decay must be at least 0"),
     (lambda: PCA(0), ValueError, "code_size must be a whole number of at least 1, got 0"),
     (lambda: PCA(3).fit(np.zeros((2, 9))), ValueError, "code_size must be at most 2.*got 3"),
     (lambda: PCA(3).fit(np.zeros((9, 2))), ValueError, "code_size must be at most 2.*got 3"),
@@ -249,8 +238,8 @@ PLAIN, X, SERIES = basic_autoencoder(12, 4), np.eye(2, 12, dtype="float32"), np.
     (lambda: models.nearest(X, X, 3), ValueError, "between 1 and the 2"),
     (lambda: models.gradient_per_step(PLAIN, Split(SERIES), of="memory"), ValueError, "'loss' or 'code'"),
     (lambda: models.gradient_per_step(PLAIN, Split(X)), ValueError, r"sequences \(N, T, D\)"),
-    (lambda: VectorQuantizedAutoencoder(nn.Dense(6, 5), nn.Dense(5, 6), models.Codebook(4, 2)).loss(Tensor(X[:1, :6])),
-     ValueError, r"must output \(N, P \* 2\).*got \(1, 5\)"),
+    (lambda: models.VectorQuantizedAutoencoder(nn.Dense(6, 5), nn.Dense(5, 6), models.Codebook(4, 2)).encode(X[:, :6]),
+     ValueError, r"must output \(N, P \* 2\).*got \(2, 5\)"),
     (lambda: models.DenoisingAutoencoder(nn.Dense(4, 3), nn.Dense(3, 4), 0.25), TypeError,
      r"write e.g. nn.MaskingNoise\(0.25\)"),
     (lambda: models.StackedAutoencoder([]), ValueError, "at least one layer"),

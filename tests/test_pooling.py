@@ -13,16 +13,7 @@ from tinyae.autodiff import Tensor, grad
 from tinyae.backend import CPU, Backend
 from tinyae.ops.convolution import conv_spec
 from tinyae.ops.images import max_pool2d_composed
-from tinyae.testing.tables.images import (
-    avg_pool_reference,
-    bilinear_adjoint_reference,
-    bilinear_reference,
-    block_sum_reference,
-    max_pool_reference,
-    nearest_reference,
-    shuffle_reference,
-    unshuffle_reference,
-)
+from tinyae.testing.tables import images
 
 
 @st.composite
@@ -39,7 +30,7 @@ def poolings(draw):
 def test_equal_the_window_by_window_references(case, dtype):
     shape, window = case
     x = np.random.default_rng(0).integers(-2, 3, shape).astype(dtype)  # whole numbers: many ties
-    for op, reference in ((ops.max_pool2d, max_pool_reference), (ops.avg_pool2d, avg_pool_reference)):
+    for op, reference in ((ops.max_pool2d, images.max_pool_reference), (ops.avg_pool2d, images.avg_pool_reference)):
         y = op(x, **window)
         assert y.dtype == dtype
         assert_allclose(y, reference(x, **window), rtol=1e-6, atol=1e-6)
@@ -121,12 +112,12 @@ def test_equal_their_references(shape, factor, dtype):
     deep = np.repeat(x, factor[0] * factor[1], axis=3)
     large = np.repeat(np.repeat(x, factor[0], axis=1), factor[1], axis=2)
     for op, value, reference in (
-        (ops.upsample_nearest, x, nearest_reference),
-        (ops.upsample_bilinear, x, bilinear_reference),
-        (ops.upsample_bilinear_adjoint, large, bilinear_adjoint_reference),
-        (ops.block_sum, large, block_sum_reference),
-        (ops.pixel_shuffle, deep, shuffle_reference),
-        (ops.pixel_unshuffle, large, unshuffle_reference),
+        (ops.upsample_nearest, x, images.nearest_reference),
+        (ops.upsample_bilinear, x, images.bilinear_reference),
+        (ops.upsample_bilinear_adjoint, large, images.bilinear_adjoint_reference),
+        (ops.block_sum, large, images.block_sum_reference),
+        (ops.pixel_shuffle, deep, images.shuffle_reference),
+        (ops.pixel_unshuffle, large, images.unshuffle_reference),
     ):
         found = op(value, factor=factor)
         assert found.dtype == dtype

@@ -8,18 +8,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import special
 
 from tests.test_models import double
-from tinyae import data, fit, gradcheck, losses, nn, optim
+from tinyae import data, fit, gradcheck, losses, models, nn, optim
 from tinyae.autodiff import Tensor
 from tinyae.data import embedded
 from tinyae.data.embedded import whiten
-from tinyae.models import (
-    PCA,
-    SparseAutoencoder,
-    basic_autoencoder,
-    count_oriented,
-    orientation_selectivity,
-    sparse_autoencoder,
-)
+from tinyae.models import PCA, basic_autoencoder, count_oriented, sparse_autoencoder
 
 
 def ufldl_cost(x, w1, b1, w2, b2, lam, rho, beta):
@@ -143,16 +136,16 @@ def test_edges_are_oriented_and_blobs_and_noise_are_not(rng):
     y, x = np.mgrid[:8, :8] - 3.5
     blobs = np.stack([np.exp(-(x**2 + y**2) / (2 * s**2)).ravel() for s in (1.0, 1.5, 2.0)], axis=1)
     noise = rng.normal(size=(64, 500))
-    assert orientation_selectivity(edges, (8, 8)).min() > 0.6
-    assert orientation_selectivity(blobs, (8, 8)).max() < 0.1
-    assert (orientation_selectivity(noise, (8, 8, 1)) > 0.5).mean() < 0.01
-    assert_array_equal(orientation_selectivity(np.ones((64, 1)), (8, 8)), [0.0])
+    assert models.orientation_selectivity(edges, (8, 8)).min() > 0.6
+    assert models.orientation_selectivity(blobs, (8, 8)).max() < 0.1
+    assert (models.orientation_selectivity(noise, (8, 8, 1)) > 0.5).mean() < 0.01
+    assert_array_equal(models.orientation_selectivity(np.ones((64, 1)), (8, 8)), [0.0])
 
 
 def test_turning_a_filter_by_a_right_angle_changes_nothing(rng):
     w = rng.normal(size=(8, 8))
     both = np.stack([w.ravel(), np.rot90(w).ravel()], axis=1)
-    first, second = orientation_selectivity(both, (8, 8))
+    first, second = models.orientation_selectivity(both, (8, 8))
     assert first == pytest.approx(second)
 
 
@@ -230,8 +223,8 @@ def test_the_command(tinyae):
 
 def test_any_encoder_can_be_made_sparse(rng):
     layers = nn.Dense(6, 5, activation="tanh", generator=rng), nn.Dense(5, 4, activation="sigmoid", generator=rng)
-    model = SparseAutoencoder(nn.Sequential(*layers), nn.Dense(4, 6, generator=rng), rho=0.1, sample="row")
+    model = models.SparseAutoencoder(nn.Sequential(*layers), nn.Dense(4, 6, generator=rng), rho=0.1, sample="row")
     assert "sparsity" in model.loss(Tensor(rng.uniform(size=(3, 6)).astype("float32"))).terms
     plain = basic_autoencoder(6, 4, generator=rng)
     with pytest.raises(ValueError, match="got activation 'relu'"):
-        SparseAutoencoder(plain.encoder, plain.decoder)
+        models.SparseAutoencoder(plain.encoder, plain.decoder)

@@ -11,26 +11,11 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from tests.test_plots import told
-from tinyae import data, fit, load, nn, optim, plots, save
+from tinyae import data, fit, load, models, nn, optim, plots, save, training
 from tinyae.cli.main import main
 from tinyae.data import Split
-from tinyae.models import (
-    Autoencoder,
-    SoftmaxClassifier,
-    StackedAutoencoder,
-    build,
-    confusion_matrix,
-    stacked_autoencoder,
-)
-from tinyae.training import (
-    History,
-    TrainingInterrupted,
-    evaluate,
-    fit_classifier,
-    fit_stack,
-    fit_stack_classifier,
-    whole_history,
-)
+from tinyae.models import Autoencoder, StackedAutoencoder, build, stacked_autoencoder
+from tinyae.training import History, TrainingInterrupted, fit_classifier, fit_stack, fit_stack_classifier
 from tinyae.training.pictures import draw_curves
 from tinyae.training.pictures.models import projected_filters
 from tinyae.training.stack import codes_below
@@ -194,7 +179,7 @@ def test_softmax_regression_is_the_minimum_that_scipy_finds():
         return float(-logp[np.arange(600), y].mean() + decay / 2 * (w**2).sum())
 
     expected = minimize(cost, np.zeros(110), method="BFGS").fun
-    classifier = SoftmaxClassifier(None, 10, 10, weight_decay=decay, generator=np.random.default_rng(0))
+    classifier = models.SoftmaxClassifier(None, 10, 10, weight_decay=decay, generator=np.random.default_rng(0))
     for parameter in classifier.parameters():
         parameter.data = parameter.data.astype("float64")
     method = optim.LBFGS(classifier.parameters())
@@ -203,13 +188,13 @@ def test_softmax_regression_is_the_minimum_that_scipy_finds():
 
 
 def test_a_classifier_repeats_and_can_be_interrupted(monkeypatch):
-    def trained() -> SoftmaxClassifier:
-        classifier = SoftmaxClassifier(nn.Flatten(), 64, 10, generator=np.random.default_rng(1))
+    def trained() -> models.SoftmaxClassifier:
+        classifier = models.SoftmaxClassifier(nn.Flatten(), 64, 10, generator=np.random.default_rng(1))
         fit_classifier(classifier, SOME, epochs=2, seed=3, progress=False)
         return classifier
 
     assert_array_equal(trained().output.weight.numpy(), trained().output.weight.numpy())
-    classifier = SoftmaxClassifier(nn.Flatten(), 64, 10, generator=np.random.default_rng(1))
+    classifier = models.SoftmaxClassifier(nn.Flatten(), 64, 10, generator=np.random.default_rng(1))
     seen = []
 
     def accuracy(x: np.ndarray, y: np.ndarray) -> float:
@@ -230,9 +215,9 @@ def test_the_confusion_matrix_is_a_count(rng):
     counts = np.zeros((4, 4), int)
     for truth, guess in zip(labels, predicted, strict=True):
         counts[truth, guess] += 1
-    assert_array_equal(confusion_matrix(labels, predicted, 4), counts)
+    assert_array_equal(models.confusion_matrix(labels, predicted, 4), counts)
     with pytest.raises(ValueError, match=r"predictions must lie in 0 \.\.\. 2, got 0 to 3"):
-        confusion_matrix(np.zeros(4, int), np.arange(4), 3)
+        models.confusion_matrix(np.zeros(4, int), np.arange(4), 3)
     figure = plots.confusion(counts, ["a", "b", "c", "d"])
     assert f"{np.trace(counts)} of 50 are correct" in told(figure)
     shown = {text.get_text() for text in figure.axes[0].texts}
@@ -261,7 +246,7 @@ def test_fine_tuning_comes_after_training():
     (np.full(5, -1), "got -1 to -1"),
 ])  # fmt: skip
 def test_labels_are_checked(labels, words):
-    classifier = SoftmaxClassifier(nn.Flatten(), 64, 10)
+    classifier = models.SoftmaxClassifier(nn.Flatten(), 64, 10)
     with pytest.raises(ValueError, match=words):
         fit_classifier(classifier, Split(SOME.x[:5], labels), progress=False)
     with pytest.raises(ValueError, match="2 whole numbers"):
@@ -275,7 +260,7 @@ def test_the_history_of_the_whole_keeps_the_stages_apart():
     for epoch in (1, 2):
         first.append({"epoch": epoch, "train_loss": 3.0 - epoch, "seconds": 1.5})
     second.append({"epoch": 1, "train_loss": 0.7, "validation_accuracy": 0.5})
-    whole = whole_history([("layer 1", first), ("fine-tuning", second)])
+    whole = training.whole_history([("layer 1", first), ("fine-tuning", second)])
     assert (whole["stage"], whole["epoch"]) == ([1, 1, 2], [1, 2, 1])
     assert whole.rows[1] == {"stage": 1, "epoch": 2, "layer_1_loss": 1.0, "seconds": 1.5}
     assert whole.rows[2] == {
@@ -291,7 +276,7 @@ def test_the_curves_of_a_stack_are_one_line_for_each_stage(tmp_path, monkeypatch
             history.append({"epoch": epoch, "train_loss": 1.0 / epoch})
     asked = {}
     monkeypatch.setattr(plots, "loss_curves", lambda rows, **words: asked.update(words) or plots.image_grid(SOME.x[:1]))
-    draw_curves(whole_history(stages), tmp_path / "loss.png")
+    draw_curves(training.whole_history(stages), tmp_path / "loss.png")
     assert asked["metrics"] == ["layer_1_loss", "classifier_loss"]
     assert asked["units"] == {"layer_1_loss": "a", "classifier_loss": "b"}
 
@@ -307,7 +292,7 @@ def test_the_command(tmp_path, tinyae, capsys):
     assert {"confusion.png", "filters.png", "filters2.png", "codes.png"} <= drawn
     stack = load("run")
     assert stack.is_trained
-    assert evaluate(stack, OTHERS.x)["squared_error"] > 0
+    assert training.evaluate(stack, OTHERS.x)["squared_error"] > 0
     assert "accuracy" in tinyae("evaluate run")
     np.save("rows.npy", np.random.default_rng(0).uniform(size=(40, 6)))
     assert "rows.npy has no labels" in tinyae("train stacked --data rows.npy --sizes 4,2 --epochs 1 --out rows")

@@ -7,25 +7,16 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import integrate, stats
 
-from tinyae import data, fit, load, losses, nn, optim
+from tinyae import data, fit, load, losses, models, nn, optim
 from tinyae.autodiff import Tensor, grad
 from tinyae.cli.main import main
 from tinyae.data import Split
-from tinyae.models import (
-    LIKELIHOODS,
-    Batch,
-    LatentReport,
-    Posterior,
-    VariationalAutoencoder,
-    interpolate,
-    latent_grid,
-    variational_autoencoder,
-)
+from tinyae.models import Batch, Posterior, VariationalAutoencoder, variational_autoencoder
 from tinyae.models.variational import LOG_VARIANCE
 from tinyae.testing import check_module
 from tinyae.training import evaluate
 
-every_likelihood = pytest.mark.parametrize("likelihood", LIKELIHOODS)
+every_likelihood = pytest.mark.parametrize("likelihood", models.LIKELIHOODS)
 
 
 def small(seed: int = 0, shape=6, **options) -> VariationalAutoencoder:
@@ -192,9 +183,9 @@ def test_samples_interpolations_and_the_manifold_are_decodings(rng):
     assert pixels.shape == (5, 2, 3, 1)
     assert set(np.unique(pixels)) <= {0.0, 1.0}
     ends = model.encode(x)
-    line = model.decode(interpolate(*ends, steps=5))
+    line = model.decode(models.interpolate(*ends, steps=5))
     assert_allclose(line[[0, 2, 4]], model.decode(np.stack([ends[0], ends.mean(axis=0), ends[1]])), rtol=1e-5)
-    grid = model.decode(latent_grid(3, 2)).reshape(3, 3, 2, 3, 1)
+    grid = model.decode(models.latent_grid(3, 2)).reshape(3, 3, 2, 3, 1)
     mark = stats.norm.ppf(5 / 6)
     # The first number grows to the right, the second upwards.
     corner = model.decode(np.array([[-mark, mark]], "float32"))[0]
@@ -213,16 +204,16 @@ def test_reconstruction_uses_the_mean_and_draws_nothing(rng):
 def test_active_numbers_and_collapse():
     rng = np.random.default_rng(0)
     mean = np.stack([rng.standard_normal(500), 0.05 * rng.standard_normal(500), np.full(500, 3.0)], axis=1)
-    report = LatentReport.of(Posterior(mean, np.zeros((500, 3))), "image")
+    report = models.LatentReport.of(Posterior(mean, np.zeros((500, 3))), "image")
     assert report.active == 1
     assert list(report.in_use) == [True, False, False]
     assert report.kl[2] == pytest.approx(4.5)
     assert report.warning is None
     assert "1 of 3 latent dimensions active" in str(report)
-    faint = LatentReport.of(Posterior(0.2 * mean[:, :1], np.zeros((500, 1))), "image")
+    faint = models.LatentReport.of(Posterior(0.2 * mean[:, :1], np.zeros((500, 1))), "image")
     assert (faint.active, faint.kl.sum() < 0.1) == (1, True)
     assert "1 of 1 latent dimensions are active" in faint.warning
-    collapsed = LatentReport.of(Posterior(0 * mean, np.zeros((500, 3))), "image")
+    collapsed = models.LatentReport.of(Posterior(0 * mean, np.zeros((500, 3))), "image")
     assert collapsed.warning is not None
     for word in ("posterior collapse: 0 of 3", "usual cause", "warmup=10", "free_bits=0.1", "smaller beta"):
         assert word in collapsed.warning
@@ -323,5 +314,5 @@ def test_what_cannot_be_sampled_is_explained(tinyae, refused):
 
 def test_interpolation_starts_and_ends_at_the_samples_codes(run):
     model, x = load(run), data.load("optdigits").test.x
-    line = model.decode(interpolate(*model.encode(x[:2]), 4))
+    line = model.decode(models.interpolate(*model.encode(x[:2]), 4))
     assert_allclose(line[[0, -1]], model.reconstruct(x[:2]), rtol=1e-5, atol=1e-6)
