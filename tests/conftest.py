@@ -7,8 +7,10 @@ one. One that compares with the CPU asks for `elsewhere`, which is every device 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator
+import re
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from hypothesis import HealthCheck, settings
 
 from tinyae import plots
 from tinyae.backend import CPU, Backend, DeviceError, backend_named
+from tinyae.cli.main import main
 from tinyae.testing import strict_device
 
 OPTIONAL = bool(os.environ.get("REQUIRE_OPTIONAL"))
@@ -61,6 +64,51 @@ def unpainted(monkeypatch: pytest.MonkeyPatch) -> None:
         return Path(path)
 
     monkeypatch.setattr(plots, "save_figure", touch)
+
+
+def words_of(command: tuple[Any, ...]) -> list[str]:
+    """The words of a command: strings are divided at their spaces, everything else (a path, a number) is one word."""
+    return [word for part in command for word in (part.split() if isinstance(part, str) else [str(part)])]
+
+
+@pytest.fixture
+def tinyae(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run a command that must succeed, in an empty folder, and return what it printed."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*command: Any) -> str:
+        capsys.readouterr()
+        assert main(words_of(command)) == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run a command that must fail with exit code 2, in an empty folder, and return its one sentence."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*command: Any) -> str:
+        capsys.readouterr()
+        try:
+            code = main(words_of(command))
+        except SystemExit as stopped:
+            code = stopped.code
+        assert code == 2
+        return sentence(capsys.readouterr().err)
+
+    return run
+
+
+def sentence(stderr: str) -> str:
+    """The one line that an error leaves, beside those of a progress bar."""
+    lines = [
+        line for line in re.split(r"[\r\n]", stderr) if line.strip() and ("|" not in line or line.startswith("tinyae"))
+    ]
+    assert len(lines) == 1, stderr
+    assert re.match(r"tinyae[ a-z]*: error: \S", lines[0])
+    return lines[0]
 
 
 @pytest.fixture(scope="session")

@@ -93,19 +93,13 @@ def test_windows_know_what_is_seen_and_what_is_written(elsewhere: Backend):
     assert (numbers.future, len(numbers)) == (0, 2)
 
 
-@pytest.mark.parametrize(
-    ("call", "words"),
-    [
-        (lambda: Batch(np.zeros(3), np.zeros((4, 2))), "got 4 targets and 3 x"),
-        (lambda: Batch(np.zeros((3, 2)), labels=np.zeros(2, int)), "got 3 targets and 2 labels"),
-        (lambda: Batch(np.zeros((3, 2, 1)), lengths=np.array([1, 2, 2, 1])), "got 3 targets and 4 lengths"),
-        (lambda: next(Batch(np.zeros((3, 2))).batches(0)), "batch_size must be a whole number of at least 1, got 0"),
-        (
-            lambda: next(Batch(np.zeros((3, 2))).batches(1.5)),
-            "batch_size must be a whole number of at least 1, got 1.5",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("call", "words"), [
+    (lambda: Batch(np.zeros(3), np.zeros((4, 2))), "got 4 targets and 3 x"),
+    (lambda: Batch(np.zeros((3, 2)), labels=np.zeros(2, int)), "got 3 targets and 2 labels"),
+    (lambda: Batch(np.zeros((3, 2, 1)), lengths=np.array([1, 2, 2, 1])), "got 3 targets and 4 lengths"),
+    (lambda: next(Batch(np.zeros((3, 2))).batches(0)), "batch_size must be a whole number of at least 1, got 0"),
+    (lambda: next(Batch(np.zeros((3, 2))).batches(1.5)), "batch_size must be a whole number of at least 1, got 1.5"),
+])  # fmt: skip
 def test_parts_that_do_not_fit_are_refused(call, words):
     with pytest.raises(ValueError, match=words):
         call()

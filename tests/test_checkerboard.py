@@ -76,9 +76,6 @@ def test_same_padding_and_refusals():
         nn.overlap_counts(3, 3, 2, output_padding=2)
 
 
-# What a flat input becomes
-
-
 def test_an_image_that_is_enlarged_first_stays_flat_whatever_the_weights(rng):
     flat = np.ones((1, 9, 9, 4))
     for mode in ("nearest", "bilinear"):
@@ -114,8 +111,6 @@ def test_random_weights_leave_three_quarters_of_the_variance_within_two_by_two_p
         share = blocks.var(axis=1).mean() / np.square(blocks).mean()
         assert share == pytest.approx(0.75, abs=0.02)
 
-
-# How much of an image is a pattern
 
 SIZE = 24
 

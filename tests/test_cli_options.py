@@ -79,10 +79,9 @@ def toy_autoencoder(
 
 
 @pytest.fixture
-def toy(monkeypatch, tmp_path) -> None:
+def toy(monkeypatch) -> None:
     """The toy in the registry."""
     monkeypatch.setitem(MODELS, "toy", ModelEntry("toy", "a toy", toy_autoencoder, data="optdigits", epochs=2, lr=5e-3))
-    monkeypatch.chdir(tmp_path)
 
 
 def test_a_registered_model_has_its_help(toy, capsys, monkeypatch):
@@ -106,20 +105,15 @@ def test_a_registered_model_has_its_help(toy, capsys, monkeypatch):
     assert not any(flag in told for flag in ("--generator", "--input-shape", "--sample", "--encoder"))
 
 
-def test_a_registered_model_runs(toy, capsys, tmp_path):
-    command = ["train", "toy", "--stretch", "3", "--shape", "square", "--loss", "squared_error", "--out", "run"]
-    assert main(command) == 0
+def test_a_registered_model_runs(toy, tinyae, refused, tmp_path):
+    tinyae("train toy --stretch 3 --shape square --loss squared_error --out run")
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     given = {"stretch": 3.0, "shape": "square", "loss": "squared_error", "deep": False, "sizes": [6]}
     assert config["arguments"] == given | {"input_shape": [8, 8, 1], "sample": "image"}
     model = load("run")
     assert (model.stretch, model.shape, model.reconstruction.name) == (3.0, "square", "squared_error")
-    assert main(["evaluate", "run"]) == 0
-    assert main(["train", "toy", "--stretch", "0", "--out", "no"]) == 2
-    assert "tinyae: error: stretch must be above 0, got 0.\n" in capsys.readouterr().err
-
-
-# One declaration of each setting.
+    tinyae("evaluate run")
+    assert refused("train toy --stretch 0 --out no") == "tinyae: error: stretch must be above 0, got 0."
 
 
 @every_model
@@ -172,9 +166,6 @@ def test_every_command_is_a_function_with_words():
             assert setting.text, f"{command.__name__}: {setting.name}"
 
 
-# Optimizers and schedules.
-
-
 def settled(*words: str) -> Any:
     options = parser().parse_args(["train", "basic", *words])
     settle_training(options, MODELS["basic"])
@@ -206,21 +197,14 @@ def test_the_learning_rate_of_each_epoch(words, expected):
     np.testing.assert_allclose(rates(*words.split()), expected, rtol=1e-12)
 
 
-def test_momentum_and_nesterov_reach_the_optimizer(tmp_path, monkeypatch):
-    optimizer = make_optimizer(
-        settled("--optimizer", "sgd", "--lr", "0.1", "--momentum", "0.9", "--nesterov"),
-        [Tensor(np.ones(2), requires_grad=True)],
-    )
+def test_momentum_and_nesterov_reach_the_optimizer(tmp_path, tinyae):
+    method = "--optimizer sgd --lr 0.1 --momentum 0.9 --nesterov"
+    optimizer = make_optimizer(settled(*method.split()), [Tensor(np.ones(2), requires_grad=True)])
     assert (optimizer.lr, optimizer.momentum, optimizer.nesterov) == (0.1, 0.9, True)
-    monkeypatch.chdir(tmp_path)
-    words = "train basic --data optdigits --epochs 1 --code-size 4 --optimizer sgd --lr 0.01 --momentum 0.9 --nesterov"
-    assert main([*words.split(), "--schedule", "step", "--step-size", "1", "--out", "run"]) == 0
+    tinyae("train basic --data optdigits --epochs 1 --code-size 4 --schedule step --step-size 1 --out run", method)
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert {"momentum": 0.9, "nesterov": True, "schedule": "step", "step_size": 1}.items() <= config.items()
     assert "gamma" not in config
-
-
-# Normalization and pooling.
 
 
 def test_normalization_stands_between_the_sums_and_the_activation(rng):
@@ -272,8 +256,7 @@ def test_average_pooling_halves_by_the_mean(rng):
     "vae --sizes 8 --latent-size 2 --normalization batch",
     "memory --count 20 --normalization layer",
 ])  # fmt: skip
-def test_a_normalized_model_is_trained_and_found_again(words, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert main(["train", *words.split(), "--data", "optdigits", "--epochs", "1", "--out", "run"]) == 0
+def test_a_normalized_model_is_trained_and_found_again(words, tinyae):
+    tinyae("train", words, "--data optdigits --epochs 1 --out run")
     model = load("run")
     assert any(isinstance(part, (nn.BatchNorm, nn.LayerNorm)) for _, part in model.named_modules())

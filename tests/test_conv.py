@@ -9,34 +9,19 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.random import default_rng as seeded
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import signal, special
 
-from tinyae import data, evaluate, fit, load, nn, optim, save
+from tinyae import data, evaluate, fit, load, models, nn, optim, save
 from tinyae.autodiff import Tensor
-from tinyae.cli.main import main
 from tinyae.data import Split
-from tinyae.models import (
-    ConvAutoencoder,
-    DenoisingAutoencoder,
-    VariationalAutoencoder,
-    build,
-    conv_autoencoder,
-    conv_denoising_autoencoder,
-    conv_variational_autoencoder,
-)
+from tinyae.models import build, conv_autoencoder, conv_variational_autoencoder
 from tinyae.models.convolutional import FORMS, UPSAMPLINGS, conv_pair, maps_shape, stage_sizes
 from tinyae.training.pictures import first_layer_filters
 
 every_form = pytest.mark.parametrize("form", FORMS)
 every_upsampling = pytest.mark.parametrize("upsampling", UPSAMPLINGS)
-
-
-def seeded(seed: int = 0) -> np.random.Generator:
-    return np.random.default_rng(seed)
-
-
-# The same networks in loops over pixels
 
 
 def correlated(x, layer):
@@ -117,9 +102,8 @@ def by_loops(model, x, form, upsampling):
 @pytest.mark.parametrize("kernel_size", [2, 3])
 def test_the_whole_network_as_loops(form, upsampling, kernel_size, rng):
     shape = (7, 5, 2)
-    model = conv_autoencoder(
-        shape, form=form, channels=(3, 4), kernel_size=kernel_size, upsampling=upsampling, generator=seeded(3)
-    )
+    options = {"form": form, "kernel_size": kernel_size, "upsampling": upsampling}
+    model = conv_autoencoder(shape, channels=(3, 4), generator=seeded(3), **options)
     for p in model.parameters():  # biases start at 0, where a mistake would not show
         p.data = rng.normal(0, 0.5, p.shape).astype("float32")
     x = rng.uniform(size=shape)
@@ -140,7 +124,7 @@ def test_the_whole_network_as_loops(form, upsampling, kernel_size, rng):
 def test_any_size_comes_back(h, w, c, stages, kernel, form, how, code_size):
     encoder, decoder = conv_pair(
         (h, w, c), (2,) * stages, code_size, form=form, kernel_size=kernel, upsampling=how, outputs=2,
-        generator=seeded(),
+        generator=seeded(0),
     )  # fmt: skip
     code = encoder(np.ones((2, h, w, c), "float32"))
     halved = maps_shape((h, w, c), (2,) * stages)
@@ -151,8 +135,8 @@ def test_any_size_comes_back(h, w, c, stages, kernel, form, how, code_size):
 
 def test_the_keras_form_is_that_of_the_blog():
     """16-8-8, a code of 4x4x8 and 4,385 weights: the blog's model.summary() says the same."""
-    model = conv_autoencoder(generator=seeded())
-    assert isinstance(model, ConvAutoencoder)
+    model = conv_autoencoder(generator=seeded(0))
+    assert isinstance(model, models.ConvAutoencoder)
     assert model.code_shape == (4, 4, 8)
     assert model.parameter_count() == 4385
     counts = [part.parameter_count() for part in [*model.encoder, *model.decoder] if isinstance(part, nn.Conv2d)]
@@ -165,7 +149,7 @@ def test_the_keras_form_is_that_of_the_blog():
 
 
 def test_the_strided_vae_is_that_of_the_papers():
-    model = conv_variational_autoencoder(generator=seeded())
+    model = conv_variational_autoencoder(generator=seeded(0))
     forth = 9 * 32 + 32 + 9 * 32 * 64 + 64 + 3136 * 40 + 40
     back = 20 * 3136 + 3136 + 9 * 64 * 32 + 32 + 9 * 32 + 1
     assert model.parameter_count() == forth + back
@@ -187,15 +171,12 @@ def test_a_moved_image_has_moved_maps(form, rng):
     assert np.abs(dense.encode(x) - dense.encode(np.roll(x, (4, 4), axis=(1, 2)))).max() > 1e-3
 
 
-# Its variants are compositions
-
-
 def test_the_denoising_variant_is_a_denoising_autoencoder_of_convolutions(rng):
-    model = conv_denoising_autoencoder((6, 5, 1), channels=(3,), level=0.4, generator=seeded(5))
-    assert type(model) is DenoisingAutoencoder
+    model = models.conv_denoising_autoencoder((6, 5, 1), channels=(3,), level=0.4, generator=seeded(5))
+    assert type(model) is models.DenoisingAutoencoder
     assert repr(model.noise) == "GaussianNoise(0.4)"
     x = rng.uniform(size=(4, 6, 5, 1))
-    stream = seeded()
+    stream = seeded(0)
     stream.bit_generator.state = model.noise.generator.bit_generator.state
     noisy = x + 0.4 * stream.standard_normal(x.shape)
     raw = np.stack([by_loops(model, image, "keras", "nearest")[1] for image in noisy])
@@ -205,9 +186,9 @@ def test_the_denoising_variant_is_a_denoising_autoencoder_of_convolutions(rng):
 
 def test_the_variational_variant_is_a_variational_autoencoder_of_convolutions(rng):
     model = conv_variational_autoencoder((6, 5, 1), 2, channels=(3,), generator=seeded(5))
-    assert type(model) is VariationalAutoencoder
+    assert type(model) is models.VariationalAutoencoder
     x = rng.uniform(size=(4, 6, 5, 1))
-    stream = seeded()
+    stream = seeded(0)
     stream.bit_generator.state = model.generator.bit_generator.state
     # The layers by themselves: Sequential, in float64 by hand from the dense layers on.
     code = np.stack([by_loops_of_the_encoder(model, image) for image in x])
@@ -218,7 +199,7 @@ def test_the_variational_variant_is_a_variational_autoencoder_of_convolutions(rn
     loss = model.loss(Tensor(x))
     assert loss.terms["kl"].item() == pytest.approx(kl, rel=1e-5)
     assert loss.terms["reconstruction"].item() == pytest.approx((np.logaddexp(0, raw) - x * raw).sum() / 4, rel=1e-5)
-    assert model.sample(3, seeded()).shape == (3, 6, 5, 1)
+    assert model.sample(3, seeded(0)).shape == (3, 6, 5, 1)
 
 
 def by_loops_of_the_encoder(model, x):
@@ -230,13 +211,10 @@ def by_loops_of_the_encoder(model, x):
 @pytest.mark.parametrize("likelihood", ["gaussian", "gaussian-element"])
 def test_a_likelihood_gets_the_numbers_it_needs(likelihood):
     model = conv_variational_autoencoder((5, 4, 3), 2, likelihood=likelihood, form="keras", upsampling="pixelshuffle")
-    x = seeded().uniform(size=(2, 5, 4, 3)).astype("float32")
+    x = seeded(0).uniform(size=(2, 5, 4, 3)).astype("float32")
     assert model.reconstruct(x).shape == x.shape
     assert np.isfinite(model.loss(Tensor(x)).item())
     assert conv_variational_autoencoder((5, 4, 3), 2, likelihood="gaussian", scale=0.3).likelihood.scale == 0.3
-
-
-# Training
 
 
 @pytest.mark.parametrize(("name", "options"), [
@@ -244,7 +222,7 @@ def test_a_likelihood_gets_the_numbers_it_needs(likelihood):
 ])  # fmt: skip
 def test_it_learns_and_is_itself_again_from_its_file(name, options, tmp_path):
     digits = data.load("optdigits")
-    model = build(name, {"input_shape": [8, 8, 1], "channels": [8, 8], "sample": "image", **options}, seeded())
+    model = build(name, {"input_shape": [8, 8, 1], "channels": [8, 8], "sample": "image", **options}, seeded(0))
     optimizer = optim.Adam(model.parameters(), lr=0.01)
     fit(model, digits.train.x[:1000], epochs=6, batch_size=40, optimizer=optimizer, progress=False)
     x = digits.test.x[:200]
@@ -257,43 +235,10 @@ def test_it_learns_and_is_itself_again_from_its_file(name, options, tmp_path):
 def test_the_report_says_how_much_a_code_holds():
     x = np.zeros((2, 28, 28, 1), "float32")
     assert conv_autoencoder().report(Split(x)) == ["code: 4 x 4 x 8 = 128 values for the 784 of each image"]
-    (line,) = conv_autoencoder(form="strided").report(Split(x))
-    assert (
-        line
-        == "code: 7 x 7 x 64 = 3136 values for the 784 of each image: not a bottleneck, copying would be a perfect solution"
-    )
+    whole = "code: 7 x 7 x 64 = 3136 values for the 784 of each image: not a bottleneck, copying would be a perfect solution"
+    assert conv_autoencoder(form="strided").report(Split(x)) == [whole]
     assert "code: 32 = 32 values" in conv_autoencoder(code_size=32).report(Split(x))[0]
     assert repr(conv_autoencoder()).startswith("ConvAutoencoder((4, 4, 8), loss='bce'")
-
-
-# Refusing
-
-
-@pytest.mark.parametrize(("options", "told"), [
-    ({"input_shape": 64}, r"takes images \(H, W, C\), got samples of shape \(64,\): choose a data set of images"),
-    ({"input_shape": (28, 28)}, r"add the channel of gray images by x\[..., None\]"),
-    ({"form": "resnet"}, "unknown form 'resnet': choose one of keras, strided"),
-    ({"form": "resnet", "channels": (2,)}, "unknown form 'resnet'"),
-    ({"upsampling": "cubic"}, "unknown upsampling 'cubic': choose one of nearest, bilinear, transposed, pixelshuffle"),
-    ({"channels": ()}, r"at least one stage, got none: write channels=\(16, 8, 8\)"),
-    ({"channels": (4, 0)}, "channels must be a whole number of at least 1, got 0"),
-    ({"kernel_size": 0}, "kernel_size must be a whole number of at least 1.* got 0"),
-    ({"code_size": 0}, "must be a whole number of at least 1, got 0"),
-    ({"activation": "swish"}, "unknown activation 'swish'"),
-])  # fmt: skip
-def test_bad_arguments_are_refused_with_the_fix(options, told):
-    with pytest.raises(ValueError, match=told):
-        conv_autoencoder(**{"input_shape": (8, 8, 1), **options})
-
-
-def test_images_of_another_size_or_with_other_channels_are_refused():
-    model = conv_autoencoder((8, 8, 1))
-    with pytest.raises(ValueError, match=r"the input must be \(N, H, W, 1\), got shape \(2, 8, 8, 3\)"):
-        model.reconstruct(np.zeros((2, 8, 8, 3), "float32"))
-    with pytest.raises(ValueError, match="cannot be reshaped"):
-        model.reconstruct(np.zeros((2, 32, 32, 1), "float32"))
-    with pytest.raises(ValueError, match=r"Crop\(9, 2\): the input must be at least 9x2, got 8x8: enlarge it first"):
-        nn.Crop(9, 2)(np.zeros((2, 8, 8, 3), "float32"))
 
 
 def test_crop_keeps_the_upper_left():
@@ -302,9 +247,6 @@ def test_crop_keeps_the_upper_left():
     whole = Tensor(x)
     assert nn.Crop(4, 3)(whole) is whole
     assert repr(nn.Crop(2, 1)) == "Crop(2, 1)"
-
-
-# Pictures and the command
 
 
 def test_filters_are_those_of_the_first_layer_as_images():
@@ -320,33 +262,10 @@ def test_filters_are_those_of_the_first_layer_as_images():
     ("conv-denoising --level 0.3 --code-size 2", {"filters.png", "denoising.png", "codes.png"}),
     ("conv-vae --latent-size 2", {"filters.png", "manifold.png", "kl.png"}),
 ])  # fmt: skip
-def test_the_command_from_end_to_end(options, pictures, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    np.savez("small.npz", x=data.load("optdigits").train.x[:60], y=data.load("optdigits").train.y[:60])
-    command = f"train {options} --data small.npz --epochs 1 --channels 3,4 --upsampling bilinear --form strided"
-    assert main(command.split()) == 0
-    capsys.readouterr()
+def test_the_command_from_end_to_end(options, pictures, tinyae):
+    digits = data.load("optdigits").train
+    np.savez("small.npz", x=digits.x[:60], y=digits.y[:60])
+    tinyae("train", options, "--data small.npz --epochs 1 --channels 3,4 --upsampling bilinear --form strided")
     (run,) = Path("runs").iterdir()
     assert pictures | {"reconstructions.png"} <= {file.name for file in run.iterdir()}
-    assert main(["evaluate", str(run)]) == 0
-    assert "squared error" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(("options", "told"), [
-    ("conv --data pendigits", "a convolutional autoencoder takes images"),
-    ("conv --channels 3,x", "must be a whole number"),
-    ("conv --upsampling cubic", "invalid choice: 'cubic'"),
-    ("conv-vae --scale 2", "likelihood 'gray-bce' has no scale"),
-    ("conv-denoising --level -1", "std must be a finite number, at least 0"),
-])  # fmt: skip
-def test_the_command_refuses_in_one_sentence(options, told, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    try:
-        code = main(["train", *f"{options} --epochs 1".split()])
-    except SystemExit as stop:
-        code = stop.code
-    assert code == 2
-    error = capsys.readouterr().err
-    assert told in error
-    assert "Traceback" not in error
-    assert list(tmp_path.iterdir()) == []
+    assert "squared error" in tinyae("evaluate", run)

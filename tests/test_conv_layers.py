@@ -93,32 +93,22 @@ def test_a_layer_learns_a_known_kernel(rng):
 FLOAT = np.ones((2, 7, 7, 3), "float32")
 
 
-@pytest.mark.parametrize(
-    ("call", "words"),
-    [
-        (
-            lambda: nn.Conv2d(1, 4, 3)(FLOAT),
-            r"Conv2d\(1, 4, 3\): .* \(N, H, W, 1\).* build the layer for 3",
-        ),
-        (lambda: nn.Conv2d(2, 4, 3)(np.ones((5, 2, 7, 7), "f4")), r"write numpy.moveaxis\(x, 1, -1\)"),
-        (lambda: nn.Conv2d(3, 4, 3)(FLOAT[0]), r"write x\[None\]"),
-        (lambda: nn.Conv2d(1, 4, 3)(FLOAT[..., 0]), r"write x\[..., None\]"),
-        (lambda: nn.Conv2d(1, 4, 3)(np.ones((5, 49), "f4")), r"nn.Reshape\(H, W, C\)"),
-        (lambda: nn.Conv2d(3, 4, 9)(FLOAT), "input 7x7, kernel 9x9 does not fit: the kernel spans 9x9"),
-        (lambda: nn.Conv2d(3, 4, 3, padding=-1), "Conv2d: padding must be .* got -1"),
-        (lambda: nn.Conv2d(3, 4, 0), "Conv2d: kernel_size must be a whole number of at least 1"),
-        (lambda: nn.Conv2d(3, 4, 3, activation="swish"), "Conv2d: unknown activation 'swish'"),
-        (lambda: nn.ConvTranspose2d(3, 4, 3, 2, output_padding=2), r"output_padding \(2, 2\) must be smaller"),
-        (
-            lambda: nn.ConvTranspose2d(3, 4, 3, 2)(np.ones((1, 3, 3, 3), "f4"), size=(8, 8)),
-            r"ConvTranspose2d\(.*\): input 3x3, kernel 3x3, stride 2x2 gives 7x7, wanted 8x8; use output_padding=1",
-        ),
-        (
-            lambda: nn.ConvTranspose2d(3, 4, 3, 2)(np.ones((1, 3, 3, 3), "f4"), size=(9, 9)),
-            "gives 7x7, wanted 9x9; change its kernel, stride or padding",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("call", "words"), [
+    (lambda: nn.Conv2d(1, 4, 3)(FLOAT), r"Conv2d\(1, 4, 3\): .* \(N, H, W, 1\).* build the layer for 3"),
+    (lambda: nn.Conv2d(2, 4, 3)(np.ones((5, 2, 7, 7), "f4")), r"write numpy.moveaxis\(x, 1, -1\)"),
+    (lambda: nn.Conv2d(3, 4, 3)(FLOAT[0]), r"write x\[None\]"),
+    (lambda: nn.Conv2d(1, 4, 3)(FLOAT[..., 0]), r"write x\[..., None\]"),
+    (lambda: nn.Conv2d(1, 4, 3)(np.ones((5, 49), "f4")), r"nn.Reshape\(H, W, C\)"),
+    (lambda: nn.Conv2d(3, 4, 9)(FLOAT), "input 7x7, kernel 9x9 does not fit: the kernel spans 9x9"),
+    (lambda: nn.Conv2d(3, 4, 3, padding=-1), "Conv2d: padding must be .* got -1"),
+    (lambda: nn.Conv2d(3, 4, 0), "Conv2d: kernel_size must be a whole number of at least 1"),
+    (lambda: nn.Conv2d(3, 4, 3, activation="swish"), "Conv2d: unknown activation 'swish'"),
+    (lambda: nn.ConvTranspose2d(3, 4, 3, 2, output_padding=2), r"output_padding \(2, 2\) must be smaller"),
+    (lambda: nn.ConvTranspose2d(3, 4, 3, 2)(np.ones((1, 3, 3, 3), "f4"), size=(8, 8)),
+     r"ConvTranspose2d\(.*\): input 3x3, kernel 3x3, stride 2x2 gives 7x7, wanted 8x8; use output_padding=1"),
+    (lambda: nn.ConvTranspose2d(3, 4, 3, 2)(np.ones((1, 3, 3, 3), "f4"), size=(9, 9)),
+     "gives 7x7, wanted 9x9; change its kernel, stride or padding"),
+])  # fmt: skip
 def test_what_does_not_fit_is_said_with_the_fix(call, words):
     with pytest.raises(ValueError, match=words):
         call()

@@ -95,11 +95,7 @@ def test_the_cpu_kernels_equal_the_bodies_that_they_replace(case):
     x, w = arrays(1, x_shape, w_shape)
     spec = meant(x, w, keywords)
     (y,) = arrays(2, (x_shape[0], *spec.out, w_shape[3]))
-    for name, arguments in (
-        ("conv2d", (x, w)),
-        ("conv_transpose2d", (y, w)),
-        ("conv2d_weight_grad", (x, y)),
-    ):
+    for name, arguments in (("conv2d", (x, w)), ("conv_transpose2d", (y, w)), ("conv2d_weight_grad", (x, y))):
         found = getattr(CPU, name)(*arguments, spec)
         assert_allclose(found, getattr(reference, name)(*arguments, spec), rtol=1e-12, atol=1e-12)
     for name, arguments in (("conv2d_backward", (y, x, w)), ("conv_transpose2d_backward", (x, y, w))):
@@ -269,57 +265,34 @@ IMAGE, KERNEL, SPEC = np.ones((2, 7, 7, 3)), np.ones((3, 3, 3, 4)), ConvSpec((7,
 AS_IT_IS = {"spec": ConvSpec((7, 7), (3, 3)), "activation": "identity"}
 
 
-@pytest.mark.parametrize(
-    ("call", "words"),
-    [
-        (
-            lambda: ops.conv2d(np.ones((7, 7, 3)), KERNEL),
-            r"conv2d: images must be \(N, H, W, C\), got shape \(7, 7, 3\)",
-        ),
-        (lambda: ops.conv2d(IMAGE, np.ones((3, 3, 3))), r"conv2d: w must be \(KH, KW, C, O\)"),
-        (lambda: ops.conv2d(IMAGE[..., :2], KERNEL), r"conv2d: .* has 2 channels, the kernel .* takes C = 3"),
-        (lambda: ops.conv2d(IMAGE, KERNEL, padding=-1), "conv2d: padding must be .*>= 0.* got -1"),
-        (lambda: ops.conv2d(IMAGE, KERNEL, padding="full"), "unknown padding 'full'"),
-        (lambda: ops.conv2d(IMAGE, KERNEL, stride=0), "conv2d: stride must be a whole number of at least 1 .* got 0"),
-        (lambda: ops.conv2d(IMAGE, KERNEL, stride=(1, 2, 3)), r"stride must be .* got \(1, 2, 3\)"),
-        (
-            lambda: ops.conv2d(IMAGE, np.ones((9, 9, 3, 4)), padding=(0, 1)),
-            r"padding \(\(0, 0\), \(1, 1\)\) does not fit: the kernel spans 9x9 pixels, .* has 7x9",
-        ),
-        (
-            lambda: ops.conv2d_weight_grad(IMAGE, np.ones((2, 6, 6, 4)), kernel_size=3, stride=2),
-            "conv2d_weight_grad: input 7x7, kernel 3x3, stride 2x2 gives 3x3, got 6x6",
-        ),
-        (
-            lambda: ops.conv2d_weight_grad(IMAGE, np.ones((3, 5, 5, 4)), kernel_size=3),
-            "x has 2 samples, y 3",
-        ),
-        (lambda: ops.conv_transpose2d(IMAGE, KERNEL), "has 3 channels, the kernel .* takes O = 4"),
-        (
-            lambda: ops.conv_transpose2d(np.ones((1, 1, 1, 4)), KERNEL, padding=2),
-            r"conv_transpose2d: input 1x1, kernel 3x3, padding 2 gives -1x-1: take less padding",
-        ),
-        (
-            lambda: ops.conv_transpose2d(np.ones((1, 2, 2, 4)), KERNEL, output_padding=1),
-            r"output_padding \(1, 1\) must be smaller than the stride \(1, 1\)",
-        ),
-        (
-            lambda: ops.conv_transpose2d(np.ones((1, 2, 2, 4)), KERNEL, stride=2, padding="same", output_padding=1),
-            "padding='same' makes the output input . stride by itself",
-        ),
-        (lambda: ops.convolve(IMAGE, KERNEL, spec=SPEC), "convolve: the spec is for images of 7x6, got 7x7"),
-        (lambda: ops.convolve(IMAGE[:, :, :6], KERNEL[1:], spec=SPEC), "the spec is for a kernel of 3x3, got 2x3"),
-        (lambda: ops.convolve_transpose(IMAGE, KERNEL, spec=SPEC), "input 7x6, kernel 3x3 gives 5x4, got 7x7"),
-        (
-            lambda: ops.biased_conv2d(IMAGE, KERNEL, np.ones(3), **AS_IT_IS),
-            r"biased_conv2d: b must be \(4,\).* got shape \(3,\)",
-        ),
-        (
-            lambda: ops.biased_conv2d(IMAGE, KERNEL, np.ones(4), **{**AS_IT_IS, "activation": "swish"}),
-            "biased_conv2d: unknown activation 'swish'",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("call", "words"), [
+    (lambda: ops.conv2d(np.ones((7, 7, 3)), KERNEL), r"conv2d: images must be \(N, H, W, C\), got shape \(7, 7, 3\)"),
+    (lambda: ops.conv2d(IMAGE, np.ones((3, 3, 3))), r"conv2d: w must be \(KH, KW, C, O\)"),
+    (lambda: ops.conv2d(IMAGE[..., :2], KERNEL), r"conv2d: .* has 2 channels, the kernel .* takes C = 3"),
+    (lambda: ops.conv2d(IMAGE, KERNEL, padding=-1), "conv2d: padding must be .*>= 0.* got -1"),
+    (lambda: ops.conv2d(IMAGE, KERNEL, padding="full"), "unknown padding 'full'"),
+    (lambda: ops.conv2d(IMAGE, KERNEL, stride=0), "conv2d: stride must be a whole number of at least 1 .* got 0"),
+    (lambda: ops.conv2d(IMAGE, KERNEL, stride=(1, 2, 3)), r"stride must be .* got \(1, 2, 3\)"),
+    (lambda: ops.conv2d(IMAGE, np.ones((9, 9, 3, 4)), padding=(0, 1)),
+     r"padding \(\(0, 0\), \(1, 1\)\) does not fit: the kernel spans 9x9 pixels, .* has 7x9"),
+    (lambda: ops.conv2d_weight_grad(IMAGE, np.ones((2, 6, 6, 4)), kernel_size=3, stride=2),
+     "conv2d_weight_grad: input 7x7, kernel 3x3, stride 2x2 gives 3x3, got 6x6"),
+    (lambda: ops.conv2d_weight_grad(IMAGE, np.ones((3, 5, 5, 4)), kernel_size=3), "x has 2 samples, y 3"),
+    (lambda: ops.conv_transpose2d(IMAGE, KERNEL), "has 3 channels, the kernel .* takes O = 4"),
+    (lambda: ops.conv_transpose2d(np.ones((1, 1, 1, 4)), KERNEL, padding=2),
+     r"conv_transpose2d: input 1x1, kernel 3x3, padding 2 gives -1x-1: take less padding"),
+    (lambda: ops.conv_transpose2d(np.ones((1, 2, 2, 4)), KERNEL, output_padding=1),
+     r"output_padding \(1, 1\) must be smaller than the stride \(1, 1\)"),
+    (lambda: ops.conv_transpose2d(np.ones((1, 2, 2, 4)), KERNEL, stride=2, padding="same", output_padding=1),
+     "padding='same' makes the output input . stride by itself"),
+    (lambda: ops.convolve(IMAGE, KERNEL, spec=SPEC), "convolve: the spec is for images of 7x6, got 7x7"),
+    (lambda: ops.convolve(IMAGE[:, :, :6], KERNEL[1:], spec=SPEC), "the spec is for a kernel of 3x3, got 2x3"),
+    (lambda: ops.convolve_transpose(IMAGE, KERNEL, spec=SPEC), "input 7x6, kernel 3x3 gives 5x4, got 7x7"),
+    (lambda: ops.biased_conv2d(IMAGE, KERNEL, np.ones(3), **AS_IT_IS),
+     r"biased_conv2d: b must be \(4,\).* got shape \(3,\)"),
+    (lambda: ops.biased_conv2d(IMAGE, KERNEL, np.ones(4), **{**AS_IT_IS, "activation": "swish"}),
+     "biased_conv2d: unknown activation 'swish'"),
+])  # fmt: skip
 def test_what_does_not_fit_is_said_with_its_arithmetic(call, words):
     with pytest.raises(ValueError, match=words):
         call()

@@ -1,15 +1,18 @@
-"""The user's own files: what their axes mean, how they are split, and what is refused at the door."""
+"""The user's own files: what their axes mean, how they are split, what is refused at the door; IDX byte by byte."""
 
 from __future__ import annotations
 
 import gzip
 import pickle
+import re
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tinyae import data
+from tinyae.data import read_idx
 
 
 def saved(path: Path, array: np.ndarray, **arguments) -> Path:
@@ -187,31 +190,27 @@ def test_damaged_numpy_files(tmp_path, name, write):
     assert name in str(raised.value)
 
 
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        ("1,2\n3\n5,6\n", "line 2 has 1 fields, but the first line has 2"),
-        ("a,b\n1,2\n3,x\n5,6\n", "line 3, column 'b' holds 'x': this is text"),
-        ("a,b\n\n1,2\n3,\n", "line 4, column 'b' holds nothing: fill the gap"),
-        ("a,b\nc,d\n1,2\n", "line 2, column 'a' holds 'c'"),
-        ("a,b\n", "no line of numbers"),
-        ("1,\n3,4\n5,6\n", "line 1, column 'column 1' holds nothing"),
-        ("1,2,x\n3,4,5\n5,6,7\n", "line 1, column 'column 2' holds 'x'"),
-        ("\n\n", "no line of numbers"),
-        ("1,2\nnan,4\n5,inf\n", "line 2, column 'column 0' holds 'nan': fill the gap"),
-        ("2020-01-01,1\n2020-01-02,2\n", "line 1, column 'column 0' holds '2020-01-01': this is a time.*load_series"),
-    ],
-)
-def test_csv_that_is_no_table_names_the_line(tmp_path, content, says):
-    (tmp_path / "a.csv").write_text(content)
+@pytest.mark.parametrize(("name", "content", "says"), [
+    ("a.csv", "1,2\n3\n5,6\n", "line 2 has 1 fields, but the first line has 2"),
+    ("a.csv", "a,b\n1,2\n3,x\n5,6\n", "line 3, column 'b' holds 'x': this is text"),
+    ("a.csv", "a,b\n\n1,2\n3,\n", "line 4, column 'b' holds nothing: fill the gap"),
+    ("a.csv", "a,b\nc,d\n1,2\n", "line 2, column 'a' holds 'c'"),
+    ("a.csv", "a,b\n", "no line of numbers"),
+    ("a.csv", "1,\n3,4\n5,6\n", "line 1, column 'column 1' holds nothing"),
+    ("a.csv", "1,2,x\n3,4,5\n5,6,7\n", "line 1, column 'column 2' holds 'x'"),
+    ("a.csv", "\n\n", "no line of numbers"),
+    ("a.csv", "1,2\nnan,4\n5,inf\n", "line 2, column 'column 0' holds 'nan': fill the gap"),
+    ("a.csv", "2020-01-01,1\n2020-01-02,2\n", "line 1, column 'column 0' holds '2020-01-01': .* a time.*load_ser"),
+    ("a.csv", "1,2\n\xff\xfe\n", r"is not UTF-8 text .* at byte 4"),
+    ("a-idx1-ubyte", "\0\0\x08\1\0\0\0\3\0\0\0", "one axis of 3 values"),
+    ("a.txt", "1 2 3", "an unknown format"),
+    ("a.png", "pixels", "is one picture: give the folder"),
+    *[(f"a{end}", "", r"is empty \(0 bytes\)") for end in (".npy", ".npz", ".csv", "-idx3-ubyte", ".gz", ".txt")],
+])  # fmt: skip
+def test_what_is_no_table_and_no_pictures_names_the_line_or_what_it_is(tmp_path, name, content, says):
+    (tmp_path / name).write_bytes(content.encode("latin-1"))
     with pytest.raises(ValueError, match=says):
-        data.load(tmp_path / "a.csv")
-
-
-def test_csv_that_is_no_text(tmp_path):
-    (tmp_path / "a.csv").write_bytes(b"1,2\n\xff\xfe\n")
-    with pytest.raises(ValueError, match=r"is not UTF-8 text .* at byte 4"):
-        data.load(tmp_path / "a.csv")
+        data.load(tmp_path / name)
 
 
 @pytest.mark.parametrize(("arrays", "says"), [
@@ -230,28 +229,9 @@ def test_npz_that_cannot_be_used(tmp_path, arrays, says):
         data.load(tmp_path / "a.npz")
 
 
-@pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.csv", "a-idx3-ubyte", "a.gz", "a.txt"])
-def test_an_empty_file_says_so(tmp_path, name):
-    (tmp_path / name).touch()
-    with pytest.raises(ValueError, match=r"is empty \(0 bytes\)"):
-        data.load(tmp_path / name)
-
-
-def test_labels_alone_are_no_examples(tmp_path):
-    (tmp_path / "a-idx1-ubyte").write_bytes(b"\0\0\x08\1\0\0\0\3" + bytes(3))
-    with pytest.raises(ValueError, match="one axis of 3 values"):
-        data.load(tmp_path / "a-idx1-ubyte")
-
-
-def test_unknown_formats_folders_and_missing_files(tmp_path):
-    (tmp_path / "a.txt").write_text("1 2 3")
-    with pytest.raises(ValueError, match="an unknown format"):
-        data.load(tmp_path / "a.txt")
+def test_folders_and_missing_files(tmp_path):
     with pytest.raises(ValueError, match="is a folder without pictures"):
         data.load(tmp_path)
-    (tmp_path / "a.png").write_bytes(b"pixels")
-    with pytest.raises(ValueError, match="is one picture: give the folder"):
-        data.load(tmp_path / "a.png")
     with pytest.raises(FileNotFoundError, match="there is no file"):
         data.load(tmp_path / "mnist")
     with pytest.raises(FileNotFoundError, match=r"there is no file nowhere\.npy"):
@@ -265,3 +245,86 @@ def test_three_axes_are_sequences_and_that_is_said(tmp_path):
     assert "for gray images save x[..., None]" in data.load(tmp_path / "gray.npy").notes
     assert data.load(tmp_path / "images.npy").kind == "images"
     assert "fourth" not in data.load(tmp_path / "images.npy").notes
+
+
+# type byte, struct format of one value, NumPy's name, three values that only this type keeps
+TYPES = [
+    (0x08, "B", "uint8", (0, 200, 255)),
+    (0x09, "b", "int8", (-128, 0, 127)),
+    (0x0B, "h", "int16", (-32768, 258, 32767)),
+    (0x0C, "i", "int32", (-2147483648, 16909060, 2147483647)),
+    (0x0D, "f", "float32", (-1.5, 0.0, 2.0**70)),
+    (0x0E, "d", "float64", (-1.5, 1e-300, 3.25e200)),
+]
+
+
+def idx_bytes(code: int, form: str, shape: tuple[int, ...], values: tuple[float, ...]) -> bytes:
+    header = bytes([0, 0, code, len(shape)]) + b"".join(n.to_bytes(4, "big") for n in shape)
+    return header + struct.pack(f">{len(values)}{form}", *values)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gz"])
+@pytest.mark.parametrize(("code", "form", "dtype", "values"), TYPES, ids=[row[2] for row in TYPES])
+def test_every_type_is_read_in_native_order(tmp_path, code, form, dtype, values, packed):
+    content = idx_bytes(code, form, (3,), values)
+    path = tmp_path / ("a-idx1.gz" if packed else "a-idx1")
+    path.write_bytes(gzip.compress(content) if packed else content)
+    read = read_idx(path)
+    assert read.dtype == np.dtype(dtype)
+    assert read.dtype.isnative
+    assert read.tolist() == list(values)
+
+
+def test_axes_are_in_row_major_order(tmp_path):
+    path = tmp_path / "a-idx3-ubyte"
+    path.write_bytes(idx_bytes(0x08, "B", (2, 3, 2), tuple(range(12))))
+    read = read_idx(path)
+    assert read.shape == (2, 3, 2)
+    assert read[1, 2, 0] == 10
+    assert read[0, 1, 1] == 3
+    read[0, 0, 0] = 7  # an array of one's own, not a read-only view of the file's bytes
+
+
+def test_no_examples_is_an_array_of_length_zero(tmp_path):
+    path = tmp_path / "none-idx3-ubyte"
+    path.write_bytes(idx_bytes(0x08, "B", (0, 28, 28), ()))
+    assert read_idx(path).shape == (0, 28, 28)
+
+
+GOOD = idx_bytes(0x08, "B", (2, 2, 2), tuple(range(8)))
+BROKEN = {
+    "empty": ("a-idx3-ubyte", b"", "empty (0 bytes)"),
+    "wrong magic": ("a-idx3-ubyte", b"\x89PNG\r\n\x1a\n", "89 50 4e 47"),
+    "unknown type": ("a-idx3-ubyte", b"\0\0\x0a\1\0\0\0\1\0", "00 00 0a 01"),
+    "no axes": ("a-idx3-ubyte", b"\0\0\x08\0\1", "00 00 08 00"),
+    "short magic": ("a-idx3-ubyte", b"\0\0", "00 00"),
+    "half a header": ("a-idx3-ubyte", GOOD[:10], "needs 16 bytes, got 10"),
+    "truncated": ("a-idx3-ubyte", GOOD[:-3], "need 24 bytes, got 21"),
+    "too long": ("a-idx3-ubyte", GOOD + b"\0", "need 24 bytes, got 25"),
+    "lengths beyond memory": ("a-idx3-ubyte", b"\0\0\x0e\3" + b"\xff" * 12 + b"\0", "got 17"),
+    "not gzipped": ("a-idx3-ubyte.gz", b"<!DOCTYPE html><html>", "not gzipped (it starts with b'<!DOCTYPE html"),
+    "truncated gzip": ("a-idx3-ubyte.gz", gzip.compress(GOOD)[:-12], "ends early, after 2"),
+    "damaged gzip": ("a-idx3-ubyte.gz", b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + b"\xff" * 40, "damaged gzip"),
+    "wrong checksum": ("a-idx3-ubyte.gz", gzip.compress(GOOD)[:-8] + b"\0" * 8, "damaged gzip"),
+    "gzipped rubbish": ("a-idx3-ubyte.gz", gzip.compress(b"hello"), "68 65 6c 6c"),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "says"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_file_is_named_with_what_was_expected_and_found(tmp_path, name, content, says):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=re.escape(says)) as raised:
+        read_idx(path)
+    assert str(path) in str(raised.value)
+
+
+def test_a_gzipped_file_without_gz_in_its_name_is_read(tmp_path):
+    path = tmp_path / "a-idx3-ubyte"
+    path.write_bytes(gzip.compress(GOOD))
+    assert read_idx(path).ravel().tolist() == list(range(8))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere-idx1"):
+        read_idx(tmp_path / "nowhere-idx1")

@@ -112,21 +112,18 @@ def test_embedded_sets_move():
     assert films.has_labels
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        ({"size": 3}, "images of 4 x 3 do not fit a canvas of 3 x 3"),
-        ({"frames": 0}, "frames must be a whole number of at least 1"),
-        ({"digits": 0}, "digits must be a whole number of at least 1"),
-        ({"counts": (0, 1)}, "counts must be a whole number of at least 1"),
-        ({"digit_size": 0}, "digit_size must be a whole number of at least 1, got 0"),
-        ({"digit_size": -1}, "digit_size must be a whole number of at least 1, got -1"),
-        ({"step": -1}, r"step must be from 0 .* got -1"),
-        ({"step": 1e9}, r"step must be from 0 .* got 1000000000"),
-        ({"step": float("nan")}, r"step must be from 0 .* got nan"),
-        ({"frames": 4, "horizon": 4}, "horizon of 4 frames does not fit into films of 4"),
-    ],
-)
+@pytest.mark.parametrize(("arguments", "says"), [
+    ({"size": 3}, "images of 4 x 3 do not fit a canvas of 3 x 3"),
+    ({"frames": 0}, "frames must be a whole number of at least 1"),
+    ({"digits": 0}, "digits must be a whole number of at least 1"),
+    ({"counts": (0, 1)}, "counts must be a whole number of at least 1"),
+    ({"digit_size": 0}, "digit_size must be a whole number of at least 1, got 0"),
+    ({"digit_size": -1}, "digit_size must be a whole number of at least 1, got -1"),
+    ({"step": -1}, r"step must be from 0 .* got -1"),
+    ({"step": 1e9}, r"step must be from 0 .* got 1000000000"),
+    ({"step": float("nan")}, r"step must be from 0 .* got nan"),
+    ({"frames": 4, "horizon": 4}, "horizon of 4 frames does not fit into films of 4"),
+])  # fmt: skip
 def test_what_cannot_be_filmed_is_refused(rng, arguments, says):
     with pytest.raises(ValueError, match=says):
         moving_digits(source(rng), **{"counts": (2, 2), "size": 9, **arguments})

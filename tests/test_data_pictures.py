@@ -20,7 +20,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
 from tinyae import data, load
-from tinyae.cli.main import main
 from tinyae.data.pictures import BrokenPicture, read_picture
 from tinyae.training import Run
 
@@ -74,9 +73,6 @@ def jpeg(values: np.ndarray, path: Path, **options: Any) -> bytes:
 
 def both(found: data.Dataset) -> np.ndarray:
     return np.concatenate([found.train.x, found.test.x])
-
-
-# What the numbers mean
 
 
 def one(tmp_path: Path, content: bytes, name: str = "a.png", **options: Any) -> np.ndarray:
@@ -190,9 +186,6 @@ def test_a_large_jpeg_is_scaled_as_if_read_in_full(tmp_path):
     assert_allclose(found[1:-1, 1:-1, 0], means[1:-1, 1:-1], atol=0.03)
 
 
-# Folders
-
-
 def test_a_folder_without_classes(fill):
     pictures = {f"{n:02}.png": gray(n) for n in range(23)}
     found = data.load(fill(dict(reversed(pictures.items()))))
@@ -250,9 +243,6 @@ def test_loops_of_links_end(fill):
 
 def test_pictures_of_one_pixel(fill):
     assert data.load(fill({"a.png": gray(0, 1, 1), "b.png": gray(1, 1, 1)})).example_shape == (1, 1, 1)
-
-
-# What is refused
 
 
 def cut(keep: float, path: Path) -> bytes:
@@ -374,9 +364,6 @@ def test_options_for_pictures_are_for_folders(options, tmp_path):
         data.load_folder(tmp_path / "nowhere")
 
 
-# On the command line
-
-
 @pytest.fixture
 def album(fill) -> Path:
     """Thirty pictures in color of two classes and of many sizes, and a broken one."""
@@ -384,11 +371,9 @@ def album(fill) -> Path:
     return fill(files | {"a/bad.png": b"bad"})
 
 
-def test_a_run_remembers_how_its_pictures_were_read(album, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    how = ["--image-size", "8,6", "--gray", "--skip-broken"]
-    assert main(["train", "basic", "--data", "photos", "--epochs", "1", "--code-size", "4", *how]) == 0
-    told = capsys.readouterr().out
+def test_a_run_remembers_how_its_pictures_were_read(album, tinyae, refused):
+    how = "--image-size 8,6 --gray --skip-broken"
+    told = tinyae("train basic --data photos --epochs 1 --code-size 4", how)
     assert "on photos (28 training and 2 test images of 8 x 6 x 1)" in told
     assert "photos: test is every tenth picture of each class" in told
     assert "Skipped 1 of 31 files that cannot be read: a/bad.png (it is neither PNG nor JPEG)." in told
@@ -396,19 +381,14 @@ def test_a_run_remembers_how_its_pictures_were_read(album, tmp_path, monkeypatch
     config = json.loads((run / "config.json").read_text())
     assert config["data_options"] == {"image_size": [8, 6], "gray": True, "skip_broken": True}
     found = data.load("photos", image_size=(8, 6), gray=True, skip_broken=True)
-    assert main(["encode", str(run), "--out", "codes.npy"]) == 0
-    assert "Skipped 1 of 31 files" in capsys.readouterr().out
+    assert "Skipped 1 of 31 files" in tinyae("encode", run, "--out codes.npy")
     assert_array_equal(np.load("codes.npy"), load(run).encode(found.test.x))
-    for command in (["evaluate"], ["reconstruct", "--count", "2"]):
-        assert main([*command, str(run)]) == 0
-    capsys.readouterr()
+    for command in ("evaluate", "reconstruct --count 2"):
+        tinyae(command, run)
     # Another folder is read as the run's own; other data are not folders, and their shape is what is wrong.
-    assert main(["evaluate", str(run), "--data", "photos/b"]) == 0
-    assert "b (14 training and 1 test images)" in capsys.readouterr().out
-    assert main(["evaluate", str(run), "--data", "optdigits"]) == 2
-    assert "samples of shape (8, 8, 1)" in capsys.readouterr().err
-    assert main(["evaluate", str(run), "--image-size", "9"]) == 2
-    assert "choose data of that shape, or add --image-size 8,6." in capsys.readouterr().err
+    assert "b (14 training and 1 test images)" in tinyae("evaluate", run, "--data photos/b")
+    assert "samples of shape (8, 8, 1)" in refused("evaluate", run, "--data optdigits")
+    assert "choose data of that shape, or add --image-size 8,6." in refused("evaluate", run, "--image-size 9")
 
 
 def test_a_run_on_the_present_folder_is_called_after_it(album, monkeypatch):
@@ -417,14 +397,11 @@ def test_a_run_on_the_present_folder_is_called_after_it(album, monkeypatch):
     assert Run.create(None, {"model": "basic", "data": "."}).path == Path("runs/basic-photos")
 
 
-def test_data_and_show_take_a_folder(album, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert main(["data", "photos", "--image-size", "8", "--skip-broken"]) == 0
-    told = capsys.readouterr().out
+def test_data_and_show_take_a_folder(album, tinyae):
+    told = tinyae("data photos --image-size 8 --skip-broken")
     assert "28 of 8 x 8 x 3, float32 in [0." in told
     assert "2: a, b" in told
-    assert main(["show", "basic", "--data", "photos/b", "--image-size", "8", "--gray"]) == 0
-    assert "(N, 8, 8, 1)" in capsys.readouterr().out
+    assert "(N, 8, 8, 1)" in tinyae("show basic --data photos/b --image-size 8 --gray")
 
 
 @pytest.mark.parametrize(("arguments", "says"), [
@@ -435,16 +412,8 @@ def test_data_and_show_take_a_folder(album, tmp_path, monkeypatch, capsys):
     ("--data optdigits --gray", "are for a folder of pictures, but 'optdigits' is not a folder"),
     ("--data photoz --gray", "are for a folder of pictures, but 'photoz' is not a folder"),
 ])  # fmt: skip
-def test_the_command_refuses_in_one_sentence(arguments, says, album, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    try:
-        code = main(["train", "basic", *arguments.split()])
-    except SystemExit as stop:
-        code = stop.code
-    assert code == 2
-    told = [line for line in capsys.readouterr().err.splitlines() if line.strip()]
-    assert len(told) == 1
-    assert says in told[0]
+def test_the_command_refuses_in_one_sentence(arguments, says, album, refused):
+    assert says in refused("train basic", arguments)
     assert not Path("runs").exists()
 
 

@@ -18,9 +18,6 @@ from tinyae.data.formats import parse_ts
 ragged = st.lists(st.integers(1, 9), min_size=1, max_size=8)
 
 
-# Padding
-
-
 @given(ragged, st.integers(1, 3), st.integers(0, 99))
 def test_padded_sequences_come_back_whole(sizes, features, seed):
     rng = np.random.default_rng(seed)
@@ -47,9 +44,6 @@ def test_padded_sequences_come_back_whole(sizes, features, seed):
 def test_what_cannot_be_padded_is_named(sequences, says):
     with pytest.raises(ValueError, match=says):
         pad(sequences)
-
-
-# Lengths in splits
 
 
 def ragged_split(rng, n=20, steps=7) -> Split:
@@ -89,9 +83,6 @@ def test_faulty_lengths_are_refused(lengths, error, says):
 def test_vectors_have_no_lengths():
     with pytest.raises(ValueError, match=r"belong to sequences \(N, T, D\)"):
         Split(np.ones((2, 3), np.float32), None, np.array([1, 2]))
-
-
-# Windows
 
 
 @given(st.integers(1, 40), st.integers(1, 8), st.integers(1, 6), st.integers(0, 5), st.integers(1, 3))
@@ -243,9 +234,6 @@ def test_the_seam_of_a_strided_clock():
     assert clock.position("2000-01-01T00:01:40") == 3.5
 
 
-# The user's CSV
-
-
 def write(path: Path, text: str) -> Path:
     path.write_text(text, encoding="utf-8")
     return path
@@ -385,8 +373,6 @@ def test_a_npz_brings_its_lengths(tmp_path, rng):
         data.load(tmp_path / "b.npz")
 
 
-# The .ts format
-
 TS = """#comment
 @problemName Toy
 @timeStamps false
@@ -408,13 +394,9 @@ def test_a_ts_file_holds_features_then_steps():
     ("7:8:red", "7:8,9:red", "line 7: features of 1, 2 steps"),
     ("7:8:red", "7:?:red", "line 7: .*missing values"),
     ("@data\n", "", "before @data"),
+    (TS, "@data\n", "no sequence"),
     ("@timeStamps false", "@timeStamps true", "time stamps"),
 ])  # fmt: skip
 def test_a_faulty_ts_file_is_refused_with_the_line(old, new, says):
     with pytest.raises(ValueError, match=says):
         parse_ts(TS.replace(old, new), "toy.ts")
-
-
-def test_a_ts_file_without_data():
-    with pytest.raises(ValueError, match="no sequence"):
-        parse_ts("@data\n", "toy.ts")

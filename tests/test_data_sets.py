@@ -237,10 +237,17 @@ def test_an_empty_split_has_a_flat_view_and_a_repr():
     assert "empty" in repr(Dataset("a", "b", "sequences", empty, empty))
 
 
-def test_importing_the_room_needs_numpy_only():
-    code = (
-        "import sys, tinyae.data; "
-        "print(sorted({'pooch', 'tqdm', 'scipy', 'matplotlib', 'cupy', 'requests'} & set(sys.modules)))"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "[]"
+DRAW = "import numpy; plots.save_figure(plots.code_scatter(numpy.eye(4)), 'a.svg')"
+
+
+@pytest.mark.parametrize(("code", "unused"), [
+    ("import tinyae.data", {"pooch", "tqdm", "scipy", "matplotlib", "cupy", "requests"}),
+    ("import tinyae.optim", {"scipy"}),
+    ("import tinyae.plots", {"matplotlib"}),
+    (f"from tinyae import plots; {DRAW}", {"matplotlib.pyplot"}),
+])  # fmt: skip
+def test_a_room_imports_no_more_than_it_needs(code, unused, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(data.__file__).parents[2]))
+    code += f"; import sys; print({unused!r} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "set()"

@@ -10,7 +10,7 @@ from operator import attrgetter
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal, assert_equal
 
 from tinyae import inspect, nn
 from tinyae.autodiff import Tensor
@@ -111,8 +111,7 @@ def test_a_model_moves_there_and_back(elsewhere: Backend) -> None:
     assert other.parameters()[0].device == elsewhere.name
     again = pickle.loads(pickle.dumps(model))
     for moved in (model, again.to("cpu"), model.to("cpu")):
-        for name, value in moved.state_dict().items():
-            assert_array_equal(value, state[name])
+        assert_equal(moved.state_dict(), state)
     assert_allclose(other.state_dict()["0.weight"], state["0.weight"] + 1.0)
 
 

@@ -12,7 +12,6 @@ from PIL import Image
 from tests.test_plots import told, words
 from tinyae import data, load, nn, plots
 from tinyae.autodiff import Tensor
-from tinyae.cli.main import main
 from tinyae.models import build
 from tinyae.training import Run, save
 from tinyae.training.pictures import draw_features, image_maps
@@ -73,9 +72,6 @@ def test_outputs_come_back_from_another_device(elsewhere, rng):
         assert_allclose(value, here[name], rtol=1e-4, atol=1e-5)
 
 
-# The picture
-
-
 def tiles(figure):
     return [np.asarray(image.get_array()) for image in figure.axes[0].images]
 
@@ -122,18 +118,6 @@ def test_colors_stay_colors(rng):
     assert_allclose(shown, (image - low) / (high - low), atol=1e-12)
 
 
-@pytest.mark.parametrize(("maps", "image", "error", "says"), [
-    ([[1.0]], None, TypeError, "maps must be a NumPy array"),
-    (np.zeros((1, 4, 4, 3)), None, ValueError, r"maps must have shape \(H, W, K\), those of one image.*outputs\[0\]"),
-    (np.zeros((4, 4, 0)), None, ValueError, "empty"),
-    (np.zeros((4, 4, 2)), [[0.0]], TypeError, "image must be a NumPy array"),
-    (np.zeros((4, 4, 2)), np.zeros((8, 8, 2)), ValueError, "C 1 or 3"),
-])  # fmt: skip
-def test_what_is_no_map(maps, image, error, says):
-    with pytest.raises(error, match=says):
-        plots.feature_maps(maps, image)
-
-
 def test_overlaps_are_drawn_with_their_numbers(tmp_path):
     counts = [nn.overlap_counts(4, 3, 2), nn.overlap_counts(11, 4, 2)]
     figure = plots.overlap_maps(counts, ["three", "four"], title="Overlaps")
@@ -147,31 +131,20 @@ def test_overlaps_are_drawn_with_their_numbers(tmp_path):
     plots.save_figure(figure, tmp_path / "a.png")
     page = np.asarray(Image.open(tmp_path / "a.png").convert("RGB"))
     assert page.std() > 5
-    for wrong in ([], [np.zeros(3)]):
-        with pytest.raises(ValueError, match="counts must be one or more arrays"):
-            plots.overlap_maps(wrong)
-    with pytest.raises(ValueError, match="one entry for each of the 2 maps"):
-        plots.overlap_maps(counts, ["three"])
-
-
-# The command
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
     """A run folder with an untrained convolutional model, only read."""
     arguments = {"input_shape": [8, 8, 1], "form": "strided", "channels": [4, 6], "sample": "image"}
-    folder = Run.create(
-        tmp_path_factory.mktemp("features") / "run", {"model": "conv", "data": "optdigits", "arguments": arguments}
-    )
+    config = {"model": "conv", "data": "optdigits", "arguments": arguments}
+    folder = Run.create(tmp_path_factory.mktemp("features") / "run", config)
     save(build("conv", arguments, np.random.default_rng(0)), folder.path / "model.safetensors")
     return folder.path
 
 
-def test_the_command_draws_a_layer_of_an_image(run, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert main(["features", str(run), "--layer", "encoder.1", "--image", "3", "--out", "a.png"]) == 0
-    told = capsys.readouterr().out
+def test_the_command_draws_a_layer_of_an_image(run, tinyae):
+    told = tinyae("features", run, "--layer encoder.1 --image 3 --out a.png")
     assert "  encoder.0    Conv2d           4 x 4 x 4\n  encoder.1    Conv2d           2 x 2 x 6\n" in told
     assert told.endswith("picture: a.png\n")
     digits, model = data.load("optdigits"), load(run)
@@ -198,14 +171,8 @@ def test_the_first_layer_that_makes_maps_and_other_splits(run, tmp_path):
     ("--data pendigits", "samples of shape (8, 2)"),
     ("--out a.bmp", "saved as .png, .svg or .pdf"),
 ])  # fmt: skip
-def test_the_command_refuses_in_one_sentence(options, says, run, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    try:
-        code = main(["features", str(run), *options.split()])
-    except SystemExit as stop:
-        code = stop.code
-    assert code == 2
-    assert says in capsys.readouterr().err
+def test_the_command_refuses_in_one_sentence(options, says, run, tmp_path, refused):
+    assert says in refused("features", run, options)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -17,10 +17,7 @@ import pytest
 from tinyae import data, fit
 from tinyae.models import PCA, Autoencoder, basic_autoencoder, deep_autoencoder
 
-PCA_ERRORS = {
-    "mnist": {30: 13.87, 32: 13.19},
-    "fashion-mnist": {32: 784 * 0.01514, 64: 784 * 0.01037},
-}
+PCA_ERRORS = {"mnist": {30: 13.87, 32: 13.19}, "fashion-mnist": {32: 784 * 0.01514, 64: 784 * 0.01037}}
 """Squared error per test image of so many principal components."""
 
 

@@ -148,15 +148,12 @@ def test_infinities_are_shown() -> None:
     assert graph(Tensor(np.float32(3e38), requires_grad=True) * 1.0)[0].value_norm == pytest.approx(3e38)
 
 
-@pytest.mark.parametrize(
-    ("make", "error", "message"),
-    [
-        (lambda: graph(Tensor(1.0)), TypeError, "requires_grad"),
-        (lambda: graph(3.0), TypeError, "float"),  # type: ignore[arg-type]
-        (lambda: graph(doubled_and_squared()[2], {"a": 3.0}), TypeError, "'a'"),  # type: ignore[dict-item]
-        (lambda: show(doubled_and_squared()[2], limit=1), ValueError, "limit"),
-    ],
-)
+@pytest.mark.parametrize(("make", "error", "message"), [
+    (lambda: graph(Tensor(1.0)), TypeError, "requires_grad"),
+    (lambda: graph(3.0), TypeError, "float"),  # type: ignore[arg-type]
+    (lambda: graph(doubled_and_squared()[2], {"a": 3.0}), TypeError, "'a'"),  # type: ignore[dict-item]
+    (lambda: show(doubled_and_squared()[2], limit=1), ValueError, "limit"),
+])  # fmt: skip
 def test_bad_input_is_one_clear_sentence(make, error, message) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(error, match=message):
         make()

@@ -278,47 +278,34 @@ def test_unequal_sequences_are_fitted_and_measured(rng):
     assert measured["loss"] == pytest.approx(measured["squared_error"], rel=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("call", "words"),
-    [
-        (lambda: LSTMAutoencoder(2, 3, feeding="teacher"), "feeding='teacher' needs a conditional decoder"),
-        (lambda: LSTMAutoencoder(2, 3, conditional=True, feeding="half"), "unknown feeding 'half': .*teacher, own"),
-        (lambda: LSTMAutoencoder(2, 3, mode="both"), "unknown mode 'both'"),
-        (lambda: LSTMAutoencoder(2, 3, mode="predict"), "write future_steps=5"),
-        (lambda: LSTMAutoencoder(2, 3, future_steps=2), "use 'composite'"),
-        (lambda: LSTMAutoencoder(2, 3, mode="predict", future_steps=2, reverse_target=True), "leave it out"),
-        (lambda: lstm_autoencoder((28, 28, 1)), r"takes sequences \(T, D\), got samples of shape \(28, 28, 1\)"),
-        (
-            lambda: lstm_autoencoder((5, 2), mode="predict", future_steps=5),
-            "leaves no input in windows of 5 steps",
-        ),
-        (lambda: made("predict").loss(Tensor(np.ones((3, 2, 2)))), "more than the 2 steps to predict"),
-        (
-            lambda: made("composite").loss(Batch(Tensor(np.ones((3, 5, 2))), lengths=[5, 2, 4])),
-            "must exceed the 2 steps to predict, got 2",
-        ),
-        (lambda: made("composite").loss(Batch(Tensor(np.ones((3, 5, 2))), lengths=[5, 9, 4])), "got 9 for sequence 1"),
-        (lambda: made().loss(Batch(Tensor(np.ones((3, 5, 2))), lengths=[5, 0, 4])), "got 0 for sequence 1"),
-        (
-            lambda: made("composite").loss(Batch(Tensor(np.ones((3, 2, 2))), Tensor(np.ones((3, 5, 2))))),
-            r"give \(N, 3, D\)",
-        ),
-        (lambda: made("predict").reconstruct(np.ones((3, 5, 2), "f")), r"use predict\(x\)"),
-        (lambda: made().predict(np.ones((3, 5, 2), "f")), "train mode 'predict' or 'composite'"),
-        (lambda: made().decode(np.ones((3, 4), "f")), "how many steps"),
-        (lambda: made().encode(np.ones((3, 5, 2), "f"), lengths=[1, 2]), "3 whole numbers"),
-        (lambda: made().encode(np.ones((3, 5, 2), "f"), lengths=5), r"3 whole numbers, .*got int64 of shape \(\)"),
-        (lambda: made().reconstruct(np.ones((3, 5, 2), "f"), lengths=np.ones(3)), r"got float64 of shape \(3,\)"),
-        (lambda: made()(np.ones((3, 5, 2), "f"), np.ones(3)), r"got float64 of shape \(3,\)"),
-        (
-            lambda: made().decode(np.ones((3, 4), "f"), steps=2, lengths=[1, 2, 3]),
-            "to the 2 steps .* got 3 for sequence 2",
-        ),
-        (lambda: made(steps=5).decode(np.ones((3, 4), "f"), steps=0), "decode: steps must be .* got 0"),
-        (lambda: made("predict").predict(np.ones((3, 5, 2), "f"), steps=0), "predict: steps must be .* got 0"),
-        (lambda: made(steps=5).decode(np.ones((3, 7), "f")), r"or codes, must be \(N, 4\), got shape \(3, 7\)"),
-    ],
-)
+@pytest.mark.parametrize(("call", "words"), [
+    (lambda: LSTMAutoencoder(2, 3, feeding="teacher"), "feeding='teacher' needs a conditional decoder"),
+    (lambda: LSTMAutoencoder(2, 3, conditional=True, feeding="half"), "unknown feeding 'half': .*teacher, own"),
+    (lambda: LSTMAutoencoder(2, 3, mode="both"), "unknown mode 'both'"),
+    (lambda: LSTMAutoencoder(2, 3, mode="predict"), "write future_steps=5"),
+    (lambda: LSTMAutoencoder(2, 3, future_steps=2), "use 'composite'"),
+    (lambda: LSTMAutoencoder(2, 3, mode="predict", future_steps=2, reverse_target=True), "leave it out"),
+    (lambda: lstm_autoencoder((28, 28, 1)), r"takes sequences \(T, D\), got samples of shape \(28, 28, 1\)"),
+    (lambda: lstm_autoencoder((5, 2), mode="predict", future_steps=5), "leaves no input in windows of 5 steps"),
+    (lambda: made("predict").loss(Tensor(np.ones((3, 2, 2)))), "more than the 2 steps to predict"),
+    (lambda: made("composite").loss(Batch(Tensor(np.ones((3, 5, 2))), lengths=[5, 2, 4])),
+     "must exceed the 2 steps to predict, got 2"),
+    (lambda: made("composite").loss(Batch(Tensor(np.ones((3, 5, 2))), lengths=[5, 9, 4])), "got 9 for sequence 1"),
+    (lambda: made().loss(Batch(Tensor(np.ones((3, 5, 2))), lengths=[5, 0, 4])), "got 0 for sequence 1"),
+    (lambda: made("composite").loss(Batch(Tensor(np.ones((3, 2, 2))), Tensor(np.ones((3, 5, 2))))),
+     r"give \(N, 3, D\)"),
+    (lambda: made("predict").reconstruct(np.ones((3, 5, 2), "f")), r"use predict\(x\)"),
+    (lambda: made().predict(np.ones((3, 5, 2), "f")), "train mode 'predict' or 'composite'"),
+    (lambda: made().decode(np.ones((3, 4), "f")), "how many steps"),
+    (lambda: made().encode(np.ones((3, 5, 2), "f"), lengths=[1, 2]), "3 whole numbers"),
+    (lambda: made().encode(np.ones((3, 5, 2), "f"), lengths=5), r"3 whole numbers, .*got int64 of shape \(\)"),
+    (lambda: made().reconstruct(np.ones((3, 5, 2), "f"), lengths=np.ones(3)), r"got float64 of shape \(3,\)"),
+    (lambda: made()(np.ones((3, 5, 2), "f"), np.ones(3)), r"got float64 of shape \(3,\)"),
+    (lambda: made().decode(np.ones((3, 4), "f"), steps=2, lengths=[1, 2, 3]), "to the 2 steps .* got 3 for sequence 2"),
+    (lambda: made(steps=5).decode(np.ones((3, 4), "f"), steps=0), "decode: steps must be .* got 0"),
+    (lambda: made("predict").predict(np.ones((3, 5, 2), "f"), steps=0), "predict: steps must be .* got 0"),
+    (lambda: made(steps=5).decode(np.ones((3, 7), "f")), r"or codes, must be \(N, 4\), got shape \(3, 7\)"),
+])  # fmt: skip
 def test_what_makes_no_sense_is_said(call, words):
     with pytest.raises(ValueError, match=words):
         call()

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.random import default_rng as seeded
 from numpy.testing import assert_allclose, assert_array_equal
 
 from tests.test_conv import written
-from tinyae import data, fit, load, nn, optim, save
+from tinyae import data, fit, nn, optim, save
 from tinyae.autodiff import Tensor
-from tinyae.cli.main import main
 from tinyae.data import Split
 from tinyae.models import Autoencoder, Batch, ImageMemory, build, image_memory, interpolate
 from tinyae.training import Run, evaluate
@@ -20,10 +20,6 @@ from tinyae.training.pictures import draw_memory
 DIGITS = data.load("optdigits")
 COUNT, K = 7, 3
 every_kind = pytest.mark.parametrize("codes", ["ones", "one-hot", "learned"])
-
-
-def seeded(seed: int = 0) -> np.random.Generator:
-    return np.random.default_rng(seed)
 
 
 def small(codes: str = "learned", count: int = COUNT, **options) -> ImageMemory:
@@ -42,13 +38,10 @@ def decoded(memory: ImageMemory, codes: np.ndarray) -> np.ndarray:
     return np.maximum(codes @ w1 + b1, 0) @ w2 + b2
 
 
-# Codes
-
-
 @every_kind
 def test_the_codes_before_training(codes):
     count = 1 if codes == "ones" else 40
-    memory = image_memory(5, count, codes=codes, code_size=None if codes == "one-hot" else 30, generator=seeded())
+    memory = image_memory(5, count, codes=codes, code_size=None if codes == "one-hot" else 30, generator=seeded(0))
     table = memory.encode(np.arange(count))
     if codes == "ones":
         assert_array_equal(table, np.ones((1, 30)))
@@ -79,9 +72,6 @@ def test_large_numbers_are_exact_in_float32():
     numbers = memory.batch(Split(np.zeros((70_001, 2), "float32"))).x
     assert numbers.dtype == np.float32
     assert_array_equal(memory.encode(numbers)[:, 0], np.arange(70_001))
-
-
-# Loss and gradients
 
 
 @every_kind
@@ -132,12 +122,9 @@ def test_one_hot_codes_with_a_linear_first_layer_are_learned_codes(rng):
     assert_allclose(one_hot.decoder.weight.grad.data, learned.encoder.table.grad.data, rtol=1e-12)
 
 
-# Training
-
-
 def test_the_convolutional_decoder_written_out(rng):
     """A dense layer to the smallest maps, then every input writes its windows."""
-    memory = image_memory((6, 5, 2), 3, code_size=4, decoder="conv", channels=(3, 2), generator=seeded())
+    memory = image_memory((6, 5, 2), 3, code_size=4, decoder="conv", channels=(3, 2), generator=seeded(0))
     for p in memory.parameters():
         p.data = rng.normal(0, 0.5, p.shape).astype("float32")
     dense, _, *convolutions = memory.decoder
@@ -153,7 +140,7 @@ def test_the_convolutional_decoder_written_out(rng):
 def test_a_memory_learns_by_heart(codes, decoder):
     count = 1 if codes == "ones" else 10
     samples = DIGITS.train.x[:count]
-    memory = image_memory((8, 8, 1), count, codes=codes, loss="squared_error", generator=seeded(), **decoder)
+    memory = image_memory((8, 8, 1), count, codes=codes, loss="squared_error", generator=seeded(0), **decoder)
     optimizer = optim.Adam(memory.parameters(), lr=0.01)
     history = fit(memory, samples, samples, epochs=200, batch_size=5, optimizer=optimizer, progress=False)
     assert history["train_loss"][-1] < 0.01 < 5 < history["train_loss"][0]
@@ -187,19 +174,9 @@ def test_fit_pairs_each_sample_with_its_number_in_any_order(rng):
 
 def test_the_full_batch_optimizer_takes_a_memory_too():
     samples = DIGITS.train.x[:10]
-    memory = image_memory((8, 8, 1), 10, codes="one-hot", loss="squared_error", generator=seeded())
+    memory = image_memory((8, 8, 1), 10, codes="one-hot", loss="squared_error", generator=seeded(0))
     optimizer = optim.LBFGS(memory.parameters())
     assert fit(memory, samples, epochs=200, optimizer=optimizer, progress=False)["train_loss"][-1] < 0.01
-
-
-def test_saved_and_loaded_it_remembers(tmp_path):
-    memory = build("memory", {"input_shape": [8, 8, 1], "count": 4, "codes": "learned", "code_size": 5}, seeded())
-    again = load(save(memory, tmp_path / "memory.safetensors"))
-    assert isinstance(again, ImageMemory)
-    assert_array_equal(again.recall(range(4)), memory.recall(range(4)))
-
-
-# Recall, interpolation, and the encoder that takes over
 
 
 def test_recall_takes_one_number_or_several():
@@ -240,9 +217,6 @@ def test_an_encoder_in_place_of_the_table_makes_an_autoencoder(rng):
     assert model.reconstruct(rng.normal(size=(100, 5))).shape == (100, 5)
 
 
-# Bad input
-
-
 @pytest.mark.parametrize(("make", "error", "told"), [
     (lambda: ImageMemory(nn.Identity(), "names", 3, 3), ValueError, "unknown codes 'names': choose one of ones, one-h"),
     (lambda: image_memory(4, codes="names"), ValueError, "unknown codes 'names'"),
@@ -272,9 +246,6 @@ def test_mistakes_are_told_with_the_fix(make, error, told):
         make()
 
 
-# Pictures and the command
-
-
 def test_pictures_of_images_and_of_other_samples(tmp_path):
     memory = image_memory((8, 8, 1), 12)
     assert [file.name for file in draw_memory(memory, DIGITS, tmp_path)] == ["recalled.png", "between.png"]
@@ -297,10 +268,8 @@ def small_data(count: int) -> data.Dataset:
     ("--epochs 3 --hidden-sizes 20,30 --code-size 4", 100, {"loss.png", "recalled.png", "between.png"}),
     ("--epochs 3 --decoder conv --channels 4,4", 100, {"loss.png", "recalled.png", "between.png"}),
 ])  # fmt: skip
-def test_the_command_from_end_to_end(options, count, pictures, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert main(["train", "memory", "--data", "optdigits", *options.split()]) == 0
-    told = capsys.readouterr().out
+def test_the_command_from_end_to_end(options, count, pictures, tmp_path, tinyae):
+    told = tinyae("train memory --data optdigits", options)
     assert f"({count:,} training images" in told
     assert "there is no test set" in told
     folder = tmp_path / "runs" / "memory-optdigits"
@@ -312,29 +281,9 @@ def test_the_command_from_end_to_end(options, count, pictures, tmp_path, monkeyp
     assert float(line.split()[2]) == pytest.approx(measured, rel=1e-4)
 
 
-@pytest.mark.parametrize(("options", "told"), [
-    ("--codes ones --count 2", "use count=1, or codes='one-hot'"),
-    ("--codes one-hot --count 5 --code-size 3", "leave it out"),
-    ("--count 99999", "has 3823 training samples, too few for a memory of 99999"),
-    ("--count 0", "must be a whole number of at least 1"),
-    ("--decoder conv --hidden-sizes 9", "a convolutional decoder has channels"),
-])  # fmt: skip
-def test_the_command_refuses_in_one_sentence(options, told, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    try:
-        code = main(["train", "memory", "--data", "optdigits", *options.split()])
-    except SystemExit as stop:
-        code = stop.code
-    assert code == 2
-    assert told in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("command", ["evaluate RUN", "encode RUN --out codes.npy", "reconstruct RUN"])
-def test_commands_for_new_samples_say_what_a_memory_is(command, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.parametrize("command", ["evaluate run", "encode run --out codes.npy", "reconstruct run"])
+def test_commands_for_new_samples_say_what_a_memory_is(command, tmp_path, refused):
     run = Run.create(tmp_path / "run", {"model": "memory", "data": "optdigits"})
     save(build("memory", {"input_shape": [8, 8, 1], "count": 3}), run.path / "model.safetensors")
-    assert main(command.replace("RUN", str(run.path)).split()) == 2
-    assert "holds a memory, which reproduces only its 3 training samples" in capsys.readouterr().err
-    assert Path("codes.npy").exists() is False
+    assert "holds a memory, which reproduces only its 3 training samples" in refused(command)
+    assert not Path("codes.npy").exists()

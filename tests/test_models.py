@@ -6,22 +6,14 @@ import itertools
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal, assert_equal
 from scipy import linalg, special
 
-from tinyae import data, fit, nn, optim
-from tinyae.autodiff import Tensor, grad
-from tinyae.models import (
-    MODELS,
-    PCA,
-    RECONSTRUCTIONS,
-    Autoencoder,
-    Batch,
-    SoftmaxClassifier,
-    basic_autoencoder,
-    build,
-    deep_autoencoder,
-)
+from tinyae import data, fit, models, nn, optim
+from tinyae.autodiff import Tensor
+from tinyae.data import Split
+from tinyae.models import MODELS, PCA, Autoencoder, Batch, basic_autoencoder, build, deep_autoencoder
+from tinyae.testing import check_module, differences
 from tinyae.training import evaluate
 
 ACTIVATIONS = {
@@ -60,7 +52,7 @@ def run_layers(layers: nn.Module, x: np.ndarray) -> np.ndarray:
 
 forms = pytest.mark.parametrize("form", ["basic", "deep"])
 ties = pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
-every_loss = pytest.mark.parametrize("loss", RECONSTRUCTIONS)
+every_loss = pytest.mark.parametrize("loss", models.RECONSTRUCTIONS)
 
 
 @every_loss
@@ -161,10 +153,9 @@ def test_equal_generators_give_equal_weights_and_others_do_not():
     def state(seed: int) -> dict[str, np.ndarray]:
         return basic_autoencoder(12, 4, generator=np.random.default_rng(seed)).state_dict()
 
-    first, again, other = state(3), state(3), state(4)
+    first, other = state(3), state(4)
     assert list(first) == ["encoder.0.weight", "encoder.0.bias", "decoder.0.weight", "decoder.0.bias"]
-    for name in first:
-        assert_array_equal(first[name], again[name])
+    assert_equal(state(3), first)
     assert not np.array_equal(first["encoder.0.weight"], other["encoder.0.weight"])
     assert not np.array_equal(first["encoder.0.weight"].T, first["decoder.0.weight"])
 
@@ -172,22 +163,11 @@ def test_equal_generators_give_equal_weights_and_others_do_not():
 @every_loss
 @ties
 @forms
-def test_the_gradient_of_the_whole_model_by_central_differences(form, tied, loss, rng):
+def test_the_gradient_of_the_whole_model_by_central_differences(form, tied, loss, rng, monkeypatch):
+    """Along random directions through all elements of the input and of each parameter."""
+    monkeypatch.setattr(differences, "SMALL", 8)
     model = small(form, rng, shape=(2, 3, 2), tied=tied, loss=loss)
-    x = Tensor(rng.uniform(size=(9, 2, 3, 2)), requires_grad=True)
-    leaves = [*model.parameters(), x]
-    found = [g.data for g in grad(model.loss(x).total, leaves)]
-    start = [leaf.data.copy() for leaf in leaves]
-    step = 1e-6
-    for _ in range(4):
-        directions = [rng.standard_normal(leaf.shape) for leaf in leaves]
-        ends = []
-        for sign in (step, -step):
-            for leaf, value, direction in zip(leaves, start, directions, strict=True):
-                leaf.data = value + sign * direction
-            ends.append(model.loss(x).item())
-        slope = sum(np.sum(g * d) for g, d in zip(found, directions, strict=True))
-        assert (ends[0] - ends[1]) / (2 * step) == pytest.approx(slope, rel=1e-6)
+    check_module(model, rng.uniform(size=(9, 2, 3, 2)), call=lambda m, x: m.loss(x).total)
 
 
 def test_tied_weights_collect_the_gradients_of_both_places(rng):
@@ -224,12 +204,7 @@ def test_the_loss_has_a_name_a_unit_and_may_have_another_target(rng):
         model.loss(Batch(Tensor(x), Tensor(target[:, :3])))
 
 
-def test_build_remembers_the_recipe(rng):
-    arguments = {"input_shape": [2, 3, 2], "sizes": [5, 3], "tied": True, "sample": "image"}
-    model = build("deep", arguments, rng)
-    assert model.recipe == {"model": "deep", "arguments": arguments}
-    assert model.reconstruct(np.zeros((4, 2, 3, 2), "float32")).shape == (4, 2, 3, 2)
-    assert set(MODELS) >= {"basic", "deep"}
+PLAIN, X, SERIES = basic_autoencoder(12, 4), np.eye(2, 12, dtype="float32"), np.zeros((1, 4, 3))
 
 
 @pytest.mark.parametrize(("make", "error", "words"), [
@@ -249,17 +224,131 @@ def test_build_remembers_the_recipe(rng):
     (lambda: basic_autoencoder(12, 4).decode(np.zeros((2, 5))), ValueError, "4"),
     (lambda: PCA(1).encode(np.zeros((2, 9))), ValueError, r"has not been fitted: call fit\(x\) first"),
     (lambda: PCA(1).decode(np.zeros((2, 1))), ValueError, r"has not been fitted: call fit\(x\) first"),
-    (lambda: SoftmaxClassifier(None, 3, 2, weight_decay=-3), ValueError, "weight_decay must be at least 0"),
-    (lambda: SoftmaxClassifier(None, 3, 2, weight_decay=np.nan), ValueError, "weight_decay must be at least 0"),
+    (lambda: models.SoftmaxClassifier(None, 3, 2, weight_decay=-3), ValueError, "weight_decay must be at least 0"),
+    (lambda: models.SoftmaxClassifier(None, 3, 2, weight_decay=np.nan), ValueError, "weight_decay must be at least 0"),
     (lambda: PCA(0), ValueError, "code_size must be a whole number of at least 1, got 0"),
     (lambda: PCA(3).fit(np.zeros((2, 9))), ValueError, "code_size must be at most 2.*got 3"),
     (lambda: PCA(3).fit(np.zeros((9, 2))), ValueError, "code_size must be at most 2.*got 3"),
     (lambda: PCA(1).fit(np.zeros(9)), ValueError, r"samples \(N, ...\) with N > 0, got shape \(9,\)"),
     (lambda: PCA(1).fit(np.zeros((0, 9))), ValueError, "with N > 0"),
+    *[(lambda quantile=quantile: models.AnomalyDetector(PLAIN, quantile), ValueError, "between 0 and 1")
+      for quantile in (0.0, 1.0, -1.0, float("nan"))],
+    (lambda: models.AnomalyDetector(PLAIN).flag(X), ValueError, "fit"),
+    (lambda: models.CodeNeighbors(PLAIN).query(X), ValueError, r"fit\(samples\)"),
+    (lambda: models.nearest(X, X, 3), ValueError, "between 1 and the 2"),
+    (lambda: models.gradient_per_step(PLAIN, Split(SERIES), of="memory"), ValueError, "'loss' or 'code'"),
+    (lambda: models.gradient_per_step(PLAIN, Split(X)), ValueError, r"sequences \(N, T, D\)"),
+    (lambda: models.VectorQuantizedAutoencoder(nn.Dense(6, 5), nn.Dense(5, 6), models.Codebook(4, 2)).encode(X[:, :6]),
+     ValueError, r"must output \(N, P \* 2\).*got \(2, 5\)"),
+    (lambda: models.DenoisingAutoencoder(nn.Dense(4, 3), nn.Dense(3, 4), 0.25), TypeError,
+     r"write e.g. nn.MaskingNoise\(0.25\)"),
+    (lambda: models.StackedAutoencoder([]), ValueError, "at least one layer"),
+    (lambda: models.StackedAutoencoder([basic_autoencoder(7, 5), basic_autoencoder(4, 2)]), ValueError,
+     "layer 1 outputs codes of size 5, but layer 2 takes 4: build layer 2 for 5"),
+    (lambda: models.VariationalAutoencoder(nn.Dense(6, 3), nn.Dense(2, 6)).loss(Tensor(X[:1, :6])), ValueError,
+     r"the encoder must output \(N, 4\), 2 means and as many log-variances.*\(1, 3\)"),
+    (lambda: fit(build("vae", BASES["vae"]), 255 * X[:, :6]), ValueError,
+     r"needs values in \[0, 1\], got values from 0 to 255"),
+    (lambda: fit(build("vae", {**BASES["vae"], "likelihood": "bernoulli"}), X[:, :6] / 2), ValueError,
+     "black-and-white"),
+    (lambda: build("vae", BASES["vae"]).sample(0), ValueError, "n must be at least 1"),
+    (lambda: build("conv", BASES["conv"]).reconstruct(np.zeros((2, 8, 8, 3), "float32")), ValueError,
+     r"the input must be \(N, H, W, 1\), got shape \(2, 8, 8, 3\)"),
+    (lambda: build("conv", BASES["conv"]).reconstruct(np.zeros((2, 32, 32, 1), "f4")), ValueError,
+     "cannot be reshaped"),
+    (lambda: nn.Crop(9, 2)(np.zeros((2, 8, 8, 3), "float32")), ValueError,
+     r"Crop\(9, 2\): the input must be at least 9x2, got 8x8: enlarge it first"),
+    (lambda: models.latent_grid(3, 1), ValueError, "two different latent dimensions"),
 ])  # fmt: skip
 def test_bad_arguments_say_what_was_got(make, error, words):
     with pytest.raises(error, match=words):
         make()
+
+
+BASES = {
+    "sparse": {"input_shape": 64, "code_size": 25},
+    "contractive": {"input_shape": 8, "sizes": [4]},
+    "denoising": {"input_shape": 6, "code_size": 4},
+    "stacked": {"input_shape": 64},
+    "conv": {"input_shape": (8, 8, 1)},
+    "vae": {"input_shape": 6, "sizes": (5,), "latent_size": 2},
+    "cvae": {"input_shape": 6, "sizes": (5,), "latent_size": 2, "classes": 3},
+    "vqvae": {"input_shape": 6, "sizes": (8,), "positions": 3, "codebook_size": 5, "code_features": 2},
+}
+
+
+@pytest.mark.parametrize(("model", "options", "words"), [
+    ("sparse", {"rho": 0.0}, "rho must lie between 0 and 1, got 0"),
+    ("sparse", {"rho": 1.0}, "rho must lie between 0 and 1"),
+    ("sparse", {"rho": float("nan")}, "rho must lie"),
+    ("sparse", {"beta": -1.0}, "beta must be at least 0"),
+    ("sparse", {"weight_decay": float("inf")}, "weight_decay must be at least 0 and finite"),
+    ("sparse", {"sparsity": "l0"}, "unknown sparsity 'l0': choose one of kl, l1, topk"),
+    ("sparse", {"activation": "relu"}, r"codes must lie in \(0, 1\); got activation 'relu'"),
+    ("sparse", {"sparsity": "topk", "k": 26}, "between 1 and the code size 25, got 26"),
+    ("sparse", {"sparsity": "topk", "k": 0}, "between 1 and the code size 25, got 0"),
+    ("sparse", {"sparsity": "topk", "k": 3, "evaluation_k": 26},
+     "evaluation_k must lie between 1 and the code size 25, got 26"),
+    ("sparse", {"k": 3}, "k and evaluation_k need sparsity 'topk'"),
+    ("sparse", {"evaluation_k": 3}, "evaluation_k=3 with 'kl': leave them out"),
+    ("contractive", {"contraction": -1.0}, "at least 0"),
+    ("contractive", {"contraction": float("nan")}, "at least 0"),
+    ("contractive", {"jacobian": "numeric"},
+     "unknown jacobian 'numeric': choose one of auto, closed, exact, hutchinson"),
+    ("contractive", {"jacobian": "hutchinson", "probes": 0}, "probes must be at least 1"),
+    ("contractive", {"sizes": [5, 3], "jacobian": "closed"}, "one Dense layer"),
+    ("denoising", {"corruption": "rain"},
+     "unknown corruption 'rain': choose one of masking, gaussian, salt-and-pepper"),
+    ("denoising", {"level": 1.0}, r"MaskingNoise: rate must be a finite number, at least 0 and below 1, got 1.0"),
+    ("denoising", {"level": -0.5, "corruption": "salt-and-pepper"},
+     r"SaltAndPepperNoise: rate must be .* at least 0 and below 1"),
+    ("denoising", {"level": -0.5, "corruption": "gaussian"}, "GaussianNoise: std must be a finite number, at least 0"),
+    ("denoising", {"alpha": -1.0}, "alpha and beta must be at least 0"),
+    ("denoising", {"alpha": 0.0, "beta": 0.0}, "not both 0"),
+    ("denoising", {"beta": float("nan")}, "finite"),
+    ("denoising", {"alpha": float("inf")}, "finite"),
+    ("denoising", {"alpha": 2.0, "corruption": "gaussian"},
+     r"must be equal for GaussianNoise\(0.25\).*leave both at 1"),
+    ("denoising", {"code_size": 0}, "sizes must be whole numbers of at least 1"),
+    ("denoising", {"loss": "l3"}, "unknown reconstruction loss 'l3'"),
+    ("stacked", {"sizes": ()}, "at least one layer"),
+    ("stacked", {"layer": "dense"}, "unknown kind of layer 'dense': choose one of sparse, denoising, plain"),
+    ("stacked", {"classes": 1}, "at least 2 classes"),
+    ("stacked", {"layer": "sparse", "rho": 2.0}, "rho must lie"),
+    ("conv", {"input_shape": 64},
+     r"takes images \(H, W, C\), got samples of shape \(64,\): choose a data set of images"),
+    ("conv", {"input_shape": (28, 28)}, r"add the channel of gray images by x\[..., None\]"),
+    ("conv", {"form": "resnet"}, "unknown form 'resnet': choose one of keras, strided"),
+    ("conv", {"form": "resnet", "channels": (2,)}, "unknown form 'resnet'"),
+    ("conv", {"upsampling": "cubic"},
+     "unknown upsampling 'cubic': choose one of nearest, bilinear, transposed, pixelshuffle"),
+    ("conv", {"channels": ()}, r"at least one stage, got none: write channels=\(16, 8, 8\)"),
+    ("conv", {"channels": (4, 0)}, "channels must be a whole number of at least 1, got 0"),
+    ("conv", {"kernel_size": 0}, "kernel_size must be a whole number of at least 1.* got 0"),
+    ("conv", {"code_size": 0}, "must be a whole number of at least 1, got 0"),
+    ("conv", {"activation": "swish"}, "unknown activation 'swish'"),
+    ("vae", {"beta": -1.0}, "beta must be at least 0 and finite, got -1"),
+    ("vae", {"beta": float("nan")}, "beta must be at least 0"),
+    ("vae", {"free_bits": -0.1}, "free_bits must be at least 0"),
+    ("vae", {"warmup": -2}, "warmup must be a whole number"),
+    ("vae", {"likelihood": "poisson"}, "unknown likelihood"),
+    ("vae", {"latent_size": 0}, "latent_size must be a whole number"),
+    ("vae", {"scale": 0.2}, "'gray-bce' has no scale"),
+    ("vae", {"binarize": "dynamic"}, "write likelihood='bernoulli'"),
+    ("vae", {"binarize": "often"}, "unknown binarize"),
+    ("vqvae", {"commitment": -1.0}, "commitment must be at least 0"),
+    ("vqvae", {"decay": 1.0}, "decay must be in"),
+    ("vqvae", {"codebook_size": 0}, "size must be a whole number"),
+    ("vqvae", {"positions": 0}, "positions must be a whole number"),
+    ("vae", {"importance_samples": 0}, "importance_samples must be a whole number"),
+    ("vae", {"importance_samples": 5, "beta": 2.0}, "no KL term"),
+    ("vae", {"importance_samples": 5, "warmup": 3}, "no KL term"),
+    ("vae", {"importance_samples": 5, "free_bits": 0.1}, "no KL term"),
+    ("cvae", {"beta": -1.0}, "beta must be at least 0"),
+])  # fmt: skip
+def test_bad_options_of_a_model_are_refused_with_the_fix(model, options, words):
+    with pytest.raises(ValueError, match=words):
+        MODELS[model].builder(**{**BASES[model], **options})
 
 
 @pytest.mark.parametrize(("n", "dtype"), [(40, "float64"), (5000, "float64"), (9, "float64"), (300, "float32")])
@@ -284,9 +373,8 @@ def test_pca_is_the_truncated_singular_value_decomposition(n, dtype, rng):
 @ties
 def test_a_linear_autoencoder_ends_in_the_subspace_of_pca(tied, rng):
     x = data.load("optdigits").train.x
-    model = basic_autoencoder(
-        (8, 8, 1), 4, activation="identity", loss="squared_error", tied=tied, generator=rng
-    )  # fmt: skip
+    linear = {"activation": "identity", "loss": "squared_error", "tied": tied}
+    model = basic_autoencoder((8, 8, 1), 4, generator=rng, **linear)
     fit(model, x, epochs=250, optimizer=optim.LBFGS(model.parameters()), progress=False)
     pca = PCA(4).fit(x)
     least = pca.squared_error(x)

@@ -1,8 +1,9 @@
-"""Layers: values against plain NumPy, behavior in training and evaluation, and what errors say."""
+"""Layers: values against plain NumPy, behavior in training and evaluation, what errors say; and how weights start."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -44,16 +45,6 @@ def test_dense_starts_with_zero_bias_in_float32_and_keeps_it(rng: np.random.Gene
     assert layer.weight.grad.dtype == np.float32
 
 
-def test_one_generator_gives_repeatable_and_different_layers() -> None:
-    def two_layers(seed: int) -> list[np.ndarray]:
-        g = np.random.default_rng(seed)
-        return [nn.Dense(4, 4, generator=g).weight.numpy() for _ in range(2)]
-
-    a, b = two_layers(1), two_layers(1)
-    np.testing.assert_array_equal(a, b)
-    assert np.any(a[0] != a[1])
-
-
 def test_tied_dense(device: Backend, rng: np.random.Generator) -> None:
     source = nn.Dense(4, 3, generator=rng, dtype=np.float64)
     layer = nn.TiedDense(source, activation="sigmoid")
@@ -66,22 +57,18 @@ def test_tied_dense(device: Backend, rng: np.random.Generator) -> None:
     assert layer.bias.dtype == np.float64
 
 
-@pytest.mark.parametrize(
-    ("module", "expected"),
-    [
-        (nn.Identity(), lambda x: x),
-        (nn.ReLU(), FUNCTIONS["relu"]),
-        (nn.Sigmoid(), FUNCTIONS["sigmoid"]),
-        (nn.Tanh(), FUNCTIONS["tanh"]),
-        (nn.Softplus(), lambda x: np.log(1 + np.exp(x))),
-        (nn.Softmax(), lambda x: np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)),
-        (nn.Softmax(axis=1), lambda x: np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)),
-        (nn.Flatten(), lambda x: np.stack([row.ravel() for row in x])),
-        (nn.Reshape(6, 2), lambda x: np.stack([row.reshape(6, 2) for row in x])),
-        (nn.Reshape((2, -1, 3)), lambda x: np.stack([row.reshape(2, 2, 3) for row in x])),
-    ],
-    ids=lambda value: repr(value) if isinstance(value, nn.Module) else "reference",
-)
+@pytest.mark.parametrize(("module", "expected"), [
+    (nn.Identity(), lambda x: x),
+    (nn.ReLU(), FUNCTIONS["relu"]),
+    (nn.Sigmoid(), FUNCTIONS["sigmoid"]),
+    (nn.Tanh(), FUNCTIONS["tanh"]),
+    (nn.Softplus(), lambda x: np.log(1 + np.exp(x))),
+    (nn.Softmax(), lambda x: np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)),
+    (nn.Softmax(axis=1), lambda x: np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)),
+    (nn.Flatten(), lambda x: np.stack([row.ravel() for row in x])),
+    (nn.Reshape(6, 2), lambda x: np.stack([row.reshape(6, 2) for row in x])),
+    (nn.Reshape((2, -1, 3)), lambda x: np.stack([row.reshape(2, 2, 3) for row in x])),
+], ids=lambda value: repr(value) if isinstance(value, nn.Module) else "reference")  # fmt: skip
 def test_layers_without_parameters(
     module: nn.Module, expected: Callable, device: Backend, rng: np.random.Generator
 ) -> None:
@@ -189,21 +176,18 @@ def test_dropout_is_repeatable_anew_at_each_call_and_off_in_evaluation(
     assert one.generator.bit_generator.state == state
 
 
-@pytest.mark.parametrize(
-    ("layer", "shape", "message"),
-    [
-        (nn.Dense(784, 32), (2, 28, 28), r"Dense\(784, 32\).*must be 784, got shape \(2, 28, 28\): put nn.Flatten"),
-        (nn.Dense(4, 2), (8,), r"must be 4, got shape \(8,\).*x.reshape\(2, 4\)"),
-        (nn.Dense(4, 2, activation="tanh"), (3, 5), r"activation='tanh'\).*must be 4.*for 5 features"),
-        (nn.Dense(4, 2), (), r"must be 4, got shape \(\)"),
-        (nn.TiedDense(nn.Dense(4, 2)), (3, 4), r"TiedDense\(2, 4\).*must be 2, got shape \(3, 4\)"),
-        (nn.LayerNorm(3), (2, 4), r"LayerNorm\(3.*must be 3, got shape \(2, 4\)"),
-        (nn.BatchNorm(3), (2, 4), r"BatchNorm\(3.*must be 3, got shape \(2, 4\)"),
-        (nn.Reshape(2, 5), (3, 12), r"Reshape\(2, 5\).*shape \(12,\) has 12 elements.*product is 12"),
-        (nn.Reshape(5, -1), (3, 12), r"cannot be reshaped to \(5, -1\)"),
-        (nn.Flatten(), (), r"batch axis N, got shape \(\)"),
-    ],
-)
+@pytest.mark.parametrize(("layer", "shape", "message"), [
+    (nn.Dense(784, 32), (2, 28, 28), r"Dense\(784, 32\).*must be 784, got shape \(2, 28, 28\): put nn.Flatten"),
+    (nn.Dense(4, 2), (8,), r"must be 4, got shape \(8,\).*x.reshape\(2, 4\)"),
+    (nn.Dense(4, 2, activation="tanh"), (3, 5), r"activation='tanh'\).*must be 4.*for 5 features"),
+    (nn.Dense(4, 2), (), r"must be 4, got shape \(\)"),
+    (nn.TiedDense(nn.Dense(4, 2)), (3, 4), r"TiedDense\(2, 4\).*must be 2, got shape \(3, 4\)"),
+    (nn.LayerNorm(3), (2, 4), r"LayerNorm\(3.*must be 3, got shape \(2, 4\)"),
+    (nn.BatchNorm(3), (2, 4), r"BatchNorm\(3.*must be 3, got shape \(2, 4\)"),
+    (nn.Reshape(2, 5), (3, 12), r"Reshape\(2, 5\).*shape \(12,\) has 12 elements.*product is 12"),
+    (nn.Reshape(5, -1), (3, 12), r"cannot be reshaped to \(5, -1\)"),
+    (nn.Flatten(), (), r"batch axis N, got shape \(\)"),
+])  # fmt: skip
 def test_wrong_input_shape(layer: nn.Module, shape: tuple[int, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         layer(np.zeros(shape, np.float32))
@@ -219,25 +203,24 @@ def test_wrong_input_type(layer: nn.Module, x: Any, got: str) -> None:
         layer(x)
 
 
-@pytest.mark.parametrize(
-    ("make", "error", "message"),
-    [
-        (lambda: nn.Dense(0, 2), ValueError, "in_features must be a whole number of at least 1, got 0"),
-        (lambda: nn.Dense(2, 2.5), ValueError, r"out_features must be a whole number .* got 2\.5"),
-        (lambda: nn.Dense(2, True), TypeError, "out_features must be a number, got bool"),
-        (lambda: nn.Dense(2, 2, activation="softplus"), ValueError, "unknown activation 'softplus': choose.*Softplus"),
-        (lambda: nn.Dense(2, 2, dtype=int), TypeError, "floating-point dtype, got int64.*float32"),
-        (lambda: nn.Dense(2, 2, generator=3), TypeError, r"got 3: make one with numpy.random.default_rng"),
-        (lambda: nn.TiedDense(nn.ReLU()), TypeError, r"got ReLU: write TiedDense\(encoder\)"),
-        (lambda: nn.Dropout(1.0), ValueError, r"rate must be .* at least 0 and below 1, got 1\.0"),
-        (lambda: nn.Dropout(-0.1), ValueError, r"got -0\.1"),
-        (lambda: nn.Dropout(0.1, 7), TypeError, "numpy.random.Generator, got 7"),
-        (lambda: nn.LayerNorm(3, eps=0.0), ValueError, r"eps must be a finite number, above 0, got 0\.0: 1e-5"),
-        (lambda: nn.BatchNorm(3, momentum=1.5), ValueError, r"momentum must be in \[0, 1\], got 1\.5"),
-        (lambda: nn.Reshape(-1, -1), ValueError, r"at most one of them -1, got \(-1, -1\)"),
-        (lambda: nn.Reshape("28"), ValueError, r"whole numbers.*got \('28',\)"),
-    ],
-)
+@pytest.mark.parametrize(("make", "error", "message"), [
+    (lambda: nn.Dense(0, 2), ValueError, "in_features must be a whole number of at least 1, got 0"),
+    (lambda: nn.Dense(2, 2.5), ValueError, r"out_features must be a whole number .* got 2\.5"),
+    (lambda: nn.Dense(2, True), TypeError, "out_features must be a number, got bool"),
+    (lambda: nn.Dense(2, 2, activation="softplus"), ValueError, "unknown activation 'softplus': choose.*Softplus"),
+    (lambda: nn.Dense(3, 2, initializer="xavier"), ValueError, "unknown initializer 'xavier'.*glorot_u.*orthogonal"),
+    (lambda: nn.glorot_uniform((5,), np.random.default_rng(0)), ValueError, r"got \(5,\).*'zeros'"),
+    (lambda: nn.Dense(2, 2, dtype=int), TypeError, "floating-point dtype, got int64.*float32"),
+    (lambda: nn.Dense(2, 2, generator=3), TypeError, r"got 3: make one with numpy.random.default_rng"),
+    (lambda: nn.TiedDense(nn.ReLU()), TypeError, r"got ReLU: write TiedDense\(encoder\)"),
+    (lambda: nn.Dropout(1.0), ValueError, r"rate must be .* at least 0 and below 1, got 1\.0"),
+    (lambda: nn.Dropout(-0.1), ValueError, r"got -0\.1"),
+    (lambda: nn.Dropout(0.1, 7), TypeError, "numpy.random.Generator, got 7"),
+    (lambda: nn.LayerNorm(3, eps=0.0), ValueError, r"eps must be a finite number, above 0, got 0\.0: 1e-5"),
+    (lambda: nn.BatchNorm(3, momentum=1.5), ValueError, r"momentum must be in \[0, 1\], got 1\.5"),
+    (lambda: nn.Reshape(-1, -1), ValueError, r"at most one of them -1, got \(-1, -1\)"),
+    (lambda: nn.Reshape("28"), ValueError, r"whole numbers.*got \('28',\)"),
+])  # fmt: skip
 def test_wrong_argument(make: Callable[[], nn.Module], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         make()
@@ -264,3 +247,78 @@ def test_same_numbers_as_pytorch(training: bool, rng: np.random.Generator) -> No
         np.testing.assert_allclose(parameter.grad.numpy(), other.grad.numpy().T, rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(ours[1].running_var.numpy(), theirs[1].running_var.numpy(), rtol=1e-5)
     np.testing.assert_allclose(ours[1].running_mean.numpy(), theirs[1].running_mean.numpy(), rtol=1e-5, atol=1e-6)
+
+
+DENSE, KERNEL = (300, 500), (3, 5, 40, 60)
+FANS = {DENSE: (300, 500), KERNEL: (600, 900)}
+VARIANCE = {
+    "glorot_uniform": lambda fan_in, fan_out: 2 / (fan_in + fan_out),
+    "glorot_normal": lambda fan_in, fan_out: 2 / (fan_in + fan_out),
+    "he_uniform": lambda fan_in, fan_out: 2 / fan_in,
+    "he_normal": lambda fan_in, fan_out: 2 / fan_in,
+}
+
+
+@pytest.mark.parametrize("shape", [DENSE, KERNEL], ids=["dense", "kernel"])
+@pytest.mark.parametrize("name", VARIANCE)
+def test_mean_and_variance(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> None:
+    weight = nn.INITIALIZERS[name](shape, rng, dtype=np.float64)
+    variance = VARIANCE[name](*FANS[shape])
+    assert weight.shape == shape
+    # standard errors: mean sqrt(v/n), variance at most v sqrt(2/n); five of them
+    assert abs(weight.mean()) < 5 * np.sqrt(variance / weight.size)
+    assert abs(weight.var() / variance - 1) < 5 * np.sqrt(2 / weight.size)
+
+
+@pytest.mark.parametrize("name", ["glorot_uniform", "he_uniform"])
+def test_uniform_stays_within_its_limit_and_reaches_it(name: str, rng: np.random.Generator) -> None:
+    weight = nn.INITIALIZERS[name](DENSE, rng, dtype=np.float64)
+    limit = np.sqrt(3 * VARIANCE[name](*DENSE))
+    assert 0.999 * limit < np.abs(weight).max() <= limit
+
+
+@pytest.mark.parametrize("name", ["glorot_normal", "he_normal"])
+def test_normal_has_normal_tails(name: str, rng: np.random.Generator) -> None:
+    weight = nn.INITIALIZERS[name](DENSE, rng, dtype=np.float64)
+    outside = np.mean(np.abs(weight) > 2 * np.sqrt(VARIANCE[name](*DENSE)))
+    assert outside == pytest.approx(0.0455, abs=0.003)
+
+
+@pytest.mark.parametrize("shape", [(7, 4), (4, 7), (5, 5), (3, 3, 2, 8)])
+def test_orthogonal(shape: tuple[int, ...], rng: np.random.Generator) -> None:
+    weight = nn.orthogonal(shape, rng, dtype=np.float64)
+    assert weight.shape == shape
+    matrix = weight.reshape(-1, shape[-1])
+    gram = matrix.T @ matrix if matrix.shape[0] >= matrix.shape[1] else matrix @ matrix.T
+    np.testing.assert_allclose(gram, np.eye(len(gram)), atol=1e-12)
+
+
+def test_orthogonal_is_drawn_uniformly(rng: np.random.Generator) -> None:
+    # Without the sign correction QR gives a diagonal of one sign; a uniform draw has mean 0 everywhere.
+    draws = np.stack([nn.orthogonal((3, 3), rng, dtype=np.float64) for _ in range(2000)])
+    assert np.abs(draws.mean(axis=0)).max() < 5 * np.sqrt(1 / 3 / 2000)
+
+
+@pytest.mark.parametrize("name", nn.INITIALIZERS)
+def test_dtype_and_repeatability(name: str) -> None:
+    draw = nn.INITIALIZERS[name]
+    single = draw((6, 4), np.random.default_rng(1))
+    double = draw((6, 4), np.random.default_rng(1), dtype=np.float64)
+    assert (single.dtype, double.dtype) == (np.float32, np.float64)
+    np.testing.assert_array_equal(single, double.astype(np.float32))
+    assert np.any(draw((6, 4), np.random.default_rng(2)) != single) == (name != "zeros")
+
+
+@pytest.mark.parametrize(("name", "activation"), [("he_normal", np.maximum), ("glorot_uniform", None)])
+def test_signal_neither_dies_nor_explodes(name: str, activation: object, rng: np.random.Generator) -> None:
+    x = start = rng.normal(size=(200, 256))
+    for fan_in, fan_out in pairwise([256] * 21):
+        x = x @ nn.INITIALIZERS[name]((fan_in, fan_out), rng, dtype=np.float64)
+        x = np.maximum(x, 0) if activation else x
+    assert 0.2 < np.mean(x**2) / np.mean(start**2) < 5
+
+
+def test_own_function_as_initializer() -> None:
+    layer = nn.Dense(3, 2, initializer=lambda shape, generator, dtype: np.full(shape, 0.5, dtype))
+    assert layer.weight.dtype == np.float32
+    np.testing.assert_array_equal(layer.weight.numpy(), np.full((3, 2), 0.5))

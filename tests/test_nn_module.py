@@ -1,9 +1,11 @@
-"""Modules: how parts are found, saved, loaded, moved, frozen, copied and shown."""
+"""Modules: how parts are found, saved, loaded, moved, frozen, copied, shown and summarized."""
 
 from __future__ import annotations
 
 import copy
 import pickle
+import re
+import threading
 from collections import OrderedDict
 from typing import Any
 
@@ -12,9 +14,8 @@ import pytest
 
 from tinyae import nn
 from tinyae.autodiff import Tensor
-from tinyae.backend import register
-from tinyae.backend.devices import NumpyBackend
-from tinyae.nn import module as module_file
+from tinyae.testing import strict_device
+from tinyae.testing.strict import StrictArray
 
 
 class Net(nn.Module):
@@ -138,8 +139,7 @@ def test_load_state_dict_lists_everything_wrong_and_changes_nothing() -> None:
         "heads.zeta.weight holds <U1, expected numbers",
     ):
         assert part in message
-    for name, value in net.state_dict().items():
-        np.testing.assert_array_equal(value, before[name])
+    np.testing.assert_equal(net.state_dict(), before)
 
 
 def test_train_and_eval_reach_every_module() -> None:
@@ -196,53 +196,24 @@ def test_zero_grad_starts_afresh(rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(layer.bias.grad.numpy(), [4.0] * 2)
 
 
-class Elsewhere(np.ndarray):
-    """An array of a device that exists only in this file."""
-
-
-class ElsewhereBackend(NumpyBackend):
-    name = "gpu"
-    exits = 0
-
-    def to_device(self, array: Any, dtype: Any = None) -> Any:
-        assert type(array) in (np.ndarray, Elsewhere)
-        return np.array(array, dtype=dtype).view(Elsewhere)
-
-    def to_host(self, array: Any) -> np.ndarray:
-        assert type(array) is Elsewhere
-        self.exits += 1
-        return np.array(array)
-
-
-@pytest.fixture
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> ElsewhereBackend:
-    """A second device under the name "gpu", seen by `Module.to` alone."""
-    backend = ElsewhereBackend()
-    register(Elsewhere, backend)
-    original = module_file.backend_named
-    monkeypatch.setattr(module_file, "backend_named", lambda name: backend if name == "gpu" else original(name))
-    return backend
-
-
-def test_to_moves_parameters_and_buffers_there_and_back(elsewhere: ElsewhereBackend, rng: np.random.Generator) -> None:
-    encoder = nn.Dense(3, 2, generator=rng)
+def test_to_moves_parameters_and_buffers_there_and_back(rng: np.random.Generator) -> None:
+    device, encoder = strict_device(), nn.Dense(3, 2, generator=rng)
     model = nn.Sequential(encoder, nn.BatchNorm(2), nn.TiedDense(encoder))
     before = model.state_dict()
     model(rng.normal(size=(4, 3)).astype(np.float32)).sum().backward()
     parts = [*model.parameters(), *(b for _, b in model.named_buffers())]
-    assert model.to("gpu") is model
+    assert model.to("strict") is model
     assert [id(p) for p in parts[:5]] == [id(p) for p in model.parameters()]
-    assert all(type(p.data) is Elsewhere and p.device == "gpu" and p.grad is None for p in parts)
+    assert all(type(p.data) is StrictArray and p.device == "strict" and p.grad is None for p in parts)
     assert all(type(value) is np.ndarray for value in model.state_dict().values())
     arrays = [p.data for p in parts]
     model.load_state_dict(before)
     assert all(a is p.data for a, p in zip(arrays, parts, strict=True))
-    elsewhere.exits = 0
-    model.to("cpu")
-    assert elsewhere.exits == len(parts)  # nothing but to_host may bring an array back
+    with device.policy() as account:
+        model.to("cpu")
+    assert account.downloads == len(parts)  # nothing but to_host may bring an array back
     assert all(type(p.data) is np.ndarray for p in parts)
-    for name, value in model.state_dict().items():
-        np.testing.assert_array_equal(value, before[name])
+    np.testing.assert_equal(model.state_dict(), before)
     assert all(p.requires_grad for p in model.parameters())
 
 
@@ -399,3 +370,128 @@ def test_tied_names_are_stable_whichever_layer_comes_first(rng: np.random.Genera
     assert decoder.weight is encoder.weight
     decoder.freeze()
     assert [p.requires_grad for p in encoder.parameters()] == [False, True]
+
+
+def _row(table: str, name: str) -> list[str]:
+    """The cells of the line of one layer."""
+    line = next(line for line in table.splitlines() if line.split()[:1] == [name])
+    return re.split(r"\s{2,}", line.strip())
+
+
+def test_basic_autoencoder_has_50992_parameters(rng: np.random.Generator) -> None:
+    encoder, decoder = nn.Dense(784, 32, generator=rng), nn.Dense(32, 784, generator=rng)
+    model = nn.Sequential(encoder, decoder)
+    table = model.summary((784,))
+    assert model.parameter_count() == 784 * 32 + 32 + 32 * 784 + 784 == 50992
+    assert _row(table, "0") == ["0", "Dense", "(N, 32)", "25,120"]
+    assert _row(table, "1") == ["1", "Dense", "(N, 784)", "25,872"]
+    assert "50,992 parameters, 50,992 trainable" in table
+    assert "input (N, 784)" in table
+    assert model.summary(784) == table
+
+
+def test_shared_weight_is_counted_once_and_frozen_ones_apart(rng: np.random.Generator) -> None:
+    encoder = nn.Dense(784, 32, generator=rng)
+    model = nn.Sequential(encoder, nn.BatchNorm(32), nn.TiedDense(encoder))
+    encoder.freeze()
+    table = model.summary(784)
+    assert _row(table, "2") == ["2", "TiedDense", "(N, 784)", "784"]
+    total = 784 * 32 + 32 + 64 + 784
+    assert f"{total:,} parameters, {64 + 784} trainable, 64 numbers in buffers" in table
+
+
+def test_nested_modules_images_and_modules_that_are_not_called(rng: np.random.Generator) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            self.gain = nn.Parameter(np.ones(3, np.float32))
+            self.body = nn.Sequential(nn.Flatten(), nn.Dense(12, 3, generator=rng))
+            self.spare = nn.ReLU()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.body(x) * self.gain
+
+    table = Net().summary((2, 3, 2))
+    assert "input (N, 2, 3, 2)" in table
+    assert _row(table, "(model)") == ["(model)", "Net", "(N, 3)", "3"]
+    assert _row(table, "body.0") == ["body.0", "Flatten", "(N, 12)", "0"]
+    assert _row(table, "body.1") == ["body.1", "Dense", "(N, 3)", "39"]
+    assert _row(table, "spare") == ["spare", "ReLU", "not called", "0"]
+
+
+def test_summary_leaves_modes_statistics_and_random_stream_alone(rng: np.random.Generator) -> None:
+    generator = np.random.default_rng(3)
+    model = nn.Sequential(nn.Dense(4, 3, generator=rng), nn.BatchNorm(3), nn.Dropout(0.5, generator))
+    model[1].eval()
+    before, state = model.state_dict(), generator.bit_generator.state
+    model.summary(4)
+    assert [m.training for _, m in model.named_modules()] == [True, True, False, True]
+    assert generator.bit_generator.state == state
+    np.testing.assert_equal(model.state_dict(), before)
+    with pytest.raises(ValueError, match=r"Dense\(4, 3\).*must be 4, got shape \(2, 5\)"):
+        model.summary(5)
+    assert [m.training for _, m in model.named_modules()] == [True, True, False, True]
+
+
+def test_summary_of_float64_model_runs_in_float64(rng: np.random.Generator) -> None:
+    seen = []
+    model = nn.Dense(4, 3, generator=rng, dtype=np.float64)
+    with nn.observe_calls(lambda module, inputs, output: seen.append((inputs[0].dtype, output.requires_grad))):
+        model.summary(4)
+    assert seen == [(np.float64, False)]
+
+
+def test_observers_see_inner_calls_first_and_stop_with_the_block(rng: np.random.Generator) -> None:
+    model = nn.Sequential(nn.Tanh(), nn.Sequential(nn.ReLU()))
+    x = rng.normal(size=(2, 3))
+    calls: list[tuple[str, tuple, np.ndarray]] = []
+    with nn.observe_calls(lambda module, inputs, output: calls.append((type(module).__name__, inputs, output.numpy()))):
+        model(x)
+    model(x)
+    assert [name for name, _, _ in calls] == ["Tanh", "ReLU", "Sequential", "Sequential"]
+    assert len(calls[0][1]) == 1
+    np.testing.assert_array_equal(calls[0][1][0].numpy(), x)
+    np.testing.assert_allclose(calls[0][2], np.tanh(x))
+    np.testing.assert_allclose(calls[1][2], np.maximum(np.tanh(x), 0))
+
+
+def test_observer_is_removed_by_an_error_and_private_to_its_thread(rng: np.random.Generator) -> None:
+    def fail(module: nn.Module, inputs: tuple, output: Tensor) -> None:
+        raise RuntimeError("seen")
+
+    model, x = nn.Tanh(), rng.normal(size=3)
+    errors: list[BaseException] = []
+
+    def elsewhere() -> None:
+        try:
+            model(x)
+        except RuntimeError as error:
+            errors.append(error)
+
+    with nn.observe_calls(fail):
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        with pytest.raises(RuntimeError, match="seen"):
+            model(x)
+    assert not errors
+    with pytest.raises(RuntimeError, match="seen"), nn.observe_calls(fail):
+        model(x)
+    model(x)
+
+
+def test_a_module_of_several_outputs_lists_their_shapes(rng: np.random.Generator) -> None:
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            self.layer = nn.Dense(4, 3, generator=rng)
+
+        def forward(self, x: Tensor) -> Any:
+            return self.layer(x), [x, x.sum(axis=1), "a name"]
+
+    class Wide(nn.Module):
+        def __init__(self) -> None:
+            self.both = Both()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.both(x)[0]
+
+    assert "Both   (N, 3), (N, 4), (N,), str" in Wide().summary(4)

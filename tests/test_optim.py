@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 import tinyae as ta
 from tinyae.autodiff import Tensor
-from tinyae.backend import CPU, Backend, MixedDevicesError, backend_of, register
+from tinyae.backend import CPU, Backend, MixedDevicesError, devices
+from tinyae.backend.devices import NumpyBackend
 from tinyae.optim import SGD, Adagrad, Adam, AdamW, FlatParameters, Optimizer, RMSprop
+from tinyae.testing import strict_device
 
 Gradient = Callable[[np.ndarray], np.ndarray]
 STEPS = 50
@@ -55,9 +57,6 @@ class Quadratic:
         return joined(self.tensors)
 
 
-# The papers.
-
-
 def paper_sgd(x: np.ndarray, gradient: Gradient, lr: float, mu: float, nesterov: bool, decay: float) -> np.ndarray:
     """Polyak's heavy ball; Sutskever et al. (2013) for the look-ahead, in PyTorch's form."""
     v = np.zeros_like(x)
@@ -89,14 +88,7 @@ def paper_rmsprop(x: np.ndarray, gradient: Gradient, lr: float, alpha: float, ep
 
 
 def paper_adam(
-    x: np.ndarray,
-    gradient: Gradient,
-    lr: float,
-    b1: float,
-    b2: float,
-    eps: float,
-    penalty: float,
-    decay: float,
+    x: np.ndarray, gradient: Gradient, lr: float, b1: float, b2: float, eps: float, penalty: float, decay: float
 ) -> np.ndarray:
     """Kingma and Ba (2015), Algorithm 1; `penalty` enters the gradient, `decay` is AdamW's (2019)."""
     m, v = np.zeros_like(x), np.zeros_like(x)
@@ -187,19 +179,16 @@ def test_a_state_brings_its_numbers_and_keeps_its_own_arrays(rng: np.random.Gene
     assert not saved.state_dict()["mean"].any()
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"method": "SGD"}, "state of SGD, not of Adam"),
-        ({"mean": None}, r"missing \['mean'\]"),
-        ({"velocity": 1.0}, r"unexpected \['velocity'\]"),
-        ({"mean": np.zeros(3)}, r"shape \(3,\).*need float64 of shape \(24,\)"),
-        ({"mean": np.zeros(24, "float32")}, "is float32"),
-        ({"beta1": 1.0}, "beta1 must be"),
-        ({"lr": math.nan}, "lr must be a finite number"),
-        ({"steps": -1}, "steps must be a whole number"),
-    ],
-)
+@pytest.mark.parametrize(("change", "message"), [
+    ({"method": "SGD"}, "state of SGD, not of Adam"),
+    ({"mean": None}, r"missing \['mean'\]"),
+    ({"velocity": 1.0}, r"unexpected \['velocity'\]"),
+    ({"mean": np.zeros(3)}, r"shape \(3,\).*need float64 of shape \(24,\)"),
+    ({"mean": np.zeros(24, "float32")}, "is float32"),
+    ({"beta1": 1.0}, "beta1 must be"),
+    ({"lr": math.nan}, "lr must be a finite number"),
+    ({"steps": -1}, "steps must be a whole number"),
+])  # fmt: skip
 def test_a_state_that_does_not_fit_changes_nothing(change: dict, message: str, rng: np.random.Generator) -> None:
     problem = Quadratic(rng)
     optimizer = Adam(problem.tensors)
@@ -231,9 +220,6 @@ def test_pytorch_takes_the_same_steps(name: str, rng: np.random.Generator) -> No
     np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-10, atol=1e-12)
 
 
-# The shared face.
-
-
 def test_zero_grad_forgets_and_without_it_gradients_add(rng: np.random.Generator) -> None:
     problem = Quadratic(rng)
     optimizer = SGD(problem.tensors, lr=1.0)
@@ -256,20 +242,17 @@ def test_learning_rates_are_checked(lr: float, rng: np.random.Generator) -> None
     assert optimizer.lr == 1e-3
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda ts: SGD(ts, lr=0), "lr must be a finite number, above 0"),
-        (lambda ts: SGD(ts, lr=0.1, momentum=1.0), "momentum"),
-        (lambda ts: SGD(ts, lr=0.1, nesterov=True), "nesterov=True needs momentum"),
-        (lambda ts: SGD(ts, lr=0.1, weight_decay=-1), "weight_decay"),
-        (lambda ts: Adagrad(ts, eps=0), "eps"),
-        (lambda ts: RMSprop(ts, alpha=1.5), "alpha"),
-        (lambda ts: Adam(ts, betas=(0.9, 1.0)), "beta2"),
-        (lambda ts: Adam(ts, betas=0.9), "pair"),
-        (lambda ts: AdamW(ts, weight_decay=math.inf), "weight_decay"),
-    ],
-)
+@pytest.mark.parametrize(("make", "message"), [
+    (lambda ts: SGD(ts, lr=0), "lr must be a finite number, above 0"),
+    (lambda ts: SGD(ts, lr=0.1, momentum=1.0), "momentum"),
+    (lambda ts: SGD(ts, lr=0.1, nesterov=True), "nesterov=True needs momentum"),
+    (lambda ts: SGD(ts, lr=0.1, weight_decay=-1), "weight_decay"),
+    (lambda ts: Adagrad(ts, eps=0), "eps"),
+    (lambda ts: RMSprop(ts, alpha=1.5), "alpha"),
+    (lambda ts: Adam(ts, betas=(0.9, 1.0)), "beta2"),
+    (lambda ts: Adam(ts, betas=0.9), "pair"),
+    (lambda ts: AdamW(ts, weight_decay=math.inf), "weight_decay"),
+])  # fmt: skip
 def test_numbers_out_of_range_are_named(make: Callable, message: str, rng: np.random.Generator) -> None:
     with pytest.raises(ValueError, match=message):
         make(leaves(rng))
@@ -300,9 +283,6 @@ def test_an_older_graph_refuses_to_run_after_a_step(rng: np.random.Generator) ->
     optimizer.step()
     with pytest.raises(RuntimeError, match="changed in place"):
         stale.backward()
-
-
-# The flat buffers.
 
 
 def test_values_survive_and_tensors_become_views_of_one_buffer(rng: np.random.Generator) -> None:
@@ -371,7 +351,9 @@ def test_a_tensor_given_twice_counts_once(rng: np.random.Generator) -> None:
 
 def test_what_cannot_be_optimized_is_refused(rng: np.random.Generator) -> None:
     x = Tensor(rng.random(3), requires_grad=True)
+    there = Tensor(strict_device().to_device(rng.random(3)), requires_grad=True)
     for wrong, error, message in [
+        ([x, there], MixedDevicesError, "cpu, strict"),
         ([], ValueError, "nothing to optimize"),
         (x, TypeError, r"got Tensor: pass model.parameters\(\), or \[tensor\]"),
         (3, TypeError, "got int"),
@@ -398,21 +380,32 @@ def test_an_array_replaced_behind_the_optimizer_is_noticed(rng: np.random.Genera
         optimizer.step()
 
 
-class OtherArray(np.ndarray):
-    """An array of a second pretended device."""
+CHUNK = devices._CHUNK
 
 
-@pytest.fixture
-def other_device() -> Iterator[Backend]:
-    backend = Backend()
-    backend.name, backend.xp = "other", np
-    register(OtherArray, backend)
-    yield backend
-    register(OtherArray, CPU)
+class Reference(NumpyBackend):
+    """NumPy with the readable body of `Backend`."""
+
+    adam = Backend.adam
 
 
-def test_parameters_of_two_devices_are_refused(other_device: Backend, rng: np.random.Generator) -> None:
-    here, there = rng.random(3), rng.random(3).view(OtherArray)
-    assert backend_of(there) is other_device
-    with pytest.raises(MixedDevicesError, match="cpu, other"):
-        SGD([Tensor(here, requires_grad=True), Tensor(there, requires_grad=True)], lr=0.1)
+def run(backend: Backend, size: int, dtype: str, decay: float, steps: int = 3) -> list[np.ndarray]:
+    rng = np.random.default_rng(size)
+    param = rng.standard_normal(size).astype(dtype)
+    mean, square = np.zeros(size, dtype), np.zeros(size, dtype)
+    for _ in range(steps):
+        grad = rng.standard_normal(size).astype(dtype)
+        before = grad.copy()
+        backend.adam(param, grad, mean, square, step=0.013, beta1=0.9, beta2=0.999, eps=1e-7, decay=decay)
+        np.testing.assert_array_equal(grad, before)
+    return [param, mean, square]
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.01])
+@pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 5])
+def test_chunks_equal_the_reference_bit_for_bit(size: int, decay: float) -> None:
+    for dtype in ("float32", "float64"):
+        expected = run(Reference(), size, dtype, decay)
+        for ours, theirs in zip(run(CPU, size, dtype, decay), expected, strict=True):
+            assert ours.dtype == np.dtype(dtype)
+            np.testing.assert_array_equal(ours, theirs)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -164,8 +162,3 @@ def test_mistakes_are_named() -> None:
     for name, value in wrong.items():
         with pytest.raises(ValueError, match=name):
             LBFGS([x, y], **{name: value})  # type: ignore[arg-type]
-
-
-def test_importing_optim_does_not_import_scipy() -> None:
-    code = "import sys, tinyae.optim; sys.exit(any(name.split('.')[0] == 'scipy' for name in sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -24,9 +24,7 @@ PRIMITIVES = {
     for name, value in vars(room).items()
     if isinstance(value, Primitive)
 }
-LOSSES = [("basic", {"loss": name}) for name in RECONSTRUCTIONS] + [
-    ("vae", {"likelihood": name}) for name in LIKELIHOODS
-]
+LOSSES = [*[("basic", {"loss": n}) for n in RECONSTRUCTIONS], *[("vae", {"likelihood": n}) for n in LIKELIHOODS]]
 
 
 @pytest.mark.parametrize("name", PRIMITIVES)
@@ -57,8 +55,7 @@ def outputs(model: Autoencoder, name: str) -> list[np.ndarray]:
 
 def assert_same(model: Autoencoder, other: Autoencoder, name: str) -> None:
     assert type(other) is type(model)
-    for one, two in zip(outputs(model, name), outputs(other, name), strict=True):
-        np.testing.assert_array_equal(one, two)
+    np.testing.assert_equal(outputs(model, name), outputs(other, name))
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -100,12 +97,10 @@ def test_seeds_are_trained_in_a_process_pool(start):
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context(start)) as pool:
         models = list(pool.map(trained, range(2)))
     for seed, model in enumerate(models):
-        for one, two in zip(model.state_dict().values(), trained(seed).state_dict().values(), strict=True):
-            np.testing.assert_array_equal(one, two)
+        np.testing.assert_equal(model.state_dict(), trained(seed).state_dict())
 
 
 def test_seeds_are_trained_by_joblib():
     joblib = pytest.importorskip("joblib")
     models = joblib.Parallel(2)(joblib.delayed(trained)(seed) for seed in range(2))
-    for one, two in zip(models[1].state_dict().values(), trained(1).state_dict().values(), strict=True):
-        np.testing.assert_array_equal(one, two)
+    np.testing.assert_equal(models[1].state_dict(), trained(1).state_dict())

@@ -1,4 +1,4 @@
-"""Pooling: against window-by-window references, ties, padding, second order, messages."""
+"""Pooling, upsampling, pixel shuffle: against references, known values, PyTorch; ties, padding, adjoints, messages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tinyae.autodiff import Tensor, grad
 from tinyae.backend import CPU, Backend
 from tinyae.ops.convolution import conv_spec
 from tinyae.ops.images import max_pool2d_composed
-from tinyae.testing.tables.images import avg_pool_reference, max_pool_reference
+from tinyae.testing.tables import images
 
 
 @st.composite
@@ -30,7 +30,7 @@ def poolings(draw):
 def test_equal_the_window_by_window_references(case, dtype):
     shape, window = case
     x = np.random.default_rng(0).integers(-2, 3, shape).astype(dtype)  # whole numbers: many ties
-    for op, reference in ((ops.max_pool2d, max_pool_reference), (ops.avg_pool2d, avg_pool_reference)):
+    for op, reference in ((ops.max_pool2d, images.max_pool_reference), (ops.avg_pool2d, images.avg_pool_reference)):
         y = op(x, **window)
         assert y.dtype == dtype
         assert_allclose(y, reference(x, **window), rtol=1e-6, atol=1e-6)
@@ -82,23 +82,7 @@ def test_overlapping_windows_add_up_and_left_over_pixels_get_nothing():
     assert_allclose(grad(z.sum(), x).data.ravel(), [1 / 3, 1 / 3, 1 / 3, 0])
 
 
-@pytest.mark.parametrize(
-    ("call", "words"),
-    [
-        (lambda x: ops.max_pool2d(x, kernel_size=4), "max_pool2d: input 3x3, kernel 4x4, stride 4x4 does not fit"),
-        (lambda x: ops.max_pool2d(x, kernel_size=2, padding=2), r"must be smaller than the window \(2, 2\)"),
-        (lambda x: ops.avg_unpool2d(x, size=(9, 9), kernel_size=2), "gives 4x4, got 3x3"),
-        (lambda x: nn.MaxPool2d(5)(x), r"MaxPool2d\(5, stride=5\): input 3x3, kernel 5x5"),
-        (lambda x: nn.AvgPool2d(2)(x[0]), r"AvgPool2d\(2, stride=2\): images must be \(N, H, W, C\)"),
-        (lambda x: nn.MaxPool2d(0), "MaxPool2d: kernel_size must be a whole number of at least 1"),
-    ],
-)
-def test_what_does_not_fit_is_named(call, words):
-    with pytest.raises(ValueError, match=words):
-        call(np.ones((1, 3, 3, 1), "float32"))
-
-
-def test_torch_gives_the_same_numbers(rng):
+def test_torch_pools_to_the_same_numbers(rng):
     torch = pytest.importorskip("torch")
     x = rng.normal(size=(2, 7, 6, 3))
     theirs = torch.from_numpy(x.transpose(0, 3, 1, 2).copy())
@@ -116,3 +100,78 @@ def test_the_gradient_in_chunks_is_that_of_the_plain_body(shape, padding, rng):
     spec = conv_spec("here", shape[1:3], (2, 3), (2, 3), padding)
     g = rng.normal(size=y.shape).astype("float32")
     assert_array_equal(CPU.max_pool2d_grad(g, y, x, spec), Backend.max_pool2d_grad(CPU, g, y, x, spec))
+
+
+shapes = st.tuples(st.integers(0, 3), st.integers(1, 5), st.integers(1, 5), st.integers(1, 3))
+factors = st.tuples(st.integers(1, 4), st.integers(1, 4))
+
+
+@given(shapes, factors, st.sampled_from(["float64", "float32"]))
+def test_equal_their_references(shape, factor, dtype):
+    x = np.random.default_rng(0).normal(size=shape).astype(dtype)
+    deep = np.repeat(x, factor[0] * factor[1], axis=3)
+    large = np.repeat(np.repeat(x, factor[0], axis=1), factor[1], axis=2)
+    for op, value, reference in (
+        (ops.upsample_nearest, x, images.nearest_reference),
+        (ops.upsample_bilinear, x, images.bilinear_reference),
+        (ops.upsample_bilinear_adjoint, large, images.bilinear_adjoint_reference),
+        (ops.block_sum, large, images.block_sum_reference),
+        (ops.pixel_shuffle, deep, images.shuffle_reference),
+        (ops.pixel_unshuffle, large, images.unshuffle_reference),
+    ):
+        found = op(value, factor=factor)
+        assert found.dtype == dtype
+        assert_allclose(found, reference(value, factor), rtol=3e-5, atol=3e-6)
+
+
+def test_bilinear_values_by_hand():
+    x = np.array([0.0, 4.0]).reshape(1, 1, 2, 1)
+    assert_allclose(ops.upsample(x, factor=(1, 2), mode="bilinear").ravel(), [0, 1, 3, 4])
+    assert_allclose(ops.upsample(x, factor=(1, 4), mode="bilinear").ravel(), [0, 0, 0.5, 1.5, 2.5, 3.5, 4, 4])
+
+
+def test_a_constant_stays_constant_and_a_sum_is_kept_per_pixel(rng):
+    assert_allclose(ops.upsample(np.full((1, 3, 2, 1), 2.5), factor=3, mode="bilinear"), 2.5, rtol=1e-14)
+    x = rng.normal(size=(1, 3, 2, 2))
+    assert_allclose(ops.upsample(x, factor=3).mean(), x.mean(), rtol=1e-12)
+
+
+def test_pixel_shuffle_by_hand_and_back(rng):
+    x = np.arange(4.0).reshape(1, 1, 1, 4)
+    assert_array_equal(ops.pixel_shuffle(x, factor=2)[0, :, :, 0], [[0, 1], [2, 3]])
+    x = rng.normal(size=(2, 3, 2, 12))
+    assert_array_equal(ops.pixel_unshuffle(ops.pixel_shuffle(x, factor=2), factor=2), x)
+
+
+def test_torch_enlarges_to_the_same_numbers(rng):
+    torch = pytest.importorskip("torch")
+    x = rng.normal(size=(2, 3, 4, 8))
+    first = torch.from_numpy(x.transpose(0, 3, 1, 2).copy())
+    for mode in ("nearest", "bilinear"):
+        theirs = torch.nn.functional.interpolate(first, scale_factor=3.0, mode=mode).permute(0, 2, 3, 1).numpy()
+        assert_allclose(ops.upsample(x, factor=3, mode=mode), theirs, rtol=1e-6, atol=1e-6)
+    # Channels of PyTorch stand as (c, i, j), ours as (i, j, c).
+    theirs = torch.nn.functional.pixel_shuffle(first, 2).permute(0, 2, 3, 1).numpy()
+    ours = x.reshape(2, 3, 4, 2, 2, 2).transpose(0, 1, 2, 4, 5, 3).reshape(x.shape)
+    assert_array_equal(ops.pixel_shuffle(ours, factor=2), theirs)
+
+
+@pytest.mark.parametrize(("call", "words"), [
+    (lambda x: ops.max_pool2d(x, kernel_size=4), "max_pool2d: input 3x3, kernel 4x4, stride 4x4 does not fit"),
+    (lambda x: ops.max_pool2d(x, kernel_size=2, padding=2), r"must be smaller than the window \(2, 2\)"),
+    (lambda x: ops.avg_unpool2d(x, size=(9, 9), kernel_size=2), "gives 4x4, got 3x3"),
+    (lambda x: nn.MaxPool2d(5)(x), r"MaxPool2d\(5, stride=5\): input 3x3, kernel 5x5"),
+    (lambda x: nn.AvgPool2d(2)(x[0]), r"AvgPool2d\(2, stride=2\): images must be \(N, H, W, C\)"),
+    (lambda x: nn.MaxPool2d(0), "MaxPool2d: kernel_size must be a whole number of at least 1"),
+    (lambda x: ops.upsample(x, factor=2, mode="cubic"), "upsample: unknown mode 'cubic': choose one of nearest"),
+    (lambda x: ops.upsample(x, factor=1.5), "factor must be a whole number of at least 1 .* got 1.5"),
+    (lambda x: ops.upsample(x[0], factor=2), r"images must be \(N, H, W, C\), got shape \(3, 3, 3\)"),
+    (lambda x: ops.pixel_shuffle(x, factor=2), "3 channels cannot be dealt out to blocks of 2x2.* multiple of 4"),
+    (lambda x: ops.block_sum(x, factor=2), "an image of 3x3 is not a whole number of blocks of 2x2"),
+    (lambda x: nn.Upsample(2, "cubic"), "Upsample: unknown mode 'cubic'"),
+    (lambda x: nn.PixelShuffle(0), "scale_factor must be a whole number of at least 1"),
+    (lambda x: nn.PixelShuffle(2)(x), "3 channels cannot be dealt out"),
+])  # fmt: skip
+def test_what_does_not_fit_is_named(call, words):
+    with pytest.raises(ValueError, match=words):
+        call(np.ones((1, 3, 3, 3), "float32"))

@@ -11,7 +11,6 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp
 
 from tinyae import data, load
-from tinyae.cli.main import main
 from tinyae.data import Dataset, Split
 from tinyae.training import LinearProbe
 from tinyae.training.pictures.models import draw_confusion
@@ -99,23 +98,19 @@ def test_what_else_is_refused(blobs):
             LinearProbe(decay)
 
 
-def probed(folder: Path, capsys, *options: str) -> dict[str, list[str]]:
+def rows_of(told: str) -> dict[str, list[str]]:
     """What `tinyae probe` prints: the words of each row behind its name."""
-    capsys.readouterr()
-    assert main(["probe", str(folder), *options]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    return {line[:24].strip(): line[24:].split() for line in lines}
+    return {line[:24].strip(): line[24:].split() for line in told.splitlines()}
 
 
 def shares(words: list[str]) -> list[float]:
     return [float(word.rstrip("%")) / 100 for word in words if word.endswith("%")]
 
 
-def test_the_command_prints_what_python_measures(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert main(["train", "basic", "--data", "optdigits", "--epochs", "2", "--code-size", "8", "--out", "run"]) == 0
+def test_the_command_prints_what_python_measures(tinyae):
+    tinyae("train basic --data optdigits --epochs 2 --code-size 8 --out run")
     weights = Path("run/model.safetensors").read_bytes()
-    rows = probed(Path("run"), capsys, "--weight-decay", "0.01", "--iterations", "40")
+    rows = rows_of(tinyae("probe run --weight-decay 0.01 --iterations 40"))
     digits, model = data.load("optdigits"), load("run")
     train, test = (model.encode(split.x) for split in (digits.train, digits.test))
     probe = LinearProbe(0.01, 40).fit(train, digits.train.y)
@@ -125,42 +120,32 @@ def test_the_command_prints_what_python_measures(tmp_path, monkeypatch, capsys):
     assert rows["raw inputs"][0] == "64"
     assert shares(rows["raw inputs"])[1] > 0.9
     largest = np.bincount(digits.train.y).argmax()
-    assert_allclose(
-        shares(rows["always the largest class"]),
-        [np.mean(s.y == largest) for s in (digits.train, digits.test)],
-        atol=6e-5,
-    )
+    expected = [np.mean(split.y == largest) for split in (digits.train, digits.test)]
+    assert_allclose(shares(rows["always the largest class"]), expected, atol=6e-5)
     assert Path("run/probe.png").stat().st_size > 5000
     assert Path("run/model.safetensors").read_bytes() == weights
 
 
-def test_sequences_are_probed_by_the_steps_the_encoder_sees(tmp_path, monkeypatch, capsys, rng):
+def test_sequences_are_probed_by_the_steps_the_encoder_sees(tinyae, rng):
     """Padding and the steps to be predicted take no part: the class lies in the last step that is seen."""
-    monkeypatch.chdir(tmp_path)
     labels = rng.integers(0, 2, 120)
     lengths = rng.integers(4, 7, 120)
     x = 0.1 * rng.normal(size=(120, 6, 1))
     x[np.arange(120), lengths - 3, 0] += labels  # two steps are to be predicted
     x[np.arange(6) >= lengths[:, None]] = 0
     np.savez("s.npz", x=x.astype("float32"), y=labels, lengths=lengths)
-    assert main([
-        "train", "lstm", "--data", "s.npz", "--mode", "composite", "--future-steps", "2", "--hidden-size", "8",
-        "--epochs", "2", "--out", "run",
-    ]) == 0  # fmt: skip
-    assert shares(probed(Path("run"), capsys)["codes"])[1] > 0.95
+    tinyae("train lstm --data s.npz --mode composite --future-steps 2 --hidden-size 8 --epochs 2 --out run")
+    assert shares(rows_of(tinyae("probe run"))["codes"])[1] > 0.95
 
 
-def test_data_without_labels_say_so(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_data_without_labels_say_so(tinyae, refused):
     np.save("x.npy", np.random.default_rng(0).random((50, 6)).astype("float32"))
-    assert main(["train", "basic", "--data", "x.npy", "--epochs", "1", "--code-size", "2", "--out", "run"]) == 0
-    assert main(["probe", "run"]) == 2
-    assert "a classifier needs a class for each sample, and x.npy has no labels" in capsys.readouterr().err
+    tinyae("train basic --data x.npy --epochs 1 --code-size 2 --out run")
+    assert "a classifier needs a class for each sample, and x.npy has no labels" in refused("probe run")
 
 
 def test_more_classes_than_a_picture_holds_are_not_drawn(tmp_path):
     split = Split(np.zeros((50, 2), "float32"), np.arange(50))
-    assert (
-        draw_confusion(Dataset("many", "", "vectors", split, split), split.y, 50, tmp_path / "c.png", title="t") == []
-    )
+    many = Dataset("many", "", "vectors", split, split)
+    assert draw_confusion(many, split.y, 50, tmp_path / "c.png", title="t") == []
     assert not list(tmp_path.iterdir())

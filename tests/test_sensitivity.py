@@ -54,10 +54,3 @@ def test_the_gradient_of_the_loss_is_the_measured_slope(model, rng):
         down[n, t, d] -= 1e-6
         squares[n, t] += ((loss(n, up) - loss(n, down)) / 2e-6) ** 2
     assert_allclose(gradient_per_step(model, Split(x)), np.sqrt(squares.mean(axis=0)), rtol=1e-6)
-
-
-def test_nothing_else_can_be_asked(model):
-    with pytest.raises(ValueError, match="'loss' or 'code'"):
-        gradient_per_step(model, Split(np.zeros((1, 4, 3))), of="memory")
-    with pytest.raises(ValueError, match=r"sequences \(N, T, D\)"):
-        gradient_per_step(model, Split(np.zeros((1, 4))))

@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from numpy.testing import assert_allclose
 
 from tinyae import data, models, plots
-from tinyae.cli.main import main
 from tinyae.data import Dataset, Split, moving_digits, pad
 from tinyae.models import AnomalyDetector, gradient_per_step, lstm_autoencoder, split_future
 from tinyae.training import History, compare_sequences, draw_run, evaluate
@@ -63,9 +62,8 @@ def test_the_table_is_what_a_loop_finds():
     assert list(found) == ["this model", "mean sequence", "last value repeated", "linear, from 3 components"]
     last = sum(((row[5:] - row[4]) ** 2).sum() for row in test) / 40
     assert found["last value repeated"][0] == pytest.approx(last, rel=1e-4)
-    assert found["this model"][0] == pytest.approx(
-        ((made.predict(FEW.test.x[:, :5]) - test[:, 5:]) ** 2).sum() / 40, rel=1e-4
-    )
+    own = ((made.predict(FEW.test.x[:, :5]) - test[:, 5:]) ** 2).sum() / 40
+    assert found["this model"][0] == pytest.approx(own, rel=1e-4)
     assert lines[-1].startswith("shuffled codes")
 
 
@@ -242,35 +240,30 @@ def test_films_are_never_drawn_as_lines(tmp_path, monkeypatch, unpainted):
     assert np.isnan(strips[1][0][0]["model"][:, :2]).all()
 
 
-@pytest.mark.parametrize(
-    ("mode", "words"),
-    [("predict", "prediction error"), ("composite", "reconstruction and prediction error")],
-)
-def test_anomalies_say_what_kind_of_error(tmp_path, monkeypatch, mode, words, unpainted):
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.parametrize(("mode", "words"), [
+    ("predict", "prediction error"), ("composite", "reconstruction and prediction error"),
+])  # fmt: skip
+def test_anomalies_say_what_kind_of_error(tinyae, monkeypatch, mode, words, unpainted):
     scores, lines = drawn(monkeypatch, "score_timeline"), drawn(monkeypatch, "vector_reconstructions")
-    command = ["train", "lstm", "--data", "nyc-taxi", "--window", "30", "--horizon", "6", "--stride", "25"]
-    assert main([*command, "--mode", mode, "--hidden-size", "4", "--epochs", "1", "--out", "run"]) == 0
-    assert main(["anomalies", "run", "--quantile", "0.3"]) == 0
+    cut = "--data nyc-taxi --window 30 --horizon 6 --stride 25"
+    tinyae("train lstm --hidden-size 4 --epochs 1 --out run", cut, "--mode", mode)
+    tinyae("anomalies run --quantile 0.3")
     assert words in scores[0][1]["title"]
     assert scores[0][1]["breaks"] == [scores[0][1]["train"]]
     assert set(lines[-1][1]["seen"]) == {30}
     assert lines[-1][1]["labels"][0].startswith("201")
 
 
-def test_the_command_reports_and_draws(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    command = ["train", "lstm", "--data", "nyc-taxi", "--window", "24", "--stride", "24", "--horizon", "6"]
-    options = ["--mode", "composite", "--hidden-size", "4", "--epochs", "1", "--out", "run"]
-    assert main([*command, *options]) == 0
-    told = capsys.readouterr().out
+def test_the_command_reports_and_draws(tmp_path, tinyae):
+    cut = "--data nyc-taxi --window 24 --stride 24 --horizon 6"
+    told = tinyae("train lstm --mode composite --hidden-size 4 --epochs 1 --out run", cut)
     for words in ("reconstruction of test windows", "prediction of test windows", "last value repeated", "shuffled"):
         assert words in told
     assert (tmp_path / "run" / "predictions.png").stat().st_size > 1000
     assert (tmp_path / "run" / "gradients.png").exists()
-    assert main(["anomalies", "run"]) == 0
+    tinyae("anomalies run")
     assert (tmp_path / "run" / "anomalies.png").exists()
-    assert main(["encode", "run", "--out", "codes.npy"]) == 0
+    tinyae("encode run --out codes.npy")
 
 
 def test_other_models_of_sequences_are_compared_too(rng):

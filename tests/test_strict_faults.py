@@ -106,12 +106,8 @@ LACKING = on(
     ("xp.errstate", lambda s: s.xp.errstate(all="ignore"), AttributeError, lambda s: s.xp.nan_to_num(s.x)),
     ("xp.block", lambda s: s.xp.block([s.x, s.x]), AttributeError, lambda s: s.xp.hstack([s.x, s.x])),
     ("xp.linalg.vector_norm", lambda s: s.xp.linalg.vector_norm(s.x), AttributeError, lambda s: s.xp.linalg.norm(s.x)),
-    (
-        "add(where=)",
-        lambda s: s.xp.add(s.x, 1, out=s.x, where=s.mask),
-        TypeError,
-        lambda s: s.xp.where(s.mask, s.x + 1, s.x),
-    ),
+    ("add(where=)", lambda s: s.xp.add(s.x, 1, out=s.x, where=s.mask), TypeError,
+     lambda s: s.xp.where(s.mask, s.x + 1, s.x)),
     ("sum(initial=)", lambda s: s.xp.sum(s.x, initial=1.0), TypeError, lambda s: s.xp.sum(s.x) + 1.0),
     ("x.max(where=)", lambda s: s.x.max(where=s.mask, initial=0), TypeError, lambda s: (s.x * s.mask).max()),
     ("maximum.reduce", lambda s: s.xp.maximum.reduce(s.x), NotImplementedError, lambda s: s.x.max(axis=0)),
@@ -119,25 +115,17 @@ LACKING = on(
     ("take(mode=)", lambda s: s.xp.take(s.x, 1, mode="clip"), TypeError, lambda s: s.xp.take(s.x, 1)),
     ("clip(min=)", lambda s: s.xp.clip(s.x, min=0, max=1), TypeError, lambda s: s.xp.clip(s.x, 0, 1)),
     ("zeros(device=)", lambda s: s.xp.zeros(3, device="cpu"), TypeError, lambda s: s.xp.zeros(3)),
-    (
-        "einsum(out=)",
-        lambda s: s.xp.einsum("ij->i", s.x, out=s.x[:, 0]),
-        TypeError,
-        lambda s: s.xp.einsum("ij->i", s.x),
-    ),
+    ("einsum(out=)", lambda s: s.xp.einsum("ij->i", s.x, out=s.x[:, 0]), TypeError,
+     lambda s: s.xp.einsum("ij->i", s.x)),
     ("rng.normal", lambda s: s.device.generator(0).normal(), AttributeError, lambda s: s.device.generator(0).random()),
     ("rng.permutation", lambda s: s.device.generator(0).permutation(3), AttributeError, lambda s: s.xp.arange(3)),
     ("x.itemset, x.ctypes", lambda s: s.x.ctypes, AttributeError, lambda s: s.x.nbytes),
-)
+)  # fmt: skip
 SYNC = on(
     "a hidden synchronization",
     ("float(loss)", lambda s: float((s.x * s.x).mean()), HiddenSyncError, lambda s: (s.x * s.x).mean()),
-    (
-        "if norm > 1",
-        lambda s: 1 if (s.x * s.x).sum() > 1 else 0,
-        HiddenSyncError,
-        lambda s: s.xp.minimum(s.x.sum(), 1.0),
-    ),
+    ("if norm > 1", lambda s: 1 if (s.x * s.x).sum() > 1 else 0, HiddenSyncError,
+     lambda s: s.xp.minimum(s.x.sum(), 1.0)),
     ("f'{loss:.3f}'", lambda s: f"{s.x.mean():.3f}", HiddenSyncError, lambda s: s.x.mean()),
     ("print(x)", lambda s: str(s.x), HiddenSyncError, lambda s: str(s.x.shape)),
     ("loss.item()", lambda s: s.x.mean().item(), HiddenSyncError, lambda s: 0.0 + s.x.mean()),
@@ -147,7 +135,7 @@ SYNC = on(
     ("nonzero", lambda s: s.mask.nonzero(), HiddenSyncError, lambda s: s.mask.sum()),
     ("unique", lambda s: s.xp.unique(s.x), HiddenSyncError, lambda s: s.xp.sort(s.x)),
     ("range(n)", lambda s: range(s.index[0]), TypeError, lambda s: range(len(s.index))),
-)
+)  # fmt: skip
 COPY = on(
     "a hidden copy",
     ("to_host in the step", lambda s: s.device.to_host(s.x), (HiddenCopyError, HiddenSyncError), lambda s: s.x.copy()),
@@ -159,49 +147,29 @@ FLOAT64 = on(
     ("x * np.sqrt(2.0)", lambda s: s.x * np.sqrt(2.0), Float64Error, lambda s: s.x * float(np.sqrt(2.0))),
     ("xp.zeros(n)", lambda s: s.x + s.xp.zeros(3), Float64Error, lambda s: s.x + s.xp.zeros(3, "float32")),
     ("mask * 0.5", lambda s: s.mask * 0.5, Float64Error, lambda s: s.mask.astype(s.x.dtype) * 0.5),
-    (
-        "rng.random(n)",
-        lambda s: s.device.generator(0).random(3),
-        Float64Error,
-        lambda s: s.device.generator(0).random(3, "f4"),
-    ),
+    ("rng.random(n)", lambda s: s.device.generator(0).random(3), Float64Error,
+     lambda s: s.device.generator(0).random(3, "f4")),
     ("index / n", lambda s: s.index / 3, Float64Error, lambda s: s.index.astype("float32") / 3),
     ("x.sum(dtype=)", lambda s: s.x.sum(dtype="float64"), Float64Error, lambda s: s.x.sum()),
-)
+)  # fmt: skip
 INDEX = on(
     "indices repeated or out of bounds",
     ("x[i] = v, i repeated", lambda s: assign(s.x, s.xp.zeros(2, "int64"), 1.0), IndexError, accumulated),
-    (
-        "x[i, j] = v, a pair repeated",
-        lambda s: assign(s.x, (s.xp.ones(2, "int64"), s.xp.ones(2, "int64")), 1.0),
-        IndexError,
-        lambda s: assign(s.x, (s.xp.ones(3, "int64"), s.index), 1.0),
-    ),
-    (
-        "x[i] += v, i repeated",
-        lambda s: assign(s.row, s.index * 0, s.row),
-        IndexError,
-        lambda s: assign(s.row, s.index, 1.0),
-    ),
+    ("x[i, j] = v, a pair repeated", lambda s: assign(s.x, (s.xp.ones(2, "int64"), s.xp.ones(2, "int64")), 1.0),
+     IndexError, lambda s: assign(s.x, (s.xp.ones(3, "int64"), s.index), 1.0)),
+    ("x[i] += v, i repeated", lambda s: assign(s.row, s.index * 0, s.row), IndexError,
+     lambda s: assign(s.row, s.index, 1.0)),
     ("x[n]", lambda s: s.x[s.index + 2], IndexError, lambda s: s.x[s.index], False),
     ("take(x, n)", lambda s: s.xp.take(s.x, s.index + 10), IndexError, lambda s: s.xp.take(s.x, s.index + 9), False),
-)
+)  # fmt: skip
 MEMORY = on(
     "uninitialized memory",
     ("empty, read", lambda s: reads_memory_never_written(s.xp.empty((64,), "f4")), FloatingPointError, filled),
-    (
-        "empty_like, added to",
-        lambda s: reads_memory_never_written(s.xp.empty_like(s.x) + s.x),
-        FloatingPointError,
-        lambda s: reads_memory_never_written(s.xp.zeros_like(s.x) + s.x),
-    ),
-    (
-        "empty of integers",
-        lambda s: reads_memory_never_written(s.xp.empty((64,), "int64") // 2),
-        FloatingPointError,
-        lambda s: reads_memory_never_written(s.xp.zeros((64,), "int64")),
-    ),
-)
+    ("empty_like, added to", lambda s: reads_memory_never_written(s.xp.empty_like(s.x) + s.x), FloatingPointError,
+     lambda s: reads_memory_never_written(s.xp.zeros_like(s.x) + s.x)),
+    ("empty of integers", lambda s: reads_memory_never_written(s.xp.empty((64,), "int64") // 2), FloatingPointError,
+     lambda s: reads_memory_never_written(s.xp.zeros((64,), "int64"))),
+)  # fmt: skip
 FAULTS = [*NUMPY_FUNCTION, *MIXING, *LACKING, *SYNC, *COPY, *FLOAT64, *INDEX, *MEMORY]
 every_fault = pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.kind}: {fault.name}")
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal, assert_equal
 
+from tests.launch_budgets import build_small, class_numbers, small_batch
 from tinyae import data, fit, nn, optim, save
 from tinyae.data import Dataset, Split
-from tinyae.models import Autoencoder, SoftmaxClassifier, basic_autoencoder, deep_autoencoder
+from tinyae.models import MODELS, Autoencoder, SoftmaxClassifier, basic_autoencoder, build, deep_autoencoder
 from tinyae.training import Epoch, TrainingInterrupted, evaluate, fit_classifier
 
 DIGITS = data.load("optdigits")
@@ -25,14 +26,6 @@ def digits_model(seed: int = 0, **options) -> Autoencoder:
 
 def quiet_fit(model: Autoencoder, train: Any = SOME, *arguments, **options):
     return fit(model, train, *arguments, progress=False, **options)
-
-
-def assert_same_state(model: Autoencoder, state: dict[str, np.ndarray]) -> None:
-    for name, value in model.state_dict().items():
-        assert_array_equal(value, state[name])
-
-
-# What training computes.
 
 
 def numpy_sgd(x, w, a, v, b, *, epochs, batch_size, seed, rates, clip_norm) -> list[float]:
@@ -66,11 +59,10 @@ def test_fit_is_the_loop_written_out_in_numpy(clip_norm, scheduled, rng):
     x = rng.uniform(size=(23, 6))
     optimizer = optim.SGD(model.parameters(), lr=0.05)
     schedule = optim.StepLR(optimizer, step_size=1, gamma=0.5) if scheduled else None
-    history = quiet_fit(
-        model, x, epochs=3, batch_size=5, seed=7, optimizer=optimizer, clip_norm=clip_norm, schedule=schedule
-    )
+    order = {"epochs": 3, "batch_size": 5, "seed": 7}
+    history = quiet_fit(model, x, optimizer=optimizer, clip_norm=clip_norm, schedule=schedule, **order)
     rates = [0.05, 0.025, 0.0125] if scheduled else [0.05] * 3
-    losses = numpy_sgd(x, *weights, epochs=3, batch_size=5, seed=7, rates=rates, clip_norm=clip_norm)
+    losses = numpy_sgd(x, *weights, rates=rates, clip_norm=clip_norm, **order)
     assert_allclose(history["train_loss"], losses, rtol=1e-9)
     for parameter, expected in zip(model.parameters(), weights, strict=True):
         assert_allclose(parameter.data, expected, rtol=1e-8, atol=1e-12)
@@ -93,20 +85,24 @@ def test_the_training_loss_is_the_mean_over_samples_also_with_a_short_last_batch
     optimizer.lr = 0.0
     state = model.state_dict()
     history = quiet_fit(model, epochs=1, batch_size=300, optimizer=optimizer)
-    assert_same_state(model, state)
+    assert_equal(model.state_dict(), state)
     assert history.last["train_loss"] == pytest.approx(evaluate(model, SOME)["loss"], rel=1e-5)
 
 
-def test_equal_seeds_give_equal_bytes_and_other_seeds_do_not(tmp_path):
-    def trained(name: str, weights: int, order: int) -> bytes:
-        model = digits_model(weights)
-        quiet_fit(model, epochs=2, seed=order)
-        return save(model, tmp_path / name).read_bytes()
+@pytest.mark.parametrize("name", MODELS)
+def test_equal_seeds_give_equal_bytes_and_other_seeds_do_not(name, tmp_path):
+    x = small_batch(name)
+    samples, recipe = Split(x, class_numbers(name, x)), build_small(name).recipe
 
-    first = trained("a", 0, 0)
-    assert first == trained("b", 0, 0)
-    assert first != trained("c", 1, 0)
-    assert first != trained("d", 0, 1)
+    def trained(weights: int, order: int) -> bytes:
+        model = build(name, recipe["arguments"], np.random.default_rng(weights))
+        quiet_fit(model, samples, epochs=2, batch_size=3, seed=order)
+        return save(model, tmp_path / f"{weights}-{order}").read_bytes()
+
+    first = trained(0, 0)
+    assert first == trained(0, 0)
+    assert first != trained(1, 0)
+    assert first != trained(0, 1)
 
 
 def test_history_has_a_row_per_epoch_and_a_unit_per_column():
@@ -166,11 +162,13 @@ def test_callbacks_see_every_complete_epoch_in_order():
     seen: list[tuple[str, Epoch]] = []
     model = digits_model()
     optimizer = optim.Adam(model.parameters())
-    callbacks = [lambda epoch: seen.append(("a", epoch)), lambda epoch: seen.append(("b", epoch))]
     lengths: list[int] = []
-    history = quiet_fit(
-        model, epochs=2, optimizer=optimizer, callbacks=[*callbacks, lambda epoch: lengths.append(len(epoch.history))]
-    )
+    callbacks = [
+        lambda epoch: seen.append(("a", epoch)),
+        lambda epoch: seen.append(("b", epoch)),
+        lambda epoch: lengths.append(len(epoch.history)),
+    ]
+    history = quiet_fit(model, epochs=2, optimizer=optimizer, callbacks=callbacks)
     assert [(name, epoch.number) for name, epoch in seen] == [("a", 1), ("b", 1), ("a", 2), ("b", 2)]
     assert lengths == [1, 2]
     for _, epoch in seen:
@@ -229,13 +227,12 @@ def test_lbfgs_ends_where_it_has_converged(rng):
 
 
 def test_lbfgs_refuses_a_loss_that_draws_noise(rng):
-    model = Autoencoder(
-        nn.Sequential(nn.Dropout(0.5, rng), nn.Dense(64, 4, generator=rng)), nn.Dense(4, 64, generator=rng)
-    )
+    encoder = nn.Sequential(nn.Dropout(0.5, rng), nn.Dense(64, 4, generator=rng))
+    model = Autoencoder(encoder, nn.Dense(4, 64, generator=rng))
     before = model.state_dict()
     with pytest.raises(ValueError, match="draws noise, so train it with Adam"):
         fit(model, SOME.reshape(len(SOME), -1), optimizer=optim.LBFGS(model.parameters()), progress=False)
-    assert all((before[name] == value).all() for name, value in model.state_dict().items())
+    assert_equal(model.state_dict(), before)
 
 
 def test_an_interrupted_lbfgs_keeps_the_last_complete_iteration():
@@ -262,9 +259,6 @@ def test_the_progress_bar_names_epoch_loss_unit_and_speed(capsys):
     assert capsys.readouterr().err == ""
 
 
-# What it refuses.
-
-
 def with_value(value: float) -> np.ndarray:
     x = SOME.copy()
     x[3, 2, 1, 0] = value
@@ -288,7 +282,7 @@ def test_data_that_cannot_be_trained_on(x, error, words):
     state = model.state_dict()
     with pytest.raises(error, match=words):
         quiet_fit(model, x)
-    assert_same_state(model, state)
+    assert_equal(model.state_dict(), state)
 
 
 def test_only_bounded_losses_need_targets_between_0_and_1():
@@ -309,4 +303,4 @@ def test_bad_arguments_are_refused_before_the_first_step(options, error, words):
     state = model.state_dict()
     with pytest.raises(error, match=words):
         quiet_fit(model, **options)
-    assert_same_state(model, state)
+    assert_equal(model.state_dict(), state)

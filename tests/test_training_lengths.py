@@ -1,28 +1,27 @@
-"""Sequences of unequal length through `fit` and `evaluate`: padding is never learned, never measured, never computed twice."""
+"""Sequences of unequal length in `fit` and `evaluate`: padding is never learned or measured; lists are explained."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose, assert_equal
 
+import tinyae as ta
 from tinyae import evaluate, fit, losses, nn, ops, optim
 from tinyae.autodiff import Tensor
+from tinyae.backend.base import is_ragged
 from tinyae.data import Split, pad, padding
 from tinyae.losses import Loss
-from tinyae.models import Autoencoder, Batch, basic_autoencoder
+from tinyae.models import Autoencoder, Batch, LSTMAutoencoder, basic_autoencoder
 
 
 class Steps(Autoencoder):
     """Every step by itself, D -> K -> D; knows which steps are real."""
 
     def __init__(self, features: int, generator: np.random.Generator) -> None:
-        super().__init__(
-            nn.Dense(features, 3, activation="tanh", generator=generator),
-            nn.Dense(3, features, generator=generator),
-            loss="squared_error",
-            sample="sequence",
-        )
+        encoder = nn.Dense(features, 3, activation="tanh", generator=generator)
+        decoder = nn.Dense(3, features, generator=generator)
+        super().__init__(encoder, decoder, loss="squared_error", sample="sequence")
         self.seen: list[tuple[int, list[int]]] = []
 
     def batch(self, samples):
@@ -108,16 +107,40 @@ def test_a_model_that_knows_no_lengths_refuses_them(ragged, rng):
         fit(model, split.x, split, epochs=1, progress=False)
 
 
-def test_ragged_lists_are_told_where_to_go(ragged, rng):
-    parts, _ = ragged
-    with pytest.raises(TypeError, match=r"tinyae\.data\.pad"):
-        fit(Steps(2, rng), parts, epochs=1, progress=False)
-
-
 def test_equal_lengths_need_none(rng):
     x = rng.random((6, 4, 2), dtype=np.float32)
     one, other = (Steps(2, np.random.default_rng(0)) for _ in range(2))
     fit(one, Split(x), epochs=2, batch_size=3, progress=False)
     fit(other, Split(x, None, np.full(6, 4)), epochs=2, batch_size=3, progress=False)
-    for ours, theirs in zip(one.parameters(), other.parameters(), strict=True):
-        assert_array_equal(ours.numpy(), theirs.numpy())
+    assert_equal(one.state_dict(), other.state_dict())
+
+
+RAGGED = [[[1.0, 2.0]], [[1.0, 2.0], [3.0, 4.0]]]
+DOORS = {
+    "Split": lambda x: ta.data.Split(x),
+    "fit": lambda x: ta.fit(LSTMAutoencoder(2, 3), x),
+    "evaluate": lambda x: ta.evaluate(LSTMAutoencoder(2, 3), x),
+    "encode": lambda x: LSTMAutoencoder(2, 3).encode(x),
+    "reconstruct with lengths": lambda x: LSTMAutoencoder(2, 3).reconstruct(x, lengths=[1, 2]),
+    "a layer": lambda x: nn.LSTM(2, 3)(x),
+    "a model": lambda x: LSTMAutoencoder(2, 3)(x),
+    "Tensor": lambda x: ta.Tensor(x),
+}
+
+
+@pytest.mark.parametrize("door", DOORS.values(), ids=DOORS)
+@pytest.mark.parametrize("arrays", [False, True], ids=["lists", "arrays"])
+def test_unequal_sequences_are_told_how_to_come_in(door, arrays):
+    given = [np.array(sequence) for sequence in RAGGED] if arrays else RAGGED
+    with pytest.raises((TypeError, ValueError), match=r"joined by x, lengths = tinyae\.data\.pad\(sequences\)"):
+        door(given)
+
+
+@pytest.mark.parametrize("value", [[[1.0], [2.0]], [], ["a"], [None], 3, np.zeros((2, 3)), [ta.Tensor([1.0])]])
+def test_what_an_array_holds_is_not_ragged(value):
+    assert not is_ragged(value)
+
+
+def test_a_rectangular_list_is_told_to_become_an_array():
+    with pytest.raises(TypeError, match=r"numpy\.asarray\(x, dtype=numpy\.float32\)"):
+        LSTMAutoencoder(2, 3).encode([[[1.0, 2.0]]])

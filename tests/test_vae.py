@@ -1,4 +1,4 @@
-"""The variational autoencoder: its bound, its gradient, its draws, against formulas, quadrature and Monte Carlo."""
+"""The variational autoencoder: its bound, gradient and draws, against formulas and quadrature; what a run leaves."""
 
 from __future__ import annotations
 
@@ -7,24 +7,16 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import integrate, stats
 
-from tinyae import fit, losses, nn, optim
+from tinyae import data, fit, load, losses, models, nn, optim
 from tinyae.autodiff import Tensor, grad
+from tinyae.cli.main import main
 from tinyae.data import Split
-from tinyae.models import (
-    LIKELIHOODS,
-    Batch,
-    LatentReport,
-    Posterior,
-    VariationalAutoencoder,
-    interpolate,
-    latent_grid,
-    variational_autoencoder,
-)
+from tinyae.models import Batch, Posterior, VariationalAutoencoder, variational_autoencoder
 from tinyae.models.variational import LOG_VARIANCE
-from tinyae.testing import gradcheck
+from tinyae.testing import check_module
 from tinyae.training import evaluate
 
-every_likelihood = pytest.mark.parametrize("likelihood", LIKELIHOODS)
+every_likelihood = pytest.mark.parametrize("likelihood", models.LIKELIHOODS)
 
 
 def small(seed: int = 0, shape=6, **options) -> VariationalAutoencoder:
@@ -45,9 +37,6 @@ def images(rng: np.random.Generator, n: int = 7, binary: bool = False) -> np.nda
     return np.round(x) if binary else x
 
 
-# ------------------------------------------------------------------------------------------------- KL
-
-
 @pytest.mark.parametrize(("mean", "log_variance"), [(0.0, 0.0), (1.3, -2.0), (-0.4, 1.1), (3.0, -9.0), (0.0, 1e-5)])
 def test_the_kl_is_that_of_quadrature(mean, log_variance):
     q, p = stats.norm(mean, np.exp(log_variance / 2)), stats.norm(0, 1)
@@ -58,25 +47,12 @@ def test_the_kl_is_that_of_quadrature(mean, log_variance):
     assert found >= 0
 
 
-def test_the_kl_is_that_of_monte_carlo_within_its_standard_error():
-    rng = np.random.default_rng(0)
-    mean, log_variance = np.array([[0.5, -1.2, 0.0]]), np.array([[-1.0, 0.3, 0.0]])
-    std = np.exp(log_variance / 2)
-    z = mean + std * rng.standard_normal((200_000, 3))
-    ratios = (stats.norm.logpdf(z, mean, std) - stats.norm.logpdf(z)).sum(axis=1)
-    found = float(losses.gaussian_kl(mean, log_variance))
-    assert abs(found - ratios.mean()) < 4 * ratios.std() / np.sqrt(len(ratios))
-
-
 def test_the_kl_is_summed_over_the_code_and_averaged_over_samples(rng):
     mean, log_variance = rng.standard_normal((2, 5, 3))
     each = 0.5 * (mean**2 + np.exp(log_variance) - 1 - log_variance)
     assert float(losses.gaussian_kl(mean, log_variance)) == pytest.approx(each.sum(axis=1).mean())
     tiny = np.full((1, 1), 1e-6, "float32")
     assert float(losses.gaussian_kl(tiny * 0, tiny)) == pytest.approx(2.5e-13, rel=0.5), "digits survive near v = 1"
-
-
-# ----------------------------------------------------------------------------------------- the objective
 
 
 @every_likelihood
@@ -106,26 +82,11 @@ def test_the_loss_is_the_written_out_bound(likelihood, rng):
 
 
 @every_likelihood
-@pytest.mark.parametrize("extra", [{}, {"beta": 2.5}, {"free_bits": 0.3}], ids=str)
+@pytest.mark.parametrize("extra", [{}, {"beta": 2.5}, {"free_bits": 0.3}, {"importance_samples": 3}], ids=str)
 def test_the_gradient_of_the_whole_bound_at_fixed_noise(likelihood, extra, rng):
-    model = in_doubles(small(likelihood=likelihood, **extra))
+    """`check_module` rewinds the generator before each call, so every call sees the same noise."""
     x = Tensor(images(rng, 4, binary=likelihood == "bernoulli"))
-    names, parameters = zip(*model.named_parameters(), strict=True)
-
-    def bound(*values: Tensor) -> Tensor:
-        for name, value in zip(names, values, strict=True):
-            put(model, name, value)
-        return model.elbo(Batch(x), np.random.default_rng(5), model.beta).total
-
-    gradcheck(bound, [parameter.data for parameter in parameters], rtol=1e-5)
-
-
-def put(model: nn.Module, name: str, value: Tensor) -> None:
-    """Replace the parameter called `name` by a Tensor."""
-    *path, last = name.split(".")
-    for part in path:
-        model = model[int(part)] if part.isdecimal() else getattr(model, part)
-    setattr(model, last, value)
+    check_module(small(likelihood=likelihood, **extra), call=lambda model: model.loss(x).total, rtol=1e-5)
 
 
 def test_the_mean_gradient_is_the_gradient_of_the_mean_in_a_linear_gaussian_model():
@@ -180,24 +141,13 @@ def test_beta_warmup_and_free_bits_are_told_apart_from_the_bound(rng):
     assert charged == pytest.approx(np.maximum(each, 0.2).sum(), rel=1e-5)
 
 
-def test_evaluation_uses_the_full_beta_and_leaves_the_models_generator_alone(rng):
+def test_evaluation_uses_the_full_beta(rng):
     x = images(rng, 50).astype("float32")
     model = small(beta=2.0, warmup=9)
     model.begin_epoch(1)
-    before = model.generator.bit_generator.state
     scores = evaluate(model, x, batch_size=20)
-    assert model.generator.bit_generator.state == before
-    assert scores == evaluate(model, x, batch_size=20)
     assert scores["reweighting"] == pytest.approx(scores["kl"], rel=1e-5)
     assert scores["loss"] == pytest.approx(scores["reconstruction"] + 2 * scores["kl"], rel=1e-5)
-
-
-def test_a_single_draw_is_an_unbiased_estimate_of_the_bound(rng):
-    model, x = small(likelihood="gaussian"), Tensor(images(rng, 3).astype("float32"))
-    generator = np.random.default_rng(0)
-    draws = [model.elbo(Batch(x), generator, 1.0).item() for _ in range(400)]
-    many = Tensor(np.repeat(x.data, 4000, axis=0))
-    assert abs(np.mean(draws) - model.elbo(Batch(many), generator, 1.0).item()) < 4.5 * np.std(draws) / 20
 
 
 def test_the_noise_is_scaled_by_the_standard_deviation_not_by_the_variance():
@@ -216,20 +166,12 @@ def test_any_encoder_output_gives_finite_terms(raw):
     assert np.isfinite(grad(posterior.kl(), [output])[0].data).all()
 
 
-# --------------------------------------------------------------------------------------- what it can do
-
-
-def test_training_lowers_the_bound_and_repeats_to_the_byte(rng):
+def test_training_lowers_the_bound(rng):
     x = np.repeat(rng.random((8, 6)), 20, axis=0).astype("float32")
-
-    def trained() -> tuple[VariationalAutoencoder, list]:
-        model = small(activation="relu", sizes=(16,))
-        optimizer = optim.Adam(model.parameters(), lr=0.01)
-        return model, fit(model, x, epochs=15, batch_size=20, optimizer=optimizer, progress=False)["train_loss"]
-
-    (_, first), (_, second) = trained(), trained()
-    assert first == second
-    assert first[-1] < first[0] - 0.05
+    model = small(activation="relu", sizes=(16,))
+    optimizer = optim.Adam(model.parameters(), lr=0.01)
+    losses = fit(model, x, epochs=15, batch_size=20, optimizer=optimizer, progress=False)["train_loss"]
+    assert losses[-1] < losses[0] - 0.05
 
 
 def test_samples_interpolations_and_the_manifold_are_decodings(rng):
@@ -241,9 +183,9 @@ def test_samples_interpolations_and_the_manifold_are_decodings(rng):
     assert pixels.shape == (5, 2, 3, 1)
     assert set(np.unique(pixels)) <= {0.0, 1.0}
     ends = model.encode(x)
-    line = model.decode(interpolate(*ends, steps=5))
+    line = model.decode(models.interpolate(*ends, steps=5))
     assert_allclose(line[[0, 2, 4]], model.decode(np.stack([ends[0], ends.mean(axis=0), ends[1]])), rtol=1e-5)
-    grid = model.decode(latent_grid(3, 2)).reshape(3, 3, 2, 3, 1)
+    grid = model.decode(models.latent_grid(3, 2)).reshape(3, 3, 2, 3, 1)
     mark = stats.norm.ppf(5 / 6)
     # The first number grows to the right, the second upwards.
     corner = model.decode(np.array([[-mark, mark]], "float32"))[0]
@@ -262,16 +204,16 @@ def test_reconstruction_uses_the_mean_and_draws_nothing(rng):
 def test_active_numbers_and_collapse():
     rng = np.random.default_rng(0)
     mean = np.stack([rng.standard_normal(500), 0.05 * rng.standard_normal(500), np.full(500, 3.0)], axis=1)
-    report = LatentReport.of(Posterior(mean, np.zeros((500, 3))), "image")
+    report = models.LatentReport.of(Posterior(mean, np.zeros((500, 3))), "image")
     assert report.active == 1
     assert list(report.in_use) == [True, False, False]
     assert report.kl[2] == pytest.approx(4.5)
     assert report.warning is None
     assert "1 of 3 latent dimensions active" in str(report)
-    faint = LatentReport.of(Posterior(0.2 * mean[:, :1], np.zeros((500, 1))), "image")
+    faint = models.LatentReport.of(Posterior(0.2 * mean[:, :1], np.zeros((500, 1))), "image")
     assert (faint.active, faint.kl.sum() < 0.1) == (1, True)
     assert "1 of 1 latent dimensions are active" in faint.warning
-    collapsed = LatentReport.of(Posterior(0 * mean, np.zeros((500, 3))), "image")
+    collapsed = models.LatentReport.of(Posterior(0 * mean, np.zeros((500, 3))), "image")
     assert collapsed.warning is not None
     for word in ("posterior collapse: 0 of 3", "usual cause", "warmup=10", "free_bits=0.1", "smaller beta"):
         assert word in collapsed.warning
@@ -288,9 +230,6 @@ def test_a_collapse_is_seen_and_free_bits_prevent_it(rng):
 
     assert remarks(beta=20.0)[-1].startswith("warning: posterior collapse: 0 of 2")
     assert not any("warning" in line for line in remarks(beta=20.0, free_bits=2.0))
-
-
-# -------------------------------------------------------------------------------------------- binarizing
 
 
 def test_dynamic_binarization_draws_anew_and_the_unit_says_so(rng):
@@ -320,43 +259,6 @@ def test_fixed_binarization_is_one_draw(rng):
     assert np.isfinite(history["validation_loss"]).all()
 
 
-# ---------------------------------------------------------------------------------------------- bad input
-
-
-@pytest.mark.parametrize(("options", "sentence"), [
-    ({"beta": -1.0}, "beta must be at least 0 and finite, got -1"),
-    ({"beta": float("nan")}, "beta must be at least 0"),
-    ({"free_bits": -0.1}, "free_bits must be at least 0"),
-    ({"warmup": -2}, "warmup must be a whole number"),
-    ({"likelihood": "poisson"}, "unknown likelihood"),
-    ({"latent_size": 0}, "latent_size must be a whole number"),
-    ({"scale": 0.2}, "'gray-bce' has no scale"),
-    ({"binarize": "dynamic"}, "write likelihood='bernoulli'"),
-    ({"binarize": "often"}, "unknown binarize"),
-])  # fmt: skip
-def test_wrong_arguments_are_explained(options, sentence):
-    with pytest.raises(ValueError, match=sentence):
-        small(**options)
-
-
-def test_wrong_data_and_wrong_parts_are_explained(rng):
-    with pytest.raises(ValueError, match=r"needs values in \[0, 1\], got values from 0 to 255"):
-        fit(small(), np.array([[0, 255.0] * 3], "float32"), epochs=1)
-    with pytest.raises(ValueError, match="black-and-white"):
-        fit(small(likelihood="bernoulli"), images(rng).astype("float32"), epochs=1)
-    wrong = VariationalAutoencoder(nn.Dense(6, 3), nn.Dense(2, 6))
-    with pytest.raises(
-        ValueError, match=r"the encoder must output \(N, 4\), 2 means and as many log-variances.*\(1, 3\)"
-    ):
-        wrong.loss(Tensor(np.zeros((1, 6), "float32")))
-    with pytest.raises(ValueError, match="two different latent dimensions"):
-        latent_grid(3, 1)
-    with pytest.raises(ValueError, match="steps must be at least 2"):
-        interpolate(np.zeros(2), np.ones(2), steps=1)
-    with pytest.raises(ValueError, match="n must be at least 1"):
-        small().sample(0)
-
-
 def test_a_nan_is_reported_with_the_term_its_value_and_the_usual_cause(rng):
     model = small(likelihood="gaussian")
     x = (1e4 * rng.random((40, 6))).astype("float32")
@@ -369,3 +271,48 @@ def test_a_nan_is_reported_with_the_term_its_value_and_the_usual_cause(rng):
     assert "kl inf nats per image" in told
     assert "became NaN or infinite" in told
     assert "usually because the learning rate is too large" in told
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run with a code of two numbers, one epoch."""
+    folder = tmp_path_factory.mktemp("vae") / "run"
+    assert (
+        main(["train", *["vae", "--data", "optdigits", "--epochs", "1", "--latent-size", "2", "--out"], str(folder)])
+        == 0
+    )
+    return folder
+
+
+def test_a_run_leaves_every_picture(run, tinyae):
+    names = {path.name for path in run.glob("*.png")}
+    assert names >= {
+        "samples.png", "manifold.png", "interpolation.png", "kl.png", "aggregate_posterior.png", "codes.png",
+        "reconstructions.png", "loss.png",
+    }  # fmt: skip
+    told = tinyae("evaluate", run)
+    for words in ("KL", "reconstruction", "likelihood gray-bce: cross-entropy of gray levels, not a log-l", "code: "):
+        assert words in told
+
+
+def test_sample_writes_pictures_and_arrays(run, tmp_path, tinyae):
+    assert "5 images, seed 3" in tinyae("sample", run, "-n 5 --seed 3 --out s.npy")
+    assert_array_equal(np.load("s.npy"), load(run).sample(5, np.random.default_rng(3)))
+    tinyae("sample", run, "-n 4 --pixels --out s.png")
+    assert (tmp_path / "s.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_what_cannot_be_sampled_is_explained(tinyae, refused):
+    tinyae("train basic --data optdigits --epochs 1 --out basic")
+    assert "has no prior to sample from" in refused("sample basic")
+    assert "leave --importance-samples out" in refused("evaluate basic --importance-samples 5")
+    gaussian = "--likelihood gaussian --scale 0.3 --kl-warmup 2 --free-bits 0.1"
+    tinyae("train vae --data pendigits --epochs 1 --out vectors", gaussian)
+    assert "give --out a name that ends in .npy" in refused("sample vectors --out v.png")
+    tinyae("sample vectors --out v.npy")
+
+
+def test_interpolation_starts_and_ends_at_the_samples_codes(run):
+    model, x = load(run), data.load("optdigits").test.x
+    line = model.decode(models.interpolate(*model.encode(x[:2]), 4))
+    assert_allclose(line[[0, -1]], model.reconstruct(x[:2]), rtol=1e-5, atol=1e-6)

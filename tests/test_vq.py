@@ -11,10 +11,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import distance
 
-from tinyae import data, fit, load, nn, save
+from tinyae import data, fit, load, save
 from tinyae.autodiff import Tensor, grad
 from tinyae.backend import Backend
-from tinyae.cli.main import main
 from tinyae.data import Split
 from tinyae.models import Codebook, CodePrior, VectorQuantizedAutoencoder, build, vq_autoencoder
 from tinyae.models.vector_quantized import chow_liu_tree
@@ -47,7 +46,7 @@ def test_the_codebook_follows_as_a_running_mean(rng):
     book = Codebook(3, 2, decay=0.9, generator=rng)
     first = rng.standard_normal((30, 2)).astype("float32")
     book(Tensor(first))
-    counts, sums, vectors = np.ones(3), first[[0, 10, 20]].astype(float), first[[0, 10, 20]].astype(float)
+    counts, sums, vectors = np.ones(3), *[first[[0, 10, 20]].astype(float)] * 2
     for batch in (first, rng.standard_normal((30, 2)).astype("float32")):
         if batch is not first:
             book(Tensor(batch))
@@ -92,9 +91,8 @@ def test_the_loss_is_written_out(rng):
     z = model.encoder(Tensor(x)).data
     e = model.codebook.vectors.data[model.indices(x)].reshape(9, 6)
     logits = model.decoder(Tensor(e)).data
-    assert loss.terms["reconstruction"].item() == pytest.approx(
-        float(np.sum(np.logaddexp(0, logits) - x * logits)) / 9, rel=1e-5
-    )
+    nats = float(np.sum(np.logaddexp(0, logits) - x * logits)) / 9
+    assert loss.terms["reconstruction"].item() == pytest.approx(nats, rel=1e-5)
     assert loss.terms["commitment"].item() == pytest.approx(0.25 * float(np.sum((z - e) ** 2)) / 9, rel=1e-4)
     assert loss.unit == "nats per image"
     assert_allclose(model.encode(x), e, rtol=1e-5, atol=1e-6)
@@ -117,9 +115,6 @@ def test_training_dead_codes_and_the_saved_file(rng, tmp_path):
     vectors = again.codebook.vectors.numpy().copy()
     again.train().loss(Tensor(x[:4]))
     assert np.abs(again.codebook.vectors.numpy() - vectors).max() < 0.5, "a trained codebook is not begun anew"
-
-
-# Making up samples
 
 
 def chain(rng: np.random.Generator, n: int = 4000) -> np.ndarray:
@@ -194,37 +189,14 @@ def test_codes_that_are_none_are_refused(codes, sentence):
         CodePrior(codes, 3)
 
 
-@pytest.mark.parametrize(("options", "sentence"), [
-    ({"commitment": -1.0}, "commitment must be at least 0"),
-    ({"decay": 1.0}, "decay must be in"),
-    ({"codebook_size": 0}, "size must be a whole number"),
-    ({"positions": 0}, "positions must be a whole number"),
-])  # fmt: skip
-def test_wrong_arguments_are_explained(options, sentence):
-    with pytest.raises(ValueError, match=sentence):
-        small(**options)
-
-
-def test_an_encoder_that_does_not_fit_is_explained():
-    model = VectorQuantizedAutoencoder(nn.Dense(6, 5), nn.Dense(5, 6), Codebook(4, 2))
-    with pytest.raises(ValueError, match=r"must output \(N, P \* 2\).*got \(1, 5\)"):
-        model.loss(Tensor(np.zeros((1, 6), "float32")))
-
-
-def test_the_command_prints_the_dead_codes(tmp_path, capsys):
-    arguments = ["train", "vqvae", "--data", "optdigits", "--epochs", "1", "--sizes", "16", "--positions", "4"]
-    assert main([*arguments, "--out", str(tmp_path / "run")]) == 0
-    told = capsys.readouterr().out
+def test_the_command_prints_the_dead_codes(tmp_path, tinyae, refused):
+    told = tinyae("train vqvae --data optdigits --epochs 1 --sizes 16 --positions 4 --out run")
     assert "of 64 vectors in use on 1,797 images" in told
     assert " dead; perplexity" in told
     assert "commitment" in told
     assert {"codebook.png", "samples.png"} <= {path.name for path in (tmp_path / "run").glob("*.png")}
-    run = str(tmp_path / "run")
-    assert main(["sample", run, "-n", "5", "--seed", "3", "--out", str(tmp_path / "s.npy")]) == 0
-    train = data.load("optdigits").train.x
-    expected = load(run).fit_prior(train).sample(5, np.random.default_rng(3))
-    assert_array_equal(np.load(tmp_path / "s.npy"), expected)
-    capsys.readouterr()
-    for extra, words in ((["--pixels"], "a VQ-VAE has no"), (["--label", "1"], "and this is a vqvae")):
-        assert main(["sample", run, *extra]) == 2
-        assert words in capsys.readouterr().err
+    tinyae("sample run -n 5 --seed 3 --out s.npy")
+    prior = load("run").fit_prior(data.load("optdigits").train.x)
+    assert_array_equal(np.load("s.npy"), prior.sample(5, np.random.default_rng(3)))
+    assert "a VQ-VAE has no" in refused("sample run --pixels")
+    assert "and this is a vqvae" in refused("sample run --label 1")
