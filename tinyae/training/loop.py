@@ -26,7 +26,7 @@ from tinyae.checks import whole_number
 from tinyae.data import Dataset, Split
 from tinyae.losses import Loss
 from tinyae.models import Autoencoder, Batch
-from tinyae.nn import Module
+from tinyae.nn import BatchNorm, Module
 from tinyae.optim import LBFGS, Adam, Optimizer, clip_grad_norm
 from tinyae.training.metrics import Metrics, evaluate
 from tinyae.training.state import (
@@ -207,6 +207,9 @@ class Training:
     def _full_batch(self, iterations: int) -> None:
         """Up to `iterations` iterations of L-BFGS on all data at once, fewer if its tolerances are met.
 
+        The buffers follow the accepted steps, as after one forward pass each, and not the trials of the line search. A
+        BatchNorm keeps the statistics of that pass instead of averaging, because they are those of all samples.
+
         Raises ValueError if two evaluations of the loss differ because the model draws random numbers: a line search cannot
         distinguish such differences from progress.
         """
@@ -220,25 +223,46 @@ class Training:
                 f"a full-batch optimizer must be an LBFGS, got {type(optimizer).__name__}: use tinyae.optim.LBFGS."
             )
 
+        averaging = [(part, part.momentum) for _, part in self.model.named_modules() if isinstance(part, BatchNorm)]
+
+        def buffers() -> list[tuple[Tensor, Array]]:
+            return [(buffer, buffer.data.copy()) for _, buffer in self.model.named_buffers()]
+
+        accepted = buffers()
+
+        def rewind() -> None:
+            for buffer, value in accepted:
+                buffer.data = value.copy()
+
         def whole() -> Tensor:
-            return self.loss_of(data).total
+            rewind()
+            for norm, momentum in averaging:
+                norm.momentum = float(momentum > 0.0)
+            try:
+                return self.loss_of(data).total
+            finally:
+                for norm, momentum in averaging:
+                    norm.momentum = momentum
 
         def after(iteration: int, loss: float) -> None:
+            nonlocal accepted
+            accepted = buffers()
             self.bar.bar.update(len(self.data))
             self.bar.describe(done + iteration, loss)
             self.complete(done + iteration, loss)
-            if self.ends:
+            if self.ends or done + iteration == iterations:
                 raise StopIteration
 
         with no_grad():
-            looks = [float(whole().item()) for _ in range(2)]
+            looks = [float(self.loss_of(data).total.item()) for _ in range(2)]
         if looks[0] != looks[1] and np.isfinite(looks).all():
             raise ValueError(
                 f"L-BFGS needs the same loss for the same weights, got {looks[0]:.6g} and then {looks[1]:.6g}: the "
                 "model draws noise, so train it with Adam (optimizer adam), or without noise."
             )
-        optimizer.max_iterations = iterations - done
+        optimizer.max_iterations = iterations
         optimizer.step(whole, after)
+        rewind()
 
     def _check_finite(self, row: dict[str, Any]) -> None:
         """Raise TrainingDiverged unless all metrics of an epoch and all weights after it are finite.
