@@ -16,7 +16,7 @@ from tinyae import nn
 from tinyae.autodiff import Tensor
 from tinyae.backend import CPU, Backend
 from tinyae.optim import LBFGS, SGD
-from tinyae.optim.lbfgs import two_loop
+from tinyae.optim.lbfgs import Trial, line_search, two_loop
 
 START = np.array([-1.2, 1.0])
 Problem = tuple[Callable[[Tensor], Tensor], np.ndarray]
@@ -151,10 +151,38 @@ def test_every_accepted_step_meets_the_strong_wolfe_conditions(make: Maker, n: i
     assert len(points) > 2
 
 
-def test_a_kink_has_no_small_slope_but_is_found() -> None:
-    x = Tensor(np.array([5.0, -5.0]), requires_grad=True)
-    distance = lambda: (ta.ops.relu(x - 0.3) + ta.ops.relu(0.3 - x)).sum() + (x * x).sum()  # noqa: E731
-    assert LBFGS([x]).step(distance) == pytest.approx(2 * 0.3**2, abs=1e-3)
+@pytest.mark.parametrize("at", [0.9, 1.6, 2.4, 3.0])
+@pytest.mark.parametrize("curvature", [0.3, 0.0, -0.1])
+def test_at_a_kink_no_slope_is_small_and_the_lowest_trial_is_accepted(curvature: float, at: float) -> None:
+    x = Tensor(np.array([at]), requires_grad=True)
+
+    def distance() -> Tensor:
+        return (ta.ops.relu(x - 0.3) + ta.ops.relu(0.3 - x)).sum() + curvature * (x * x).sum()
+
+    def see(iteration: int, loss: float) -> None:
+        assert distance().item() == loss
+        assert all(s @ y > 0 for s, y in optimizer.pairs)
+
+    optimizer = LBFGS([x])
+    assert optimizer.step(distance, see) == pytest.approx(curvature * 0.3**2, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("at_1", "rounding", "accepted"),
+    [
+        ((-1e-6, 0.0), 0.0, 0.5),  # flat, but no sufficient decrease: the cubic or bisection leads below 1
+        ((1e-6, -0.8), 1e-3, 4.0),  # a loss that only rounding hides from being lower: longer steps
+        ((1e-6, 0.5), 1e-3, 1.0),  # the minimum, up to rounding
+        ((math.nan, -0.8), 0.0, 0.5),
+    ],
+)
+def test_which_step_is_accepted(at_1: tuple[float, float], rounding: float, accepted: float) -> None:
+    def evaluate(step: float) -> Trial:
+        return Trial(step, *(at_1 if step == 1.0 else (-abs(step), 0.0)), np.zeros(0))
+
+    found = line_search(evaluate, Trial(0.0, 0.0, -1.0, np.zeros(0)), rounding)
+    assert found is not None
+    assert found.step == pytest.approx(accepted, abs=0.4 if accepted == 0.5 else 0.0)
 
 
 def test_a_step_that_is_too_long_for_finite_numbers_is_shortened() -> None:
@@ -255,6 +283,7 @@ def test_iterations_in_parts_equal_one_run_bit_for_bit(dtype: str) -> None:
     part, z = fresh(6)
     stale = f(z)
     assert part.step(lambda: f(z)) == losses[5]
+    assert (part.point[:21] == z.data).all() == (dtype == "float64"), "the point is not rounded"
     with pytest.raises(RuntimeError, match="changed in place"):
         stale.backward()
     again, w = fresh(9)
