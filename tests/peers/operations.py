@@ -248,7 +248,10 @@ TABLE: dict[str, Row] = {
     "split_with_sizes": lambda x, lengths, dim=0: ops.split(x, lengths=tuple(lengths), axis=dim),
     **{f"nn.functional.pad.{mode}": pad for mode in ("constant", "reflect", "replicate")},
     **dict.fromkeys(("matmul", "mm", "bmm", "mv", "dot"), operator.matmul),
-    "einsum": lambda xs, equation: ops.einsum(equation, *xs),
+    "einsum": lambda xs, equation: (
+        need("..." in equation.rpartition("->")[2] or "..." not in equation, "einsum that sums over '...'")
+        and ops.einsum(equation, *xs)
+    ),
     "nn.functional.linear": lambda x, w, bias=None: x @ w.T if bias is None else ops.dense(x, w.T, bias),
     "nn.functional.conv1d": convolution("conv1d", ndim=3),
     "nn.functional.conv2d": convolution("conv2d"),

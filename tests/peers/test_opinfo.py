@@ -1,5 +1,5 @@
 """Every operation that PyTorch has too, on PyTorch's own sample inputs (OpInfo): `pytest -m peers`, which needs
-`pip install torch==2.13.0 expecttest` and takes about a minute and a half.
+`pip install torch==2.13.0 expecttest` and takes 90 seconds of one core.
 
 An input has 0 to 10^6 elements and may be strided, broadcast, empty, NaN or infinite. float64 is compared to order 2,
 float32 to order 1. `operations.py` says how each operation is called, `comparison.py` what must be equal.
@@ -53,5 +53,5 @@ def test_a_wrong_rule_is_found(opinfo: dict[str, Any]) -> None:
     from tests.peers.comparison import Fault, compare, samples
 
     wrong = lambda x: ops.tanh(x) + 1e-9 * (x - x.detach())  # noqa: E731
-    with pytest.raises(Fault, match="derivative"):
+    with pytest.raises(Fault, match="derivative 1"):
         compare(opinfo["tanh"], wrong, next(samples(opinfo["tanh"], float64)), order=1)

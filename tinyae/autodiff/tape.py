@@ -32,8 +32,7 @@ from tinyae.backend.base import array_advice, is_ragged
 # keeps raw arrays and never Tensors, and points only to *older* nodes, so there are no reference cycles: reference
 # counting frees a graph as soon as its last Tensor is gone. Every node has a serial number. A result is always created
 # after its arguments, so sorting by serial number is a topological sort for any graph.
-#
-# The fields are tuples and not lists because Python's cyclic garbage collector stops visiting a tuple once it has seen
+# Its fields are tuples and not lists because Python's cyclic garbage collector stops visiting a tuple once it has seen
 # that it holds only arrays and numbers. It keeps visiting two objects a node: the node and the tuple of its parents.
 
 _NOTHING: dict[str, Any] = {}
