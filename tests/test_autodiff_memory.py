@@ -55,6 +55,15 @@ def test_a_chain_of_100000_steps_runs_forward_and_backward_and_is_freed(no_colle
     assert array() is None
 
 
+def test_a_node_is_two_objects_for_the_cyclic_collector(no_collector):
+    x = leaf(0.5)
+    before = len(gc.get_objects())
+    y = chain(x, 1000)
+    gc.collect()
+    assert 1000 <= len(gc.get_objects()) - before <= 2100
+    assert y.node.parents[0].parents  # the graph was alive
+
+
 def first_result(y: Tensor) -> weakref.ref:
     """The array of the oldest result of a chain."""
     node = y.node

@@ -32,6 +32,8 @@ from tinyae.backend.base import array_advice, is_ragged
 # keeps raw arrays and never Tensors, and points only to *older* nodes, so there are no reference cycles: reference
 # counting frees a graph as soon as its last Tensor is gone. Every node has a serial number. A result is always created
 # after its arguments, so sorting by serial number is a topological sort for any graph.
+# Its fields are tuples and not lists because Python's cyclic garbage collector stops visiting a tuple once it has seen
+# that it holds only arrays and numbers. It keeps visiting two objects a node: the node and the tuple of its parents.
 
 _NOTHING: dict[str, Any] = {}
 
@@ -41,12 +43,12 @@ class Node:
     """One recorded operation, or (with `primitive` None) a leaf: a Tensor created with requires_grad=True."""
 
     primitive: Primitive[...] | None = None
-    args: Sequence[Operand] = ()  # its raw positional arguments
+    args: tuple[Operand, ...] = ()  # its raw positional arguments
     params: dict[str, Any] = field(default_factory=dict)  # its keyword parameters
     out: Operand = None  # its raw result
     residuals: object = None  # what a fused primitive saved for its own rule
-    parents: Sequence[Node] = ()  # the nodes of those arguments that have one
-    positions: Sequence[int] = ()  # the argument position of each parent
+    parents: tuple[Node, ...] = ()  # the nodes of those arguments that have one
+    positions: tuple[int, ...] = ()  # the argument position of each parent
     stamp: int = 0  # the sum of the parents' versions when they were read; -1 once the graph was freed
     leaf: weakref.ref[Tensor] | None = None  # the leaf's Tensor
     version: int = 0  # how often the leaf's array was changed in place
@@ -471,8 +473,9 @@ class Primitive(Generic[P]):
                     stamp += node.version
                 arg = arg._data
             raw.append(arg)
+        operands = tuple(raw)
         try:
-            out = self.forward(*raw, **params)
+            out = self.forward(*operands, **params)
         except TypeError:
             check_same_device(self.name, raw)
             raise
@@ -483,7 +486,7 @@ class Primitive(Generic[P]):
             return out
         made = None
         if parents and self.differentiable and recording.on:
-            made = Node(self, raw, params, out, residuals, parents, positions, stamp)
+            made = Node(self, operands, params or _NOTHING, out, residuals, tuple(parents), tuple(positions), stamp)
         if _observers:
             for observer in observers():
                 observer.result(self.name, raw, out, made)
