@@ -153,7 +153,7 @@ def conv1d(x: T, w: T, *, stride: int = 1, padding: str | int | Pair = 0) -> T:
         stride: how many steps the window moves.
         padding: zeros around x: a number, (before, after), `"valid"` or `"same"`, as for `conv2d`.
 
-    Returns y (N, OT, O), OT = floor((T + before + after - K) / stride) + 1.
+    Returns y (N, P, O), P = floor((T + before + after - K) / stride) + 1.
     """
     if getattr(x, "ndim", 0) != 3 or getattr(w, "ndim", 0) != 3 or x.shape[2] != w.shape[1]:
         shapes = " and ".join(str(getattr(a, "shape", ())) for a in (x, w))

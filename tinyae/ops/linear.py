@@ -89,64 +89,58 @@ def einsum(subscripts: str, *xs: T) -> T:
 
     With g the gradient arriving at y, dL/da is einsum("ik,jk->ij", g, b): the same sum, result and operand exchanged.
     """
-    terms, output = _letters(subscripts, xs)
-    lengths: dict[str, int] = {}
-    for x, term in zip(xs, terms, strict=True):
-        lengths |= {letter: n for letter, n in zip(term, x.shape, strict=True) if lengths.get(letter, 1) == 1}
-    operands = list(xs)
+    terms, output, lengths = _letters(subscripts, xs)
+    operands, kept = list(xs), []
     for i, (x, term) in enumerate(zip(xs, terms, strict=True)):
-        own = dict(zip(term, x.shape, strict=True))
-        for letter, n in zip(term, x.shape, strict=True):
-            if n not in (1, lengths[letter]) or n != own[letter]:
-                word, other = (
-                    letter if letter in subscripts else "...",
-                    lengths[letter] if n == own[letter] else own[letter],
-                )
-                raise _misfit(subscripts, xs, f"{word!r} has lengths {other} and {n}")
-        kept = "".join(letter for letter in term if own[letter] == lengths[letter])
-        operands[i], terms[i] = _diagonal(reshape(x, shape=tuple(own[letter] for letter in kept)), kept)
+        operands[i], terms[i] = _diagonal(x, term)
+        kept.append([letter for letter, n in zip(terms[i], operands[i].shape, strict=True) if n == lengths[letter]])
     for i, (x, term) in enumerate(zip(operands, terms, strict=True)):
-        elsewhere = output + "".join(terms[:i] + terms[i + 1 :])
-        lone = [axis for axis, letter in enumerate(term) if letter not in elsewhere]
-        if lone:
-            x = sum_to(x, shape=tuple(1 if axis in lone else n for axis, n in enumerate(x.shape)))
-            operands[i] = reshape(x, shape=tuple(n for axis, n in enumerate(x.shape) if axis not in lone))
-            terms[i] = "".join(letter for letter in term if letter in elsewhere)
-    return contract(*operands, subscripts=f"{','.join(terms)}->{output}")
+        elsewhere = set(output).union(*kept[:i], *kept[i + 1 :])
+        kept[i] = [letter for letter in kept[i] if letter in elsewhere]
+        if len(kept[i]) < len(term):
+            x = sum_to(x, shape=tuple(n if letter in kept[i] else 1 for letter, n in zip(term, x.shape, strict=True)))
+            operands[i] = reshape(x, shape=tuple(lengths[letter] for letter in kept[i]))
+    return contract(*operands, subscripts=f"{','.join(map(''.join, kept))}->{output}")
 
 
-def _letters(subscripts: str, xs: Sequence[Operand]) -> tuple[list[str], str]:
-    """The letters of each operand and those of the result, with letters in place of "..."."""
+def _letters(subscripts: str, xs: Sequence[Operand]) -> tuple[list[str], str, dict[str, int]]:
+    """The letters of each operand and those of the result, with letters in place of "...", and the length of each."""
     if not isinstance(subscripts, str) or not all(hasattr(x, "shape") for x in xs):
         given = ", ".join(type(x).__name__ for x in (subscripts, *xs))
         raise TypeError(f"einsum takes subscripts and then arrays, einsum('ij,jk->ik', a, b), got {given}.")
+
+    def misfit(reason: str) -> ValueError:
+        fix = "write one letter for each axis, as in 'ij,jk->ik'"
+        return ValueError(
+            f"einsum: {subscripts!r} does not fit {', '.join(str(x.shape) for x in xs)}: {reason}; {fix}."
+        )
+
     inputs, arrow, output = subscripts.replace(" ", "").partition("->")
-    terms = inputs.split(",")
+    terms, lengths = inputs.split(","), dict[str, int]()
     if not {*inputs, *output} <= {*string.ascii_letters, *".,"}:
-        raise _misfit(subscripts, xs, "it must have letters, '...', commas and one '->' only")
+        raise misfit("it must have letters, '...', commas and one '->' only")
     if len(terms) != len(xs):
-        raise _misfit(subscripts, xs, f"it names the axes of {len(terms)} operands, there are {len(xs)}")
+        raise misfit(f"it names the axes of {len(terms)} operands, there are {len(xs)}")
     unnamed = [x.ndim - len(term) + 3 if "..." in term else 0 for x, term in zip(xs, terms, strict=True)]
     dots = "".join(letter for letter in string.ascii_letters if letter not in subscripts)[: max(0, *unnamed)]
     if not arrow:
         output = "..." + "".join(sorted(letter for letter in {*inputs} - {*",."} if inputs.count(letter) == 1))
     if dots and "..." not in output:
-        raise _misfit(subscripts, xs, "the result has no '...'")
-    terms = [term.replace("...", dots[len(dots) - n :]) for term, n in zip(terms, unnamed, strict=True)]
-    for x, term in zip(xs, terms, strict=True):
-        if len(term) != x.ndim:
-            raise _misfit(subscripts, xs, f"{len(term)} letters for the {x.ndim} axes of shape {x.shape}")
+        raise misfit("the result has no '...'")
+    for i, (x, n) in enumerate(zip(xs, unnamed, strict=True)):
+        terms[i] = terms[i].replace("...", dots[len(dots) - n :])
+        if len(terms[i]) != x.ndim:
+            raise misfit(f"{len(terms[i])} letters for the {x.ndim} axes of shape {x.shape}")
+        own = dict(zip(terms[i], x.shape, strict=True))
+        for letter, n in zip(terms[i], x.shape, strict=True):
+            known = own[letter] if n != own[letter] else lengths.setdefault(letter, n)
+            if n != own[letter] or (n != known and 1 not in (n, known)):
+                raise misfit(f"{letter if letter in subscripts else '...'!r} has lengths {known} and {n}")
+            lengths[letter] = n if known == 1 else known
     output = output.replace("...", dots)
-    if any(output.count(letter) > 1 or not any(letter in term for term in terms) for letter in output):
-        raise _misfit(subscripts, xs, "a letter of the result must be in an operand, and in the result once")
-    return terms, output
-
-
-def _misfit(subscripts: str, xs: Sequence[Operand], reason: str) -> ValueError:
-    shapes = ", ".join(str(x.shape) for x in xs)
-    return ValueError(
-        f"einsum: {subscripts!r} does not fit {shapes}: {reason}; write one letter for each axis, as in 'ij,jk->ik'."
-    )
+    if len({*output}) < len(output) or not {*output} <= lengths.keys():
+        raise misfit("a letter of the result must be in an operand, and in the result once")
+    return terms, output, lengths
 
 
 def _diagonal(x: T, term: str) -> tuple[T, str]:
