@@ -84,6 +84,10 @@ class Backend:
         """log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|)), finite for every finite input."""
         return self.xp.maximum(x, 0.0) + self.xp.log1p(self.xp.exp(-self.xp.abs(x)))
 
+    def erf(self, x: Array) -> Array:
+        """2/sqrt(pi) times the integral of exp(-t**2) from 0 to x. NumPy has none: each device names its library's."""
+        raise NotImplementedError
+
     def adam(
         self,
         param: Array,

@@ -44,6 +44,12 @@ class NumpyBackend(Backend):
     def _device_stream(self, generator: np.random.Generator) -> np.random.Generator:
         return generator
 
+    def erf(self, x: Array) -> Array:
+        """SciPy's, which is loaded at the first call."""
+        from scipy.special import erf
+
+        return np.asarray(erf(x))
+
     def adam(
         self,
         param: Array,
@@ -139,6 +145,11 @@ class CupyBackend(Backend):
     def to_host(self, array: Array) -> Array:
         """Copy to host memory and wait for it."""
         return np.asarray(self.xp.asnumpy(array))
+
+    def erf(self, x: Array) -> Array:
+        """CuPy's, from its copy of SciPy's functions."""
+        found: Array = importlib.import_module("cupyx.scipy.special").erf(x)
+        return found
 
     def synchronize(self) -> None:
         """Wait for the current stream."""

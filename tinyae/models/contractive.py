@@ -21,7 +21,7 @@ from tinyae.models.autoencoder import Autoencoder, Batch, remembered
 from tinyae.models.dense import Shape, dense_pair
 from tinyae.models.settings import passes_on, split
 from tinyae.nn import Dense, Flatten, Module, Sequential, evaluating
-from tinyae.ops.linear import ACTIVATIONS, through_activation
+from tinyae.ops.linear import ACTIVATIONS, OF_INPUT, through_activation
 
 JACOBIANS = ("auto", "closed", "exact", "hutchinson")
 """How the norm of the Jacobian is computed."""
@@ -62,7 +62,10 @@ class ContractiveAutoencoder(Autoencoder):
             raise ValueError(f"probes must be at least 1, got {probes}.")
         single = _single_layer(encoder)
         if jacobian == "closed" and single is None:
-            raise ValueError("jacobian 'closed' needs an encoder of one Dense layer: use 'exact' or 'hutchinson'.")
+            raise ValueError(
+                f"jacobian 'closed' needs an encoder of one Dense layer, not with {' or '.join(OF_INPUT)}, whose slopes do "
+                "not follow from the code: use 'exact' or 'hutchinson'."
+            )
         self.contraction = float(contraction)
         self.jacobian = ("closed" if single is not None else "exact") if jacobian == "auto" else jacobian
         self.probes = int(probes)
@@ -160,6 +163,7 @@ def _units(code: Tensor) -> list[Any]:
 
 
 def _single_layer(encoder: Module) -> Dense | None:
-    """The encoder's one Dense layer, None if it is anything else."""
+    """The encoder's one Dense layer whose slopes follow from the code, None if it is anything else."""
     parts = [module for _, module in encoder.named_modules() if not isinstance(module, (Flatten, Sequential))]
-    return parts[0] if len(parts) == 1 and isinstance(parts[0], Dense) else None
+    alone = parts[0] if len(parts) == 1 else None
+    return alone if isinstance(alone, Dense) and alone.activation not in OF_INPUT else None

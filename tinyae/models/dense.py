@@ -103,7 +103,8 @@ def normalized(layers: Sequence[nn.Module], normalization: str) -> list[nn.Modul
 
 
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "identity": nn.Identity, "relu": nn.ReLU, "elu": nn.ELU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh
+    "identity": nn.Identity, "relu": nn.ReLU, "elu": nn.ELU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh,
+    "gelu": nn.GELU, "silu": nn.SiLU,
 }  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from tinyae.nn.convolution import (
 )
 from tinyae.nn.layers import (
     ELU,
+    GELU,
     INITIALIZERS,
     BatchNorm,
     Dense,
@@ -27,6 +28,7 @@ from tinyae.nn.layers import (
     ReLU,
     Reshape,
     Sigmoid,
+    SiLU,
     Softmax,
     Softplus,
     Tanh,
@@ -47,6 +49,7 @@ from tinyae.nn.recurrent import LSTM, LSTMLayer
 
 __all__ = [
     "ELU",
+    "GELU",
     "INITIALIZERS",
     "LSTM",
     "NOISES",
@@ -72,6 +75,7 @@ __all__ = [
     "Reshape",
     "SaltAndPepperNoise",
     "Sequential",
+    "SiLU",
     "Sigmoid",
     "Softmax",
     "Softplus",

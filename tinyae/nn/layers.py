@@ -26,7 +26,8 @@ class Dense(Module):
     Args:
         in_features: D.
         out_features: K.
-        activation: f, one of `"identity"`, `"relu"`, `"elu"`, `"sigmoid"`, `"tanh"`, fused with the matrix product.
+        activation: f, one of `"identity"`, `"relu"`, `"elu"`, `"sigmoid"`, `"tanh"`, `"gelu"`, `"silu"`, fused with the
+            matrix product.
         bias: whether to add b.
         initializer: of W, a name in `INITIALIZERS` or a function with the same signature. b starts at 0.
         generator: the `numpy.random.Generator` that W is drawn from; None seeds one from fresh entropy (not repeatable).
@@ -142,6 +143,22 @@ class ELU(Module):
     def forward(self, x: Tensor) -> Tensor:
         """`ops.elu(x)`."""
         return ops.elu(x)
+
+
+class GELU(Module):
+    """y = x P(x), P(x) the probability that a standard normal variable is at most x (Hendrycks and Gimpel 2016)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`ops.gelu(x)`."""
+        return ops.gelu(x)
+
+
+class SiLU(Module):
+    """y = x sigmoid(x), any shape; also called swish (Elfwing, Uchibe and Doya 2018)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`ops.silu(x)`."""
+        return ops.silu(x)
 
 
 class Sigmoid(Module):

@@ -1,17 +1,19 @@
 """Reshaping, indexing and joining arrays. Every function here is linear, so its gradient is its adjoint.
 
 The pairs are reshape with reshape, transpose with transpose, expand with sum_to (in the engine), getitem with scatter,
-pad with crop, and concatenate with split.
+pad with crop, and concatenate with split. (Padding with another value than 0 is affine, with the same rule.)
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from tinyae.autodiff import Operand, T, Tensor, adjoint_pair, primitive
 from tinyae.backend import Array, backend_of
+from tinyae.checks import choose
 
 
 @primitive
@@ -72,17 +74,25 @@ adjoint_pair(
 
 Widths = tuple[tuple[int, int], ...]
 
+PAD_MODES = ("constant", "reflect", "edge")
+"""What `pad` puts around an array."""
+
 
 @primitive
-def pad(x: Array, *, widths: Widths) -> Array:
-    """x with `widths[i] = (before, after)` zeros around axis i.   Adjoint: `crop`."""
+def pad(x: Array, *, widths: Widths, value: float = 0.0, mode: str = "constant") -> Array:
+    """x with `widths[i] = (before, after)` entries around axis i: `value`, or copies of its own; "edge" repeats the
+    outermost, "reflect" mirrors x at the outermost.   Adjoint (of the value 0): `crop` in the same mode.
+    """
     _check_widths("pad", x, widths)
-    return backend_of(x).xp.pad(x, widths)
+    if mode == "constant":
+        return backend_of(x).xp.pad(x, widths, constant_values=value)
+    _check_mode("pad", x.shape, widths, mode, value)
+    return backend_of(x).xp.pad(x, widths, mode=mode)
 
 
 @primitive
-def crop(x: Array, *, widths: Widths) -> Array:
-    """x without its first `before` and last `after` entries along axis i.   Adjoint: `pad`."""
+def crop(x: Array, *, widths: Widths, mode: str = "constant") -> Array:
+    """x without its first `before` and last `after` entries along axis i, added to what `mode` copied.   Adjoint: `pad`."""
     _check_widths("crop", x, widths)
     for axis, (before, after) in enumerate(widths):
         if before + after > x.shape[axis]:
@@ -90,7 +100,23 @@ def crop(x: Array, *, widths: Widths) -> Array:
                 f"crop takes {before} + {after} from axis {axis} of length {x.shape[axis]}: "
                 f"widths {widths} are too large."
             )
+    if mode != "constant":
+        return _folded(x, widths, mode)
     return x[tuple(slice(before, n - after) for (before, after), n in zip(widths, x.shape, strict=True))]
+
+
+def _folded(x: Array, widths: Widths, mode: str) -> Array:
+    _check_mode("crop", [n - sum(pair) for n, pair in zip(x.shape, widths, strict=True)], widths, mode)
+    xp = backend_of(x).xp
+    for axis, (before, after) in enumerate(widths):
+        n = x.shape[axis] - before - after
+        sources = xp.pad(xp.arange(n), (before, after), mode=mode)
+        out = xp.array(x[along(x, axis, before, before + n)])
+        for start, stop in ((0, before), (before + n, before + n + after)):
+            border = along(x, axis, start, stop)
+            xp.add.at(out, (*border[:axis], sources[start:stop]), x[border])
+        x = out
+    return x
 
 
 def _check_widths(name: str, x: Array, widths: Widths) -> None:
@@ -101,7 +127,21 @@ def _check_widths(name: str, x: Array, widths: Widths) -> None:
         )
 
 
-adjoint_pair(pad, crop)
+def _check_mode(name: str, shape: Sequence[int], widths: Widths, mode: str, value: float = 0.0) -> None:
+    choose("mode", mode, PAD_MODES, owner=name)
+    if value:
+        raise ValueError(f"{name}: mode {mode!r} copies entries of x, got value={value}: leave out one of them.")
+    empty = [axis for axis, (n, pair) in enumerate(zip(shape, widths, strict=True)) if n == 0 and any(pair)]
+    if empty:
+        raise ValueError(f"{name}: mode {mode!r} has nothing to copy along axis {empty[0]}: use mode='constant'.")
+
+
+adjoint_pair(
+    pad,
+    crop,
+    lambda x, widths, value=0.0, mode="constant": {"widths": widths, "mode": mode},
+    lambda x, widths, mode="constant": {"widths": widths, "mode": mode},
+)
 
 
 @primitive

@@ -34,8 +34,9 @@ from collections.abc import Callable
 from tinyae.autodiff import Operand, T, primitive
 from tinyae.backend import Array, backend_of
 from tinyae.backend.windows import ConvSpec, Padding, Pair, by
-from tinyae.ops.arrays import crop, pad, scatter, stack
-from tinyae.ops.linear import activate, activated, through_activation
+from tinyae.checks import whole_number
+from tinyae.ops.arrays import crop, pad, reshape, scatter, stack
+from tinyae.ops.linear import activate, activated, of_input, through_activation
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The definitions. `spec.taps()` gives each tap k of the kernel with its pixels, one for each position of the window: a
@@ -143,6 +144,27 @@ def conv2d(x: T, w: T, *, stride: Numbers = 1, padding: Paddings = 0) -> T:
     return convolve(x, w, spec=conv_spec("conv2d", (x.shape[1], x.shape[2]), w.shape[:2], stride, padding))
 
 
+def conv1d(x: T, w: T, *, stride: int = 1, padding: str | int | Pair = 0) -> T:
+    """`conv2d` along time:   y[p] = sum over k of x[p * stride + k - padding] w[k]
+
+    Args:
+        x: sequences (N, T, C).
+        w: kernel (K, C, O).
+        stride: how many steps the window moves.
+        padding: zeros around x: a number, (before, after), `"valid"` or `"same"`, as for `conv2d`.
+
+    Returns y (N, P, O), P = floor((T + before + after - K) / stride) + 1.
+    """
+    if getattr(x, "ndim", 0) != 3 or getattr(w, "ndim", 0) != 3 or x.shape[2] != w.shape[1]:
+        shapes = " and ".join(str(getattr(a, "shape", ())) for a in (x, w))
+        raise ValueError(f"conv1d: x must be (N, T, C) and w (K, C, O) with the same C, got shapes {shapes}.")
+    step = whole_number("conv1d: stride", stride, at_least=1)
+    sides = padding if isinstance(padding, str) else ((0, 0), pair("conv1d", "padding", padding, 0, "(before, after)"))
+    spec = conv_spec("conv1d", (1, x.shape[1]), (1, w.shape[0]), (1, step), sides)
+    y: T = convolve(reshape(x, shape=(x.shape[0], 1, *x.shape[1:])), reshape(w, shape=(1, *w.shape)), spec=spec)
+    return reshape(y, shape=(x.shape[0], *y.shape[2:]))
+
+
 def conv_transpose2d(y: T, w: T, *, stride: Numbers = 1, padding: Paddings = 0, output_padding: Numbers = 0) -> T:
     """The adjoint of `conv2d` in x: each y[p] times w is added to the pixels of its window.
 
@@ -198,22 +220,22 @@ def biased_conv2d_composed(x: Array, w: Array, b: Array, *, spec: ConvSpec, acti
 
 
 @primitive(composed=biased_conv2d_composed)
-def biased_conv2d(x: Array, w: Array, b: Array, *, spec: ConvSpec, activation: str) -> tuple[Array, None]:
-    """f(convolve(x, w) + b) with b (O,), f one of identity, relu, elu, sigmoid, tanh; used by `nn.Conv2d`.
+def biased_conv2d(x: Array, w: Array, b: Array, *, spec: ConvSpec, activation: str) -> tuple[Array, Operand]:
+    """f(convolve(x, w) + b) with b (O,), f as for `dense`; used by `nn.Conv2d`.
 
     With z = convolve(x, w) + b and G the gradient arriving at y = f(z): dz = G * f'(z),
     dL/dx = convolve_transpose(dz, w),   dL/dw = convolve_weight_grad(x, dz),   dL/db = sum of dz over samples and places.
     """
     check_fit("biased_conv2d", spec, x=x, w=w)
     finish = _finish("biased_conv2d", b, spec.out[1], w.shape[3], activation)
-    return backend_of(x).conv2d(x, w, spec, finish), None
+    return of_input(backend_of(x).conv2d(x, w, spec, finish), activation)
 
 
 @biased_conv2d.fused_vjp
 def _(
-    g: Array, out: Array, _: None, wanted: list[int], x: Array, w: Array, b: Array, spec: ConvSpec, activation: str
+    g: Array, out: Array, z: Operand, wanted: list[int], x: Array, w: Array, b: Array, spec: ConvSpec, activation: str
 ) -> tuple[Array | None, ...]:
-    dz = through_activation(g, out, activation)
+    dz = through_activation(g, out, activation, z)
     dx, dw = backend_of(x).conv2d_backward(dz, x, w, spec, (0 in wanted, 1 in wanted))
     return dx, dw, _summed(dz) if 2 in wanted else None
 
@@ -224,21 +246,21 @@ def biased_conv_transpose2d_composed(y: Array, w: Array, b: Array, *, spec: Conv
 
 
 @primitive(composed=biased_conv_transpose2d_composed)
-def biased_conv_transpose2d(y: Array, w: Array, b: Array, *, spec: ConvSpec, activation: str) -> tuple[Array, None]:
+def biased_conv_transpose2d(y: Array, w: Array, b: Array, *, spec: ConvSpec, activation: str) -> tuple[Array, Operand]:
     """f(convolve_transpose(y, w) + b) with b (C,), f as for `biased_conv2d`; used by `nn.ConvTranspose2d`.
 
     With dz as in `biased_conv2d`: dL/dy = convolve(dz, w),   dL/dw = convolve_weight_grad(dz, y),   dL/db = sum of dz.
     """
     check_fit("biased_conv_transpose2d", spec, y=y, w=w)
     finish = _finish("biased_conv_transpose2d", b, spec.size[1], w.shape[2], activation)
-    return backend_of(y).conv_transpose2d(y, w, spec, finish), None
+    return of_input(backend_of(y).conv_transpose2d(y, w, spec, finish), activation)
 
 
 @biased_conv_transpose2d.fused_vjp
 def _(
-    g: Array, out: Array, _: None, wanted: list[int], y: Array, w: Array, b: Array, spec: ConvSpec, activation: str
+    g: Array, out: Array, z: Operand, wanted: list[int], y: Array, w: Array, b: Array, spec: ConvSpec, activation: str
 ) -> tuple[Array | None, ...]:
-    dz = through_activation(g, out, activation)
+    dz = through_activation(g, out, activation, z)
     dy, dw = backend_of(y).conv_transpose2d_backward(dz, y, w, spec, (0 in wanted, 1 in wanted))
     return dy, dw, _summed(dz) if 2 in wanted else None
 
@@ -270,7 +292,7 @@ def _summed(dz: Array) -> Array:
 # selects the one that a transposed convolution returns.
 
 
-def pair(owner: object, name: str, value: object, least: int = 1) -> Pair:
+def pair(owner: object, name: str, value: object, least: int = 1, order: str = "(vertical, horizontal)") -> Pair:
     """A number for both axes, or (vertical, horizontal), as a pair of ints of at least `least`."""
     values = value if isinstance(value, (tuple, list)) else (value, value)
     try:
@@ -279,7 +301,7 @@ def pair(owner: object, name: str, value: object, least: int = 1) -> Pair:
         numbers = ()
     if len(numbers) != 2 or min(numbers) < least:
         raise ValueError(
-            f"{owner}: {name} must be a whole number of at least {least} or a pair of them (vertical, horizontal), "
+            f"{owner}: {name} must be a whole number of at least {least} or a pair of them {order}, "
             f"got {value!r}: write e.g. {name}={least} or {name}=({least}, {least + 1})."
         )
     return numbers[0], numbers[1]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 
-from tinyae.autodiff import Operand, primitive
+from tinyae.autodiff import Operand, T, primitive
 from tinyae.backend import Array, backend_of
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -257,6 +258,48 @@ def _(g, out, x):
     return where(x > 0, g, g * (out + 1.0))
 
 
+@primitive(elementwise=True)
+def erf(x: Array) -> Array:
+    """Error function, 2/sqrt(pi) times the integral of exp(-t**2) from 0 to x.   d/dx erf(x) = 2/sqrt(pi) exp(-x**2)"""
+    return backend_of(x).erf(x)
+
+
+@erf.vjp(0)
+def _(g, out, x):
+    return g * (2.0 / math.sqrt(math.pi) * exp(-(x * x)))
+
+
+def _normal_cdf(x: T) -> T:
+    """P(Z <= x) for a standard normal Z: (1 + erf(x / sqrt(2))) / 2."""
+    return 0.5 * erf(x * math.sqrt(0.5)) + 0.5
+
+
+@primitive(elementwise=True)
+def gelu(x: Array) -> Array:
+    """x P(x), P(x) = P(Z <= x) for a standard normal Z (Hendrycks and Gimpel 2016), exact.   d/dx = P(x) + x P'(x)
+
+    P(x) = (1 + erf(x / sqrt(2))) / 2,   P'(x) = exp(-x**2 / 2) / sqrt(2 pi).
+    """
+    return x * _normal_cdf(x)
+
+
+@gelu.vjp(0)
+def _(g, out, x):
+    return g * (_normal_cdf(x) + x * (exp(-0.5 * (x * x)) * math.sqrt(0.5 / math.pi)))
+
+
+@primitive(elementwise=True)
+def silu(x: Array) -> Array:
+    """x s, s = sigmoid(x); also called swish (Elfwing, Uchibe and Doya 2018).   d/dx = s + x s (1 - s)"""
+    return x * sigmoid(x)
+
+
+@silu.vjp(0)
+def _(g, out, x):
+    s = sigmoid(x)
+    return g * (s + out * (1.0 - s))
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Comparisons and choices. A comparison is piecewise constant: its result is a constant Tensor of booleans.
 
@@ -295,6 +338,33 @@ def equal(x: Array, y: Operand) -> Array:
 def not_equal(x: Array, y: Operand) -> Array:
     """x != y, elementwise."""
     return x != y
+
+
+@primitive(elementwise=True, differentiable=False)
+def logical_and(x: Array, y: Operand) -> Array:
+    """Where both hold, elementwise; a number holds unless it is 0. On masks the operator `&`."""
+    return backend_of(x if hasattr(x, "shape") else y).xp.logical_and(x, y)
+
+
+@primitive(elementwise=True, differentiable=False)
+def logical_or(x: Array, y: Operand) -> Array:
+    """Where at least one holds, elementwise; a number holds unless it is 0. On masks the operator `|`."""
+    return backend_of(x if hasattr(x, "shape") else y).xp.logical_or(x, y)
+
+
+@primitive(elementwise=True, differentiable=False)
+def logical_not(x: Array) -> Array:
+    """Where x does not hold, elementwise; a number holds unless it is 0. On masks the operator `~`."""
+    return backend_of(x).xp.logical_not(x)
+
+
+def masks(sign: str, *operands: Operand) -> tuple[Operand, ...]:
+    """The operands of `&`, `|` or `~`; raises TypeError unless all are booleans, as comparisons return."""
+    kinds = [str(getattr(x, "dtype", type(x).__name__)) for x in operands]
+    if set(kinds) <= {"bool"}:
+        return operands
+    example = "~(x > 0)" if sign == "~" else f"(x > 0) {sign} (x < 1), with the parentheses"
+    raise TypeError(f"{sign} combines masks of booleans, got {' and '.join(kinds)}: write e.g. {example}.")
 
 
 @primitive(differentiable=False)
@@ -343,14 +413,38 @@ def _(g, out, x, y):
     return g * (0.5 * (indicator(x < y, g) + indicator(x <= y, g)))
 
 
-@primitive(elementwise=True)
-def clip(x: Array, *, low: float, high: float) -> Array:
-    """x limited to [low, high].   d/dx = 1 inside and on the border, 0 outside."""
-    if not low <= high:
+def clip(x: T, low: Operand = None, high: Operand = None) -> T:
+    """x limited to [low, high], each a number, an array that broadcasts against x, or None for no limit.
+
+    d/dx = 1 inside and on the border, 0 outside. A Tensor as a bound gets the gradient of the elements beyond it.
+    """
+    if low is None and high is None:
+        raise TypeError("clip needs a bound: write clip(x, low=0.0), clip(x, high=1.0) or both.")
+    bounds = -math.inf if low is None else low, math.inf if high is None else high
+    if all(isinstance(bound, Real) for bound in bounds) and not bounds[0] <= bounds[1]:
         raise ValueError(f"clip: low must not be above high, got low={low!r} and high={high!r}: exchange them.")
+    return limit(x, low, high)  # type: ignore[return-value]
+
+
+@primitive(elementwise=True)
+def limit(x: Array, low: Operand, high: Operand) -> Array:
+    """min(max(x, low), high), a bound of None left out; see `clip`.   The gradient goes to the one that is returned;
+    on the border that is x, and where low is above high it is high.
+    """
     return backend_of(x).xp.clip(x, low, high)
 
 
-@clip.vjp(0)
+@limit.vjp(0)
 def _(g, out, x, low, high):
-    return where((x >= low) * (x <= high), g, 0.0)
+    inside = equal(out, x) if low is None else equal(out, x) * (x >= low)
+    return where(inside, g, 0.0)
+
+
+@limit.vjp(1)
+def _(g, out, x, low, high):
+    return where((x < low) * (out >= low), g, 0.0)
+
+
+@limit.vjp(2)
+def _(g, out, x, low, high):
+    return where((x if low is None else maximum(x, low)) > high, g, 0.0)

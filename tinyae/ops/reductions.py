@@ -1,13 +1,13 @@
-"""Reductions: sums, means, maxima and minima, norms, and numerically stable logsumexp and softmax."""
+"""Reductions: sums, products, means, maxima and minima, norms, and numerically stable logsumexp and softmax."""
 
 from __future__ import annotations
 
 import math
 
-from tinyae.autodiff import T, Tensor, expand, primitive
+from tinyae.autodiff import T, Tensor, adjoint_pair, expand, primitive
 from tinyae.autodiff.tape import Axis
 from tinyae.backend import Array, backend_of
-from tinyae.ops.arrays import reshape
+from tinyae.ops.arrays import concatenate, getitem, pad, reshape, stack, transpose
 from tinyae.ops.elementwise import equal, exp, indicator, sqrt, where
 
 
@@ -42,6 +42,50 @@ def sum(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
 @sum.vjp(0)
 def _(g, out, x, axis=None, keepdims=False):
     return _spread(g, x, axis)
+
+
+@primitive
+def cumsum(x: Array, *, axis: int, reverse: bool = False) -> Array:
+    """Sums of the first 1, 2, ... n entries along `axis`; with `reverse`, of the last n, ... 2, 1.
+
+    Adjoint: the same in the other direction, because x_i is part of the sums from i on.
+    """
+    if len(reduced_axes(x, axis)) != 1 or isinstance(axis, tuple) or axis is None:
+        raise ValueError(f"cumsum runs along one axis, got axis={axis}: write e.g. cumsum(x, axis=0).")
+    xp = backend_of(x).xp
+    return xp.flip(xp.flip(x, axis).cumsum(axis=axis), axis) if reverse else x.cumsum(axis=axis)
+
+
+adjoint_pair(cumsum, cumsum, lambda x, axis, reverse=False: {"axis": axis, "reverse": not reverse})
+
+
+@primitive
+def prod(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
+    """Product over `axis` (None: all).   d/dx_i = the product of the others, computed without a division"""
+    return x.prod(axis=axis, keepdims=keepdims)
+
+
+@prod.vjp(0)
+def _(g, out, x, axis=None, keepdims=False):
+    first = reduced_axes(x, axis)
+    order = (*first, *(a for a in range(x.ndim) if a not in first))
+    moved = transpose(x, axes=order)
+    rows = reshape(moved, shape=(math.prod(moved.shape[: len(first)]), *moved.shape[len(first) :]))
+    others = reshape(_products_of_others(rows), shape=moved.shape)
+    return _spread(g, x, axis) * transpose(others, axes=tuple(order.index(a) for a in range(x.ndim)))
+
+
+def _products_of_others(x: T) -> T:
+    """For each row of x (n, ...) the product of all other rows: its partner's times those of the other pairs."""
+    n = x.shape[0]
+    ones = pad(getitem(x, index=slice(0)), widths=((0, n if n < 2 else n % 2), *[(0, 0)] * (x.ndim - 1)), value=1.0)
+    if n < 2:
+        return ones
+    pairs = reshape(concatenate(x, ones), shape=((n + 1) // 2, 2, *x.shape[1:]))
+    left, right = (getitem(pairs, index=(slice(None), i)) for i in (0, 1))
+    rest = _products_of_others(left * right)
+    products = stack(rest * right, rest * left, axis=1)
+    return getitem(reshape(products, shape=(n + n % 2, *x.shape[1:])), index=slice(n))
 
 
 @primitive
@@ -124,14 +168,32 @@ def _(g, out, x, axis=-1):
     return g - exp(out) * sum(g, axis=axis, keepdims=True)
 
 
-def variance(x: T, *, axis: Axis = None, keepdims: bool = False) -> T:
-    """Mean squared deviation from the mean over `axis` (divides by n), composed of primitives."""
+def variance(x: T, *, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> T:
+    """Mean squared deviation from the mean over `axis`, composed of primitives: divides by n - ddof, by default by n.
+
+    With ddof=1 it is an unbiased estimate of the variance of what n samples were drawn from.
+    """
     centered = x - mean(x, axis=axis, keepdims=True)
-    return mean(centered * centered, axis=axis, keepdims=keepdims)
+    found = mean(centered * centered, axis=axis, keepdims=keepdims)
+    if not ddof:
+        return found
+    n = math.prod(x.shape[a] for a in reduced_axes(x, axis))
+    if n <= ddof:
+        raise ValueError(f"variance: ddof={ddof} needs more than {ddof} numbers, got {n}: use ddof=0 or more samples.")
+    return found * (n / (n - ddof))
+
+
+def std(x: T, *, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> T:
+    """Standard deviation over `axis`, the root of `variance`.   Where it is 0, its gradient is 0, as that of `norm`."""
+    return _root(variance(x, axis=axis, keepdims=keepdims, ddof=ddof))
 
 
 def norm(x: T, *, axis: Axis = None) -> T:
     """Euclidean norm over `axis`, composed of primitives.   d/dx = x / norm(x), 0 where the norm is 0"""
-    squares = sum(x * x, axis=axis)
+    return _root(sum(x * x, axis=axis))
+
+
+def _root(squares: T) -> T:
+    """Square root with the gradient 0 at 0."""
     zero = equal(squares, 0.0)
     return where(zero, 0.0, sqrt(where(zero, 1.0, squares)))

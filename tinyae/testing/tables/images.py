@@ -51,6 +51,13 @@ def conv2d_reference(x: np.ndarray, w: np.ndarray, spec: ConvSpec) -> np.ndarray
     return np.stack(channels, axis=-1)[:-1, :: spec.stride[0], :: spec.stride[1]]
 
 
+def conv1d_reference(x: np.ndarray, w: np.ndarray, stride: int = 1, padding: Paddings = 0) -> np.ndarray:
+    """Window by window of the padded sequences."""
+    spec = spec_of((1, x.shape[1]), (1, len(w)), (1, stride), padding if padding == "same" else (0, padding))  # type: ignore[arg-type]
+    x = np.pad(x, ((0, 0), spec.padding[1], (0, 0)))
+    return np.stack([np.tensordot(x[:, p * stride : p * stride + len(w)], w, 2) for p in range(spec.out[1])], axis=1)
+
+
 def conv_transpose2d_reference(y: np.ndarray, w: np.ndarray, spec: ConvSpec) -> np.ndarray:
     """A full convolution of y, spaced out by the stride, with each kernel; then the padding is cut off."""
     (h, width), ((top, bottom), (left, right)) = spec.size, spec.padding
@@ -211,6 +218,9 @@ IMAGES: list[OpCase] = [
     *of_spec(WIDER),
     *of_spec(MIXED),
     *cases(ops.conv2d, [((2, 6, 4, 2), (3, 3, 2, 3))], at(HALVED, conv2d_reference), **BY_HALF),
+    *cases(ops.conv1d, [((2, 6, 2), (3, 2, 3)), ((0, 3, 1), (1, 1, 2))], conv1d_reference),
+    *cases(ops.conv1d, [((2, 5, 2), (4, 2, 3))], conv1d_reference, stride=2, padding=(3, 1)),
+    *cases(ops.conv1d, [((2, 6, 1), (3, 1, 2))], conv1d_reference, stride=3, padding="same"),
     *cases(ops.conv_transpose2d, [((2, 3, 2, 3), (3, 3, 2, 3))], at(HALVED, conv_transpose2d_reference), **BACK),
     *cases(ops.conv2d_weight_grad, [((2, 6, 4, 2), (2, 3, 2, 3))], at(HALVED, conv2d_weight_grad_reference), **KERNEL),
     *of_layers(PLAIN),
@@ -218,6 +228,8 @@ IMAGES: list[OpCase] = [
     *of_layers(ONE, 1, 1, 1),
     *of_layers(MIXED, activation="tanh"),
     *of_layers(HALVED, activation="sigmoid"),
+    *of_layers(PLAIN, activation="gelu"),
+    *of_layers(SAME, activation="silu"),
     *of_layers(PLAIN, activation="elu", analytic=False),
     *of_layers(SAME, activation="relu", analytic=False),
     *cases(ops.max_pool2d, POOLED, max_pool_reference, apart, analytic=False, kernel_size=2),

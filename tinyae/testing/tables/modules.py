@@ -83,6 +83,8 @@ LAYERS: list[ModuleCase] = [
     layer(nn.Identity),
     layer(nn.ReLU),
     layer(nn.ELU),
+    layer(nn.GELU),
+    layer(nn.SiLU),
     layer(nn.Sigmoid),
     layer(nn.Tanh),
     layer(nn.Softplus),

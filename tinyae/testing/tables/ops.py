@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -41,19 +42,37 @@ def scatter_reference(x: np.ndarray, index: Any, shape: tuple[int, ...]) -> np.n
     return np.bincount(np.ravel(positions), np.ravel(x), minlength=int(np.prod(shape))).reshape(shape)
 
 
-def pad_reference(x: np.ndarray, widths: Any) -> np.ndarray:
-    """Zeros joined on both sides, axis by axis."""
+def pad_reference(x: np.ndarray, widths: Any, value: float = 0.0, mode: str = "constant") -> np.ndarray:
+    """Axis by axis: numbers joined on both sides, or the entries at the positions that the mode names."""
     for axis, (before, after) in enumerate(widths):
-        zeros = [np.zeros((*x.shape[:axis], n, *x.shape[axis + 1 :])) for n in (before, after)]
-        x = np.concatenate([zeros[0], x, zeros[1]], axis)
+        n = x.shape[axis]
+        if mode == "constant":
+            ends = [np.full((*x.shape[:axis], k, *x.shape[axis + 1 :]), value) for k in (before, after)]
+            x = np.concatenate([ends[0], x, ends[1]], axis)
+        elif before + after:
+            places, period = np.arange(-before, n + after), max(2 * n - 2, 1)
+            mirrored = np.minimum(places % period, -places % period)
+            x = np.take(x, mirrored if mode == "reflect" else places.clip(0, n - 1), axis)
     return x
 
 
-def crop_reference(x: np.ndarray, widths: Any) -> np.ndarray:
-    """The kept indices of each axis, taken."""
-    for axis, (before, after) in enumerate(widths):
-        x = np.take(x, range(before, x.shape[axis] - after), axis)
-    return x
+def crop_reference(x: np.ndarray, widths: Any, mode: str = "constant") -> np.ndarray:
+    """The transpose of the matrix of `pad_reference`, which is made by padding every unit array."""
+    shape = [n - sum(pair) for n, pair in zip(x.shape, widths, strict=True)]
+    units = np.eye(math.prod(shape)).reshape(math.prod(shape), *shape)
+    rows = [np.vdot(pad_reference(unit, widths, mode=mode), x) for unit in units]
+    return np.array(rows).reshape(shape)
+
+
+def contract_reference(*xs: np.ndarray, subscripts: str) -> np.ndarray:
+    """The product of all operands with an axis for every letter, then the sum over those that the result lacks."""
+    inputs, output = subscripts.split("->")
+    letters = output + "".join(sorted({*inputs} - {*output, ","}))
+    product = np.ones([1] * len(letters))
+    for x, term in zip(xs, inputs.split(","), strict=True):
+        aligned = np.transpose(x, sorted(range(x.ndim), key=lambda axis: letters.index(term[axis])))
+        product = product * np.expand_dims(aligned, [a for a, letter in enumerate(letters) if letter not in term])
+    return np.sum(product, axis=tuple(range(len(output), len(letters))))
 
 
 def dense_reference(x: np.ndarray, w: np.ndarray, b: np.ndarray, activation: str = "identity") -> np.ndarray:
@@ -67,6 +86,8 @@ def activated(z: np.ndarray, activation: str) -> np.ndarray:
         return np.where(z > 0, z, 0)
     if activation == "elu":
         return np.where(z > 0, z, np.exp(z) - 1)
+    if activation in ("gelu", "silu"):
+        return z * (special.ndtr if activation == "gelu" else special.expit)(z)
     return {"identity": np.positive, "sigmoid": special.expit, "tanh": np.tanh}[activation](z)
 
 
@@ -87,6 +108,12 @@ def stack_reference(*xs: np.ndarray, axis: int = 0) -> np.ndarray:
     return np.moveaxis(np.array([x.tolist() for x in xs]).reshape((len(xs), *xs[0].shape)), 0, axis)
 
 
+def limit_reference(x: np.ndarray, low: Any, high: Any) -> np.ndarray:
+    """The upper of x and low, then the lower of that and high."""
+    x = x if low is None else np.where(x > low, x, low)
+    return x if high is None else np.where(x < high, x, high)
+
+
 def max_reference(x: np.ndarray, axis: Any = None, keepdims: bool = False) -> np.ndarray:
     """The last of the sorted elements."""
     named = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
@@ -100,6 +127,10 @@ def max_reference(x: np.ndarray, axis: Any = None, keepdims: bool = False) -> np
 def min_reference(x: np.ndarray, axis: Any = None, keepdims: bool = False) -> np.ndarray:
     """The negative of the largest of the negatives."""
     return -max_reference(-x, axis, keepdims)
+
+
+product_of_rows = np.vectorize(math.prod, signature="(n)->()", otypes=[float])
+"""The products of the rows, each by Python."""
 
 
 def reduced(elements: np.ndarray, reduction: str = "per_sample") -> np.ndarray:
@@ -176,8 +207,25 @@ PRODUCTS = [
     *shapes("3x4 4x5, 2x3x4 2x4x5, 2x3x4 4x5, 3x4 2x4x2, 2x1x3x4 3x4x2, 4 4, 4 4x3, 3x4 4, 2x3x4 4, 4 2x4x3"),
     *shapes("0x4 4x3, 3x0 0x2, 1x1 1x1, 1x3x2 4x2x1, 0x2x3 3x2"),
 ]
+SUBSCRIPTS: list[tuple[Any, ...]] = [
+    *[
+        ("ij,jk->ik", (3, 4), (4, 2)),
+        ("ij,kj", (2, 3), (4, 3)),
+        ("ba", (2, 3)),
+        ("i,j->ij", (2,), (3,)),
+        (",->", (), ()),
+    ],
+    *[("ii", (3, 3)), ("iji->ji", (2, 3, 2)), ("iijj,ki->kj", (2, 2, 3, 3), (4, 2)), ("iii", (2, 2, 2))],
+    *[("ij->", (2, 3)), ("ij,k->k", (2, 3), (4,)), ("ij,jk,kl->li", (2, 3), (3, 2), (2, 4)), ("ii->i", (0, 0))],
+    *[("...ij,...jk->...ik", (2, 1, 2, 3), (4, 3, 2)), ("...ii->...i", (2, 3, 3)), ("i...,...", (2, 3), (3,))],
+    *[("ij,ij->j", (1, 3), (2, 1)), ("ij,jk->ik", (2, 1), (3, 4)), ("ij,jk", (0, 3), (3, 2)), ("Aa,a", (2, 3), (3,))],
+]
 DENSE = shapes("3x4 4x5 5, 2x3x4 4x5 5, 4 4x2 2, 0x4 4x3 3, 1x1 1x1 1")
 NARROW_DENSE = shapes("3x0 0x2 2, 3x2 2x0 0")
+LIMITS: list[tuple[Any, ...]] = [
+    *[((3, 4), (4,), (3, 1)), ((2, 1, 3), (4, 1), ()), ((0, 3), (3,), (1, 3)), ((1,), (1,), (1,))],
+    *[((3, 4), None, (4,)), ((3, 4), (4,), None), ((3, 4), -0.675, (3, 1)), ((), (3,), 0.675), ((3,), None, 0.15)],
+]
 MASK = np.array([[True, False, True], [False, False, True]])
 ROWS = np.array([2, 0, 2])
 
@@ -211,6 +259,9 @@ OPS: list[OpCase] = [
     *cases(ops.softplus, UNARY, lambda x: np.logaddexp(0.0, x), nonzero, analytic=False),
     *cases(ops.relu, UNARY, lambda x: np.where(x > 0, x, 0.0), nonzero, analytic=False),
     *cases(ops.elu, UNARY, lambda x: np.where(x > 0, x, np.exp(x) - 1), nonzero, analytic=False),
+    *cases(ops.erf, UNARY, special.erf),
+    *cases(ops.gelu, UNARY, lambda x: x * special.ndtr(x)),
+    *cases(ops.silu, UNARY, lambda x: x / (1 + np.exp(-x))),
     # comparisons and choices
     *cases(ops.less, BINARY, np.less, whole, order=0),
     *cases(ops.less_equal, BINARY, np.less_equal, whole, order=0),
@@ -218,6 +269,9 @@ OPS: list[OpCase] = [
     *cases(ops.greater_equal, BINARY, np.greater_equal, whole, order=0),
     *cases(ops.equal, BINARY, np.equal, whole, order=0),
     *cases(ops.not_equal, BINARY, np.not_equal, whole, order=0),
+    *cases(ops.logical_and, BINARY, lambda x, y: (x != 0) * np.not_equal(y, 0), whole, order=0),
+    *cases(ops.logical_or, BINARY, lambda x, y: np.abs(x) + np.abs(y) > 0, whole, order=0),
+    *cases(ops.logical_not, UNARY, lambda x: x == 0, whole, order=0),
     *cases(ops.indicator, [(MASK, (2, 3)), (MASK[:, 0], (1,)), (MASK[:0], (0, 3))], lambda c, _: c + 0.0, order=0),
     *cases(
         ops.where,
@@ -244,6 +298,7 @@ OPS: list[OpCase] = [
         low=-0.675,
         high=0.675,
     ),
+    *cases(ops.limit, LIMITS, limit_reference, apart, analytic=False),
     # shape
     *cases(alias, UNARY, np.positive),
     *cases(clone, UNARY, np.positive),
@@ -276,6 +331,15 @@ OPS: list[OpCase] = [
     *cases(ops.scatter, [((),)], scatter_reference, index=(1, 2), shape=(2, 3)),
     *cases(ops.scatter, [((0, 2),)], scatter_reference, index=slice(0, 0), shape=(3, 2)),
     *cases(ops.pad, [((2, 3),), ((0, 1),)], pad_reference, widths=((1, 0), (2, 3))),
+    *cases(ops.pad, [((2, 3),), ((0, 1),)], pad_reference, widths=((1, 0), (2, 3)), value=-1.5),
+    *[
+        case
+        for mode in ("reflect", "edge")
+        for case in (
+            *cases(ops.pad, [((2, 3),), ((3, 1),)], pad_reference, widths=((1, 0), (7, 3)), mode=mode),
+            *cases(ops.crop, [((4, 8),)], crop_reference, widths=((1, 0), (2, 4)), mode=mode),
+        )
+    ],
     *cases(ops.crop, [((4, 5),), ((1, 3),), ((1, 6),)], crop_reference, widths=((1, 0), (1, 2))),
     *cases(ops.crop, [((0,),), ((1,),), ((3,),)], crop_reference, widths=((0, 0),)),
     *cases(ops.concatenate, shapes("2x3 1x3, 2x3, 0x3 2x3 1x3, 2 1"), concatenate_reference),
@@ -288,6 +352,20 @@ OPS: list[OpCase] = [
     *cases(ops.sum, UNARY, lambda x: np.dot(x.ravel(), np.ones(x.size))),
     *cases(ops.sum, ROWWISE, lambda x, axis, keepdims: np.einsum("...i->...", x)[..., None], axis=-1, keepdims=True),
     *cases(ops.sum, [((2, 3, 4),), ((2, 1, 0),)], lambda x, axis: np.einsum("abc->b", x), axis=(0, -1)),
+    *cases(ops.cumsum, shapes("4, 2x3, 2x1x3, 0x3, 3x0"), lambda x, axis: x @ np.tri(x.shape[-1]).T, axis=-1),
+    *cases(ops.cumsum, shapes("3x3, 1x2"), lambda x, axis, reverse: np.tri(len(x)).T @ x, axis=0, reverse=True),
+    *cases(ops.prod, FILLED, lambda x: product_of_rows(x.ravel()), whole),
+    *cases(
+        ops.prod,
+        [*ROWWISE, ((2, 0),)],
+        lambda x, axis, keepdims: product_of_rows(x)[..., None],
+        whole,
+        axis=-1,
+        keepdims=True,
+    ),
+    *cases(
+        ops.prod, [((2, 3, 3),)], lambda x, axis: product_of_rows(x.swapaxes(0, 1).reshape(3, 6)), whole, axis=(0, -1)
+    ),
     *cases(ops.mean, FILLED, lambda x: np.dot(x.ravel(), np.full(x.size, 1 / x.size))),
     *cases(
         ops.mean,
@@ -312,13 +390,23 @@ OPS: list[OpCase] = [
     *cases(ops.log_softmax, [((3, 4),), ((2, 3, 2),)], special.log_softmax, axis=0),
     *cases(ops.variance, FILLED, lambda x: np.mean(x * x) - np.mean(x) ** 2),
     *cases(ops.variance, [((3, 4),), ((0, 3),), ((2, 1),)], np.var, axis=-1),
+    *cases(ops.variance, shapes("3x4, 2x1x3"), lambda x, axis, ddof: np.var(x, axis, ddof=ddof), axis=-1, ddof=1),
+    *cases(ops.std, shapes("3x4, 2x1x3"), lambda x: np.sqrt(np.mean(x * x) - np.mean(x) ** 2)),
+    *cases(ops.std, [((3, 4),), ((3, 2, 2),)], np.std, axis=0, keepdims=True, ddof=1),
     *cases(ops.norm, FILLED, lambda x: np.sqrt(np.vdot(x, x)), nonzero),
     *cases(ops.norm, [((3, 4),), ((0, 3),)], np.linalg.norm, nonzero, axis=1),
     # products
     *cases(ops.matmul, PRODUCTS, matmul_reference),
+    *cases(ops.contract, shapes("3x4 4x2, 0x4 4x1, 1x0 0x2"), contract_reference, subscripts="ij,jk->ik"),
+    *cases(ops.contract, [((2, 3, 4), (2, 3)), ((1, 2, 1), (1, 2))], contract_reference, subscripts="bij,bi->jb"),
+    *cases(ops.contract, shapes("2x3 3x4 4x3"), contract_reference, subscripts="ij,jk,kj->ik"),
+    *cases(ops.contract, shapes("2x3, 0x1"), contract_reference, subscripts="ij->ji"),
+    *cases(ops.einsum, SUBSCRIPTS, np.einsum),
     *cases(ops.dense, [*DENSE, *NARROW_DENSE], dense_reference),
     *cases(ops.dense, DENSE, dense_reference, activation="sigmoid"),
     *cases(ops.dense, DENSE, dense_reference, activation="tanh"),
+    *cases(ops.dense, DENSE, dense_reference, activation="gelu"),
+    *cases(ops.dense, DENSE, dense_reference, activation="silu"),
     *cases(ops.dense, DENSE, dense_reference, activation="relu", analytic=False),
     *cases(ops.dense, DENSE, dense_reference, activation="elu", analytic=False),
 ]
