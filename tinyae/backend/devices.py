@@ -359,7 +359,8 @@ def _adopted(data: Any, dtype: npt.DTypeLike | None, expected: str) -> Any:
             if backend_of(data) is not CPU:
                 return data
     try:
-        if isinstance(data, np.ma.MaskedArray):
+        listed = data if isinstance(data, (list, tuple)) else ()
+        if isinstance(data, np.ma.MaskedArray) or any(isinstance(part, np.ma.MaskedArray) for part in listed):
             raise TypeError("masked values need a number, e.g. x.filled(0.0)")
         if hasattr(data, "__dlpack_device__") and data.__dlpack_device__()[0] not in _HOST:
             raise TypeError("it is on another device, copy it to the host, e.g. x.cpu()")
