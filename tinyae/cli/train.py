@@ -56,8 +56,8 @@ from tinyae.training import (
     fit_stack_classifier,
     whole_history,
 )
-from tinyae.training.loop import TrainingInterrupted
 from tinyae.training.metrics import LARGEST_PCA
+from tinyae.training.state import TrainingInterrupted
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The command: check all options and the data, then train, evaluate, draw.

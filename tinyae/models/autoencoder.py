@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from tinyae import losses, ops
 from tinyae.autodiff import Tensor, no_grad
-from tinyae.backend import Array, Backend, as_generator, backend_named, backend_of
+from tinyae.backend import Array, Backend, backend_named, backend_of
 from tinyae.checks import choose, whole_number
 from tinyae.data import Lengths, Split, padding
 from tinyae.data.dataset import as_samples
@@ -73,17 +73,17 @@ class Batch:
         """The same with x and target as Tensors; one Tensor if they are the same array."""
         return self._each(Tensor, labels=self.labels)
 
-    def batches(self, batch_size: int, generator: np.random.Generator | None = None) -> Iterator[Batch]:
-        """Minibatches of Tensors in random order, or in the given order without a generator; the last may be smaller.
+    def batches(self, batch_size: int, order: npt.NDArray[np.int64] | None = None, skip: int = 0) -> Iterator[Batch]:
+        """Minibatches of Tensors, of the samples `order[skip:]`, of all in turn without an order; the last may be smaller.
 
-        The order is drawn on the host, so that a seed gives the same one on every device. Sequences are cut to the longest
-        of their minibatch, so that no step is computed that is padding in all of them.
+        The order is on the host, so that a seed gives the same one on every device. Sequences are cut to the longest of
+        their minibatch, so that no step is computed that is padding in all of them.
         """
         batch_size = whole_number("batch_size", batch_size, at_least=1)
-        order = np.arange(len(self)) if generator is None else as_generator(generator).permutation(len(self))
+        order = np.arange(len(self)) if order is None else order
         backend = backend_of(self.target)
         numbers = backend.to_device(order)
-        for start in range(0, len(self), batch_size):
+        for start in range(skip, len(order), batch_size):
             rows = slice(start, start + batch_size)
             lengths = None if self.lengths is None else self.lengths[order[rows]]
             yield self._each(partial(_taken, backend, numbers[rows], lengths), lengths=lengths).tensors()

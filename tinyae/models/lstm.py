@@ -350,6 +350,8 @@ class SequenceDecoder(Module):
         options: of `nn.LSTM`: num_layers, peepholes, dropout, forget_bias.
     """
 
+    changes_in_training = ("truth_share",)
+
     def __init__(
         self,
         features: int,

@@ -71,6 +71,8 @@ class VariationalAutoencoder(Autoencoder):
     classes: int | None = None
     """Number of classes of a class-conditional model, else None."""
 
+    changes_in_training = ("kl_weight",)
+
     @passes_on(Autoencoder, without=("loss",))
     def __init__(
         self,

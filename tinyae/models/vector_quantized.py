@@ -47,6 +47,8 @@ class Codebook(Module):
         vectors (C, d), counts (C,), sums (C, d): buffers, saved with the model.
     """
 
+    changes_in_training = ("_begun",)
+
     def __init__(
         self, size: int, features: int, *, decay: float = 0.99, generator: np.random.Generator | None = None
     ) -> None:

@@ -11,7 +11,7 @@ import inspect
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol, Self, TypeVar, overload
+from typing import Any, ClassVar, Protocol, Self, TypeVar, overload
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -36,6 +36,7 @@ class Module:
     Attributes:
         training: True in training mode, False in evaluation mode; Dropout and BatchNorm depend on it.
         recipe: the arguments of the builder, which a file of the model stores; None without a builder.
+        changes_in_training: names of the attributes that training changes, apart from Tensors and random generators.
 
     Example:
         >>> class Squeeze(Module):
@@ -48,6 +49,7 @@ class Module:
 
     training: bool = True
     recipe: dict[str, Any] | None = None
+    changes_in_training: ClassVar[tuple[str, ...]] = ()
 
     forward: Callable[..., Any]
     """Computes the output from the inputs. Call `module(x)`, not `module.forward(x)`."""
@@ -100,6 +102,14 @@ class Module:
     def named_buffers(self) -> list[tuple[str, Tensor]]:
         """Constant Tensors among the attributes, such as running averages: saved and moved, but not trained."""
         return [(name, part) for name, part in self._state().items() if not isinstance(part, Parameter)]
+
+    def named_generators(self) -> list[tuple[str, np.random.Generator]]:
+        """(dotted name, random generator) of every attribute that refers to one: a shared one under each of its names."""
+        found = []
+        for name, module in self.named_modules():
+            prefix = f"{name}." if name else ""
+            found += [(prefix + key, part) for key, part in _members(vars(module), kinds=(np.random.Generator,))]
+        return found
 
     def parameters(self) -> list[Parameter]:
         """All parameters, including frozen ones, each once."""
@@ -261,12 +271,15 @@ def _wrapped(value: Any) -> Any:
     return constant(value)
 
 
-def _members(container: dict[Any, Any] | list[Any] | tuple[Any, ...], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _members(
+    container: dict[Any, Any] | list[Any] | tuple[Any, ...], prefix: str = "", kinds: tuple[type, ...] = ()
+) -> Iterator[tuple[str, Any]]:
+    """The values of `kinds` (modules and Tensors if none are given) in nested containers, with dotted names."""
     for key, value in container.items() if isinstance(container, dict) else enumerate(container):
-        if isinstance(value, (Module, Tensor)):
+        if isinstance(value, kinds or (Module, Tensor)):
             yield f"{prefix}{key}", value
         elif isinstance(value, (list, tuple, dict)):
-            yield from _members(value, f"{prefix}{key}.")
+            yield from _members(value, f"{prefix}{key}.", kinds)
 
 
 def _tree(module: Module, seen: set[int]) -> str:

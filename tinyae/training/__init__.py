@@ -4,20 +4,32 @@
 file is first written under a temporary name and then renamed.
 """
 
-from tinyae.training.loop import EarlyStopping, Epoch, History, TrainingInterrupted, fit
+from tinyae.training.loop import fit
 from tinyae.training.metrics import Metrics, compare_sequences, evaluate
 from tinyae.training.pictures import draw_run
 from tinyae.training.run import Run, load, save
 from tinyae.training.stack import LinearProbe, fit_classifier, fit_stack, fit_stack_classifier, whole_history
+from tinyae.training.state import (
+    Checkpoint,
+    EarlyStopping,
+    Epoch,
+    History,
+    TrainingDiverged,
+    TrainingInterrupted,
+    TrainingState,
+)
 
 __all__ = [
+    "Checkpoint",
     "EarlyStopping",
     "Epoch",
     "History",
     "LinearProbe",
     "Metrics",
     "Run",
+    "TrainingDiverged",
     "TrainingInterrupted",
+    "TrainingState",
     "compare_sequences",
     "draw_run",
     "evaluate",

@@ -1,27 +1,23 @@
 """`fit`: the training loop, written to be read.
 
 In reading order: `Training.epoch`, the loop over batches (zero the gradients, forward, backward, clip, step);
-`Training.complete`, what is measured, kept and announced after each epoch; `Training.run`, the loop over epochs; and `fit`,
-which checks its arguments and starts them. Then follow the checks, the progress bar, the history and early stopping. Losses
-are accumulated on the device and read when the bar is updated and at the end of an epoch.
+`Training.complete`, what is measured, kept and announced after each epoch; `Training.run`, the loop over epochs;
+`Training.capture` and `restore`, the state of a run; and `fit`, which checks its arguments and starts them. Then follow the
+checks and the progress bar. Losses are accumulated on the device and read when the bar is updated and at the end of an epoch.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tinyae.atomic import write_text
 from tinyae.autodiff import Tensor, no_grad
 from tinyae.backend import Array, backend_named, backend_of
 from tinyae.checks import whole_number
@@ -32,6 +28,16 @@ from tinyae.models import Autoencoder, Batch
 from tinyae.nn import Module
 from tinyae.optim import LBFGS, Adam, Optimizer, clip_grad_norm
 from tinyae.training.metrics import Metrics, evaluate
+from tinyae.training.state import (
+    Checkpoint,
+    Epoch,
+    History,
+    ModuleState,
+    Resumable,
+    TrainingDiverged,
+    TrainingInterrupted,
+    TrainingState,
+)
 
 BATCH_SIZE = 128
 """Samples per step of a gradient method by default."""
@@ -54,9 +60,14 @@ class Training:
         schedule: learning-rate schedule of the optimizer; its `.step()` is called after each epoch.
         clip_norm: largest norm of all gradients together; None does not clip.
         begin: called before each epoch with its number, from 1.
-        announce: called with each row after it is in the history. If it raises StopIteration, training ends as after the
-            last epoch; other exceptions are passed on.
-        kept: the weights of the last complete epoch.
+        callbacks: each is called with an `Epoch` after a row is in the history. If one raises StopIteration, training ends
+            as after the last epoch; other exceptions are passed on.
+        checkpoint: writes the state to a file from time to time.
+        whole: the model that `model` is a part of, if its state is to be kept with it.
+        stage: the title of the run.
+        position: the place in the current epoch.
+        kept, previous: the states after the last complete epoch and after the one before.
+        ends: whether a callback ended the run.
         terms: of the latest losses, for an error message if they are not finite.
     """
 
@@ -72,26 +83,33 @@ class Training:
     schedule: Any = None
     clip_norm: float | None = None
     begin: Callable[[int], None] = lambda number: None
-    announce: Callable[[dict[str, Any]], None] = lambda row: None
-    kept: dict[str, np.ndarray] = field(init=False, default_factory=dict)
+    callbacks: Sequence[Callable[[Epoch], None]] = ()
+    checkpoint: Checkpoint | None = None
+    whole: Module | None = None
+    stage: str = ""
+    position: Position = field(init=False, default_factory=lambda: Position(0))
+    kept: TrainingState = field(init=False)
+    previous: TrainingState = field(init=False)
+    ends: bool = field(init=False, default=False)
     terms: Terms = field(init=False, default_factory=lambda: Terms())
     started: float = field(init=False, default=0.0)
 
-    def epoch(self, number: int) -> float:
+    def epoch(self) -> float:
         """The loop: one pass over the samples in random order; returns the mean loss per sample."""
-        optimizer, seen = self.optimizer, 0
-        total: float | Array = 0.0
-        for batch in self.data.batches(self.batch_size, self.generator):
+        optimizer, at = self.optimizer, self.position
+        for batch in self.data.batches(self.batch_size, at.order, at.seen):
             optimizer.zero_grad()
             loss = self.loss_of(batch)
             loss.backward()
             if self.clip_norm is not None:
                 clip_grad_norm(optimizer.flat.tensors, self.clip_norm)
             optimizer.step()
-            total, seen = total + loss.total.data * float(len(batch)), seen + len(batch)  # nothing waits for a number
-            self.terms.see(loss)
-            self.bar.show(number, len(batch), total, seen)
-        return float(total) / max(seen, 1)
+            self.terms.see(loss, first=at.seen == 0)
+            at.add(loss.total.data, len(batch))
+            self.bar.show(at, len(batch))
+            if self.checkpoint is not None:
+                self.checkpoint.after_step(self.capture)
+        return float(at.total) / max(at.seen, 1)
 
     def complete(self, number: int, loss: float) -> None:
         """Measure, keep and announce a complete epoch, unless one of its metrics or weights is not finite."""
@@ -103,48 +121,82 @@ class Training:
             row |= {f"validation_{name}": value for name, value in found.items()}
             self.history.units |= {f"validation_{name}": unit for name, unit in found.units.items()}
         row |= {"seconds": seconds, "samples_per_second": len(self.data) / max(seconds, 1e-9)}
-        state = self.model.state_dict()
-        _check_finite(row, state, self.optimizer, self.terms)
+        self._check_finite(row)
         self.history.append(row)
-        self.kept = state
         if self.schedule is not None:
             self.schedule.step()
-        self.announce(row)
+        self.position, self.previous, self.ends = Position(number), self.kept, False
+        try:
+            for callback in self.callbacks:
+                try:
+                    callback(Epoch(number, self.model, self.optimizer, row, self.history))
+                except StopIteration:
+                    self.ends = True
+        finally:
+            self.kept = self.capture()
+        if self.checkpoint is not None:
+            self.checkpoint.after_epoch(self.kept)
         self.model.train()
         self.started = time.perf_counter()
+
+    def start(self, state: TrainingState | None, epochs: int) -> Training:
+        """Continue from a state, or, given None, reset the callbacks for a new run of `epochs` epochs; returns self."""
+        if state is None:
+            for callback in self._resumable():
+                callback.reset()
+        elif state.epoch >= epochs:
+            raise ValueError(
+                f"the run to continue has {state.epoch} complete epochs, got epochs={epochs}: epochs counts from the start "
+                f"of that run, so give more than {state.epoch}."
+            )
+        else:
+            self.restore(state)
+        return self
 
     def run(self, epochs: int) -> History:
         """Train for `epochs` epochs, or iterations of L-BFGS, and leave the model in evaluation mode.
 
+        After an exception, the state of the last complete epoch is restored: of model, optimizer, schedule, generators and
+        callbacks.
+
         Raises:
             ValueError: the schedule belongs to another optimizer.
-            FloatingPointError: a number or a weight became NaN or infinite; the model keeps the last complete epoch.
-            TrainingInterrupted: Ctrl-C; the model keeps the last complete epoch.
+            TrainingDiverged: a number or a weight became NaN or infinite.
+            TrainingInterrupted: Ctrl-C.
         """
         if self.schedule is not None and getattr(self.schedule, "optimizer", self.optimizer) is not self.optimizer:
             raise ValueError(
                 "the schedule belongs to another optimizer, so it would have no effect: make one for this optimizer."
             )
-        self.kept, self.started = self.model.state_dict(), time.perf_counter()
+        self.kept = self.previous = self.capture()
+        self.started = time.perf_counter()
+        self.bar.begin_at(self.kept.epoch * len(self.data) + self.position.seen)
         try:
             self.model.train()
             if self.optimizer.full_batch:
                 self._full_batch(epochs)
             else:
-                for number in range(1, epochs + 1):
-                    self.begin(number)
+                for number in range(self.position.number + (self.position.order is None), epochs + 1):
+                    if self.position.order is None:
+                        self.position = Position(number, self.generator.permutation(len(self.data)))
+                        self.begin(number)
                     with np.errstate(over="ignore", invalid="ignore"):  # `complete` reports a NaN
-                        loss = self.epoch(number)
+                        loss = self.epoch()
                     self.bar.describe(number, loss)
                     self.complete(number, loss)
-        except StopIteration:
-            pass
-        except (KeyboardInterrupt, FloatingPointError) as stop:
-            self.model.load_state_dict(self.kept)
+                    if self.ends:
+                        break
+        except BaseException as stop:
+            self.restore(self.kept)
             if isinstance(stop, KeyboardInterrupt):
                 raise TrainingInterrupted(self.history) from None
             raise
+        else:
+            self.kept = replace(self.kept, ended=self.kept.epoch < epochs)
         finally:
+            self.history.state = self.kept
+            if self.checkpoint is not None:
+                self.checkpoint.write(self.kept)
             self.bar.close()
             self.model.eval()
         return self.history
@@ -155,7 +207,7 @@ class Training:
         Raises ValueError if two evaluations of the loss differ because the model draws random numbers: a line search cannot
         distinguish such differences from progress.
         """
-        optimizer, data = self.optimizer, self.data.tensors()
+        optimizer, data, done = self.optimizer, self.data.tensors(), self.position.number
         if self.clip_norm is not None:
             raise ValueError(
                 f"{type(optimizer).__name__} chooses its own step lengths, got clip_norm={self.clip_norm}: leave it out."
@@ -168,10 +220,12 @@ class Training:
         def whole() -> Tensor:
             return self.loss_of(data).total
 
-        def after(number: int, loss: float) -> None:
+        def after(iteration: int, loss: float) -> None:
             self.bar.bar.update(len(self.data))
-            self.bar.describe(number, loss)
-            self.complete(number, loss)
+            self.bar.describe(done + iteration, loss)
+            self.complete(done + iteration, loss)
+            if self.ends:
+                raise StopIteration
 
         with no_grad():
             looks = [float(whole().item()) for _ in range(2)]
@@ -180,26 +234,133 @@ class Training:
                 f"L-BFGS needs the same loss for the same weights, got {looks[0]:.6g} and then {looks[1]:.6g}: the "
                 "model draws noise, so train it with Adam (optimizer adam), or without noise."
             )
-        optimizer.max_iterations = iterations
+        optimizer.max_iterations = iterations - done
         optimizer.step(whole, after)
+
+    def _check_finite(self, row: dict[str, Any]) -> None:
+        """Raise TrainingDiverged unless all metrics of an epoch and all weights after it are finite.
+
+        If the loss of its first batch already was not, then the last step of the epoch before is to blame, and the state to
+        go back to is that before it.
+        """
+        wrong = [f"{name.replace('_', ' ')} became {value}" for name, value in row.items() if not math.isfinite(value)]
+        state = self.model.state_dict()
+        wrong += [f"{name} is NaN or infinite" for name, value in state.items() if not np.isfinite(value).all()]
+        if wrong:
+            if not math.isfinite(float(self.terms.first)):
+                self.kept = self.previous
+            known, epoch = str(self.terms), self.kept.epoch
+            raise TrainingDiverged(
+                f"{wrong[0]} in epoch {row['epoch']}{known and f' ({known})'}: "
+                f"try a smaller learning rate (now {self.optimizer.lr:g}) or clip_norm=1.0; model and optimizer are again "
+                f"as they were {f'after epoch {epoch}' if epoch else 'before training'}.",
+                self.history,
+            )
+
+    # The state of the run.
+
+    def capture(self) -> TrainingState:
+        """The state now, as copies."""
+        at = self.position
+        keeps_state = hasattr(self.schedule, "state_dict")
+        return TrainingState(
+            epoch=at.number - (at.order is not None),
+            model=ModuleState.of(self.whole or self.model),
+            optimizer=self.optimizer.state_dict(),
+            schedule=self.schedule.state_dict() if keeps_state else None,
+            order_generator=dict(self.generator.bit_generator.state),
+            rows=list(self.history.rows),
+            units=dict(self.history.units),
+            callbacks=[callback.state_dict() for callback in self._resumable()],
+            position=None if at.order is None else at.state_dict(),
+            stage=self.stage,
+        )
+
+    def restore(self, state: TrainingState) -> None:
+        """Put back what `capture` returned, here or in another process.
+
+        Raises ValueError for a state of another model, optimizer, schedule or stage.
+        """
+        callbacks = self._resumable()
+        if (state.schedule is not None) != hasattr(self.schedule, "state_dict") or len(callbacks) != len(
+            state.callbacks
+        ):
+            raise ValueError(
+                f"the state is that of a run {'with' if state.schedule else 'without'} a schedule and with "
+                f"{len(state.callbacks)} callbacks that have a state, this run has "
+                f"{'one' if hasattr(self.schedule, 'state_dict') else 'none'} and {len(callbacks)}: make them the same."
+            )
+        if state.stage != self.stage:
+            raise ValueError(
+                f"the state is of the stage {state.stage!r}, this run is {self.stage!r}: give another start."
+            )
+        state.model.restore(self.whole or self.model)
+        if state.schedule is not None:
+            self.schedule.load_state_dict(state.schedule)
+        self.optimizer.load_state_dict(state.optimizer)  # after the schedule: a callback may have set another rate
+        self.generator.bit_generator.state = state.order_generator
+        self.history.rows, self.history.units = list(state.rows), dict(state.units)
+        for callback, saved in zip(callbacks, state.callbacks, strict=True):
+            callback.load_state_dict(saved)
+        self.position = Position(state.epoch)
+        if state.position is not None:
+            self.position = Position(state.epoch + 1, **state.position)
+        self.kept = self.previous = state
+
+    def _resumable(self) -> list[Resumable]:
+        """The callbacks that have a state."""
+        callbacks: Sequence[object] = self.callbacks
+        return [callback for callback in callbacks if isinstance(callback, Resumable)]
+
+
+@dataclass
+class Position:
+    """The place in an epoch.
+
+    Attributes:
+        number: of the epoch, from 1.
+        order: of its samples; None after the epoch.
+        seen: how many of them were used.
+        total: the sum of their losses; an array on the device, so that nothing waits for it.
+    """
+
+    number: int
+    order: npt.NDArray[np.int64] | None = None
+    seen: int = 0
+    total: Any = 0.0
+
+    def add(self, loss: Array, count: int) -> None:
+        """Note a batch of `count` samples and its mean loss."""
+        self.total, self.seen = self.total + loss * float(count), self.seen + count
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but the number, on the host."""
+        total = self.total if isinstance(self.total, float) else backend_of(self.total).to_host(self.total)
+        return {"order": self.order, "seen": self.seen, "total": total}
 
 
 class Terms:
-    """The terms of the latest loss, or of the first that was not finite; kept on the device, so that the host does not wait."""
+    """The terms of the latest loss, or of the first that was not finite; kept on the device, so that the host does not wait.
+
+    first: the loss of the first batch of the epoch.
+    """
 
     def __init__(self) -> None:
         self.names: tuple[str, ...] = ()
         self.unit = ""
         self.latest: Any = None
+        self.first: Any = 0.0
 
-    def see(self, loss: Loss) -> None:
-        """Record the loss of a step."""
+    def see(self, loss: Loss, first: bool) -> None:
+        """Record the loss of a step; `first`: of the first one of an epoch."""
+        if first:
+            self.first = loss.total.data
         if len(loss.terms) < 2:
             return
         values = [term.data for term in loss.terms.values()]
         xp = backend_of(values[0]).xp
         now = xp.stack(values)
-        if self.latest is not None:
+        if self.latest is not None and self.names == tuple(loss.terms):  # a warm-up may add or drop a term
             now = xp.where(xp.isfinite(self.latest).all(), now, self.latest)
         self.names, self.unit, self.latest = tuple(loss.terms), loss.unit, now
 
@@ -216,43 +377,8 @@ class Terms:
         )
 
 
-def _check_finite(row: dict[str, Any], state: dict[str, np.ndarray], optimizer: Optimizer, terms: Terms) -> None:
-    """Raise FloatingPointError unless all metrics of an epoch and all weights after it are finite."""
-    wrong = [f"{name.replace('_', ' ')} became {value}" for name, value in row.items() if not math.isfinite(value)]
-    wrong += [f"{name} is NaN or infinite" for name, value in state.items() if not np.isfinite(value).all()]
-    if wrong:
-        known = str(terms)
-        raise FloatingPointError(
-            f"{wrong[0]} in epoch {row['epoch']}{known and f' ({known})'}: "
-            f"try a smaller learning rate (now {optimizer.lr:g}) or clip_norm=1.0; "
-            "the model keeps the weights of the last complete epoch."
-        )
-
-
-class TrainingInterrupted(KeyboardInterrupt):
-    """Ctrl-C during training. The model keeps the weights of the last complete epoch; `history` holds the epochs so far."""
-
-    def __init__(self, history: History) -> None:
-        count = len(history)
-        kept = "the first epoch is kept" if count == 1 else f"{count} complete epochs are kept"
-        done = kept if count else "no epoch was complete"
-        super().__init__(f"training was interrupted; {done}.")
-        self.history = history
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # `fit`, and what it checks.
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """The argument of a callback, after each complete epoch."""
-
-    number: int
-    model: Autoencoder
-    optimizer: Optimizer
-    row: dict[str, Any]
-    history: History
 
 
 def fit(
@@ -267,10 +393,16 @@ def fit(
     schedule: Any = None,
     clip_norm: float | None = None,
     callbacks: Iterable[Callable[[Epoch], None]] = (),
+    start: TrainingState | None = None,
+    checkpoint: Checkpoint | None = None,
+    whole: Module | None = None,
     progress: bool = True,
     title: str = "",
 ) -> History:
     """Train an autoencoder to reconstruct `train`.
+
+    A second `fit` keeps the weights, and the optimizer if it is given the same one; everything else starts anew: the order
+    of samples, schedules, warm-up. With `start` it continues the run instead.
 
     Args:
         model: trained in place, on the device it is on.
@@ -285,6 +417,11 @@ def fit(
         clip_norm: largest norm of all gradients together.
         callbacks: called in order with an `Epoch` after each complete epoch. One that raises StopIteration, such as
             `EarlyStopping`, ends the run.
+        start: continue the run that ended with this state, such as `history.state`, given the same arguments: the result
+            is that of one long run of `epochs` epochs, bit for bit on the CPU. Optimizer, schedule and callbacks are set to
+            the state.
+        checkpoint: writes the state of the run to a file from time to time.
+        whole: the model that `model` is a part of, if the state is to hold all of it.
         progress: show a progress bar (on standard error).
         title: text before the epoch on that bar, for runs with several stages.
 
@@ -294,8 +431,10 @@ def fit(
     Raises:
         ValueError: empty, non-finite or wrongly shaped data; targets outside [0, 1] for a Bernoulli loss; L-BFGS for a
             model whose objective changes from epoch to epoch; a schedule of another optimizer.
-        FloatingPointError: a loss or a weight became NaN or infinite; the model keeps the last complete epoch.
-        TrainingInterrupted: Ctrl-C; the model keeps the last complete epoch.
+        TrainingDiverged: a loss or a weight became NaN or infinite (a FloatingPointError).
+        TrainingInterrupted: Ctrl-C (a KeyboardInterrupt).
+
+    After any exception, model, optimizer, schedule, generators and callbacks are as after the last complete epoch.
     """
     if epochs < 1:
         raise ValueError(f"epochs must be at least 1, got {epochs}.")
@@ -317,13 +456,8 @@ def fit(
         )
     batch_size = samples_per_step(optimizer, batch_size, len(samples))
     measured = None if held_out is None else model.batch(held_out)
-
-    def announce(row: dict[str, Any]) -> None:
-        for callback in callbacks:
-            callback(Epoch(row["epoch"], model, optimizer, row, history))
-
     history = History({"train_loss": model.loss_unit, "seconds": "s", "samples_per_second": f"{model.sample_name}s/s"})
-    return Training(
+    run = Training(
         model,
         model.loss,
         optimizer,
@@ -336,8 +470,12 @@ def fit(
         schedule=schedule,
         clip_norm=clip_norm,
         begin=model.begin_epoch,
-        announce=announce,
-    ).run(epochs)
+        callbacks=tuple(callbacks),
+        checkpoint=checkpoint,
+        whole=whole,
+        stage=title,
+    )
+    return run.start(start, epochs).run(epochs)
 
 
 def samples_per_step(optimizer: Optimizer, batch_size: int | None, samples: int) -> int:
@@ -412,11 +550,15 @@ class Progress:
             bar_format="{desc} {percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left",
         )
 
-    def show(self, epoch: int, count: int, total: Any, seen: int) -> None:
-        """Advance by `count` samples; `total` is the summed loss of the `seen` samples of this epoch, on the device."""
+    def begin_at(self, count: int) -> None:
+        """Start after `count` samples, of a run that is continued."""
+        self.bar.initial = self.bar.n = count
+
+    def show(self, at: Position, count: int) -> None:
+        """Advance by `count` samples, to this position."""
         if not self.bar.disable:
             if time.perf_counter() >= self.due:
-                self.describe(epoch, float(total) / seen)
+                self.describe(at.number, float(at.total) / at.seen)
                 self.due = time.perf_counter() + _REFRESH
             self.bar.update(count)
 
@@ -427,127 +569,3 @@ class Progress:
     def close(self) -> None:
         """Finish the bar and its line."""
         self.bar.close()
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# `History`: one row of numbers per epoch, each column with its unit.
-
-
-class History:
-    """What training measured, epoch by epoch.
-
-    Attributes:
-        rows: one dict per complete epoch, e.g. {"epoch": 1, "train_loss": 92.1, ...}.
-        units: column -> unit, e.g. {"train_loss": "nats per image", "seconds": "s"}.
-    """
-
-    def __init__(self, units: dict[str, str] | None = None) -> None:
-        self.rows: list[dict[str, Any]] = []
-        self.units = dict(units or {})
-
-    def append(self, row: dict[str, Any]) -> None:
-        """Add the row of a complete epoch."""
-        self.rows.append(dict(row))
-
-    @property
-    def columns(self) -> list[str]:
-        """All column names, in order of first appearance."""
-        return list(dict.fromkeys(key for row in self.rows for key in row))
-
-    def __getitem__(self, column: str) -> list[Any]:
-        """A column as a list, NaN for rows without it."""
-        if column not in self.columns:
-            raise KeyError(f"no column {column!r} in this history; there are: {', '.join(self.columns) or 'none yet'}.")
-        return [row.get(column, math.nan) for row in self.rows]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def last(self) -> dict[str, Any]:
-        """The last row; raises IndexError before the first complete epoch."""
-        if not self.rows:
-            raise IndexError("this history is empty: no epoch was completed.")
-        return self.rows[-1]
-
-    def save(self, path: str | Path) -> Path:
-        """Write `metrics.csv`: a header `column [unit]`, then one line per epoch. Atomic."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([f"{name} [{self.units[name]}]" if name in self.units else name for name in self.columns])
-        for row in self.rows:
-            writer.writerow([_number(row.get(name, "")) for name in self.columns])
-        return write_text(path, text.getvalue())
-
-    @classmethod
-    def load(cls, path: str | Path) -> History:
-        """Read what `save` wrote."""
-        with open(path, newline="", encoding="utf-8") as file:
-            table = list(csv.reader(file))
-        history = cls()
-        names = []
-        for title in table[0] if table else []:
-            name, _, unit = title.partition(" [")
-            names.append(name)
-            if unit:
-                history.units[name] = unit.rstrip("]")
-        for line in table[1:]:
-            history.append(
-                {n: int(v) if n == "epoch" else float(v) for n, v in zip(names, line, strict=True) if v != ""}
-            )
-        return history
-
-    def __repr__(self) -> str:
-        if not self.rows:
-            return "History(no complete epoch)"
-        numbers = ", ".join(
-            f"{name} {_number(value)}{' ' + self.units[name] if name in self.units else ''}"
-            for name, value in self.last.items()
-        )
-        return f"History({len(self)} epochs; last: {numbers})"
-
-
-def _number(value: Any) -> Any:
-    return f"{value:.6g}" if isinstance(value, float) else value
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Early stopping: end a run when its validation metric no longer improves (Prechelt 1998).
-
-
-class EarlyStopping:
-    """A callback for `fit` that ends the run if a column of its history has no new minimum for `patience` epochs.
-
-    The validation samples then select the model, so they no longer measure its performance on new samples: hold out a third
-    set for that. The model keeps its last weights; `model.load_state_dict(stop.best_state)` restores the best.
-
-    Args:
-        column: of the history, to be minimized, such as "validation_loss".
-        patience: epochs without a new minimum before the run ends, at least 1.
-        least: smallest decrease that counts as a new minimum, in the column's unit.
-
-    Attributes:
-        best, best_epoch, best_state: the minimum, its epoch (0 before the first), and the weights then.
-    """
-
-    def __init__(self, column: str = "validation_loss", patience: int = 5, least: float = 0.0) -> None:
-        if patience < 1:
-            raise ValueError(f"patience must be at least 1 epoch, got {patience}: 5 is usual.")
-        if not least >= 0.0:
-            raise ValueError(f"least must be at least 0, got {least}.")
-        self.column, self.patience, self.least = column, patience, float(least)
-        self.best, self.best_epoch = float("inf"), 0
-        self.best_state: dict[str, np.ndarray] = {}
-
-    def __call__(self, epoch: Epoch) -> None:
-        """Check a complete epoch. Raises StopIteration to end `fit`, and ValueError for an unknown column."""
-        if self.column not in epoch.row:
-            raise ValueError(
-                f"the history has no column {self.column!r}: choose one of {', '.join(epoch.row)}, and give fit "
-                "validation samples for those that begin with validation_."
-            )
-        if epoch.row[self.column] < self.best - self.least:
-            self.best, self.best_epoch = epoch.row[self.column], epoch.number
-            self.best_state = epoch.model.state_dict()
-        elif epoch.number - self.best_epoch >= self.patience:
-            raise StopIteration

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from tinyae.atomic import write_bytes, write_text
 from tinyae.models import Autoencoder, build
 from tinyae.nn import Module
-from tinyae.training.loop import Epoch, History
+from tinyae.training.state import Epoch, History
 
 CONFIG, MODEL, METRICS = "config.json", "model.safetensors", "metrics.csv"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,11 @@ from tinyae.backend import backend_named, backend_of
 from tinyae.data import Dataset, Split
 from tinyae.models import Batch, SoftmaxClassifier, StackedAutoencoder
 from tinyae.models.stacked import check_labels
-from tinyae.nn import Parameter
+from tinyae.nn import Module, Parameter
 from tinyae.optim import LBFGS, Adam, Optimizer
-from tinyae.training.loop import History, Progress, Training, check_samples, fit, samples_per_step
+from tinyae.training.loop import Progress, Training, check_samples, fit, samples_per_step
 from tinyae.training.metrics import Metrics
+from tinyae.training.state import Checkpoint, History, TrainingState
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Greedy layer-wise training: one layer at a time, on the codes of the frozen layers below.
@@ -36,6 +38,8 @@ def fit_stack(
     schedule: ScheduleOf | None = None,
     clip_norm: float | None = None,
     seed: int = 0,
+    start: TrainingState | None = None,
+    checkpoint: Checkpoint | None = None,
     progress: bool = True,
     after_layer: Callable[[int, History], None] | None = None,
 ) -> list[History]:
@@ -45,27 +49,36 @@ def fit_stack(
 
     Args:
         model: trained in place; `model.trained` records which layers are done. Trained layers are skipped, so an
-            interrupted run resumes with the layer at which it stopped.
+            interrupted run can go on with the layer at which it stopped.
         train: samples.
         epochs, batch_size, clip_norm, seed, progress: for each layer, as for `fit`.
         optimizer: makes an optimizer from a layer's parameters, e.g. `lambda p: Adam(p, lr=1e-3)` or `LBFGS`.
         schedule: makes a layer's schedule from its optimizer and the epochs, e.g. `CosineLR`; None keeps the rate constant.
+        start: continue a run that ended with this state, in the middle of a layer.
+        checkpoint: writes the state from time to time, that of the whole stack.
         after_layer: called as `after_layer(number, history)` after each layer, counted from 1.
 
     Returns:
         One History for each layer trained.
     """
     x = check_samples(train, "train", model).x
+    if start is not None:
+        start.model.restore(model)
     histories = []
     for number, layer in enumerate(model.layers):
         if model.trained.numpy()[number]:
             continue
         codes = codes_below(model, number, x)
         title = f"layer {number + 1} of {len(model.layers)}"
-        history = fit(
-            layer, codes, epochs=epochs, batch_size=batch_size, seed=seed, clip_norm=clip_norm, progress=progress,
-            title=title, **_moved_by(optimizer, schedule, layer.parameters(), epochs),
-        )  # fmt: skip
+        if start is not None and _is_done(start, title, epochs):
+            history = History(start.units, start.rows)
+        else:
+            history = fit(
+                layer, codes, epochs=epochs, batch_size=batch_size, seed=seed, clip_norm=clip_norm, progress=progress,
+                start=start, checkpoint=checkpoint, whole=model, title=title,
+                **_moved_by(optimizer, schedule, layer.parameters(), epochs),
+            )  # fmt: skip
+        start = None
         marks = model.trained.numpy().copy()
         marks[number] = 1.0
         model.trained.data = backend_of(model.trained.data).to_device(marks, marks.dtype)
@@ -73,6 +86,11 @@ def fit_stack(
         if after_layer is not None:
             after_layer(number + 1, history)
     return histories
+
+
+def _is_done(state: TrainingState, stage: str, epochs: int) -> bool:
+    """Whether the state is that after the last epoch of a stage."""
+    return state.stage == stage and (state.ended or state.epoch >= epochs)
 
 
 def codes_below(model: StackedAutoencoder, number: int, x: np.ndarray) -> np.ndarray:
@@ -93,7 +111,10 @@ def fit_stack_classifier(
     schedule: ScheduleOf | None = None,
     clip_norm: float | None = None,
     seed: int = 0,
+    start: TrainingState | None = None,
+    checkpoint: Checkpoint | None = None,
     progress: bool = True,
+    after_stage: Callable[[str, History], None] | None = None,
 ) -> tuple[float | None, list[History]]:
     """Train the classifier on the frozen codes, then fine-tune the whole network on the labels.
 
@@ -102,14 +123,19 @@ def fit_stack_classifier(
         train, validation: labeled samples.
         epochs: of the classifier alone, and of fine-tuning.
         optimizer, schedule: make the optimizer of a stage from its parameters, and the schedule from the optimizer.
-        batch_size, clip_norm, seed, progress: as for `fit_classifier`.
+        batch_size, clip_norm, seed, checkpoint, progress: as for `fit_classifier`.
+        start: continue a run that ended with this state, in one of the two stages.
+        after_stage: called as `after_stage(name, history)` after each, "classifier" and "fine-tuning".
 
     Returns:
-        The validation accuracy before fine-tuning (None without validation), and the histories of both stages.
+        The validation accuracy before fine-tuning (None without validation), and the histories of both stages; None and
+        the second one alone if `start` is in it.
 
     Raises:
         ValueError: the stack has no classifier, or its layers have not been trained.
     """
+    if start is not None:
+        start.model.restore(model)
     classifier = model.classifier
     if classifier is None:
         raise ValueError("fine-tuning needs a classifier, got a stack without: build it with classes=10, say.")
@@ -117,25 +143,38 @@ def fit_stack_classifier(
         missing = int(np.argmin(model.trained.numpy())) + 1
         raise ValueError(f"fine-tuning needs a trained stack, got an untrained layer {missing}: call fit_stack first.")
     # The codes do not change while the features are frozen, so they are computed once.
-    common: dict[str, Any] = {"batch_size": batch_size, "clip_norm": clip_norm, "seed": seed, "progress": progress}
-    top = _on_codes(model)
-    codes = Split(model.encode(train.x), train.y)
-    held_out = None if validation is None else Split(model.encode(validation.x), validation.y)
-    first = fit_classifier(
-        top,
-        codes,
-        held_out,
-        epochs=epochs[0],
-        title="classifier",
-        **_moved_by(optimizer, schedule, top.output.parameters(), epochs[0]),
-        **common,
-    )
-    before = None if validation is None or validation.y is None else classifier.accuracy(validation.x, validation.y)
-    second = fit_classifier(
-        classifier, train, validation, epochs=epochs[1], title="fine-tuning",
-        **_moved_by(optimizer, schedule, classifier.parameters(), epochs[1]), **common,
-    )  # fmt: skip
-    return before, [first, second]
+    top, codes = _on_codes(model), partial(_coded, model)
+    stages = {
+        "classifier": (
+            top,
+            top.output.parameters(),
+            lambda: (codes(train), validation and codes(validation)),
+            epochs[0],
+        ),
+        "fine-tuning": (classifier, classifier.parameters(), lambda: (train, validation), epochs[1]),
+    }
+    histories = []
+    for name, (network, parameters, samples, passes) in stages.items():
+        if start is not None and start.stage != name:
+            continue
+        if start is not None and _is_done(start, name, passes):
+            history = History(start.units, start.rows)
+        else:
+            history = fit_classifier(
+                network, *samples(), epochs=passes, batch_size=batch_size, clip_norm=clip_norm, seed=seed, start=start,
+                checkpoint=checkpoint, whole=model, progress=progress, title=name,
+                **_moved_by(optimizer, schedule, parameters, passes),
+            )  # fmt: skip
+        start = None
+        histories.append(history)
+        if after_stage is not None:
+            after_stage(name, history)
+    return histories[0].last.get("validation_accuracy") if len(histories) > 1 else None, histories
+
+
+def _coded(model: StackedAutoencoder, samples: Split) -> Split:
+    """The codes of labeled samples, with the labels."""
+    return Split(model.encode(samples.x), samples.y)
 
 
 def _moved_by(
@@ -195,6 +234,9 @@ def fit_classifier(
     seed: int = 0,
     schedule: Any = None,
     clip_norm: float | None = None,
+    start: TrainingState | None = None,
+    checkpoint: Checkpoint | None = None,
+    whole: Module | None = None,
     progress: bool = True,
     title: str = "classifier",
 ) -> History:
@@ -204,7 +246,7 @@ def fit_classifier(
         classifier: trained in place: its own layer, and its features unless they are frozen.
         train: samples x (N, ...) and class numbers y (N,).
         validation: labeled samples whose accuracy is recorded after every epoch; they select nothing.
-        epochs, batch_size, optimizer, seed, schedule, clip_norm, progress, title: as for `fit`.
+        epochs, batch_size, optimizer, seed, schedule, clip_norm, start, checkpoint, whole, progress, title: as for `fit`.
 
     Returns:
         History with columns epoch, train_loss, seconds, samples_per_second, and validation_accuracy with validation samples.
@@ -233,10 +275,12 @@ def fit_classifier(
 
     history = History({"train_loss": "nats per sample", "seconds": "s", "samples_per_second": "samples/s"})
     bar = Progress(epochs, len(labels), history.units["train_loss"], "sample", title=title, visible=progress)
-    return Training(
+    run = Training(
         classifier, lambda batch: classifier.loss(batch.x, batch.labels), optimizer, data, batch_size,
         np.random.default_rng(seed), history, bar, measure, schedule=schedule, clip_norm=clip_norm,
-    ).run(epochs)  # fmt: skip
+        checkpoint=checkpoint, whole=whole, stage=title,
+    )  # fmt: skip
+    return run.start(start, epochs).run(epochs)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

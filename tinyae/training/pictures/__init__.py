@@ -18,7 +18,6 @@ from tinyae.models import (
     VariationalAutoencoder,
     VectorQuantizedAutoencoder,
 )
-from tinyae.training.loop import History
 from tinyae.training.pictures.common import (
     Restored,
     draw_codes,
@@ -48,6 +47,7 @@ from tinyae.training.pictures.models import (
     draw_vector_quantized,
     image_maps,
 )
+from tinyae.training.state import History
 
 __all__ = [
     "SPECIAL",

@@ -16,7 +16,7 @@ from tinyae.data import Dataset, Split, padding
 from tinyae.models import Autoencoder
 from tinyae.nn import Conv2d, Dense, Module, Parameter
 from tinyae.plots.images import MOST_FRAMES
-from tinyae.training.loop import History
+from tinyae.training.state import History
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
