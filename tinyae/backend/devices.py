@@ -321,6 +321,9 @@ def _find(array_type: type) -> Backend:
 NUMBERS = "biufc"
 """The kinds of dtype that are numbers: bool, signed and unsigned integers, floating point, complex."""
 
+EXPECTED = "expected an array of numbers"
+"""How an error of `as_array` begins, unless a function says it in its own words."""
+
 _HOST = (1, 3, 11, 13)
 """The types of device that DLPack gives to host memory: the CPU's, pinned for CUDA or ROCm, managed by CUDA."""
 
@@ -332,16 +335,12 @@ _FIXES = {
 """How dates, durations and records (kinds of dtype) become numbers."""
 
 
-def as_array(
-    data: object, dtype: npt.DTypeLike | None = None, *, expected: str = "expected an array of numbers"
-) -> Array:
-    """`data` as an array of numbers; an array of a device is returned as it is.
+def as_array(data: object, dtype: npt.DTypeLike | None = None, *, expected: str = EXPECTED) -> Array:
+    """`data` as an array of numbers, converted to `dtype` if given; an array of a device is returned as it is.
 
     An array of another library, with `__array__`, `__dlpack__` or a buffer, keeps its dtype, and its memory if that library
-    shares it. A Python number or a nested list becomes float32, or int64 for whole numbers. Subclasses of NumPy's array
-    become plain arrays. `dtype` converts; `expected` begins the message.
-
-    Raises TypeError for everything else.
+    shares it; a subclass of NumPy's array becomes a plain one. A Python number or a nested list becomes float32, or int64 for
+    whole numbers. Raises TypeError for everything else; `expected` begins the message.
     """
     array: Any = data if type(data) is np.ndarray else _adopted(data, dtype, expected)
     if dtype is not None and array.dtype != dtype:
