@@ -158,7 +158,8 @@ def test_a_tensor_for_training_is_told_to_become_an_array(door):
 def test_labels_and_sequences_enter_as_lists():
     assert ta.data.Split(X, [0, 1, 0, 1, 0, 1]).y.dtype == "int64"
     model, x = LSTMAutoencoder(2, 3), np.zeros((2, 3, 2), "float32")
-    assert_array_equal(model.encode(x.tolist(), lengths=[1, 3]), model.encode(x, lengths=[1, 3]))
+    for lengths in ([1, 3], OnlyArray([1, 3]), memoryview(np.array([1, 3]))):
+        assert_array_equal(model.encode(x.tolist(), lengths=lengths), model.encode(x, lengths=np.array([1, 3])))
 
 
 # Out again.
