@@ -19,7 +19,7 @@ from tinyae.cli.main import main
 from tinyae.training import Run, evaluate
 
 PICTURES = ["codes.png", "filters.png", "loss.png", "reconstructions.png"]
-FILES = sorted(["config.json", "metrics.csv", "model.safetensors", *PICTURES])
+FILES = sorted(["checkpoint.safetensors", "config.json", "metrics.csv", "model.safetensors", *PICTURES])
 BASIC = ["train", "basic", "--data", "optdigits", "--epochs", "2", "--code-size", "8", "--seed", "3"]
 
 Command = Callable[..., str]
@@ -157,7 +157,7 @@ def test_a_file_of_ones_own(tinyae, tmp_path, rng):
     printed = tinyae("train", "basic", "--data", "./rows.npy", "--epochs", 1, "--code-size", 2)
     assert "on rows.npy (54 training and 6 test rows of 7), cpu" in printed
     folder = Path("runs") / "basic-rows"
-    assert names(folder) == ["config.json", "loss.png", "metrics.csv", "model.safetensors", "reconstructions.png"]
+    assert names(folder) == sorted(["checkpoint.safetensors", "config.json", "loss.png", "metrics.csv", "model.safetensors", "reconstructions.png"])
     assert "rows.npy" in tinyae("evaluate", folder)
     told = tinyae("encode", folder, "--out", "c.npy")
     assert told == (

@@ -7,7 +7,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 
 from tinyae.backend import DeviceError, backend_named
-from tinyae.cli.options import package_version
+from tinyae.training.run import package_version
 
 _LIBRARIES = ("numpy", "scipy", "matplotlib", "pillow", "tqdm", "safetensors", "pooch")
 _CUPY = ("cupy-cuda13x", "cupy-cuda12x", "cupy-rocm-7-0")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 
 from tinyae.backend import DeviceError
@@ -12,20 +14,22 @@ from tinyae.cli import train
 from tinyae.cli.anomalies import anomalies
 from tinyae.cli.arguments import Parser, add_command
 from tinyae.cli.data import data
+from tinyae.cli.diff import diff
 from tinyae.cli.encode import encode
 from tinyae.cli.evaluate import evaluate
 from tinyae.cli.features import features
 from tinyae.cli.gradcheck import gradcheck
 from tinyae.cli.info import info
 from tinyae.cli.neighbors import neighbors
-from tinyae.cli.options import GROUPS, package_version
+from tinyae.cli.options import GROUPS
 from tinyae.cli.probe import probe
 from tinyae.cli.reconstruct import reconstruct
 from tinyae.cli.sample import sample
 from tinyae.cli.show import show
+from tinyae.training.run import package_version
 
 COMMANDS = (
-    evaluate, encode, reconstruct, sample, features, neighbors, probe, anomalies, show, gradcheck, data, info,
+    evaluate, encode, reconstruct, sample, features, neighbors, probe, anomalies, diff, show, gradcheck, data, info,
 )  # fmt: skip
 """The commands except `train`: functions whose parameters and docstrings become arguments and help."""
 
@@ -37,8 +41,8 @@ start here:
   tinyae data                             the available data sets
   tinyae show basic                       the tape of one training step, node by node
 
-exit codes: 0 success, 1 a gradient check failed, 2 an error in the options or the data, 130 interrupted (the last complete
-epoch is kept)."""
+exit codes: 0 success, 1 a gradient check failed or two runs differ, 2 an error in the options or the data, 130 interrupted,
+also by SIGTERM (the last complete epoch is kept)."""
 
 
 def parser() -> Parser:
@@ -61,6 +65,8 @@ def parser() -> Parser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     options = parser().parse_args(arguments)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: a job that is stopped keeps its epochs
     try:
         options.run(options)
         sys.stdout.flush()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -253,11 +252,3 @@ def save_array(array: np.ndarray, path: Path) -> None:
             np.save(file, array, allow_pickle=False)
 
     write_atomically(path, write)
-
-
-def package_version() -> str:
-    """The installed version, or "unknown" when run from a source tree that was never installed."""
-    try:
-        return version("tinyae")
-    except PackageNotFoundError:
-        return "unknown"

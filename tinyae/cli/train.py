@@ -1,4 +1,4 @@
-"""`tinyae train MODEL`: build a model, train it on a data set, and write a run folder."""
+"""`tinyae train MODEL`: build a model, train it on a data set, and write a run folder; `tinyae train --resume RUN`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from tinyae.backend import backend_named
 from tinyae.checks import number
 from tinyae.cli.arguments import (
     Parser,
+    add_arguments,
     add_option,
     add_options,
     flag_of,
@@ -46,8 +47,12 @@ from tinyae.cli.options import (
 from tinyae.data import Dataset
 from tinyae.models import MODELS, PCA, Autoencoder, ModelEntry, StackedAutoencoder, build
 from tinyae.training import (
+    Checkpoint,
     History,
     Run,
+    TrainingDiverged,
+    TrainingInterrupted,
+    TrainingState,
     compare_sequences,
     draw_run,
     evaluate,
@@ -57,7 +62,7 @@ from tinyae.training import (
     whole_history,
 )
 from tinyae.training.metrics import LARGEST_PCA
-from tinyae.training.state import TrainingInterrupted
+from tinyae.training.run import CHECKPOINT, environment
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The command: check all options and the data, then train, evaluate, draw.
@@ -66,7 +71,9 @@ from tinyae.training.state import TrainingInterrupted
 def register(commands: Any) -> None:
     """Add `train` with one sub-command per model."""
     command = commands.add_parser("train", help="train a model and write metrics and pictures to a run folder")
-    models = command.add_subparsers(title="models", dest="model", metavar="MODEL", required=True)
+    add_arguments(command, resume, {resume: "continue a run"})
+    command.set_defaults(run=lambda options: resume(**_given_to(resume, options)))
+    models = command.add_subparsers(title="models", dest="model", metavar="MODEL")
     for entry in MODELS.values():
         models.add_parser(
             entry.name, help=entry.title, description=f"Train: {entry.title}.", fill=partial(add_model, entry=entry)
@@ -91,6 +98,7 @@ def add_model(parser: Parser, entry: ModelEntry) -> None:
         "--out", type=Path, metavar="DIR", help="run folder (default: runs/MODEL-DATA, numbered if taken)"
     )
     parser.add_argument("--force", action="store_true", help="replace an existing run in --out")
+    add_option(parser, settings_of(Checkpoint)["minutes"], default=None)
     add_training_options(parser, entry)
     settings = [s for s in settings_of(entry.builder).values() if s.name not in _FROM_DATA]
     add_options(parser.add_argument_group("model"), settings)
@@ -111,6 +119,8 @@ def model_arguments(options: argparse.Namespace) -> dict[str, Any]:
 
 def run(options: argparse.Namespace) -> None:
     """Check all options and the data, then create the folder, train, evaluate, draw."""
+    if options.resume is not None:
+        raise ValueError(f"--resume {options.resume} continues a run with its own model: leave {options.model} out.")
     device = backend_named(options.device).name
     entry = MODELS[options.model]
     options.data = options.data or entry.data
@@ -125,28 +135,131 @@ def run(options: argparse.Namespace) -> None:
         check_labels(data, "a conditional model needs", ", or train vae")
     if entry.conditional or (entry.labeled and data.has_labels):
         arguments["classes"] = class_count(data)
-    model = build(options.model, arguments, np.random.default_rng(options.seed)).to(device)
-    if not MODELS[options.model].held_out:
-        data = _first(data, model)
-    check_data(data, model)
     config = {"model": options.model, "arguments": arguments, "data": lasting(options.data), "device": device}
     config |= {"data_options": pictures} if pictures else {}
-    always = ("epochs", "batch_size", "optimizer", "lr", "schedule", "clip_norm", "seed")
-    config |= {name: getattr(options, name) for name in always}
-    config |= {name: value for name in CHOSEN if (value := getattr(options, name)) is not None}
+    config |= {name: getattr(options, name) for name in (*_ALWAYS, *(_STAGES if entry.labeled else ()))}
+    config |= {name: value for name in (*CHOSEN, "minutes") if (value := getattr(options, name)) is not None}
     config |= {} if windows is None else {"windows": windows}
     config |= {"scaler": kept_scaler(data)} if windows is not None and is_csv(options.data) else {}
+    model, data = _prepared(config, data)
+    config["environment"] = environment(data, device)
     folder = Run.create(options.out, config, force=options.force)
     print(_headline(options.model, model, data, device))
     remark(data)
     print(f"run folder: {folder.path}")
-    started = time.perf_counter()
+    _train(model, data, folder, Checkpoint(folder.path / CHECKPOINT, options.minutes), None)
+
+
+_ALWAYS = ("epochs", "batch_size", "optimizer", "lr", "schedule", "clip_norm", "seed")
+_STAGES = ("classifier_epochs", "tuning_epochs")
+
+
+def resume(*, resume: Path | None = None, epochs: int | None = None, allow_changes: bool = False) -> None:
+    """Continue a run from its last checkpoint.
+
+    Args:
+        resume: RUN, continue this run from its last checkpoint, as if it had never stopped.
+        epochs: N, lengthen the run to N epochs in all; of stacked, not possible.
+        allow_changes: continue although data, versions, processor, device or threads differ, which may change last bits.
+    """
+    if resume is None:
+        raise ValueError("give a MODEL to train, or --resume RUN to continue a run; see `tinyae train --help`.")
+    folder = Run.open(resume)
+    config = folder.config
+    if "environment" not in config:
+        raise ValueError(f"{folder.path} was trained by a version that kept no state to continue from: train it again.")
+    data = load_data(config["data"], config.get("data_options"), config.get("windows"), scaler=config.get("scaler"))
+    model, data = _prepared(config, data)
+    here = environment(data, config["device"])
+    changed = [
+        f"{name} ({config['environment'][name]}, now {here[name]})"
+        for name in here
+        if here[name] != config["environment"][name]
+    ]
+    if changed and not allow_changes:
+        raise ValueError(
+            f"{folder.path} would not continue as it began, since this differs: {'; '.join(changed)}. Continue all the same, with "
+            "other rounding or other data, by --allow-changes."
+        )
+    state: TrainingState | None = None
+    extra: dict[str, Any] = {}
+    if (folder.path / CHECKPOINT).exists():
+        state, extra = TrainingState.load_with_extra(folder.path / CHECKPOINT)
+    config["environment"] = here
+    if epochs is not None:
+        state = _lengthened(config, model, state, epochs)
+    checkpoint = Checkpoint(folder.path / CHECKPOINT, config.get("minutes"), **extra)
+    print(_headline(config["model"], model, data, config["device"]))
+    print(f"run folder: {folder.path}, continued {_place(state)}")
+    _train(model, data, folder, checkpoint, state)
+
+
+def _place(state: TrainingState | None) -> str:
+    """Where a run continues, in words."""
+    if state is None:
+        return "from the beginning: it has no complete epoch"
+    middle = "" if state.position is None else f" and {state.position['seen']:,} samples of the next"
+    return f"after epoch {state.epoch}{middle}{state.stage and f' of {state.stage}'}"
+
+
+def _lengthened(
+    config: dict[str, Any], model: Autoencoder, state: TrainingState | None, epochs: int
+) -> TrainingState | None:
+    """Set the number of epochs of a run; its schedule goes on as that of a run of so many epochs."""
+    if MODELS[config["model"]].labeled:
+        raise ValueError(
+            "--epochs cannot lengthen a stack, whose layers are trained one after another: train a new one."
+        )
+    if state is not None and epochs <= state.epoch:
+        raise ValueError(f"the run has {state.epoch} complete epochs already, got --epochs {epochs}: give more.")
+    before, config["epochs"] = config["epochs"], epochs
+    if state is None or state.schedule is None:
+        return state
+    optimizer = make_optimizer(config, model.parameters())
+    schedule = make_schedule(config, optimizer, epochs)
+    assert schedule is not None
+    stretched = _with_place(schedule.state_dict(), state.schedule)
+    schedule.load_state_dict(stretched)
+    if config["schedule"] == "cosine":
+        print(
+            f"cosine schedule: from here on the learning rate is that of a run of {epochs} epochs, not {before}: "
+            f"it goes on at {optimizer.lr:.3g}, after {state.optimizer['lr']:.3g}"
+        )
+    return replace(state, schedule=stretched, optimizer=state.optimizer | {"lr": optimizer.lr}, ended=False)
+
+
+def _with_place(fresh: dict[str, Any], saved: dict[str, Any]) -> dict[str, Any]:
+    """The state of a new schedule at the step and with the base rate of a saved one."""
+    return {
+        name: _with_place(value, saved[name])
+        if isinstance(value, dict)
+        else saved[name]
+        if name in ("steps", "base_lr")
+        else value
+        for name, value in fresh.items()
+    }
+
+
+def _prepared(config: dict[str, Any], data: Dataset) -> tuple[Any, Dataset]:
+    """The untrained model of a run on its device, and the samples it is trained and tested on."""
+    model = build(config["model"], config["arguments"], np.random.default_rng(config["seed"])).to(config["device"])
+    if not MODELS[config["model"]].held_out:
+        data = _first(data, model)
+    check_data(data, model)
+    return model, data
+
+
+def _train(model: Any, data: Dataset, folder: Run, checkpoint: Checkpoint, state: TrainingState | None) -> None:
+    """Train as the run's configuration says, from the beginning or from a state; then evaluate and draw."""
+    started, config = time.perf_counter(), folder.config
+    folder.save_config()
     try:
-        history = _TRAINERS.get(options.model, _fit)(model, data, options, folder)
-    except TrainingInterrupted as stop:
+        history = _TRAINERS.get(config["model"], _fit)(model, data, folder, checkpoint, state)
+    except (TrainingInterrupted, TrainingDiverged) as stop:
         if len(stop.history):
             folder.keep(model, stop.history)
             draw_run(model, data, stop.history, folder.path)
+            stop.args = (f"{stop} Continue with `tinyae train --resume {folder.path}`.",)
         folder.forget()
         raise
     except (ValueError, FloatingPointError, OSError):
@@ -162,11 +275,21 @@ def _given_to(function: Callable[..., Any], options: argparse.Namespace) -> dict
     return {name: getattr(options, name) for name in inspect.signature(function).parameters}
 
 
-def _fit(model: Autoencoder, data: Dataset, options: argparse.Namespace, folder: Run) -> History:
+def _fit(model: Any, data: Dataset, folder: Run, checkpoint: Checkpoint, state: TrainingState | None) -> History:
     """Train all parameters at once, as for most models."""
+    config = folder.config
+    if state is not None and (state.ended or state.epoch >= config["epochs"]):
+        print("nothing is left to train; --epochs N lengthens the run")
+        state.model.restore(model)
+        history = History(state.units, state.rows)
+        folder.keep(model, history)
+        return history
+    optimizer = make_optimizer(config, model.parameters())
     return fit(
-        model, data, data.test if len(data.test) else None, callbacks=[folder.record], **fit_arguments(options, model)
-    )
+        model, data, data.test if len(data.test) else None, epochs=config["epochs"], optimizer=optimizer,
+        schedule=make_schedule(config, optimizer, config["epochs"]), callbacks=[folder.record], checkpoint=checkpoint,
+        start=state, **stage_arguments(config),
+    )  # fmt: skip
 
 
 def _first(data: Dataset, memory: Any) -> Dataset:
@@ -215,45 +338,58 @@ def _report(model: Autoencoder, data: Dataset, seconds: float) -> None:
 # `tinyae train stacked`: layer by layer, then the classifier, then fine-tuning.
 
 
-def train_stacked(model: StackedAutoencoder, data: Dataset, options: argparse.Namespace, folder: Run) -> History:
+def train_stacked(
+    model: StackedAutoencoder, data: Dataset, folder: Run, checkpoint: Checkpoint, state: TrainingState | None
+) -> History:
     """Train each layer on the codes of the layers below; with a classifier, print its accuracy before and after fine-tuning.
 
-    The run folder is updated after every stage, so an interruption loses at most one stage.
+    The run folder is updated after every stage. The checkpoint holds the histories of the complete ones.
     """
-    stages: list[tuple[str, History]] = []
+    config = folder.config
+    done: list[list[Any]] = checkpoint.extra.setdefault("stages", [])
+    stages = [(name, History(units, rows)) for name, units, rows in done]
 
     def keep(name: str, history: History) -> None:
         stages.append((name, history))
+        done.append([name, history.units, history.rows])
         folder.keep(model, whole_history(stages))
 
-    common = stage_arguments(options) | {
-        "optimizer": partial(make_optimizer, options),
-        "schedule": partial(make_schedule, options),
+    common: dict[str, Any] = stage_arguments(config) | {
+        "optimizer": partial(make_optimizer, config),
+        "schedule": partial(make_schedule, config),
+        "checkpoint": checkpoint,
     }
+    of_layers = state is None or state.stage.startswith("layer")
     try:
-        fit_stack(
-            model, data, epochs=options.epochs, after_layer=lambda number, row: keep(f"layer {number}", row), **common
-        )
+        if of_layers:
+            fit_stack(
+                model, data, epochs=config["epochs"], start=state,
+                after_layer=lambda number, history: keep(f"layer {number}", history), **common,
+            )  # fmt: skip
         if model.classifier is None:
             print(f"{data.name} has no labels, so no classifier is trained")
             return whole_history(stages)
-        passes = (options.classifier_epochs, options.tuning_epochs)
-        before, (first, second) = fit_stack_classifier(model, data.train, data.test, epochs=passes, **common)
-    except TrainingInterrupted as stop:
-        raise TrainingInterrupted(whole_history([*stages, ("interrupted", stop.history)])) from None
-    keep("classifier", first)
-    keep("tuning", second)
+        fit_stack_classifier(
+            model, data.train, data.test, epochs=(config["classifier_epochs"], config["tuning_epochs"]),
+            start=None if of_layers else state, after_stage=keep, **common,
+        )  # fmt: skip
+    except (TrainingInterrupted, TrainingDiverged) as stop:
+        stop.history = whole_history([*stages, ("interrupted", stop.history)])
+        raise
     assert data.test.y is not None
     print(
         "\nfine-tuning changes the encoders but not the decoders, so reconstructions are worse than before; "
         "a stack is judged by its codes and its accuracy"
     )
+    before = dict(stages)["classifier"].last["validation_accuracy"]
     after = model.classifier.accuracy(data.test.x, data.test.y)
     print(f"\ntest accuracy of the classifier on the frozen codes: {before:.2%}; after fine-tuning: {after:.2%}")
     return whole_history(stages)
 
 
-_TRAINERS: dict[str, Callable[[Any, Dataset, argparse.Namespace, Run], History]] = {"stacked": train_stacked}
+_TRAINERS: dict[str, Callable[[Any, Dataset, Run, Checkpoint, TrainingState | None], History]] = {
+    "stacked": train_stacked
+}
 """Models with a training procedure of another kind."""
 
 
@@ -340,44 +476,38 @@ def settle_training(options: argparse.Namespace, entry: ModelEntry) -> None:
             raise ValueError(
                 f"--{choice} {chosen} needs {flag_of(name)}, a number of epochs: add, e.g., {flag_of(name)} 5."
             )
-    if options.clip_norm is not None:
-        number("clip_norm", options.clip_norm, above=0.0)
-    trial = make_optimizer(options, [Tensor(np.zeros(1, np.float32), requires_grad=True)])
-    make_schedule(options, trial, options.epochs)
+    for name, value in (("clip_norm", options.clip_norm), ("--checkpoint-minutes", options.minutes)):
+        if value is not None:
+            number(name, value, above=0.0)
+    trial = make_optimizer(vars(options), [Tensor(np.zeros(1, np.float32), requires_grad=True)])
+    make_schedule(vars(options), trial, options.epochs)
 
 
-def fit_arguments(options: argparse.Namespace, model: Autoencoder) -> dict[str, Any]:
-    """The options as arguments of `tinyae.fit`."""
-    optimizer = make_optimizer(options, model.parameters())
-    schedule = make_schedule(options, optimizer, options.epochs)
-    return stage_arguments(options) | {"epochs": options.epochs, "optimizer": optimizer, "schedule": schedule}
+def stage_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `fit` that are the same for every stage of training."""
+    return {name: config[name] for name in ("batch_size", "clip_norm", "seed")}
 
 
-def stage_arguments(options: argparse.Namespace) -> dict[str, Any]:
-    """The arguments that are the same for every stage of training."""
-    return {"batch_size": options.batch_size, "clip_norm": options.clip_norm, "seed": options.seed}
-
-
-def _given(options: argparse.Namespace, kind: type) -> dict[str, Any]:
+def _given(config: Mapping[str, Any], kind: type) -> dict[str, Any]:
     """The settings of an optimizer or schedule that are not None."""
     names = CHOSEN.keys() & inspect.signature(kind).parameters.keys()
-    return {name: value for name in names if (value := getattr(options, name)) is not None}
+    return {name: value for name in names if (value := config.get(name)) is not None}
 
 
-def make_optimizer(options: argparse.Namespace, parameters: Iterable[Tensor]) -> optim.Optimizer:
+def make_optimizer(config: Mapping[str, Any], parameters: Iterable[Tensor]) -> optim.Optimizer:
     """The chosen optimizer for these parameters."""
-    kind: Callable[..., optim.Optimizer] = OPTIMIZERS[options.optimizer]
-    return kind(parameters, **_given(options, OPTIMIZERS[options.optimizer]))
+    kind: Callable[..., optim.Optimizer] = OPTIMIZERS[config["optimizer"]]
+    return kind(parameters, **_given(config, OPTIMIZERS[config["optimizer"]]))
 
 
-def make_schedule(options: argparse.Namespace, optimizer: optim.Optimizer, epochs: int) -> optim.Schedule | None:
+def make_schedule(config: Mapping[str, Any], optimizer: optim.Optimizer, epochs: int) -> optim.Schedule | None:
     """The chosen learning-rate schedule, None for a constant learning rate."""
-    ramp: int | None = options.warmup_steps
+    ramp: int | None = config.get("warmup_steps")
     after: optim.Schedule | None = None
-    if options.schedule == "cosine":  # the last step of the warmup is the first of the schedule
-        after = optim.CosineLR(optimizer, epochs - ramp + 1 if ramp else epochs, **_given(options, optim.CosineLR))
-    elif options.schedule == "step":
-        after = optim.StepLR(optimizer, **_given(options, optim.StepLR))
+    if config["schedule"] == "cosine":  # the last step of the warmup is the first of the schedule
+        after = optim.CosineLR(optimizer, epochs - ramp + 1 if ramp else epochs, **_given(config, optim.CosineLR))
+    elif config["schedule"] == "step":
+        after = optim.StepLR(optimizer, **_given(config, optim.StepLR))
     return optim.WarmupLR(optimizer, ramp, after) if ramp else after
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -120,6 +121,16 @@ class Dataset:
     horizon: int = 0
     frame_shape: tuple[int, int] | None = None
     feature_names: tuple[str, ...] = ()
+
+    def sha256(self) -> str:
+        """The checksum of all samples, labels and lengths, as they are used: scaled, split and in order."""
+        digest = hashlib.sha256()
+        for split in (self.train, self.test):
+            for part in (split.x, split.y, split.lengths):
+                if part is not None:
+                    digest.update(f"{part.dtype} {part.shape}".encode())
+                    digest.update(np.ascontiguousarray(part).data)
+        return digest.hexdigest()
 
     def __post_init__(self) -> None:
         choose("kind", self.kind, get_args(Kind))

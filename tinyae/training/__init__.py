@@ -7,7 +7,7 @@ file is first written under a temporary name and then renamed.
 from tinyae.training.loop import fit
 from tinyae.training.metrics import Metrics, compare_sequences, evaluate
 from tinyae.training.pictures import draw_run
-from tinyae.training.run import Run, load, save
+from tinyae.training.run import Run, load, load_arrays, save
 from tinyae.training.stack import LinearProbe, fit_classifier, fit_stack, fit_stack_classifier, whole_history
 from tinyae.training.state import (
     Checkpoint,
@@ -38,6 +38,7 @@ __all__ = [
     "fit_stack",
     "fit_stack_classifier",
     "load",
+    "load_arrays",
     "save",
     "whole_history",
 ]

@@ -12,6 +12,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -188,15 +189,16 @@ class Training:
                         break
         except BaseException as stop:
             self.restore(self.kept)
+            with suppress(OSError):  # the error to report is the one that ended the run
+                self._save()
             if isinstance(stop, KeyboardInterrupt):
                 raise TrainingInterrupted(self.history) from None
             raise
         else:
             self.kept = replace(self.kept, ended=self.kept.epoch < epochs)
+            self._save()
         finally:
             self.history.state = self.kept
-            if self.checkpoint is not None:
-                self.checkpoint.write(self.kept)
             self.bar.close()
             self.model.eval()
         return self.history
@@ -306,6 +308,11 @@ class Training:
         if state.position is not None:
             self.position = Position(state.epoch + 1, **state.position)
         self.kept = self.previous = state
+
+    def _save(self) -> None:
+        """Write the state of the last complete epoch, if there is a file for it."""
+        if self.checkpoint is not None and self.kept.epoch:
+            self.checkpoint.write(self.kept)
 
     def _resumable(self) -> list[Resumable]:
         """The callbacks that have a state."""

@@ -1,8 +1,9 @@
 """A run folder: the files of a training run.
 
-config.json         the configuration: model, data, seed, versions
-model.safetensors   the weights after the last complete epoch
-metrics.csv         one row per epoch, units in the header
+config.json             the configuration: model, data, seed, and the environment in which it is repeatable bit for bit
+model.safetensors       the weights after the last complete epoch
+metrics.csv             one row per epoch, units in the header
+checkpoint.safetensors  the state from which the run continues: `tinyae train --resume RUN`
 *.png, *.gif        pictures: reconstructions, loss curves, first-layer filters, codes, films
 """
 
@@ -11,18 +12,23 @@ from __future__ import annotations
 import json
 import os
 import platform
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_info
 
 from tinyae.atomic import write_bytes, write_text
+from tinyae.backend import backend_named
+from tinyae.data import Dataset
 from tinyae.models import Autoencoder, build
 from tinyae.nn import Module
 from tinyae.training.state import Epoch, History
 
 CONFIG, MODEL, METRICS = "config.json", "model.safetensors", "metrics.csv"
+CHECKPOINT = "checkpoint.safetensors"
 
 
 class Run:
@@ -38,19 +44,19 @@ class Run:
 
         Args:
             path: the folder; None picks `runs/MODEL-DATA`, or the first free `runs/MODEL-DATA-2`, `-3`, ...
-            config: plain values; versions are added.
+            config: plain values.
             force: reuse an existing run folder, replacing its files. A folder that is not a run is never changed, and if
                 the new `config.json` cannot be written, the old run remains intact.
         """
-        config = {**config, "versions": {"python": platform.python_version(), "numpy": np.__version__}}
         if path is None:
             folder = _free_folder(f"{config['model']}-{Path(os.path.abspath(config['data'])).stem}")
         else:
             folder = _claim(Path(path), force)
-        write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
-        for old in (MODEL, METRICS, *(p.name for kind in ("*.png", "*.gif") for p in folder.glob(kind))):
+        run = cls(folder, config)
+        run.save_config()
+        for old in (MODEL, METRICS, CHECKPOINT, *(p.name for kind in ("*.png", "*.gif") for p in folder.glob(kind))):
             (folder / old).unlink(missing_ok=True)
-        return cls(folder, config)
+        return run
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
@@ -69,6 +75,10 @@ class Run:
                 f"{folder / CONFIG} lacks the entries 'model' and 'data': it was not written by tinyae train."
             )
         return cls(folder, config)
+
+    def save_config(self) -> None:
+        """Write `config.json`."""
+        write_text(self.path / CONFIG, json.dumps(self.config, indent=2) + "\n")
 
     def model(self) -> Any:
         """The trained model, in evaluation mode. Errors as for `load`."""
@@ -92,6 +102,31 @@ class Run:
         if [file.name for file in self.path.iterdir()] == [CONFIG]:
             (self.path / CONFIG).unlink()
             self.path.rmdir()
+
+
+def package_version() -> str:
+    """The installed version, or "unknown" when run from a source tree that was never installed."""
+    try:
+        return version("tinyae")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def environment(data: Dataset, device: str) -> dict[str, Any]:
+    """What the bits of a run depend on besides its options: the samples, versions, processor and threads.
+
+    Two runs with equal options and environments are equal bit for bit; across environments, sums may be rounded in another
+    order.
+    """
+    blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    versions = {"python": platform.python_version(), "numpy": np.__version__, "tinyae": package_version()}
+    return {
+        "data": data.sha256(),
+        "versions": versions | {"blas": ", ".join(f"{pool['internal_api']} {pool['version']}" for pool in blas)},
+        "processor": ", ".join([platform.machine(), *(str(pool.get("architecture")) for pool in blas)]),
+        "device": backend_named(device).describe(),
+        "threads": max((pool["num_threads"] for pool in blas), default=1),
+    }
 
 
 def _claim(folder: Path, force: bool) -> Path:
@@ -179,11 +214,7 @@ def load(path: str | Path, model: Module | None = None) -> Module:
         ValueError: the file is not a complete safetensors file, has no recipe and no `model` was given, or does not
             fit the model.
     """
-    path = Path(path)
-    if path.is_dir():
-        path = path / MODEL
-    if not path.is_file():
-        raise FileNotFoundError(f"no saved model at {path}: train one with `tinyae train`, or check the path.")
+    path = _model_file(Path(path))
     arrays, metadata = _read(path)
     if model is None:
         model = _rebuilt(path, metadata)
@@ -207,6 +238,19 @@ def _rebuilt(path: Path, metadata: dict[str, str]) -> Module:
     raise ValueError(
         f"{path} holds weights but no recipe to build the model: build it yourself and pass load(path, model=...)."
     )
+
+
+def load_arrays(path: str | Path) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of a saved model by name, of a file or a run folder. Errors as for `load`."""
+    return _read(_model_file(Path(path)))[0]
+
+
+def _model_file(path: Path) -> Path:
+    """The file, or that in a run folder; raises FileNotFoundError if there is none."""
+    file = path / MODEL if path.is_dir() else path
+    if not file.is_file():
+        raise FileNotFoundError(f"no saved model at {file}: train one with `tinyae train`, or check the path.")
+    return file
 
 
 def _read(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:

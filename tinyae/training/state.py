@@ -69,12 +69,12 @@ class History:
         return self.rows[-1]
 
     def save(self, path: str | Path) -> Path:
-        """Write `metrics.csv`: a header `column [unit]`, then one line per epoch. Atomic."""
+        """Write `metrics.csv`: a header `column [unit]`, then one line per epoch, in full precision. Atomic."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([f"{name} [{self.units[name]}]" if name in self.units else name for name in self.columns])
         for row in self.rows:
-            writer.writerow([_number(row.get(name, "")) for name in self.columns])
+            writer.writerow([row.get(name, "") for name in self.columns])
         return write_text(path, text.getvalue())
 
     @classmethod
@@ -99,14 +99,10 @@ class History:
         if not self.rows:
             return "History(no complete epoch)"
         numbers = ", ".join(
-            f"{name} {_number(value)}{' ' + self.units[name] if name in self.units else ''}"
+            f"{name} {value:.6g}{' ' + self.units[name] if name in self.units else ''}"
             for name, value in self.last.items()
         )
         return f"History({len(self)} epochs; last: {numbers})"
-
-
-def _number(value: Any) -> Any:
-    return f"{value:.6g}" if isinstance(value, float) else value
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -382,14 +378,16 @@ class Checkpoint:
     Args:
         path: of the file, a safetensors file; see `TrainingState.load`.
         minutes: time between two writes within an epoch; None writes after complete epochs only.
+        best: a column of the history: the state after the epoch in which it is smallest is kept too, in `best_path`.
         extra: plain values to be saved with the state.
 
     After an epoch the state is written unless that would cost more than 1 % of the time since the last write, as with
     epochs of milliseconds; and always when the run ends.
     """
 
-    def __init__(self, path: str | Path, minutes: float | None = None, **extra: Any) -> None:
+    def __init__(self, path: str | Path, minutes: float | None = None, best: str | None = None, **extra: Any) -> None:
         self.path = Path(path)
+        self.best, self.best_path = best, self.path.with_stem(f"{self.path.stem}-best")
         self.minutes = None if minutes is None else number("minutes", minutes, above=0.0)
         self.extra = extra
         self.cost, self.written = 0.0, time.perf_counter()
@@ -400,7 +398,12 @@ class Checkpoint:
             self.write(capture())
 
     def after_epoch(self, state: TrainingState) -> None:
-        """Write the state after a complete epoch if it is time."""
+        """Write the state after a complete epoch if it is time, and in any case if it is the best."""
+        if self.best is not None:
+            if self.best not in state.rows[-1]:
+                raise ValueError(f"the history has no column {self.best!r}: choose one of {', '.join(state.rows[-1])}.")
+            if state.rows[-1][self.best] < min((row[self.best] for row in state.rows[:-1]), default=math.inf):
+                state.save(self.best_path, **self.extra)
         if time.perf_counter() - self.written >= 100.0 * self.cost:
             self.write(state)
 
