@@ -217,7 +217,7 @@ PLAIN, X, SERIES = basic_autoencoder(12, 4), np.eye(2, 12, dtype="float32"), np.
     (lambda: basic_autoencoder((), 2), ValueError, "input_shape must be whole numbers of at least 1"),
     (lambda: deep_autoencoder(12, ()), ValueError, "sizes must be whole numbers of at least 1"),
     (lambda: basic_autoencoder(12, 4, generator=3), TypeError, "must be a numpy.random.Generator, got 3"),
-    (lambda: basic_autoencoder(12, 4).encode([[0.0] * 12]), TypeError, "a Tensor or a NumPy array, got list"),
+    (lambda: basic_autoencoder(12, 4).encode({0.0}), TypeError, r"a Tensor or an array of numbers \(N, ...\), got set"),
     (lambda: basic_autoencoder(12, 4).encode(np.zeros((0, 12))), ValueError, r"empty array of shape \(0, 12\)"),
     (lambda: basic_autoencoder(12, 4).encode(np.zeros((2, 12)), 0), ValueError, "batch_size must be at least 1"),
     (lambda: basic_autoencoder(12, 4).encode(np.zeros((2, 11))), ValueError, "12"),

@@ -274,7 +274,7 @@ def with_value(value: float) -> np.ndarray:
     (SOME[0, 0, :, 0], ValueError, r"samples must be \(N, ...\) with N > 0, got shape \(8,\)"),
     ((SOME * 16).astype("uint8"), TypeError, "must be floating point, got dtype uint8: scale them first"),
     (SOME.astype("complex64"), TypeError, "must be floating point, got dtype complex64"),
-    (SOME.tolist(), TypeError, "expected a NumPy array, Split or Dataset, got list"),
+    ({0.5}, TypeError, "expected an array of numbers, a Split or a Dataset, got set"),
     (SOME[:, :7], ValueError, "64"),
 ])  # fmt: skip
 def test_data_that_cannot_be_trained_on(x, error, words):

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyae.backend import Array, backend_named, backend_of, check_same_device
-from tinyae.backend.base import array_advice, is_ragged
+from tinyae.backend.devices import as_array
 
 # ---------------------------------------------------------------------------------------------------------------------
 # `Node`: one recorded result.
@@ -185,7 +185,8 @@ class Tensor:
     """An array that remembers how it was computed.
 
     Args:
-        data: an array (not copied), a number or a nested list (converted to float32, or int64 for whole numbers).
+        data: an array, also of another library (not copied), a number or a nested list (converted to float32, or int64 for
+            whole numbers).
         requires_grad: if True, the Tensor is a leaf, and `backward()` stores its gradient in `.grad`.
         dtype: convert `data` to this dtype.
 
@@ -205,7 +206,9 @@ class Tensor:
     __array_priority__ = 1000
 
     def __init__(self, data: npt.ArrayLike, requires_grad: bool = False, *, dtype: npt.DTypeLike | None = None) -> None:
-        self._data = _as_array(data, dtype)
+        if isinstance(data, Tensor):
+            raise TypeError("Tensor(Tensor) is ambiguous: use x.detach() for a constant that shares its values.")
+        self._data = as_array(data, dtype)
         self.grad: Tensor | None = None
         self._buffer: Array | None = None
         self.node: Node | None = None
@@ -258,6 +261,16 @@ class Tensor:
         if self.size != 1:
             raise ValueError(f"item() needs exactly one element, got shape {self.shape}: use numpy() or reduce first.")
         return self.numpy().item()
+
+    def __dlpack__(self, **how: Any) -> Any:
+        """The memory for `from_dlpack` of another library; `how` are the arguments of the array's own method."""
+        if self.node is not None:
+            raise BufferError("a Tensor that requires gradients is not handed to another library: detach() it first.")
+        return self.data.__dlpack__(**how)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """The device of that memory, in DLPack's numbering."""
+        return self.data.__dlpack_device__()
 
     def detach(self) -> Tensor:
         """The same values as a constant: no gradient flows through it."""
@@ -379,25 +392,6 @@ def recorded(data: Array, node: Node | None) -> Tensor:
     tensor.grad = None
     tensor._buffer = None
     return tensor
-
-
-def _as_array(data: Operand, dtype: npt.DTypeLike | None) -> Array:
-    """Arrays unchanged, lists and Python numbers as NumPy arrays: float32, or int64 for whole numbers."""
-    if isinstance(data, Tensor):
-        raise TypeError("Tensor(Tensor) is ambiguous: use x.detach() for a constant copy of the values.")
-    if isinstance(data, (bool, int, float, list, tuple)) and not isinstance(data, np.generic):
-        if is_ragged(data):
-            raise ValueError(f"a Tensor holds a rectangular array of numbers: {array_advice(data, '')}.")
-        array = np.asarray(data, dtype=dtype)
-        if array.dtype == object or array.dtype.kind in "US":
-            raise TypeError(
-                f"a Tensor holds numbers in a rectangular array, got {type(data).__name__} with other content."
-            )
-        return array.astype(np.float32) if dtype is None and array.dtype == np.float64 else array
-    backend = backend_of(data)
-    if isinstance(data, np.generic):
-        data = np.asarray(data)
-    return data if dtype is None or data.dtype == dtype else backend.to_device(data, dtype)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The two devices, NumPy on the CPU and CuPy on an NVIDIA GPU, and the lookup of a device by array or by name."""
+"""The two devices, NumPy on the CPU and CuPy on an NVIDIA GPU; the lookup of a device by array or by name; `as_array`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from types import ModuleType
+from typing import Any, NoReturn
 
 import numpy as np
+import numpy.typing as npt
 
 from tinyae.backend import kernels
 from tinyae.backend.base import (
+    PADDING_ADVICE,
     Array,
     Backend,
     CudaLibraryMissingError,
@@ -20,6 +23,7 @@ from tinyae.backend.base import (
     DeviceError,
     MixedDevicesError,
     NoGpuError,
+    is_ragged,
 )
 from tinyae.backend.windows import ConvSpec
 from tinyae.checks import unknown
@@ -320,6 +324,88 @@ def _find(array_type: type) -> Backend:
         f"expected an array, got {array_type.__name__}: make one with numpy.asarray(...) "
         "or wrap it in tinyae.Tensor(...)."
     )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The door for arrays: what users have, also from other libraries, becomes an array here and nowhere else.
+
+NUMBERS = "biufc"
+"""The kinds of dtype that are numbers: bool, signed and unsigned integers, floating point, complex."""
+
+EXPECTED = "expected an array of numbers"
+"""How an error of `as_array` begins, unless a function says it in its own words."""
+
+_HOST = (1, 3, 11, 13)
+"""The types of device that DLPack gives to host memory: the CPU's, pinned for CUDA or ROCm, managed by CUDA."""
+
+_FIXES = {
+    "M": "subtract a date and divide by a unit, e.g. (x - x.min()) / numpy.timedelta64(1, 'D')",
+    "m": "divide by a unit, e.g. x / numpy.timedelta64(1, 's')",
+    "fields": "take one field, or all: numpy.lib.recfunctions.structured_to_unstructured(x)",
+}
+"""How dates, durations and records (kinds of dtype) become numbers."""
+
+
+def as_array(data: object, dtype: npt.DTypeLike | None = None, *, expected: str = EXPECTED) -> Array:
+    """`data` as an array of numbers, converted to `dtype` if given; an array of a device is returned as it is.
+
+    An array of another library, with `__array__`, `__dlpack__` or a buffer, keeps its dtype, and its memory if that library
+    shares it; a subclass of NumPy's array becomes a plain one. A Python number or a nested list becomes float32, or int64 for
+    whole numbers. Raises TypeError for everything else; `expected` begins the message.
+    """
+    array: Any = data if type(data) is np.ndarray else _adopted(data, dtype, expected)
+    if dtype is not None and array.dtype != dtype:
+        array = backend_of(array).to_device(array, dtype)
+    return array if array.dtype.kind in NUMBERS else _refuse(data, array, expected)
+
+
+def _adopted(data: Any, dtype: npt.DTypeLike | None, expected: str) -> Any:
+    """What is not a NumPy array: of a device as it is, everything else as NumPy reads it."""
+    if isinstance(data, np.generic):
+        return np.asarray(data)
+    plain = isinstance(data, (bool, int, float, complex, list, tuple))
+    if not plain:
+        with suppress(TypeError):
+            if backend_of(data) is not CPU:
+                return data
+    try:
+        listed = data if isinstance(data, (list, tuple)) else ()
+        if isinstance(data, np.ma.MaskedArray) or any(isinstance(part, np.ma.MaskedArray) for part in listed):
+            raise TypeError("masked values need a number, e.g. x.filled(0.0)")
+        if hasattr(data, "__dlpack_device__") and data.__dlpack_device__()[0] not in _HOST:
+            raise TypeError("it is on another device, copy it to the host, e.g. x.cpu()")
+        only_dlpack = hasattr(data, "__dlpack__") and not hasattr(data, "__array__")
+        array: Any = np.from_dlpack(data) if only_dlpack else np.asarray(data, dtype)
+    except (TypeError, ValueError, RuntimeError, BufferError, OverflowError) as error:
+        reason = f", which has to be converted first: {str(error).rstrip('.')}"
+        reason = f": {PADDING_ADVICE}" if is_ragged(data) else reason
+        raise TypeError(f"{expected}, got {_kind(data)}{reason}.") from error
+    return array.astype(np.float32) if plain and dtype is None and array.dtype == np.float64 else array
+
+
+def _refuse(data: Any, array: Array, expected: str) -> NoReturn:
+    """Raise the TypeError for `data`, which NumPy reads as `array`: one that holds no numbers."""
+    got = f"{_kind(data)} of dtype {array.dtype}"
+    kind = "fields" if array.dtype.names else array.dtype.kind
+    fix = _FIXES.get(kind, "if these are numbers, write numpy.asarray(x, dtype=numpy.float32)")
+    table: Any = getattr(getattr(data, "dtypes", None), "items", tuple)()
+    columns = [f"{name!r} ({dtype})" for name, dtype in table if dtype.kind not in NUMBERS]
+    others = [type(v).__name__ for v in array.flat if not isinstance(v, (float, int, np.number))] if kind == "O" else []
+    if columns:
+        got, fix = f"{_kind(data)} with columns {', '.join(columns)}", "leave these out, or turn them into numbers"
+    elif hasattr(data, "toarray"):
+        got, fix = f"a sparse {_kind(data)}", "write x.toarray()"
+    elif kind == "O" and not array.ndim:
+        got, fix = _kind(data), "give an array or a nested list of numbers"
+    elif others:
+        got, fix = f"{_kind(data)} with a {others[0]} in it", "replace it by a number, e.g. numpy.nan"
+    raise TypeError(f"{expected}, got {got}: {fix}.")
+
+
+def _kind(data: object) -> str:
+    """The type of `data` with its library: "list", "torch.Tensor"."""
+    room, name = type(data).__module__.partition(".")[0], type(data).__name__
+    return name if room == "builtins" else f"{room}.{name}"
 
 
 def as_generator(generator: np.random.Generator | None) -> np.random.Generator:

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from tinyae.backend.base import array_advice
+from tinyae.backend.devices import as_array
 from tinyae.checks import choose
 
 Kind = Literal["images", "sequences", "series", "vectors"]
@@ -42,11 +42,10 @@ class Split:
     lengths: Lengths | None = None
 
     def __post_init__(self) -> None:
-        if not hasattr(self.x, "shape"):
-            raise TypeError(
-                f"the examples of a Split must be a NumPy array (N, ...), got {type(self.x).__name__}: "
-                f"{array_advice(self.x, 'write numpy.asarray(x, dtype=numpy.float32)')}."
-            )
+        expected = "the examples and labels of a Split must be arrays of numbers (N, ...)"
+        object.__setattr__(self, "x", as_array(self.x, expected=expected))
+        if self.y is not None:
+            object.__setattr__(self, "y", as_array(self.y, expected=expected))
         if self.y is not None and self.y.shape != self.x.shape[:1]:
             raise ValueError(
                 f"labels of shape {self.y.shape} do not fit {len(self.x)} examples: give one class number "
@@ -71,6 +70,16 @@ class Split:
         labels = "no labels" if self.y is None else "labeled"
         lengths = "" if self.lengths is None else f", lengths {self.lengths.min()} to {self.lengths.max()}"
         return f"<Split of {len(self):,} x {by(self.x.shape[1:])} {self.x.dtype}, {labels}{lengths}>"
+
+
+def as_samples(data: object, expected: str) -> npt.NDArray[Any]:
+    """An array or nested list as an array (N, ...) on the host, as in `as_array`; raises TypeError for anything else."""
+    array = as_array(data, expected=expected)
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{expected}, got one on a GPU: copy it to the host, tinyae.Tensor(x).numpy().")
+    if not array.ndim:
+        raise TypeError(f"{expected}, got a single number: put it in a list, [x].")
+    return array
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,9 +18,9 @@ import numpy.typing as npt
 from tinyae import losses, ops
 from tinyae.autodiff import Tensor, no_grad
 from tinyae.backend import Array, Backend, backend_named, backend_of
-from tinyae.backend.base import array_advice
 from tinyae.checks import choose, whole_number
 from tinyae.data import Lengths, Split, padding
+from tinyae.data.dataset import as_samples
 from tinyae.losses import Loss, unit
 from tinyae.nn import Module, evaluating
 
@@ -142,8 +142,8 @@ class Autoencoder(Module):
         sample: what one sample is called in units, e.g. "image" in "nats per image"; kept as `sample_name`.
 
     `encode`, `decode` and `reconstruct` take either Tensors (differentiable, all at once, in the model's current mode)
-    or host NumPy arrays (in batches, in evaluation mode, nothing recorded; they return NumPy arrays). Given a `Batch`,
-    `encode` and `reconstruct` use its x.
+    or arrays and lists on the host, also of other libraries (in batches, in evaluation mode, nothing recorded; they return
+    NumPy arrays). Given a `Batch`, `encode` and `reconstruct` use its x.
 
     A new kind of autoencoder defines `objective`, and `batch` if the network's input is not simply the samples.
 
@@ -191,7 +191,7 @@ class Autoencoder(Module):
     @overload
     def encode(self, x: Tensor, batch_size: int = 1024) -> Tensor: ...
     @overload
-    def encode(self, x: np.ndarray, batch_size: int = 1024) -> np.ndarray: ...
+    def encode(self, x: npt.ArrayLike, batch_size: int = 1024) -> np.ndarray: ...
     @overload
     def encode(self, x: Batch, batch_size: int = 1024) -> Any: ...
     def encode(self, x: Any, batch_size: int = 1024) -> Any:
@@ -201,7 +201,7 @@ class Autoencoder(Module):
     @overload
     def decode(self, code: Tensor, batch_size: int = 1024) -> Tensor: ...
     @overload
-    def decode(self, code: np.ndarray, batch_size: int = 1024) -> np.ndarray: ...
+    def decode(self, code: npt.ArrayLike, batch_size: int = 1024) -> np.ndarray: ...
     def decode(self, code: Any, batch_size: int = 1024) -> Any:
         """Reconstructions (N, ...) from codes (N, K)."""
         return self._apply(lambda c: self.reconstruction.output(self.decoder(c)), code, batch_size)
@@ -209,7 +209,7 @@ class Autoencoder(Module):
     @overload
     def reconstruct(self, x: Tensor, batch_size: int = 1024) -> Tensor: ...
     @overload
-    def reconstruct(self, x: np.ndarray, batch_size: int = 1024) -> np.ndarray: ...
+    def reconstruct(self, x: npt.ArrayLike, batch_size: int = 1024) -> np.ndarray: ...
     @overload
     def reconstruct(self, x: Batch, batch_size: int = 1024) -> Any: ...
     def reconstruct(self, x: Any, batch_size: int = 1024) -> Any:
@@ -233,20 +233,14 @@ class Autoencoder(Module):
         return ", ".join(filter(None, [super().extra_repr(), f"loss={self.reconstruction.name!r}"]))
 
     def _apply(self, function: Callable[[Any], Any], x: Any, batch_size: int, *, whole: bool = False) -> Any:
-        """Apply `function` to a Tensor directly, to a host array batch by batch in evaluation mode.
+        """Apply `function` to a Tensor directly, to everything else batch by batch in evaluation mode.
 
         Of a Batch, `function` receives x; with `whole`, it receives Batches of Tensors.
         """
-        if isinstance(x, Batch) and not whole:
-            x = x.x
+        x = as_input(x.x if isinstance(x, Batch) and not whole else x)
         data = x if isinstance(x, Batch) else Batch(x)
         if isinstance(data.x, Tensor):
             return function(x)
-        if not isinstance(data.x, np.ndarray):
-            raise TypeError(
-                f"expected a Tensor or a NumPy array, got {type(data.x).__name__}: "
-                f"{array_advice(data.x, 'numpy.asarray(x, dtype=numpy.float32) may help')}."
-            )
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
         if len(data.x) == 0:
@@ -259,6 +253,12 @@ class Autoencoder(Module):
                 out = function(rows if whole else rows.x)
                 parts.append(backend_of(out.data).to_host(out.data))
         return np.concatenate(parts)
+
+
+def as_input(x: Any) -> Any:
+    """A Tensor or a Batch as it is, anything else as an array (N, ...) on the host."""
+    known = isinstance(x, (Tensor, Batch))
+    return x if known else as_samples(x, "expected a Tensor or an array of numbers (N, ...)")
 
 
 def interpolate(first: np.ndarray, second: np.ndarray, steps: int = 8) -> np.ndarray:

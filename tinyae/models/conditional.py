@@ -16,7 +16,7 @@ from tinyae import ops
 from tinyae.autodiff import Tensor
 from tinyae.backend import Array, as_generator, backend_of
 from tinyae.data import Split
-from tinyae.models.autoencoder import Batch, remembered
+from tinyae.models.autoencoder import Batch, as_input, remembered
 from tinyae.models.dense import Shape
 from tinyae.models.settings import passes_on, split
 from tinyae.models.variational import Posterior, VariationalAutoencoder, decoder_outputs, variational_pair
@@ -88,6 +88,7 @@ class ConditionalVariationalAutoencoder(VariationalAutoencoder):
 
     def decode(self, code: Any, batch_size: int = 1024, *, labels: Any = None) -> Any:
         """E[x|z, y] of host codes (N, K) with classes `labels` (N,), or of codes with appended classes (N, K + C)."""
+        code = as_input(code)
         if labels is not None:
             code = np.concatenate([code, self.one_hot(labels, code)], axis=1)
         elif code.shape[1] == self.code_size:

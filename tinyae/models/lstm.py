@@ -22,6 +22,7 @@ from tinyae.models.autoencoder import (
     RECONSTRUCTIONS,
     Autoencoder,
     Batch,
+    as_input,
     reconstruction_named,
     remembered,
 )
@@ -263,9 +264,10 @@ class LSTMAutoencoder(Autoencoder):
 
     def _batch_of(self, x: Any, lengths: Lengths, steps: int | None = None) -> Batch:
         """x with its lengths, which are checked, if `steps` is given also against it."""
+        x = as_input(x)
         if isinstance(x, Batch):
             return x
-        if lengths is not None and hasattr(x, "shape"):
+        if lengths is not None:
             lengths = whole_numbers("LSTMAutoencoder", lengths, len(x))
             if steps is not None:
                 lengths = check_lengths("LSTMAutoencoder", lengths, len(x), steps)

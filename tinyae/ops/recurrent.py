@@ -9,6 +9,7 @@ import numpy as np
 
 from tinyae.autodiff import Operand, Tensor, primitive
 from tinyae.backend import Array, backend_of
+from tinyae.backend.devices import as_array
 from tinyae.ops.arrays import getitem, stack
 from tinyae.ops.elementwise import sigmoid, tanh, where
 
@@ -382,8 +383,7 @@ def check_lengths(owner: str, lengths: Lengths, samples: int, steps: int) -> Arr
 
 def whole_numbers(owner: str, lengths: Lengths, samples: int) -> Array:
     """Lengths as an array of whole numbers (N,) on their device; raises ValueError for anything else."""
-    found = _raw(lengths)  # a module makes Tensors of arrays of floating-point numbers
-    found = found if hasattr(found, "dtype") else np.asarray(found)
+    found = as_array(_raw(lengths))  # a module makes Tensors of arrays of floating-point numbers
     if found.shape != (samples,) or found.dtype.kind not in "iu":
         raise ValueError(
             f"{owner}: lengths must be {samples} whole numbers, one for each sequence, got {found.dtype} of shape "

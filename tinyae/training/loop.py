@@ -21,9 +21,9 @@ import numpy.typing as npt
 
 from tinyae.autodiff import Tensor, no_grad
 from tinyae.backend import Array, backend_named, backend_of
-from tinyae.backend.base import PADDING_ADVICE
 from tinyae.checks import whole_number
 from tinyae.data import Dataset, Split
+from tinyae.data.dataset import as_samples
 from tinyae.losses import Loss
 from tinyae.models import Autoencoder, Batch
 from tinyae.nn import BatchNorm, Module
@@ -415,8 +415,8 @@ class Terms:
 
 def fit(
     model: Autoencoder,
-    train: Dataset | Split | np.ndarray,
-    validation: Dataset | Split | np.ndarray | None = None,
+    train: Dataset | Split | npt.ArrayLike,
+    validation: Dataset | Split | npt.ArrayLike | None = None,
     *,
     epochs: int = 10,
     batch_size: int | None = None,
@@ -438,7 +438,7 @@ def fit(
 
     Args:
         model: trained in place, on the device it is on.
-        train: samples (N, ...) as an array, a Split, or a Dataset (its training part).
+        train: samples (N, ...) as an array or list, a Split, or a Dataset (its training part).
         validation: samples to evaluate on after every epoch (of a Dataset its test part); they select nothing. None
             records the training loss only.
         epochs: passes over the training samples; with LBFGS, maximum iterations. Each uses all samples; fewer if it converges.
@@ -526,13 +526,12 @@ def samples_per_step(optimizer: Optimizer, batch_size: int | None, samples: int)
     return BATCH_SIZE if batch_size is None else whole_number("batch_size", batch_size, at_least=1)
 
 
-def check_samples(source: Dataset | Split | np.ndarray, name: str, model: Autoencoder) -> Split:
+def check_samples(source: Dataset | Split | npt.ArrayLike, name: str, model: Autoencoder) -> Split:
     """The samples of a Dataset (training part), Split or array; raises TypeError or ValueError if they cannot be used."""
     if isinstance(source, Dataset):
         source = source.train
     x = source.x if isinstance(source, Split) else source
-    if not isinstance(x, np.ndarray):
-        raise TypeError(f"{name}: expected a NumPy array, Split or Dataset, got {type(x).__name__}; {PADDING_ADVICE}.")
+    x = as_samples(x, f"{name}: expected an array of numbers, a Split or a Dataset")
     if x.dtype.kind != "f":
         raise TypeError(
             f"{name}: samples must be floating point, got dtype {x.dtype}: "

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tinyae.autodiff import no_grad
 from tinyae.backend import backend_named, backend_of
-from tinyae.backend.base import array_advice
 from tinyae.data import Dataset, Lengths, Split
+from tinyae.data.dataset import as_samples
 from tinyae.models import (
     PCA,
     Autoencoder,
@@ -39,7 +40,7 @@ class Metrics(dict[str, float]):
         self.units = {name: units[name] for name in numbers}
 
 
-def evaluate(model: Autoencoder, samples: Split | np.ndarray | Batch, batch_size: int = 1024) -> Metrics:
+def evaluate(model: Autoencoder, samples: Split | Batch | npt.ArrayLike, batch_size: int = 1024) -> Metrics:
     """Evaluate a model on samples (N, ...), in batches and in evaluation mode; a Split also has labels and lengths.
 
     Returns:
@@ -50,13 +51,8 @@ def evaluate(model: Autoencoder, samples: Split | np.ndarray | Batch, batch_size
         (for it reconstructions are clipped to [1e-7, 1 - 1e-7]).
         Random draws are the same at every call.
     """
-    if isinstance(samples, np.ndarray):
-        samples = Split(samples)
     if not isinstance(samples, Split | Batch):
-        raise TypeError(
-            f"expected a NumPy array or a Split, got {type(samples).__name__}: "
-            f"{array_advice(samples, 'of a Dataset give data.test, of numbers numpy.asarray(x, dtype=numpy.float32)')}."
-        )
+        samples = Split(as_samples(samples, "expected an array of numbers or a Split (of a Dataset, data.test)"))
     count = len(samples)
     if not count:
         shape = (samples.x if isinstance(samples, Split) else samples.target).shape
