@@ -171,6 +171,23 @@ def remembering(rule: Any) -> Any:
     return planted
 
 
+class ByHand(nn.Module):
+    """As in a course: forward keeps x in an attribute, and the rule of the weight reads it."""
+
+    def __init__(self, reads: Any) -> None:
+        def product(x: Any, w: Any) -> Any:
+            self.x = x
+            return x * w
+
+        self.weight = weight()
+        self.product = primitive(elementwise=True)(product)
+        self.product.vjp(0)(lambda g, out, x, w: g * w)
+        self.product.vjp(1)(lambda g, out, x, w: g * (self.x if reads(g) else x))
+
+    def forward(self, x: Any) -> Any:
+        return self.product(x, self.weight)
+
+
 def stacked() -> Any:
     """Forward pushes, backward pops: right only for the last call."""
     pushed: list[Any] = []
@@ -214,6 +231,9 @@ def counted(self: Any, x: Any) -> Any:
 
 CALLS: dict[str, Any] = {
     **{f"square, {name}": remembering(rule) for name, rule in SQUARE.items()},
+    "an attribute of the layer": ByHand(lambda g: True),
+    "an attribute of the layer, on arrays": ByHand(plain),
+    "an attribute of the layer, with create_graph": ByHand(lambda g: not plain(g)),
     "a stack": stacked(),
     "a global cache": by_shape(),
     "an output buffer": sine(lambda g, out, x: g * ops.cos(x), one_buffer),

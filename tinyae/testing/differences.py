@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -92,7 +93,7 @@ class Probe:
         self.seen: list[tuple[int, Any]] = []
         leaves = [Tensor(a, requires_grad=True) for a in arrays]
         self.sizes = Sizes()
-        with set_observers(*observers(), self.sizes):
+        with observing(self.sizes):
             out = self._called(fn, leaves)
         self.value = out.numpy().copy()
         if not np.array_equal(self.value, self._called(fn, leaves).numpy(), equal_nan=True):
@@ -138,7 +139,7 @@ class Probe:
         if not out.requires_grad:
             return [np.zeros(leaf.shape) for leaf in leaves]
         try:
-            with set_observers(*observers(), self.sizes):
+            with observing(self.sizes):
                 gradients = grad(out, leaves, self.cotangent, allow_unused=True)
         except RuleError as error:
             raise Fault("gradient shape", str(error)) from error
@@ -195,23 +196,17 @@ class Probe:
         return "central"
 
     def _measurable(self, argument: int, found: Comparison) -> Comparison:
-        step = f"the step eps={self.eps:g} leaves the domain"
+        step, rule = f"the step eps={self.eps:g} leaves the domain", f"{found.place} of argument {{argument}}"
         if not math.isfinite(found.numeric):
-            raise Fault(
-                "step",
-                f"{step}: pass eps= smaller than the distance to its edge, or move the inputs; one step away "
-                f"{found.place} of argument {{argument}}, fn gives no finite number (rule {found.analytic:.6g}).",
-                argument,
-                found,
+            step += (
+                f": pass eps= smaller than the distance to its edge; one step away {rule}, fn gives no finite number"
             )
-        if found.bend:
-            raise Fault(
-                "step",
-                f"{step} or is too large: pass eps= smaller, or move the inputs; within one step {found.place} of "
-                f"argument {{argument}}, the slope changes by {found.bend:.0%} (rule {found.analytic:.6g}).",
-                argument,
-                found,
+        elif found.bend:
+            step += (
+                f" or is too large: pass eps= smaller; within one step {rule}, the slope changes by {found.bend:.0%}"
             )
+        if found.bend or not math.isfinite(found.numeric):
+            raise Fault("step", f"{step} (rule {found.analytic:.6g}).", argument, found)
         if found.jump:
             raise Fault(
                 "kink",
@@ -370,7 +365,7 @@ class Probe:
         if gap <= least:
             return least
         sizes = Sizes()
-        with set_observers(*observers(), sizes):
+        with observing(sizes):
             places = self.eps * np.cos(np.linspace(0.1, 3.0, 10))
             if central:
                 found = [np.sum(self.weights * (self._phi(argument, direction, t) - self.value)) for t in places]
@@ -382,7 +377,7 @@ class Probe:
         return max(least, errors / (self.eps if central else 1.0)) if math.isfinite(errors) else least
 
 
-class Sizes(Observer):
+class Sizes:
     """The largest absolute values that are computed: forward (at least 1; tangents of the complex step too), and back.
 
     `rounding` is the size of the change of phi if every value v changes by v: the norm of all v dphi/dv.
@@ -402,6 +397,15 @@ class Sizes(Observer):
         with np.errstate(all="ignore"):
             effect = np.abs(np.where(np.isfinite(value), value, 0.0) * share)
         self.rounding = math.hypot(self.rounding, float(np.linalg.norm(np.where(np.isfinite(effect), effect, 0.0))))
+
+
+@contextmanager
+def observing(callbacks: Any) -> Iterator[None]:
+    """Within the block, the public methods of an object are those of an `Observer`."""
+    observer = Observer()
+    vars(observer).update((name, getattr(callbacks, name)) for name in vars(type(callbacks)) if name[0] != "_")
+    with set_observers(*observers(), observer):
+        yield
 
 
 def largest(x: Any) -> float:

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from tinyae.autodiff import Node, Observer, RuleError, Tensor, no_grad, observers, set_observers
+from tinyae.autodiff import Node, RuleError, Tensor, no_grad
 from tinyae.backend import Backend
 from tinyae.nn import Module
-from tinyae.testing.differences import bounded_signs, largest, watched
+from tinyae.testing.differences import bounded_signs, largest, observing, watched
 from tinyae.testing.state import Snapshot, untouched
 from tinyae.testing.subject import (
     Call,
@@ -311,7 +311,7 @@ def assert_dtype_kept(fn: Function, *inputs: Any, call: Call = None, order: int 
     with np.errstate(all="ignore"), suppress(RuleError):  # the gradient law reports a gradient of the wrong shape
         for create_graph, mode in modes:
             leaves = [Tensor(single.inputs[i].copy(), requires_grad=True) for i in single.moving]
-            with set_observers(*observers(), promoted), _works("on float32 arrays"):
+            with observing(promoted), _works("on float32 arrays"):
                 out = single.smooth(*[watched(leaf, i, seen) for i, leaf in zip(single.moving, leaves, strict=True)])
             assert out.dtype == np.float32, f"float32 in, {out.dtype} out{promoted.where}."
             gradients = pulled_back(leaves, out, weights, create_graph)
@@ -324,10 +324,11 @@ def assert_dtype_kept(fn: Function, *inputs: Any, call: Call = None, order: int 
                 _same_numbers(double, single, out.numpy(), gradients, weights, mode)
 
 
-class _Promotion(Observer):
+class _Promotion:
     """The first operation that turned float32 into float64, as the end of a sentence."""
 
-    where = ""
+    def __init__(self) -> None:
+        self.where = ""
 
     def result(self, name: str, args: Sequence[Any], out: Any, node: Node | None) -> None:
         if not self.where and out.dtype == np.float64:
@@ -420,13 +421,13 @@ def assert_save_load(module: Module, *inputs: Any, call: Call = None) -> None:
             state, file = module.state_dict(), save(module, Path(folder) / "module.safetensors")
             hidden = [name for name in start.changed() if name not in state and not name.endswith("training")]
             expected = results(start)
-        for way, restore in (
+        for way, load_state in (
             ("load_state_dict(state_dict())", lambda: module.load_state_dict(state)),
             ("a file", lambda: load(file, module)),
         ):
             with untouched(module, call) as start:
                 with _works(f"in {way}"):
-                    restore()
+                    load_state()
                 moved = _moved(state, module)
                 assert not moved, f"{', '.join(moved)} differs after {way}."
                 for found, right in zip(results(start), expected, strict=True):

@@ -102,8 +102,8 @@ def check_layer(
 
         ask(assert_one_result)
         ask(assert_parameters_found)
-        ask(assert_inputs_unchanged)
         ask(assert_calls_independent, order=order)
+        ask(assert_inputs_unchanged)
         if module is not None:
             ask(assert_modes_agree, differ=modes_differ)
             ask(assert_save_load)

@@ -107,7 +107,7 @@ class Snapshot:
     def __init__(self, found: Iterable[tuple[str, Any]]) -> None:
         self.held = [(name, x, copy) for name, x in found if (copy := _copy(x)) is not None]
 
-    def restore(self) -> None:
+    def put_back(self) -> None:
         """Put everything back, arrays by value."""
         for _, x, copy in self.held:
             _put_back(x, copy)
@@ -140,7 +140,7 @@ def untouched(*roots: Any) -> Iterator[Snapshot]:
     try:
         yield before
     finally:
-        before.restore()
+        before.put_back()
 
 
 def _copy(x: Any) -> Any:
