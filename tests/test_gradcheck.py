@@ -394,3 +394,87 @@ def test_constants_that_cannot_be_told_apart_are_refused():
     fn(Tensor(1.0))
     with pytest.raises(RuntimeError, match="detach\\(\\) 1 times in the first call and now more often"):
         fn(Tensor(1.0))
+
+
+# What rounding can explain is no fault, and no kink; what it cannot is found, however small.
+
+
+def unit_rows(x: Any) -> Any:
+    return x / ops.reshape(ops.norm(x, axis=1), shape=(-1, 1))
+
+
+VANISHING = {
+    "row sums of softmax": lambda x: ops.sum(ops.softmax(x), axis=1),
+    "row sums of centered rows": lambda x: ops.sum(x - ops.mean(x, axis=1, keepdims=True), axis=1),
+    "norms of unit rows": lambda x: ops.norm(unit_rows(x), axis=1),
+    "logsumexp of log-softmax": lambda x: ops.logsumexp(x - ops.logsumexp(x, axis=1, keepdims=True), axis=1),
+    "sin^2 + cos^2": lambda x: ops.sin(x) ** 2 + ops.cos(x) ** 2,
+    "exp(x) exp(-x)": lambda x: ops.exp(x) * ops.exp(-x),
+}
+
+
+@pytest.mark.parametrize("method", ["auto", "central"])
+@pytest.mark.parametrize("name", VANISHING)
+def test_a_derivative_that_vanishes_is_no_fault(name, method):
+    for seed in range(6):
+        x = np.random.default_rng(seed).normal(size=(5, 4))
+        assert gradcheck(VANISHING[name], [x], order=2, method=method, seed=seed).passed
+
+
+@pytest.mark.parametrize("size", [20, 30, 50, 100])
+def test_softmax_of_large_logits_passes(size):
+    for seed in range(6):
+        x = size * np.random.default_rng(seed).normal(size=(5, 4))
+        for method in ("auto", "central"):
+            assert gradcheck(ops.softmax, [x], order=2, method=method, seed=seed).passed
+
+
+def with_small_term(size: float, analytic: bool) -> Any:
+    """sin(x) + size * sin(y), with no rule for y to speak of. ldexp takes no complex numbers."""
+
+    @primitive(elementwise=True)
+    def small(x: Any, y: Any) -> Any:
+        return np.sin(x) + size * np.sin(y) if analytic else np.ldexp(np.sin(x) + size * np.sin(y), 0)
+
+    small.vjp(0)(lambda g, out, x, y: g * ops.cos(x))
+    small.vjp(1)(lambda g, out, x, y: g * 0.0)
+    return small
+
+
+@pytest.mark.parametrize(("size", "analytic", "method"), [(1e-8, True, "complex"), (1e-7, False, "central")])
+@pytest.mark.parametrize("elements", [5, 60, 300])
+def test_a_small_argument_without_a_gradient_is_found(elements, size, analytic, method, rng):
+    report = gradcheck(with_small_term(size, analytic), rng.normal(size=(2, elements)), raise_on_failure=False)
+    assert (report.problem, report.argument, report.method) == ("gradient", 1, method)
+
+
+def test_a_small_term_beside_large_numbers_that_cancel_is_found(rng):
+    fn = with_small_term(1e-7, analytic=False)
+    report = gradcheck(lambda x, y: fn(x, y) + 10.0 - 10.0, rng.normal(size=(2, 5)), raise_on_failure=False)
+    assert (report.problem, report.argument) == ("gradient", 1)
+
+
+EDGES = {
+    "log": (ops.log, 1e-9, 1e-13),
+    "sqrt": (ops.sqrt, 1e-12, 1e-16),
+    "reciprocal": (lambda x: 1.0 / ops.absolute(x), 1e-6, 1e-10),
+    "steep": (ops.sqrt, 2e-6, 1e-9),
+}
+
+
+@pytest.mark.parametrize(("name", "elements"), [*((name, 2) for name in EDGES), ("log", 100), ("reciprocal", 100)])
+def test_a_step_that_is_too_large_is_told_and_a_smaller_one_passes(name, elements):
+    fn, near, eps = EDGES[name]
+    x = np.ones(elements)
+    x[1] = near
+    with pytest.raises(GradcheckError, match=r"the step eps=1e-06 leaves the domain.*: pass eps=.*\(1,\)") as caught:
+        gradcheck(fn, [x])
+    assert caught.value.report.problem == "step"
+    assert gradcheck(fn, [x[1:2]], eps=eps).passed
+    wrong = with_rule(lambda g, out, x: 2.1 * g)
+    report = gradcheck(lambda x: wrong(x) + fn(x), [np.array([1.0, 1.1])], raise_on_failure=False)
+    assert report.problem == "gradient"
+
+
+def test_order_two_of_a_constant_is_zero(rng):
+    assert gradcheck(lambda x: Tensor(np.ones(2)), [rng.normal(size=2)], order=2).passed

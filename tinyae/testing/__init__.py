@@ -18,19 +18,28 @@ Laws are properties of every correct layer, and `check_layer` checks all of them
 
 from tinyae.testing.differences import GradcheckError, GradcheckReport, complex_step
 from tinyae.testing.gradients import gradcheck, holding_detached
-from tinyae.testing.laws import (
-    LawError,
-    assert_adjoint,
-    assert_backward_linear,
+from tinyae.testing.invariances import (
+    assert_batch_independent,
+    assert_calls_independent,
     assert_device_agreement,
-    assert_double_gradient,
-    assert_gradient,
-    assert_gradients_unshared,
-    assert_inputs_unchanged,
+    assert_dtype_kept,
+    assert_empty_batch,
+    assert_layout_independent,
     assert_modes_agree,
     assert_padding_invariant,
     assert_permutation_equivariant,
     assert_save_load,
+)
+from tinyae.testing.laws import (
+    assert_adjoint,
+    assert_backward_linear,
+    assert_double_gradient,
+    assert_gradient,
+    assert_gradients_unshared,
+    assert_inputs_unchanged,
+    assert_one_result,
+    assert_parameters_found,
+    assert_rules_agree,
     check_layer,
 )
 from tinyae.testing.strategies import (
@@ -45,6 +54,7 @@ from tinyae.testing.strategies import (
     strides,
 )
 from tinyae.testing.strict import strict_device
+from tinyae.testing.subject import LawError
 from tinyae.testing.verification import ModuleCase, OpCase, cases, check_case, check_module
 
 __all__ = [
@@ -59,14 +69,22 @@ __all__ = [
     "arrays_of",
     "assert_adjoint",
     "assert_backward_linear",
+    "assert_batch_independent",
+    "assert_calls_independent",
     "assert_device_agreement",
     "assert_double_gradient",
+    "assert_dtype_kept",
+    "assert_empty_batch",
     "assert_gradient",
     "assert_gradients_unshared",
     "assert_inputs_unchanged",
+    "assert_layout_independent",
     "assert_modes_agree",
+    "assert_one_result",
     "assert_padding_invariant",
+    "assert_parameters_found",
     "assert_permutation_equivariant",
+    "assert_rules_agree",
     "assert_save_load",
     "axes",
     "broadcastable_pairs",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 
-from tinyae.autodiff import RuleError, Tensor, grad, primitive
+from tinyae.autodiff import Node, Observer, RuleError, Tensor, grad, observers, primitive, set_observers
 from tinyae.backend import Array, backend_of
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -44,6 +45,7 @@ class Comparison:
         method: how the slope was measured, "central" or "complex".
         step: the step h of that measurement, in the unit of the input.
         jump: difference of the one-sided slopes; 0 unless the point is a kink.
+        bend: relative change of the slope within one step, if that is what makes a correct rule differ; else 0.
     """
 
     coordinate: tuple[int, ...] | None = None
@@ -54,6 +56,7 @@ class Comparison:
     method: str = "central"
     step: float = 0.0
     jump: float = 0.0
+    bend: float = 0.0
 
     @property
     def place(self) -> str:
@@ -89,7 +92,9 @@ class Probe:
         self.backend = backend_of(arrays[0])
         self.seen: list[tuple[int, Any]] = []
         leaves = [Tensor(a, requires_grad=True) for a in arrays]
-        out = self._called(fn, leaves)
+        self.sizes = Sizes()
+        with observing(self.sizes):
+            out = self._called(fn, leaves)
         self.value = out.numpy().copy()
         if not np.array_equal(self.value, self._called(fn, leaves).numpy(), equal_nan=True):
             raise Fault(
@@ -134,7 +139,8 @@ class Probe:
         if not out.requires_grad:
             return [np.zeros(leaf.shape) for leaf in leaves]
         try:
-            gradients = grad(out, leaves, self.cotangent, allow_unused=True)
+            with observing(self.sizes):
+                gradients = grad(out, leaves, self.cotangent, allow_unused=True)
         except RuleError as error:
             raise Fault("gradient shape", str(error)) from error
         for argument, dtype in self.seen:
@@ -151,17 +157,17 @@ class Probe:
         """One comparison for every direction in which this argument is varied.
 
         Raises:
-            Fault: the point is a kink.
+            Fault: the point is a kink, or the step is too large there.
         """
         size = math.prod(self.arrays[argument].shape)
         everything = list(range(size))
         method = self._method_for(argument, everything) if size else "central"
         if size <= SMALL:
-            return [self._at_kink(argument, self._along(argument, [i], method)) for i in everything]
+            return [self._measurable(argument, self._along(argument, [i], method)) for i in everything]
         found = self._along(argument, everything, method)
         if found.error > found.rtol or found.jump:
-            found = self._narrowed(argument, everything, method, bool(found.jump))
-        return [self._at_kink(argument, found)]
+            found = self._narrowed(argument, everything, method, found)
+        return [self._measurable(argument, found)]
 
     def _method_for(self, argument: int, everything: list[int]) -> str:
         """The method: the complex step if requested, or if allowed and the function is analytic."""
@@ -178,8 +184,9 @@ class Probe:
                 ) from error
             return "central"
         ahead, behind, numeric = self._differences(argument, direction, self.eps)
-        allowed = max(1e-6 * max(abs(exact), abs(numeric)), self._noise(argument, "central"))
-        if abs(exact - numeric) <= allowed and not self._jump(argument, direction, ahead, behind):
+        gap, slope = abs(exact - numeric), max(abs(exact), abs(numeric))
+        same = gap <= 1e-6 * slope or gap <= self._noise(argument, direction, "central", gap)
+        if same and not self._jump(argument, direction, ahead, behind):
             return "complex"
         if self.method == "complex":
             raise ValueError(
@@ -188,7 +195,18 @@ class Probe:
             )
         return "central"
 
-    def _at_kink(self, argument: int, found: Comparison) -> Comparison:
+    def _measurable(self, argument: int, found: Comparison) -> Comparison:
+        step, rule = f"the step eps={self.eps:g} leaves the domain", f"{found.place} of argument {{argument}}"
+        if not math.isfinite(found.numeric):
+            step += (
+                f": pass eps= smaller than the distance to its edge; one step away {rule}, fn gives no finite number"
+            )
+        elif found.bend:
+            step += (
+                f" or is too large: pass eps= smaller; within one step {rule}, the slope changes by {found.bend:.0%}"
+            )
+        if found.bend or not math.isfinite(found.numeric):
+            raise Fault("step", f"{step} (rule {found.analytic:.6g}).", argument, found)
         if found.jump:
             raise Fault(
                 "kink",
@@ -200,17 +218,20 @@ class Probe:
             )
         return found
 
-    def _narrowed(self, argument: int, indices: list[int], method: str, kink: bool) -> Comparison:
-        """Bisect a failing direction down to one element, keeping the half with the larger error."""
+    def _narrowed(self, argument: int, indices: list[int], method: str, found: Comparison) -> Comparison:
+        """Bisect a failing direction, keeping the half with the larger error, down to one element or as far as it fails."""
 
-        def badness(found: Comparison) -> float:
-            return found.jump if kink else abs(found.analytic - found.numeric)
+        def badness(part: Comparison) -> float:
+            error = part.jump if found.jump else abs(part.analytic - part.numeric)
+            return math.inf if math.isnan(error) else error
 
-        found = self._along(argument, indices, method)
         while len(indices) > 1:
             middle = len(indices) // 2
             halves = [(self._along(argument, part, method), part) for part in (indices[:middle], indices[middle:])]
-            found, indices = max(halves, key=lambda half: badness(half[0]))
+            worse, indices = max(halves, key=lambda half: badness(half[0]))
+            if worse.error <= worse.rtol and not worse.jump:
+                break
+            found = worse
         return found
 
     def _direction(self, argument: int, indices: list[int]) -> np.ndarray:
@@ -224,20 +245,22 @@ class Probe:
         """Compare the slopes along one direction."""
         direction = self._direction(argument, indices)
         analytic = float(np.sum(self.gradients[argument] * direction))
-        rtol, step, jump = self.rtol[method], self.eps, 0.0
+        rtol, step, jump, bend = self.rtol[method], self.eps, 0.0, 0.0
         if method == "complex":
             numeric, step = self._complex_slope(argument, direction), STEP
-            error = self._error(argument, analytic, numeric, method)
+            error = self._error(argument, direction, analytic, numeric, method)
         else:
             ahead, behind, numeric = self._differences(argument, direction, step)
-            error = self._error(argument, analytic, numeric, method)
+            error = self._error(argument, direction, analytic, numeric, method)
             jump = self._jump(argument, direction, ahead, behind, sure=error > rtol)
             if error > rtol and not jump:
                 # If phi' is nearly 0, the error h**2 phi'''/6 of the differences can be larger: one step of Richardson
                 # extrapolation removes that term.
                 half = self._differences(argument, direction, 0.5 * step)[2]
                 numeric = (4.0 * half - numeric) / 3.0
-                error = self._error(argument, analytic, numeric, method)
+                error = self._error(argument, direction, analytic, numeric, method)
+            if error > rtol or jump:
+                bend = self._bend(argument, direction, analytic)
         at = index_of(indices[0], self.arrays[argument].shape) if len(indices) == 1 else None
         return Comparison(
             coordinate=at,
@@ -248,25 +271,46 @@ class Probe:
             method=method,
             step=step,
             jump=jump,
+            bend=bend,
         )
 
-    def _error(self, argument: int, analytic: float, numeric: float, method: str) -> float:
+    def _error(self, argument: int, direction: np.ndarray, analytic: float, numeric: float, method: str) -> float:
         """The difference relative to the larger slope, or to the smallest slope that rounding errors allow to measure."""
-        floor = self._noise(argument, method) / self.rtol[method]
-        error = abs(analytic - numeric) / max(abs(analytic), abs(numeric), floor)
-        return error if math.isfinite(error) else math.inf
+        gap, slope, rtol = abs(analytic - numeric), max(abs(analytic), abs(numeric)), self.rtol[method]
+        if not math.isfinite(gap):
+            return math.inf
+        return (
+            gap / max(slope, 1e-300)
+            if gap <= rtol * slope
+            else gap / max(slope, self._noise(argument, direction, method, gap) / rtol)
+        )
+
+    def _phi(self, argument: int, direction: np.ndarray, step: float) -> np.ndarray:
+        """The result at x + step * direction; NaN where that is outside the domain of fn."""
+        moved = list(self.arrays)
+        moved[argument] = self.backend.to_device(self.backend.to_host(self.arrays[argument]) + step * direction)
+        try:
+            return self.fn(*[Tensor(a, requires_grad=True) for a in moved]).numpy()
+        except (ArithmeticError, ValueError):
+            return np.full(self.value.shape, np.nan)
 
     def _differences(self, argument: int, direction: np.ndarray, step: float) -> tuple[float, float, float]:
         """The forward, backward and central difference quotients."""
-        x = self.backend.to_host(self.arrays[argument])
-        ends = []
-        for sign in (1.0, -1.0):
-            moved = list(self.arrays)
-            moved[argument] = self.backend.to_device(x + sign * step * direction)
-            ends.append(self.fn(*[Tensor(a, requires_grad=True) for a in moved]).numpy())
+        ends = [self._phi(argument, direction, sign * step) for sign in (1.0, -1.0)]
         ahead = float(np.sum(self.weights * (ends[0] - self.value)) / step)
         behind = float(np.sum(self.weights * (self.value - ends[1])) / step)
         return ahead, behind, float(np.sum(self.weights * (ends[0] - ends[1])) / (2.0 * step))
+
+    def _bend(self, argument: int, direction: np.ndarray, analytic: float) -> float:
+        """h phi''/phi' if phi is smooth on a smaller scale, with the slope of the rule there, but not on that of a step h."""
+        for part in (1e-2, 1e-3, 1e-4):
+            ahead, behind, slope = self._differences(argument, direction, part * self.eps)
+            there, back, _ = self._differences(argument, direction, 0.5 * part * self.eps)
+            gap, half = ahead - behind, there - back
+            smooth = abs(2.0 * half - gap) <= 0.1 * abs(gap) and abs(slope - analytic) <= 1e-2 * abs(analytic)
+            if smooth and (bend := abs(gap / part)) > 1e-2 * abs(slope):
+                return bend / abs(slope)
+        return 0.0
 
     def _jump(self, argument: int, direction: np.ndarray, ahead: float, behind: float, sure: bool = False) -> float:
         """The jump of the slope within one step of the point; 0 if the function is smooth.
@@ -275,21 +319,24 @@ class Probe:
         So 2 D(h/2) - D(h) vanishes for the former only. It would also vanish for a kink a third of a step away, so it is
         computed for half the step too.
         """
-        noise = self._noise(argument, "central")
         size = max(abs(ahead), abs(behind))
         gaps = [ahead - behind]
-        if not math.isfinite(gaps[0]) or (not sure and abs(gaps[0]) <= 1e-3 * size + 16.0 * noise):
+        least = 16.0 * self._noise(argument, direction, "central")
+        if not math.isfinite(gaps[0]) or (not sure and abs(gaps[0]) <= 1e-3 * size + least):
             return 0.0
         for part in (0.5, 0.25):
             there, back, _ = self._differences(argument, direction, part * self.eps)
             gaps.append(there - back)
         jump = max(abs(2.0 * gaps[1] - gaps[0]), abs(2.0 * gaps[2] - gaps[1]))
-        return jump if jump > 1e-3 * size + 64.0 * noise else 0.0
+        if jump <= 1e-3 * size + least or jump <= 8.0 * self._noise(argument, direction, "central", jump / 8.0):
+            return 0.0
+        return jump
 
-    def _complex_slope(self, argument: int, direction: np.ndarray) -> float:
-        """Im phi(x + i h d) / h; raises if the function drops the imaginary part."""
+    def _complex_slope(self, argument: int, direction: np.ndarray, ahead: float = 0.0) -> float:
+        """Im phi(x + i h d) / h, or that at x + ahead * d; raises if the function drops the imaginary part."""
         points = [self.backend.to_device(self.backend.to_host(a), "complex128") for a in self.arrays]
-        points[argument] = self.backend.to_device(self.backend.to_host(self.arrays[argument]) + 1j * STEP * direction)
+        x = self.backend.to_host(self.arrays[argument])
+        points[argument] = self.backend.to_device(x + (ahead + 1j * STEP) * direction)
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # NumPy only warns when an imaginary part is discarded
             out = self.fn(*[Tensor(p, requires_grad=True) for p in points]).numpy()
@@ -300,14 +347,79 @@ class Probe:
             raise ArithmeticError(f"its complex slope is {slope}.")
         return slope
 
-    def _noise(self, argument: int, method: str) -> float:
-        """The rounding error of a measured slope, from outputs and inputs."""
-        outputs = np.linalg.norm(self.weights * self.value)
+    def _noise(self, argument: int, direction: np.ndarray, method: str, gap: float = 0.0) -> float:
+        """The rounding error of a measured slope: from all values on the way, or as much of `gap` as is found by measuring.
+
+        A relative error EPS of a value v changes phi by EPS v dphi/dv, also where v cancels later (row sums of a softmax). What
+        is computed inside one primitive does not show, so it is measured: within a step a smooth phi is a cubic, and what is left
+        of ten values is error. A kink is no cubic either, so no more is granted than the rounding of the largest value, or of 1.
+        """
+        central = method == "central"
         gradient = self.gradients[argument]
         inputs = np.linalg.norm(self.backend.to_host(self.arrays[argument]) * gradient)
-        if method == "complex":
-            return float(64.0 * EPS * (1e-30 + outputs + inputs + np.linalg.norm(gradient)))
-        return float(8.0 * EPS * (1e-30 + outputs + inputs) / self.eps)
+        values = 1e-30 + np.linalg.norm(self.weights * self.value) + inputs + 4.0 * self.sizes.rounding
+        if central:
+            least = float(EPS * (values / self.eps + 16.0 * self.sizes.back))
+        else:
+            least = float(64.0 * EPS * (values + np.linalg.norm(gradient) + self.sizes.back))
+        if gap <= least:
+            return least
+        sizes = Sizes()
+        with observing(sizes):
+            places = self.eps * np.cos(np.linspace(0.1, 3.0, 10))
+            if central:
+                found = [np.sum(self.weights * (self._phi(argument, direction, t) - self.value)) for t in places]
+            else:
+                found = [self._complex_slope(argument, direction, t) for t in places]
+        scale = max(sizes.forward, self.sizes.forward, *map(largest, self.arrays)) * math.sqrt(self.value.size)
+        rest = found - np.polynomial.Polynomial.fit(places, found, 3)(places)
+        errors = min(16.0 * float(np.sqrt(np.sum(rest**2) / (len(places) - 4))), 16.0 * EPS * scale)
+        return max(least, errors / (self.eps if central else 1.0)) if math.isfinite(errors) else least
+
+
+class Sizes:
+    """The largest absolute values that are computed: forward (at least 1; tangents of the complex step too), and back.
+
+    `rounding` is the size of the change of phi if every value v changes by v: the norm of all v dphi/dv.
+    """
+
+    def __init__(self) -> None:
+        self.forward, self.back, self.rounding = 1.0, 0.0, 0.0
+
+    def result(self, name: str, args: Sequence[Any], out: Any, node: Node | None) -> None:
+        """A value on the way to the result, or a rule that is recorded."""
+        self.forward = max(self.forward, largest(out))
+
+    def gradient(self, node: Node, position: int, g: Any, c: Any, parent: Node, total: Any) -> None:
+        """The result of a rule, and the size of what a rule works with: g times the value."""
+        self.back = max(self.back, largest(c), largest(total), largest(g) * largest(node.out))
+        value, share = (backend_of(_raw(x)).to_host(_raw(x)) for x in (node.args[position], c))
+        with np.errstate(all="ignore"):
+            effect = np.abs(np.where(np.isfinite(value), value, 0.0) * share)
+        self.rounding = math.hypot(self.rounding, float(np.linalg.norm(np.where(np.isfinite(effect), effect, 0.0))))
+
+
+@contextmanager
+def observing(callbacks: Any) -> Iterator[None]:
+    """Within the block, the public methods of an object are those of an `Observer`."""
+    observer = Observer()
+    vars(observer).update((name, getattr(callbacks, name)) for name in vars(type(callbacks)) if name[0] != "_")
+    with set_observers(*observers(), observer):
+        yield
+
+
+def largest(x: Any) -> float:
+    """The largest finite absolute value, of a complex number that of its tangent too; 0 for what is not floating-point."""
+    raw = _raw(x)
+    if getattr(getattr(raw, "dtype", None), "kind", "") not in ("f", "c"):
+        return 0.0
+    host = backend_of(raw).to_host(raw)
+    parts = [host] if host.dtype.kind == "f" else [host.real, host.imag / STEP]
+    return max(float(np.max(np.abs(part), initial=0.0, where=np.isfinite(part))) for part in parts)
+
+
+def _raw(x: Any) -> Any:
+    return x.data if isinstance(x, Tensor) else x
 
 
 def index_of(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -401,6 +513,7 @@ def _weights(cotangent: Any, out: np.ndarray) -> np.ndarray:
 Problem = Literal[
     "gradient",
     "kink",
+    "step",
     "modes",
     "not a tensor",
     "output dtype",
@@ -410,8 +523,8 @@ Problem = Literal[
     "input modified",
     "random",
 ]
-"""The derivative differs; the point is a kink; the rules give different gradients on raw arrays and on Tensors; or the
-function cannot be checked.
+"""The derivative differs; the point is a kink; the step is too large there; the rules give different gradients on raw arrays
+and on Tensors; or the function cannot be checked.
 """
 
 METHODS = {"central": "central differences", "complex": "complex step"}

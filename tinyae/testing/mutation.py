@@ -22,7 +22,8 @@ from tinyae.ops.arrays import along
 from tinyae.ops.convolution import conv_spec
 from tinyae.testing.differences import bounded_signs
 from tinyae.testing.gradients import gradcheck
-from tinyae.testing.verification import Call, OpCase, Rule, Subject, is_floating, rule_of
+from tinyae.testing.subject import Subject, is_floating
+from tinyae.testing.verification import Call, OpCase, Rule, rule_of
 
 Verdict = Literal["caught", "crashed", "equivalent", "escaped"]
 """The result of a mutation: a check failed; the rule raised an error; no gradient changed; or it was not noticed."""

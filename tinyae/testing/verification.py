@@ -4,92 +4,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 
-from tinyae.autodiff import Primitive, Tensor, grad, no_grad
-from tinyae.backend import CPU, Array, Backend, backend_of
-from tinyae.nn import Module, Parameter
+from tinyae.autodiff import Primitive, Tensor, grad
+from tinyae.backend import CPU, Array, Backend
+from tinyae.nn import Module
 from tinyae.testing.differences import GradcheckReport, bounded_signs
 from tinyae.testing.gradients import gradcheck, holding_detached
-
-# ---------------------------------------------------------------------------------------------------------------------
-# `Subject`: a function at a point.
-
-Function = Callable[..., Any]
-"""A function of Tensors, or a Module."""
-
-
-def is_floating(x: object) -> bool:
-    """Whether x is a floating-point array, on any device."""
-    return getattr(getattr(x, "dtype", None), "kind", "") == "f"
-
-
-def input_names(count: int) -> list[str]:
-    """Default names of the inputs of a function."""
-    return ["input"] if count == 1 else [f"input {i}" for i in range(count)]
-
-
-def result_of(call: Function | None, fn: Function, *inputs: Any) -> Tensor:
-    """`call(fn, *inputs)`, by default `fn(*inputs)`; AssertionError if that is not a Tensor."""
-    out = fn(*inputs) if call is None else call(fn, *inputs)
-    assert isinstance(out, Tensor), f"it returned {type(out).__name__}, not a Tensor."
-    return out
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A function with its inputs, for laws and for `gradcheck(subject.fn, subject.inputs, names=subject.names)`.
-
-    Attributes:
-        fn: function of only the inputs.
-        inputs: raw arrays on one device, or numbers. The floating-point arrays are differentiated.
-        names: names of the inputs.
-    """
-
-    fn: Function
-    inputs: list[Any]
-    names: list[str]
-
-    @property
-    def moving(self) -> list[int]:
-        """Positions of the floating-point inputs."""
-        return [i for i, x in enumerate(self.inputs) if is_floating(x)]
-
-    def smooth(self, *leaves: Tensor, inputs: Sequence[Any] | None = None) -> Tensor:
-        """fn as a function of only the floating-point inputs; the others are from `inputs`, by default `self.inputs`."""
-        arguments = list(self.inputs if inputs is None else inputs)
-        for i, leaf in zip(self.moving, leaves, strict=True):
-            arguments[i] = leaf
-        return result_of(None, self.fn, *arguments)
-
-    def applied(self, inputs: Sequence[Any] | None = None) -> tuple[list[Tensor], Tensor]:
-        """Leaf Tensors with copies of the floating-point inputs, and the result of fn."""
-        given = self.inputs if inputs is None else inputs
-        leaves = [Tensor(backend_of(given[i]).xp.array(given[i]), requires_grad=True) for i in self.moving]
-        return leaves, self.smooth(*leaves, inputs=given)
-
-    def value(self, inputs: Sequence[Any] | None = None) -> np.ndarray:
-        """The result on the host, computed without recording."""
-        with no_grad():
-            return np.array(self.applied(inputs)[1].numpy())
-
-    def gradients(self, cotangent: np.ndarray, inputs: Sequence[Any] | None = None) -> list[np.ndarray]:
-        """J^T c for every floating-point input: the gradient of sum(c * fn(...)), on the host."""
-        leaves, out = self.applied(inputs)
-        if not out.requires_grad:
-            return [np.zeros(leaf.shape) for leaf in leaves]
-        weights = backend_of(out.data).to_device(np.asarray(cotangent, dtype="float64"))
-        return [np.array(g.numpy()) for g in grad(out, leaves, weights, allow_unused=True)]
-
-    def cotangent(self, rng: np.random.Generator) -> np.ndarray:
-        """Random weights of both signs for the result, none of them small."""
-        return np.asarray(bounded_signs(rng, self.value().shape))
-
+from tinyae.testing.subject import Function, Subject, function_of, is_floating
 
 # ---------------------------------------------------------------------------------------------------------------------
 # `OpCase`: what a function should compute, on which inputs, and how smooth it is there.
@@ -242,9 +168,7 @@ def _word(argument: Any) -> str:
 # ---------------------------------------------------------------------------------------------------------------------
 # `ModuleCase`: a layer or a model as a function for a gradient check.
 #
-# A check needs a function of the parameters. So during a call each parameter has the array and the tape node of the Tensor
-# that the check passes in, and gradients flow to that Tensor. After each call parameters, generators and buffers are
-# restored, so dropout always draws the same mask and running averages do not change.
+# The module becomes a function of its parameters, see `function_of`.
 
 
 def check_module(module: Module, *inputs: Any, call: Function | None = None, **options: Any) -> GradcheckReport:
@@ -268,49 +192,6 @@ def check_module(module: Module, *inputs: Any, call: Function | None = None, **o
     """
     subject = function_of(module, *inputs, call=call)
     return gradcheck(subject.fn, subject.inputs, names=subject.names, **options)
-
-
-def function_of(module: Module, *inputs: Any, call: Function | None = None) -> Subject:
-    """A module as a function of its inputs and parameters: see `check_module` for the arguments."""
-    named = module.named_parameters()
-
-    def function(*arguments: Any) -> Any:
-        with _standing_in([p for _, p in named], arguments[len(inputs) :]), _unmoved(module):
-            given = arguments[: len(inputs)]
-            return module(*given) if call is None else call(module, *given)
-
-    values = [x.data if isinstance(x, Tensor) else x for x in inputs]
-    values += [backend_of(p.data).xp.array(p.data, dtype="float64") for _, p in named]
-    return Subject(function, values, input_names(len(inputs)) + [name for name, _ in named])
-
-
-@contextmanager
-def _standing_in(parameters: list[Parameter], tensors: Sequence[Tensor]) -> Iterator[None]:
-    """Within the block each parameter has the array and the node of a Tensor."""
-    own = [(p._data, p.node) for p in parameters]
-    try:
-        for parameter, tensor in zip(parameters, tensors, strict=True):
-            parameter._data, parameter.node = tensor._data, tensor.node
-        yield
-    finally:
-        for parameter, (data, node) in zip(parameters, own, strict=True):
-            parameter._data, parameter.node = data, node
-
-
-@contextmanager
-def _unmoved(module: Module) -> Iterator[None]:
-    """Restore buffers and generators after the block."""
-    buffers = [(b, b._data, backend_of(b._data).xp.array(b._data)) for _, b in module.named_buffers()]
-    found = [v for _, m in module.named_modules() for v in vars(m).values() if isinstance(v, np.random.Generator)]
-    streams = [(g, g.bit_generator.state) for g in found]
-    try:
-        yield
-    finally:
-        for buffer, array, copy in buffers:
-            backend_of(array).xp.copyto(array, copy)
-            buffer._data = array
-        for generator, state in streams:
-            generator.bit_generator.state = state
 
 
 @dataclass(frozen=True)
@@ -611,7 +492,8 @@ def cotangent(case: OpCase, arguments: list[Any], rng: np.random.Generator) -> n
 
 def scattered_in_memory(x: np.ndarray) -> np.ndarray:
     """The same values, axes in reverse order in memory and every second element unused."""
-    room = np.full(tuple(2 * n for n in x.shape[::-1]), np.nan)
+    room = np.zeros(tuple(2 * n for n in x.shape[::-1]), x.dtype)
+    room.fill(np.nan if is_floating(x) else 0)
     every_second: tuple[Any, ...] = (..., *[slice(None, None, 2)] * x.ndim)
     view = room.transpose()[every_second]
     view[...] = x
