@@ -139,8 +139,3 @@ def test_unequal_sequences_are_told_how_to_come_in(door, arrays):
 @pytest.mark.parametrize("value", [[[1.0], [2.0]], [], ["a"], [None], 3, np.zeros((2, 3)), [ta.Tensor([1.0])]])
 def test_what_an_array_holds_is_not_ragged(value):
     assert not is_ragged(value)
-
-
-def test_a_rectangular_list_is_told_to_become_an_array():
-    with pytest.raises(TypeError, match=r"numpy\.asarray\(x, dtype=numpy\.float32\)"):
-        LSTMAutoencoder(2, 3).encode([[[1.0, 2.0]]])
