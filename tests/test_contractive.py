@@ -18,7 +18,7 @@ figure = plots.directions
 
 def double(model: Autoencoder) -> Autoencoder:
     for parameter in model.parameters():
-        parameter.data = parameter.data.astype("float64")
+        parameter._data = parameter.data.astype("float64")
     return model
 
 

@@ -31,7 +31,7 @@ def small(seed: int = 0, **options) -> DenoisingAutoencoder:
     model = denoising_autoencoder(D, K, generator=seeded(1), **{"level": 0.4, "sample": "image", **options})
     rng = seeded(2)
     for parameter in model.parameters():
-        parameter.data = parameter.data + 0.1 * rng.standard_normal(parameter.shape)
+        parameter._data = parameter.data + 0.1 * rng.standard_normal(parameter.shape)
     model.noise.generator = seeded(seed)
     return model
 

@@ -32,7 +32,7 @@ def small(codes: str = "learned", count: int = COUNT, **options) -> ImageMemory:
     memory = image_memory(5, count, codes=codes, hidden_sizes=(4,), generator=seeded(1), **options)
     rng = seeded(2)
     for parameter in memory.parameters():
-        parameter.data = parameter.data + rng.standard_normal(parameter.shape)
+        parameter._data = parameter.data + rng.standard_normal(parameter.shape)
     return memory
 
 
@@ -123,7 +123,7 @@ def test_one_hot_codes_with_a_linear_first_layer_are_learned_codes(rng):
     """Row i of the first weight matrix is what one-hot code i looks up: the same function, the same gradient."""
     one_hot = ImageMemory(nn.Dense(COUNT, K, bias=False, dtype="float64"), "one-hot", COUNT, loss="squared_error")
     learned = ImageMemory(nn.Identity(), "learned", COUNT, K, loss="squared_error")
-    learned.encoder.table.data = one_hot.decoder.weight.numpy().copy()
+    learned.encoder.table._data = one_hot.decoder.weight.numpy().copy()
     index, samples = Tensor(np.array([2, 5, 2])), Tensor(rng.normal(size=(3, K)))
     one, other = one_hot.loss(Batch(index, samples)), learned.loss(Batch(index, samples))
     assert one.item() == pytest.approx(other.item(), rel=1e-13)
@@ -170,7 +170,7 @@ def test_fit_pairs_each_sample_with_its_number_in_any_order(rng):
     samples = rng.normal(size=(COUNT, 5)).astype("float32")
     memory = small()
     for parameter in memory.parameters():
-        parameter.data = parameter.data.astype("float32")
+        parameter._data = parameter.data.astype("float32")
     memory.decoder.freeze()
     table = memory.encoder.table.numpy().astype("float64")
     w1, b1, w2, b2 = [p.numpy().astype("float64") for p in memory.decoder.parameters()]

@@ -26,7 +26,7 @@ from tinyae.models import (
 def double(model: Autoencoder) -> Autoencoder:
     """In float64, and with biases that are not 0, so that they would be seen where they do not belong."""
     for parameter in model.parameters():
-        parameter.data = parameter.data.astype("float64")
+        parameter._data = parameter.data.astype("float64")
         if parameter.ndim == 1:
             parameter.data = parameter.data + np.linspace(-0.3, 0.4, parameter.size)
     return model

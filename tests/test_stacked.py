@@ -212,7 +212,7 @@ def test_softmax_regression_is_the_minimum_that_scipy_finds():
     expected = minimize(cost, np.zeros(110), method="BFGS").fun
     classifier = SoftmaxClassifier(None, 10, 10, weight_decay=decay, generator=np.random.default_rng(0))
     for parameter in classifier.parameters():
-        parameter.data = parameter.data.astype("float64")
+        parameter._data = parameter.data.astype("float64")
     history = fit_classifier(
         classifier, Split(x, y), epochs=500, optimizer=optim.LBFGS(classifier.parameters()), progress=False
     )

@@ -10,14 +10,13 @@ from __future__ import annotations
 import inspect
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any, Protocol, Self, TypeVar, overload
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from tinyae.autodiff import Node, Observer, Tensor, constant, no_grad, observers, set_observers
-from tinyae.autodiff.tape import observed
+from tinyae.autodiff.tape import observed, scope
 from tinyae.backend import Array, backend_named, backend_of
 
 Result = TypeVar("Result", covariant=True)
@@ -386,7 +385,7 @@ def _problems(parts: Mapping[str, Tensor], values: Mapping[str, np.ndarray]) -> 
     return missing + unexpected + wrong
 
 
-@contextmanager
+@scope
 def evaluating(model: Module) -> Iterator[None]:
     """Evaluation mode within `with evaluating(model):`; afterwards, even after an error, the modes are restored."""
     modes = [(module, module.training) for _, module in model.named_modules()]
@@ -398,7 +397,7 @@ def evaluating(model: Module) -> Iterator[None]:
             module.training = training
 
 
-@contextmanager
+@scope
 def observe_calls(callback: Callable[[Module, tuple[Any, ...], Any], None]) -> Iterator[None]:
     """Within the block, call `callback(module, inputs, output)` after every module call in this thread.
 

@@ -5,7 +5,7 @@ layer), `convolution`, `images` (pooling and resizing) and `recurrent` (the fuse
 its operators and methods; the engine does not import the operations.
 """
 
-from tinyae.autodiff import Tensor, expand, sum_to
+from tinyae.autodiff import Tensor, cast, expand, sum_to
 from tinyae.ops.arrays import (
     concatenate,
     crop,
@@ -41,6 +41,7 @@ from tinyae.ops.elementwise import (
     elu,
     equal,
     exp,
+    expm1,
     greater,
     greater_equal,
     indicator,
@@ -123,6 +124,7 @@ __all__ = [
     "biased_conv2d",
     "biased_conv_transpose2d",
     "block_sum",
+    "cast",
     "clip",
     "concatenate",
     "conv2d",
@@ -139,6 +141,7 @@ __all__ = [
     "equal",
     "exp",
     "expand",
+    "expm1",
     "flatten",
     "getitem",
     "greater",

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tinyae.autodiff import RuleError, Tensor, grad, primitive
+from tinyae.autodiff.tape import holomorphic
 from tinyae.backend import Array, backend_of
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -290,7 +291,7 @@ class Probe:
         """Im phi(x + i h d) / h; raises if the function drops the imaginary part."""
         points = [self.backend.to_device(self.backend.to_host(a), "complex128") for a in self.arrays]
         points[argument] = self.backend.to_device(self.backend.to_host(self.arrays[argument]) + 1j * STEP * direction)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), holomorphic():
             warnings.simplefilter("error")  # NumPy only warns when an imaginary part is discarded
             out = self.fn(*[Tensor(p, requires_grad=True) for p in points]).numpy()
         if out.dtype.kind != "c":
