@@ -337,3 +337,20 @@ def test_the_slope_of_the_gaussian_kl_keeps_its_digits(log_variance, dtype):
     exact = v.data.astype("float64")
     assert_allclose(slope.data, 0.5 * special.expm1(exact), rtol=4 * np.finfo(dtype).eps)
     assert_allclose(grad(slope, v).data, 0.5 * np.exp(exact), rtol=4 * np.finfo(dtype).eps)
+
+
+def test_a_class_that_is_masked_and_not_the_target_costs_nothing():
+    logits = Tensor(np.array([[-np.inf, 0.5, 1.0]]), requires_grad=True)
+    for targets in (np.array([1]), np.array([[0.0, 1.0, 0.0]])):
+        value = losses.softmax_cross_entropy(logits, targets)
+        assert_allclose(value.item(), np.log1p(np.exp(0.5)), rtol=1e-14)
+        share = special.expit(0.5)
+        assert_allclose(grad(value, logits).data, [[0.0, -share, share]], rtol=1e-14)
+    assert losses.softmax_cross_entropy(logits, np.array([[0.5, 0.5, 0.0]])).item() == np.inf
+
+
+def test_bce_keeps_the_digits_of_small_probabilities_and_refuses_an_eps_that_is_lost():
+    value = losses.bce(np.array([[2e-7]], "float32"), np.zeros((1, 1), "float32"))
+    assert_allclose(value, 2e-7, rtol=1e-6)
+    with pytest.raises(ValueError, match="eps 1e-09 is lost in float32, where 1 - eps is 1"):
+        losses.bce(np.array([[1.0]], "float32"), np.ones((1, 1), "float32"), eps=1e-9)

@@ -99,8 +99,10 @@ def bce(probabilities: T, targets: Operand, *, reduction: str = "per_sample", ep
     check_shapes("bce", probabilities, targets)
     if not 0.0 < eps < 0.5:
         raise ValueError(f"bce: eps must be between 0 and 0.5, got {eps!r}: use e.g. 1e-7.")
+    if np.asarray(1.0 - eps, probabilities.dtype) == 1.0:
+        raise ValueError(f"bce: eps {eps!r} is lost in {probabilities.dtype}, where 1 - eps is 1: use e.g. 1e-7.")
     p = ops.clip(probabilities, low=eps, high=1.0 - eps)
-    return reduce(-(targets * ops.log(p) + (1.0 - targets) * ops.log(1.0 - p)), reduction)
+    return reduce(-(targets * ops.log(p) + (1.0 - targets) * ops.log1p(-p)), reduction)
 
 
 def softmax_cross_entropy(logits: T, targets: Operand, *, reduction: str = "per_sample") -> T:
@@ -122,7 +124,8 @@ def softmax_cross_entropy(logits: T, targets: Operand, *, reduction: str = "per_
         losses = -ops.getitem(logp, index=(backend_of(labels).xp.arange(n), labels))
     else:
         check_shapes("softmax_cross_entropy", logits, targets)
-        losses = -ops.sum(targets * logp, axis=1)
+        impossible = ops.equal(logp, -math.inf) * ops.equal(targets, 0.0)  # 0 log 0 = 0
+        losses = -ops.sum(targets * ops.where(impossible, 0.0, logp), axis=1)
     return reduce(losses, "mean" if reduction == "per_sample" else reduction)
 
 
