@@ -313,14 +313,18 @@ adjoint_pair(cast, cast, lambda x, dtype: {"dtype": x.dtype})
 
 def _deposit(leaf: Tensor, c: Cotangent) -> None:
     """Add a cotangent to `leaf.grad`, which is stored in the optimizer's buffer if the leaf has one."""
+    if leaf._grad is None and leaf._buffer is not None and not isinstance(c, Tensor):
+        try:
+            backend_of(leaf._buffer).xp.copyto(leaf._buffer, c)
+        except TypeError:
+            _check_real(c, leaf)
+            raise
+        leaf._grad = constant(leaf._buffer)
+        return
     _check_real(c, leaf)
     if leaf._grad is not None:
-        leaf._grad = _fresh((leaf._grad if isinstance(c, Tensor) else leaf._grad._data) + c, leaf)
-    elif leaf._buffer is None or isinstance(c, Tensor):
-        leaf._grad = _fresh(c, leaf)
-    else:
-        backend_of(leaf._buffer).xp.copyto(leaf._buffer, c)
-        leaf._grad = constant(leaf._buffer)
+        c = (leaf._grad if isinstance(c, Tensor) else leaf._grad._data) + c
+    leaf._grad = _fresh(c, leaf)
 
 
 def _fresh(c: Cotangent, like: Tensor) -> Tensor:
