@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from tinyae import ops
+from tinyae import ops, optim
 from tinyae.autodiff import Tensor, adjoint_pair, grad, no_grad, primitive
 from tinyae.backend import Backend, MixedDevicesError, devices
 
@@ -262,3 +262,36 @@ def test_a_type_error_of_another_cause_stays_what_it_is(elsewhere):
     with pytest.raises(TypeError) as caught:
         ops.add(there, "text")
     assert not isinstance(caught.value, MixedDevicesError)
+
+
+TURN = np.array([1.0 + 2.0j, -0.5j])
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda x: abs(x * TURN).sum(),
+        lambda x: x.sum() + (x * x).sum() + abs(x * x + x * TURN).sum(),
+        lambda x: abs(ops.matmul(x.reshape((1, 2)), np.outer(TURN, TURN))).sum(),
+        lambda x: ops.cast(abs(x * TURN), dtype="float32").sum(),
+        lambda x: (x * TURN).sum(),
+        lambda x: ops.cast(x * TURN, dtype="float32").sum(),
+    ],
+    ids=["abs", "sum", "matmul", "cast", "complex result", "complex cast"],
+)
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_gradients_through_complex_numbers_are_refused(loss, create_graph):
+    x, z = leaf([1.0, 2.0]), Tensor(TURN, requires_grad=True)
+    optim.SGD([buffered := leaf([1.0, 2.0])], lr=0.1)  # its gradient is written into a buffer
+    for y, at in ((loss(x), x), (loss(z), z), (loss(buffered), buffered)):
+        for sweep in (lambda: grad(y, at, create_graph=create_graph), lambda: y.backward(create_graph=create_graph)):  # noqa: B023
+            with pytest.raises(TypeError, match="gradients of complex numbers are not defined here"):
+                sweep()
+    for seed in (1j, np.array(1j), Tensor(np.array(1j))):
+        with pytest.raises(TypeError, match="gradients of complex numbers"):
+            grad((x * x).sum(), x, seed, create_graph=create_graph)
+
+
+def test_the_values_of_complex_numbers_are_computed():
+    assert_array_equal(ops.square(Tensor(TURN)).data, TURN * TURN)
+    assert ops.cast(Tensor(TURN), dtype="float32").dtype == np.complex64

@@ -173,6 +173,58 @@ def test_data_can_be_replaced_by_the_same_shape_only():
         x.data = np.ones(3)
 
 
+@pytest.mark.parametrize(
+    ("value", "error", "words"),
+    [
+        (np.array([3, 4]), TypeError, "dtype int64 to a Tensor that requires gradients.*astype"),
+        (np.array([True, False]), TypeError, "dtype bool"),
+        (np.array([3.0, 4.0], object), TypeError, "dtype object"),
+        (np.array([3j, 4j]), TypeError, "dtype complex128"),
+        ([3.0, 4.0], TypeError, r"is an array, got list: assign numpy\.asarray"),
+        (3.0, TypeError, "is an array, got float"),
+        (np.ones((2, 1)), ValueError, r"shape \(2, 1\) to a Tensor of shape \(2,\)"),
+    ],
+)
+def test_what_the_data_and_the_gradient_of_a_leaf_cannot_be(value, error, words):
+    x = leaf([1.0, 2.0], "float32")
+    with pytest.raises(error, match=f"data .*{words}"):
+        x.data = value
+    with pytest.raises(TypeError, match=r"grad is a Tensor or None, got \w+: assign tinyae\.Tensor\(array\)"):
+        x.grad = value
+    if isinstance(value, np.ndarray):
+        with pytest.raises(error, match=f"grad .*{words}"):
+            x.grad = Tensor(value)
+    with pytest.raises(TypeError, match="data is an array, got Tensor"):
+        x.data = x
+    assert_array_equal(x.data, [1.0, 2.0])
+    assert x.grad is None
+
+
+def test_assigned_data_and_gradients_are_cast_to_the_dtype_of_a_leaf():
+    x = leaf([1.0, 2.0], "float32")
+    x.data, x.grad = np.array([3.0, 4.0]), Tensor(np.array([5.0, 6.0]))
+    assert x.dtype == x.grad.dtype == np.float32
+    assert_array_equal([x.data, x.grad.data], [[3, 4], [5, 6]])
+    exact = np.zeros(2, "float32")
+    x.data, x.grad = exact, (slope := x * 2.0)
+    assert x.data is exact
+    assert x.grad is slope  # what fits is kept, with its history
+    constant = Tensor([1, 2])
+    constant.data = np.array([0.5, 1.5])
+    assert constant.dtype == np.float64
+
+
+def test_a_0d_tensor_has_nothing_to_iterate_over():
+    loss = leaf([1.0, 2.0]).sum()
+    for use in (list, sum, iter, lambda x: list(zip(x, [1], strict=False)), lambda x: [*x]):
+        with pytest.raises(TypeError, match="iteration over a 0-d Tensor"):
+            use(loss)
+    rows = leaf([[1.0, 2.0], [3.0, 4.0]])
+    first, second = rows
+    assert_array_equal(grad((first * second).sum(), rows).data, [[3.0, 4.0], [1.0, 2.0]])
+    assert list(leaf(np.zeros((0, 2)))) == []
+
+
 def test_results_of_one_number_have_array_data():
     y = leaf([1.0, 2.0]).sum()
     assert isinstance(y.data, np.ndarray)

@@ -334,9 +334,8 @@ def test_assigned_gradients_are_copied_and_checked(rng: np.random.Generator) -> 
     x.grad = Tensor(mine)
     flat.gather()[:] = 0.0
     np.testing.assert_array_equal(mine, [1.0, 2.0, 3.0, 4.0])
-    x.grad = Tensor(np.ones(3))
-    with pytest.raises(ValueError, match=r"shape \(4,\), but its grad has \(3,\)"):
-        flat.gather()
+    with pytest.raises(ValueError, match=r"grad of shape \(3,\) to a Tensor of shape \(4,\)"):
+        x.grad = Tensor(np.ones(3))
 
 
 def test_a_tensor_given_twice_counts_once(rng: np.random.Generator) -> None:

@@ -9,10 +9,12 @@ that the engine needs. An `Observer` is notified of every result. `tinyae.autodi
 from __future__ import annotations
 
 import functools
+import inspect
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from operator import attrgetter
@@ -117,8 +119,62 @@ class Observer:
         return constant
 
 
+F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+
+
+class Scope(AbstractContextManager[None]):
+    """A context that may be entered again, also nested and in several threads, and decorates functions.
+
+    Of a generator function it covers the body only, not what runs while the generator waits at a yield.
+    """
+
+    def __init__(self, make: Callable[[], AbstractContextManager[None]]) -> None:
+        self._make = make
+        self._entered: dict[int, list[AbstractContextManager[None]]] = defaultdict(list)  # of each thread
+
+    def __enter__(self) -> None:
+        inner = self._make()
+        inner.__enter__()
+        self._entered[threading.get_ident()].append(inner)
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._entered[threading.get_ident()].pop().__exit__(*error)
+
+    def __call__(self, function: F) -> F:
+        @functools.wraps(function)
+        def call(*args: Any, **params: Any) -> Any:
+            with self:
+                return function(*args, **params)
+
+        @functools.wraps(function)
+        def generate(*args: Any, **params: Any) -> Generator[Any, Any, Any]:
+            body = function(*args, **params)
+            resume, value = body.send, None
+            while True:
+                try:
+                    with self:
+                        made = resume(value)
+                except StopIteration as end:
+                    return end.value
+                try:
+                    resume, value = body.send, (yield made)
+                except BaseException as error:  # thrown into the generator, or GeneratorExit when it is closed
+                    resume, value = body.throw, error
+
+        return generate if inspect.isgeneratorfunction(function) else call  # type: ignore[return-value]
+
+
+def scope(function: Callable[P, Iterator[None]]) -> Callable[P, Scope]:
+    """Like `contextlib.contextmanager`, for contexts without a value; the result is a `Scope`."""
+    make = contextmanager(function)
+    return functools.wraps(function)(lambda *args, **params: Scope(functools.partial(make, *args, **params)))
+
+
 class _Recording(threading.local):
     on = True
+    holomorphic = False
 
 
 recording = _Recording()
@@ -128,7 +184,7 @@ _observers: dict[int, tuple[Observer, ...]] = {}
 """The observers of each thread. Without observers the dict is empty, and checking it costs almost nothing."""
 
 
-@contextmanager
+@scope
 def set_recording(on: bool) -> Iterator[None]:
     """Turn recording on or off for a block; the previous state is restored afterwards, even after an error."""
     before = recording.on
@@ -139,11 +195,27 @@ def set_recording(on: bool) -> Iterator[None]:
         recording.on = before
 
 
-@contextmanager
-def no_grad() -> Iterator[None]:
-    """`with no_grad():` results are constants; nothing is recorded or kept for a backward pass. Also a decorator."""
-    with set_recording(False):
+@overload
+def no_grad() -> Scope: ...
+@overload
+def no_grad(function: F, /) -> F: ...
+def no_grad(function: Any = None, /) -> Any:
+    """`with no_grad():` results are constants; nothing is recorded or kept for a backward pass.
+
+    Also a decorator, `@no_grad()` or `@no_grad`, of functions and generator functions.
+    """
+    off = set_recording(False)
+    return off if function is None else off(function)
+
+
+@scope
+def holomorphic() -> Iterator[None]:
+    """Allow complex cotangents, which are right where only complex differentiable functions are used (not `abs`)."""
+    before, recording.holomorphic = recording.holomorphic, True
+    try:
         yield
+    finally:
+        recording.holomorphic = before
 
 
 def observers() -> tuple[Observer, ...]:
@@ -151,7 +223,7 @@ def observers() -> tuple[Observer, ...]:
     return _observers.get(threading.get_ident(), ()) if _observers else ()
 
 
-@contextmanager
+@scope
 def set_observers(*those: Observer) -> Iterator[None]:
     """Make `those` the only observers of this thread within the block."""
     key, before = threading.get_ident(), observers()
@@ -201,7 +273,7 @@ class Tensor:
         Tensor([2., 4.], dtype=float32)
     """
 
-    __slots__ = ("__weakref__", "_buffer", "_data", "grad", "node")
+    __slots__ = ("__weakref__", "_buffer", "_data", "_grad", "node")
     __array_ufunc__ = None  # numpy_array * tensor is left to Tensor.__rmul__ instead of looping over elements
     __array_priority__ = 1000
 
@@ -209,7 +281,7 @@ class Tensor:
         if isinstance(data, Tensor):
             raise TypeError("Tensor(Tensor) is ambiguous: use x.detach() for a constant that shares its values.")
         self._data = as_array(data, dtype)
-        self.grad: Tensor | None = None
+        self._grad: Tensor | None = None
         self._buffer: Array | None = None
         self.node: Node | None = None
         if requires_grad:
@@ -222,18 +294,46 @@ class Tensor:
 
     @property
     def data(self) -> Array:
-        """The raw array (0-d results are arrays too). Assigning replaces it and increments the version."""
+        """The raw array (0-d results are arrays too). Assigning replaces it and increments the version.
+
+        With requires_grad, the dtype stays: other floating-point numbers are cast to it.
+        """
         data = self._data
         return np.asarray(data) if isinstance(data, np.generic) else data
 
     @data.setter
     def data(self, value: Array) -> None:
-        if getattr(value, "shape", None) != self._data.shape:
-            raise ValueError(
-                f"cannot assign data of shape {getattr(value, 'shape', None)} to a Tensor of shape {self.shape}."
-            )
-        self._data = value
+        self._data = self._fitting("data", value)
         self.bump_version()
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient of a leaf, or None. A Tensor that is assigned has its shape and is cast to its dtype."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise TypeError(f"grad is a Tensor or None, got {type(value).__name__}: assign tinyae.Tensor(array).")
+            fitting = self._fitting("grad", value._data)
+            value = value if fitting is value._data else constant(fitting)
+        self._grad = value
+
+    def _fitting(self, attribute: str, value: Array) -> Array:
+        """An array to assign, checked against the shape and, with requires_grad, cast to the dtype."""
+        if isinstance(value, Tensor) or not hasattr(value, "shape"):
+            raise TypeError(f"{attribute} is an array, got {type(value).__name__}: assign numpy.asarray(values).")
+        if value.shape != self._data.shape:
+            raise ValueError(f"cannot assign {attribute} of shape {value.shape} to a Tensor of shape {self.shape}.")
+        if self.node is None or value.dtype == self.dtype:
+            return value
+        if value.dtype.kind != "f":
+            raise TypeError(
+                f"cannot assign {attribute} of dtype {value.dtype} to a Tensor that requires gradients: "
+                f"convert it first, e.g. array.astype('{self.dtype}')."
+            )
+        return value.astype(self.dtype)
 
     def bump_version(self) -> None:
         """Record that the array was changed in place: `backward` of a graph that used the old values will raise."""
@@ -306,6 +406,11 @@ class Tensor:
         if self.ndim == 0:
             raise TypeError("len() of a 0-d Tensor")
         return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.ndim == 0:  # Python would take the IndexError of x[0] for the end
+            raise TypeError("iteration over a 0-d Tensor")
+        return map(self.__getitem__, range(len(self)))
 
     def __bool__(self) -> bool:
         if self.size != 1:
@@ -389,7 +494,7 @@ def recorded(data: Array, node: Node | None) -> Tensor:
     tensor = Tensor.__new__(Tensor)
     tensor._data = data
     tensor.node = node
-    tensor.grad = None
+    tensor._grad = None
     tensor._buffer = None
     return tensor
 
@@ -413,8 +518,6 @@ def recorded(data: Array, node: Node | None) -> Tensor:
 # A primitive returns a raw array for raw arrays and a Tensor for Tensors. A rule uses only operators and other primitives,
 # so it works on both as well, and derivatives of every order follow.
 
-P = ParamSpec("P")
-Q = ParamSpec("Q")
 Rule = Callable[..., Any]
 Parameters = Callable[..., dict[str, Any]]
 

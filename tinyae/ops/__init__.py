@@ -5,7 +5,7 @@ layer), `convolution`, `images` (pooling and resizing) and `recurrent` (the fuse
 its operators and methods; the engine does not import the operations.
 """
 
-from tinyae.autodiff import Tensor, expand, sum_to
+from tinyae.autodiff import Tensor, cast, expand, sum_to
 from tinyae.ops.arrays import (
     concatenate,
     crop,
@@ -43,6 +43,7 @@ from tinyae.ops.elementwise import (
     equal,
     erf,
     exp,
+    expm1,
     gelu,
     greater,
     greater_equal,
@@ -150,6 +151,7 @@ __all__ = [
     "biased_conv2d",
     "biased_conv_transpose2d",
     "block_sum",
+    "cast",
     "clip",
     "concatenate",
     "contract",
@@ -171,6 +173,7 @@ __all__ = [
     "erf",
     "exp",
     "expand",
+    "expm1",
     "flatten",
     "gelu",
     "getitem",
