@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec
 import numpy as np
 import numpy.typing as npt
 
+from tinyae.autodiff.calls import Signature
 from tinyae.backend import Array, backend_named, backend_of, check_same_device
 from tinyae.backend.base import array_advice, is_ragged
 
@@ -179,7 +180,16 @@ def observed(scope: object) -> Iterator[None]:
 # TYPE_CHECKING below only describe them to editors and type checkers.
 
 
-class Tensor:
+class Elsewhere:
+    """Methods that arrays have elsewhere. Tensors do not: `tinyae.ops` lets each name say what to write instead."""
+
+    __slots__ = ()
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name.startswith("__") or name not in vars(Elsewhere)]
+
+
+class Tensor(Elsewhere):
     """An array that remembers how it was computed.
 
     Args:
@@ -198,9 +208,9 @@ class Tensor:
         Tensor([2., 4.], dtype=float32)
     """
 
-    __slots__ = ("__weakref__", "_buffer", "_data", "grad", "node")
-    __array_ufunc__ = None  # numpy_array * tensor is left to Tensor.__rmul__ instead of looping over elements
+    __slots__ = ("__weakref__", "_buffer", "_data", "_flat", "grad", "node")
     __array_priority__ = 1000
+    _flat: str  # of a constant: the piecewise constant operation that made it one, if one did
 
     def __init__(self, data: npt.ArrayLike, requires_grad: bool = False, *, dtype: npt.DTypeLike | None = None) -> None:
         self._data = _as_array(data, dtype)
@@ -302,6 +312,27 @@ class Tensor:
 
     def __float__(self) -> float:
         return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self.size != 1 or self.dtype.kind not in "iu":
+            raise TypeError(
+                f"an index is one whole number, got a Tensor of shape {self.shape} and dtype {self.dtype}: "
+                "write int(x) for one number, x.data for an array of indices."
+            )
+        return int(self.item())
+
+    def __format__(self, spec: str) -> str:
+        if not spec:
+            return str(self)
+        if self.size != 1:
+            raise TypeError(
+                f"the format {spec!r} is for one number, got a Tensor of shape {self.shape}: "
+                "reduce it first, e.g. x.mean(), or leave the format out."
+            )
+        return format(self.item(), spec)
 
     __hash__ = object.__hash__
 
@@ -417,12 +448,18 @@ def _as_array(data: Operand, dtype: npt.DTypeLike | None) -> Array:
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
+Option = float | str | tuple[object, ...] | None
 Rule = Callable[..., Any]
 Parameters = Callable[..., dict[str, Any]]
+_array_types: set[type] = {np.ndarray}
+"""The types of all results so far: those of arrays and of NumPy's numbers."""
 
 
 class Primitive(Generic[P]):
-    """A differentiable function of arrays (positional) and metadata (keyword-only), made by `@primitive`."""
+    """A differentiable function of arrays and options, made by `@primitive`.
+
+    Arrays are given by position; options, keyword-only in the forward function, by name or after the arrays.
+    """
 
     def __init__(
         self,
@@ -456,12 +493,17 @@ class Primitive(Generic[P]):
     ) -> Tensor: ...
     @overload
     def __call__(self, x: Array | complex | np.generic, /, *args: P.args, **params: P.kwargs) -> Array: ...
+    @overload  # one list of arrays, and options by position, of which P does not tell the types
+    def __call__(self, xs: list[Tensor] | tuple[Tensor, ...], /, axis: int = 0) -> Tensor: ...
+    @overload
+    def __call__(self, xs: list[Array] | tuple[Array, ...], /, axis: int = 0) -> Array: ...
+    @overload
+    def __call__(self, x: T, option: Option, /, *options: Option, keepdims: bool = False) -> T: ...
     def __call__(self, *args: Any, **params: Any) -> Any:  # type: ignore[misc]
         raw: list[Operand] = []
         parents: list[Node] = []
         positions = []
-        stamp = 0
-        given_tensor = False
+        stamp, given_tensor = 0, False
         for arg in args:
             if isinstance(arg, Tensor):
                 given_tensor = True
@@ -473,21 +515,59 @@ class Primitive(Generic[P]):
             raw.append(arg)
         try:
             out = self.forward(*raw, **params)
-        except TypeError:
+        except (TypeError, ValueError, AttributeError) as error:
+            if (call := self._reread(args, params, raw, error)) is None:
+                raise
+        else:
+            residuals = made = None
+            if self.composed is not None:
+                out, residuals = out
+            if type(out) not in _array_types:
+                self._check_result(out, args, params)
+            if not given_tensor:
+                return out
+            if parents and self.differentiable and recording.on:
+                made = Node(self, raw, params, out, residuals, parents, positions, stamp)
+            if _observers:
+                for observer in observers():
+                    observer.result(self.name, raw, out, made)
+            return recorded(out, made) if made is not None or not recording.on else self._constant(out, args, parents)
+        return self(*call[0], **call[1])  # not in the handler: its errors have nothing to do with the first
+
+    @functools.cached_property
+    def _signature(self) -> Signature:
+        return Signature(self.forward, self.name)
+
+    def _reread(
+        self, args: Sequence[Any], params: dict[str, Any], raw: list[Operand], error: Exception
+    ) -> tuple[Sequence[Any], dict[str, Any]] | None:
+        """The call as forward takes it, None if it was called like that; raises where another call explains `error`."""
+        if call := self._signature.reread(args, params):
+            return call
+        if fault := self._signature.fault(args, params, error):
+            raise TypeError(fault) from error
+        if isinstance(error, TypeError):
             check_same_device(self.name, raw)
-            raise
-        residuals = None
-        if self.composed is not None:
-            out, residuals = out
-        if not given_tensor:
-            return out
-        made = None
-        if parents and self.differentiable and recording.on:
-            made = Node(self, raw, params, out, residuals, parents, positions, stamp)
-        if _observers:
-            for observer in observers():
-                observer.result(self.name, raw, out, made)
-        return recorded(out, made)
+        return None
+
+    def _check_result(self, out: object, args: Sequence[Any], params: dict[str, Any]) -> None:
+        """Raise TypeError unless `out`, of a type not seen before, is an array, or a number made of numbers."""
+        if hasattr(out, "shape") and not isinstance(out, Tensor):
+            _array_types.add(type(out))
+        elif not isinstance(out, (int, float, complex)) or any(hasattr(a, "shape") for a in args):
+            raise TypeError(
+                self._signature.fault(args, params)
+                or f"{self.name} returned an object of type {type(out).__name__}: a primitive returns one array of the raw "
+                "arrays that it is given; numpy.asarray(...) makes one of a number, several results are several primitives."
+            )
+
+    def _constant(self, out: Array, args: Sequence[Any], parents: Sequence[Node]) -> Tensor:
+        """A result that is not recorded; it keeps the name of the piecewise constant operation that is the reason."""
+        result = constant(out)
+        names = [self.name] if parents else [x._flat for x in args if hasattr(x, "_flat")]
+        if names:
+            result._flat = names[0]
+        return result
 
     def vjp(self, position: int | EllipsisType) -> Callable[[Rule], Rule]:
         """Decorator: the vector-Jacobian product for the argument at `position`.

@@ -124,13 +124,13 @@ def _(g, out, x, axis=-1):
     return g - exp(out) * sum(g, axis=axis, keepdims=True)
 
 
-def variance(x: T, *, axis: Axis = None, keepdims: bool = False) -> T:
+def variance(x: T, axis: Axis = None, keepdims: bool = False) -> T:
     """Mean squared deviation from the mean over `axis` (divides by n), composed of primitives."""
     centered = x - mean(x, axis=axis, keepdims=True)
     return mean(centered * centered, axis=axis, keepdims=keepdims)
 
 
-def norm(x: T, *, axis: Axis = None) -> T:
+def norm(x: T, axis: Axis = None) -> T:
     """Euclidean norm over `axis`, composed of primitives.   d/dx = x / norm(x), 0 where the norm is 0"""
     squares = sum(x * x, axis=axis)
     zero = equal(squares, 0.0)
