@@ -65,6 +65,7 @@ from tinyae.ops.elementwise import (
     tanh,
     where,
 )
+from tinyae.ops.habits import teach
 from tinyae.ops.images import (
     avg_pool2d,
     avg_unpool2d,
@@ -101,10 +102,10 @@ OPERATORS: dict[str, object] = {
     "__gt__": lambda x, y: greater(x, y),
     "__ge__": lambda x, y: greater_equal(x, y),
     "__getitem__": tensor_getitem,
-    "sum": lambda x, axis=None, keepdims=False: sum(x, axis=axis, keepdims=keepdims),
-    "mean": lambda x, axis=None, keepdims=False: mean(x, axis=axis, keepdims=keepdims),
-    "max": lambda x, axis=None, keepdims=False: max(x, axis=axis, keepdims=keepdims),
-    "min": lambda x, axis=None, keepdims=False: min(x, axis=axis, keepdims=keepdims),
+    "sum": lambda x, axis=None, keepdims=False, **other: sum(x, axis=axis, keepdims=keepdims, **other),
+    "mean": lambda x, axis=None, keepdims=False, **other: mean(x, axis=axis, keepdims=keepdims, **other),
+    "max": lambda x, axis=None, keepdims=False, **other: max(x, axis=axis, keepdims=keepdims, **other),
+    "min": lambda x, axis=None, keepdims=False, **other: min(x, axis=axis, keepdims=keepdims, **other),
     "reshape": tensor_reshape,
     "transpose": tensor_transpose,
     "T": property(lambda x: transpose(x)),
@@ -191,3 +192,5 @@ __all__ = [
     "variance",
     "where",
 ]
+
+teach({name: globals()[name] for name in __all__ if name != "OPERATORS"})
