@@ -315,7 +315,7 @@ def _not_recorded(y: object) -> str:
     """Why there is nothing to differentiate in y, and what to do about it."""
     if isinstance(y, (list, tuple)):
         return "grad: y is one Tensor, got a list: add the results up, e.g. y[0].sum() + y[1].sum()."
-    if hasattr(y, "_flat"):
+    if isinstance(y, Tensor) and y._flat:
         return f"{y._flat} is piecewise constant, its gradient is 0 everywhere: use a smooth function in its place."
     return (
         f"cannot differentiate {_describe(y)}: nothing was recorded for it. Make an input with requires_grad=True, "

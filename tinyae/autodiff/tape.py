@@ -210,12 +210,12 @@ class Tensor(Elsewhere):
 
     __slots__ = ("__weakref__", "_buffer", "_data", "_flat", "grad", "node")
     __array_priority__ = 1000
-    _flat: str  # of a constant: the piecewise constant operation that made it one, if one did
 
     def __init__(self, data: npt.ArrayLike, requires_grad: bool = False, *, dtype: npt.DTypeLike | None = None) -> None:
         self._data = _as_array(data, dtype)
         self.grad: Tensor | None = None
         self._buffer: Array | None = None
+        self._flat = ""  # of a constant: the piecewise constant operation that made it one, if one did
         self.node: Node | None = None
         if requires_grad:
             if self._data.dtype.kind not in "fc":
@@ -405,6 +405,7 @@ def recorded(data: Array, node: Node | None) -> Tensor:
     tensor.node = node
     tensor.grad = None
     tensor._buffer = None
+    tensor._flat = ""
     return tensor
 
 
@@ -563,10 +564,11 @@ class Primitive(Generic[P]):
 
     def _constant(self, out: Array, args: Sequence[Any], parents: Sequence[Node]) -> Tensor:
         """A result that is not recorded; it keeps the name of the piecewise constant operation that is the reason."""
-        result = constant(out)
-        names = [self.name] if parents else [x._flat for x in args if hasattr(x, "_flat")]
-        if names:
-            result._flat = names[0]
+        result = recorded(out, None)
+        result._flat = self.name if parents else ""
+        for x in args:
+            if isinstance(x, Tensor):
+                result._flat = result._flat or x._flat
         return result
 
     def vjp(self, position: int | EllipsisType) -> Callable[[Rule], Rule]:
