@@ -401,10 +401,8 @@ def constant(data: Array) -> Tensor:
 def recorded(data: Array, node: Node | None) -> Tensor:
     """Wrap a raw result and the node that computed it, as every primitive does."""
     tensor = Tensor.__new__(Tensor)
-    tensor._data = data
-    tensor.node = node
-    tensor.grad = None
-    tensor._buffer = None
+    tensor._data, tensor.node = data, node
+    tensor.grad = tensor._buffer = None
     tensor._flat = ""
     return tensor
 
