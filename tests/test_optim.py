@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 from collections.abc import Callable
 
 import numpy as np
@@ -376,6 +378,15 @@ def test_an_array_replaced_behind_the_optimizer_is_noticed(rng: np.random.Genera
     second = SGD([x], lr=0.1)
     second.step()
     with pytest.raises(RuntimeError, match="only one for each parameter"):
+        optimizer.step()
+
+
+@pytest.mark.parametrize("twin", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))], ids=["copy", "pickle"])
+def test_a_copy_of_an_optimizer_says_that_it_needs_a_new_one(twin: Callable, rng: np.random.Generator) -> None:
+    x = Tensor(rng.random(3), requires_grad=True)
+    y, optimizer = twin((x, SGD([x], lr=0.1)))
+    y.sum().backward()
+    with pytest.raises(RuntimeError, match=r"a new one for a copy of the model; load_state_dict\(\)"):
         optimizer.step()
 
 

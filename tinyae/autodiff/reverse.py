@@ -113,10 +113,7 @@ def backward(y: Tensor, grad_output: Seed = None, retain_graph: bool = False, cr
 def _start(y: Tensor, grad_output: Seed, create_graph: bool) -> tuple[Node, Cotangent]:
     """The node of the result, and the first cotangent: 1 for a single number, else `grad_output`."""
     if not isinstance(y, Tensor) or y.node is None:
-        raise TypeError(
-            f"cannot differentiate {_describe(y)}: nothing was recorded for it. Make an input with requires_grad=True, "
-            "and compute outside no_grad()."
-        )
+        raise TypeError(_not_recorded(y))
     _check_real(y, y)
     if grad_output is not None:
         seed = _given(y, grad_output)
@@ -135,6 +132,8 @@ def _start(y: Tensor, grad_output: Seed, create_graph: bool) -> tuple[Node, Cota
 def _given(y: Tensor, grad_output: Cotangent) -> Array:
     """The array of `grad_output`, checked against the shape and device of `y` and cast to its dtype."""
     seed = grad_output._data if isinstance(grad_output, Tensor) else grad_output
+    if isinstance(seed, (list, tuple)):
+        raise TypeError("grad_output is a Tensor or an array, got a list: make one with numpy.asarray(...).")
     if getattr(seed, "shape", ()) != y.shape:
         raise ValueError(f"grad_output has shape {getattr(seed, 'shape', ())}, y has {y.shape}; they must be equal.")
     check_same_device("grad_output", (y._data, seed))
@@ -342,6 +341,18 @@ def _check_real(c: Cotangent, like: Tensor) -> None:
             f"gradients of complex numbers are not defined here, got a cotangent of dtype {c.dtype} for a Tensor of dtype "
             f"{like.dtype}: compute with real and imaginary parts, as two real Tensors."
         )
+
+
+def _not_recorded(y: object) -> str:
+    """Why there is nothing to differentiate in y, and what to do about it."""
+    if isinstance(y, (list, tuple)):
+        return "grad: y is one Tensor, got a list: add the results up, e.g. y[0].sum() + y[1].sum()."
+    if isinstance(y, Tensor) and y._flat:
+        return f"{y._flat} is piecewise constant, its gradient is 0 everywhere: use a smooth function in its place."
+    return (
+        f"cannot differentiate {_describe(y)}: nothing was recorded for it. Make an input with requires_grad=True, "
+        "and compute outside no_grad()."
+    )
 
 
 def _describe(value: object) -> str:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec
 import numpy as np
 import numpy.typing as npt
 
+from tinyae.autodiff.calls import Signature
 from tinyae.backend import Array, backend_named, backend_of, check_same_device
 from tinyae.backend.devices import as_array
 
@@ -253,7 +254,16 @@ def observed(scope: object) -> Iterator[None]:
 # TYPE_CHECKING below only describe them to editors and type checkers.
 
 
-class Tensor:
+class Elsewhere:
+    """Methods that arrays have elsewhere. Tensors do not: `tinyae.ops` lets each name say what to write instead."""
+
+    __slots__ = ()
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name.startswith("__") or name not in vars(Elsewhere)]
+
+
+class Tensor(Elsewhere):
     """An array that remembers how it was computed.
 
     Args:
@@ -273,8 +283,7 @@ class Tensor:
         Tensor([2., 4.], dtype=float32)
     """
 
-    __slots__ = ("__weakref__", "_buffer", "_data", "_grad", "node")
-    __array_ufunc__ = None  # numpy_array * tensor is left to Tensor.__rmul__ instead of looping over elements
+    __slots__ = ("__weakref__", "_buffer", "_data", "_flat", "_grad", "node")
     __array_priority__ = 1000
 
     def __init__(self, data: npt.ArrayLike, requires_grad: bool = False, *, dtype: npt.DTypeLike | None = None) -> None:
@@ -283,6 +292,7 @@ class Tensor:
         self._data = as_array(data, dtype)
         self._grad: Tensor | None = None
         self._buffer: Array | None = None
+        self._flat = ""  # of a constant: the piecewise constant operation that made it one, if one did
         self.node: Node | None = None
         if requires_grad:
             if self._data.dtype.kind not in "fc":
@@ -423,6 +433,27 @@ class Tensor:
     def __float__(self) -> float:
         return float(self.item())
 
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self.size != 1 or self.dtype.kind not in "iu":
+            raise TypeError(
+                f"an index is one whole number, got a Tensor of shape {self.shape} and dtype {self.dtype}: "
+                "write int(x) for one number, x.data for an array of indices."
+            )
+        return int(self.item())
+
+    def __format__(self, spec: str) -> str:
+        if not spec:
+            return str(self)
+        if self.size != 1:
+            raise TypeError(
+                f"the format {spec!r} is for one number, got a Tensor of shape {self.shape}: "
+                "reduce it first, e.g. x.mean(), or leave the format out."
+            )
+        return format(self.item(), spec)
+
     __hash__ = object.__hash__
 
     def __eq__(self, other: object) -> NoReturn:
@@ -492,10 +523,9 @@ def constant(data: Array) -> Tensor:
 def recorded(data: Array, node: Node | None) -> Tensor:
     """Wrap a raw result and the node that computed it, as every primitive does."""
     tensor = Tensor.__new__(Tensor)
-    tensor._data = data
-    tensor.node = node
-    tensor._grad = None
-    tensor._buffer = None
+    tensor._data, tensor.node = data, node
+    tensor._grad = tensor._buffer = None
+    tensor._flat = ""
     return tensor
 
 
@@ -518,12 +548,18 @@ def recorded(data: Array, node: Node | None) -> Tensor:
 # A primitive returns a raw array for raw arrays and a Tensor for Tensors. A rule uses only operators and other primitives,
 # so it works on both as well, and derivatives of every order follow.
 
+Option = float | str | tuple[object, ...] | None
 Rule = Callable[..., Any]
 Parameters = Callable[..., dict[str, Any]]
+_array_types: set[type] = {np.ndarray}
+"""The types of all results so far: those of arrays and of NumPy's numbers."""
 
 
 class Primitive(Generic[P]):
-    """A differentiable function of arrays (positional) and metadata (keyword-only), made by `@primitive`."""
+    """A differentiable function of arrays and options, made by `@primitive`.
+
+    Arrays are given by position; options, keyword-only in the forward function, by name or after the arrays.
+    """
 
     def __init__(
         self,
@@ -557,12 +593,17 @@ class Primitive(Generic[P]):
     ) -> Tensor: ...
     @overload
     def __call__(self, x: Array | complex | np.generic, /, *args: P.args, **params: P.kwargs) -> Array: ...
+    @overload  # one list of arrays, and options by position, of which P does not tell the types
+    def __call__(self, xs: list[Tensor] | tuple[Tensor, ...], /, axis: int = 0) -> Tensor: ...
+    @overload
+    def __call__(self, xs: list[Array] | tuple[Array, ...], /, axis: int = 0) -> Array: ...
+    @overload
+    def __call__(self, x: T, option: Option, /, *options: Option, keepdims: bool = False) -> T: ...
     def __call__(self, *args: Any, **params: Any) -> Any:  # type: ignore[misc]
         raw: list[Operand] = []
         parents: list[Node] = []
         positions = []
-        stamp = 0
-        given_tensor = False
+        stamp, given_tensor = 0, False
         for arg in args:
             if isinstance(arg, Tensor):
                 given_tensor = True
@@ -575,21 +616,60 @@ class Primitive(Generic[P]):
         operands = tuple(raw)
         try:
             out = self.forward(*operands, **params)
-        except TypeError:
+        except (TypeError, ValueError, AttributeError) as error:
+            if (call := self._reread(args, params, raw, error)) is None:
+                raise
+        else:
+            residuals = made = None
+            if self.composed is not None:
+                out, residuals = out
+            if type(out) not in _array_types:
+                self._check_result(out, args, params)
+            if not given_tensor:
+                return out
+            if parents and self.differentiable and recording.on:
+                made = Node(self, operands, params or _NOTHING, out, residuals, tuple(parents), tuple(positions), stamp)
+            if _observers:
+                for observer in observers():
+                    observer.result(self.name, raw, out, made)
+            return recorded(out, made) if made is not None or not recording.on else self._constant(out, args, parents)
+        return self(*call[0], **call[1])  # not in the handler: its errors have nothing to do with the first
+
+    @functools.cached_property
+    def _signature(self) -> Signature:
+        return Signature(self.forward, self.name)
+
+    def _reread(
+        self, args: Sequence[Any], params: dict[str, Any], raw: list[Operand], error: Exception
+    ) -> tuple[Sequence[Any], dict[str, Any]] | None:
+        """The call as forward takes it, None if it was called like that; raises where another call explains `error`."""
+        if call := self._signature.reread(args, params):
+            return call
+        if fault := self._signature.fault(args, params, error):
+            raise TypeError(fault) from error
+        if isinstance(error, TypeError):
             check_same_device(self.name, raw)
-            raise
-        residuals = None
-        if self.composed is not None:
-            out, residuals = out
-        if not given_tensor:
-            return out
-        made = None
-        if parents and self.differentiable and recording.on:
-            made = Node(self, operands, params or _NOTHING, out, residuals, tuple(parents), tuple(positions), stamp)
-        if _observers:
-            for observer in observers():
-                observer.result(self.name, raw, out, made)
-        return recorded(out, made)
+        return None
+
+    def _check_result(self, out: object, args: Sequence[Any], params: dict[str, Any]) -> None:
+        """Raise TypeError unless `out`, of a type not seen before, is an array, or a number made of numbers."""
+        if hasattr(out, "shape") and not isinstance(out, Tensor):
+            _array_types.add(type(out))
+        elif not isinstance(out, (int, float, complex)) or any(hasattr(a, "shape") for a in args):
+            raise TypeError(
+                self._signature.fault(args, params)
+                or f"{self.name} returned an object of type {type(out).__name__}: a primitive returns one array of the raw "
+                "arrays that it is given; numpy.asarray(...) makes one of a number, several results are several primitives."
+            )
+
+    def _constant(self, out: Array, args: Sequence[Any], parents: Sequence[Node]) -> Tensor:
+        """A result that is not recorded; it keeps the name of the piecewise constant operation that is the reason."""
+        result = recorded(out, None)
+        result._flat = self.name if parents else ""
+        for x in args:
+            if isinstance(x, Tensor):
+                result._flat = result._flat or x._flat
+        return result
 
     def vjp(self, position: int | EllipsisType) -> Callable[[Rule], Rule]:
         """Decorator: the vector-Jacobian product for the argument at `position`.

@@ -75,6 +75,7 @@ from tinyae.ops.elementwise import (
     tanh,
     where,
 )
+from tinyae.ops.habits import teach
 from tinyae.ops.images import (
     avg_pool2d,
     avg_unpool2d,
@@ -129,10 +130,10 @@ OPERATORS: dict[str, object] = {
     "__ror__": lambda x, y: logical_or(*masks("|", y, x)),
     "__invert__": lambda x: logical_not(*masks("~", x)),
     "__getitem__": tensor_getitem,
-    "sum": lambda x, axis=None, keepdims=False: sum(x, axis=axis, keepdims=keepdims),
-    "mean": lambda x, axis=None, keepdims=False: mean(x, axis=axis, keepdims=keepdims),
-    "max": lambda x, axis=None, keepdims=False: max(x, axis=axis, keepdims=keepdims),
-    "min": lambda x, axis=None, keepdims=False: min(x, axis=axis, keepdims=keepdims),
+    "sum": lambda x, axis=None, keepdims=False, **other: sum(x, axis=axis, keepdims=keepdims, **other),
+    "mean": lambda x, axis=None, keepdims=False, **other: mean(x, axis=axis, keepdims=keepdims, **other),
+    "max": lambda x, axis=None, keepdims=False, **other: max(x, axis=axis, keepdims=keepdims, **other),
+    "min": lambda x, axis=None, keepdims=False, **other: min(x, axis=axis, keepdims=keepdims, **other),
     "reshape": tensor_reshape,
     "transpose": tensor_transpose,
     "T": property(lambda x: transpose(x)),
@@ -234,3 +235,5 @@ __all__ = [
     "variance",
     "where",
 ]
+
+teach({name: globals()[name] for name in __all__ if name != "OPERATORS"})

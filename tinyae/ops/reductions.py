@@ -192,7 +192,7 @@ def _(g, out, x, axis=-1):
     return g - exp(out) * sum(g, axis=axis, keepdims=True)
 
 
-def variance(x: T, *, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> T:
+def variance(x: T, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> T:
     """Mean squared deviation from the mean over `axis`, composed of primitives: divides by n - ddof, by default by n.
 
     With ddof=1 it is an unbiased estimate of the variance of what n samples were drawn from.
@@ -207,12 +207,12 @@ def variance(x: T, *, axis: Axis = None, keepdims: bool = False, ddof: int = 0) 
     return found * (n / (n - ddof))
 
 
-def std(x: T, *, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> T:
+def std(x: T, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> T:
     """Standard deviation over `axis`, the root of `variance`.   Where it is 0, its gradient is 0, as that of `norm`."""
     return _root(variance(x, axis=axis, keepdims=keepdims, ddof=ddof))
 
 
-def norm(x: T, *, axis: Axis = None) -> T:
+def norm(x: T, axis: Axis = None) -> T:
     """Euclidean norm over `axis`, composed of primitives.   d/dx = x / norm(x), 0 where the norm is 0"""
     return _root(sum(x * x, axis=axis))
 
