@@ -112,7 +112,7 @@ def test_the_gradient_into_a_code_equals_finite_differences(index, rng):
 def test_one_hot_codes_with_a_linear_first_layer_are_learned_codes(rng):
     """Row i of the first weight matrix is what one-hot code i looks up: the same function, the same gradient."""
     one_hot = ImageMemory(nn.Dense(COUNT, K, bias=False, dtype="float64"), "one-hot", COUNT, loss="squared_error")
-    learned = ImageMemory(nn.Identity(), "learned", COUNT, K, loss="squared_error")
+    learned = ImageMemory(nn.Identity(), "learned", COUNT, K, loss="squared_error").to(dtype="float64")
     learned.encoder.table.data = one_hot.decoder.weight.numpy().copy()
     index, samples = Tensor(np.array([2, 5, 2])), Tensor(rng.normal(size=(3, K)))
     one, other = one_hot.loss(Batch(index, samples)), learned.loss(Batch(index, samples))

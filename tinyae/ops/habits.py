@@ -20,7 +20,7 @@ CODE = {
     "amax amin": "x.max(axis=...) or x.min(axis=...)",
     "astype type double float half long int": "tinyae.Tensor(x.data, dtype=...)",
     "cat hstack vstack": "tinyae.ops.concatenate(x, y, axis=...)",
-    "clamp": "tinyae.ops.clip(x, low=..., high=...)",
+    "clamp clip": "tinyae.ops.clip(x, low=..., high=...)",
     "clone copy contiguous": "x itself, which no operation changes",
     "copy_ fill_ zero_": "x.data = ... for values, x.grad = None for a gradient",
     "cpu cuda": 'x.to("cpu") or x.to("gpu")',
@@ -31,11 +31,11 @@ CODE = {
     "requires_grad_": "tinyae.Tensor(x.data, requires_grad=True)",
     "squeeze unsqueeze expand_dims": "x[0] or x[None], x[:, 0] or x[:, None], or x.reshape(...)",
     "tolist": "x.numpy().tolist()",
-    "var std": "tinyae.ops.variance(x), its square root for std",
+    "var": "tinyae.ops.variance(x)",
     "view ravel": "x.reshape(...)",
 }
 INSTEAD: dict[str, str | Callable[..., Any]] = {name: code for names, code in CODE.items() for name in names.split()}
-"""What to write for a name of NumPy or PyTorch. `teach` adds the operations, which have the same name here."""
+"""What to write for a name of NumPy or PyTorch. `teach` adds the operations that have the same name here."""
 
 REFLECTED = {
     np.add: "__radd__", np.subtract: "__rsub__", np.multiply: "__rmul__", np.divide: "__rtruediv__",
@@ -91,7 +91,8 @@ def instead(name: str) -> str:
 
 def teach(operations: dict[str, Callable[..., Any]]) -> None:
     """Let Tensors say what to write, for `operations` by their own name."""
-    INSTEAD.update(operations)
+    for name, operation in operations.items():
+        INSTEAD.setdefault(name, operation)
     for name in INSTEAD:
         if not hasattr(Tensor, name):
             setattr(Elsewhere, name, Missing(name))
