@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -30,6 +29,9 @@ SMALL = 64
 """Inputs of up to this many elements are checked element by element."""
 
 EPS = float(np.finfo(np.float64).eps)
+
+MEASURED = 1e-6
+"""The largest error of a slope, relative to it, that a measurement of that error can excuse."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +95,7 @@ class Probe:
         self.seen: list[tuple[int, Any]] = []
         leaves = [Tensor(a, requires_grad=True) for a in arrays]
         self.sizes = Sizes()
-        with observing(self.sizes):
+        with set_observers(*observers(), self.sizes):
             out = self._called(fn, leaves)
         self.value = out.numpy().copy()
         if not np.array_equal(self.value, self._called(fn, leaves).numpy(), equal_nan=True):
@@ -139,7 +141,7 @@ class Probe:
         if not out.requires_grad:
             return [np.zeros(leaf.shape) for leaf in leaves]
         try:
-            with observing(self.sizes):
+            with set_observers(*observers(), self.sizes):
                 gradients = grad(out, leaves, self.cotangent, allow_unused=True)
         except RuleError as error:
             raise Fault("gradient shape", str(error)) from error
@@ -256,9 +258,9 @@ class Probe:
             if error > rtol and not jump:
                 # If phi' is nearly 0, the error h**2 phi'''/6 of the differences can be larger: one step of Richardson
                 # extrapolation removes that term.
-                half = self._differences(argument, direction, 0.5 * step)[2]
-                numeric = (4.0 * half - numeric) / 3.0
-                error = self._error(argument, direction, analytic, numeric, method)
+                change = (self._differences(argument, direction, 0.5 * step)[2] - numeric) * 4.0 / 3.0
+                numeric += change
+                error = self._error(argument, direction, analytic, numeric, method, change)
             if error > rtol or jump:
                 bend = self._bend(argument, direction, analytic)
         at = index_of(indices[0], self.arrays[argument].shape) if len(indices) == 1 else None
@@ -274,16 +276,21 @@ class Probe:
             bend=bend,
         )
 
-    def _error(self, argument: int, direction: np.ndarray, analytic: float, numeric: float, method: str) -> float:
-        """The difference relative to the larger slope, or to the smallest slope that rounding errors allow to measure."""
-        gap, slope, rtol = abs(analytic - numeric), max(abs(analytic), abs(numeric)), self.rtol[method]
+    def _error(
+        self, argument: int, direction: np.ndarray, analytic: float, numeric: float, method: str, change: float = 0.0
+    ) -> float:
+        """The difference relative to the larger slope, or if errors of measurement explain it, relative to these and at most rtol.
+
+        `change` is by how much an extrapolation changed `numeric`, relative to which its own error is as small again.
+        """
+        gap, slope, rtol = abs(analytic - numeric), max(abs(analytic), abs(numeric), 1e-300), self.rtol[method]
         if not math.isfinite(gap):
             return math.inf
-        return (
-            gap / max(slope, 1e-300)
-            if gap <= rtol * slope
-            else gap / max(slope, self._noise(argument, direction, method, gap) / rtol)
-        )
+        if gap > rtol * slope:
+            errors = self._noise(argument, direction, method, gap, slope) + min(change**2 / slope, MEASURED * slope)
+            if gap <= errors:
+                return rtol * gap / errors
+        return gap / slope
 
     def _phi(self, argument: int, direction: np.ndarray, step: float) -> np.ndarray:
         """The result at x + step * direction; NaN where that is outside the domain of fn."""
@@ -347,12 +354,13 @@ class Probe:
             raise ArithmeticError(f"its complex slope is {slope}.")
         return slope
 
-    def _noise(self, argument: int, direction: np.ndarray, method: str, gap: float = 0.0) -> float:
+    def _noise(self, argument: int, direction: np.ndarray, method: str, gap: float = 0.0, slope: float = 0.0) -> float:
         """The rounding error of a measured slope: from all values on the way, or as much of `gap` as is found by measuring.
 
         A relative error EPS of a value v changes phi by EPS v dphi/dv, also where v cancels later (row sums of a softmax). What
         is computed inside one primitive does not show, so it is measured: within a step a smooth phi is a cubic, and what is left
-        of ten values is error. A kink is no cubic either, so no more is granted than the rounding of the largest value, or of 1.
+        of ten values is error. A kink is no cubic either, so no more is granted than the rounding of the largest value, or of 1,
+        or a millionth of `slope`.
         """
         central = method == "central"
         gradient = self.gradients[argument]
@@ -365,7 +373,7 @@ class Probe:
         if gap <= least:
             return least
         sizes = Sizes()
-        with observing(sizes):
+        with set_observers(*observers(), sizes):
             places = self.eps * np.cos(np.linspace(0.1, 3.0, 10))
             if central:
                 found = [np.sum(self.weights * (self._phi(argument, direction, t) - self.value)) for t in places]
@@ -373,11 +381,16 @@ class Probe:
                 found = [self._complex_slope(argument, direction, t) for t in places]
         scale = max(sizes.forward, self.sizes.forward, *map(largest, self.arrays)) * math.sqrt(self.value.size)
         rest = found - np.polynomial.Polynomial.fit(places, found, 3)(places)
-        errors = min(16.0 * float(np.sqrt(np.sum(rest**2) / (len(places) - 4))), 16.0 * EPS * scale)
-        return max(least, errors / (self.eps if central else 1.0)) if math.isfinite(errors) else least
+        errors = 16.0 * float(np.sqrt(np.sum(rest**2) / (len(places) - 4)))
+        step = self.eps if central else 1.0
+        return (
+            max(least, min(errors, max(16.0 * EPS * scale, MEASURED * slope * step)) / step)
+            if math.isfinite(errors)
+            else least
+        )
 
 
-class Sizes:
+class Sizes(Observer):
     """The largest absolute values that are computed: forward (at least 1; tangents of the complex step too), and back.
 
     `rounding` is the size of the change of phi if every value v changes by v: the norm of all v dphi/dv.
@@ -397,15 +410,6 @@ class Sizes:
         with np.errstate(all="ignore"):
             effect = np.abs(np.where(np.isfinite(value), value, 0.0) * share)
         self.rounding = math.hypot(self.rounding, float(np.linalg.norm(np.where(np.isfinite(effect), effect, 0.0))))
-
-
-@contextmanager
-def observing(callbacks: Any) -> Iterator[None]:
-    """Within the block, the public methods of an object are those of an `Observer`."""
-    observer = Observer()
-    vars(observer).update((name, getattr(callbacks, name)) for name in vars(type(callbacks)) if name[0] != "_")
-    with set_observers(*observers(), observer):
-        yield
 
 
 def largest(x: Any) -> float:
@@ -429,7 +433,7 @@ def index_of(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def bounded_signs(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Random numbers of both signs with absolute values from 0.5 to 1."""
-    return rng.choice([-1.0, 1.0], size=shape) * rng.uniform(0.5, 1.0, size=shape)
+    return np.asarray(rng.choice([-1.0, 1.0], size=shape) * rng.uniform(0.5, 1.0, size=shape))
 
 
 def watched(leaf: Tensor, argument: int, seen: list[tuple[int, Any]]) -> Tensor:

@@ -163,7 +163,7 @@ class _Check:
         return out
 
     def _probe(self, function: Callable[..., Any], arrays: list[Array], level: int) -> Probe:
-        allowed = {"central": 1e-6 if level == 1 else 1e-5, "complex": 1e-10}
+        allowed = {"central": 1e-9, "complex": 1e-10}
         if self.rtol is not None:
             allowed = dict.fromkeys(allowed, self.rtol)
         return Probe(function, arrays, self.rng, self.eps, self.method, allowed)

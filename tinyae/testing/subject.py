@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tinyae.autodiff import Tensor, grad, no_grad
+from tinyae.autodiff import Tensor, grad, no_grad, observers, set_observers
 from tinyae.backend import CPU, Array, Backend, backend_of
 from tinyae.nn import Module, evaluating
-from tinyae.testing.differences import EPS, Sizes, bounded_signs, observing
+from tinyae.testing.differences import EPS, Sizes, bounded_signs
 from tinyae.testing.state import GENERATORS, Snapshot, parts, untouched
 
 Function = Callable[..., Any]
@@ -126,9 +125,9 @@ class Subject:
         """J^T c for every floating-point input: the gradient of sum(c * fn(...)), on the host."""
         return pulled_back(*self.applied(inputs), cotangent, create_graph)
 
-    def cotangent(self, rng: np.random.Generator) -> np.ndarray:
+    def cotangent(self, seed: int = 0) -> np.ndarray:
         """Random weights of both signs for the result, none of them small."""
-        return np.asarray(bounded_signs(rng, self.value().shape))
+        return bounded_signs(np.random.default_rng(seed), self.value().shape)
 
     @functools.cached_property
     def sizes(self) -> tuple[float, float]:
@@ -137,9 +136,9 @@ class Subject:
         What a result loses by cancellation is rounding of these numbers, however small the result is.
         """
         seen = Sizes()
-        with observing(seen):
+        with set_observers(*observers(), seen):
             leaves, out = self.applied()
-            pulled_back(leaves, out, np.sign(self.cotangent(np.random.default_rng(0))))
+            pulled_back(leaves, out, np.sign(self.cotangent()))
         return seen.forward, seen.back
 
     def close(
@@ -236,42 +235,26 @@ def function_of(
     After a call the whole state is put back; without `whole`, only what a layer declares: buffers and generators.
     """
     named = module.named_parameters()
+    parameters = [p for _, p in named]
     buffers = [buffer for _, buffer in module.named_buffers()]
-    given = {id(p) for _, p in named}
-    kept = [part for part in parts(module, code=False) if id(part[1]) not in given]
-    if not whole:
-        kept = [part for part in kept if isinstance(part[1], (Tensor, *GENERATORS))]
+    kept = [part for part in parts(module, code=False) if whole or isinstance(part[1], (Tensor, *GENERATORS))]
 
     def function(*arguments: Any) -> Any:
         before = Snapshot(kept)
         try:
-            with _standing_in([p for _, p in named], arguments[len(inputs) :], buffers, dtype):
-                own = arguments[: len(inputs)]
-                return module(*own) if call is None else call(module, *own)
+            for parameter, tensor in zip(parameters, arguments[len(inputs) :], strict=True):
+                parameter._data, parameter.node = tensor._data, tensor.node
+            for buffer in buffers:
+                if is_floating(buffer._data):
+                    buffer._data = backend_of(buffer._data).xp.array(buffer._data, dtype=dtype)
+            own = arguments[: len(inputs)]
+            return module(*own) if call is None else call(module, *own)
         finally:
             before.put_back()
 
     values = [x.data if isinstance(x, Tensor) else x for x in inputs]
     values += [backend_of(p.data).xp.array(p.data, dtype=dtype) for _, p in named]
     return Subject(function, values, input_names(len(inputs)) + [name for name, _ in named])
-
-
-@contextmanager
-def _standing_in(
-    parameters: Sequence[Tensor], tensors: Sequence[Any], buffers: list[Tensor], dtype: str
-) -> Iterator[None]:
-    """Within the block each parameter has the array and the node of a Tensor, and buffers are copies of that dtype."""
-    own = [(p, p._data, p.node) for p in (*parameters, *buffers)]
-    try:
-        for parameter, tensor in zip(parameters, tensors, strict=True):
-            parameter._data, parameter.node = tensor._data, tensor.node
-        for buffer in buffers:
-            if is_floating(buffer._data):
-                buffer._data = backend_of(buffer._data).xp.array(buffer._data, dtype=dtype)
-        yield
-    finally:
-        for part, data, node in own:
-            part._data, part.node = data, node
 
 
 def draws(module: Module) -> bool:
