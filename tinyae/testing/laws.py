@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tinyae.autodiff import Node, RuleError, Tensor, grad, no_grad
+from tinyae.autodiff import Node, Observer, RuleError, Tensor, grad, no_grad, observers, set_observers
 from tinyae.autodiff.tape import ancestors
 from tinyae.backend import CPU, Backend
 from tinyae.nn import Module, evaluating
@@ -162,18 +162,35 @@ def assert_parameters_found(fn: Function, *inputs: Any, call: Call = None) -> No
     """Every leaf that f(x) is computed from is an input or in `parameters()`; for a Module, in both modes.
 
     Any other is neither trained nor saved, and no law checks its gradient. It may be an attribute of an object that is not a
-    Module, an item of a set, a default, a global, in a closure, or made in the call. Arguments as for `assert_gradient`.
+    Module, an item of a set, a default, a global, in a closure, or made in the call. A leaf that is made in the call may be a
+    variable instead of a parameter: it is one if the call also computes a gradient for it, as for u'(t) at points t in
+    `grad(u, t, create_graph=True)`. Arguments as for `assert_gradient`.
     """
     for where in each_mode(fn):
         try:
             subject = subject_of(fn, inputs, call)
         except TypeError as error:  # a leaf that is not a Parameter
             raise AssertionError(str(error)) from error
-        leaves, out = subject.applied()
+        inner = _Differentiated()
+        with set_observers(*observers(), inner):
+            leaves, out = subject.applied()
         known = {leaf.node for leaf in leaves}
         for node in ancestors(out.node) if out.node is not None else ():
-            if node.primitive is None and node not in known:
+            if node.primitive is None and node not in known | inner.nodes:
                 raise AssertionError(_of_leaf(node, fn, call) + where)
+
+
+class _Differentiated(Observer):
+    """The nodes that were made after this object and were given a gradient."""
+
+    def __init__(self) -> None:
+        self.nodes: set[Node] = set()
+        self.start = Node().serial
+
+    def gradient(self, node: Node, position: int, g: Any, c: Any, parent: Node, total: Any) -> None:
+        """A backward pass within a call reaches `parent`."""
+        if parent.serial > self.start:
+            self.nodes.add(parent)
 
 
 def _of_leaf(node: Node, fn: Function, call: Call) -> str:
@@ -190,7 +207,10 @@ def _of_leaf(node: Node, fn: Function, call: Call) -> str:
                 else "make it an input, or pass the Module that has it, with call="
             )
             return f"{name} of shape {x.shape} is a leaf that parameters() does not find, so it is neither trained nor checked: {fix}"
-    return "a leaf is made in the call itself, so it is neither trained nor checked: make the Parameter in __init__"
+    return (
+        "a leaf is made in the call itself, and no gradient is computed for it there, so it is neither trained nor checked: "
+        "make the Parameter in __init__"
+    )
 
 
 @law("inputs are only read", "a call does not change x, parameters or c")
