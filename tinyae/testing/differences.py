@@ -25,6 +25,9 @@ from tinyae.backend import Array, backend_of
 # The second needs an analytic function, which is tested: for an analytic function the slope along i h d is i times the slope
 # along h d (Cauchy-Riemann equations), so the two measurements agree.
 
+Function = Callable[..., Any]
+"""A function of Tensors, or a Module."""
+
 SMALL = 64
 """Inputs of up to this many elements are checked element by element."""
 
@@ -83,7 +86,7 @@ class Probe:
 
     def __init__(
         self,
-        fn: Callable[..., Any],
+        fn: Function,
         arrays: list[Array],
         rng: np.random.Generator,
         eps: float,
@@ -118,7 +121,7 @@ class Probe:
             found = words.format(found=f"{array[at]:g} at {at}")
             raise Fault("not finite", f"{found}: move the inputs to where the function is smooth.", argument)
 
-    def _called(self, fn: Callable[..., Any], leaves: list[Tensor]) -> Tensor:
+    def _called(self, fn: Function, leaves: list[Tensor]) -> Tensor:
         """The result of fn; a Fault if it is not a float64 Tensor."""
         out = fn(*leaves)
         if not isinstance(out, Tensor):
@@ -264,24 +267,15 @@ class Probe:
             if error > rtol or jump:
                 bend = self._bend(argument, direction, analytic)
         at = index_of(indices[0], self.arrays[argument].shape) if len(indices) == 1 else None
-        return Comparison(
-            coordinate=at,
-            analytic=analytic,
-            numeric=numeric,
-            error=error,
-            rtol=rtol,
-            method=method,
-            step=step,
-            jump=jump,
-            bend=bend,
-        )
+        slopes = {"analytic": analytic, "numeric": numeric, "error": error, "jump": jump, "bend": bend}
+        return Comparison(coordinate=at, rtol=rtol, method=method, step=step, **slopes)
 
     def _error(
         self, argument: int, direction: np.ndarray, analytic: float, numeric: float, method: str, change: float = 0.0
     ) -> float:
-        """The difference relative to the larger slope, or if errors of measurement explain it, relative to these and at most rtol.
+        """The difference relative to the larger slope; at most rtol if the error of the measurement explains it.
 
-        `change` is by how much an extrapolation changed `numeric`, relative to which its own error is as small again.
+        `change` is what an extrapolation changed: c h**2 relative to the slope, of which an error of order (c h**2)**2 is left.
         """
         gap, slope, rtol = abs(analytic - numeric), max(abs(analytic), abs(numeric), 1e-300), self.rtol[method]
         if not math.isfinite(gap):
@@ -463,7 +457,7 @@ STEP = 1e-30
 """The imaginary step; its square is negligible."""
 
 
-def complex_step(fn: Callable[..., Any], inputs: Sequence[Any], cotangent: Any = None) -> list[np.ndarray]:
+def complex_step(fn: Function, inputs: Sequence[Any], cotangent: Any = None) -> list[np.ndarray]:
     """Gradient of sum(cotangent * fn(*inputs)) for each input, exact to rounding.
 
     Args:
@@ -486,29 +480,23 @@ def complex_step(fn: Callable[..., Any], inputs: Sequence[Any], cotangent: Any =
             real = x[index]
             x[index] += 1j * STEP
             out = np.asarray(fn(*arrays))
-            gradient[index] = np.sum(_weights(cotangent, out) * out.imag) / STEP
             x[index] = real
+            if out.dtype.kind != "c":
+                raise TypeError(
+                    f"complex_step: the function returned dtype {out.dtype} for complex input, so it is not analytic: "
+                    "use gradcheck for it."
+                )
+            if cotangent is None and out.size != 1:
+                raise ValueError(
+                    f"complex_step: the function returned shape {out.shape}, not one number: pass cotangent= of that shape."
+                )
+            weights = np.ones(out.shape) if cotangent is None else np.asarray(cotangent)
+            if weights.shape != out.shape:
+                raise ValueError(
+                    f"complex_step: cotangent has shape {weights.shape}, the output {out.shape}: they must be equal."
+                )
+            gradient[index] = np.sum(weights * out.imag) / STEP
     return gradients
-
-
-def _weights(cotangent: Any, out: np.ndarray) -> np.ndarray:
-    if out.dtype.kind != "c":
-        raise TypeError(
-            f"complex_step: the function returned dtype {out.dtype} for complex input, so it is not analytic: "
-            "use gradcheck for it."
-        )
-    if cotangent is None:
-        if out.size != 1:
-            raise ValueError(
-                f"complex_step: the function returned shape {out.shape}, not one number: pass cotangent= of that shape."
-            )
-        return np.ones(out.shape)
-    weights = np.asarray(cotangent)
-    if weights.shape != out.shape:
-        raise ValueError(
-            f"complex_step: cotangent has shape {weights.shape}, the output {out.shape}: they must be equal."
-        )
-    return weights
 
 
 # ---------------------------------------------------------------------------------------------------------------------

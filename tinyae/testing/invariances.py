@@ -72,7 +72,7 @@ def assert_permutation_equivariant(fn: Function, *inputs: Any, call: Call = None
     Args:
         fn: a Module or function from arrays with a leading axis N to one Tensor with it; deterministic.
         inputs: all with the same N, at least 2; integer inputs (labels, lengths) are permuted too.
-        call: from (fn, *inputs) to one Tensor, if that is not `fn(*inputs)`.
+        call: as for `assert_gradient`.
     """
     subject = subject_of(fn, inputs, call)
     count = len(inputs)
@@ -84,19 +84,17 @@ def assert_permutation_equivariant(fn: Function, *inputs: Any, call: Call = None
     for order in (np.arange(n)[::-1], rng.permutation(n)):
         permuted = _rows(subject.inputs, count, order)
         subject.close(subject.value(permuted), out[order], "f(x[p])")
-        for i, found, g in zip(subject.moving, subject.gradients(weights[order], permuted), gradients, strict=True):
-            expected = g[order] if i < count and np.ndim(g) else g
-            subject.close(found, expected, f"the gradient for {subject.names[i]} of permuted samples", weights)
+        expected = [g[order] if i < count and g.ndim else g for i, g in zip(subject.moving, gradients, strict=True)]
+        found = subject.gradients(weights[order], permuted)
+        subject.close_gradients(found, expected, " of permuted samples", weights)
 
 
 @law("batch independence", "f(x)[i:i+1] = f(x[i:i+1])")
 def assert_batch_independent(fn: Function, *inputs: Any, call: Call = None) -> None:
     """f(x)[i:i+1] = f(x[i:i+1]): a sample's result and its gradients do not depend on the other samples, nor on there being any.
 
-    Args:
-        fn: as for `assert_permutation_equivariant`; in evaluation mode, if it uses batch statistics in training.
-        inputs: all with the same N; a batch of one is compared with a batch of that sample twice.
-        call: from (fn, *inputs) to one Tensor, if that is not `fn(*inputs)`.
+    Arguments as for `assert_permutation_equivariant`; a layer with batch statistics is in evaluation mode, and a batch of one is
+    compared with a batch of that sample twice.
     """
     subject = subject_of(fn, inputs, call)
     count = len(inputs)
@@ -179,11 +177,10 @@ def assert_padding_invariant(fn: Function, x: Any, lengths: Sequence[int] | np.n
         longer = np.concatenate([weights, np.zeros((n, extra, *out.shape[2:]))], axis=1)
     else:
         short.close(padded, out, "a result of padded x")
-    for i, found, expected in zip(short.moving, long.gradients(longer), short.gradients(weights), strict=True):
-        if i == 0:
-            assert not np.any(found[~valid]), "the padding gets a gradient that is not 0."
-            found, expected = found[valid], expected[valid[:, :steps]]
-        short.close(found, expected, f"the gradient for {short.names[i]} with padded x", weights)
+    found, expected = long.gradients(longer), short.gradients(weights)
+    assert not np.any(found[0][~valid]), "the padding gets a gradient that is not 0."
+    found[0], expected[0] = found[0][valid], expected[0][valid[:, :steps]]
+    short.close_gradients(found, expected, " with padded x", weights)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -197,11 +194,7 @@ def assert_calls_independent(fn: Function, *inputs: Any, call: Call = None, orde
     What a layer keeps for its backward pass belongs to one call: not to an attribute, a buffer that is used again, or a cache.
     y is x backward along every axis, with slightly different parameters. Buffers and generators are put back between the calls.
 
-    Args:
-        fn: a Module or a function of Tensors.
-        inputs: arrays or Tensors.
-        call: how to call `fn` if not as `fn(*inputs)`.
-        order: 1 omits gradients with `create_graph=True`.
+    Arguments as for `assert_gradient`; `order` 1 omits gradients with `create_graph=True`.
     """
     for where in each_mode(fn):
         session = subject_of(fn, inputs, call, whole=False)
@@ -232,9 +225,7 @@ def assert_calls_independent(fn: Function, *inputs: Any, call: Call = None, orde
                 with _works(f"in the backward pass of a first call after a second one{where}"):
                     found = pulled_back(leaves, out, weights, create_graph)
                 session.close(session.value(x), expected, f"the result of the same call again{keeps}")
-            for i, g, right in zip(session.moving, found, alone, strict=True):
-                what = f"the gradient for {session.names[i]} of a first call after a second one{mode}{keeps}"
-                session.close(g, right, what, weights)
+            session.close_gradients(found, alone, f" of a first call after a second one{mode}{keeps}", weights)
 
 
 def _elsewhere(subject: Subject, count: int) -> list[Any]:
@@ -269,8 +260,7 @@ def assert_layout_independent(fn: Function, *inputs: Any, call: Call = None) -> 
         with _works(f"on arrays with {layout}"):
             found, others = subject.value(given), subject.gradients(cotangent, given)
         subject.close(found, out, f"the result for arrays with {layout}")
-        for i, g, expected in zip(subject.moving, others, gradients, strict=True):
-            subject.close(g, expected, f"the gradient for {subject.names[i]}, arrays with {layout},", weights)
+        subject.close_gradients(others, gradients, f", arrays with {layout},", weights)
 
 
 def _scattered(x: np.ndarray) -> np.ndarray:
@@ -293,12 +283,8 @@ LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 def assert_dtype_kept(fn: Function, *inputs: Any, call: Call = None, order: int = 2, compare: bool = True) -> None:
     """Results and gradients have the dtype of inputs and parameters, and are those of float64 up to the rounding of float32.
 
-    Args:
-        fn: a Module or a function of Tensors.
-        inputs: arrays or Tensors, which are cast; so are parameters and buffers.
-        call: how to call `fn` if not as `fn(*inputs)`.
-        order: 1 omits gradients with `create_graph=True`.
-        compare: False compares only dtypes, for a layer that draws different numbers in float32.
+    Arguments as for `assert_gradient`; `order` 1 omits gradients with `create_graph=True`, and without `compare` only dtypes are
+    compared, for a layer that draws different numbers in float32.
     """
     double, single = (subject_of(fn, inputs, call, dtype=dtype) for dtype in ("float64", "float32"))
     if not single.moving:
@@ -456,8 +442,7 @@ def assert_device_agreement(fn: Function, *inputs: Any, backend: Backend, call: 
         there = subject_of(fn.to(backend.name) if isinstance(fn, Module) else fn, inputs, call, backend)
         found, others = there.value(), there.gradients(weights)
     here.close(found, expected, f"the result on {backend.name}")
-    for i, g, h in zip(here.moving, others, gradients, strict=True):
-        here.close(g, h, f"the gradient for {here.names[i]} on {backend.name}", weights)
+    here.close_gradients(others, gradients, f" on {backend.name}", weights)
 
 
 def _called(module: Module, inputs: Sequence[Any], call: Call) -> np.ndarray:

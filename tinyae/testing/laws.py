@@ -215,25 +215,22 @@ def _of_leaf(node: Node, fn: Function, call: Call) -> str:
 
 @law("inputs are only read", "a call does not change x, parameters or c")
 def assert_inputs_unchanged(fn: Function, *inputs: Any, call: Call = None) -> None:
-    """Forward and backward pass do not change x, parameters or c; for a Module, in both modes.
+    """Forward and backward pass do not change x, parameters, c or the result; for a Module, in both modes.
 
     Arguments as for `assert_gradient`.
     """
     for where in each_mode(fn):
-        _unchanged(subject_of(fn, inputs, call), where)
-
-
-def _unchanged(subject: Subject, where: str) -> None:
-    weights = subject.cotangent()
-    read = {**dict(zip(subject.names, subject.inputs, strict=True)), "the cotangent": weights}
-    with untouched(read) as before:
-        leaves = [Tensor(subject.inputs[i], requires_grad=True) for i in subject.moving]
-        out = subject.smooth(*leaves)
-        result = np.array(out.numpy())
-        with suppress(RuleError):  # a gradient of the wrong shape is reported by the gradient law
-            pulled_back(leaves, out, weights)
-        written = before.changed() + ["the result"] * (not np.array_equal(result, out.numpy(), equal_nan=True))
-    assert not written, f"{', '.join(written)} was written into{where}."
+        subject = subject_of(fn, inputs, call)
+        weights = subject.cotangent()
+        read = {**dict(zip(subject.names, subject.inputs, strict=True)), "the cotangent": weights}
+        with untouched(read) as before:
+            leaves = [Tensor(subject.inputs[i], requires_grad=True) for i in subject.moving]
+            out = subject.smooth(*leaves)
+            result = out.numpy().copy()
+            with suppress(RuleError):  # a gradient of the wrong shape is reported by the gradient law
+                pulled_back(leaves, out, weights)
+            written = before.changed() + ["the result"] * (not np.array_equal(result, out.numpy(), equal_nan=True))
+        assert not written, f"{', '.join(written)} was written into{where}."
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -282,10 +279,8 @@ def assert_backward_linear(fn: Function, *inputs: Any, call: Call = None) -> Non
     u, v, a, b = subject.cotangent(), subject.cotangent(seed=1), -3.0, 1000.0
     both = a * u + b * v
     together, one, other = (subject.gradients(c) for c in (both, u, v))
-    for i, sum_, first, second in zip(subject.moving, together, one, other, strict=True):
-        subject.close(
-            sum_, a * first + b * second, f"the gradient for {subject.names[i]} at the cotangent a u + b v", both
-        )
+    expected = [a * first + b * second for first, second in zip(one, other, strict=True)]
+    subject.close_gradients(together, expected, " at the cotangent a u + b v", both)
 
 
 @law("adjointness", "<A x, y> = <x, A^T y>")
@@ -327,14 +322,13 @@ def assert_rules_agree(fn: Function, *inputs: Any, call: Call = None) -> None:
     subject = subject_of(fn, inputs, call)
     weights = subject.cotangent()
     raw, recorded = (subject.gradients(weights, create_graph=create_graph) for create_graph in (False, True))
-    for i, found, expected in zip(subject.moving, recorded, raw, strict=True):
-        what = f"the gradient for {subject.names[i]} with create_graph=True, unlike that on raw arrays,"
-        subject.close(found, expected, what, weights, rtol=1e-12)
+    what = " with create_graph=True, unlike that on raw arrays,"
+    subject.close_gradients(recorded, raw, what, weights, rtol=1e-12)
 
 
 @law("gradients of their own", "no two gradients share memory")
 def assert_gradients_unshared(fn: Function, *inputs: Any, call: Call = None) -> None:
-    """Every gradient has separate memory: writing into one changes no other gradient, no input and no cotangent.
+    """Every gradient has separate memory: writing into one changes no other gradient, no input, cotangent or result.
 
     With shared memory, clipping or scaling the gradient of one parameter would change that of another. Arguments as for `assert_gradient`.
     """
@@ -343,16 +337,17 @@ def assert_gradients_unshared(fn: Function, *inputs: Any, call: Call = None) -> 
     leaves, out = subject.applied()
     if not out.requires_grad:
         return
-    gradients = grad(out, leaves, weights, allow_unused=True)
     names = [subject.names[i] for i in subject.moving]
-    others = [(f"the gradient of {name}", g.data) for name, g in zip(names, gradients, strict=True)]
-    others += [(name, leaf.data) for name, leaf in zip(names, leaves, strict=True)]
-    others += [("the cotangent", weights), ("the result", out.data)]
-    for i, name in enumerate(names):
-        before = [np.array(array) for _, array in others]
-        others[i][1][...] += 1.0
-        for k, ((other, array), held) in enumerate(zip(others, before, strict=True)):
-            assert k == i or np.array_equal(array, held), f"the gradient of {name} shares memory with {other}."
+    gradients = [g.data for g in grad(out, leaves, weights, allow_unused=True)]
+    others = [
+        *zip(names, [leaf.data for leaf in leaves], strict=True),
+        ("the cotangent", weights),
+        ("the result", out.data),
+    ]
+    for name, g in zip(names, gradients, strict=True):
+        for other, array in others:
+            assert not np.shares_memory(g, array), f"the gradient of {name} shares memory with {other}."
+        others.append((f"the gradient of {name}", g))
 
 
 def is_linear(subject: Subject) -> bool:
