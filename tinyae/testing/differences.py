@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -98,7 +99,7 @@ class Probe:
         self.seen: list[tuple[int, Any]] = []
         leaves = [Tensor(a, requires_grad=True) for a in arrays]
         self.sizes = Sizes()
-        with set_observers(*observers(), self.sizes):
+        with observing(self.sizes):
             out = self._called(fn, leaves)
         self.value = out.numpy().copy()
         if not np.array_equal(self.value, self._called(fn, leaves).numpy(), equal_nan=True):
@@ -144,7 +145,7 @@ class Probe:
         if not out.requires_grad:
             return [np.zeros(leaf.shape) for leaf in leaves]
         try:
-            with set_observers(*observers(), self.sizes):
+            with observing(self.sizes):
                 gradients = grad(out, leaves, self.cotangent, allow_unused=True)
         except RuleError as error:
             raise Fault("gradient shape", str(error)) from error
@@ -367,7 +368,7 @@ class Probe:
         if gap <= least:
             return least
         sizes = Sizes()
-        with set_observers(*observers(), sizes):
+        with observing(sizes):
             places = self.eps * np.cos(np.linspace(0.1, 3.0, 10))
             if central:
                 found = [np.sum(self.weights * (self._phi(argument, direction, t) - self.value)) for t in places]
@@ -384,7 +385,7 @@ class Probe:
         )
 
 
-class Sizes(Observer):
+class Sizes:
     """The largest absolute values that are computed: forward (at least 1; tangents of the complex step too), and back.
 
     `rounding` is the size of the change of phi if every value v changes by v: the norm of all v dphi/dv.
@@ -404,6 +405,15 @@ class Sizes(Observer):
         with np.errstate(all="ignore"):
             effect = np.abs(np.where(np.isfinite(value), value, 0.0) * share)
         self.rounding = math.hypot(self.rounding, float(np.linalg.norm(np.where(np.isfinite(effect), effect, 0.0))))
+
+
+@contextmanager
+def observing(callbacks: Any) -> Iterator[None]:
+    """Within the block, the public methods of an object are those of an `Observer`."""
+    observer = Observer()
+    vars(observer).update((name, getattr(callbacks, name)) for name in vars(type(callbacks)) if name[0] != "_")
+    with set_observers(*observers(), observer):
+        yield
 
 
 def largest(x: Any) -> float:

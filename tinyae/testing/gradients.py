@@ -15,10 +15,20 @@ from typing import Any
 
 import numpy as np
 
-from tinyae.autodiff import Observer, Tensor, grad, observers, set_observers
+from tinyae.autodiff import Tensor, grad
 from tinyae.backend import backend_of
 from tinyae.ops import concatenate, reshape
-from tinyae.testing.differences import EPS, Comparison, Fault, GradcheckError, GradcheckReport, Probe, Problem, index_of
+from tinyae.testing.differences import (
+    EPS,
+    Comparison,
+    Fault,
+    GradcheckError,
+    GradcheckReport,
+    Probe,
+    Problem,
+    index_of,
+    observing,
+)
 
 MOST_REDRAWS = 20
 """How often inputs at a kink are redrawn before the kink is reported."""
@@ -272,19 +282,20 @@ def holding_detached(fn: Callable[..., Any]) -> Callable[..., Any]:
     def held(*arguments: Any) -> Any:
         nonlocal first
         call, first = _Held(constants, first), False
-        with set_observers(*observers(), call):
+        with observing(call):
             return fn(*arguments)
 
     return held
 
 
-class _Held(Observer):
+class _Held:
     """One call: the first one records the values of `detach()`, later ones return them."""
 
     def __init__(self, constants: list[Tensor], first: bool) -> None:
         self.constants, self.first, self.position = constants, first, 0
 
     def detached(self, constant: Tensor) -> Tensor:
+        """The value of the same call of `detach()` in the first call of fn."""
         if self.first:
             self.constants.append(constant)
         elif self.position == len(self.constants):

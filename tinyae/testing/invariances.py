@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from tinyae.autodiff import Node, Observer, RuleError, Tensor, no_grad, observers, set_observers
+from tinyae.autodiff import Node, RuleError, Tensor, no_grad
 from tinyae.backend import Backend
 from tinyae.nn import Module
-from tinyae.testing.differences import bounded_signs, largest, watched
+from tinyae.testing.differences import bounded_signs, largest, observing, watched
 from tinyae.testing.state import Snapshot, untouched
 from tinyae.testing.subject import (
     Call,
@@ -299,7 +299,7 @@ def assert_dtype_kept(fn: Function, *inputs: Any, call: Call = None, order: int 
     with np.errstate(all="ignore"), suppress(RuleError):  # the gradient law reports a gradient of the wrong shape
         for create_graph, mode in modes:
             leaves = [Tensor(single.inputs[i].copy(), requires_grad=True) for i in single.moving]
-            with set_observers(*observers(), promoted), _works("on float32 arrays"):
+            with observing(promoted), _works("on float32 arrays"):
                 out = single.smooth(*[watched(leaf, i, seen) for i, leaf in zip(single.moving, leaves, strict=True)])
             assert out.dtype == np.float32, f"float32 in, {out.dtype} out{promoted.where}."
             gradients = pulled_back(leaves, out, weights, create_graph)
@@ -312,7 +312,7 @@ def assert_dtype_kept(fn: Function, *inputs: Any, call: Call = None, order: int 
                 _same_numbers(double, single, out.numpy(), gradients, weights, mode)
 
 
-class _Promotion(Observer):
+class _Promotion:
     """The first operation that turned float32 into float64, as the end of a sentence."""
 
     def __init__(self) -> None:

@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from tinyae.autodiff import Node, Observer, RuleError, Tensor, grad, no_grad, observers, set_observers
+from tinyae.autodiff import Node, RuleError, Tensor, grad, no_grad
 from tinyae.autodiff.tape import ancestors
 from tinyae.backend import CPU, Backend
 from tinyae.nn import Module, evaluating
-from tinyae.testing.differences import EPS
+from tinyae.testing.differences import EPS, observing
 from tinyae.testing.gradients import gradcheck, gradient_function
 from tinyae.testing.invariances import (
     assert_batch_independent,
@@ -172,7 +172,7 @@ def assert_parameters_found(fn: Function, *inputs: Any, call: Call = None) -> No
         except TypeError as error:  # a leaf that is not a Parameter
             raise AssertionError(str(error)) from error
         inner = _Differentiated()
-        with set_observers(*observers(), inner):
+        with observing(inner):
             leaves, out = subject.applied()
         known = {leaf.node for leaf in leaves}
         for node in ancestors(out.node) if out.node is not None else ():
@@ -180,7 +180,7 @@ def assert_parameters_found(fn: Function, *inputs: Any, call: Call = None) -> No
                 raise AssertionError(_of_leaf(node, fn, call) + where)
 
 
-class _Differentiated(Observer):
+class _Differentiated:
     """The nodes that were made after this object and were given a gradient."""
 
     def __init__(self) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from tinyae.autodiff import Tensor, grad, no_grad, observers, set_observers
+from tinyae.autodiff import Tensor, grad, no_grad
 from tinyae.backend import CPU, Array, Backend, backend_of
 from tinyae.nn import Module, evaluating
-from tinyae.testing.differences import EPS, Function, Sizes, bounded_signs
+from tinyae.testing.differences import EPS, Function, Sizes, bounded_signs, observing
 from tinyae.testing.state import GENERATORS, Snapshot, parts, untouched, writeable
 
 Arrays = Sequence[np.ndarray]
@@ -140,7 +140,7 @@ class Subject:
         What a result loses by cancellation is rounding of these numbers, however small the result is.
         """
         seen = Sizes()
-        with set_observers(*observers(), seen):
+        with observing(seen):
             leaves, out = self.applied()
             pulled_back(leaves, out, np.sign(self.cotangent()))
         return seen.forward, seen.back
