@@ -355,6 +355,10 @@ WRONG: list[Any] = [
     ("modes: undeclared", layer(mode), {}, "modes", "declare"),
     ("modes: batch norm undeclared", nn.BatchNorm(4), {}, "modes", "declare"),
     ("inputs: written into", layer(lambda s, x: Tensor(np.sin(x.data, out=x.data).copy())), {}, "inputs are only read", "written"),
+    ("inputs: a rule writes into g", sine(lambda g, out, x: np.multiply(g, cos(x), out=g) if plain(g) else g * cos(x)), {},
+     "inputs are only read", "the cotangent"),
+    ("inputs: a rule writes into f(x)", sine(lambda g, out, x: g * cos(x) + np.multiply(out, 0.0, out=out) if plain(
+        g) else g * cos(x)), {}, "inputs are only read", "the result"),
 ]  # fmt: skip
 
 

@@ -210,7 +210,7 @@ def assert_calls_independent(fn: Function, *inputs: Any, call: Call = None, orde
         for create_graph, mode in ((False, ""), (True, " with create_graph=True"))[:order]:
             try:
                 with untouched(fn, call):
-                    alone = session.gradients(weights, x, create_graph)
+                    alone = session.gradients(weights.copy(), x, create_graph)
             except RuleError:  # the gradient law reports it
                 return
             with untouched(fn, call) as before:
@@ -223,7 +223,7 @@ def assert_calls_independent(fn: Function, *inputs: Any, call: Call = None, orde
                 )
                 session.close(second, later, f"the result of a second call{keeps}")
                 with _works(f"in the backward pass of a first call after a second one{where}"):
-                    found = pulled_back(leaves, out, weights, create_graph)
+                    found = pulled_back(leaves, out, weights.copy(), create_graph)
                 session.close(session.value(x), expected, f"the result of the same call again{keeps}")
             session.close_gradients(found, alone, f" of a first call after a second one{mode}{keeps}", weights)
 

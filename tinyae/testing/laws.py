@@ -213,7 +213,7 @@ def _of_leaf(node: Node, fn: Function, call: Call) -> str:
     )
 
 
-@law("inputs are only read", "a call does not change x, parameters or c")
+@law("inputs are only read", "a call does not change x, parameters, c or f(x)")
 def assert_inputs_unchanged(fn: Function, *inputs: Any, call: Call = None) -> None:
     """Forward and backward pass do not change x, parameters, c or the result; for a Module, in both modes.
 
