@@ -454,6 +454,42 @@ def test_a_small_term_beside_large_numbers_that_cancel_is_found(rng):
     assert (report.problem, report.argument) == ("gradient", 1)
 
 
+@pytest.mark.parametrize("elements", [5, 60])
+@pytest.mark.parametrize("method", ["auto", "central"])
+def test_a_constant_that_was_rounded_to_float32_is_found(method, elements, rng):
+    """In a rule that is not linear, of a function that takes no complex numbers."""
+
+    @primitive(elementwise=True)
+    def gaussian(x: Any) -> Any:
+        return np.ldexp(np.exp(-x * x / 3.0), 0)
+
+    gaussian.vjp(0)(lambda g, out, x: -2.0 * float(np.float32(1.0 / 3.0)) * g * x * out)
+    report = gradcheck(gaussian, [rng.normal(size=elements)], method=method, raise_on_failure=False)
+    assert (report.problem, report.method) == ("gradient", "central")
+    assert_allclose(report.error, 3e-8, rtol=0.1)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("lost", [1e1, 1e2, 1e3])
+def test_rounding_inside_a_primitive_is_no_fault(lost, order, rng):
+    """Digits that cancel inside do not show in any value on the way, but in the slopes that are measured."""
+
+    @primitive(elementwise=True)
+    def cancels(x: Any) -> Any:
+        return np.ldexp(np.sin(x) + lost, 0) - lost
+
+    cancels.vjp(0)(lambda g, out, x: g * ops.cos(x))
+    for seed in range(6):
+        assert gradcheck(cancels, [rng.normal(size=(4, 5))], order=order, seed=seed).passed
+
+
+@pytest.mark.parametrize("near", [1e-3, 1e-4, 5e-5, 3e-5])
+@pytest.mark.parametrize("fn", [ops.log, ops.sqrt, lambda x: 1.0 / ops.absolute(x)])
+def test_a_point_near_a_pole_passes(fn, near):
+    for order in (1, 2):
+        assert gradcheck(fn, [np.array([near, 1.3 * near])], order=order, method="central").passed
+
+
 EDGES = {
     "log": (ops.log, 1e-9, 1e-13),
     "sqrt": (ops.sqrt, 1e-12, 1e-16),

@@ -93,12 +93,12 @@ def clipped(g: Any, out: Any, x: Any) -> Any:
 
 
 @primitive
-def tenth(x: Any) -> Any:
-    """x / 10, its rule with a constant that was rounded to float32. ldexp takes no complex numbers."""
-    return backend_of(x).xp.ldexp(x, 1) * 0.05
+def third(x: Any) -> Any:
+    """x / 3, its rule with ten digits of that constant. ldexp takes no complex numbers."""
+    return backend_of(x).xp.ldexp(x, 1) / 6.0
 
 
-tenth.vjp(0)(lambda g, out, x: g * float(np.float32(0.1)))
+third.vjp(0)(lambda g, out, x: g * 0.3333333333)
 
 
 @primitive(elementwise=True)
@@ -189,7 +189,7 @@ FAULTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "gradient": (sine(lambda g, out, x: g * ops.cos(x) * 1.01), {}),
     "double gradient": (sine(lambda g, out, x: g * ops.cos(x.detach() if isinstance(x, Tensor) else x)), {}),
     "linearity of the backward pass": (sine(clipped), {}),
-    "adjointness": (tenth, {}),
+    "adjointness": (third, {}),
     "permutation equivariance": (CenteredOnTheFirst(), {"modes_differ": True}),
     "batch independence": (lambda x: ops.softmax(x, axis=0), {}),
     "empty batch": (lambda x: ops.tanh(x) * (len(x) / len(x)), {}),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tinyae import nn, ops
-from tinyae.autodiff import Tensor, primitive
+from tinyae.autodiff import Tensor, grad, primitive, set_recording
 from tinyae.testing import LawError, check_layer
 
 SCALE = np.array([0.5, 0.7, 0.9, 1.1])
@@ -76,6 +76,13 @@ OUT = {"out": np.zeros((4, 4))}
 KEPT: dict[Any, Any] = {}
 
 
+def slope_of_bumps(self: Any, x: Any, t: Any = None) -> Any:
+    """x times u'(t) of u(t) = tanh(w t) at points t, as for the residual of a differential equation."""
+    with set_recording(True):
+        t = Tensor(SCALE.astype(self.weight.dtype), requires_grad=True) if t is None else t
+        return x * grad(ops.tanh(self.weight * t).sum(), t, create_graph=True)
+
+
 class OfTheClass(nn.Module):
     gain = SimpleNamespace(value=weight())
 
@@ -114,6 +121,9 @@ UNREGISTERED = {
     "default": (with_default, "leaf"),
     "global": (lambda x: x * LEAF, "LEAF"),
     "made in the call": (layer(lambda s, x: x * weight()), "made in the call"),
+    "made in the call beside a variable": (layer(lambda s, x: slope_of_bumps(s, x) * weight()), "made in the call"),
+    "variable made before": (
+        layer(lambda s, x: slope_of_bumps(s, x, s.o.t), o=lambda: SimpleNamespace(t=Tensor(SCALE, requires_grad=True))), "o.t"),
     "computed in __init__": (Layer(lambda s, x: x * s.unit, in_advance), "unit was computed before"),
     "a leaf that is no Parameter": (
         layer(lambda s, x: x * s.gain, gain=lambda: Tensor(np.ones(4, "float32"), requires_grad=True)), "nn.Parameter"),
@@ -345,6 +355,10 @@ WRONG: list[Any] = [
     ("modes: undeclared", layer(mode), {}, "modes", "declare"),
     ("modes: batch norm undeclared", nn.BatchNorm(4), {}, "modes", "declare"),
     ("inputs: written into", layer(lambda s, x: Tensor(np.sin(x.data, out=x.data).copy())), {}, "inputs are only read", "written"),
+    ("inputs: a rule writes into g", sine(lambda g, out, x: np.multiply(g, cos(x), out=g) if plain(g) else g * cos(x)), {},
+     "inputs are only read", "the cotangent"),
+    ("inputs: a rule writes into f(x)", sine(lambda g, out, x: g * cos(x) + np.multiply(out, 0.0, out=out) if plain(
+        g) else g * cos(x)), {}, "inputs are only read", "the result"),
 ]  # fmt: skip
 
 
@@ -464,6 +478,13 @@ def unit(x: Any) -> Any:
     return x / ops.reshape(ops.norm(x, axis=1), shape=(-1, 1))
 
 
+def penalty(self: Any, x: Any) -> Any:
+    """The norm of the derivative at x, also where nothing else is recorded."""
+    with set_recording(True):
+        leaf = x if x.requires_grad else Tensor(x.data, requires_grad=True)
+        return ops.norm(grad(ops.tanh(leaf * self.weight).sum(), leaf, create_graph=True))
+
+
 def two(self: Any, x: Any, y: Any) -> Any:
     return ops.tanh(x) * self.weight + y
 
@@ -518,6 +539,8 @@ RIGHT: list[Any] = [
     ("weight norm", right(weight_norm), [BATCH], {}),
     ("buffer", Layer(lambda s, x: x @ s.projection, drawn_once), [BATCH], {}),
     ("unused parameter", right(lambda s, x: ops.tanh(x)), [BATCH], {}),
+    ("a derivative inside", right(slope_of_bumps), [BATCH], {}),
+    ("a penalty on the derivative of x", right(penalty), [BATCH], {"batch": False}),
     ("last result kept", used(right(last_result, log=SimpleNamespace)), [BATCH], {}),
     ("calls counted", right(counted_calls, calls=0, log=list), [BATCH], {}),
     ("a cache by size", right(sized_table, tables=dict), [BATCH], {}),

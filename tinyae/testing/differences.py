@@ -27,10 +27,16 @@ from tinyae.backend import Array, backend_of
 # The second needs an analytic function, which is tested: for an analytic function the slope along i h d is i times the slope
 # along h d (Cauchy-Riemann equations), so the two measurements agree.
 
+Function = Callable[..., Any]
+"""A function of Tensors, or a Module."""
+
 SMALL = 64
 """Inputs of up to this many elements are checked element by element."""
 
 EPS = float(np.finfo(np.float64).eps)
+
+MEASURED = 1e-6
+"""The largest error of a slope, relative to it, that a measurement of that error can excuse."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +88,7 @@ class Probe:
 
     def __init__(
         self,
-        fn: Callable[..., Any],
+        fn: Function,
         arrays: list[Array],
         rng: np.random.Generator,
         eps: float,
@@ -117,7 +123,7 @@ class Probe:
             found = words.format(found=f"{array[at]:g} at {at}")
             raise Fault("not finite", f"{found}: move the inputs to where the function is smooth.", argument)
 
-    def _called(self, fn: Callable[..., Any], leaves: list[Tensor]) -> Tensor:
+    def _called(self, fn: Function, leaves: list[Tensor]) -> Tensor:
         """The result of fn; a Fault if it is not a float64 Tensor."""
         out = fn(*leaves)
         if not isinstance(out, Tensor):
@@ -257,34 +263,30 @@ class Probe:
             if error > rtol and not jump:
                 # If phi' is nearly 0, the error h**2 phi'''/6 of the differences can be larger: one step of Richardson
                 # extrapolation removes that term.
-                half = self._differences(argument, direction, 0.5 * step)[2]
-                numeric = (4.0 * half - numeric) / 3.0
-                error = self._error(argument, direction, analytic, numeric, method)
+                change = (self._differences(argument, direction, 0.5 * step)[2] - numeric) * 4.0 / 3.0
+                numeric += change
+                error = self._error(argument, direction, analytic, numeric, method, change)
             if error > rtol or jump:
                 bend = self._bend(argument, direction, analytic)
         at = index_of(indices[0], self.arrays[argument].shape) if len(indices) == 1 else None
-        return Comparison(
-            coordinate=at,
-            analytic=analytic,
-            numeric=numeric,
-            error=error,
-            rtol=rtol,
-            method=method,
-            step=step,
-            jump=jump,
-            bend=bend,
-        )
+        slopes = {"analytic": analytic, "numeric": numeric, "error": error, "jump": jump, "bend": bend}
+        return Comparison(coordinate=at, rtol=rtol, method=method, step=step, **slopes)
 
-    def _error(self, argument: int, direction: np.ndarray, analytic: float, numeric: float, method: str) -> float:
-        """The difference relative to the larger slope, or to the smallest slope that rounding errors allow to measure."""
-        gap, slope, rtol = abs(analytic - numeric), max(abs(analytic), abs(numeric)), self.rtol[method]
+    def _error(
+        self, argument: int, direction: np.ndarray, analytic: float, numeric: float, method: str, change: float = 0.0
+    ) -> float:
+        """The difference relative to the larger slope; at most rtol if the error of the measurement explains it.
+
+        `change` is what an extrapolation changed: c h**2 relative to the slope, of which an error of order (c h**2)**2 is left.
+        """
+        gap, slope, rtol = abs(analytic - numeric), max(abs(analytic), abs(numeric), 1e-300), self.rtol[method]
         if not math.isfinite(gap):
             return math.inf
-        return (
-            gap / max(slope, 1e-300)
-            if gap <= rtol * slope
-            else gap / max(slope, self._noise(argument, direction, method, gap) / rtol)
-        )
+        if gap > rtol * slope:
+            errors = self._noise(argument, direction, method, gap, slope) + min(change**2 / slope, MEASURED * slope)
+            if gap <= errors:
+                return rtol * gap / errors
+        return gap / slope
 
     def _phi(self, argument: int, direction: np.ndarray, step: float) -> np.ndarray:
         """The result at x + step * direction; NaN where that is outside the domain of fn."""
@@ -348,12 +350,13 @@ class Probe:
             raise ArithmeticError(f"its complex slope is {slope}.")
         return slope
 
-    def _noise(self, argument: int, direction: np.ndarray, method: str, gap: float = 0.0) -> float:
+    def _noise(self, argument: int, direction: np.ndarray, method: str, gap: float = 0.0, slope: float = 0.0) -> float:
         """The rounding error of a measured slope: from all values on the way, or as much of `gap` as is found by measuring.
 
         A relative error EPS of a value v changes phi by EPS v dphi/dv, also where v cancels later (row sums of a softmax). What
         is computed inside one primitive does not show, so it is measured: within a step a smooth phi is a cubic, and what is left
-        of ten values is error. A kink is no cubic either, so no more is granted than the rounding of the largest value, or of 1.
+        of ten values is error. A kink is no cubic either, so no more is granted than the rounding of the largest value, or of 1,
+        or a millionth of `slope`.
         """
         central = method == "central"
         gradient = self.gradients[argument]
@@ -374,8 +377,13 @@ class Probe:
                 found = [self._complex_slope(argument, direction, t) for t in places]
         scale = max(sizes.forward, self.sizes.forward, *map(largest, self.arrays)) * math.sqrt(self.value.size)
         rest = found - np.polynomial.Polynomial.fit(places, found, 3)(places)
-        errors = min(16.0 * float(np.sqrt(np.sum(rest**2) / (len(places) - 4))), 16.0 * EPS * scale)
-        return max(least, errors / (self.eps if central else 1.0)) if math.isfinite(errors) else least
+        errors = 16.0 * float(np.sqrt(np.sum(rest**2) / (len(places) - 4)))
+        step = self.eps if central else 1.0
+        return (
+            max(least, min(errors, max(16.0 * EPS * scale, MEASURED * slope * step)) / step)
+            if math.isfinite(errors)
+            else least
+        )
 
 
 class Sizes:
@@ -430,7 +438,7 @@ def index_of(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def bounded_signs(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Random numbers of both signs with absolute values from 0.5 to 1."""
-    return rng.choice([-1.0, 1.0], size=shape) * rng.uniform(0.5, 1.0, size=shape)
+    return np.asarray(rng.choice([-1.0, 1.0], size=shape) * rng.uniform(0.5, 1.0, size=shape))
 
 
 def watched(leaf: Tensor, argument: int, seen: list[tuple[int, Any]]) -> Tensor:
@@ -460,7 +468,7 @@ STEP = 1e-30
 """The imaginary step; its square is negligible."""
 
 
-def complex_step(fn: Callable[..., Any], inputs: Sequence[Any], cotangent: Any = None) -> list[np.ndarray]:
+def complex_step(fn: Function, inputs: Sequence[Any], cotangent: Any = None) -> list[np.ndarray]:
     """Gradient of sum(cotangent * fn(*inputs)) for each input, exact to rounding.
 
     Args:
@@ -483,29 +491,23 @@ def complex_step(fn: Callable[..., Any], inputs: Sequence[Any], cotangent: Any =
             real = x[index]
             x[index] += 1j * STEP
             out = np.asarray(fn(*arrays))
-            gradient[index] = np.sum(_weights(cotangent, out) * out.imag) / STEP
             x[index] = real
+            if out.dtype.kind != "c":
+                raise TypeError(
+                    f"complex_step: the function returned dtype {out.dtype} for complex input, so it is not analytic: "
+                    "use gradcheck for it."
+                )
+            if cotangent is None and out.size != 1:
+                raise ValueError(
+                    f"complex_step: the function returned shape {out.shape}, not one number: pass cotangent= of that shape."
+                )
+            weights = np.ones(out.shape) if cotangent is None else np.asarray(cotangent)
+            if weights.shape != out.shape:
+                raise ValueError(
+                    f"complex_step: cotangent has shape {weights.shape}, the output {out.shape}: they must be equal."
+                )
+            gradient[index] = np.sum(weights * out.imag) / STEP
     return gradients
-
-
-def _weights(cotangent: Any, out: np.ndarray) -> np.ndarray:
-    if out.dtype.kind != "c":
-        raise TypeError(
-            f"complex_step: the function returned dtype {out.dtype} for complex input, so it is not analytic: "
-            "use gradcheck for it."
-        )
-    if cotangent is None:
-        if out.size != 1:
-            raise ValueError(
-                f"complex_step: the function returned shape {out.shape}, not one number: pass cotangent= of that shape."
-            )
-        return np.ones(out.shape)
-    weights = np.asarray(cotangent)
-    if weights.shape != out.shape:
-        raise ValueError(
-            f"complex_step: cotangent has shape {weights.shape}, the output {out.shape}: they must be equal."
-        )
-    return weights
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -15,10 +15,20 @@ from typing import Any
 
 import numpy as np
 
-from tinyae.autodiff import Observer, Tensor, grad, observers, set_observers
-from tinyae.backend import Array, backend_of
+from tinyae.autodiff import Tensor, grad
+from tinyae.backend import backend_of
 from tinyae.ops import concatenate, reshape
-from tinyae.testing.differences import EPS, Comparison, Fault, GradcheckError, GradcheckReport, Probe, Problem, index_of
+from tinyae.testing.differences import (
+    EPS,
+    Comparison,
+    Fault,
+    GradcheckError,
+    GradcheckReport,
+    Probe,
+    Problem,
+    index_of,
+    observing,
+)
 
 MOST_REDRAWS = 20
 """How often inputs at a kink are redrawn before the kink is reported."""
@@ -53,8 +63,8 @@ def gradcheck(
         names: names of the inputs, for the report.
         redraw: source of new inputs if the old ones are at a kink: a function without arguments, or an iterator.
         seed: for random weights and directions.
-        rtol: allowed relative error. None means 1e-10 for the complex step and, for differences, 1e-6 at order 1 and
-            1e-5 above.
+        rtol: allowed relative error where the slope can be measured that well. None means 1e-10 for the complex step and 1e-9
+            for differences.
         eps: step of the differences, in the unit of the inputs.
         raise_on_failure: False returns the failing report instead of raising it.
 
@@ -107,7 +117,10 @@ class _Check:
         rtol: float | None,
         eps: float,
     ) -> None:
-        self.fn, self.method, self.rtol, self.eps = fn, method, rtol, eps
+        self.fn, self.method, self.eps = fn, method, eps
+        self.allowed = (
+            {"central": 1e-9, "complex": 1e-10} if rtol is None else dict.fromkeys(("central", "complex"), rtol)
+        )
         self.rng = np.random.default_rng(seed)
         self.names = list(names) if names is not None else [""] * len(inputs)
         self.values = [x.data if isinstance(x, Tensor) else x for x in inputs]
@@ -130,7 +143,7 @@ class _Check:
             function: Callable[..., Any] = self._function
             before: Probe | None = None
             for level in range(1, order + 1):
-                probe = self._probe(function, arrays, level)
+                probe = Probe(function, arrays, self.rng, self.eps, self.method, self.allowed)
                 if before is not None:
                     self._same_gradient(before, probe)
                 for argument in range(len(arrays)):
@@ -161,12 +174,6 @@ class _Check:
                     self.floating.index(i) if i in self.floating else 0,
                 )
         return out
-
-    def _probe(self, function: Callable[..., Any], arrays: list[Array], level: int) -> Probe:
-        allowed = {"central": 1e-6 if level == 1 else 1e-5, "complex": 1e-10}
-        if self.rtol is not None:
-            allowed = dict.fromkeys(allowed, self.rtol)
-        return Probe(function, arrays, self.rng, self.eps, self.method, allowed)
 
     def _take(self, level: int, argument: int, probe: Probe) -> None:
         """Compare one argument, and keep the worst comparison relative to its tolerance."""
@@ -275,19 +282,20 @@ def holding_detached(fn: Callable[..., Any]) -> Callable[..., Any]:
     def held(*arguments: Any) -> Any:
         nonlocal first
         call, first = _Held(constants, first), False
-        with set_observers(*observers(), call):
+        with observing(call):
             return fn(*arguments)
 
     return held
 
 
-class _Held(Observer):
+class _Held:
     """One call: the first one records the values of `detach()`, later ones return them."""
 
     def __init__(self, constants: list[Tensor], first: bool) -> None:
         self.constants, self.first, self.position = constants, first, 0
 
     def detached(self, constant: Tensor) -> Tensor:
+        """The value of the same call of `detach()` in the first call of fn."""
         if self.first:
             self.constants.append(constant)
         elif self.position == len(self.constants):

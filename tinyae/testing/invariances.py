@@ -31,7 +31,6 @@ from tinyae.testing.subject import (
     result_of,
     subject_of,
 )
-from tinyae.testing.verification import scattered_in_memory
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Laws of samples.
@@ -66,40 +65,36 @@ def _works(when: str) -> Iterator[None]:
 
 
 @law("permutation equivariance", "f(x[p]) = f(x)[p]")
-def assert_permutation_equivariant(fn: Function, *inputs: Any, call: Call = None, seed: int = 0) -> None:
+def assert_permutation_equivariant(fn: Function, *inputs: Any, call: Call = None) -> None:
     """f(x[p]) = f(x)[p] for a permutation p of the samples, and the same for gradients: J^T(x[p]) c[p] = (J^T c)[p]; those
     of parameters do not change.
 
     Args:
         fn: a Module or function from arrays with a leading axis N to one Tensor with it; deterministic.
         inputs: all with the same N, at least 2; integer inputs (labels, lengths) are permuted too.
-        call: from (fn, *inputs) to one Tensor, if that is not `fn(*inputs)`.
-        seed: for the permutation and the cotangent.
+        call: as for `assert_gradient`.
     """
     subject = subject_of(fn, inputs, call)
     count = len(inputs)
     n = _samples("assert_permutation_equivariant", subject, count, 2)
-    rng = np.random.default_rng(seed)
-    out, weights = subject.value(), subject.cotangent(rng)
+    rng, out = np.random.default_rng(0), subject.value()
+    weights = bounded_signs(rng, out.shape)
     assert out.shape[:1] == (n,), f"f(x) has shape {out.shape}, which does not start with N = {n}."
     gradients = subject.gradients(weights)
     for order in (np.arange(n)[::-1], rng.permutation(n)):
         permuted = _rows(subject.inputs, count, order)
         subject.close(subject.value(permuted), out[order], "f(x[p])")
-        for i, found, g in zip(subject.moving, subject.gradients(weights[order], permuted), gradients, strict=True):
-            expected = g[order] if i < count and np.ndim(g) else g
-            subject.close(found, expected, f"the gradient for {subject.names[i]} of permuted samples", weights)
+        expected = [g[order] if i < count and g.ndim else g for i, g in zip(subject.moving, gradients, strict=True)]
+        found = subject.gradients(weights[order], permuted)
+        subject.close_gradients(found, expected, " of permuted samples", weights)
 
 
 @law("batch independence", "f(x)[i:i+1] = f(x[i:i+1])")
-def assert_batch_independent(fn: Function, *inputs: Any, call: Call = None, seed: int = 0) -> None:
+def assert_batch_independent(fn: Function, *inputs: Any, call: Call = None) -> None:
     """f(x)[i:i+1] = f(x[i:i+1]): a sample's result and its gradients do not depend on the other samples, nor on there being any.
 
-    Args:
-        fn: as for `assert_permutation_equivariant`; in evaluation mode, if it uses batch statistics in training.
-        inputs: all with the same N; a batch of one is compared with a batch of that sample twice.
-        call: from (fn, *inputs) to one Tensor, if that is not `fn(*inputs)`.
-        seed: for the cotangent.
+    Arguments as for `assert_permutation_equivariant`; a layer with batch statistics is in evaluation mode, and a batch of one is
+    compared with a batch of that sample twice.
     """
     subject = subject_of(fn, inputs, call)
     count = len(inputs)
@@ -108,7 +103,7 @@ def assert_batch_independent(fn: Function, *inputs: Any, call: Call = None, seed
     with _works("on a batch"):
         out = subject.value(batch)
     assert out.shape[:1] == (max(n, 2),), f"f(x) has shape {out.shape}, which does not start with N = {max(n, 2)}."
-    weights = np.asarray(bounded_signs(np.random.default_rng(seed), out.shape))
+    weights = bounded_signs(np.random.default_rng(0), out.shape)
     for k in dict.fromkeys(np.linspace(0, n - 1, 6).astype(int).tolist()):
         one = slice(k, k + 1)
         alone = _rows(batch, count, one)
@@ -155,9 +150,7 @@ def assert_empty_batch(fn: Function, *inputs: Any, call: Call = None) -> None:
 
 
 @law("padding invariance", "f(x, lengths) does not depend on x beyond the lengths")
-def assert_padding_invariant(
-    fn: Function, x: Any, lengths: Sequence[int] | np.ndarray, *, call: Call = None, extra: int = 3, seed: int = 0
-) -> None:
+def assert_padding_invariant(fn: Function, x: Any, lengths: Sequence[int] | np.ndarray, *, call: Call = None) -> None:
     """f(pad(x), lengths) = f(x, lengths) at valid steps, for any values in the padding; the same for the gradients,
     which are 0 in the padding.
 
@@ -166,11 +159,9 @@ def assert_padding_invariant(
         x: (N, T, D).
         lengths: (N,) whole numbers from 0 to T.
         call: from (fn, x, lengths) to one Tensor, if that is not `fn(x, lengths=lengths)`.
-        extra: number of steps added to T.
-        seed: for the values in the padding and the cotangent.
     """
-    rng = np.random.default_rng(seed)
-    ends = np.asarray(lengths)
+    rng = np.random.default_rng(0)
+    ends, extra = np.asarray(lengths), 3
     apply = call or (lambda fn, x, lengths: fn(x, lengths=lengths))
     short = subject_of(fn, [x, ends], apply)
     n, steps, *features = short.inputs[0].shape
@@ -186,11 +177,10 @@ def assert_padding_invariant(
         longer = np.concatenate([weights, np.zeros((n, extra, *out.shape[2:]))], axis=1)
     else:
         short.close(padded, out, "a result of padded x")
-    for i, found, expected in zip(short.moving, long.gradients(longer), short.gradients(weights), strict=True):
-        if i == 0:
-            assert not np.any(found[~valid]), "the padding gets a gradient that is not 0."
-            found, expected = found[valid], expected[valid[:, :steps]]
-        short.close(found, expected, f"the gradient for {short.names[i]} with padded x", weights)
+    found, expected = long.gradients(longer), short.gradients(weights)
+    assert not np.any(found[0][~valid]), "the padding gets a gradient that is not 0."
+    found[0], expected[0] = found[0][valid], expected[0][valid[:, :steps]]
+    short.close_gradients(found, expected, " with padded x", weights)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -204,11 +194,7 @@ def assert_calls_independent(fn: Function, *inputs: Any, call: Call = None, orde
     What a layer keeps for its backward pass belongs to one call: not to an attribute, a buffer that is used again, or a cache.
     y is x backward along every axis, with slightly different parameters. Buffers and generators are put back between the calls.
 
-    Args:
-        fn: a Module or a function of Tensors.
-        inputs: arrays or Tensors.
-        call: how to call `fn` if not as `fn(*inputs)`.
-        order: 1 omits gradients with `create_graph=True`.
+    Arguments as for `assert_gradient`; `order` 1 omits gradients with `create_graph=True`.
     """
     for where in each_mode(fn):
         session = subject_of(fn, inputs, call, whole=False)
@@ -220,11 +206,11 @@ def assert_calls_independent(fn: Function, *inputs: Any, call: Call = None, orde
                 later = session.value(y)
         except (ArithmeticError, ValueError):  # y is not in the domain of fn
             y, later = x, expected
-        weights = np.asarray(bounded_signs(np.random.default_rng(0), expected.shape))
+        weights = bounded_signs(np.random.default_rng(0), expected.shape)
         for create_graph, mode in ((False, ""), (True, " with create_graph=True"))[:order]:
             try:
                 with untouched(fn, call):
-                    alone = session.gradients(weights, x, create_graph)
+                    alone = session.gradients(weights.copy(), x, create_graph)
             except RuleError:  # the gradient law reports it
                 return
             with untouched(fn, call) as before:
@@ -237,11 +223,9 @@ def assert_calls_independent(fn: Function, *inputs: Any, call: Call = None, orde
                 )
                 session.close(second, later, f"the result of a second call{keeps}")
                 with _works(f"in the backward pass of a first call after a second one{where}"):
-                    found = pulled_back(leaves, out, weights, create_graph)
+                    found = pulled_back(leaves, out, weights.copy(), create_graph)
                 session.close(session.value(x), expected, f"the result of the same call again{keeps}")
-            for i, g, right in zip(session.moving, found, alone, strict=True):
-                what = f"the gradient for {session.names[i]} of a first call after a second one{mode}{keeps}"
-                session.close(g, right, what, weights)
+            session.close_gradients(found, alone, f" of a first call after a second one{mode}{keeps}", weights)
 
 
 def _elsewhere(subject: Subject, count: int) -> list[Any]:
@@ -265,24 +249,32 @@ def assert_layout_independent(fn: Function, *inputs: Any, call: Call = None) -> 
     Arguments as for `assert_gradient`.
     """
     subject = subject_of(fn, inputs, call)
-    weights = subject.cotangent(np.random.default_rng(0))
+    weights = subject.cotangent()
     out, gradients = subject.value(), subject.gradients(weights)
     for layout, arranged in LAYOUTS.items():
-        given = [arranged(x) if isinstance(x, np.ndarray) and x.ndim else x for x in subject.inputs]
+        arrays = (*subject.inputs, weights)
+        *given, cotangent = [arranged(x) if isinstance(x, np.ndarray) and x.ndim else x for x in arrays]
         for x in given:
             if isinstance(x, np.ndarray):
                 x.flags.writeable = False
         with _works(f"on arrays with {layout}"):
-            found, others = subject.value(given), subject.gradients(arranged(weights), given)
+            found, others = subject.value(given), subject.gradients(cotangent, given)
         subject.close(found, out, f"the result for arrays with {layout}")
-        for i, g, expected in zip(subject.moving, others, gradients, strict=True):
-            subject.close(g, expected, f"the gradient for {subject.names[i]}, arrays with {layout},", weights)
+        subject.close_gradients(others, gradients, f", arrays with {layout},", weights)
+
+
+def _scattered(x: np.ndarray) -> np.ndarray:
+    """The same values, axes in reverse order in memory and every second element unused."""
+    room = np.full(tuple(2 * n for n in x.shape[::-1]), np.nan if is_floating(x) else 0, x.dtype)
+    view = room.T[(slice(None, None, 2),) * x.ndim]
+    view[...] = x
+    return view
 
 
 LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "transposed memory": np.asfortranarray,
     "negative strides": lambda x: np.flip(np.flip(x).copy()),
-    "strides between elements": scattered_in_memory,
+    "strides between elements": _scattered,
 }
 """Copies of an array that are not contiguous in C order."""
 
@@ -291,12 +283,8 @@ LAYOUTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 def assert_dtype_kept(fn: Function, *inputs: Any, call: Call = None, order: int = 2, compare: bool = True) -> None:
     """Results and gradients have the dtype of inputs and parameters, and are those of float64 up to the rounding of float32.
 
-    Args:
-        fn: a Module or a function of Tensors.
-        inputs: arrays or Tensors, which are cast; so are parameters and buffers.
-        call: how to call `fn` if not as `fn(*inputs)`.
-        order: 1 omits gradients with `create_graph=True`.
-        compare: False compares only dtypes, for a layer that draws different numbers in float32.
+    Arguments as for `assert_gradient`; `order` 1 omits gradients with `create_graph=True`, and without `compare` only dtypes are
+    compared, for a layer that draws different numbers in float32.
     """
     double, single = (subject_of(fn, inputs, call, dtype=dtype) for dtype in ("float64", "float32"))
     if not single.moving:
@@ -306,7 +294,7 @@ def assert_dtype_kept(fn: Function, *inputs: Any, call: Call = None, order: int 
     assert wide.dtype != np.float32, "float64 in, float32 out: use the dtype of the input, x.dtype."
     if wide.dtype != np.float64:
         return
-    weights = double.cotangent(np.random.default_rng(0)).astype("float32")
+    weights = double.cotangent().astype("float32")
     modes = ((False, ""), (True, " with create_graph=True"))[:order]
     with np.errstate(all="ignore"), suppress(RuleError):  # the gradient law reports a gradient of the wrong shape
         for create_graph, mode in modes:
@@ -438,9 +426,7 @@ def assert_save_load(module: Module, *inputs: Any, call: Call = None) -> None:
 
 
 @law("device agreement", "f on the device = f on the CPU")
-def assert_device_agreement(
-    fn: Function, *inputs: Any, backend: Backend, call: Call = None, rtol: float = 1e-9
-) -> None:
+def assert_device_agreement(fn: Function, *inputs: Any, backend: Backend, call: Call = None) -> None:
     """f on the device = f on the CPU, values and gradients, in float64; a function that raises an error there breaks the law.
 
     Args:
@@ -448,17 +434,15 @@ def assert_device_agreement(
         inputs: arrays on the CPU.
         backend: the other device, such as `strict_device()` or `backend_named("gpu")`.
         call: as above.
-        rtol: allowed difference, relative to the largest element.
     """
     here = subject_of(fn, inputs, call)
-    weights = here.cotangent(np.random.default_rng(0))
+    weights = here.cotangent()
     expected, gradients = here.value(), here.gradients(weights)
     with untouched(fn), _works(f"on {backend.name}"):
         there = subject_of(fn.to(backend.name) if isinstance(fn, Module) else fn, inputs, call, backend)
         found, others = there.value(), there.gradients(weights)
-    here.close(found, expected, f"the result on {backend.name}", rtol=rtol)
-    for i, g, h in zip(here.moving, others, gradients, strict=True):
-        here.close(g, h, f"the gradient for {here.names[i]} on {backend.name}", weights, rtol)
+    here.close(found, expected, f"the result on {backend.name}")
+    here.close_gradients(others, gradients, f" on {backend.name}", weights)
 
 
 def _called(module: Module, inputs: Sequence[Any], call: Call) -> np.ndarray:

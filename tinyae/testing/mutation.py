@@ -7,7 +7,7 @@ cases are run, and at least one must fail. A mistake that changes no gradient of
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -23,7 +23,7 @@ from tinyae.ops.convolution import conv_spec
 from tinyae.testing.differences import bounded_signs
 from tinyae.testing.gradients import gradcheck
 from tinyae.testing.subject import Subject, is_floating
-from tinyae.testing.verification import Call, OpCase, Rule, rule_of
+from tinyae.testing.verification import OpCase
 
 Verdict = Literal["caught", "crashed", "equivalent", "escaped"]
 """The result of a mutation: a check failed; the rule raised an error; no gradient changed; or it was not noticed."""
@@ -68,12 +68,15 @@ VARIADIC = 3
 
 def rules(primitive: Primitive) -> dict[int, Rule]:
     """The rules of a primitive by argument."""
-    positions: Iterable[int] = sorted(primitive.vjps)
-    if primitive.vjp_all is not None:
-        positions = range(primitive.forward.__code__.co_argcount)
-    elif primitive.vjp_each is not None:
-        positions = range(VARIADIC)
-    return {i: rule_of(primitive, i) for i in positions}
+    every, each, own = primitive.vjp_all, primitive.vjp_each, primitive.vjps
+    if every is not None:
+        arguments = range(primitive.forward.__code__.co_argcount)
+        return dict.fromkeys(
+            arguments, lambda c: every(c.g, c.out, c.residuals, [c.position], *c.args, **c.params)[c.position]
+        )
+    if each is not None:
+        return dict.fromkeys(range(VARIADIC), lambda c: each(c.g, c.out, c.position, *c.args, **c.params))
+    return dict.fromkeys(sorted(own), lambda c: own[c.position](c.g, c.out, *c.args, **c.params))
 
 
 @contextmanager
@@ -198,6 +201,29 @@ def survey(cases: Sequence[OpCase], each: Callable[[Any], Any] = iter) -> dict[M
 #
 # A mutator that does not apply (no second axis to transpose, no broadcasting to undo) changes nothing, and the mutation is
 # counted as equivalent.
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a gradient rule.
+
+    Attributes:
+        primitive: whose rule it is.
+        position: of the argument whose gradient is computed.
+        g, out, residuals, args, params: the arguments of the rule.
+    """
+
+    primitive: Primitive
+    position: int
+    g: Any
+    out: Any
+    residuals: Any
+    args: tuple[Any, ...]
+    params: dict[str, Any]
+
+
+Rule = Callable[[Call], Any]
+"""A gradient rule, however it was registered."""
 
 Before = Callable[[Call], Call]
 """Changes the arguments of a rule."""

@@ -23,6 +23,13 @@ from tinyae.backend import backend_of
 GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, types.ModuleType, np.generic)
 _LIBRARIES = {*sys.stdlib_module_names, "builtins", "cupy", "hypothesis", "matplotlib", "numpy", "pytest", "scipy"}
+_WRAPPERS = {
+    types.MethodType: ("__self__", "__func__"),
+    staticmethod: ("__func__",),
+    classmethod: ("__func__",),
+    property: ("fget",),
+    partial: ("func", "args", "keywords"),
+}
 _CODE = (types.FunctionType, types.MethodType, staticmethod, classmethod, property, type, Primitive)
 
 
@@ -48,14 +55,8 @@ def _inside(x: Any) -> Iterator[tuple[str, Any]]:
     """What an object holds, as pairs of what to append to its name and the value."""
     if isinstance(x, (list, tuple, set, frozenset, deque)):
         yield from ((f".{i}", item) for i, item in enumerate(x))
-    elif isinstance(x, types.MethodType):
-        yield from (("", x.__self__), ("", x.__func__))
-    elif isinstance(x, (staticmethod, classmethod)):
-        yield "", x.__func__
-    elif isinstance(x, property):
-        yield "", x.fget
-    elif isinstance(x, partial):
-        yield from (("", x.func), ("", x.args), ("", x.keywords))
+    elif type(x) in _WRAPPERS:
+        yield from (("", getattr(x, name)) for name in _WRAPPERS[type(x)])
     elif isinstance(x, types.CellType):
         yield from (("", item) for item in _entries(x).values())
     elif not isinstance(x, (np.ndarray, Tensor, *GENERATORS)) and not _is_foreign(x):
@@ -143,10 +144,15 @@ def untouched(*roots: Any) -> Iterator[Snapshot]:
         before.put_back()
 
 
+def writeable(x: Any) -> bool:
+    """Whether an array, on any device, can be written into."""
+    return bool(getattr(getattr(x, "flags", None), "writeable", True))
+
+
 def _copy(x: Any) -> Any:
     """What `_put_back` needs; None for what has no state of its own."""
     if isinstance(x, np.ndarray):
-        return x.copy() if x.flags.writeable else None
+        return x.copy() if writeable(x) else None
     if isinstance(x, Tensor):
         return x._data, backend_of(x._data).xp.array(x._data), x.grad, x._buffer, x.node, x.node and x.node.version
     if isinstance(x, np.random.Generator):
@@ -155,10 +161,8 @@ def _copy(x: Any) -> Any:
         return x.__getstate__()
     if isinstance(x, (list, set, deque)):
         return x.copy()
-    unchangeable = (tuple, frozenset, partial, types.MethodType, staticmethod, classmethod, property)
-    return (
-        None if isinstance(x, unchangeable) or (_is_foreign(x) and not isinstance(x, types.CellType)) else _entries(x)
-    )
+    fixed = isinstance(x, (tuple, frozenset, *_WRAPPERS))
+    return None if fixed or (_is_foreign(x) and not isinstance(x, types.CellType)) else _entries(x)
 
 
 def _put_back(x: Any, copy: Any) -> None:
@@ -166,7 +170,7 @@ def _put_back(x: Any, copy: Any) -> None:
         np.copyto(x, copy)
     elif isinstance(x, Tensor):
         x._data, data, x.grad, x._buffer, x.node, version = copy
-        if getattr(getattr(x._data, "flags", None), "writeable", True) and not isinstance(x._data, np.generic):
+        if writeable(x._data):
             backend_of(data).xp.copyto(x._data, data)
         if x.node is not None:
             x.node.version = version

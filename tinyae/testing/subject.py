@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +12,10 @@ import numpy as np
 from tinyae.autodiff import Tensor, grad, no_grad
 from tinyae.backend import CPU, Array, Backend, backend_of
 from tinyae.nn import Module, evaluating
-from tinyae.testing.differences import EPS, Sizes, bounded_signs, observing
-from tinyae.testing.state import GENERATORS, Snapshot, parts, untouched
+from tinyae.testing.differences import EPS, Function, Sizes, bounded_signs, observing
+from tinyae.testing.state import GENERATORS, Snapshot, parts, untouched, writeable
 
-Function = Callable[..., Any]
-"""A function of Tensors, or a Module."""
+Arrays = Sequence[np.ndarray]
 
 Call = Function | None
 """A function from (fn, *inputs) to one Tensor, if that is not `fn(*inputs)`."""
@@ -126,9 +124,14 @@ class Subject:
         """J^T c for every floating-point input: the gradient of sum(c * fn(...)), on the host."""
         return pulled_back(*self.applied(inputs), cotangent, create_graph)
 
-    def cotangent(self, rng: np.random.Generator) -> np.ndarray:
+    @functools.cached_property
+    def shape(self) -> tuple[int, ...]:
+        """That of the result."""
+        return self.value().shape
+
+    def cotangent(self, seed: int = 0) -> np.ndarray:
         """Random weights of both signs for the result, none of them small."""
-        return np.asarray(bounded_signs(rng, self.value().shape))
+        return bounded_signs(np.random.default_rng(seed), self.shape)
 
     @functools.cached_property
     def sizes(self) -> tuple[float, float]:
@@ -139,7 +142,7 @@ class Subject:
         seen = Sizes()
         with observing(seen):
             leaves, out = self.applied()
-            pulled_back(leaves, out, np.sign(self.cotangent(np.random.default_rng(0))))
+            pulled_back(leaves, out, np.sign(self.cotangent()))
         return seen.forward, seen.back
 
     def close(
@@ -158,6 +161,13 @@ class Subject:
         size = forward if weights is None else back * float(np.abs(weights).max(initial=0.0))
         close(found, expected, what, 64.0 * EPS * size, rtol)
 
+    def close_gradients(
+        self, found: Arrays, expected: Arrays, what: str, weights: np.ndarray, rtol: float = 1e-9
+    ) -> None:
+        """`close` for the gradient of each floating-point input; `what` follows "the gradient for NAME" in the message."""
+        for i, g, h in zip(self.moving, found, expected, strict=True):
+            self.close(g, h, f"the gradient for {self.names[i]}{what}", weights, rtol)
+
 
 def pulled_back(
     leaves: list[Tensor], out: Tensor, cotangent: np.ndarray, create_graph: bool = False
@@ -171,7 +181,7 @@ def pulled_back(
 
 def _copied(x: Array) -> Array:
     """A copy with the same strides; a read-only view is passed on, as nothing can write into it."""
-    return backend_of(x).xp.array(x) if getattr(getattr(x, "flags", None), "writeable", True) else x
+    return backend_of(x).xp.array(x) if writeable(x) else x
 
 
 def close(found: np.ndarray, expected: np.ndarray, what: str, rounding: float = 0.0, rtol: float = 1e-9) -> None:
@@ -236,42 +246,32 @@ def function_of(
     After a call the whole state is put back; without `whole`, only what a layer declares: buffers and generators.
     """
     named = module.named_parameters()
+    parameters = [p for _, p in named]
     buffers = [buffer for _, buffer in module.named_buffers()]
-    given = {id(p) for _, p in named}
+    given = {id(p) for p in parameters}
     kept = [part for part in parts(module, code=False) if id(part[1]) not in given]
     if not whole:
         kept = [part for part in kept if isinstance(part[1], (Tensor, *GENERATORS))]
 
     def function(*arguments: Any) -> Any:
         before = Snapshot(kept)
+        own = [(p, p._data, p.node) for p in parameters]
         try:
-            with _standing_in([p for _, p in named], arguments[len(inputs) :], buffers, dtype):
-                own = arguments[: len(inputs)]
-                return module(*own) if call is None else call(module, *own)
+            for parameter, tensor in zip(parameters, arguments[len(inputs) :], strict=True):
+                parameter._data, parameter.node = tensor._data, tensor.node
+            for buffer in buffers:
+                if is_floating(buffer._data):
+                    buffer._data = backend_of(buffer._data).xp.array(buffer._data, dtype=dtype)
+            first = arguments[: len(inputs)]
+            return module(*first) if call is None else call(module, *first)
         finally:
             before.put_back()
+            for parameter, data, node in own:
+                parameter._data, parameter.node = data, node
 
     values = [x.data if isinstance(x, Tensor) else x for x in inputs]
     values += [backend_of(p.data).xp.array(p.data, dtype=dtype) for _, p in named]
     return Subject(function, values, input_names(len(inputs)) + [name for name, _ in named])
-
-
-@contextmanager
-def _standing_in(
-    parameters: Sequence[Tensor], tensors: Sequence[Any], buffers: list[Tensor], dtype: str
-) -> Iterator[None]:
-    """Within the block each parameter has the array and the node of a Tensor, and buffers are copies of that dtype."""
-    own = [(p, p._data, p.node) for p in (*parameters, *buffers)]
-    try:
-        for parameter, tensor in zip(parameters, tensors, strict=True):
-            parameter._data, parameter.node = tensor._data, tensor.node
-        for buffer in buffers:
-            if is_floating(buffer._data):
-                buffer._data = backend_of(buffer._data).xp.array(buffer._data, dtype=dtype)
-        yield
-    finally:
-        for part, data, node in own:
-            part._data, part.node = data, node
 
 
 def draws(module: Module) -> bool:
