@@ -304,3 +304,24 @@ def test_bad_arguments_are_refused_before_the_first_step(options, error, words):
     with pytest.raises(error, match=words):
         quiet_fit(model, **options)
     assert_equal(model.state_dict(), state)
+
+
+@pytest.mark.parametrize("by", ["fit", "classifier"])
+def test_the_codes_of_a_frozen_encoder_stay_to_the_last_bit(by, rng):
+    """BatchNorm and Dropout inside, trained further on other samples."""
+    encoder = nn.Sequential(nn.Dense(8, 6, generator=rng), nn.BatchNorm(6), nn.ReLU(), nn.Dropout(0.3, generator=rng))
+    model = Autoencoder(encoder, nn.Dense(6, 8, generator=rng), loss="squared_error")
+    x = rng.random((50, 8)).astype("float32")
+    quiet_fit(model, x, epochs=2, batch_size=10)
+    codes, state = model.encode(x), encoder.state_dict()
+    encoder.freeze()
+    if by == "fit":
+        quiet_fit(model, 3 * x + 1, epochs=2, batch_size=10)
+    else:
+        classifier = SoftmaxClassifier(encoder, 6, 2, generator=rng)
+        fit_classifier(classifier, Split(3 * x + 1, np.arange(50) % 2), epochs=2, batch_size=10, progress=False)
+    assert_array_equal(model.encode(x), codes)
+    assert all((value == state[name]).all() for name, value in encoder.state_dict().items())
+    encoder.unfreeze()
+    quiet_fit(model, x, epochs=1, batch_size=10)
+    assert (encoder.state_dict()["1.running_mean"] != state["1.running_mean"]).all()
