@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -409,7 +409,7 @@ def clip_grad_norm(tensors: Iterable[Tensor], max_norm: float) -> Tensor:
         )
     check_same_device("clip_grad_norm", [grad for _, grad in leaves])
     xp = backend_of(leaves[0][1]).xp
-    length, unit = _length([grad.reshape(-1) for _, grad in leaves])
+    norm, length, unit = _norm([grad.reshape(-1) for _, grad in leaves])
     factor = xp.minimum(limit / (length + 1e-6 / unit), unit)
     for tensor, grad in leaves:
         if grad is not tensor._buffer:
@@ -417,12 +417,11 @@ def clip_grad_norm(tensors: Iterable[Tensor], max_norm: float) -> Tensor:
     for tensor, grad in leaves:  # last, because the loop above may read it as the gradient of another leaf
         if grad is tensor._buffer:
             xp.multiply(_in_units(grad, unit), factor, out=grad)
-    with np.errstate(over="ignore"):
-        return constant(length * unit)
+    return constant(norm)
 
 
-def _length(grads: Sequence[Array]) -> tuple[Any, Any]:
-    """The joint norm of flat arrays and the unit it is in: 1, or a power of two if the numbers are large.
+def _norm(grads: list[Array]) -> tuple[Any, Any, Any]:
+    """The joint norm of flat arrays; the same divided by a unit; and the unit, 1 or a power of two if the numbers are large.
 
     The squares of numbers beyond 1e19 overflow in float32, those below 1e-23 vanish. Then, as in the nrm2 of BLAS, all are
     divided by their largest magnitude first; here by a power of two near it, which rounds nothing. On a GPU that is done
@@ -431,20 +430,21 @@ def _length(grads: Sequence[Array]) -> tuple[Any, Any]:
     backend = backend_of(grads[0])
     xp = backend.xp
 
-    def root(scale: Any) -> Any:
-        return xp.sqrt(sum(xp.dot(part, part) for part in (_in_units(grad, scale) for grad in grads)))
+    def root(parts: list[Array]) -> Any:
+        return xp.sqrt(sum(xp.dot(part, part) for part in parts))
 
     if backend is CPU:
         with np.errstate(over="ignore"):
-            norm = root(1)
-        limits = np.finfo(norm.dtype)
-        if np.sqrt(limits.tiny / limits.eps) <= norm < np.inf:
-            return norm, 1
+            norm = root(grads)
+        if 1e-15 < norm < math.inf:
+            return norm, norm, 1
     largest = xp.stack([xp.abs(grad).max() for grad in grads if grad.size] or [xp.zeros(())]).max()
     usable = xp.isfinite(largest) & (largest > 0)
     scale = xp.exp2(xp.floor(xp.log2(xp.where(usable, largest, 1.0))))
     unit = xp.maximum(scale, 1.0)
-    return root(scale) * (scale / unit), unit
+    length = root([grad / scale for grad in grads]) * (scale / unit)
+    with np.errstate(over="ignore"):
+        return length * unit, length, unit
 
 
 def _in_units(grad: Array, unit: Any) -> Array:
