@@ -219,6 +219,7 @@ _LABELS = {
     "bce": "cross-entropy",
     "bce_element": "cross-entropy",
     "kl": "KL",
+    "weighted kl": "weighted KL",
     "corrupted_squared_error": "corrupted input",
     "denoised_squared_error": "denoised",
 }

@@ -63,9 +63,9 @@ class VariationalAutoencoder(Autoencoder):
         generator: for the noise; to repeat a run exactly, a checkpoint needs its state (as with `Dropout`).
         kl_weight: current weight of the KL in training mode; `begin_epoch` sets it.
 
-    The terms of `loss` are "reconstruction" and "kl", unweighted, and "reweighting", which is what beta, warm-up and free
-    bits add to them. `loss` draws one code per sample in any mode. `encode` returns the posterior mean and `reconstruct`
-    decodes it; neither draws.
+    The terms of `loss` are "reconstruction" and "kl". With beta, warm-up or free bits the second is "weighted kl", what they
+    make of the KL, which then is only measured. `loss` draws one code per sample in any mode. `encode` returns the posterior
+    mean and `reconstruct` decodes it; neither draws.
     """
 
     classes: int | None = None
@@ -112,18 +112,27 @@ class VariationalAutoencoder(Autoencoder):
         return self.elbo(batch, self.generator if generator is None else generator, weight)
 
     def elbo(self, batch: Batch, generator: np.random.Generator, weight: float = 1.0) -> Loss:
-        """Reconstruction and KL in nats per sample, from one code per sample; and what `weight` and free bits add."""
+        """Reconstruction and KL in nats per sample, from one code per sample, with a weight and free bits.
+
+        reconstruction + weight * sum over latent dimensions of max(mean KL of the dimension, free bits)
+        """
         x, target = self.presented(batch, generator)
         q = self.posterior(x)
         output = self.decoder(q.given(q.sample(generator)))
         reconstruction, kl = self.likelihood.nats(output, target), q.kl()
-        terms = {"reconstruction": reconstruction, "kl": kl}
-        if self.free_bits:
-            each = ops.mean(q.kl(reduction="none"), axis=0)
-            terms["reweighting"] = weight * ops.sum(ops.maximum(each, self.free_bits)) - kl
-        elif weight != 1.0:
-            terms["reweighting"] = (weight - 1.0) * kl
-        return Loss(terms, self.loss_unit)
+        if not self.free_bits and weight == 1.0:
+            return Loss({"reconstruction": reconstruction, "kl": kl}, self.loss_unit)
+        each = q.kl(reduction="none") if self.free_bits else None
+
+        def charged(mean: Any) -> Any:
+            return weight * ops.sum(ops.maximum(mean, self.free_bits))
+
+        weighted = weight * kl if each is None else charged(ops.mean(each, axis=0))
+        loss = Loss({"reconstruction": reconstruction, "weighted kl": weighted}, self.loss_unit)
+        loss.measured["kl"] = (kl.data, self.loss_unit)
+        if each is not None:
+            loss.of_mean["weighted kl"] = (each.data, charged)
+        return loss
 
     def presented(self, batch: Batch, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Input of the encoder and target of the decoder; with dynamic binarization both are the same random draw."""
