@@ -15,6 +15,7 @@ from tinyae.autodiff import Tensor
 from tinyae.data import embedded
 from tinyae.data.embedded import whiten
 from tinyae.models import PCA, count_oriented, sparse_autoencoder
+from tinyae.training import evaluate
 
 
 def ufldl_cost(x, w1, b1, w2, b2, lam, rho, beta):
