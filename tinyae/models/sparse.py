@@ -167,6 +167,11 @@ def sparse_autoencoder(
     known = defaults(SparseAutoencoder) | settings
     if activation is None:
         activation = {"l1": "relu", "topk": "identity"}.get(known["sparsity"], "sigmoid")
+    if known["sparsity"] == "kl" and activation != "sigmoid":
+        raise ValueError(
+            f"sparsity 'kl' compares probabilities, so codes must lie in (0, 1); got activation {activation!r}: "
+            "use 'sigmoid', or sparsity 'l1' or 'topk'."
+        )
     output = "sigmoid" if known["loss"] == "half_squared_error" else "identity"
     encoder, decoder = dense_pair(
         input_shape, [code_size], code_activation=activation, output_activation=output, generator=generator, **network
