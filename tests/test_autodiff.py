@@ -18,7 +18,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from tests.naive import Value, parents_first
 from tinyae import nn, ops, optim
-from tinyae.autodiff import Node, Observer, Tensor, grad, no_grad, observers, set_observers
+from tinyae.autodiff import Node, Observer, Tensor, grad, no_grad, observers, set_observers, set_recording
+from tinyae.inspect import detect_anomaly
 
 numbers = st.floats(-2.0, 2.0).map(lambda x: round(x, 3))
 
@@ -340,6 +341,100 @@ def test_no_grad_as_block_and_as_decorator():
     assert not constant().requires_grad
     assert not constant().requires_grad
     assert (x * x).requires_grad
+
+
+def test_no_grad_around_a_generator_function_covers_its_body_only():
+    x, cleaned = leaf(2.0), []
+
+    @no_grad()
+    def squares(start: float) -> Iterator[Any]:
+        """Squares of what is sent."""
+        try:
+            while start < 100.0:
+                try:
+                    start = (yield (x * start).requires_grad) or start
+                except KeyError:
+                    start = 50.0
+        finally:
+            cleaned.append((x * x).requires_grad)
+        return "end"
+
+    def recorded() -> bool:
+        return (x * x).requires_grad
+
+    made = squares(1.0)
+    assert squares.__doc__ == "Squares of what is sent."
+    assert [next(made), recorded(), made.send(3.0), recorded(), made.throw(KeyError()), recorded()] == [False, True] * 3
+    made.close()
+    assert cleaned == [False]
+    made = squares(1.0)
+    next(made)
+    with pytest.raises(ZeroDivisionError):
+        made.throw(ZeroDivisionError())
+    assert recorded()
+    made = squares(1.0)
+    next(made)
+    with pytest.raises(StopIteration) as end:
+        made.send(100.0)
+    assert end.value.value == "end"
+    assert cleaned == [False] * 3
+    assert list(set_recording(True)(no_grad(squares))(100.0)) == []
+
+
+def test_a_context_may_be_used_again_nested_and_in_many_threads():
+    x, off, seen = leaf(2.0), no_grad(), []
+
+    def use(deep: int) -> None:
+        with off:
+            seen.append((x * x).requires_grad)
+            if deep:
+                use(deep - 1)
+            with set_recording(True):
+                seen.append(not (x * x).requires_grad)
+            seen.append((x * x).requires_grad)
+
+    def outermost() -> None:
+        for _ in range(20):
+            with off:
+                use(2)
+            seen.append(not (x * x).requires_grad)
+
+    threads = [threading.Thread(target=outermost) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(seen) == 4 * 20 * 10
+    assert not any(seen)
+
+
+def test_no_grad_decorates_without_parentheses():
+    x = leaf(2.0)
+
+    @no_grad
+    def constant(factor: float) -> Tensor:
+        return x * factor
+
+    assert not constant(factor=3.0).requires_grad
+    assert (x * x).requires_grad
+
+
+def test_other_contexts_may_be_used_again_and_decorate_generator_functions_too():
+    module = nn.Tanh()
+    for context, inside in (
+        (set_observers(Observer()), observers),
+        (nn.observe_calls(print), observers),
+        (detect_anomaly(), observers),
+        (nn.evaluating(module), lambda: not module.training),
+    ):
+        watched = context(lambda: (yield inside()))  # noqa: B023
+        for _ in range(2):
+            with context, context:
+                assert inside()
+            made = watched()
+            assert next(made)
+            assert not inside()
+            assert list(made) == []
 
 
 def test_no_grad_ends_with_an_error_too():

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from tinyae import ops
+from tinyae import ops, optim
 from tinyae.autodiff import Tensor, adjoint_pair, grad, no_grad, primitive
 from tinyae.backend import Backend, MixedDevicesError, devices
 
@@ -168,6 +169,128 @@ def test_a_rule_of_the_wrong_shape_is_named():
             grad(halves(x.detach(), y).sum(), y, create_graph=create_graph)
 
 
+@primitive
+def scaled(x: Any, y: Any, *, by: float, shift: float = 0.0) -> Any:
+    return x * y * by + shift
+
+
+scaled.vjp(0)(lambda g, out, x, y, by, shift=0.0: g * y * by)
+
+
+@primitive
+def total(*xs: Any, weight: float = 1.0) -> Any:
+    return weight * sum(xs[1:], start=xs[0])
+
+
+total.vjp(...)(lambda g, out, position, *xs, weight=1.0: weight * g)
+A, B = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[0.5, -1.0], [2.0, 0.0]])
+
+
+@pytest.mark.parametrize(
+    ("by_position", "by_name"),
+    [
+        (lambda x, y: ops.sum(x, 0), lambda x, y: ops.sum(x, axis=0)),
+        (lambda x, y: ops.mean(x, (0, 1), True), lambda x, y: ops.mean(x, axis=(0, 1), keepdims=True)),
+        (lambda x, y: ops.softmax(x, 0), lambda x, y: ops.softmax(x, axis=0)),
+        (lambda x, y: ops.reshape(x, (4,)), lambda x, y: ops.reshape(x, shape=(4,))),
+        (lambda x, y: ops.clip(x, 2, high=3), lambda x, y: ops.clip(x, low=2, high=3)),
+        (lambda x, y: ops.variance(x, 0), lambda x, y: ops.variance(x, axis=0)),
+        (lambda x, y: ops.getitem(x, np.array([1])), lambda x, y: ops.getitem(x, index=np.array([1]))),
+        (lambda x, y: ops.dense(x, y, y[0], "tanh"), lambda x, y: ops.dense(x, y, y[0], activation="tanh")),
+        (lambda x, y: scaled(x, y, 3.0, 1.0), lambda x, y: scaled(x, y, by=3.0, shift=1.0)),
+        (lambda x, y: total([x, y], 2.0), lambda x, y: total(x, y, weight=2.0)),
+        (lambda x, y: ops.concatenate([x, y]), lambda x, y: ops.concatenate(x, y, axis=0)),
+        (lambda x, y: ops.concatenate((x, y), 1), lambda x, y: ops.concatenate(x, y, axis=1)),
+        (lambda x, y: ops.concatenate(x, y, 1), lambda x, y: ops.concatenate(x, y, axis=1)),
+        (lambda x, y: ops.stack([x, y], axis=-1), lambda x, y: ops.stack(x, y, axis=-1)),
+    ],
+)
+def test_options_by_position_and_arrays_in_a_list(by_position, by_name):
+    assert_array_equal(by_position(A, B), by_name(A, B))
+    x, y = leaf(A), leaf(B)
+    one, other = by_position(x, y), by_name(x, y)
+    assert_array_equal(one.data, other.data)
+    weights = np.arange(1.0, one.size + 1).reshape(one.shape)
+    assert_array_equal(grad(one, x, weights, create_graph=True).data, grad(other, x, weights).data)
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda x, y: ops.sum(x, dim=0), "sum() has no option dim: it has axis, keepdims; dim is called axis."),
+        (lambda x, y: x.mean(0, keepdim=True), "it has axis, keepdims; keepdim is called keepdims."),
+        (lambda x, y: x.sum(axis=0, out=None), "sum() has no option out: it has axis, keepdims."),
+        (lambda x, y: ops.exp(x, out=A), "exp() has no option out: it has none."),
+        (lambda x, y: ops.sum(x, where=A > 0), "sum() has no option where: it has axis, keepdims."),
+        (lambda x, y: ops.multiply(x, y=y), "arrays are positional: multiply(x, y)."),
+        (lambda x, y: ops.add(x, other=y), "arrays are positional: add(x, y)."),
+        (lambda x, y: ops.sum(input=x), "arrays are positional: sum(x)."),
+        (lambda x, y: scaled(x, y=y, by=2.0), "arrays are positional: scaled(x, y, by=...)."),
+        (lambda x, y: ops.tanh(x, y), "tanh() takes x, got 2 arguments by position: write tanh(x)."),
+        (lambda x, y: ops.sum(x, 0, axis=0), "got 2 arguments by position and axis by name: write sum(x)."),
+        (lambda x, y: ops.reshape(x, 4, 1), "got 3 arguments by position: write reshape(x, shape=(4, 1))."),
+        (lambda x, y: ops.mean([x, y]), "mean() takes an array, got a list of Tensors: join them with tinyae.ops"),
+        (lambda x, y: ops.multiply([x], 2), "multiply() takes an array, got a list of Tensors"),  # or [x, x]
+        (lambda x, y: ops.mean([1.0, 2.0]), "mean() takes an array, got list: make one with numpy.asarray(...)."),
+    ],
+)
+def test_a_call_that_does_not_fit_says_what_to_write(call, sentence):
+    with pytest.raises(TypeError, match=re.escape(sentence)):
+        call(leaf(A), leaf(B))
+
+
+@pytest.mark.parametrize("result", [lambda x: (x, x), lambda x: [x], lambda x: None, lambda x: float(x.sum()), Tensor])
+def test_a_primitive_returns_one_array(result):
+    wrong = primitive(lambda x: result(x))
+    for x in (leaf(A), A):
+        with pytest.raises(TypeError, match=r"<lambda> returned an object of type \w+: a primitive returns one array"):
+            wrong(x)
+    assert ops.add(2.0, 3.0) == 5.0  # numbers give a number
+
+
+@pytest.mark.parametrize("error", [TypeError, ValueError, AttributeError])
+def test_an_error_of_a_forward_function_is_not_touched(error):
+    raised = error("its own")
+
+    @primitive
+    def fails(x: Any, *, by: float = 1.0) -> Any:
+        raise raised
+
+    for call in (lambda: fails(leaf(A)), lambda: fails(leaf(A), 2.0), lambda: fails(A, by=2.0)):
+        with pytest.raises(error) as caught:
+            call()
+        assert caught.value is raised
+        assert caught.value.__cause__ is caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (ops.sign, "sign"),
+        (lambda x: x > 2.0, "greater"),
+        (lambda x: ops.mean(3.0 * ops.sign(x)), "sign"),
+        (primitive(differentiable=False)(lambda x: np.floor(x)), "<lambda>"),
+        (lambda x: grad(abs(x).sum(), x, create_graph=True), "sign"),
+    ],
+)
+def test_piecewise_constant_operations_are_named(function, name):
+    x = leaf(A)
+    with pytest.raises(TypeError, match=f"{name} is piecewise constant, its gradient is 0 everywhere"):
+        function(x).sum().backward()
+    for y in (ops.sign(x.detach()), ops.sign(x).detach()):
+        with pytest.raises(TypeError, match="nothing was recorded"):
+            y.sum().backward()
+
+
+def test_results_and_weights_are_not_lists():
+    x = leaf([1.0, 2.0])
+    with pytest.raises(TypeError, match=r"y is one Tensor, got a list.*y\[0\]\.sum\(\) \+ y\[1\]\.sum\(\)"):
+        grad([x * x, x + x], x)
+    for y, weights in ((x * x, [1.0, 2.0]), (x.sum(), (1.0,))):
+        with pytest.raises(TypeError, match=r"grad_output is a Tensor or an array.*numpy\.asarray"):
+            grad(y, x, weights)
+
+
 def test_a_missing_rule_is_named():
     @primitive
     def lookup(x: Any, table: Any) -> Any:
@@ -262,3 +385,36 @@ def test_a_type_error_of_another_cause_stays_what_it_is(elsewhere):
     with pytest.raises(TypeError) as caught:
         ops.add(there, "text")
     assert not isinstance(caught.value, MixedDevicesError)
+
+
+TURN = np.array([1.0 + 2.0j, -0.5j])
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda x: abs(x * TURN).sum(),
+        lambda x: x.sum() + (x * x).sum() + abs(x * x + x * TURN).sum(),
+        lambda x: abs(ops.matmul(x.reshape((1, 2)), np.outer(TURN, TURN))).sum(),
+        lambda x: ops.cast(abs(x * TURN), dtype="float32").sum(),
+        lambda x: (x * TURN).sum(),
+        lambda x: ops.cast(x * TURN, dtype="float32").sum(),
+    ],
+    ids=["abs", "sum", "matmul", "cast", "complex result", "complex cast"],
+)
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_gradients_through_complex_numbers_are_refused(loss, create_graph):
+    x, z = leaf([1.0, 2.0]), Tensor(TURN, requires_grad=True)
+    optim.SGD([buffered := leaf([1.0, 2.0])], lr=0.1)  # its gradient is written into a buffer
+    for y, at in ((loss(x), x), (loss(z), z), (loss(buffered), buffered)):
+        for sweep in (lambda: grad(y, at, create_graph=create_graph), lambda: y.backward(create_graph=create_graph)):  # noqa: B023
+            with pytest.raises(TypeError, match="gradients of complex numbers are not defined here"):
+                sweep()
+    for seed in (1j, np.array(1j), Tensor(np.array(1j))):
+        with pytest.raises(TypeError, match="gradients of complex numbers"):
+            grad((x * x).sum(), x, seed, create_graph=create_graph)
+
+
+def test_the_values_of_complex_numbers_are_computed():
+    assert_array_equal(ops.square(Tensor(TURN)).data, TURN * TURN)
+    assert ops.cast(Tensor(TURN), dtype="float32").dtype == np.complex64

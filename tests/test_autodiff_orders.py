@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, example, given
 from numpy.testing import assert_allclose, assert_array_equal
 
-from tinyae import ops
+from tinyae import nn, ops
 from tinyae.autodiff import Tensor, grad
 from tinyae.testing import complex_step, gradcheck
 
@@ -165,3 +165,47 @@ def test_random_compositions_pass_the_second_order_check(steps, seed):
 
 def test_third_order_check():
     gradcheck(lambda x: ops.tanh(x) * ops.exp(x), [np.array([0.1, -0.4])], order=3, rtol=1e-5)
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_gradients_have_the_dtype_of_what_they_belong_to(create_graph):
+    a, b = leaf([1.0, 2.0], "float32"), leaf([3.0, 4.0])
+    found = grad((a * a * b).sum(), [a, b], create_graph=create_graph)
+    assert [g.dtype for g in found] == [np.float32, np.float64]
+    assert_array_equal([g.data for g in found], [2 * a.data * b.data, a.data**2])
+    middle = a * a
+    assert grad((middle * b).sum(), middle, create_graph=create_graph).dtype == np.float32
+    for _ in range(2):
+        (a * a * b).sum().backward(create_graph=create_graph)
+        assert (a.grad.dtype, b.grad.dtype) == (np.float32, np.float64)
+    assert_array_equal(a.grad.data, 4 * a.data * b.data)
+    weights = leaf([1.0, 2.0])
+    slope = grad(a * a, a, weights, create_graph=create_graph)
+    assert slope.dtype == np.float32
+    if create_graph:
+        mixed = grad(slope.sum(), [a, weights])
+        assert [g.dtype for g in mixed] == [np.float32, np.float64]
+        assert_array_equal([g.data for g in mixed], [2 * weights.data, 2 * a.data])
+
+
+def test_a_layer_that_met_a_float64_constant_has_float32_gradients(rng):
+    layer = nn.Dense(3, 2, activation="tanh", generator=rng)
+    x = rng.normal(size=(4, 3)).astype("float32")
+    (layer(x) * np.full((4, 2), 2.0)).sum().backward(create_graph=True)
+    for p in layer.parameters():
+        assert p.grad.dtype == np.float32
+        assert grad((p.grad * p.grad).sum(), p).dtype == np.float32
+
+
+def test_a_cast_is_differentiable_and_casts_its_gradient_back():
+    x = leaf([0.1, 0.2], "float32")
+    y = ops.cast(x, dtype="float64")
+    assert y.data is not x.data
+    assert_array_equal(y.data, x.data.astype("float64"))
+    slope = grad((y * y * y).sum(), x, create_graph=True)
+    curve = grad(slope.sum(), x)
+    assert slope.dtype == curve.dtype == np.float32
+    assert_allclose([slope.data, curve.data], [3 * x.data**2, 6 * x.data], rtol=1e-6)
+    assert_array_equal(ops.cast(Tensor([1, 2]), dtype=np.float32).data, np.array([1, 2], "float32"))
+    with pytest.raises(TypeError, match="cast: dtype must be a floating-point one, got int64"):
+        ops.cast(x, dtype=int)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import operator
 import pickle
+import re
 from typing import Any
 
 import numpy as np
@@ -104,11 +105,83 @@ def test_numpy_arrays_leave_the_work_to_the_tensor(function):
     assert isinstance(np.float32(2.0) + x, Tensor)
 
 
+@pytest.mark.parametrize("left", [np.array([[1.0, 2.0], [3.0, 1.5]]), np.float64(2.0), np.int64(3), np.array(2.0)])
+def test_an_operator_with_an_array_on_the_left_is_recorded(left):
+    for function in [*OPERATORS, operator.matmul] if left.ndim else OPERATORS:
+        x = leaf([[2.0, 1.0], [0.5, 3.0]])
+        assert_array_equal(grad(function(left, x).sum(), x).data, grad(function(Tensor(left), x).sum(), x).data)
+    for function in (operator.lt, operator.le, operator.gt, operator.ge):
+        assert_array_equal(function(left, x).data, function(left, x.data))
+    for function in (operator.eq, operator.ne):
+        with pytest.raises(TypeError, match=r"tinyae\.ops\.(not_)?equal"):
+            function(left, x)
+
+
+def test_an_array_of_a_device_leaves_the_work_to_the_tensor_too(device: Backend):
+    x = Tensor(device.to_device(np.array([2.0, 3.0])), requires_grad=True)
+    assert_array_equal(grad((device.to_device(np.array([4.0, 5.0])) * x).sum(), x).numpy(), [4.0, 5.0])
+    assert_array_equal((np.float64(2.0) * x).numpy(), [4.0, 6.0])
+
+
 def test_numpy_functions_do_not_swallow_tensors():
     x = leaf([1.0, 2.0])
-    for call in (lambda: np.asarray(x), lambda: np.exp(x), lambda: np.array([x, x])):
-        with pytest.raises(TypeError):
+    for call in (lambda: np.asarray(x), lambda: np.array([x, x]), lambda: np.ones(2)[x]):
+        with pytest.raises(TypeError, match=r"use x\.numpy\(\), or tinyae\.ops"):
             call()
+
+
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [
+        (np.exp, "numpy.exp does not take Tensors: use tinyae.ops.exp(x), or x.numpy()"),
+        (lambda x: np.maximum(x, 0), "numpy.maximum does not take Tensors: use tinyae.ops.maximum(x, y)"),
+        (lambda x: np.exp(x, out=np.ones(2)), "tinyae.ops.exp(x)"),
+        (lambda x: np.exp(np.ones(2), out=x), "tinyae.ops.exp(x)"),
+        (lambda x: np.add(x, np.ones(2)), "tinyae.ops.add(x, y)"),
+        (lambda x: operator.iadd(np.ones(2), x), "tinyae.ops.add(x, y)"),
+        (lambda x: np.ones(2) // x, "numpy.floor_divide does not take Tensors"),
+        (np.add.reduce, "numpy.add.reduce does not take Tensors: use an operation of tinyae.ops, or x.numpy()"),
+        (np.arctan, "numpy.arctan does not take Tensors: use an operation of tinyae.ops"),
+        (np.sum, "numpy.sum does not take Tensors: use tinyae.ops.sum(x)"),
+        (np.linalg.norm, "numpy.linalg.norm does not take Tensors: use tinyae.ops.norm(x)"),
+        (lambda x: np.concatenate([np.ones(2), x]), "tinyae.ops.concatenate(*xs)"),
+        (lambda x: np.where(x.data > 0, x, 0.0), "tinyae.ops.where(condition, x, y)"),
+        (lambda x: np.dot(x, x), "x @ y"),
+        (lambda x: np.array_equal(x, x), "numpy.array_equal does not take Tensors"),
+    ],
+)
+def test_a_function_of_numpy_says_what_to_write(call, code):
+    with pytest.raises(TypeError, match=re.escape(code)):
+        call(leaf([1.0, 2.0]))
+
+
+def test_functions_of_numpy_that_read_no_values_take_tensors():
+    x = leaf(np.ones((2, 3)), "float32")
+    assert (np.shape(x), np.ndim(x), np.size(x), np.size(x, 1)) == ((2, 3), 2, 6, 3)
+    assert np.result_type(x, np.float64) == np.float64
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("tanh", "tinyae.ops.tanh(x)"),
+        ("matmul", "tinyae.ops.matmul(a, b)"),
+        ("clip", "tinyae.ops.clip(x, low=..., high=...)"),
+        ("view", "x.reshape(...)"),
+        ("unsqueeze", "x[:, None]"),
+        ("cpu", 'x.to("cpu")'),
+        ("zero_", "x.grad = None"),
+        ("requires_grad_", "tinyae.Tensor(x.data, requires_grad=True)"),
+    ],
+)
+def test_a_method_of_other_libraries_says_what_to_write(name, code):
+    x = leaf([1.0, 2.0])
+    with pytest.raises(AttributeError, match=f"Tensor has no method {name}: write .*{re.escape(code)}"):
+        getattr(x, name)
+    assert not hasattr(x, name)
+    assert not hasattr(Tensor, name)
+    assert name not in dir(x)
+    assert "reshape" in dir(x)
 
 
 def test_operators_and_methods_are_the_primitives():
@@ -151,6 +224,29 @@ def test_item_and_float():
         len(Tensor(1.0))
 
 
+@pytest.mark.parametrize(("value", "spec"), [(2.5, ".3f"), ([[1e-7]], "8.1e"), (3, "05d"), (True, "d"), (0.25, ".0%")])
+def test_one_element_is_formatted_as_its_number(value, spec):
+    assert format(Tensor(value), spec) == format(np.asarray(value).item(), spec)
+
+
+def test_a_format_is_for_one_element():
+    x = leaf([1.0, 2.0])
+    assert f"{x}" == str(x) == repr(x)
+    with pytest.raises(TypeError, match=r"'\.2f' is for one number, got a Tensor of shape \(2,\).*x\.mean\(\)"):
+        f"{x:.2f}"
+
+
+def test_int_and_index():
+    assert [int(Tensor(value)) for value in (2.9, -2.9, [[4]], True)] == [2, -2, 4, 1]
+    assert [10, 20, 30][Tensor(1)] == 20
+    assert list(range(Tensor([2]))) == [0, 1]
+    for value in (1.0, True, [1, 2]):
+        with pytest.raises(TypeError, match=r"an index is one whole number.*int\(x\)"):
+            operator.index(Tensor(value))
+    with pytest.raises(ValueError, match="exactly one element"):
+        int(Tensor([1, 2]))
+
+
 def test_items_are_not_assigned():
     with pytest.raises(TypeError, match=r"ops\.where or concatenate"):
         Tensor([1.0, 2.0])[0] = 3.0
@@ -171,6 +267,58 @@ def test_data_can_be_replaced_by_the_same_shape_only():
     assert_array_equal(x.data, [3.0, 4.0])
     with pytest.raises(ValueError, match=r"shape \(3,\) to a Tensor of shape \(2,\)"):
         x.data = np.ones(3)
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "words"),
+    [
+        (np.array([3, 4]), TypeError, "dtype int64 to a Tensor that requires gradients.*astype"),
+        (np.array([True, False]), TypeError, "dtype bool"),
+        (np.array([3.0, 4.0], object), TypeError, "dtype object"),
+        (np.array([3j, 4j]), TypeError, "dtype complex128"),
+        ([3.0, 4.0], TypeError, r"is an array, got list: assign numpy\.asarray"),
+        (3.0, TypeError, "is an array, got float"),
+        (np.ones((2, 1)), ValueError, r"shape \(2, 1\) to a Tensor of shape \(2,\)"),
+    ],
+)
+def test_what_the_data_and_the_gradient_of_a_leaf_cannot_be(value, error, words):
+    x = leaf([1.0, 2.0], "float32")
+    with pytest.raises(error, match=f"data .*{words}"):
+        x.data = value
+    with pytest.raises(TypeError, match=r"grad is a Tensor or None, got \w+: assign tinyae\.Tensor\(array\)"):
+        x.grad = value
+    if isinstance(value, np.ndarray) and value.dtype != object:  # of which there is no Tensor
+        with pytest.raises(error, match=f"grad .*{words}"):
+            x.grad = Tensor(value)
+    with pytest.raises(TypeError, match="data is an array, got Tensor"):
+        x.data = x
+    assert_array_equal(x.data, [1.0, 2.0])
+    assert x.grad is None
+
+
+def test_assigned_data_and_gradients_are_cast_to_the_dtype_of_a_leaf():
+    x = leaf([1.0, 2.0], "float32")
+    x.data, x.grad = np.array([3.0, 4.0]), Tensor(np.array([5.0, 6.0]))
+    assert x.dtype == x.grad.dtype == np.float32
+    assert_array_equal([x.data, x.grad.data], [[3, 4], [5, 6]])
+    exact = np.zeros(2, "float32")
+    x.data, x.grad = exact, (slope := x * 2.0)
+    assert x.data is exact
+    assert x.grad is slope  # what fits is kept, with its history
+    constant = Tensor([1, 2])
+    constant.data = np.array([0.5, 1.5])
+    assert constant.dtype == np.float64
+
+
+def test_a_0d_tensor_has_nothing_to_iterate_over():
+    loss = leaf([1.0, 2.0]).sum()
+    for use in (list, sum, iter, lambda x: list(zip(x, [1], strict=False)), lambda x: [*x]):
+        with pytest.raises(TypeError, match="iteration over a 0-d Tensor"):
+            use(loss)
+    rows = leaf([[1.0, 2.0], [3.0, 4.0]])
+    first, second = rows
+    assert_array_equal(grad((first * second).sum(), rows).data, [[3.0, 4.0], [1.0, 2.0]])
+    assert list(leaf(np.zeros((0, 2)))) == []
 
 
 def test_results_of_one_number_have_array_data():

@@ -175,8 +175,8 @@ def settled(*words: str) -> Any:
 
 def rates(*words: str) -> list[float]:
     options = settled(*words, "--lr", "1")
-    optimizer = make_optimizer(options, [Tensor(np.ones(2), requires_grad=True)])
-    schedule, found = make_schedule(options, optimizer, options.epochs), []
+    optimizer = make_optimizer(vars(options), [Tensor(np.ones(2), requires_grad=True)])
+    schedule, found = make_schedule(vars(options), optimizer, options.epochs), []
     for _ in range(options.epochs):
         found.append(optimizer.lr)
         if schedule is not None:
@@ -200,7 +200,7 @@ def test_the_learning_rate_of_each_epoch(words, expected):
 
 def test_momentum_and_nesterov_reach_the_optimizer(tmp_path, tinyae):
     method = "--optimizer sgd --lr 0.1 --momentum 0.9 --nesterov"
-    optimizer = make_optimizer(settled(*method.split()), [Tensor(np.ones(2), requires_grad=True)])
+    optimizer = make_optimizer(vars(settled(*method.split())), [Tensor(np.ones(2), requires_grad=True)])
     assert (optimizer.lr, optimizer.momentum, optimizer.nesterov) == (0.1, 0.9, True)
     tinyae("train basic --data optdigits --epochs 1 --code-size 4 --schedule step --step-size 1 --out run", method)
     config = json.loads((tmp_path / "run" / "config.json").read_text())

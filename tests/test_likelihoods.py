@@ -69,8 +69,7 @@ def bounded(raw: np.ndarray) -> np.ndarray:
 def test_log_probabilities_are_scipys_summed_over_the_sample(name, rng):
     likelihood = likelihood_named(name)
     output, x = output_for(name, rng), samples_for(name, rng)
-    for parameter in likelihood.parameters():
-        parameter.data = parameter.data.astype("float64")
+    likelihood.to(dtype="float64")
     expected = scipy_log_prob(name, likelihood, output, x).reshape(5, -1)
     tensors = likelihood.log_prob(Tensor(output), Tensor(x))
     assert tensors.shape == (5,)

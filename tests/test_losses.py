@@ -306,3 +306,51 @@ def test_against_torch(rng):
         expected.backward()
         assert_allclose(value.data, expected.item(), rtol=1e-12)
         assert_allclose(grad(value, [leaf])[0].data, tensor.grad.numpy(), rtol=1e-10, atol=1e-15)
+
+
+# A(z), A'(z) and A''(z) by mpmath with 40 digits, on both sides of where the series ends, and far from it.
+CONTINUOUS_BERNOULLI = [
+    (-1000.0, [-6.9077552789821371, 0.001, 1.0e-6]),
+    (-1.25, [-0.56072311640162083, 0.39844888150698712, 0.07720558074399745]),
+    (-0.75, [-0.35167139258857301, 0.43807819893098982, 0.08104088770167611]),
+    (0.75, [0.39832860741142699, 0.56192180106901018, 0.08104088770167611]),
+    (1.25, [0.68927688359837917, 0.60155111849301288, 0.07720558074399745]),
+    (30.0, [26.598802618337751, 0.96666666666676024, 0.0011111111110175349]),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("at", "expected"), CONTINUOUS_BERNOULLI)
+def test_the_continuous_bernoulli_keeps_its_digits(at, expected, dtype):
+    z = Tensor(np.array(at, dtype), requires_grad=True)
+    value = losses.continuous_bernoulli_log_norm(z)
+    slope = grad(value, z, create_graph=True)
+    found = [value.item(), slope.item(), grad(slope, z).item()]
+    assert_allclose(found, expected, rtol=30 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("log_variance", [1e-8, -1e-5, -20.0])
+def test_the_slope_of_the_gaussian_kl_keeps_its_digits(log_variance, dtype):
+    v = Tensor(np.array([log_variance], dtype), requires_grad=True)
+    slope = grad(losses.kl_to_unit_gaussian(np.zeros(1, dtype), v), v, create_graph=True)
+    exact = v.data.astype("float64")
+    assert_allclose(slope.data, 0.5 * special.expm1(exact), rtol=4 * np.finfo(dtype).eps)
+    assert_allclose(grad(slope, v).data, 0.5 * np.exp(exact), rtol=4 * np.finfo(dtype).eps)
+
+
+def test_a_class_that_is_masked_and_not_the_target_costs_nothing():
+    logits = Tensor(np.array([[-np.inf, 0.5, 1.0]]), requires_grad=True)
+    for targets in (np.array([1]), np.array([[0.0, 1.0, 0.0]])):
+        value = losses.softmax_cross_entropy(logits, targets)
+        assert_allclose(value.item(), np.log1p(np.exp(0.5)), rtol=1e-14)
+        share = special.expit(0.5)
+        assert_allclose(grad(value, logits).data, [[0.0, -share, share]], rtol=1e-14)
+    assert losses.softmax_cross_entropy(logits, np.array([[0.5, 0.5, 0.0]])).item() == np.inf
+
+
+def test_bce_keeps_the_digits_of_small_probabilities_and_refuses_an_eps_that_is_lost():
+    value = losses.bce(np.array([[2e-7]], "float32"), np.zeros((1, 1), "float32"))
+    assert_allclose(value, 2e-7, rtol=1e-6)
+    with pytest.raises(ValueError, match="eps 1e-09 is lost in float32, where 1 - eps is 1"):
+        losses.bce(np.array([[1.0]], "float32"), np.ones((1, 1), "float32"), eps=1e-9)

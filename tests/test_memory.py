@@ -27,7 +27,7 @@ def small(codes: str = "learned", count: int = COUNT, **options) -> ImageMemory:
     options = {"loss": "squared_error", "code_size": None if codes == "one-hot" else K, **options}
     memory = image_memory(5, count, codes=codes, hidden_sizes=(4,), generator=seeded(1), **options)
     rng = seeded(2)
-    for parameter in memory.parameters():
+    for parameter in memory.to(dtype="float64").parameters():
         parameter.data = parameter.data + rng.standard_normal(parameter.shape)
     return memory
 
@@ -112,7 +112,7 @@ def test_the_gradient_into_a_code_equals_finite_differences(index, rng):
 def test_one_hot_codes_with_a_linear_first_layer_are_learned_codes(rng):
     """Row i of the first weight matrix is what one-hot code i looks up: the same function, the same gradient."""
     one_hot = ImageMemory(nn.Dense(COUNT, K, bias=False, dtype="float64"), "one-hot", COUNT, loss="squared_error")
-    learned = ImageMemory(nn.Identity(), "learned", COUNT, K, loss="squared_error")
+    learned = ImageMemory(nn.Identity(), "learned", COUNT, K, loss="squared_error").to(dtype="float64")
     learned.encoder.table.data = one_hot.decoder.weight.numpy().copy()
     index, samples = Tensor(np.array([2, 5, 2])), Tensor(rng.normal(size=(3, K)))
     one, other = one_hot.loss(Batch(index, samples)), learned.loss(Batch(index, samples))
@@ -156,8 +156,7 @@ def test_fit_pairs_each_sample_with_its_number_in_any_order(rng):
     """One epoch of plain gradient steps of size 1 against the same steps by hand, in the order that the seed gives."""
     samples = rng.normal(size=(COUNT, 5)).astype("float32")
     memory = small()
-    for parameter in memory.parameters():
-        parameter.data = parameter.data.astype("float32")
+    memory.to(dtype="float32")
     memory.decoder.freeze()
     table = memory.encoder.table.numpy().astype("float64")
     w1, b1, w2, b2 = [p.numpy().astype("float64") for p in memory.decoder.parameters()]

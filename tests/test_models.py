@@ -28,7 +28,7 @@ ACTIVATIONS = {
 def double(model: Autoencoder) -> Autoencoder:
     """The model with float64 parameters, biases not 0."""
     rng = np.random.default_rng(1)
-    for parameter in model.parameters():
+    for parameter in model.to(dtype="float64").parameters():
         parameter.data = parameter.data + 0.1 * rng.standard_normal(parameter.shape)
     return model
 

@@ -245,6 +245,20 @@ def test_to_the_same_device_moves_nothing(rng: np.random.Generator) -> None:
         model.to("tpu")
 
 
+def test_to_another_dtype_converts_parameters_and_buffers(rng: np.random.Generator) -> None:
+    model = nn.Sequential(nn.Dense(3, 2, generator=rng), nn.BatchNorm(2))
+    before, used = model.state_dict(), model(np.ones((4, 3), np.float32)).sum()
+    assert model.to(dtype="float64") is model
+    after = model.state_dict()
+    assert {value.dtype for value in after.values()} == {np.dtype("float64")}
+    np.testing.assert_array_equal(after["0.weight"], before["0.weight"])
+    with pytest.raises(RuntimeError, match="changed in place"):
+        used.backward()
+    assert model(np.ones((4, 3))).dtype == np.float64
+    with pytest.raises(TypeError, match="floating-point numbers, got dtype int32"):
+        model.to(dtype="int32")
+
+
 def _pickled(module: nn.Module) -> nn.Module:
     return pickle.loads(pickle.dumps(module))
 

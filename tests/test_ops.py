@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy import special
 
 from tinyae import losses, ops
 from tinyae.autodiff import Tensor, grad
+from tinyae.backend.windows import ConvSpec
 from tinyae.testing.tables import CASES, discovered_primitives
 from tinyae.testing.verification import questions
 
@@ -153,3 +155,133 @@ def test_the_norm_of_some_rows_may_be_0():
 def test_matrices_that_do_not_fit_are_explained(a, b, sentence):
     with pytest.raises(ValueError, match=sentence):
         ops.matmul(Tensor(a), b)
+
+
+def slopes(y, x):
+    """The first and second derivatives of an elementwise function."""
+    first = grad(y, x, np.ones(y.shape), create_graph=True)
+    assert_array_equal(grad(y, x, np.ones(y.shape)).data, first.data)
+    second = grad(first, x, np.ones(y.shape), allow_unused=True) if first.requires_grad else first * 0.0
+    assert first.dtype == second.dtype == x.dtype
+    return first.data, second.data
+
+
+KINDS = [int, float, np.int64, np.float32, np.float64, np.asarray, lambda v: np.full(3, v), lambda v: Tensor(float(v))]
+KINDS_AS_IDS = ["int", "float", "int64", "float32", "float64", "0d", "array", "Tensor"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", KINDS, ids=KINDS_AS_IDS)
+def test_powers_of_0_and_of_negative_numbers(kind, dtype):
+    y = Tensor(np.array([0.0, 0.5, 2.0], dtype), requires_grad=True)
+    assert_array_equal(slopes(ops.power(kind(0), y), y), np.zeros((2, 3)))
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(grad(ops.power(kind(-2), y).sum(), y).data).all()
+    x = Tensor(np.array([0.0, -2.0, 3.0], dtype), requires_grad=True)
+    assert_array_equal(slopes(ops.power(x, kind(0)), x), np.zeros((2, 3)))
+    assert_array_equal(slopes(ops.power(x, kind(1)), x), [[1, 1, 1], [0, 0, 0]])
+    assert_array_equal(slopes(ops.power(x, kind(2)), x), [[0, -4, 6], [2, 2, 2]])
+
+
+def test_powers_of_0_with_an_array_of_exponents():
+    x = Tensor(np.zeros(4), requires_grad=True)
+    y = Tensor(np.array([0.0, 1.0, 2.0, 3.0]), requires_grad=True)
+    by_x, by_y = grad(ops.power(x, y), [x, y], np.ones(4), create_graph=True)
+    assert_array_equal(by_x.data, [0, 1, 0, 0])
+    assert_array_equal(by_y.data, np.zeros(4))
+    assert_array_equal(grad(by_x[2:], x, np.ones(2)).data, [0, 0, 2, 0])
+    assert_array_equal(grad(by_x[2:], y, np.ones(2)).data, np.zeros(4))
+    x = Tensor(2.0, requires_grad=True)
+    by_x = grad(x ** y[0], x, create_graph=True)
+    assert grad(by_x, y).data[0] == 0.5  # d/dy of y x**(y - 1) at 0
+
+
+INFINITE_ROWS = np.array([[-np.inf, -np.inf], [np.inf, 0.0], [-np.inf, 0.5], [-1e4, np.inf], [0.5, 0.5]])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_logsumexp_of_infinities(dtype):
+    x = Tensor(INFINITE_ROWS.astype(dtype), requires_grad=True)
+    out = ops.logsumexp(x, axis=1)
+    assert_allclose(out.data, special.logsumexp(x.data, axis=1), rtol=1e-6)
+    assert_array_equal(ops.logsumexp(x, axis=1, keepdims=True).data[:, 0], out.data)
+    with np.errstate(invalid="ignore"):
+        for create_graph in (False, True):
+            slope = grad(out, x, np.ones(5), create_graph=create_graph)
+            assert_allclose(slope.data, [[0, 0], [np.nan, 0], [0, 1], [0, np.nan], [0.5, 0.5]], rtol=1e-6)
+        curve = grad(slope[:, 0], x, np.ones(5)).data
+    assert_allclose(curve[[0, 2, 4]], [[0, 0], [0, 0], [0.25, -0.25]], rtol=1e-6)
+
+
+def test_softmax_and_logsumexp_of_nothing():
+    for op in (ops.softmax, ops.log_softmax):
+        for shape, axis in (((2, 0), 1), ((0, 3), 0), ((0, 3), 1)):
+            x = Tensor(np.ones(shape, "float32"), requires_grad=True)
+            out = op(x, axis=axis)
+            assert (out.shape, out.dtype) == (shape, np.float32)
+            assert grad(out, x, np.ones(shape)).shape == shape
+    assert_array_equal(ops.logsumexp(np.ones((0, 2)), axis=0), [-np.inf, -np.inf])
+
+
+@pytest.mark.parametrize("axis", [0, -1, (0,)])
+@pytest.mark.parametrize(
+    "op",
+    [ops.sum, ops.mean, ops.max, ops.min, ops.logsumexp, ops.softmax, ops.log_softmax, ops.variance, ops.norm],
+    ids=lambda op: op.__name__,
+)
+def test_a_0d_array_has_no_axis(op, axis):
+    for x in (Tensor(2.0, requires_grad=True), np.array(2.0), np.float64(2.0)):
+        with pytest.raises(ValueError, match=r"axis -?[01] does not exist in an array of shape \(\)"):
+            op(x, axis=axis)
+
+
+CHOICES = [
+    ops.relu,
+    lambda x: ops.maximum(x, 0.5),
+    lambda x: ops.minimum(0.5, x),
+    lambda x: ops.clip(x, low=-1.0, high=1.0),
+    lambda x: ops.dense(x, np.eye(2), np.zeros(2), activation="relu"),
+    lambda x: ops.biased_conv2d(
+        x.reshape((1, 1, 2, 1)),
+        np.ones((1, 1, 1, 1)),
+        np.zeros(1),
+        spec=ConvSpec((1, 2), (1, 1), (1, 1), ((0, 0), (0, 0))),
+        activation="relu",
+    ),
+]
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+@pytest.mark.parametrize("choose", CHOICES, ids=["relu", "maximum", "minimum", "clip", "dense", "conv"])
+def test_a_choice_passes_the_gradient_of_a_nan_on(choose, create_graph):
+    x = Tensor(np.array([np.nan, np.nan]), requires_grad=True)
+    out = choose(x)
+    assert np.isnan(out.data).all()
+    slope = grad(out, x, np.full(out.shape, 3.0), create_graph=create_graph).data
+    assert not (slope == 0).any()
+    assert choose is CHOICES[4] or (slope == 3.0).all()
+
+
+@pytest.mark.parametrize("function", [ops.absolute, ops.elu, ops.square, ops.softplus, ops.max])
+def test_a_slope_computed_from_a_nan_is_nan(function):
+    x = Tensor(np.array([np.nan]), requires_grad=True)
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(grad(function(x).sum(), x).data).all()
+
+
+# The value and its first two derivatives, by mpmath with 40 digits.
+DIGITS = [
+    (ops.softplus, -30.0, [9.3576229688397368e-14, 9.357622968839299e-14, 9.3576229688384233e-14]),
+    (ops.softplus, -10.0, [4.5398899216864647e-05, 4.5397868702434395e-05, 4.5395807735951671e-05]),
+    (ops.softplus, 30.0, [30.000000000000094, 0.99999999999990642, 9.3576229688384233e-14]),
+    (ops.expm1, 0.0009765625, [0.00097703949241653524, 1.0009770394924165, 1.0009770394924165]),
+    (ops.expm1, -20.0, [-0.99999999793884638, 2.0611536224385578e-09, 2.0611536224385578e-09]),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("function", "at", "expected"), DIGITS, ids=[f"{f.name} {x}" for f, x, _ in DIGITS])
+def test_small_values_and_slopes_keep_their_digits(function, at, expected, dtype):
+    x = Tensor(np.array(at, dtype), requires_grad=True)
+    out = function(x)
+    assert_allclose([out.data, *slopes(out, x)], expected, rtol=20 * np.finfo(dtype).eps)

@@ -180,8 +180,7 @@ def test_softmax_regression_is_the_minimum_that_scipy_finds():
 
     expected = minimize(cost, np.zeros(110), method="BFGS").fun
     classifier = models.SoftmaxClassifier(None, 10, 10, weight_decay=decay, generator=np.random.default_rng(0))
-    for parameter in classifier.parameters():
-        parameter.data = parameter.data.astype("float64")
+    classifier.to(dtype="float64")
     method = optim.LBFGS(classifier.parameters())
     history = fit_classifier(classifier, Split(x, y), epochs=500, optimizer=method, progress=False)
     assert history.last["train_loss"] == pytest.approx(expected, rel=1e-6)

@@ -63,8 +63,7 @@ def numpy_sgd(x, w, a, v, b, *, epochs, batch_size, seed, rates, clip_norm) -> l
 @pytest.mark.parametrize(("clip_norm", "scheduled"), [(None, False), (0.5, False), (None, True)])
 def test_fit_is_the_loop_written_out_in_numpy(clip_norm, scheduled, rng):
     model = basic_autoencoder(6, 3, activation="identity", loss="squared_error", generator=rng)
-    for parameter in model.parameters():
-        parameter.data = parameter.data.astype("float64")
+    model.to(dtype="float64")
     weights = [parameter.data.copy() for parameter in model.parameters()]
     x = rng.uniform(size=(23, 6))
     optimizer = optim.SGD(model.parameters(), lr=0.05)

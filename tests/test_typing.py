@@ -31,6 +31,12 @@ reveal_type(ops.add(a, a))  # array
 reveal_type(ops.dense(a, w, b, activation="tanh"))  # Tensor
 reveal_type(ops.dense(a, a, a))  # array
 reveal_type(ops.concatenate(x, x, axis=1))  # Tensor
+reveal_type(ops.concatenate(x, x, x, x))  # Tensor
+reveal_type(ops.concatenate([x, x], 1))  # Tensor
+reveal_type(ops.stack((a, a), axis=1))  # array
+reveal_type(ops.sum(x, 0))  # Tensor
+reveal_type(ops.sum(a, (0, 1), keepdims=True))  # array
+reveal_type(ops.clip(x, 0, 1.0))  # Tensor
 reveal_type(ops.where(a > 0, 0.0, x))  # Tensor
 reveal_type(ops.flatten(a))  # array
 reveal_type(ops.flatten(x))  # Tensor
@@ -42,6 +48,7 @@ reveal_type((x > 0)[1:].sum(axis=0).reshape(1, -1).T)  # Tensor
 reveal_type(x.data)  # array
 reveal_type(x.numpy())  # array
 reveal_type(x.item())  # float
+reveal_type(f"{x.sum():.2f}")  # str
 reveal_type(x.shape)  # tuple[int, ...]
 reveal_type(x.grad)  # Tensor | None
 reveal_type(losses.squared_error(x, a, reduction="mean"))  # Tensor
@@ -68,6 +75,7 @@ def cube(x: np.ndarray, *, scale: float = 1.0) -> np.ndarray:
 
 
 reveal_type(cube(x, scale=2.0))  # Tensor
+reveal_type(cube(x, 2.0))  # Tensor
 
 with ta.no_grad():
     y = ops.tanh(x)
@@ -76,6 +84,7 @@ y.sum().backward()
 ops.tanh("x")  # error: No overload variant
 ops.sum(x, axsi=0)  # error: axsi
 ops.sum(x, axis="all")  # error: No overload variant
+ops.sum(x, 0, axsi=0)  # error: axsi
 ops.dense(x, w)  # error: No overload variant
 ops.dense(a, w, b, activatoin="relu")  # error: activatoin
 ops.tanh(x).sigmoid()  # error: no attribute

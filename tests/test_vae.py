@@ -27,8 +27,7 @@ def small(seed: int = 0, shape=6, **options) -> VariationalAutoencoder:
 
 def in_doubles(model: VariationalAutoencoder) -> VariationalAutoencoder:
     """The same weights in float64."""
-    for parameter in model.parameters():
-        parameter.data = parameter.data.astype("float64")
+    model.to(dtype="float64")
     return model
 
 

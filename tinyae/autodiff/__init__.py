@@ -4,7 +4,7 @@
 (`grad`, `backward`). The operations themselves, from addition to convolution, are defined in `tinyae.ops`.
 """
 
-from tinyae.autodiff.reverse import RuleError, backward, grad
+from tinyae.autodiff.reverse import RuleError, backward, cast, grad
 from tinyae.autodiff.tape import (
     Node,
     Observer,
@@ -35,6 +35,7 @@ __all__ = [
     "Tensor",
     "adjoint_pair",
     "backward",
+    "cast",
     "constant",
     "expand",
     "grad",

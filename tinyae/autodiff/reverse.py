@@ -13,6 +13,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import overload
 
+import numpy as np
+import numpy.typing as npt
+
 from tinyae.autodiff.tape import (
     Cotangent,
     Node,
@@ -27,7 +30,7 @@ from tinyae.autodiff.tape import (
     observers,
     primitive,
     recorded,
-    set_recording,
+    recording,
     sum_to,
 )
 from tinyae.backend import Array, backend_of, check_same_device
@@ -79,7 +82,8 @@ def grad(
     for i, (x, node) in enumerate(zip(targets, nodes, strict=True)):
         if node in cotangents:
             c = cotangents[node]
-            results.append(c if isinstance(c, Tensor) else _fresh(c, x))
+            _check_real(c, x)
+            results.append(c if isinstance(c, Tensor) and c.dtype == x.dtype else _fresh(c, x))
         elif allow_unused:
             results.append(constant(backend_of(x._data).xp.zeros_like(x._data)))
         else:
@@ -109,10 +113,8 @@ def backward(y: Tensor, grad_output: Seed = None, retain_graph: bool = False, cr
 def _start(y: Tensor, grad_output: Seed, create_graph: bool) -> tuple[Node, Cotangent]:
     """The node of the result, and the first cotangent: 1 for a single number, else `grad_output`."""
     if not isinstance(y, Tensor) or y.node is None:
-        raise TypeError(
-            f"cannot differentiate {_describe(y)}: nothing was recorded for it. Make an input with requires_grad=True, "
-            "and compute outside no_grad()."
-        )
+        raise TypeError(_not_recorded(y))
+    _check_real(y, y)
     if grad_output is not None:
         seed = _given(y, grad_output)
     elif y.size == 1:
@@ -123,16 +125,19 @@ def _start(y: Tensor, grad_output: Seed, create_graph: bool) -> tuple[Node, Cota
             "or pass grad_output of that shape."
         )
     if create_graph:
-        return y.node, grad_output if isinstance(grad_output, Tensor) else constant(seed)
+        return y.node, cast(grad_output, dtype=y.dtype) if isinstance(grad_output, Tensor) else constant(seed)
     return y.node, seed
 
 
 def _given(y: Tensor, grad_output: Cotangent) -> Array:
     """The array of `grad_output`, checked against the shape and device of `y` and cast to its dtype."""
     seed = grad_output._data if isinstance(grad_output, Tensor) else grad_output
+    if isinstance(seed, (list, tuple)):
+        raise TypeError("grad_output is a Tensor or an array, got a list: make one with numpy.asarray(...).")
     if getattr(seed, "shape", ()) != y.shape:
         raise ValueError(f"grad_output has shape {getattr(seed, 'shape', ())}, y has {y.shape}; they must be equal.")
     check_same_device("grad_output", (y._data, seed))
+    _check_real(seed if hasattr(seed, "dtype") else np.asarray(seed), y)
     given: Array = backend_of(y._data).xp.asarray(seed, dtype=y.dtype)
     return given
 
@@ -166,7 +171,8 @@ def _sweep(
     inside = set(order) if keep else None
     owned: set[Node] = set()  # nodes whose cotangent is a sum made here, which no one else can hold
     watching = observers()
-    with set_recording(create_graph):
+    before, recording.on = recording.on, create_graph
+    try:
         for node in order:
             if (primitive := node.primitive) is None or (g := cotangents.pop(node, None)) is None:
                 continue
@@ -183,7 +189,10 @@ def _sweep(
                 if parent not in cotangents:
                     cotangents[parent] = c
                 elif parent in owned and not create_graph:
-                    cotangents[parent] += c
+                    try:
+                        cotangents[parent] += c
+                    except TypeError:  # a complex c, which is refused at the leaf
+                        cotangents[parent] = cotangents[parent] + c
                 else:
                     cotangents[parent] = cotangents[parent] + c
                     owned.add(parent)
@@ -192,6 +201,8 @@ def _sweep(
                         observer.gradient(node, i, g, c, parent, cotangents[parent])
             if free:
                 node.free()
+    finally:
+        recording.on = before
     return cotangents
 
 
@@ -283,13 +294,16 @@ def alias(x: Array) -> Array:
 
 
 @primitive
-def clone(x: Array) -> Array:
-    """A copy of x that shares no memory with it.   d/dx x = 1"""
-    return backend_of(x).xp.array(x)
+def cast(x: Array, *, dtype: npt.DTypeLike) -> Array:
+    """A copy of x in a floating-point dtype; complex numbers stay complex.   Adjoint: cast back to the dtype of x."""
+    target = np.dtype(dtype)
+    if target.kind not in "fc":
+        raise TypeError(f"cast: dtype must be a floating-point one, got {target}: use x.data.astype for a constant.")
+    return x.astype(np.result_type(target, np.complex64) if x.dtype.kind == "c" else target)
 
 
 adjoint_pair(alias, alias)
-adjoint_pair(clone, clone)
+adjoint_pair(cast, cast, lambda x, dtype: {"dtype": x.dtype})
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -298,18 +312,47 @@ adjoint_pair(clone, clone)
 
 def _deposit(leaf: Tensor, c: Cotangent) -> None:
     """Add a cotangent to `leaf.grad`, which is stored in the optimizer's buffer if the leaf has one."""
-    if leaf.grad is not None:
-        leaf.grad = _fresh((leaf.grad if isinstance(c, Tensor) else leaf.grad._data) + c, leaf)
-    elif leaf._buffer is None or isinstance(c, Tensor):
-        leaf.grad = _fresh(c, leaf)
-    else:
-        backend_of(leaf._buffer).xp.copyto(leaf._buffer, c)
-        leaf.grad = constant(leaf._buffer)
+    if leaf._grad is None and leaf._buffer is not None and not isinstance(c, Tensor):
+        try:
+            backend_of(leaf._buffer).xp.copyto(leaf._buffer, c)
+        except TypeError:
+            _check_real(c, leaf)
+            raise
+        leaf._grad = constant(leaf._buffer)
+        return
+    _check_real(c, leaf)
+    if leaf._grad is not None:
+        c = (leaf._grad if isinstance(c, Tensor) else leaf._grad._data) + c
+    leaf._grad = _fresh(c, leaf)
 
 
 def _fresh(c: Cotangent, like: Tensor) -> Tensor:
     """A copy of a cotangent with the dtype of `like`."""
-    return clone(c) if isinstance(c, Tensor) else constant(backend_of(c).xp.array(c, dtype=like.dtype))
+    return cast(c, dtype=like.dtype) if isinstance(c, Tensor) else constant(backend_of(c).xp.array(c, dtype=like.dtype))
+
+
+def _check_real(c: Cotangent, like: Tensor) -> None:
+    """Raise TypeError for the cotangent of a complex Tensor, or one that came through complex numbers.
+
+    The rules do not conjugate, so only `holomorphic` functions have right ones. A cotangent that became complex stays so.
+    """
+    if (c.dtype.kind == "c" or like.dtype.kind == "c") and not recording.holomorphic:
+        raise TypeError(
+            f"gradients of complex numbers are not defined here, got a cotangent of dtype {c.dtype} for a Tensor of dtype "
+            f"{like.dtype}: compute with real and imaginary parts, as two real Tensors."
+        )
+
+
+def _not_recorded(y: object) -> str:
+    """Why there is nothing to differentiate in y, and what to do about it."""
+    if isinstance(y, (list, tuple)):
+        return "grad: y is one Tensor, got a list: add the results up, e.g. y[0].sum() + y[1].sum()."
+    if isinstance(y, Tensor) and y._flat:
+        return f"{y._flat} is piecewise constant, its gradient is 0 everywhere: use a smooth function in its place."
+    return (
+        f"cannot differentiate {_describe(y)}: nothing was recorded for it. Make an input with requires_grad=True, "
+        "and compute outside no_grad()."
+    )
 
 
 def _describe(value: object) -> str:

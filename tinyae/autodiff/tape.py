@@ -9,10 +9,12 @@ that the engine needs. An `Observer` is notified of every result. `tinyae.autodi
 from __future__ import annotations
 
 import functools
+import inspect
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from operator import attrgetter
@@ -22,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec
 import numpy as np
 import numpy.typing as npt
 
+from tinyae.autodiff.calls import Signature
 from tinyae.backend import Array, backend_named, backend_of, check_same_device
 from tinyae.backend.devices import as_array
 
@@ -117,8 +120,62 @@ class Observer:
         return constant
 
 
+F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+
+
+class Scope(AbstractContextManager[None]):
+    """A context that may be entered again, also nested and in several threads, and decorates functions.
+
+    Of a generator function it covers the body only, not what runs while the generator waits at a yield.
+    """
+
+    def __init__(self, make: Callable[[], AbstractContextManager[None]]) -> None:
+        self._make = make
+        self._entered: dict[int, list[AbstractContextManager[None]]] = defaultdict(list)  # of each thread
+
+    def __enter__(self) -> None:
+        inner = self._make()
+        inner.__enter__()
+        self._entered[threading.get_ident()].append(inner)
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._entered[threading.get_ident()].pop().__exit__(*error)
+
+    def __call__(self, function: F) -> F:
+        @functools.wraps(function)
+        def call(*args: Any, **params: Any) -> Any:
+            with self:
+                return function(*args, **params)
+
+        @functools.wraps(function)
+        def generate(*args: Any, **params: Any) -> Generator[Any, Any, Any]:
+            body = function(*args, **params)
+            resume, value = body.send, None
+            while True:
+                try:
+                    with self:
+                        made = resume(value)
+                except StopIteration as end:
+                    return end.value
+                try:
+                    resume, value = body.send, (yield made)
+                except BaseException as error:  # thrown into the generator, or GeneratorExit when it is closed
+                    resume, value = body.throw, error
+
+        return generate if inspect.isgeneratorfunction(function) else call  # type: ignore[return-value]
+
+
+def scope(function: Callable[P, Iterator[None]]) -> Callable[P, Scope]:
+    """Like `contextlib.contextmanager`, for contexts without a value; the result is a `Scope`."""
+    make = contextmanager(function)
+    return functools.wraps(function)(lambda *args, **params: Scope(functools.partial(make, *args, **params)))
+
+
 class _Recording(threading.local):
     on = True
+    holomorphic = False
 
 
 recording = _Recording()
@@ -128,7 +185,7 @@ _observers: dict[int, tuple[Observer, ...]] = {}
 """The observers of each thread. Without observers the dict is empty, and checking it costs almost nothing."""
 
 
-@contextmanager
+@scope
 def set_recording(on: bool) -> Iterator[None]:
     """Turn recording on or off for a block; the previous state is restored afterwards, even after an error."""
     before = recording.on
@@ -139,11 +196,27 @@ def set_recording(on: bool) -> Iterator[None]:
         recording.on = before
 
 
-@contextmanager
-def no_grad() -> Iterator[None]:
-    """`with no_grad():` results are constants; nothing is recorded or kept for a backward pass. Also a decorator."""
-    with set_recording(False):
+@overload
+def no_grad() -> Scope: ...
+@overload
+def no_grad(function: F, /) -> F: ...
+def no_grad(function: Any = None, /) -> Any:
+    """`with no_grad():` results are constants; nothing is recorded or kept for a backward pass.
+
+    Also a decorator, `@no_grad()` or `@no_grad`, of functions and generator functions.
+    """
+    off = set_recording(False)
+    return off if function is None else off(function)
+
+
+@scope
+def holomorphic() -> Iterator[None]:
+    """Allow complex cotangents, which are right where only complex differentiable functions are used (not `abs`)."""
+    before, recording.holomorphic = recording.holomorphic, True
+    try:
         yield
+    finally:
+        recording.holomorphic = before
 
 
 def observers() -> tuple[Observer, ...]:
@@ -151,7 +224,7 @@ def observers() -> tuple[Observer, ...]:
     return _observers.get(threading.get_ident(), ()) if _observers else ()
 
 
-@contextmanager
+@scope
 def set_observers(*those: Observer) -> Iterator[None]:
     """Make `those` the only observers of this thread within the block."""
     key, before = threading.get_ident(), observers()
@@ -181,7 +254,16 @@ def observed(scope: object) -> Iterator[None]:
 # TYPE_CHECKING below only describe them to editors and type checkers.
 
 
-class Tensor:
+class Elsewhere:
+    """Methods that arrays have elsewhere. Tensors do not: `tinyae.ops` lets each name say what to write instead."""
+
+    __slots__ = ()
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name.startswith("__") or name not in vars(Elsewhere)]
+
+
+class Tensor(Elsewhere):
     """An array that remembers how it was computed.
 
     Args:
@@ -201,16 +283,16 @@ class Tensor:
         Tensor([2., 4.], dtype=float32)
     """
 
-    __slots__ = ("__weakref__", "_buffer", "_data", "grad", "node")
-    __array_ufunc__ = None  # numpy_array * tensor is left to Tensor.__rmul__ instead of looping over elements
+    __slots__ = ("__weakref__", "_buffer", "_data", "_flat", "_grad", "node")
     __array_priority__ = 1000
 
     def __init__(self, data: npt.ArrayLike, requires_grad: bool = False, *, dtype: npt.DTypeLike | None = None) -> None:
         if isinstance(data, Tensor):
             raise TypeError("Tensor(Tensor) is ambiguous: use x.detach() for a constant that shares its values.")
         self._data = as_array(data, dtype)
-        self.grad: Tensor | None = None
+        self._grad: Tensor | None = None
         self._buffer: Array | None = None
+        self._flat = ""  # of a constant: the piecewise constant operation that made it one, if one did
         self.node: Node | None = None
         if requires_grad:
             if self._data.dtype.kind not in "fc":
@@ -222,18 +304,46 @@ class Tensor:
 
     @property
     def data(self) -> Array:
-        """The raw array (0-d results are arrays too). Assigning replaces it and increments the version."""
+        """The raw array (0-d results are arrays too). Assigning replaces it and increments the version.
+
+        With requires_grad, the dtype stays: other floating-point numbers are cast to it.
+        """
         data = self._data
         return np.asarray(data) if isinstance(data, np.generic) else data
 
     @data.setter
     def data(self, value: Array) -> None:
-        if getattr(value, "shape", None) != self._data.shape:
-            raise ValueError(
-                f"cannot assign data of shape {getattr(value, 'shape', None)} to a Tensor of shape {self.shape}."
-            )
-        self._data = value
+        self._data = self._fitting("data", value)
         self.bump_version()
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient of a leaf, or None. A Tensor that is assigned has its shape and is cast to its dtype."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise TypeError(f"grad is a Tensor or None, got {type(value).__name__}: assign tinyae.Tensor(array).")
+            fitting = self._fitting("grad", value._data)
+            value = value if fitting is value._data else constant(fitting)
+        self._grad = value
+
+    def _fitting(self, attribute: str, value: Array) -> Array:
+        """An array to assign, checked against the shape and, with requires_grad, cast to the dtype."""
+        if isinstance(value, Tensor) or not hasattr(value, "shape"):
+            raise TypeError(f"{attribute} is an array, got {type(value).__name__}: assign numpy.asarray(values).")
+        if value.shape != self._data.shape:
+            raise ValueError(f"cannot assign {attribute} of shape {value.shape} to a Tensor of shape {self.shape}.")
+        if self.node is None or value.dtype == self.dtype:
+            return value
+        if value.dtype.kind != "f":
+            raise TypeError(
+                f"cannot assign {attribute} of dtype {value.dtype} to a Tensor that requires gradients: "
+                f"convert it first, e.g. array.astype('{self.dtype}')."
+            )
+        return value.astype(self.dtype)
 
     def bump_version(self) -> None:
         """Record that the array was changed in place: `backward` of a graph that used the old values will raise."""
@@ -307,6 +417,11 @@ class Tensor:
             raise TypeError("len() of a 0-d Tensor")
         return self.shape[0]
 
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.ndim == 0:  # Python would take the IndexError of x[0] for the end
+            raise TypeError("iteration over a 0-d Tensor")
+        return map(self.__getitem__, range(len(self)))
+
     def __bool__(self) -> bool:
         if self.size != 1:
             raise ValueError(
@@ -317,6 +432,27 @@ class Tensor:
 
     def __float__(self) -> float:
         return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self.size != 1 or self.dtype.kind not in "iu":
+            raise TypeError(
+                f"an index is one whole number, got a Tensor of shape {self.shape} and dtype {self.dtype}: "
+                "write int(x) for one number, x.data for an array of indices."
+            )
+        return int(self.item())
+
+    def __format__(self, spec: str) -> str:
+        if not spec:
+            return str(self)
+        if self.size != 1:
+            raise TypeError(
+                f"the format {spec!r} is for one number, got a Tensor of shape {self.shape}: "
+                "reduce it first, e.g. x.mean(), or leave the format out."
+            )
+        return format(self.item(), spec)
 
     __hash__ = object.__hash__
 
@@ -387,10 +523,9 @@ def constant(data: Array) -> Tensor:
 def recorded(data: Array, node: Node | None) -> Tensor:
     """Wrap a raw result and the node that computed it, as every primitive does."""
     tensor = Tensor.__new__(Tensor)
-    tensor._data = data
-    tensor.node = node
-    tensor.grad = None
-    tensor._buffer = None
+    tensor._data, tensor.node = data, node
+    tensor._grad = tensor._buffer = None
+    tensor._flat = ""
     return tensor
 
 
@@ -413,14 +548,18 @@ def recorded(data: Array, node: Node | None) -> Tensor:
 # A primitive returns a raw array for raw arrays and a Tensor for Tensors. A rule uses only operators and other primitives,
 # so it works on both as well, and derivatives of every order follow.
 
-P = ParamSpec("P")
-Q = ParamSpec("Q")
+Option = float | str | tuple[object, ...] | None
 Rule = Callable[..., Any]
 Parameters = Callable[..., dict[str, Any]]
+_array_types: set[type] = {np.ndarray}
+"""The types of all results so far: those of arrays and of NumPy's numbers."""
 
 
 class Primitive(Generic[P]):
-    """A differentiable function of arrays (positional) and metadata (keyword-only), made by `@primitive`."""
+    """A differentiable function of arrays and options, made by `@primitive`.
+
+    Arrays are given by position; options, keyword-only in the forward function, by name or after the arrays.
+    """
 
     def __init__(
         self,
@@ -454,12 +593,17 @@ class Primitive(Generic[P]):
     ) -> Tensor: ...
     @overload
     def __call__(self, x: Array | complex | np.generic, /, *args: P.args, **params: P.kwargs) -> Array: ...
+    @overload  # one list of arrays, and options by position, of which P does not tell the types
+    def __call__(self, xs: list[Tensor] | tuple[Tensor, ...], /, axis: int = 0) -> Tensor: ...
+    @overload
+    def __call__(self, xs: list[Array] | tuple[Array, ...], /, axis: int = 0) -> Array: ...
+    @overload
+    def __call__(self, x: T, option: Option, /, *options: Option, keepdims: bool = False) -> T: ...
     def __call__(self, *args: Any, **params: Any) -> Any:  # type: ignore[misc]
         raw: list[Operand] = []
         parents: list[Node] = []
         positions = []
-        stamp = 0
-        given_tensor = False
+        stamp, given_tensor = 0, False
         for arg in args:
             if isinstance(arg, Tensor):
                 given_tensor = True
@@ -472,21 +616,60 @@ class Primitive(Generic[P]):
         operands = tuple(raw)
         try:
             out = self.forward(*operands, **params)
-        except TypeError:
+        except (TypeError, ValueError, AttributeError) as error:
+            if (call := self._reread(args, params, raw, error)) is None:
+                raise
+        else:
+            residuals = made = None
+            if self.composed is not None:
+                out, residuals = out
+            if type(out) not in _array_types:
+                self._check_result(out, args, params)
+            if not given_tensor:
+                return out
+            if parents and self.differentiable and recording.on:
+                made = Node(self, operands, params or _NOTHING, out, residuals, tuple(parents), tuple(positions), stamp)
+            if _observers:
+                for observer in observers():
+                    observer.result(self.name, raw, out, made)
+            return recorded(out, made) if made is not None or not recording.on else self._constant(out, args, parents)
+        return self(*call[0], **call[1])  # not in the handler: its errors have nothing to do with the first
+
+    @functools.cached_property
+    def _signature(self) -> Signature:
+        return Signature(self.forward, self.name)
+
+    def _reread(
+        self, args: Sequence[Any], params: dict[str, Any], raw: list[Operand], error: Exception
+    ) -> tuple[Sequence[Any], dict[str, Any]] | None:
+        """The call as forward takes it, None if it was called like that; raises where another call explains `error`."""
+        if call := self._signature.reread(args, params):
+            return call
+        if fault := self._signature.fault(args, params, error):
+            raise TypeError(fault) from error
+        if isinstance(error, TypeError):
             check_same_device(self.name, raw)
-            raise
-        residuals = None
-        if self.composed is not None:
-            out, residuals = out
-        if not given_tensor:
-            return out
-        made = None
-        if parents and self.differentiable and recording.on:
-            made = Node(self, operands, params or _NOTHING, out, residuals, tuple(parents), tuple(positions), stamp)
-        if _observers:
-            for observer in observers():
-                observer.result(self.name, raw, out, made)
-        return recorded(out, made)
+        return None
+
+    def _check_result(self, out: object, args: Sequence[Any], params: dict[str, Any]) -> None:
+        """Raise TypeError unless `out`, of a type not seen before, is an array, or a number made of numbers."""
+        if hasattr(out, "shape") and not isinstance(out, Tensor):
+            _array_types.add(type(out))
+        elif not isinstance(out, (int, float, complex)) or any(hasattr(a, "shape") for a in args):
+            raise TypeError(
+                self._signature.fault(args, params)
+                or f"{self.name} returned an object of type {type(out).__name__}: a primitive returns one array of the raw "
+                "arrays that it is given; numpy.asarray(...) makes one of a number, several results are several primitives."
+            )
+
+    def _constant(self, out: Array, args: Sequence[Any], parents: Sequence[Node]) -> Tensor:
+        """A result that is not recorded; it keeps the name of the piecewise constant operation that is the reason."""
+        result = recorded(out, None)
+        result._flat = self.name if parents else ""
+        for x in args:
+            if isinstance(x, Tensor):
+                result._flat = result._flat or x._flat
+        return result
 
     def vjp(self, position: int | EllipsisType) -> Callable[[Rule], Rule]:
         """Decorator: the vector-Jacobian product for the argument at `position`.

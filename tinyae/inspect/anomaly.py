@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from tinyae.autodiff import Node, Observer, observers, set_observers
+from tinyae.autodiff.tape import scope
 from tinyae.backend import Array, backend_of
 from tinyae.nn import Module
 
@@ -162,7 +163,7 @@ class AnomalyWatch(Observer):
         return found.nans > 0 or (self.infinity and found.infinities > 0)
 
 
-@contextmanager
+@scope
 def detect_anomaly(infinity: bool = True) -> Iterator[None]:
     """Within the block, raise `AnomalyError` at the first NaN or infinity, forward or backward, in this thread.
 

@@ -99,8 +99,10 @@ def bce(probabilities: T, targets: Operand, *, reduction: str = "per_sample", ep
     check_shapes("bce", probabilities, targets)
     if not 0.0 < eps < 0.5:
         raise ValueError(f"bce: eps must be between 0 and 0.5, got {eps!r}: use e.g. 1e-7.")
+    if np.asarray(1.0 - eps, probabilities.dtype) == 1.0:
+        raise ValueError(f"bce: eps {eps!r} is lost in {probabilities.dtype}, where 1 - eps is 1: use e.g. 1e-7.")
     p = ops.clip(probabilities, low=eps, high=1.0 - eps)
-    return reduce(-(targets * ops.log(p) + (1.0 - targets) * ops.log(1.0 - p)), reduction)
+    return reduce(-(targets * ops.log(p) + (1.0 - targets) * ops.log1p(-p)), reduction)
 
 
 def softmax_cross_entropy(logits: T, targets: Operand, *, reduction: str = "per_sample") -> T:
@@ -122,7 +124,8 @@ def softmax_cross_entropy(logits: T, targets: Operand, *, reduction: str = "per_
         losses = -ops.getitem(logp, index=(backend_of(labels).xp.arange(n), labels))
     else:
         check_shapes("softmax_cross_entropy", logits, targets)
-        losses = -ops.sum(targets * logp, axis=1)
+        impossible = ops.equal(logp, -math.inf) * ops.equal(targets, 0.0)  # 0 log 0 = 0
+        losses = -ops.sum(targets * ops.where(impossible, 0.0, logp), axis=1)
     return reduce(losses, "mean" if reduction == "per_sample" else reduction)
 
 
@@ -180,7 +183,7 @@ def _(g, out, mean, log_variance):
 
 @kl_to_unit_gaussian.vjp(1)
 def _(g, out, mean, log_variance):
-    return g * (0.5 * (ops.exp(log_variance) - 1.0))
+    return g * (0.5 * ops.expm1(log_variance))
 
 
 def gaussian_kl(mean: T, log_variance: T, *, reduction: str = "per_sample") -> T:
@@ -202,11 +205,13 @@ def gaussian_kl(mean: T, log_variance: T, *, reduction: str = "per_sample") -> T
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
 # A(z) - z/2 = log(sinh(z/2) / (z/2)) = sum over k of B_2k z^2k / (2k (2k)!), with the Bernoulli numbers B_2k.
-_SERIES = (1 / 24, -1 / 2880, 1 / 181_440, -1 / 9_676_800, 1 / 479_001_600, -691 / 2730 / (12 * 479_001_600))
+_BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510, 43_867 / 798, -174_611 / 330)
+_SERIES = [b / (2 * k * math.factorial(2 * k)) for k, b in enumerate(_BERNOULLI, 1)]
 _SLOPES = [2 * k * c for k, c in enumerate(_SERIES, 1)]  # of the first derivative, after a factor z
 _CURVES = [2 * k * (2 * k - 1) * c for k, c in enumerate(_SERIES, 1)]  # of the second
-_NEAR = 0.5
-"""Below this |z| the series is used, which is exact up to rounding (the next term is 6e-17); above it the closed form."""
+_NEAR = 1.0
+"""Below this |z| the series is used, which is exact up to rounding (of the variance, the next term is 1e-16); above it the
+closed form, which loses one digit of the variance at 1 and more closer to 0."""
 
 
 def gaussian_nll(mean: T, log_scale: Operand, targets: Operand, *, reduction: str = "per_sample") -> T:
@@ -248,9 +253,10 @@ def continuous_bernoulli_mean(logits: Array) -> Array:
     """
     xp = backend_of(logits).xp
     near, safe, size = _split(logits)
-    upper = -1.0 / xp.expm1(-size) - 1.0 / size
+    rest = -xp.expm1(-size)
+    upper, lower = 1.0 / rest - 1.0 / size, 1.0 / size - xp.exp(-size) / rest
     slope = _polynomial(logits * logits * near, _SLOPES)
-    return xp.where(near, 0.5 + logits * slope, xp.where(safe > 0, upper, 1.0 - upper))
+    return xp.where(near, 0.5 + logits * slope, xp.where(safe > 0, upper, lower))
 
 
 @continuous_bernoulli_mean.vjp(0)
@@ -263,9 +269,8 @@ def continuous_bernoulli_variance(logits: T) -> T:
     size = ops.absolute(logits)
     near = size < _NEAR
     safe = ops.where(near, 1.0, size)
-    decay = ops.exp(-safe)
-    rest = 1.0 - decay
-    far = 1.0 / (safe * safe) - decay / (rest * rest)
+    rest = -ops.expm1(-safe)
+    far = 1.0 / (safe * safe) - ops.exp(-safe) / (rest * rest)
     return ops.where(near, _polynomial(ops.where(near, logits * logits, 0.0), _CURVES), far)
 
 

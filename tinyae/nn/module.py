@@ -10,14 +10,13 @@ from __future__ import annotations
 import inspect
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any, ClassVar, Protocol, Self, TypeVar, overload
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from tinyae.autodiff import Node, Observer, Tensor, constant, no_grad, observers, set_observers
-from tinyae.autodiff.tape import observed
+from tinyae.autodiff.tape import observed, scope
 from tinyae.backend import Array, backend_named, backend_of
 
 Result = TypeVar("Result", covariant=True)
@@ -197,16 +196,22 @@ class Module:
         """Switch to evaluation mode: no dropout, BatchNorm with running averages; returns self."""
         return self.train(False)
 
-    def to(self, device: str) -> Self:
+    def to(self, device: str | None = None, *, dtype: DTypeLike | None = None) -> Self:
         """Move parameters and buffers to `"cpu"`, `"gpu"` or `"auto"`, dropping gradients; returns self.
+
+        dtype: also convert them to this floating-point type, e.g. `model.to(dtype="float64")`.
 
         Create the optimizer afterwards: it holds views of the arrays.
         """
-        target = backend_named(device)
+        if dtype is not None and np.dtype(dtype).kind != "f":
+            raise TypeError(f"parameters are floating-point numbers, got dtype {np.dtype(dtype)}: use e.g. 'float64'.")
         for part in self._state().values():
             source = backend_of(part.data)
-            if source is not target:
-                part.data = target.to_device(source.to_host(part.data))
+            target = source if device is None else backend_named(device)
+            wanted = part.dtype if dtype is None or part.dtype.kind != "f" else np.dtype(dtype)
+            if source is not target or wanted != part.dtype:
+                part._data = target.to_device(source.to_host(part.data), wanted)
+                part.bump_version()
                 part.grad = part._buffer = None
         return self
 
@@ -412,7 +417,7 @@ def _problems(parts: Mapping[str, Tensor], values: Mapping[str, np.ndarray]) -> 
     return missing + unexpected + wrong
 
 
-@contextmanager
+@scope
 def evaluating(model: Module) -> Iterator[None]:
     """Evaluation mode within `with evaluating(model):`; afterwards, even after an error, the modes are restored."""
     modes = [(module, module.training) for _, module in model.named_modules()]
@@ -424,7 +429,7 @@ def evaluating(model: Module) -> Iterator[None]:
             module.training = training
 
 
-@contextmanager
+@scope
 def observe_calls(callback: Callable[[Module, tuple[Any, ...], Any], None]) -> Iterator[None]:
     """Within the block, call `callback(module, inputs, output)` after every module call in this thread.
 

@@ -5,7 +5,7 @@ layer), `convolution`, `images` (pooling and resizing) and `recurrent` (the fuse
 its operators and methods; the engine does not import the operations.
 """
 
-from tinyae.autodiff import Tensor, expand, sum_to
+from tinyae.autodiff import Tensor, cast, expand, sum_to
 from tinyae.ops.arrays import (
     concatenate,
     crop,
@@ -43,6 +43,7 @@ from tinyae.ops.elementwise import (
     equal,
     erf,
     exp,
+    expm1,
     gelu,
     greater,
     greater_equal,
@@ -74,6 +75,7 @@ from tinyae.ops.elementwise import (
     tanh,
     where,
 )
+from tinyae.ops.habits import teach
 from tinyae.ops.images import (
     avg_pool2d,
     avg_unpool2d,
@@ -128,10 +130,10 @@ OPERATORS: dict[str, object] = {
     "__ror__": lambda x, y: logical_or(*masks("|", y, x)),
     "__invert__": lambda x: logical_not(*masks("~", x)),
     "__getitem__": tensor_getitem,
-    "sum": lambda x, axis=None, keepdims=False: sum(x, axis=axis, keepdims=keepdims),
-    "mean": lambda x, axis=None, keepdims=False: mean(x, axis=axis, keepdims=keepdims),
-    "max": lambda x, axis=None, keepdims=False: max(x, axis=axis, keepdims=keepdims),
-    "min": lambda x, axis=None, keepdims=False: min(x, axis=axis, keepdims=keepdims),
+    "sum": lambda x, axis=None, keepdims=False, **other: sum(x, axis=axis, keepdims=keepdims, **other),
+    "mean": lambda x, axis=None, keepdims=False, **other: mean(x, axis=axis, keepdims=keepdims, **other),
+    "max": lambda x, axis=None, keepdims=False, **other: max(x, axis=axis, keepdims=keepdims, **other),
+    "min": lambda x, axis=None, keepdims=False, **other: min(x, axis=axis, keepdims=keepdims, **other),
     "reshape": tensor_reshape,
     "transpose": tensor_transpose,
     "T": property(lambda x: transpose(x)),
@@ -150,6 +152,7 @@ __all__ = [
     "biased_conv2d",
     "biased_conv_transpose2d",
     "block_sum",
+    "cast",
     "clip",
     "concatenate",
     "contract",
@@ -171,6 +174,7 @@ __all__ = [
     "erf",
     "exp",
     "expand",
+    "expm1",
     "flatten",
     "gelu",
     "getitem",
@@ -231,3 +235,5 @@ __all__ = [
     "variance",
     "where",
 ]
+
+teach({name: globals()[name] for name in __all__ if name != "OPERATORS"})

@@ -145,8 +145,8 @@ adjoint_pair(
 
 
 @primitive
-def concatenate(*xs: Array, axis: int = 0) -> Array:
-    """Join arrays along an existing axis.   Adjoint: `split` into pieces of the same lengths."""
+def concatenate(*xs: Operand, axis: int = 0) -> Array:
+    """Join arrays, or one list of arrays, along an existing axis.   Adjoint: `split` into pieces of the same lengths."""
     if not xs:
         raise ValueError("concatenate needs at least one array: concatenate(a, b, axis=0).")
     return backend_of(xs[0]).xp.concatenate(xs, axis)
@@ -165,7 +165,7 @@ def along(x: Tensor | Array, axis: int, start: int, stop: int) -> tuple[slice, .
     return tuple(index)
 
 
-def split(x: T, *, lengths: tuple[int, ...], axis: int = 0) -> list[T]:
+def split(x: T, lengths: tuple[int, ...], axis: int = 0) -> list[T]:
     """Cut x along `axis` into consecutive pieces of the given lengths.   Adjoint: `concatenate`.
 
     Works on Tensors and arrays. The lengths must add up to the length of the axis.
@@ -180,8 +180,8 @@ def split(x: T, *, lengths: tuple[int, ...], axis: int = 0) -> list[T]:
 
 
 @primitive
-def stack(*xs: Array, axis: int = 0) -> Array:
-    """Join arrays of one shape along a new axis.   Adjoint: the slices along that axis."""
+def stack(*xs: Operand, axis: int = 0) -> Array:
+    """Join arrays of one shape, or one list of them, along a new axis.   Adjoint: the slices along that axis."""
     if not xs:
         raise ValueError("stack needs at least one array: stack(a, b, axis=0).")
     return backend_of(xs[0]).xp.stack(xs, axis)

@@ -127,7 +127,7 @@ Paddings = str | int | tuple[Numbers, Numbers]
 """Zeros around an image: a number, (vertical, horizontal), ((top, bottom), (left, right)), `"same"` or `"valid"`."""
 
 
-def conv2d(x: T, w: T, *, stride: Numbers = 1, padding: Paddings = 0) -> T:
+def conv2d(x: T, w: T, stride: Numbers = 1, padding: Paddings = 0) -> T:
     """The sum, over each window of x, of x times w:   y[p] = sum over k of x[p * stride + k - padding] w[k]
 
     Args:
@@ -144,7 +144,7 @@ def conv2d(x: T, w: T, *, stride: Numbers = 1, padding: Paddings = 0) -> T:
     return convolve(x, w, spec=conv_spec("conv2d", (x.shape[1], x.shape[2]), w.shape[:2], stride, padding))
 
 
-def conv1d(x: T, w: T, *, stride: int = 1, padding: str | int | Pair = 0) -> T:
+def conv1d(x: T, w: T, stride: int = 1, padding: str | int | Pair = 0) -> T:
     """`conv2d` along time:   y[p] = sum over k of x[p * stride + k - padding] w[k]
 
     Args:
@@ -165,7 +165,7 @@ def conv1d(x: T, w: T, *, stride: int = 1, padding: str | int | Pair = 0) -> T:
     return reshape(y, shape=(x.shape[0], *y.shape[2:]))
 
 
-def conv_transpose2d(y: T, w: T, *, stride: Numbers = 1, padding: Paddings = 0, output_padding: Numbers = 0) -> T:
+def conv_transpose2d(y: T, w: T, stride: Numbers = 1, padding: Paddings = 0, output_padding: Numbers = 0) -> T:
     """The adjoint of `conv2d` in x: each y[p] times w is added to the pixels of its window.
 
     <conv2d(x, w), y> = <x, conv_transpose2d(y, w)>, with the same w and the same parameters. It enlarges an image
@@ -187,7 +187,7 @@ def conv_transpose2d(y: T, w: T, *, stride: Numbers = 1, padding: Paddings = 0, 
     return convolve_transpose(y, w, spec=spec)
 
 
-def conv2d_weight_grad(x: T, y: T, *, kernel_size: Numbers, stride: Numbers = 1, padding: Paddings = 0) -> T:
+def conv2d_weight_grad(x: T, y: T, kernel_size: Numbers, stride: Numbers = 1, padding: Paddings = 0) -> T:
     """The adjoint of `conv2d` in w:   w[k] = sum over n, p of x[n, p * stride + k - padding] y[n, p]^T
 
     Args:

@@ -87,21 +87,23 @@ def _(g, out, x):
 def power(x: Array, y: Operand) -> Array:
     """x ** y.   d/dx = y x**(y-1), d/dy = x**y log(x)
 
-    A whole-number exponent given as a Python number works for negative x; an array exponent needs x > 0.
+    At x = 0 and y = 0 both are 0, and so is d/dy = 0 for every y >= 0. For negative x, y must be a whole number, and d/dy
+    is NaN.
     """
     return x**y
 
 
 @power.vjp(0)
 def _(g, out, x, y):
-    if isinstance(y, (int, float)):  # x ** 0 and x ** 1 have finite derivatives at 0 too
+    if isinstance(y, (int, float)):
         return g * 0.0 if y == 0 else g * (y * power(x, y - 1))
-    return g * (y * power(x, y - 1.0))
+    return g * (y * power(x, where(equal(x, 0.0) * equal(y, 0.0), 1.0, y - 1.0)))  # not 0 / 0
 
 
 @power.vjp(1)
 def _(g, out, x, y):
-    return g * out * (math.log(x) if isinstance(x, (int, float)) else log(x))
+    zero = equal(x, 0.0) * (y >= 0.0)
+    return where(zero, 0.0, g * out * log(where(zero, indicator(zero, g), x)))  # not 0 * log(0)
 
 
 @primitive(elementwise=True)
@@ -134,6 +136,17 @@ def exp(x: Array) -> Array:
 @exp.vjp(0)
 def _(g, out, x):
     return g * out
+
+
+@primitive(elementwise=True)
+def expm1(x: Array) -> Array:
+    """exp(x) - 1, accurate for small x.   d/dx expm1(x) = exp(x)"""
+    return backend_of(x).xp.expm1(x)
+
+
+@expm1.vjp(0)
+def _(g, out, x):
+    return g * exp(x)  # out + 1 would lose the digits of exp(x) for x far below 0
 
 
 @primitive(elementwise=True)
@@ -232,7 +245,7 @@ def softplus(x: Array) -> Array:
 
 @softplus.vjp(0)
 def _(g, out, x):
-    return g * sigmoid(x)
+    return g * exp(-softplus(-x))  # sigmoid(x), with all its digits also where it is close to 0
 
 
 @primitive(elementwise=True)
@@ -243,7 +256,7 @@ def relu(x: Array) -> Array:
 
 @relu.vjp(0)
 def _(g, out, x):
-    return g * (x > 0)
+    return g * not_equal(out, 0.0)
 
 
 @primitive(elementwise=True)
@@ -302,6 +315,9 @@ def _(g, out, x):
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Comparisons and choices. A comparison is piecewise constant: its result is a constant Tensor of booleans.
+#
+# No rule turns the NaN of an input into a gradient of 0. At a NaN, relu, maximum, minimum and clip pass the cotangent on (to
+# both arguments), as in PyTorch; a slope that is computed from the input, as those of absolute and elu, is NaN itself.
 
 
 @primitive(elementwise=True, differentiable=False)
@@ -404,13 +420,13 @@ def minimum(x: Array, y: Operand) -> Array:
 @maximum.vjp(0)
 @minimum.vjp(1)
 def _(g, out, x, y):
-    return g * (0.5 * (indicator(x > y, g) + indicator(x >= y, g)))
+    return g * (1.0 - 0.5 * (indicator(x < y, g) + indicator(x <= y, g)))
 
 
 @maximum.vjp(1)
 @minimum.vjp(0)
 def _(g, out, x, y):
-    return g * (0.5 * (indicator(x < y, g) + indicator(x <= y, g)))
+    return g * (1.0 - 0.5 * (indicator(x > y, g) + indicator(x >= y, g)))
 
 
 def clip(x: T, low: Operand = None, high: Operand = None) -> T:
@@ -436,8 +452,8 @@ def limit(x: Array, low: Operand, high: Operand) -> Array:
 
 @limit.vjp(0)
 def _(g, out, x, low, high):
-    inside = equal(out, x) if low is None else equal(out, x) * (x >= low)
-    return where(inside, g, 0.0)
+    beyond = x < low if high is None else x > high if low is None else (x < low) + (x > high)
+    return where(beyond, 0.0, g)
 
 
 @limit.vjp(1)

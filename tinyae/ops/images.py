@@ -140,7 +140,7 @@ UPSAMPLE_MODES = ("nearest", "bilinear")
 """The modes of `upsample`."""
 
 
-def upsample(x: T, *, factor: Numbers, mode: str = "nearest") -> T:
+def upsample(x: T, factor: Numbers, mode: str = "nearest") -> T:
     """x (N, H, W, C) as (N, H * factor, W * factor, C).
 
     Args:

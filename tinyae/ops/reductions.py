@@ -22,6 +22,12 @@ def reduced_axes(x: Tensor | Array, axis: Axis) -> tuple[int, ...]:
     return tuple(a % x.ndim for a in axes)
 
 
+def _check_axis(x: Array, axis: Axis) -> None:
+    """Refuse an axis of a 0-d array, which NumPy reduces over axis 0. Too large an axis is refused by NumPy."""
+    if not x.ndim:
+        reduced_axes(x, axis)
+
+
 def kept_shape(x: Tensor | Array, axis: Axis) -> tuple[int, ...]:
     """x's shape with length 1 for every reduced axis: the shape that broadcasts against x."""
     axes = reduced_axes(x, axis)
@@ -36,6 +42,7 @@ def _spread(g: T, x: Tensor | Array, axis: Axis) -> T:
 @primitive
 def sum(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """Sum over `axis` (None: all).   d/dx_i = 1"""
+    _check_axis(x, axis)
     return x.sum(axis=axis, keepdims=keepdims)
 
 
@@ -91,6 +98,7 @@ def _products_of_others(x: T) -> T:
 @primitive
 def mean(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """Mean over `axis` (None: all) of n numbers.   d/dx_i = 1/n"""
+    _check_axis(x, axis)
     return x.mean(axis=axis, keepdims=keepdims)
 
 
@@ -103,6 +111,7 @@ def _(g, out, x, axis=None, keepdims=False):
 @primitive
 def max(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """Largest entry over `axis` (None: all).   The gradient goes to the largest; ties share it evenly."""
+    _check_axis(x, axis)
     return x.max(axis=axis, keepdims=keepdims)
 
 
@@ -114,6 +123,7 @@ def _(g, out, x, axis=None, keepdims=False):
 @primitive
 def min(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """Smallest entry over `axis` (None: all).   The gradient goes to the smallest; ties share it evenly."""
+    _check_axis(x, axis)
     return x.min(axis=axis, keepdims=keepdims)
 
 
@@ -130,23 +140,36 @@ def _shared(g: T, x: T, chosen: T, axis: Axis) -> T:
 
 @primitive
 def logsumexp(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
-    """log(sum(exp(x))) over `axis`, shifted by the maximum so that nothing overflows.   d/dx = softmax(x)"""
+    """log(sum(exp(x))) over `axis`, shifted by the maximum so that nothing overflows.   d/dx = softmax(x)
+
+    Where all x are -inf (or there are none), the value is -inf and the gradient 0; where one is inf, the value is inf and
+    its gradient NaN.
+    """
+    _check_axis(x, axis)
     xp = backend_of(x).xp
-    top = x.max(axis=axis, keepdims=True)
-    out = xp.log(xp.exp(x - top).sum(axis=axis, keepdims=True)) + top
+    top = x.max(axis=axis, keepdims=True) if x.size else xp.full(kept_shape(x, axis), -math.inf, dtype=x.dtype)
+    finite = xp.isfinite(top)
+    shifted = xp.where(finite, x - xp.where(finite, top, 0.0), 0.0)
+    out = xp.log(xp.where(finite, xp.exp(shifted).sum(axis=axis, keepdims=True), 1.0)) + top
     return out if keepdims else out.sum(axis=axis)
 
 
 @logsumexp.vjp(0)
 def _(g, out, x, axis=None, keepdims=False):
-    return _spread(g, x, axis) * exp(x - _spread(out, x, axis))
+    return _spread(g, x, axis) * exp(x - _spread(where(equal(out, -math.inf), 0.0, out), x, axis))
 
 
 @primitive
 def softmax(x: Array, *, axis: Axis = -1) -> Array:
-    """p_i = exp(x_i) / sum_j exp(x_j) along `axis`.   J^T g = p * (g - sum(g * p))"""
-    weights = backend_of(x).xp.exp(x - x.max(axis=axis, keepdims=True))
+    """p_i = exp(x_i) / sum_j exp(x_j) along `axis`, NaN where the largest x is infinite.   J^T g = p * (g - sum(g * p))"""
+    _check_axis(x, axis)
+    weights = backend_of(x).xp.exp(_below_max(x, axis))
     return weights / weights.sum(axis=axis, keepdims=True)
+
+
+def _below_max(x: Array, axis: Axis) -> Array:
+    """x minus its maximum over `axis`; x itself if it is empty."""
+    return x - x.max(axis=axis, keepdims=True) if x.size else x
 
 
 @softmax.vjp(0)
@@ -158,9 +181,10 @@ def _(g, out, x, axis=-1):
 @primitive
 def log_softmax(x: Array, *, axis: Axis = -1) -> Array:
     """log(softmax(x)) along `axis` without forming the ratio.   J^T g = g - softmax(x) * sum(g)"""
-    shifted = x - x.max(axis=axis, keepdims=True)
+    _check_axis(x, axis)
+    shifted = _below_max(x, axis)
     xp = backend_of(x).xp
-    return shifted - xp.log(xp.exp(shifted).sum(axis=axis, keepdims=True))
+    return shifted - xp.log(xp.exp(shifted).sum(axis=axis, keepdims=True)) if x.size else xp.exp(shifted)
 
 
 @log_softmax.vjp(0)
@@ -168,7 +192,7 @@ def _(g, out, x, axis=-1):
     return g - exp(out) * sum(g, axis=axis, keepdims=True)
 
 
-def variance(x: T, *, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> T:
+def variance(x: T, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> T:
     """Mean squared deviation from the mean over `axis`, composed of primitives: divides by n - ddof, by default by n.
 
     With ddof=1 it is an unbiased estimate of the variance of what n samples were drawn from.
@@ -183,12 +207,12 @@ def variance(x: T, *, axis: Axis = None, keepdims: bool = False, ddof: int = 0) 
     return found * (n / (n - ddof))
 
 
-def std(x: T, *, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> T:
+def std(x: T, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> T:
     """Standard deviation over `axis`, the root of `variance`.   Where it is 0, its gradient is 0, as that of `norm`."""
     return _root(variance(x, axis=axis, keepdims=keepdims, ddof=ddof))
 
 
-def norm(x: T, *, axis: Axis = None) -> T:
+def norm(x: T, axis: Axis = None) -> T:
     """Euclidean norm over `axis`, composed of primitives.   d/dx = x / norm(x), 0 where the norm is 0"""
     return _root(sum(x * x, axis=axis))
 

@@ -503,6 +503,10 @@ class FlatParameters:
             tensor._data = view
             tensor._buffer = gradient
 
+    def __getstate__(self) -> dict[str, object]:
+        """For a copy or pickle, whose arrays no longer share memory: without views, so that a step of it raises."""
+        return vars(self) | {"_views": [None] * len(self._views)}
+
     def gather(self) -> Array:
         """Return the flat buffer with all gradients, after copying those that are not there yet.
 
@@ -543,8 +547,8 @@ class FlatParameters:
             if tensor._data is not view:
                 raise RuntimeError(
                     f"the array of parameter {position} of shape {tensor.shape} was replaced after the optimizer was "
-                    "created: create the optimizer after to(device) and after assigning .data, and only one for each "
-                    "parameter; load_state_dict() copies in place and is safe."
+                    "created: create the optimizer after to(device) and after assigning .data, only one for each parameter, "
+                    "and a new one for a copy of the model; load_state_dict() copies in place and is safe."
                 )
 
     def bump_versions(self) -> None:

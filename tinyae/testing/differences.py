@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tinyae.autodiff import Node, Observer, RuleError, Tensor, grad, observers, primitive, set_observers
+from tinyae.autodiff.tape import holomorphic
 from tinyae.backend import Array, backend_of
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -337,7 +338,7 @@ class Probe:
         points = [self.backend.to_device(self.backend.to_host(a), "complex128") for a in self.arrays]
         x = self.backend.to_host(self.arrays[argument])
         points[argument] = self.backend.to_device(x + (ahead + 1j * STEP) * direction)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), holomorphic():
             warnings.simplefilter("error")  # NumPy only warns when an imaginary part is discarded
             out = self.fn(*[Tensor(p, requires_grad=True) for p in points]).numpy()
         if out.dtype.kind != "c":

@@ -11,7 +11,7 @@ from scipy import special
 
 from tinyae import losses, ops
 from tinyae.autodiff import expand, sum_to
-from tinyae.autodiff.reverse import alias, clone
+from tinyae.autodiff.reverse import alias
 from tinyae.losses import REDUCTIONS
 from tinyae.testing.verification import Domain, Function, OpCase, apart, between, cases, nonzero, positive, real, whole
 
@@ -249,6 +249,7 @@ OPS: list[OpCase] = [
     *cases(ops.log, UNARY, np.log, positive),
     # functions
     *cases(ops.exp, UNARY, np.exp),
+    *cases(ops.expm1, UNARY, lambda x: np.exp(x) - 1),
     *cases(ops.log1p, UNARY, lambda x: np.log(1 + x), between(-0.7, 2.0)),
     *cases(ops.sqrt, UNARY, lambda x: x**0.5, positive),
     *cases(ops.square, UNARY, lambda x: x**2),
@@ -301,7 +302,7 @@ OPS: list[OpCase] = [
     *cases(ops.limit, LIMITS, limit_reference, apart, analytic=False),
     # shape
     *cases(alias, UNARY, np.positive),
-    *cases(clone, UNARY, np.positive),
+    *cases(ops.cast, UNARY, lambda x, dtype: np.positive(x), dtype="float64"),
     *cases(expand, [((3, 1),), ((),), ((1, 4),), ((4,),)], lambda x, shape: x * np.ones(shape), shape=(3, 4)),
     *cases(expand, [((1,),), ((0, 1),)], lambda x, shape: x * np.ones(shape), shape=(0, 2)),
     *cases(sum_to, [((3, 4),), ((2, 3, 1),), ((0, 1),), ((3, 0, 4),)], sum_to_reference, shape=(1,)),
