@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial, wraps
-from typing import Annotated, Any, ParamSpec, TypeVar, overload
+from typing import Annotated, Any, ClassVar, ParamSpec, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from tinyae import losses, ops
 from tinyae.autodiff import Tensor, no_grad
 from tinyae.backend import Array, Backend, backend_named, backend_of
 from tinyae.checks import choose, whole_number
-from tinyae.data import Lengths, Split, padding
+from tinyae.data import Dataset, Lengths, Split, padding
 from tinyae.data.dataset import as_samples
 from tinyae.losses import Loss, unit
 from tinyae.nn import Module, evaluating
@@ -149,7 +149,10 @@ class Autoencoder(Module):
 
     Attributes:
         loss_unit: the unit of `loss`, e.g. "nats per image".
+        takes_noise: whether the samples to encode may lie outside the range of the targets, as those that were damaged.
     """
+
+    takes_noise: ClassVar[bool] = False
 
     def __init__(
         self, encoder: Module, decoder: Module, *, loss: Annotated[str, RECONSTRUCTIONS] = "bce", sample: str = "sample"
@@ -196,7 +199,7 @@ class Autoencoder(Module):
     def encode(self, x: Batch, batch_size: int = 1024) -> Any: ...
     def encode(self, x: Any, batch_size: int = 1024) -> Any:
         """Codes (N, K) of x (N, ...)."""
-        return self._apply(self.encoder, x, batch_size)
+        return self._apply(self.encoder, self._samples(x), batch_size)
 
     @overload
     def decode(self, code: Tensor, batch_size: int = 1024) -> Tensor: ...
@@ -213,8 +216,16 @@ class Autoencoder(Module):
     @overload
     def reconstruct(self, x: Batch, batch_size: int = 1024) -> Any: ...
     def reconstruct(self, x: Any, batch_size: int = 1024) -> Any:
-        """The decoded code of x, of x's shape; for a Batch, of its target's shape."""
-        return self._apply(lambda v: self.reconstruction.output(self(v)), x, batch_size)
+        """The decoded code of x, of x's shape; for a Batch, of its target's shape. ValueError if the model gives another."""
+        x = self._samples(x)
+        restored = self._restored(x, batch_size)
+        expected = x.target if isinstance(x, Batch) else x
+        if restored.shape != expected.shape:
+            raise ValueError(
+                f"got samples of shape {expected.shape[1:]}, but reconstructions have shape {restored.shape[1:]}: give samples "
+                "of the shape that the model was built for."
+            )
+        return restored
 
     def report(self, samples: Split) -> list[str]:
         """Lines that this model adds to the report after training, computed on held-out samples."""
@@ -231,6 +242,16 @@ class Autoencoder(Module):
     def extra_repr(self) -> str:
         """The settings that are not the default, and the loss."""
         return ", ".join(filter(None, [super().extra_repr(), f"loss={self.reconstruction.name!r}"]))
+
+    def _restored(self, x: Any, batch_size: int) -> Any:
+        return self._apply(lambda v: self.reconstruction.output(self(v)), x, batch_size)
+
+    def _samples(self, x: Any) -> Any:
+        """A Tensor or a Batch as it is; an array or list as an array, if `check_samples` takes it."""
+        x = as_input(x)
+        if isinstance(x, (Tensor, Batch)) or not len(x):
+            return x
+        return check_samples(x, "x", self, encode=True).x
 
     def _apply(self, function: Callable[[Any], Any], x: Any, batch_size: int, *, whole: bool = False) -> Any:
         """Apply `function` to a Tensor directly, to everything else batch by batch in evaluation mode.
@@ -259,6 +280,40 @@ def as_input(x: Any) -> Any:
     """A Tensor or a Batch as it is, anything else as an array (N, ...) on the host."""
     known = isinstance(x, (Tensor, Batch))
     return x if known else as_samples(x, "expected a Tensor or an array of numbers (N, ...)")
+
+
+def check_samples(
+    source: Dataset | Split | npt.ArrayLike, name: str, model: Autoencoder, *, encode: bool = False
+) -> Split:
+    """The samples of a Dataset (training part), Split or array that a model is to train on or to be measured on.
+
+    Raises TypeError unless they are floating-point numbers, and ValueError unless they are (N, ...) with N > 0, finite in
+    the model's dtype, and such that its loss can have them as targets; `name` begins the message. Samples only to
+    `encode` need not be black and white, and those of a model that `takes_noise` may lie anywhere.
+    """
+    if isinstance(source, Dataset):
+        source = source.train
+    x = source.x if isinstance(source, Split) else source
+    x = as_samples(x, f"{name}: expected an array of numbers, a Split or a Dataset")
+    if x.dtype.kind != "f":
+        raise TypeError(
+            f"{name}: samples must be floating point, got dtype {x.dtype}: "
+            "scale them first, e.g. x.astype('float32') / 255."
+        )
+    if x.ndim < 2 or x.size == 0:
+        raise ValueError(f"{name}: samples must be (N, ...) with N > 0, got shape {x.shape}.")
+    largest = float(np.finfo(model.dtype).max)
+    low, high = float(x.min()), float(x.max())
+    if not (low >= -largest and high <= largest):
+        bad = np.argwhere(~(np.abs(x.astype(np.float64)) <= largest))
+        kind = "NaN or infinite" if not np.isfinite(x).all() else f"too large for {model.dtype}"
+        raise ValueError(
+            f"{name}: {len(bad)} values are {kind}, "
+            f"the first at index {tuple(int(i) for i in bad[0])}: remove or fill them first."
+        )
+    if not encode or ((low < 0.0 or high > 1.0) and not model.takes_noise):
+        model.reconstruction.check_targets(x)
+    return source if isinstance(source, Split) else Split(x)
 
 
 def interpolate(first: np.ndarray, second: np.ndarray, steps: int = 8) -> np.ndarray:

@@ -20,7 +20,7 @@ from tinyae.autodiff import Tensor, no_grad
 from tinyae.backend import as_generator, backend_named, backend_of
 from tinyae.data import Split
 from tinyae.losses import Loss, gaussian_kl, unit
-from tinyae.models.autoencoder import Autoencoder, Batch, remembered
+from tinyae.models.autoencoder import Autoencoder, Batch, check_samples, remembered
 from tinyae.models.dense import NORMALIZATIONS, Shape, check_normalization, normalized, sample_shape
 from tinyae.models.likelihoods import (
     BINARIZATIONS,
@@ -158,7 +158,7 @@ class VariationalAutoencoder(Autoencoder):
             q = self.posterior(v)
             return ops.concatenate(q.mean, q.log_variance, axis=1)
 
-        return Posterior(*np.split(self._apply(both, x, batch_size), 2, axis=1))
+        return Posterior(*np.split(self._apply(both, self._samples(x), batch_size), 2, axis=1))
 
     def encode(self, x: Any, batch_size: int = 1024) -> Any:
         """Posterior means (N, K) of x (N, ...)."""
@@ -208,7 +208,7 @@ class VariationalAutoencoder(Autoencoder):
 
     def latent_report(self, x: np.ndarray, *, labels: np.ndarray | None = None) -> LatentReport:
         """KL per latent dimension, active dimensions, and whether the posterior collapsed, on samples x (N, ...)."""
-        return LatentReport.of(self.posterior(self.batch(Split(x, labels))), self.sample_name)
+        return LatentReport.of(self.posterior(self.batch(check_samples(Split(x, labels), "x", self))), self.sample_name)
 
     def report(self, samples: Split) -> list[str]:
         """The meaning of the unit, how the code is used, and a warning if the posterior collapsed."""
@@ -448,7 +448,7 @@ def log_likelihood(
     k = check_size("log_likelihood", "importance_samples", importance_samples)
     rng = np.random.default_rng(0) if generator is None else as_generator(generator)
     backend, dtype = backend_named(model.device), model.dtype
-    whole = model.batch(Split(x, labels))
+    whole = model.batch(check_samples(Split(x, labels), "x", model))
     at_once = max(1, min(len(x), rows // k))
     found = []
     with no_grad(), evaluating(model):

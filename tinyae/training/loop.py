@@ -24,9 +24,9 @@ from tinyae.autodiff import Tensor, no_grad
 from tinyae.backend import Array, backend_named, backend_of
 from tinyae.checks import whole_number
 from tinyae.data import Dataset, Split
-from tinyae.data.dataset import as_samples
 from tinyae.losses import Loss
 from tinyae.models import Autoencoder, Batch
+from tinyae.models.autoencoder import check_samples
 from tinyae.nn import BatchNorm, Module, evaluating, observe_calls
 from tinyae.optim import LBFGS, Adam, Optimizer, clip_grad_norm
 from tinyae.training.metrics import Metrics, evaluate
@@ -605,29 +605,6 @@ def _undisturbed(model: Module) -> Iterator[None]:
         yield
     for generator, state in states:
         generator.bit_generator.state = state
-
-
-def check_samples(source: Dataset | Split | npt.ArrayLike, name: str, model: Autoencoder) -> Split:
-    """The samples of a Dataset (training part), Split or array; raises TypeError or ValueError if they cannot be used."""
-    if isinstance(source, Dataset):
-        source = source.train
-    x = source.x if isinstance(source, Split) else source
-    x = as_samples(x, f"{name}: expected an array of numbers, a Split or a Dataset")
-    if x.dtype.kind != "f":
-        raise TypeError(
-            f"{name}: samples must be floating point, got dtype {x.dtype}: "
-            "scale them first, e.g. x.astype('float32') / 255."
-        )
-    if x.ndim < 2 or len(x) == 0:
-        raise ValueError(f"{name}: samples must be (N, ...) with N > 0, got shape {x.shape}.")
-    if not np.isfinite(x).all():
-        bad = np.argwhere(~np.isfinite(x))
-        raise ValueError(
-            f"{name}: {len(bad)} values are NaN or infinite, "
-            f"the first at index {tuple(int(i) for i in bad[0])}: remove or fill them first."
-        )
-    model.reconstruction.check_targets(x)
-    return source if isinstance(source, Split) else Split(x)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

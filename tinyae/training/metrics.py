@@ -26,6 +26,7 @@ from tinyae.models import (
     shuffled_code,
     split_future,
 )
+from tinyae.models.autoencoder import check_samples
 from tinyae.nn import evaluating
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -60,7 +61,7 @@ def evaluate(model: Autoencoder, samples: Split | Batch | npt.ArrayLike, batch_s
     if not count:
         shape = (samples.x if isinstance(samples, Split) else samples.target).shape
         raise ValueError(f"got an empty array of shape {shape}: there is nothing to evaluate.")
-    whole = samples if isinstance(samples, Batch) else model.batch(samples)
+    whole = samples if isinstance(samples, Batch) else model.batch(check_samples(samples, "x", model))
     backend, dtype = backend_named(model.device), model.dtype
     bounded = bool(whole.target.min() >= 0 and whole.target.max() <= 1)
     totals: dict[str, float] = {}

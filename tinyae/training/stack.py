@@ -11,10 +11,11 @@ import numpy as np
 from tinyae.backend import backend_named, backend_of
 from tinyae.data import Dataset, Split
 from tinyae.models import Batch, SoftmaxClassifier, StackedAutoencoder
+from tinyae.models.autoencoder import check_samples
 from tinyae.models.stacked import check_labels
 from tinyae.nn import Module, Parameter
 from tinyae.optim import LBFGS, Adam, Optimizer
-from tinyae.training.loop import Progress, Training, check_samples, fit, samples_per_step, used_samples
+from tinyae.training.loop import Progress, Training, fit, samples_per_step, used_samples
 from tinyae.training.metrics import Metrics
 from tinyae.training.state import Checkpoint, History, TrainingState
 
