@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial, wraps
+from functools import partial, reduce, wraps
 from typing import Annotated, Any, ClassVar, ParamSpec, TypeVar, overload
 
 import numpy as np
@@ -394,7 +394,7 @@ A = TypeVar("A", bound=Autoencoder)
 def remembered(name: str) -> Callable[[Callable[P, A]], Callable[P, A]]:
     """Decorator for the builder of the registry's model `name`: its models carry a recipe, for `tinyae.save`.
 
-    The encoder carries it too, so that it can be saved and loaded alone. The generator is not part of the recipe, since the
+    Encoder and decoder carry it too, so that each can be saved and loaded alone. The generator is not part of the recipe, since the
     weights are saved. A call with anything but numbers, strings, and lists or dicts of them leaves no recipe.
     """
 
@@ -413,13 +413,16 @@ def remembered(name: str) -> Callable[[Callable[P, A]], Callable[P, A]]:
 
 
 def remember(model: Autoencoder, name: str, arguments: dict[str, Any]) -> None:
-    """Record how `model` and its encoder were built, if JSON can hold the arguments."""
+    """Record how `model`, its encoder and its decoder were built, and what they were then, if JSON can hold the arguments."""
     try:
         plain = {key: _plain(value) for key, value in arguments.items()}
     except TypeError:
         return
     model.recipe = {"model": name, "arguments": plain}
     model.encoder.recipe = {**model.recipe, "part": "encoder"}
+    model.decoder.recipe = {**model.recipe, "part": "decoder"}
+    for part in (model, model.encoder, model.decoder):
+        part.__dict__["_as_built"] = Description.of(part)
 
 
 def _given(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -442,3 +445,110 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {key: _plain(part) for key, part in value.items()}
     raise TypeError(f"a recipe holds numbers, strings, lists and dicts, got {type(value).__name__}.")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A model may be changed after it was built. A recipe holds for it as long as its parts are of the same types and shapes;
+# settings that differ are stored beside the recipe and set again.
+
+
+@dataclass(frozen=True)
+class _Fixed:
+    """An attribute that a file cannot hold, such as a function, described in words."""
+
+    words: str
+
+
+@dataclass(frozen=True, eq=False)
+class Description:
+    """What a module is made of, apart from the numbers in its parameters and buffers.
+
+    Attributes:
+        structure: the type of each module inside and the shape of each parameter and buffer, by dotted name.
+        settings: the values of the other attributes, as JSON stores them, by (dotted name of the module, attribute).
+    """
+
+    structure: dict[str, str]
+    settings: dict[tuple[str, str], Any]
+
+    @classmethod
+    def of(cls, module: Module) -> Description:
+        """The description of a module as it is now. Random generators and modes are no part of it."""
+        structure: dict[str, str] = {}
+        settings: dict[tuple[str, str], Any] = {}
+        for name, part in [("", module), *module.named_parts()]:
+            if isinstance(part, Tensor):
+                structure[name] = str(part.shape)
+                continue
+            structure[name] = _type_name(part)
+            for key, value in vars(part).items():
+                if key not in ("training", "recipe") and (key[0] != "_" or key in part.changes_in_training):
+                    _describe(value, name, key, settings, fixed=False)
+        return cls(structure, settings)
+
+    def changes(self, built: Description) -> list[list[Any]]:
+        """[module, attribute, value] of each setting that is not as it was `built`; raises ValueError if there are other
+        differences.
+        """
+        names = dict.fromkeys([*self.structure, *built.structure])
+        for name in names:
+            now, then = self.structure.get(name, "missing"), built.structure.get(name, "missing")
+            if now != then:
+                raise ValueError(f"{name or 'the model'} is {now}, built was {then}")
+        found = []
+        for place in dict.fromkeys([*self.settings, *built.settings]):
+            name, attribute = place
+            root = (name, attribute.partition(".")[0])
+            if built.settings.get(root, _MISSING) is None and isinstance(self.settings.get(root), _Fixed):
+                continue  # computed since then, such as the prior of a VQ-VAE
+            value, then = self.settings.get(place, _MISSING), built.settings.get(place, _MISSING)
+            if value != then:
+                if isinstance(value, _Fixed):
+                    raise ValueError(f"{f'{name}.{attribute}'.lstrip('.')} is another")
+                found.append([*place, value])
+        return found
+
+
+_MISSING = _Fixed("missing")
+
+
+def set_again(module: Module, changes: list[list[Any]]) -> None:
+    """Set what `Description.changes` found."""
+    parts = dict(module.named_modules())
+    for name, attribute, value in changes:
+        *path, last = attribute.split(".")
+        owner = reduce(getattr, path, parts[name])
+        if isinstance(value, dict) and value.keys() == {_LOSS}:
+            value = reconstruction_named(value[_LOSS])
+        setattr(owner, last, value if isinstance(getattr(owner, last, None), list) else _as_tuples(value))
+
+
+_LOSS = "reconstruction loss"
+
+
+def _describe(value: Any, name: str, attribute: str, found: dict[tuple[str, str], Any], *, fixed: bool) -> None:
+    """Put the description of an attribute, and of those of an object in it, into `found`."""
+    if isinstance(value, (Module, Tensor, np.random.Generator)):
+        return
+    place = (name, attribute)
+    try:
+        plain = _plain(value)
+        found[place] = _Fixed(repr(plain)) if fixed else plain
+    except TypeError:
+        if isinstance(value, Reconstruction) and RECONSTRUCTIONS.get(value.name) is value:
+            found[place] = {_LOSS: value.name}
+        elif not isinstance(value, (list, tuple, dict)):  # those hold modules
+            found[place] = _Fixed(getattr(value, "__qualname__", _type_name(value)))
+            frozen = getattr(getattr(value, "__dataclass_params__", None), "frozen", False)
+            if not callable(value) and attribute.count(".") < 2:
+                for key, inner in getattr(value, "__dict__", {}).items():
+                    _describe(inner, name, f"{attribute}.{key}", found, fixed=frozen)
+
+
+def _type_name(value: object) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+def _as_tuples(value: Any) -> Any:
+    """JSON's lists as the tuples that they were."""
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
