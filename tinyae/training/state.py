@@ -19,7 +19,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from tinyae.atomic import write_bytes, write_text
+from tinyae.atomic import write_atomically, write_text
 from tinyae.checks import number
 from tinyae.nn import Module
 from tinyae.optim import Optimizer
@@ -242,12 +242,13 @@ class TrainingState:
 
     def save(self, path: str | Path, **extra: Any) -> Path:
         """Write the state to a safetensors file, atomically; `extra` are plain values that `load_with_extra` returns."""
-        from safetensors.numpy import save
+        from safetensors.numpy import save_file
 
         arrays: dict[str, np.ndarray] = {}
         content = vars(self) | {"model": vars(self.model)}
         header = {"format": 1, "state": _without_arrays(content, "", arrays), "extra": extra}
-        return write_bytes(path, save(arrays, metadata={_KEY: json.dumps(header)}))
+        metadata = {_KEY: json.dumps(header)}
+        return write_atomically(path, lambda temporary: save_file(arrays, temporary, metadata))
 
     @classmethod
     def load(cls, path: str | Path) -> TrainingState:
@@ -280,7 +281,7 @@ _ARRAY = "array in this file"
 def _without_arrays(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
     """`value` for JSON: each array in it is put into `arrays` under its path, and its name stands in its place."""
     if isinstance(value, np.ndarray):
-        arrays[path] = np.array(value, order="C")
+        arrays[path] = np.asarray(value, order="C")
         return {_ARRAY: path}
     if isinstance(value, dict):
         return {name: _without_arrays(part, f"{path}/{name}", arrays) for name, part in value.items()}
