@@ -7,7 +7,8 @@ remembers its builder's arguments.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections import UserDict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial, reduce, wraps
 from typing import Annotated, Any, ClassVar, ParamSpec, TypeVar, overload
@@ -422,7 +423,7 @@ def remember(model: Autoencoder, name: str, arguments: dict[str, Any]) -> None:
     model.encoder.recipe = {**model.recipe, "part": "encoder"}
     model.decoder.recipe = {**model.recipe, "part": "decoder"}
     for part in (model, model.encoder, model.decoder):
-        part.__dict__["_as_built"] = Description.of(part)
+        part.__dict__["_as_built"] = UserDict(described(part))  # not a dict, in which parts would be searched for
 
 
 def _given(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -454,99 +455,76 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class _Fixed:
-    """An attribute that a file cannot hold, such as a function, described in words."""
+    """What cannot be set again from a file, in words: a type, a shape, a function."""
 
     words: str
 
 
-@dataclass(frozen=True, eq=False)
-class Description:
-    """What a module is made of, apart from the numbers in its parameters and buffers.
+Description = Mapping[tuple[str, str], Any]
 
-    Attributes:
-        structure: the type of each module inside and the shape of each parameter and buffer, by dotted name.
-        settings: the values of the other attributes, as JSON stores them, by (dotted name of the module, attribute).
+
+def described(module: Module) -> Description:
+    """What a module is made of, apart from the numbers in its parameters and buffers, random generators and modes.
+
+    By (dotted name of a part, attribute): its value as JSON stores it, or a `_Fixed`; with attribute "", the type or shape.
     """
-
-    structure: dict[str, str]
-    settings: dict[tuple[str, str], Any]
-
-    @classmethod
-    def of(cls, module: Module) -> Description:
-        """The description of a module as it is now. Random generators and modes are no part of it."""
-        structure: dict[str, str] = {}
-        settings: dict[tuple[str, str], Any] = {}
-        for name, part in [("", module), *module.named_parts()]:
-            if isinstance(part, Tensor):
-                structure[name] = str(part.shape)
-                continue
-            structure[name] = _type_name(part)
-            for key, value in vars(part).items():
-                if key not in ("training", "recipe") and (key[0] != "_" or key in part.changes_in_training):
-                    _describe(value, name, key, settings, fixed=False)
-        return cls(structure, settings)
-
-    def changes(self, built: Description) -> list[list[Any]]:
-        """[module, attribute, value] of each setting that is not as it was `built`; raises ValueError if there are other
-        differences.
-        """
-        names = dict.fromkeys([*self.structure, *built.structure])
-        for name in names:
-            now, then = self.structure.get(name, "missing"), built.structure.get(name, "missing")
-            if now != then:
-                raise ValueError(f"{name or 'the model'} is {now}, built was {then}")
-        found = []
-        for place in dict.fromkeys([*self.settings, *built.settings]):
-            name, attribute = place
-            root = (name, attribute.partition(".")[0])
-            if built.settings.get(root, _MISSING) is None and isinstance(self.settings.get(root), _Fixed):
-                continue  # computed since then, such as the prior of a VQ-VAE
-            value, then = self.settings.get(place, _MISSING), built.settings.get(place, _MISSING)
-            if value != then:
-                if isinstance(value, _Fixed):
-                    raise ValueError(f"{f'{name}.{attribute}'.lstrip('.')} is another")
-                found.append([*place, value])
-        return found
+    found: dict[tuple[str, str], Any] = {}
+    for name, part in [("", module), *module.named_parts()]:
+        if isinstance(part, Tensor):
+            found[name, ""] = _Fixed(str(part.shape))
+            continue
+        found[name, ""] = _Fixed(type(part).__qualname__)
+        for key, value in vars(part).items():
+            if key not in ("training", "recipe") and (key[0] != "_" or key in part.changes_in_training):
+                _describe(value, name, key, found)
+    return found
 
 
-_MISSING = _Fixed("missing")
+def _describe(value: Any, name: str, attribute: str, found: dict[tuple[str, str], Any]) -> None:
+    """Put an attribute into `found`, and those of an object in it."""
+    if isinstance(value, (Module, Tensor, np.random.Generator)):
+        return
+    try:
+        found[name, attribute] = _plain(value)
+    except TypeError:
+        if isinstance(value, Reconstruction) and RECONSTRUCTIONS.get(value.name) is value:
+            found[name, attribute] = {_LOSS: value.name}
+        elif not isinstance(value, (list, tuple, dict)):  # those hold modules
+            found[name, attribute] = _Fixed(getattr(value, "__qualname__", type(value).__qualname__))
+            inside = {} if callable(value) or isinstance(value, Reconstruction) else getattr(value, "__dict__", {})
+            for key, part in inside.items() if attribute.count(".") < 2 else ():
+                _describe(part, name, f"{attribute}.{key}", found)
+
+
+_LOSS, _MISSING = "reconstruction loss", _Fixed("missing")
+
+
+def changes(now: Description, built: Description) -> list[list[Any]]:
+    """[part, attribute, value] of each setting that is not as it was `built`; ValueError if something else is not."""
+    found = []
+    for place in dict.fromkeys([*now, *built]):
+        name, attribute = place
+        value, then, root = now.get(place, _MISSING), built.get(place, _MISSING), (name, attribute.partition(".")[0])
+        if value == then or (built.get(root, _MISSING) is None and isinstance(now.get(root), _Fixed)):
+            continue  # the second: computed since then, such as the prior of a VQ-VAE
+        if isinstance(value, _Fixed):
+            words = then.words if isinstance(then, _Fixed) else then
+            raise ValueError(f"{f'{name}.{attribute}'.strip('.') or 'it'} is {value.words}, and was {words}")
+        found.append([*place, value])
+    return found
 
 
 def set_again(module: Module, changes: list[list[Any]]) -> None:
-    """Set what `Description.changes` found."""
+    """Set what `changes` found."""
     parts = dict(module.named_modules())
     for name, attribute, value in changes:
         *path, last = attribute.split(".")
+        if attribute.startswith("__") or ".__" in attribute:
+            raise ValueError(f"{attribute} is no setting")
         owner = reduce(getattr, path, parts[name])
         if isinstance(value, dict) and value.keys() == {_LOSS}:
             value = reconstruction_named(value[_LOSS])
         setattr(owner, last, value if isinstance(getattr(owner, last, None), list) else _as_tuples(value))
-
-
-_LOSS = "reconstruction loss"
-
-
-def _describe(value: Any, name: str, attribute: str, found: dict[tuple[str, str], Any], *, fixed: bool) -> None:
-    """Put the description of an attribute, and of those of an object in it, into `found`."""
-    if isinstance(value, (Module, Tensor, np.random.Generator)):
-        return
-    place = (name, attribute)
-    try:
-        plain = _plain(value)
-        found[place] = _Fixed(repr(plain)) if fixed else plain
-    except TypeError:
-        if isinstance(value, Reconstruction) and RECONSTRUCTIONS.get(value.name) is value:
-            found[place] = {_LOSS: value.name}
-        elif not isinstance(value, (list, tuple, dict)):  # those hold modules
-            found[place] = _Fixed(getattr(value, "__qualname__", _type_name(value)))
-            frozen = getattr(getattr(value, "__dataclass_params__", None), "frozen", False)
-            if not callable(value) and attribute.count(".") < 2:
-                for key, inner in getattr(value, "__dict__", {}).items():
-                    _describe(inner, name, f"{attribute}.{key}", found, fixed=frozen)
-
-
-def _type_name(value: object) -> str:
-    return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
 def _as_tuples(value: Any) -> Any:

@@ -25,7 +25,7 @@ from tinyae.atomic import write_bytes, write_text
 from tinyae.backend import backend_named
 from tinyae.data import Dataset
 from tinyae.models import Autoencoder, build
-from tinyae.models.autoencoder import Description, set_again
+from tinyae.models.autoencoder import changes, described, set_again
 from tinyae.nn import Module
 from tinyae.training.state import Epoch, History
 
@@ -198,8 +198,8 @@ def save(model: Module, path: str | Path) -> Path:
     header: dict[str, Any] = {"format": 1, "recipe": model.recipe}
     if model.recipe is not None:
         try:
-            changes = Description.of(model).changes(_as_built(model))
-            header |= {"changes": changes} if changes else {}
+            built = vars(model).get("_as_built") or described(_built(model.recipe))  # it may have been assigned
+            header |= {"changes": found} if (found := changes(described(model), built)) else {}
         except ValueError as difference:
             header["recipe"] = None
             warnings.warn(
@@ -211,12 +211,6 @@ def save(model: Module, path: str | Path) -> Path:
     # safetensors writes the bytes of an array in memory order, so a transposed array would be read back scrambled.
     state = {name: np.array(value, order="C") for name, value in model.state_dict().items()}
     return write_bytes(path, to_bytes(state, metadata=metadata))
-
-
-def _as_built(model: Module) -> Description:
-    """The description of a model when it was built; of one whose recipe was assigned, that of what the recipe builds."""
-    known = vars(model).get("_as_built")
-    return known if known is not None else Description.of(_built(model.recipe))
 
 
 def _built(recipe: Any) -> Module:
