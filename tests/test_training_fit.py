@@ -24,7 +24,7 @@ from tinyae.models import (
     sparse_autoencoder,
     stacked_autoencoder,
 )
-from tinyae.training import Epoch, TrainingInterrupted, evaluate, fit_classifier
+from tinyae.training import Epoch, TrainingInterrupted, evaluate, fit_classifier, fit_stack
 
 DIGITS = data.load("optdigits")
 SOME, OTHERS = DIGITS.train.x[:500], DIGITS.test.x[:200]
@@ -370,9 +370,15 @@ def test_drop_last_leaves_out_a_smaller_last_batch(samples, batch_size, rng):
         assert_array_equal(model.state_dict()[name], value)
 
 
-def test_drop_last_that_leaves_nothing_is_refused(rng):
+@pytest.mark.parametrize("train", [
+    lambda x, **options: quiet_fit(basic_autoencoder(8, 3), x, **options),
+    lambda x, **options: fit_stack(stacked_autoencoder(8, (3,)), x, progress=False, **options),
+    lambda x, **options: fit_classifier(SoftmaxClassifier(None, 8, 2), Split(x, np.ones(7, int)), progress=False, **options),
+])  # fmt: skip
+def test_drop_last_that_leaves_nothing_is_refused(train, rng):
     with pytest.raises(ValueError, match="leaves out the only batch, got 7 samples for batch_size=8"):
-        quiet_fit(normalized_model(rng), rng.random((7, 8)).astype("float32"), batch_size=8, drop_last=True)
+        train(rng.random((7, 8)).astype("float32"), batch_size=8, drop_last=True)
+    assert train(rng.random((7, 8)).astype("float32"), batch_size=6, drop_last=True, epochs=1)
 
 
 @pytest.mark.parametrize(

@@ -186,10 +186,11 @@ class Module:
         modules = [module for _, module in self.named_modules()]
         for module in modules:
             module.training = mode
-        for module in modules if mode else ():
-            parameters = module.parameters()
-            if parameters and not any(parameter.requires_grad for parameter in parameters):
-                module.eval()
+        if mode and not all(parameter.requires_grad for parameter in self.parameters()):
+            for module in modules:
+                parameters = module.parameters()
+                if parameters and not any(parameter.requires_grad for parameter in parameters):
+                    module.eval()
         return self
 
     def eval(self) -> Self:
