@@ -581,8 +581,8 @@ def warn_of_range(model: Autoencoder, data: Batch) -> None:
     if low >= 0.0 and high <= 1.0:  # in the range of every activation
         return
     with _undisturbed(model):
-        first = data.rows(slice(0, 1)).tensors()
-        node = model.reconstruct(replace(first, x=Tensor(first.x.data, requires_grad=True))).node
+        x = Tensor(data.rows(slice(0, 1)).x, requires_grad=True)
+        node = getattr(model.reconstruction.output(model(x)), "node", None)
     while node is not None and node.name in ("reshape", "transpose", "getitem"):
         node = node.parents[0]
     name = "" if node is None else node.params.get("activation", node.name)
