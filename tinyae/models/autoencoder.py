@@ -520,7 +520,7 @@ def set_again(module: Module, changes: list[list[Any]]) -> None:
     for name, attribute, value in changes:
         *path, last = attribute.split(".")
         if attribute.startswith("__") or ".__" in attribute:
-            raise ValueError(f"{attribute} is no setting")
+            raise ValueError(f"{attribute} cannot be a setting")
         owner = reduce(getattr, path, parts[name])
         if isinstance(value, dict) and value.keys() == {_LOSS}:
             value = reconstruction_named(value[_LOSS])
