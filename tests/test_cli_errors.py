@@ -65,7 +65,7 @@ def small_run(tmp_path_factory) -> Path:
     ("train basic --normalization batch", "unknown option --normalization; see"),
     ("train deep --sizes 8 --normalization batch", "normalization 'batch' acts on hidden layers, got a network without"),
     ("train conv --form strided --pooling average", "form 'strided' has strides instead of pooling"),
-    ("train lstm --drop 0.5", r"unknown option --drop: did you mean --dropout\? See `tinyae train lstm --help`"),
+    ("train lstm --drop 0.5", r"unknown option --drop: did you mean --drop-last or --dropout\? See `tinyae train lstm --help`"),
     ("train deep --code-activ tanh", r"unknown option --code-activ: did you mean --code-activation\?"),
     ("train deep --lerning-rate 1", "unknown option --lerning-rate; see `tinyae train deep --help`"),
     ("evaluate nowhere --frist=3", r"unknown option --frist: did you mean --first\?"),

@@ -21,6 +21,7 @@ from tinyae.losses import Loss
 from tinyae.models import MODELS, Autoencoder, Batch, ModelEntry, basic_autoencoder, variational_autoencoder
 from tinyae.models.autoencoder import remembered
 from tinyae.models.settings import passes_on, split
+from tinyae.training import Run
 
 every_model = pytest.mark.parametrize("name", MODELS)
 
@@ -260,3 +261,19 @@ def test_a_normalized_model_is_trained_and_found_again(words, tinyae):
     tinyae("train", words, "--data optdigits --epochs 1 --out run")
     model = load("run")
     assert any(isinstance(part, (nn.BatchNorm, nn.LayerNorm)) for _, part in model.named_modules())
+
+
+def test_a_short_last_batch_can_be_left_out(tinyae):
+    """3,823 samples are 15 batches of 254 and 13 more."""
+    tinyae("train basic --data optdigits --batch-size 254 --drop-last --epochs 1 --out run")
+    config = Run.open("run").config
+    assert config["drop_last"] is True
+    tinyae("train --resume run --epochs 2")
+    tinyae("train basic --data optdigits --batch-size 254 --drop-last --epochs 2 --out whole")
+    tinyae("diff run whole")
+
+
+def test_samples_out_of_reach_of_the_output_are_remarked_upon(tinyae, tmp_path, rng):
+    np.save("x.npy", rng.normal(size=(40, 6)).astype("float32"))
+    told = tinyae("train sparse --data x.npy --optimizer adam --epochs 1 --out run")
+    assert "remark: the output of this model is a sigmoid, from 0 to 1, but the samples go from -" in told

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal, assert_equal
 from scipy import linalg, special
 
+from tests.launch_budgets import build_small, small_batch
 from tinyae import data, fit, models, nn, optim
 from tinyae.autodiff import Tensor
 from tinyae.data import Split
@@ -100,8 +103,8 @@ def test_the_output_activation_ends_the_decoder(output_activation, rng):
 
 def test_host_arrays_take_the_parameters_dtype(rng):
     model = basic_autoencoder(12, 4, generator=rng)
-    for dtype in ("float64", "float32", "int64"):
-        x = np.arange(24).reshape(2, 12).astype(dtype)
+    for dtype in ("float64", "float32", "float16"):
+        x = (np.arange(24).reshape(2, 12) / 24).astype(dtype)
         assert model.encode(x).dtype == model.reconstruct(x).dtype == np.float32
 
 
@@ -383,3 +386,90 @@ def test_a_linear_autoencoder_ends_in_the_subspace_of_pca(tied, rng):
     spanned = layer.weight.numpy() if tied else layer.weight.numpy().T
     angles = np.degrees(linalg.subspace_angles(spanned.astype("float64"), pca.components_.T))
     assert angles.max() < 2.0
+
+
+def doors(model: Autoencoder, x: np.ndarray) -> dict[str, Callable[[], object]]:
+    """Everything that takes samples."""
+    detector = models.AnomalyDetector(model)
+    detector.threshold = 1.0
+    return {
+        "fit": lambda: fit(model, x, epochs=1, progress=False),
+        "evaluate": lambda: evaluate(model, x),
+        "encode": lambda: model.encode(x),
+        "reconstruct": lambda: model.reconstruct(x),
+        "detector.fit": lambda: detector.fit(x),
+        "detector.score": lambda: detector.score(x),
+        "detector.flag": lambda: detector.flag(x),
+        "neighbors": lambda: models.CodeNeighbors(model).fit(x),
+    }
+
+
+DOORS = list(doors(basic_autoencoder(4, 2), np.zeros(1)))
+
+
+def spoiled(value: float, dtype: str = "float32") -> np.ndarray:
+    x = np.full((3, 6), 0.5, dtype)
+    x[1, 2] = value
+    return x
+
+
+UNFIT = [
+    (spoiled(np.nan), ValueError, r"1 values are NaN or infinite, the first at index \(1, 2\)"),
+    (spoiled(-np.inf), ValueError, r"1 values are NaN or infinite, the first at index \(1, 2\)"),
+    (spoiled(1e39, "float64"), ValueError, r"1 values are too large for float32, the first at index \(1, 2\)"),
+    (np.full((3, 6), 200, "uint8"), TypeError, "must be floating point, got dtype uint8"),
+    (np.ones((3, 6), bool), TypeError, "must be floating point, got dtype bool"),
+    (spoiled(1.5), ValueError, r"needs (targets|values) in \[0, 1\], got values from 0.5 to 1.5"),
+]
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize(("x", "error", "words"), UNFIT)
+@pytest.mark.parametrize("build", [lambda: basic_autoencoder(6, 2), lambda: models.variational_autoencoder(6, (4,), 2)])
+def test_every_door_refuses_what_fit_refuses(build, x, error, words, door):
+    with pytest.raises(error, match=words):
+        doors(build(), x)[door]()
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name not in ("memory", "cvae")])
+def test_no_model_encodes_or_restores_what_is_not_finite(name):
+    model, x = build_small(name), small_batch(name)
+    x[(0,) * x.ndim] = np.nan
+    for act in (model.encode, model.reconstruct, partial(evaluate, model)):
+        with pytest.raises(ValueError, match="NaN or infinite, the first at index"):
+            act(x)
+
+
+def test_damaged_samples_may_leave_the_range_of_the_targets_of_a_denoising_model(rng):
+    x = rng.normal(size=(3, 6)).astype("float32")
+    model = models.denoising_autoencoder(6, 4, generator=rng)
+    assert model.encode(x).shape == (3, 4)
+    assert model.reconstruct(x).shape == (3, 6)
+    with pytest.raises(ValueError, match="needs targets in"):
+        evaluate(model, x)
+
+
+@pytest.mark.parametrize(("shape", "given"), [
+    ((4, 4, 1), (3, 16)), ((4, 4, 1), (3, 4, 4)), ((4, 4, 1), (3, 2, 8, 1)), ((16,), (3, 4, 4, 1)), ((2, 8, 1), (3, 8, 2, 1)),
+])  # fmt: skip
+@pytest.mark.parametrize("door", ["evaluate", "reconstruct", "detector.score"])
+def test_samples_of_another_shape_are_refused_not_broadcast(shape, given, door, rng):
+    with pytest.raises(ValueError, match="shape"):
+        doors(basic_autoencoder(shape, 5, generator=rng), rng.random(given).astype("float32"))[door]()
+
+
+def test_a_convolutional_model_gives_no_other_image_size(rng):
+    model = models.conv_autoencoder((28, 28, 1), channels=(2, 2, 2), generator=rng)
+    for act in (model.reconstruct, models.AnomalyDetector(model).score):
+        with pytest.raises(
+            ValueError, match=r"got samples of shape \(26, 28, 1\), but reconstructions have shape \(28, 28, 1\)"
+        ):
+            act(np.zeros((2, 26, 28, 1), "float32"))
+
+
+@pytest.mark.parametrize("act", [evaluate, lambda model, x: models.AnomalyDetector(model).score(x), fit])
+def test_lengths_for_a_model_that_takes_none_are_refused(act, rng):
+    x = np.zeros((2, 3, 1), "float32")
+    x[0], x[1, :2] = 0.5, 0.5
+    with pytest.raises(ValueError, match="sequences are of unequal length, from 2 to 3"):
+        act(basic_autoencoder((3, 1), 2, generator=rng), Split(x, lengths=np.array([3, 2])))

@@ -184,6 +184,23 @@ def test_freeze_and_unfreeze(rng: np.random.Generator) -> None:
     assert all(p.grad is not None for p in model.parameters())
 
 
+def test_what_is_frozen_trains_in_evaluation_mode(rng: np.random.Generator) -> None:
+    """With everything inside it; a layer without parameters follows the nearest module around it that has some."""
+    inner = nn.Sequential(nn.Dense(3, 2, generator=rng), nn.BatchNorm(2), nn.Sequential(nn.ReLU(), nn.Dropout(0.5)))
+    mixed = nn.Sequential(nn.Dense(2, 2, generator=rng), nn.Dropout(0.5), nn.Dense(2, 2, generator=rng))
+    model = nn.Sequential(inner, nn.Dropout(0.5), mixed)
+    inner.freeze()
+    mixed[0].freeze()
+    model.train()
+    evaluated = {name for name, module in model.named_modules() if not module.training}
+    assert evaluated == {name for name, _ in model.named_modules() if name[:1] == "0"} | {"2.0"}
+    assert not inner.train().training
+    inner.unfreeze()
+    assert all(module.training for _, module in model.train()[0].named_modules())
+    assert not any(module.training for _, module in model.freeze().train().named_modules())
+    assert nn.Dropout(0.5).freeze().train().training  # without parameters, and nothing around it
+
+
 def test_zero_grad_starts_afresh(rng: np.random.Generator) -> None:
     layer = nn.Dense(3, 2, generator=rng)
     x = np.ones((4, 3), np.float32)

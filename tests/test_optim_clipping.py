@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from tinyae.autodiff import Tensor, grad
+from tinyae.backend import CPU
 from tinyae.optim import SGD, clip_grad_norm
+from tinyae.testing import strict_device
 
 
 def joint_norm(tensors: list[Tensor]) -> float:
@@ -134,3 +136,39 @@ def test_pytorch_clips_to_the_same_gradients(rng: np.random.Generator) -> None:
     assert clip_grad_norm(tensors, 0.7).item() == pytest.approx(expected.item(), rel=1e-13)
     for ours, other in zip(tensors, theirs, strict=True):
         np.testing.assert_allclose(ours.grad.numpy(), other.grad.numpy(), rtol=1e-13)
+
+
+@pytest.mark.parametrize("owned", [False, True])
+@pytest.mark.parametrize("device", ["cpu", "strict"])
+@pytest.mark.parametrize(
+    "numbers",
+    [[1e20, 1.0, -2e20], [3e38, -3e38, 3e38, 3e38], [1e19] * 40, [1e-30, -2e-30], [3e-23, 1e-23], [1e-44, 0.0]],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_magnitude_changes_neither_direction_nor_norm(numbers, device, owned, dtype) -> None:
+    """Against Python's `math.hypot`, which scales, in float64; float64 gets numbers whose squares overflow it too."""
+    target = strict_device() if device == "strict" else CPU
+    given = np.array(numbers) if dtype == "float32" else np.sign(numbers) * np.abs(numbers) ** 7
+    leaves = [Tensor(target.to_device(np.zeros(1), dtype), requires_grad=True) for _ in given]
+    if owned:
+        SGD(leaves, lr=0.1)
+    for leaf, value in zip(leaves, given, strict=True):
+        leaf.grad = Tensor(target.to_device([value], dtype))
+    given = np.array([leaf.grad.numpy()[0] for leaf in leaves], dtype).astype(float)
+    norm = math.hypot(*given / np.abs(given).max()) * np.abs(given).max()
+    found = clip_grad_norm(leaves, 0.5).item()
+    assert found == (pytest.approx(norm, rel=1e-5) if norm < np.finfo(dtype).max else np.inf)
+    clipped = np.array([leaf.grad.numpy()[0] for leaf in leaves], float)
+    np.testing.assert_allclose(clipped, given * min(1.0, 0.5 / norm), rtol=1e-5)
+
+
+@pytest.mark.parametrize("device", ["cpu", "strict"])
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_a_gradient_that_is_not_finite_stays_so(bad, device) -> None:
+    target = strict_device() if device == "strict" else CPU
+    leaf = Tensor(target.to_device(np.zeros(2), "float32"), requires_grad=True)
+    leaf.grad = Tensor(target.to_device([1.0, bad], "float32"))
+    with np.errstate(invalid="ignore"):
+        assert not np.isfinite(clip_grad_norm([leaf], 0.5).item())
+    assert not np.isfinite(leaf.grad.numpy()).all()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -12,7 +14,8 @@ from tinyae import data, fit, losses, models, nn, optim
 from tinyae.autodiff import Tensor
 from tinyae.data import embedded
 from tinyae.data.embedded import whiten
-from tinyae.models import PCA, basic_autoencoder, count_oriented, sparse_autoencoder
+from tinyae.models import PCA, count_oriented, sparse_autoencoder
+from tinyae.training import evaluate
 
 
 def ufldl_cost(x, w1, b1, w2, b2, lam, rho, beta):
@@ -210,6 +213,47 @@ def test_any_encoder_can_be_made_sparse(rng):
     layers = nn.Dense(6, 5, activation="tanh", generator=rng), nn.Dense(5, 4, activation="sigmoid", generator=rng)
     model = models.SparseAutoencoder(nn.Sequential(*layers), nn.Dense(4, 6, generator=rng), rho=0.1, sample="row")
     assert "sparsity" in model.loss(Tensor(rng.uniform(size=(3, 6)).astype("float32"))).terms
-    plain = basic_autoencoder(6, 4, generator=rng)
-    with pytest.raises(ValueError, match="got activation 'relu'"):
-        models.SparseAutoencoder(plain.encoder, plain.decoder)
+
+
+@pytest.mark.parametrize(
+    ("end", "taken"),
+    [
+        (lambda: nn.Sigmoid(), True),
+        (lambda: nn.Sequential(nn.Sigmoid(), nn.TopK(2)), True),
+        (lambda: nn.Sequential(nn.Sigmoid(), nn.LayerNorm(4)), False),
+        (lambda: nn.Tanh(), False),
+        (lambda: nn.Identity(), False),
+    ],
+)
+def test_codes_must_be_probabilities_for_the_kl(end, taken, rng):
+    """What counts is their values, whatever layers made them; seen at the first batch, and by `evaluate`."""
+    encoder = nn.Sequential(nn.Dense(6, 4, generator=rng), end())
+    x = rng.uniform(size=(9, 6)).astype("float32")
+    outcome = contextlib.nullcontext() if taken else pytest.raises(ValueError, match=r"codes must lie in \[0, 1\], got")
+    for act in (lambda model: fit(model, x, epochs=2, progress=False), lambda model: evaluate(model, x)):
+        with outcome:
+            act(models.SparseAutoencoder(encoder, nn.Dense(4, 6, generator=rng)))
+    for sparsity in ("l1", "none"):
+        evaluate(models.SparseAutoencoder(encoder, nn.Dense(4, 6, generator=rng), sparsity=sparsity), x)
+
+
+def test_codes_that_leave_the_range_later_are_refused_in_the_next_epoch(rng):
+    encoder = nn.Sequential(nn.Dense(6, 4, activation="sigmoid", generator=rng), nn.Identity())
+    model = models.SparseAutoencoder(encoder, nn.Dense(4, 6, generator=rng))
+
+    def swap(epoch):
+        model.encoder.layers[1] = nn.LayerNorm(4)
+
+    with pytest.raises(ValueError, match="codes must lie in"):
+        fit(model, rng.uniform(size=(9, 6)).astype("float32"), epochs=2, callbacks=[swap], progress=False)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 100])
+def test_evaluation_takes_the_mean_code_of_the_whole_set(batch_size, rng):
+    x = rng.uniform(0.1, 0.9, (100, 6))
+    model = double(sparse_autoencoder(6, 3, rho=0.05, generator=rng))
+    found, whole = evaluate(model, x, batch_size=batch_size), model.loss(Tensor(x))
+    assert found["loss"] == pytest.approx(whole.item(), rel=1e-12)
+    assert {name: found[name] for name in whole.terms} == pytest.approx(
+        {name: term.item() for name, term in whole.terms.items()}, rel=1e-12
+    )

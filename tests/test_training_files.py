@@ -15,6 +15,7 @@ import pytest
 from numpy.testing import assert_array_equal, assert_equal
 from safetensors.numpy import load_file, save_file
 
+from tests.launch_budgets import build_small, class_numbers, small_batch
 from tinyae import atomic, data, fit, load, models, nn, save
 from tinyae.autodiff import Tensor
 from tinyae.data import Split
@@ -150,11 +151,17 @@ def test_a_missing_file(tmp_path):
         load(tmp_path)
 
 
+BASIC = {"model": "basic", "arguments": {"input_shape": 4}}
+
+
 @pytest.mark.parametrize("header", [
     json.dumps({"recipe": {"model": "os.system", "arguments": {}}}),
     json.dumps({"recipe": {"model": "basic", "arguments": {"wings": 2}}}),
     json.dumps({"recipe": {"model": "basic"}}),
     json.dumps({"recipe": ["basic"]}),
+    json.dumps({"recipe": BASIC, "changes": [["", "__class__.training", False]]}),
+    json.dumps({"recipe": BASIC, "changes": [["", "reconstruction.wings.count", 2]]}),
+    json.dumps({"recipe": BASIC, "changes": [["wings", "count", 2]]}),
     json.dumps(3),
     "{",
 ])  # fmt: skip
@@ -351,3 +358,112 @@ def test_folders_that_cannot_be_opened(content, error, words, tmp_path):
         (tmp_path / "config.json").write_bytes(content.encode("latin-1"))
     with pytest.raises(error, match=words):
         Run.open(tmp_path)
+
+
+def losses_of(model: Autoencoder) -> dict[str, float]:
+    labels = np.arange(len(FLAT)) % 3
+    return evaluate(model, Split(FLAT, labels))
+
+
+FLAT = X.reshape(-1, 64)[:40]
+CHANGED = {
+    "a number": ("vae", {"beta": 4.0}),
+    "several": ("sparse", {"beta": 1.5, "rho": 0.2, "weight_decay": 0.0}),
+    "a word": ("sparse", {"sparsity": "l1"}),
+    "of a part": ("denoising", {"noise.rate": 0.7}),
+    "the loss": ("basic", {"reconstruction": models.reconstruction_named("huber"), "loss_unit": "Huber error"}),
+    "the activation of a layer": ("basic", {"encoder.layers.0.activation": "tanh"}),
+    "of an object": ("gaussian", {"likelihood.scale": 0.4}),
+    "whole numbers": ("iwae", {"importance_samples": 3}),
+    "all of a class-conditional model": ("cvae", {"beta": 0.0, "free_bits": 0.5, "sample_name": "row"}),
+}
+ARGUMENTS = {
+    "gaussian": {"likelihood": "gaussian", "scale": 0.2},
+    "iwae": {"importance_samples": 2},
+    "cvae": {"classes": 3},
+}
+
+
+def changed(name: str, settings: dict[str, object]) -> Autoencoder:
+    kind = {"gaussian": "vae", "iwae": "vae"}.get(name, name)
+    model = build(kind, {"input_shape": 64, **ARGUMENTS.get(name, {})}, np.random.default_rng(0))
+    for place, value in settings.items():
+        *path, last = place.split(".")
+        owner = model
+        for step in path:
+            owner = owner[int(step)] if step.isdigit() else getattr(owner, step)
+        setattr(owner, last, value)
+    return model
+
+
+@pytest.mark.parametrize("case", CHANGED)
+def test_a_file_loads_as_what_was_saved(case, tmp_path):
+    """`evaluate` draws the same noise at every call, so equal models have equal losses."""
+    name, settings = CHANGED[case]
+    model = changed(name, settings)
+    first = load(save(model, tmp_path / "first"))
+    assert losses_of(first) == losses_of(model)
+    assert losses_of(first) != losses_of(changed(name, {}))
+    assert repr(first) == repr(model)
+    assert first.loss_unit == model.loss_unit
+    again = load(save(first, tmp_path / "again"))
+    assert losses_of(again) == losses_of(model)
+    fit(first, Split(FLAT, np.arange(40) % 3), epochs=1, progress=False)
+    assert losses_of(load(save(first, tmp_path / "trained"))) == losses_of(first)
+
+
+def replaced(model: Autoencoder, part: str) -> Autoencoder:
+    if part == "encoder":
+        model.encoder = nn.Sequential(nn.Dense(64, 32), nn.LayerNorm(32))
+    elif part == "layer":
+        model.encoder.layers.append(nn.Tanh())
+    elif part == "sizes":
+        model.encoder.layers[-1] = nn.Dense(64, 5)
+        model.decoder.layers[0] = nn.Dense(5, 64)
+    elif part == "bias":
+        model.encoder.layers[0].bias = None
+    elif part == "tying":
+        model.decoder.layers[0] = nn.TiedDense(model.encoder.layers[0])
+    else:
+        model.forward = lambda x: x
+    return model
+
+
+@pytest.mark.parametrize("part", ["encoder", "layer", "sizes", "bias", "tying", "forward"])
+def test_a_model_with_a_part_replaced_is_saved_without_a_recipe(part, tmp_path):
+    model = replaced(basic_autoencoder(64), part)
+    with pytest.warns(
+        UserWarning, match=r"no longer what its builder makes \(.*load them with tinyae.load\(path, model="
+    ):
+        path = save(model, tmp_path / "m")
+    with pytest.raises(ValueError, match="no recipe to build the model"):
+        load(path)
+    back = load(path, replaced(basic_autoencoder(64), part))
+    assert_equal(back.state_dict(), model.state_dict())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_decoder_is_loaded_alone(name, tmp_path):
+    args, options = BUILDERS[name]
+    model = MODELS[name].builder(*args, **options, generator=np.random.default_rng(1)).eval()
+    back = load(save(model.decoder, tmp_path / "d"))
+    assert repr(back) == repr(model.decoder)
+    assert_equal(back.state_dict(), model.decoder.state_dict())
+
+
+def test_the_dtype_comes_back_too(tmp_path):
+    model = basic_autoencoder(64).to(dtype="float64")
+    back = load(save(model, tmp_path / "m"))
+    assert back.dtype == np.float64
+    assert_equal(back.state_dict(), model.state_dict())
+    assert losses_of(back) == losses_of(model)
+
+
+def test_training_and_evaluation_change_nothing_that_a_recipe_does_not_know(tmp_path):
+    for name in MODELS:
+        model, x = build_small(name), small_batch(name)
+        samples = Split(x, class_numbers(name, x))
+        fit(model, samples, epochs=2, progress=False)
+        back = load(save(model, tmp_path / name))
+        assert repr(back) == repr(model)
+        assert evaluate(back, samples) == evaluate(model, samples)

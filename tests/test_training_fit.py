@@ -12,9 +12,19 @@ from numpy.testing import assert_allclose, assert_array_equal, assert_equal
 
 from tests.launch_budgets import build_small, class_numbers, small_batch
 from tinyae import data, fit, nn, optim, save
+from tinyae.autodiff import Tensor
 from tinyae.data import Dataset, Split
-from tinyae.models import MODELS, Autoencoder, SoftmaxClassifier, basic_autoencoder, build, deep_autoencoder
-from tinyae.training import Epoch, TrainingInterrupted, evaluate, fit_classifier
+from tinyae.models import (
+    MODELS,
+    Autoencoder,
+    SoftmaxClassifier,
+    basic_autoencoder,
+    build,
+    deep_autoencoder,
+    sparse_autoencoder,
+    stacked_autoencoder,
+)
+from tinyae.training import Epoch, TrainingInterrupted, evaluate, fit_classifier, fit_stack
 
 DIGITS = data.load("optdigits")
 SOME, OTHERS = DIGITS.train.x[:500], DIGITS.test.x[:200]
@@ -303,3 +313,140 @@ def test_bad_arguments_are_refused_before_the_first_step(options, error, words):
     with pytest.raises(error, match=words):
         quiet_fit(model, **options)
     assert_equal(model.state_dict(), state)
+
+
+@pytest.mark.parametrize("by", ["fit", "classifier"])
+def test_the_codes_of_a_frozen_encoder_stay_to_the_last_bit(by, rng):
+    """BatchNorm and Dropout inside, trained further on other samples."""
+    encoder = nn.Sequential(nn.Dense(8, 6, generator=rng), nn.BatchNorm(6), nn.ReLU(), nn.Dropout(0.3, generator=rng))
+    model = Autoencoder(encoder, nn.Dense(6, 8, generator=rng), loss="squared_error")
+    x = rng.random((50, 8)).astype("float32")
+    quiet_fit(model, x, epochs=2, batch_size=10)
+    codes, state = model.encode(x), encoder.state_dict()
+    encoder.freeze()
+    if by == "fit":
+        quiet_fit(model, 3 * x + 1, epochs=2, batch_size=10)
+    else:
+        classifier = SoftmaxClassifier(encoder, 6, 2, generator=rng)
+        fit_classifier(classifier, Split(3 * x + 1, np.arange(50) % 2), epochs=2, batch_size=10, progress=False)
+    assert_array_equal(model.encode(x), codes)
+    assert all((value == state[name]).all() for name, value in encoder.state_dict().items())
+    encoder.unfreeze()
+    quiet_fit(model, x, epochs=1, batch_size=10)
+    assert (encoder.state_dict()["1.running_mean"] != state["1.running_mean"]).all()
+
+
+def normalized_model(rng, *, images: bool = False) -> Autoencoder:
+    if images:
+        layers = (
+            nn.Conv2d(1, 2, 3, padding=1, generator=rng),
+            nn.BatchNorm(2),
+            nn.Conv2d(2, 1, 3, padding=1, generator=rng),
+        )
+        return Autoencoder(nn.Sequential(*layers[:2]), layers[2], loss="squared_error")
+    layers = nn.Sequential(nn.Dense(8, 6, generator=rng), nn.BatchNorm(6))
+    return Autoencoder(layers, nn.Dense(6, 8, generator=rng), loss="squared_error")
+
+
+@pytest.mark.parametrize(("samples", "batch_size"), [(23, 5), (20, 5), (7, 7)])
+def test_drop_last_leaves_out_a_smaller_last_batch(samples, batch_size, rng):
+    """Against the loop written out: the order is that of all samples, the loss the mean over those used."""
+    model = basic_autoencoder(6, 3, loss="squared_error", generator=rng)
+    twin = basic_autoencoder(6, 3, loss="squared_error")
+    twin.load_state_dict(model.state_dict())
+    x = rng.random((samples, 6)).astype("float32")
+    history = quiet_fit(model, x, epochs=2, batch_size=batch_size, drop_last=True)
+    optimizer, order, losses = optim.Adam(twin.parameters(), lr=1e-3), np.random.default_rng(0), []
+    for _ in range(2):
+        rows, losses = order.permutation(samples), []
+        for start in range(0, samples - batch_size + 1, batch_size):
+            optimizer.zero_grad()
+            loss = twin.loss(Tensor(x[rows[start : start + batch_size]]))
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+    assert history.last["train_loss"] == pytest.approx(np.mean(losses), rel=1e-6)
+    for name, value in twin.state_dict().items():
+        assert_array_equal(model.state_dict()[name], value)
+
+
+@pytest.mark.parametrize("train", [
+    lambda x, **options: quiet_fit(basic_autoencoder(8, 3), x, **options),
+    lambda x, **options: fit_stack(stacked_autoencoder(8, (3,)), x, progress=False, **options),
+    lambda x, **options: fit_classifier(SoftmaxClassifier(None, 8, 2), Split(x, np.ones(7, int)), progress=False, **options),
+])  # fmt: skip
+def test_drop_last_that_leaves_nothing_is_refused(train, rng):
+    with pytest.raises(ValueError, match="leaves out the only batch, got 7 samples for batch_size=8"):
+        train(rng.random((7, 8)).astype("float32"), batch_size=8, drop_last=True)
+    assert train(rng.random((7, 8)).astype("float32"), batch_size=6, drop_last=True, epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("samples", "batch_size", "advice"), [(129, 128, "drop_last=True"), (9, 1, "another batch_size")]
+)
+@pytest.mark.parametrize("by", ["fit", "classifier"])
+def test_a_last_batch_of_one_beside_batchnorm_is_refused_before_the_first_step(samples, batch_size, advice, by, rng):
+    model, x = normalized_model(rng), rng.random((samples, 8)).astype("float32")
+    classifier = SoftmaxClassifier(model.encoder, 6, 2, generator=rng)
+
+    def train(**options):
+        if by == "fit":
+            return quiet_fit(model, x, epochs=1, batch_size=batch_size, **options)
+        labels = np.arange(samples) % 2
+        return fit_classifier(classifier, Split(x, labels), epochs=1, batch_size=batch_size, progress=False, **options)
+
+    before = {**model.state_dict(), **classifier.state_dict()}
+    with pytest.raises(ValueError, match=f"BatchNorm.*got a last batch of 1 of {samples} samples.*{advice}"):
+        train()
+    assert all(
+        (value == before[name]).all() for name, value in {**model.state_dict(), **classifier.state_dict()}.items()
+    )
+    if batch_size > 1:
+        train(drop_last=True)
+    model.encoder.freeze()
+    train()
+
+
+def test_a_last_batch_of_one_is_taken_where_batchnorm_sees_more_numbers(rng):
+    quiet_fit(normalized_model(rng, images=True), rng.random((5, 4, 4, 1)).astype("float32"), epochs=1, batch_size=4)
+
+
+OUT_OF_REACH = [
+    (lambda: sparse_autoencoder(6, 3, sparsity="none"), -1.3, 2.0, "sigmoid, from 0 to 1"),
+    (lambda: stacked_autoencoder(6, (3,)).layers[0], 0.0, 1.5, "sigmoid, from 0 to 1"),
+    (lambda: deep_autoencoder(6, (4, 2), output_activation="relu", loss="huber"), -0.5, 9.0, "relu, from 0 to inf"),
+    (lambda: deep_autoencoder((2, 3, 1), (4, 2), output_activation="tanh", loss="squared_error"), -1.5, 1.0, "tanh"),
+    (
+        lambda: Autoencoder(nn.Dense(6, 2), nn.Sequential(nn.Dense(2, 6), nn.Sigmoid()), loss="absolute_error"),
+        -0.1, 0.9, "sigmoid",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("build", "low", "high", "words"), OUT_OF_REACH)
+def test_samples_that_the_output_cannot_reach_are_pointed_out(build, low, high, words, rng):
+    model = build()
+    x = np.linspace(low, high, 24).reshape(4, 6).astype("float32")
+    if words == "tanh":
+        x = x.reshape(4, 2, 3, 1)
+    with pytest.warns(UserWarning, match=f"the output of this model is a {words}.*samples go from"):
+        quiet_fit(model, x, epochs=1)
+    quiet_fit(model, np.clip(x, 0, 1), epochs=1)
+    quiet_fit(basic_autoencoder(x.shape[1:], 3, loss="squared_error"), x, epochs=1)
+
+
+def test_a_look_at_the_output_changes_no_draw(rng):
+    """The first batch sees the first numbers of a generator from which the model draws in any mode."""
+    seen = []
+
+    class Noisy(nn.Module):
+        def __init__(self):
+            self.generator = np.random.default_rng(0)
+
+        def forward(self, x):
+            seen.append(self.generator.normal())
+            return x
+
+    model = Autoencoder(nn.Sequential(nn.Dense(6, 6), Noisy()), nn.Identity(), loss="squared_error")
+    quiet_fit(model, 3 * rng.normal(size=(4, 6)).astype("float32"), epochs=1)
+    assert seen == [np.random.default_rng(0).normal()] * 2

@@ -126,8 +126,8 @@ def test_beta_warmup_and_free_bits_are_told_apart_from_the_bound(rng):
     assert model.kl_weight == 1.0
     loss = model.elbo(Batch(x), np.random.default_rng(1), 4.0)
     kl = plain.terms["kl"].item()
-    assert loss.terms["kl"].item() == pytest.approx(kl)
-    assert loss.terms["reweighting"].item() == pytest.approx(3 * kl, rel=1e-5)
+    assert float(loss.measured["kl"][0]) == pytest.approx(kl)
+    assert loss.terms["weighted kl"].item() == pytest.approx(4 * kl, rel=1e-5)
     assert loss.item() == pytest.approx(plain.terms["reconstruction"].item() + 4 * kl, rel=1e-5)
     weights = []
     for epoch in range(1, 6):
@@ -136,7 +136,7 @@ def test_beta_warmup_and_free_bits_are_told_apart_from_the_bound(rng):
     assert weights == [1.0, 2.0, 3.0, 4.0, 4.0]
     free = small(free_bits=0.2)
     each = free.posterior(x).kl(reduction="none").data.mean(axis=0)
-    charged = free.elbo(Batch(x), np.random.default_rng(1), 1.0).terms["reweighting"].item() + kl
+    charged = free.elbo(Batch(x), np.random.default_rng(1), 1.0).terms["weighted kl"].item()
     assert charged == pytest.approx(np.maximum(each, 0.2).sum(), rel=1e-5)
 
 
@@ -145,8 +145,33 @@ def test_evaluation_uses_the_full_beta(rng):
     model = small(beta=2.0, warmup=9)
     model.begin_epoch(1)
     scores = evaluate(model, x, batch_size=20)
-    assert scores["reweighting"] == pytest.approx(scores["kl"], rel=1e-5)
+    assert scores["weighted kl"] == pytest.approx(2 * scores["kl"], rel=1e-5)
     assert scores["loss"] == pytest.approx(scores["reconstruction"] + 2 * scores["kl"], rel=1e-5)
+
+
+def test_free_bits_are_those_of_the_whole_set(rng):
+    """The mean KL of a dimension is over all samples evaluated, not over a batch of them."""
+    x, model = images(rng, 50).astype("float32"), small(beta=2.0, free_bits=0.05)
+    each = model.posterior(x).kl(reduction="none").mean(axis=0, dtype=float)
+    for batch_size in (1, 50):
+        scores = evaluate(model, x, batch_size=batch_size)
+        assert scores["weighted kl"] == pytest.approx(2 * np.maximum(each, 0.05).sum(), rel=1e-5)
+        assert scores["loss"] == pytest.approx(scores["reconstruction"] + scores["weighted kl"], rel=1e-6)
+
+
+@pytest.mark.parametrize("beta", [1e-2, 1e-6, 1e-8, 1e-20])
+@pytest.mark.parametrize("free_bits", [0.0, 1e-3])
+def test_the_gradient_of_the_kl_has_the_weight_beta(beta, free_bits, rng):
+    """However small: the gradient of everything but the reconstruction is beta times that of the plain KL."""
+    x = Tensor(images(rng).astype("float32"))
+
+    def kl_gradient(beta):
+        model = small(beta=beta, free_bits=free_bits)
+        terms = model.loss(x, generator=np.random.default_rng(1)).terms
+        sum(term for name, term in terms.items() if name != "reconstruction").backward()
+        return model.encoder.parameters()[-1].grad.numpy().astype(float)
+
+    np.testing.assert_allclose(kl_gradient(beta) / beta, kl_gradient(1.0), rtol=1e-5, atol=1e-7)
 
 
 def test_the_noise_is_scaled_by_the_standard_deviation_not_by_the_variance():

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Sequence
 
 from tinyae.backend import DeviceError
@@ -68,7 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: a job that is stopped keeps its epochs
     try:
-        options.run(options)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("always", category=UserWarning, module=r"tinyae\.(cli|training)")
+            warnings.showwarning = lambda message, *_: print(f"remark: {message}")
+            options.run(options)
         sys.stdout.flush()
     except KeyboardInterrupt as stop:
         print(f"\ntinyae: {str(stop) or 'interrupted.'}", file=sys.stderr)

@@ -16,9 +16,9 @@ from tinyae.data import Dataset, load, load_series, rewindow
 from tinyae.data.catalog import ENTRIES, canonical
 from tinyae.data.dataset import SCALINGS, Scaler
 from tinyae.models import Autoencoder, model_entry
+from tinyae.models.autoencoder import check_samples
 from tinyae.models.settings import passes_on
 from tinyae.training import Run
-from tinyae.training.loop import check_samples
 from tinyae.training.metrics import Metrics
 
 SAMPLE_NOUNS = {"images": "image", "sequences": "sequence", "series": "window", "vectors": "row"}
@@ -219,6 +219,7 @@ _LABELS = {
     "bce": "cross-entropy",
     "bce_element": "cross-entropy",
     "kl": "KL",
+    "weighted kl": "weighted KL",
     "corrupted_squared_error": "corrupted input",
     "denoised_squared_error": "denoised",
 }

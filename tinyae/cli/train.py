@@ -138,7 +138,7 @@ def run(options: argparse.Namespace) -> None:
     config = {"model": options.model, "arguments": arguments, "data": lasting(options.data), "device": device}
     config |= {"data_options": pictures} if pictures else {}
     config |= {name: getattr(options, name) for name in (*_ALWAYS, *(_STAGES if entry.labeled else ()))}
-    config |= {name: value for name in (*CHOSEN, "minutes") if (value := getattr(options, name)) is not None}
+    config |= {name: value for name in _IF_GIVEN if (value := getattr(options, name)) is not None}
     config |= {} if windows is None else {"windows": windows}
     config |= {"scaler": kept_scaler(data)} if windows is not None and is_csv(options.data) else {}
     model, data = _prepared(config, data)
@@ -417,6 +417,7 @@ CHOSEN = {
 """The settings of optimizers and schedules that are options."""
 
 _OF_FIT = settings_of(fit)
+_IF_GIVEN = (*CHOSEN, "minutes", "drop_last")
 
 
 def takers(name: str) -> tuple[str, list[str]]:
@@ -435,7 +436,7 @@ def add_training_options(parser: Parser, entry: ModelEntry) -> None:
     usual = {"epochs": entry.epochs, "batch_size": entry.batch_size, "lr": entry.lr}
     described = {n: replace(s, text=f"{', '.join(takers(n)[1])}: {s.text}") for n, s in CHOSEN.items() if n != "lr"}
     group = parser.add_argument_group("training")
-    add_options(group, [_OF_FIT["epochs"], _OF_FIT["batch_size"]], usual)
+    add_options(group, [_OF_FIT["epochs"], _OF_FIT["batch_size"], _OF_FIT["drop_last"]], usual)
     group.add_argument(
         "--optimizer", choices=OPTIMIZERS, default=entry.optimizer,
         help=f"update rule of the parameters (default: {entry.optimizer})",
@@ -455,7 +456,8 @@ def settle_training(options: argparse.Namespace, entry: ModelEntry) -> None:
     Raises:
         ValueError: an option has no effect with this optimizer or schedule, one is missing, or a number is out of range.
     """
-    given = [name for name in ("batch_size", "schedule", "clip_norm", *CHOSEN) if getattr(options, name) is not None]
+    optional = ("batch_size", "drop_last", "schedule", "clip_norm", *CHOSEN)
+    given = [name for name in optional if getattr(options, name) is not None]
     if options.optimizer == "lbfgs" and given:
         raise ValueError(
             f"{flag_of(given[0])} has no effect with lbfgs, which uses all samples at once and a line search: "
@@ -485,7 +487,8 @@ def settle_training(options: argparse.Namespace, entry: ModelEntry) -> None:
 
 def stage_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of `fit` that are the same for every stage of training."""
-    return {name: config[name] for name in ("batch_size", "clip_norm", "seed")}
+    given = {name: config[name] for name in ("batch_size", "clip_norm", "seed")}
+    return given | {"drop_last": config.get("drop_last", False)}
 
 
 def _given(config: Mapping[str, Any], kind: type) -> dict[str, Any]:

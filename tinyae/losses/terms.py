@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -21,6 +22,8 @@ class Loss:
 
     Attributes:
         measured: name -> (number, unit): values that are reported but not minimized.
+        of_mean: name of a term -> (values of the samples (N, ...), function): the term is the function of their mean, so
+            that over a whole set it is not the mean of the batches; see `tinyae.evaluate`.
 
     `loss + loss` and `sum(losses)` join the terms; different units raise ValueError. `2.0 * loss` scales every term.
 
@@ -42,6 +45,7 @@ class Loss:
         self.terms = dict(terms)
         self.unit = unit
         self.measured: dict[str, tuple[Any, str]] = {}
+        self.of_mean: dict[str, tuple[Array, Callable[[Array], Any]]] = {}
 
     @cached_property
     def total(self) -> Tensor:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tinyae.autodiff import Tensor, grad
 from tinyae.backend import backend_named
 from tinyae.data import Split, padding
-from tinyae.models.autoencoder import Autoencoder
+from tinyae.models.autoencoder import Autoencoder, check_samples
 from tinyae.nn import evaluating
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -34,7 +34,7 @@ def gradient_per_step(model: Autoencoder, samples: Split, *, of: str = "loss") -
             f"gradients per step need sequences (N, T, D), got shape {samples.x.shape}: use data of kind sequences."
         )
     backend = backend_named(model.device)
-    arrays = model.batch(samples).to(backend, model.dtype)
+    arrays = model.batch(check_samples(samples, "x", model)).to(backend, model.dtype)
     batch = replace(arrays, x=Tensor(arrays.x, requires_grad=True), target=Tensor(arrays.target))
     with evaluating(model):
         if of == "loss":
@@ -160,9 +160,9 @@ class AnomalyDetector:
         """Squared error of each sample (N,), float64.
 
         samples: an array, or a Split with the lengths of sequences, whose padding is left out, and with class numbers for a
-        class-conditional model.
+        class-conditional model. TypeError or ValueError for samples that `fit` refuses, or of another shape.
         """
-        split = samples if isinstance(samples, Split) else Split(samples)
+        split = check_samples(samples, "x", self.model)
         difference = (split.x - self.model.reconstruct(self.model.batch(split))).reshape(len(split), -1)
         return np.square(difference, dtype=np.float64).sum(axis=1)
 

@@ -7,10 +7,11 @@ remembers its builder's arguments.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections import UserDict
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial, wraps
-from typing import Annotated, Any, ParamSpec, TypeVar, overload
+from functools import partial, reduce, wraps
+from typing import Annotated, Any, ClassVar, ParamSpec, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from tinyae import losses, ops
 from tinyae.autodiff import Tensor, no_grad
 from tinyae.backend import Array, Backend, backend_named, backend_of
 from tinyae.checks import choose, whole_number
-from tinyae.data import Lengths, Split, padding
+from tinyae.data import Dataset, Lengths, Split, padding
 from tinyae.data.dataset import as_samples
 from tinyae.losses import Loss, unit
 from tinyae.nn import Module, evaluating
@@ -149,7 +150,10 @@ class Autoencoder(Module):
 
     Attributes:
         loss_unit: the unit of `loss`, e.g. "nats per image".
+        takes_noise: whether the samples to encode may lie outside the range of the targets, as those that were damaged.
     """
+
+    takes_noise: ClassVar[bool] = False
 
     def __init__(
         self, encoder: Module, decoder: Module, *, loss: Annotated[str, RECONSTRUCTIONS] = "bce", sample: str = "sample"
@@ -196,7 +200,7 @@ class Autoencoder(Module):
     def encode(self, x: Batch, batch_size: int = 1024) -> Any: ...
     def encode(self, x: Any, batch_size: int = 1024) -> Any:
         """Codes (N, K) of x (N, ...)."""
-        return self._apply(self.encoder, x, batch_size)
+        return self._apply(self.encoder, self._samples(x), batch_size)
 
     @overload
     def decode(self, code: Tensor, batch_size: int = 1024) -> Tensor: ...
@@ -213,8 +217,16 @@ class Autoencoder(Module):
     @overload
     def reconstruct(self, x: Batch, batch_size: int = 1024) -> Any: ...
     def reconstruct(self, x: Any, batch_size: int = 1024) -> Any:
-        """The decoded code of x, of x's shape; for a Batch, of its target's shape."""
-        return self._apply(lambda v: self.reconstruction.output(self(v)), x, batch_size)
+        """The decoded code of x, of x's shape; for a Batch, of its target's shape. ValueError if the model gives another."""
+        x = self._samples(x)
+        restored = self._restored(x, batch_size)
+        expected = x.target if isinstance(x, Batch) else x
+        if restored.shape != expected.shape:
+            raise ValueError(
+                f"got samples of shape {expected.shape[1:]}, but reconstructions have shape {restored.shape[1:]}: give samples "
+                "of the shape that the model was built for."
+            )
+        return restored
 
     def report(self, samples: Split) -> list[str]:
         """Lines that this model adds to the report after training, computed on held-out samples."""
@@ -231,6 +243,16 @@ class Autoencoder(Module):
     def extra_repr(self) -> str:
         """The settings that are not the default, and the loss."""
         return ", ".join(filter(None, [super().extra_repr(), f"loss={self.reconstruction.name!r}"]))
+
+    def _restored(self, x: Any, batch_size: int) -> Any:
+        return self._apply(lambda v: self.reconstruction.output(self(v)), x, batch_size)
+
+    def _samples(self, x: Any) -> Any:
+        """A Tensor or a Batch as it is; an array or list as an array, if `check_samples` takes it."""
+        x = as_input(x)
+        if isinstance(x, (Tensor, Batch)) or not len(x):
+            return x
+        return check_samples(x, "x", self, encode=True).x
 
     def _apply(self, function: Callable[[Any], Any], x: Any, batch_size: int, *, whole: bool = False) -> Any:
         """Apply `function` to a Tensor directly, to everything else batch by batch in evaluation mode.
@@ -259,6 +281,40 @@ def as_input(x: Any) -> Any:
     """A Tensor or a Batch as it is, anything else as an array (N, ...) on the host."""
     known = isinstance(x, (Tensor, Batch))
     return x if known else as_samples(x, "expected a Tensor or an array of numbers (N, ...)")
+
+
+def check_samples(
+    source: Dataset | Split | npt.ArrayLike, name: str, model: Autoencoder, *, encode: bool = False
+) -> Split:
+    """The samples of a Dataset (training part), Split or array that a model is to train on or to be measured on.
+
+    Raises TypeError unless they are floating-point numbers, and ValueError unless they are (N, ...) with N > 0, finite in
+    the model's dtype, and such that its loss can have them as targets; `name` begins the message. Samples only to
+    `encode` need not be black and white, and those of a model that `takes_noise` may lie anywhere.
+    """
+    if isinstance(source, Dataset):
+        source = source.train
+    x = source.x if isinstance(source, Split) else source
+    x = as_samples(x, f"{name}: expected an array of numbers, a Split or a Dataset")
+    if x.dtype.kind != "f":
+        raise TypeError(
+            f"{name}: samples must be floating point, got dtype {x.dtype}: "
+            "scale them first, e.g. x.astype('float32') / 255."
+        )
+    if x.ndim < 2 or x.size == 0:
+        raise ValueError(f"{name}: samples must be (N, ...) with N > 0, got shape {x.shape}.")
+    largest = float(np.finfo(model.dtype).max)
+    low, high = float(x.min()), float(x.max())
+    if not (low >= -largest and high <= largest):
+        bad = np.argwhere(~(np.abs(x.astype(np.float64)) <= largest))
+        kind = "NaN or infinite" if not np.isfinite(x).all() else f"too large for {model.dtype}"
+        raise ValueError(
+            f"{name}: {len(bad)} values are {kind}, "
+            f"the first at index {tuple(int(i) for i in bad[0])}: remove or fill them first."
+        )
+    if not encode or ((low < 0.0 or high > 1.0) and not model.takes_noise):
+        model.reconstruction.check_targets(x)
+    return source if isinstance(source, Split) else Split(x)
 
 
 def interpolate(first: np.ndarray, second: np.ndarray, steps: int = 8) -> np.ndarray:
@@ -339,7 +395,7 @@ A = TypeVar("A", bound=Autoencoder)
 def remembered(name: str) -> Callable[[Callable[P, A]], Callable[P, A]]:
     """Decorator for the builder of the registry's model `name`: its models carry a recipe, for `tinyae.save`.
 
-    The encoder carries it too, so that it can be saved and loaded alone. The generator is not part of the recipe, since the
+    Encoder and decoder carry it too, so that each can be saved and loaded alone. The generator is not part of the recipe, since the
     weights are saved. A call with anything but numbers, strings, and lists or dicts of them leaves no recipe.
     """
 
@@ -358,13 +414,16 @@ def remembered(name: str) -> Callable[[Callable[P, A]], Callable[P, A]]:
 
 
 def remember(model: Autoencoder, name: str, arguments: dict[str, Any]) -> None:
-    """Record how `model` and its encoder were built, if JSON can hold the arguments."""
+    """Record how `model`, its encoder and its decoder were built, and what they were then, if JSON can hold the arguments."""
     try:
         plain = {key: _plain(value) for key, value in arguments.items()}
     except TypeError:
         return
     model.recipe = {"model": name, "arguments": plain}
     model.encoder.recipe = {**model.recipe, "part": "encoder"}
+    model.decoder.recipe = {**model.recipe, "part": "decoder"}
+    for part in (model, model.encoder, model.decoder):
+        part.__dict__["_as_built"] = UserDict(described(part))  # not a dict, in which parts would be searched for
 
 
 def _given(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -387,3 +446,87 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {key: _plain(part) for key, part in value.items()}
     raise TypeError(f"a recipe holds numbers, strings, lists and dicts, got {type(value).__name__}.")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A model may be changed after it was built. A recipe holds for it as long as its parts are of the same types and shapes;
+# settings that differ are stored beside the recipe and set again.
+
+
+@dataclass(frozen=True)
+class _Fixed:
+    """What cannot be set again from a file, in words: a type, a shape, a function."""
+
+    words: str
+
+
+Description = Mapping[tuple[str, str], Any]
+
+
+def described(module: Module) -> Description:
+    """What a module is made of, apart from the numbers in its parameters and buffers, random generators and modes.
+
+    By (dotted name of a part, attribute): its value as JSON stores it, or a `_Fixed`; with attribute "", the type or shape.
+    """
+    found: dict[tuple[str, str], Any] = {}
+    for name, part in [("", module), *module.named_parts()]:
+        if isinstance(part, Tensor):
+            found[name, ""] = _Fixed(str(part.shape))
+            continue
+        found[name, ""] = _Fixed(type(part).__qualname__)
+        for key, value in vars(part).items():
+            if key not in ("training", "recipe") and (key[0] != "_" or key in part.changes_in_training):
+                _describe(value, name, key, found)
+    return found
+
+
+def _describe(value: Any, name: str, attribute: str, found: dict[tuple[str, str], Any]) -> None:
+    """Put an attribute into `found`, and those of an object in it."""
+    if isinstance(value, (Module, Tensor, np.random.Generator)):
+        return
+    try:
+        found[name, attribute] = _plain(value)
+    except TypeError:
+        if isinstance(value, Reconstruction) and RECONSTRUCTIONS.get(value.name) is value:
+            found[name, attribute] = {_LOSS: value.name}
+        elif not isinstance(value, (list, tuple, dict)):  # those hold modules
+            found[name, attribute] = _Fixed(getattr(value, "__qualname__", type(value).__qualname__))
+            inside = {} if callable(value) or isinstance(value, Reconstruction) else getattr(value, "__dict__", {})
+            for key, part in inside.items() if attribute.count(".") < 2 else ():
+                _describe(part, name, f"{attribute}.{key}", found)
+
+
+_LOSS, _MISSING = "reconstruction loss", _Fixed("missing")
+
+
+def changes(now: Description, built: Description) -> list[list[Any]]:
+    """[part, attribute, value] of each setting that is not as it was `built`; ValueError if something else is not."""
+    found = []
+    for place in dict.fromkeys([*now, *built]):
+        name, attribute = place
+        value, then, root = now.get(place, _MISSING), built.get(place, _MISSING), (name, attribute.partition(".")[0])
+        if value == then or (built.get(root, _MISSING) is None and isinstance(now.get(root), _Fixed)):
+            continue  # the second: computed since then, such as the prior of a VQ-VAE
+        if isinstance(value, _Fixed):
+            words = then.words if isinstance(then, _Fixed) else then
+            raise ValueError(f"{f'{name}.{attribute}'.strip('.') or 'it'} is {value.words}, and was {words}")
+        found.append([*place, value])
+    return found
+
+
+def set_again(module: Module, changes: list[list[Any]]) -> None:
+    """Set what `changes` found."""
+    parts = dict(module.named_modules())
+    for name, attribute, value in changes:
+        *path, last = attribute.split(".")
+        if attribute.startswith("__") or ".__" in attribute:
+            raise ValueError(f"{attribute} cannot be a setting")
+        owner = reduce(getattr, path, parts[name])
+        if isinstance(value, dict) and value.keys() == {_LOSS}:
+            value = reconstruction_named(value[_LOSS])
+        setattr(owner, last, value if isinstance(getattr(owner, last, None), list) else _as_tuples(value))
+
+
+def _as_tuples(value: Any) -> Any:
+    """JSON's lists as the tuples that they were."""
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value

@@ -81,6 +81,12 @@ class ConditionalVariationalAutoencoder(VariationalAutoencoder):
         x = x.x if isinstance(x, Batch) else x
         return replace(super().posterior(x, batch_size), condition=x[:, -self.classes :])
 
+    def reconstruct(self, x: Any, batch_size: int = 1024) -> Any:
+        """E[x|z, y] at the posterior mean z, of a Batch or of samples with their classes (N, D + C)."""
+        if isinstance(x, Batch):
+            return super().reconstruct(x, batch_size)
+        return self._restored(self._samples(x), batch_size)
+
     @property
     def code_size(self) -> int:
         """K."""

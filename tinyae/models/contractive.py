@@ -42,6 +42,8 @@ class ContractiveAutoencoder(Autoencoder):
         generator: for the probes; None draws fresh entropy.
     """
 
+    takes_noise = True
+
     @passes_on(Autoencoder)
     def __init__(
         self,

@@ -44,6 +44,8 @@ class DenoisingAutoencoder(Autoencoder):
     save `model.noise.generator.bit_generator.state` too.
     """
 
+    takes_noise = True
+
     @passes_on(Autoencoder)
     def __init__(
         self, encoder: Module, decoder: Module, noise: Noise, *, alpha: float = 1.0, beta: float = 1.0, **settings: Any

@@ -174,7 +174,9 @@ class LSTMAutoencoder(Autoencoder):
 
     def encode(self, x: Any, batch_size: int = 1024, *, lengths: Lengths = None) -> Any:
         """Codes (N, K) of x (N, T, D); the encoder sees all T steps."""
-        return self._apply(lambda b: self.encoder(b.x, b.context), self._batch_of(x, lengths), batch_size, whole=True)
+        return self._apply(
+            lambda b: self.encoder(b.x, b.context), self._batch_of(self._samples(x), lengths), batch_size, whole=True
+        )
 
     def decode(self, code: Any, batch_size: int = 1024, *, steps: int | None = None, lengths: Lengths = None) -> Any:
         """Sequences (N, steps, D) from codes (N, K): the past, in mode "predict" the future; zeros beyond `lengths`."""
@@ -201,7 +203,7 @@ class LSTMAutoencoder(Autoencoder):
             past = b.x if b.future_only else self._output(self(b.x, lengths=b.context), b.context)
             return append_at_end(past, self.predict(b.x, lengths=b.context), b.context) if b.future else past
 
-        return self._apply(reconstructed, self._batch_of(x, lengths), batch_size, whole=True)
+        return self._apply(reconstructed, self._batch_of(self._samples(x), lengths), batch_size, whole=True)
 
     def predict(self, x: Any, batch_size: int = 1024, *, steps: int | None = None, lengths: Lengths = None) -> Any:
         """The F steps, or `steps`, that follow x (N, T, D), or its first `lengths` steps: (N, F, D)."""
@@ -212,7 +214,7 @@ class LSTMAutoencoder(Autoencoder):
         def predicted(b: Batch) -> Tensor:
             return self._output(predictor(self.encoder(b.x, b.context), count), None)
 
-        return self._apply(predicted, self._batch_of(x, lengths), batch_size, whole=True)
+        return self._apply(predicted, self._batch_of(self._samples(x), lengths), batch_size, whole=True)
 
     # What changes from epoch to epoch.
 

@@ -113,6 +113,14 @@ class ImageMemory(Autoencoder):
             )
         return replace(super().batch(samples), x=backend_of(samples.x).xp.arange(len(samples), dtype=samples.x.dtype))
 
+    def reconstruct(self, x: Any, batch_size: int = 1024) -> Any:
+        """The samples with the numbers x (N,), or with those of a Batch."""
+        return super().reconstruct(x, batch_size) if isinstance(x, Batch) else self._restored(x, batch_size)
+
+    def encode(self, x: Any, batch_size: int = 1024) -> Any:
+        """The codes (N, K) of the samples with the numbers x (N,), or with those of a Batch."""
+        return self._apply(self.encoder, x, batch_size)
+
     def recall(self, index: int | Sequence[int] | np.ndarray) -> np.ndarray:
         """The sample with a number (...), or those with several numbers (N, ...), as a host array."""
         numbers = np.asarray(index)

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from tinyae.autodiff import T
+from tinyae.backend import Array
 from tinyae.checks import choose
 from tinyae.data import Split
 from tinyae.losses import Loss, bernoulli_kl, l1, weight_decay
@@ -48,8 +50,8 @@ class SparseAutoencoder(Autoencoder):
         weight_decay: lambda, the weight of half the squared weights, at least 0. Biases are excluded, a tied weight counts
             once.
 
-    The penalty is the same in training and in evaluation mode. "kl" is a property of a batch and depends on the batch size:
-    `tinyae.evaluate` measures it on its own batches.
+    The penalty is the same in training and in evaluation mode. "kl" is a property of a batch and depends on the batch size;
+    `tinyae.evaluate` takes the mean code over all its samples.
     """
 
     @passes_on(Autoencoder)
@@ -72,29 +74,40 @@ class SparseAutoencoder(Autoencoder):
         for name, weight in (("beta", beta), ("weight_decay", weight_decay)):
             if not 0.0 <= weight < math.inf:
                 raise ValueError(f"{name} must be at least 0 and finite, got {weight:g}.")
-        last = [module for _, module in encoder.named_modules() if isinstance(module, Dense)][-1:]
-        if sparsity == "kl" and last and last[0].activation != "sigmoid":
-            raise ValueError(
-                f"sparsity 'kl' compares probabilities, so codes must lie in (0, 1); got activation "
-                f"{last[0].activation!r}: use 'sigmoid', or sparsity 'l1' or 'topk'."
-            )
         self.sparsity = sparsity
         self.rho = float(rho)
         self.beta = float(beta)
         self.weight_decay = float(weight_decay)
+        self._unchecked = True
+
+    def begin_epoch(self, number: int) -> None:
+        """Have the codes of the first batch of this epoch checked."""
+        self._unchecked = True
 
     def objective(self, batch: Batch, *, generator: np.random.Generator | None = None) -> Loss:
-        """The terms "reconstruction", "sparsity" and "weight decay", those whose weights are above 0."""
+        """The terms "reconstruction", "sparsity" and "weight decay", those whose weights are above 0.
+
+        Raises ValueError for sparsity "kl" and codes outside [0, 1]; in training, the first batch of an epoch is checked.
+        """
         code = self.encoder(batch.x)
         terms = {"reconstruction": self.reconstruction.loss(self.decoder(code), batch.target)}
         if self.beta and self.sparsity == "kl":
-            terms["sparsity"] = self.beta * bernoulli_kl(code, rho=self.rho)
+            if self._unchecked or not self.training:
+                _check_probabilities(code.data)
+                self._unchecked = not self.training
+            terms["sparsity"] = self._kl(code)
         elif self.beta and self.sparsity == "l1":
             terms["sparsity"] = self.beta * l1(code)
         if self.weight_decay:
             matrices = [parameter for parameter in self.parameters() if parameter.ndim > 1]
             terms["weight decay"] = self.weight_decay * weight_decay(*matrices)
-        return Loss(terms, self.loss_unit)
+        loss = Loss(terms, self.loss_unit)
+        if "sparsity" in terms and self.sparsity == "kl":
+            loss.of_mean["sparsity"] = (code.data, lambda mean: self._kl(mean[None]))
+        return loss
+
+    def _kl(self, code: T) -> T:
+        return self.beta * bernoulli_kl(code, rho=self.rho)
 
     def report(self, samples: Split) -> list[str]:
         """How active the units are on held-out samples."""
@@ -114,6 +127,16 @@ class SparseAutoencoder(Autoencoder):
                 f"{oriented} of {first.out_features} filters are oriented (selectivity at least {SELECTIVE:g})"
             )
         return lines
+
+
+def _check_probabilities(code: Array) -> None:
+    """Raise ValueError for codes outside [0, 1], up to rounding; NaN is a matter of the training loop."""
+    low, high = float(code.min()), float(code.max())
+    if low < -1e-5 or high > 1.0 + 1e-5:
+        raise ValueError(
+            f"sparsity 'kl' compares probabilities, so codes must lie in [0, 1], got {low:.4g} to {high:.4g}: end the "
+            "encoder with a sigmoid (activation='sigmoid' or nn.Sigmoid()), or use sparsity 'l1' or 'topk'."
+        )
 
 
 @remembered("sparse")
@@ -144,6 +167,11 @@ def sparse_autoencoder(
     known = defaults(SparseAutoencoder) | settings
     if activation is None:
         activation = {"l1": "relu", "topk": "identity"}.get(known["sparsity"], "sigmoid")
+    if known["sparsity"] == "kl" and activation != "sigmoid":
+        raise ValueError(
+            f"sparsity 'kl' compares probabilities, so codes must lie in (0, 1); got activation {activation!r}: "
+            "use 'sigmoid', or sparsity 'l1' or 'topk'."
+        )
     output = "sigmoid" if known["loss"] == "half_squared_error" else "identity"
     encoder, decoder = dense_pair(
         input_shape, [code_size], code_activation=activation, output_activation=output, generator=generator, **network

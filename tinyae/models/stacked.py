@@ -192,8 +192,8 @@ class SoftmaxClassifier(Module):
         weight_decay: lambda in the term lambda / 2 * sum of squared W; weights of the features are excluded.
         generator: for the initial W; None draws fresh entropy.
 
-    With frozen features (`classifier.features.freeze()`) only W and b are trained; otherwise the whole network is
-    fine-tuned.
+    With frozen features (`classifier.features.freeze()`) only W and b are trained, and the features of a sample stay the
+    same to the last bit; otherwise the whole network is fine-tuned.
     """
 
     def __init__(

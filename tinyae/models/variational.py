@@ -20,7 +20,7 @@ from tinyae.autodiff import Tensor, no_grad
 from tinyae.backend import as_generator, backend_named, backend_of
 from tinyae.data import Split
 from tinyae.losses import Loss, gaussian_kl, unit
-from tinyae.models.autoencoder import Autoencoder, Batch, remembered
+from tinyae.models.autoencoder import Autoencoder, Batch, check_samples, remembered
 from tinyae.models.dense import NORMALIZATIONS, Shape, check_normalization, normalized, sample_shape
 from tinyae.models.likelihoods import (
     BINARIZATIONS,
@@ -63,9 +63,9 @@ class VariationalAutoencoder(Autoencoder):
         generator: for the noise; to repeat a run exactly, a checkpoint needs its state (as with `Dropout`).
         kl_weight: current weight of the KL in training mode; `begin_epoch` sets it.
 
-    The terms of `loss` are "reconstruction" and "kl", unweighted, and "reweighting", which is what beta, warm-up and free
-    bits add to them. `loss` draws one code per sample in any mode. `encode` returns the posterior mean and `reconstruct`
-    decodes it; neither draws.
+    The terms of `loss` are "reconstruction" and "kl". With beta, warm-up or free bits the second is "weighted kl", what they
+    make of the KL, which then is only measured. `loss` draws one code per sample in any mode. `encode` returns the posterior
+    mean and `reconstruct` decodes it; neither draws.
     """
 
     classes: int | None = None
@@ -112,18 +112,27 @@ class VariationalAutoencoder(Autoencoder):
         return self.elbo(batch, self.generator if generator is None else generator, weight)
 
     def elbo(self, batch: Batch, generator: np.random.Generator, weight: float = 1.0) -> Loss:
-        """Reconstruction and KL in nats per sample, from one code per sample; and what `weight` and free bits add."""
+        """Reconstruction and KL in nats per sample, from one code per sample, with a weight and free bits.
+
+        reconstruction + weight * sum over latent dimensions of max(mean KL of the dimension, free bits)
+        """
         x, target = self.presented(batch, generator)
         q = self.posterior(x)
         output = self.decoder(q.given(q.sample(generator)))
         reconstruction, kl = self.likelihood.nats(output, target), q.kl()
-        terms = {"reconstruction": reconstruction, "kl": kl}
-        if self.free_bits:
-            each = ops.mean(q.kl(reduction="none"), axis=0)
-            terms["reweighting"] = weight * ops.sum(ops.maximum(each, self.free_bits)) - kl
-        elif weight != 1.0:
-            terms["reweighting"] = (weight - 1.0) * kl
-        return Loss(terms, self.loss_unit)
+        if not self.free_bits and weight == 1.0:
+            return Loss({"reconstruction": reconstruction, "kl": kl}, self.loss_unit)
+        each = q.kl(reduction="none") if self.free_bits else None
+
+        def charged(mean: Any) -> Any:
+            return weight * ops.sum(ops.maximum(mean, self.free_bits))
+
+        weighted = weight * kl if each is None else charged(ops.mean(each, axis=0))
+        loss = Loss({"reconstruction": reconstruction, "weighted kl": weighted}, self.loss_unit)
+        loss.measured["kl"] = (kl.data, self.loss_unit)
+        if each is not None:
+            loss.of_mean["weighted kl"] = (each.data, charged)
+        return loss
 
     def presented(self, batch: Batch, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Input of the encoder and target of the decoder; with dynamic binarization both are the same random draw."""
@@ -149,7 +158,7 @@ class VariationalAutoencoder(Autoencoder):
             q = self.posterior(v)
             return ops.concatenate(q.mean, q.log_variance, axis=1)
 
-        return Posterior(*np.split(self._apply(both, x, batch_size), 2, axis=1))
+        return Posterior(*np.split(self._apply(both, self._samples(x), batch_size), 2, axis=1))
 
     def encode(self, x: Any, batch_size: int = 1024) -> Any:
         """Posterior means (N, K) of x (N, ...)."""
@@ -199,7 +208,7 @@ class VariationalAutoencoder(Autoencoder):
 
     def latent_report(self, x: np.ndarray, *, labels: np.ndarray | None = None) -> LatentReport:
         """KL per latent dimension, active dimensions, and whether the posterior collapsed, on samples x (N, ...)."""
-        return LatentReport.of(self.posterior(self.batch(Split(x, labels))), self.sample_name)
+        return LatentReport.of(self.posterior(self.batch(check_samples(Split(x, labels), "x", self))), self.sample_name)
 
     def report(self, samples: Split) -> list[str]:
         """The meaning of the unit, how the code is used, and a warning if the posterior collapsed."""
@@ -439,7 +448,7 @@ def log_likelihood(
     k = check_size("log_likelihood", "importance_samples", importance_samples)
     rng = np.random.default_rng(0) if generator is None else as_generator(generator)
     backend, dtype = backend_named(model.device), model.dtype
-    whole = model.batch(Split(x, labels))
+    whole = model.batch(check_samples(Split(x, labels), "x", model))
     at_once = max(1, min(len(x), rows // k))
     found = []
     with no_grad(), evaluating(model):

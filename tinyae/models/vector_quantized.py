@@ -160,7 +160,7 @@ class VectorQuantizedAutoencoder(Autoencoder):
 
     def encode(self, x: Any, batch_size: int = 1024) -> Any:
         """The codebook vectors (N, P d) of x."""
-        return self._apply(lambda v: self.quantized(v)[1], x, batch_size)
+        return self._apply(lambda v: self.quantized(v)[1], self._samples(x), batch_size)
 
     def indices(self, x: np.ndarray, batch_size: int = 1024) -> np.ndarray:
         """The codebook indices (N, P), from 0 to C - 1, of a host array."""
@@ -170,7 +170,7 @@ class VectorQuantizedAutoencoder(Autoencoder):
             z = self.encoder(v).data
             return Tensor(self.codebook.nearest(z.reshape(-1, d)).reshape(len(z), -1).astype(z.dtype))
 
-        return self._apply(numbers, x, batch_size).astype(np.int64)
+        return self._apply(numbers, self._samples(x), batch_size).astype(np.int64)
 
     def vectors_of(self, indices: np.ndarray) -> np.ndarray:
         """The codebook vectors (N, P d) with indices (N, P), on the host, for `decode`."""

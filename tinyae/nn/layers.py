@@ -381,7 +381,7 @@ class BatchNorm(Module):
         if n < 2:
             raise ValueError(
                 f"{self}: training needs at least 2 numbers per feature, got shape {x.shape}: "
-                "use a larger batch (drop a final batch of 1), or call eval() first."
+                "use a larger batch (fit with drop_last=True leaves out a last batch of 1), or call eval() first."
             )
         mean, centered, variance = _moments(x, tuple(range(x.ndim - 1)))
         unbiased = variance.data * (n / (n - 1))

@@ -179,9 +179,18 @@ class Module:
     # Changing all parts at once.
 
     def train(self, mode: bool = True) -> Self:
-        """Switch this module and all modules inside to training mode; returns self."""
-        for _, module in self.named_modules():
+        """Switch this module and all modules inside to training mode; returns self.
+
+        What is frozen stays in evaluation mode: a module with parameters, all of them frozen, and everything inside it.
+        """
+        modules = [module for _, module in self.named_modules()]
+        for module in modules:
             module.training = mode
+        if mode and not all(parameter.requires_grad for parameter in self.parameters()):
+            for module in modules:
+                parameters = module.parameters()
+                if parameters and not any(parameter.requires_grad for parameter in parameters):
+                    module.eval()
         return self
 
     def eval(self) -> Self:
@@ -213,16 +222,21 @@ class Module:
             parameter.grad = None
 
     def freeze(self) -> Self:
-        """Make all parameters constant, so that training does not change them; returns self.
+        """Make all parameters constant, so that training does not change what this module computes; returns self.
 
-        Running averages are still updated in training mode; `eval()` stops that.
+        From the next `train()` on, which `tinyae.fit` calls before every epoch, the module and everything inside it are in
+        evaluation mode: BatchNorm neither uses nor follows the statistics of a batch, and nothing is dropped. A layer
+        without parameters, such as Dropout, follows the nearest module around it that has some.
         """
         for parameter in self.parameters():
             parameter.node = parameter.grad = None
         return self
 
     def unfreeze(self) -> Self:
-        """Undo `freeze`; returns self. Parameters that are not frozen remain part of recorded graphs."""
+        """Undo `freeze`, and the evaluation mode at the next `train()`; returns self.
+
+        Parameters that are not frozen remain part of recorded graphs.
+        """
         for parameter in self.parameters():
             if parameter.node is None:
                 parameter.node = Node(leaf=weakref.ref(parameter))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from tinyae.autodiff import Tensor, constant, observers
-from tinyae.backend import Array, backend_of, check_same_device
+from tinyae.backend import CPU, Array, backend_of, check_same_device
 from tinyae.checks import number, whole_number
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -387,15 +387,15 @@ def clip_grad_norm(tensors: Iterable[Tensor], max_norm: float) -> Tensor:
 
     Each gradient is multiplied by min(1, max_norm / (norm + 1e-6)) (Pascanu, Mikolov and Bengio 2013; PyTorch's form). Call
     it between `backward()` and `step()`. Tensors without a gradient are skipped, and duplicates are counted once. Scaled
-    gradients are written to new arrays or to the optimizer's buffer. Nothing waits for the device. If the norm is not
-    finite, neither are the scaled gradients.
+    gradients are written to new arrays or to the optimizer's buffer. Nothing waits for the device. Finite gradients keep
+    their direction, however large they are; if one is not finite, neither are all scaled gradients.
 
     Args:
         tensors: the leaves, e.g. `model.parameters()`.
         max_norm: the largest norm allowed, above 0.
 
     Returns:
-        The norm before clipping, a 0-d Tensor on the device.
+        The norm before clipping, a 0-d Tensor on the device; infinite if it is too large for the dtype.
 
     Raises:
         ValueError: no tensor has a gradient, or `max_norm` is not a finite number above 0.
@@ -409,15 +409,46 @@ def clip_grad_norm(tensors: Iterable[Tensor], max_norm: float) -> Tensor:
         )
     check_same_device("clip_grad_norm", [grad for _, grad in leaves])
     xp = backend_of(leaves[0][1]).xp
-    norm = xp.sqrt(sum(xp.dot(grad.reshape(-1), grad.reshape(-1)) for _, grad in leaves))
-    factor = xp.minimum(limit / (norm + 1e-6), 1.0)
+    norm, length, unit = _norm([grad.reshape(-1) for _, grad in leaves])
+    factor = xp.minimum(limit / (length + 1e-6 / unit), unit)
     for tensor, grad in leaves:
         if grad is not tensor._buffer:
-            tensor.grad = constant((grad * factor).astype(grad.dtype, copy=False))
+            tensor.grad = constant((_in_units(grad, unit) * factor).astype(grad.dtype, copy=False))
     for tensor, grad in leaves:  # last, because the loop above may read it as the gradient of another leaf
         if grad is tensor._buffer:
-            xp.multiply(grad, factor, out=grad)
+            xp.multiply(_in_units(grad, unit), factor, out=grad)
     return constant(norm)
+
+
+def _norm(grads: list[Array]) -> tuple[Any, Any, Any]:
+    """The joint norm of flat arrays; the same divided by a unit; and the unit, 1 or a power of two if the numbers are large.
+
+    The squares of numbers beyond 1e19 overflow in float32, those below 1e-23 vanish. Then, as in the nrm2 of BLAS, all are
+    divided by their largest magnitude first; here by a power of two near it, which rounds nothing. On a GPU that is done
+    always, since to look at the norm would be to wait for it.
+    """
+    backend = backend_of(grads[0])
+    xp = backend.xp
+
+    def root(parts: list[Array]) -> Any:
+        return xp.sqrt(sum(xp.dot(part, part) for part in parts))
+
+    if backend is CPU:
+        with np.errstate(over="ignore"):
+            norm = root(grads)
+        if 1e-15 < norm < math.inf:
+            return norm, norm, 1
+    largest = xp.stack([xp.abs(grad).max() for grad in grads if grad.size] or [xp.zeros(())]).max()
+    usable = xp.isfinite(largest) & (largest > 0)
+    scale = xp.exp2(xp.floor(xp.log2(xp.where(usable, largest, 1.0))))
+    unit = xp.maximum(scale, 1.0)
+    length = root([grad / scale for grad in grads]) * (scale / unit)
+    with np.errstate(over="ignore"):
+        return length * unit, length, unit
+
+
+def _in_units(grad: Array, unit: Any) -> Array:
+    return grad if isinstance(unit, int) else grad / unit
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -11,8 +11,9 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,10 +24,10 @@ from tinyae.autodiff import Tensor, no_grad
 from tinyae.backend import Array, backend_named, backend_of
 from tinyae.checks import whole_number
 from tinyae.data import Dataset, Split
-from tinyae.data.dataset import as_samples
 from tinyae.losses import Loss
 from tinyae.models import Autoencoder, Batch
-from tinyae.nn import BatchNorm, Module
+from tinyae.models.autoencoder import check_samples
+from tinyae.nn import BatchNorm, Module, evaluating, observe_calls
 from tinyae.optim import LBFGS, Adam, Optimizer, clip_grad_norm
 from tinyae.training.metrics import Metrics, evaluate
 from tinyae.training.state import (
@@ -54,6 +55,7 @@ class Training:
         optimizer: of the parameters to train.
         data: the whole set, on the model's device.
         batch_size: samples per step; see `samples_per_step`.
+        drop_last: leave out the last batch of an epoch if it is smaller.
         generator: draws a new order of the samples for each epoch.
         history: gets a row after each epoch: epoch, train_loss, the metrics of `measure`, seconds, samples_per_second.
         bar: shows the progress.
@@ -88,12 +90,18 @@ class Training:
     checkpoint: Checkpoint | None = None
     whole: Module | None = None
     stage: str = ""
+    drop_last: bool = False
     position: Position = field(init=False, default_factory=lambda: Position(0))
     kept: TrainingState = field(init=False)
     previous: TrainingState = field(init=False)
     ends: bool = field(init=False, default=False)
     terms: Terms = field(init=False, default_factory=lambda: Terms())
     started: float = field(init=False, default=0.0)
+
+    @property
+    def used(self) -> int:
+        """Samples of an epoch."""
+        return used_samples(len(self.data), self.batch_size, self.drop_last)
 
     def epoch(self) -> float:
         """The loop: one pass over the samples in random order; returns the mean loss per sample."""
@@ -121,7 +129,7 @@ class Training:
         if found is not None:
             row |= {f"validation_{name}": value for name, value in found.items()}
             self.history.units |= {f"validation_{name}": unit for name, unit in found.units.items()}
-        row |= {"seconds": seconds, "samples_per_second": len(self.data) / max(seconds, 1e-9)}
+        row |= {"seconds": seconds, "samples_per_second": self.used / max(seconds, 1e-9)}
         self._check_finite(row)
         self.history.append(row)
         if self.schedule is not None:
@@ -171,15 +179,16 @@ class Training:
             )
         self.kept = self.previous = self.capture()
         self.started = time.perf_counter()
-        self.bar.begin_at(self.kept.epoch * len(self.data) + self.position.seen)
+        self.bar.begin_at(self.kept.epoch * self.used + self.position.seen)
         try:
             self.model.train()
             if self.optimizer.full_batch:
                 self._full_batch(epochs)
             else:
+                self._check_last_batch()
                 for number in range(self.position.number + (self.position.order is None), epochs + 1):
                     if self.position.order is None:
-                        self.position = Position(number, self.generator.permutation(len(self.data)))
+                        self.position = Position(number, self.generator.permutation(len(self.data))[: self.used])
                         self.begin(number)
                     with np.errstate(over="ignore", invalid="ignore"):  # `complete` reports a NaN
                         loss = self.epoch()
@@ -203,6 +212,23 @@ class Training:
             self.bar.close()
             self.model.eval()
         return self.history
+
+    def _check_last_batch(self) -> None:
+        """Raise ValueError if the last batch of an epoch is one sample of which a BatchNorm would see one number per feature."""
+        last = self.used % self.batch_size or self.batch_size
+        norms = [part for _, part in self.model.named_modules() if isinstance(part, BatchNorm) and part.training]
+
+        def check(module: Module, inputs: tuple[Any, ...], output: object) -> None:
+            if module in norms and inputs[0].size == inputs[0].shape[-1]:
+                advice = "leave it out with drop_last=True (--drop-last)" if last < self.used else "give more samples"
+                raise ValueError(
+                    f"{module}: training needs at least 2 numbers per feature, got a last batch of 1 of {self.used} samples "
+                    f"with batch_size={self.batch_size}: {advice}, or choose another batch_size."
+                )
+
+        if norms and last == 1:
+            with _undisturbed(self.model), no_grad(), observe_calls(check):
+                self.model(self.data.rows(slice(0, 1)).tensors().x)
 
     def _full_batch(self, iterations: int) -> None:
         """Up to `iterations` iterations of L-BFGS on all data at once, fewer if its tolerances are met.
@@ -420,6 +446,7 @@ def fit(
     *,
     epochs: int = 10,
     batch_size: int | None = None,
+    drop_last: bool = False,
     optimizer: Optimizer | None = None,
     seed: int = 0,
     schedule: Any = None,
@@ -443,6 +470,7 @@ def fit(
             records the training loss only.
         epochs: passes over the training samples; with LBFGS, maximum iterations. Each uses all samples; fewer if it converges.
         batch_size: samples per step, by default 128; the last batch of an epoch may be smaller. Not for LBFGS.
+        drop_last: leave out the last batch of an epoch if it is smaller; other samples are left out in each epoch.
         optimizer: of the parameters to train; default `Adam(lr=1e-3)` on all that are not frozen.
         seed: for the order of samples. Layers that draw noise have their own generators.
         schedule: learning-rate schedule; its `.step()` is called after every epoch.
@@ -487,17 +515,20 @@ def fit(
             f"({model.extra_repr()}): train it with Adam."
         )
     batch_size = samples_per_step(optimizer, batch_size, len(samples))
+    used = used_samples(len(samples), batch_size, drop_last)
     measured = None if held_out is None else model.batch(held_out)
+    data = model.batch(samples).to(backend_named(model.device), model.dtype)
+    warn_of_range(model, data)
     history = History({"train_loss": model.loss_unit, "seconds": "s", "samples_per_second": f"{model.sample_name}s/s"})
     run = Training(
         model,
         model.loss,
         optimizer,
-        model.batch(samples).to(backend_named(model.device), model.dtype),
+        data,
         batch_size,
         np.random.default_rng(seed),
         history,
-        Progress(epochs, len(samples), model.loss_unit, model.sample_name, title=title, visible=progress),
+        Progress(epochs, used, model.loss_unit, model.sample_name, title=title, visible=progress),
         lambda: None if measured is None else evaluate(model, measured),
         schedule=schedule,
         clip_norm=clip_norm,
@@ -506,6 +537,7 @@ def fit(
         checkpoint=checkpoint,
         whole=whole,
         stage=title,
+        drop_last=drop_last,
     )
     return run.start(start, epochs).run(epochs)
 
@@ -526,27 +558,53 @@ def samples_per_step(optimizer: Optimizer, batch_size: int | None, samples: int)
     return BATCH_SIZE if batch_size is None else whole_number("batch_size", batch_size, at_least=1)
 
 
-def check_samples(source: Dataset | Split | npt.ArrayLike, name: str, model: Autoencoder) -> Split:
-    """The samples of a Dataset (training part), Split or array; raises TypeError or ValueError if they cannot be used."""
-    if isinstance(source, Dataset):
-        source = source.train
-    x = source.x if isinstance(source, Split) else source
-    x = as_samples(x, f"{name}: expected an array of numbers, a Split or a Dataset")
-    if x.dtype.kind != "f":
-        raise TypeError(
-            f"{name}: samples must be floating point, got dtype {x.dtype}: "
-            "scale them first, e.g. x.astype('float32') / 255."
-        )
-    if x.ndim < 2 or len(x) == 0:
-        raise ValueError(f"{name}: samples must be (N, ...) with N > 0, got shape {x.shape}.")
-    if not np.isfinite(x).all():
-        bad = np.argwhere(~np.isfinite(x))
+def used_samples(samples: int, batch_size: int, drop_last: bool) -> int:
+    """How many samples an epoch has; raises ValueError if `drop_last` leaves none."""
+    used = samples - samples % batch_size if drop_last else samples
+    if not used:
         raise ValueError(
-            f"{name}: {len(bad)} values are NaN or infinite, "
-            f"the first at index {tuple(int(i) for i in bad[0])}: remove or fill them first."
+            f"drop_last leaves out the only batch, got {samples} samples for batch_size={batch_size}: choose a smaller one."
         )
-    model.reconstruction.check_targets(x)
-    return source if isinstance(source, Split) else Split(x)
+    return used
+
+
+OUTPUT_RANGES = {
+    "sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "relu": (0.0, math.inf), "softplus": (0.0, math.inf),
+    "elu": (-1.0, math.inf), "gelu": (-0.17, math.inf), "silu": (-0.279, math.inf),
+}  # fmt: skip
+"""The values that an activation can give."""
+
+
+def warn_of_range(model: Autoencoder, data: Batch) -> None:
+    """Warn if the targets lie outside the values that the last activation of the model can give."""
+    low, high = float(data.target.min()), float(data.target.max())
+    if low >= 0.0 and high <= 1.0:  # in the range of every activation
+        return
+    with _undisturbed(model):
+        x = Tensor(data.rows(slice(0, 1)).x, requires_grad=True)
+        node = getattr(model.reconstruction.output(model(x)), "node", None)
+    while node is not None and node.name in ("reshape", "transpose", "getitem"):
+        node = node.parents[0]
+    name = "" if node is None else node.params.get("activation", node.name)
+    least, most = OUTPUT_RANGES.get(name, (-math.inf, math.inf))
+    slack = 1e-6 * (high - low)
+    if low < least - slack or high > most + slack:
+        warnings.warn(
+            f"the output of this model is a {name}, from {least:g} to {most:g}, but the samples go from {low:.4g} to "
+            f"{high:.4g}, which it cannot reach: scale the samples, or end the decoder without an activation "
+            "(output_activation='identity'; of sparse and stacked models loss='squared_error').",
+            stacklevel=3,
+        )
+
+
+@contextmanager
+def _undisturbed(model: Module) -> Iterator[None]:
+    """Evaluation mode for a look at what the model computes, after which its random generators go on as if nothing was."""
+    states = [(generator, generator.bit_generator.state) for _, generator in model.named_generators()]
+    with evaluating(model):
+        yield
+    for generator, state in states:
+        generator.bit_generator.state = state
 
 
 # ---------------------------------------------------------------------------------------------------------------------

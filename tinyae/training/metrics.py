@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from tinyae.autodiff import no_grad
 from tinyae.backend import backend_named, backend_of
 from tinyae.data import Dataset, Lengths, Split
 from tinyae.data.dataset import as_samples
+from tinyae.losses import Loss
 from tinyae.models import (
     PCA,
     Autoencoder,
@@ -24,6 +26,7 @@ from tinyae.models import (
     shuffled_code,
     split_future,
 )
+from tinyae.models.autoencoder import check_samples
 from tinyae.nn import evaluating
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -49,7 +52,8 @@ def evaluate(model: Autoencoder, samples: Split | Batch | npt.ArrayLike, batch_s
         mse: the same per element that the model outputs (see `Batch.mask`: neither padding nor input);
         bce, bce_element: Bernoulli cross-entropy of the reconstruction per sample and per element, if x lies in [0, 1]
         (for it reconstructions are clipped to [1e-7, 1 - 1e-7]).
-        Random draws are the same at every call.
+        A term of the loss that is a function of a mean over samples (`Loss.of_mean`) is that of the mean over all of them,
+        in float64. Random draws are the same at every call.
     """
     if not isinstance(samples, Split | Batch):
         samples = Split(as_samples(samples, "expected an array of numbers or a Split (of a Dataset, data.test)"))
@@ -57,31 +61,37 @@ def evaluate(model: Autoencoder, samples: Split | Batch | npt.ArrayLike, batch_s
     if not count:
         shape = (samples.x if isinstance(samples, Split) else samples.target).shape
         raise ValueError(f"got an empty array of shape {shape}: there is nothing to evaluate.")
-    whole = samples if isinstance(samples, Batch) else model.batch(samples)
+    whole = samples if isinstance(samples, Batch) else model.batch(check_samples(samples, "x", model))
     backend, dtype = backend_named(model.device), model.dtype
     bounded = bool(whole.target.min() >= 0 and whole.target.max() <= 1)
     totals: dict[str, float] = {}
     units: dict[str, str] = {}
+    gathered: dict[str, npt.NDArray[np.float64]] = {}
+    functions: dict[str, Callable[[Any], Any]] = {}
     generator = np.random.default_rng(0)  # not the model's own: evaluation must not change what training draws next
     with no_grad(), evaluating(model):
         for start in range(0, count, batch_size):
             batch = whole.rows(slice(start, start + batch_size)).to(backend, dtype).tensors()
-            for name, (value, unit) in _batch_sums(model, batch, bounded, generator).items():
+            loss = model.loss(batch, generator=generator)
+            for name, (value, unit) in _batch_sums(model, batch, loss, bounded).items():
                 totals[name], units[name] = totals.get(name, 0.0) + float(value), unit
+            for name, (values, functions[name]) in loss.of_mean.items():
+                summed = backend.to_host(values).sum(axis=0, dtype=np.float64)
+                gathered[name] = gathered.get(name, np.zeros(())) + summed
     elements = totals.pop("elements") / count
     means = {name: total / count for name, total in totals.items()}
+    for name, summed in gathered.items():
+        of_batches, means[name] = means[name], float(functions[name](summed / count))
+        means["loss"] += means[name] - of_batches
     means["mse"] = means["squared_error"] / elements
     if bounded:
         means["bce_element"] = means["bce"] / elements
     return Metrics(means, units | {"mse": "squared error per element", "bce_element": "nats per element"})
 
 
-def _batch_sums(
-    model: Autoencoder, batch: Batch, bounded: bool, generator: np.random.Generator
-) -> dict[str, tuple[Any, str]]:
+def _batch_sums(model: Autoencoder, batch: Batch, loss: Loss, bounded: bool) -> dict[str, tuple[Any, str]]:
     """Sums over the samples of one batch, on the device, and their units; "elements" counts the elements compared."""
     n = float(len(batch))
-    loss = model.loss(batch, generator=generator)
     sums: dict[str, tuple[Any, str]] = {"loss": (loss.total.data * n, loss.unit)}
     if len(loss.terms) > 1:
         sums |= {name: (term.data * n, loss.unit) for name, term in loss.terms.items()}

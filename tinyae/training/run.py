@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import warnings
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -24,6 +25,7 @@ from tinyae.atomic import write_bytes, write_text
 from tinyae.backend import backend_named
 from tinyae.data import Dataset
 from tinyae.models import Autoencoder, build
+from tinyae.models.autoencoder import changes, described, set_again
 from tinyae.nn import Module
 from tinyae.training.state import Epoch, History
 
@@ -185,16 +187,36 @@ M = TypeVar("M", bound=Module)
 
 
 def save(model: Module, path: str | Path) -> Path:
-    """Write a module's parameters and buffers to `path` (atomically). Models from `tinyae.models.build` or a builder of the
-    registry, and their encoders, also store their recipe.
+    """Write a module's parameters and buffers to `path` (atomically).
+
+    A model from `tinyae.models.build` or a builder of the registry, its encoder and its decoder also store their recipe, and
+    the settings that were changed since they were built. If something else was changed, such as a part replaced, the file
+    holds no recipe, and a UserWarning says so.
     """
     from safetensors.numpy import save as to_bytes
 
-    recipe = getattr(model, "recipe", None)
-    metadata = {_METADATA_KEY: json.dumps({"format": 1, "recipe": recipe}, sort_keys=True)}
+    header: dict[str, Any] = {"format": 1, "recipe": model.recipe}
+    if model.recipe is not None:
+        try:
+            built = vars(model).get("_as_built") or described(_built(model.recipe))  # it may have been assigned
+            header |= {"changes": found} if (found := changes(described(model), built)) else {}
+        except ValueError as difference:
+            header["recipe"] = None
+            warnings.warn(
+                f"{path} holds the weights only, since this {type(model).__name__} is no longer what its builder makes "
+                f"({difference}): load them with tinyae.load(path, model=...).",
+                stacklevel=2,
+            )
+    metadata = {_METADATA_KEY: json.dumps(header, sort_keys=True)}
     # safetensors writes the bytes of an array in memory order, so a transposed array would be read back scrambled.
     state = {name: np.array(value, order="C") for name, value in model.state_dict().items()}
     return write_bytes(path, to_bytes(state, metadata=metadata))
+
+
+def _built(recipe: Any) -> Module:
+    whole = build(recipe["model"], recipe["arguments"])
+    part = recipe.get("part")
+    return getattr(whole, part) if part in ("encoder", "decoder") else whole
 
 
 @overload
@@ -207,7 +229,7 @@ def load(path: str | Path, model: Module | None = None) -> Module:
     Args:
         path: the file, or a run folder that holds `model.safetensors`.
         model: load the values into this module (strictly); None builds the model from the recipe in the file: an
-            `Autoencoder`, or the encoder alone if that was saved.
+            `Autoencoder`, or the encoder or decoder alone if that was saved; in the dtype of the values.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -218,6 +240,8 @@ def load(path: str | Path, model: Module | None = None) -> Module:
     arrays, metadata = _read(path)
     if model is None:
         model = _rebuilt(path, metadata)
+        dtypes = {array.dtype for array in arrays.values() if array.dtype.kind == "f"}
+        model = model.to(dtype=dtypes.pop()) if len(dtypes) == 1 else model
     model.load_state_dict(arrays)
     model.eval()
     return model
@@ -226,10 +250,11 @@ def load(path: str | Path, model: Module | None = None) -> Module:
 def _rebuilt(path: Path, metadata: dict[str, str]) -> Module:
     """A new model from the recipe in the header."""
     try:
-        recipe = json.loads(metadata.get(_METADATA_KEY, "{}")).get("recipe")
-        if recipe:
-            whole = build(recipe["model"], recipe["arguments"])
-            return whole.encoder if recipe.get("part") == "encoder" else whole
+        header = json.loads(metadata.get(_METADATA_KEY, "{}"))
+        if header.get("recipe"):
+            model = _built(header["recipe"])
+            set_again(model, header.get("changes", []))
+            return model
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(
             f"the recipe in {path} builds no model here ({error}): it was written by another version or by hand; "

@@ -11,10 +11,11 @@ import numpy as np
 from tinyae.backend import backend_named, backend_of
 from tinyae.data import Dataset, Split
 from tinyae.models import Batch, SoftmaxClassifier, StackedAutoencoder
+from tinyae.models.autoencoder import check_samples
 from tinyae.models.stacked import check_labels
 from tinyae.nn import Module, Parameter
 from tinyae.optim import LBFGS, Adam, Optimizer
-from tinyae.training.loop import Progress, Training, check_samples, fit, samples_per_step
+from tinyae.training.loop import Progress, Training, fit, samples_per_step, used_samples
 from tinyae.training.metrics import Metrics
 from tinyae.training.state import Checkpoint, History, TrainingState
 
@@ -34,6 +35,7 @@ def fit_stack(
     *,
     epochs: int = 10,
     batch_size: int | None = None,
+    drop_last: bool = False,
     optimizer: OptimizerOf = Adam,
     schedule: ScheduleOf | None = None,
     clip_norm: float | None = None,
@@ -51,7 +53,7 @@ def fit_stack(
         model: trained in place; `model.trained` records which layers are done. Trained layers are skipped, so an
             interrupted run can go on with the layer at which it stopped.
         train: samples.
-        epochs, batch_size, clip_norm, seed, progress: for each layer, as for `fit`.
+        epochs, batch_size, drop_last, clip_norm, seed, progress: for each layer, as for `fit`.
         optimizer: makes an optimizer from a layer's parameters, e.g. `lambda p: Adam(p, lr=1e-3)` or `LBFGS`.
         schedule: makes a layer's schedule from its optimizer and the epochs, e.g. `CosineLR`; None keeps the rate constant.
         start: continue a run that ended with this state, in the middle of a layer.
@@ -74,8 +76,8 @@ def fit_stack(
             history = History(start.units, start.rows)
         else:
             history = fit(
-                layer, codes, epochs=epochs, batch_size=batch_size, seed=seed, clip_norm=clip_norm, progress=progress,
-                start=start, checkpoint=checkpoint, whole=model, title=title,
+                layer, codes, epochs=epochs, batch_size=batch_size, drop_last=drop_last, seed=seed, clip_norm=clip_norm,
+                progress=progress, start=start, checkpoint=checkpoint, whole=model, title=title,
                 **_moved_by(optimizer, schedule, layer.parameters(), epochs),
             )  # fmt: skip
         start = None
@@ -107,6 +109,7 @@ def fit_stack_classifier(
     *,
     epochs: tuple[int, int] = (10, 10),
     batch_size: int | None = None,
+    drop_last: bool = False,
     optimizer: OptimizerOf = Adam,
     schedule: ScheduleOf | None = None,
     clip_norm: float | None = None,
@@ -123,7 +126,7 @@ def fit_stack_classifier(
         train, validation: labeled samples.
         epochs: of the classifier alone, and of fine-tuning.
         optimizer, schedule: make the optimizer of a stage from its parameters, and the schedule from the optimizer.
-        batch_size, clip_norm, seed, checkpoint, progress: as for `fit_classifier`.
+        batch_size, drop_last, clip_norm, seed, checkpoint, progress: as for `fit_classifier`.
         start: continue a run that ended with this state, in one of the two stages.
         after_stage: called as `after_stage(name, history)` after each, "classifier" and "fine-tuning".
 
@@ -161,8 +164,8 @@ def fit_stack_classifier(
             history = History(start.units, start.rows)
         else:
             history = fit_classifier(
-                network, *samples(), epochs=passes, batch_size=batch_size, clip_norm=clip_norm, seed=seed, start=start,
-                checkpoint=checkpoint, whole=model, progress=progress, title=name,
+                network, *samples(), epochs=passes, batch_size=batch_size, drop_last=drop_last, clip_norm=clip_norm,
+                seed=seed, start=start, checkpoint=checkpoint, whole=model, progress=progress, title=name,
                 **_moved_by(optimizer, schedule, parameters, passes),
             )  # fmt: skip
         start = None
@@ -230,6 +233,7 @@ def fit_classifier(
     *,
     epochs: int = 10,
     batch_size: int | None = None,
+    drop_last: bool = False,
     optimizer: Optimizer | None = None,
     seed: int = 0,
     schedule: Any = None,
@@ -246,7 +250,8 @@ def fit_classifier(
         classifier: trained in place: its own layer, and its features unless they are frozen.
         train: samples x (N, ...) and class numbers y (N,).
         validation: labeled samples whose accuracy is recorded after every epoch; they select nothing.
-        epochs, batch_size, optimizer, seed, schedule, clip_norm, start, checkpoint, whole, progress, title: as for `fit`.
+        epochs, batch_size, drop_last, optimizer, seed, schedule, clip_norm, start, checkpoint, whole, progress, title: as for
+            `fit`.
 
     Returns:
         History with columns epoch, train_loss, seconds, samples_per_second, and validation_accuracy with validation samples.
@@ -274,11 +279,12 @@ def fit_classifier(
         return Metrics({"accuracy": accuracy}, {"accuracy": "fraction of samples"})
 
     history = History({"train_loss": "nats per sample", "seconds": "s", "samples_per_second": "samples/s"})
-    bar = Progress(epochs, len(labels), history.units["train_loss"], "sample", title=title, visible=progress)
+    used = used_samples(len(labels), batch_size, drop_last)
+    bar = Progress(epochs, used, history.units["train_loss"], "sample", title=title, visible=progress)
     run = Training(
         classifier, lambda batch: classifier.loss(batch.x, batch.labels), optimizer, data, batch_size,
         np.random.default_rng(seed), history, bar, measure, schedule=schedule, clip_norm=clip_norm,
-        checkpoint=checkpoint, whole=whole, stage=title,
+        checkpoint=checkpoint, whole=whole, stage=title, drop_last=drop_last,
     )  # fmt: skip
     return run.start(start, epochs).run(epochs)
 
