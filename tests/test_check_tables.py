@@ -15,10 +15,22 @@ from tinyae.autodiff import Tensor, primitive
 from tinyae.models import registry
 from tinyae.testing import OpCase, cases, check_case, check_module, differences, gradcheck
 from tinyae.testing.tables import CASES, LAYERS, MODELS_TABLE, MODULES, missing_entries, modules
-from tinyae.testing.verification import apart, function_of, gradient_report, nonzero, positive, questions, whole
+from tinyae.testing.verification import (
+    apart,
+    function_of,
+    gradient_report,
+    nonzero,
+    positive,
+    questions,
+    second_derivatives,
+    whole,
+)
 
 SAMPLE = {"first_derivatives": 2, "second_derivatives": 1}
 """Configurations of each model whose derivatives are asked for by default; of all in the thorough run."""
+
+SLOW = {"conv", "conv-vae", "conv-denoising", "cvae", "stacked", "vqvae"}
+"""Models whose second derivatives are asked for in the thorough run only."""
 
 
 def asked() -> Iterator[Any]:
@@ -28,7 +40,8 @@ def asked() -> Iterator[Any]:
         model = case.name.partition("(")[0] if case in MODELS_TABLE else ""
         met[model] += 1
         for question in questions(case):
-            more = model and met[model] > SAMPLE.get(question.__name__, 1000)
+            most = 0 if model in SLOW and question is second_derivatives else SAMPLE.get(question.__name__, 1000)
+            more = model and met[model] > most
             marks = [pytest.mark.thorough] if more else []
             yield pytest.param(question, case, marks=marks, id=f"{question.__name__}-{case.name}")
 

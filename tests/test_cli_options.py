@@ -252,8 +252,8 @@ def test_average_pooling_halves_by_the_mean(rng):
 
 
 @pytest.mark.parametrize("words", [
-    "conv --form keras --channels 2,2 --pooling average --normalization batch",
-    "conv-vae --channels 2,2 --latent-size 2 --normalization layer",
+    pytest.param("conv --form keras --channels 2,2 --pooling average --normalization batch", marks=pytest.mark.thorough),
+    pytest.param("conv-vae --channels 2,2 --latent-size 2 --normalization layer", marks=pytest.mark.thorough),
     "vae --sizes 8 --latent-size 2 --normalization batch",
     "memory --count 20 --normalization layer",
 ])  # fmt: skip
@@ -263,6 +263,7 @@ def test_a_normalized_model_is_trained_and_found_again(words, tinyae):
     assert any(isinstance(part, (nn.BatchNorm, nn.LayerNorm)) for _, part in model.named_modules())
 
 
+@pytest.mark.thorough
 def test_a_short_last_batch_can_be_left_out(tinyae):
     """3,823 samples are 15 batches of 254 and 13 more."""
     tinyae("train basic --data optdigits --batch-size 254 --drop-last --epochs 1 --out run")

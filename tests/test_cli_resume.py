@@ -124,6 +124,7 @@ def kill_until_done(folder: Path, arguments: list[str], generator: np.random.Gen
     return done
 
 
+@pytest.mark.thorough
 def test_a_killed_process_leaves_a_run_that_goes_on(tmp_path):
     arguments = ["train", *RUNS["basic"], *OFTEN]
     kill_until_done(tmp_path, arguments, np.random.default_rng(0), kills=1)

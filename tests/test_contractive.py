@@ -132,6 +132,7 @@ def test_the_picture_shows_the_directions_that_move_the_code(tmp_path, monkeypat
     assert draw_contractive(contractive_autoencoder((48, 1), [4]), data.load("nyc-taxi"), tmp_path) == []
 
 
+@pytest.mark.thorough
 def test_the_command(tinyae):
     digits = "train contractive --data optdigits --epochs 2"
     assert "contraction" in tinyae(digits, "--sizes 8 --out one")

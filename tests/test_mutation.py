@@ -22,6 +22,7 @@ def of(verdicts: dict[Mutation, str], verdict: str) -> list[Mutation]:
     return [m for m, found in verdicts.items() if found == verdict]
 
 
+@pytest.mark.thorough
 def test_nothing_escapes_much_is_planted_and_every_class_takes_effect():
     """Of the cases of each, which share their rules, about four."""
     mine = [[case for case in CASES if case.op is op] for op in FEW]
@@ -39,6 +40,7 @@ def test_nothing_escapes_in_the_whole_package():
     assert len(of(verdicts, "caught")) > 1500
 
 
+@pytest.mark.thorough
 def test_windows_moved_or_spaced_by_one_pixel_are_caught():
     found = survey([c for c in CASES if c.op in (ops.convolve, ops.avg_pool2d, ops.max_pool2d)][::2])
     of_windows = {m: verdict for m, verdict in found.items() if "of a window" in m.mutator.detail}

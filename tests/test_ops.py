@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -13,10 +17,23 @@ from tinyae.backend.windows import ConvSpec
 from tinyae.testing.tables import CASES, discovered_primitives
 from tinyae.testing.verification import questions
 
-ASKED = [(question, case) for case in CASES for question in questions(case)]
+SAMPLE = {"second_derivatives": 2, "derivatives_equal_the_complex_step": 2}
+"""Cases of each operation that are asked the slow questions by default; all of them in the thorough run."""
 
 
-@pytest.mark.parametrize(("question", "case"), ASKED, ids=[f"{q.__name__}-{c.name}" for q, c in ASKED])
+def asked() -> Iterator[Any]:
+    """(question, case) for every operation."""
+    met: Counter[str] = Counter()
+    for case in CASES:
+        met[name := case.name.partition("(")[0]] += 1
+        for question in questions(case):
+            more = met[name] > SAMPLE.get(question.__name__, 1000)
+            yield pytest.param(
+                question, case, marks=[pytest.mark.thorough] if more else [], id=f"{question.__name__}-{case.name}"
+            )
+
+
+@pytest.mark.parametrize(("question", "case"), list(asked()))
 def test_every_operation_answers(question, case, rng):
     question(case, rng)
 

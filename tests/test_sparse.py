@@ -199,6 +199,7 @@ def test_the_ufldl_exercise_on_natural_patches():
     assert count_oriented(model.encoder[1].weight.numpy(), (8, 8)) >= 15
 
 
+@pytest.mark.thorough
 def test_the_command(tinyae):
     told = tinyae("train sparse --epochs 8 --out run")
     for words in ("weight decay", "sparsity", "mean activation of the 25 code units", "filters are oriented"):

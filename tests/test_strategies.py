@@ -118,6 +118,7 @@ def test_axes_of_every_kind_are_drawn():
     assert not finds(draw.axes(0), lambda axis: axis is not None)
 
 
+@pytest.mark.thorough
 def test_a_failure_shrinks_to_the_smallest_array():
     x = find(draw.arrays_nd(), lambda x: x.sum() > 1.5, settings=SMALL)
     assert x.shape == (1, 1)

@@ -186,7 +186,7 @@ class Module:
         modules = [module for _, module in self.named_modules()]
         for module in modules:
             module.training = mode
-        if mode and not all(parameter.requires_grad for parameter in self.parameters()):
+        if mode and any(isinstance(p, Parameter) and not p.requires_grad for _, p in self.named_parts()):
             for module in modules:
                 parameters = module.parameters()
                 if parameters and not any(parameter.requires_grad for parameter in parameters):
