@@ -81,7 +81,7 @@ noisy = data.test.x + 0.5 * np.random.default_rng(1).standard_normal(data.test.x
 denoiser, _ = train("conv-denoising, 32-32", ta.models.conv_denoising_autoencoder, shape)
 for name, repair in (
     ("input", lambda v: v),
-    ("plain", conv.to(device).reconstruct),
+    ("plain", lambda v: conv.to(device).reconstruct(np.clip(v, 0.0, 1.0))),  # it was trained on gray levels only
     ("denoiser", denoiser.reconstruct),
 ):
     error = float(np.square(repair(noisy) - data.test.x).sum()) / len(noisy)

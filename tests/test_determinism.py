@@ -10,7 +10,7 @@ from tinyae.models import MODELS
 
 @pytest.mark.parametrize(
     ("names", "threads"),
-    [(["basic", "denoising", "vae"], "1"), *(pytest.param(list(MODELS), n, marks=pytest.mark.thorough) for n in "12")],
+    [(["basic", "denoising", "vae"], "1"), *(pytest.param(list(MODELS), n, marks=pytest.mark.slow) for n in "12")],
     ids=["sample", "all, 1 thread", "all, 2 threads"],
 )
 def test_a_fresh_process_and_its_hash_seed_change_nothing(names, threads):

@@ -29,7 +29,10 @@ def asked() -> Iterator[Any]:
         for question in questions(case):
             more = met[name] > SAMPLE.get(question.__name__, 1000)
             yield pytest.param(
-                question, case, marks=[pytest.mark.thorough] if more else [], id=f"{question.__name__}-{case.name}"
+                question,
+                case,
+                marks=[pytest.mark.thorough, pytest.mark.matrix] if more else [],
+                id=f"{question.__name__}-{case.name}",
             )
 
 

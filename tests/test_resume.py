@@ -115,7 +115,7 @@ def matrix() -> list[Any]:
             for schedule in ["none"] if optimizer == "lbfgs" else SCHEDULES:
                 sampled = name in [*SAMPLED, *MORE_MODELS] and (optimizer, schedule) == ("adam", "warmup")
                 sampled |= name == "basic" and (schedule == "cosine" or optimizer == "lbfgs")
-                marks = [] if sampled else [pytest.mark.thorough]
+                marks = [] if sampled else [pytest.mark.thorough, pytest.mark.matrix]
                 cases.append(pytest.param(name, optimizer, schedule, marks=marks))
     return cases
 
