@@ -11,7 +11,7 @@ Tensors and are recorded themselves, so that the gradient can be differentiated 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -296,7 +296,7 @@ def alias(x: Array) -> Array:
 @primitive
 def cast(x: Array, *, dtype: npt.DTypeLike) -> Array:
     """A copy of x in a floating-point dtype; complex numbers stay complex.   Adjoint: cast back to the dtype of x."""
-    target = np.dtype(dtype)
+    target: Any = dtype if hasattr(dtype, "kind") else np.dtype(dtype)  # the dtypes of other libraries as they are
     if target.kind not in "fc":
         raise TypeError(f"cast: dtype must be a floating-point one, got {target}: use x.data.astype for a constant.")
     return x.astype(np.result_type(target, np.complex64) if x.dtype.kind == "c" else target)
