@@ -601,10 +601,12 @@ def warn_of_range(model: Autoencoder, data: Batch) -> None:
 def _undisturbed(model: Module) -> Iterator[None]:
     """Evaluation mode for a look at what the model computes, after which its random generators go on as if nothing was."""
     states = [(generator, generator.bit_generator.state) for _, generator in model.named_generators()]
-    with evaluating(model):
-        yield
-    for generator, state in states:
-        generator.bit_generator.state = state
+    try:
+        with evaluating(model):
+            yield
+    finally:
+        for generator, state in states:
+            generator.bit_generator.state = state
 
 
 # ---------------------------------------------------------------------------------------------------------------------
