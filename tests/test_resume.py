@@ -13,6 +13,7 @@ from numpy.testing import assert_array_equal
 
 import tinyae as ta
 from tests.launch_budgets import build_small, class_numbers, small_batch
+from tests.test_training_files import small_files_only
 from tinyae import nn, optim
 from tinyae.data import Split
 from tinyae.models import MODELS, basic_autoencoder, build, stacked_autoencoder
@@ -331,6 +332,15 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
     ta.save(nn.Dense(2, 2), path)
     with pytest.raises(ValueError, match="may be truncated, or another file"):
         TrainingState.load(path)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
+    state = Pair("basic").fit(1).state
+    path = state.save(tmp_path / "state.safetensors")
+    content = path.read_bytes()
+    with small_files_only(len(content) // 2), pytest.raises(OSError, match=r"cannot write .*state.*: File too large"):
+        state.save(path)
+    assert path.read_bytes() == content
 
 
 def test_the_file_holds_little_more_than_its_arrays(tmp_path):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinyae.training import Run, load_arrays
+from tinyae.training.state import CLOCK
 
 
 def diff(run_a: Path, run_b: Path) -> None:
@@ -42,7 +43,7 @@ def _epochs(one: Run, other: Run) -> Iterator[str]:
     a, b = one.history(), other.history()
     for number, (row, twin) in enumerate(zip(a.rows, b.rows, strict=False), 1):
         for column in dict.fromkeys([*row, *twin]):
-            if column not in ("seconds", "samples_per_second") and row.get(column) != twin.get(column):
+            if column not in CLOCK and row.get(column) != twin.get(column):
                 yield f"epoch {number}: {column} {row.get(column)} and {twin.get(column)}"
                 return
     if len(a) != len(b):

@@ -231,14 +231,8 @@ def _lengthened(
 
 def _with_place(fresh: dict[str, Any], saved: dict[str, Any]) -> dict[str, Any]:
     """The state of a new schedule at the step and with the base rate of a saved one."""
-    return {
-        name: _with_place(value, saved[name])
-        if isinstance(value, dict)
-        else saved[name]
-        if name in ("steps", "base_lr")
-        else value
-        for name, value in fresh.items()
-    }
+    after = {"after": _with_place(fresh["after"], saved["after"])} if "after" in fresh else {}
+    return fresh | {name: saved[name] for name in ("steps", "base_lr")} | after
 
 
 def _prepared(config: dict[str, Any], data: Dataset) -> tuple[Any, Dataset]:
@@ -278,7 +272,7 @@ def _given_to(function: Callable[..., Any], options: argparse.Namespace) -> dict
 def _fit(model: Any, data: Dataset, folder: Run, checkpoint: Checkpoint, state: TrainingState | None) -> History:
     """Train all parameters at once, as for most models."""
     config = folder.config
-    if state is not None and (state.ended or state.epoch >= config["epochs"]):
+    if state is not None and state.is_complete(config["epochs"]):
         print("nothing is left to train; --epochs N lengthens the run")
         state.model.restore(model)
         history = History(state.units, state.rows)

@@ -315,12 +315,11 @@ class Training:
     def capture(self) -> TrainingState:
         """The state now, as copies."""
         at = self.position
-        keeps_state = hasattr(self.schedule, "state_dict")
         return TrainingState(
             epoch=at.number - (at.order is not None),
             model=ModuleState.of(self.whole or self.model),
             optimizer=self.optimizer.state_dict(),
-            schedule=self.schedule.state_dict() if keeps_state else None,
+            schedule=self.schedule.state_dict() if hasattr(self.schedule, "state_dict") else None,
             order_generator=dict(self.generator.bit_generator.state),
             rows=list(self.history.rows),
             units=dict(self.history.units),
@@ -334,14 +333,12 @@ class Training:
 
         Raises ValueError for a state of another model, optimizer, schedule or stage.
         """
-        callbacks = self._resumable()
-        if (state.schedule is not None) != hasattr(self.schedule, "state_dict") or len(callbacks) != len(
-            state.callbacks
-        ):
+        callbacks, scheduled = self._resumable(), hasattr(self.schedule, "state_dict")
+        if (state.schedule is not None, len(state.callbacks)) != (scheduled, len(callbacks)):
             raise ValueError(
                 f"the state is that of a run {'with' if state.schedule else 'without'} a schedule and with "
                 f"{len(state.callbacks)} callbacks that have a state, this run has "
-                f"{'one' if hasattr(self.schedule, 'state_dict') else 'none'} and {len(callbacks)}: make them the same."
+                f"{'one' if scheduled else 'none'} and {len(callbacks)}: make them the same."
             )
         if state.stage != self.stage:
             raise ValueError(

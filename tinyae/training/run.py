@@ -19,15 +19,14 @@ from typing import Any, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_info
 
-from tinyae.atomic import write_bytes, write_text
+from tinyae.atomic import write_text
 from tinyae.backend import backend_named
 from tinyae.data import Dataset
 from tinyae.models import Autoencoder, build
 from tinyae.models.autoencoder import changes, described, set_again
 from tinyae.nn import Module
-from tinyae.training.state import Epoch, History
+from tinyae.training.state import Epoch, History, read_safetensors, write_safetensors
 
 CONFIG, MODEL, METRICS = "config.json", "model.safetensors", "metrics.csv"
 CHECKPOINT = "checkpoint.safetensors"
@@ -120,6 +119,8 @@ def environment(data: Dataset, device: str) -> dict[str, Any]:
     Two runs with equal options and environments are equal bit for bit; across environments, sums may be rounded in another
     order.
     """
+    from threadpoolctl import threadpool_info
+
     blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     versions = {"python": platform.python_version(), "numpy": np.__version__, "tinyae": package_version()}
     return {
@@ -193,8 +194,6 @@ def save(model: Module, path: str | Path) -> Path:
     the settings that were changed since they were built. If something else was changed, such as a part replaced, the file
     holds no recipe, and a UserWarning says so.
     """
-    from safetensors.numpy import save as to_bytes
-
     header: dict[str, Any] = {"format": 1, "recipe": model.recipe}
     if model.recipe is not None:
         try:
@@ -207,10 +206,7 @@ def save(model: Module, path: str | Path) -> Path:
                 f"({difference}): load them with tinyae.load(path, model=...).",
                 stacklevel=2,
             )
-    metadata = {_METADATA_KEY: json.dumps(header, sort_keys=True)}
-    # safetensors writes the bytes of an array in memory order, so a transposed array would be read back scrambled.
-    state = {name: np.array(value, order="C") for name, value in model.state_dict().items()}
-    return write_bytes(path, to_bytes(state, metadata=metadata))
+    return write_safetensors(path, model.state_dict(), {_METADATA_KEY: json.dumps(header, sort_keys=True)})
 
 
 def _built(recipe: Any) -> Module:
@@ -279,11 +275,10 @@ def _model_file(path: Path) -> Path:
 
 
 def _read(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     try:
-        with safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+        return read_safetensors(path)
     except SafetensorError as error:
         raise ValueError(
             f"{path} is not a complete safetensors file ({error}): it may be truncated; train or copy it again."

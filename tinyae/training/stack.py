@@ -17,7 +17,7 @@ from tinyae.nn import Module, Parameter
 from tinyae.optim import LBFGS, Adam, Optimizer
 from tinyae.training.loop import Progress, Training, fit, samples_per_step, used_samples
 from tinyae.training.metrics import Metrics
-from tinyae.training.state import Checkpoint, History, TrainingState
+from tinyae.training.state import CLOCK, Checkpoint, History, TrainingState
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Greedy layer-wise training: one layer at a time, on the codes of the frozen layers below.
@@ -72,7 +72,7 @@ def fit_stack(
             continue
         codes = codes_below(model, number, x)
         title = f"layer {number + 1} of {len(model.layers)}"
-        if start is not None and _is_done(start, title, epochs):
+        if start is not None and start.stage == title and start.is_complete(epochs):
             history = History(start.units, start.rows)
         else:
             history = fit(
@@ -88,11 +88,6 @@ def fit_stack(
         if after_layer is not None:
             after_layer(number + 1, history)
     return histories
-
-
-def _is_done(state: TrainingState, stage: str, epochs: int) -> bool:
-    """Whether the state is that after the last epoch of a stage."""
-    return state.stage == stage and (state.ended or state.epoch >= epochs)
 
 
 def codes_below(model: StackedAutoencoder, number: int, x: np.ndarray) -> np.ndarray:
@@ -160,7 +155,7 @@ def fit_stack_classifier(
     for name, (network, parameters, samples, passes) in stages.items():
         if start is not None and start.stage != name:
             continue
-        if start is not None and _is_done(start, name, passes):
+        if start is not None and start.is_complete(passes):
             history = History(start.units, start.rows)
         else:
             history = fit_classifier(
@@ -197,7 +192,7 @@ def _on_codes(model: StackedAutoencoder) -> SoftmaxClassifier:
     return top
 
 
-_SHARED = ("epoch", "seconds", "samples_per_second")
+_SHARED = ("epoch", *CLOCK)
 """Columns with the same meaning in every stage."""
 
 

@@ -18,14 +18,18 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 
-from tinyae.atomic import write_atomically, write_text
+from tinyae.atomic import write_bytes, write_text
 from tinyae.checks import number
 from tinyae.nn import Module
 from tinyae.optim import Optimizer
 
 # ---------------------------------------------------------------------------------------------------------------------
 # `History`: one row of numbers per epoch, each column with its unit.
+
+CLOCK = ("seconds", "samples_per_second")
+"""The columns that differ between two runs that are equal otherwise."""
 
 
 class History:
@@ -106,7 +110,7 @@ class History:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Early stopping: end a run when its validation metric no longer improves (Prechelt 1998).
+# How a run breaks off.
 
 
 class TrainingDiverged(FloatingPointError):
@@ -129,7 +133,8 @@ class TrainingInterrupted(KeyboardInterrupt):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Callbacks: what `fit` calls after each complete epoch, and the one that ends a run early.
+# Callbacks: what `fit` calls after each complete epoch, and the one that ends a run when its validation metric no longer
+# improves (Prechelt 1998).
 
 
 @dataclass(frozen=True)
@@ -240,15 +245,16 @@ class TrainingState:
     stage: str = ""
     ended: bool = False
 
+    def is_complete(self, epochs: int) -> bool:
+        """Whether nothing is left to do of a run, or of its stage, of so many epochs."""
+        return self.ended or self.epoch >= epochs
+
     def save(self, path: str | Path, **extra: Any) -> Path:
         """Write the state to a safetensors file, atomically; `extra` are plain values that `load_with_extra` returns."""
-        from safetensors.numpy import save_file
-
         arrays: dict[str, np.ndarray] = {}
         content = vars(self) | {"model": vars(self.model)}
         header = {"format": 1, "state": _without_arrays(content, "", arrays), "extra": extra}
-        metadata = {_KEY: json.dumps(header)}
-        return write_atomically(path, lambda temporary: save_file(arrays, temporary, metadata))
+        return write_safetensors(path, arrays, {_KEY: json.dumps(header)})
 
     @classmethod
     def load(cls, path: str | Path) -> TrainingState:
@@ -258,20 +264,36 @@ class TrainingState:
     @classmethod
     def load_with_extra(cls, path: str | Path) -> tuple[TrainingState, dict[str, Any]]:
         """The state, and the `extra` values that were saved with it."""
-        from safetensors import SafetensorError, safe_open
+        from safetensors import SafetensorError
 
         if not Path(path).is_file():
             raise FileNotFoundError(f"no checkpoint at {path}: check the path.")
         try:
-            with safe_open(path, framework="numpy") as file:
-                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                header = json.loads((file.metadata() or {})[_KEY])
+            arrays, metadata = read_safetensors(path)
+            header = json.loads(metadata[_KEY])
             content = _with_arrays(header["state"], arrays)
             return cls(**content | {"model": ModuleState(**content["model"])}), header["extra"]
         except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
             raise ValueError(
                 f"{path} is not a complete checkpoint ({error}): it may be truncated, or another file."
             ) from error
+
+
+def write_safetensors(path: str | Path, arrays: dict[str, npt.NDArray[Any]], metadata: dict[str, str]) -> Path:
+    """Write arrays and metadata to a safetensors file, atomically; OSError if that fails."""
+    from safetensors.numpy import save
+
+    # The bytes of an array are written in memory order, so a transposed array would be read back scrambled.
+    ordered = {name: np.asarray(value, order="C") for name, value in arrays.items()}
+    return write_bytes(path, save(ordered, metadata))  # its own writing raises an error of its own for a full disk
+
+
+def read_safetensors(path: str | Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
+    """The arrays of a safetensors file by name, and its metadata."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
 
 
 _KEY = "tinyae-training-state"
@@ -281,7 +303,7 @@ _ARRAY = "array in this file"
 def _without_arrays(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
     """`value` for JSON: each array in it is put into `arrays` under its path, and its name stands in its place."""
     if isinstance(value, np.ndarray):
-        arrays[path] = np.asarray(value, order="C")
+        arrays[path] = value
         return {_ARRAY: path}
     if isinstance(value, dict):
         return {name: _without_arrays(part, f"{path}/{name}", arrays) for name, part in value.items()}
