@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -60,3 +62,27 @@ def whole_number(name: str, value: object, *, at_least: int, advice: str = "") -
         fix = f": {advice}" if advice else ""
         raise ValueError(f"{name} must be a whole number of at least {at_least}, got {value}{fix}.")
     return int(result)
+
+
+@contextmanager
+def reading(path: str | Path, kind: str, fix: str) -> Iterator[None]:
+    """Turn whatever reading a file raises into one ValueError or OSError that names it.
+
+    A decoder that is given any bytes at all may raise anything, so every reader of files stands behind this door:
+    `with reading(path, "a NumPy file", "save it again"): ...`. An error that names the file already passes unchanged.
+
+    Args:
+        kind: what the file should be.
+        fix: what the user can do.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, (OSError, ValueError)) and str(path) in str(error):
+            raise
+        if isinstance(error, OSError) and error.strerror:
+            raise OSError(error.errno, f"cannot read {path}: {error.strerror}") from error
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        if isinstance(error, MemoryError):
+            raise ValueError(f"{path} needs more memory than there is ({reason}): {fix}.") from error
+        raise ValueError(f"{path} is damaged or not {kind} ({reason}): {fix}.") from error
