@@ -280,7 +280,7 @@ def _fit(model: Any, data: Dataset, folder: Run, checkpoint: Checkpoint, state: 
         return history
     optimizer = make_optimizer(config, model.parameters())
     return fit(
-        model, data, data.test if len(data.test) else None, epochs=config["epochs"], optimizer=optimizer,
+        model, data, data if len(data.test) else None, epochs=config["epochs"], optimizer=optimizer,
         schedule=make_schedule(config, optimizer, config["epochs"]), callbacks=[folder.record], checkpoint=checkpoint,
         start=state, **stage_arguments(config),
     )  # fmt: skip
@@ -364,7 +364,7 @@ def train_stacked(
             print(f"{data.name} has no labels, so no classifier is trained")
             return whole_history(stages)
         fit_stack_classifier(
-            model, data.train, data.test, epochs=(config["classifier_epochs"], config["tuning_epochs"]),
+            model, data.train, data, epochs=(config["classifier_epochs"], config["tuning_epochs"]),
             start=None if of_layers else state, after_stage=keep, **common,
         )  # fmt: skip
     except (TrainingInterrupted, TrainingDiverged) as stop:
@@ -375,7 +375,7 @@ def train_stacked(
         "\nfine-tuning changes the encoders but not the decoders, so reconstructions are worse than before; "
         "a stack is judged by its codes and its accuracy"
     )
-    before = dict(stages)["classifier"].last["validation_accuracy"]
+    before = dict(stages)["classifier"].last["test_accuracy"]
     after = model.classifier.accuracy(data.test.x, data.test.y)
     print(f"\ntest accuracy of the classifier on the frozen codes: {before:.2%}; after fine-tuning: {after:.2%}")
     return whole_history(stages)

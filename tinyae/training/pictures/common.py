@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-_CURVES = ("loss", "validation_squared_error", "accuracy")
+_CURVES = ("loss", "validation_squared_error", "test_squared_error", "accuracy")
 """Endings of the names of the columns that are drawn."""
+_DECADE = 10.0
+"""Losses that fall by more than this factor are drawn on a logarithmic axis."""
 _SCATTERED = 5000
 """Samples whose codes are drawn."""
 
@@ -64,11 +66,16 @@ def draw_reconstructions(model: Autoencoder, data: Dataset, path: Path, count: i
 
 
 def draw_curves(history: History, path: Path) -> Path:
-    """Training and validation losses by epoch, for every stage if there are several, one panel per unit."""
-    metrics = [name for name in history.columns if name.endswith(_CURVES)]
-    held_out = any(name.startswith("validation_") for name in metrics)
-    title = "Loss by epoch" + (" (validation: the test samples)" if held_out else "")
-    return plots.save_figure(plots.loss_curves(history.rows, units=history.units, metrics=metrics, title=title), path)
+    """Training and held-out losses by epoch, for every stage if there are several, one panel per unit, each curve once."""
+    curves: dict[str, list[Any]] = {}
+    for name in history.columns:
+        if name.endswith(_CURVES) and (values := history[name]) not in curves.values():
+            curves[name] = values
+    finite = [[value for value in values if math.isfinite(value)] for values in curves.values()]
+    steep = any(max(values, default=0.0) > _DECADE * min(values, default=0.0) > 0.0 for values in finite)
+    logarithmic = steep and all(min(values, default=1.0) > 0.0 for values in finite)
+    figure = plots.loss_curves(history.rows, units=history.units, metrics=list(curves), log_scale=logarithmic)
+    return plots.save_figure(figure, path)
 
 
 def draw_codes(model: Autoencoder, data: Dataset, path: Path) -> Path:
