@@ -16,6 +16,7 @@ finishes the renaming or removes what was staged for nothing.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import math
@@ -63,7 +64,8 @@ PICTURE = (
 )
 """The names of all pictures that `draw_run` makes. Nothing else but the files above is ever deleted."""
 
-_WRITTEN = re.compile(rf"config\.json|model\.safetensors|metrics\.csv|checkpoint\.safetensors|{PICTURE}")
+_WRITTEN = rf"config\.json|model\.safetensors|metrics\.csv|checkpoint\.safetensors|{PICTURE}"
+_STAGED = rf"\.({_WRITTEN})\.[a-z0-9_]{{8}}"
 T = TypeVar("T")
 
 
@@ -74,8 +76,9 @@ class Run:
         path: the folder.
         config: plain values; written with the next commit.
         manifest: the entry "run" of `config.json`: the `id` of the run, which its files carry too; the `generation`, a
-            number that every commit raises; `files`, the generation of each; `pictures`, or None while they are drawn and
-            for a run of an earlier version; and, until they are deleted, the files of the run that it `replaces`.
+            number that every commit raises; `files`, the generation of each; `pictures`, or, while they are drawn and for a run
+            of an earlier version, None and those of `others`; and, until they are deleted, the files of the run that it
+            `replaces`.
     """
 
     def __init__(self, path: Path, config: dict[str, Any], manifest: dict[str, Any]) -> None:
@@ -110,11 +113,11 @@ class Run:
         run._lock()
         try:
             old = _replaced(folder, force)
+            (run if old is None else old)._tidy()
             if old is None:
                 run._commit({})
                 run._new = True
             else:
-                old._tidy()
                 run.manifest |= {"generation": old.manifest["generation"], "replaces": old.written()}
         except BaseException:
             run.close()
@@ -196,10 +199,14 @@ class Run:
 
     def draw(self, draw: Callable[[], list[Path]]) -> list[Path]:
         """Call `draw()`, which writes pictures into the folder, and record them as the run's own; returns the files."""
-        before = self.manifest["pictures"] or []
-        self._commit({}, pictures=None)
+        own = self.written()
+        others = [
+            file.name for file in self.path.iterdir() if re.fullmatch(PICTURE, file.name) and file.name not in own
+        ]
+        self._commit({}, pictures=None, others=others)
         files = draw()
-        self._commit({}, pictures=sorted({*before, *(file.name for file in files)}))
+        drawn = {*(name for name in own if re.fullmatch(PICTURE, name)), *(file.name for file in files)}
+        self._commit({}, pictures=sorted(drawn), others=[])
         return files
 
     def close(self) -> None:
@@ -222,8 +229,9 @@ class Run:
         """The names of the files that the run wrote: those on its list, or, of an earlier version, those with usual names."""
         pictures = self.manifest["pictures"]
         if pictures is None:
-            pictures = [file.name for file in self.path.iterdir() if re.fullmatch(PICTURE, file.name)]
-        return [MODEL, METRICS, CHECKPOINT, *pictures]
+            found = {file.name for file in self.path.iterdir()} - {*self.manifest["others"]}
+            pictures = [name for name in found if re.fullmatch(PICTURE, name)]
+        return [MODEL, METRICS, CHECKPOINT, *pictures, *self.manifest.get("replaces", ())]
 
     # The commit.
 
@@ -270,20 +278,20 @@ class Run:
             if "replaces" in self.manifest:
                 for name in self.manifest["replaces"]:
                     file = self.path / name
-                    if name not in self.manifest["files"] and _WRITTEN.fullmatch(name) and not file.is_dir():
+                    if name not in self.manifest["files"] and re.fullmatch(_WRITTEN, name) and not file.is_dir():
                         file.unlink(missing_ok=True)
                 self._write_config({key: value for key, value in self.manifest.items() if key != "replaces"})
 
     def _tidy(self) -> None:
         """Finish the last commit, and remove temporary files of any other."""
         self._finish()
-        own = {self._target(name).name: self._target(name).parent for name in (CONFIG, MODEL, METRICS, CHECKPOINT)}
-        for folder in {self.path, *own.values()}:
-            for file in folder.glob(".*.????????"):
-                name, _, mark = file.name[1:].rpartition(".")
-                known = own.get(name) == folder or (folder == self.path and _WRITTEN.fullmatch(name))
-                if known and re.fullmatch("[a-z0-9_]{8}", mark):
-                    file.unlink(missing_ok=True)
+        left = [file for file in self.path.iterdir() if re.fullmatch(_STAGED, file.name)]
+        for target in map(self._target, (CONFIG, MODEL, METRICS, CHECKPOINT)):  # of a link, beside what it leads to
+            left += target.parent.glob(f".{glob.escape(target.name)}.????????")
+        committed = {self._staged(name).name for name in self.manifest["files"]}  # if they could not be renamed
+        for file in left:
+            if file.name not in committed:
+                file.unlink(missing_ok=True)
 
     def _target(self, name: str) -> Path:
         return Path(os.path.realpath(self.path / name))
@@ -393,7 +401,7 @@ class RunCheckpoint(Checkpoint):
 # ---------------------------------------------------------------------------------------------------------------------
 # What `config.json` says.
 
-_NOTHING: dict[str, Any] = {"id": None, "generation": 0, "files": {}, "pictures": None}
+_NOTHING: dict[str, Any] = {"id": None, "generation": 0, "files": {}, "pictures": None, "others": []}
 """The manifest of a run of an earlier version, which wrote none."""
 
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -408,7 +416,7 @@ _CONFIG: dict[str, Any] = {name: (None, kinds) for name, kinds in _OPTIONS.items
     "environment": {"data": str, "versions": dict, "processor": str, "device": str, "threads": int},
     "run": {
         "id": (None, str), "generation": int, "files": dict.fromkeys((MODEL, METRICS, CHECKPOINT), int),
-        "pictures": (None, [str]), "replaces": [str],
+        "pictures": (None, [str]), "others": [str], "replaces": [str],
     },
 }  # fmt: skip
 """The kinds of the entries that are read, see `check_types`."""
@@ -485,7 +493,7 @@ def environment(data: Dataset, device: str) -> dict[str, Any]:
 
 def _replaced(folder: Path, force: bool) -> Run | None:
     """The run in a folder that another is to replace; None if the folder is empty."""
-    if all(file.name == LOCK for file in folder.iterdir()):
+    if all(file.name == LOCK or re.fullmatch(_STAGED, file.name) for file in folder.iterdir()):
         return None
     try:
         old = Run(folder, *_read_config(folder))
