@@ -420,6 +420,13 @@ def test_files_of_two_runs_are_told_apart(name, tmp_path):
     Run.create(one.path, CONFIG, force=True)  # may be replaced all the same
 
 
+def test_swapped_arguments_are_named(tmp_path):
+    with pytest.raises(
+        TypeError, match=r"save takes a model and a path, got PosixPath|WindowsPath: write save\(model, path\)"
+    ):
+        save(tmp_path / "m", digits_model())
+
+
 def test_equal_runs_have_equal_files(tmp_path):
     one, other = recorded(tmp_path / "a"), recorded(tmp_path / "b")
     assert (one.path / "model.safetensors").read_bytes() == (other.path / "model.safetensors").read_bytes()

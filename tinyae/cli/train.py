@@ -184,7 +184,7 @@ def resume(*, resume: Path | None = None, epochs: int | None = None, allow_chang
     state, extra = folder.state()
     if state is not None:
         with reading(folder.path / CHECKPOINT, "the state of this run", "train it again"):
-            state.model.restore(model)
+            _try_state(config, model, data, state)
     config["environment"] = here
     if epochs is not None:
         state = _lengthened(config, model, state, epochs)
@@ -192,6 +192,20 @@ def resume(*, resume: Path | None = None, epochs: int | None = None, allow_chang
     print(_headline(config["model"], model, data, config["device"]))
     print(f"run folder: {folder.path}, continued {_place(state)}")
     _train(model, data, folder, checkpoint, state)
+
+
+def _try_state(config: dict[str, Any], model: Any, data: Dataset, state: TrainingState) -> None:
+    """Raise some exception if a run cannot continue from this state; `fit` does the same without knowing the file."""
+    state.model.restore(model)
+    np.random.default_rng().bit_generator.state = state.order_generator
+    if state.position is not None and not set(state.position["order"]) <= set(range(len(data.train))):
+        raise ValueError("the order of the samples is not one of these data")
+    if not state.stage:  # each stage of a stack has its own optimizer
+        optimizer = make_optimizer(config, model.parameters())
+        schedule = make_schedule(config, optimizer, config["epochs"])
+        if schedule is not None and state.schedule is not None:
+            schedule.load_state_dict(state.schedule)
+        optimizer.load_state_dict(state.optimizer)
 
 
 def _place(state: TrainingState | None) -> str:
