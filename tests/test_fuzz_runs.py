@@ -260,7 +260,7 @@ CORPUS: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "arguments are a list": (set_in(CONFIG, "arguments", []), "model", "arguments is list"),
     "generation is a word": (set_in(CONFIG, "run", "generation", "x"), "model", "run.generation is 'x'"),
     "another model": (set_in(CONFIG, "model", "vae"), "model", "files of two runs are mixed"),
-    "another run": (set_in(CONFIG, "run", "id", "basic-0"), "history", "belongs to the run basic-.* beside it to basic-0"),
+    "another run": (set_in(CONFIG, "run", "id", "basic-0"), "history", "belongs to the run 'basic-.*beside it to 'basic-0'"),
     "recipe, deeply nested": (replaced(MODEL, b'\\"recipe\\": {', b'\\"recipe\\": ' + b"[" * 4 + b"{"), "model", "is not a complete"),
     "recipe, nested": (set_in(MODEL, *RECIPE, "arguments", "a", DEEP), "load file", "builds no model here"),
     "a code of 1e9": (set_in(MODEL, *RECIPE, "arguments", "code_size", 10**9), "load file", "larger model than the file"),

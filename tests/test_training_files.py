@@ -412,7 +412,7 @@ def test_files_of_two_runs_are_told_apart(name, tmp_path):
     one, other = recorded(tmp_path / "a", 0), recorded(tmp_path / "b", 1)
     shutil.copy(other.path / name, one.path / name)
     with pytest.raises(
-        ValueError, match=r"a.run.\w+\.\w+ belongs to the run basic-\w+, and config.json .* of two runs are mixed"
+        ValueError, match=r"a.run.\w+\.\w+ belongs to the run 'basic-\w+', and config.json .* of two runs are mixed"
     ):
         Run.open(one.path)
     with pytest.raises(ValueError, match="files of two runs are mixed"):
@@ -435,7 +435,7 @@ def test_equal_runs_have_equal_files(tmp_path):
 def test_a_model_of_another_kind_or_a_part_is_no_model_of_the_run(tmp_path):
     run = recorded(tmp_path)
     save(build("vae", {"input_shape": 64}), run.path / "model.safetensors")
-    with pytest.raises(ValueError, match=r"holds the model vae, and config.json beside it is of basic"):
+    with pytest.raises(ValueError, match=r"holds the model 'vae', and config.json beside it is of 'basic'"):
         run.model()
     save(digits_model().encoder, run.path / "model.safetensors")
     with pytest.raises(ValueError, match=r"model.safetensors holds a part of a model only: save the whole model"):

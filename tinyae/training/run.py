@@ -141,7 +141,9 @@ class Run:
         while True:
             run = cls(folder, *_read_config(folder))
             try:
-                run._check_identity()
+                for name in (MODEL, METRICS, CHECKPOINT):
+                    with suppress(FileNotFoundError):
+                        run._read(name, Path.stat)
                 break
             except ValueError:
                 if _read_config(folder)[1] == run.manifest:  # else it was replaced just now
@@ -160,7 +162,7 @@ class Run:
             raise ValueError(f"{self.path / MODEL} holds a part of a model only: save the whole model there.")
         if model.recipe is not None and model.recipe["model"] != self.config["model"]:
             raise ValueError(
-                f"{self.path / MODEL} holds the model {model.recipe['model']}, and {CONFIG} beside it is of {self.config['model']}: "
+                f"{self.path / MODEL} holds the model {model.recipe['model']!r}, and {CONFIG} beside it is of {self.config['model']!r}: "
                 "files of two runs are mixed, so restore the right one, or train again."
             )
         return model
@@ -300,24 +302,23 @@ class Run:
         return staged(self._target(name), f"{self.manifest['files'][name]:08}")
 
     def _read(self, name: str, read: Callable[[Path], T]) -> T:
-        """What `read` makes of a file of the run, under the name at which it was staged or, if that is gone, under its own."""
+        """What `read` makes of a file of the run, under the name at which it was staged or, if that is gone, under its own.
+
+        Raises ValueError if the file carries the identity of another run.
+        """
         if name in self.manifest["files"]:
             with suppress(FileNotFoundError):
                 return read(self._staged(name))
         elif name in self.manifest.get("replaces", ()):
             raise FileNotFoundError(f"{self.path} has no {name} yet: continue the run with --resume.")
-        return read(self.path / name)
-
-    def _check_identity(self) -> None:
-        """Raise ValueError if a file carries the identity of another run."""
-        for name in (MODEL, METRICS, CHECKPOINT):
-            with suppress(FileNotFoundError):
-                found = self._read(name, run_of)
-                if None not in (found, self.manifest["id"]) and found != self.manifest["id"]:
-                    raise ValueError(
-                        f"{self.path / name} belongs to the run {found}, and {CONFIG} beside it to {self.manifest['id']}: files "
-                        "of two runs are mixed, so restore the right one, or train again."
-                    )
+        file = self.path / name
+        found, owner = read(file), run_of(file)
+        if None not in (owner, self.manifest["id"]) and owner != self.manifest["id"]:
+            raise ValueError(
+                f"{file} belongs to the run {owner!r}, and {CONFIG} beside it to {self.manifest['id']!r}: files of two runs are "
+                "mixed, or one was replaced just now, so open it again, restore the right file, or train again."
+            )
+        return found
 
     # The lock.
 

@@ -335,7 +335,7 @@ def run_of(path: Path) -> str | None:
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}.")
     with suppress(Exception):  # a damaged file has its own error, where it is read
-        if path.suffix == ".csv":
+        if ".csv" in path.name:  # also under the name at which it is staged
             with open(path, newline="", encoding="utf-8") as table:
                 return next(iter(csv.DictReader(table))).get("run")
         with safe_open(path, framework="numpy") as file:
