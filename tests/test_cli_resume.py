@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from tinyae.cli.main import main
-from tinyae.training import Run
+from tinyae.training import History, Run, TrainingInterrupted
 from tinyae.training.state import Checkpoint, TrainingState
 
 DATA = ["--data", "optdigits"]
@@ -199,6 +200,40 @@ def test_another_environment_is_refused_unless_allowed(undrawn, tmp_path, capsys
     assert "--allow-changes" in said
     assert main(["train", "--resume", "run", "--allow-changes"]) == 0
     assert Run.open("run").config["environment"]["threads"] != 7
+
+
+@pytest.mark.parametrize(("entry", "value"), [
+    ("optimizer", {"lr": 1}), ("order_generator", {"bit_generator": "PCG64"}), ("position", {"order": np.array([9**9]), "seen": 0}),
+])  # fmt: skip
+def test_a_state_that_does_not_fit_is_refused_with_its_file(entry, value, undrawn, capsys):
+    assert main(["train", *RUNS["basic"], "--out", "run"]) == 0
+    run = Run.open("run", write=True)
+    state, extra = run.state()
+    run.keep_state(dataclasses.replace(state, **{entry: value}), extra)
+    run.close()
+    capsys.readouterr()
+    assert main(["train", "--resume", "run", "--epochs", "8"]) == 2
+    assert "run/checkpoint.safetensors is damaged or not the state of this run (" in capsys.readouterr().err
+
+
+def test_a_forced_run_writes_no_state_before_its_first_epoch_is_complete(undrawn, monkeypatch, capsys):
+    """With --checkpoint-minutes, which writes in the middle of epochs, the old run is whole until then."""
+    assert main(["train", *RUNS["basic"], "--out", "run"]) == 0
+    before = {file.name: file.read_bytes() for file in Path("run").iterdir()}
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "keep", lambda *of: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            main(["train", *RUNS["vae"], *OFTEN, "--force", "--out", "run"])
+    assert {file.name: file.read_bytes() for file in Path("run").iterdir()} == before
+    with monkeypatch.context() as patch:
+        patch.setattr("tinyae.cli.train.fit", interrupted_at_once)
+        assert main(["train", *RUNS["vae"], "--force", "--out", "run"]) == 130
+    assert "The old run in run is as it was." in capsys.readouterr().err
+    assert main(["train", "--resume", "run"]) == 0
+
+
+def interrupted_at_once(*of: Any, **options: Any) -> None:
+    raise TrainingInterrupted(History())
 
 
 @pytest.mark.parametrize(("arguments", "words"), [

@@ -325,7 +325,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
     whole = path.read_bytes()
     for content in (b"", whole[: len(whole) // 2], whole[:-1], b"PK" + whole[2:]):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"state.safetensors is not a complete checkpoint"):
+        with pytest.raises(ValueError, match=r"state.safetensors is not a complete safetensors file"):
             TrainingState.load(path)
     with pytest.raises(FileNotFoundError, match="no checkpoint at"):
         TrainingState.load(tmp_path / "none")

@@ -5,6 +5,10 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
+import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +19,7 @@ import pytest
 from numpy.testing import assert_array_equal, assert_equal
 from safetensors.numpy import load_file, save_file
 
+import tinyae as ta
 from tests.launch_budgets import build_small, class_numbers, small_batch
 from tinyae import atomic, data, fit, load, models, nn, save
 from tinyae.autodiff import Tensor
@@ -23,6 +28,7 @@ from tinyae.models import MODELS, Autoencoder, basic_autoencoder, build
 from tinyae.models.autoencoder import remember, remembered
 from tinyae.nn import evaluating
 from tinyae.training import Epoch, Run, evaluate
+from tinyae.training.run import PICTURE
 
 X = data.load("optdigits").train.x[:200]
 CONFIG = {"model": "basic", "data": "optdigits", "arguments": {"input_shape": [8, 8, 1], "code_size": 5}}
@@ -38,6 +44,19 @@ def disk_full(*_: object, **__: object) -> None:
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in names(folder)}
+
+
+def recorded(folder: Path, seed: int = 0) -> Run:
+    """A run of one epoch, and its checkpoint."""
+    run = Run.create(folder / "run", {**CONFIG, "seed": seed} if seed else CONFIG)
+    history = fit(digits_model(seed), X, epochs=1, callbacks=[run.record], progress=False)
+    if folder.name in ("a", "b"):
+        run.keep(digits_model(seed), history, history.state)
+    return run
 
 
 @pytest.mark.parametrize("tied", [False, True])
@@ -184,7 +203,7 @@ def small_files_only(limit: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.parametrize("where", [(atomic.os, "replace"), (atomic.tempfile, "mkstemp"), (Path, "write_bytes")])
+@pytest.mark.parametrize("where", [(os, "replace"), (os, "open"), (os, "fsync"), (Path, "write_bytes")])
 def test_a_full_disk_costs_nothing_that_was_there(where, tmp_path, monkeypatch):
     path = save(digits_model(0), tmp_path / "m")
     content = path.read_bytes()
@@ -249,7 +268,7 @@ def test_a_disk_that_fills_up_during_training_leaves_the_epoch_before(tmp_path, 
 
     def then_fill(epoch: Epoch) -> None:
         states.append(epoch.model.state_dict())
-        monkeypatch.setattr(atomic.os, "replace", disk_full)
+        monkeypatch.setattr(os, "replace", disk_full)
 
     with pytest.raises(OSError, match="No space left"):
         fit(model, X, epochs=3, callbacks=[run.record, then_fill], progress=False)
@@ -283,27 +302,198 @@ def test_runs_started_together_get_a_folder_each(tmp_path, monkeypatch):
 
 
 def test_an_existing_run_is_replaced_only_by_force(tmp_path):
-    run = Run.create(tmp_path / "run", CONFIG)
-    fit(digits_model(), X, epochs=1, callbacks=[run.record], progress=False)
-    for name in ("loss.png", "notes.txt"):
+    run = recorded(tmp_path)
+    mine = ("filters.png", "holiday.png", "notes.txt")  # of the first, only the name is one that a run may give
+    for name in mine:
         (run.path / name).write_text("mine")
-    before = {name: (run.path / name).read_bytes() for name in names(run.path)}
+    run.draw(lambda: [(run.path / "loss.png"), (run.path / "loss.png").write_text("the run's")][:1])
+    before = content(run.path)
     with pytest.raises(FileExistsError, match="run exists already: give another --out, or --force to replace"):
         Run.create(run.path, CONFIG)
-    assert {name: (run.path / name).read_bytes() for name in names(run.path)} == before
-    Run.create(run.path, {**CONFIG, "seed": 5}, force=True)
+    new = Run.create(run.path, {**CONFIG, "seed": 5}, force=True)
+    assert content(run.path) == before
+    assert "seed" not in Run.open(run.path).config
+    fit(digits_model(1), X, epochs=1, callbacks=[new.record], progress=False)
     assert Run.open(run.path).config["seed"] == 5
-    assert names(run.path) == ["config.json", "notes.txt"]
+    assert names(run.path) == ["config.json", *mine[:2], "metrics.csv", "model.safetensors", mine[2]]
+
+
+def test_of_a_run_of_an_earlier_version_only_files_with_usual_names_are_replaced(tmp_path):
+    run = recorded(tmp_path)
+    (run.path / "config.json").write_text(json.dumps(CONFIG))
+    for name in (
+        "loss.png",
+        "filters2.png",
+        "film.gif",
+        "checkpoint.safetensors",
+        "holiday.png",
+        ".model.safetensors.q0_x8abc",
+    ):
+        (run.path / name).write_text("old")
+    (run.path / "codes.png").mkdir()
+    assert len(Run.open(run.path).history()) == 1
+    new = Run.create(run.path, {**CONFIG, "seed": 5}, force=True)
+    fit(digits_model(1), X, epochs=1, callbacks=[new.record], progress=False)
+    assert names(run.path) == ["codes.png", "config.json", "holiday.png", "metrics.csv", "model.safetensors"]
+
+
+def test_every_picture_of_a_run_has_a_usual_name():
+    """What `draw_run` writes is on the list, by which runs of earlier versions are replaced."""
+    source = "".join(file.read_text() for file in (Path(ta.training.__path__[0]) / "pictures").glob("*.py"))
+    found = {name.replace("{number}", "2") for name in re.findall(r'folder / f?"([^"]+)"', source)}
+    assert len(found) > 15
+    assert all(re.fullmatch(PICTURE, name) for name in found)
 
 
 def test_force_with_a_full_disk_leaves_the_old_run_whole(tmp_path, monkeypatch):
-    run = Run.create(tmp_path / "run", CONFIG)
-    fit(digits_model(), X, epochs=1, callbacks=[run.record], progress=False)
-    before = {name: (run.path / name).read_bytes() for name in names(run.path)}
-    monkeypatch.setattr(atomic.os, "replace", disk_full)
+    run = recorded(tmp_path)
+    before = content(run.path)
+    new = Run.create(run.path, {**CONFIG, "seed": 5}, force=True)
+    monkeypatch.setattr(os, "replace", disk_full)
     with pytest.raises(OSError, match="No space left"):
-        Run.create(run.path, {**CONFIG, "seed": 5}, force=True)
-    assert {name: (run.path / name).read_bytes() for name in names(run.path)} == before
+        fit(digits_model(1), X, epochs=1, callbacks=[new.record], progress=False)
+    assert content(run.path) == before
+
+
+def test_a_run_that_another_one_of_the_process_has_replaced_can_write_no_more(tmp_path):
+    run = recorded(tmp_path)
+    new = Run.create(run.path, {**CONFIG, "seed": 5}, force=True)
+    fit(digits_model(1), X, epochs=1, callbacks=[new.record], progress=False)
+    before = content(run.path)
+    with pytest.raises(ValueError, match="was continued or replaced since this run opened it"):
+        fit(digits_model(), X, epochs=1, callbacks=[run.record], progress=False)
+    assert content(run.path) == before
+
+
+HOLD = """
+import sys
+from tinyae.training import Run
+run = Run.create(sys.argv[1], {"model": "basic", "data": "optdigits"}) if sys.argv[2] == "new" else Run.open(sys.argv[1], write=True)
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the lock of POSIX")
+@pytest.mark.parametrize("how", ["new", "continued"])
+def test_a_second_run_in_a_folder_is_refused_until_the_first_is_gone(how, tmp_path):
+    folder = tmp_path / "run"
+    if how == "continued":
+        recorded(tmp_path).close()
+    command = [sys.executable, "-c", HOLD, str(folder), how]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "locked\n"
+        for attempt in (lambda: Run.create(folder, CONFIG, force=True), lambda: Run.open(folder, write=True)):
+            with pytest.raises(BlockingIOError, match=r"a run is at work in .*run: wait until it ends"):
+                attempt()
+        assert Run.open(folder).config["model"] == "basic"
+        process.kill()
+    Run.create(folder, CONFIG, force=True)
+    Run.open(folder, write=True)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not move a folder in use")
+@pytest.mark.parametrize("gone", [shutil.rmtree, lambda folder: folder.rename(folder.with_name("elsewhere"))])
+def test_a_folder_that_goes_away_is_not_made_again(gone, tmp_path):
+    run = Run.create(tmp_path / "run", CONFIG)
+
+    def then_go(epoch: Epoch) -> None:
+        if epoch.number == 2:
+            gone(run.path)
+
+    with pytest.raises(FileNotFoundError, match=r"run folder .*run was moved or removed while its run was at work"):
+        fit(digits_model(), X, epochs=5, callbacks=[run.record, then_go], progress=False)
+    assert not run.path.exists()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "checkpoint.safetensors", "metrics.csv", "config.json"])
+def test_files_of_two_runs_are_told_apart(name, tmp_path):
+    one, other = recorded(tmp_path / "a", 0), recorded(tmp_path / "b", 1)
+    shutil.copy(other.path / name, one.path / name)
+    with pytest.raises(
+        ValueError, match=r"a.run.\w+\.\w+ belongs to the run 'basic-\w+', and config.json .* of two runs are mixed"
+    ):
+        Run.open(one.path)
+    with pytest.raises(ValueError, match="files of two runs are mixed"):
+        load(one.path)
+    Run.create(one.path, CONFIG, force=True)  # may be replaced all the same
+
+
+def test_swapped_arguments_are_named(tmp_path):
+    with pytest.raises(
+        TypeError, match=r"save takes a model and a path, got PosixPath|WindowsPath: write save\(model, path\)"
+    ):
+        save(tmp_path / "m", digits_model())
+
+
+def test_equal_runs_have_equal_files(tmp_path):
+    one, other = recorded(tmp_path / "a"), recorded(tmp_path / "b")
+    assert (one.path / "model.safetensors").read_bytes() == (other.path / "model.safetensors").read_bytes()
+
+
+def test_a_model_of_another_kind_or_a_part_is_no_model_of_the_run(tmp_path):
+    run = recorded(tmp_path)
+    save(build("vae", {"input_shape": 64}), run.path / "model.safetensors")
+    with pytest.raises(ValueError, match=r"holds the model 'vae', and config.json beside it is of 'basic'"):
+        run.model()
+    save(digits_model().encoder, run.path / "model.safetensors")
+    with pytest.raises(ValueError, match=r"model.safetensors holds a part of a model only: save the whole model"):
+        run.model()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
+def test_links_are_followed_and_stay(tmp_path):
+    run = recorded(tmp_path)
+    big = tmp_path / "big"
+    big.mkdir()
+    for name in ("model.safetensors", "config.json"):
+        (run.path / name).rename(big / f"my-{name}")
+        (run.path / name).symlink_to(big / f"my-{name}")
+    (big / ".my-model.safetensors.00000009").write_text("left by a kill")
+    again = Run.open(run.path, write=True)
+    model = digits_model(3)
+    again.keep(model, run.history())
+    assert (run.path / "model.safetensors").is_symlink()
+    assert_equal(Run.open(run.path).model().state_dict(), model.state_dict())
+    assert names(big) == ["my-config.json", "my-model.safetensors"]
+    link = tmp_path / "link"
+    link.symlink_to(big / "new.safetensors")
+    save(model, link)
+    assert link.is_symlink()
+    assert_equal(load(big / "new.safetensors").state_dict(), model.state_dict())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files of POSIX")
+def test_devices_and_pipes_are_written_to(tmp_path):
+    before = os.stat(os.devnull)
+    assert save(digits_model(), os.devnull) == Path(os.devnull)
+    assert os.stat(os.devnull).st_rdev == before.st_rdev
+    os.mkfifo(tmp_path / "pipe")
+    found: list[bytes] = []
+    reader = threading.Thread(target=lambda: found.append((tmp_path / "pipe").read_bytes()))
+    reader.start()
+    save(digits_model(), tmp_path / "pipe")
+    reader.join()
+    assert (tmp_path / "pipe").is_fifo()
+    assert found[0] == save(digits_model(), tmp_path / "m").read_bytes()
+
+
+def test_the_mode_of_a_file_is_kept_and_the_mask_is_never_set(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "umask", None)
+    path = atomic.write_text(tmp_path / "a", "old")
+    path.chmod(0o600)
+    atomic.write_text(path, "new")
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_folder_that_cannot_be_written_into_can_be_read(tmp_path, monkeypatch):
+    run = recorded(tmp_path)
+    for name in ("open", "replace", "unlink", "mkdir"):
+        monkeypatch.setattr(os, name, disk_full)
+    assert len(Run.open(run.path).history()) == 1
+    assert Run.open(run.path).model().recipe["model"] == "basic"
+    assert repr(run) == f"Run({str(run.path)!r}: basic on optdigits)"
 
 
 @pytest.mark.parametrize("config", [None, "{}", "[1]", '{"name": "another program"}', "{"])

@@ -162,6 +162,7 @@ def test_early_stopping_ends_a_run_and_keeps_the_best_weights_at_hand(method):
     history = fit(model, epochs=7, optimizer=optimizer, callbacks=[tell, keeper, stop])
     assert history["epoch"] == [1, 2, 3, 4]  # 2.95 is not a tenth below 3
     assert (stop.best, stop.best_epoch) == (3.0, 2)
+    assert repr(stop) == "EarlyStopping('told', patience=2, least=0.1; best 3 in epoch 2)"
     assert not model.training
     model.load_state_dict(stop.best_state)
     assert_equal(model.state_dict(), keeper.states[1])

@@ -16,7 +16,7 @@ import numpy as np
 from tinyae import optim
 from tinyae.autodiff import Tensor
 from tinyae.backend import backend_named
-from tinyae.checks import number
+from tinyae.checks import number, reading
 from tinyae.cli.arguments import (
     Parser,
     add_arguments,
@@ -62,7 +62,7 @@ from tinyae.training import (
     whole_history,
 )
 from tinyae.training.metrics import LARGEST_PCA
-from tinyae.training.run import CHECKPOINT, environment
+from tinyae.training.run import CHECKPOINT, RunCheckpoint, environment
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The command: check all options and the data, then train, evaluate, draw.
@@ -147,7 +147,7 @@ def run(options: argparse.Namespace) -> None:
     print(_headline(options.model, model, data, device))
     remark(data)
     print(f"run folder: {folder.path}")
-    _train(model, data, folder, Checkpoint(folder.path / CHECKPOINT, options.minutes), None)
+    _train(model, data, folder, RunCheckpoint(folder, model, options.minutes), None)
 
 
 _ALWAYS = ("epochs", "batch_size", "optimizer", "lr", "schedule", "clip_norm", "seed")
@@ -164,7 +164,7 @@ def resume(*, resume: Path | None = None, epochs: int | None = None, allow_chang
     """
     if resume is None:
         raise ValueError("give a MODEL to train, or --resume RUN to continue a run; see `tinyae train --help`.")
-    folder = Run.open(resume)
+    folder = Run.open(resume, write=True)
     config = folder.config
     if "environment" not in config:
         raise ValueError(f"{folder.path} was trained by a version that kept no state to continue from: train it again.")
@@ -172,27 +172,40 @@ def resume(*, resume: Path | None = None, epochs: int | None = None, allow_chang
     model, data = _prepared(config, data)
     here = environment(data, config["device"])
     changed = [
-        f"{name} ({config['environment'][name]}, now {here[name]})"
+        f"{name} ({config['environment'].get(name)}, now {here[name]})"
         for name in here
-        if here[name] != config["environment"][name]
+        if here[name] != config["environment"].get(name)
     ]
     if changed and not allow_changes:
         raise ValueError(
             f"{folder.path} would not continue as it began, since this differs: {'; '.join(changed)}. Continue all the same, with "
             "other rounding or other data, by --allow-changes."
         )
-    state: TrainingState | None = None
-    extra: dict[str, Any] = {}
-    if (folder.path / CHECKPOINT).exists():
-        state, extra = TrainingState.load_with_extra(folder.path / CHECKPOINT)
+    state, extra = folder.state()
+    if state is not None:
+        with reading(folder.path / CHECKPOINT, "the state of this run", "train it again"):
+            _try_state(config, model, data, state)
     config["environment"] = here
     if epochs is not None:
         state = _lengthened(config, model, state, epochs)
-    checkpoint = Checkpoint(folder.path / CHECKPOINT, config.get("minutes"), **extra)
+    checkpoint = RunCheckpoint(folder, model, config.get("minutes"), **extra)
     print(_headline(config["model"], model, data, config["device"]))
     print(f"run folder: {folder.path}, continued {_place(state)}")
-    folder.save_config()
     _train(model, data, folder, checkpoint, state)
+
+
+def _try_state(config: dict[str, Any], model: Any, data: Dataset, state: TrainingState) -> None:
+    """Raise some exception if a run cannot continue from this state; `fit` does the same without knowing the file."""
+    state.model.restore(model)
+    np.random.default_rng().bit_generator.state = state.order_generator
+    if state.position is not None and not set(state.position["order"]) <= set(range(len(data.train))):
+        raise ValueError("the order of the samples is not one of these data")
+    if not state.stage:  # each stage of a stack has its own optimizer
+        optimizer = make_optimizer(config, model.parameters())
+        schedule = make_schedule(config, optimizer, config["epochs"])
+        if schedule is not None and state.schedule is not None:
+            schedule.load_state_dict(state.schedule)
+        optimizer.load_state_dict(state.optimizer)
 
 
 def _place(state: TrainingState | None) -> str:
@@ -244,24 +257,27 @@ def _prepared(config: dict[str, Any], data: Dataset) -> tuple[Any, Dataset]:
     return model, data
 
 
-def _train(model: Any, data: Dataset, folder: Run, checkpoint: Checkpoint, state: TrainingState | None) -> None:
+def _train(model: Any, data: Dataset, folder: Run, checkpoint: RunCheckpoint, state: TrainingState | None) -> None:
     """Train as the run's configuration says, from the beginning or from a state; then evaluate and draw."""
     started, config = time.perf_counter(), folder.config
     try:
         history = _TRAINERS.get(config["model"], _fit)(model, data, folder, checkpoint, state)
     except (TrainingInterrupted, TrainingDiverged) as stop:
-        if len(stop.history):
-            folder.keep(model, stop.history)
-            draw_run(model, data, stop.history, folder.path)
+        if len(history := stop.history):
+            folder.keep(model, history)
+            folder.draw(partial(draw_run, model, data, history, folder.path))
             stop.args = (f"{stop} Continue with `tinyae train --resume {folder.path}`.",)
+        elif "replaces" in folder.manifest:
+            stop.args = (f"{stop} The old run in {folder.path} is as it was.",)
         folder.forget()
         raise
-    except (ValueError, FloatingPointError, OSError):
+    except Exception:
         folder.forget()
         raise
     _report(model, data, time.perf_counter() - started)
-    for file in draw_run(model, data, history, folder.path):
+    for file in folder.draw(partial(draw_run, model, data, history, folder.path)):
         print(f"picture: {file}")
+    folder.close()
 
 
 def _given_to(function: Callable[..., Any], options: argparse.Namespace) -> dict[str, Any]:
@@ -269,7 +285,7 @@ def _given_to(function: Callable[..., Any], options: argparse.Namespace) -> dict
     return {name: getattr(options, name) for name in inspect.signature(function).parameters}
 
 
-def _fit(model: Any, data: Dataset, folder: Run, checkpoint: Checkpoint, state: TrainingState | None) -> History:
+def _fit(model: Any, data: Dataset, folder: Run, checkpoint: RunCheckpoint, state: TrainingState | None) -> History:
     """Train all parameters at once, as for most models."""
     config = folder.config
     if state is not None and state.is_complete(config["epochs"]):
@@ -281,8 +297,8 @@ def _fit(model: Any, data: Dataset, folder: Run, checkpoint: Checkpoint, state: 
     optimizer = make_optimizer(config, model.parameters())
     return fit(
         model, data, data if len(data.test) else None, epochs=config["epochs"], optimizer=optimizer,
-        schedule=make_schedule(config, optimizer, config["epochs"]), callbacks=[folder.record], checkpoint=checkpoint,
-        start=state, **stage_arguments(config),
+        schedule=make_schedule(config, optimizer, config["epochs"]), checkpoint=checkpoint, start=state,
+        **stage_arguments(config),
     )  # fmt: skip
 
 
@@ -333,15 +349,20 @@ def _report(model: Autoencoder, data: Dataset, seconds: float) -> None:
 
 
 def train_stacked(
-    model: StackedAutoencoder, data: Dataset, folder: Run, checkpoint: Checkpoint, state: TrainingState | None
+    model: StackedAutoencoder, data: Dataset, folder: Run, checkpoint: RunCheckpoint, state: TrainingState | None
 ) -> History:
     """Train each layer on the codes of the layers below; with a classifier, print its accuracy before and after fine-tuning.
 
-    The run folder is updated after every stage. The checkpoint holds the histories of the complete ones.
+    The run folder is updated after every stage, too. The checkpoint holds the histories of the complete ones.
     """
     config = folder.config
     done: list[list[Any]] = checkpoint.extra.setdefault("stages", [])
     stages = [(name, History(units, rows)) for name, units, rows in done]
+
+    def with_current(state: TrainingState) -> History:
+        return whole_history([*stages, (state.stage, History(state.units, state.rows))])
+
+    checkpoint.history = with_current
 
     def keep(name: str, history: History) -> None:
         stages.append((name, history))
@@ -368,7 +389,8 @@ def train_stacked(
             start=None if of_layers else state, after_stage=keep, **common,
         )  # fmt: skip
     except (TrainingInterrupted, TrainingDiverged) as stop:
-        stop.history = whole_history([*stages, ("interrupted", stop.history)])
+        if stop.history.state is not None:
+            stop.history = with_current(stop.history.state)
         raise
     assert data.test.y is not None
     print(
@@ -381,7 +403,7 @@ def train_stacked(
     return whole_history(stages)
 
 
-_TRAINERS: dict[str, Callable[[Any, Dataset, Run, Checkpoint, TrainingState | None], History]] = {
+_TRAINERS: dict[str, Callable[[Any, Dataset, Run, RunCheckpoint, TrainingState | None], History]] = {
     "stacked": train_stacked
 }
 """Models with a training procedure of another kind."""

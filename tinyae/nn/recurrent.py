@@ -131,15 +131,15 @@ class LSTM(Module):
     ) -> None:
         rng = as_generator(generator)
         self.input_size = _input_size("LSTM", input_size)
-        self.hidden_size = check_size("LSTM", "hidden_size", hidden_size)
+        self.hidden_size = h = check_size("LSTM", "hidden_size", hidden_size)
         self.num_layers = check_size("LSTM", "num_layers", num_layers)
         self.bidirectional = bool(bidirectional)
         self.directions = 2 if bidirectional else 1
         self.state_size = 2 * self.num_layers * self.directions * self.hidden_size
-        sizes = [self.input_size] + [self.directions * self.hidden_size] * (self.num_layers - 1)
+        inner = self.directions * h
         self.layers = [
-            [LSTMLayer(size, self.hidden_size, generator=rng, **options) for _ in range(self.directions)]
-            for size in sizes
+            [LSTMLayer(inner if n else self.input_size, h, generator=rng, **options) for _ in range(self.directions)]
+            for n in range(self.num_layers)
         ]
         between = Dropout(dropout, rng)
         self.dropout = between.rate

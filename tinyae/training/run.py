@@ -1,18 +1,32 @@
 """A run folder: the files of a training run.
 
-config.json             the configuration: model, data, seed, and the environment in which it is repeatable bit for bit
-model.safetensors       the weights after the last complete epoch
+config.json             the configuration: model, data, seed, and the environment in which it is repeatable bit for bit;
+                        its entry "run" is the manifest: which files belong to the run
+model.safetensors       the weights after the last complete epoch that was committed
 metrics.csv             one row per epoch, units in the header
 checkpoint.safetensors  the state from which the run continues: `tinyae train --resume RUN`
 *.png, *.gif        pictures: reconstructions, loss curves, first-layer filters, codes, films
+
+Several files change together, and a process may be killed at any moment. So there is one commit: the new content of each file
+is written beside it, under the name `.NAME.GENERATION`, and synced; then `config.json` is replaced by one that names this
+generation. That renaming is the commit. Before it a reader finds the old files, after it the new ones, first under the names
+at which they were staged and then, when they have been renamed too, under their own. Whoever opens the folder for writing next
+finishes the renaming or removes what was staged for nothing.
 """
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import json
+import math
 import os
 import platform
+import re
 import warnings
+import weakref
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -20,89 +34,435 @@ from typing import Any, TypeVar, overload
 import numpy as np
 import numpy.typing as npt
 
-from tinyae.atomic import write_text
+from tinyae.atomic import LOCK, cannot_write, lock_folder, stage, staged, sync_folder, write_bytes
 from tinyae.backend import backend_named
+from tinyae.checks import reading
 from tinyae.data import Dataset
 from tinyae.models import Autoencoder, build
 from tinyae.models.autoencoder import changes, described, set_again
 from tinyae.nn import Module
-from tinyae.training.state import Epoch, History, read_safetensors, write_safetensors
+from tinyae.training.state import (
+    FORMAT,
+    Checkpoint,
+    Epoch,
+    History,
+    TrainingState,
+    check_finite,
+    check_format,
+    check_types,
+    read_safetensors,
+    run_of,
+    safetensors_bytes,
+)
 
 CONFIG, MODEL, METRICS = "config.json", "model.safetensors", "metrics.csv"
 CHECKPOINT = "checkpoint.safetensors"
 
+PICTURE = (
+    r"(aggregate_posterior|between|codebook|codes|confusion|denoising|film|filters\d*|gradients|interpolation|kl|loss|manifold|"
+    r"predictions|recalled|reconstructions|restyled|samples|strokes|tangents)\.png|film\.gif"
+)
+"""The names of all pictures that `draw_run` makes. Nothing else but the files above is ever deleted."""
+
+_WRITTEN = rf"config\.json|model\.safetensors|metrics\.csv|checkpoint\.safetensors|{PICTURE}"
+_STAGED = rf"\.({_WRITTEN})\.[a-z0-9_]{{8}}"
+T = TypeVar("T")
+
 
 class Run:
-    """A run folder on disk, and the content of its `config.json`; made by `Run.create` or opened by `Run.open`."""
+    """A run folder on disk, and the content of its `config.json`; made by `Run.create` or opened by `Run.open`.
 
-    def __init__(self, path: Path, config: dict[str, Any]) -> None:
+    Attributes:
+        path: the folder.
+        config: plain values; written with the next commit.
+        manifest: the entry "run" of `config.json`: the `id` of the run, which its files carry too; the `generation`, a
+            number that every commit raises; `files`, the generation of each; `pictures`, or, while they are drawn and for a run
+            of an earlier version, None and those of `others`; and, until they are deleted, the files of the run that it
+            `replaces`.
+    """
+
+    def __init__(self, path: Path, config: dict[str, Any], manifest: dict[str, Any]) -> None:
         self.path = path
         self.config = config
+        self.manifest = manifest
+        self._place: tuple[int, int] | None = None  # the folder's device and inode, while this run is at work in it
+        self._unlock: Callable[[], object] = lambda: None
+        self._new = False
 
     @classmethod
     def create(cls, path: str | Path | None, config: dict[str, Any], *, force: bool = False) -> Run:
-        """Make the folder and write `config.json`.
+        """Make the folder and write `config.json`, or, with an old run in it, get ready to replace that.
 
         Args:
             path: the folder; None picks `runs/MODEL-DATA`, or the first free `runs/MODEL-DATA-2`, `-3`, ...
             config: plain values.
-            force: reuse an existing run folder, replacing its files. A folder that is not a run is never changed, and if
-                the new `config.json` cannot be written, the old run remains intact.
+            force: reuse an existing run folder. The old run stays as it is until the first `keep` of the new one, which
+                replaces its files and deletes those that only the old run wrote; everything else stays. A folder that is not
+                a run is never changed.
+
+        The folder is locked until `close`, or until this object or its process ends: a second run in it is refused with
+        BlockingIOError. In the same process it takes over, and the first one can write no more.
         """
         if path is None:
             folder = _free_folder(f"{config['model']}-{Path(os.path.abspath(config['data'])).stem}")
         else:
-            folder = _claim(Path(path), force)
-        run = cls(folder, config)
-        run.save_config()
-        for old in (MODEL, METRICS, CHECKPOINT, *(p.name for kind in ("*.png", "*.gif") for p in folder.glob(kind))):
-            (folder / old).unlink(missing_ok=True)
+            folder = Path(path)
+            if not _made(folder) and not folder.is_dir():
+                raise FileExistsError(f"{folder} exists and is a file: give another --out.")
+        run = cls(folder, config, _NOTHING | {"id": identity(config), "pictures": []})
+        run._lock()
+        try:
+            old = _replaced(folder, force)
+            (run if old is None else old)._tidy()
+            if old is None:
+                run._commit({})
+                run._new = True
+            else:
+                run.manifest |= {"generation": old.manifest["generation"], "replaces": old.written()}
+        except BaseException:
+            run.close()
+            raise
         return run
 
     @classmethod
-    def open(cls, path: str | Path) -> Run:
-        """Open an existing run folder. FileNotFoundError if it has no `config.json`, ValueError if that is damaged."""
-        folder = Path(path)
-        try:
-            config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
-            raise FileNotFoundError(
-                f"{folder} is not a run folder (it has no {CONFIG}): give the folder that `tinyae train` printed."
-            ) from None
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{folder / CONFIG} is damaged ({error}): train again, or restore it.") from None
-        if not isinstance(config, dict) or not {"model", "data"} <= config.keys():
-            raise ValueError(
-                f"{folder / CONFIG} lacks the entries 'model' and 'data': it was not written by tinyae train."
-            )
-        return cls(folder, config)
+    def open(cls, path: str | Path, *, write: bool = False) -> Run:
+        """Open an existing run folder.
 
-    def save_config(self) -> None:
-        """Write `config.json`."""
-        write_text(self.path / CONFIG, json.dumps(self.config, indent=2) + "\n")
+        Args:
+            path: the folder.
+            write: lock it, as `create` does, to continue the run; and finish or remove what an interrupted process left.
+
+        Raises:
+            FileNotFoundError: it has no `config.json`.
+            ValueError: that is damaged, or files of two runs are mixed.
+            BlockingIOError: to be opened for writing, while a run is at work in it.
+        """
+        folder = Path(path)
+        while True:
+            run = cls(folder, *_read_config(folder))
+            try:
+                for name in (MODEL, METRICS, CHECKPOINT):
+                    with suppress(FileNotFoundError):
+                        run._read(name, Path.stat)
+                break
+            except ValueError:
+                if _read_config(folder)[1] == run.manifest:  # else it was replaced just now
+                    raise
+        if write:
+            run._begin()
+        return run
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}: {self.config.get('model')} on {self.config.get('data')})"
 
     def model(self) -> Any:
         """The trained model, in evaluation mode. Errors as for `load`."""
-        return load(self.path / MODEL)
+        model = self._read(MODEL, load)
+        if not isinstance(model, Autoencoder):
+            raise ValueError(f"{self.path / MODEL} holds a part of a model only: save the whole model there.")
+        if model.recipe is not None and model.recipe["model"] != self.config["model"]:
+            raise ValueError(
+                f"{self.path / MODEL} holds the model {model.recipe['model']!r}, and {CONFIG} beside it is of {self.config['model']!r}: "
+                "files of two runs are mixed, so restore the right one, or train again."
+            )
+        return model
 
     def history(self) -> History:
         """The history in `metrics.csv`."""
-        return History.load(self.path / METRICS)
+        return self._read(METRICS, History.load)
+
+    def state(self) -> tuple[TrainingState | None, dict[str, Any]]:
+        """The state in the checkpoint and what was saved with it; None without a checkpoint."""
+        try:
+            return self._read(CHECKPOINT, TrainingState.load_with_extra)
+        except FileNotFoundError:
+            return None, {}
 
     def record(self, epoch: Epoch) -> None:
         """Callback for `fit`: save weights and history after each epoch, so that a crash loses at most one epoch."""
         self.keep(epoch.model, epoch.history)
 
-    def keep(self, model: Module, history: History) -> None:
-        """Save weights and history, replacing those in the folder."""
-        save(model, self.path / MODEL)
-        history.save(self.path / METRICS)
+    def keep(
+        self, model: Module, history: History, state: TrainingState | None = None, extra: dict[str, Any] | None = None
+    ) -> None:
+        """Commit weights and history, and the state if given, in place of those in the folder."""
+        files: dict[str, Callable[[], bytes]] = {
+            MODEL: lambda: model_bytes(model, self.path / MODEL, self.manifest["id"]),
+            METRICS: lambda: history.to_csv(self.manifest["id"]).encode(),
+        }
+        if state is not None:
+            files[CHECKPOINT] = lambda: state.to_bytes(extra or {}, self.manifest["id"])
+        self._commit(files)
+
+    def keep_state(self, state: TrainingState, extra: dict[str, Any]) -> None:
+        """Commit a state in the middle of an epoch; not of a run whose first complete epoch will replace another run."""
+        if "replaces" not in self.manifest:
+            self._commit({CHECKPOINT: lambda: state.to_bytes(extra, self.manifest["id"])})
+
+    def draw(self, draw: Callable[[], list[Path]]) -> list[Path]:
+        """Call `draw()`, which writes pictures into the folder, and record them as the run's own; returns the files."""
+        own = self.written()
+        others = [
+            file.name for file in self.path.iterdir() if re.fullmatch(PICTURE, file.name) and file.name not in own
+        ]
+        self._commit({}, pictures=None, others=others)
+        files = draw()
+        drawn = {*(name for name in own if re.fullmatch(PICTURE, name)), *(file.name for file in files)}
+        self._commit({}, pictures=sorted(drawn), others=[])
+        return files
+
+    def close(self) -> None:
+        """Unlock the folder, after a look for what an interrupted commit left in it."""
+        if self._place is not None:
+            with suppress(OSError, ValueError):
+                Run(self.path, *_read_config(self.path))._tidy()
+        self._unlock()
+        self._place = None
 
     def forget(self) -> None:
-        """Remove the folder if it holds only the configuration, as after an error before the first epoch."""
-        if [file.name for file in self.path.iterdir()] == [CONFIG]:
-            (self.path / CONFIG).unlink()
-            self.path.rmdir()
+        """Unlock the folder, and remove it if it is new and holds only the configuration, as after an error before the first epoch."""
+        self.close()
+        with suppress(OSError):
+            if self._new and [file.name for file in self.path.iterdir()] == [CONFIG]:
+                (self.path / CONFIG).unlink()
+                self.path.rmdir()
+
+    def written(self) -> list[str]:
+        """The names of the files that the run wrote: those on its list, or, of an earlier version, those with usual names."""
+        pictures = self.manifest["pictures"]
+        if pictures is None:
+            found = {file.name for file in self.path.iterdir()} - {*self.manifest["others"]}
+            pictures = [name for name in found if re.fullmatch(PICTURE, name)]
+        return [MODEL, METRICS, CHECKPOINT, *pictures, *self.manifest.get("replaces", ())]
+
+    # The commit.
+
+    def _commit(self, files: Mapping[str, Callable[[], bytes]], **entries: Any) -> None:
+        """Write these files and `config.json`, all of them or none; `entries` are changes of the manifest."""
+        self._begin()
+        number = self.manifest["generation"] + 1
+        manifest = self.manifest | {"files": self.manifest["files"] | dict.fromkeys(files, number)} | entries
+        try:
+            for name, content in files.items():
+                self._stage(name, content, number)
+            self._write_config(manifest | {"generation": number})
+        except BaseException:
+            with suppress(OSError, ValueError):
+                found = Run(self.path, *_read_config(self.path)) if (self.path / CONFIG).exists() else self
+                if found.manifest["generation"] == number:  # the error came after the commit
+                    self.manifest = found.manifest
+                found._tidy()
+            raise
+        self._finish()
+
+    def _stage(self, name: str, content: Callable[[], bytes], number: int) -> Path:
+        """Write the next content of a file beside it, or, if it is a link, beside what it leads to."""
+        with cannot_write(self.path / name):
+            return stage(self._target(name), lambda file: file.write_bytes(content()), f"{number:08}")
+
+    def _write_config(self, manifest: dict[str, Any]) -> None:
+        """Replace `config.json`: the commit."""
+        text = json.dumps(self.config | {"run": manifest}, indent=2) + "\n"
+        temporary = self._stage(CONFIG, text.encode, manifest["generation"])
+        for folder in {self._target(name).parent for name in (CONFIG, *manifest["files"])}:
+            sync_folder(folder)
+        with cannot_write(self.path / CONFIG):
+            os.replace(temporary, self._target(CONFIG))
+        self.manifest = manifest
+        sync_folder(self._target(CONFIG).parent)
+
+    def _finish(self) -> None:
+        """Give the files of the last commit their own names, and delete those of the run that it replaced."""
+        with suppress(OSError):  # readers find them all the same, and the next one to write tries again
+            for name in self.manifest["files"]:
+                if self._staged(name).exists():
+                    os.replace(self._staged(name), self._target(name))
+            if "replaces" in self.manifest:
+                for name in self.manifest["replaces"]:
+                    file = self.path / name
+                    if name not in self.manifest["files"] and re.fullmatch(_WRITTEN, name) and not file.is_dir():
+                        file.unlink(missing_ok=True)
+                self._write_config({key: value for key, value in self.manifest.items() if key != "replaces"})
+
+    def _tidy(self) -> None:
+        """Finish the last commit, and remove temporary files of any other."""
+        self._finish()
+        left = [file for file in self.path.iterdir() if re.fullmatch(_STAGED, file.name)]
+        for target in map(self._target, (CONFIG, MODEL, METRICS, CHECKPOINT)):  # of a link, beside what it leads to
+            left += target.parent.glob(f".{glob.escape(target.name)}.????????")
+        committed = {self._staged(name).name for name in self.manifest["files"]}  # if they could not be renamed
+        for file in left:
+            if file.name not in committed:
+                file.unlink(missing_ok=True)
+
+    def _target(self, name: str) -> Path:
+        return Path(os.path.realpath(self.path / name))
+
+    def _staged(self, name: str) -> Path:
+        return staged(self._target(name), f"{self.manifest['files'][name]:08}")
+
+    def _read(self, name: str, read: Callable[[Path], T]) -> T:
+        """What `read` makes of a file of the run, under the name at which it was staged or, if that is gone, under its own.
+
+        Raises ValueError if the file carries the identity of another run.
+        """
+        if name in self.manifest["files"]:
+            with suppress(FileNotFoundError):
+                return read(self._staged(name))
+        elif name in self.manifest.get("replaces", ()):
+            raise FileNotFoundError(f"{self.path} has no {name} yet: continue the run with --resume.")
+        file = self.path / name
+        found, owner = read(file), run_of(file)
+        if None not in (owner, self.manifest["id"]) and owner != self.manifest["id"]:
+            raise ValueError(
+                f"{file} belongs to the run {owner!r}, and {CONFIG} beside it to {self.manifest['id']!r}: files of two runs are "
+                "mixed, or one was replaced just now, so open it again, restore the right file, or train again."
+            )
+        return found
+
+    # The lock.
+
+    def _begin(self) -> None:
+        """Lock the folder for writing, unless this run has done so; raise if it is not what it was."""
+        if self._place is not None:
+            with suppress(OSError):
+                if _place(self.path) == self._place:
+                    return
+            raise FileNotFoundError(
+                f"the run folder {self.path} was moved or removed while its run was at work: put it back, and go on with "
+                f"`tinyae train --resume {self.path}`."
+            )
+        self._lock()
+        try:
+            now = Run(self.path, *_read_config(self.path))
+            if now.manifest["generation"] != self.manifest["generation"]:
+                raise ValueError(f"{self.path} was continued or replaced since this run opened it: open it again.")
+            now._tidy()
+            if "replaces" not in self.manifest:
+                self.manifest = now.manifest
+        except BaseException:
+            self.close()
+            raise
+
+    def _lock(self) -> None:
+        """Lock the folder, taking it over from another run of this process; raise if nothing can be written into it."""
+        place = _place(self.path)
+        if (earlier := _AT_WORK.get(place)) is not None:
+            earlier.close()
+        try:
+            handle = lock_folder(self.path)
+            if handle is not None:
+                self._unlock = weakref.finalize(self, os.close, handle)
+            probe = self.path / f".{CONFIG}.writable"
+            probe.touch()
+            probe.unlink()
+        except BlockingIOError:
+            raise BlockingIOError(
+                f"a run is at work in {self.path}: wait until it ends, or give another --out."
+            ) from None
+        except OSError as error:
+            self.close()
+            raise OSError(
+                f"cannot write into the run folder {self.path}: {error.strerror}; give another --out."
+            ) from error
+        self._place = place
+        _AT_WORK[place] = self
+
+
+_AT_WORK: weakref.WeakValueDictionary[tuple[int, int], Run] = weakref.WeakValueDictionary()
+"""The runs of this process, by the folders that they have locked."""
+
+
+class RunCheckpoint(Checkpoint):
+    """A `Checkpoint` of a run: after a complete epoch it commits weights, history and state together.
+
+    Args:
+        run: the run folder.
+        model: the whole model, as it is saved.
+        minutes: as for `Checkpoint`. While the run is to replace another (`force`), nothing is written before its first
+            complete epoch, so that the other stays whole.
+        extra: plain values to be saved with the state.
+
+    Attributes:
+        history: makes the history to be saved from a state; set by a run with several stages.
+    """
+
+    def __init__(self, run: Run, model: Module, minutes: float | None = None, **extra: Any) -> None:
+        super().__init__(run.path / CHECKPOINT, minutes, **extra)
+        self.run, self.model = run, model
+        self.history: Callable[[TrainingState], History] = lambda state: History(state.units, state.rows)
+
+    def _put(self, state: TrainingState) -> None:
+        if state.position is None:
+            self.run.keep(self.model, self.history(state), state, self.extra)
+        else:
+            self.run.keep_state(state, self.extra)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What `config.json` says.
+
+_NOTHING: dict[str, Any] = {"id": None, "generation": 0, "files": {}, "pictures": None, "others": []}
+"""The manifest of a run of an earlier version, which wrote none."""
+
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "data_options": {"image_size": [int, int], "gray": bool, "skip_broken": bool},
+    "windows": {"length": int, "stride": int, "horizon": int, "time": (str, int), "scaling": str},
+}
+_CONFIG: dict[str, Any] = {name: (None, kinds) for name, kinds in _OPTIONS.items()} | {
+    "model": str, "data": str, "arguments": dict, "device": str, "seed": int, "epochs": int, "classifier_epochs": int,
+    "tuning_epochs": int, "batch_size": (None, int), "drop_last": (None, bool), "clip_norm": (None, float), "optimizer": str,
+    "lr": float, "momentum": float, "nesterov": bool, "schedule": str, "final_lr": float, "step_size": int, "gamma": float,
+    "warmup_steps": int, "minutes": (None, float), "scaler": (None, [[float], [float], str]),
+    "environment": {"data": str, "versions": dict, "processor": str, "device": str, "threads": int},
+    "run": {
+        "id": (None, str), "generation": int, "files": dict.fromkeys((MODEL, METRICS, CHECKPOINT), int),
+        "pictures": (None, [str]), "others": [str], "replaces": [str],
+    },
+}  # fmt: skip
+"""The kinds of the entries that are read, see `check_types`."""
+
+_DEEPEST = 20
+
+
+def _read_config(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The configuration and the manifest in `config.json`. Errors as for `Run.open`."""
+    file = folder / CONFIG
+    try:
+        with reading(file, "the configuration of a run", "train again, or restore it"):
+            config = json.loads(file.read_text(encoding="utf-8"))
+            if not isinstance(config, dict) or not {"model", "data"} <= config.keys():
+                raise NotARun(f"{file} lacks the entries 'model' and 'data': it was not written by tinyae train.")
+            if _deeper(config, _DEEPEST):
+                raise ValueError(f"its entries are nested more than {_DEEPEST} deep")
+            check_types(config, _CONFIG, "")
+            for name, known in _OPTIONS.items():
+                if config.get(name) and (unknown := config[name].keys() - known.keys()):
+                    raise ValueError(f"{name} has an entry {min(unknown)!r}")
+            if config.get("windows") is not None and "length" not in config["windows"]:
+                raise ValueError("windows has no length")
+            return config, _NOTHING | config.pop("run", {})
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(
+            f"{folder} is not a run folder (it has no {CONFIG}): give the folder that `tinyae train` printed."
+        ) from None
+
+
+class NotARun(ValueError):
+    """A `config.json` of another program."""
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    """Whether lists and dicts are nested more than `levels` deep."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels < 0 or any(_deeper(part, levels - 1) for part in inside)
+
+
+def identity(config: dict[str, Any]) -> str:
+    """The name of a run: equal for two runs that compute the same from the same data, whose files are equal in every bit."""
+    samples = config.get("environment", {}).get("data")
+    said = {key: value for key, value in config.items() if key not in ("minutes", "environment")} | {"samples": samples}
+    return f"{config['model']}-{hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]}"
 
 
 def package_version() -> str:
@@ -132,29 +492,25 @@ def environment(data: Dataset, device: str) -> dict[str, Any]:
     }
 
 
-def _claim(folder: Path, force: bool) -> Path:
-    """Make the folder of a new run, or use an empty one, or with `force` that of an old run."""
-    if _made(folder):
-        return folder
-    if not folder.is_dir():
-        raise FileExistsError(f"{folder} exists and is a file: give another --out.")
-    if any(folder.iterdir()):
-        try:
-            Run.open(folder)
-        except (FileNotFoundError, ValueError):
-            raise FileExistsError(
-                f"{folder} exists already and is not a run folder (it has no {CONFIG} of a run), and "
-                "--force only replaces runs: give another --out."
-            ) from None
-        if not force:
-            raise FileExistsError(f"{folder} exists already: give another --out, or --force to replace that run.")
-    probe = folder / ".writable"
+def _replaced(folder: Path, force: bool) -> Run | None:
+    """The run in a folder that another is to replace; None if the folder is empty."""
+    if all(file.name == LOCK or re.fullmatch(_STAGED, file.name) for file in folder.iterdir()):
+        return None
     try:
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise OSError(f"cannot write into the run folder {folder}: {error.strerror}; give another --out.") from error
-    return folder
+        old = Run(folder, *_read_config(folder))
+    except (FileNotFoundError, ValueError):
+        raise FileExistsError(
+            f"{folder} exists already and is not a run folder (it has no {CONFIG} of a run), and "
+            "--force only replaces runs: give another --out."
+        ) from None
+    if not force:
+        raise FileExistsError(f"{folder} exists already: give another --out, or --force to replace that run.")
+    return old
+
+
+def _place(folder: Path) -> tuple[int, int]:
+    found = os.stat(folder)
+    return found.st_dev, found.st_ino
 
 
 def _free_folder(name: str) -> Path:
@@ -194,7 +550,14 @@ def save(model: Module, path: str | Path) -> Path:
     the settings that were changed since they were built. If something else was changed, such as a part replaced, the file
     holds no recipe, and a UserWarning says so.
     """
-    header: dict[str, Any] = {"format": 1, "recipe": model.recipe}
+    if not isinstance(model, Module):
+        raise TypeError(f"save takes a model and a path, got {type(model).__name__}: write save(model, path).")
+    return write_bytes(path, model_bytes(model, path))
+
+
+def model_bytes(model: Module, path: str | Path, run: str | None = None) -> bytes:
+    """The content of the file that `save` writes; with the identity of a run."""
+    header: dict[str, Any] = {"format": FORMAT, "recipe": model.recipe} | ({} if run is None else {"run": run})
     if model.recipe is not None:
         try:
             built = vars(model).get("_as_built") or described(_built(model.recipe))  # it may have been assigned
@@ -204,13 +567,13 @@ def save(model: Module, path: str | Path) -> Path:
             warnings.warn(
                 f"{path} holds the weights only, since this {type(model).__name__} is no longer what its builder makes "
                 f"({difference}): load them with tinyae.load(path, model=...).",
-                stacklevel=2,
+                stacklevel=3,
             )
-    return write_safetensors(path, model.state_dict(), {_METADATA_KEY: json.dumps(header, sort_keys=True)})
+    return safetensors_bytes(model.state_dict(), {_METADATA_KEY: json.dumps(header, sort_keys=True)})
 
 
-def _built(recipe: Any) -> Module:
-    whole = build(recipe["model"], recipe["arguments"])
+def _built(recipe: Any, generator: np.random.Generator | None = None) -> Module:
+    whole = build(recipe["model"], recipe["arguments"], generator)
     part = recipe.get("part")
     return getattr(whole, part) if part in ("encoder", "decoder") else whole
 
@@ -229,57 +592,95 @@ def load(path: str | Path, model: Module | None = None) -> Module:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is not a complete safetensors file, has no recipe and no `model` was given, or does not
-            fit the model.
+        ValueError: the file is not a complete safetensors file, is of another format, holds values that are not finite, has
+            no recipe and no `model` was given, or does not fit the model.
     """
-    path = _model_file(Path(path))
-    arrays, metadata = _read(path)
-    if model is None:
-        model = _rebuilt(path, metadata)
-        dtypes = {array.dtype for array in arrays.values() if array.dtype.kind == "f"}
-        model = model.to(dtype=dtypes.pop()) if len(dtypes) == 1 else model
-    model.load_state_dict(arrays)
+    return _in_folder(Path(path), lambda file: _load(file, model))
+
+
+def _load(path: Path, model: Module | None) -> Module:
+    arrays, metadata = _arrays_of(path)
+    with reading(path, "a model of tinyae", "train or copy it again"):
+        try:
+            header = json.loads(metadata.get(_METADATA_KEY, "{}"))
+            check_types(header, _HEADER, "header")
+            check_format(path, header)
+            if model is None:
+                model = _rebuilt(path, header, arrays)
+        except Exception as error:
+            if str(path) in str(error):
+                raise
+            raise ValueError(
+                f"the recipe in {path} builds no model here ({error}): it was written by another version or by hand; "
+                "build the model yourself and pass load(path, model=...)."
+            ) from error
+        try:
+            with np.errstate(over="raise"):  # a value too large for the dtype of the model
+                model.load_state_dict(arrays)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
     model.eval()
     return model
 
 
-def _rebuilt(path: Path, metadata: dict[str, str]) -> Module:
-    """A new model from the recipe in the header."""
-    try:
-        header = json.loads(metadata.get(_METADATA_KEY, "{}"))
-        if header.get("recipe"):
-            model = _built(header["recipe"])
-            set_again(model, header.get("changes", []))
-            return model
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+_HEADER = {"recipe": (None, {"model": str, "arguments": dict}), "changes": [[str, str, object]]}
+
+
+def _rebuilt(path: Path, header: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> Module:
+    """A new model from the recipe in the header, in the dtype of the arrays."""
+    recipe = header.get("recipe")
+    if not recipe:
         raise ValueError(
-            f"the recipe in {path} builds no model here ({error}): it was written by another version or by hand; "
-            "build the model yourself and pass load(path, model=...)."
-        ) from error
-    raise ValueError(
-        f"{path} holds weights but no recipe to build the model: build it yourself and pass load(path, model=...)."
-    )
+            f"{path} holds weights but no recipe to build the model: build it yourself and pass load(path, model=...)."
+        )
+    held = sum(array.size for array in arrays.values())
+    _built(recipe, _Sparing(2 * held + (2**24 if "part" in recipe else 2**12)))
+    model = _built(recipe)
+    set_again(model, header.get("changes", []))
+    dtypes = {array.dtype for array in arrays.values() if array.dtype.kind == "f"}
+    return model.to(dtype=dtypes.pop()) if len(dtypes) == 1 else model
+
+
+class _Sparing(np.random.Generator):
+    """Draws zeros, and not more than `most`: a recipe is tried with it first, so that it builds nothing larger than its file."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(np.random.PCG64(0))
+        self.left = most
+
+    def uniform(self, low: float = 0.0, high: float = 1.0, size: Any = ()) -> Any:  # type: ignore[override]
+        """Zeros."""
+        self.left -= math.prod(size)
+        if self.left < 0:
+            raise ValueError("it is that of a larger model than the file holds")
+        return np.zeros(size)
+
+    def standard_normal(self, size: Any = (), dtype: Any = float) -> Any:  # type: ignore[override]
+        """Zeros."""
+        return self.uniform(size=size).astype(dtype)
 
 
 def load_arrays(path: str | Path) -> dict[str, npt.NDArray[Any]]:
     """The arrays of a saved model by name, of a file or a run folder. Errors as for `load`."""
-    return _read(_model_file(Path(path)))[0]
+    return _in_folder(Path(path), lambda file: _arrays_of(file)[0])
 
 
-def _model_file(path: Path) -> Path:
-    """The file, or that in a run folder; raises FileNotFoundError if there is none."""
-    file = path / MODEL if path.is_dir() else path
-    if not file.is_file():
-        raise FileNotFoundError(f"no saved model at {file}: train one with `tinyae train`, or check the path.")
-    return file
-
-
-def _read(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
-    from safetensors import SafetensorError
-
+def _in_folder(path: Path, read: Callable[[Path], T]) -> T:
+    """What `read` makes of the file, or of that in a folder."""
+    if not path.is_dir():
+        return read(path)
     try:
-        return read_safetensors(path)
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path} is not a complete safetensors file ({error}): it may be truncated; train or copy it again."
-        ) from error
+        run = Run.open(path)
+    except (FileNotFoundError, NotARun):
+        return read(path / MODEL)
+    return run._read(MODEL, read)
+
+
+def _arrays_of(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
+    """The arrays of a model, which must be finite, and the metadata; FileNotFoundError without a file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no saved model at {path}: train one with `tinyae train`, or check the path.")
+    with reading(path, "a model of tinyae", "train or copy it again"):
+        arrays, metadata = read_safetensors(path)
+        check_finite(arrays)
+        return arrays, metadata

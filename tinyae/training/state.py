@@ -12,7 +12,8 @@ import io
 import json
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -21,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyae.atomic import write_bytes, write_text
-from tinyae.checks import number
+from tinyae.checks import number, reading
 from tinyae.nn import Module
 from tinyae.optim import Optimizer
 
@@ -74,29 +75,41 @@ class History:
 
     def save(self, path: str | Path) -> Path:
         """Write `metrics.csv`: a header `column [unit]`, then one line per epoch, in full precision. Atomic."""
-        text = io.StringIO()
+        return write_text(path, self.to_csv())
+
+    def to_csv(self, run: str | None = None) -> str:
+        """The text that `save` writes; with the identity of a run, in a last column `run`."""
+        text, last = io.StringIO(), [] if run is None else [run]
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([f"{name} [{self.units[name]}]" if name in self.units else name for name in self.columns])
+        titles = [f"{name} [{self.units[name]}]" if name in self.units else name for name in self.columns]
+        writer.writerow([*titles, *(["run"] if last else [])])
         for row in self.rows:
-            writer.writerow([row.get(name, "") for name in self.columns])
-        return write_text(path, text.getvalue())
+            writer.writerow([*(row.get(name, "") for name in self.columns), *last])
+        return text.getvalue()
 
     @classmethod
     def load(cls, path: str | Path) -> History:
-        """Read what `save` wrote."""
-        with open(path, newline="", encoding="utf-8") as file:
-            table = list(csv.reader(file))
+        """Read what `save` wrote. ValueError names the line that is damaged."""
         history = cls()
-        names = []
-        for title in table[0] if table else []:
-            name, _, unit = title.partition(" [")
-            names.append(name)
-            if unit:
-                history.units[name] = unit.rstrip("]")
-        for line in table[1:]:
-            history.append(
-                {n: int(v) if n == "epoch" else float(v) for n, v in zip(names, line, strict=True) if v != ""}
-            )
+        with (
+            reading(
+                path, "a history of tinyae", "restore it, or continue the run with --resume, which writes it again"
+            ),
+            open(path, newline="", encoding="utf-8") as file,
+        ):
+            table = csv.reader(file, strict=True)
+            names = []
+            try:
+                for title in next(table, []):
+                    name, _, unit = title.partition(" [")
+                    names.append(name)
+                    if unit:
+                        history.units[name] = unit.rstrip("]")
+                for cells in table:
+                    row = {n: v for n, v in zip(names, cells, strict=True) if v != "" and n != "run"}
+                    history.append({n: int(v) if n == "epoch" else float(v) for n, v in row.items()})
+            except (ValueError, csv.Error) as error:
+                raise ValueError(f"line {table.line_num}: {error}") from error
         return history
 
     def __repr__(self) -> str:
@@ -198,6 +211,10 @@ class EarlyStopping:
         """Restore what `state_dict` returned."""
         self.best, self.best_epoch, self.best_state = state["best"], state["best_epoch"], state["best_state"]
 
+    def __repr__(self) -> str:
+        best = f"best {self.best:.6g} in epoch {self.best_epoch}" if self.best_epoch else "no epoch yet"
+        return f"EarlyStopping({self.column!r}, patience={self.patience}, least={self.least:g}; {best})"
+
     def __call__(self, epoch: Epoch) -> None:
         """Check a complete epoch. Raises StopIteration to end `fit`, and ValueError for an unknown column."""
         if self.column not in epoch.row:
@@ -251,10 +268,14 @@ class TrainingState:
 
     def save(self, path: str | Path, **extra: Any) -> Path:
         """Write the state to a safetensors file, atomically; `extra` are plain values that `load_with_extra` returns."""
+        return write_bytes(path, self.to_bytes(extra))
+
+    def to_bytes(self, extra: dict[str, Any], run: str | None = None) -> bytes:
+        """The content of that file; with the identity of a run."""
         arrays: dict[str, np.ndarray] = {}
         content = vars(self) | {"model": vars(self.model)}
-        header = {"format": 1, "state": _without_arrays(content, "", arrays), "extra": extra}
-        return write_safetensors(path, arrays, {_KEY: json.dumps(header)})
+        header = {"format": FORMAT, "run": run, "state": _without_arrays(content, "", arrays), "extra": extra}
+        return safetensors_bytes(arrays, {_KEY: json.dumps(header)})
 
     @classmethod
     def load(cls, path: str | Path) -> TrainingState:
@@ -264,40 +285,127 @@ class TrainingState:
     @classmethod
     def load_with_extra(cls, path: str | Path) -> tuple[TrainingState, dict[str, Any]]:
         """The state, and the `extra` values that were saved with it."""
-        from safetensors import SafetensorError
-
         if not Path(path).is_file():
             raise FileNotFoundError(f"no checkpoint at {path}: check the path.")
-        try:
+        with reading(path, "a complete checkpoint", "it may be truncated, or another file"):
             arrays, metadata = read_safetensors(path)
             header = json.loads(metadata[_KEY])
+            check_format(path, header)
             content = _with_arrays(header["state"], arrays)
-            return cls(**content | {"model": ModuleState(**content["model"])}), header["extra"]
-        except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-            raise ValueError(
-                f"{path} is not a complete checkpoint ({error}): it may be truncated, or another file."
-            ) from error
+            check_types(header, {"state": dict, "extra": {"stages": [[str, dict, [dict]]]}}, "")
+            check_types(content, _STATE, "state")
+            model = ModuleState(**content["model"])
+            check_finite(model.arrays)
+            return cls(**content | {"model": model}), header["extra"]
 
 
-def write_safetensors(path: str | Path, arrays: dict[str, npt.NDArray[Any]], metadata: dict[str, str]) -> Path:
-    """Write arrays and metadata to a safetensors file, atomically; OSError if that fails."""
+# ---------------------------------------------------------------------------------------------------------------------
+# safetensors files, and the checks of what is read from a file.
+
+FORMAT = 1
+"""Of the headers of models and checkpoints."""
+
+
+def safetensors_bytes(arrays: dict[str, npt.NDArray[Any]], metadata: dict[str, str]) -> bytes:
+    """The content of a safetensors file with these arrays and metadata."""
     from safetensors.numpy import save
 
     # The bytes of an array are written in memory order, so a transposed array would be read back scrambled.
     ordered = {name: np.asarray(value, order="C") for name, value in arrays.items()}
-    return write_bytes(path, save(ordered, metadata))  # its own writing raises an error of its own for a full disk
+    return save(ordered, metadata)  # not to a file, which for a full disk raises an error of its own
 
 
 def read_safetensors(path: str | Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
-    """The arrays of a safetensors file by name, and its metadata."""
+    """The arrays of a safetensors file by name, and its metadata; ValueError if it is damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} is not a complete safetensors file ({error}): it may be truncated; train or copy it again."
+        ) from error
+
+
+def run_of(path: Path) -> str | None:
+    """The identity of the run that wrote a safetensors file or a `metrics.csv`; None if there is none to be read."""
     from safetensors import safe_open
 
-    with safe_open(path, framework="numpy") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}.")
+    with suppress(Exception):  # a damaged file has its own error, where it is read
+        if ".csv" in path.name:  # also under the name at which it is staged
+            with open(path, newline="", encoding="utf-8") as table:
+                return next(iter(csv.DictReader(table))).get("run")
+        with safe_open(path, framework="numpy") as file:
+            (header,) = file.metadata().values()
+            found: str | None = json.loads(header).get("run")
+            return found
+    return None
+
+
+def check_format(path: str | Path, header: dict[str, Any]) -> None:
+    """Raise ValueError for a header that another version wrote."""
+    if header.get("format", FORMAT) != FORMAT:
+        raise ValueError(
+            f"{path} has format {header['format']!r}, and this version of tinyae reads format {FORMAT}: update tinyae."
+        )
+
+
+def check_finite(arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Raise ValueError with the name of an array that is not finite."""
+    for name, value in arrays.items():
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise ValueError(f"{name} holds NaN or infinite values")
+
+
+def check_types(value: Any, kind: Any, place: str) -> None:
+    """Raise ValueError unless a value from a file is of this kind.
+
+    A kind is a type (`float` takes whole numbers, only `bool` takes True, numbers are finite), a tuple of alternatives, or
+    None. `{name: kind}` is a dict in which these names, if they are there, have values of these kinds; `[kind]` a list of such
+    values, and `[kind, kind]` a list of two.
+    """
+    if isinstance(kind, tuple):
+        for option in kind[:-1]:
+            with suppress(ValueError):
+                return check_types(value, option, place)
+        return check_types(value, kind[-1], place)
+    if isinstance(kind, dict) and isinstance(value, dict):
+        for name in filter(value.__contains__, kind):
+            check_types(value[name], kind[name], f"{place}.{name}".lstrip("."))
+    elif isinstance(kind, list) and isinstance(value, list) and len(kind) in (1, len(value)):
+        for i, part in enumerate(value):
+            check_types(part, kind[i % len(kind)], f"{place}[{i}]")
+    elif not _is(value, kind):
+        raise ValueError(f"{place} is {type(value).__name__ if isinstance(value, (dict, list)) else repr(value)[:40]}")
+    return None
+
+
+def _is(value: Any, kind: Any) -> bool:
+    """Whether a plain value is of a type, or None."""
+    if kind in (int, float):
+        limit = 2**63 if kind is int else 1e308
+        return isinstance(value, (int, kind)) and not isinstance(value, bool) and abs(value) < limit
+    return value is None if kind is None else isinstance(kind, type) and isinstance(value, kind)
 
 
 _KEY = "tinyae-training-state"
 _ARRAY = "array in this file"
+_STATE = {
+    "epoch": int,
+    "model": {"arrays": dict, "numbers": dict, "generators": [[[str], dict]]},
+    "optimizer": dict,
+    "schedule": (None, dict),
+    "order_generator": dict,
+    "rows": [dict],
+    "units": dict,
+    "callbacks": [dict],
+    "position": (None, {"order": np.ndarray, "seen": int}),
+    "stage": str,
+    "ended": bool,
+}
 
 
 def _without_arrays(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
@@ -434,6 +542,9 @@ class Checkpoint:
     def write(self, state: TrainingState) -> None:
         """Write a state now, in place of the last one."""
         started = time.perf_counter()
-        state.save(self.path, **self.extra)
+        self._put(state)
         self.latest, self.written = state, time.perf_counter()
         self.cost = self.written - started
+
+    def _put(self, state: TrainingState) -> None:
+        state.save(self.path, **self.extra)
