@@ -264,7 +264,7 @@ def test_a_knob_is_declared_once(name: str) -> None:
     """No default stands in the signature of a builder and in that of the class that it builds."""
     builder = inspect.unwrap(MODELS[name].builder)
     made = typing.get_type_hints(builder)["return"]
-    here, there = own_defaults(builder), own_defaults(made.__init__)
+    here, there = own_defaults(builder), own_defaults(inspect.unwrap(made.__init__))
     twice = (here & there) - {"sample", "generator"}  # what every builder is given
     assert twice <= set(HOUSE["exceptions"]["knobs"].get(name, [])), f"{builder.__name__} and {made.__name__} both say"
 

@@ -244,7 +244,7 @@ PLAIN, X, SERIES = basic_autoencoder(12, 4), np.eye(2, 12, dtype="float32"), np.
     (lambda: models.VectorQuantizedAutoencoder(nn.Dense(6, 5), nn.Dense(5, 6), models.Codebook(4, 2)).encode(X[:, :6]),
      ValueError, r"must output \(N, P \* 2\).*got \(2, 5\)"),
     (lambda: models.DenoisingAutoencoder(nn.Dense(4, 3), nn.Dense(3, 4), 0.25), TypeError,
-     r"write e.g. nn.MaskingNoise\(0.25\)"),
+     "noise must be a tinyae.nn.Noise, got 0.25"),
     (lambda: models.StackedAutoencoder([]), ValueError, "at least one layer"),
     (lambda: models.StackedAutoencoder([basic_autoencoder(7, 5), basic_autoencoder(4, 2)]), ValueError,
      "layer 1 outputs codes of size 5, but layer 2 takes 4: build layer 2 for 5"),

@@ -16,6 +16,7 @@ import numpy as np
 from tinyae import ops
 from tinyae.autodiff import Tensor, constant
 from tinyae.backend import Array, as_generator, backend_of
+from tinyae.checks import checked
 from tinyae.data import Split
 from tinyae.losses import Loss
 from tinyae.models.autoencoder import Autoencoder, Batch, remembered
@@ -49,6 +50,7 @@ class Codebook(Module):
 
     changes_in_training = ("_begun",)
 
+    @checked
     def __init__(
         self, size: int, features: int, *, decay: float = 0.99, generator: np.random.Generator | None = None
     ) -> None:

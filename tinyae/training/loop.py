@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tinyae import checks
 from tinyae.autodiff import Tensor, no_grad
 from tinyae.backend import Array, backend_named, backend_of
-from tinyae.checks import whole_number
+from tinyae.checks import checked, whole_number
 from tinyae.data import Dataset, Split
 from tinyae.losses import Loss
 from tinyae.models import Autoencoder, Batch
@@ -173,6 +174,10 @@ class Training:
             TrainingDiverged: a number or a weight became NaN or infinite.
             TrainingInterrupted: Ctrl-C.
         """
+        if self.clip_norm is not None:
+            checks.number("clip_norm", self.clip_norm, above=0.0)
+        if self.schedule is not None and not hasattr(self.schedule, "step"):
+            raise TypeError(f"schedule must have a method step(), got {self.schedule!r}: make one of tinyae.optim.")
         if self.schedule is not None and getattr(self.schedule, "optimizer", self.optimizer) is not self.optimizer:
             raise ValueError(
                 "the schedule belongs to another optimizer, so it would have no effect: make one for this optimizer."
@@ -436,6 +441,7 @@ class Terms:
 # `fit`, and what it checks.
 
 
+@checked
 def fit(
     model: Autoencoder,
     train: Dataset | Split | npt.ArrayLike,
@@ -493,8 +499,7 @@ def fit(
 
     After any exception, model, optimizer, schedule, generators and callbacks are as after the last complete epoch.
     """
-    if epochs < 1:
-        raise ValueError(f"epochs must be at least 1, got {epochs}.")
+    epochs = whole_number("epochs", epochs, at_least=1)
     samples = check_samples(train, "train", model)
     if isinstance(validation, Dataset):
         validation = validation.test
@@ -523,7 +528,7 @@ def fit(
         optimizer,
         data,
         batch_size,
-        np.random.default_rng(seed),
+        np.random.default_rng(whole_number("seed", seed, at_least=0)),
         history,
         Progress(epochs, used, model.loss_unit, model.sample_name, title=title, visible=progress),
         lambda: None if measured is None else evaluate(model, measured),
@@ -590,7 +595,7 @@ def warn_of_range(model: Autoencoder, data: Batch) -> None:
             f"the output of this model is a {name}, from {least:g} to {most:g}, but the samples go from {low:.4g} to "
             f"{high:.4g}, which it cannot reach: scale the samples, or end the decoder without an activation "
             "(output_activation='identity'; of sparse and stacked models loss='squared_error').",
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
