@@ -37,6 +37,8 @@ GROUND = {"backend", "autodiff", "ops", "losses", "nn"}
 STREET: dict[str, set[str]] = {
     "atomic": set(),
     "checks": set(),
+    "startup": set(),
+    "streams": set(),
     "backend": set(),
     "autodiff": {"backend"},
     "ops": {"backend", "autodiff"},
@@ -44,12 +46,13 @@ STREET: dict[str, set[str]] = {
     "nn": {"backend", "autodiff", "ops"},
     "optim": {"backend", "autodiff"},
     "models": GROUND | {"optim", "data"},
-    "data": {"backend", "atomic"},
+    "data": {"backend", "atomic", "streams"},
     "plots": {"backend", "atomic"},
     "inspect": GROUND,
     "testing": GROUND | {"optim", "models", "data", "training", "atomic"},
-    "training": GROUND | {"optim", "models", "data", "plots", "atomic"},
-    "cli": GROUND | {"optim", "models", "data", "plots", "training", "inspect", "testing", "atomic"},
+    "training": GROUND | {"optim", "models", "data", "plots", "atomic", "streams"},
+    "cli": GROUND
+    | {"optim", "models", "data", "plots", "training", "inspect", "testing", "atomic", "startup", "streams"},
     "__main__": {"cli"},
 }
 FILES = sorted(PACKAGE.rglob("*.py"))

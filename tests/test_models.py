@@ -298,7 +298,7 @@ BASES = {
     ("contractive", {"contraction": float("nan")}, "at least 0"),
     ("contractive", {"jacobian": "numeric"},
      "unknown jacobian 'numeric': choose one of auto, closed, exact, hutchinson"),
-    ("contractive", {"jacobian": "hutchinson", "probes": 0}, "probes must be at least 1"),
+    ("contractive", {"jacobian": "hutchinson", "probes": 0}, "probes must be a whole number of at least 1"),
     ("contractive", {"sizes": [5, 3], "jacobian": "closed"}, "one Dense layer"),
     ("denoising", {"corruption": "rain"},
      "unknown corruption 'rain': choose one of masking, gaussian, salt-and-pepper"),

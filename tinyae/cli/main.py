@@ -10,6 +10,7 @@ import threading
 import warnings
 from collections.abc import Sequence
 
+from tinyae import startup
 from tinyae.backend import DeviceError
 from tinyae.cli import train
 from tinyae.cli.anomalies import anomalies
@@ -27,6 +28,7 @@ from tinyae.cli.probe import probe
 from tinyae.cli.reconstruct import reconstruct
 from tinyae.cli.sample import sample
 from tinyae.cli.show import show
+from tinyae.streams import Stream
 from tinyae.training.run import package_version
 
 COMMANDS = (
@@ -42,7 +44,7 @@ start here:
   tinyae data                             the available data sets
   tinyae show basic                       the tape of one training step, node by node
 
-exit codes: 0 success, 1 a gradient check failed or two runs differ, 2 an error in the options or the data, 130 interrupted,
+exit codes: 0 success, 1 a gradient check failed or two runs differ, 2 an error in the options or the data or lost output, 130 interrupted,
 also by SIGTERM (the last complete epoch is kept)."""
 
 
@@ -64,22 +66,45 @@ def parser() -> Parser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code."""
-    options = parser().parse_args(arguments)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: a job that is stopped keeps its epochs
+    """Run one command; returns the exit code, 2 if its output could not be written."""
+    startup.begun()
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass  # no file may get the number of a closed standard stream, to which a library may write
+    os.close(descriptor)
+    streams, end = (sys.stdout, sys.stderr), None
+    sys.stdout, sys.stderr = output, errors = Stream(sys.stdout), Stream(sys.stderr)
     try:
+        try:
+            code = _run(arguments)
+        except SystemExit as stop:  # of the parser, or of a check that failed
+            code, end = stop.code if isinstance(stop.code, int) else 0, stop
+        output.flush()
+        if output.lost:
+            print(f"tinyae: error: output was lost ({output.lost}); all else is done.", file=errors)
+            return max(code, 2)
+        errors.flush()
+    finally:
+        sys.stdout, sys.stderr = streams
+    if end is not None:
+        raise end
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """Run one command; returns its exit code."""
+    try:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(
+                signal.SIGTERM, signal.default_int_handler
+            )  # as Ctrl-C: a job that is stopped keeps its epochs
+        options = parser().parse_args(arguments)
         with warnings.catch_warnings():
             warnings.filterwarnings("always", category=UserWarning, module=r"tinyae\.(cli|training)")
             warnings.showwarning = lambda message, *_: print(f"remark: {message}")
             options.run(options)
-        sys.stdout.flush()
     except KeyboardInterrupt as stop:
         print(f"\ntinyae: {str(stop) or 'interrupted.'}", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except (ValueError, TypeError, OSError, DeviceError, ArithmeticError, MemoryError, ImportError) as error:
         if options.traceback:
             raise

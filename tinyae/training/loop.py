@@ -9,7 +9,6 @@ checks and the progress bar. Losses are accumulated on the device and read when 
 from __future__ import annotations
 
 import math
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,6 +29,7 @@ from tinyae.models import Autoencoder, Batch
 from tinyae.models.autoencoder import check_samples
 from tinyae.nn import BatchNorm, Module, evaluating, observe_calls
 from tinyae.optim import LBFGS, Adam, Optimizer, clip_grad_norm
+from tinyae.streams import progress_bar
 from tinyae.training.metrics import Metrics, evaluate
 from tinyae.training.state import (
     Checkpoint,
@@ -278,8 +278,7 @@ class Training:
         def after(iteration: int, loss: float) -> None:
             nonlocal accepted
             accepted = buffers()
-            self.bar.bar.update(len(self.data))
-            self.bar.describe(done + iteration, loss)
+            self.bar.describe(done + iteration, loss, len(self.data))
             self.complete(done + iteration, loss)
             if self.ends or done + iteration == iterations:
                 raise StopIteration
@@ -627,39 +626,41 @@ class Progress:
     def __init__(
         self, epochs: int, samples: int, unit: str, sample_name: str, *, title: str = "", visible: bool = True
     ) -> None:
-        from tqdm import tqdm
-
         self.epochs = epochs
         self.unit = unit
         self.title = f"{title}  " if title else ""
         self.due = time.perf_counter() + _REFRESH
-        terminal = sys.stderr.isatty()
-        self.bar = tqdm(
-            total=epochs * samples,
-            unit=f" {sample_name}s",
-            unit_scale=True,
-            disable=not visible,
-            dynamic_ncols=True,
-            mininterval=0.1 if terminal else 5.0,
-            bar_format="{desc} {percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left",
-        )
+        self.bar: Any = None
+        if visible:
+            self.bar = progress_bar(
+                total=epochs * samples,
+                unit=f" {sample_name}s",
+                unit_scale=True,
+                bar_format="{desc} {percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left",
+            )
 
     def begin_at(self, count: int) -> None:
         """Start after `count` samples, of a run that is continued."""
-        self.bar.initial = self.bar.n = count
+        if self.bar is not None:
+            self.bar.initial = self.bar.n = count
 
     def show(self, at: Position, count: int) -> None:
         """Advance by `count` samples, to this position."""
-        if not self.bar.disable:
+        if self.bar is not None:
             if time.perf_counter() >= self.due:
                 self.describe(at.number, float(at.total) / at.seen)
                 self.due = time.perf_counter() + _REFRESH
             self.bar.update(count)
 
-    def describe(self, epoch: int, loss: float) -> None:
-        """Show the epoch and its mean loss before the bar."""
-        self.bar.set_description_str(f"{self.title}epoch {epoch}/{self.epochs}  {loss:.4g} {self.unit}", refresh=False)
+    def describe(self, epoch: int, loss: float, count: int = 0) -> None:
+        """Show the epoch and its mean loss before the bar, and advance it by `count` samples."""
+        if self.bar is not None:
+            self.bar.set_description_str(
+                f"{self.title}epoch {epoch}/{self.epochs}  {loss:.4g} {self.unit}", refresh=False
+            )
+            self.bar.update(count)
 
     def close(self) -> None:
         """Finish the bar and its line."""
-        self.bar.close()
+        if self.bar is not None:
+            self.bar.close()
