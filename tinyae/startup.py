@@ -3,13 +3,13 @@
 import os
 import signal
 import sys
-from contextlib import suppress
 
 
 def _leave(*_: object) -> None:
-    with suppress(OSError):
+    try:
         os.write(2, b"\ntinyae: interrupted.\n")
-    os._exit(130)  # nothing has begun
+    finally:
+        os._exit(130)  # nothing has begun
 
 
 def begun() -> None:

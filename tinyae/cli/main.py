@@ -9,6 +9,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 
 from tinyae import startup
 from tinyae.backend import DeviceError
@@ -28,6 +29,7 @@ from tinyae.cli.probe import probe
 from tinyae.cli.reconstruct import reconstruct
 from tinyae.cli.sample import sample
 from tinyae.cli.show import show
+from tinyae.plots.style import load_matplotlib
 from tinyae.streams import Stream
 from tinyae.training.run import package_version
 
@@ -35,6 +37,9 @@ COMMANDS = (
     evaluate, encode, reconstruct, sample, features, neighbors, probe, anomalies, diff, show, gradcheck, data, info,
 )  # fmt: skip
 """The commands except `train`: functions whose parameters and docstrings become arguments and help."""
+
+_DRAWING = ("train", "reconstruct", "sample", "features", "neighbors", "probe", "anomalies")
+"""The commands that end with pictures."""
 
 _EPILOG = """\
 start here:
@@ -98,6 +103,10 @@ def _run(arguments: Sequence[str] | None) -> int:
                 signal.SIGTERM, signal.default_int_handler
             )  # as Ctrl-C: a job that is stopped keeps its epochs
         options = parser().parse_args(arguments)
+        if options.command in _DRAWING:  # a missing library is found before the work
+            for library in ("safetensors.numpy", "tqdm"):
+                import_module(library)
+            load_matplotlib()
         with warnings.catch_warnings():
             warnings.filterwarnings("always", category=UserWarning, module=r"tinyae\.(cli|training)")
             warnings.showwarning = lambda message, *_: print(f"remark: {message}")
@@ -108,6 +117,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except (ValueError, TypeError, OSError, DeviceError, ArithmeticError, MemoryError, ImportError) as error:
         if options.traceback:
             raise
-        print(f"tinyae: error: {str(error) or type(error).__name__}", file=sys.stderr)
+        install = ": install tinyae again, with its dependencies." if isinstance(error, ModuleNotFoundError) else ""
+        print(f"tinyae: error: {str(error) or type(error).__name__}{install}", file=sys.stderr)
         return 2
     return 0

@@ -141,7 +141,7 @@ def _names(present: npt.NDArray[np.int64], class_names: Sequence[str] | Mapping[
         raise ValueError(
             f"class_names has no name for label {unnamed[0]}: it names {len(known)} classes: add the missing names."
         )
-    return {number: str(known[number]) for number in numbers}
+    return {number: style.drawable(str(known[number])) for number in numbers}
 
 
 def _scatter(
