@@ -275,5 +275,5 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) ->
     """
     labels = check_labels(labels, len(labels), classes)
     predicted = check_labels(predicted, len(labels), classes, "predictions")
-    counts = np.bincount(labels * classes + predicted, minlength=classes * classes)
+    counts = np.bincount((labels * classes + predicted).astype(np.intp), minlength=classes * classes)
     return counts.reshape(classes, classes).astype(np.int64)

@@ -352,5 +352,7 @@ def overlap_counts(
     counts = []
     for places, taps, step, (before, _), n in zip(out, spec.kernel, spec.stride, spec.padding, spec.size, strict=True):
         written = np.add.outer(np.arange(places) * step, np.arange(taps)) - before
-        counts.append(np.bincount(written[(written >= 0) & (written < n)], minlength=n).astype(np.int64))
+        counts.append(
+            np.bincount(written[(written >= 0) & (written < n)].astype(np.intp), minlength=n).astype(np.int64)
+        )
     return np.outer(*counts)

@@ -14,13 +14,15 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from traceback import clear_frames
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tinyae import checks
-from tinyae.autodiff import Tensor, no_grad
+from tinyae.autodiff import Node, Tensor, no_grad
+from tinyae.autodiff.tape import ancestors
 from tinyae.backend import Array, backend_named, backend_of
 from tinyae.checks import checked, whole_number
 from tinyae.data import Dataset, Split
@@ -202,11 +204,16 @@ class Training:
                     if self.ends:
                         break
         except BaseException as stop:
+            in_step = self.position.seen < self.used
+            if isinstance(stop, MemoryError):
+                clear_frames(stop.__traceback__)  # whose arrays fill the memory
             self.restore(self.kept)
             with suppress(OSError):  # the error to report is the one that ended the run
                 self._save()
             if isinstance(stop, KeyboardInterrupt):
                 raise TrainingInterrupted(self.history) from None
+            if isinstance(stop, MemoryError) and in_step:
+                raise MemoryError(self._too_large(stop)) from stop
             raise
         else:
             if self.kept.epoch < epochs:
@@ -234,6 +241,26 @@ class Training:
         if norms and last == 1:
             with _undisturbed(self.model), no_grad(), observe_calls(check):
                 self.model(self.data.rows(slice(0, 1)).tensors().x)
+
+    def _too_large(self, error: MemoryError) -> str:
+        """The sentence for a step that needs more memory than there is, estimated from the tapes of one and two samples."""
+        held: list[int] = []
+        with suppress(Exception), _undisturbed(self.model):
+            for count in (1, 2):
+                loss = self.loss_of(self.data.rows(slice(0, count)).tensors()).total
+                results = [part for node in ancestors(loss.node or Node()) for part in (node.out, node.residuals)]
+                arrays = [array for part in results for array in (part if isinstance(part, tuple) else (part,))]
+                held.append(sum(getattr(array, "nbytes", 0) for array in arrays))
+        size = min(self.batch_size, len(self.data))
+        about = (
+            f"about {1.5 * size * (held[1] - held[0]) / 1e9:.2g} GB" if len(held) == 2 else "more memory than there is"
+        )
+        fix = (
+            "use fewer samples, or Adam" if self.optimizer.full_batch else "choose a smaller batch_size (--batch-size)"
+        )
+        return (
+            f"this step of {size} samples needs {about}, for results and gradients ({error or 'out of memory'}): {fix}."
+        )
 
     def _full_batch(self, iterations: int) -> None:
         """Up to `iterations` iterations of L-BFGS on all data at once, fewer if its tolerances are met.
