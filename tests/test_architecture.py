@@ -37,6 +37,8 @@ GROUND = {"backend", "autodiff", "ops", "losses", "nn"}
 STREET: dict[str, set[str]] = {
     "atomic": set(),
     "checks": set(),
+    "startup": set(),
+    "streams": set(),
     "backend": set(),
     "autodiff": {"backend"},
     "ops": {"backend", "autodiff"},
@@ -44,12 +46,13 @@ STREET: dict[str, set[str]] = {
     "nn": {"backend", "autodiff", "ops"},
     "optim": {"backend", "autodiff"},
     "models": GROUND | {"optim", "data"},
-    "data": {"backend", "atomic"},
+    "data": {"backend", "atomic", "streams"},
     "plots": {"backend", "atomic"},
     "inspect": GROUND,
     "testing": GROUND | {"optim", "models", "data", "training", "atomic"},
-    "training": GROUND | {"optim", "models", "data", "plots", "atomic"},
-    "cli": GROUND | {"optim", "models", "data", "plots", "training", "inspect", "testing", "atomic"},
+    "training": GROUND | {"optim", "models", "data", "plots", "atomic", "streams"},
+    "cli": GROUND
+    | {"optim", "models", "data", "plots", "training", "inspect", "testing", "atomic", "startup", "streams"},
     "__main__": {"cli"},
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -264,7 +267,7 @@ def test_a_knob_is_declared_once(name: str) -> None:
     """No default stands in the signature of a builder and in that of the class that it builds."""
     builder = inspect.unwrap(MODELS[name].builder)
     made = typing.get_type_hints(builder)["return"]
-    here, there = own_defaults(builder), own_defaults(made.__init__)
+    here, there = own_defaults(builder), own_defaults(inspect.unwrap(made.__init__))
     twice = (here & there) - {"sample", "generator"}  # what every builder is given
     assert twice <= set(HOUSE["exceptions"]["knobs"].get(name, [])), f"{builder.__name__} and {made.__name__} both say"
 
@@ -311,6 +314,15 @@ def test_only_the_backend_knows_cupy() -> None:
     for file in FILES:
         if file.parent.name != "backend":
             assert not re.search(r"^\s*(import|from) cupy", file.read_text(encoding="utf-8"), re.M), file
+
+
+def test_integers_have_the_same_size_on_every_platform() -> None:
+    """Where the platform's own integers have 32 bits, `astype(int)` cuts off times and bincount refuses int64."""
+    for file in FILES:
+        text = file.read_text(encoding="utf-8")
+        if file.parent.name != "data":
+            assert not re.search(r"astype\(int\)|dtype=int\b|np\.int_\b", text), file
+            assert not re.search(r"bincount\((?!.*intp)", text), f"{file}: write np.bincount(x.astype(np.intp), ...)"
 
 
 def primitives() -> dict[str, Primitive]:

@@ -305,3 +305,16 @@ def test_a_spec_counts_what_its_windows_see():
     assert spec.inside == (slice(None), slice(1, 8), slice(0, 5))
     assert str(spec) == "kernel 3x2, stride 2x1, padding ((1, 1), (0, 1))"
     assert str(ConvSpec((7, 5), (3, 3), padding=((1, 1), (1, 1)))) == "kernel 3x3, padding 1"
+
+
+def test_where_no_thread_can_be_started_one_does_the_work(monkeypatch):
+    def refused(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(kernels, "_helpers", {})
+    monkeypatch.setattr(kernels, "processors", lambda: 2)
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    done: list[tuple[int, int]] = []
+    assert kernels.in_halves(lambda a, b: done.append((a, b)) or b - a, 7) == [3, 4]
+    assert done == [(0, 3), (3, 7)]
+    assert not kernels._helpers  # nothing waits in it for a thread, to be done once more

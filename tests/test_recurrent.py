@@ -192,7 +192,7 @@ def test_time_distributed(rng):
     (lambda m, x: m(x, lengths=[1, 0, 2]), r"lengths must be from 1 to the 4 steps of the batch, got 0 for sequence 1"),
     (lambda m, x: m(x, lengths=[1, 2, 9]), r"got 9 for sequence 2: .* pad the batch"),
     (lambda m, x: m(x, lengths=[1.0, 2.0, 3.0]), r"whole numbers"),
-    (lambda m, x: m(x, lengths=np.ones(3)), r"3 whole numbers, .* got float64 .*lengths.astype\(int\)"),
+    (lambda m, x: m(x, lengths=np.ones(3)), r"3 whole numbers, .* got float64 .*lengths.astype\('int64'\)"),
     (lambda m, x: m(x, lengths=5), r"3 whole numbers, .* got int64 of shape \(\)"),
     (lambda m, x: m.unflat(Tensor(x[:, 0])), r"or codes, must be \(N, 10\), got shape \(3, 2\)"),
     (lambda m, x: m(x[:, 0]), r"the input must be \(N, T, 2\), got shape \(3, 2\)"),

@@ -303,10 +303,10 @@ def test_only_bounded_losses_need_targets_between_0_and_1():
 @pytest.mark.parametrize(("options", "error", "words"), [
     ({"validation": with_value(np.nan)}, ValueError, "validation: 1 values are NaN"),
     ({"validation": SOME[:, :4]}, ValueError, r"validation samples have shape \(4, 8, 1\), training samples"),
-    ({"epochs": 0}, ValueError, "epochs must be at least 1, got 0"),
+    ({"epochs": 0}, ValueError, "epochs must be a whole number of at least 1, got 0"),
     ({"batch_size": 0}, ValueError, "batch_size must be a whole number of at least 1, got 0"),
     ({"batch_size": 2.5}, ValueError, "batch_size must be a whole number of at least 1, got 2.5"),
-    ({"clip_norm": -1.0}, ValueError, "max_norm must be a finite number, above 0"),
+    ({"clip_norm": -1.0}, ValueError, "clip_norm must be a finite number, above 0"),
 ])  # fmt: skip
 def test_bad_arguments_are_refused_before_the_first_step(options, error, words):
     model = digits_model()

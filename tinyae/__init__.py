@@ -12,6 +12,10 @@ and `plots`, `inspect` and `testing`. `import tinyae` loads NumPy and no other l
 pictures need are loaded when first used.
 """
 
+# isort: off
+from tinyae import startup as _startup  # noqa: F401  # first: from here on Ctrl-C ends the command that is loading
+
+# isort: on
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from functools import cache, wraps
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def unknown(what: str, value: object, options: Iterable[object], *, owner: str = "", otherwise: str = "") -> ValueError:
@@ -64,6 +68,82 @@ def whole_number(name: str, value: object, *, at_least: int, advice: str = "") -
         fix = f": {advice}" if advice else ""
         raise ValueError(f"{name} must be a whole number of at least {at_least}, got {value}{fix}.")
     return int(result)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The kind of every argument is declared once, by its annotation.
+
+
+def checked(function: F) -> F:
+    """Decorator for a function or an `__init__`: every argument must be of the kind that its annotation names.
+
+    An annotation names a kind if it is a number, bool, str, a class of tinyae, a function, a list or sequence of these, or a
+    union; anything else, such as arrays and `Any`, is left to the function, and so are all ranges. Raises TypeError with the
+    argument's name.
+    """
+    signature = inspect.signature(function)
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            given = signature.bind(*args, **kwargs).arguments
+        except TypeError:  # the message of the call below names the function
+            given = {}
+        for name, value in given.items():
+            check_kind(name, value, kinds_of(function).get(name, Any))
+        return function(*args, **kwargs)
+
+    return cast(F, call)
+
+
+@cache
+def kinds_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations of a function, and of those that it passes settings on to (`tinyae.models.settings.passes_on`)."""
+    code: Any = function.__init__ if isinstance(function, type) else function  # type: ignore[misc]
+    kinds: dict[str, Any] = {}
+    for target in reversed(getattr(code, "__passes_on__", ())):
+        kinds |= kinds_of(target)
+    return kinds | get_type_hints(code)
+
+
+def check_kind(name: str, value: T, kind: Any) -> T:
+    """`value`, if it is of the kind that an annotation names, see `checked`; raises TypeError with the argument's `name`."""
+    if not _fits(value, kind):
+        shown = repr(value)
+        shown = type(value).__name__ if len(shown) > 40 or "\n" in shown else shown
+        raise TypeError(f"{name} must be {_in_words(kind)}, got {shown}.")
+    return value
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value is of a kind; True for an annotation that names none."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return any(_fits(value, part) for part in parts)
+    if origin is Callable:
+        return callable(value)
+    if isinstance(origin, type) and issubclass(origin, Iterable):
+        listed = value if isinstance(value, (list, tuple)) else ()
+        return isinstance(value, Iterable) and not isinstance(value, str) and all(_fits(v, parts[0]) for v in listed)
+    if kind is bool:
+        return type(value).__name__ == "bool"  # of Python or of NumPy
+    if kind in (int, float):
+        return hasattr(value, "__float__") and type(value).__name__ != "bool" and getattr(value, "ndim", 0) == 0
+    ours = getattr(kind, "__module__", "").startswith("tinyae.") and not getattr(kind, "_is_protocol", False)
+    return isinstance(value, kind) if kind in (str, NoneType) or (ours and isinstance(kind, type)) else True
+
+
+def _in_words(kind: Any) -> str:
+    """An annotation as a message says it: "a whole number or None"."""
+    parts = get_args(kind)
+    if get_origin(kind) in (Union, UnionType):
+        return " or ".join(dict.fromkeys(map(_in_words, parts)))
+    if get_origin(kind) is Callable:
+        return "a function"
+    if parts:
+        return f"a list of {_in_words(parts[0]).removeprefix('a ')}s"
+    words = {int: "a whole number", float: "a number", bool: "True or False", str: "a string", NoneType: "None"}
+    return words.get(kind) or f"a {'.'.join(kind.__module__.split('.')[:2])}.{kind.__name__}"
 
 
 @contextmanager

@@ -359,11 +359,15 @@ def processors() -> int:
 
 
 def in_halves(work: Callable[[int, int], T], length: int, shared: bool = True) -> list[T]:
-    """[work(0, length // 2), work(length // 2, length)], in parallel if `shared` and there are two processors."""
+    """[work(0, length // 2), work(length // 2, length)], in parallel if `shared`, with two processors and a second thread."""
     middle = length // 2
     if not shared or middle == 0 or processors() < 2:
         return [work(0, middle), work(middle, length)]
-    done = _helper().submit(copy_context().run, work, 0, middle)
+    try:
+        done = _helper().submit(copy_context().run, work, 0, middle)
+    except RuntimeError:  # no thread can be started
+        _helpers.clear()  # with the work that waits for one
+        return [work(0, middle), work(middle, length)]
     try:
         back = work(middle, length)
     finally:

@@ -35,6 +35,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *, fill: Callable[[Parser], None] = lambda parser: None, **settings: Any) -> None:
         super().__init__(**settings, allow_abbrev=False)
+        self.color = False  # of Python 3.14: control characters are escaped on their way to a terminal
         self.fill = fill
 
     def error(self, message: str) -> NoReturn:

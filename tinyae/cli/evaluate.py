@@ -13,6 +13,7 @@ from tinyae import training
 from tinyae.cli.options import metrics_table, open_run
 from tinyae.models import VariationalAutoencoder, log_likelihood, model_entry
 from tinyae.models.settings import passes_on
+from tinyae.streams import Stream, progress_bar
 
 _AT_ONCE = 100
 """Samples per update of the progress bar."""
@@ -48,10 +49,9 @@ def _log_likelihoods(
     model: VariationalAutoencoder, x: np.ndarray, labels: np.ndarray | None, k: int
 ) -> Iterator[np.ndarray]:
     """log p(x) of a few samples at a time, with a progress bar: thousands of codes per sample take minutes."""
-    from tqdm import tqdm
-
     generator = np.random.default_rng(0)
-    with tqdm(total=len(x), unit=f" {model.sample_name}s", desc=f"k = {k:,}", disable=not sys.stderr.isatty()) as bar:
+    visible = Stream(sys.stderr).isatty()
+    with progress_bar(visible=visible, total=len(x), unit=f" {model.sample_name}s", desc=f"k = {k:,}") as bar:
         for start in range(0, len(x), _AT_ONCE):
             part = slice(start, start + _AT_ONCE)
             yield log_likelihood(

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from tinyae.backend import DEVICES, Backend, backend_named
+from tinyae.streams import Stream, progress_bar
 
 GROUPS = ("ops", "losses", "layers", "models")
 """The parts of the check tables, in the order of the table that is printed."""
@@ -70,10 +71,8 @@ def _chosen(names: list[str]) -> dict[str, list[Any]]:
 
 
 def _bar(items: Iterable[Any], unit: str) -> Any:
-    """The items with a progress bar on standard error if that is a terminal."""
-    from tqdm import tqdm
-
-    return tqdm(items, unit=f" {unit}", disable=not sys.stderr.isatty(), leave=False, dynamic_ncols=True)
+    """The items with a progress bar if standard error is a terminal."""
+    return progress_bar(items, visible=Stream(sys.stderr).isatty(), unit=f" {unit}", leave=False)
 
 
 def _check(chosen: dict[str, list[Any]], order: int, seed: int, device: str) -> bool:

@@ -9,7 +9,9 @@ import sys
 import threading
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 
+from tinyae import startup
 from tinyae.backend import DeviceError
 from tinyae.cli import train
 from tinyae.cli.anomalies import anomalies
@@ -27,12 +29,17 @@ from tinyae.cli.probe import probe
 from tinyae.cli.reconstruct import reconstruct
 from tinyae.cli.sample import sample
 from tinyae.cli.show import show
+from tinyae.plots.style import load_matplotlib
+from tinyae.streams import Stream
 from tinyae.training.run import package_version
 
 COMMANDS = (
     evaluate, encode, reconstruct, sample, features, neighbors, probe, anomalies, diff, show, gradcheck, data, info,
 )  # fmt: skip
 """The commands except `train`: functions whose parameters and docstrings become arguments and help."""
+
+_DRAWING = ("train", "reconstruct", "sample", "features", "neighbors", "probe", "anomalies")
+"""The commands that end with pictures."""
 
 _EPILOG = """\
 start here:
@@ -42,7 +49,7 @@ start here:
   tinyae data                             the available data sets
   tinyae show basic                       the tape of one training step, node by node
 
-exit codes: 0 success, 1 a gradient check failed or two runs differ, 2 an error in the options or the data, 130 interrupted,
+exit codes: 0 success, 1 a gradient check failed or two runs differ, 2 an error in the options or the data or lost output, 130 interrupted,
 also by SIGTERM (the last complete epoch is kept)."""
 
 
@@ -64,25 +71,53 @@ def parser() -> Parser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code."""
-    options = parser().parse_args(arguments)
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: a job that is stopped keeps its epochs
+    """Run one command; returns the exit code, 2 if its output could not be written."""
+    startup.begun()
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass  # no file may get the number of a closed standard stream, to which a library may write
+    os.close(descriptor)
+    streams, end = (sys.stdout, sys.stderr), None
+    sys.stdout, sys.stderr = output, errors = Stream(sys.stdout), Stream(sys.stderr)
     try:
+        try:
+            code = _run(arguments)
+        except SystemExit as stop:  # of the parser, or of a check that failed
+            code, end = stop.code if isinstance(stop.code, int) else 0, stop
+        output.flush()
+        if output.lost:
+            print(f"tinyae: error: output was lost ({output.lost}); all else is done.", file=errors)
+            return max(code, 2)
+        errors.flush()
+    finally:
+        sys.stdout, sys.stderr = streams
+    if end is not None:
+        raise end
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """Run one command; returns its exit code."""
+    try:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(
+                signal.SIGTERM, signal.default_int_handler
+            )  # as Ctrl-C: a job that is stopped keeps its epochs
+        options = parser().parse_args(arguments)
+        if options.command in _DRAWING:  # a missing library is found before the work
+            for library in ("safetensors.numpy", "tqdm"):
+                import_module(library)
+            load_matplotlib()
         with warnings.catch_warnings():
             warnings.filterwarnings("always", category=UserWarning, module=r"tinyae\.(cli|training)")
             warnings.showwarning = lambda message, *_: print(f"remark: {message}")
             options.run(options)
-        sys.stdout.flush()
     except KeyboardInterrupt as stop:
         print(f"\ntinyae: {str(stop) or 'interrupted.'}", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except (ValueError, TypeError, OSError, DeviceError, ArithmeticError, MemoryError, ImportError) as error:
         if options.traceback:
             raise
-        print(f"tinyae: error: {str(error) or type(error).__name__}", file=sys.stderr)
+        install = ": install tinyae again, with its dependencies." if isinstance(error, ModuleNotFoundError) else ""
+        print(f"tinyae: error: {str(error) or type(error).__name__}{install}", file=sys.stderr)
         return 2
     return 0

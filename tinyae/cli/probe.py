@@ -44,7 +44,7 @@ def probe(
         found.append(fitted.predict(after))
         shares = fitted.accuracy(before, train.y), np.mean(found[-1] == test.y)
         print(f"{words:24}{before.shape[1]:>8}" + "".join(f"{share:>10.2%}" for share in shares))
-    largest = np.bincount(train.y).argmax()
+    largest = np.bincount(train.y.astype(np.intp)).argmax()
     print(
         f"{'always the largest class':24}{0:>8}" + "".join(f"{np.mean(y == largest):>10.2%}" for y in (train.y, test.y))
     )

@@ -12,7 +12,6 @@ Frames of a video or of a burst are too similar for such a split: create `train`
 from __future__ import annotations
 
 import os
-import sys
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyae.data.dataset import Dataset, Split, by
+from tinyae.streams import printable, progress_bar
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -158,21 +158,11 @@ def _read(
     folder: Path, listing: list[_File], size: Size | None, gray: bool, skip_broken: bool, progress: bool
 ) -> tuple[npt.NDArray[np.float32], list[_File], list[str]]:
     """The pictures (N, H, W, C), their files, and a sentence about skipped files, if any."""
-    from tqdm import tqdm
-
     x = np.empty((0, 0, 0, 0), np.float32)
     files: list[_File] = []
     broken: list[BrokenPicture] = []
-    every = 0.1 if sys.stderr.isatty() else 5.0
-    with tqdm(
-        listing,
-        f"reading {folder}",
-        unit=" pictures",
-        delay=_DELAY,
-        disable=not progress,
-        leave=False,
-        mininterval=every,
-    ) as bar:
+    what = printable(f"reading {folder}")
+    with progress_bar(listing, visible=progress, desc=what, unit=" pictures", delay=_DELAY, leave=False) as bar:
         for file in bar:
             try:
                 picture = read_picture(file.path, size, gray)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from tinyae.autodiff import Tensor, grad
 from tinyae.backend import backend_named
+from tinyae.checks import checked
 from tinyae.data import Split, padding
 from tinyae.models.autoencoder import Autoencoder, check_samples
 from tinyae.nn import evaluating
@@ -74,6 +75,7 @@ class CodeNeighbors:
         codes: (N, K) of the samples to search, None before `fit`.
     """
 
+    @checked
     def __init__(self, model: Autoencoder) -> None:
         self.model = model
         self.codes: Floating | None = None
@@ -144,12 +146,19 @@ class AnomalyDetector:
         threshold: in the unit of the score, squared error per sample; None before `fit`.
     """
 
+    @checked
     def __init__(self, model: Autoencoder, quantile: float = 0.99) -> None:
         if not 0.0 < quantile < 1.0:
             raise ValueError(f"quantile must lie between 0 and 1, got {quantile:g}: 0.99 flags the worst hundredth.")
         self.model = model
         self.quantile = float(quantile)
         self.threshold: float | None = None
+
+    def __repr__(self) -> str:
+        fitted = (
+            "not fitted" if self.threshold is None else f"threshold {self.threshold:.4g} per {self.model.sample_name}"
+        )
+        return f"AnomalyDetector({type(self.model).__name__}, quantile={self.quantile:g}: {fitted})"
 
     def fit(self, samples: Split | np.ndarray) -> AnomalyDetector:
         """Set the threshold from samples (N, ...) that are known to be normal; see `score`."""

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from tinyae import losses, ops
 from tinyae.autodiff import Tensor, no_grad
 from tinyae.backend import Array, Backend, backend_named, backend_of
-from tinyae.checks import choose, whole_number
+from tinyae.checks import checked, choose, whole_number
 from tinyae.data import Dataset, Lengths, Split, padding
 from tinyae.data.dataset import as_samples
 from tinyae.losses import Loss, unit
@@ -155,6 +155,7 @@ class Autoencoder(Module):
 
     takes_noise: ClassVar[bool] = False
 
+    @checked
     def __init__(
         self, encoder: Module, decoder: Module, *, loss: Annotated[str, RECONSTRUCTIONS] = "bce", sample: str = "sample"
     ) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tinyae.checks import whole_number
+from tinyae.checks import checked, whole_number
 from tinyae.data import padding
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -197,8 +197,13 @@ class PCA:
         variances_: (K,) variance along each component.
     """
 
+    @checked
     def __init__(self, code_size: int) -> None:
         self.code_size = whole_number("code_size", code_size, at_least=1)
+
+    def __repr__(self) -> str:
+        fitted = f"fitted to {len(self.mean_)} features" if hasattr(self, "mean_") else "not fitted"
+        return f"PCA({self.code_size}: {fitted})"
 
     def fit(self, x: Values) -> PCA:
         """Find the components of samples x (N, ...); returns self. Memory: one (D, D) matrix in float64."""

@@ -15,7 +15,7 @@ import numpy as np
 from tinyae import ops
 from tinyae.autodiff import Tensor, grad, set_recording
 from tinyae.backend import as_generator, backend_named, backend_of
-from tinyae.checks import choose
+from tinyae.checks import choose, whole_number
 from tinyae.losses import Loss
 from tinyae.models.autoencoder import Autoencoder, Batch, remembered
 from tinyae.models.dense import Shape, dense_pair
@@ -60,8 +60,6 @@ class ContractiveAutoencoder(Autoencoder):
         choose("jacobian", jacobian, JACOBIANS)
         if not 0.0 <= contraction < math.inf:
             raise ValueError(f"contraction must be at least 0 and finite, got {contraction:g}: 0.1 is a start.")
-        if probes < 1:
-            raise ValueError(f"probes must be at least 1, got {probes}.")
         single = _single_layer(encoder)
         if jacobian == "closed" and single is None:
             raise ValueError(
@@ -70,7 +68,7 @@ class ContractiveAutoencoder(Autoencoder):
             )
         self.contraction = float(contraction)
         self.jacobian = ("closed" if single is not None else "exact") if jacobian == "auto" else jacobian
-        self.probes = int(probes)
+        self.probes = whole_number("probes", probes, at_least=1)
         self.generator = as_generator(generator)
 
     def objective(self, batch: Batch, *, generator: np.random.Generator | None = None) -> Loss:

@@ -51,10 +51,6 @@ class DenoisingAutoencoder(Autoencoder):
         self, encoder: Module, decoder: Module, noise: Noise, *, alpha: float = 1.0, beta: float = 1.0, **settings: Any
     ) -> None:
         super().__init__(encoder, decoder, **settings)
-        if not isinstance(noise, Noise):
-            raise TypeError(
-                f"DenoisingAutoencoder: noise must be a noise layer, got {noise!r}: write e.g. nn.MaskingNoise(0.25)."
-            )
         if not (0 <= alpha < math.inf and 0 <= beta < math.inf and alpha + beta > 0):
             raise ValueError(
                 f"DenoisingAutoencoder: alpha and beta must be at least 0, finite and not both 0, got alpha={alpha!r}, "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -119,7 +119,7 @@ def check_normalization(normalization: str, hidden: int) -> None:
 
 def sample_shape(input_shape: Shape) -> tuple[int, ...]:
     """The shape of one sample as a tuple; raises ValueError unless it is whole numbers of at least 1."""
-    shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
+    shape = tuple(input_shape) if isinstance(input_shape, Iterable) else (input_shape,)
     if not shape or any(not isinstance(n, (int, np.integer)) or n < 1 for n in shape):
         raise ValueError(
             f"input_shape must be whole numbers of at least 1, got {shape}: write e.g. 784 or (28, 28, 1)."

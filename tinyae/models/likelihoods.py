@@ -17,7 +17,7 @@ import numpy as np
 from tinyae import losses, ops
 from tinyae.autodiff import Tensor
 from tinyae.backend import Array, as_generator, backend_of
-from tinyae.checks import choose
+from tinyae.checks import checked, choose
 from tinyae.models.autoencoder import Reconstruction
 from tinyae.nn import Module, Parameter
 
@@ -176,6 +176,7 @@ class Gaussian(Likelihood):
     name = "gaussian"
     meaning = "log-density with a fixed scale"
 
+    @checked
     def __init__(self, scale: float = 0.1) -> None:
         if not 0 < scale < math.inf:
             raise ValueError(f"Gaussian: scale must be above 0 and finite, got {scale!r}: write e.g. scale=0.1.")
@@ -218,6 +219,7 @@ class ScaledGaussian(Gaussian):
     meaning = "log-density with one learned scale"
     ceiling = 1e3
 
+    @checked
     def __init__(self, scale: float = 0.1, floor: float = 0.01) -> None:
         super().__init__(scale)
         self.floor = _check_floor(floor)
@@ -247,6 +249,7 @@ class ElementGaussian(Gaussian):
     meaning = "log-density with a learned scale per element"
     outputs = 2
 
+    @checked
     def __init__(self, floor: float = 0.01) -> None:
         super().__init__(1.0)
         self.floor = _check_floor(floor)

@@ -7,7 +7,7 @@ composite model needs both.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from tinyae import ops
 from tinyae.autodiff import Tensor
 from tinyae.backend import Array, as_generator, backend_of
-from tinyae.checks import choose
+from tinyae.checks import checked, choose
 from tinyae.data import Split
 from tinyae.losses import Loss
 from tinyae.models.autoencoder import (
@@ -310,6 +310,7 @@ class SequenceEncoder(Module):
         options: of `nn.LSTM`: num_layers, bidirectional, peepholes, dropout, forget_bias.
     """
 
+    @checked
     def __init__(
         self,
         features: int,
@@ -354,6 +355,7 @@ class SequenceDecoder(Module):
 
     changes_in_training = ("truth_share",)
 
+    @checked
     def __init__(
         self,
         features: int,
@@ -505,7 +507,7 @@ def lstm_autoencoder(
             mode that predicts.
         hidden_size, settings: as for `LSTMAutoencoder`.
     """
-    shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
+    shape = tuple(input_shape) if isinstance(input_shape, Iterable) else (input_shape,)
     if len(shape) != 2:
         raise ValueError(
             f"an LSTM takes sequences (T, D), got samples of shape {shape}: use data of kind sequences or series, "

@@ -10,11 +10,15 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from tinyae.checks import checked
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def passes_on(*targets: Callable[..., Any], without: tuple[str, ...] = ()) -> Callable[[F], F]:
     """Decorator for a function or `__init__` that passes its `**settings` to `targets`: its signature shows theirs.
+
+    The kinds of all arguments are checked, as by `tinyae.checks.checked`.
 
     Args:
         targets: classes or functions. Their keyword-only parameters are added to the signature; of equal names the first
@@ -31,7 +35,7 @@ def passes_on(*targets: Callable[..., Any], without: tuple[str, ...] = ()) -> Ca
                     shown.setdefault(p.name, p)
         function.__dict__["__signature__"] = own.replace(parameters=list(shown.values()))
         function.__dict__["__passes_on__"] = targets
-        return function
+        return checked(function)
 
     return decorate
 

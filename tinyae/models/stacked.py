@@ -14,9 +14,10 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from tinyae import checks
 from tinyae.autodiff import Tensor, no_grad
 from tinyae.backend import as_generator, backend_named, backend_of
-from tinyae.checks import choose
+from tinyae.checks import checked, choose
 from tinyae.data import Split
 from tinyae.losses import Loss, softmax_cross_entropy, weight_decay
 from tinyae.models.autoencoder import RECONSTRUCTIONS, Autoencoder, Batch, remembered
@@ -70,6 +71,7 @@ class StackedAutoencoder(Autoencoder):
             # With a loss on logits the decoder has no sigmoid, but the layer below takes codes in (0, 1).
             if number and layer.reconstruction.name == "bce":
                 downwards.append(Sigmoid())
+        classifier_decay = checks.number("classifier_decay", classifier_decay, at_least=0.0)
         super().__init__(
             Sequential(*(layer.encoder for layer in layers)),
             Sequential(*downwards),
@@ -196,6 +198,7 @@ class SoftmaxClassifier(Module):
     same to the last bit; otherwise the whole network is fine-tuned.
     """
 
+    @checked
     def __init__(
         self,
         features: Module | None,
@@ -272,5 +275,5 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) ->
     """
     labels = check_labels(labels, len(labels), classes)
     predicted = check_labels(predicted, len(labels), classes, "predictions")
-    counts = np.bincount(labels * classes + predicted, minlength=classes * classes)
+    counts = np.bincount((labels * classes + predicted).astype(np.intp), minlength=classes * classes)
     return counts.reshape(classes, classes).astype(np.int64)

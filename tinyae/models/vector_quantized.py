@@ -16,6 +16,7 @@ import numpy as np
 from tinyae import ops
 from tinyae.autodiff import Tensor, constant
 from tinyae.backend import Array, as_generator, backend_of
+from tinyae.checks import checked
 from tinyae.data import Split
 from tinyae.losses import Loss
 from tinyae.models.autoencoder import Autoencoder, Batch, remembered
@@ -49,6 +50,7 @@ class Codebook(Module):
 
     changes_in_training = ("_begun",)
 
+    @checked
     def __init__(
         self, size: int, features: int, *, decay: float = 0.99, generator: np.random.Generator | None = None
     ) -> None:
@@ -194,7 +196,7 @@ class VectorQuantizedAutoencoder(Autoencoder):
     def report(self, samples: Split) -> list[str]:
         """Used and dead codebook vectors on the samples, and the bits of a code."""
         numbers = self.indices(samples.x)
-        counts = np.bincount(numbers.ravel(), minlength=self.codebook.size)
+        counts = np.bincount(numbers.ravel().astype(np.intp), minlength=self.codebook.size)
         shares = counts[counts > 0] / counts.sum()
         perplexity = float(np.exp(-(shares * np.log(shares)).sum()))
         bits = numbers.shape[1] * math.log2(self.codebook.size)
@@ -319,14 +321,18 @@ def chow_liu_tree(information: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _counts(first: np.ndarray, second: np.ndarray, size: int) -> np.ndarray:
     """Counts of each pair of values, (C, C)."""
-    return np.bincount(first * size + second, minlength=size * size).reshape(size, size).astype(np.float64)
+    return (
+        np.bincount((first * size + second).astype(np.intp), minlength=size * size)
+        .reshape(size, size)
+        .astype(np.float64)
+    )
 
 
 def _conditional(given: np.ndarray, numbers: np.ndarray, size: int) -> np.ndarray:
     """p(number | given), (C, C), rows summing to 1: counts of pairs plus `_BORROWED` samples of the marginal p(number), which
     is the counts plus one sample of the uniform distribution.
     """
-    alone = (np.bincount(numbers, minlength=size) + 1.0 / size) / (len(numbers) + 1.0)
+    alone = (np.bincount(numbers.astype(np.intp), minlength=size) + 1.0 / size) / (len(numbers) + 1.0)
     counts = _counts(given, numbers, size) + _BORROWED * alone
     return counts / counts.sum(axis=1, keepdims=True)
 

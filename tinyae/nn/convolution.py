@@ -11,7 +11,7 @@ from tinyae import ops
 from tinyae.autodiff import Tensor
 from tinyae.backend import as_generator
 from tinyae.backend.windows import ConvSpec, Padding, Pair, by, shortest
-from tinyae.checks import choose
+from tinyae.checks import check_kind, choose
 from tinyae.nn.layers import Initializer, check_activation, check_dtype, check_floats, check_size, initializer_named
 from tinyae.nn.module import Module, Parameter, constructor_arguments
 from tinyae.ops import convolution as geometry
@@ -68,6 +68,7 @@ class Convolution(ImageLayer):
         self.padding: str | Padding = geometry.check_padding(owner, padding)
         self.activation = check_activation(owner, activation)
         dtype = check_dtype(owner, dtype)
+        check_kind(f"{owner}: bias", bias, bool)
         # Input channels before output channels, so that the initializer computes the right fan-in.
         shape = (*self.kernel_size, self.in_channels, self.out_channels)
         drawn = initializer_named(initializer)(shape, as_generator(generator), dtype=dtype)
@@ -351,5 +352,7 @@ def overlap_counts(
     counts = []
     for places, taps, step, (before, _), n in zip(out, spec.kernel, spec.stride, spec.padding, spec.size, strict=True):
         written = np.add.outer(np.arange(places) * step, np.arange(taps)) - before
-        counts.append(np.bincount(written[(written >= 0) & (written < n)], minlength=n).astype(np.int64))
+        counts.append(
+            np.bincount(written[(written >= 0) & (written < n)].astype(np.intp), minlength=n).astype(np.int64)
+        )
     return np.outer(*counts)

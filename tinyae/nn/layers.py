@@ -12,7 +12,7 @@ from tinyae import ops
 from tinyae.autodiff import Tensor
 from tinyae.backend import as_generator, backend_of
 from tinyae.backend.base import array_advice
-from tinyae.checks import choose, number, whole_number
+from tinyae.checks import check_kind, choose, number, whole_number
 from tinyae.nn.module import Module, Parameter
 from tinyae.ops.linear import ACTIVATIONS
 
@@ -55,6 +55,7 @@ class Dense(Module):
         self.out_features = check_size("Dense", "out_features", out_features)
         self.activation = check_activation("Dense", activation)
         dtype = check_dtype("Dense", dtype)
+        check_kind("Dense: bias", bias, bool)
         draw = initializer_named(initializer)
         self.weight = Parameter(draw((self.in_features, self.out_features), as_generator(generator), dtype=dtype))
         self.bias = Parameter(np.zeros(self.out_features, dtype)) if bias else None
@@ -193,7 +194,7 @@ class Softmax(Module):
     """
 
     def __init__(self, axis: int = -1) -> None:
-        self.axis = axis
+        self.axis = whole_number("Softmax: axis", axis, at_least=-64, advice="-1 is the last one")
 
     def forward(self, x: Tensor) -> Tensor:
         """`ops.softmax(x, axis=axis)`."""
@@ -359,6 +360,7 @@ class BatchNorm(Module):
     def __init__(
         self, features: int, momentum: float = 0.1, eps: float = 1e-5, *, dtype: DTypeLike = np.float32
     ) -> None:
+        check_kind("BatchNorm: momentum", momentum, float)
         if not 0.0 <= momentum <= 1.0:
             raise ValueError(f"BatchNorm: momentum must be in [0, 1], got {momentum!r}: 0.1 is usual.")
         self.features = check_size("BatchNorm", "features", features)
@@ -512,7 +514,10 @@ def check_size(owner: str, name: str, value: object) -> int:
 
 def check_dtype(owner: str, dtype: DTypeLike) -> np.dtype:
     """Return a dtype given to a constructor, which must be a floating-point one."""
-    kind = np.dtype(dtype)
+    try:
+        kind = np.dtype(dtype or "None")  # NumPy takes None for float64
+    except TypeError:
+        raise TypeError(f"{owner}: dtype must name a NumPy dtype, got {dtype!r}: write dtype='float32'.") from None
     if kind.kind != "f":
         raise TypeError(f"{owner}: parameters need a floating-point dtype, got {kind}: write dtype='float32'.")
     return kind

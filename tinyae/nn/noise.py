@@ -35,7 +35,7 @@ class Noise(Module):
 
     def __init__(self, generator: np.random.Generator | None = None, level: float = 1.0) -> None:
         self.generator = as_generator(generator)
-        self.level = level
+        self.level = number(f"{type(self).__name__}: level", level, at_least=0.0)
 
     def damage(self, x: T, values: Array, generator: np.random.Generator) -> tuple[T, Array]:
         """Corrupted x and the mask, both of x's shape; `values` is the array of x, and the level is not 0."""

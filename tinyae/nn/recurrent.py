@@ -7,7 +7,7 @@ from typing import TypedDict, Unpack
 import numpy as np
 from numpy.typing import DTypeLike
 
-from tinyae import ops
+from tinyae import checks, ops
 from tinyae.autodiff import Tensor
 from tinyae.backend import as_generator
 from tinyae.nn.layers import Initializer, check_dtype, check_floats, check_size, initializer_named
@@ -49,6 +49,7 @@ class LSTMLayer(Module):
         generator: np.random.Generator | None = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
+        checks.check_kind("LSTMLayer: peepholes", peepholes, bool)
         rng = as_generator(generator)
         self.input_size = d = _input_size("LSTMLayer", input_size)
         self.hidden_size = h = check_size("LSTMLayer", "hidden_size", hidden_size)
@@ -61,7 +62,7 @@ class LSTMLayer(Module):
         self.weight_x = gate_weights(d, initializer) if d else None
         self.weight_h = gate_weights(h, recurrent_initializer)
         bias = np.zeros(4 * h, dtype)
-        bias[h : 2 * h] = forget_bias
+        bias[h : 2 * h] = checks.number("LSTMLayer: forget_bias", forget_bias)
         self.bias = Parameter(bias)
         self.peepholes = Parameter(np.zeros((3, h), dtype)) if peepholes else None
 
@@ -133,7 +134,8 @@ class LSTM(Module):
         self.input_size = _input_size("LSTM", input_size)
         self.hidden_size = h = check_size("LSTM", "hidden_size", hidden_size)
         self.num_layers = check_size("LSTM", "num_layers", num_layers)
-        self.bidirectional = bool(bidirectional)
+        checks.check_kind("LSTM: bidirectional", bidirectional, bool)
+        self.bidirectional = bidirectional
         self.directions = 2 if bidirectional else 1
         self.state_size = 2 * self.num_layers * self.directions * self.hidden_size
         inner = self.directions * h

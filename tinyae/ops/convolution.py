@@ -296,7 +296,7 @@ def pair(owner: object, name: str, value: object, least: int = 1, order: str = "
     """A number for both axes, or (vertical, horizontal), as a pair of ints of at least `least`."""
     values = value if isinstance(value, (tuple, list)) else (value, value)
     try:
-        numbers = tuple(operator.index(v) for v in values)
+        numbers = tuple(-1 if isinstance(v, bool) else operator.index(v) for v in values)
     except TypeError:
         numbers = ()
     if len(numbers) != 2 or min(numbers) < least:

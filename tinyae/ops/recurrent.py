@@ -387,7 +387,7 @@ def whole_numbers(owner: str, lengths: Lengths, samples: int) -> Array:
     if found.shape != (samples,) or found.dtype.kind not in "iu":
         raise ValueError(
             f"{owner}: lengths must be {samples} whole numbers, one for each sequence, got {found.dtype} of shape "
-            f"{found.shape}: write lengths=[5, 3, ...], or lengths.astype(int)."
+            f"{found.shape}: write lengths=[5, 3, ...], or lengths.astype('int64')."
         )
     return found
 

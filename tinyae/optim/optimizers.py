@@ -11,7 +11,7 @@ import numpy as np
 
 from tinyae.autodiff import Tensor, constant, observers
 from tinyae.backend import CPU, Array, backend_of, check_same_device
-from tinyae.checks import number, whole_number
+from tinyae.checks import check_kind, number, whole_number
 
 # ---------------------------------------------------------------------------------------------------------------------
 # What optimizers and schedules share: settings with checked ranges, and a state that can be saved and restored.
@@ -30,7 +30,7 @@ RANGES: dict[str, Check] = {
     **dict.fromkeys(("eps", "gamma"), positive),
     **dict.fromkeys(("momentum", "beta1", "beta2", "alpha"), fraction),
     **dict.fromkeys(("step_size", "total_steps", "warmup_steps", "max_iterations", "history"), at_least_one),
-    "nesterov": lambda name, value: bool(value),
+    "nesterov": partial(check_kind, kind=bool),
 }
 """The range of each number by name. Numbers with other names, in your own methods, must be finite."""
 

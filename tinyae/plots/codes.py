@@ -141,7 +141,7 @@ def _names(present: npt.NDArray[np.int64], class_names: Sequence[str] | Mapping[
         raise ValueError(
             f"class_names has no name for label {unnamed[0]}: it names {len(known)} classes: add the missing names."
         )
-    return {number: str(known[number]) for number in numbers}
+    return {number: style.drawable(str(known[number])) for number in numbers}
 
 
 def _scatter(
@@ -348,7 +348,7 @@ def code_plane(
     axes.grid(visible=False)
     shown = np.clip(np.nan_to_num(plane), 0.0, 1.0)
     axes.imshow(shown[..., 0] if channels == 1 else shown, vmin=0, vmax=1)
-    places = np.unique(np.linspace(0, n - 1, 7).round().astype(int))
+    places = np.unique(np.linspace(0, n - 1, 7).round().astype(np.intp))
     words = [f"{values[i]:.2f}" for i in places]
     axes.set_xticks((places + 0.5) * width - 0.5, words)
     axes.set_yticks((n - places - 0.5) * height - 0.5, words)

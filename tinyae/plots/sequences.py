@@ -322,7 +322,7 @@ def score_timeline(
         words = _shortest(stamps)
         most = int(width // (max(style.text_width(word, style.SMALL_SIZE) for word in words) + 14.0))
         shown = np.linspace(0.04, 0.96, min(max(most, 1), 8)) * (len(heights) - 1)
-        shown = np.unique(shown.astype(int))
+        shown = np.unique(shown.astype(np.intp))
         axes.set_xticks(shown + 0.5, [words[i] for i in shown])
     lowest = axes
     if line is not None:

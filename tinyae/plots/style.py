@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -96,10 +98,28 @@ def drawing() -> Iterator[None]:
     Works as `with drawing():` and as the decorator `@drawing()`. The settings are global, so two threads should not draw at
     the same time.
     """
+    load_matplotlib()
     import matplotlib.style
 
-    with matplotlib.style.context(SETTINGS, after_reset=True):
+    with warnings.catch_warnings(), matplotlib.style.context(SETTINGS, after_reset=True):
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # a letter that no font has is drawn as a box
         yield
+
+
+@cache
+def load_matplotlib() -> None:
+    """Import Matplotlib and what saving needs, or raise ImportError: call it before long work that ends with pictures.
+
+    The backend that `MPLBACKEND` names may not exist: here it has no effect, since every figure has its own canvas.
+    """
+    wanted = os.environ.pop("MPLBACKEND", None)
+    import matplotlib
+    import matplotlib.backends.backend_agg
+
+    if wanted is not None:
+        os.environ["MPLBACKEND"] = wanted
+        with suppress(ValueError):
+            matplotlib.rcParams["backend"] = wanted
 
 
 def log_scale(axes: Axes, lowest: float, highest: float) -> None:
@@ -129,9 +149,14 @@ def text_width(text: str, size: float = LABEL_SIZE, weight: str = "normal") -> f
     return float(text_to_path.get_text_width_height_descent(text, _font(size, weight), False)[0])
 
 
+def drawable(text: str) -> str:
+    """`text` with a replacement character for bytes of a file name that are no letters, which no font can draw."""
+    return re.sub("[\ud800-\udfff]", "\ufffd", text)
+
+
 def shorten(text: str, width: float, size: float = LABEL_SIZE) -> str:
     """Return `text`, truncated with an ellipsis if it is wider than `width` points."""
-    short = text
+    short = text = drawable(text)
     while text_width(short, size) > width and short != "…":
         text = text[:-1]
         short = text.rstrip() + "…"
@@ -141,7 +166,7 @@ def shorten(text: str, width: float, size: float = LABEL_SIZE) -> str:
 def wrap(text: str, width: float, size: float = LABEL_SIZE, weight: str = "normal") -> str:
     """Return `text` in lines of at most `width` points, broken between words; a wider word gets its own line."""
     lines: list[str] = []
-    for word in text.split():
+    for word in drawable(text).split():
         if lines and text_width(f"{lines[-1]} {word}", size, weight) <= width:
             lines[-1] += f" {word}"
         else:
@@ -469,7 +494,7 @@ def one_each(values: Iterable[T] | None, count: int, name: str, whole: str) -> l
     """
     if values is None:
         return None
-    items = list(values)
+    items: list[Any] = [drawable(value) if isinstance(value, str) else value for value in values]
     if len(items) != count:
         raise ValueError(f"{name} must have one entry for each of the {count} {whole}, got {len(items)}.")
     return items

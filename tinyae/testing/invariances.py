@@ -104,7 +104,7 @@ def assert_batch_independent(fn: Function, *inputs: Any, call: Call = None) -> N
         out = subject.value(batch)
     assert out.shape[:1] == (max(n, 2),), f"f(x) has shape {out.shape}, which does not start with N = {max(n, 2)}."
     weights = bounded_signs(np.random.default_rng(0), out.shape)
-    for k in dict.fromkeys(np.linspace(0, n - 1, 6).astype(int).tolist()):
+    for k in dict.fromkeys(np.linspace(0, n - 1, 6).astype(np.intp).tolist()):
         one = slice(k, k + 1)
         alone = _rows(batch, count, one)
         with _works(f"on sample {k} alone, a batch of one,"):

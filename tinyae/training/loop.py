@@ -9,26 +9,29 @@ checks and the progress bar. Losses are accumulated on the device and read when 
 from __future__ import annotations
 
 import math
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from traceback import clear_frames
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tinyae.autodiff import Tensor, no_grad
+from tinyae import checks
+from tinyae.autodiff import Node, Tensor, no_grad
+from tinyae.autodiff.tape import ancestors
 from tinyae.backend import Array, backend_named, backend_of
-from tinyae.checks import whole_number
+from tinyae.checks import checked, whole_number
 from tinyae.data import Dataset, Split
 from tinyae.losses import Loss
 from tinyae.models import Autoencoder, Batch
 from tinyae.models.autoencoder import check_samples
 from tinyae.nn import BatchNorm, Module, evaluating, observe_calls
 from tinyae.optim import LBFGS, Adam, Optimizer, clip_grad_norm
+from tinyae.streams import progress_bar
 from tinyae.training.metrics import Metrics, evaluate
 from tinyae.training.state import (
     Checkpoint,
@@ -174,6 +177,10 @@ class Training:
             TrainingDiverged: a number or a weight became NaN or infinite.
             TrainingInterrupted: Ctrl-C.
         """
+        if self.clip_norm is not None:
+            checks.number("clip_norm", self.clip_norm, above=0.0)
+        if self.schedule is not None and not hasattr(self.schedule, "step"):
+            raise TypeError(f"schedule must have a method step(), got {self.schedule!r}: make one of tinyae.optim.")
         if self.schedule is not None and getattr(self.schedule, "optimizer", self.optimizer) is not self.optimizer:
             raise ValueError(
                 "the schedule belongs to another optimizer, so it would have no effect: make one for this optimizer."
@@ -198,11 +205,16 @@ class Training:
                     if self.ends:
                         break
         except BaseException as stop:
+            in_step = self.position.seen < self.used
+            if isinstance(stop, MemoryError):
+                clear_frames(stop.__traceback__)  # whose arrays fill the memory
             self.restore(self.kept)
             with suppress(OSError):  # the error to report is the one that ended the run
                 self._save()
             if isinstance(stop, KeyboardInterrupt):
                 raise TrainingInterrupted(self.history) from None
+            if isinstance(stop, MemoryError) and in_step:
+                raise MemoryError(self._too_large(stop)) from stop
             raise
         else:
             if self.kept.epoch < epochs:
@@ -230,6 +242,26 @@ class Training:
         if norms and last == 1:
             with _undisturbed(self.model), no_grad(), observe_calls(check):
                 self.model(self.data.rows(slice(0, 1)).tensors().x)
+
+    def _too_large(self, error: MemoryError) -> str:
+        """The sentence for a step that needs more memory than there is, estimated from the tapes of one and two samples."""
+        held: list[int] = []
+        with suppress(Exception), _undisturbed(self.model):
+            for count in (1, 2):
+                loss = self.loss_of(self.data.rows(slice(0, count)).tensors()).total
+                results = [part for node in ancestors(loss.node or Node()) for part in (node.out, node.residuals)]
+                arrays = [array for part in results for array in (part if isinstance(part, tuple) else (part,))]
+                held.append(sum(getattr(array, "nbytes", 0) for array in arrays))
+        size = min(self.batch_size, len(self.data))
+        about = (
+            f"about {1.5 * size * (held[1] - held[0]) / 1e9:.2g} GB" if len(held) == 2 else "more memory than there is"
+        )
+        fix = (
+            "use fewer samples, or Adam" if self.optimizer.full_batch else "choose a smaller batch_size (--batch-size)"
+        )
+        return (
+            f"this step of {size} samples needs {about}, for results and gradients ({error or 'out of memory'}): {fix}."
+        )
 
     def _full_batch(self, iterations: int) -> None:
         """Up to `iterations` iterations of L-BFGS on all data at once, fewer if its tolerances are met.
@@ -274,8 +306,7 @@ class Training:
         def after(iteration: int, loss: float) -> None:
             nonlocal accepted
             accepted = buffers()
-            self.bar.bar.update(len(self.data))
-            self.bar.describe(done + iteration, loss)
+            self.bar.describe(done + iteration, loss, len(self.data))
             self.complete(done + iteration, loss)
             if self.ends or done + iteration == iterations:
                 raise StopIteration
@@ -437,6 +468,7 @@ class Terms:
 # `fit`, and what it checks.
 
 
+@checked
 def fit(
     model: Autoencoder,
     train: Dataset | Split | npt.ArrayLike,
@@ -494,8 +526,7 @@ def fit(
 
     After any exception, model, optimizer, schedule, generators and callbacks are as after the last complete epoch.
     """
-    if epochs < 1:
-        raise ValueError(f"epochs must be at least 1, got {epochs}.")
+    epochs = whole_number("epochs", epochs, at_least=1)
     samples = check_samples(train, "train", model)
     validation, name = held_out_part(validation)
     held_out = None if validation is None else check_samples(validation, name, model)
@@ -523,7 +554,7 @@ def fit(
         optimizer,
         data,
         batch_size,
-        np.random.default_rng(seed),
+        np.random.default_rng(whole_number("seed", seed, at_least=0)),
         history,
         Progress(epochs, used, model.loss_unit, model.sample_name, title=title, visible=progress),
         lambda: None if measured is None else evaluate(model, measured),
@@ -596,7 +627,7 @@ def warn_of_range(model: Autoencoder, data: Batch) -> None:
             f"the output of this model is a {name}, from {least:g} to {most:g}, but the samples go from {low:.4g} to "
             f"{high:.4g}, which it cannot reach: scale the samples, or end the decoder without an activation "
             "(output_activation='identity'; of sparse and stacked models loss='squared_error').",
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
@@ -628,39 +659,41 @@ class Progress:
     def __init__(
         self, epochs: int, samples: int, unit: str, sample_name: str, *, title: str = "", visible: bool = True
     ) -> None:
-        from tqdm import tqdm
-
         self.epochs = epochs
         self.unit = unit
         self.title = f"{title}  " if title else ""
         self.due = time.perf_counter() + _REFRESH
-        terminal = sys.stderr.isatty()
-        self.bar = tqdm(
-            total=epochs * samples,
-            unit=f" {sample_name}s",
-            unit_scale=True,
-            disable=not visible,
-            dynamic_ncols=True,
-            mininterval=0.1 if terminal else 5.0,
-            bar_format="{desc} {percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left",
-        )
+        self.bar: Any = None
+        if visible:
+            self.bar = progress_bar(
+                total=epochs * samples,
+                unit=f" {sample_name}s",
+                unit_scale=True,
+                bar_format="{desc} {percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left",
+            )
 
     def begin_at(self, count: int) -> None:
         """Start after `count` samples, of a run that is continued."""
-        self.bar.initial = self.bar.n = count
+        if self.bar is not None:
+            self.bar.initial = self.bar.n = count
 
     def show(self, at: Position, count: int) -> None:
         """Advance by `count` samples, to this position."""
-        if not self.bar.disable:
+        if self.bar is not None:
             if time.perf_counter() >= self.due:
                 self.describe(at.number, float(at.total) / at.seen)
                 self.due = time.perf_counter() + _REFRESH
             self.bar.update(count)
 
-    def describe(self, epoch: int, loss: float) -> None:
-        """Show the epoch and its mean loss before the bar."""
-        self.bar.set_description_str(f"{self.title}epoch {epoch}/{self.epochs}  {loss:.4g} {self.unit}", refresh=False)
+    def describe(self, epoch: int, loss: float, count: int = 0) -> None:
+        """Show the epoch and its mean loss before the bar, and advance it by `count` samples."""
+        if self.bar is not None:
+            self.bar.set_description_str(
+                f"{self.title}epoch {epoch}/{self.epochs}  {loss:.4g} {self.unit}", refresh=False
+            )
+            self.bar.update(count)
 
     def close(self) -> None:
         """Finish the bar and its line."""
-        self.bar.close()
+        if self.bar is not None:
+            self.bar.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -161,8 +162,8 @@ class _Parts:
         self.steps, self.ends = test.future, test.context
         self.past, self.past_ends, self.past_future = split_future(train.target, train.future, train.lengths)
         self.seen, _, self.future = split_future(test.target, test.future, test.lengths)
-        self.code_size = int(np.prod(model.encode(test.rows(slice(0, 1))).shape[1:]))
-        elements = int(np.prod(self.past.shape[1:]))
+        self.code_size = math.prod(model.encode(test.rows(slice(0, 1))).shape[1:])
+        elements = math.prod(self.past.shape[1:])
         self.linear = self.code_size <= min(len(self.past), elements) and elements <= LARGEST_PCA
 
 

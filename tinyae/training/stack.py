@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from tinyae import checks
 from tinyae.backend import backend_named, backend_of
+from tinyae.checks import checked, whole_number
 from tinyae.data import Dataset, Split
 from tinyae.models import Batch, SoftmaxClassifier, StackedAutoencoder
 from tinyae.models.autoencoder import check_samples
@@ -29,6 +31,7 @@ ScheduleOf = Callable[[Optimizer, int], Any]
 """Makes a learning-rate schedule from the optimizer of a stage and its number of epochs."""
 
 
+@checked
 def fit_stack(
     model: StackedAutoencoder,
     train: Dataset | Split | np.ndarray,
@@ -97,6 +100,7 @@ def codes_below(model: StackedAutoencoder, number: int, x: np.ndarray) -> np.nda
     return x
 
 
+@checked
 def fit_stack_classifier(
     model: StackedAutoencoder,
     train: Split,
@@ -223,6 +227,7 @@ def _column_of(stage: str, column: str) -> str:
 # Supervised training of a classifier: the same steps as `fit`, with labels as targets.
 
 
+@checked
 def fit_classifier(
     classifier: SoftmaxClassifier,
     train: Split,
@@ -262,8 +267,7 @@ def fit_classifier(
     labels = check_labels(train.y, len(train.x), classifier.classes)
     if validation is not None:
         check_labels(validation.y, len(validation.x), classifier.classes)
-    if epochs < 1:
-        raise ValueError(f"epochs must be at least 1, got {epochs}.")
+    epochs = whole_number("epochs", epochs, at_least=1)
     moving = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
     optimizer = Adam(moving, lr=1e-3) if optimizer is None else optimizer
     batch_size = samples_per_step(optimizer, batch_size, len(train.x))
@@ -282,7 +286,7 @@ def fit_classifier(
     bar = Progress(epochs, used, history.units["train_loss"], "sample", title=title, visible=progress)
     run = Training(
         classifier, lambda batch: classifier.loss(batch.x, batch.labels), optimizer, data, batch_size,
-        np.random.default_rng(seed), history, bar, measure, schedule=schedule, clip_norm=clip_norm,
+        np.random.default_rng(whole_number("seed", seed, at_least=0)), history, bar, measure, schedule=schedule, clip_norm=clip_norm,
         checkpoint=checkpoint, whole=whole, stage=title, drop_last=drop_last, held_out=held_out,
     )  # fmt: skip
     return run.start(start, epochs).run(epochs)
@@ -310,10 +314,8 @@ class LinearProbe:
     """
 
     def __init__(self, weight_decay: float = 0.0, iterations: int = 200) -> None:
-        if not (np.isfinite(weight_decay) and weight_decay >= 0):
-            raise ValueError(f"weight_decay must be at least 0 and finite, got {weight_decay}: 1e-4 is a start.")
-        self.weight_decay = float(weight_decay)
-        self.iterations = iterations
+        self.weight_decay = checks.number("weight_decay", weight_decay, at_least=0.0, advice="1e-4 is a start")
+        self.iterations = whole_number("iterations", iterations, at_least=1)
         self.classifier: SoftmaxClassifier | None = None
         self.history: History | None = None
 

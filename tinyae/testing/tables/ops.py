@@ -38,8 +38,8 @@ def sum_to_reference(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 def scatter_reference(x: np.ndarray, index: Any, shape: tuple[int, ...]) -> np.ndarray:
     """By counting: a histogram of the positions, weighted by x."""
-    positions = np.arange(np.prod(shape, dtype=int)).reshape(shape)[index]
-    return np.bincount(np.ravel(positions), np.ravel(x), minlength=int(np.prod(shape))).reshape(shape)
+    positions = np.arange(np.prod(shape, dtype=np.intp)).reshape(shape)[index]
+    return np.bincount(np.ravel(positions).astype(np.intp), np.ravel(x), minlength=int(np.prod(shape))).reshape(shape)
 
 
 def pad_reference(x: np.ndarray, widths: Any, value: float = 0.0, mode: str = "constant") -> np.ndarray:

@@ -402,7 +402,7 @@ def draw_vector_quantized(model: VectorQuantizedAutoencoder, data: Dataset, fold
     """Draw `codebook.png`, and for images `samples.png`, into `folder`; returns the files. The prior is fitted to the
     training samples unless the model has one.
     """
-    counts = np.bincount(model.indices(data.test.x).ravel(), minlength=model.codebook.size)
+    counts = np.bincount(model.indices(data.test.x).ravel().astype(np.intp), minlength=model.codebook.size)
     figure = plots.usage_bars(
         counts, title=f"{data.name}: how often test {model.sample_name}s use each codebook vector"
     )
@@ -518,7 +518,7 @@ def draw_gradients(model: Autoencoder, data: Dataset, path: Path) -> Path:
 def _spread(labels: np.ndarray | None, samples: int, count: int) -> np.ndarray:
     """One sample of each class, then others; without classes, equally spaced samples."""
     if labels is None:
-        return np.unique(np.linspace(0, samples - 1, min(count, samples)).astype(int))
+        return np.unique(np.linspace(0, samples - 1, min(count, samples)).astype(np.intp))
     return one_per_class(labels, samples, count)
 
 

@@ -1,0 +1,156 @@
+"""Doors: whatever is given to a constructor or to `fit` that is not of the declared kind is one sentence with its name."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinyae as ta
+from tinyae import models, nn, optim
+from tinyae.models import MODELS, PCA, AnomalyDetector
+from tinyae.training import LinearProbe, fit, fit_classifier, fit_stack
+
+BAD = ("x", None, -1, 1.5, True, [1], math.nan)
+X = np.random.default_rng(0).random((20, 6)).astype(np.float32)
+LABELED = ta.data.Split(X, np.arange(20) % 2)
+
+
+def model() -> Any:
+    return models.basic_autoencoder(6, 2, generator=np.random.default_rng(0))
+
+
+def pair(**more: Any) -> dict[str, Any]:
+    return {"encoder": nn.Dense(6, 2), "decoder": nn.Dense(2, 6)} | more
+
+
+def adam() -> optim.Adam:
+    return optim.Adam(model().parameters())
+
+
+SEQUENCE = {"features": 2, "hidden_size": 3}
+SQUARE = {"kernel_size": 2}
+CHANNELS = {"in_channels": 2, "out_channels": 2, "kernel_size": 3}
+DOORS: dict[Callable[..., Any], Callable[[], dict[str, Any]]] = {
+    nn.Dense: lambda: {"in_features": 3, "out_features": 2}, nn.Conv2d: lambda: CHANNELS, nn.ConvTranspose2d: lambda: CHANNELS,
+    nn.AvgPool2d: lambda: SQUARE, nn.MaxPool2d: lambda: SQUARE, nn.Upsample: lambda: {"scale_factor": 2},
+    nn.PixelShuffle: lambda: {"scale_factor": 2}, nn.Crop: lambda: {"height": 2, "width": 2}, nn.TopK: lambda: {"k": 2},
+    nn.BatchNorm: lambda: {"features": 3}, nn.LayerNorm: lambda: {"features": 3}, nn.Softmax: dict, nn.Noise: dict,
+    nn.Dropout: lambda: {"rate": 0.5}, nn.MaskingNoise: lambda: {"rate": 0.5}, nn.GaussianNoise: lambda: {"std": 0.5},
+    nn.SaltAndPepperNoise: lambda: {"rate": 0.5}, nn.TiedDense: lambda: {"source": nn.Dense(3, 2)},
+    nn.LSTM: lambda: {"input_size": 3, "hidden_size": 4}, nn.LSTMLayer: lambda: {"input_size": 3, "hidden_size": 4},
+    **dict.fromkeys((optim.Adam, optim.AdamW, optim.Adagrad, optim.RMSprop, optim.LBFGS), lambda: {"tensors": model().parameters()}),
+    optim.SGD: lambda: {"tensors": model().parameters(), "lr": 0.1, "momentum": 0.5},
+    optim.StepLR: lambda: {"optimizer": adam(), "step_size": 3}, optim.CosineLR: lambda: {"optimizer": adam(), "total_steps": 3},
+    optim.WarmupLR: lambda: {"optimizer": adam(), "warmup_steps": 3},
+    PCA: lambda: {"code_size": 2}, AnomalyDetector: lambda: {"model": model()}, models.CodeNeighbors: lambda: {"model": model()},
+    **dict.fromkeys((models.Autoencoder, models.ContractiveAutoencoder, models.SparseAutoencoder), pair),
+    models.ConvAutoencoder: lambda: pair(code_shape=(2,)), models.Codebook: lambda: {"size": 3, "features": 2},
+    models.DenoisingAutoencoder: lambda: pair(noise=nn.GaussianNoise(0.3)), models.LSTMAutoencoder: lambda: SEQUENCE,
+    **dict.fromkeys((models.VariationalAutoencoder, models.ImportanceWeightedAutoencoder), lambda: pair(encoder=nn.Dense(6, 4))),
+    models.ConditionalVariationalAutoencoder: lambda: pair(classes=3), models.SequenceEncoder: lambda: SEQUENCE,
+    models.SequenceDecoder: lambda: SEQUENCE | {"code_size": 2}, models.StackedAutoencoder: lambda: {"layers": [model()]},
+    models.ImageMemory: lambda: {"decoder": nn.Dense(2, 6), "codes": "learned", "count": 4, "code_size": 2},
+    models.SoftmaxClassifier: lambda: {"features": None, "size": 3, "classes": 2}, LinearProbe: dict,
+    models.VectorQuantizedAutoencoder: lambda: pair(codebook=models.Codebook(3, 2)),
+    **{MODELS[name].builder: dict for name in MODELS},
+    models.conv_autoencoder: lambda: {"input_shape": (8, 8, 1)}, models.conv_denoising_autoencoder: lambda: {"input_shape": (8, 8, 1)},
+    models.conv_variational_autoencoder: lambda: {"input_shape": (8, 8, 1)}, models.lstm_autoencoder: lambda: {"input_shape": (5, 2)},
+    models.image_memory: lambda: {"input_shape": (8, 8, 1), "count": 4},
+    models.deep_autoencoder: lambda: {"input_shape": 6, "sizes": (4, 2)},
+    fit: lambda: {"model": model(), "train": X, "epochs": 1, "batch_size": 10, "progress": False},
+    fit_stack: lambda: {"model": models.stacked_autoencoder(6, (2,)), "train": X, "epochs": 1, "progress": False},
+    fit_classifier: lambda: {"classifier": models.SoftmaxClassifier(None, 6, 2), "train": LABELED, "epochs": 1, "progress": False},
+}  # fmt: skip
+"""Each public constructor, builder and way to train, and arguments that it takes."""
+
+OTHER_NAMES = {
+    "dropout": "rate", "level": "rate|std|level", "tensors": "Tensors", "corruption": "noise", "feeding": "feeding",
+    "code_size": "sizes|in_features|out_features", "codebook_size": "size", "classes": "out_features", "size": "in_features",
+    "input_shape": "shape",
+    "hidden_sizes": "sizes", "recurrent_initializer": "initializer", "code_activation": "activation",
+    "output_activation": "activation",
+}  # fmt: skip
+"""Arguments that a layer inside knows by another name."""
+UNUSED = {("stacked_autoencoder", "corruption"), ("stacked_autoencoder", "level"), ("image_memory", "upsampling"),
+          ("StackedAutoencoder", "generator")}  # fmt: skip
+"""Arguments of parts that the arguments above leave out."""
+
+
+def legal(value: Any, parameter: inspect.Parameter) -> bool:
+    """Whether the annotation of an argument names the kind of a value: then it may be taken."""
+    kind = str(parameter.annotation)
+    return (
+        (value is None and ("None" in kind or "Any" in kind))
+        or (value is True and "bool" in kind)
+        or (value == "x" and kind == "str")
+        or (value == -1 and parameter.name in ("axis", "low", "forget_bias"))
+        or (value == 1.5 and "float" in kind)
+        or (value == [1] and ("Sequence" in kind or "Shape" in kind))
+    )
+
+
+def questions() -> Iterator[Any]:
+    for door, arguments in DOORS.items():
+        parameters = inspect.signature(door).parameters.values()
+        yield pytest.param(
+            door,
+            arguments,
+            [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)],
+            id=door.__name__,
+        )
+
+
+@pytest.mark.parametrize(("door", "arguments", "parameters"), list(questions()))
+def test_a_wrong_kind_is_a_sentence_with_the_name_of_the_argument(door, arguments, parameters):
+    for parameter in parameters:
+        for value in BAD:
+            try:
+                door(**(arguments() | {parameter.name: value}))
+            except (TypeError, ValueError) as error:
+                names = "|".join(
+                    {parameter.name, parameter.name.replace("_", " "), OTHER_NAMES.get(parameter.name, "")} - {""}
+                )
+                told = str(error)
+                assert re.search(rf"\b({names})\b", told), (parameter.name, value, told)
+                raw = "not supported between|not iterable|has no attribute|cannot convert|could not convert|unhashable"
+                assert not re.search(raw, told), (parameter.name, value, told)
+            else:
+                unused = (door.__name__, parameter.name) in UNUSED
+                assert unused or legal(value, parameter), (parameter.name, value, "was taken")
+
+
+@pytest.mark.parametrize(("act", "told"), [
+    (lambda: fit(model(), X, optimizer="adam"), "optimizer must be a tinyae.optim.Optimizer or None, got 'adam'"),
+    (lambda: fit(model(), X, callbacks=print), "callbacks must be a list of functions, got <built-in function print>"),
+    (lambda: fit(model(), X, epochs="2"), "epochs must be a whole number, got '2'"),
+    (lambda: fit(model(), X, seed=-1), "seed must be a whole number of at least 0, got -1"),
+    (lambda: fit(model(), X, schedule="cosine"), r"schedule must have a method step\(\), got 'cosine'"),
+    (lambda: AnomalyDetector(model(), X), "quantile must be a number, got ndarray"),
+    (lambda: models.deep_autoencoder((30,), 16), "sizes must be a list of whole numbers, got 16"),
+    (lambda: models.basic_autoencoder(None), "input_shape must be a whole number or a list of whole numbers, got None"),
+    (lambda: models.basic_autoencoder(6, betta=1), r"__init__\(\) got an unexpected keyword argument 'betta'"),
+])  # fmt: skip
+def test_what_people_write(act, told):
+    with pytest.raises((TypeError, ValueError), match=told):
+        act()
+
+
+def test_what_a_door_takes_it_hands_on_as_it_was():
+    history = fit(model(), X, epochs=2.0, batch_size=np.int64(10), seed=np.uint8(3), progress=False)
+    assert history["epoch"] == [1, 2]
+    assert np.array_equal(models.basic_autoencoder(np.int64(6), np.int32(2)).encode(X).shape, (20, 2))
+
+
+def test_a_representation_says_what_it_is_and_whether_it_is_fitted():
+    pca, detector = PCA(2), AnomalyDetector(model(), 0.9)
+    assert (repr(pca), repr(pca.fit(X))) == ("PCA(2: not fitted)", "PCA(2: fitted to 6 features)")
+    assert repr(detector) == "AnomalyDetector(Autoencoder, quantile=0.9: not fitted)"
+    assert re.fullmatch(
+        r"AnomalyDetector\(Autoencoder, quantile=0.9: threshold [\d.]+ per sample\)", repr(detector.fit(X))
+    )
