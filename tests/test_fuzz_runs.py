@@ -114,7 +114,10 @@ def places(value: Any) -> list[tuple[Any, Any]]:
 def spoil(value: Any, rng: np.random.Generator) -> None:
     """Change one or two entries of JSON: another value, gone, or under another name."""
     for _ in range(rng.integers(1, 3)):
-        container, key = (all_places := places(value))[rng.integers(len(all_places))]
+        all_places = places(value)
+        if not all_places:  # the whole was deleted
+            return
+        container, key = all_places[rng.integers(len(all_places))]
         choice = rng.integers(6)
         if choice == 0 and isinstance(container, dict):
             container[str(rng.choice(["x", "model", "run", "part"]))] = container.pop(key)
