@@ -13,6 +13,7 @@ import pytest
 
 import tinyae as ta
 from tinyae import models, nn, optim
+from tinyae.checks import checked
 from tinyae.models import MODELS, PCA, AnomalyDetector
 from tinyae.training import LinearProbe, fit, fit_classifier, fit_stack
 
@@ -145,6 +146,16 @@ def test_what_a_door_takes_it_hands_on_as_it_was():
     history = fit(model(), X, epochs=2.0, batch_size=np.int64(10), seed=np.uint8(3), progress=False)
     assert history["epoch"] == [1, 2]
     assert np.array_equal(models.basic_autoencoder(np.int64(6), np.int32(2)).encode(X).shape, (20, 2))
+
+
+def test_names_that_only_a_type_checker_knows_are_left_alone():
+    def mine(code_size: int, other: Unknown) -> int:  # type: ignore[name-defined]  # noqa: F821
+        return code_size
+
+    assert checked(mine)("x", other=3) == "x"
+    assert checked(lambda *parts, **named: (parts, named))(1, a=2) == ((1,), {"a": 2})
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'other'"):
+        checked(mine)(1)
 
 
 def test_a_representation_says_what_it_is_and_whether_it_is_fitted():

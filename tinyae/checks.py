@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache, wraps
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -103,7 +103,9 @@ def kinds_of(function: Callable[..., Any]) -> dict[str, Any]:
     kinds: dict[str, Any] = {}
     for target in reversed(getattr(code, "__passes_on__", ())):
         kinds |= kinds_of(target)
-    return kinds | get_type_hints(code)
+    with suppress(NameError):  # a name that only a type checker imports
+        kinds |= get_type_hints(code)
+    return kinds
 
 
 def check_kind(name: str, value: T, kind: Any) -> T:

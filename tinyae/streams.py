@@ -7,7 +7,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, TextIO
 
@@ -53,7 +53,7 @@ class Stream(io.TextIOBase):
         """Whether it is a terminal."""
         try:
             return self.stream is not None and self.stream.isatty()
-        except ValueError:  # closed
+        except (ValueError, AttributeError):  # closed, or no file
             return False
 
     def write(self, text: str) -> int:
@@ -101,14 +101,8 @@ def progress_bar(items: Iterable[Any] = (), *, visible: bool = True, **looks: An
     return kind(items or None, file=file, mininterval=0.1 if file.isatty() else 5.0, **width, **looks)
 
 
-class NoBar:
-    """A bar that is not shown: the items, and nothing to be done."""
-
-    def __init__(self, items: Iterable[Any]) -> None:
-        self.items = items
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.items)
+class NoBar(list[Any]):
+    """The items, where no bar is shown: all that is done to it does nothing."""
 
     def __enter__(self) -> NoBar:
         return self
@@ -116,11 +110,5 @@ class NoBar:
     def __exit__(self, *error: object) -> None:
         pass
 
-    def update(self, count: int) -> None:
-        """Nothing, as the others."""
-
-    def set_description_str(self, text: str, refresh: bool) -> None:
-        """Nothing."""
-
-    def close(self) -> None:
-        """Nothing."""
+    def __getattr__(self, name: str) -> Any:
+        return lambda *values, **options: None
