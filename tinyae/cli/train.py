@@ -34,7 +34,7 @@ from tinyae.cli.options import (
     check_data,
     check_labels,
     class_count,
-    is_csv,
+    is_recording,
     kept_scaler,
     lasting,
     load_data,
@@ -123,7 +123,7 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(f"--resume {options.resume} continues a run with its own model: leave {options.model} out.")
     device = backend_named(options.device).name
     entry = MODELS[options.model]
-    options.data = options.data or entry.data
+    options.data = entry.data if options.data is None else options.data
     settle_training(options, entry)
     windows = windows_as(**_given_to(windows_as, options))
     check_sequence_options(options, windows)
@@ -140,7 +140,7 @@ def run(options: argparse.Namespace) -> None:
     config |= {name: getattr(options, name) for name in (*_ALWAYS, *(_STAGES if entry.labeled else ()))}
     config |= {name: value for name in _IF_GIVEN if (value := getattr(options, name)) is not None}
     config |= {} if windows is None else {"windows": windows}
-    config |= {"scaler": kept_scaler(data)} if windows is not None and is_csv(options.data) else {}
+    config |= {"scaler": kept_scaler(data)} if windows is not None and is_recording(options.data) else {}
     model, data = _prepared(config, data)
     config["environment"] = environment(data, device)
     folder = Run.create(options.out, config, force=options.force)
