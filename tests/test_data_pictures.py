@@ -341,14 +341,14 @@ def test_only_broken_files(fill):
 def test_files_and_folders_that_may_not_be_read(fill, monkeypatch):
     """Whoever runs the tests may be allowed everything, so the refusal is played."""
     folder = fill({"a.png": gray(0), "b.png": gray(1)})
-    opened = Image.open
+    read = Path.read_bytes
 
-    def refuse(path: Any, *arguments: Any, **options: Any) -> Any:
-        if Path(path).name == "b.png":
+    def refuse(path: Path) -> bytes:
+        if path.name == "b.png":
             raise PermissionError(13, os.strerror(13), str(path))
-        return opened(path, *arguments, **options)
+        return read(path)
 
-    monkeypatch.setattr(Image, "open", refuse)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(BrokenPicture, match=r"b.png cannot be read as a picture \(Permission denied\)"):
         data.load(folder)
     monkeypatch.undo()

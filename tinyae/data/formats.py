@@ -7,6 +7,7 @@ import io
 import math
 import re
 import struct
+import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -39,6 +40,10 @@ _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E:
 _FETCH_AGAIN = "delete the file and download it again"
 
 
+Promise = Callable[[bytearray], float]
+"""From the bytes of a file so far, how many it should have in all."""
+
+
 def read_idx(path: str | Path) -> npt.NDArray[Any]:
     """Read an IDX file, plain or gzipped, as an array in native byte order. No more is unpacked than its header promises.
 
@@ -50,10 +55,10 @@ def read_idx(path: str | Path) -> npt.NDArray[Any]:
         return parse_idx(read_payload(path, promised_by_idx), str(path))
 
 
-def read_payload(path: str | Path, promised: Callable[[bytearray], float] = lambda start: math.inf) -> bytearray:
+def read_payload(path: str | Path, promised: Promise = lambda start: math.inf) -> bytearray:
     """The bytes of a file, uncompressed if they are gzipped (the content decides, not the name).
 
-    `promised` gives, from the first bytes, how many there should be: of a file with more, one more is read.
+    `promised` gives, from the bytes so far, how many there should be: of a file with more, one more is read.
 
     Raises ValueError for a file named `.gz` that is not gzipped: usually an error page saved under that name.
     """
@@ -72,17 +77,16 @@ def read_payload(path: str | Path, promised: Callable[[bytearray], float] = lamb
             raise ValueError(f"{path} is named .gz but is not gzipped (it starts with {start!r}): {_FETCH_AGAIN}.")
         try:
             content: IO[bytes] = gzip.GzipFile(fileobj=file) if packed else file  # type: ignore[assignment]
-            payload = bytearray(content.read(_LONGEST_HEADER))
-            return _read_up_to(content, promised(payload) + 1, payload)
+            return _read_as_promised(content, promised, bytearray())
         except EOFError as error:
             raise ValueError(f"{path} ends early, after {size:,} gzipped bytes: {_FETCH_AGAIN}.") from error
         except (gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(f"{path} holds damaged gzip data ({error}): {_FETCH_AGAIN}.") from error
 
 
-def _read_up_to(file: IO[bytes], most: float, payload: bytearray) -> bytearray:
-    """Append to `payload` what a file still has, up to `most` bytes in all; a piece at a time, since headers may lie."""
-    while len(payload) < most and (piece := file.read(int(min(_PIECE, most - len(payload))))):
+def _read_as_promised(file: IO[bytes], promised: Promise, payload: bytearray) -> bytearray:
+    """Append to `payload` what a file has, but no more than one byte beyond the promise, a piece at a time: it may be a lie."""
+    while (missing := promised(payload) + 1 - len(payload)) > 0 and (piece := file.read(int(min(_PIECE, missing)))):
         payload += piece
     return payload
 
@@ -95,16 +99,13 @@ def looks_like_idx(payload: bytes | bytearray) -> bool:
     return len(payload) >= 4 and payload[:2] == b"\0\0" and payload[2] in _TYPES and payload[3] > 0
 
 
-_LONGEST_HEADER = 4 + 4 * 255
-
-
 def promised_by_idx(start: bytearray) -> int:
-    """The length in bytes that the header of an IDX file promises; what there is, if it is not one."""
-    axes = start[3] if looks_like_idx(start) else 0
-    if not axes or len(start) < 4 + 4 * axes:
-        return len(start)
-    shape = struct.unpack_from(f">{axes}I", start, 4)
-    return 4 + 4 * axes + math.prod(shape) * np.dtype(_TYPES[start[2]]).itemsize
+    """The length in bytes that the header of an IDX file promises; less than that of the header if this is not complete."""
+    header = 4 + 4 * start[3] if looks_like_idx(start) else 4
+    if len(start) < header or header == 4:
+        return header - 1
+    shape = struct.unpack_from(f">{start[3]}I", start, 4)
+    return header + math.prod(shape) * np.dtype(_TYPES[start[2]]).itemsize
 
 
 def parse_idx(payload: bytearray, where: str) -> npt.NDArray[Any]:
@@ -382,10 +383,11 @@ def read_npy(path: str | Path) -> npt.NDArray[Any]:
     path = Path(path)
     check_exists(path)
     with reading(path, "a NumPy file", _SAVE_AGAIN), path.open("rb") as file:
-        dtype, shape, order, expected = _npy_header(file, path.stat().st_size, str(path))
+        dtype, shape, order, offset, expected = _npy_header(file.read(_LONGEST_NPY), path.stat().st_size, str(path))
         if expected < MAPPED_FROM:
+            file.seek(offset)
             return np.fromfile(file, dtype, expected // max(dtype.itemsize, 1)).reshape(shape, order=order)
-        return np.memmap(path, dtype, "r", file.tell(), shape, order)
+        return np.memmap(path, dtype, "r", offset, shape, order)
 
 
 def read_npz(path: str | Path, wanted: Iterable[str]) -> tuple[dict[str, npt.NDArray[Any]], list[str]]:
@@ -393,35 +395,37 @@ def read_npz(path: str | Path, wanted: Iterable[str]) -> tuple[dict[str, npt.NDA
 
     Raises ValueError if one that is wanted is damaged, not an array, or made of Python objects.
     """
-    import zipfile
-
-    found: dict[str, npt.NDArray[Any]] = {}
     with reading(path, "a NumPy file", _SAVE_AGAIN), Path(path).open("rb") as file, zipfile.ZipFile(file) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-        for name in [name for name in wanted if name in members]:
-            where = f"{path}, array {name!r}"
-            if members[name].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others know no bound
-                raise ValueError(f"{where} is compressed by another method than deflate: use numpy.savez_compressed.")
-            with archive.open(members[name]) as member:
-                dtype, shape, order, expected = _npy_header(member, members[name].file_size, where)
-                values = _read_up_to(member, expected + 1, bytearray())  # reading to the end checks the checksum
-            if len(values) != expected:
-                raise ValueError(f"{where} has {len(values):,} bytes of values, not {expected:,}: {_SAVE_AGAIN}.")
-            found[name] = np.frombuffer(values, dtype).reshape(shape, order=order)
+        found = {name: _member(archive, members[name], f"{path}, array {name!r}") for name in wanted if name in members}
     return found, list(members)
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> npt.NDArray[Any]:
+    """The array of one member of a `.npz`."""
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others know no bound
+        raise ValueError(f"{where} is compressed by another method than deflate: use numpy.savez_compressed.")
+    with archive.open(info) as member:
+        content = bytearray(member.read(_LONGEST_NPY))
+        dtype, shape, order, offset, expected = _npy_header(content, info.file_size, where)
+        _read_as_promised(member, lambda _: offset + expected, content)  # to the end, where the checksum is compared
+    if len(content) != offset + expected:
+        raise ValueError(f"{where} has {len(content):,} bytes, not {offset + expected:,}: {_SAVE_AGAIN}.")
+    return np.frombuffer(content, dtype, offset=offset).reshape(shape, order=order)
 
 
 _SAVE_AGAIN = "save it again"
 
 
-Header = tuple[np.dtype[Any], tuple[int, ...], Literal["C", "F"], int]
+Header = tuple[np.dtype[Any], tuple[int, ...], Literal["C", "F"], int, int]
 
 
-def _npy_header(file: IO[bytes], size: int, where: str) -> Header:
-    """Type, shape and order of the values that follow in a `.npy` of `size` bytes, and how many bytes they need.
+def _npy_header(start: bytes | bytearray, size: int, where: str) -> Header:
+    """Of a `.npy` of `size` bytes: type, shape and order of the values, where they begin, and how many bytes they need.
 
-    ValueError unless that many follow.
+    ValueError unless there are that many.
     """
+    file = io.BytesIO(start)
     version = np.lib.format.read_magic(file)
     if version not in _HEADERS:
         raise ValueError(f"{where} has version {version} of the format, for records: save a plain array of numbers.")
@@ -437,7 +441,8 @@ def _npy_header(file: IO[bytes], size: int, where: str) -> Header:
             f"{where} is damaged or not a NumPy file ({dtype} values of shape {shape} need {expected:,} bytes, got "
             f"{there:,}): {_SAVE_AGAIN}."
         )
-    return dtype, shape, "F" if fortran else "C", expected
+    return dtype, shape, "F" if fortran else "C", file.tell(), expected
 
 
+_LONGEST_NPY = 12 + 10_000  # NumPy's own limit
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}

@@ -12,6 +12,7 @@ Frames of a video or of a burst are too similar for such a split: create `train`
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import warnings
@@ -313,10 +314,10 @@ def read_picture(path: Path, size: Size | None = None, gray: bool = False) -> np
             # claim more pixels than there is memory.
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
-                bytes_there = path.stat().st_size
-                if image.width * image.height > DENSEST * (bytes_there + 100):
-                    raise BrokenPicture(path, f"its {bytes_there:,} bytes cannot hold {by(image.size[::-1])} pixels")
+            content = path.read_bytes()  # of a file, Pillow's readers make room for what its headers claim
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+                if image.width * image.height > DENSEST * (len(content) + 100):
+                    raise BrokenPicture(path, f"its {len(content):,} bytes cannot hold {by(image.size[::-1])} pixels")
                 return _pixels(image, size, gray)
     except BrokenPicture:
         raise

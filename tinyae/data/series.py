@@ -97,11 +97,14 @@ def load_series(
 ) -> Dataset:  # fmt: skip
     """Windows of the user's own `.csv` or `.npy`; see `read_series` and `windows`. `stride` None cuts without overlap."""
     series = read_series(path, time=time)
-    made = windows(
-        series.values, length, stride=stride or length, horizon=horizon, train=train, scaling=scaling,
-        name=Path(path).name, unit=series.names[0] if len(series.names) == 1 else "", timeline=series.timeline,
-        feature_names=series.names,
-    )  # fmt: skip
+    try:
+        made = windows(
+            series.values, length, stride=stride or length, horizon=horizon, train=train, scaling=scaling,
+            name=Path(path).name, unit=series.names[0] if len(series.names) == 1 else "", timeline=series.timeline,
+            feature_names=series.names,
+        )  # fmt: skip
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     uneven = " Times are not evenly spaced, so windows have no dates." if series.times is not None else ""
     notes = made.notes + ("" if series.timeline is not None else uneven)
     return replace(made, origin=str(path), notes=f"{notes} Features: {', '.join(series.names)}.")
