@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -319,12 +320,12 @@ def _report(model: Autoencoder, data: Dataset, seconds: float) -> None:
         print("\n" + "\n".join(table))
         return
     code_size = model.encode(model.batch(data.test.rows(slice(0, 1)))).size
-    elements = data.train.flat.shape[1]
+    elements = math.prod(data.example_shape)
     if code_size <= min(len(data.train), elements) and elements <= LARGEST_PCA:
-        pca = PCA(code_size).fit(data.train.x)
+        pca = PCA(code_size).fit(data.train.source)
         print(
             f"for comparison, PCA with {code_size} components: "
-            f"test squared error {pca.squared_error(data.test.x):.5g} per {model.sample_name}"
+            f"test squared error {pca.squared_error(data.test.source):.5g} per {model.sample_name}"
         )
 
 

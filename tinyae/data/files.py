@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from tinyae.checks import reading
 from tinyae.data.dataset import Dataset, Kind, Split
-from tinyae.data.embedded import scaled
 from tinyae.data.formats import GZIP_MAGIC, check_exists, looks_like_idx, read_idx, read_npy, read_npz, read_numbers
 from tinyae.data.pictures import SUFFIXES as PICTURES
+from tinyae.data.source import Rows, find, in_unit, scaled
 
 Values = npt.NDArray[Any]
 """An array of any dtype, as stored in a file."""
@@ -125,27 +125,24 @@ def _kind(raw: Values, path: Path) -> Kind:
     return _KINDS[raw.ndim]
 
 
-def _examples(raw: Values, path: Path) -> npt.NDArray[np.float32]:
+def _examples(raw: Values, path: Path) -> npt.NDArray[np.float32] | Rows:
     """The examples as finite float32; uint8 divided by 255."""
     if raw.dtype.kind not in "buif":
         raise ValueError(f"{path} holds values of type {raw.dtype}: save x.astype(numpy.float32).")
     if raw.size == 0:
         raise ValueError(f"{path} holds an array of shape {raw.shape}, no values: save at least two examples.")
     if raw.dtype == np.uint8:
-        x = scaled(raw[..., None] if raw.ndim == 3 else raw, 255.0)
-    else:
-        with np.errstate(over="ignore"):
-            x = raw.astype(np.float32, order="C", copy=False)
-    finite = np.isfinite(x)
-    if not finite.all():
-        first = tuple(int(i) for i in np.unravel_index(np.argmin(finite), x.shape))
+        return in_unit(raw[..., None] if raw.ndim == 3 else raw, 255.0)
+    with np.errstate(over="ignore"):
+        wrong, first = find(lambda part: ~np.isfinite(scaled(part, 1.0)), raw)
+    if wrong:
         value = raw[first]
         cause = "NaN or infinite" if not np.isfinite(value) else "too large for float32"
         raise ValueError(
-            f"{path} holds {x.size - np.count_nonzero(finite):,} values that are {cause}, the first at "
+            f"{path} holds {wrong:,} values that are {cause}, the first at "
             f"[{', '.join(map(str, first))}] ({value}): replace or remove them."
         )
-    return x
+    return in_unit(raw, 1.0)
 
 
 def _part(arrays: Mapping[str, Values], part: str, path: Path) -> Split:
@@ -163,7 +160,7 @@ def _part(arrays: Mapping[str, Values], part: str, path: Path) -> Split:
             f"{MOST_CLASSES:,} (numpy.unique(y, return_inverse=True)[1] makes them)."
         )
     try:
-        return Split(x, None if y is None else y.astype(np.int64), lengths)
+        return Split(x, None if y is None else y.astype(np.int64), lengths)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
 

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from tinyae.checks import reading
 from tinyae.data.dataset import Lengths, pad
+from tinyae.data.source import LARGE
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The IDX format of MNIST and its relatives: a header of big-endian numbers, then the values in row-major
@@ -371,9 +372,6 @@ def _sequence(fields: list[str], place: str) -> npt.NDArray[np.float64]:
 # what is there, and unpacks members that nobody asked for.
 # Source: NumPy Enhancement Proposal 1, "A simple file format for NumPy arrays".
 
-MAPPED_FROM = 1 << 24
-"""Bytes from which a `.npy` is mapped into memory, read-only, and not read."""
-
 
 def read_npy(path: str | Path) -> npt.NDArray[Any]:
     """The array of a `.npy`. A large one is a read-only memory map: the system reads what is used, when it is used.
@@ -384,7 +382,7 @@ def read_npy(path: str | Path) -> npt.NDArray[Any]:
     check_exists(path)
     with reading(path, "a NumPy file", _SAVE_AGAIN), path.open("rb") as file:
         dtype, shape, order, offset, expected = _npy_header(file.read(_LONGEST_NPY), path.stat().st_size, str(path))
-        if expected < MAPPED_FROM:
+        if expected < LARGE:
             file.seek(offset)
             return np.fromfile(file, dtype, expected // max(dtype.itemsize, 1)).reshape(shape, order=order)
         return np.memmap(path, dtype, "r", offset, shape, order)
