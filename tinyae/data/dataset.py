@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from tinyae.backend.devices import as_array
 from tinyae.checks import choose
-from tinyae.data.source import Rows, as_rows, pieces
+from tinyae.data.source import Rows, Source, pieces
 
 Kind = Literal["images", "sequences", "series", "vectors"]
 """images (N, H, W, C); sequences (N, T, D); series (N, T, D), windows of one recording
@@ -45,10 +45,11 @@ class Split:
     def __post_init__(self) -> None:
         expected = "the examples and labels of a Split must be arrays of numbers (N, ...)"
         rows = as_rows(self.x)
-        object.__setattr__(self, "x", as_array(self.x, expected=expected) if rows is None else rows)
-        if rows is not None:
-            object.__setattr__(self, "_rows", rows)
-            object.__delattr__(self, "x")  # from now on __getattr__ makes it
+        if rows is None:
+            object.__setattr__(self, "x", as_array(self.x, expected=expected))
+        else:
+            vars(self)["_rows"] = rows
+            del vars(self)["x"]  # which __getattr__ makes when it is asked for
         if self.y is not None:
             object.__setattr__(self, "y", as_array(self.y, expected=expected))
         if self.y is not None and self.y.shape != self.source.shape[:1]:
@@ -66,14 +67,12 @@ class Split:
     @property
     def source(self) -> npt.NDArray[Any] | Rows:
         """The examples as they are kept: x, or `Rows` that are read when a batch needs them."""
-        kept = vars(self)
-        source: npt.NDArray[Any] | Rows = kept["x"] if "x" in kept else kept["_rows"]
-        return source
+        return vars(self)["x" if "x" in vars(self) else "_rows"]
 
     def __getattr__(self, name: str) -> Any:
         if name != "x" or "_rows" not in vars(self):
             raise AttributeError(f"a Split has no attribute {name!r}")
-        object.__setattr__(self, "x", self._rows[:])
+        vars(self)["x"] = self._rows[:]
         return self.x
 
     def rows(self, index: slice | npt.NDArray[Any]) -> Split:
@@ -91,6 +90,13 @@ class Split:
         labels = "no labels" if self.y is None else "labeled"
         lengths = "" if self.lengths is None else f", lengths {self.lengths.min()} to {self.lengths.max()}"
         return f"<Split of {len(self):,} x {by(self.source.shape[1:])} {self.source.dtype}, {labels}{lengths}>"
+
+
+def as_rows(data: object) -> Rows | None:
+    """The `Rows` of a source, or `Rows` as they are; None for an array, a list and anything else."""
+    if isinstance(data, Source) and not any(hasattr(data, name) for name in ("__array__", "__dlpack__")):
+        return Rows(data)
+    return data if isinstance(data, Rows) else None
 
 
 def as_samples(data: object, expected: str) -> Any:

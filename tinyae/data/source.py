@@ -169,11 +169,3 @@ def find(bad: Callable[[Values], npt.NDArray[np.bool_]], x: Values | Rows) -> tu
             first = first or (start + row, *others)
             count += int(np.count_nonzero(wrong))
     return count, first
-
-
-def as_rows(data: object) -> Rows | None:
-    """The `Rows` of a source, or `Rows` as they are; None for an array, a list and anything else."""
-    if isinstance(data, Rows):
-        return data
-    arrays = ("__array__", "__dlpack__", "__array_interface__")
-    return Rows(data) if isinstance(data, Source) and not any(hasattr(data, name) for name in arrays) else None

@@ -68,12 +68,14 @@ class Batch:
 
     def to(self, backend: Backend, dtype: npt.DTypeLike) -> Batch:
         """Contiguous arrays on a device; class numbers as int64. Of `Rows`, the samples come there when they are read."""
-
-        def to_device(part: Any) -> Any:
-            rows = isinstance(part, Rows)
-            return part.to(backend, dtype) if rows else backend.xp.ascontiguousarray(backend.to_device(part, dtype))
-
-        moved = self._each(to_device)
+        xp = backend.xp
+        moved = self._each(
+            lambda part: (
+                part.to(backend, dtype)
+                if isinstance(part, Rows)
+                else xp.ascontiguousarray(backend.to_device(part, dtype))
+            )
+        )
         return replace(moved, labels=None if self.labels is None else backend.to_device(self.labels, "int64"))
 
     def tensors(self) -> Batch:
