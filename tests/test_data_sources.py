@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import tinyae as ta
 from tinyae.data import Split, source
 from tinyae.data.source import Rows, Stored
 from tinyae.models import Batch
+from tinyae.models.autoencoder import check_samples
 from tinyae.testing import strict_device
 
 X = np.random.default_rng(0).random((300, 6)).astype(np.float32)
@@ -161,6 +163,23 @@ def test_large_arrays_stay_as_they_are_stored(tmp_path, monkeypatch):
         ValueError, match=r"bad.npy holds 1 values that are NaN or infinite, the first at \[77, 3\] \(inf\)"
     ):
         ta.data.load(tmp_path / "bad.npy")
+
+
+@pytest.mark.parametrize("spoiled", [False, True])
+def test_looking_for_nan_needs_a_few_megabytes(spoiled):
+    x = np.zeros((100_000, 160), np.float32)
+    x[70_000, 3] = np.nan if spoiled else 0.5
+    one = ta.models.basic_autoencoder(160, 2)
+    tracemalloc.start()
+    try:
+        if spoiled:
+            with pytest.raises(ValueError, match=r"1 values are NaN or infinite, the first at index \(70000, 3\)"):
+                check_samples(x, "x", one)
+        else:
+            check_samples(x, "x", one)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20  # the array has 64
+    finally:
+        tracemalloc.stop()
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -72,7 +72,7 @@ class Split:
     def __getattr__(self, name: str) -> Any:
         if name != "x" or "_rows" not in vars(self):
             raise AttributeError(f"a Split has no attribute {name!r}")
-        vars(self)["x"] = self._rows[:]
+        vars(self)["x"] = vars(self).pop("_rows")[:]
         return self.x
 
     def rows(self, index: slice | npt.NDArray[Any]) -> Split:
