@@ -289,7 +289,7 @@ def test_other_formats_are_read_and_of_several_frames_the_first(suffix, fill, tm
         content = (tmp_path / "x").read_bytes()
     found = data.load(fill({f"a.{suffix}": content, "b.png": values, "c.tif": b"x", "d.TIF": b"x", "e.txt": b"x"}))
     assert_array_equal(found.train.x[0], values.astype(np.float32) / 255)
-    assert found.notes.endswith("2 pictures in other formats (.tif) are not read: convert them to PNG")
+    assert found.notes.endswith("Not read, 2 in other formats (.tif): convert them to PNG")
 
 
 @pytest.mark.parametrize("name", BROKEN)

@@ -77,7 +77,7 @@ def test_every_kind_of_model_takes_a_source_with_labels(name):
 
 def test_rows_stand_in_the_place_of_an_array():
     numbers = np.array([7, 3, 4, 250])
-    rows = Rows(Lines(X), numbers)
+    rows = Rows(Lines(X)).select(numbers)
     for index in (
         slice(1, 3),
         np.array([2, 0]),

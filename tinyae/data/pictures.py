@@ -128,7 +128,7 @@ def _listing(folder: Path) -> tuple[list[_File], list[str]]:
     if bool(files[0].label) != bool(files[-1].label):  # in the order of names, one of `test` and one of `train`
         raise ValueError(f"{folder}: only one of `train` and `test` has class folders: add or remove them.")
     kinds = ", ".join(sorted(set(others)))
-    note = f"{len(others)} pictures in other formats ({kinds}) are not read: convert them to PNG"
+    note = f"Not read, {len(others)} in other formats ({kinds}): convert them to PNG"
     return files, [note] if others else []
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from copy import copy
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
@@ -71,24 +72,23 @@ class Rows:
 
     Attributes:
         source: where they are read.
-        numbers: which of its samples they are, int64 (N,).
-        backend: the device that they are read to.
-        dtype: what they are read as.
+        numbers: which of its samples they are, int64 (N,); at first, all.
+        backend, dtype: the device that they are read to, and the type.
+        sample_shape: (...), that of the first sample.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        numbers: npt.NDArray[np.int64] | None = None,
-        *,
-        backend: Backend = CPU,
-        dtype: npt.DTypeLike | None = None,
-    ) -> None:
-        self.source, self.backend = source, backend
-        self.numbers = np.arange(len(source), dtype=np.int64) if numbers is None else numbers
+    def __init__(self, source: Source) -> None:
+        self.source, self.numbers = source, np.arange(len(source), dtype=np.int64)
         first = np.asarray(source.take(self.numbers[:1]))
-        self.sample_shape = first.shape[1:]
-        self.dtype = first.dtype if dtype is None else np.dtype(dtype)
+        self.backend: Backend = CPU
+        self.dtype, self.sample_shape = first.dtype, first.shape[1:]
+
+    def _with(self, **others: Any) -> Rows:
+        """The same with other attributes."""
+        changed = copy(self)
+        vars(changed).pop("_bounds", None)
+        vars(changed).update(others)
+        return changed
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -129,11 +129,11 @@ class Rows:
 
     def select(self, index: slice | npt.NDArray[Any]) -> Rows:
         """Some of the samples, not read yet."""
-        return Rows(self.source, self.numbers[index], backend=self.backend, dtype=self.dtype)
+        return self._with(numbers=self.numbers[index])
 
     def to(self, backend: Backend, dtype: npt.DTypeLike) -> Any:
         """The same on a device; an array of all of them, if they are in memory and are to be on a GPU."""
-        moved = Rows(self.source, self.numbers, backend=backend, dtype=dtype)
+        moved = self._with(backend=backend, dtype=np.dtype(dtype))
         resident = isinstance(self.source, Stored) and not isinstance(self.source.array, np.memmap)
         return moved[:] if resident and backend is not CPU else moved
 
