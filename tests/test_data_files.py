@@ -133,7 +133,7 @@ def test_a_nan_in_the_test_set_is_found_too(tmp_path):
 
 
 @pytest.mark.parametrize(("array", "says"), [
-    (np.zeros(12), r"one axis of 12 values.*\(N, D\).*reshape\(-1, T, 1\)"),
+    (np.zeros(12), r"one axis of 12 values.*\(N, D\).*--window L"),
     (np.zeros((2, 2, 2, 2, 2)), r"shape \(2, 2, 2, 2, 2\)"),
     (np.float64(3), r"shape \(\)"),
     (np.zeros((0, 5)), r"shape \(0, 5\), no values"),

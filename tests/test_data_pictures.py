@@ -39,6 +39,15 @@ def png(values: np.ndarray, kind: int = GRAY, extra: tuple[tuple[bytes, bytes], 
     return b"\x89PNG\r\n\x1a\n" + body
 
 
+def bmp(values: np.ndarray, size: tuple[int, int] | None = None) -> bytes:
+    """A BMP file of colors (H, W, 3): rows from below, each B G R and padded to four bytes. `size`: another (H, W) to claim."""
+    height, width = size or values.shape[:2]
+    rows = [row[:, ::-1].tobytes() for row in values[::-1]]
+    body = b"".join(row + b"\0" * (-len(row) % 4) for row in rows)
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, len(body), 0, 0, 0, 0)
+    return b"BM" + struct.pack("<IHHI", 54 + len(body), 0, 0, 54) + header + body
+
+
 def gray(seed: int, height: int = 6, width: int = 5, top: int = 256) -> np.ndarray:
     dtype = np.uint8 if top == 256 else np.uint16
     return np.random.default_rng(seed).integers(0, top, (height, width)).astype(dtype)
@@ -256,14 +265,31 @@ HUGE = png(gray(0)).replace(
 HUGE = HUGE[:29] + struct.pack(">I", zlib.crc32(HUGE[12:29])) + HUGE[33:]
 BROKEN: dict[str, tuple[Callable[[Path], bytes], str]] = {
     "cut.jpg": (lambda path: cut(0.6, path), "truncated"),
-    "head.jpg": (lambda path: cut(0.1, path), "truncated|neither PNG nor JPEG|Truncated"),
+    "head.jpg": (lambda path: cut(0.1, path), "truncated|none of PNG|Truncated"),
     "cut.png": (lambda path: png(gray(0, 40, 40))[:900], "truncated|broken"),
     "crc.png": (lambda path: png(gray(0))[:-20] + b"\0" * 20, "."),
     "empty.png": (lambda path: b"", "it is empty"),
-    "text.png": (lambda path: b"hello world", "neither PNG nor JPEG"),
-    "page.jpg": (lambda path: b"GIF89a" + b"\0" * 40, "neither PNG nor JPEG"),
+    "text.png": (lambda path: b"hello world", "none of PNG, JPEG, WEBP, BMP, GIF"),
+    "page.jpg": (lambda path: b"<!DOCTYPE html>" + b"\0" * 40, "none of PNG, JPEG, WEBP, BMP, GIF"),
+    "frame.gif": (lambda path: b"GIF89a" + b"\0" * 40, "none of PNG"),
+    "large.bmp": (lambda path: bmp(color(0), size=(9000, 9000)), "150 bytes cannot hold 9000 x 9000 pixels"),
     "huge.png": (lambda path: HUGE, "more than 89,478,485 pixels"),
 }
+
+
+@pytest.mark.parametrize("suffix", ["webp", "gif", "bmp"])
+def test_other_formats_are_read_and_of_several_frames_the_first(suffix, fill, tmp_path):
+    values = color(3)
+    if suffix == "bmp":
+        content = bmp(values)
+    else:
+        frames = [Image.fromarray(frame) for frame in (values, 255 - values)]
+        how = {"lossless": True} if suffix == "webp" else {}
+        frames[0].save(tmp_path / "x", suffix, save_all=True, append_images=frames[1:], **how)
+        content = (tmp_path / "x").read_bytes()
+    found = data.load(fill({f"a.{suffix}": content, "b.png": values, "c.tif": b"x", "d.TIF": b"x", "e.txt": b"x"}))
+    assert_array_equal(found.train.x[0], values.astype(np.float32) / 255)
+    assert found.notes.endswith("Not read, 2 in other formats (.tif): convert them to PNG")
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -290,7 +316,7 @@ def test_labels_keep_to_their_pictures_when_some_are_skipped(fill):
 
 @pytest.mark.parametrize(("files", "says"), [
     ({}, "without pictures .*no files.*TINYAE_DATA="),
-    ({"a.txt": b"text", "b.webp": b"x"}, r"without pictures \(.png, .jpg, .jpeg\), only files such as a.txt"),
+    ({"a.txt": b"text", "b.heic": b"x"}, r"without pictures \(.png, .jpg, .jpeg, .webp, .*\), only files such as a.txt"),
     ({"a.png": gray(0), "b.png": gray(1, 7, 5)}, r"a.png has 6 x 5 pixels .*b.png 7 x 5.*--image-size H,W"),
     ({"a.png": gray(0), "cat/b.png": gray(1)}, r"both outside \(a.png\) and inside class folders \(cat/b.png\)"),
     ({"train/a.png": gray(0), "val/b.png": gray(1)}, "contains the folders train, val: a split folder has"),
@@ -315,14 +341,14 @@ def test_only_broken_files(fill):
 def test_files_and_folders_that_may_not_be_read(fill, monkeypatch):
     """Whoever runs the tests may be allowed everything, so the refusal is played."""
     folder = fill({"a.png": gray(0), "b.png": gray(1)})
-    opened = Image.open
+    read = Path.read_bytes
 
-    def refuse(path: Any, *arguments: Any, **options: Any) -> Any:
-        if Path(path).name == "b.png":
+    def refuse(path: Path) -> bytes:
+        if path.name == "b.png":
             raise PermissionError(13, os.strerror(13), str(path))
-        return opened(path, *arguments, **options)
+        return read(path)
 
-    monkeypatch.setattr(Image, "open", refuse)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(BrokenPicture, match=r"b.png cannot be read as a picture \(Permission denied\)"):
         data.load(folder)
     monkeypatch.undo()
@@ -376,7 +402,7 @@ def test_a_run_remembers_how_its_pictures_were_read(album, tinyae, refused):
     told = tinyae("train basic --data photos --epochs 1 --code-size 4", how)
     assert "on photos (28 training and 2 test images of 8 x 6 x 1)" in told
     assert "photos: test is every tenth picture of each class" in told
-    assert "Skipped 1 of 31 files that cannot be read: a/bad.png (it is neither PNG nor JPEG)." in told
+    assert "Skipped 1 of 31 files that cannot be read: a/bad.png (it is none of PNG, JPEG, WEBP, BMP, GIF)." in told
     run = Path("runs/basic-photos")
     config = json.loads((run / "config.json").read_text())
     assert config["data_options"] == {"image_size": [8, 6], "gray": True, "skip_broken": True}

@@ -15,6 +15,7 @@ from tinyae.cli.arguments import height_width
 from tinyae.data import Dataset, load, load_series, rewindow
 from tinyae.data.catalog import ENTRIES, canonical
 from tinyae.data.dataset import SCALINGS, Scaler
+from tinyae.data.formats import read_npy
 from tinyae.models import Autoencoder, model_entry
 from tinyae.models.autoencoder import check_samples
 from tinyae.models.settings import passes_on
@@ -117,7 +118,7 @@ def open_run(
 
 def data_for(run: Run, model: Any, other: str | None = None, pictures: dict[str, Any] | None = None) -> Dataset:
     """The run's own data, or `other`, loaded with the same options and checked to fit the model."""
-    source = other or run.config["data"]
+    source = run.config["data"] if other is None else other
     kept = run.config.get("data_options", {}) if Path(source).expanduser().is_dir() else {}
     # Other data may already be windows, which are not cut again.
     data = load_data(
@@ -169,12 +170,12 @@ def load_data(
 
     `pictures` and `windows` are the results of `pictures_as` and `windows_as`, or their copies in a run's config. Windows of
     data that are not a recording are an error, or with `cut` False are ignored. `scaler`, the result of `kept_scaler` in a
-    run's config, scales a .csv as the run's own data were scaled.
+    run's config, scales a recording as the run's own data were scaled.
     """
     pictures = pictures or {}
     if windows is None:
         return load(name, **pictures)
-    if is_csv(name):
+    if is_recording(name):
         fitted = {} if scaler is None else {"scaling": Scaler(np.asarray(scaler[0]), np.asarray(scaler[1]), scaler[2])}
         return load_series(Path(name).expanduser(), **windows | fitted)
     if cut and "time" in windows:
@@ -183,6 +184,12 @@ def load_data(
     if not cut and data.kind != "series":
         return data
     return rewindow(data, **{key: value for key, value in windows.items() if key != "time"})
+
+
+def is_recording(name: str) -> bool:
+    """Whether this is the path of a .csv, or of a .npy with the axes of a recording, (T,) or (T, D)."""
+    path = Path(name).expanduser()
+    return is_csv(name) or (path.suffix.lower() == ".npy" and read_npy(path).ndim < 3)
 
 
 def is_csv(name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -34,7 +35,7 @@ from tinyae.cli.options import (
     check_data,
     check_labels,
     class_count,
-    is_csv,
+    is_recording,
     kept_scaler,
     lasting,
     load_data,
@@ -123,7 +124,7 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(f"--resume {options.resume} continues a run with its own model: leave {options.model} out.")
     device = backend_named(options.device).name
     entry = MODELS[options.model]
-    options.data = options.data or entry.data
+    options.data = entry.data if options.data is None else options.data
     settle_training(options, entry)
     windows = windows_as(**_given_to(windows_as, options))
     check_sequence_options(options, windows)
@@ -140,7 +141,7 @@ def run(options: argparse.Namespace) -> None:
     config |= {name: getattr(options, name) for name in (*_ALWAYS, *(_STAGES if entry.labeled else ()))}
     config |= {name: value for name in _IF_GIVEN if (value := getattr(options, name)) is not None}
     config |= {} if windows is None else {"windows": windows}
-    config |= {"scaler": kept_scaler(data)} if windows is not None and is_csv(options.data) else {}
+    config |= {"scaler": kept_scaler(data)} if windows is not None and is_recording(options.data) else {}
     model, data = _prepared(config, data)
     config["environment"] = environment(data, device)
     folder = Run.create(options.out, config, force=options.force)
@@ -335,12 +336,12 @@ def _report(model: Autoencoder, data: Dataset, seconds: float) -> None:
         print("\n" + "\n".join(table))
         return
     code_size = model.encode(model.batch(data.test.rows(slice(0, 1)))).size
-    elements = data.train.flat.shape[1]
+    elements = math.prod(data.example_shape)
     if code_size <= min(len(data.train), elements) and elements <= LARGEST_PCA:
-        pca = PCA(code_size).fit(data.train.x)
+        pca = PCA(code_size).fit(data.train.source)
         print(
             f"for comparison, PCA with {code_size} components: "
-            f"test squared error {pca.squared_error(data.test.x):.5g} per {model.sample_name}"
+            f"test squared error {pca.squared_error(data.test.source):.5g} per {model.sample_name}"
         )
 
 

@@ -23,6 +23,7 @@ from tinyae.data.lookup import load
 from tinyae.data.moving import moving_digits
 from tinyae.data.pictures import load_folder
 from tinyae.data.series import Series, cut_windows, load_series, read_series, rewindow, windows
+from tinyae.data.source import Source
 
 __all__ = [
     "Dataset",
@@ -30,6 +31,7 @@ __all__ = [
     "Lengths",
     "Scaler",
     "Series",
+    "Source",
     "Split",
     "Timeline",
     "check_lengths",

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from tinyae.backend.devices import as_array
 from tinyae.checks import choose
+from tinyae.data.source import Rows, Source, pieces
 
 Kind = Literal["images", "sequences", "series", "vectors"]
 """images (N, H, W, C); sequences (N, T, D); series (N, T, D), windows of one recording
@@ -29,7 +30,7 @@ class Split:
     """One part of a data set.
 
     Attributes:
-        x: the examples, float32, first axis N.
+        x: the examples, float32, first axis N; of a source, they are read at the first access, all of them.
         y: the class of each example, int64 (N,), or None without labels.
         lengths: for sequences of unequal length, int64 (N,), the number of valid steps; x is 0 after them. None if all
             sequences have T steps.
@@ -43,23 +44,42 @@ class Split:
 
     def __post_init__(self) -> None:
         expected = "the examples and labels of a Split must be arrays of numbers (N, ...)"
-        object.__setattr__(self, "x", as_array(self.x, expected=expected))
+        rows = as_rows(self.x)
+        if rows is None:
+            object.__setattr__(self, "x", as_array(self.x, expected=expected))
+        else:
+            vars(self)["_rows"] = rows
+            del vars(self)["x"]  # which __getattr__ makes when it is asked for
         if self.y is not None:
             object.__setattr__(self, "y", as_array(self.y, expected=expected))
-        if self.y is not None and self.y.shape != self.x.shape[:1]:
+        if self.y is not None and self.y.shape != self.source.shape[:1]:
             raise ValueError(
-                f"labels of shape {self.y.shape} do not fit {len(self.x)} examples: give one class number "
-                f"for each, shape ({len(self.x)},)."
+                f"labels of shape {self.y.shape} do not fit {len(self)} examples: give one class number "
+                f"for each, shape ({len(self)},)."
             )
         if self.lengths is not None:
             check_lengths(self.lengths, self.x)
+            object.__setattr__(self, "lengths", self.lengths.astype(np.int64, copy=False))
 
     def __len__(self) -> int:
-        return len(self.x)
+        return len(self.source)
+
+    @property
+    def source(self) -> npt.NDArray[Any] | Rows:
+        """The examples as they are kept: x, or `Rows` that are read when a batch needs them."""
+        return vars(self)["x" if "x" in vars(self) else "_rows"]
+
+    def __getattr__(self, name: str) -> Any:
+        if name != "x" or "_rows" not in vars(self):
+            raise AttributeError(f"a Split has no attribute {name!r}")
+        vars(self)["x"] = vars(self).pop("_rows")[:]
+        return self.x
 
     def rows(self, index: slice | npt.NDArray[Any]) -> Split:
         """The examples selected by a slice, indices or a boolean mask, with their labels and lengths."""
-        return Split(*(None if part is None else part[index] for part in (self.x, self.y, self.lengths)))  # type: ignore[arg-type]
+        source = self.source
+        x = source.select(index) if isinstance(source, Rows) else source[index]
+        return Split(x, *(None if part is None else part[index] for part in (self.y, self.lengths)))  # type: ignore[arg-type]
 
     @property
     def flat(self) -> npt.NDArray[np.float32]:
@@ -69,11 +89,24 @@ class Split:
     def __repr__(self) -> str:
         labels = "no labels" if self.y is None else "labeled"
         lengths = "" if self.lengths is None else f", lengths {self.lengths.min()} to {self.lengths.max()}"
-        return f"<Split of {len(self):,} x {by(self.x.shape[1:])} {self.x.dtype}, {labels}{lengths}>"
+        return f"<Split of {len(self):,} x {by(self.source.shape[1:])} {self.source.dtype}, {labels}{lengths}>"
 
 
-def as_samples(data: object, expected: str) -> npt.NDArray[Any]:
-    """An array or nested list as an array (N, ...) on the host, as in `as_array`; raises TypeError for anything else."""
+def as_rows(data: object) -> Rows | None:
+    """The `Rows` of a source, or `Rows` as they are; None for an array, a list and anything else."""
+    if isinstance(data, Source) and not any(hasattr(data, name) for name in ("__array__", "__dlpack__")):
+        return Rows(data)
+    return data if isinstance(data, Rows) else None
+
+
+def as_samples(data: object, expected: str) -> Any:
+    """An array or nested list as an array (N, ...) on the host, as in `as_array`; a source as `Rows`.
+
+    Raises TypeError for anything else.
+    """
+    rows = as_rows(data)
+    if rows is not None:
+        return rows
     array = as_array(data, expected=expected)
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{expected}, got one on a GPU: copy it to the host, tinyae.Tensor(x).numpy().")
@@ -126,27 +159,28 @@ class Dataset:
         """The checksum of all samples, labels and lengths, as they are used: scaled, split and in order."""
         digest = hashlib.sha256()
         for split in (self.train, self.test):
-            for part in (split.x, split.y, split.lengths):
+            for part in (split.source, split.y, split.lengths):
                 if part is not None:
                     digest.update(f"{part.dtype} {part.shape}".encode())
-                    digest.update(np.ascontiguousarray(part).data)
+                    for _, piece in pieces(part):
+                        digest.update(np.ascontiguousarray(piece).data)
         return digest.hexdigest()
 
     def __post_init__(self) -> None:
         choose("kind", self.kind, get_args(Kind))
-        if self.train.x.ndim != _AXES[self.kind] or self.train.x.shape[1:] != self.test.x.shape[1:]:
+        train, test = self.train.source.shape, self.test.source.shape
+        if len(train) != _AXES[self.kind] or train[1:] != test[1:]:
             raise ValueError(
                 f"{self.kind} need {_AXES[self.kind]} axes, with examples of the same shape in both splits, got "
-                f"train {self.train.x.shape} and test {self.test.x.shape}: reshape x or change kind."
+                f"train {train} and test {test}: reshape x or change kind."
             )
-        if self.frame_shape is not None and math.prod(self.frame_shape) != self.train.x.shape[-1]:
+        if self.frame_shape is not None and math.prod(self.frame_shape) != train[-1]:
             raise ValueError(
-                f"frames of {self.frame_shape} pixels do not fit steps of {self.train.x.shape[-1]} values: give (H, W) with H W values."
+                f"frames of {self.frame_shape} pixels do not fit steps of {train[-1]} values: give (H, W) with H W values."
             )
-        if self.feature_names and len(self.feature_names) != self.train.x.shape[-1]:
+        if self.feature_names and len(self.feature_names) != train[-1]:
             raise ValueError(
-                f"{len(self.feature_names)} feature_names do not fit {self.train.x.shape[-1]} features: "
-                "give one for each, or none."
+                f"{len(self.feature_names)} feature_names do not fit {train[-1]} features: give one for each, or none."
             )
 
     @property
@@ -162,7 +196,7 @@ class Dataset:
     @property
     def example_shape(self) -> tuple[int, ...]:
         """The shape of one example: (H, W, C), (T, D) or (D,)."""
-        return self.train.x.shape[1:]
+        return self.train.source.shape[1:]
 
     def measured(self, x: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
         """Values of examples in the unit of measurement: passengers, millivolts, gray levels."""
@@ -180,7 +214,7 @@ class Dataset:
         """(H, W, C) for images, None for other data."""
         if self.kind != "images":
             return None
-        height, width, channels = self.train.x.shape[1:]
+        height, width, channels = self.example_shape
         return height, width, channels
 
     def __repr__(self) -> str:
@@ -220,14 +254,12 @@ def labeled_lines(rows: list[tuple[str, str]], width: int = 100) -> list[str]:
 
 
 def _numbers(split: Split) -> str:
-    x = split.x
+    x = split.source
     if not len(split):
         return "empty"
+    mean = sum(part.sum(dtype=np.float64) for _, part in pieces(x)) / x.size
     lengths = "" if split.lengths is None else f" (lengths {split.lengths.min()} to {split.lengths.max()})"
-    return (
-        f"{len(split):,} of {by(x.shape[1:])}{lengths}, {x.dtype} in [{x.min():.4g}, {x.max():.4g}], "
-        f"mean {x.mean(dtype=np.float64):.4g}"
-    )
+    return f"{len(split):,} of {by(x.shape[1:])}{lengths}, {x.dtype} in [{x.min():.4g}, {x.max():.4g}], mean {mean:.4g}"
 
 
 # ---------------------------------------------------------------------------------------------------------------------

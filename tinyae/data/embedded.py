@@ -14,6 +14,7 @@ import numpy.typing as npt
 from tinyae.data.catalog import Entry
 from tinyae.data.dataset import Dataset, Split
 from tinyae.data.formats import read_idx
+from tinyae.data.source import in_unit, scaled
 
 FOLDER = Path(__file__).with_name("embedded")
 
@@ -61,10 +62,10 @@ def _splits(entry: Entry, stored: Mapping[str, Values]) -> tuple[Split, Split]:
 def build(entry: Entry, train: Split, test: Split, origin: str) -> Dataset:
     """The data set of a catalog entry; ValueError if counts or shapes differ from it."""
     for split, count in zip((train, test), entry.counts, strict=True):
-        if split.x.shape != (count, *entry.shape):
+        if split.source.shape != (count, *entry.shape):
             raise ValueError(
                 f"{entry.name} should have {count} examples of shape {entry.shape}, got an array of shape "
-                f"{split.x.shape} from {origin}: download the files again."
+                f"{split.source.shape} from {origin}: download the files again."
             )
     return Dataset(train=train, test=test, origin=origin, **{name: getattr(entry, name) for name in _SHARED})
 
@@ -75,16 +76,10 @@ _SHARED = (
 """Attributes that a catalog entry and a data set share."""
 
 
-def scaled(raw: Values, scale: float) -> npt.NDArray[np.float32]:
-    """raw / scale in float32."""
-    values: npt.NDArray[np.float32] = np.divide(raw, scale, dtype=np.float32)
-    return values
-
-
 def labeled(entry: Entry, x: Values, y: Values) -> Split:
     """A split of examples in the entry's shape and scale, with int64 class numbers; (N, H, W) gets a channel axis."""
     x = x[..., None] if x.ndim == len(entry.shape) else x
-    return Split(scaled(x, entry.scale), y.astype(np.int64))
+    return Split(in_unit(x, entry.scale), y.astype(np.int64))  # type: ignore[arg-type]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

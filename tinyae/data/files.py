@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tinyae.checks import reading
 from tinyae.data.dataset import Dataset, Kind, Split
-from tinyae.data.embedded import scaled
-from tinyae.data.formats import GZIP_MAGIC, check_exists, looks_like_idx, parse_idx, read_numbers, read_payload
+from tinyae.data.formats import GZIP_MAGIC, check_exists, looks_like_idx, read_idx, read_npy, read_npz, read_numbers
 from tinyae.data.pictures import SUFFIXES as PICTURES
+from tinyae.data.source import Rows, find, in_unit, scaled
 
 Values = npt.NDArray[Any]
 """An array of any dtype, as stored in a file."""
@@ -29,6 +30,11 @@ SUFFIXES = (".npy", ".npz", ".csv", ".gz", ".idx")
 
 TEST_SHARE = 10
 """One example in this many, at the end of the file, is a test example."""
+
+_NAMES = ("x", "y", "lengths")
+
+MOST_CLASSES = 1 << 16
+"""A class number is less than this: a larger one is the label's name or identity, not its number."""
 
 _KINDS: dict[int, Kind] = {2: "vectors", 3: "sequences", 4: "images"}
 
@@ -48,10 +54,13 @@ def load_file(path: str | Path) -> Dataset:
     check_exists(path)
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty (0 bytes): write the file again.")
+    with reading(path, "a file of arrays", "save it again"):
+        return _loaded(path)
+
+
+def _loaded(path: Path) -> Dataset:
     arrays = _read(path)
-    if not {"x", "train_x"} & arrays.keys():
-        raise ValueError(f"{path} holds {', '.join(arrays) or 'no arrays'}: name the examples 'x' or 'train_x'.")
-    for name in ("x", "y", "lengths"):
+    for name in _NAMES:
         if name in arrays:
             arrays.setdefault(f"train_{name}", arrays[name])
     raw = arrays["train_x"]
@@ -80,32 +89,20 @@ def _read(path: Path) -> dict[str, Values]:
     with path.open("rb") as file:
         start = file.read(6)
     if suffix in (".npy", ".npz"):
-        return _read_numpy(path, start)
+        if not start.startswith(b"PK"):
+            return {"x": read_npy(path)}
+        arrays, names = read_npz(path, [f"{part}{name}" for part in ("", "train_", "test_") for name in _NAMES])
+        if not {"x", "train_x"} & arrays.keys():
+            raise ValueError(f"{path} holds {', '.join(names) or 'no arrays'}: name the examples 'x' or 'train_x'.")
+        return arrays
     if suffix == ".csv":
         return {"x": read_numbers(path)}
     if suffix in SUFFIXES or "idx" in path.name or looks_like_idx(start) or start.startswith(GZIP_MAGIC):
-        values = parse_idx(read_payload(path), str(path))
+        values = read_idx(path)
         return {"x": values[..., None] if values.ndim == 3 else values}
     if suffix in PICTURES:
         raise ValueError(f"{path} is one picture: give the folder that contains it.")
     raise ValueError(f"{path} has an unknown format: use .npy, .npz, .csv or an IDX file (plain or .gz).")
-
-
-def _read_numpy(path: Path, start: bytes) -> dict[str, Values]:
-    import zipfile
-
-    try:
-        with path.open("rb") as file:  # given a path, NumPy leaves a damaged archive open
-            loaded = np.load(file, allow_pickle=False)
-            return {"x": loaded} if isinstance(loaded, np.ndarray) else {key: loaded[key] for key in loaded.files}
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
-        if "allow_pickle" in str(error) and start.startswith((b"\x93NUMPY", b"PK")):  # NumPy says this for any content
-            raise ValueError(
-                f"{path} holds Python objects, which are not loaded (they can run code): save an array of "
-                "numbers, numpy.asarray(values, dtype=numpy.float32)."
-            ) from error
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{path} is damaged or not a NumPy file ({reason}): save it again.") from error
 
 
 def _kind(raw: Values, path: Path) -> Kind:
@@ -113,8 +110,8 @@ def _kind(raw: Values, path: Path) -> Kind:
         return "images"
     if raw.ndim == 1:
         raise ValueError(
-            f"{path} holds one axis of {len(raw):,} values: give one row for each example, shape (N, D); cut "
-            "a recording into windows with x.reshape(-1, T, 1)."
+            f"{path} holds one axis of {len(raw):,} values: give one row for each example, shape (N, D); "
+            "a recording is a .npy cut into windows by --window L (tinyae.data.load_series)."
         )
     if raw.ndim not in _KINDS:
         raise ValueError(
@@ -128,40 +125,42 @@ def _kind(raw: Values, path: Path) -> Kind:
     return _KINDS[raw.ndim]
 
 
-def _examples(raw: Values, path: Path) -> npt.NDArray[np.float32]:
+def _examples(raw: Values, path: Path) -> npt.NDArray[np.float32] | Rows:
     """The examples as finite float32; uint8 divided by 255."""
     if raw.dtype.kind not in "buif":
         raise ValueError(f"{path} holds values of type {raw.dtype}: save x.astype(numpy.float32).")
     if raw.size == 0:
         raise ValueError(f"{path} holds an array of shape {raw.shape}, no values: save at least two examples.")
     if raw.dtype == np.uint8:
-        x = scaled(raw[..., None] if raw.ndim == 3 else raw, 255.0)
-    else:
-        with np.errstate(over="ignore"):
-            x = raw.astype(np.float32)
-    finite = np.isfinite(x)
-    if not finite.all():
-        first = tuple(int(i) for i in np.unravel_index(np.argmin(finite), x.shape))
+        return in_unit(raw[..., None] if raw.ndim == 3 else raw, 255.0)
+    with np.errstate(over="ignore"):
+        wrong, first = find(lambda part: ~np.isfinite(scaled(part, 1.0)), raw)
+    if wrong:
         value = raw[first]
         cause = "NaN or infinite" if not np.isfinite(value) else "too large for float32"
         raise ValueError(
-            f"{path} holds {x.size - np.count_nonzero(finite):,} values that are {cause}, the first at "
+            f"{path} holds {wrong:,} values that are {cause}, the first at "
             f"[{', '.join(map(str, first))}] ({value}): replace or remove them."
         )
-    return x
+    return in_unit(raw, 1.0)
 
 
 def _part(arrays: Mapping[str, Values], part: str, path: Path) -> Split:
     """The examples of a part, checked, with class numbers and lengths if present."""
     x = _examples(arrays[f"{part}_x"], path)
     y, lengths = arrays.get(f"{part}_y"), arrays.get(f"{part}_lengths")
-    if y is not None and (y.shape != x.shape[:1] or y.dtype.kind not in "bui" or (len(y) and y.min() < 0)):
+    if y is not None and (y.shape != x.shape[:1] or y.dtype.kind not in "bui"):
         raise ValueError(
             f"{path} holds labels of shape {y.shape} and type {y.dtype}: give one class number from 0 for "
             f"each example, whole numbers of shape ({len(x)},)."
         )
+    if y is not None and not 0 <= int(y.min()) <= int(y.max()) < MOST_CLASSES:
+        raise ValueError(
+            f"{path} holds labels from {y.min()} to {y.max()}: give class numbers from 0 for each example, below "
+            f"{MOST_CLASSES:,} (numpy.unique(y, return_inverse=True)[1] makes them)."
+        )
     try:
-        return Split(x, None if y is None else y.astype(np.int64), lengths)
+        return Split(x, None if y is None else y.astype(np.int64), lengths)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
 

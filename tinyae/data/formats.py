@@ -1,4 +1,4 @@
-"""Readers of file formats: IDX, text tables (`.csv`), and the `.ts` format of sequences."""
+"""Readers of file formats: IDX, text tables (`.csv`), the `.ts` format of sequences, and NumPy's."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ import io
 import math
 import re
 import struct
-from collections.abc import Iterable, Sequence
+import zipfile
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from tinyae.checks import reading
 from tinyae.data.dataset import Lengths, pad
+from tinyae.data.source import LARGE
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The IDX format of MNIST and its relatives: a header of big-endian numbers, then the values in row-major
@@ -38,18 +41,25 @@ _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E:
 _FETCH_AGAIN = "delete the file and download it again"
 
 
+Promise = Callable[[bytearray], float]
+"""From the bytes of a file so far, how many it should have in all."""
+
+
 def read_idx(path: str | Path) -> npt.NDArray[Any]:
-    """Read an IDX file, plain or gzipped, as an array in native byte order.
+    """Read an IDX file, plain or gzipped, as an array in native byte order. No more is unpacked than its header promises.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: empty, truncated, too long, damaged, or not an IDX file.
     """
-    return parse_idx(read_payload(path), str(path))
+    with reading(path, "an IDX file", _FETCH_AGAIN):
+        return parse_idx(read_payload(path, promised_by_idx), str(path))
 
 
-def read_payload(path: str | Path) -> bytes:
+def read_payload(path: str | Path, promised: Promise = lambda start: math.inf) -> bytearray:
     """The bytes of a file, uncompressed if they are gzipped (the content decides, not the name).
+
+    `promised` gives, from the bytes so far, how many there should be: of a file with more, one more is read.
 
     Raises ValueError for a file named `.gz` that is not gzipped: usually an error page saved under that name.
     """
@@ -57,28 +67,53 @@ def read_payload(path: str | Path) -> bytes:
     import zlib
 
     path = Path(path)
-    raw = path.read_bytes()
-    if not raw:
-        raise ValueError(f"{path} is empty (0 bytes): {_FETCH_AGAIN}.")
-    if not raw.startswith(GZIP_MAGIC):
-        if path.suffix == ".gz":
-            raise ValueError(f"{path} is named .gz but is not gzipped (it starts with {raw[:16]!r}): {_FETCH_AGAIN}.")
-        return raw
-    try:
-        return gzip.decompress(raw)
-    except EOFError as error:
-        raise ValueError(f"{path} ends early, after {len(raw):,} gzipped bytes: {_FETCH_AGAIN}.") from error
-    except (OSError, zlib.error) as error:
-        raise ValueError(f"{path} holds damaged gzip data ({error}): {_FETCH_AGAIN}.") from error
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(16)
+        file.seek(0)
+        if not start:
+            raise ValueError(f"{path} is empty (0 bytes): {_FETCH_AGAIN}.")
+        packed = start.startswith(GZIP_MAGIC)
+        if path.suffix == ".gz" and not packed:
+            raise ValueError(f"{path} is named .gz but is not gzipped (it starts with {start!r}): {_FETCH_AGAIN}.")
+        try:
+            content: IO[bytes] = gzip.GzipFile(fileobj=file) if packed else file  # type: ignore[assignment]
+            return _read_as_promised(content, promised, bytearray())
+        except EOFError as error:
+            raise ValueError(f"{path} ends early, after {size:,} gzipped bytes: {_FETCH_AGAIN}.") from error
+        except (gzip.BadGzipFile, zlib.error) as error:
+            raise ValueError(f"{path} holds damaged gzip data ({error}): {_FETCH_AGAIN}.") from error
 
 
-def looks_like_idx(payload: bytes) -> bool:
+def _read_as_promised(file: IO[bytes], promised: Promise, payload: bytearray) -> bytearray:
+    """Append to `payload` what a file has, but no more than one byte beyond the promise, a piece at a time: it may be a lie."""
+    while (missing := promised(payload) + 1 - len(payload)) > 0 and (piece := file.read(int(min(_PIECE, missing)))):
+        payload += piece
+    return payload
+
+
+_PIECE = 1 << 20
+
+
+def looks_like_idx(payload: bytes | bytearray) -> bool:
     """Whether the uncompressed bytes begin like an IDX file."""
     return len(payload) >= 4 and payload[:2] == b"\0\0" and payload[2] in _TYPES and payload[3] > 0
 
 
-def parse_idx(payload: bytes, where: str) -> npt.NDArray[Any]:
-    """The array in the uncompressed bytes of an IDX file; ValueError, with the name `where`, if they are malformed."""
+def promised_by_idx(start: bytearray) -> int:
+    """The length in bytes that the header of an IDX file promises; less than that of the header if this is not complete."""
+    header = 4 + 4 * start[3] if looks_like_idx(start) else 4
+    if len(start) < header or header == 4:
+        return header - 1
+    shape = struct.unpack_from(f">{start[3]}I", start, 4)
+    return header + math.prod(shape) * np.dtype(_TYPES[start[2]]).itemsize
+
+
+def parse_idx(payload: bytearray, where: str) -> npt.NDArray[Any]:
+    """The array in the uncompressed bytes of an IDX file, in the same memory if it is in native byte order.
+
+    Raises ValueError, with the name `where`, if the bytes are malformed.
+    """
     if not looks_like_idx(payload):
         raise ValueError(
             f"{where} is not an IDX file: expected it to start with 00 00, a type "
@@ -91,15 +126,15 @@ def parse_idx(payload: bytes, where: str) -> npt.NDArray[Any]:
         raise ValueError(
             f"{where} is truncated: the header of {axes} axes needs {header} bytes, got {len(payload)}: {_FETCH_AGAIN}."
         )
-    shape = struct.unpack(f">{axes}I", payload[4:header])
-    expected = header + math.prod(shape) * dtype.itemsize
+    shape, expected = struct.unpack_from(f">{axes}I", payload, 4), promised_by_idx(payload)
     if len(payload) != expected:
-        fault = "is truncated" if len(payload) < expected else "is too long"
+        fault, more = ("is truncated", "") if len(payload) < expected else ("is too long", " or more")
         raise ValueError(
             f"{where} {fault}: {dtype.newbyteorder('=')} values of shape {shape} need {expected:,} bytes, "
-            f"got {len(payload):,}: {_FETCH_AGAIN}."
+            f"got {len(payload):,}{more}: {_FETCH_AGAIN}."
         )
-    return np.frombuffer(payload, dtype, offset=header).reshape(shape).astype(dtype.newbyteorder("="))
+    values = np.frombuffer(payload, dtype, offset=header).reshape(shape)
+    return values.astype(dtype.newbyteorder("="), copy=False)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -277,6 +312,11 @@ def parse_ts(text: str, name: str) -> tuple[npt.NDArray[np.float32], npt.NDArray
 
     Class numbers are indices into the list of classes in the file. ValueError, with the line, if the text is malformed.
     """
+    with reading(name, "a .ts file", _FETCH_AGAIN):
+        return _parsed(text, name)
+
+
+def _parsed(text: str, name: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64] | None, Lengths]:
     classes: list[str] | None = None
     sequences: list[npt.NDArray[Any]] = []
     labels: list[int] = []
@@ -320,4 +360,87 @@ def _sequence(fields: list[str], place: str) -> npt.NDArray[np.float64]:
         raise ValueError(
             f"{place}: features of {', '.join(str(len(row)) for row in rows)} steps: give all the same number."
         )
-    return np.stack(rows, axis=1)
+    series = np.stack(rows, axis=1)
+    if not (np.abs(series) <= np.finfo(np.float32).max).all():
+        raise ValueError(f"{place} holds a value that is NaN, infinite or too large for float32: correct it.")
+    return series
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# NumPy's formats. A `.npy` is a header (type, order of the axes, shape) and then the values; a `.npz` is a zip archive of
+# such files. Both are read here and not by `numpy.load`, which makes room for what a header promises before it looks at
+# what is there, and unpacks members that nobody asked for.
+# Source: NumPy Enhancement Proposal 1, "A simple file format for NumPy arrays".
+
+
+def read_npy(path: str | Path) -> npt.NDArray[Any]:
+    """The array of a `.npy`. A large one is a read-only memory map: the system reads what is used, when it is used.
+
+    Raises ValueError for a damaged file, for Python objects, and for a file shorter or longer than its header promises.
+    """
+    path = Path(path)
+    check_exists(path)
+    with reading(path, "a NumPy file", _SAVE_AGAIN), path.open("rb") as file:
+        dtype, shape, order, offset, expected = _npy_header(file.read(_LONGEST_NPY), path.stat().st_size, str(path))
+        if expected < LARGE:
+            file.seek(offset)
+            return np.fromfile(file, dtype, expected // max(dtype.itemsize, 1)).reshape(shape, order=order)
+        return np.memmap(path, dtype, "r", offset, shape, order)
+
+
+def read_npz(path: str | Path, wanted: Iterable[str]) -> tuple[dict[str, npt.NDArray[Any]], list[str]]:
+    """The arrays of a `.npz` that are `wanted`, as far as it has them, and the names of all its members.
+
+    Raises ValueError if one that is wanted is damaged, not an array, or made of Python objects.
+    """
+    with reading(path, "a NumPy file", _SAVE_AGAIN), Path(path).open("rb") as file, zipfile.ZipFile(file) as archive:
+        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        found = {name: _member(archive, members[name], f"{path}, array {name!r}") for name in wanted if name in members}
+    return found, list(members)
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: str) -> npt.NDArray[Any]:
+    """The array of one member of a `.npz`."""
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others know no bound
+        raise ValueError(f"{where} is compressed by another method than deflate: use numpy.savez_compressed.")
+    with archive.open(info) as member:
+        content = bytearray(member.read(_LONGEST_NPY))
+        dtype, shape, order, offset, expected = _npy_header(content, info.file_size, where)
+        _read_as_promised(member, lambda _: offset + expected, content)  # to the end, where the checksum is compared
+    if len(content) != offset + expected:
+        raise ValueError(f"{where} has {len(content):,} bytes, not {offset + expected:,}: {_SAVE_AGAIN}.")
+    return np.frombuffer(content, dtype, offset=offset).reshape(shape, order=order)
+
+
+_SAVE_AGAIN = "save it again"
+
+
+Header = tuple[np.dtype[Any], tuple[int, ...], Literal["C", "F"], int, int]
+
+
+def _npy_header(start: bytes | bytearray, size: int, where: str) -> Header:
+    """Of a `.npy` of `size` bytes: type, shape and order of the values, where they begin, and how many bytes they need.
+
+    ValueError unless there are that many.
+    """
+    file = io.BytesIO(start)
+    version = np.lib.format.read_magic(file)
+    if version not in _HEADERS:
+        raise ValueError(f"{where} has version {version} of the format, for records: save a plain array of numbers.")
+    shape, fortran, dtype = _HEADERS[version](file)
+    if dtype.hasobject:
+        raise ValueError(
+            f"{where} holds Python objects, which are not loaded (they can run code): save an array of "
+            "numbers, numpy.asarray(values, dtype=numpy.float32)."
+        )
+    expected, there = math.prod(shape) * dtype.itemsize, size - file.tell()
+    if expected != there or min(shape, default=0) < 0:
+        raise ValueError(
+            f"{where} is damaged or not a NumPy file ({dtype} values of shape {shape} need {expected:,} bytes, got "
+            f"{there:,}): {_SAVE_AGAIN}."
+        )
+    return dtype, shape, "F" if fortran else "C", file.tell(), expected
+
+
+_LONGEST_NPY = 12 + 10_000  # NumPy's own limit
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}

@@ -33,7 +33,7 @@ def load(
 
     Args:
         name_or_path: a name in `names()` (case-insensitive, `_` for `-` allowed), a `.npy`, `.npz`, `.csv` or
-            IDX file, or a folder of pictures, PNG or JPEG.
+            IDX file, or a folder of pictures, PNG, JPEG, WebP, BMP or GIF.
         root: the folder with the files of a full set, or its parent. If given, no other folder is searched.
         download: whether a full set that is not found may be downloaded into the user's cache.
         image_size, gray, skip_broken, progress: for a folder of pictures, see `load_folder`.
@@ -49,6 +49,8 @@ def load(
     (3823, 8, 8, 1)
     """
     text = os.fspath(name_or_path)
+    if not text:
+        raise ValueError('the name of the data is empty, "": give a name in tinyae.data.names(), or a path.')
     is_path = isinstance(name_or_path, os.PathLike)
     entry = None if is_path else ENTRIES.get(canonical(text))
     path = Path(text).expanduser()
@@ -169,15 +171,16 @@ def locate(folder: Path, file: RemoteFile) -> Path | None:
     return None
 
 
-def verified(path: Path, file: RemoteFile) -> bytes:
+def verified(path: Path, file: RemoteFile) -> bytearray:
     """The uncompressed content of a file of a full set; ValueError if its size or SHA-256 is wrong."""
     import hashlib
 
-    payload = read_payload(path)
+    payload = read_payload(path, lambda start: file.payload_bytes)
     if len(payload) != file.payload_bytes:
+        more = " or more" if len(payload) > file.payload_bytes else ""
         raise ValueError(
             f"{path} is not the published file: expected {file.payload_bytes:,} bytes uncompressed, got "
-            f"{len(payload):,}: delete it and download it again."
+            f"{len(payload):,}{more}: delete it and download it again."
         )
     digest = hashlib.sha256(payload).hexdigest()
     if file.payload_sha256 not in (None, digest):

@@ -4,13 +4,15 @@
     photos/cat/a.png  photos/dog/b.jpg         the folder's name is the class, as in torchvision's ImageFolder
     photos/train/...  photos/test/...          either of these, with a separate test set
 
-Files are read in the order of their names; names that begin with a dot and files that are not pictures are skipped.
+PNG, JPEG, WebP, BMP and GIF are read (of several frames the first), in the order of their names; names that begin with a dot
+and other files are skipped, and `notes` says so of pictures in other formats.
 Without a `test` folder, every tenth picture of each class is a test picture (the last one if the class has fewer than ten).
 Frames of a video or of a burst are too similar for such a split: create `train` and `test` by hand.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 from collections.abc import Iterable
@@ -44,7 +46,7 @@ def load_folder(
     skip_broken: bool = False,
     progress: bool = True,
 ) -> Dataset:
-    """Read all PNG and JPEG files of a folder; the text at the top of this module has the rules.
+    """Read all PNG, JPEG, WebP, BMP and GIF files of a folder; the text at the top of this module has the rules.
 
     Args:
         path: the folder.
@@ -59,7 +61,8 @@ def load_folder(
     """
     folder = Path(path)
     size = _checked_size(image_size)
-    x, files, skipped = _read(folder, _listing(folder), size, gray, skip_broken, progress)
+    listing, others = _listing(folder)
+    x, files, skipped = _read(folder, listing, size, gray, skip_broken, progress)
     names = tuple(sorted({file.label for file in files} - {""}))
     y = np.array([names.index(file.label) for file in files], dtype=np.int64) if names else None
     testing = _chosen(folder, files)
@@ -74,7 +77,7 @@ def load_folder(
         unit="gray levels",
         scale=255.0,
         origin=str(folder),
-        notes=". ".join([_split_note(files, test), *skipped]),
+        notes=". ".join([_split_note(files, test), *skipped, *others]),
     )
 
 
@@ -96,12 +99,13 @@ def _checked_size(size: Size | int | None) -> Size | None:
     return pair[0], pair[1]
 
 
-def _listing(folder: Path) -> list[_File]:
-    """Every picture file below a folder, with its class and its split, in the order of names."""
+def _listing(folder: Path) -> tuple[list[_File], list[str]]:
+    """Every picture file below a folder, with its class and its split, in the order of names; and a sentence about others."""
     if not folder.exists():
         raise FileNotFoundError(f"there is no folder {folder}: check the path.")
     found = sorted(_walk(folder), key=lambda file: file.parts)
     pictures = [file for file in found if file.suffix.lower() in SUFFIXES]
+    others = [file.suffix.lower() for file in found if file.suffix.lower() in OTHERS]
     if not pictures:
         seen = f"only files such as {found[0].name}" if found else "no files"
         raise ValueError(
@@ -123,7 +127,9 @@ def _listing(folder: Path) -> list[_File]:
         _check_labels(folder / part, [file for file in files if file.part == part])
     if bool(files[0].label) != bool(files[-1].label):  # in the order of names, one of `test` and one of `train`
         raise ValueError(f"{folder}: only one of `train` and `test` has class folders: add or remove them.")
-    return files
+    kinds = ", ".join(sorted(set(others)))
+    note = f"Not read, {len(others)} in other formats ({kinds}): convert them to PNG"
+    return files, [note] if others else []
 
 
 def _walk(folder: Path) -> Iterable[Path]:
@@ -239,7 +245,7 @@ def _split_note(files: list[_File], test: Split) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# One picture file, PNG or JPEG, as numbers between 0 (black) and 1 (white).
+# One picture file as numbers between 0 (black) and 1 (white).
 #
 # Pillow decodes; the conversion to numbers is:
 #
@@ -252,9 +258,15 @@ def _split_note(files: list[_File], test: Split) -> str:
 # Resizing uses a triangle filter that widens as the picture shrinks (Pillow's BILINEAR), so small pictures do not alias and
 # no value leaves [0, 1]. Pillow is imported when the first file is read.
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
-FORMATS = ("PNG", "JPEG")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 """Accepted formats, recognized by content: a JPEG named `.png` is read as a JPEG."""
+
+OTHERS = (".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".ppm", ".pgm", ".tga", ".psd", ".svg", ".dng")
+"""Pictures that are not read, and are mentioned."""
+
+DENSEST = 10_000
+"""Pixels that a byte of a file can hold: 1032 times 8 in a blank PNG of one bit."""
 
 DEEP = ("I", "I;16", "I;16L", "I;16B")
 """Pillow's names for gray pictures of 16 bits."""
@@ -277,12 +289,12 @@ def read_picture(path: Path, size: Size | None = None, gray: bool = False) -> np
     """A picture file as float32 (H, W, C): C = 1 for a gray one or with `gray`, else 3.
 
     Args:
-        path: a PNG or JPEG file; of several frames the first is read.
+        path: a PNG, JPEG, WebP, BMP or GIF file; of several frames the first is read.
         size: the (H, W) to resize to; None keeps the size.
         gray: whether to convert colors to gray levels.
 
     Raises:
-        BrokenPicture: missing, damaged, truncated or unreadable, or more pixels than Pillow allows.
+        BrokenPicture: missing, damaged, truncated or unreadable, or more pixels than Pillow allows or the file can hold.
     """
     from PIL import Image
 
@@ -292,14 +304,20 @@ def read_picture(path: Path, size: Size | None = None, gray: bool = False) -> np
             # claim more pixels than there is memory.
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
+            content = path.read_bytes()  # of a file, Pillow's readers make room for what its headers claim
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+                if image.width * image.height > DENSEST * (len(content) + 100):
+                    raise BrokenPicture(path, f"its {len(content):,} bytes cannot hold {by(image.size[::-1])} pixels")
                 return _pixels(image, size, gray)
+    except BrokenPicture:
+        raise
     except MemoryError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BrokenPicture(path, f"it has more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels") from error
     except Image.UnidentifiedImageError as error:
-        raise BrokenPicture(path, "it is neither PNG nor JPEG" if path.stat().st_size else "it is empty") from error
+        reason = f"it is none of {', '.join(FORMATS)}" if path.stat().st_size else "it is empty"
+        raise BrokenPicture(path, reason) from error
     except Exception as error:  # a decoder may raise anything for malformed bytes
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise BrokenPicture(path, reason or type(error).__name__) from error

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyae.data.dataset import Dataset, Scaler, Split, Timeline, as_series, labeled_lines
-from tinyae.data.formats import Table, is_number, parse_time, read_table
+from tinyae.data.formats import Table, is_number, parse_time, read_npy, read_table
 
 # ---------------------------------------------------------------------------------------------------------------------
 # A series from the user's own CSV: one line per step, with an optional time column; the other columns are features.
@@ -65,7 +65,7 @@ class Series:
 
 
 def read_series(path: str | Path, *, time: str | int | None = None) -> Series:
-    """Read a `.csv` with one line per step, see `tinyae.data.formats.read_table`.
+    """Read a `.csv` with one line per step, see `tinyae.data.formats.read_table`, or a `.npy` of steps, (T,) or (T, D).
 
     Args:
         time: the time column, by name or index from 0. None takes the first column of dates (ISO 8601, such as
@@ -75,6 +75,11 @@ def read_series(path: str | Path, *, time: str | int | None = None) -> Series:
         FileNotFoundError: no such file.
         ValueError: not a table of numbers, a missing value, or times that do not increase, with the line.
     """
+    if Path(path).suffix.lower() == ".npy":
+        if time is not None:
+            raise ValueError(f"{path} has no names and no times, got time={time!r}: leave it out, or save a .csv.")
+        values = as_series(read_npy(path), str(path))
+        return Series(values, tuple(f"column {n}" for n in range(values.shape[1])))
     table = read_table(Path(path))
     column = _first_times(table) if time is None else table.find_column(time)
     times = None if column is None else _times(table, column)
@@ -90,13 +95,16 @@ def load_series(
     path: str | Path, length: int, *, time: str | int | None = None, stride: int | None = None, horizon: int = 0,
     train: float | int = 0.8, scaling: str | Scaler = "standard",
 ) -> Dataset:  # fmt: skip
-    """Windows of the user's own `.csv`; see `read_series` and `windows`. `stride` None cuts without overlap."""
+    """Windows of the user's own `.csv` or `.npy`; see `read_series` and `windows`. `stride` None cuts without overlap."""
     series = read_series(path, time=time)
-    made = windows(
-        series.values, length, stride=stride or length, horizon=horizon, train=train, scaling=scaling,
-        name=Path(path).name, unit=series.names[0] if len(series.names) == 1 else "", timeline=series.timeline,
-        feature_names=series.names,
-    )  # fmt: skip
+    try:
+        made = windows(
+            series.values, length, stride=stride or length, horizon=horizon, train=train, scaling=scaling,
+            name=Path(path).name, unit=series.names[0] if len(series.names) == 1 else "", timeline=series.timeline,
+            feature_names=series.names,
+        )  # fmt: skip
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     uneven = " Times are not evenly spaced, so windows have no dates." if series.times is not None else ""
     notes = made.notes + ("" if series.timeline is not None else uneven)
     return replace(made, origin=str(path), notes=f"{notes} Features: {', '.join(series.names)}.")

@@ -22,6 +22,7 @@ from tinyae.backend import Array, Backend, backend_named, backend_of
 from tinyae.checks import checked, choose, whole_number
 from tinyae.data import Dataset, Lengths, Split, padding
 from tinyae.data.dataset import as_samples
+from tinyae.data.source import Rows, find
 from tinyae.losses import Loss, unit
 from tinyae.nn import Module, evaluating
 
@@ -66,8 +67,15 @@ class Batch:
         return self._each(lambda part: part[index], lengths=None if self.lengths is None else self.lengths[index])
 
     def to(self, backend: Backend, dtype: npt.DTypeLike) -> Batch:
-        """Contiguous arrays on a device; class numbers as int64."""
-        moved = self._each(lambda part: backend.xp.ascontiguousarray(backend.to_device(part, dtype)))
+        """Contiguous arrays on a device; class numbers as int64. Of `Rows`, the samples come there when they are read."""
+        xp = backend.xp
+        moved = self._each(
+            lambda part: (
+                part.to(backend, dtype)
+                if isinstance(part, Rows)
+                else xp.ascontiguousarray(backend.to_device(part, dtype))
+            )
+        )
         return replace(moved, labels=None if self.labels is None else backend.to_device(self.labels, "int64"))
 
     def tensors(self) -> Batch:
@@ -82,12 +90,12 @@ class Batch:
         """
         batch_size = whole_number("batch_size", batch_size, at_least=1)
         order = np.arange(len(self)) if order is None else order
-        backend = backend_of(self.target)
+        backend = self.target.backend if isinstance(self.target, Rows) else backend_of(self.target)
         numbers = backend.to_device(order)
         for start in range(skip, len(order), batch_size):
             rows = slice(start, start + batch_size)
             lengths = None if self.lengths is None else self.lengths[order[rows]]
-            yield self._each(partial(_taken, backend, numbers[rows], lengths), lengths=lengths).tensors()
+            yield self._each(partial(_taken, backend, numbers[rows], order[rows], lengths), lengths=lengths).tensors()
 
     @property
     def future(self) -> int:
@@ -124,9 +132,11 @@ class Batch:
         return replace(self, **(parts | others))
 
 
-def _taken(backend: Backend, rows: Array, lengths: Lengths | None, part: Array) -> Array:
-    """Rows of an array on its device; sequences are cut to the longest of `lengths`."""
-    chosen = backend.xp.take(part, rows, axis=0)
+def _taken(
+    backend: Backend, rows: Array, order: npt.NDArray[np.int64], lengths: Lengths | None, part: Array | Rows
+) -> Array:
+    """Rows of an array on its device, or of `Rows`, whose numbers are on the host; sequences are cut to the longest of `lengths`."""
+    chosen = part[order] if isinstance(part, Rows) else backend.xp.take(part, rows, axis=0)
     return chosen if lengths is None or chosen.ndim < 3 else chosen[:, : int(lengths.max())]
 
 
@@ -191,7 +201,7 @@ class Autoencoder(Module):
                 f"the sequences are of unequal length, from {shortest} to {longest} steps, and "
                 f"{type(self).__name__} would learn their padding too: train lstm, or cut all to one length."
             )
-        return Batch(samples.x)
+        return Batch(samples.source)
 
     @overload
     def encode(self, x: Tensor, batch_size: int = 1024) -> Tensor: ...
@@ -253,7 +263,7 @@ class Autoencoder(Module):
         x = as_input(x)
         if isinstance(x, (Tensor, Batch)) or not len(x):
             return x
-        return check_samples(x, "x", self, encode=True).x
+        return check_samples(x, "x", self, encode=True).source
 
     def _apply(self, function: Callable[[Any], Any], x: Any, batch_size: int, *, whole: bool = False) -> Any:
         """Apply `function` to a Tensor directly, to everything else batch by batch in evaluation mode.
@@ -287,7 +297,7 @@ def as_input(x: Any) -> Any:
 def check_samples(
     source: Dataset | Split | npt.ArrayLike, name: str, model: Autoencoder, *, encode: bool = False
 ) -> Split:
-    """The samples of a Dataset (training part), Split or array that a model is to train on or to be measured on.
+    """The samples of a Dataset (training part), Split, array or source that a model is to train on or to be measured on.
 
     Raises TypeError unless they are floating-point numbers, and ValueError unless they are (N, ...) with N > 0, finite in
     the model's dtype, and such that its loss can have them as targets; `name` begins the message. Samples only to
@@ -295,7 +305,7 @@ def check_samples(
     """
     if isinstance(source, Dataset):
         source = source.train
-    x = source.x if isinstance(source, Split) else source
+    x = source.source if isinstance(source, Split) else source
     x = as_samples(x, f"{name}: expected an array of numbers, a Split or a Dataset")
     if x.dtype.kind != "f":
         raise TypeError(
@@ -307,12 +317,9 @@ def check_samples(
     largest = float(np.finfo(model.dtype).max)
     low, high = float(x.min()), float(x.max())
     if not (low >= -largest and high <= largest):
-        bad = np.argwhere(~(np.abs(x.astype(np.float64)) <= largest))
-        kind = "NaN or infinite" if not np.isfinite(x).all() else f"too large for {model.dtype}"
-        raise ValueError(
-            f"{name}: {len(bad)} values are {kind}, "
-            f"the first at index {tuple(int(i) for i in bad[0])}: remove or fill them first."
-        )
+        kind = f"too large for {model.dtype}" if np.isfinite(low) and np.isfinite(high) else "NaN or infinite"
+        count, first = find(lambda part: ~(np.abs(part.astype(np.float64)) <= largest), x)
+        raise ValueError(f"{name}: {count} values are {kind}, the first at index {first}: remove or fill them first.")
     if not encode or ((low < 0.0 or high > 1.0) and not model.takes_noise):
         model.reconstruction.check_targets(x)
     return source if isinstance(source, Split) else Split(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from tinyae.checks import checked, whole_number
 from tinyae.data import padding
+from tinyae.data.source import Rows, pieces
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Baselines for sequences, and a test whether a decoder uses the code at all.
@@ -205,17 +207,17 @@ class PCA:
         fitted = f"fitted to {len(self.mean_)} features" if hasattr(self, "mean_") else "not fitted"
         return f"PCA({self.code_size}: {fitted})"
 
-    def fit(self, x: Values) -> PCA:
+    def fit(self, x: Values | Rows) -> PCA:
         """Find the components of samples x (N, ...); returns self. Memory: one (D, D) matrix in float64."""
-        flat = self._flat(x)
-        if self.code_size > min(flat.shape):
+        count, size = len(x), math.prod(self._checked(x).shape[1:])
+        if self.code_size > min(count, size):
             raise ValueError(
-                f"code_size must be at most {min(flat.shape)}, the rank of {len(flat)} samples of dimension {flat.shape[1]}, "
+                f"code_size must be at most {min(count, size)}, the rank of {count} samples of dimension {size}, "
                 f"got {self.code_size}: choose a smaller one."
             )
-        self.mean_ = flat.mean(axis=0, dtype=np.float64)
-        centered = (flat[start : start + 4096] - self.mean_ for start in range(0, len(flat), 4096))
-        covariance = sum(part.T @ part for part in centered) / len(flat)
+        self.mean_ = sum(self._flat(part).sum(axis=0, dtype=np.float64) for _, part in pieces(x, 1 << 20)) / count
+        centered = (self._flat(part) - self.mean_ for _, part in pieces(x, 1 << 20))
+        covariance = sum(part.T @ part for part in centered) / count
         values, vectors = np.linalg.eigh(covariance)
         leading = slice(None, -self.code_size - 1, -1)  # eigh gives the smallest first
         self.components_, self.variances_ = vectors[:, leading].T.copy(), values[leading].copy()
@@ -235,17 +237,20 @@ class PCA:
         """Encode and decode; of x's shape."""
         return self.decode(self.encode(x)).reshape(x.shape)
 
-    def squared_error(self, x: Values) -> float:
+    def squared_error(self, x: Values | Rows) -> float:
         """Squared error per sample of the reconstruction of x (N, ...), in batches."""
-        batches = (x[start : start + 4096] for start in range(0, len(x), 4096))
-        return sum(float(np.square(batch - self.reconstruct(batch)).sum()) for batch in batches) / len(x)
+        return sum(float(np.square(batch - self.reconstruct(batch)).sum()) for _, batch in pieces(x, 1 << 20)) / len(x)
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "components_"):
             raise ValueError("this PCA has not been fitted: call fit(x) first.")
 
     @staticmethod
-    def _flat(x: Values) -> Values:
+    def _checked(x: Any) -> Any:
         if x.ndim < 2 or len(x) == 0:
             raise ValueError(f"PCA needs samples (N, ...) with N > 0, got shape {x.shape}.")
-        return x.reshape(len(x), -1)
+        return x
+
+    def _flat(self, x: Values) -> Values:
+        flat: Values = self._checked(x).reshape(len(x), -1)
+        return flat

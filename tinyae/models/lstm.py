@@ -163,8 +163,9 @@ class LSTMAutoencoder(Autoencoder):
         """Windows (N, T + F, D) as targets, and the first T steps of each, (N, T, D), as input of the encoder."""
         if samples.lengths is not None:
             self._check_seen(samples.lengths)
-        x = samples.x[:, : self._past(samples.x)] if self.future_steps else samples.x
-        return Batch(x, samples.x, lengths=samples.lengths, future_only=self.mode == "predict")
+        whole = samples.source
+        x = whole[:, : self._past(whole)] if self.future_steps else whole
+        return Batch(x, whole, lengths=samples.lengths, future_only=self.mode == "predict")
 
     def forward(self, x: Tensor, lengths: Lengths = None) -> Tensor:
         """Raw outputs of `decoder` for x (N, T, D): the reconstruction, first step first; in mode "predict" the future."""

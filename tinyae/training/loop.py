@@ -495,7 +495,8 @@ def fit(
 
     Args:
         model: trained in place, on the device it is on.
-        train: samples (N, ...) as an array or list, a Split, or a Dataset (its training part).
+        train: samples (N, ...) as an array or list, a Split, a Dataset (its training part), or a `tinyae.data.Source`, any object
+            with `len` and `take(rows)`, of which a batch at a time is read.
         validation: samples to evaluate on after every epoch, in columns validation_*; of a Dataset its test part, in columns
             test_*, since test samples may select nothing. None records the training loss only.
         epochs: passes over the training samples; with LBFGS, maximum iterations. Each uses all samples; fewer if it converges.
@@ -530,9 +531,9 @@ def fit(
     samples = check_samples(train, "train", model)
     validation, name = held_out_part(validation)
     held_out = None if validation is None else check_samples(validation, name, model)
-    if held_out is not None and held_out.x.shape[1:] != samples.x.shape[1:]:
+    if held_out is not None and held_out.source.shape[1:] != samples.source.shape[1:]:
         raise ValueError(
-            f"{name} samples have shape {held_out.x.shape[1:]}, training samples {samples.x.shape[1:]}: "
+            f"{name} samples have shape {held_out.source.shape[1:]}, training samples {samples.source.shape[1:]}: "
             "they must be equal."
         )
     if optimizer is None:
@@ -546,6 +547,8 @@ def fit(
     used = used_samples(len(samples), batch_size, drop_last)
     measured = None if held_out is None else model.batch(held_out)
     data = model.batch(samples).to(backend_named(model.device), model.dtype)
+    if optimizer.full_batch:
+        data = data.rows(slice(None))
     warn_of_range(model, data)
     history = History({"train_loss": model.loss_unit, "seconds": "s", "samples_per_second": f"{model.sample_name}s/s"})
     run = Training(

@@ -60,7 +60,7 @@ def evaluate(model: Autoencoder, samples: Split | Batch | npt.ArrayLike, batch_s
         samples = Split(as_samples(samples, "expected an array of numbers or a Split (of a Dataset, data.test)"))
     count = len(samples)
     if not count:
-        shape = (samples.x if isinstance(samples, Split) else samples.target).shape
+        shape = (samples.source if isinstance(samples, Split) else samples.target).shape
         raise ValueError(f"got an empty array of shape {shape}: there is nothing to evaluate.")
     whole = samples if isinstance(samples, Batch) else model.batch(check_samples(samples, "x", model))
     backend, dtype = backend_named(model.device), model.dtype

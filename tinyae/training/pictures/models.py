@@ -87,7 +87,7 @@ def draw_neighbors(model: Autoencoder, data: Dataset, indices: np.ndarray, path:
         raise ValueError(f"{data.name} holds no images: neighbors are drawn for images only.")
     labels = None if data.test.y is None else data.test.y[: len(indices)]
     chosen = one_per_class(labels, len(indices), count)
-    rows = [np.concatenate([data.test.x[i : i + 1], data.train.x[indices[i]]]) for i in chosen]
+    rows = [np.concatenate([data.test.source[i : i + 1], data.train.source[indices[i]]]) for i in chosen]
     words = None
     if data.train.y is not None and data.test.y is not None:
         words = [class_name(data, int(y)) for i in chosen for y in (data.test.y[i], *data.train.y[indices[i]])]
@@ -130,7 +130,7 @@ def draw_memory(model: ImageMemory, data: Dataset, folder: Path, *, count: int =
     """
     labels = None if data.train.y is None else data.train.y[: model.count]
     numbers = one_per_class(labels, min(len(data.train), model.count), count)
-    originals, recalled = data.train.x[numbers], model.recall(numbers)
+    originals, recalled = data.train.source[numbers], model.recall(numbers)
     names = None if data.train.y is None else [class_name(data, int(y)) for y in data.train.y[numbers]]
     title = f"{data.name}: {len(numbers)} of {model.count} {model.sample_name}s, originals and as recalled"
     figure = draw_restored(data, Restored(originals, recalled), labels=names, count=count, title=title)
@@ -175,7 +175,7 @@ def draw_denoising(
     noises = _noises(model.noise, levels)
     if not noises:
         return []
-    clean = data.test.x[one_per_class(data.test.y, len(data.test), count)]
+    clean = data.test.source[one_per_class(data.test.y, len(data.test), count)]
     rows, words = [clean], ["clean"] * len(clean)
     for noise in noises:
         noisy = noise.corrupt(clean, np.random.default_rng(0))
@@ -231,7 +231,7 @@ def draw_contractive(
     """
     if data.image_shape is None:
         return []
-    x = data.test.x[one_per_class(data.test.y, len(data.test), images)]
+    x = data.test.source[one_per_class(data.test.y, len(data.test), images)]
     jacobian = model.jacobian_at(x)
     _, strengths, tangents = np.linalg.svd(jacobian.reshape(len(x), jacobian.shape[1], -1), full_matrices=False)
     shown = min(directions, strengths.shape[1])
@@ -341,7 +341,7 @@ def draw_manifold(model: Any, path: Path, n: int = 20) -> Path:
 def draw_restyled(model: ConditionalVariationalAutoencoder, data: Dataset, path: Path, rows: int = 8) -> Path:
     """One row per test sample: the sample, then its code decoded as every class."""
     assert data.test.y is not None
-    x, labels = data.test.x[:rows], data.test.y[:rows]
+    x, labels = data.test.source[:rows], data.test.y[:rows]
     made = np.concatenate([x[:, None], model.restyle(x, labels)], axis=1)
     figure = plots.image_grid(
         made.reshape(-1, *x.shape[1:]),
@@ -358,11 +358,11 @@ def draw_between_codes(model: VariationalAutoencoder, data: Dataset, path: Path,
     codes = q.given(q.mean)
     strips = [model.decode(interpolate(a, b, _BETWEEN_CODES)) for a, b in zip(codes[::2], codes[1::2], strict=False)]
     pairs = list(zip(chosen[::2], chosen[1::2], strict=False))
-    ends = [(data.test.x[a : a + 1], data.test.x[b : b + 1]) for a, b in pairs]
+    ends = [(data.test.source[a : a + 1], data.test.source[b : b + 1]) for a, b in pairs]
     images = np.concatenate(
         [part for strip, (a, b) in zip(strips, ends, strict=True) for part in (a, strip, b)]
         if strips
-        else [data.test.x[:1]]
+        else [data.test.source[:1]]
     )
     figure = plots.image_grid(
         images,
