@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from tinyae.checks import choose
 from tinyae.data.arrays import Floats, Scaler
-from tinyae.data.tables import CLOCK, Column, Source, Table, Times, listed, moments, parse_times, read_table, short
+from tinyae.data.tables import Column, Source, Table, Times, listed, moments, parse_times, read_table, seconds_of, short
 
 MISSING_RULES = ("error", "drop", "mean", "interpolate")
 """What to do about missing values."""
@@ -316,6 +316,23 @@ class Schema:
                     line[gap] = np.interp(np.flatnonzero(gap), np.flatnonzero(~gap), line[~gap])
         return np.where(np.isnan(x), self.fill, x)
 
+    def hints(self, table: Table) -> list[str]:
+        """Features that look like something else, as lines to print: a count of rows, a time, a label."""
+        numbers = {feature.name for feature in self.features if feature.kind == "numbers"}
+        lines = []
+        for column in table.columns:
+            steps = np.diff(column.values) if column.name in numbers else np.zeros(0)
+            name = column.name.lower()
+            if len(steps) > 1 and (steps == 1).all() and name not in _TIMES:
+                lines.append(
+                    f"column {column.name!r} counts the rows: if it is no feature, id={column.name!r} or drop it"
+                )
+            elif len(steps) > 1 and (steps > 0).all() and name in _TIMES and not self.time:
+                lines.append(f"column {column.name!r} only increases: if it is the time, time={column.name!r}")
+            elif name in _LABELS and self.label is None and column.name in {feature.name for feature in self.features}:
+                lines.append(f"column {column.name!r} is a feature: if it is the label, label={column.name!r}")
+        return lines
+
     @property
     def encoded_names(self) -> tuple[str, ...]:
         """The names of the D numbers of a row: one for each feature, for words one for each word."""
@@ -432,6 +449,10 @@ class Schema:
 # Roles, labels, times, and the sentences about faults.
 
 
+_TIMES = frozenset(("year", "time", "date", "datetime", "timestamp", "t"))
+_LABELS = frozenset(("label", "class", "target", "y", "species", "outcome", "diagnosis"))
+
+
 def _several(table: Table, names: Names | None) -> tuple[str, ...]:
     """Names of columns, from one, several, or a string of several."""
     if names is None:
@@ -446,7 +467,12 @@ def _first_times(columns: Sequence[Column]) -> tuple[str, ...]:
     """The first column of dates, with the time of day if that is in the next one."""
     for column, other in zip(columns, [*columns[1:], None], strict=True):
         if column.kind == "times":
-            clock = other is not None and other.texts is not None and all(map(CLOCK.fullmatch, other.words()))
+            clock = (
+                other is not None
+                and other.kind in ("words", "times")
+                and other.texts is not None
+                and not any(math.isnan(seconds_of(text or "?")) for text in set(other.words()))
+            )
             return (column.name, other.name) if clock and other is not None else (column.name,)
     return ()
 
