@@ -317,9 +317,15 @@ class Schema:
         return np.where(np.isnan(x), self.fill, x)
 
     def hints(self, table: Table) -> list[str]:
-        """Features that look like something else, as lines to print: a count of rows, a time, a label."""
+        """The roles of columns, and features that look like something else (a count of rows, a time, a label), as lines to print."""
         numbers = {feature.name for feature in self.features if feature.kind == "numbers"}
-        lines = []
+        roles = {"label": self.label, "id": self.id, "time": ", ".join(self.time), "group": self.group}
+        given = [f"{role} {name}" for role, name in roles.items() if name]
+        unused = [
+            name for name in table.names if name not in {f.name for f in self.features} | {*roles.values(), *self.time}
+        ]
+        given += [f"not used {listed(unused)}"] if unused else []
+        lines = ["; ".join(given)] if given else []
         for column in table.columns:
             steps = np.diff(column.values) if column.name in numbers else np.zeros(0)
             name = column.name.lower()
@@ -398,10 +404,10 @@ class Schema:
             wrong = ~column.missing & ~np.isfinite(values)
         if wrong.any():
             faults.append(_fault(table, column, wrong, advice))
-        elif column.missing.all() and self.missing != "mean":
+        elif column.missing.all() and self.fill is None:
             faults.append(f"column {column.name!r} holds no values: drop it")
         elif column.missing.any() and self.missing == "error":
-            faults.append(_fault(table, column, column.missing, _FILL))
+            faults.append(_fault(table, column, column.missing, _FILL if self.fill is None else _FILL_NEW))
         return values
 
     def _classes(
@@ -415,16 +421,17 @@ class Schema:
                 )
             )
             return None
-        if column.missing.any():
-            if self.missing == "error":
-                faults.append(_fault(table, column, column.missing, "add the label, or drop its row (missing='drop')"))
-            complete &= ~column.missing
         number = {name: n for n, name in enumerate(self.class_names)}
         words = _label_words(column)
-        unknown = sorted({word for word, gap in zip(words, column.missing, strict=True) if not gap} - number.keys())
-        if unknown:
-            remarks.append(f"labels are not used: the training data have no class {listed(unknown)}")
+        unknown = {word for word, gap in zip(words, column.missing, strict=True) if not gap} - number.keys()
+        if self.fill is not None and (unknown or column.missing.any()):  # of new data, which need no labels
+            remarks.append(
+                f"labels are not used: the training data have no class {listed(sorted(unknown)) or 'that is missing'}"
+            )
             return None
+        if self.missing == "error" and column.missing.any():
+            faults.append(_fault(table, column, column.missing, "add the label, or drop its row (missing='drop')"))
+        complete &= ~column.missing
         return np.array([number.get(word, -1) for word in words], np.int64)
 
     def _times(self, table: Table, columns: list[Column], faults: list[str]) -> Times | None:
@@ -530,6 +537,7 @@ def times_of(columns: Sequence[Column], time_format: str | None = None) -> Times
     return found
 
 
+_FILL_NEW = "give the value, because this model was trained with missing='error'"
 _FILL = "fill the gap, or say how: missing='drop', 'mean' or 'interpolate' (--missing)"
 
 

@@ -662,6 +662,8 @@ def _read_columnar(path: Path, time_format: str | None) -> Table:
             f"{path} needs pyarrow to be read: pip install pyarrow, or save the table as text, frame.to_csv(path, index=False)."
         ) from error
     with reading(path, "a Parquet or Feather file", "save the table again"):
-        table = _from_frame(pyarrow.read_table(str(path)), time_format)
-    index = next((name for name in table.names if name.startswith("__index_level_")), None)  # how pandas saves an index
+        found = pyarrow.read_table(str(path))
+        table = _from_frame(found, time_format)
+    saved = (found.schema.pandas_metadata or {}).get("index_columns", [])  # how pandas saves an index
+    index = next((name for name in saved if name in table.names), None)
     return replace(table, name=str(path), index=index)
