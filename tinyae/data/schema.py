@@ -77,7 +77,7 @@ class Rows:
         times: (N,), or None.
         lines: the line of the file where each row ends, from 1, or the row of a frame from 0, (N,).
         groups: what each row belongs to, or None.
-        remarks: what was reordered, ignored, dropped or filled.
+        notes: what was reordered, ignored, dropped or filled.
     """
 
     x: npt.NDArray[Any]
@@ -86,7 +86,7 @@ class Rows:
     times: Times | None
     lines: npt.NDArray[np.int64]
     groups: npt.NDArray[Any] | None = None
-    remarks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.x)
@@ -94,7 +94,7 @@ class Rows:
     def rows(self, index: npt.NDArray[Any]) -> Rows:
         """Some of the rows, by indices or a boolean mask."""
         parts = (self.x, self.y, self.ids, self.times, self.lines, self.groups)
-        return Rows(*(None if part is None else part[index] for part in parts), self.remarks)  # type: ignore[arg-type,call-arg]
+        return Rows(*(None if part is None else part[index] for part in parts), self.notes)  # type: ignore[arg-type,call-arg]
 
 
 @dataclass(frozen=True)
@@ -163,9 +163,9 @@ class Schema:
         if isinstance(source, np.ndarray) and source.ndim == 1 and len(self.features) == 1:
             source = source[:, None]
         table = read_table(source, header=header, decimal=self.decimal, time_format=self.time_format, expected=expected)
-        table, remarks = self._matched(table)
+        table, notes = self._matched(table)
         rows = self.encode(table)
-        return replace(rows, x=self.prepared(rows.x), remarks=(*remarks, *rows.remarks))
+        return replace(rows, x=self.prepared(rows.x), notes=(*notes, *rows.notes))
 
     def inverse(self, x: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
         """Numbers of the model in the units and words of the table: name of each column -> values of shape (N,) or (N, T).
@@ -256,9 +256,9 @@ class Schema:
             start += size
         y = times = None
         complete = np.ones(len(table), bool)
-        remarks: list[str] = []
+        notes: list[str] = []
         if self.label in by_name:
-            y = self._classes(table, by_name[self.label], complete, faults, remarks)
+            y = self._classes(table, by_name[self.label], complete, faults, notes)
         if self.time and all(name in by_name for name in self.time):
             times = self._times(table, [by_name[name] for name in self.time], faults)
         if self.missing == "drop":
@@ -267,7 +267,7 @@ class Schema:
             many = f" has {len(faults)} faults:\n  " if len(faults) > 1 else ", "
             raise ValueError(f"{table.name}{many}" + ";\n  ".join(faults) + ".")
         if not complete.all():
-            remarks.append(f"{np.count_nonzero(~complete):,} of {len(table):,} rows with missing values are left out")
+            notes.append(f"{np.count_nonzero(~complete):,} of {len(table):,} rows with missing values are left out")
             if not complete.any():
                 raise ValueError(
                     f"{table.name} has no row without missing values: use missing='mean' or 'interpolate'."
@@ -275,11 +275,11 @@ class Schema:
         elif np.isnan(x).any():
             rule = "interpolated" if self.missing == "interpolate" else "filled with the means of the training part"
             gaps = [f"{c.name} {np.count_nonzero(c.missing):,}" for c in table.columns if c.missing.any()]
-            remarks.append(f"missing values were {rule}: {listed(gaps)}")
+            notes.append(f"missing values were {rule}: {listed(gaps)}")
         called = by_name.get(self.id or "") or by_name.get(table.index or "")
         ids = np.arange(len(table)) if called is None else _ids(called)
         groups = np.array(by_name[self.group].words()) if self.group in by_name else None
-        return Rows(x, y, ids, times, table.lines, groups, tuple(remarks)).rows(complete)
+        return Rows(x, y, ids, times, table.lines, groups, tuple(notes)).rows(complete)
 
     def fitted(self, x: Floats, scaling: str | Scaler = "standard") -> Schema:
         """With fill and scaler fitted to the encoded rows (N, D) of a training part."""
@@ -358,13 +358,13 @@ class Schema:
                 f"{table.name} has no column {', '.join(map(repr, lacking))}, which the model was trained on: add "
                 f"{'it' if len(lacking) == 1 else 'them'}; it has {listed(table.names, 40)}."
             )
-        remarks = []
+        notes = []
         if extra := [name for name in table.names if name not in self.names and name != table.index]:
-            remarks.append(f"columns that the model was not trained on were ignored: {listed(extra)}")
+            notes.append(f"columns that the model was not trained on were ignored: {listed(extra)}")
         order = [name for name in table.names if name in inputs]
         if order != [name for name in self.names if name in order]:
-            remarks.append("the columns are in another order, and were matched by name")
-        return table, remarks
+            notes.append("the columns are in another order, and were matched by name")
+        return table, notes
 
     def _by_position(self, table: Table, inputs: list[str]) -> tuple[Table, list[str]]:
         names = next((names for names in (list(self.names), inputs) if len(names) == len(table.columns)), None)
@@ -411,7 +411,7 @@ class Schema:
         return values
 
     def _classes(
-        self, table: Table, column: Column, complete: npt.NDArray[np.bool_], faults: list[str], remarks: list[str]
+        self, table: Table, column: Column, complete: npt.NDArray[np.bool_], faults: list[str], notes: list[str]
     ) -> npt.NDArray[np.int64] | None:
         """Class numbers (N,); None, with a remark, if a class is unknown."""
         if column.kind == "numbers" and (wrong := ~column.missing & (column.values != np.round(column.values))).any():
@@ -425,7 +425,7 @@ class Schema:
         words = _label_words(column)
         unknown = {word for word, gap in zip(words, column.missing, strict=True) if not gap} - number.keys()
         if self.fill is not None and (unknown or column.missing.any()):  # of new data, which need no labels
-            remarks.append(
+            notes.append(
                 f"labels are not used: the training data have no class {listed(sorted(unknown)) or 'that is missing'}"
             )
             return None
@@ -472,7 +472,7 @@ def _several(table: Table, names: Names | None) -> tuple[str, ...]:
 
 def _first_times(columns: Sequence[Column]) -> tuple[str, ...]:
     """The first column of dates, with the time of day if that is in the next one."""
-    for column, other in zip(columns, [*columns[1:], None], strict=True):
+    for column, other in zip(columns, [*columns[1:], None], strict=False):
         if column.kind == "times":
             clock = (
                 other is not None

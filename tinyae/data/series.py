@@ -65,7 +65,7 @@ def table(
         f"test is {test_share:.0%} {drawn}, seed {seed} ({len(test):,} rows), train the rest",
         *read.lines_to_print(),
         *schema.hints(read),
-        *rows.remarks,
+        *rows.notes,
     ]
     made = Dataset(
         Path(read.name).name, "your own table", "sequences" if kind == "sequences" else "vectors", train, test,
@@ -95,7 +95,7 @@ class Series:
         counted: True if the times are seconds since the beginning of the recording, not dates.
         schema: how it was read, or None.
         origin: the path.
-        remarks: what was understood of the table, as lines to print.
+        notes: what was understood of the table, as lines to print.
     """
 
     values: npt.NDArray[np.float64]
@@ -104,7 +104,7 @@ class Series:
     counted: bool = False
     schema: Schema | None = None
     origin: str = ""
-    remarks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.values)
@@ -163,8 +163,8 @@ def read_series(source: Source, *, schema: Schema | None = None, **columns: Any)
     counted = False
     if rows.times is not None and len(schema.time) == 1 and rows.times[0] < _EARLIEST:
         counted = read.columns[read.find_column(schema.time[0])].kind == "numbers"
-    remarks = (*read.lines_to_print(), *schema.hints(read), *rows.remarks)
-    return Series(rows.x, schema.encoded_names, rows.times, counted, schema, read.name, remarks)
+    notes = (*read.lines_to_print(), *schema.hints(read), *rows.notes)
+    return Series(rows.x, schema.encoded_names, rows.times, counted, schema, read.name, notes)
 
 
 def load_series(
@@ -199,7 +199,7 @@ def load_series(
         feature_names=series.names, times=series.times,
     )  # fmt: skip
     uneven = " Times are not evenly spaced, so windows have no dates." if series.times is not None else ""
-    notes = [made.notes + ("" if series.timeline is not None else uneven), *series.remarks]
+    notes = [made.notes + ("" if series.timeline is not None else uneven), *series.notes]
     return replace(made, origin=series.origin, schema=fitted, notes=". ".join(note.removesuffix(".") for note in notes))
 
 
