@@ -274,8 +274,14 @@ def test_gaps_words_and_four_columns_of_time(tmp_path, rng):
     filled = pollution[2] + (pollution[5] - pollution[2]) * np.array([1, 2]) / 3
     assert_allclose(series.train.x[0, 3:5, 0], filled, rtol=1e-6)
     assert series.timeline.stamp(len(series.train)) == "2010-01-04 08:00"
-    again = data.load_series(path, 10, schema=schema_of(series))
+    other = {name: columns[name] for name in reversed(columns)}
+    again = data.load_series(write(tmp_path / "b.csv", rows_of(other)), 10, train=80, schema=schema_of(series))
     assert_array_equal(again.test.x, series.test.x)
+    assert "matched by name" in again.notes
+    with pytest.raises(ValueError, match="leave time out"):
+        data.load_series(path, 10, schema=schema_of(series), time="year")
+    with pytest.raises(ValueError, match=r"a\.csv: a window of 90 steps .* does not fit into the training part"):
+        data.load_series(path, 90, missing="mean", **roles)
 
 
 def test_white_space_label_first_as_sequences(tmp_path, rng):

@@ -159,13 +159,17 @@ class Schema:
 
         Raises ValueError, naming exactly which columns are missing, which words are unknown, and every other fault.
         """
+        table, notes = self.table_of(source)
+        rows = self.encode(table)
+        return replace(rows, x=self.prepared(rows.x), notes=(*notes, *rows.notes))
+
+    def table_of(self, source: Source) -> tuple[Table, list[str]]:
+        """The table of new data with the names of this schema, and what there is to say about its columns."""
         header, expected = (None, self.names) if self.header else (False, ())
         if isinstance(source, np.ndarray) and source.ndim == 1 and len(self.features) == 1:
             source = source[:, None]
         table = read_table(source, header=header, decimal=self.decimal, time_format=self.time_format, expected=expected)
-        table, notes = self._matched(table)
-        rows = self.encode(table)
-        return replace(rows, x=self.prepared(rows.x), notes=(*notes, *rows.notes))
+        return self._matched(table)
 
     def inverse(self, x: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
         """Numbers of the model in the units and words of the table: name of each column -> values of shape (N,) or (N, T).
@@ -234,6 +238,8 @@ class Schema:
             raise ValueError(f"{table.name} contains {only}: add a column of numbers.")
         by_name = dict(zip(table.names, table.columns, strict=True))
         features = tuple(_feature(by_name[name]) for name in inputs)
+        if kind == "sequences" and (words := [feature.name for feature in features if feature.kind == "words"]):
+            raise ValueError(f"{table.name}: a sequence is of numbers, and column {words[0]!r} holds words: drop it.")
         class_names = () if label is None else _class_names(by_name[label])
         return cls(
             tuple(table.names), features, table.header, kind, label, id_, group, time, class_names,

@@ -523,8 +523,8 @@ def _utc(moment: datetime) -> np.datetime64:
 def parse_times(texts: Sequence[str], time_format: str | None = None) -> Times | str:
     """Times (N,), NaT for what is not one; or a sentence if day and month cannot be told apart.
 
-    >>> parse_times(["31/12/2010 6:30", "01/02/2011 00:00"])
-    array(['2010-12-31T06:30:00.000', '2011-02-01T00:00:00.000'], dtype='datetime64[ms]')
+    >>> parse_times(["31/12/2010 6:30", "01/02/2011 00:00"]).astype("datetime64[m]").tolist()
+    [datetime.datetime(2010, 12, 31, 6, 30), datetime.datetime(2011, 2, 1, 0, 0)]
     """
     if time_format is not None:
         return np.array([_formatted(text, time_format) for text in texts], "M8[ms]")
