@@ -162,7 +162,7 @@ def read_series(source: Source, *, schema: Schema | None = None, **columns: Any)
     """
     asked = Columns(**columns)
     if schema is None:
-        read, notes = asked.read(source), []
+        read, notes = asked.read(source), list[str]()
         schema = Schema.of_table(read, asked, "series")
     elif columns:
         raise ValueError(f"the schema says what the columns are: leave {', '.join(columns)} out.")
