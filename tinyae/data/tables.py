@@ -229,7 +229,19 @@ def _read_text(
         names = ["", *names]  # R leaves out the name of the row names
     comma = decimal == "," or (decimal is None and delimiter != "," and _decimal_comma(rows[shift:]))
     columns, where, faults = _columns(path, lines, body, names, delimiter, comma, time_format)
-    return _finished(str(path), names, columns, where, header, _DELIMITERS[delimiter] if len(names) > 1 else "", faults)
+    while len(columns) > 1 and columns[-1].missing.all() and (not header or not columns[-1].name):
+        columns = columns[:-1]  # a delimiter at the end of each line
+    index = len(columns) > 1 and (not header or columns[0].name in ("", "Unnamed: 0")) and _is_index(columns[0], header)
+    seen: Counter[str] = Counter()
+    distinct, notes = [], []
+    for number, column in enumerate(columns):
+        wanted = column.name or f"column {number}"
+        seen[wanted] += 1
+        distinct.append(replace(column, name=wanted if seen[wanted] == 1 else f"{wanted}.{seen[wanted] - 1}"))
+        if seen[wanted] == 2:
+            notes.append(f"several columns are called {wanted!r}: the second is now {wanted}.1")
+    by = _DELIMITERS[delimiter] if len(names) > 1 else ""
+    return Table(str(path), distinct, where, header, by, distinct[0].name if index else None, faults, notes)
 
 
 def _fields(lines: Sequence[str], delimiter: str) -> list[list[str]]:
@@ -389,32 +401,6 @@ def _quoted(path: Path, lines: list[str], before: int, delimiter: str) -> tuple[
         reason = "a quote is opened and not closed" if open_quote else str(error)
         raise ValueError(f"{path}, line {before + last + 1} cannot be read: {reason}; correct the line.") from error
     return rows, np.array(ends, np.int64)
-
-
-def _finished(
-    name: str,
-    names: list[str],
-    columns: list[Column],
-    lines: npt.NDArray[np.int64],
-    header: bool,
-    delimiter: str,
-    faults: list[str],
-) -> Table:
-    """The table of a file: distinct names, no empty column at the end, and an index apart."""
-    notes: list[str] = []
-    while len(columns) > 1 and columns[-1].missing.all() and (not header or not columns[-1].name):
-        columns = columns[:-1]  # a delimiter at the end of each line
-    index = len(columns) > 1 and (not header or columns[0].name in ("", "Unnamed: 0")) and _is_index(columns[0], header)
-    seen: Counter[str] = Counter()
-    distinct = []
-    for number, column in enumerate(columns):
-        wanted = column.name or f"column {number}"
-        seen[wanted] += 1
-        new = wanted if seen[wanted] == 1 else f"{wanted}.{seen[wanted] - 1}"
-        if seen[wanted] == 2:
-            notes.append(f"several columns are called {wanted!r}: the second is now {new!r}")
-        distinct.append(replace(column, name=new))
-    return Table(name, distinct, lines, header, delimiter, distinct[0].name if index else None, faults, notes)
 
 
 def _is_index(column: Column, header: bool) -> bool:
