@@ -160,14 +160,14 @@ def test_a_day_that_could_be_a_month_is_asked_about(tmp_path):
 
 
 def test_all_faults_come_in_one_report(tmp_path):
-    path = write(tmp_path / "a.csv", 'a,b,c,d,e\n1,x,,1e400,5\n,y,,2,z\n3,"z",,3,6\n4,5\n,w,,4,7\n')
-    with pytest.raises(ValueError, match="has 5 faults") as raised:
+    path = write(tmp_path / "a.csv", 'a,b,c,d,e\n1,x,,1e400,5\n,y,,2,z\n3,"z",,3,6\n4,5\n,w,,4,?\n')
+    with pytest.raises(ValueError, match="has 6 faults") as raised:
         table(path)
     report = str(raised.value)
     for says in (
         f"{path} has", "line 5 has 2 fields, but the first line has 5", "line 3, column 'a' holds nothing (2 such values)",
         "column 'c' holds no values: drop it", "line 2, column 'd' holds '1e400': this is not a finite number",
-        "line 3, column 'e' holds 'z': this is text",
+        "line 3, column 'e' holds 'z': this is text", "line 6, column 'e' holds '?': fill the gap",
     ):  # fmt: skip
         assert says in report
 
@@ -270,6 +270,10 @@ def test_gaps_words_and_four_columns_of_time(tmp_path, rng):
     assert schema_of(made).fill[0] == pytest.approx(np.mean(known))  # of the training part only
     assert set(np.unique(made.train.x[:, 1:])) == {0.0, 1.0}
     assert len(table(path, missing="drop", **roles).train) == 89
+    late = write(tmp_path / "late.csv", path.read_text().replace(",2010,1,1,0,", ",2010,1,NA,0,", 1))
+    assert len(table(late, missing="drop", **roles).train) == 88
+    with pytest.raises(ValueError, match="line 2: '2010 1 NA 0' is not a time"):
+        table(late, missing="mean", **roles)
     series = data.load_series(path, 10, missing="interpolate", scaling="none", train=80, **roles)
     filled = pollution[2] + (pollution[5] - pollution[2]) * np.array([1, 2]) / 3
     assert_allclose(series.train.x[0, 3:5, 0], filled, rtol=1e-6)

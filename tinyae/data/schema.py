@@ -194,12 +194,11 @@ class Schema:
     def plain(self) -> dict[str, Any]:
         """The schema as plain values for JSON."""
         kept = {name: value for name, value in vars(self).items() if name not in ("features", "fill", "scaler")}
+        scaler = self.scaler
         return kept | {
             "features": [[feature.name, feature.kind, list(feature.words)] for feature in self.features],
             "fill": None if self.fill is None else self.fill.tolist(),
-            "scaler": None
-            if self.scaler is None
-            else [self.scaler.offset.tolist(), self.scaler.scale.tolist(), self.scaler.method],
+            "scaler": scaler and [scaler.offset.tolist(), scaler.scale.tolist(), scaler.method],
         }
 
     @classmethod
@@ -266,7 +265,7 @@ class Schema:
         if self.label in by_name:
             y = self._classes(table, by_name[self.label], complete, faults, notes)
         if self.time and all(name in by_name for name in self.time):
-            times = self._times(table, [by_name[name] for name in self.time], faults)
+            times = self._times(table, [by_name[name] for name in self.time], complete, faults)
         if self.missing == "drop":
             complete &= ~np.isnan(x).any(axis=1)
         if faults:
@@ -327,18 +326,15 @@ class Schema:
         numbers = {feature.name for feature in self.features if feature.kind == "numbers"}
         roles = {"label": self.label, "id": self.id, "time": ", ".join(self.time), "group": self.group}
         given = [f"{role} {name}" for role, name in roles.items() if name]
-        unused = [
-            name for name in table.names if name not in {f.name for f in self.features} | {*roles.values(), *self.time}
-        ]
+        used = {feature.name for feature in self.features} | {*roles.values(), *self.time}
+        unused = [name for name in table.names if name not in used]
         given += [f"not used {listed(unused)}"] if unused else []
         lines = ["; ".join(given)] if given else []
         for column in table.columns:
             steps = np.diff(column.values) if column.name in numbers else np.zeros(0)
             name = column.name.lower()
             if len(steps) > 1 and (steps == 1).all() and name not in _TIMES:
-                lines.append(
-                    f"column {column.name!r} counts the rows: if it is no feature, id={column.name!r} or drop it"
-                )
+                lines.append(f"column {column.name!r} counts the rows: if it is no feature, id={column.name!r} or drop")
             elif len(steps) > 1 and (steps > 0).all() and name in _TIMES and not self.time:
                 lines.append(f"column {column.name!r} only increases: if it is the time, time={column.name!r}")
             elif name in _LABELS and self.label is None and column.name in {feature.name for feature in self.features}:
@@ -380,9 +376,8 @@ class Schema:
                 f"give these {len(inputs)} in order: {listed(inputs, 40)}."
             )
         columns = [replace(column, name=name) for column, name in zip(table.columns, names, strict=True)]
-        return replace(table, columns=columns), [
-            f"the columns were taken in order: {listed(names)}"
-        ] if self.header else []
+        said = f"the columns were taken in order: {listed(names)}"
+        return replace(table, columns=columns), [said] if self.header else []
 
     def _numbers(self, table: Table, feature: Feature, column: Column, faults: list[str]) -> npt.NDArray[Any]:
         """The numbers (N,) or (N, words) of a feature, NaN where a value is missing; faults are added."""
@@ -410,7 +405,7 @@ class Schema:
             wrong = ~column.missing & ~np.isfinite(values)
         if wrong.any():
             faults.append(_fault(table, column, wrong, advice))
-        elif column.missing.all() and self.fill is None:
+        if column.missing.all() and self.fill is None:
             faults.append(f"column {column.name!r} holds no values: drop it")
         elif column.missing.any() and self.missing == "error":
             faults.append(_fault(table, column, column.missing, _FILL if self.fill is None else _FILL_NEW))
@@ -421,11 +416,8 @@ class Schema:
     ) -> npt.NDArray[np.int64] | None:
         """Class numbers (N,); None, with a remark, if a class is unknown."""
         if column.kind == "numbers" and (wrong := ~column.missing & (column.values != np.round(column.values))).any():
-            faults.append(
-                _fault(
-                    table, column, wrong, "a label is a word or a whole number; leave it out, or use it as a feature"
-                )
-            )
+            advice = "a label is a word or a whole number; leave it out, or use it as a feature"
+            faults.append(_fault(table, column, wrong, advice))
             return None
         number = {name: n for n, name in enumerate(self.class_names)}
         words = _label_words(column)
@@ -440,14 +432,18 @@ class Schema:
         complete &= ~column.missing
         return np.array([number.get(word, -1) for word in words], np.int64)
 
-    def _times(self, table: Table, columns: list[Column], faults: list[str]) -> Times | None:
+    def _times(
+        self, table: Table, columns: list[Column], complete: npt.NDArray[np.bool_], faults: list[str]
+    ) -> Times | None:
         """Times (N,) from one column or several; faults are added."""
         try:
             times = times_of(columns, self.time_format)
         except ValueError as error:
             faults.append(str(error))
             return None
-        wrong = np.isnat(times)
+        if self.missing == "drop":
+            complete &= ~np.any([column.missing for column in columns], axis=0)
+        wrong = np.isnat(times) & complete
         if wrong.any():
             row = int(np.argmax(wrong))
             found = " ".join(column.words()[row] for column in columns)[:40]
