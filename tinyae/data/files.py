@@ -2,8 +2,8 @@
 
 The number of axes decides their meaning: (N, D) are vectors, (N, T, D) sequences, (N, H, W, C) images. Three axes of uint8,
 and any IDX file, are gray images (N, H, W). Only uint8 is scaled, by 1/255; all other numbers are only converted to float32.
-A file without a test set is split by position: the last tenth (at least one example) is the test set. That is right for
-recordings in time order; a file sorted by class should have its own test set (`train_x`, `test_x` in a `.npz`).
+A file without a test set is divided by `arrays.divide`: a tenth is drawn, with labels a tenth of each class. Windows of a
+recording that overlap should have their own test set (`train_x`, `test_x` in a `.npz`).
 
 Values that no model can use (NaN, infinity, objects, text, no values) are errors.
 """
@@ -11,6 +11,7 @@ Values that no model can use (NaN, infinity, objects, text, no values) are error
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +19,18 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyae.checks import reading
+from tinyae.data.arrays import TEST_SHARE, divide
 from tinyae.data.dataset import Dataset, Kind, Split
-from tinyae.data.formats import GZIP_MAGIC, check_exists, looks_like_idx, read_idx, read_npy, read_npz, read_numbers
+from tinyae.data.formats import GZIP_MAGIC, check_exists, looks_like_idx, read_idx, read_npy, read_npz
 from tinyae.data.pictures import SUFFIXES as PICTURES
+from tinyae.data.series import table
 from tinyae.data.source import Rows, find, in_unit, scaled
+from tinyae.data.tables import COLUMNAR, TEXTS, is_table
 
 Values = npt.NDArray[Any]
 """An array of any dtype, as stored in a file."""
 
-SUFFIXES = (".npy", ".npz", ".csv", ".gz", ".idx")
-
-TEST_SHARE = 10
-"""One example in this many, at the end of the file, is a test example."""
+SUFFIXES = (".npy", ".npz", ".gz", ".idx", *TEXTS, *COLUMNAR)
 
 _NAMES = ("x", "y", "lengths")
 
@@ -39,12 +40,15 @@ MOST_CLASSES = 1 << 16
 _KINDS: dict[int, Kind] = {2: "vectors", 3: "sequences", 4: "images"}
 
 
-def load_file(path: str | Path) -> Dataset:
+def load_file(path: str | Path, *, test_share: float = TEST_SHARE, seed: int = 0) -> Dataset:
     """Load the user's own file; the text at the top of this module has the rules.
 
     A `.npz` contains `x`, or `train_x` and optionally `test_x`, each with optional class numbers `y`, `train_y`, `test_y`;
     sequences of unequal length, padded with zeros, also need `lengths` (or `train_lengths` and `test_lengths`). A `.csv`
-    contains numbers, one example per line, see `tinyae.data.formats.read_table`.
+    and the other tables contain one example per line, see `tinyae.data.table`.
+
+    Args:
+        test_share, seed: of the test part, see `divide`; not used if the file has its own.
 
     Raises:
         FileNotFoundError: no such file.
@@ -54,11 +58,13 @@ def load_file(path: str | Path) -> Dataset:
     check_exists(path)
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty (0 bytes): write the file again.")
+    if is_table(path):
+        return table(path, test_share=test_share, seed=seed)
     with reading(path, "a file of arrays", "save it again"):
-        return _loaded(path)
+        return _loaded(path, test_share, seed)
 
 
-def _loaded(path: Path) -> Dataset:
+def _loaded(path: Path, test_share: float, seed: int) -> Dataset:
     arrays = _read(path)
     for name in _NAMES:
         if name in arrays:
@@ -75,12 +81,14 @@ def _loaded(path: Path) -> Dataset:
             )
         test, notes = _part(arrays, "test", path), "train and test split as in the file"
     else:
-        train, test = _split(train, path)
-        notes = f"test is the last tenth of the file ({len(test):,} examples), train the rest"
+        train, test = _split(train, path, test_share, seed)
+        drawn = "each class" if train.y is not None else "all rows"
+        notes = f"test is {test_share:.0%} drawn from {drawn}, seed {seed} ({len(test):,} examples), train the rest"
     if kind == "sequences" and train.lengths is None:
         notes += "; three axes are read as sequences (N, T, D): for gray images save x[..., None]"
     unit = "gray levels" if scale != 1.0 else ""
-    return Dataset(path.name, "your own file", kind, train, test, unit=unit, scale=scale, origin=str(path), notes=notes)
+    made = Dataset(path.name, "your own file", kind, train, test, unit=unit, scale=scale, origin=str(path), notes=notes)
+    return replace(made, notes=". ".join([notes, *made.lacking_classes()]))
 
 
 def _read(path: Path) -> dict[str, Values]:
@@ -95,8 +103,6 @@ def _read(path: Path) -> dict[str, Values]:
         if not {"x", "train_x"} & arrays.keys():
             raise ValueError(f"{path} holds {', '.join(names) or 'no arrays'}: name the examples 'x' or 'train_x'.")
         return arrays
-    if suffix == ".csv":
-        return {"x": read_numbers(path)}
     if suffix in SUFFIXES or "idx" in path.name or looks_like_idx(start) or start.startswith(GZIP_MAGIC):
         values = read_idx(path)
         return {"x": values[..., None] if values.ndim == 3 else values}
@@ -165,10 +171,8 @@ def _part(arrays: Mapping[str, Values], part: str, path: Path) -> Split:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _split(everything: Split, path: Path) -> tuple[Split, Split]:
-    """Training split and test split, which is the last tenth (at least one example)."""
-    count = len(everything)
-    if count < 2:
-        raise ValueError(f"{path} holds {count} example: save at least two, for training and test.")
-    cut = count - max(1, count // TEST_SHARE)
-    return everything.rows(slice(0, cut)), everything.rows(slice(cut, None))
+def _split(everything: Split, path: Path, test_share: float, seed: int) -> tuple[Split, Split]:
+    """Training split and test split, see `divide`; the ids are the numbers of the rows."""
+    numbered = replace(everything, ids=np.arange(len(everything)))
+    testing = divide(len(everything), labels=everything.y, test_share=test_share, seed=seed, name=str(path))
+    return numbered.rows(~testing), numbered.rows(testing)

@@ -1,23 +1,96 @@
-"""Series from the user's own CSV files, and cutting series into windows."""
+"""Data sets from tables: rows as samples (`table`), lines as steps of a recording (`load_series`), and cutting into windows."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tinyae.data.dataset import Dataset, Scaler, Split, Timeline, as_series, labeled_lines
-from tinyae.data.formats import Table, is_number, parse_time, read_npy, read_table
+from tinyae.checks import choose
+from tinyae.data.arrays import SCALINGS, TEST_SHARE, Scaler, as_series, divide
+from tinyae.data.dataset import MONTH, Dataset, Kind, Split, Timeline, labeled_lines
+from tinyae.data.schema import Columns, Schema
+from tinyae.data.tables import Source, Times
 
 # ---------------------------------------------------------------------------------------------------------------------
-# A series from the user's own CSV: one line per step, with an optional time column; the other columns are features.
-#
-# (In a table of examples, a line is a sample instead.) The times show that the lines are in order and how far apart they
-# are, so that a window can be named by its date.
+# A table of samples: one row, one sample.
 
-Times = npt.NDArray[np.datetime64]
+TABLE_KINDS: tuple[Kind, ...] = ("vectors", "sequences")
+"""What a row of a table can be."""
+
+
+def table(
+    source: Source,
+    *,
+    kind: Annotated[str, TABLE_KINDS] = "vectors",
+    scaling: Annotated[str, tuple(SCALINGS)] = "standard",
+    test_share: float = TEST_SHARE,
+    seed: int = 0,
+    **columns: Any,
+) -> Dataset:
+    """A table as a data set of its rows, scaled, with a training and a test part and its `schema`.
+
+    Args:
+        source: a .csv, .tsv, .txt or .data file (also .gz), .parquet or .feather, a data frame, a dict of columns, or an array (N, D).
+        kind: what a row is: a vector (N, D), or a sequence of numbers (N, T, 1).
+        scaling: "standard", "robust", "minmax" or "none", see `Scaler.fit`, fitted to the training part.
+        test_share: share of the rows for testing, see `divide`: of each class if there are labels.
+        seed: of the draw of the test rows.
+        columns: label, id, time, drop, use, group, header, missing, time_format, decimal: see `Columns`.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: what cannot be read or used, with all faults of the table.
+
+    >>> data = table({"height": [1.5, 1.7, 1.6], "color": ["red", "blue", "red"]}, test_share=0.4)
+    >>> data.feature_names, len(data.train), len(data.test)
+    (('height', 'color=blue', 'color=red'), 2, 1)
+    """
+    choose("kind", kind, TABLE_KINDS)
+    asked = Columns(**columns)
+    read = asked.read(source)
+    schema = Schema.of_table(read, asked, kind)
+    rows = schema.encode(read)
+    testing = divide(len(rows), labels=rows.y, groups=rows.groups, test_share=test_share, seed=seed, name=read.name)
+    with _of(read.name):
+        schema = schema.fitted(rows.x[~testing], scaling)
+        train, test = (
+            Split(schema.prepared(part.x), part.y, None, part.ids, part.times)
+            for part in (rows.rows(~testing), rows.rows(testing))
+        )
+    drawn = "drawn from " + ("whole groups" if schema.group else "each class" if schema.label else "all rows")
+    notes = [
+        f"test is {test_share:.0%} {drawn}, seed {seed} ({len(test):,} rows), train the rest",
+        *read.lines_to_print(),
+        *schema.hints(read),
+        *rows.notes,
+    ]
+    made = Dataset(
+        Path(read.name).name, "your own table", "sequences" if kind == "sequences" else "vectors", train, test,
+        class_names=schema.class_names, origin=read.name, scaler=schema.scaler, schema=schema,
+        feature_names=() if kind == "sequences" else schema.encoded_names,
+    )  # fmt: skip
+    return replace(made, notes=". ".join([*notes, *made.lacking_classes()]))
+
+
+@contextmanager
+def _of(name: str) -> Iterator[None]:
+    """Let errors about the numbers of a file begin with its name."""
+    try:
+        yield
+    except ValueError as error:
+        raise error if name in str(error) else ValueError(f"{name}: {error}") from error
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A recording from a table: one line per step, with an optional time column; the other columns are features.
+#
+# The times show that the lines are in order and how far apart they are, so that a window can be named by its date.
 
 _EARLIEST = np.datetime64("1973-03-03T09:46:40", "ms")
 """A hundred million seconds after 1970-01-01: smaller numbers are taken for the elapsed time of a recording."""
@@ -32,12 +105,18 @@ class Series:
         names: of the features, D.
         times: (T,) datetime64[ms], or None without a time column.
         counted: True if the times are seconds since the beginning of the recording, not dates.
+        schema: how it was read, or None.
+        origin: the path.
+        notes: what was understood of the table, as lines to print.
     """
 
     values: npt.NDArray[np.float64]
     names: tuple[str, ...]
     times: Times | None = None
     counted: bool = False
+    schema: Schema | None = None
+    origin: str = ""
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.values)
@@ -47,90 +126,99 @@ class Series:
         rows = [("features", ", ".join(f"{name} in [{v.min():.4g}, {v.max():.4g}]" for name, v in columns))]
         if self.times is not None:
             clock = self.timeline
-            apart = "not evenly spaced" if clock is None else f"one step every {clock.window_seconds:g} s"
+            apart = "not evenly spaced" if clock is None else f"one step every {clock.pace}"
             first, last = (str(time.astype("datetime64[s]")).replace("T", " ") for time in self.times[[0, -1]])
             rows.append(("times", f"{first} to {last}, {apart}"))
         return "\n".join([f"a recording of {len(self):,} steps of {len(self.names)}", *labeled_lines(rows)])
 
     @property
     def timeline(self) -> Timeline | None:
-        """The times of the steps; None without times, or if they are not evenly spaced (to a tenth of a step)."""
+        """The times of the steps; None without times, or if they are not evenly spaced, to a tenth of a step or by the month."""
         if self.times is None or len(self) < 2:
             return None
+        start = str(self.times[0].astype("datetime64[s]"))
+        months = self.times.astype("datetime64[M]")
+        apart, within = np.diff(months).astype(np.int64), self.times - months
+        if apart[0] > 0 and (apart == apart[0]).all() and (within == within[0]).all():
+            return Timeline(start, float(apart[0] * MONTH), monthly=True)
         steps = np.diff(self.times).astype(np.int64)
         step = int(np.median(steps))
         if np.abs(steps - step).max() > step / 10:
             return None
-        return Timeline(str(self.times[0].astype("datetime64[s]")), step / 1000, counted=self.counted)
+        return Timeline(start, step / 1000, counted=self.counted)
 
 
-def read_series(path: str | Path, *, time: str | int | None = None) -> Series:
-    """Read a `.csv` with one line per step, see `tinyae.data.formats.read_table`, or a `.npy` of steps, (T,) or (T, D).
+def read_series(source: Source, *, schema: Schema | None = None, **columns: Any) -> Series:
+    """Read a recording with one line per step, see `table` for what can be read.
 
     Args:
-        time: the time column, by name or index from 0. None takes the first column of dates (ISO 8601, such as
-            2014-07-01 00:30:00; with an offset such as +02:00 they are converted to UTC), if there is one.
+        schema: of a run, to read a recording as its own was read; there is nothing else to say about the columns then.
+        columns: time, drop, use, header, missing, time_format, decimal: see `Columns`. Without a time the first column of dates (ISO
+            8601, such as 2014-07-01 00:30:00; with an offset such as +02:00 they are converted to UTC) is taken, if there is one.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a table of numbers, a missing value, or times that do not increase, with the line.
+        ValueError: what cannot be read or used, with all faults of the file, or times that do not increase.
     """
-    if Path(path).suffix.lower() == ".npy":
-        if time is not None:
-            raise ValueError(f"{path} has no names and no times, got time={time!r}: leave it out, or save a .csv.")
-        values = as_series(read_npy(path), str(path))
-        return Series(values, tuple(f"column {n}" for n in range(values.shape[1])))
-    table = read_table(Path(path))
-    column = _first_times(table) if time is None else table.find_column(time)
-    times = None if column is None else _times(table, column)
-    features = [number for number in range(len(table.names)) if number != column]
-    if not features:
-        raise ValueError(f"{path} contains only times: add a column of numbers.")
-    counted = column is not None and times is not None and is_number(table.columns[column][0]) and times[0] < _EARLIEST
-    names = tuple(table.names[number] for number in features)
-    return Series(table.numbers(features), names, times, bool(counted))
+    asked = Columns(**columns)
+    if schema is None:
+        read, notes = asked.read(source), list[str]()
+        schema = Schema.of_table(read, asked, "series")
+    elif columns:
+        raise ValueError(f"the schema says what the columns are: leave {', '.join(columns)} out.")
+    else:
+        read, notes = schema.table_of(source)
+    rows = schema.encode(read)
+    if rows.times is not None and (late := np.diff(rows.times) <= np.timedelta64(0)).any():
+        row = int(np.argmax(late)) + 1
+        written = int(np.searchsorted(read.lines, rows.lines[row]))
+        found = " ".join(read.columns[read.find_column(name)].words()[written] for name in schema.time)
+        raise ValueError(
+            f"{read.name}, {read.place} {rows.lines[row]}: the time {found} is not later than that of the line "
+            "before: sort the file."
+        )
+    counted = False
+    if rows.times is not None and len(schema.time) == 1 and rows.times[0] < _EARLIEST:
+        counted = read.columns[read.find_column(schema.time[0])].kind == "numbers"
+    said = (*read.lines_to_print(), *schema.hints(read), *notes, *rows.notes)
+    return Series(rows.x, schema.encoded_names, rows.times, counted, schema, read.name, said)
 
 
 def load_series(
-    path: str | Path, length: int, *, time: str | int | None = None, stride: int | None = None, horizon: int = 0,
-    train: float | int = 0.8, scaling: str | Scaler = "standard",
-) -> Dataset:  # fmt: skip
-    """Windows of the user's own `.csv` or `.npy`; see `read_series` and `windows`. `stride` None cuts without overlap."""
-    series = read_series(path, time=time)
-    try:
-        made = windows(
-            series.values, length, stride=stride or length, horizon=horizon, train=train, scaling=scaling,
-            name=Path(path).name, unit=series.names[0] if len(series.names) == 1 else "", timeline=series.timeline,
-            feature_names=series.names,
+    source: Source,
+    length: int,
+    *,
+    stride: int | None = None,
+    horizon: int = 0,
+    train: float | int = 0.8,
+    scaling: str | Scaler = "standard",
+    schema: Schema | None = None,
+    **columns: Any,
+) -> Dataset:
+    """Windows of the user's own recording.
+
+    Args:
+        source, columns: as for `read_series`.
+        length, horizon, train, scaling: as for `windows`.
+        stride: as for `windows`; None cuts without overlap.
+        schema: of a run, whose reading, filling and scaling are used instead of what is fitted here.
+    """
+    series = read_series(source, schema=schema, **columns)
+    assert series.schema is not None
+    with _of(series.origin):
+        border = _border(train, len(series))
+        fitted = schema or series.schema.fitted(series.values[:border], scaling)
+        assert fitted.scaler is not None
+        made = _windows(
+            np.concatenate([fitted.filled(part) for part in (series.values[:border], series.values[border:])]),
+            length, stride or length, horizon, border, fitted.scaler,
+            "fitted to the training part" if schema is None and isinstance(scaling, str) else "fitted beforehand",
+            name=Path(series.origin).name, unit=series.names[0] if len(series.names) == 1 else "",
+            timeline=series.timeline, feature_names=series.names, times=series.times,
         )  # fmt: skip
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
     uneven = " Times are not evenly spaced, so windows have no dates." if series.times is not None else ""
-    notes = made.notes + ("" if series.timeline is not None else uneven)
-    return replace(made, origin=str(path), notes=f"{notes} Features: {', '.join(series.names)}.")
-
-
-def _first_times(table: Table) -> int | None:
-    """The index of the first column whose first field is a date or a time, not a number; None if there is none."""
-    first = [texts[0] for texts in table.columns]
-    return next((n for n, text in enumerate(first) if not is_number(text) and parse_time(text) is not None), None)
-
-
-def _times(table: Table, column: int) -> Times:
-    """Increasing times (T,) of a column; a number is in seconds since 1970."""
-    times: list[np.datetime64] = []
-    for line, text in zip(table.lines, table.columns[column], strict=True):
-        moment = np.datetime64(round(1000 * float(text)), "ms") if is_number(text) else parse_time(text)
-        if moment is None:
-            raise ValueError(
-                f"{table.path}, line {line}: {text[:40]!r} is not a time: write it like 2014-07-01 00:30:00."
-            )
-        if times and moment <= times[-1]:
-            raise ValueError(
-                f"{table.path}, line {line}: the time {text} is not later than that of the line before: sort the file."
-            )
-        times.append(moment)
-    return np.array(times)
+    notes = [made.notes + ("" if series.timeline is not None else uneven), *series.notes]
+    return replace(made, origin=series.origin, schema=fitted, notes=". ".join(note.removesuffix(".") for note in notes))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -176,7 +264,7 @@ def windows(
         stride: steps from one window to the next; `length` cuts without overlap.
         horizon: steps to predict after each window; samples have length + horizon steps.
         train: size of the training part, at the start of the series: a fraction in (0, 1), or a number of steps.
-        scaling: "standard", "range" or "none", see `Scaler.fit`, fitted to the training part; or a scaler fitted
+        scaling: "standard", "robust", "minmax" or "none", see `Scaler.fit`, fitted to the training part; or a scaler fitted
             beforehand.
         name, unit: of the series. Several features have no common unit once each is scaled separately.
         timeline: the timeline of the series, whose windows are single steps.
@@ -188,30 +276,43 @@ def windows(
     values = as_series(series, "the series")
     border = _border(train, len(values))
     _check_sizes(length, stride, horizon, border, f"the training part ({border} of {len(values)} steps)")
-    _check_sizes(length, stride, horizon, len(values) - border, f"the test part ({len(values) - border} steps)")
     scaler = scaling if isinstance(scaling, Scaler) else Scaler.fit(values[:border], scaling)
+    fitted = "fitted beforehand" if isinstance(scaling, Scaler) else "fitted to the training part"
+    return _windows(
+        values, length, stride, horizon, border, scaler, fitted,
+        name=name, unit=unit, timeline=timeline, feature_names=feature_names, times=None,
+    )  # fmt: skip
+
+
+def _windows(
+    values: npt.NDArray[np.float64], length: int, stride: int, horizon: int, border: int, scaler: Scaler, fitted: str, *,
+    name: str, unit: str, timeline: Timeline | None, feature_names: tuple[str, ...], times: Times | None,
+) -> Dataset:  # fmt: skip
+    """Windows of a series with a border and a scaler."""
+    _check_sizes(length, stride, horizon, border, f"the training part ({border} of {len(values)} steps)")
+    _check_sizes(length, stride, horizon, len(values) - border, f"the test part ({len(values) - border} steps)")
     if scaler.offset.shape != values.shape[1:]:
         raise ValueError(
             f"a scaler of {len(scaler.offset)} features does not fit a series of {values.shape[1]}: fit it to such a series."
         )
-    before, after = (
-        Split(cut_windows(scaler.apply(part), length, stride=stride, horizon=horizon).astype(np.float32))
-        for part in (values[:border], values[border:])
-    )
-    fitted = "fitted beforehand" if isinstance(scaling, Scaler) else "fitted to the training part"
+    parts = []
+    for first, part in ((0, values[:border]), (border, values[border:])):
+        x = cut_windows(scaler.apply(part), length, stride=stride, horizon=horizon).astype(np.float32)
+        steps = first + stride * np.arange(len(x))
+        parts.append(Split(x, ids=steps, times=None if times is None else times[steps]))
     single = values.shape[1] == 1
     return Dataset(
         name,
         f"windows of {length} steps" + (f" and the next {horizon}" if horizon else ""),
         "series",
-        before,
-        after,
-        unit=unit or "units of the series" if single or scaling == "none" else "",
+        parts[0],
+        parts[1],
+        unit=unit or "units of the series" if single or scaler.method == "none" else "",
         scale=float(scaler.scale[0]) if single else 1.0,
         origin="cut from a series",
         notes=f"One window every {stride} steps. Train is the first {border:,} steps, test the other "
         f"{len(values) - border:,}; no window overlaps both. Scaling: {scaler.method}, {fitted}.",
-        timeline=None if timeline is None else timeline.of_windows(length + horizon, stride, len(before), border),
+        timeline=None if timeline is None else timeline.of_windows(length + horizon, stride, len(parts[0]), border),
         scaler=scaler,
         horizon=horizon,
         feature_names=tuple(feature_names),
