@@ -13,8 +13,8 @@ from tinyae.atomic import write_atomically
 from tinyae.backend import DEVICES, backend_named
 from tinyae.cli.arguments import height_width
 from tinyae.data import Dataset, load, load_series, rewindow
+from tinyae.data.arrays import SCALINGS, Scaler
 from tinyae.data.catalog import ENTRIES, canonical
-from tinyae.data.dataset import SCALINGS, Scaler
 from tinyae.models import Autoencoder, model_entry
 from tinyae.models.autoencoder import check_samples
 from tinyae.models.settings import passes_on

@@ -1,4 +1,4 @@
-"""`Dataset`: two splits of arrays with their unit, source and meaning; also padding, scaling, and times of windows.
+"""`Dataset`: two splits of arrays with their unit, source and meaning; also the times of windows.
 
 `scale` converts `x` back into the unit of measurement, so that reports can print errors in that unit.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -16,6 +15,8 @@ import numpy.typing as npt
 
 from tinyae.backend.devices import as_array
 from tinyae.checks import choose
+from tinyae.data.arrays import Lengths, Scaler, check_lengths
+from tinyae.data.schema import Schema
 
 Kind = Literal["images", "sequences", "series", "vectors"]
 """images (N, H, W, C); sequences (N, T, D); series (N, T, D), windows of one recording
@@ -33,6 +34,9 @@ class Split:
         y: the class of each example, int64 (N,), or None without labels.
         lengths: for sequences of unequal length, int64 (N,), the number of valid steps; x is 0 after them. None if all
             sequences have T steps.
+        ids: what the source calls each example, (N,): its id or index, the number of its row from 0, or the path of a picture;
+            of a window the number of its first step. None for published sets.
+        times: the time of each example, or of the first step of a window, datetime64 (N,), or None.
 
     Raises ValueError unless there is one label and one length from 1 to T for each example.
     """
@@ -40,6 +44,8 @@ class Split:
     x: npt.NDArray[np.float32]
     y: npt.NDArray[np.int64] | None = None
     lengths: Lengths | None = None
+    ids: npt.NDArray[Any] | None = None
+    times: npt.NDArray[np.datetime64] | None = None
 
     def __post_init__(self) -> None:
         expected = "the examples and labels of a Split must be arrays of numbers (N, ...)"
@@ -53,13 +59,17 @@ class Split:
             )
         if self.lengths is not None:
             check_lengths(self.lengths, self.x)
+        for name, names in (("ids", self.ids), ("times", self.times)):
+            if names is not None and len(names) != len(self.x):
+                raise ValueError(f"{len(names)} {name} do not fit {len(self.x)} examples: give one for each, or None.")
 
     def __len__(self) -> int:
         return len(self.x)
 
     def rows(self, index: slice | npt.NDArray[Any]) -> Split:
-        """The examples selected by a slice, indices or a boolean mask, with their labels and lengths."""
-        return Split(*(None if part is None else part[index] for part in (self.x, self.y, self.lengths)))  # type: ignore[arg-type]
+        """The examples selected by a slice, indices or a boolean mask, with all that belongs to them."""
+        parts = (self.x, self.y, self.lengths, self.ids, self.times)
+        return Split(*(None if part is None else part[index] for part in parts))  # type: ignore[arg-type]
 
     @property
     def flat(self) -> npt.NDArray[np.float32]:
@@ -102,6 +112,7 @@ class Dataset:
         horizon: how many of the last steps of each sequence are the future to predict.
         frame_shape: (H, W) if each step of a sequence is an image of D = H W pixels, else None.
         feature_names: the names of the D values of a step or vector; empty if unknown.
+        schema: of a table or a recording from a file, what new data need to be read in the same way; None for other data.
     """
 
     name: str
@@ -121,6 +132,7 @@ class Dataset:
     horizon: int = 0
     frame_shape: tuple[int, int] | None = None
     feature_names: tuple[str, ...] = ()
+    schema: Schema | None = None
 
     def sha256(self) -> str:
         """The checksum of all samples, labels and lengths, as they are used: scaled, split and in order."""
@@ -167,6 +179,22 @@ class Dataset:
     def measured(self, x: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
         """Values of examples in the unit of measurement: passengers, millivolts, gray levels."""
         return x.astype(np.float64) * self.scale if self.scaler is None else self.scaler.inverse(x)
+
+    def class_counts(self) -> list[str]:
+        """The samples of each class in both parts, as a line to print, and a warning of classes that one part lacks."""
+        if self.train.y is None or self.test.y is None:
+            return []
+        size = 1 + max(int(part.y.max(initial=0)) for part in (self.train, self.test) if part.y is not None)
+        names = self.class_names if len(self.class_names) >= size else tuple(map(str, range(size)))
+        counts = [np.bincount(part, minlength=len(names)) for part in (self.train.y, self.test.y)]
+        pairs = [(name, int(a), int(b)) for name, a, b in zip(names, *counts, strict=True)]
+        lines = ["training + test samples: " + ", ".join(f"{name} {a:,} + {b:,}" for name, a, b in pairs)]
+        for lacking, has, part in ((0, 1, "test"), (1, 0, "training")):
+            if alone := [pair[0] for pair in pairs if pair[1 + has] and not pair[1 + lacking]]:
+                lines.append(
+                    f"warning: only the {part} part has samples of {', '.join(alone)}: add some, or divide otherwise"
+                )
+        return lines
 
     @property
     def value_name(self) -> str:
@@ -228,210 +256,6 @@ def _numbers(split: Split) -> str:
         f"{len(split):,} of {by(x.shape[1:])}{lengths}, {x.dtype} in [{x.min():.4g}, {x.max():.4g}], "
         f"mean {x.mean(dtype=np.float64):.4g}"
     )
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Sequences of unequal length in one array: (N, T, D) padded with zeros, and the length of each, (N,).
-#
-# T is the length of the longest. Only the lengths show which steps are valid: a padding zero looks like a measured zero. So
-# lengths are checked once, here, and stored with the samples.
-
-Lengths = npt.NDArray[np.int64]
-
-
-def pad(sequences: Sequence[npt.ArrayLike], dtype: npt.DTypeLike = np.float32) -> tuple[npt.NDArray[Any], Lengths]:
-    """Sequences of unequal length, each (T_i, D) or (T_i,), as one array (N, T, D) and their lengths (N,).
-
-    Raises ValueError, with the sequence and the step, for no sequences, a sequence of length 0, different numbers of
-    features, and NaN or infinity.
-
-    >>> x, lengths = pad([[1, 2, 3], [4]])
-    >>> x[:, :, 0].tolist(), lengths.tolist()
-    ([[1.0, 2.0, 3.0], [4.0, 0.0, 0.0]], [3, 1])
-    """
-    if not len(sequences):
-        raise ValueError("pad() got no sequences: pass a list of arrays (T, D).")
-    parts = [as_series(sequence, f"sequence {number}") for number, sequence in enumerate(sequences)]
-    features = parts[0].shape[1]
-    for number, part in enumerate(parts):
-        if part.shape[1] != features:
-            raise ValueError(
-                f"sequence {number} has {part.shape[1]} features, but sequence 0 has {features}: give all the same number."
-            )
-    lengths = np.array([len(part) for part in parts], np.int64)
-    x = np.zeros((len(parts), int(lengths.max()), features), dtype)
-    for row, part in zip(x, parts, strict=True):
-        row[: len(part)] = part
-    return x, lengths
-
-
-def as_series(values: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
-    """Values (T,) or (T, D) as (T, D) in float64.
-
-    ValueError for another shape, no steps, complex numbers, masked values, NaN or infinity.
-    """
-    try:
-        raw = np.asarray(values)
-        series = np.asarray(raw.real if raw.dtype.kind == "c" else raw, np.float64)
-    except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"{name} is not an array of numbers (T, D): pass lists of unequal length to tinyae.data.pad, "
-            "which returns one padded array and the lengths."
-        ) from error
-    if raw.dtype.kind == "c":
-        raise ValueError(f"{name} holds complex numbers: pass real and imaginary part as two features.")
-    if series.ndim == 1:
-        series = series[:, None]
-    if series.ndim != 2 or not series.shape[1]:
-        raise ValueError(f"{name} has shape {series.shape}: give steps and features, (T, D), or (T,) for one feature.")
-    if not len(series):
-        raise ValueError(f"{name} has length 0: leave it out, or give at least one step.")
-    if isinstance(values, np.ma.MaskedArray):
-        _refuse(np.ma.getmaskarray(values).reshape(series.shape), name, "masked")
-    _refuse(~np.isfinite(series), name, "NaN or infinite")
-    return series
-
-
-def _refuse(bad: npt.NDArray[np.bool_], name: str, kind: str) -> None:
-    """Raise ValueError for values marked in `bad` (T, D), with the position of the first."""
-    if bad.any():
-        step, feature = (int(i) for i in np.argwhere(bad)[0])
-        raise ValueError(
-            f"{name} holds {np.count_nonzero(bad):,} values that are {kind}, the first at step {step}, feature "
-            f"{feature}: fill the gap or cut the series there."
-        )
-
-
-def check_lengths(lengths: object, x: npt.NDArray[np.generic]) -> None:
-    """Raise unless `lengths` are whole numbers (N,) from 1 to T for x (N, T, D), and x is 0 after each end."""
-    if not isinstance(lengths, np.ndarray) or lengths.dtype.kind not in "iu":
-        kind = lengths.dtype if isinstance(lengths, np.ndarray) else type(lengths).__name__
-        raise TypeError(f"lengths must be an array of whole numbers (N,), got {kind}: numpy.array(lengths) may help.")
-    if x.ndim < 3:
-        raise ValueError(f"lengths belong to sequences (N, T, D), got samples of shape {x.shape}: leave lengths out.")
-    if lengths.shape != x.shape[:1]:
-        raise ValueError(
-            f"got lengths of shape {lengths.shape} for {len(x)} sequences: give one for each, ({len(x)},)."
-        )
-    wrong = np.flatnonzero((lengths < 1) | (lengths > x.shape[1]))
-    if len(wrong):
-        first = int(wrong[0])
-        raise ValueError(
-            f"sequence {first} has length {lengths[first]}, but the array has {x.shape[1]} steps: give lengths from 1 to "
-            f"{x.shape[1]}."
-        )
-    behind = (x != 0) & padding(lengths, x.shape[1]).reshape(*x.shape[:2], *(1,) * (x.ndim - 2))
-    if behind.any():
-        first = int(np.argmax(behind.reshape(len(x), -1).any(axis=1)))
-        raise ValueError(
-            f"sequence {first} has length {lengths[first]} but nonzero values after its end: set them to 0, or correct "
-            "its length."
-        )
-
-
-def padding(lengths: Lengths, steps: int) -> npt.NDArray[np.bool_]:
-    """Which of `steps` steps are after the end of each sequence, (N, T)."""
-    behind: npt.NDArray[np.bool_] = np.arange(steps) >= lengths[:, None]
-    return behind
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Scaling of a series: an offset and a scale per feature, fitted to the training part.
-#
-# A scaler fitted to the whole series would leak the range of the test part into training and make every test error look
-# better. So the part it is fitted to is an argument, never a default.
-
-Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class Scaler:
-    """x = (values - offset) / scale, feature by feature.
-
-    Attributes:
-        offset, scale: one number per feature, (D,), in the unit of the values.
-        method: how they were fitted, one of `SCALINGS`.
-    """
-
-    offset: Floats
-    scale: Floats
-    method: str = "none"
-
-    @classmethod
-    def fit(cls, values: npt.NDArray[np.generic], method: str = "standard") -> Scaler:
-        """Fit offset and scale to a training part (T,) or (T, D).
-
-        "standard": mean and standard deviation. "range": the smallest value becomes 0, the largest 1. "none": offset 0, scale 1.
-        A constant feature gets the scale 1, so that it becomes 0 and not NaN.
-        """
-        choose("scaling", method, SCALINGS)
-        series = as_series(values, "the training part")
-        with np.errstate(over="ignore", invalid="ignore"):
-            offset, scale = SCALINGS[method](series)
-        wide = ~(np.isfinite(offset) & np.isfinite(scale))
-        if wide.any():
-            feature = int(np.argmax(wide))
-            raise ValueError(
-                f"feature {feature} of the training part reaches {np.abs(series[:, feature]).max():.3g}, too large to "
-                "scale: use another unit, or the logarithm."
-            )
-        return cls(offset, np.where(scale > 0, scale, 1.0), method)
-
-    def apply(self, values: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
-        """Scaled values (..., D) in float32; ValueError if they are too large for float32."""
-        with np.errstate(over="ignore"):
-            scaled = ((np.asarray(values, np.float64) - self.offset) / self.scale).astype(np.float32)
-        if np.isinf(scaled).any():
-            raise ValueError(
-                f"values up to {np.abs(values).max():.3g} are too large for float32 after scaling {self.method!r}: use "
-                "another unit, or scaling 'standard'."
-            )
-        return scaled
-
-    def inverse(self, x: npt.NDArray[np.generic]) -> Floats:
-        """Scaled values (..., D) converted back to the unit of measurement, float64."""
-        values: Floats = np.asarray(x, np.float64) * self.scale + self.offset
-        return values
-
-    @property
-    def fitted(self) -> bool:
-        """Whether an offset or a scale was fitted, so that x is not just in a multiple of the unit."""
-        return self.method != "none" or bool(self.offset.any())
-
-    def after(self, first: Scaler) -> Scaler:
-        """The composition: `first`, then this scaler."""
-        method = first.method if self.method == "none" else self.method
-        return Scaler(self.offset * first.scale + first.offset, self.scale * first.scale, method)
-
-    def words(self, unit: str) -> str:
-        """An axis label: "(mV - 0.3) / 0.52" for one feature in `unit`; for several, the method."""
-        if len(self.scale) > 1:
-            return _SEVERAL[self.method]
-        offset, scale = _short(abs(float(self.offset[0]))), _short(float(self.scale[0]))
-        shifted = unit if offset == "0" else f"({unit} {'+' if self.offset[0] < 0 else '-'} {offset})"
-        return f"{shifted} / {scale}"
-
-    def meaning(self, unit: str) -> str:
-        """The meaning of 0 and 1 in x, as a phrase."""
-        if len(self.scale) > 1:
-            return f"{_SEVERAL[self.method]}, feature by feature; scaler.inverse(x) undoes it"
-        return f"0 is {_short(float(self.offset[0]))} and 1.0 is {_short(float(self.scale[0]))} more, in {unit}"
-
-
-def _short(number: float) -> str:
-    """Four significant digits; for 1000 and more, all digits of the integer part."""
-    return f"{number:.0f}" if abs(number) >= 1000 else f"{number:.4g}"
-
-
-_SEVERAL = {"standard": "standardized values", "range": "values scaled to the range 0 to 1", "none": "values"}
-"""Scaling of several features -> description of x."""
-
-SCALINGS: dict[str, Callable[[Floats], tuple[Floats, Floats]]] = {
-    "standard": lambda v: (v.mean(axis=0), v.std(axis=0)),
-    "range": lambda v: (v.min(axis=0), v.max(axis=0) - v.min(axis=0)),
-    "none": lambda v: (np.zeros(v.shape[1]), np.ones(v.shape[1])),
-}
-"""Ways to fit a `Scaler`: name -> function from values (T, D) to offset and scale (D,)."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------

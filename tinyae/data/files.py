@@ -11,24 +11,25 @@ Values that no model can use (NaN, infinity, objects, text, no values) are error
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tinyae.data.arrays import TEST_SHARE, divide
 from tinyae.data.dataset import Dataset, Kind, Split
 from tinyae.data.embedded import scaled
-from tinyae.data.formats import GZIP_MAGIC, check_exists, looks_like_idx, parse_idx, read_numbers, read_payload
+from tinyae.data.formats import GZIP_MAGIC, check_exists, looks_like_idx, parse_idx, read_payload
 from tinyae.data.pictures import SUFFIXES as PICTURES
+from tinyae.data.series import table
+from tinyae.data.tables import COLUMNAR, TEXTS, is_table
 
 Values = npt.NDArray[Any]
 """An array of any dtype, as stored in a file."""
 
-SUFFIXES = (".npy", ".npz", ".csv", ".gz", ".idx")
-
-TEST_SHARE = 10
-"""One example in this many, at the end of the file, is a test example."""
+SUFFIXES = (".npy", ".npz", ".gz", ".idx", *TEXTS, *COLUMNAR)
 
 _KINDS: dict[int, Kind] = {2: "vectors", 3: "sequences", 4: "images"}
 
@@ -48,6 +49,8 @@ def load_file(path: str | Path) -> Dataset:
     check_exists(path)
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty (0 bytes): write the file again.")
+    if is_table(path):
+        return table(path)
     arrays = _read(path)
     if not {"x", "train_x"} & arrays.keys():
         raise ValueError(f"{path} holds {', '.join(arrays) or 'no arrays'}: name the examples 'x' or 'train_x'.")
@@ -67,7 +70,8 @@ def load_file(path: str | Path) -> Dataset:
         test, notes = _part(arrays, "test", path), "train and test split as in the file"
     else:
         train, test = _split(train, path)
-        notes = f"test is the last tenth of the file ({len(test):,} examples), train the rest"
+        drawn = "each class" if train.y is not None else "all rows"
+        notes = f"test is {TEST_SHARE:.0%} drawn from {drawn} ({len(test):,} examples), train the rest"
     if kind == "sequences" and train.lengths is None:
         notes += "; three axes are read as sequences (N, T, D): for gray images save x[..., None]"
     unit = "gray levels" if scale != 1.0 else ""
@@ -81,8 +85,6 @@ def _read(path: Path) -> dict[str, Values]:
         start = file.read(6)
     if suffix in (".npy", ".npz"):
         return _read_numpy(path, start)
-    if suffix == ".csv":
-        return {"x": read_numbers(path)}
     if suffix in SUFFIXES or "idx" in path.name or looks_like_idx(start) or start.startswith(GZIP_MAGIC):
         values = parse_idx(read_payload(path), str(path))
         return {"x": values[..., None] if values.ndim == 3 else values}
@@ -167,9 +169,7 @@ def _part(arrays: Mapping[str, Values], part: str, path: Path) -> Split:
 
 
 def _split(everything: Split, path: Path) -> tuple[Split, Split]:
-    """Training split and test split, which is the last tenth (at least one example)."""
-    count = len(everything)
-    if count < 2:
-        raise ValueError(f"{path} holds {count} example: save at least two, for training and test.")
-    cut = count - max(1, count // TEST_SHARE)
-    return everything.rows(slice(0, cut)), everything.rows(slice(cut, None))
+    """Training split and test split, see `divide`; the ids are the numbers of the rows."""
+    numbered = replace(everything, ids=np.arange(len(everything)))
+    testing = divide(len(everything), labels=everything.y, name=str(path))
+    return numbered.rows(~testing), numbered.rows(testing)

@@ -1,23 +1,16 @@
-"""Readers of file formats: IDX, text tables (`.csv`), and the `.ts` format of sequences."""
+"""Readers of file formats: IDX, and the `.ts` format of sequences; tables are in `tables.py`."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-import re
 import struct
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tinyae.data.dataset import Lengths, pad
+from tinyae.data.arrays import Lengths, pad
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The IDX format of MNIST and its relatives: a header of big-endian numbers, then the values in row-major
@@ -102,167 +95,10 @@ def parse_idx(payload: bytes, where: str) -> npt.NDArray[Any]:
     return np.frombuffer(payload, dtype, offset=header).reshape(shape).astype(dtype.newbyteorder("="))
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Text tables, one row per line: an example for `files.load_file`, a step of a recording for `series.read_series`.
-
-
-@dataclass(frozen=True, eq=False)
-class Table:
-    """The fields of a table as strings.
-
-    Attributes:
-        path: the file.
-        names: names of the D columns.
-        columns: the N fields of each column.
-        lines: for each of the N rows the line of the file where it ends, from 1.
-    """
-
-    path: Path
-    names: list[str]
-    columns: list[tuple[str, ...]]
-    lines: list[int]
-
-    def find_column(self, name: str | int) -> int:
-        """The index of a column given by name or by index (also as a string); ValueError for an unknown one."""
-        if isinstance(name, str) and name not in self.names and name.isdecimal():
-            name = int(name)  # an index from the command line
-        known: Sequence[str | int] = self.names if isinstance(name, str) else range(len(self.names))
-        if name not in known:
-            raise ValueError(f"{self.path} has no column {name!r}: its columns are {', '.join(self.names)}.")
-        return known.index(name)
-
-    def numbers(self, columns: Iterable[int]) -> npt.NDArray[np.float64]:
-        """Some columns as finite numbers (N, len(columns)); ValueError, with line and column, for any other field."""
-        return np.column_stack([self._numbers(column) for column in columns])
-
-    def _numbers(self, column: int) -> npt.NDArray[np.float64]:
-        texts = self.columns[column]
-        try:
-            values = np.array(list(map(float, texts)))
-            if np.isfinite(values).all():
-                return values
-        except ValueError:
-            pass  # the field is found below
-        row, text = next(it for it in enumerate(texts) if not is_number(it[1]) or not math.isfinite(float(it[1])))
-        found = repr(text[:40]) if text else "nothing"
-        raise ValueError(
-            f"{self.path}, line {self.lines[row]}, column {self.names[column]!r} holds {found}: {_advice(text)}."
-        )
-
-
-def read_table(path: Path) -> Table:
-    """Read a file of fields separated by commas (or, if the first line has none, by semicolons or tabs).
-
-    The first line contains the column names if none of its fields is a number or a time; otherwise the columns are named
-    "column 0", "column 1", and so on. Spaces around fields and blank lines are ignored.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: not text in UTF-8, no rows, or rows of different lengths, with the line.
-    """
-    text, delimiter = _table_text(path)
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter)
-    try:
-        lines = [(reader.line_num, [field.strip() for field in fields]) for fields in reader]
-    except csv.Error as error:
-        raise ValueError(f"{path}, line {reader.line_num} cannot be read: {error}; correct the line.") from error
-    rows = [(line, fields) for line, fields in lines if fields not in ([], [""])]
-    names = [f"column {n}" for n in range(len(rows[0][1]))] if rows else []
-    if rows and _is_header(rows[0][1]):
-        names, rows = rows[0][1], rows[1:]
-    if not rows:
-        raise ValueError(f"{path} contains no line of numbers: write one row per line, fields separated by commas.")
-    for line, fields in rows:
-        if len(fields) != len(names):
-            raise ValueError(
-                f"{path}, line {line} has {len(fields)} fields, but the first line has {len(names)}: correct one of them."
-            )
-    return Table(path, names, list(zip(*(fields for _, fields in rows), strict=True)), [line for line, _ in rows])
-
-
-def read_numbers(path: Path) -> npt.NDArray[np.float64]:
-    """All columns of a table as finite numbers (N, D); raises as `read_table` and `Table.numbers` do.
-
-    A table of plain numbers is left to NumPy's parser, which is several times faster. Any other one is read field by
-    field: either it is fine too, or the error names the line and the column.
-    """
-    text, delimiter = _table_text(path)
-    head, _, rest = text.lstrip().partition("\n")
-    names = [field.strip() for field in next(csv.reader([head], delimiter=delimiter), [])]
-    body = rest if _is_header(names) else text
-    if body.strip():
-        with suppress(ValueError):
-            values = np.loadtxt(io.StringIO(body), delimiter=delimiter, comments=None, ndmin=2)
-            if values.shape[1] == len(names) and np.isfinite(values).all():
-                return values
-    table = read_table(path)
-    return table.numbers(range(len(table.names)))
-
-
-def _table_text(path: Path) -> tuple[str, str]:
-    """The text of a table and the mark between its fields."""
-    check_exists(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): save it as UTF-8."
-        ) from error
-    first = next((line for line in io.StringIO(text) if line.strip()), "")
-    return text, next((mark for mark in ",;\t" if mark in first), ",")
-
-
-def _is_header(fields: list[str]) -> bool:
-    """Whether the first row holds the names of the columns: no field is a number or a time."""
-    return not any(is_number(field) or parse_time(field) is not None for field in fields)
-
-
 def check_exists(path: Path) -> None:
     """Raise FileNotFoundError unless `path` is a file."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}: check the path.")
-
-
-def is_number(text: str) -> bool:
-    """Whether a field is a number in Python notation, including NaN and infinity."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def parse_time(text: str) -> np.datetime64 | None:
-    """An ISO 8601 date or time (a space in place of the T is allowed), converted to UTC if it has an offset; else None."""
-    if len(text) < 8 or not text[:4].isdecimal():
-        return None
-    try:
-        if _UTC_OFFSET.search(text):
-            moment = datetime.fromisoformat(re.sub(r" (?=[+-])", "", text)).astimezone(UTC).replace(tzinfo=None)
-            return np.datetime64(moment, "ms")
-        return np.datetime64(text.replace(" ", "T", 1).removesuffix("Z"), "ms")
-    except (ValueError, OverflowError):
-        return None
-
-
-_UTC_OFFSET = re.compile(r"[T :]\d\d(\.\d+)? ?[+-]\d\d(:?\d\d)?$")
-"""A time of day that ends with an offset from UTC."""
-
-_MISSING = frozenset(("", "?", "-", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "missing"))
-"""Missing-value markers."""
-
-
-def _advice(text: str) -> str:
-    """How to correct a field that is not a finite number."""
-    if text.lower() in _MISSING or is_number(text):
-        return "fill the gap, remove the row, or end the recording there"
-    if parse_time(text) is not None:
-        return "this is a time; cut the recording into windows (tinyae.data.load_series, --window)"
-    if ";" in text:
-        return "the fields seem to be separated by semicolons; use commas between fields and decimal points"
-    if is_number(text.replace(",", ".")):
-        return "use decimal points, not commas"
-    return "this is text; remove the column or replace it by numbers"
 
 
 # ---------------------------------------------------------------------------------------------------------------------

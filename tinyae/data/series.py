@@ -1,23 +1,86 @@
-"""Series from the user's own CSV files, and cutting series into windows."""
+"""Data sets from tables: rows as samples (`table`), lines as steps of a recording (`load_series`), and cutting into windows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tinyae.data.dataset import Dataset, Scaler, Split, Timeline, as_series, labeled_lines
-from tinyae.data.formats import Table, is_number, parse_time, read_table
+from tinyae.checks import choose
+from tinyae.data.arrays import SCALINGS, TEST_SHARE, Scaler, as_series, divide
+from tinyae.data.dataset import Dataset, Kind, Split, Timeline, labeled_lines
+from tinyae.data.schema import Columns, Schema
+from tinyae.data.tables import Source, Times
 
 # ---------------------------------------------------------------------------------------------------------------------
-# A series from the user's own CSV: one line per step, with an optional time column; the other columns are features.
-#
-# (In a table of examples, a line is a sample instead.) The times show that the lines are in order and how far apart they
-# are, so that a window can be named by its date.
+# A table of samples: one row, one sample.
 
-Times = npt.NDArray[np.datetime64]
+TABLE_KINDS: tuple[Kind, ...] = ("vectors", "sequences")
+"""What a row of a table can be."""
+
+
+def table(
+    source: Source,
+    *,
+    kind: Annotated[str, TABLE_KINDS] = "vectors",
+    scaling: Annotated[str, tuple(SCALINGS)] = "standard",
+    test_share: float = TEST_SHARE,
+    seed: int = 0,
+    **columns: Any,
+) -> Dataset:
+    """A table as a data set of its rows, scaled, with a training and a test part and its `schema`.
+
+    Args:
+        source: a .csv, .tsv, .txt or .data file (also .gz), .parquet or .feather, a data frame, a dict of columns, or an array (N, D).
+        kind: what a row is: a vector (N, D), or a sequence of numbers (N, T, 1).
+        scaling: "standard", "robust", "minmax" or "none", see `Scaler.fit`, fitted to the training part.
+        test_share: share of the rows for testing, see `divide`: of each class if there are labels.
+        seed: of the draw of the test rows.
+        columns: label, id, time, drop, use, group, header, missing, time_format, decimal: see `Columns`.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: what cannot be read or used, with all faults of the table.
+
+    >>> data = table({"height": [1.5, 1.7, 1.6], "color": ["red", "blue", "red"]}, test_share=0.4)
+    >>> data.feature_names, len(data.train), len(data.test)
+    (('height', 'color=blue', 'color=red'), 2, 1)
+    """
+    choose("kind", kind, TABLE_KINDS)
+    asked = Columns(**columns)
+    read = asked.read(source)
+    schema = Schema.of_table(read, asked, kind)
+    rows = schema.encode(read)
+    testing = divide(len(rows), labels=rows.y, groups=rows.groups, test_share=test_share, seed=seed, name=read.name)
+    schema = schema.fitted(rows.x[~testing], scaling)
+    train, test = (
+        Split(
+            schema.prepared(rows.x[part]),
+            *(None if v is None else v[part] for v in (rows.y, None, rows.ids, rows.times)),
+        )
+        for part in (~testing, testing)
+    )
+    drawn = "drawn from " + ("whole groups" if schema.group else "each class" if schema.label else "all rows")
+    notes = [
+        f"test is {test_share:.0%} {drawn}, seed {seed} ({len(test):,} rows), train the rest",
+        *read.lines_to_print(),
+        *rows.remarks,
+    ]
+    made = Dataset(
+        Path(read.name).name, "your own table", "sequences" if kind == "sequences" else "vectors", train, test,
+        class_names=schema.class_names, origin=read.name, scaler=schema.scaler, schema=schema,
+        feature_names=() if kind == "sequences" else schema.encoded_names,
+    )  # fmt: skip
+    return replace(made, notes=". ".join([*notes, *made.class_counts()]))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A recording from a table: one line per step, with an optional time column; the other columns are features.
+#
+# The times show that the lines are in order and how far apart they are, so that a window can be named by its date.
 
 _EARLIEST = np.datetime64("1973-03-03T09:46:40", "ms")
 """A hundred million seconds after 1970-01-01: smaller numbers are taken for the elapsed time of a recording."""
@@ -32,12 +95,14 @@ class Series:
         names: of the features, D.
         times: (T,) datetime64[ms], or None without a time column.
         counted: True if the times are seconds since the beginning of the recording, not dates.
+        schema: how it was read, or None.
     """
 
     values: npt.NDArray[np.float64]
     names: tuple[str, ...]
     times: Times | None = None
     counted: bool = False
+    schema: Schema | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -64,65 +129,53 @@ class Series:
         return Timeline(str(self.times[0].astype("datetime64[s]")), step / 1000, counted=self.counted)
 
 
-def read_series(path: str | Path, *, time: str | int | None = None) -> Series:
-    """Read a `.csv` with one line per step, see `tinyae.data.formats.read_table`.
+def read_series(source: Source, *, schema: Schema | None = None, **columns: Any) -> Series:
+    """Read a recording with one line per step, see `table` for what can be read.
 
     Args:
-        time: the time column, by name or index from 0. None takes the first column of dates (ISO 8601, such as
-            2014-07-01 00:30:00; with an offset such as +02:00 they are converted to UTC), if there is one.
+        schema: of a run, to read a recording as its own was read; there is nothing else to say about the columns then.
+        columns: time, drop, use, header, missing, time_format, decimal: see `Columns`. Without a time the first column of dates (ISO
+            8601, such as 2014-07-01 00:30:00; with an offset such as +02:00 they are converted to UTC) is taken, if there is one.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a table of numbers, a missing value, or times that do not increase, with the line.
+        ValueError: what cannot be read or used, with all faults of the file, or times that do not increase.
     """
-    table = read_table(Path(path))
-    column = _first_times(table) if time is None else table.find_column(time)
-    times = None if column is None else _times(table, column)
-    features = [number for number in range(len(table.names)) if number != column]
-    if not features:
-        raise ValueError(f"{path} contains only times: add a column of numbers.")
-    counted = column is not None and times is not None and is_number(table.columns[column][0]) and times[0] < _EARLIEST
-    names = tuple(table.names[number] for number in features)
-    return Series(table.numbers(features), names, times, bool(counted))
+    asked = Columns(**columns)
+    read = asked.read(source)
+    schema = Schema.of_table(read, asked, "series") if schema is None else schema
+    rows = schema.encode(read)
+    if rows.times is not None and (late := np.diff(rows.times) <= np.timedelta64(0)).any():
+        row = int(np.argmax(late)) + 1
+        written = int(np.searchsorted(read.lines, rows.lines[row]))
+        found = " ".join(read.columns[read.find_column(name)].words()[written] for name in schema.time)
+        raise ValueError(
+            f"{read.name}, {read.place} {rows.lines[row]}: the time {found} is not later than that of the line "
+            "before: sort the file."
+        )
+    seconds = (
+        rows.times is not None
+        and len(schema.time) == 1
+        and read.columns[read.find_column(schema.time[0])].kind == "numbers"
+    )
+    counted = bool(seconds and rows.times[0] < _EARLIEST)
+    return Series(rows.x, schema.encoded_names, rows.times, counted, schema)
 
 
 def load_series(
-    path: str | Path, length: int, *, time: str | int | None = None, stride: int | None = None, horizon: int = 0,
-    train: float | int = 0.8, scaling: str | Scaler = "standard",
+    source: Source, length: int, *, stride: int | None = None, horizon: int = 0,
+    train: float | int = 0.8, scaling: str | Scaler = "standard", **columns: Any,
 ) -> Dataset:  # fmt: skip
-    """Windows of the user's own `.csv`; see `read_series` and `windows`. `stride` None cuts without overlap."""
-    series = read_series(path, time=time)
+    """Windows of the user's own recording; see `read_series` and `windows`. `stride` None cuts without overlap."""
+    series = read_series(source, **columns)
     made = windows(
         series.values, length, stride=stride or length, horizon=horizon, train=train, scaling=scaling,
-        name=Path(path).name, unit=series.names[0] if len(series.names) == 1 else "", timeline=series.timeline,
+        name=Path(str(source)).name, unit=series.names[0] if len(series.names) == 1 else "", timeline=series.timeline,
         feature_names=series.names,
     )  # fmt: skip
     uneven = " Times are not evenly spaced, so windows have no dates." if series.times is not None else ""
     notes = made.notes + ("" if series.timeline is not None else uneven)
-    return replace(made, origin=str(path), notes=f"{notes} Features: {', '.join(series.names)}.")
-
-
-def _first_times(table: Table) -> int | None:
-    """The index of the first column whose first field is a date or a time, not a number; None if there is none."""
-    first = [texts[0] for texts in table.columns]
-    return next((n for n, text in enumerate(first) if not is_number(text) and parse_time(text) is not None), None)
-
-
-def _times(table: Table, column: int) -> Times:
-    """Increasing times (T,) of a column; a number is in seconds since 1970."""
-    times: list[np.datetime64] = []
-    for line, text in zip(table.lines, table.columns[column], strict=True):
-        moment = np.datetime64(round(1000 * float(text)), "ms") if is_number(text) else parse_time(text)
-        if moment is None:
-            raise ValueError(
-                f"{table.path}, line {line}: {text[:40]!r} is not a time: write it like 2014-07-01 00:30:00."
-            )
-        if times and moment <= times[-1]:
-            raise ValueError(
-                f"{table.path}, line {line}: the time {text} is not later than that of the line before: sort the file."
-            )
-        times.append(moment)
-    return np.array(times)
+    return replace(made, origin=str(source), notes=f"{notes} Features: {', '.join(series.names)}.")
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,530 @@
+"""What a run remembers of a table: its columns in order, their roles and kinds, and how they become the numbers of a model.
+
+`Columns` is what a user says about a file, `Schema` what was found and fitted: with it new data are read as the run's own were,
+matched by name, one row or many, and numbers of the model are converted back into the units and words of the table.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyae.checks import choose
+from tinyae.data.arrays import Floats, Scaler
+from tinyae.data.tables import Column, Source, Table, Times, listed, moments, parse_times, read_table, short
+
+MISSING_RULES = ("error", "drop", "mean", "interpolate")
+"""What to do about missing values."""
+
+Names = str | int | Sequence[str | int]
+"""Columns by name, or by number from 0; a string may hold several, separated by commas."""
+
+MOST_WORDS = 100
+"""Most different words of a column, each of which becomes a column of 0 and 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """What the columns of a table are, and how its file is read. A column is given by name, or by number from 0.
+
+    Args:
+        label: COLUMN, the class of each row, a word or a whole number.
+        id: COLUMN, what each row is called; by default the index without a name, or the number of the row.
+        time: COLUMN[,COLUMN...], the time of each row, from several columns if need be: year,month,day,hour; by default the first
+            column with dates.
+        drop: COLUMN[,COLUMN...], not to be used.
+        use: COLUMN[,COLUMN...], the only features, in this order; by default every column without another role.
+        group: COLUMN, what rows belong to (a patient): each group is in the training or in the test part.
+        header: whether the first line names the columns; by default found out.
+        missing: RULE, what to do about missing values: refuse them, drop their rows, or fill them with the mean of the training part
+            or by interpolation between rows.
+        time_format: FORMAT, how times are written, such as %d/%m/%Y %H:%M; by default ISO 8601 or a clear date.
+        decimal: MARK, decimal mark of the file, a point or a comma; by default found out.
+    """
+
+    label: str | int | None = None
+    id: str | int | None = None
+    time: Names | None = None
+    drop: Names | None = None
+    use: Names | None = None
+    group: str | int | None = None
+    header: bool | None = None
+    missing: Annotated[str, MISSING_RULES] = "error"
+    time_format: str | None = None
+    decimal: str | None = None
+
+    def __post_init__(self) -> None:
+        choose("missing", self.missing, MISSING_RULES)
+
+    def read(self, source: Source) -> Table:
+        """The table of a source, read as its file was said to be written."""
+        return read_table(source, header=self.header, decimal=self.decimal, time_format=self.time_format)
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows of a table as a model takes them.
+
+    Attributes:
+        x: (N, D) values.
+        y: class numbers (N,), or None.
+        ids: what each row is called, (N,): its id or index, else its number from 0.
+        times: (N,), or None.
+        lines: the line of the file where each row ends, from 1, or the row of a frame from 0, (N,).
+        groups: what each row belongs to, or None.
+        remarks: what was reordered, ignored, dropped or filled.
+    """
+
+    x: npt.NDArray[Any]
+    y: npt.NDArray[np.int64] | None
+    ids: npt.NDArray[Any]
+    times: Times | None
+    lines: npt.NDArray[np.int64]
+    groups: npt.NDArray[Any] | None = None
+    remarks: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A column that the model is given: as a number, as 0 and 1 for False and True, or as one 0 or 1 for each of its words.
+
+    Attributes:
+        name: of the column.
+        kind: "numbers", "truth" or "words".
+        words: sorted, one-hot in this order; empty for numbers.
+    """
+
+    name: str
+    kind: str
+    words: tuple[str, ...] = ()
+
+    @property
+    def encoded_names(self) -> tuple[str, ...]:
+        """The names of its numbers: `wind=NE`, `wind=SW` for words."""
+        return tuple(f"{self.name}={word}" for word in self.words) if self.kind == "words" else (self.name,)
+
+
+@dataclass(frozen=True, eq=False)
+class Schema:
+    """How a table becomes the numbers of a model, and back.
+
+    Attributes:
+        names: all columns of the table, in its order.
+        features: what the model is given, in its order.
+        header: whether the columns have names of their own; if not, new data are matched by position.
+        kind: of the data: "vectors" (N, D), "sequences" (N, T, 1), or "series", steps of a recording.
+        label, id, group: the columns with these roles, or None.
+        time: the columns that make the time; empty if there is none.
+        class_names: of the label, sorted; class numbers are positions in it.
+        missing: the rule for missing values, one of `MISSING_RULES`.
+        time_format, decimal: as in `Columns`.
+        fill: for each number of a row its mean in the training part, (D,).
+        scaler: fitted to the training part; numbers of words, True and False stay 0 and 1. Fill and scaler are None before the fit.
+    """
+
+    names: tuple[str, ...]
+    features: tuple[Feature, ...]
+    header: bool = True
+    kind: str = "vectors"
+    label: str | None = None
+    id: str | None = None
+    group: str | None = None
+    time: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
+    missing: str = "error"
+    time_format: str | None = None
+    decimal: str | None = None
+    fill: Floats | None = None
+    scaler: Scaler | None = None
+
+    # ------------------------------------------------------------------------------------------------------ new data
+
+    def read(self, source: Source) -> Rows:
+        """New data as the model takes them: scaled float32, with label, id and time where they are there.
+
+        Columns are matched by name, or without names by position. One row is enough: a dict of values, or an array (D,).
+
+        Raises ValueError, naming exactly which columns are missing, which words are unknown, and every other fault.
+        """
+        header, expected = (None, self.names) if self.header else (False, ())
+        if isinstance(source, np.ndarray) and source.ndim == 1 and len(self.features) == 1:
+            source = source[:, None]
+        table = read_table(source, header=header, decimal=self.decimal, time_format=self.time_format, expected=expected)
+        table, remarks = self._matched(table)
+        rows = self.encode(table)
+        return replace(rows, x=self.prepared(rows.x), remarks=(*remarks, *rows.remarks))
+
+    def inverse(self, x: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+        """Numbers of the model in the units and words of the table: name of each column -> values of shape (N,) or (N, T).
+
+        Words are those with the largest of their numbers, True is above 0.5. `pandas.DataFrame(schema.inverse(x))` is a frame.
+        """
+        values = np.asarray(x, np.float64) if self.scaler is None else self.scaler.inverse(x)
+        values = values[..., 0] if self.kind == "sequences" else values
+        found: dict[str, npt.NDArray[Any]] = {}
+        start = 0
+        for feature in self.features:
+            part = values[..., start : start + len(feature.encoded_names)]
+            start += part.shape[-1]
+            if feature.kind == "words":
+                found[feature.name] = np.array(feature.words, object)[part.argmax(axis=-1)]
+            else:
+                found[feature.name] = part[..., 0] > 0.5 if feature.kind == "truth" else part[..., 0]
+        return found
+
+    # ------------------------------------------------------------------------------------------- as plain values, and back
+
+    def plain(self) -> dict[str, Any]:
+        """The schema as plain values for JSON."""
+        kept = {name: value for name, value in vars(self).items() if name not in ("features", "fill", "scaler")}
+        return kept | {
+            "features": [[feature.name, feature.kind, list(feature.words)] for feature in self.features],
+            "fill": None if self.fill is None else self.fill.tolist(),
+            "scaler": None
+            if self.scaler is None
+            else [self.scaler.offset.tolist(), self.scaler.scale.tolist(), self.scaler.method],
+        }
+
+    @classmethod
+    def of_plain(cls, values: Mapping[str, Any]) -> Schema:
+        """The schema whose `plain()` these values are, or what JSON made of them."""
+        kept = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        scaler = values["scaler"]
+        kept["features"] = tuple(Feature(name, kind, tuple(words)) for name, kind, words in values["features"])
+        kept["fill"] = None if values["fill"] is None else np.array(values["fill"])
+        kept["scaler"] = None if scaler is None else Scaler(np.array(scaler[0]), np.array(scaler[1]), scaler[2])
+        return cls(**kept)
+
+    # ------------------------------------------------------------------------------------------------- found and fitted
+
+    @classmethod
+    def of_table(cls, table: Table, columns: Columns, kind: str = "vectors") -> Schema:
+        """The schema of a table before it is fitted; raises ValueError with all faults of the columns that are used."""
+        label, id_, group = (
+            None if name is None else table.names[table.find_column(name)]
+            for name in (columns.label, columns.id, columns.group)
+        )
+        time = _several(table, columns.time)
+        if columns.time is None:
+            time = next(
+                ((c.name,) for c in table.columns if c.kind == "times" and c.name not in (label, id_, group)), ()
+            )
+        drop, use = _several(table, columns.drop), _several(table, columns.use)
+        roles = {name for name in (label, id_, group, *time, *drop) if name is not None}
+        if clash := [name for name in (*use, *drop) if name in roles - set(drop) or (name in use and name in drop)]:
+            raise ValueError(f"{table.name}: column {clash[0]!r} cannot be used in two ways: name it once.")
+        inputs = use or tuple(name for name in table.names if name not in roles)
+        if not inputs:
+            only = "only times" if time else "no features"
+            raise ValueError(f"{table.name} contains {only}: add a column of numbers.")
+        by_name = dict(zip(table.names, table.columns, strict=True))
+        features = tuple(_feature(by_name[name]) for name in inputs)
+        class_names = () if label is None else _class_names(by_name[label])
+        return cls(
+            tuple(table.names), features, table.header, kind, label, id_, group, time, class_names,
+            columns.missing, columns.time_format, columns.decimal,
+        )  # fmt: skip
+
+    def encode(self, table: Table) -> Rows:
+        """The rows of a table with these columns, before they are filled and scaled; with the rule "drop" the complete ones.
+
+        Raises ValueError with all faults of the table.
+        """
+        by_name = dict(zip(table.names, table.columns, strict=True))
+        faults = list(table.faults)
+        x = np.empty((len(table), len(self.encoded_names)))
+        start = 0
+        for feature in self.features:
+            size = len(feature.encoded_names)
+            values = self._numbers(table, feature, by_name[feature.name], faults)
+            x[:, start : start + size] = values.reshape(len(table), -1)
+            start += size
+        y = times = None
+        complete = np.ones(len(table), bool)
+        remarks: list[str] = []
+        if self.label in by_name:
+            y = self._classes(table, by_name[self.label], complete, faults, remarks)
+        if self.time and all(name in by_name for name in self.time):
+            times = self._times(table, [by_name[name] for name in self.time], faults)
+        if self.missing == "drop":
+            complete &= ~np.isnan(x).any(axis=1)
+        if faults:
+            many = f" has {len(faults)} faults:\n  " if len(faults) > 1 else ", "
+            raise ValueError(f"{table.name}{many}" + ";\n  ".join(faults) + ".")
+        if not complete.all():
+            remarks.append(f"{np.count_nonzero(~complete):,} of {len(table):,} rows with missing values are left out")
+            if not complete.any():
+                raise ValueError(
+                    f"{table.name} has no row without missing values: use missing='mean' or 'interpolate'."
+                )
+        elif np.isnan(x).any():
+            rule = "interpolated" if self.missing == "interpolate" else "filled with the means of the training part"
+            gaps = [f"{c.name} {np.count_nonzero(c.missing):,}" for c in table.columns if c.missing.any()]
+            remarks.append(f"missing values were {rule}: {listed(gaps)}")
+        ids = (
+            _ids(by_name[self.id])
+            if self.id in by_name
+            else np.arange(len(table))
+            if table.index is None
+            else table.index
+        )
+        groups = np.array(by_name[self.group].words()) if self.group in by_name else None
+        parts = (None if part is None else part[complete] for part in (x, y, ids, times, table.lines, groups))
+        return Rows(*parts, tuple(remarks))  # type: ignore[arg-type]
+
+    def fitted(self, x: Floats, scaling: str | Scaler = "standard") -> Schema:
+        """With fill and scaler fitted to the encoded rows (N, D) of a training part."""
+        known = ~np.isnan(x)
+        filling = replace(self, fill=np.where(known, x, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1))
+        if isinstance(scaling, Scaler):
+            return replace(filling, scaler=scaling)
+        values = filling.filled(x)
+        scaler = Scaler.fit(values.reshape(-1, 1) if self.kind == "sequences" else values, scaling)
+        if self.kind != "sequences":
+            number = np.array([f.kind == "numbers" for f in self.features for _ in f.encoded_names])
+            scaler = replace(
+                scaler, offset=np.where(number, scaler.offset, 0.0), scale=np.where(number, scaler.scale, 1.0)
+            )
+        return replace(filling, scaler=scaler)
+
+    def prepared(self, x: Floats) -> npt.NDArray[np.float32]:
+        """Encoded rows (N, D), filled and scaled: (N, D) float32, for sequences (N, T, 1)."""
+        assert self.scaler is not None
+        values = self.filled(x)
+        return self.scaler.apply(values[:, :, None] if self.kind == "sequences" else values)
+
+    def filled(self, x: Floats) -> Floats:
+        """Encoded rows without NaN: interpolated down the rows (in a sequence along it), or the mean of the training part."""
+        gaps = np.isnan(x)
+        if not gaps.any():
+            return x
+        assert self.fill is not None
+        x = x.copy()
+        if self.missing == "interpolate":
+            lines = x if self.kind == "sequences" else x.T  # a view: what is written there stands in x
+            for line, gap in zip(lines, np.isnan(lines), strict=True):
+                if gap.any() and not gap.all():
+                    line[gap] = np.interp(np.flatnonzero(gap), np.flatnonzero(~gap), line[~gap])
+        return np.where(np.isnan(x), self.fill, x)
+
+    @property
+    def encoded_names(self) -> tuple[str, ...]:
+        """The names of the D numbers of a row: one for each feature, for words one for each word."""
+        return tuple(name for feature in self.features for name in feature.encoded_names)
+
+    # ------------------------------------------------------------------------------------------------------- the columns
+
+    def _matched(self, table: Table) -> tuple[Table, list[str]]:
+        """The table with the names of this schema, by name or by position, and what there is to say about it."""
+        inputs = [feature.name for feature in self.features]
+        lacking = [name for name in inputs if name not in table.names]
+        if not self.header or not table.header:
+            if lacking or len(table.names) != len(self.names) or self.header != table.header:
+                return self._by_position(table, inputs)
+        elif lacking:
+            raise ValueError(
+                f"{table.name} has no column {', '.join(map(repr, lacking))}, which the model was trained on: add "
+                f"{'it' if len(lacking) == 1 else 'them'}; it has {listed(table.names, 40)}."
+            )
+        remarks = []
+        if extra := [name for name in table.names if name not in self.names]:
+            remarks.append(f"columns that the model was not trained on were ignored: {listed(extra)}")
+        order = [name for name in table.names if name in inputs]
+        if order != [name for name in self.names if name in order]:
+            remarks.append("the columns are in another order, and were matched by name")
+        return table, remarks
+
+    def _by_position(self, table: Table, inputs: list[str]) -> tuple[Table, list[str]]:
+        names = next((names for names in (list(self.names), inputs) if len(names) == len(table.columns)), None)
+        if names is None:
+            raise ValueError(
+                f"{table.name} has {len(table.columns)} columns without the names that the model was trained on: name them, or "
+                f"give these {len(inputs)} in order: {listed(inputs, 40)}."
+            )
+        columns = [replace(column, name=name) for column, name in zip(table.columns, names, strict=True)]
+        return replace(table, columns=columns), [
+            f"the columns were taken in order: {listed(names)}"
+        ] if self.header else []
+
+    def _numbers(self, table: Table, feature: Feature, column: Column, faults: list[str]) -> npt.NDArray[Any]:
+        """The numbers (N,) or (N, words) of a feature, NaN where a value is missing; faults are added."""
+        wrong = np.zeros(len(table), bool)
+        advice = ""
+        if feature.kind == "words":
+            words = np.array(column.words(), object)
+            wrong = ~column.missing & ~np.isin(words, np.array(feature.words, object))
+            values = (words[:, None] == np.array(feature.words, object)).astype(np.float64)
+            values[column.missing] = np.nan
+            advice = f"the training data do not have this word, but {listed(feature.words)}"
+            if len(feature.words) > MOST_WORDS or len(feature.words) == len(table) > 20:
+                advice = f"{len(feature.words):,} different words are too many to be features: drop the column, or make it the id"
+                wrong = ~column.missing
+        elif column.kind == "times":
+            values, wrong = np.full(len(table), np.nan), ~column.missing
+            advice = column.fault or (
+                "this is a time; name the column as the time of the rows or drop it, or cut the recording into windows "
+                "(tinyae.data.load_series, --window)"
+            )
+        elif column.kind == "words":
+            values, wrong = np.full(len(table), np.nan), ~column.missing
+        else:
+            values = column.values
+            wrong = ~column.missing & ~np.isfinite(values)
+        if wrong.any():
+            faults.append(_fault(table, column, wrong, advice))
+        elif column.missing.all() and self.missing != "mean":
+            faults.append(f"column {column.name!r} holds no values: drop it")
+        elif column.missing.any() and self.missing == "error":
+            faults.append(_fault(table, column, column.missing, _FILL))
+        return values
+
+    def _classes(
+        self, table: Table, column: Column, complete: npt.NDArray[np.bool_], faults: list[str], remarks: list[str]
+    ) -> npt.NDArray[np.int64] | None:
+        """Class numbers (N,); None, with a remark, if a class is unknown."""
+        if column.kind == "numbers" and (wrong := ~column.missing & (column.values != np.round(column.values))).any():
+            faults.append(
+                _fault(
+                    table, column, wrong, "a label is a word or a whole number; leave it out, or use it as a feature"
+                )
+            )
+            return None
+        if column.missing.any():
+            if self.missing == "error":
+                faults.append(_fault(table, column, column.missing, "add the label, or drop its row (missing='drop')"))
+            complete &= ~column.missing
+        number = {name: n for n, name in enumerate(self.class_names)}
+        words = _label_words(column)
+        unknown = sorted({word for word, gap in zip(words, column.missing, strict=True) if not gap} - number.keys())
+        if unknown:
+            remarks.append(f"labels are not used: the training data have no class {listed(unknown)}")
+            return None
+        return np.array([number.get(word, -1) for word in words], np.int64)
+
+    def _times(self, table: Table, columns: list[Column], faults: list[str]) -> Times | None:
+        """Times (N,) from one column or several; faults are added."""
+        try:
+            times = times_of(columns, self.time_format)
+        except ValueError as error:
+            faults.append(str(error))
+            return None
+        wrong = np.isnat(times)
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            found = " ".join(column.words()[row] for column in columns)[:40]
+            faults.append(
+                f"{table.place} {table.lines[row]}: {found!r} is not a time: write it like 2014-07-01 00:30:00, or say how with "
+                "time_format (--time-format)"
+            )
+        return times
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Roles, labels, times, and the sentences about faults.
+
+
+def _several(table: Table, names: Names | None) -> tuple[str, ...]:
+    """Names of columns, from one, several, or a string of several."""
+    if names is None:
+        return ()
+    if isinstance(names, str) and names not in table.names:
+        names = [name.strip() for name in names.split(",")]
+    every = [names] if isinstance(names, str | int) else names
+    return tuple(table.names[table.find_column(name)] for name in every)
+
+
+def _feature(column: Column) -> Feature:
+    if column.kind == "words":
+        given = (word for word, gap in zip(column.words(), column.missing, strict=True) if not gap)
+        return Feature(column.name, "words", tuple(sorted(set(given))))
+    return Feature(column.name, "truth" if column.kind == "truth" else "numbers")
+
+
+def _label_words(column: Column) -> list[str]:
+    """The classes as text; 1, 1.0 and 1e0 are one class."""
+    return [short(v) for v in column.values] if column.kind == "numbers" else column.words()
+
+
+def _class_names(column: Column) -> tuple[str, ...]:
+    words = {word for word, gap in zip(_label_words(column), column.missing, strict=True) if not gap}
+    return tuple(sorted(words, key=float) if column.kind == "numbers" else sorted(words))
+
+
+def _ids(column: Column) -> npt.NDArray[Any]:
+    """Ids as whole numbers where they are written so, else as text."""
+    words = column.words()
+    whole = all(word.isdecimal() and (word == "0" or word[0] != "0") and len(word) < 19 for word in words)
+    return np.array(words, np.int64 if whole else str)
+
+
+def times_of(columns: Sequence[Column], time_format: str | None = None) -> Times:
+    """Times (N,), NaT for what is not one.
+
+    One column: dates; years, if it is called so; other numbers are seconds since 1970. Several: year, month, day, hour, minute,
+    second, as far as they go, or texts that make a time together, such as a date and a time of day.
+
+    Raises ValueError if they are ambiguous.
+    """
+    if all(column.kind == "numbers" for column in columns):
+        values = [column.values for column in columns]
+        if len(columns) > 1 or columns[0].name.strip().lower() in ("year", "years"):
+            year, month, day, *clock = [*values, *([np.ones(len(values[0]))] * (3 - len(values)))]
+            parts = (size * part for size, part in zip((3600, 60, 1), clock, strict=False))
+            return moments(year, month, day, sum(parts, np.zeros(len(year))))
+        with np.errstate(invalid="ignore"):
+            milliseconds = np.round(1000 * values[0])
+        usable = np.abs(milliseconds) < 1e17
+        times = np.where(usable, milliseconds, 0).astype(np.int64).astype("M8[ms]")
+        times[~usable] = np.datetime64("NaT")
+        return times
+    if len(columns) == 1 and columns[0].kind == "times" and not columns[0].fault:
+        return columns[0].values
+    texts = [" ".join(fields) for fields in zip(*(column.words() for column in columns), strict=True)]
+    found = parse_times(texts, time_format)
+    if isinstance(found, str):
+        raise ValueError(f"the time in column {columns[0].name!r}: {found}")
+    return found
+
+
+_FILL = "fill the gap, or say how: missing='drop', 'mean' or 'interpolate' (--missing)"
+
+
+def _fault(table: Table, column: Column, wrong: npt.NDArray[np.bool_], advice: str) -> str:
+    """A sentence about wrong values: the first one, how many there are, what to do."""
+    if not advice:  # words where numbers should be: the first that is not a number
+        texts = column.words()
+        row = next((int(n) for n in np.flatnonzero(wrong) if not _is_finite(texts[n])), int(np.argmax(wrong)))
+        advice = _advice(texts[row])
+    else:
+        row = int(np.argmax(wrong))
+    text = column.words()[row] if column.texts is not None or not column.missing[row] else ""
+    found = repr(text[:40]) if text else "nothing"
+    count = np.count_nonzero(wrong)
+    also = f" ({count:,} such values)" if count > 1 else ""
+    return f"{table.place} {table.lines[row]}, column {column.name!r} holds {found}{also}: {advice}"
+
+
+def _is_finite(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _advice(text: str) -> str:
+    """How to correct a field that is not a finite number."""
+    if "," in text and _is_finite(text.replace(",", "")):
+        return "a comma may divide thousands or decimals; write 1500 or 1.5, or say decimal=',' where fields are divided otherwise"
+    try:
+        float(text)
+        return "this is not a finite number; replace it, or leave the field empty"
+    except ValueError:
+        return "this is text; remove the column or replace it by numbers"

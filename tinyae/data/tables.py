@@ -1,0 +1,674 @@
+"""One reader for tables: text files, Parquet, data frames and dicts of columns become a `Table` of columns with kinds.
+
+A line is a sample for `tinyae.data.table` and a step for `tinyae.data.load_series`; what the columns mean is `schema.py`. In a text
+file the delimiter (tab, semicolon, comma or white space), the decimal comma, the header, the kind of each column and its missing
+values are found out, and `Table.lines_to_print` says what was found. Faults are collected, so that one report has them all.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tinyae.checks import reading
+from tinyae.data.formats import GZIP_MAGIC, check_exists, read_payload
+
+TEXTS = (".csv", ".tsv", ".txt", ".data")
+COLUMNAR = (".parquet", ".pq", ".feather", ".arrow")
+"""Endings of tables as text (each also with .gz), and of formats that pyarrow reads."""
+
+Times = npt.NDArray[np.datetime64]
+Source = Any
+"""A path, a data frame (pandas, polars, pyarrow), a dict of columns or of single values, an array (N, D) or (D,), or a `Table`."""
+
+MISSING = frozenset(
+    ("", "?", "-", "--", ".", "na", "n/a", "#n/a", "nan", "nat", "<na>", "null", "none", "nil", "missing")
+)
+"""Fields that are missing values, in lower case."""
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        name: in the header, or "column 3".
+        kind: "numbers", "words", "truth" (True and False), "times", or "mixed" (numbers, and words among them).
+        values: (N,) float64 with NaN for what is missing, or for words among numbers; datetime64[ms] of times; words as objects.
+        missing: which values are missing, (N,).
+        texts: the fields as written, where they are known.
+        fault: why the values cannot be used, with what to do; "" for most columns.
+    """
+
+    name: str
+    kind: str
+    values: npt.NDArray[Any]
+    missing: npt.NDArray[np.bool_]
+    texts: Sequence[str] | None = None
+    fault: str = ""
+
+    def words(self) -> list[str]:
+        """The values as text: as written where that is known, whole numbers without a point."""
+        if self.kind == "truth":
+            return [str(bool(value)) for value in self.values]
+        if self.texts is not None:
+            return [text.strip() for text in self.texts]
+        return [short(value) if self.kind == "numbers" else str(value) for value in self.values]
+
+
+def short(value: float) -> str:
+    """A number as text, a whole number without a point."""
+    return str(int(value)) if math.isfinite(value) and value == int(value) else repr(float(value))
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Columns of equal length, as read.
+
+    Attributes:
+        name: the path, or what the table is.
+        columns: the D columns.
+        lines: for each of the N rows the line of the file where it ends, from 1; for a frame, the row from 0.
+        header: whether the columns have names of their own.
+        delimiter: in words; "" if there is none.
+        index: values of an index without a name, one for each row, or None.
+        faults: what is wrong with whole lines.
+        remarks: what was decided that may surprise.
+        place: "line" or "row", what `lines` counts.
+    """
+
+    name: str
+    columns: list[Column]
+    lines: npt.NDArray[np.int64]
+    header: bool
+    delimiter: str = ""
+    index: npt.NDArray[Any] | None = None
+    faults: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    place: str = "line"
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns."""
+        return [column.name for column in self.columns]
+
+    def find_column(self, name: str | int) -> int:
+        """The index of a column given by name or by index (also as a string); ValueError for an unknown one."""
+        if isinstance(name, str) and name not in self.names and name.isdecimal():
+            name = int(name)  # an index from the command line
+        known: Sequence[str | int] = self.names if isinstance(name, str) else range(len(self.names))
+        if name not in known:
+            raise ValueError(f"{self.name} has no column {name!r}: its columns are {listed(self.names, 40)}.")
+        return known.index(name)
+
+    def lines_to_print(self) -> list[str]:
+        """What was understood: header, delimiter, rows, the columns of each kind, and missing values by column."""
+        parted = f", separated by {self.delimiter}" if self.delimiter else ""
+        lines = [f"header: {'yes' if self.header else 'no'}; {len(self.columns)} columns{parted}, {len(self):,} rows"]
+        if self.index is not None:
+            lines.append("the first column has no name and counts or names the rows: it is their id, not a feature")
+        for kind, title in KINDS.items():
+            if names := [column.name for column in self.columns if column.kind == kind]:
+                lines.append(f"{title}: {listed(names)}")
+        if gaps := [f"{c.name} {np.count_nonzero(c.missing):,}" for c in self.columns if c.missing.any()]:
+            lines.append(f"missing values: {listed(gaps)}")
+        return lines + self.remarks
+
+
+KINDS = {
+    "numbers": "numbers", "truth": "True or False", "words": "words", "times": "times", "mixed": "numbers and words mixed",
+}  # fmt: skip
+"""Kinds of columns, and what to call them."""
+
+
+def listed(names: Sequence[str], most: int = 12) -> str:
+    """Names in a row, with the number of those left out."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file is a table by its name: .csv, .tsv, .txt, .data, each also with .gz, or a format that pyarrow reads."""
+    name = path.name.lower()
+    return name.removesuffix(".gz").endswith(TEXTS) or name.endswith(COLUMNAR)
+
+
+def read_table(
+    source: Source,
+    *,
+    header: bool | None = None,
+    decimal: str | None = None,
+    time_format: str | None = None,
+    expected: Iterable[str] = (),
+) -> Table:
+    """Read a table; raises FileNotFoundError and ValueError with the path, and the line if there is one.
+
+    Args:
+        source: see `Source`.
+        header: whether the first line of a text file names the columns; None finds out.
+        decimal: the decimal mark of a text file, "." or ","; None finds out.
+        time_format: how times are written, as for `datetime.strptime`, where ISO 8601 or a clear date is not enough.
+        expected: names of columns, which make the first line that holds them a header.
+    """
+    if isinstance(source, Table):
+        return source
+    if not isinstance(source, str | Path):
+        return _from_frame(source, time_format)
+    path = Path(source).expanduser()
+    check_exists(path)
+    if path.suffix.lower() in COLUMNAR:
+        return _read_columnar(path, time_format)
+    with reading(path, "a table", "write one row per line, as UTF-8 text"):
+        return _read_text(path, header, decimal, time_format, frozenset(expected))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Text: lines, then the delimiter, then the header, then the columns.
+
+_DELIMITERS = {"\t": "tabs", ";": "semicolons", ",": "commas", " ": "white space"}
+"""Delimiter -> its name, in the order in which they are preferred if the lines do not decide."""
+
+_SAMPLE = 200
+"""Lines that decide about delimiter and header."""
+
+
+def _text_of(path: Path) -> str:
+    """The text of a file, unpacked and with plain line ends."""
+    raw = path.read_bytes()
+    if raw.startswith(GZIP_MAGIC) or path.suffix == ".gz":
+        raw = read_payload(path)
+    try:
+        text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): save it as UTF-8."
+        ) from error
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise ValueError(f"{path}, line {line} holds a NUL byte, which no text has: export the table again.")
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def _read_text(
+    path: Path, header: bool | None, decimal: str | None, time_format: str | None, expected: frozenset[str]
+) -> Table:
+    lines = _text_of(path).split("\n")
+    kept = [n for n, line in enumerate(lines) if line and line[0] != "#" and not line.isspace()]
+    if not kept:
+        raise ValueError(f"{path} contains no line of numbers: write one row per line, fields separated by commas.")
+    sample = [lines[n] for n in kept[:_SAMPLE]]
+    delimiter, rows = _delimiter(sample)
+    comment = _fields([lines[kept[0] - 1].lstrip("# ") or "#"], delimiter)[0] if kept[0] else []
+    if (
+        header is None
+        and len(comment) == len(rows[0]) > 1
+        and not _is_header(rows, expected)
+        and _is_header([comment, *rows], expected)
+    ):
+        names, body, header = comment, kept, True
+    else:
+        header = _is_header(rows, expected) if header is None else header
+        names, body = (rows[0], kept[1:]) if header else ([f"column {n}" for n in range(len(rows[0]))], kept)
+    if not body:
+        raise ValueError(f"{path} contains no line of numbers below its header: write one row per line.")
+    shift = len(kept) - len(body)
+    if header and len(names) == len(rows[-1]) - 1 and all(len(row) == len(rows[-1]) for row in rows[1:]):
+        names = ["", *names]  # R leaves out the name of the row names
+    comma = decimal == "," or (decimal is None and delimiter != "," and _decimal_comma(rows[shift:]))
+    columns, where, faults = _columns(path, lines, body, names, delimiter, comma, time_format)
+    return _finished(str(path), names, columns, where, header, _DELIMITERS[delimiter] if len(names) > 1 else "", faults)
+
+
+def _fields(lines: Iterable[str], delimiter: str) -> list[list[str]]:
+    """The fields of each line, stripped."""
+    if delimiter == " ":
+        lines = (line.replace("\t", " ").strip() for line in lines)
+    return [[f.strip() for f in row] for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True) if row]
+
+
+def _delimiter(sample: list[str]) -> tuple[str, list[list[str]]]:
+    """The delimiter that gives the most lines the same number of fields, and the most fields that are numbers or times."""
+    best, found = -1.0, (",", [[line.strip().strip('"')] for line in sample])
+    for delimiter in _DELIMITERS:
+        with suppress(csv.Error):
+            rows = _fields(sample, delimiter)
+            width, lines = Counter(map(len, rows[1:] or rows)).most_common(1)[0]
+            if width < 2 and len(rows[0]) < 2:
+                continue
+            fields = [text for row in rows for text in row]
+            plain = sum(_plain(text, delimiter != ",") for text in fields) / len(fields)
+            score = (0.2 + plain) * (lines / len(rows)) * (1 if width > 1 else 0.1)
+            if score > best + 1e-9:
+                best, found = score, (delimiter, rows)
+    return found
+
+
+def _plain(text: str, comma: bool) -> bool:
+    return is_number(text.replace(",", ".") if comma else text) or text.lower() in MISSING or first_time(text)
+
+
+def _is_header(rows: list[list[str]], expected: frozenset[str] = frozenset()) -> bool:
+    """Whether the first row names the columns.
+
+    A word above numbers (or times) is a name, so that one word is enough; without any, words that do not occur again below are.
+    Numbers are names if they count the columns, 0 to D - 1, or are whole and distinct above rows of decimals: years, say. A
+    first field that is empty above a count of rows is the place of an index.
+    """
+    first, below = rows[0], [row for row in rows[1:] if len(row) == len(rows[0])]
+    names = [name for name in first if name]
+    if expected and len(set(first)) == len(first) and 2 * len(expected.intersection(first)) >= len(expected):
+        return True
+    if not below:
+        return not any(_plain(text, True) and text.lower() not in MISSING for text in first)
+    columns = list(zip(*below, strict=True))
+    kinds = [_kind_of(column) for column in columns]
+    word = [text.lower() not in MISSING and _kind_of([text]) == "words" for text in first]
+    if any(w and kind != "words" for w, kind in zip(word, kinds, strict=True)):
+        return True
+    if all(kind == "words" for kind in kinds):
+        distinct = len(set(first)) == len(first)
+        return distinct and all(word) and not any(t in column for t, column in zip(first, columns, strict=True))
+    index = (
+        first[0] == "" and len(first) > 1 and [is_number(t) and float(t) for t in columns[0]] == list(range(len(below)))
+    )
+    if not all(name.isdecimal() for name in names) or len(set(names)) < len(names) or len(names) < len(first) - index:
+        return False
+    counts = names == [str(n) for n in range(len(names))] and len(names) > 1
+    continued = first[0] == "0" and is_number(columns[0][0]) and float(columns[0][0]) == 1.0  # a count of rows, from 0
+    whole = [sum(text.lstrip("+-").isdecimal() for text in column) / len(column) for column in columns]
+    return index or (counts and not continued) or math.prod(whole) < 0.01
+
+
+def _kind_of(texts: Sequence[str]) -> str:
+    """The kind of most fields, for the decision about a header."""
+    given = [text for text in texts if text.lower() not in MISSING]
+    usual = sum(is_number(t.replace(",", ".")) or first_time(t) or t.lower() in ("true", "false") for t in given)
+    return "numbers" if 2 * usual > len(given) or not given else "words"
+
+
+_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
+
+
+def _decimal_comma(rows: list[list[str]]) -> bool:
+    """Whether numbers have a decimal comma: 1,5 does; 1,500 in every field could be thousands, and is not taken for it."""
+    found = [text for row in rows for text in row if _COMMA.fullmatch(text)]
+    return any(not _THOUSANDS.fullmatch(text) for text in found)
+
+
+def _columns(
+    path: Path,
+    lines: list[str],
+    body: list[int],
+    names: list[str],
+    delimiter: str,
+    comma: bool,
+    time_format: str | None,
+) -> tuple[list[Column], npt.NDArray[np.int64], list[str]]:
+    """The columns, the line of each row, and faults of whole lines.
+
+    A table of plain numbers is left to NumPy's parser. Without quotes lines are split at the delimiter, else by `csv`.
+    """
+    width = len(names)
+    where = np.array(body, np.int64) + 1
+    chosen = [lines[n] for n in body]
+    if not comma and _plain_numbers(chosen, delimiter, width):
+        with suppress(ValueError), warnings.catch_warnings():
+            warnings.simplefilter("error")
+            values = np.loadtxt(chosen, delimiter=None if delimiter == " " else delimiter, comments=None, ndmin=2)
+            if values.shape[1] == width and np.isfinite(values).all():
+                gaps = np.zeros(len(values), bool)
+                return (
+                    [Column(name, "numbers", column, gaps) for name, column in zip(names, values.T, strict=True)],
+                    where,
+                    [],
+                )
+    quoted = any('"' in line for line in chosen)
+    if quoted:
+        rows, where = _quoted(path, lines[body[0] :], body[0], delimiter)
+        counts = [len(row) for row in rows]
+    elif delimiter == " ":
+        rows = [line.split() for line in chosen]
+        counts = [len(row) for row in rows]
+    else:
+        rows = []
+        counts = [line.count(delimiter) + 1 for line in chosen]
+    faults = []
+    fits = np.array(counts) == width
+    if not fits.all():
+        first = int(np.argmin(fits))
+        others = np.count_nonzero(~fits) - 1
+        also = f" ({others:,} other lines do not fit either)" if others else ""
+        faults.append(
+            f"line {where[first]} has {counts[first]} fields, but the first line has {width}{also}: correct one of them"
+        )
+        where = where[fits]
+        rows = [row for row, fit in zip(rows, fits, strict=True) if fit] if rows else rows
+        chosen = chosen if rows else [line for line, fit in zip(chosen, fits, strict=True) if fit]
+    if rows or not chosen:
+        columns: Iterable[Sequence[str]] = zip(*rows, strict=True) if rows else [() for _ in names]
+    else:
+        flat = delimiter.join(chosen).split(delimiter)
+        columns = [flat[n::width] for n in range(width)]
+    made = [column_of(name, texts, comma, time_format) for name, texts in zip(names, columns, strict=True)]
+    return made, where, faults
+
+
+def _plain_numbers(lines: list[str], delimiter: str, width: int) -> bool:
+    """Whether some lines at both ends are numbers alone, so that it is worth to try."""
+    some = lines[:20] + lines[-5:]
+    return all(len(row) == width and all(map(is_number, row)) for row in _fields(some, delimiter))
+
+
+def _quoted(path: Path, lines: list[str], before: int, delimiter: str) -> tuple[list[list[str]], npt.NDArray[np.int64]]:
+    """Rows with quoted fields, in which delimiters and line ends are text, and the line where each ends."""
+
+    def given() -> Iterator[str]:
+        for line in lines:
+            comment = line.startswith("#")
+            yield "" if comment else (line.replace("\t", " ").strip() if delimiter == " " else line) + "\n"
+
+    reader = csv.reader(given(), delimiter=delimiter, skipinitialspace=True, strict=True)
+    rows, ends, last = [], [], 0
+    try:
+        for row in reader:
+            last = reader.line_num
+            if row and (len(row) > 1 or row[0].strip()):
+                rows.append(row)
+                ends.append(before + last)
+    except csv.Error as error:
+        open_quote = "unexpected end" in str(error) or "field larger" in str(error)
+        reason = "a quote is opened and not closed" if open_quote else str(error)
+        raise ValueError(f"{path}, line {before + last + 1} cannot be read: {reason}; correct the line.") from error
+    return rows, np.array(ends, np.int64)
+
+
+def _finished(
+    name: str,
+    names: list[str],
+    columns: list[Column],
+    lines: npt.NDArray[np.int64],
+    header: bool,
+    delimiter: str,
+    faults: list[str],
+) -> Table:
+    """The table of a file: distinct names, no empty column at the end, and an index apart."""
+    remarks: list[str] = []
+    while len(columns) > 1 and columns[-1].missing.all() and (not header or not columns[-1].name):
+        columns = columns[:-1]  # a delimiter at the end of each line
+    index = None
+    if len(columns) > 1 and (not header or columns[0].name in ("", "Unnamed: 0")) and _is_index(columns[0], header):
+        index = np.array([int(w) if w.lstrip("-").isdecimal() else w for w in columns[0].words()])
+        columns = columns[1:]
+    seen: Counter[str] = Counter()
+    distinct = []
+    for number, column in enumerate(columns):
+        wanted = column.name or f"column {number}"
+        if not header:
+            wanted = f"column {number + (index is not None)}"
+        seen[wanted] += 1
+        new = wanted if seen[wanted] == 1 else f"{wanted}.{seen[wanted] - 1}"
+        if seen[wanted] == 2:
+            remarks.append(f"several columns are called {wanted!r}: the second is now {new!r}")
+        distinct.append(column if new == column.name else _renamed(column, new))
+    return Table(name, distinct, lines, header, delimiter, index, faults, remarks)
+
+
+def _renamed(column: Column, name: str) -> Column:
+    return Column(name, column.kind, column.values, column.missing, column.texts, column.fault)
+
+
+def _is_index(column: Column, header: bool) -> bool:
+    """Whether a first column without a name counts or names the rows; in a file without a header only 0, 1, 2, ... do."""
+    if column.missing.any() or not len(column.values):
+        return False
+    if column.kind == "numbers":
+        whole = bool((column.values == np.round(column.values)).all())
+        counts = len(column.values) > 2 and bool((column.values == np.arange(len(column.values))).all())
+        return counts or (header and whole and len(np.unique(column.values)) == len(column.values))
+    return header and column.kind == "words" and len(set(column.words())) == len(column.values)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The kind of a column.
+
+
+def column_of(name: str, texts: Sequence[str], comma: bool = False, time_format: str | None = None) -> Column:
+    """A column from its fields: numbers, True and False, times, words, or a mix; raises nothing."""
+    count = len(texts)
+    if not comma:
+        with suppress(ValueError):
+            values = np.array(list(map(float, texts)))
+            if np.isfinite(values).all() and not any("_" in text for text in texts):
+                return Column(name, "numbers", values, np.zeros(count, bool), texts)
+    fields = [text.strip() for text in texts]
+    missing = np.array([text.lower() in MISSING for text in fields], bool)
+    given = [text for text, gap in zip(fields, missing, strict=True) if not gap]
+    parsed = np.array([_number(text, comma) for text in given])
+    numbers = np.full(count, np.nan)
+    numbers[~missing] = parsed
+    if not np.isnan(parsed).any():
+        return Column(name, "numbers", numbers, missing, fields)
+    if {text.lower() for text in given} <= {"true", "false"}:
+        numbers[~missing] = [text.lower() == "true" for text in given]
+        return Column(name, "truth", numbers, missing, fields)
+    if first_time(given[0]) or time_format:
+        found = parse_times(given, time_format)
+        if isinstance(found, np.ndarray) and 2 * np.isnat(found).sum() <= len(found):
+            when = np.full(count, np.datetime64("NaT"), "M8[ms]")
+            when[~missing] = found
+            return Column(name, "times", when, missing, fields)
+        if isinstance(found, str):
+            return Column(name, "times", np.full(count, np.datetime64("NaT"), "M8[ms]"), missing, fields, found)
+    if 2 * np.isnan(parsed).sum() > len(parsed):
+        return Column(name, "words", np.array(fields, object), missing, fields)
+    return Column(name, "mixed", numbers, missing, fields)
+
+
+def is_number(text: str) -> bool:
+    """Whether a field is a number in Python notation, including NaN and infinity, without underscores."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "_" not in text
+
+
+def _number(text: str, comma: bool) -> float:
+    """The number that a field is, perhaps infinite; NaN if it is none."""
+    if comma and "," in text:
+        text = text.replace(".", "").replace(",", ".")
+    return float(text) if is_number(text) else math.nan
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Times: ISO 8601 at NumPy's speed; days written 31/12/2010, 31.12.2010 or 2010/12/31, with a time of day; any other with a format.
+
+_DATE = re.compile(
+    r"(\d{1,4})([/.-])(\d{1,2})\2(\d{1,4})(?:[T ]+(\d{1,2}):(\d\d)(?::(\d\d(?:\.\d+)?))?(?: ?([AaPp])\.?[Mm]\.?)?)?"
+)
+_UTC_OFFSET = re.compile(r"[T :]\d\d(\.\d+)? ?[+-]\d\d(:?\d\d)?$")
+"""A time of day that ends with an offset from UTC."""
+
+
+def first_time(text: str) -> bool:
+    """Whether a field is written like a date, with or without a time of day."""
+    return len(text) >= 8 and (_DATE.fullmatch(text) is not None or parse_time(text) is not None)
+
+
+def parse_time(text: str) -> np.datetime64 | None:
+    """An ISO 8601 date or time (a space in place of the T is allowed), converted to UTC if it has an offset; else None."""
+    if len(text) < 8 or not text[:4].isdecimal():
+        return None
+    try:
+        if _UTC_OFFSET.search(text):
+            moment = datetime.fromisoformat(re.sub(r" (?=[+-])", "", text)).astimezone(UTC).replace(tzinfo=None)
+            return np.datetime64(moment, "ms")
+        return np.datetime64(text.replace(" ", "T", 1).removesuffix("Z"), "ms")
+    except (ValueError, OverflowError):
+        return None
+
+
+def parse_times(texts: Sequence[str], time_format: str | None = None) -> Times | str:
+    """Times (N,), NaT for what is not one; or a sentence if day and month cannot be told apart.
+
+    >>> parse_times(["31/12/2010 6:30", "01/02/2011 00:00"])
+    array(['2010-12-31T06:30:00.000', '2011-02-01T00:00:00.000'], dtype='datetime64[ms]')
+    """
+    if time_format is not None:
+        return np.array([_formatted(text, time_format) for text in texts], "M8[ms]")
+    if all(text[:4].isdecimal() and len(text) >= 8 for text in texts):
+        with suppress(ValueError, Warning), warnings.catch_warnings():
+            warnings.simplefilter("error")  # of an offset from UTC, which is left to `parse_time`
+            return np.array(texts, "M8[ms]")
+    found = [_DATE.fullmatch(text) for text in texts]
+    parts = [match.groups() for match in found if match is not None]
+    if len(parts) < len(texts) or len({(len(p[0]) == 4, len(p[3]) == 4, p[1]) for p in parts}) > 1:
+        return np.array([parse_time(text) or np.datetime64("NaT") for text in texts], "M8[ms]")
+    a, b, c = (np.array([int(p[n]) for p in parts]) for n in (0, 2, 3))
+    clock = np.array([_seconds(*p[4:]) for p in parts])
+    if len(parts[0][0]) == 4:
+        return moments(a, b, c, clock)
+    if len(parts[0][3]) != 4:
+        return "years of two digits can be read in several ways: say how times are written, time_format='%d/%m/%y', say"
+    day_first, month_first = moments(c, b, a, clock), moments(c, a, b, clock)
+    if parts[0][1] == "." or np.isnat(month_first).any() or (day_first == month_first).all():
+        return day_first
+    if np.isnat(day_first).any():
+        return month_first
+    return (
+        f"{texts[0]!r} may begin with the day or the month: say which, time_format={_guess(parts[0])!r} "
+        "or with %m before %d"
+    )
+
+
+def _guess(parts: Sequence[str | None]) -> str:
+    mark = parts[1]
+    clock = "" if parts[4] is None else " %H:%M" + ("" if parts[6] is None else ":%S")
+    return f"%d{mark}%m{mark}%Y{clock}"
+
+
+def _formatted(text: str, time_format: str) -> np.datetime64:
+    try:
+        moment = datetime.strptime(text, time_format)
+    except ValueError:
+        return np.datetime64("NaT")
+    return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment, "ms")
+
+
+def _seconds(hour: str | None, minute: str | None, second: str | None, half: str | None) -> float:
+    """Seconds since midnight; NaN for a time of day that does not exist. 24:00 is midnight of the next day."""
+    if hour is None or minute is None:
+        return 0.0
+    hours, least, most = int(hour), 0, 24
+    if half:
+        least, most = 1, 12
+        hours = hours % 12 + 12 * (half in "Pp") if least <= hours <= most else 99
+    seconds = 3600 * hours + 60 * int(minute) + float(second or 0)
+    return seconds if hours <= most + 12 * bool(half) and int(minute) < 60 and seconds <= 86400 else math.nan
+
+
+def moments(year: Any, month: Any, day: Any, seconds: Any) -> Times:
+    """Times (N,) from numbers, with seconds since midnight; NaT where there is no such day, or for what is not a whole number."""
+    parts = np.array([year, month, day, seconds], np.float64)
+    ok = np.isfinite(parts).all(axis=0) & (parts[:3] == np.round(parts[:3])).all(axis=0) & (np.abs(parts[0]) < 1e5)
+    ok &= (
+        (parts[1] >= 1) & (parts[1] <= 12) & (parts[2] >= 1) & (parts[2] <= 31) & (parts[3] >= 0) & (parts[3] <= 86400)
+    )
+    years, months, days, clock = np.where(ok, parts, [[1970], [1], [1], [0]])
+    first = ((years - 1970) * 12 + months - 1).astype(np.int64).astype("M8[M]")
+    whole = first.astype("M8[D]") + (days - 1).astype(np.int64)
+    made = whole.astype("M8[ms]") + np.round(1000 * clock).astype(np.int64)
+    made[~ok | (whole.astype("M8[M]") != first)] = np.datetime64("NaT")
+    return made
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Frames, dicts and arrays; Parquet and Feather where pyarrow is installed.
+
+
+def _from_frame(source: Source, time_format: str | None) -> Table:
+    """A table from columns in memory; TypeError for what has none."""
+    index = None
+    if hasattr(source, "to_pydict"):  # pyarrow
+        source = {
+            name: column.to_numpy(zero_copy_only=False)
+            for name, column in zip(source.column_names, source.columns, strict=True)
+        }
+    if not isinstance(source, Mapping | np.ndarray) and hasattr(source, "columns"):
+        index = getattr(source, "index", None)
+        index = None if index is None or type(index).__name__ == "RangeIndex" else np.asarray(index)
+        source = {name: source[name] for name in source.columns}
+    elif not isinstance(source, Mapping) and hasattr(source, "to_dict"):  # one row of pandas
+        source = dict(source.to_dict())
+    named = isinstance(source, Mapping)
+    if not named:
+        try:
+            array = np.asarray(source)
+        except ValueError:
+            array = np.empty(0, object)
+        array = array[None] if array.ndim == 1 else array
+        if array.ndim != 2 or array.dtype.kind not in "biufUO":
+            raise TypeError(
+                f"expected a table: a path, a data frame, a dict of columns or an array (N, D), got {type(source).__name__}."
+            )
+        source = {f"column {n}": column for n, column in enumerate(array.T)}
+    arrays = {str(name): np.atleast_1d(_host(values)) for name, values in source.items()}
+    if len(lengths := {len(values) for values in arrays.values()}) != 1 or not lengths - {0}:
+        raise ValueError(
+            f"the columns of a table need one length of at least 1, got {sorted(lengths)}: pass equal ones."
+        )
+    columns = [_from_array(name, values, time_format) for name, values in arrays.items()]
+    count = lengths.pop()
+    return Table("the table", columns, np.arange(count), named, "", index, place="row")
+
+
+def _host(values: Any) -> npt.NDArray[Any]:
+    if getattr(getattr(values, "dtype", None), "tz", None) is not None:  # pandas, with a time zone
+        values = values.dt.tz_convert("UTC").dt.tz_localize(None)
+    return np.asarray(values)
+
+
+def _from_array(name: str, values: npt.NDArray[Any], time_format: str | None) -> Column:
+    if values.ndim != 1:
+        raise ValueError(f"column {name!r} has shape {values.shape}: give one value for each row.")
+    if values.dtype.kind in "biuf":
+        numbers = values.astype(np.float64)
+        return Column(name, "truth" if values.dtype.kind == "b" else "numbers", numbers, np.isnan(numbers))
+    if values.dtype.kind == "M":
+        return Column(name, "times", values.astype("M8[ms]"), np.isnat(values))
+    if values.dtype.kind == "m":
+        seconds = values.astype("m8[ms]").astype(np.float64) / 1000
+        return Column(name, "numbers", np.where(np.isnat(values), np.nan, seconds), np.isnat(values))
+    return column_of(name, ["" if value is None else str(value) for value in values], False, time_format)
+
+
+def _read_columnar(path: Path, time_format: str | None) -> Table:
+    try:
+        from pyarrow import feather, parquet
+    except ImportError as error:
+        raise ValueError(
+            f"{path} needs pyarrow to be read: pip install pyarrow, or save the table as text, frame.to_csv(path, index=False)."
+        ) from error
+    with reading(path, "a Parquet or Feather file", "save the table again"):
+        read: Callable[[str], Any] = parquet.read_table if path.suffix.lower() in COLUMNAR[:2] else feather.read_table
+        table = _from_frame(read(str(path)), time_format)
+    index = next((c for c in table.columns if c.name.startswith("__index_level_")), None)  # how pandas saves its index
+    columns = [column for column in table.columns if column is not index]
+    ids = None if index is None else np.array(index.words())
+    return Table(str(path), columns, table.lines, True, "", ids, place="row")
