@@ -166,8 +166,8 @@ def divide(
             (members,) = np.nonzero(classes == label)
             if len(members) > 1:
                 testing[draw.permutation(members)[: _part_of(len(members), share)]] = True
-        if not testing.any():  # every class has one member
-            raise ValueError(f"{name} has {count} samples, one for each class: add samples, or leave the labels out.")
+        if not testing.any():  # no class has two members
+            testing[draw.permutation(count)[: _part_of(count, share)]] = True
         return testing
     found, member = np.unique(groups, return_inverse=True)
     if len(found) < 2:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from tinyae.checks import choose
 from tinyae.data.arrays import Floats, Scaler
-from tinyae.data.tables import Column, Source, Table, Times, listed, moments, parse_times, read_table, short
+from tinyae.data.tables import CLOCK, Column, Source, Table, Times, listed, moments, parse_times, read_table, short
 
 MISSING_RULES = ("error", "drop", "mean", "interpolate")
 """What to do about missing values."""
@@ -90,6 +90,11 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def rows(self, index: npt.NDArray[Any]) -> Rows:
+        """Some of the rows, by indices or a boolean mask."""
+        parts = (self.x, self.y, self.ids, self.times, self.lines, self.groups)
+        return Rows(*(None if part is None else part[index] for part in parts), self.remarks)  # type: ignore[arg-type,call-arg]
 
 
 @dataclass(frozen=True)
@@ -196,7 +201,9 @@ class Schema:
     @classmethod
     def of_plain(cls, values: Mapping[str, Any]) -> Schema:
         """The schema whose `plain()` these values are, or what JSON made of them."""
-        kept = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        kept: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+        }
         scaler = values["scaler"]
         kept["features"] = tuple(Feature(name, kind, tuple(words)) for name, kind, words in values["features"])
         kept["fill"] = None if values["fill"] is None else np.array(values["fill"])
@@ -214,14 +221,14 @@ class Schema:
         )
         time = _several(table, columns.time)
         if columns.time is None:
-            time = next(
-                ((c.name,) for c in table.columns if c.kind == "times" and c.name not in (label, id_, group)), ()
-            )
+            time = _first_times([c for c in table.columns if c.name not in (label, id_, group)])
         drop, use = _several(table, columns.drop), _several(table, columns.use)
-        roles = {name for name in (label, id_, group, *time, *drop) if name is not None}
-        if clash := [name for name in (*use, *drop) if name in roles - set(drop) or (name in use and name in drop)]:
+        index = None if table.index in (*use, *drop, label, group, *time) else table.index
+        id_ = id_ or index
+        roles = {name for name in (label, id_, group, index, *time) if name is not None}
+        if clash := [name for name in (*use, *drop) if name in roles or (name in use and name in drop)]:
             raise ValueError(f"{table.name}: column {clash[0]!r} cannot be used in two ways: name it once.")
-        inputs = use or tuple(name for name in table.names if name not in roles)
+        inputs = use or tuple(name for name in table.names if name not in roles and name not in drop)
         if not inputs:
             only = "only times" if time else "no features"
             raise ValueError(f"{table.name} contains {only}: add a column of numbers.")
@@ -269,16 +276,10 @@ class Schema:
             rule = "interpolated" if self.missing == "interpolate" else "filled with the means of the training part"
             gaps = [f"{c.name} {np.count_nonzero(c.missing):,}" for c in table.columns if c.missing.any()]
             remarks.append(f"missing values were {rule}: {listed(gaps)}")
-        ids = (
-            _ids(by_name[self.id])
-            if self.id in by_name
-            else np.arange(len(table))
-            if table.index is None
-            else table.index
-        )
+        called = by_name.get(self.id or "") or by_name.get(table.index or "")
+        ids = np.arange(len(table)) if called is None else _ids(called)
         groups = np.array(by_name[self.group].words()) if self.group in by_name else None
-        parts = (None if part is None else part[complete] for part in (x, y, ids, times, table.lines, groups))
-        return Rows(*parts, tuple(remarks))  # type: ignore[arg-type]
+        return Rows(x, y, ids, times, table.lines, groups, tuple(remarks)).rows(complete)
 
     def fitted(self, x: Floats, scaling: str | Scaler = "standard") -> Schema:
         """With fill and scaler fitted to the encoded rows (N, D) of a training part."""
@@ -335,7 +336,7 @@ class Schema:
                 f"{'it' if len(lacking) == 1 else 'them'}; it has {listed(table.names, 40)}."
             )
         remarks = []
-        if extra := [name for name in table.names if name not in self.names]:
+        if extra := [name for name in table.names if name not in self.names and name != table.index]:
             remarks.append(f"columns that the model was not trained on were ignored: {listed(extra)}")
         order = [name for name in table.names if name in inputs]
         if order != [name for name in self.names if name in order]:
@@ -441,6 +442,15 @@ def _several(table: Table, names: Names | None) -> tuple[str, ...]:
     return tuple(table.names[table.find_column(name)] for name in every)
 
 
+def _first_times(columns: Sequence[Column]) -> tuple[str, ...]:
+    """The first column of dates, with the time of day if that is in the next one."""
+    for column, other in zip(columns, [*columns[1:], None], strict=True):
+        if column.kind == "times":
+            clock = other is not None and other.texts is not None and all(map(CLOCK.fullmatch, other.words()))
+            return (column.name, other.name) if clock and other is not None else (column.name,)
+    return ()
+
+
 def _feature(column: Column) -> Feature:
     if column.kind == "words":
         given = (word for word, gap in zip(column.words(), column.missing, strict=True) if not gap)
@@ -476,7 +486,7 @@ def times_of(columns: Sequence[Column], time_format: str | None = None) -> Times
     if all(column.kind == "numbers" for column in columns):
         values = [column.values for column in columns]
         if len(columns) > 1 or columns[0].name.strip().lower() in ("year", "years"):
-            year, month, day, *clock = [*values, *([np.ones(len(values[0]))] * (3 - len(values)))]
+            year, month, day, *clock = values + [np.ones(len(values[0]))] * (3 - len(values))
             parts = (size * part for size, part in zip((3600, 60, 1), clock, strict=False))
             return moments(year, month, day, sum(parts, np.zeros(len(year))))
         with np.errstate(invalid="ignore"):

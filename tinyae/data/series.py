@@ -57,11 +57,8 @@ def table(
     testing = divide(len(rows), labels=rows.y, groups=rows.groups, test_share=test_share, seed=seed, name=read.name)
     schema = schema.fitted(rows.x[~testing], scaling)
     train, test = (
-        Split(
-            schema.prepared(rows.x[part]),
-            *(None if v is None else v[part] for v in (rows.y, None, rows.ids, rows.times)),
-        )
-        for part in (~testing, testing)
+        Split(schema.prepared(part.x), part.y, None, part.ids, part.times)
+        for part in (rows.rows(~testing), rows.rows(testing))
     )
     drawn = "drawn from " + ("whole groups" if schema.group else "each class" if schema.label else "all rows")
     notes = [
@@ -153,12 +150,9 @@ def read_series(source: Source, *, schema: Schema | None = None, **columns: Any)
             f"{read.name}, {read.place} {rows.lines[row]}: the time {found} is not later than that of the line "
             "before: sort the file."
         )
-    seconds = (
-        rows.times is not None
-        and len(schema.time) == 1
-        and read.columns[read.find_column(schema.time[0])].kind == "numbers"
-    )
-    counted = bool(seconds and rows.times[0] < _EARLIEST)
+    counted = False
+    if rows.times is not None and len(schema.time) == 1 and rows.times[0] < _EARLIEST:
+        counted = read.columns[read.find_column(schema.time[0])].kind == "numbers"
     return Series(rows.x, schema.encoded_names, rows.times, counted, schema)
 
 

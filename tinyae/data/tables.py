@@ -12,10 +12,11 @@ import math
 import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ class Table:
         lines: for each of the N rows the line of the file where it ends, from 1; for a frame, the row from 0.
         header: whether the columns have names of their own.
         delimiter: in words; "" if there is none.
-        index: values of an index without a name, one for each row, or None.
+        index: the column that counts or names the rows, if it is an index and no feature; else None.
         faults: what is wrong with whole lines.
         remarks: what was decided that may surprise.
         place: "line" or "row", what `lines` counts.
@@ -94,7 +95,7 @@ class Table:
     lines: npt.NDArray[np.int64]
     header: bool
     delimiter: str = ""
-    index: npt.NDArray[Any] | None = None
+    index: str | None = None
     faults: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     place: str = "line"
@@ -121,7 +122,7 @@ class Table:
         parted = f", separated by {self.delimiter}" if self.delimiter else ""
         lines = [f"header: {'yes' if self.header else 'no'}; {len(self.columns)} columns{parted}, {len(self):,} rows"]
         if self.index is not None:
-            lines.append("the first column has no name and counts or names the rows: it is their id, not a feature")
+            lines.append(f"{self.index} counts or names the rows: it is their id, not a feature")
         for kind, title in KINDS.items():
             if names := [column.name for column in self.columns if column.kind == kind]:
                 lines.append(f"{title}: {listed(names)}")
@@ -213,7 +214,8 @@ def _read_text(
         raise ValueError(f"{path} contains no line of numbers: write one row per line, fields separated by commas.")
     sample = [lines[n] for n in kept[:_SAMPLE]]
     delimiter, rows = _delimiter(sample)
-    comment = _fields([lines[kept[0] - 1].lstrip("# ") or "#"], delimiter)[0] if kept[0] else []
+    above = lines[kept[0] - 1] if kept[0] else ""  # a comment right above the table may name the columns
+    comment = _fields([above if above[1:].startswith(delimiter) else above[1:] or "#"], delimiter)[0]
     if (
         header is None
         and len(comment) == len(rows[0]) > 1
@@ -284,14 +286,14 @@ def _is_header(rows: list[list[str]], expected: frozenset[str] = frozenset()) ->
         distinct = len(set(first)) == len(first)
         return distinct and all(word) and not any(t in column for t, column in zip(first, columns, strict=True))
     index = (
-        first[0] == "" and len(first) > 1 and [is_number(t) and float(t) for t in columns[0]] == list(range(len(below)))
+        first[0] == "" and len(first) > 1 and all(map(str.isdecimal, columns[0])) and len(set(columns[0])) == len(below)
     )
-    if not all(name.isdecimal() for name in names) or len(set(names)) < len(names) or len(names) < len(first) - index:
+    if not all(map(str.isdecimal, names)) or len(set(names)) < len(names) or len(names) < len(first) - index:
         return False
     counts = names == [str(n) for n in range(len(names))] and len(names) > 1
-    continued = first[0] == "0" and is_number(columns[0][0]) and float(columns[0][0]) == 1.0  # a count of rows, from 0
-    whole = [sum(text.lstrip("+-").isdecimal() for text in column) / len(column) for column in columns]
-    return index or (counts and not continued) or math.prod(whole) < 0.01
+    continued = first[0] == "0" and columns[0][0] in ("1", "1.0")  # a count of rows, from 0
+    whole = [sum(text.lstrip("+-").isdecimal() for text in column) / len(column) for column in columns[index:]]
+    return (counts and not continued) or math.prod(whole) < 0.01
 
 
 def _kind_of(texts: Sequence[str]) -> str:
@@ -353,7 +355,7 @@ def _columns(
     if not fits.all():
         first = int(np.argmin(fits))
         others = np.count_nonzero(~fits) - 1
-        also = f" ({others:,} other lines do not fit either)" if others else ""
+        also = f" (and {others:,} more do not fit)" if others else ""
         faults.append(
             f"line {where[first]} has {counts[first]} fields, but the first line has {width}{also}: correct one of them"
         )
@@ -411,26 +413,17 @@ def _finished(
     remarks: list[str] = []
     while len(columns) > 1 and columns[-1].missing.all() and (not header or not columns[-1].name):
         columns = columns[:-1]  # a delimiter at the end of each line
-    index = None
-    if len(columns) > 1 and (not header or columns[0].name in ("", "Unnamed: 0")) and _is_index(columns[0], header):
-        index = np.array([int(w) if w.lstrip("-").isdecimal() else w for w in columns[0].words()])
-        columns = columns[1:]
+    index = len(columns) > 1 and (not header or columns[0].name in ("", "Unnamed: 0")) and _is_index(columns[0], header)
     seen: Counter[str] = Counter()
     distinct = []
     for number, column in enumerate(columns):
         wanted = column.name or f"column {number}"
-        if not header:
-            wanted = f"column {number + (index is not None)}"
         seen[wanted] += 1
         new = wanted if seen[wanted] == 1 else f"{wanted}.{seen[wanted] - 1}"
         if seen[wanted] == 2:
             remarks.append(f"several columns are called {wanted!r}: the second is now {new!r}")
-        distinct.append(column if new == column.name else _renamed(column, new))
-    return Table(name, distinct, lines, header, delimiter, index, faults, remarks)
-
-
-def _renamed(column: Column, name: str) -> Column:
-    return Column(name, column.kind, column.values, column.missing, column.texts, column.fault)
+        distinct.append(replace(column, name=new))
+    return Table(name, distinct, lines, header, delimiter, distinct[0].name if index else None, faults, remarks)
 
 
 def _is_index(column: Column, header: bool) -> bool:
@@ -475,9 +468,13 @@ def column_of(name: str, texts: Sequence[str], comma: bool = False, time_format:
             return Column(name, "times", when, missing, fields)
         if isinstance(found, str):
             return Column(name, "times", np.full(count, np.datetime64("NaT"), "M8[ms]"), missing, fields, found)
-    if 2 * np.isnan(parsed).sum() > len(parsed):
+    if 2 * sum(_ALMOST.fullmatch(text) is None for text in given) > len(given):
         return Column(name, "words", np.array(fields, object), missing, fields)
     return Column(name, "mixed", numbers, missing, fields)
+
+
+_ALMOST = re.compile(r"[+-]?[$€£]?[\d.,]*\d[\d.,]*(e[+-]?\d+)?[%$€£]?|[+-]?(inf|infinity|nan)", re.IGNORECASE)
+"""A number, or what was meant as one: 1,500 or 12%."""
 
 
 def is_number(text: str) -> bool:
@@ -500,8 +497,10 @@ def _number(text: str, comma: bool) -> float:
 # Times: ISO 8601 at NumPy's speed; days written 31/12/2010, 31.12.2010 or 2010/12/31, with a time of day; any other with a format.
 
 _DATE = re.compile(
-    r"(\d{1,4})([/.-])(\d{1,2})\2(\d{1,4})(?:[T ]+(\d{1,2}):(\d\d)(?::(\d\d(?:\.\d+)?))?(?: ?([AaPp])\.?[Mm]\.?)?)?"
+    r"(\d{1,4})([/.-])(\d{1,2})\2(\d{1,4})(?:[T ]+(\d{1,2})[:.](\d\d)(?:[:.](\d\d(?:\.\d+)?))?(?: ?([AaPp])\.?[Mm]\.?)?)?"
 )
+CLOCK = re.compile(r"\d{1,2}[:.]\d\d([:.]\d\d(\.\d+)?)?")
+"""A time of day."""
 _UTC_OFFSET = re.compile(r"[T :]\d\d(\.\d+)? ?[+-]\d\d(:?\d\d)?$")
 """A time of day that ends with an offset from UTC."""
 
@@ -612,7 +611,7 @@ def _from_frame(source: Source, time_format: str | None) -> Table:
         }
     if not isinstance(source, Mapping | np.ndarray) and hasattr(source, "columns"):
         index = getattr(source, "index", None)
-        index = None if index is None or type(index).__name__ == "RangeIndex" else np.asarray(index)
+        index = None if type(index).__name__ == "RangeIndex" else index
         source = {name: source[name] for name in source.columns}
     elif not isinstance(source, Mapping) and hasattr(source, "to_dict"):  # one row of pandas
         source = dict(source.to_dict())
@@ -634,13 +633,16 @@ def _from_frame(source: Source, time_format: str | None) -> Table:
             f"the columns of a table need one length of at least 1, got {sorted(lengths)}: pass equal ones."
         )
     columns = [_from_array(name, values, time_format) for name, values in arrays.items()]
-    count = lengths.pop()
-    return Table("the table", columns, np.arange(count), named, "", index, place="row")
+    if index is not None:
+        columns.insert(0, _from_array(str(index.name or "index"), _host(index), time_format))
+    called = None if index is None else columns[0].name
+    return Table("the table", columns, np.arange(lengths.pop()), named, index=called, place="row")
 
 
 def _host(values: Any) -> npt.NDArray[Any]:
     if getattr(getattr(values, "dtype", None), "tz", None) is not None:  # pandas, with a time zone
-        values = values.dt.tz_convert("UTC").dt.tz_localize(None)
+        values = getattr(values, "dt", values).tz_convert("UTC")
+        values = getattr(values, "dt", values).tz_localize(None)
     return np.asarray(values)
 
 
@@ -659,16 +661,14 @@ def _from_array(name: str, values: npt.NDArray[Any], time_format: str | None) ->
 
 
 def _read_columnar(path: Path, time_format: str | None) -> Table:
+    parquet = path.suffix.lower() in COLUMNAR[:2]
     try:
-        from pyarrow import feather, parquet
+        pyarrow = import_module("pyarrow.parquet" if parquet else "pyarrow.feather")
     except ImportError as error:
         raise ValueError(
             f"{path} needs pyarrow to be read: pip install pyarrow, or save the table as text, frame.to_csv(path, index=False)."
         ) from error
     with reading(path, "a Parquet or Feather file", "save the table again"):
-        read: Callable[[str], Any] = parquet.read_table if path.suffix.lower() in COLUMNAR[:2] else feather.read_table
-        table = _from_frame(read(str(path)), time_format)
-    index = next((c for c in table.columns if c.name.startswith("__index_level_")), None)  # how pandas saves its index
-    columns = [column for column in table.columns if column is not index]
-    ids = None if index is None else np.array(index.words())
-    return Table(str(path), columns, table.lines, True, "", ids, place="row")
+        table = _from_frame(pyarrow.read_table(str(path)), time_format)
+    index = next((name for name in table.names if name.startswith("__index_level_")), None)  # how pandas saves an index
+    return replace(table, name=str(path), index=index)
