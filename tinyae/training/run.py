@@ -26,13 +26,14 @@ from tinyae.data import Dataset
 from tinyae.models import Autoencoder, build
 from tinyae.models.autoencoder import changes, described, set_again
 from tinyae.nn import Module
+from tinyae.training.source import AppliedRun
 from tinyae.training.state import Epoch, History, read_safetensors, write_safetensors
 
 CONFIG, MODEL, METRICS = "config.json", "model.safetensors", "metrics.csv"
 CHECKPOINT = "checkpoint.safetensors"
 
 
-class Run:
+class Run(AppliedRun):
     """A run folder on disk, and the content of its `config.json`; made by `Run.create` or opened by `Run.open`."""
 
     def __init__(self, path: Path, config: dict[str, Any]) -> None:
