@@ -40,11 +40,12 @@ from tinyae.cli.options import (
     open_run,
     pictures_as,
     remark,
+    save_array,
     table_as,
     windows_as,
 )
 from tinyae.data import Dataset
-from tinyae.models import MODELS, PCA, Autoencoder, ModelEntry, StackedAutoencoder, build
+from tinyae.models import MODELS, PCA, AnomalyDetector, Autoencoder, ModelEntry, StackedAutoencoder, build
 from tinyae.training import (
     Checkpoint,
     EarlyStopping,
@@ -63,7 +64,7 @@ from tinyae.training import (
 )
 from tinyae.training.metrics import LARGEST_PCA
 from tinyae.training.run import CHECKPOINT, environment
-from tinyae.training.source import described, lasting, load_data
+from tinyae.training.source import SCORES, described, lasting, load_data
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The command: check all options and the data, then train, evaluate, draw.
@@ -302,6 +303,8 @@ def _train(model: Any, data: Dataset, folder: Run, checkpoint: Checkpoint, state
     except (ValueError, FloatingPointError, OSError):
         folder.forget()
         raise
+    if MODELS[config["model"]].held_out:
+        save_array(AnomalyDetector(model).score(data.train), folder.path / SCORES)
     _report(model, data, time.perf_counter() - started)
     for file in draw_run(model, data, history, folder.path):
         print(f"picture: {file}")
