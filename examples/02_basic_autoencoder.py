@@ -70,13 +70,13 @@ print(f"loss of 128 {noun}s before the step {before.item():.2f}, after it {model
 
 print(f"\n4. {args.epochs} EPOCHS\n")
 history = ta.fit(
-    model, data, data.test, epochs=args.epochs, batch_size=128, optimizer=optimizer, seed=args.seed, progress=False
+    model, data, data, epochs=args.epochs, batch_size=128, optimizer=optimizer, seed=args.seed, progress=False
 )
 for row in history.rows:
     if row["epoch"] in (1, args.epochs) or row["epoch"] % 10 == 0:
         print(
-            f"epoch {row['epoch']:3d}   train {row['train_loss']:8.2f}   test {row['validation_loss']:8.2f}"
-            f" {model.loss_unit}   test squared error {row['validation_squared_error']:6.2f} per {noun}"
+            f"epoch {row['epoch']:3d}   train {row['train_loss']:8.2f}   test {row['test_loss']:8.2f}"
+            f" {model.loss_unit}   test squared error {row['test_squared_error']:6.2f} per {noun}"
         )
 
 # 5. The baseline. Of all LINEAR maps to K numbers and back, PCA has the smallest squared error on the training images.

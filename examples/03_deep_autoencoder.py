@@ -72,9 +72,9 @@ baseline = ta.models.PCA(K).fit(data.train.x).squared_error(data.test.x)
 
 def report(epoch: ta.training.Epoch) -> None:
     """Called by `fit` after every epoch."""
-    error = epoch.row["validation_squared_error"]
+    error = epoch.row["test_squared_error"]
     print(
-        f"epoch {epoch.number:3d}   train {epoch.row['train_loss']:8.2f}   test {epoch.row['validation_loss']:8.2f}"
+        f"epoch {epoch.number:3d}   train {epoch.row['train_loss']:8.2f}   test {epoch.row['test_loss']:8.2f}"
         f" {model.loss_unit}   test squared error {error:6.2f} per {noun}{'  (below PCA)' * (error < baseline)}",
         flush=True,
     )
@@ -82,7 +82,7 @@ def report(epoch: ta.training.Epoch) -> None:
 
 optimizer = ta.optim.Adam(model.parameters(), lr=1e-3)
 history = ta.fit(
-    model, data, data.test, epochs=args.epochs, batch_size=64, optimizer=optimizer, seed=args.seed,
+    model, data, data, epochs=args.epochs, batch_size=64, optimizer=optimizer, seed=args.seed,
     callbacks=[report], progress=False,
 )  # fmt: skip
 

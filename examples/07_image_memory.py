@@ -100,9 +100,9 @@ model = many.with_encoder(encoder)
 before = ta.evaluate(model, images)["squared_error"]
 print(f"the table {table['train_loss'][-1]:.3f}, the encoder fitted to its codes {before:.3f} {model.loss_unit}")
 settings = {"epochs": args.epochs, "batch_size": 50, "optimizer": adam(model, lr=1e-3), "seed": args.seed}
-history = ta.fit(model, images, data.test, **settings, progress=False)
+history = ta.fit(model, images, data, **settings, progress=False)
 print(f"after {args.epochs} more epochs {history['train_loss'][-1]:.3f} {model.loss_unit}")
-print(f"images it has never seen: {history['validation_squared_error'][-1]:.3f}; a table has no codes for those")
+print(f"images it has never seen: {history['test_squared_error'][-1]:.3f}; a table has no codes for those")
 
 if args.out:
     figures["4_unseen_images"] = ta.plots.reconstructions(

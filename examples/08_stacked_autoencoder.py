@@ -68,7 +68,7 @@ for labeled in (100, 1000):
         )
 
 print("\n3. THE CLASSIFIER ON TOP, AND FINE-TUNING\n")
-before, _ = ta.training.fit_stack_classifier(stack, data.train, data.test, epochs=(args.epochs, args.epochs), **common)
+before, _ = ta.training.fit_stack_classifier(stack, data.train, data, epochs=(args.epochs, args.epochs), **common)
 after = stack.classifier.accuracy(data.test.x, data.test.y)
 print(f"all labels, classifier on the frozen codes: {before:.2%} accuracy")
 print(f"all labels, the whole network fine-tuned:   {after:.2%} accuracy")

@@ -59,13 +59,13 @@ def train(name: str, **settings) -> ta.models.VariationalAutoencoder:
         row = epoch.row
         if epoch.number in (1, args.epochs) or epoch.number % 5 == 0:
             print(
-                f"{name}, epoch {epoch.number:3d}: test reconstruction {row['validation_reconstruction']:8.2f}"
-                f" + KL {row['validation_kl']:6.2f} {model.loss_unit}",
+                f"{name}, epoch {epoch.number:3d}: test reconstruction {row['test_reconstruction']:8.2f}"
+                f" + KL {row['test_kl']:6.2f} {model.loss_unit}",
                 flush=True,
             )
 
     settings = {"epochs": args.epochs, "batch_size": 64, "seed": args.seed, "callbacks": [report], "progress": False}
-    histories[name] = ta.fit(model, data, data.test, **settings)
+    histories[name] = ta.fit(model, data, data, **settings)
     return model
 
 

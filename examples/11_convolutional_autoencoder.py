@@ -39,7 +39,7 @@ def train(name: str, build, *given, **more) -> tuple[ta.models.Autoencoder, ta.H
     model = build(*given, **more, sample="image", generator=np.random.default_rng(args.seed)).to(device)
     optimizer = ta.optim.Adam(model.parameters(), lr=3e-3)
     history = ta.fit(
-        model, data, data.test, epochs=args.epochs, batch_size=64, optimizer=optimizer, seed=args.seed, progress=False
+        model, data, data, epochs=args.epochs, batch_size=64, optimizer=optimizer, seed=args.seed, progress=False
     )
     error = ta.evaluate(model, data.test.x)["squared_error"]
     print(f"{name:<26} {model.parameter_count():>8,} weights, test squared error {error:7.2f} per image", flush=True)

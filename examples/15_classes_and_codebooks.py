@@ -42,7 +42,7 @@ conditional = ta.models.conditional_variational_autoencoder(
 ).to(device)
 print("             reconstruction        KL       sum, all in nats per image")
 for words, model in (("plain", plain), ("conditional", conditional)):
-    histories[words] = ta.fit(model, data, data.test, **fitting)
+    histories[words] = ta.fit(model, data, data, **fitting)
     scores = ta.evaluate(model, data.test)
     print(f"{words:12} {scores['reconstruction']:14.2f} {scores['kl']:9.2f} {scores['loss']:9.2f}")
 print(f"the class itself costs {np.log(classes):.2f} nats if all classes are equally frequent")
@@ -60,7 +60,7 @@ rng = np.random.default_rng(args.seed)
 quantized = ta.models.vq_autoencoder(
     shape, (200,), positions=8, codebook_size=32, code_features=4, sample="image", generator=rng
 ).to(device)  # fmt: skip
-histories["vq"] = ta.fit(quantized, data, data.test, **fitting)
+histories["vq"] = ta.fit(quantized, data, data, **fitting)
 print("\n".join(quantized.report(data.test)))
 print(f"test squared error {ta.evaluate(quantized, data.test.x)['squared_error']:.2f} per image")
 numbers = quantized.indices(data.test.x[:1])

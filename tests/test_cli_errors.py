@@ -275,7 +275,7 @@ def test_a_full_disk(count, kept, failed, refused, disk_fills_up, tmp_path, monk
         epochs = len(Run.open("run").history())
         assert epochs == (1 if count < 5 else 3)
         measured = evaluate(load("run"), data.load("optdigits").test.x)["loss"]
-        assert measured == pytest.approx(Run.open("run").history().last["validation_loss"], rel=1e-5)
+        assert measured == pytest.approx(Run.open("run").history().last["test_loss"], rel=1e-5)
 
 
 @pytest.mark.parametrize("epoch", [0, 2])
@@ -297,7 +297,7 @@ def test_ctrl_c_keeps_the_last_complete_epoch(epoch, tmp_path, monkeypatch, caps
     history = Run.open("run").history()
     assert history["epoch"] == list(range(1, epoch + 2))
     measured = evaluate(load("run"), data.load("optdigits").test.x)["loss"]
-    assert measured == pytest.approx(history.last["validation_loss"], rel=1e-5)
+    assert measured == pytest.approx(history.last["test_loss"], rel=1e-5)
     assert (tmp_path / "run" / "loss.png").exists()
 
 
@@ -322,7 +322,7 @@ def test_a_real_ctrl_c(tmp_path):
     assert len(history) == int(kept[1]) > 0
     assert "Traceback" not in told
     measured = evaluate(load(tmp_path / "run"), data.load("optdigits").test.x)["loss"]
-    assert measured == pytest.approx(history.last["validation_loss"], rel=1e-5)
+    assert measured == pytest.approx(history.last["test_loss"], rel=1e-5)
     assert not [name for name in files(tmp_path) if name.startswith("run/.")]
 
 

@@ -18,6 +18,8 @@ from tinyae import plots
 from tinyae.plots import style
 from tinyae.plots.codes import principal_components
 from tinyae.plots.style import colormap_named
+from tinyae.training import History
+from tinyae.training.pictures import draw_curves
 
 
 @pytest.fixture
@@ -552,3 +554,23 @@ def test_bad_input_gets_one_clear_sentence(kind, sentence, call):
         call()
     assert "\n" not in str(caught.value)
     assert str(caught.value).endswith(".")
+
+
+def test_a_test_curve_is_drawn_once_and_marks_no_best_epoch(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots, "save_figure", lambda figure, path: drawn.append(figure) or path)
+    for part in ("test", "validation"):
+        history = History()
+        for epoch in range(1, 9):
+            loss = 100.0 / epoch**2
+            history.append(
+                {"epoch": epoch, "train_loss": loss, f"{part}_loss": loss + 1, f"{part}_squared_error": loss + 1}
+            )
+        draw_curves(history, tmp_path / "loss.png")
+    tested, validated = drawn
+    for figure in drawn:
+        axes = figure.axes[:-1] if len(figure.axes) == 3 else figure.axes
+        assert {a.get_yscale() for a in axes} == {"log"}
+        assert told(figure).count("squared error") <= 1
+    assert "lowest" not in told(tested)
+    assert "lowest: epoch 8" in told(validated)

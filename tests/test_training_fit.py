@@ -141,7 +141,8 @@ def test_data_sets_splits_and_arrays_are_the_same_data():
     for train, validation in [(SOME, OTHERS), (small.train, small.test), (small, small)]:
         row = quiet_fit(digits_model(), train, validation, epochs=1).last
         rows.append({name: value for name, value in row.items() if "second" not in name})
-    assert rows[0] == rows[1] == rows[2]
+    tested = {name.replace("test_", "validation_"): value for name, value in rows.pop().items()}
+    assert rows[0] == rows[1] == tested  # a data set's own test part is called by its name
 
 
 def test_the_data_are_only_read_and_the_model_ends_in_evaluation_mode():

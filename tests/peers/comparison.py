@@ -8,6 +8,7 @@ and c: orders 0, 1 and 2.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -107,7 +108,7 @@ def _offered(row: Row) -> Row:
         try:
             return row(*args, **kwargs)
         except TypeError as error:
-            need("unexpected keyword argument" not in str(error), str(error))
+            need(not re.search("unexpected keyword argument|has no option", str(error)), str(error))
             raise
 
     return function
@@ -156,6 +157,12 @@ _without_nan = _on(is_float, lambda x: torch.where(x.isnan(), 0.5, x))
 DIFFERENCES = (
     Difference("sign(NaN) is NaN, as in NumPy; 0 in PyTorch", "value", ("sign",), _without_nan),
     Difference("the slope of abs at NaN is NaN; 0 in PyTorch", "derivative 1", ("abs",), _without_nan),
+    Difference(
+        "clip passes the gradient of a NaN on, as relu and maximum do; 0 in PyTorch",
+        "derivative 1",
+        ("clamp", "clamp_min", "clamp_max"),
+        _without_nan,
+    ),
     Difference(
         "mixed dtypes promote as in NumPy, integers and float32 to float64",
         "value",

@@ -16,9 +16,10 @@ from tinyae.cli.anomalies import anomalies
 from tinyae.cli.arguments import Parser, add_command
 from tinyae.cli.data import data
 from tinyae.cli.diff import diff
-from tinyae.cli.encode import encode
+from tinyae.cli.encode import decode, encode
 from tinyae.cli.evaluate import evaluate
 from tinyae.cli.features import features
+from tinyae.cli.forecast import forecast
 from tinyae.cli.gradcheck import gradcheck
 from tinyae.cli.info import info
 from tinyae.cli.neighbors import neighbors
@@ -30,7 +31,7 @@ from tinyae.cli.show import show
 from tinyae.training.run import package_version
 
 COMMANDS = (
-    evaluate, encode, reconstruct, sample, features, neighbors, probe, anomalies, diff, show, gradcheck, data, info,
+    evaluate, encode, decode, reconstruct, forecast, sample, features, neighbors, probe, anomalies, diff, show, gradcheck, data, info,
 )  # fmt: skip
 """The commands except `train`: functions whose parameters and docstrings become arguments and help."""
 

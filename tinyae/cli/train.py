@@ -22,6 +22,7 @@ from tinyae.cli.arguments import (
     add_arguments,
     add_option,
     add_options,
+    finite_number,
     flag_of,
     headed,
     positive_int,
@@ -34,20 +35,20 @@ from tinyae.cli.options import (
     check_data,
     check_labels,
     class_count,
-    is_csv,
-    kept_scaler,
-    lasting,
-    load_data,
+    feature_errors,
     metrics_table,
     open_run,
     pictures_as,
     remark,
+    save_array,
+    table_as,
     windows_as,
 )
 from tinyae.data import Dataset
-from tinyae.models import MODELS, PCA, Autoencoder, ModelEntry, StackedAutoencoder, build
+from tinyae.models import MODELS, PCA, AnomalyDetector, Autoencoder, ModelEntry, StackedAutoencoder, build
 from tinyae.training import (
     Checkpoint,
+    EarlyStopping,
     History,
     Run,
     TrainingDiverged,
@@ -63,6 +64,7 @@ from tinyae.training import (
 )
 from tinyae.training.metrics import LARGEST_PCA
 from tinyae.training.run import CHECKPOINT, environment
+from tinyae.training.source import SCORES, described, lasting, load_data
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The command: check all options and the data, then train, evaluate, draw.
@@ -83,7 +85,10 @@ def register(commands: Any) -> None:
 def add_model(parser: Parser, entry: ModelEntry) -> None:
     """The options of one model: those of its builder, and those common to all models."""
     shared = settings_of(open_run)
-    add_options(parser, [shared["data"]], {"data": entry.data})
+    text = (
+        "NAME|FILE|DIR, a data set listed by `tinyae data`, a table, a .npy, .npz or IDX file, or a folder of pictures."
+    )
+    add_options(parser, [replace(shared["data"], text=text)], {"data": entry.data})
     for function, heading in GROUPS.items():
         add_options(headed(parser, heading), settings_of(function).values())
     parser.add_argument(
@@ -97,6 +102,11 @@ def add_model(parser: Parser, entry: ModelEntry) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="run folder (default: runs/MODEL-DATA, numbered if taken)"
     )
+    parser.add_argument(
+        "--validation", type=finite_number, metavar="SHARE",
+        help="share of the training samples to choose by, not trained on (default: none)",
+    )  # fmt: skip
+    add_option(parser, replace(settings_of(EarlyStopping)["patience"], hint=int), default=None)
     parser.add_argument("--force", action="store_true", help="replace an existing run in --out")
     add_option(parser, settings_of(Checkpoint)["minutes"], default=None)
     add_training_options(parser, entry)
@@ -127,20 +137,30 @@ def run(options: argparse.Namespace) -> None:
     settle_training(options, entry)
     windows = windows_as(**_given_to(windows_as, options))
     check_sequence_options(options, windows)
-    pictures = pictures_as(**_given_to(pictures_as, options))
-    data = load_data(options.data, pictures, windows)
+    how = {
+        "data_options": pictures_as(**_given_to(pictures_as, options)), "table": table_as(**_given_to(table_as, options)),
+        "windows": windows, "validation": options.validation, "patience": options.patience,
+    }  # fmt: skip
+    config: dict[str, Any] = {
+        "model": options.model,
+        "data": lasting(options.data),
+        "device": device,
+        "seed": options.seed,
+    }
+    config |= {name: value for name, value in how.items() if value}
+    check_patience(config, entry)
+    data = load_data(config)
     arguments = model_arguments(options) | {"input_shape": list(data.example_shape), "sample": SAMPLE_NOUNS[data.kind]}
+    suit_range(options, data, arguments)
     settle_future(options, data, arguments)
     if entry.conditional:
         check_labels(data, "a conditional model needs", ", or train vae")
     if entry.conditional or (entry.labeled and data.has_labels):
         arguments["classes"] = class_count(data)
-    config = {"model": options.model, "arguments": arguments, "data": lasting(options.data), "device": device}
-    config |= {"data_options": pictures} if pictures else {}
+    config["arguments"] = arguments
     config |= {name: getattr(options, name) for name in (*_ALWAYS, *(_STAGES if entry.labeled else ()))}
     config |= {name: value for name in _IF_GIVEN if (value := getattr(options, name)) is not None}
-    config |= {} if windows is None else {"windows": windows}
-    config |= {"scaler": kept_scaler(data)} if windows is not None and is_csv(options.data) else {}
+    config |= described(data)
     model, data = _prepared(config, data)
     config["environment"] = environment(data, device)
     folder = Run.create(options.out, config, force=options.force)
@@ -148,6 +168,30 @@ def run(options: argparse.Namespace) -> None:
     remark(data)
     print(f"run folder: {folder.path}")
     _train(model, data, folder, Checkpoint(folder.path / CHECKPOINT, options.minutes), None)
+
+
+def check_patience(config: Mapping[str, Any], entry: ModelEntry) -> None:
+    """Raise ValueError for --validation or --patience where they have no meaning."""
+    if "validation" in config and not entry.held_out:
+        raise ValueError(f"--validation has no effect on {entry.name}, which holds nothing out: leave it out.")
+    if "patience" in config and entry.labeled:
+        raise ValueError(f"--patience ends one stage of training, and {entry.name} has several: leave it out.")
+    if "patience" in config and "validation" not in config:
+        raise ValueError("--patience needs samples to choose by: add, e.g., --validation 0.1.")
+
+
+BOUNDED = {"loss": ("bce", "squared_error"), "likelihood": ("bernoulli", "gaussian")}
+"""Settings whose default is for values in [0, 1], and what is for all values."""
+
+
+def suit_range(options: argparse.Namespace, data: Dataset, arguments: dict[str, Any]) -> None:
+    """Choose the loss by the range of the data, unless it was given: one for values in [0, 1] only where they lie there."""
+    x = data.train.x
+    low, high = float(x.min()), float(x.max())
+    for name, (bounded, general) in BOUNDED.items():
+        if arguments.get(name) == bounded and getattr(options, name) is None and not (low >= 0.0 and high <= 1.0):
+            arguments[name] = general
+            print(f"{flag_of(name)} {general}: the values go from {low:.4g} to {high:.4g}, and {bounded} is for 0 to 1")
 
 
 _ALWAYS = ("epochs", "batch_size", "optimizer", "lr", "schedule", "clip_norm", "seed")
@@ -168,7 +212,7 @@ def resume(*, resume: Path | None = None, epochs: int | None = None, allow_chang
     config = folder.config
     if "environment" not in config:
         raise ValueError(f"{folder.path} was trained by a version that kept no state to continue from: train it again.")
-    data = load_data(config["data"], config.get("data_options"), config.get("windows"), scaler=config.get("scaler"))
+    data = load_data(config)
     model, data = _prepared(config, data)
     here = environment(data, config["device"])
     changed = [
@@ -259,6 +303,8 @@ def _train(model: Any, data: Dataset, folder: Run, checkpoint: Checkpoint, state
     except (ValueError, FloatingPointError, OSError):
         folder.forget()
         raise
+    if MODELS[config["model"]].held_out:
+        save_array(AnomalyDetector(model).score(data.train), folder.path / SCORES)
     _report(model, data, time.perf_counter() - started)
     for file in draw_run(model, data, history, folder.path):
         print(f"picture: {file}")
@@ -279,11 +325,17 @@ def _fit(model: Any, data: Dataset, folder: Run, checkpoint: Checkpoint, state: 
         folder.keep(model, history)
         return history
     optimizer = make_optimizer(config, model.parameters())
-    return fit(
-        model, data, data.test if len(data.test) else None, epochs=config["epochs"], optimizer=optimizer,
-        schedule=make_schedule(config, optimizer, config["epochs"]), callbacks=[folder.record], checkpoint=checkpoint,
-        start=state, **stage_arguments(config),
+    stop = EarlyStopping(patience=config["patience"]) if "patience" in config else None
+    history = fit(
+        model, data, data if len(data.test) else None, epochs=config["epochs"], optimizer=optimizer,
+        schedule=make_schedule(config, optimizer, config["epochs"]), callbacks=[folder.record, *filter(None, [stop])],
+        checkpoint=checkpoint, start=state, **stage_arguments(config),
     )  # fmt: skip
+    if stop is not None:
+        model.load_state_dict(stop.best_state)
+        folder.keep(model, history)
+        print(f"kept: the weights of epoch {stop.best_epoch}, with the lowest validation loss, {stop.best:.5g}")
+    return history
 
 
 def _first(data: Dataset, memory: Any) -> Dataset:
@@ -313,7 +365,7 @@ def _report(model: Autoencoder, data: Dataset, seconds: float) -> None:
         return
     print(f"\ntrained in {seconds:.1f} s; the test {model.sample_name}s were not used for any decision")
     print(metrics_table({"train": evaluate(model, data.train), "test": evaluate(model, data.test)}))
-    print("".join(f"{line}\n" for line in model.report(data.test)), end="")
+    print("".join(f"{line}\n" for line in [*feature_errors(model, data), *model.report(data.test)]), end="")
     table = compare_sequences(model, data)
     if table:
         print("\n" + "\n".join(table))
@@ -364,7 +416,7 @@ def train_stacked(
             print(f"{data.name} has no labels, so no classifier is trained")
             return whole_history(stages)
         fit_stack_classifier(
-            model, data.train, data.test, epochs=(config["classifier_epochs"], config["tuning_epochs"]),
+            model, data.train, data, epochs=(config["classifier_epochs"], config["tuning_epochs"]),
             start=None if of_layers else state, after_stage=keep, **common,
         )  # fmt: skip
     except (TrainingInterrupted, TrainingDiverged) as stop:
@@ -375,7 +427,7 @@ def train_stacked(
         "\nfine-tuning changes the encoders but not the decoders, so reconstructions are worse than before; "
         "a stack is judged by its codes and its accuracy"
     )
-    before = dict(stages)["classifier"].last["validation_accuracy"]
+    before = dict(stages)["classifier"].last["test_accuracy"]
     after = model.classifier.accuracy(data.test.x, data.test.y)
     print(f"\ntest accuracy of the classifier on the frozen codes: {before:.2%}; after fine-tuning: {after:.2%}")
     return whole_history(stages)

@@ -254,6 +254,15 @@ class Scaler:
         values: Floats = np.asarray(x, np.float64) * self.scale + self.offset
         return values
 
+    def plain(self) -> list[Any]:
+        """The scaler as plain values for JSON."""
+        return [self.offset.tolist(), self.scale.tolist(), self.method]
+
+    @classmethod
+    def of_plain(cls, values: Sequence[Any]) -> Scaler:
+        """The scaler whose `plain()` these values are."""
+        return cls(np.array(values[0]), np.array(values[1]), values[2])
+
     @property
     def fitted(self) -> bool:
         """Whether an offset or a scale was fitted, so that x is not just in a multiple of the unit."""

@@ -193,9 +193,7 @@ class Schema:
         return kept | {
             "features": [[feature.name, feature.kind, list(feature.words)] for feature in self.features],
             "fill": None if self.fill is None else self.fill.tolist(),
-            "scaler": None
-            if self.scaler is None
-            else [self.scaler.offset.tolist(), self.scaler.scale.tolist(), self.scaler.method],
+            "scaler": None if self.scaler is None else self.scaler.plain(),
         }
 
     @classmethod
@@ -204,10 +202,9 @@ class Schema:
         kept: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
         }
-        scaler = values["scaler"]
         kept["features"] = tuple(Feature(name, kind, tuple(words)) for name, kind, words in values["features"])
         kept["fill"] = None if values["fill"] is None else np.array(values["fill"])
-        kept["scaler"] = None if scaler is None else Scaler(np.array(scaler[0]), np.array(scaler[1]), scaler[2])
+        kept["scaler"] = None if values["scaler"] is None else Scaler.of_plain(values["scaler"])
         return cls(**kept)
 
     # ------------------------------------------------------------------------------------------------- found and fitted

@@ -445,7 +445,7 @@ def clip(x: T, low: Operand = None, high: Operand = None) -> T:
 @primitive(elementwise=True)
 def limit(x: Array, low: Operand, high: Operand) -> Array:
     """min(max(x, low), high), a bound of None left out; see `clip`.   The gradient goes to the one that is returned;
-    on the border that is x, and where low is above high it is high.
+    on the border and at NaN that is x, and where low is above high it is high.
     """
     return backend_of(x).xp.clip(x, low, high)
 

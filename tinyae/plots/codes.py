@@ -416,11 +416,13 @@ def confusion(
 # ---------------------------------------------------------------------------------------------------------------------
 # Training curves: one panel per unit, over epochs.
 #
-# The epoch of the lowest validation loss is marked in every panel: later epochs overfit. A missing value is skipped; a value
+# The epoch of the lowest validation loss is marked in every panel: later epochs overfit. That of a test loss is not, since
+# nothing may be chosen by it. A missing value is skipped; a value
 # that is NaN or infinite interrupts the line and is marked by a cross at the bottom of the panel.
 
 VALIDATION_LOSS = "validation_loss"
 FEW_EPOCHS = 25
+_PARTS = ("train_", "validation_", "test_")
 
 # (2, epochs): the epochs at which a metric was measured, and its values there.
 Series = npt.NDArray[np.float64]
@@ -439,10 +441,10 @@ def loss_curves(
     """Draw metrics over epochs, one panel for each unit.
 
     `rows`: a mapping for each epoch, as in `metrics.csv`, with `epoch` and numbers (or strings of numbers) by metric name,
-    usually `train_loss` and `validation_loss`. An absent, None or empty entry means not measured.
+    usually `train_loss` and `validation_loss` or `test_loss`. An absent, None or empty entry means not measured.
     `metrics`: the names to draw; None draws every numeric column.
     `units`: the unit of each metric, such as `{"train_loss": "nats per image"}`. Without it, metrics with the same name
-    after `train_` or `validation_` share a panel.
+    after `train_`, `validation_` or `test_` share a panel.
     `log_scale`: logarithmic vertical axes, for losses over several decades.
 
     The epoch of the lowest `validation_loss` is marked in every panel. Raises `ValueError` without rows, epochs or
@@ -477,10 +479,10 @@ def loss_curves(
 
 
 def _unit_of(metric: str, units: Mapping[str, str]) -> str:
-    """Return the unit of `metric`: from `units`, else its name without `train_` or `validation_`."""
+    """Return the unit of `metric`: from `units`, else its name without the part of the data before it."""
     if metric in units:
         return units[metric]
-    name = metric.removeprefix("train_").removeprefix("validation_")
+    name = metric.partition("_")[2] if metric.startswith(_PARTS) else metric
     return name.replace("_", " ")
 
 
@@ -579,13 +581,13 @@ def _marked(finite: npt.NDArray[np.bool_]) -> list[int]:
 def _colors(names: Sequence[str]) -> list[str]:
     """Return a color for each metric of a panel.
 
-    Training is blue and validation orange in every panel; a second metric of the same kind and all others take the next
+    Training is blue, validation or test orange in every panel; a second metric of the same kind and all others take the next
     free color.
     """
     chosen: list[str] = []
     for name in names:
         usual = style.TRAIN if name.startswith("train_") else style.VALIDATION
-        known = name.startswith(("train_", "validation_")) and usual not in chosen
+        known = name.startswith(_PARTS) and usual not in chosen
         others = [color for color in style.PALETTE if color not in (style.TRAIN, style.VALIDATION, *chosen)]
         chosen.append(usual if known else (others or style.PALETTE)[0])
     return chosen

@@ -59,7 +59,7 @@ class Training:
         generator: draws a new order of the samples for each epoch.
         history: gets a row after each epoch: epoch, train_loss, the metrics of `measure`, seconds, samples_per_second.
         bar: shows the progress.
-        measure: computes metrics of the model after each epoch.
+        measure: computes metrics of the model after each epoch, on samples that the columns name `held_out`.
         schedule: learning-rate schedule of the optimizer; its `.step()` is called after each epoch.
         clip_norm: largest norm of all gradients together; None does not clip.
         begin: called before each epoch with its number, from 1.
@@ -91,6 +91,7 @@ class Training:
     whole: Module | None = None
     stage: str = ""
     drop_last: bool = False
+    held_out: str = "validation"
     position: Position = field(init=False, default_factory=lambda: Position(0))
     kept: TrainingState = field(init=False)
     previous: TrainingState = field(init=False)
@@ -127,8 +128,8 @@ class Training:
             found = self.measure()
         row: dict[str, Any] = {"epoch": number, "train_loss": loss}
         if found is not None:
-            row |= {f"validation_{name}": value for name, value in found.items()}
-            self.history.units |= {f"validation_{name}": unit for name, unit in found.units.items()}
+            row |= {f"{self.held_out}_{name}": value for name, value in found.items()}
+            self.history.units |= {f"{self.held_out}_{name}": unit for name, unit in found.units.items()}
         row |= {"seconds": seconds, "samples_per_second": self.used / max(seconds, 1e-9)}
         self._check_finite(row)
         self.history.append(row)
@@ -463,8 +464,8 @@ def fit(
     Args:
         model: trained in place, on the device it is on.
         train: samples (N, ...) as an array or list, a Split, or a Dataset (its training part).
-        validation: samples to evaluate on after every epoch (of a Dataset its test part); they select nothing. None
-            records the training loss only.
+        validation: samples to evaluate on after every epoch, in columns validation_*; of a Dataset its validation part, or
+            without one its test part, in columns test_*: those may select nothing. None records the training loss only.
         epochs: passes over the training samples; with LBFGS, maximum iterations. Each uses all samples; fewer if it converges.
         batch_size: samples per step, by default 128; the last batch of an epoch may be smaller. Not for LBFGS.
         drop_last: leave out the last batch of an epoch if it is smaller; other samples are left out in each epoch.
@@ -483,7 +484,7 @@ def fit(
         title: text before the epoch on that bar, for runs with several stages.
 
     Returns:
-        History with columns epoch, train_loss, seconds, samples_per_second, and validation_* with validation samples.
+        History with columns epoch, train_loss, seconds, samples_per_second, and validation_* or test_*, if there are such samples.
 
     Raises:
         ValueError: empty, non-finite or wrongly shaped data; targets outside [0, 1] for a Bernoulli loss; L-BFGS for a
@@ -496,12 +497,11 @@ def fit(
     if epochs < 1:
         raise ValueError(f"epochs must be at least 1, got {epochs}.")
     samples = check_samples(train, "train", model)
-    if isinstance(validation, Dataset):
-        validation = validation.test
-    held_out = None if validation is None else check_samples(validation, "validation", model)
+    validation, name = held_out_part(validation)
+    held_out = None if validation is None else check_samples(validation, name, model)
     if held_out is not None and held_out.x.shape[1:] != samples.x.shape[1:]:
         raise ValueError(
-            f"validation samples have shape {held_out.x.shape[1:]}, training samples {samples.x.shape[1:]}: "
+            f"{name} samples have shape {held_out.x.shape[1:]}, training samples {samples.x.shape[1:]}: "
             "they must be equal."
         )
     if optimizer is None:
@@ -535,8 +535,16 @@ def fit(
         whole=whole,
         stage=title,
         drop_last=drop_last,
+        held_out=name,
     )
     return run.start(start, epochs).run(epochs)
+
+
+def held_out_part(samples: Any) -> tuple[Any, str]:
+    """The samples to evaluate on after every epoch, and whether they are validation or test samples; see `fit`."""
+    if isinstance(samples, Dataset):
+        return (samples.test, "test") if samples.validation is None else (samples.validation, "validation")
+    return samples, "validation"
 
 
 def samples_per_step(optimizer: Optimizer, batch_size: int | None, samples: int) -> int:

@@ -3,6 +3,7 @@
 config.json             the configuration: model, data, seed, and the environment in which it is repeatable bit for bit
 model.safetensors       the weights after the last complete epoch
 metrics.csv             one row per epoch, units in the header
+scores.npy              the anomaly scores of the training samples, of which a quantile is the threshold
 checkpoint.safetensors  the state from which the run continues: `tinyae train --resume RUN`
 *.png, *.gif        pictures: reconstructions, loss curves, first-layer filters, codes, films
 """
@@ -26,13 +27,14 @@ from tinyae.data import Dataset
 from tinyae.models import Autoencoder, build
 from tinyae.models.autoencoder import changes, described, set_again
 from tinyae.nn import Module
+from tinyae.training.source import SCORES, AppliedRun
 from tinyae.training.state import Epoch, History, read_safetensors, write_safetensors
 
 CONFIG, MODEL, METRICS = "config.json", "model.safetensors", "metrics.csv"
 CHECKPOINT = "checkpoint.safetensors"
 
 
-class Run:
+class Run(AppliedRun):
     """A run folder on disk, and the content of its `config.json`; made by `Run.create` or opened by `Run.open`."""
 
     def __init__(self, path: Path, config: dict[str, Any]) -> None:
@@ -55,7 +57,7 @@ class Run:
             folder = _claim(Path(path), force)
         run = cls(folder, config)
         run.save_config()
-        for old in (MODEL, METRICS, CHECKPOINT, *(p.name for kind in ("*.png", "*.gif") for p in folder.glob(kind))):
+        for old in (MODEL, METRICS, CHECKPOINT, SCORES, *(p.name for kind in ("*.png", "*.gif") for p in folder.glob(kind))):
             (folder / old).unlink(missing_ok=True)
         return run
 

@@ -15,7 +15,7 @@ from tinyae.models.autoencoder import check_samples
 from tinyae.models.stacked import check_labels
 from tinyae.nn import Module, Parameter
 from tinyae.optim import LBFGS, Adam, Optimizer
-from tinyae.training.loop import Progress, Training, fit, samples_per_step, used_samples
+from tinyae.training.loop import Progress, Training, fit, held_out_part, samples_per_step, used_samples
 from tinyae.training.metrics import Metrics
 from tinyae.training.state import CLOCK, Checkpoint, History, TrainingState
 
@@ -100,7 +100,7 @@ def codes_below(model: StackedAutoencoder, number: int, x: np.ndarray) -> np.nda
 def fit_stack_classifier(
     model: StackedAutoencoder,
     train: Split,
-    validation: Split | None = None,
+    validation: Split | Dataset | None = None,
     *,
     epochs: tuple[int, int] = (10, 10),
     batch_size: int | None = None,
@@ -118,7 +118,8 @@ def fit_stack_classifier(
 
     Args:
         model: a trained stack with a classifier.
-        train, validation: labeled samples.
+        train: labeled samples.
+        validation: labeled samples whose accuracy is recorded after every epoch; of a Dataset its test part.
         epochs: of the classifier alone, and of fine-tuning.
         optimizer, schedule: make the optimizer of a stage from its parameters, and the schedule from the optimizer.
         batch_size, drop_last, clip_norm, seed, checkpoint, progress: as for `fit_classifier`.
@@ -126,7 +127,7 @@ def fit_stack_classifier(
         after_stage: called as `after_stage(name, history)` after each, "classifier" and "fine-tuning".
 
     Returns:
-        The validation accuracy before fine-tuning (None without validation), and the histories of both stages; None and
+        The accuracy on `validation` before fine-tuning (None without), and the histories of both stages; None and
         the second one alone if `start` is in it.
 
     Raises:
@@ -142,14 +143,15 @@ def fit_stack_classifier(
         raise ValueError(f"fine-tuning needs a trained stack, got an untrained layer {missing}: call fit_stack first.")
     # The codes do not change while the features are frozen, so they are computed once.
     top, codes = _on_codes(model), partial(_coded, model)
+    held_out, part = held_out_part(validation)
     stages = {
         "classifier": (
             top,
             top.output.parameters(),
-            lambda: (codes(train), validation and codes(validation)),
+            lambda: (codes(train), held_out and codes(held_out)),
             epochs[0],
         ),
-        "fine-tuning": (classifier, classifier.parameters(), lambda: (train, validation), epochs[1]),
+        "fine-tuning": (classifier, classifier.parameters(), lambda: (train, held_out), epochs[1]),
     }
     histories = []
     for name, (network, parameters, samples, passes) in stages.items():
@@ -160,14 +162,14 @@ def fit_stack_classifier(
         else:
             history = fit_classifier(
                 network, *samples(), epochs=passes, batch_size=batch_size, drop_last=drop_last, clip_norm=clip_norm,
-                seed=seed, start=start, checkpoint=checkpoint, whole=model, progress=progress, title=name,
+                seed=seed, start=start, checkpoint=checkpoint, whole=model, progress=progress, title=name, held_out=part,
                 **_moved_by(optimizer, schedule, parameters, passes),
             )  # fmt: skip
         start = None
         histories.append(history)
         if after_stage is not None:
             after_stage(name, history)
-    return histories[0].last.get("validation_accuracy") if len(histories) > 1 else None, histories
+    return histories[0].last.get(f"{part}_accuracy") if len(histories) > 1 else None, histories
 
 
 def _coded(model: StackedAutoencoder, samples: Split) -> Split:
@@ -238,6 +240,7 @@ def fit_classifier(
     whole: Module | None = None,
     progress: bool = True,
     title: str = "classifier",
+    held_out: str = "validation",
 ) -> History:
     """Train a classifier on labeled samples.
 
@@ -247,6 +250,7 @@ def fit_classifier(
         validation: labeled samples whose accuracy is recorded after every epoch; they select nothing.
         epochs, batch_size, drop_last, optimizer, seed, schedule, clip_norm, start, checkpoint, whole, progress, title: as for
             `fit`.
+        held_out: what the column of their accuracy is named after, "validation" or "test".
 
     Returns:
         History with columns epoch, train_loss, seconds, samples_per_second, and validation_accuracy with validation samples.
@@ -279,7 +283,7 @@ def fit_classifier(
     run = Training(
         classifier, lambda batch: classifier.loss(batch.x, batch.labels), optimizer, data, batch_size,
         np.random.default_rng(seed), history, bar, measure, schedule=schedule, clip_norm=clip_norm,
-        checkpoint=checkpoint, whole=whole, stage=title, drop_last=drop_last,
+        checkpoint=checkpoint, whole=whole, stage=title, drop_last=drop_last, held_out=held_out,
     )  # fmt: skip
     return run.start(start, epochs).run(epochs)
 

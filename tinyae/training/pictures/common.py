@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-_CURVES = ("loss", "validation_squared_error", "accuracy")
+_CURVES = ("loss", "validation_squared_error", "test_squared_error", "accuracy")
 """Endings of the names of the columns that are drawn."""
+_DECADE = 10.0
+"""Losses that fall by more than this factor are drawn on a logarithmic axis."""
 _SCATTERED = 5000
 """Samples whose codes are drawn."""
 
@@ -45,12 +47,22 @@ def draw_common(model: Autoencoder, data: Dataset, history: History, folder: Pat
     return files
 
 
-def draw_reconstructions(model: Autoencoder, data: Dataset, path: Path, count: int = 10) -> Path:
-    """Test samples and their reconstructions, with squared errors; with labels, one sample per class.
+def draw_reconstructions(
+    model: Autoencoder,
+    data: Dataset,
+    path: Path,
+    count: int = 10,
+    samples: Split | None = None,
+    what: str | None = None,
+) -> Path:
+    """Samples and their reconstructions, with squared errors; with labels, one sample per class.
+
+    samples: of a part that is called `what`, by default the test samples.
 
     For a model that also predicts, the steps that it sees; for one that only predicts, its predictions.
     """
-    split = data.test.rows(one_per_class(data.test.y, len(data.test), count))
+    samples = data.test if samples is None else samples
+    split = samples.rows(one_per_class(samples.y, len(samples), count))
     restored = Restored.of(model, split)
     made = f"their {restored.outputs[0]}s"
     if data.frame_shape is not None:
@@ -59,16 +71,22 @@ def draw_reconstructions(model: Autoencoder, data: Dataset, path: Path, count: i
         restored, made = restored.past(), f"{made}, the steps that the model sees"
     names = None if split.y is None else [class_name(data, int(label)) for label in split.y]
     word = "image" if data.image_shape is not None else model.sample_name
-    title = f"{data.name}: test {word}s and {made}"
+    part = what or ("test " if len(data.train) else "")
+    title = f"{data.name}: {part}{word}s and {made}"
     return plots.save_figure(draw_restored(data, restored, labels=names, count=count, title=title), path)
 
 
 def draw_curves(history: History, path: Path) -> Path:
-    """Training and validation losses by epoch, for every stage if there are several, one panel per unit."""
-    metrics = [name for name in history.columns if name.endswith(_CURVES)]
-    held_out = any(name.startswith("validation_") for name in metrics)
-    title = "Loss by epoch" + (" (validation: the test samples)" if held_out else "")
-    return plots.save_figure(plots.loss_curves(history.rows, units=history.units, metrics=metrics, title=title), path)
+    """Training and held-out losses by epoch, for every stage if there are several, one panel per unit, each curve once."""
+    curves: dict[str, list[Any]] = {}
+    for name in history.columns:
+        if name.endswith(_CURVES) and (values := history[name]) not in curves.values():
+            curves[name] = values
+    finite = [[value for value in values if math.isfinite(value)] for values in curves.values()]
+    steep = any(max(values, default=0.0) > _DECADE * min(values, default=0.0) > 0.0 for values in finite)
+    logarithmic = steep and all(min(values, default=1.0) > 0.0 for values in finite)
+    figure = plots.loss_curves(history.rows, units=history.units, metrics=list(curves), log_scale=logarithmic)
+    return plots.save_figure(figure, path)
 
 
 def draw_codes(model: Autoencoder, data: Dataset, path: Path) -> Path:
