@@ -139,7 +139,7 @@ def test_a_file_of_ones_own(tinyae, tmp_path, rng):
     assert "rows.npy" in tinyae("evaluate", folder)
     told = tinyae("encode", folder, "--out c.npy")
     assert told == (
-        "rows.npy: test is the last tenth of the file (6 examples), train the rest.\n"
+        "rows.npy: test is 10% drawn from all rows, seed 0 (6 examples), train the rest.\n"
         "c.npy: codes (6, 2) float32 of rows.npy test\n"
     )
 

@@ -47,7 +47,6 @@ def test_an_embedded_recording_is_cut_anew(tinyae):
 
 
 @pytest.mark.parametrize(("command", "says"), [
-    ("basic --data heat.csv", "--window"),
     ("basic --data heat.csv --stride 3", "add --window L"),
     ("basic --data heat.csv --window 30 --time when", "no column 'when'"),
     ("basic --data heat.csv --window 900", "does not fit into the training part"),

@@ -20,6 +20,11 @@ def saved(path: Path, array: np.ndarray, **arguments) -> Path:
     return path
 
 
+def in_order(read: data.Dataset) -> np.ndarray:
+    """The examples of both parts as they stand in the file."""
+    return np.concatenate([read.train.x, read.test.x])[np.argsort(np.concatenate([read.train.ids, read.test.ids]))]
+
+
 @pytest.mark.parametrize(("shape", "dtype", "kind", "example", "image"), [
     ((20, 5), np.float64, "vectors", (5,), None),
     ((20, 5), np.uint8, "vectors", (5,), None),
@@ -34,7 +39,7 @@ def test_axes_kinds_and_values(tmp_path, rng, shape, dtype, kind, example, image
     array = rng.integers(0, 100, shape).astype(dtype)
     read = data.load(saved(tmp_path / "a.npy", array))
     assert (read.kind, read.example_shape, read.image_shape) == (kind, example, image)
-    both = np.concatenate([read.train.x, read.test.x])
+    both = in_order(read)
     assert both.dtype == np.float32
     assert both.flags.c_contiguous
     expected = array.astype(np.float32) / (np.float32(255) if dtype == np.uint8 else 1)
@@ -46,18 +51,20 @@ def test_axes_kinds_and_values(tmp_path, rng, shape, dtype, kind, example, image
 
 
 @pytest.mark.parametrize(("n", "test"), [(2, 1), (9, 1), (10, 1), (19, 1), (20, 2), (105, 10)])
-def test_the_last_tenth_is_for_testing(tmp_path, n, test):
+def test_a_tenth_is_drawn_for_testing(tmp_path, n, test):
     read = data.load(saved(tmp_path / "a.npy", np.arange(2.0 * n).reshape(n, 2)))
     assert (len(read.train), len(read.test)) == (n - test, test)
-    assert np.concatenate([read.train.x, read.test.x])[:, 0].tolist() == list(range(0, 2 * n, 2))
-    assert f"({test} examples)" in read.notes
+    assert in_order(read)[:, 0].tolist() == list(range(0, 2 * n, 2))
+    assert f"seed 0 ({test} examples)" in read.notes
 
 
 def test_npz_with_x_and_labels_is_split_together(tmp_path):
-    np.savez(tmp_path / "a.npz", x=np.arange(20.0).reshape(10, 2), y=np.arange(10, dtype=np.uint8))
+    """Sorted by class, as files often are: both parts have every class, and each label stays with its example."""
+    np.savez(tmp_path / "a.npz", x=np.arange(60.0).reshape(30, 2), y=np.repeat(np.arange(3, dtype=np.uint8), 10))
     read = data.load(tmp_path / "a.npz")
-    assert read.train.y.tolist() == list(range(9))
-    assert read.test.y.tolist() == [9]
+    for part, count in ((read.train, 9), (read.test, 1)):
+        assert part.y.tolist() == [label for label in range(3) for _ in range(count)]
+        assert (part.x[:, 0] // 20).tolist() == part.y.tolist()
     assert read.has_labels
     assert read.train.y.dtype == np.int64
 
@@ -91,9 +98,7 @@ def test_csv(tmp_path, text):
     (tmp_path / "a.csv").write_text(text, encoding="utf-8", newline="")
     read = data.load(tmp_path / "a.csv")
     assert read.kind == "vectors"
-    np.testing.assert_array_equal(
-        np.concatenate([read.train.x, read.test.x]), np.array([[1, 2.5], [3, 0.4], [-5, 6]], np.float32)
-    )
+    np.testing.assert_allclose(read.measured(in_order(read)), [[1, 2.5], [3, 0.4], [-5, 6]], rtol=1e-6)
 
 
 def test_csv_of_one_column_is_a_table_of_one_column(tmp_path):
@@ -108,7 +113,7 @@ def test_idx_images(tmp_path, name):
     read = data.load(str(tmp_path / name))
     assert read.kind == "images"
     assert read.train.x.shape == (3, 2, 3, 1)
-    assert read.test.x.ravel().tolist() == [np.float32(v) / np.float32(255) for v in range(180, 240, 10)]
+    assert in_order(read).ravel().tolist() == [np.float32(v) / np.float32(255) for v in range(0, 240, 10)]
 
 
 @pytest.mark.parametrize(("value", "dtype", "cause"), [
@@ -197,13 +202,14 @@ def test_damaged_numpy_files(tmp_path, name, write):
     ("a.csv", "a,b\nc,d\n1,2\n", "line 2, column 'a' holds 'c'"),
     ("a.csv", "a,b\n", "no line of numbers"),
     ("a.csv", "1,\n3,4\n5,6\n", "line 1, column 'column 1' holds nothing"),
-    ("a.csv", "1,2,x\n3,4,5\n5,6,7\n", "line 1, column 'column 2' holds 'x'"),
+    ("a.csv", "1,2,0\n3,4,5\n5,6,x\n", "line 3, column 'column 2' holds 'x'"),
     ("a.csv", "\n\n", "no line of numbers"),
     ("a.csv", "1,2\nnan,4\n5,inf\n", "line 2, column 'column 0' holds 'nan': fill the gap"),
-    ("a.csv", "2020-01-01,1\n2020-01-02,2\n", "line 1, column 'column 0' holds '2020-01-01': .* a time.*load_ser"),
+    ("a.csv", "2020-01-01,1,2020-01-03\n2020-01-02,2,2020-01-03\n", "'column 2' holds '2020-01-03' .* a time.*load_ser"),
     ("a.csv", "1,2\n\xff\xfe\n", r"is not UTF-8 text .* at byte 4"),
     ("a-idx1-ubyte", "\0\0\x08\1\0\0\0\3\0\0\0", "one axis of 3 values"),
-    ("a.txt", "1 2 3", "an unknown format"),
+    ("a.txt", "1 2 3", "holds 1 example: save at least two"),
+    ("a.xls", "1 2 3", "an unknown format"),
     ("a.png", "pixels", "is one picture: give the folder"),
     *[(f"a{end}", "", r"is empty \(0 bytes\)") for end in (".npy", ".npz", ".csv", "-idx3-ubyte", ".gz", ".txt")],
 ])  # fmt: skip

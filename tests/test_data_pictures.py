@@ -72,7 +72,8 @@ def jpeg(values: np.ndarray, path: Path, **options: Any) -> bytes:
 
 
 def both(found: data.Dataset) -> np.ndarray:
-    return np.concatenate([found.train.x, found.test.x])
+    """The pictures of both parts, in the order of their paths."""
+    return np.concatenate([found.train.x, found.test.x])[np.argsort(np.concatenate([found.train.ids, found.test.ids]))]
 
 
 def one(tmp_path: Path, content: bytes, name: str = "a.png", **options: Any) -> np.ndarray:
@@ -192,9 +193,10 @@ def test_a_folder_without_classes(fill):
     assert (found.kind, found.name, found.image_shape, found.has_labels) == ("images", "photos", (6, 5, 1), False)
     assert (len(found.train), len(found.test)) == (21, 2)
     in_order = np.stack(list(pictures.values()))[..., None] / np.float32(255)
-    assert_array_equal(found.test.x, in_order[[9, 19]])
-    assert_array_equal(found.train.x, np.delete(in_order, [9, 19], axis=0))
-    assert found.notes == "test is every tenth picture, in the order of names (2 pictures), train the rest"
+    assert_array_equal(both(found), in_order)
+    for part in (found.train, found.test):
+        assert_array_equal(part.x, in_order[[int(name.removesuffix(".png")) for name in part.ids]])
+    assert found.notes == "test is 10% drawn from all pictures, seed 0 (2 pictures), train the rest"
     assert (found.scale, found.unit, found.class_names) == (255.0, "gray levels", ())
 
 
@@ -206,8 +208,11 @@ def test_sub_folders_are_classes(fill):
     assert found.train.y.tolist() == [0] * 2 + [1] * 11 + [2]
     assert found.test.y.tolist() == [0, 1]
     assert found.train.y.dtype == np.int64
-    assert_array_equal(found.test.x[..., 0] * 255, np.stack([gray(52), gray(9)]))
-    assert "every tenth picture of each class" in found.notes
+    assert_array_equal(found.test.x[..., 0] * 255, np.stack([files[name] for name in found.test.ids]))
+    assert "test is 10% drawn from each class, seed 0 (2 pictures)" in found.notes
+    assert "warning: only the training part has samples of emu" in found.notes
+    other = data.load_folder(found.origin, test_share=0.4, seed=3)
+    assert np.bincount(other.test.y).tolist() == [1, 4]
 
 
 @pytest.mark.parametrize("classes", [("",), ("a/", "b/")])
@@ -283,7 +288,7 @@ def test_labels_keep_to_their_pictures_when_some_are_skipped(fill):
     found = data.load(fill(files), skip_broken=True)
     assert found.train.y.tolist() == [0, 0, 1, 1]
     assert found.test.y.tolist() == [0, 1]
-    assert_array_equal(found.train.x[..., 0] * 255, np.stack([gray(0), gray(1)] * 2))
+    assert_array_equal(found.train.x[..., 0] * 255, np.stack([files[name] for name in found.train.ids]))
     assert "Skipped 8 of 14 files" in found.notes
     assert found.notes.endswith("and 3 more")
 
@@ -375,7 +380,7 @@ def test_a_run_remembers_how_its_pictures_were_read(album, tinyae, refused):
     how = "--image-size 8,6 --gray --skip-broken"
     told = tinyae("train basic --data photos --epochs 1 --code-size 4", how)
     assert "on photos (28 training and 2 test images of 8 x 6 x 1)" in told
-    assert "photos: test is every tenth picture of each class" in told
+    assert "photos: test is 10% drawn from each class" in told
     assert "Skipped 1 of 31 files that cannot be read: a/bad.png (it is neither PNG nor JPEG)." in told
     run = Path("runs/basic-photos")
     config = json.loads((run / "config.json").read_text())

@@ -186,7 +186,7 @@ def divide(
 
 def _part_of(count: int, share: float) -> int:
     """The number of test samples among `count`, at least one and not all."""
-    return min(max(1, round(count * share)), count - 1)
+    return min(max(1, int(count * share + 1e-9)), count - 1)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -204,19 +204,24 @@ class Dataset:
         """Values of examples in the unit of measurement: passengers, millivolts, gray levels."""
         return x.astype(np.float64) * self.scale if self.scaler is None else self.scaler.inverse(x)
 
-    def class_counts(self) -> list[str]:
-        """The samples of each class in both parts, as a line to print, and a warning of classes that one part lacks."""
+    def class_counts(self) -> dict[str, tuple[int, int]]:
+        """The training and test samples of each class by name; empty without labels."""
         if self.train.y is None or self.test.y is None:
-            return []
-        size = 1 + max(int(part.y.max(initial=0)) for part in (self.train, self.test) if part.y is not None)
-        names = self.class_names if len(self.class_names) >= size else tuple(map(str, range(size)))
-        counts = [np.bincount(part, minlength=len(names)) for part in (self.train.y, self.test.y)]
-        pairs = [(name, int(a), int(b)) for name, a, b in zip(names, *counts, strict=True)]
-        lines = ["training + test samples: " + ", ".join(f"{name} {a:,} + {b:,}" for name, a, b in pairs)]
-        for lacking, has, part in ((0, 1, "test"), (1, 0, "training")):
-            if alone := [pair[0] for pair in pairs if pair[1 + has] and not pair[1 + lacking]]:
+            return {}
+        parts = [self.train.y, self.test.y]
+        size = max(len(self.class_names), *(int(y.max(initial=-1)) + 1 for y in parts))
+        names = [*self.class_names, *map(str, range(len(self.class_names), size))]
+        counts = (np.bincount(y, minlength=size).tolist() for y in parts)
+        return dict(zip(names, zip(*counts, strict=True), strict=True))
+
+    def lacking_classes(self) -> list[str]:
+        """A warning, as a line to print, for each part that lacks classes of the other; empty if there is none."""
+        lines = []
+        for has, part in enumerate(("training", "test")):
+            alone = [name for name, counts in self.class_counts().items() if counts[has] and not counts[1 - has]]
+            if alone:
                 lines.append(
-                    f"warning: only the {part} part has samples of {', '.join(alone)}: add some, or divide otherwise"
+                    f"warning: only the {part} part has samples of {', '.join(alone[:12])}: divide it otherwise"
                 )
         return lines
 
@@ -302,6 +307,10 @@ class Incident:
     end: str
 
 
+MONTH = 2_629_746
+"""Seconds of a month, a twelfth of the mean year."""
+
+
 @dataclass(frozen=True)
 class Timeline:
     """The times of the windows of a recording.
@@ -314,6 +323,7 @@ class Timeline:
         border: (index, seconds) of the first test window and its beginning, if it does not follow the last training
             window at the common stride: no window crosses the border between the splits.
         counted: True if the date is unknown, and times count from the beginning of the recording as 1970-01-01T00:00.
+        monthly: True if steps are whole months of the calendar; seconds then count months of `MONTH` seconds.
     """
 
     start: str
@@ -322,6 +332,12 @@ class Timeline:
     stride_seconds: float | None = None
     border: tuple[int, float] | None = None
     counted: bool = False
+    monthly: bool = False
+
+    @property
+    def pace(self) -> str:
+        """The length of a window in words: "1800 s", "12 months"."""
+        return f"{self.window_seconds / MONTH:g} months" if self.monthly else f"{self.window_seconds:g} s"
 
     @property
     def strided(self) -> bool:
@@ -360,6 +376,7 @@ class Timeline:
         )
         units = (("D", 86_400), ("m", 60), ("s", 1))
         digits = next((name for name, unit in units if all(size % unit == 0 for size in sizes)), "ms")
+        digits = "D" if self.monthly else digits
         moment = self._moment(self.begin(window))
         if self.counted:
             return _clock(int(moment.astype("datetime64[ms]").astype(np.int64)), digits == "ms")
@@ -387,7 +404,11 @@ class Timeline:
         )
 
     def _moment(self, seconds: float) -> np.datetime64:
-        return np.datetime64(self.start, "ms") + np.timedelta64(round(1000 * seconds), "ms")
+        start = np.datetime64(self.start, "ms")
+        if self.monthly:
+            month = start.astype("datetime64[M]")
+            return (month + round(seconds / MONTH)).astype("datetime64[ms]") + (start - month)
+        return start + np.timedelta64(round(1000 * seconds), "ms")
 
 
 def _clock(milliseconds: int, fine: bool) -> str:

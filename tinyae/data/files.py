@@ -2,8 +2,8 @@
 
 The number of axes decides their meaning: (N, D) are vectors, (N, T, D) sequences, (N, H, W, C) images. Three axes of uint8,
 and any IDX file, are gray images (N, H, W). Only uint8 is scaled, by 1/255; all other numbers are only converted to float32.
-A file without a test set is split by position: the last tenth (at least one example) is the test set. That is right for
-recordings in time order; a file sorted by class should have its own test set (`train_x`, `test_x` in a `.npz`).
+A file without a test set is divided by `arrays.divide`: a tenth is drawn, with labels a tenth of each class. Windows of a
+recording that overlap should have their own test set (`train_x`, `test_x` in a `.npz`).
 
 Values that no model can use (NaN, infinity, objects, text, no values) are errors.
 """
@@ -34,12 +34,15 @@ SUFFIXES = (".npy", ".npz", ".gz", ".idx", *TEXTS, *COLUMNAR)
 _KINDS: dict[int, Kind] = {2: "vectors", 3: "sequences", 4: "images"}
 
 
-def load_file(path: str | Path) -> Dataset:
+def load_file(path: str | Path, *, test_share: float = TEST_SHARE, seed: int = 0) -> Dataset:
     """Load the user's own file; the text at the top of this module has the rules.
 
     A `.npz` contains `x`, or `train_x` and optionally `test_x`, each with optional class numbers `y`, `train_y`, `test_y`;
     sequences of unequal length, padded with zeros, also need `lengths` (or `train_lengths` and `test_lengths`). A `.csv`
-    contains numbers, one example per line, see `tinyae.data.formats.read_table`.
+    and the other tables contain one example per line, see `tinyae.data.table`.
+
+    Args:
+        test_share, seed: of the test part, see `divide`; not used if the file has its own.
 
     Raises:
         FileNotFoundError: no such file.
@@ -50,7 +53,7 @@ def load_file(path: str | Path) -> Dataset:
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty (0 bytes): write the file again.")
     if is_table(path):
-        return table(path)
+        return table(path, test_share=test_share, seed=seed)
     arrays = _read(path)
     if not {"x", "train_x"} & arrays.keys():
         raise ValueError(f"{path} holds {', '.join(arrays) or 'no arrays'}: name the examples 'x' or 'train_x'.")
@@ -69,13 +72,14 @@ def load_file(path: str | Path) -> Dataset:
             )
         test, notes = _part(arrays, "test", path), "train and test split as in the file"
     else:
-        train, test = _split(train, path)
+        train, test = _split(train, path, test_share, seed)
         drawn = "each class" if train.y is not None else "all rows"
-        notes = f"test is {TEST_SHARE:.0%} drawn from {drawn} ({len(test):,} examples), train the rest"
+        notes = f"test is {test_share:.0%} drawn from {drawn}, seed {seed} ({len(test):,} examples), train the rest"
     if kind == "sequences" and train.lengths is None:
         notes += "; three axes are read as sequences (N, T, D): for gray images save x[..., None]"
     unit = "gray levels" if scale != 1.0 else ""
-    return Dataset(path.name, "your own file", kind, train, test, unit=unit, scale=scale, origin=str(path), notes=notes)
+    made = Dataset(path.name, "your own file", kind, train, test, unit=unit, scale=scale, origin=str(path), notes=notes)
+    return replace(made, notes=". ".join([notes, *made.lacking_classes()]))
 
 
 def _read(path: Path) -> dict[str, Values]:
@@ -168,8 +172,8 @@ def _part(arrays: Mapping[str, Values], part: str, path: Path) -> Split:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _split(everything: Split, path: Path) -> tuple[Split, Split]:
+def _split(everything: Split, path: Path, test_share: float, seed: int) -> tuple[Split, Split]:
     """Training split and test split, see `divide`; the ids are the numbers of the rows."""
     numbered = replace(everything, ids=np.arange(len(everything)))
-    testing = divide(len(everything), labels=everything.y, name=str(path))
+    testing = divide(len(everything), labels=everything.y, test_share=test_share, seed=seed, name=str(path))
     return numbered.rows(~testing), numbered.rows(testing)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tinyae.data.arrays import TEST_SHARE
 from tinyae.data.catalog import ENTRIES, Entry, RemoteFile, canonical, megabytes, names
 from tinyae.data.dataset import Dataset, Split
 from tinyae.data.embedded import build, labeled, load_embedded
@@ -28,6 +29,8 @@ def load(
     gray: bool = False,
     skip_broken: bool = False,
     progress: bool = True,
+    test_share: float = TEST_SHARE,
+    seed: int = 0,
 ) -> Dataset:
     """Load a data set as float32 arrays: images (N, H, W, C), sequences (N, T, D), vectors (N, D).
 
@@ -37,6 +40,7 @@ def load(
         root: the folder with the files of a full set, or its parent. If given, no other folder is searched.
         download: whether a full set that is not found may be downloaded into the user's cache.
         image_size, gray, skip_broken, progress: for a folder of pictures, see `load_folder`.
+        test_share, seed: of the test part of the user's own data, see `divide`; published sets have their own.
 
     Full sets are searched for in `root`, `$TINYAE_DATA/<name>`, the user's cache and the folder of the Debian package, and
     then downloaded; every file is verified. A mini set never replaces a full one.
@@ -66,9 +70,17 @@ def load(
     if entry is not None:
         return load_embedded(entry)
     if path.is_dir():
-        return load_folder(path, image_size=image_size, gray=gray, skip_broken=skip_broken, progress=progress)
+        return load_folder(
+            path,
+            image_size=image_size,
+            gray=gray,
+            skip_broken=skip_broken,
+            progress=progress,
+            test_share=test_share,
+            seed=seed,
+        )
     if is_path or path.exists() or path.suffix.lower() in SUFFIXES or path.name != text:
-        return load_file(path)
+        return load_file(path, test_share=test_share, seed=seed)
     raise ValueError(_unknown(text))
 
 

@@ -5,7 +5,7 @@
     photos/train/...  photos/test/...          either of these, with a separate test set
 
 Files are read in the order of their names; names that begin with a dot and files that are not pictures are skipped.
-Without a `test` folder, every tenth picture of each class is a test picture (the last one if the class has fewer than ten).
+Without a `test` folder the test pictures are drawn, a tenth of each class, see `arrays.divide`.
 Frames of a video or of a burst are too similar for such a split: create `train` and `test` by hand.
 """
 
@@ -15,21 +15,19 @@ import os
 import sys
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from tinyae.data.arrays import TEST_SHARE, divide
 from tinyae.data.dataset import Dataset, Split, by
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-
-TEST_EVERY = 10
-"""One picture in this many is a test picture."""
 
 _PARTS = frozenset(("train", "test", "val", "valid", "validation"))
 _DELAY = 2.0
@@ -43,6 +41,8 @@ def load_folder(
     gray: bool = False,
     skip_broken: bool = False,
     progress: bool = True,
+    test_share: float = TEST_SHARE,
+    seed: int = 0,
 ) -> Dataset:
     """Read all PNG and JPEG files of a folder; the text at the top of this module has the rules.
 
@@ -52,6 +52,7 @@ def load_folder(
         gray: whether to convert colors to gray levels. Otherwise all pictures get 3 channels if one is in color.
         skip_broken: whether to skip files that cannot be read, and list them in `notes`, instead of raising.
         progress: whether to show a progress bar after two seconds.
+        test_share, seed: of the test pictures, see `divide`; not used if the folder has a `test` folder.
 
     Raises:
         FileNotFoundError, NotADirectoryError: no such folder.
@@ -62,9 +63,11 @@ def load_folder(
     x, files, skipped = _read(folder, _listing(folder), size, gray, skip_broken, progress)
     names = tuple(sorted({file.label for file in files} - {""}))
     y = np.array([names.index(file.label) for file in files], dtype=np.int64) if names else None
-    testing = _chosen(folder, files)
-    train, test = (Split(x[part], None if y is None else y[part]) for part in (~testing, testing))
-    return Dataset(
+    testing = _chosen(folder, files, y, test_share, seed)
+    paths = np.array([file.path.relative_to(folder).as_posix() for file in files])
+    everything = Split(x, y, ids=paths)
+    train, test = everything.rows(~testing), everything.rows(testing)
+    made = Dataset(
         Path(os.path.abspath(folder)).name or str(folder),
         "your own pictures",
         "images",
@@ -74,8 +77,9 @@ def load_folder(
         unit="gray levels",
         scale=255.0,
         origin=str(folder),
-        notes=". ".join([_split_note(files, test), *skipped]),
+        notes=". ".join([_split_note(files, test, test_share, seed), *skipped]),
     )
+    return replace(made, notes=". ".join([made.notes, *made.lacking_classes()]))
 
 
 @dataclass(frozen=True)
@@ -222,17 +226,14 @@ def _skipped(folder: Path, broken: list[BrokenPicture], total: int, most: int = 
     return [f"Skipped {len(broken)} of {total} files that cannot be read: {', '.join(named)}{more}"]
 
 
-def _chosen(folder: Path, files: list[_File]) -> npt.NDArray[np.bool_]:
-    """Which pictures are test pictures: those in the folder `test`, or every tenth of each class."""
-    if files[0].part:
-        testing = np.array([file.part == "test" for file in files])
-    else:
-        testing = np.zeros(len(files), dtype=bool)
-        labels = np.array([file.label for file in files])
-        for label in np.unique(labels):
-            (members,) = np.nonzero(labels == label)
-            if len(members) > 1:
-                testing[members[TEST_EVERY - 1 :: TEST_EVERY] if len(members) >= TEST_EVERY else members[-1:]] = True
+def _chosen(
+    folder: Path, files: list[_File], y: npt.NDArray[np.int64] | None, test_share: float, seed: int
+) -> npt.NDArray[np.bool_]:
+    """Which pictures are test pictures: those in the folder `test`, or a share of each class."""
+    alone = len(files) < 2 or (y is not None and np.bincount(y).max() < 2)
+    if not files[0].part and not alone:
+        return divide(len(files), labels=y, test_share=test_share, seed=seed, name=str(folder))
+    testing = np.array([file.part == "test" for file in files])
     if testing.all() or not testing.any():
         raise ValueError(
             f"{folder} has {len(files)} readable pictures, at most one per class or none in `train` or `test`: "
@@ -241,11 +242,11 @@ def _chosen(folder: Path, files: list[_File]) -> npt.NDArray[np.bool_]:
     return testing
 
 
-def _split_note(files: list[_File], test: Split) -> str:
+def _split_note(files: list[_File], test: Split, test_share: float, seed: int) -> str:
     if files[0].part:
         return "train and test split as in the folders"
-    each = "every tenth picture" + (" of each class" if files[0].label else "")
-    return f"test is {each}, in the order of names ({len(test):,} pictures), train the rest"
+    each = "each class" if files[0].label else "all pictures"
+    return f"test is {test_share:.0%} drawn from {each}, seed {seed} ({len(test):,} pictures), train the rest"
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from tinyae.checks import choose
 from tinyae.data.arrays import Floats, Scaler
-from tinyae.data.tables import CLOCK, Column, Source, Table, Times, listed, moments, parse_times, read_table, short
+from tinyae.data.tables import Column, Source, Table, Times, listed, moments, parse_times, read_table, seconds_of, short
 
 MISSING_RULES = ("error", "drop", "mean", "interpolate")
 """What to do about missing values."""
@@ -313,6 +313,29 @@ class Schema:
                     line[gap] = np.interp(np.flatnonzero(gap), np.flatnonzero(~gap), line[~gap])
         return np.where(np.isnan(x), self.fill, x)
 
+    def hints(self, table: Table) -> list[str]:
+        """The roles of columns, and features that look like something else (a count of rows, a time, a label), as lines to print."""
+        numbers = {feature.name for feature in self.features if feature.kind == "numbers"}
+        roles = {"label": self.label, "id": self.id, "time": ", ".join(self.time), "group": self.group}
+        given = [f"{role} {name}" for role, name in roles.items() if name]
+        unused = [
+            name for name in table.names if name not in {f.name for f in self.features} | {*roles.values(), *self.time}
+        ]
+        given += [f"not used {listed(unused)}"] if unused else []
+        lines = ["; ".join(given)] if given else []
+        for column in table.columns:
+            steps = np.diff(column.values) if column.name in numbers else np.zeros(0)
+            name = column.name.lower()
+            if len(steps) > 1 and (steps == 1).all() and name not in _TIMES:
+                lines.append(
+                    f"column {column.name!r} counts the rows: if it is no feature, id={column.name!r} or drop it"
+                )
+            elif len(steps) > 1 and (steps > 0).all() and name in _TIMES and not self.time:
+                lines.append(f"column {column.name!r} only increases: if it is the time, time={column.name!r}")
+            elif name in _LABELS and self.label is None and column.name in {feature.name for feature in self.features}:
+                lines.append(f"column {column.name!r} is a feature: if it is the label, label={column.name!r}")
+        return lines
+
     @property
     def encoded_names(self) -> tuple[str, ...]:
         """The names of the D numbers of a row: one for each feature, for words one for each word."""
@@ -378,10 +401,10 @@ class Schema:
             wrong = ~column.missing & ~np.isfinite(values)
         if wrong.any():
             faults.append(_fault(table, column, wrong, advice))
-        elif column.missing.all() and self.missing != "mean":
+        elif column.missing.all() and self.fill is None:
             faults.append(f"column {column.name!r} holds no values: drop it")
         elif column.missing.any() and self.missing == "error":
-            faults.append(_fault(table, column, column.missing, _FILL))
+            faults.append(_fault(table, column, column.missing, _FILL if self.fill is None else _FILL_NEW))
         return values
 
     def _classes(
@@ -395,16 +418,17 @@ class Schema:
                 )
             )
             return None
-        if column.missing.any():
-            if self.missing == "error":
-                faults.append(_fault(table, column, column.missing, "add the label, or drop its row (missing='drop')"))
-            complete &= ~column.missing
         number = {name: n for n, name in enumerate(self.class_names)}
         words = _label_words(column)
-        unknown = sorted({word for word, gap in zip(words, column.missing, strict=True) if not gap} - number.keys())
-        if unknown:
-            remarks.append(f"labels are not used: the training data have no class {listed(unknown)}")
+        unknown = {word for word, gap in zip(words, column.missing, strict=True) if not gap} - number.keys()
+        if self.fill is not None and (unknown or column.missing.any()):  # of new data, which need no labels
+            remarks.append(
+                f"labels are not used: the training data have no class {listed(sorted(unknown)) or 'that is missing'}"
+            )
             return None
+        if self.missing == "error" and column.missing.any():
+            faults.append(_fault(table, column, column.missing, "add the label, or drop its row (missing='drop')"))
+        complete &= ~column.missing
         return np.array([number.get(word, -1) for word in words], np.int64)
 
     def _times(self, table: Table, columns: list[Column], faults: list[str]) -> Times | None:
@@ -429,6 +453,10 @@ class Schema:
 # Roles, labels, times, and the sentences about faults.
 
 
+_TIMES = frozenset(("year", "time", "date", "datetime", "timestamp", "t"))
+_LABELS = frozenset(("label", "class", "target", "y", "species", "outcome", "diagnosis"))
+
+
 def _several(table: Table, names: Names | None) -> tuple[str, ...]:
     """Names of columns, from one, several, or a string of several."""
     if names is None:
@@ -443,7 +471,12 @@ def _first_times(columns: Sequence[Column]) -> tuple[str, ...]:
     """The first column of dates, with the time of day if that is in the next one."""
     for column, other in zip(columns, [*columns[1:], None], strict=True):
         if column.kind == "times":
-            clock = other is not None and other.texts is not None and all(map(CLOCK.fullmatch, other.words()))
+            clock = (
+                other is not None
+                and other.kind in ("words", "times")
+                and other.texts is not None
+                and not any(math.isnan(seconds_of(text or "?")) for text in set(other.words()))
+            )
             return (column.name, other.name) if clock and other is not None else (column.name,)
     return ()
 
@@ -501,6 +534,7 @@ def times_of(columns: Sequence[Column], time_format: str | None = None) -> Times
     return found
 
 
+_FILL_NEW = "give the value, because this model was trained with missing='error'"
 _FILL = "fill the gap, or say how: missing='drop', 'mean' or 'interpolate' (--missing)"
 
 

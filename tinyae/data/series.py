@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tinyae.checks import choose
 from tinyae.data.arrays import SCALINGS, TEST_SHARE, Scaler, as_series, divide
-from tinyae.data.dataset import Dataset, Kind, Split, Timeline, labeled_lines
+from tinyae.data.dataset import MONTH, Dataset, Kind, Split, Timeline, labeled_lines
 from tinyae.data.schema import Columns, Schema
 from tinyae.data.tables import Source, Times
 
@@ -64,6 +64,7 @@ def table(
     notes = [
         f"test is {test_share:.0%} {drawn}, seed {seed} ({len(test):,} rows), train the rest",
         *read.lines_to_print(),
+        *schema.hints(read),
         *rows.remarks,
     ]
     made = Dataset(
@@ -71,7 +72,7 @@ def table(
         class_names=schema.class_names, origin=read.name, scaler=schema.scaler, schema=schema,
         feature_names=() if kind == "sequences" else schema.encoded_names,
     )  # fmt: skip
-    return replace(made, notes=". ".join([*notes, *made.class_counts()]))
+    return replace(made, notes=". ".join([*notes, *made.lacking_classes()]))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -93,6 +94,8 @@ class Series:
         times: (T,) datetime64[ms], or None without a time column.
         counted: True if the times are seconds since the beginning of the recording, not dates.
         schema: how it was read, or None.
+        origin: the path.
+        remarks: what was understood of the table, as lines to print.
     """
 
     values: npt.NDArray[np.float64]
@@ -100,6 +103,8 @@ class Series:
     times: Times | None = None
     counted: bool = False
     schema: Schema | None = None
+    origin: str = ""
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.values)
@@ -109,21 +114,26 @@ class Series:
         rows = [("features", ", ".join(f"{name} in [{v.min():.4g}, {v.max():.4g}]" for name, v in columns))]
         if self.times is not None:
             clock = self.timeline
-            apart = "not evenly spaced" if clock is None else f"one step every {clock.window_seconds:g} s"
+            apart = "not evenly spaced" if clock is None else f"one step every {clock.pace}"
             first, last = (str(time.astype("datetime64[s]")).replace("T", " ") for time in self.times[[0, -1]])
             rows.append(("times", f"{first} to {last}, {apart}"))
         return "\n".join([f"a recording of {len(self):,} steps of {len(self.names)}", *labeled_lines(rows)])
 
     @property
     def timeline(self) -> Timeline | None:
-        """The times of the steps; None without times, or if they are not evenly spaced (to a tenth of a step)."""
+        """The times of the steps; None without times, or if they are not evenly spaced, to a tenth of a step or by the month."""
         if self.times is None or len(self) < 2:
             return None
+        start = str(self.times[0].astype("datetime64[s]"))
+        months = self.times.astype("datetime64[M]")
+        apart, within = np.diff(months).astype(np.int64), self.times - months
+        if apart[0] > 0 and (apart == apart[0]).all() and (within == within[0]).all():
+            return Timeline(start, float(apart[0] * MONTH), monthly=True)
         steps = np.diff(self.times).astype(np.int64)
         step = int(np.median(steps))
         if np.abs(steps - step).max() > step / 10:
             return None
-        return Timeline(str(self.times[0].astype("datetime64[s]")), step / 1000, counted=self.counted)
+        return Timeline(start, step / 1000, counted=self.counted)
 
 
 def read_series(source: Source, *, schema: Schema | None = None, **columns: Any) -> Series:
@@ -153,23 +163,44 @@ def read_series(source: Source, *, schema: Schema | None = None, **columns: Any)
     counted = False
     if rows.times is not None and len(schema.time) == 1 and rows.times[0] < _EARLIEST:
         counted = read.columns[read.find_column(schema.time[0])].kind == "numbers"
-    return Series(rows.x, schema.encoded_names, rows.times, counted, schema)
+    remarks = (*read.lines_to_print(), *schema.hints(read), *rows.remarks)
+    return Series(rows.x, schema.encoded_names, rows.times, counted, schema, read.name, remarks)
 
 
 def load_series(
-    source: Source, length: int, *, stride: int | None = None, horizon: int = 0,
-    train: float | int = 0.8, scaling: str | Scaler = "standard", **columns: Any,
-) -> Dataset:  # fmt: skip
-    """Windows of the user's own recording; see `read_series` and `windows`. `stride` None cuts without overlap."""
-    series = read_series(source, **columns)
-    made = windows(
-        series.values, length, stride=stride or length, horizon=horizon, train=train, scaling=scaling,
-        name=Path(str(source)).name, unit=series.names[0] if len(series.names) == 1 else "", timeline=series.timeline,
-        feature_names=series.names,
+    source: Source,
+    length: int,
+    *,
+    stride: int | None = None,
+    horizon: int = 0,
+    train: float | int = 0.8,
+    scaling: str | Scaler = "standard",
+    schema: Schema | None = None,
+    **columns: Any,
+) -> Dataset:
+    """Windows of the user's own recording.
+
+    Args:
+        source, columns: as for `read_series`.
+        length, horizon, train, scaling: as for `windows`.
+        stride: as for `windows`; None cuts without overlap.
+        schema: of a run, whose reading, filling and scaling are used instead of what is fitted here.
+    """
+    series = read_series(source, schema=schema, **columns)
+    assert series.schema is not None
+    border = _border(train, len(series))
+    fitted = schema or series.schema.fitted(series.values[:border], scaling)
+    assert fitted.scaler is not None
+    filled = [fitted.filled(part) for part in (series.values[:border], series.values[border:])]
+    made = _windows(
+        np.concatenate(filled), length, stride or length, horizon, border, fitted.scaler,
+        "fitted to the training part" if schema is None and isinstance(scaling, str) else "fitted beforehand",
+        name=Path(series.origin).name, unit=series.names[0] if len(series.names) == 1 else "", timeline=series.timeline,
+        feature_names=series.names, times=series.times,
     )  # fmt: skip
     uneven = " Times are not evenly spaced, so windows have no dates." if series.times is not None else ""
-    notes = made.notes + ("" if series.timeline is not None else uneven)
-    return replace(made, origin=str(source), notes=f"{notes} Features: {', '.join(series.names)}.")
+    notes = [made.notes + ("" if series.timeline is not None else uneven), *series.remarks]
+    return replace(made, origin=series.origin, schema=fitted, notes=". ".join(note.removesuffix(".") for note in notes))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -227,30 +258,43 @@ def windows(
     values = as_series(series, "the series")
     border = _border(train, len(values))
     _check_sizes(length, stride, horizon, border, f"the training part ({border} of {len(values)} steps)")
-    _check_sizes(length, stride, horizon, len(values) - border, f"the test part ({len(values) - border} steps)")
     scaler = scaling if isinstance(scaling, Scaler) else Scaler.fit(values[:border], scaling)
+    fitted = "fitted beforehand" if isinstance(scaling, Scaler) else "fitted to the training part"
+    return _windows(
+        values, length, stride, horizon, border, scaler, fitted,
+        name=name, unit=unit, timeline=timeline, feature_names=feature_names, times=None,
+    )  # fmt: skip
+
+
+def _windows(
+    values: npt.NDArray[np.float64], length: int, stride: int, horizon: int, border: int, scaler: Scaler, fitted: str, *,
+    name: str, unit: str, timeline: Timeline | None, feature_names: tuple[str, ...], times: Times | None,
+) -> Dataset:  # fmt: skip
+    """Windows of a series with a border and a scaler."""
+    _check_sizes(length, stride, horizon, border, f"the training part ({border} of {len(values)} steps)")
+    _check_sizes(length, stride, horizon, len(values) - border, f"the test part ({len(values) - border} steps)")
     if scaler.offset.shape != values.shape[1:]:
         raise ValueError(
             f"a scaler of {len(scaler.offset)} features does not fit a series of {values.shape[1]}: fit it to such a series."
         )
-    before, after = (
-        Split(cut_windows(scaler.apply(part), length, stride=stride, horizon=horizon).astype(np.float32))
-        for part in (values[:border], values[border:])
-    )
-    fitted = "fitted beforehand" if isinstance(scaling, Scaler) else "fitted to the training part"
+    parts = []
+    for first, part in ((0, values[:border]), (border, values[border:])):
+        x = cut_windows(scaler.apply(part), length, stride=stride, horizon=horizon).astype(np.float32)
+        steps = first + stride * np.arange(len(x))
+        parts.append(Split(x, ids=steps, times=None if times is None else times[steps]))
     single = values.shape[1] == 1
     return Dataset(
         name,
         f"windows of {length} steps" + (f" and the next {horizon}" if horizon else ""),
         "series",
-        before,
-        after,
-        unit=unit or "units of the series" if single or scaling == "none" else "",
+        parts[0],
+        parts[1],
+        unit=unit or "units of the series" if single or scaler.method == "none" else "",
         scale=float(scaler.scale[0]) if single else 1.0,
         origin="cut from a series",
         notes=f"One window every {stride} steps. Train is the first {border:,} steps, test the other "
         f"{len(values) - border:,}; no window overlaps both. Scaling: {scaler.method}, {fitted}.",
-        timeline=None if timeline is None else timeline.of_windows(length + horizon, stride, len(before), border),
+        timeline=None if timeline is None else timeline.of_windows(length + horizon, stride, len(parts[0]), border),
         scaler=scaler,
         horizon=horizon,
         feature_names=tuple(feature_names),

@@ -314,67 +314,54 @@ def _decimal_comma(rows: list[list[str]]) -> bool:
 
 
 def _columns(
-    path: Path,
-    lines: list[str],
-    body: list[int],
-    names: list[str],
-    delimiter: str,
-    comma: bool,
-    time_format: str | None,
-) -> tuple[list[Column], npt.NDArray[np.int64], list[str]]:
+    path: Path, lines: list[str], body: list[int], names: list[str], delimiter: str, comma: bool, time_format: str | None
+) -> tuple[list[Column], npt.NDArray[np.int64], list[str]]:  # fmt: skip
     """The columns, the line of each row, and faults of whole lines.
 
-    A table of plain numbers is left to NumPy's parser. Without quotes lines are split at the delimiter, else by `csv`.
+    Columns of plain numbers are left to NumPy's parser. Without quotes lines are split at the delimiter, else by `csv`.
     """
-    width = len(names)
-    where = np.array(body, np.int64) + 1
-    chosen = [lines[n] for n in body]
-    if not comma and _plain_numbers(chosen, delimiter, width):
-        with suppress(ValueError), warnings.catch_warnings():
-            warnings.simplefilter("error")
-            values = np.loadtxt(chosen, delimiter=None if delimiter == " " else delimiter, comments=None, ndmin=2)
-            if values.shape[1] == width and np.isfinite(values).all():
-                gaps = np.zeros(len(values), bool)
-                return (
-                    [Column(name, "numbers", column, gaps) for name, column in zip(names, values.T, strict=True)],
-                    where,
-                    [],
-                )
-    quoted = any('"' in line for line in chosen)
-    if quoted:
+    width, where, chosen = len(names), np.array(body, np.int64) + 1, [lines[n] for n in body]
+    rows: list[list[str]] = []
+    if any('"' in line for line in chosen):
         rows, where = _quoted(path, lines[body[0] :], body[0], delimiter)
-        counts = [len(row) for row in rows]
     elif delimiter == " ":
         rows = [line.split() for line in chosen]
-        counts = [len(row) for row in rows]
-    else:
-        rows = []
-        counts = [line.count(delimiter) + 1 for line in chosen]
-    faults = []
-    fits = np.array(counts) == width
+    counts = np.array([len(row) for row in rows] if rows else [line.count(delimiter) + 1 for line in chosen])
+    fits, faults = counts == width, []
     if not fits.all():
-        first = int(np.argmin(fits))
-        others = np.count_nonzero(~fits) - 1
+        first, others = int(np.argmin(fits)), np.count_nonzero(~fits) - 1
         also = f" (and {others:,} more do not fit)" if others else ""
         faults.append(
             f"line {where[first]} has {counts[first]} fields, but the first line has {width}{also}: correct one of them"
         )
         where = where[fits]
-        rows = [row for row, fit in zip(rows, fits, strict=True) if fit] if rows else rows
-        chosen = chosen if rows else [line for line, fit in zip(chosen, fits, strict=True) if fit]
+        rows = [row for row, fit in zip(rows, fits, strict=False) if fit]
+        chosen = [line for line, fit in zip(chosen, fits, strict=False) if fit]
+    numbers = {} if rows or comma else _plain_numbers(chosen, delimiter, names)
     if rows or not chosen:
-        columns: Iterable[Sequence[str]] = zip(*rows, strict=True) if rows else [() for _ in names]
+        texts: list[Sequence[str]] = list(zip(*rows, strict=True)) if rows else [()] * width
+    elif len(numbers) > width // 2:  # few columns to look for
+        texts = [[line.split(delimiter, n + 1)[n] for line in chosen] if n not in numbers else [] for n in range(width)]
     else:
         flat = delimiter.join(chosen).split(delimiter)
-        columns = [flat[n::width] for n in range(width)]
-    made = [column_of(name, texts, comma, time_format) for name, texts in zip(names, columns, strict=True)]
-    return made, where, faults
+        texts = [flat[n::width] for n in range(width)]
+    columns = [
+        numbers[n] if n in numbers else column_of(name, texts[n], comma, time_format) for n, name in enumerate(names)
+    ]
+    return columns, where, faults
 
 
-def _plain_numbers(lines: list[str], delimiter: str, width: int) -> bool:
-    """Whether some lines at both ends are numbers alone, so that it is worth to try."""
-    some = lines[:20] + lines[-5:]
-    return all(len(row) == width and all(map(is_number, row)) for row in _fields(some, delimiter))
+def _plain_numbers(lines: list[str], delimiter: str, names: list[str]) -> dict[int, Column]:
+    """The columns whose first and last fields are numbers, as NumPy reads them, if it can."""
+    some = list(zip(*_fields(lines[:20] + lines[-5:], delimiter), strict=True))
+    chosen = [n for n, fields in enumerate(some) if all(map(is_number, fields))]
+    with suppress(ValueError), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        values = np.loadtxt(lines, delimiter=delimiter, comments=None, ndmin=2, usecols=chosen)
+        if np.isfinite(values).all():
+            gaps = np.zeros(len(values), bool)
+            return {n: Column(names[n], "numbers", column, gaps) for n, column in zip(chosen, values.T, strict=True)}
+    return {}
 
 
 def _quoted(path: Path, lines: list[str], before: int, delimiter: str) -> tuple[list[list[str]], npt.NDArray[np.int64]]:
@@ -443,34 +430,37 @@ def _is_index(column: Column, header: bool) -> bool:
 
 def column_of(name: str, texts: Sequence[str], comma: bool = False, time_format: str | None = None) -> Column:
     """A column from its fields: numbers, True and False, times, words, or a mix; raises nothing."""
-    count = len(texts)
     if not comma:
         with suppress(ValueError):
             values = np.array(list(map(float, texts)))
-            if np.isfinite(values).all() and not any("_" in text for text in texts):
-                return Column(name, "numbers", values, np.zeros(count, bool), texts)
+            if np.isfinite(values).all() and "_" not in "".join(texts):
+                return Column(name, "numbers", values, np.zeros(len(texts), bool), texts)
     fields = [text.strip() for text in texts]
-    missing = np.array([text.lower() in MISSING for text in fields], bool)
-    given = [text for text, gap in zip(fields, missing, strict=True) if not gap]
-    parsed = np.array([_number(text, comma) for text in given])
-    numbers = np.full(count, np.nan)
-    numbers[~missing] = parsed
-    if not np.isnan(parsed).any():
-        return Column(name, "numbers", numbers, missing, fields)
-    if {text.lower() for text in given} <= {"true", "false"}:
-        numbers[~missing] = [text.lower() == "true" for text in given]
-        return Column(name, "truth", numbers, missing, fields)
-    if first_time(given[0]) or time_format:
+    distinct = set(fields)
+    gaps = {text for text in distinct if text.lower() in MISSING}
+    missing = np.array([text in gaps for text in fields], bool) if gaps else np.zeros(len(fields), bool)
+    given = [text for text in fields if text not in gaps] if gaps else fields
+    if given and not is_number(given[0]) and (time_format or first_time(given[0])):
         found = parse_times(given, time_format)
-        if isinstance(found, np.ndarray) and 2 * np.isnat(found).sum() <= len(found):
-            when = np.full(count, np.datetime64("NaT"), "M8[ms]")
+        when = np.full(len(fields), np.datetime64("NaT"), "M8[ms]")
+        if isinstance(found, str):
+            return Column(name, "times", when, missing, fields, found)
+        if 2 * np.isnat(found).sum() <= len(found):
             when[~missing] = found
             return Column(name, "times", when, missing, fields)
-        if isinstance(found, str):
-            return Column(name, "times", np.full(count, np.datetime64("NaT"), "M8[ms]"), missing, fields, found)
-    if 2 * sum(_ALMOST.fullmatch(text) is None for text in given) > len(given):
-        return Column(name, "words", np.array(fields, object), missing, fields)
-    return Column(name, "mixed", numbers, missing, fields)
+    number = {text: _number(text, comma) for text in distinct - gaps}
+    words = [text for text, value in number.items() if math.isnan(value)]
+    if words and all(text.lower() in ("true", "false") for text in number):
+        number, words = {text: float(text.lower() == "true") for text in number}, []
+        kind = "truth"
+    else:
+        kind = "mixed" if words else "numbers"
+    values = np.array([number.get(text, math.nan) for text in fields])
+    if words and 2 * np.isnan(values[~missing]).sum() > len(given):
+        wordy = {text for text in words if _ALMOST.fullmatch(text) is None}
+        if 2 * sum(text in wordy for text in given) > len(given):
+            return Column(name, "words", np.array(fields, object), missing, fields)
+    return Column(name, kind, values, missing, fields)
 
 
 _ALMOST = re.compile(r"[+-]?[$€£]?[\d.,]*\d[\d.,]*(e[+-]?\d+)?[%$€£]?|[+-]?(inf|infinity|nan)", re.IGNORECASE)
@@ -496,18 +486,22 @@ def _number(text: str, comma: bool) -> float:
 # ---------------------------------------------------------------------------------------------------------------------
 # Times: ISO 8601 at NumPy's speed; days written 31/12/2010, 31.12.2010 or 2010/12/31, with a time of day; any other with a format.
 
-_DATE = re.compile(
-    r"(\d{1,4})([/.-])(\d{1,2})\2(\d{1,4})(?:[T ]+(\d{1,2})[:.](\d\d)(?:[:.](\d\d(?:\.\d+)?))?(?: ?([AaPp])\.?[Mm]\.?)?)?"
-)
-CLOCK = re.compile(r"\d{1,2}[:.]\d\d([:.]\d\d(\.\d+)?)?")
-"""A time of day."""
+_DATE = re.compile(r"(\d{1,4})([/.-])(\d{1,2})\2(\d{1,4})")
+_CLOCK = re.compile(r"(\d{1,2})[:.](\d\d)(?:[:.](\d\d(?:\.\d+)?))?(?: ?([AaPp])\.?[Mm]\.?)?")
 _UTC_OFFSET = re.compile(r"[T :]\d\d(\.\d+)? ?[+-]\d\d(:?\d\d)?$")
 """A time of day that ends with an offset from UTC."""
 
 
 def first_time(text: str) -> bool:
     """Whether a field is written like a date, with or without a time of day."""
-    return len(text) >= 8 and (_DATE.fullmatch(text) is not None or parse_time(text) is not None)
+    day, clock = _halves(text)
+    date = _DATE.fullmatch(day) is not None and not math.isnan(seconds_of(clock))
+    return len(text) >= 8 and (date or parse_time(text) is not None)
+
+
+def _halves(text: str) -> tuple[str, str]:
+    day, _, clock = text.partition(" " if " " in text else "T")
+    return day, clock.strip()
 
 
 def parse_time(text: str) -> np.datetime64 | None:
@@ -535,31 +529,30 @@ def parse_times(texts: Sequence[str], time_format: str | None = None) -> Times |
         with suppress(ValueError, Warning), warnings.catch_warnings():
             warnings.simplefilter("error")  # of an offset from UTC, which is left to `parse_time`
             return np.array(texts, "M8[ms]")
-    found = [_DATE.fullmatch(text) for text in texts]
-    parts = [match.groups() for match in found if match is not None]
-    if len(parts) < len(texts) or len({(len(p[0]) == 4, len(p[3]) == 4, p[1]) for p in parts}) > 1:
+    halves = [_halves(text) for text in texts]
+    days = {day: n for n, day in enumerate(dict.fromkeys(day for day, _ in halves))}
+    found = [_DATE.fullmatch(day) for day in days]
+    styles = {(len(m[1]) == 4, len(m[4]) == 4, m[2]) for m in found if m is not None}
+    if len(styles) != 1 or styles == {(True, False, "-")}:
         return np.array([parse_time(text) or np.datetime64("NaT") for text in texts], "M8[ms]")
-    a, b, c = (np.array([int(p[n]) for p in parts]) for n in (0, 2, 3))
-    clock = np.array([_seconds(*p[4:]) for p in parts])
-    if len(parts[0][0]) == 4:
-        return moments(a, b, c, clock)
-    if len(parts[0][3]) != 4:
+    ((year_first, year_last, mark),) = styles
+    a, b, c = np.array([[int(m[n]) for n in (1, 3, 4)] if m else [0, 0, 0] for m in found]).T
+    row = np.array([days[day] for day, _ in halves])
+    second = {clock: seconds_of(clock) for clock in {clock for _, clock in halves}}
+    clocks = np.array([second[clock] for _, clock in halves])
+    if year_first:
+        return moments(a[row], b[row], c[row], clocks)
+    if not year_last:
         return "years of two digits can be read in several ways: say how times are written, time_format='%d/%m/%y', say"
-    day_first, month_first = moments(c, b, a, clock), moments(c, a, b, clock)
-    if parts[0][1] == "." or np.isnat(month_first).any() or (day_first == month_first).all():
+    day_first, month_first = moments(c[row], b[row], a[row], clocks), moments(c[row], a[row], b[row], clocks)
+    wrong = np.isnat(day_first).sum() - np.isnat(month_first).sum()
+    if mark == "." or wrong < 0 or np.array_equal(day_first, month_first, equal_nan=True):
         return day_first
-    if np.isnat(day_first).any():
+    if wrong > 0:
         return month_first
-    return (
-        f"{texts[0]!r} may begin with the day or the month: say which, time_format={_guess(parts[0])!r} "
-        "or with %m before %d"
-    )
-
-
-def _guess(parts: Sequence[str | None]) -> str:
-    mark = parts[1]
-    clock = "" if parts[4] is None else " %H:%M" + ("" if parts[6] is None else ":%S")
-    return f"%d{mark}%m{mark}%Y{clock}"
+    clock = " %H:%M:%S"[: 3 * halves[0][1].count(":") + 3] if halves[0][1] else ""
+    written = f"%d{mark}%m{mark}%Y{clock}"
+    return f"{texts[0]!r} may begin with the day or the month: say which, time_format={written!r} or with %m before %d"
 
 
 def _formatted(text: str, time_format: str) -> np.datetime64:
@@ -570,16 +563,16 @@ def _formatted(text: str, time_format: str) -> np.datetime64:
     return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment, "ms")
 
 
-def _seconds(hour: str | None, minute: str | None, second: str | None, half: str | None) -> float:
-    """Seconds since midnight; NaN for a time of day that does not exist. 24:00 is midnight of the next day."""
-    if hour is None or minute is None:
-        return 0.0
-    hours, least, most = int(hour), 0, 24
-    if half:
-        least, most = 1, 12
-        hours = hours % 12 + 12 * (half in "Pp") if least <= hours <= most else 99
-    seconds = 3600 * hours + 60 * int(minute) + float(second or 0)
-    return seconds if hours <= most + 12 * bool(half) and int(minute) < 60 and seconds <= 86400 else math.nan
+def seconds_of(clock: str) -> float:
+    """Seconds since midnight of a time of day, 24:00 the last; 0 for "", NaN for what is not one."""
+    match = _CLOCK.fullmatch(clock)
+    if match is None:
+        return math.nan if clock else 0.0
+    hours, minutes, seconds = int(match[1]), int(match[2]), float(match[3] or 0)
+    if match[4]:
+        hours = hours % 12 + 12 * (match[4] in "Pp") if 1 <= hours <= 12 else 99
+    total = 3600 * hours + 60 * minutes + seconds
+    return total if minutes < 60 and seconds < 60 and total <= 86400 else math.nan
 
 
 def moments(year: Any, month: Any, day: Any, seconds: Any) -> Times:
@@ -669,6 +662,8 @@ def _read_columnar(path: Path, time_format: str | None) -> Table:
             f"{path} needs pyarrow to be read: pip install pyarrow, or save the table as text, frame.to_csv(path, index=False)."
         ) from error
     with reading(path, "a Parquet or Feather file", "save the table again"):
-        table = _from_frame(pyarrow.read_table(str(path)), time_format)
-    index = next((name for name in table.names if name.startswith("__index_level_")), None)  # how pandas saves an index
+        found = pyarrow.read_table(str(path))
+        table = _from_frame(found, time_format)
+    saved = (found.schema.pandas_metadata or {}).get("index_columns", [])  # how pandas saves an index
+    index = next((name for name in saved if name in table.names), None)
     return replace(table, name=str(path), index=index)
