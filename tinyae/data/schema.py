@@ -159,13 +159,18 @@ class Schema:
 
         Raises ValueError, naming exactly which columns are missing, which words are unknown, and every other fault.
         """
+        table, remarks = self.read_table(source)
+        rows = self.encode(table)
+        return replace(rows, x=self.prepared(rows.x), remarks=(*remarks, *rows.remarks))
+
+    def read_table(self, source: Source) -> tuple[Table, list[str]]:
+        """The table of new data, written as the run's own, its columns matched by name; and what there is to say about it."""
         header, expected = (None, self.names) if self.header else (False, ())
         if isinstance(source, np.ndarray) and source.ndim == 1 and len(self.features) == 1:
             source = source[:, None]
-        table = read_table(source, header=header, decimal=self.decimal, time_format=self.time_format, expected=expected)
-        table, remarks = self._matched(table)
-        rows = self.encode(table)
-        return replace(rows, x=self.prepared(rows.x), remarks=(*remarks, *rows.remarks))
+        return self._matched(
+            read_table(source, header=header, decimal=self.decimal, time_format=self.time_format, expected=expected)
+        )
 
     def inverse(self, x: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
         """Numbers of the model in the units and words of the table: name of each column -> values of shape (N,) or (N, T).

@@ -148,9 +148,12 @@ def read_series(source: Source, *, schema: Schema | None = None, **columns: Any)
         FileNotFoundError: no such file.
         ValueError: what cannot be read or used, with all faults of the file, or times that do not increase.
     """
-    asked = Columns(**columns)
-    read = asked.read(source)
-    schema = Schema.of_table(read, asked, "series") if schema is None else schema
+    if schema is None:
+        asked = Columns(**columns)
+        read = asked.read(source)
+        schema, matched = Schema.of_table(read, asked, "series"), read.lines_to_print()
+    else:
+        read, matched = schema.read_table(source)
     rows = schema.encode(read)
     if rows.times is not None and (late := np.diff(rows.times) <= np.timedelta64(0)).any():
         row = int(np.argmax(late)) + 1
@@ -163,7 +166,7 @@ def read_series(source: Source, *, schema: Schema | None = None, **columns: Any)
     counted = False
     if rows.times is not None and len(schema.time) == 1 and rows.times[0] < _EARLIEST:
         counted = read.columns[read.find_column(schema.time[0])].kind == "numbers"
-    remarks = (*read.lines_to_print(), *schema.hints(read), *rows.remarks)
+    remarks = (*matched, *schema.hints(read), *rows.remarks)
     return Series(rows.x, schema.encoded_names, rows.times, counted, schema, read.name, remarks)
 
 
