@@ -185,13 +185,21 @@ BOUNDED = {"loss": ("bce", "squared_error"), "likelihood": ("bernoulli", "gaussi
 
 
 def suit_range(options: argparse.Namespace, data: Dataset, arguments: dict[str, Any]) -> None:
-    """Choose the loss by the range of the data, unless it was given: one for values in [0, 1] only where they lie there."""
-    x = data.train.x
-    low, high = float(x.min()), float(x.max())
+    """Choose the loss by the range of the training data, unless it was given: one for values in [0, 1] only where they lie there.
+
+    Scaled values are not bounded, whatever their range: others are scaled by the range of the training part.
+    """
+    low, high = float(data.train.x.min()), float(data.train.x.max())
+    scaled = data.scaler is not None and data.scaler.fitted
     for name, (bounded, general) in BOUNDED.items():
-        if arguments.get(name) == bounded and getattr(options, name) is None and not (low >= 0.0 and high <= 1.0):
+        if arguments.get(name) == bounded and getattr(options, name) is None and (scaled or low < 0.0 or high > 1.0):
             arguments[name] = general
-            print(f"{flag_of(name)} {general}: the values go from {low:.4g} to {high:.4g}, and {bounded} is for 0 to 1")
+            why = (
+                "scaled values of other samples may lie anywhere"
+                if low >= 0.0 and high <= 1.0
+                else (f"the values go from {low:.4g} to {high:.4g}")
+            )
+            print(f"{flag_of(name)} {general}: {why}, and {bounded} is for 0 to 1")
 
 
 _ALWAYS = ("epochs", "batch_size", "optimizer", "lr", "schedule", "clip_norm", "seed")
