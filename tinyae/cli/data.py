@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tinyae.cli.options import pictures_as, table_as, windows_as
+from tinyae.cli.options import classes_line, pictures_as, table_as, windows_as
 from tinyae.data import Columns, Schema, describe, read_series
 from tinyae.models.settings import passes_on, split
 from tinyae.training.source import is_own_table, load_data
@@ -34,4 +34,5 @@ def data(name: str | None = None, **how: Any) -> None:
             print(f"{Path(name).name}: {read_series(read, **vars(asked))!r}")
             print("  To cut it into windows: --window L (also with this command).")
             return
-    print(load_data({"data": name, "table": table, "windows": cut, "data_options": pictures_as(**pictures)}))
+    found = load_data({"data": name, "table": table, "windows": cut, "data_options": pictures_as(**pictures)})
+    print(f"{found!r}\n{classes_line(found)}", end="")

@@ -161,6 +161,15 @@ def remark(data: Dataset) -> None:
     """Print how the user's own data were split and read, and what was left out; nothing for published sets."""
     if not data.source and data.notes:
         print(f"{data.name}: {data.notes.removesuffix('.')}.")
+    print(classes_line(data), end="")
+
+
+def classes_line(data: Dataset, most: int = 40) -> str:
+    """A line with the samples of each class in both parts of the user's own data; empty without labels or without two parts."""
+    if data.source or not len(data.train):
+        return ""
+    counts = [f"{name} {train:,} + {test:,}" for name, (train, test) in data.class_counts().items()]
+    return f"samples of each class, training + test: {listed(counts, most)}\n" if counts else ""
 
 
 # ---------------------------------------------------------------------------------------------------------------------
