@@ -112,7 +112,7 @@ def test_other_recordings_are_scaled_and_judged_as_the_runs_own(recording, tinya
     tinyae("train basic --data heat.csv --window 30 --code-size 4", QUICK)
     config = json.loads((recording / "run" / "config.json").read_text())
     values = np.loadtxt("heat.csv", delimiter=",", skiprows=1, usecols=1)
-    offset, scale, method = config["scaler"]
+    offset, scale, method = config["schema"]["scaler"]
     np.testing.assert_allclose([offset[0], scale[0]], [values[:480].mean(), values[:480].std()], rtol=1e-6)
     assert method == "standard"
     lines = (recording / "heat.csv").read_text().splitlines()

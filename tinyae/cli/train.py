@@ -149,7 +149,7 @@ def run(options: argparse.Namespace) -> None:
     }
     config |= {name: value for name, value in how.items() if value}
     check_patience(config, entry)
-    data = load_data(config)
+    data = load_data(config | {"data": options.data})
     arguments = model_arguments(options) | {"input_shape": list(data.example_shape), "sample": SAMPLE_NOUNS[data.kind]}
     suit_range(options, data, arguments)
     settle_future(options, data, arguments)
@@ -186,8 +186,8 @@ BOUNDED = {"loss": ("bce", "squared_error"), "likelihood": ("bernoulli", "gaussi
 
 def suit_range(options: argparse.Namespace, data: Dataset, arguments: dict[str, Any]) -> None:
     """Choose the loss by the range of the data, unless it was given: one for values in [0, 1] only where they lie there."""
-    x = data.train.x
-    low, high = float(x.min()), float(x.max())
+    parts = [part.x for part in (data.train, data.validation, data.test) if part is not None and len(part)]
+    low, high = float(min(x.min() for x in parts)), float(max(x.max() for x in parts))
     for name, (bounded, general) in BOUNDED.items():
         if arguments.get(name) == bounded and getattr(options, name) is None and not (low >= 0.0 and high <= 1.0):
             arguments[name] = general

@@ -57,7 +57,13 @@ class Run(AppliedRun):
             folder = _claim(Path(path), force)
         run = cls(folder, config)
         run.save_config()
-        for old in (MODEL, METRICS, CHECKPOINT, SCORES, *(p.name for kind in ("*.png", "*.gif") for p in folder.glob(kind))):
+        for old in (
+            MODEL,
+            METRICS,
+            CHECKPOINT,
+            SCORES,
+            *(p.name for kind in ("*.png", "*.gif") for p in folder.glob(kind)),
+        ):
             (folder / old).unlink(missing_ok=True)
         return run
 
