@@ -256,7 +256,7 @@ def disk_fills_up(monkeypatch) -> Iterator[Callable[[int], None]]:
     (3, ["config.json", "metrics.csv", "model.safetensors"], "checkpoint.safetensors"),
     (4, ["checkpoint.safetensors", "config.json", "metrics.csv", "model.safetensors"], "model.safetensors"),
     (9, ["checkpoint.safetensors", "config.json", "metrics.csv", "model.safetensors"], "checkpoint.safetensors"),
-    (12, ["checkpoint.safetensors", "config.json", "metrics.csv", "model.safetensors", "reconstructions.png"], "loss.png"),
+    (12, ["checkpoint.safetensors", "config.json", "metrics.csv", "model.safetensors", "reconstructions.png", "scores.npy"], "loss.png"),
 ])  # fmt: skip
 def test_a_full_disk(count, kept, failed, refused, disk_fills_up, tmp_path, monkeypatch):
     after_epoch = Checkpoint.after_epoch

@@ -36,7 +36,7 @@ def test_a_recording_of_the_users_is_cut_and_its_fault_is_found(recording, tinya
 def test_other_data_that_are_windows_already_are_not_cut_again(recording, tinyae, rng):
     tinyae("train basic --data heat.csv --window 30 --time time", QUICK)
     np.save("cut.npy", rng.standard_normal((20, 30, 1)).astype("float32"))
-    assert "2 test" in tinyae("evaluate run --data cut.npy")
+    assert "20 new windows" in tinyae("evaluate run --data cut.npy")
     assert "test windows" in tinyae("evaluate run --data nyc-taxi")  # a recording, so it is cut as the run's was
 
 
