@@ -53,6 +53,7 @@ def anomalies(
     if written and out is not None:
         values = {"score": scores, "flagged": detector.exceeded(scores), **_errors(detector, judged)}
         write_results(out, naming(data, samples), values, scores)
+        print(f"{out}: scores of {len(scores):,} {model.sample_name}s")
         return
     before = detector.score(judged.train) if len(judged.train) else np.zeros(0)
     figure = plots.score_timeline(

@@ -33,7 +33,7 @@ def encode(run_folder: Path, *, out: Path, split: Annotated[str, SPLITS] | None 
     samples, name = chosen_part(data, split)
     codes = model.encode(model.batch(samples))
     write_results(out, naming(data, samples), numbered(_CODE, codes), codes)
-    print(f"codes {codes.shape} {codes.dtype} of {name}")
+    print(f"{out}: codes {codes.shape} {codes.dtype} of {name}")
 
 
 def decode(run_folder: Path, codes: Path, *, out: Path) -> None:
@@ -63,3 +63,4 @@ def decode(run_folder: Path, codes: Path, *, out: Path) -> None:
         labels = names.get("label")
     data = run.decoded(values, labels)
     write_results(out, names, flat(feature_columns(data, data.test.x)), data.measured(data.test.x))
+    print(f"{out}: {len(data.test):,} samples decoded")

@@ -49,6 +49,7 @@ def forecast(run_folder: Path, *, data: str | None = None, steps: int | None = N
         )
     if written and out is not None:
         write_results(out, names, values, np.column_stack(list(values.values())))
+        print(f"{out}: {count} steps")
         return
     past = {name: column[0] for name, column in feature_columns(recording, window).items()}
     figure = plots.forecast(past, values, title=f"{recording.name}: the last {window.shape[1]} steps, and a forecast")

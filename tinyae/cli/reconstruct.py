@@ -39,4 +39,4 @@ def reconstruct(
         return
     made = model.reconstruct(model.batch(samples))
     write_results(out, naming(data, samples), flat(feature_columns(data, made)), data.measured(made))
-    print(f"reconstructions of {name}")
+    print(f"{out}: {len(samples):,} reconstructions of {name}")

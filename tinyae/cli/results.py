@@ -101,8 +101,6 @@ def write_results(path: Path, names: Columns, values: Columns, array: npt.NDArra
             parquet.write_table(pyarrow.table(plain), temporary)
 
     write_atomically(path, write)
-    print(f"{path}: {len(next(iter(values.values()))):,} rows of {', '.join([*names, *list(values)[:4]])}"
-          + (", ..." if len(values) > 4 else ""))  # fmt: skip
 
 
 def _fields(column: npt.NDArray[np.generic]) -> list[object]:

@@ -44,6 +44,7 @@ from tinyae.cli.options import (
     table_as,
     windows_as,
 )
+from tinyae.cli.seeds import train_seeds
 from tinyae.data import Dataset
 from tinyae.models import MODELS, PCA, AnomalyDetector, Autoencoder, ModelEntry, StackedAutoencoder, build
 from tinyae.training import (
@@ -98,6 +99,12 @@ def add_model(parser: Parser, entry: ModelEntry) -> None:
         metavar="N",
         help="random seed for weights and the order of samples (default: 0)",
     )
+    parser.add_argument(
+        "--seeds",
+        type=positive_int,
+        metavar="N",
+        help="train N runs, with this seed and the next ones, in parallel processes",
+    )
     add_option(parser, shared["device"], default="cpu")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="run folder (default: runs/MODEL-DATA, numbered if taken)"
@@ -129,6 +136,9 @@ def model_arguments(options: argparse.Namespace) -> dict[str, Any]:
 
 def run(options: argparse.Namespace) -> None:
     """Check all options and the data, then create the folder, train, evaluate, draw."""
+    if options.seeds is not None:
+        train_seeds(*_several(options))
+        return
     if options.resume is not None:
         raise ValueError(f"--resume {options.resume} continues a run with its own model: leave {options.model} out.")
     device = backend_named(options.device).name
@@ -149,7 +159,7 @@ def run(options: argparse.Namespace) -> None:
     }
     config |= {name: value for name, value in how.items() if value}
     check_patience(config, entry)
-    data = load_data(config)
+    data = load_data(config | {"data": options.data})
     arguments = model_arguments(options) | {"input_shape": list(data.example_shape), "sample": SAMPLE_NOUNS[data.kind]}
     suit_range(options, data, arguments)
     settle_future(options, data, arguments)
@@ -194,12 +204,22 @@ def suit_range(options: argparse.Namespace, data: Dataset, arguments: dict[str, 
     for name, (bounded, general) in BOUNDED.items():
         if arguments.get(name) == bounded and getattr(options, name) is None and (scaled or low < 0.0 or high > 1.0):
             arguments[name] = general
-            why = (
-                "scaled values of other samples may lie anywhere"
-                if low >= 0.0 and high <= 1.0
-                else (f"the values go from {low:.4g} to {high:.4g}")
-            )
+            inside = low >= 0.0 and high <= 1.0
+            why = "other samples may lie outside" if inside else f"the values go from {low:.4g} to {high:.4g}"
             print(f"{flag_of(name)} {general}: {why}, and {bounded} is for 0 to 1")
+
+
+def _several(options: argparse.Namespace) -> tuple[list[str], range, Path]:
+    """The arguments of each of several runs, their seeds, and the folder for all of them."""
+    if options.seeds < 2:
+        raise ValueError(f"--seeds trains several runs, got {options.seeds}: give 2 or more, or leave it out.")
+    arguments = list(options.arguments)
+    for name in ("--seeds", "--seed", "--out"):
+        arguments = [word for word in arguments if not word.startswith(f"{name}=")]
+        while name in arguments:
+            del arguments[(place := arguments.index(name)) : place + 2]
+    name = f"{options.model}-{Path(options.data or MODELS[options.model].data).stem}-seeds"
+    return arguments, range(options.seed, options.seed + options.seeds), options.out or Path("runs") / name
 
 
 _ALWAYS = ("epochs", "batch_size", "optimizer", "lr", "schedule", "clip_norm", "seed")

@@ -167,7 +167,7 @@ def all_tested(data: Dataset) -> Dataset:
 
 def check_fits(config: Config, model: Autoencoder, data: Dataset) -> None:
     """Raise ValueError unless the model of a run can be given these data."""
-    expected = tuple(np.atleast_1d(config["arguments"].get("input_shape", data.example_shape)).tolist())
+    expected = tuple(np.atleast_1d(config.get("arguments", {}).get("input_shape", data.example_shape)).tolist())
     entry = model_entry(config["model"])
     free = 1 if entry.any_length else 0  # a sequence may have any number of steps
     if len(data.example_shape) != len(expected) or data.example_shape[free:] != expected[free:]:
