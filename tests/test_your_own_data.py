@@ -492,6 +492,26 @@ def test_scores_of_windows_name_their_time(prophet):
     squared = np.square(wrong / PRESSURE[:240].std(0))
     assert_allclose(steps[:, 30:], squared.sum(2), rtol=1e-4)
     assert_allclose(numbers(found["score"]), squared.sum((1, 2)), rtol=1e-4)
+    for n, name in enumerate(("Druck", "Dichte")):
+        rms = np.sqrt(np.square(wrong[..., n]).mean(1))
+        assert_allclose(numbers(found[f"error of {name}"]), rms, rtol=1e-4, err_msg="over the steps that are predicted")
+    told = run("evaluate prophet")
+    typical = np.sqrt(np.square(wrong).mean((0, 1)))
+    assert f"Druck {typical[0]:.4g}, Dichte {typical[1]:.4g}" in told
+
+
+def test_a_forecast_of_words():
+    """A recording with words: the forecast says words, and only numbers are drawn."""
+    recording = trained(
+        "air.csv",
+        "--time year,month,day,hour --drop No --missing interpolate --window 24 --horizon 6 --mode predict",
+        "lstm",
+    ).run.path
+    assert "cbwd" in run("forecast", recording)
+    run("forecast", recording, "--out windy.csv")
+    assert set(table_in(Path("windy.csv"))["cbwd"]) <= set(WIND)
+    run("forecast", recording, "--out windy.npy")
+    assert np.load("windy.npy").shape == (6, 5)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

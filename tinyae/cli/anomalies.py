@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from tinyae import plots
-from tinyae.cli.options import SPLITS, chosen_part, open_run
+from tinyae.cli.options import SPLITS, chosen_part, errors_of_features, open_run
 from tinyae.cli.results import Columns, is_results, naming, numbered, write_results
 from tinyae.data import Dataset
 from tinyae.models import AnomalyDetector, Autoencoder
@@ -78,17 +78,15 @@ def anomalies(
 
 
 def _errors(detector: AnomalyDetector, data: Dataset) -> Columns:
-    """Columns of errors: by feature, root-mean-square over the steps, in the unit of the feature; by step, the share of the score."""
+    """Columns of errors: by feature, root-mean-square, in its unit; by step, the share of the score."""
     if data.kind == "images":
         return {}
     errors = detector.errors(data.test)
-    steps = errors if errors.ndim == 3 else errors[:, None]
-    scale = np.broadcast_to(data.scale if data.scaler is None else data.scaler.scale, steps.shape[2:])
-    names = data.feature_names or [f"value {n}" for n in range(steps.shape[2])]
-    by_feature = np.sqrt(steps.mean(axis=1)) * scale
+    by_feature = errors_of_features(detector.model, data, errors, each=True)
+    names = data.feature_names or [f"value {n}" for n in range(by_feature.shape[1])]
     found: dict[str, np.ndarray] = {f"error of {name}": by_feature[:, n] for n, name in enumerate(names)}
     if errors.ndim == 3:
-        found |= numbered("squared error at step", steps.sum(axis=2))
+        found |= numbered("squared error at step", errors.sum(axis=2))
     return found
 
 

@@ -44,13 +44,14 @@ def forecast(run_folder: Path, *, data: str | None = None, steps: int | None = N
         print(
             "  ".join(
                 [f"{column[row]!s:>5}" for column in names.values()]
-                + [f"{name} {v[row]:.5g}" for name, v in values.items()]
+                + [f"{name} {v[row]:.5g}" if v.dtype.kind == "f" else f"{name} {v[row]}" for name, v in values.items()]
             )
         )
     if written and out is not None:
-        write_results(out, names, values, np.column_stack(list(values.values())))
+        write_results(out, names, values, recording.measured(predicted[0]))
         print(f"{out}: {count} steps")
         return
-    past = {name: column[0] for name, column in feature_columns(recording, window).items()}
+    past = {name: column[0] for name, column in feature_columns(recording, window).items() if column.dtype.kind == "f"}
+    values = {name: values[name] for name in past}  # words are not drawn
     figure = plots.forecast(past, values, title=f"{recording.name}: the last {window.shape[1]} steps, and a forecast")
     print(f"picture: {plots.save_figure(figure, out or run.path / 'forecast.png')}")

@@ -199,13 +199,23 @@ def metrics_table(columns: dict[str, Metrics]) -> str:
     return "\n".join(lines)
 
 
+def errors_of_features(model: Autoencoder, data: Dataset, errors: np.ndarray, *, each: bool) -> np.ndarray:
+    """Root-mean-square errors of the features, in their units, over the steps that the model outputs.
+
+    errors: squared errors of the test samples, (N, D) or (N, T, D). Returns (N, D) for `each` sample, or (D,) over all.
+    """
+    mask = model.batch(data.test).mask
+    counted = np.ones((*errors.shape[:-1], 1)) if mask is None else mask
+    axes = tuple(range(1 if each else 0, errors.ndim - 1))
+    typical: np.ndarray = np.sqrt(errors.sum(axis=axes) / counted.sum(axis=axes))
+    return typical * (data.scale if data.scaler is None else data.scaler.scale)
+
+
 def feature_errors(model: Autoencoder, data: Dataset, most: int = 12) -> list[str]:
-    """A line with the root-mean-square error of each feature on the test samples, in its own unit; none for one or for images."""
-    if data.kind == "images" or len(data.feature_names) < 2:
+    """A line with the root-mean-square error of each feature on the test samples, in its own unit; none without names, or for images."""
+    if data.kind == "images" or not data.feature_names:
         return []
-    errors = AnomalyDetector(model).errors(data.test)
-    scale = data.scale if data.scaler is None else data.scaler.scale
-    typical = np.sqrt(errors.mean(axis=tuple(range(errors.ndim - 1)))) * scale
+    typical = errors_of_features(model, data, AnomalyDetector(model).errors(data.test), each=False)
     found = [f"{name} {error:.4g}" for name, error in zip(data.feature_names, typical, strict=True)]
     return [f"root-mean-square error of each feature, in its unit: {listed(found, most)}"]
 
