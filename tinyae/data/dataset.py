@@ -142,12 +142,14 @@ class Dataset:
 
         Windows that overlap those are left out. Scaling and filling of gaps were fitted to both parts.
         """
-        train = self.train
+        train, timeline = self.train, self.timeline
         if self.kind == "series":
             chosen = divide(len(train), ordered=True, test_share=share, name=self.name)
             first = np.arange(len(train)) * train.x.shape[1] if train.ids is None else train.ids
             before = first + train.x.shape[1] <= first[chosen].min()
             parts = train.rows(before), train.rows(chosen)
+            if timeline is not None:  # the test windows keep their times
+                timeline = replace(timeline, border=(len(parts[0]), timeline.begin(len(train))))
         else:
             chosen = divide(
                 len(train), labels=train.y, groups=train.groups, test_share=share, seed=seed, name=self.name
@@ -156,7 +158,7 @@ class Dataset:
         if not all(map(len, parts)):
             raise ValueError(f"a validation share of {share:g} of {len(train)} training samples leaves one part empty.")
         notes = f"{self.notes.removesuffix('.')}. Validation: {share:.0%} of the training samples ({len(parts[1]):,})"
-        return replace(self, train=parts[0], validation=parts[1], notes=notes)
+        return replace(self, train=parts[0], validation=parts[1], timeline=timeline, notes=notes)
 
     def sha256(self) -> str:
         """The checksum of all samples, labels and lengths, as they are used: scaled, split and in order."""
@@ -216,6 +218,8 @@ class Dataset:
 
     def lacking_classes(self) -> list[str]:
         """A warning, as a line to print, for each part that lacks classes of the other; empty if there is none."""
+        if not len(self.train):  # new data have one part
+            return []
         lines = []
         for has, part in enumerate(("training", "test")):
             alone = [name for name, counts in self.class_counts().items() if counts[has] and not counts[1 - has]]
