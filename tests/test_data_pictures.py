@@ -261,12 +261,12 @@ HUGE = png(gray(0)).replace(
 HUGE = HUGE[:29] + struct.pack(">I", zlib.crc32(HUGE[12:29])) + HUGE[33:]
 BROKEN: dict[str, tuple[Callable[[Path], bytes], str]] = {
     "cut.jpg": (lambda path: cut(0.6, path), "truncated"),
-    "head.jpg": (lambda path: cut(0.1, path), "truncated|neither PNG nor JPEG|Truncated"),
+    "head.jpg": (lambda path: cut(0.1, path), "truncated|none of PNG, JPEG, WEBP, BMP, GIF|Truncated"),
     "cut.png": (lambda path: png(gray(0, 40, 40))[:900], "truncated|broken"),
     "crc.png": (lambda path: png(gray(0))[:-20] + b"\0" * 20, "."),
     "empty.png": (lambda path: b"", "it is empty"),
-    "text.png": (lambda path: b"hello world", "neither PNG nor JPEG"),
-    "page.jpg": (lambda path: b"GIF89a" + b"\0" * 40, "neither PNG nor JPEG"),
+    "text.png": (lambda path: b"hello world", "none of PNG, JPEG, WEBP, BMP, GIF"),
+    "page.jpg": (lambda path: b"%PDF-1.7" + b"\0" * 40, "none of PNG, JPEG, WEBP, BMP, GIF"),
     "huge.png": (lambda path: HUGE, "more than 89,478,485 pixels"),
 }
 
@@ -295,7 +295,7 @@ def test_labels_keep_to_their_pictures_when_some_are_skipped(fill):
 
 @pytest.mark.parametrize(("files", "says"), [
     ({}, "without pictures .*no files.*TINYAE_DATA="),
-    ({"a.txt": b"text", "b.webp": b"x"}, r"without pictures \(.png, .jpg, .jpeg\), only files such as a.txt"),
+    ({"a.txt": b"text", "b.heic": b"x"}, r"without pictures \(.png, .jpg, .*\), only files such as a.txt"),
     ({"a.png": gray(0), "b.png": gray(1, 7, 5)}, r"a.png has 6 x 5 pixels .*b.png 7 x 5.*--image-size H,W"),
     ({"a.png": gray(0), "cat/b.png": gray(1)}, r"both outside \(a.png\) and inside class folders \(cat/b.png\)"),
     ({"train/a.png": gray(0), "val/b.png": gray(1)}, "contains the folders train, val: a split folder has"),
@@ -381,7 +381,7 @@ def test_a_run_remembers_how_its_pictures_were_read(album, tinyae, refused):
     told = tinyae("train basic --data photos --epochs 1 --code-size 4", how)
     assert "on photos (28 training and 2 test images of 8 x 6 x 1)" in told
     assert "photos: test is 10% drawn from each class" in told
-    assert "Skipped 1 of 31 files that cannot be read: a/bad.png (it is neither PNG nor JPEG)." in told
+    assert "Skipped 1 of 31 files that cannot be read: a/bad.png (it is none of PNG, JPEG, WEBP, BMP, GIF)." in told
     run = Path("runs/basic-photos")
     config = json.loads((run / "config.json").read_text())
     assert config["data_options"] == {"image_size": [8, 6], "gray": True, "skip_broken": True}

@@ -253,6 +253,63 @@ def test_photographs_of_several_sizes():
     assert_allclose(np.sort(colors), 6 * np.arange(40), atol=1.5)  # JPEG rounds
 
 
+@pytest.fixture(scope="module")
+def album(desk) -> Run:
+    """A run on two classes of photographs."""
+    for n in range(24):
+        path = Path("album") / ("cat", "dog")[n % 2] / f"{n:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((20, 24, 3), 10 * n, np.uint8)).save(path)
+    run("train basic --data album --image-size 8,8 --epochs 1 --code-size 2 --out album-run")
+    return Run.open("album-run")
+
+
+def test_new_photographs_one_or_many(album):
+    """In the order of their names, and their classes by name."""
+    Path("new/dog").mkdir(parents=True)
+    for n in (3, 1, 2):
+        Image.fromarray(np.full((20, 24, 3), 40 * n, np.uint8)).save(f"new/dog/{n}.gif")
+    run("encode album-run --data new --out new.csv")
+    found = table_in(Path("new.csv"))
+    assert (found["id"], found["label"]) == (["dog/1.gif", "dog/2.gif", "dog/3.gif"], ["dog"] * 3)
+    run("encode album-run --data new/dog/2.gif --out one-photo.csv")
+    one = table_in(Path("one-photo.csv"))
+    assert one["id"] == ["2.gif"]
+    assert_allclose(numbers(one["code 0"]), float(found["code 0"][1]), rtol=1e-6)
+    x = np.full((8, 8, 3), 80, np.uint8)
+    for source in ("new/dog/2.gif", x, x[None], x / 255):
+        assert_allclose(album.encode(source)[0], [float(found[f"code {n}"][1]) for n in range(2)], rtol=1e-5)
+    assert album.prepare("new").test.y.tolist() == [1, 1, 1], "dog is class 1 of the run, though the only one here"
+
+
+def test_new_arrays_stay_in_order(desk):
+    np.save("rows.npy", FLOWERS)
+    run("train basic --data rows.npy --loss squared_error --epochs 1 --code-size 2 --out rows")
+    opened = Run.open("rows")
+    expected = opened.model().encode(FLOWERS.astype(np.float32))
+    for new in (FLOWERS[:13], FLOWERS[:1]):
+        np.save("new.npy", new)
+        run("encode rows --data new.npy --out codes.npy")
+        assert_allclose(np.load("codes.npy"), expected[: len(new)], rtol=1e-6)
+        Path("unnamed.csv").write_text(lines("", new.tolist()))
+        run("encode rows --data unnamed.csv --out codes.npy")
+        assert_allclose(np.load("codes.npy"), expected[: len(new)], rtol=1e-6)
+    run("encode rows --split all --out codes.npy")
+    assert_allclose(np.load("codes.npy"), expected, rtol=1e-6)
+
+
+def test_validation_windows_do_not_shift_the_times_of_the_test_windows(desk):
+    run(
+        "train basic --data sunspots.csv --time YEAR --window 22 --stride 11 --epochs 1 --code-size 2 --validation 0.3 --out v"
+    )
+    run("anomalies v")
+    run("anomalies v --out v.csv --quantile 0.01")
+    times = table_in(Path("v.csv"))["time"]
+    assert [time[:4] for time in times] == ["1947", "1958", "1969", "1980"]
+    opened = Run.open("v").data()
+    assert [opened.timeline.stamp(len(opened.train) + n)[:4] for n in range(4)] == [time[:4] for time in times]
+
+
 def test_semicolons_and_decimal_commas():
     found = trained("lab.csv", "--window 30 --stride 10")
     assert "separated by semicolons" in found.told
@@ -464,7 +521,7 @@ def test_a_forecast_follows_the_end_in_the_units_of_the_file(prophet):
 def test_a_forecast_sees_the_last_window_of_a_new_recording(desk):
     run("train lstm --mode predict --data lab.csv --window 30 --horizon 5 --hidden-size 4 --epochs 1 --out seer")
     seer = Run.open("seer")
-    new = PRESSURE[100:171] + [0.3, -4.0]
+    new = PRESSURE[100:171] + np.array([0.3, -4.0])
     Path("new.csv").write_text(lines("Druck,Dichte", new.tolist()))
     run("forecast seer --data new.csv --out future.csv")
     mean, deviation = PRESSURE[:240].mean(0), PRESSURE[:240].std(0)

@@ -36,7 +36,7 @@ def load(
 
     Args:
         name_or_path: a name in `names()` (case-insensitive, `_` for `-` allowed), a `.npy`, `.npz`, `.csv` or
-            IDX file, or a folder of pictures, PNG or JPEG.
+            IDX file, or a folder of pictures.
         root: the folder with the files of a full set, or its parent. If given, no other folder is searched.
         download: whether a full set that is not found may be downloaded into the user's cache.
         image_size, gray, skip_broken, progress: for a folder of pictures, see `load_folder`.

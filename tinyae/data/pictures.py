@@ -44,7 +44,7 @@ def load_folder(
     test_share: float = TEST_SHARE,
     seed: int = 0,
 ) -> Dataset:
-    """Read all PNG and JPEG files of a folder; the text at the top of this module has the rules.
+    """Read all pictures of a folder: PNG, JPEG, WebP, BMP and GIF files; the text at the top of this module has the rules.
 
     Args:
         path: the folder.
@@ -77,9 +77,9 @@ def load_folder(
         unit="gray levels",
         scale=255.0,
         origin=str(folder),
-        notes=". ".join([_split_note(files, test, test_share, seed), *skipped]),
+        notes=". ".join(filter(None, [_split_note(files, test, test_share, seed), *skipped])),
     )
-    return replace(made, notes=". ".join([made.notes, *made.lacking_classes()]))
+    return replace(made, notes=". ".join(filter(None, [made.notes, *made.lacking_classes()])))
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ def _chosen(
 ) -> npt.NDArray[np.bool_]:
     """Which pictures are test pictures: those in the folder `test`, or a share of each class."""
     alone = len(files) < 2 or (y is not None and np.bincount(y).max() < 2)
-    if not files[0].part and not alone:
+    if test_share == 1 or not (files[0].part or alone):
         return divide(len(files), labels=y, test_share=test_share, seed=seed, name=str(folder))
     testing = np.array([file.part == "test" for file in files])
     if testing.all() or not testing.any():
@@ -243,6 +243,8 @@ def _chosen(
 
 
 def _split_note(files: list[_File], test: Split, test_share: float, seed: int) -> str:
+    if test_share == 1:
+        return ""
     if files[0].part:
         return "train and test split as in the folders"
     each = "each class" if files[0].label else "all pictures"
@@ -250,7 +252,7 @@ def _split_note(files: list[_File], test: Split, test_share: float, seed: int) -
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# One picture file, PNG or JPEG, as numbers between 0 (black) and 1 (white).
+# One picture file as numbers between 0 (black) and 1 (white).
 #
 # Pillow decodes; the conversion to numbers is:
 #
@@ -263,8 +265,8 @@ def _split_note(files: list[_File], test: Split, test_share: float, seed: int) -
 # Resizing uses a triangle filter that widens as the picture shrinks (Pillow's BILINEAR), so small pictures do not alias and
 # no value leaves [0, 1]. Pillow is imported when the first file is read.
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
-FORMATS = ("PNG", "JPEG")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 """Accepted formats, recognized by content: a JPEG named `.png` is read as a JPEG."""
 
 DEEP = ("I", "I;16", "I;16L", "I;16B")
@@ -288,7 +290,7 @@ def read_picture(path: Path, size: Size | None = None, gray: bool = False) -> np
     """A picture file as float32 (H, W, C): C = 1 for a gray one or with `gray`, else 3.
 
     Args:
-        path: a PNG or JPEG file; of several frames the first is read.
+        path: of the file; of several frames the first is read.
         size: the (H, W) to resize to; None keeps the size.
         gray: whether to convert colors to gray levels.
 
@@ -310,7 +312,9 @@ def read_picture(path: Path, size: Size | None = None, gray: bool = False) -> np
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BrokenPicture(path, f"it has more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels") from error
     except Image.UnidentifiedImageError as error:
-        raise BrokenPicture(path, "it is neither PNG nor JPEG" if path.stat().st_size else "it is empty") from error
+        raise BrokenPicture(
+            path, f"it is none of {', '.join(FORMATS)}" if path.stat().st_size else "it is empty"
+        ) from error
     except Exception as error:  # a decoder may raise anything for malformed bytes
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise BrokenPicture(path, reason or type(error).__name__) from error

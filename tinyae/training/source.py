@@ -19,10 +19,24 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyae.checks import reading
-from tinyae.data import Dataset, Scaler, Schema, Split, cut_windows, load, load_series, read_series, rewindow, table
+from tinyae.data import (
+    Columns,
+    Dataset,
+    Scaler,
+    Schema,
+    Split,
+    cut_windows,
+    load,
+    load_series,
+    read_series,
+    rewindow,
+    table,
+)
 from tinyae.data.catalog import ENTRIES, canonical
 from tinyae.data.dataset import Kind, as_samples
-from tinyae.data.tables import is_table
+from tinyae.data.pictures import SUFFIXES as PICTURES
+from tinyae.data.pictures import read_picture
+from tinyae.data.tables import is_table, read_table
 from tinyae.models import AnomalyDetector, Autoencoder, model_entry
 
 Config = Mapping[str, Any]
@@ -82,12 +96,31 @@ def prepare(config: Config, source: Any, **pictures: Any) -> Dataset:
         return _by_schema(config, schema, source)
     if not named:
         return _of_samples(config, source)
-    kept = config.get("data_options", {}) if Path(source).expanduser().is_dir() else {}
-    data = load(source, **(kept | pictures))
+    path, how = Path(source).expanduser(), config.get("data_options", {}) | pictures
+    if path.suffix.lower() in PICTURES and path.is_file():
+        x = read_picture(path, how.get("image_size"), how.get("gray", False))
+        return replace(tested(config, Split(x[None], ids=np.array([path.name]))), name=path.name)
+    if is_own_table(os.fspath(source)):  # of a run on an array: its values as they are
+        table_read = read_table(path)
+        rows = Schema.of_table(table_read, Columns()).encode(table_read)
+        return replace(_of_samples(config, rows.x.astype(np.float32)), name=path.name)
+    data = _classes_of(config, load(source, **(how if path.is_dir() else pictures), test_share=1.0))
     windows = config.get("windows")
     if windows is not None and data.kind == "series":  # other data may already be windows, which are not cut again
-        data = rewindow(data, **windows, **config.get("table", {}))
+        data = rewindow(data, **windows, scaling=config.get("table", {}).get("scaling"))
     return all_tested(data)
+
+
+def _classes_of(config: Config, data: Dataset) -> Dataset:
+    """New data with the class numbers of the run, by name; without labels, and a remark, if it has no such class."""
+    known = {name: n for n, name in enumerate(config.get("class_names", ()))}
+    if data.source or not known or not data.class_names or data.test.y is None or data.class_names == tuple(known):
+        return data
+    if other := [name for name in data.class_names if name not in known]:
+        remark = f"labels are not used: the training data have no class {', '.join(other)}"
+        return replace(data, class_names=(), test=replace(data.test, y=None), notes=". ".join([data.notes, remark]))
+    numbers = np.array([known[name] for name in data.class_names])
+    return replace(data, class_names=tuple(known), test=replace(data.test, y=numbers[data.test.y]))
 
 
 def _by_schema(config: Config, schema: Schema, source: Any) -> Dataset:
@@ -120,7 +153,7 @@ def _of_samples(config: Config, samples: Any) -> Dataset:
     if not isinstance(samples, Split):
         x = as_samples(samples, "expected samples (N, ...) as an array")
         x = x[None] if x.ndim == np.size(config["arguments"]["input_shape"]) else x
-        samples = Split(x.astype(np.float32) / np.float32(255.0) if x.dtype == np.uint8 else x)
+        samples = Split(x.astype(np.float32) / np.float32(255.0 if x.dtype == np.uint8 else 1.0))
     return tested(config, samples)
 
 
@@ -154,7 +187,7 @@ def tested(config: Config, samples: Split) -> Dataset:
 
 
 def all_tested(data: Dataset) -> Dataset:
-    """The data with all samples in the test part, those of the training part first."""
+    """The data with all samples in the test part: in the order of their numbers, or without, those of the training part first."""
     parts = [part for part in (data.train, data.validation, data.test) if part is not None]
 
     def joined(name: str) -> Any:
@@ -162,6 +195,8 @@ def all_tested(data: Dataset) -> Dataset:
         return None if any(value is None for value in values) else np.concatenate(values)
 
     whole = Split(*map(joined, vars(data.train)))
+    if whole.ids is not None and whole.ids.dtype.kind == "i":
+        whole = whole.rows(np.argsort(whole.ids, kind="stable"))
     return replace(data, train=whole.rows(slice(0, 0)), validation=None, test=whole)
 
 
