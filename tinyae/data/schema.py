@@ -77,7 +77,7 @@ class Rows:
         times: (N,), or None.
         lines: the line of the file where each row ends, from 1, or the row of a frame from 0, (N,).
         groups: what each row belongs to, or None.
-        remarks: what was reordered, ignored, dropped or filled.
+        notes: what was reordered, ignored, dropped or filled.
     """
 
     x: npt.NDArray[Any]
@@ -86,7 +86,7 @@ class Rows:
     times: Times | None
     lines: npt.NDArray[np.int64]
     groups: npt.NDArray[Any] | None = None
-    remarks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.x)
@@ -94,7 +94,7 @@ class Rows:
     def rows(self, index: npt.NDArray[Any]) -> Rows:
         """Some of the rows, by indices or a boolean mask."""
         parts = (self.x, self.y, self.ids, self.times, self.lines, self.groups)
-        return Rows(*(None if part is None else part[index] for part in parts), self.remarks)  # type: ignore[arg-type,call-arg]
+        return Rows(*(None if part is None else part[index] for part in parts), self.notes)  # type: ignore[arg-type,call-arg]
 
 
 @dataclass(frozen=True)
@@ -159,18 +159,17 @@ class Schema:
 
         Raises ValueError, naming exactly which columns are missing, which words are unknown, and every other fault.
         """
-        table, remarks = self.read_table(source)
+        table, notes = self.table_of(source)
         rows = self.encode(table)
-        return replace(rows, x=self.prepared(rows.x), remarks=(*remarks, *rows.remarks))
+        return replace(rows, x=self.prepared(rows.x), notes=(*notes, *rows.notes))
 
-    def read_table(self, source: Source) -> tuple[Table, list[str]]:
-        """The table of new data, written as the run's own, its columns matched by name; and what there is to say about it."""
+    def table_of(self, source: Source) -> tuple[Table, list[str]]:
+        """The table of new data with the names of this schema, and what there is to say about its columns."""
         header, expected = (None, self.names) if self.header else (False, ())
         if isinstance(source, np.ndarray) and source.ndim == 1 and len(self.features) == 1:
             source = source[:, None]
-        return self._matched(
-            read_table(source, header=header, decimal=self.decimal, time_format=self.time_format, expected=expected)
-        )
+        table = read_table(source, header=header, decimal=self.decimal, time_format=self.time_format, expected=expected)
+        return self._matched(table)
 
     def inverse(self, x: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
         """Numbers of the model in the units and words of the table: name of each column -> values of shape (N,) or (N, T).
@@ -198,7 +197,7 @@ class Schema:
         return kept | {
             "features": [[feature.name, feature.kind, list(feature.words)] for feature in self.features],
             "fill": None if self.fill is None else self.fill.tolist(),
-            "scaler": None if self.scaler is None else self.scaler.plain(),
+            "scaler": self.scaler and self.scaler.plain(),
         }
 
     @classmethod
@@ -236,6 +235,8 @@ class Schema:
             raise ValueError(f"{table.name} contains {only}: add a column of numbers.")
         by_name = dict(zip(table.names, table.columns, strict=True))
         features = tuple(_feature(by_name[name]) for name in inputs)
+        if kind == "sequences" and (words := [feature.name for feature in features if feature.kind == "words"]):
+            raise ValueError(f"{table.name}: a sequence is of numbers, and column {words[0]!r} holds words: drop it.")
         class_names = () if label is None else _class_names(by_name[label])
         return cls(
             tuple(table.names), features, table.header, kind, label, id_, group, time, class_names,
@@ -258,18 +259,18 @@ class Schema:
             start += size
         y = times = None
         complete = np.ones(len(table), bool)
-        remarks: list[str] = []
+        notes: list[str] = []
         if self.label in by_name:
-            y = self._classes(table, by_name[self.label], complete, faults, remarks)
+            y = self._classes(table, by_name[self.label], complete, faults, notes)
         if self.time and all(name in by_name for name in self.time):
-            times = self._times(table, [by_name[name] for name in self.time], faults)
+            times = self._times(table, [by_name[name] for name in self.time], complete, faults)
         if self.missing == "drop":
             complete &= ~np.isnan(x).any(axis=1)
         if faults:
             many = f" has {len(faults)} faults:\n  " if len(faults) > 1 else ", "
             raise ValueError(f"{table.name}{many}" + ";\n  ".join(faults) + ".")
         if not complete.all():
-            remarks.append(f"{np.count_nonzero(~complete):,} of {len(table):,} rows with missing values are left out")
+            notes.append(f"{np.count_nonzero(~complete):,} of {len(table):,} rows with missing values are left out")
             if not complete.any():
                 raise ValueError(
                     f"{table.name} has no row without missing values: use missing='mean' or 'interpolate'."
@@ -277,11 +278,11 @@ class Schema:
         elif np.isnan(x).any():
             rule = "interpolated" if self.missing == "interpolate" else "filled with the means of the training part"
             gaps = [f"{c.name} {np.count_nonzero(c.missing):,}" for c in table.columns if c.missing.any()]
-            remarks.append(f"missing values were {rule}: {listed(gaps)}")
+            notes.append(f"missing values were {rule}: {listed(gaps)}")
         called = by_name.get(self.id or "") or by_name.get(table.index or "")
         ids = np.arange(len(table)) if called is None else _ids(called)
         groups = np.array(by_name[self.group].words()) if self.group in by_name else None
-        return Rows(x, y, ids, times, table.lines, groups, tuple(remarks)).rows(complete)
+        return Rows(x, y, ids, times, table.lines, groups, tuple(notes)).rows(complete)
 
     def fitted(self, x: Floats, scaling: str | Scaler = "standard") -> Schema:
         """With fill and scaler fitted to the encoded rows (N, D) of a training part."""
@@ -323,18 +324,15 @@ class Schema:
         numbers = {feature.name for feature in self.features if feature.kind == "numbers"}
         roles = {"label": self.label, "id": self.id, "time": ", ".join(self.time), "group": self.group}
         given = [f"{role} {name}" for role, name in roles.items() if name]
-        unused = [
-            name for name in table.names if name not in {f.name for f in self.features} | {*roles.values(), *self.time}
-        ]
+        used = {feature.name for feature in self.features} | {*roles.values(), *self.time}
+        unused = [name for name in table.names if name not in used]
         given += [f"not used {listed(unused)}"] if unused else []
         lines = ["; ".join(given)] if given else []
         for column in table.columns:
             steps = np.diff(column.values) if column.name in numbers else np.zeros(0)
             name = column.name.lower()
             if len(steps) > 1 and (steps == 1).all() and name not in _TIMES:
-                lines.append(
-                    f"column {column.name!r} counts the rows: if it is no feature, id={column.name!r} or drop it"
-                )
+                lines.append(f"column {column.name!r} counts the rows: if it is no feature, id={column.name!r} or drop")
             elif len(steps) > 1 and (steps > 0).all() and name in _TIMES and not self.time:
                 lines.append(f"column {column.name!r} only increases: if it is the time, time={column.name!r}")
             elif name in _LABELS and self.label is None and column.name in {feature.name for feature in self.features}:
@@ -360,13 +358,13 @@ class Schema:
                 f"{table.name} has no column {', '.join(map(repr, lacking))}, which the model was trained on: add "
                 f"{'it' if len(lacking) == 1 else 'them'}; it has {listed(table.names, 40)}."
             )
-        remarks = []
+        notes = []
         if extra := [name for name in table.names if name not in self.names and name != table.index]:
-            remarks.append(f"columns that the model was not trained on were ignored: {listed(extra)}")
+            notes.append(f"columns that the model was not trained on were ignored: {listed(extra)}")
         order = [name for name in table.names if name in inputs]
         if order != [name for name in self.names if name in order]:
-            remarks.append("the columns are in another order, and were matched by name")
-        return table, remarks
+            notes.append("the columns are in another order, and were matched by name")
+        return table, notes
 
     def _by_position(self, table: Table, inputs: list[str]) -> tuple[Table, list[str]]:
         names = next((names for names in (list(self.names), inputs) if len(names) == len(table.columns)), None)
@@ -376,9 +374,8 @@ class Schema:
                 f"give these {len(inputs)} in order: {listed(inputs, 40)}."
             )
         columns = [replace(column, name=name) for column, name in zip(table.columns, names, strict=True)]
-        return replace(table, columns=columns), [
-            f"the columns were taken in order: {listed(names)}"
-        ] if self.header else []
+        said = f"the columns were taken in order: {listed(names)}"
+        return replace(table, columns=columns), [said] if self.header else []
 
     def _numbers(self, table: Table, feature: Feature, column: Column, faults: list[str]) -> npt.NDArray[Any]:
         """The numbers (N,) or (N, words) of a feature, NaN where a value is missing; faults are added."""
@@ -406,28 +403,25 @@ class Schema:
             wrong = ~column.missing & ~np.isfinite(values)
         if wrong.any():
             faults.append(_fault(table, column, wrong, advice))
-        elif column.missing.all() and self.fill is None:
+        if column.missing.all() and self.fill is None:
             faults.append(f"column {column.name!r} holds no values: drop it")
         elif column.missing.any() and self.missing == "error":
             faults.append(_fault(table, column, column.missing, _FILL if self.fill is None else _FILL_NEW))
         return values
 
     def _classes(
-        self, table: Table, column: Column, complete: npt.NDArray[np.bool_], faults: list[str], remarks: list[str]
+        self, table: Table, column: Column, complete: npt.NDArray[np.bool_], faults: list[str], notes: list[str]
     ) -> npt.NDArray[np.int64] | None:
         """Class numbers (N,); None, with a remark, if a class is unknown."""
         if column.kind == "numbers" and (wrong := ~column.missing & (column.values != np.round(column.values))).any():
-            faults.append(
-                _fault(
-                    table, column, wrong, "a label is a word or a whole number; leave it out, or use it as a feature"
-                )
-            )
+            advice = "a label is a word or a whole number; leave it out, or use it as a feature"
+            faults.append(_fault(table, column, wrong, advice))
             return None
         number = {name: n for n, name in enumerate(self.class_names)}
         words = _label_words(column)
         unknown = {word for word, gap in zip(words, column.missing, strict=True) if not gap} - number.keys()
         if self.fill is not None and (unknown or column.missing.any()):  # of new data, which need no labels
-            remarks.append(
+            notes.append(
                 f"labels are not used: the training data have no class {listed(sorted(unknown)) or 'that is missing'}"
             )
             return None
@@ -436,14 +430,18 @@ class Schema:
         complete &= ~column.missing
         return np.array([number.get(word, -1) for word in words], np.int64)
 
-    def _times(self, table: Table, columns: list[Column], faults: list[str]) -> Times | None:
+    def _times(
+        self, table: Table, columns: list[Column], complete: npt.NDArray[np.bool_], faults: list[str]
+    ) -> Times | None:
         """Times (N,) from one column or several; faults are added."""
         try:
             times = times_of(columns, self.time_format)
         except ValueError as error:
             faults.append(str(error))
             return None
-        wrong = np.isnat(times)
+        if self.missing == "drop":
+            complete &= ~np.any([column.missing for column in columns], axis=0)
+        wrong = np.isnat(times) & complete
         if wrong.any():
             row = int(np.argmax(wrong))
             found = " ".join(column.words()[row] for column in columns)[:40]
@@ -474,7 +472,7 @@ def _several(table: Table, names: Names | None) -> tuple[str, ...]:
 
 def _first_times(columns: Sequence[Column]) -> tuple[str, ...]:
     """The first column of dates, with the time of day if that is in the next one."""
-    for column, other in zip(columns, [*columns[1:], None], strict=True):
+    for column, other in zip(columns, [*columns[1:], None], strict=False):
         if column.kind == "times":
             clock = (
                 other is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -55,17 +57,18 @@ def table(
     schema = Schema.of_table(read, asked, kind)
     rows = schema.encode(read)
     testing = divide(len(rows), labels=rows.y, groups=rows.groups, test_share=test_share, seed=seed, name=read.name)
-    schema = schema.fitted(rows.x[~testing], scaling)
-    train, test = (
-        Split(schema.prepared(part.x), part.y, None, part.ids, part.times, part.groups)
-        for part in (rows.rows(~testing), rows.rows(testing))
-    )
+    with _of(read.name):
+        schema = schema.fitted(rows.x[~testing], scaling)
+        train, test = (
+            Split(schema.prepared(part.x), part.y, None, part.ids, part.times, part.groups)
+            for part in (rows.rows(~testing), rows.rows(testing))
+        )
     drawn = "drawn from " + ("whole groups" if schema.group else "each class" if schema.label else "all rows")
     notes = [
         f"test is {test_share:.0%} {drawn}, seed {seed} ({len(test):,} rows), train the rest",
         *read.lines_to_print(),
         *schema.hints(read),
-        *rows.remarks,
+        *rows.notes,
     ]
     made = Dataset(
         Path(read.name).name, "your own table", "sequences" if kind == "sequences" else "vectors", train, test,
@@ -73,6 +76,15 @@ def table(
         feature_names=() if kind == "sequences" else schema.encoded_names,
     )  # fmt: skip
     return replace(made, notes=". ".join([*notes, *made.lacking_classes()]))
+
+
+@contextmanager
+def _of(name: str) -> Iterator[None]:
+    """Let errors about the numbers of a file begin with its name."""
+    try:
+        yield
+    except ValueError as error:
+        raise error if name in str(error) else ValueError(f"{name}: {error}") from error
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -95,7 +107,7 @@ class Series:
         counted: True if the times are seconds since the beginning of the recording, not dates.
         schema: how it was read, or None.
         origin: the path.
-        remarks: what was understood of the table, as lines to print.
+        notes: what was understood of the table, as lines to print.
     """
 
     values: npt.NDArray[np.float64]
@@ -104,7 +116,7 @@ class Series:
     counted: bool = False
     schema: Schema | None = None
     origin: str = ""
-    remarks: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.values)
@@ -148,12 +160,14 @@ def read_series(source: Source, *, schema: Schema | None = None, **columns: Any)
         FileNotFoundError: no such file.
         ValueError: what cannot be read or used, with all faults of the file, or times that do not increase.
     """
+    asked = Columns(**columns)
     if schema is None:
-        asked = Columns(**columns)
-        read = asked.read(source)
-        schema, matched = Schema.of_table(read, asked, "series"), read.lines_to_print()
+        read, notes = asked.read(source), list[str]()
+        schema = Schema.of_table(read, asked, "series")
+    elif columns:
+        raise ValueError(f"the schema says what the columns are: leave {', '.join(columns)} out.")
     else:
-        read, matched = schema.read_table(source)
+        read, notes = schema.table_of(source)
     rows = schema.encode(read)
     if rows.times is not None and (late := np.diff(rows.times) <= np.timedelta64(0)).any():
         row = int(np.argmax(late)) + 1
@@ -166,8 +180,8 @@ def read_series(source: Source, *, schema: Schema | None = None, **columns: Any)
     counted = False
     if rows.times is not None and len(schema.time) == 1 and rows.times[0] < _EARLIEST:
         counted = read.columns[read.find_column(schema.time[0])].kind == "numbers"
-    remarks = (*matched, *schema.hints(read), *rows.remarks)
-    return Series(rows.x, schema.encoded_names, rows.times, counted, schema, read.name, remarks)
+    said = (*read.lines_to_print(), *schema.hints(read), *notes, *rows.notes)
+    return Series(rows.x, schema.encoded_names, rows.times, counted, schema, read.name, said)
 
 
 def load_series(
@@ -191,18 +205,19 @@ def load_series(
     """
     series = read_series(source, schema=schema, **columns)
     assert series.schema is not None
-    border = _border(train, len(series))
-    fitted = schema or series.schema.fitted(series.values[:border], scaling)
-    assert fitted.scaler is not None
-    filled = [fitted.filled(part) for part in (series.values[:border], series.values[border:])]
-    made = _windows(
-        np.concatenate(filled), length, stride or length, horizon, border, fitted.scaler,
-        "fitted to the training part" if schema is None and isinstance(scaling, str) else "fitted beforehand",
-        name=Path(series.origin).name, unit=series.names[0] if len(series.names) == 1 else "", timeline=series.timeline,
-        feature_names=series.names, times=series.times,
-    )  # fmt: skip
+    with _of(series.origin):
+        border = _border(train, len(series))
+        fitted = schema or series.schema.fitted(series.values[:border], scaling)
+        assert fitted.scaler is not None
+        made = _windows(
+            np.concatenate([fitted.filled(part) for part in (series.values[:border], series.values[border:])]),
+            length, stride or length, horizon, border, fitted.scaler,
+            "fitted to the training part" if schema is None and isinstance(scaling, str) else "fitted beforehand",
+            name=Path(series.origin).name, unit=series.names[0] if len(series.names) == 1 else "",
+            timeline=series.timeline, feature_names=series.names, times=series.times,
+        )  # fmt: skip
     uneven = " Times are not evenly spaced, so windows have no dates." if series.times is not None else ""
-    notes = [made.notes + ("" if series.timeline is not None else uneven), *series.remarks]
+    notes = [made.notes + ("" if series.timeline is not None else uneven), *series.notes]
     return replace(made, origin=series.origin, schema=fitted, notes=". ".join(note.removesuffix(".") for note in notes))
 
 
@@ -249,7 +264,7 @@ def windows(
         stride: steps from one window to the next; `length` cuts without overlap.
         horizon: steps to predict after each window; samples have length + horizon steps.
         train: size of the training part, at the start of the series: a fraction in (0, 1), or a number of steps.
-        scaling: "standard", "range" or "none", see `Scaler.fit`, fitted to the training part; or a scaler fitted
+        scaling: "standard", "robust", "minmax" or "none", see `Scaler.fit`, fitted to the training part; or a scaler fitted
             beforehand.
         name, unit: of the series. Several features have no common unit once each is scaled separately.
         timeline: the timeline of the series, whose windows are single steps.

@@ -86,7 +86,7 @@ class Table:
         delimiter: in words; "" if there is none.
         index: the column that counts or names the rows, if it is an index and no feature; else None.
         faults: what is wrong with whole lines.
-        remarks: what was decided that may surprise.
+        notes: what was decided that may surprise.
         place: "line" or "row", what `lines` counts.
     """
 
@@ -97,7 +97,7 @@ class Table:
     delimiter: str = ""
     index: str | None = None
     faults: list[str] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     place: str = "line"
 
     def __len__(self) -> int:
@@ -128,7 +128,7 @@ class Table:
                 lines.append(f"{title}: {listed(names)}")
         if gaps := [f"{c.name} {np.count_nonzero(c.missing):,}" for c in self.columns if c.missing.any()]:
             lines.append(f"missing values: {listed(gaps)}")
-        return lines + self.remarks
+        return lines + self.notes
 
 
 KINDS = {
@@ -216,12 +216,8 @@ def _read_text(
     delimiter, rows = _delimiter(sample)
     above = lines[kept[0] - 1] if kept[0] else ""  # a comment right above the table may name the columns
     comment = _fields([above if above[1:].startswith(delimiter) else above[1:] or "#"], delimiter)[0]
-    if (
-        header is None
-        and len(comment) == len(rows[0]) > 1
-        and not _is_header(rows, expected)
-        and _is_header([comment, *rows], expected)
-    ):
+    named = header is None and len(comment) == len(rows[0]) > 1 and not _is_header(rows, expected)
+    if named and _is_header([comment, *rows], expected):
         names, body, header = comment, kept, True
     else:
         header = _is_header(rows, expected) if header is None else header
@@ -233,14 +229,28 @@ def _read_text(
         names = ["", *names]  # R leaves out the name of the row names
     comma = decimal == "," or (decimal is None and delimiter != "," and _decimal_comma(rows[shift:]))
     columns, where, faults = _columns(path, lines, body, names, delimiter, comma, time_format)
-    return _finished(str(path), names, columns, where, header, _DELIMITERS[delimiter] if len(names) > 1 else "", faults)
+    while len(columns) > 1 and columns[-1].missing.all() and (not header or not columns[-1].name):
+        columns = columns[:-1]  # a delimiter at the end of each line
+    index = len(columns) > 1 and (not header or columns[0].name in ("", "Unnamed: 0")) and _is_index(columns[0], header)
+    seen: Counter[str] = Counter()
+    distinct, notes = [], []
+    for number, column in enumerate(columns):
+        wanted = column.name or f"column {number}"
+        seen[wanted] += 1
+        distinct.append(replace(column, name=wanted if seen[wanted] == 1 else f"{wanted}.{seen[wanted] - 1}"))
+        if seen[wanted] == 2:
+            notes.append(f"several columns are called {wanted!r}: the second is now {wanted}.1")
+    by = _DELIMITERS[delimiter] if len(names) > 1 else ""
+    return Table(str(path), distinct, where, header, by, distinct[0].name if index else None, faults, notes)
 
 
-def _fields(lines: Iterable[str], delimiter: str) -> list[list[str]]:
+def _fields(lines: Sequence[str], delimiter: str) -> list[list[str]]:
     """The fields of each line, stripped."""
-    if delimiter == " ":
-        lines = (line.replace("\t", " ").strip() for line in lines)
-    return [[f.strip() for f in row] for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True) if row]
+    rows: Iterable[list[str]] = (line.split(None if delimiter == " " else delimiter) for line in lines)
+    if any('"' in line for line in lines):
+        spaced = (line.replace("\t", " ").strip() for line in lines) if delimiter == " " else lines
+        rows = csv.reader(spaced, delimiter=delimiter, skipinitialspace=True)
+    return [[text.strip() for text in row] for row in rows if row]
 
 
 def _delimiter(sample: list[str]) -> tuple[str, list[list[str]]]:
@@ -249,7 +259,7 @@ def _delimiter(sample: list[str]) -> tuple[str, list[list[str]]]:
     for delimiter in _DELIMITERS:
         with suppress(csv.Error):
             rows = _fields(sample, delimiter)
-            width, lines = Counter(map(len, rows[1:] or rows)).most_common(1)[0]
+            lines, width = max((count, width) for width, count in Counter(map(len, rows)).items())
             if width < 2 and len(rows[0]) < 2:
                 continue
             fields = [text for row in rows for text in row]
@@ -322,7 +332,7 @@ def _columns(
     """
     width, where, chosen = len(names), np.array(body, np.int64) + 1, [lines[n] for n in body]
     rows: list[list[str]] = []
-    if any('"' in line for line in chosen):
+    if '"' in "".join(chosen):
         rows, where = _quoted(path, lines[body[0] :], body[0], delimiter)
     elif delimiter == " ":
         rows = [line.split() for line in chosen]
@@ -334,10 +344,12 @@ def _columns(
         faults.append(
             f"line {where[first]} has {counts[first]} fields, but the first line has {width}{also}: correct one of them"
         )
+        if not fits.any():
+            raise ValueError(f"{path}, {faults[0]}.")
         where = where[fits]
         rows = [row for row, fit in zip(rows, fits, strict=False) if fit]
         chosen = [line for line, fit in zip(chosen, fits, strict=False) if fit]
-    numbers = {} if rows or comma else _plain_numbers(chosen, delimiter, names)
+    numbers = {} if rows or comma or not chosen else _plain_numbers(chosen, delimiter, names)
     if rows or not chosen:
         texts: list[Sequence[str]] = list(zip(*rows, strict=True)) if rows else [()] * width
     elif len(numbers) > width // 2:  # few columns to look for
@@ -351,10 +363,14 @@ def _columns(
     return columns, where, faults
 
 
+_CODE = re.compile(r"0\d|\d{16}")
+"""The beginning of a number whose digits matter: 007, or one that float64 cannot hold."""
+
+
 def _plain_numbers(lines: list[str], delimiter: str, names: list[str]) -> dict[int, Column]:
     """The columns whose first and last fields are numbers, as NumPy reads them, if it can."""
     some = list(zip(*_fields(lines[:20] + lines[-5:], delimiter), strict=True))
-    chosen = [n for n, fields in enumerate(some) if all(map(is_number, fields))]
+    chosen = [n for n, fields in enumerate(some) if all(map(is_number, fields)) and not any(map(_CODE.match, fields))]
     with suppress(ValueError), warnings.catch_warnings():
         warnings.simplefilter("error")
         values = np.loadtxt(lines, delimiter=delimiter, comments=None, ndmin=2, usecols=chosen)
@@ -387,32 +403,6 @@ def _quoted(path: Path, lines: list[str], before: int, delimiter: str) -> tuple[
     return rows, np.array(ends, np.int64)
 
 
-def _finished(
-    name: str,
-    names: list[str],
-    columns: list[Column],
-    lines: npt.NDArray[np.int64],
-    header: bool,
-    delimiter: str,
-    faults: list[str],
-) -> Table:
-    """The table of a file: distinct names, no empty column at the end, and an index apart."""
-    remarks: list[str] = []
-    while len(columns) > 1 and columns[-1].missing.all() and (not header or not columns[-1].name):
-        columns = columns[:-1]  # a delimiter at the end of each line
-    index = len(columns) > 1 and (not header or columns[0].name in ("", "Unnamed: 0")) and _is_index(columns[0], header)
-    seen: Counter[str] = Counter()
-    distinct = []
-    for number, column in enumerate(columns):
-        wanted = column.name or f"column {number}"
-        seen[wanted] += 1
-        new = wanted if seen[wanted] == 1 else f"{wanted}.{seen[wanted] - 1}"
-        if seen[wanted] == 2:
-            remarks.append(f"several columns are called {wanted!r}: the second is now {new!r}")
-        distinct.append(replace(column, name=new))
-    return Table(name, distinct, lines, header, delimiter, distinct[0].name if index else None, faults, remarks)
-
-
 def _is_index(column: Column, header: bool) -> bool:
     """Whether a first column without a name counts or names the rows; in a file without a header only 0, 1, 2, ... do."""
     if column.missing.any() or not len(column.values):
@@ -435,6 +425,8 @@ def column_of(name: str, texts: Sequence[str], comma: bool = False, time_format:
             values = np.array(list(map(float, texts)))
             if np.isfinite(values).all() and "_" not in "".join(texts):
                 return Column(name, "numbers", values, np.zeros(len(texts), bool), texts)
+    if texts and time_format is None and (times := _iso_times(texts)) is not None:
+        return Column(name, "times", times, np.zeros(len(texts), bool), texts)
     fields = [text.strip() for text in texts]
     distinct = set(fields)
     gaps = {text for text in distinct if text.lower() in MISSING}
@@ -488,8 +480,6 @@ def _number(text: str, comma: bool) -> float:
 
 _DATE = re.compile(r"(\d{1,4})([/.-])(\d{1,2})\2(\d{1,4})")
 _CLOCK = re.compile(r"(\d{1,2})[:.](\d\d)(?:[:.](\d\d(?:\.\d+)?))?(?: ?([AaPp])\.?[Mm]\.?)?")
-_UTC_OFFSET = re.compile(r"[T :]\d\d(\.\d+)? ?[+-]\d\d(:?\d\d)?$")
-"""A time of day that ends with an offset from UTC."""
 
 
 def first_time(text: str) -> bool:
@@ -509,37 +499,45 @@ def parse_time(text: str) -> np.datetime64 | None:
     if len(text) < 8 or not text[:4].isdecimal():
         return None
     try:
-        if _UTC_OFFSET.search(text):
-            moment = datetime.fromisoformat(re.sub(r" (?=[+-])", "", text)).astimezone(UTC).replace(tzinfo=None)
-            return np.datetime64(moment, "ms")
-        return np.datetime64(text.replace(" ", "T", 1).removesuffix("Z"), "ms")
+        return _utc(datetime.fromisoformat(re.sub(r" (?=[+-])", "", text)))
     except (ValueError, OverflowError):
         return None
+
+
+def _iso_times(texts: Sequence[str]) -> Times | None:
+    """Times that are all written in ISO 8601, without an offset from UTC, at NumPy's speed; None for all else."""
+    with suppress(ValueError, Warning), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        if all(text[:4].isdecimal() and len(text) >= 8 for text in texts):
+            return np.array(texts, "M8[ms]")
+    return None
+
+
+def _utc(moment: datetime) -> np.datetime64:
+    return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment, "ms")
 
 
 def parse_times(texts: Sequence[str], time_format: str | None = None) -> Times | str:
     """Times (N,), NaT for what is not one; or a sentence if day and month cannot be told apart.
 
-    >>> parse_times(["31/12/2010 6:30", "01/02/2011 00:00"])
-    array(['2010-12-31T06:30:00.000', '2011-02-01T00:00:00.000'], dtype='datetime64[ms]')
+    >>> parse_times(["31/12/2010 6:30", "01/02/2011 00:00"]).astype("datetime64[m]").tolist()
+    [datetime.datetime(2010, 12, 31, 6, 30), datetime.datetime(2011, 2, 1, 0, 0)]
     """
     if time_format is not None:
         return np.array([_formatted(text, time_format) for text in texts], "M8[ms]")
-    if all(text[:4].isdecimal() and len(text) >= 8 for text in texts):
-        with suppress(ValueError, Warning), warnings.catch_warnings():
-            warnings.simplefilter("error")  # of an offset from UTC, which is left to `parse_time`
-            return np.array(texts, "M8[ms]")
+    if (times := _iso_times(texts)) is not None:
+        return times
     halves = [_halves(text) for text in texts]
     days = {day: n for n, day in enumerate(dict.fromkeys(day for day, _ in halves))}
     found = [_DATE.fullmatch(day) for day in days]
     styles = {(len(m[1]) == 4, len(m[4]) == 4, m[2]) for m in found if m is not None}
-    if len(styles) != 1 or styles == {(True, False, "-")}:
+    second = {clock: seconds_of(clock) for clock in {clock for _, clock in halves}}
+    clocks = np.array([second[clock] for _, clock in halves])
+    if len(styles) != 1 or (styles == {(True, False, "-")} and np.isnan(clocks).any()):  # an offset from UTC
         return np.array([parse_time(text) or np.datetime64("NaT") for text in texts], "M8[ms]")
     ((year_first, year_last, mark),) = styles
     a, b, c = np.array([[int(m[n]) for n in (1, 3, 4)] if m else [0, 0, 0] for m in found]).T
     row = np.array([days[day] for day, _ in halves])
-    second = {clock: seconds_of(clock) for clock in {clock for _, clock in halves}}
-    clocks = np.array([second[clock] for _, clock in halves])
     if year_first:
         return moments(a[row], b[row], c[row], clocks)
     if not year_last:
@@ -557,10 +555,9 @@ def parse_times(texts: Sequence[str], time_format: str | None = None) -> Times |
 
 def _formatted(text: str, time_format: str) -> np.datetime64:
     try:
-        moment = datetime.strptime(text, time_format)
-    except ValueError:
+        return _utc(datetime.strptime(text, time_format))
+    except (ValueError, OverflowError):
         return np.datetime64("NaT")
-    return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment, "ms")
 
 
 def seconds_of(clock: str) -> float:
@@ -604,7 +601,8 @@ def _from_frame(source: Source, time_format: str | None) -> Table:
         }
     if not isinstance(source, Mapping | np.ndarray) and hasattr(source, "columns"):
         index = getattr(source, "index", None)
-        index = None if type(index).__name__ == "RangeIndex" else index
+        if type(index).__name__ == "RangeIndex" and index is not None and (index.start, index.name) == (0, None):
+            index = None
         source = {name: source[name] for name in source.columns}
     elif not isinstance(source, Mapping) and hasattr(source, "to_dict"):  # one row of pandas
         source = dict(source.to_dict())

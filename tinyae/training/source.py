@@ -129,7 +129,7 @@ def _by_schema(config: Config, schema: Schema, source: Any) -> Dataset:
     others: dict[str, Any] = {}
     if windows is None:
         rows = schema.read(source)
-        split, remarks = Split(rows.x, rows.y, None, rows.ids, rows.times), rows.remarks
+        split, notes = Split(rows.x, rows.y, None, rows.ids, rows.times), rows.notes
     else:
         series = read_series(source, schema=schema)
         length, horizon = windows["length"], windows.get("horizon", 0)
@@ -138,12 +138,12 @@ def _by_schema(config: Config, schema: Schema, source: Any) -> Dataset:
         x = cut_windows(values, length, stride=stride, horizon=horizon).astype(np.float32)
         starts = stride * np.arange(len(x))
         split = Split(x, ids=starts, times=None if series.times is None else series.times[starts])
-        remarks = ()
+        notes = series.notes
         others = {"horizon": horizon, "feature_names": series.names}
         if series.timeline is not None:
             others["timeline"] = series.timeline.of_windows(length + horizon, stride, 0, 0)
     name = Path(source).name if isinstance(source, str | os.PathLike) else NEW
-    return replace(tested(config, split), name=name, notes=". ".join(remarks), **others)
+    return replace(tested(config, split), name=name, notes=". ".join(notes), **others)
 
 
 def _of_samples(config: Config, samples: Any) -> Dataset:
