@@ -66,7 +66,7 @@ def small_run(tmp_path_factory) -> Path:
     ("train basic --normalization batch", "unknown option --normalization; see"),
     ("train deep --sizes 8 --normalization batch", "normalization 'batch' acts on hidden layers, got a network without"),
     ("train conv --form strided --pooling average", "form 'strided' has strides instead of pooling"),
-    ("train lstm --drop 0.5", r"unknown option --drop: did you mean --drop-last or --dropout\? See `tinyae train lstm --help`"),
+    ("train lstm --dropo 0.5", r"unknown option --dropo: did you mean --dropout\? See `tinyae train lstm --help`"),
     ("train deep --code-activ tanh", r"unknown option --code-activ: did you mean --code-activation\?"),
     ("train deep --lerning-rate 1", "unknown option --lerning-rate; see `tinyae train deep --help`"),
     ("evaluate nowhere --frist=3", r"unknown option --frist: did you mean --first\?"),
@@ -150,13 +150,13 @@ def test_data_that_cannot_be_trained_on(name, arrays, words, refused, tmp_path):
     else:
         np.save(tmp_path / name, arrays)
     before = files(tmp_path)
-    assert re.search(words, refused("train basic --epochs 1 --data", name))
+    assert re.search(words, refused("train basic --loss bce --epochs 1 --data", name))
     assert files(tmp_path) == before
     assert not (tmp_path / "runs").exists()
 
 
 def test_the_taxi_is_too_busy_for_the_cross_entropy(refused):
-    assert "use loss='squared_error'" in refused("train basic --data nyc-taxi")
+    assert "use loss='squared_error'" in refused("train basic --data nyc-taxi --loss bce")
 
 
 @pytest.mark.parametrize("command", ["evaluate", "encode", "reconstruct"])
@@ -214,9 +214,9 @@ def test_a_config_that_lost_its_arguments_is_enough(small_run, tmp_path, tinyae)
 
 
 @pytest.mark.parametrize(("command", "out", "words"), [
-    ("encode", "codes.txt", "--out must end in .npy, got codes.txt"),
+    ("encode", "codes.txt", "--out must end in .csv, .npy, .parquet, got codes.txt"),
     ("encode", "file/codes.npy", "cannot write file/codes.npy"),
-    ("reconstruct", "a.bmp", "saved as .png, .svg or .pdf, got 'a.bmp'"),
+    ("reconstruct", "a.bmp", "--out must end in .csv, .npy, .parquet, .png, .svg, .pdf, got a.bmp"),
     ("reconstruct", "file/a.png", "cannot write file/a.png"),
 ])  # fmt: skip
 def test_results_that_cannot_be_written(command, out, words, refused, small_run, tmp_path):

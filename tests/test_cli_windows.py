@@ -36,7 +36,7 @@ def test_a_recording_of_the_users_is_cut_and_its_fault_is_found(recording, tinya
 def test_other_data_that_are_windows_already_are_not_cut_again(recording, tinyae, rng):
     tinyae("train basic --data heat.csv --window 30 --time time", QUICK)
     np.save("cut.npy", rng.standard_normal((20, 30, 1)).astype("float32"))
-    assert "2 test" in tinyae("evaluate run --data cut.npy")
+    assert "20 new windows" in tinyae("evaluate run --data cut.npy")
     assert "test windows" in tinyae("evaluate run --data nyc-taxi")  # a recording, so it is cut as the run's was
 
 
@@ -112,7 +112,7 @@ def test_other_recordings_are_scaled_and_judged_as_the_runs_own(recording, tinya
     tinyae("train basic --data heat.csv --window 30 --code-size 4", QUICK)
     config = json.loads((recording / "run" / "config.json").read_text())
     values = np.loadtxt("heat.csv", delimiter=",", skiprows=1, usecols=1)
-    offset, scale, method = config["scaler"]
+    offset, scale, method = config["schema"]["scaler"]
     np.testing.assert_allclose([offset[0], scale[0]], [values[:480].mean(), values[:480].std()], rtol=1e-6)
     assert method == "standard"
     lines = (recording / "heat.csv").read_text().splitlines()

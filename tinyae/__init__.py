@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tinyae import data, inspect, models, plots, testing, training
     from tinyae.inspect import detect_anomaly
     from tinyae.testing.gradients import gradcheck
-    from tinyae.training import History, evaluate, fit, load, save
+    from tinyae.training import History, Run, evaluate, fit, load, save
 
 _ROOMS = ("data", "inspect", "models", "plots", "testing", "training")
 _LATER = {
@@ -35,12 +35,14 @@ _LATER = {
     "save": "training",
     "load": "training",
     "History": "training",
+    "Run": "training",
     "detect_anomaly": "inspect",
     "gradcheck": "testing",
 }
 
 __all__ = [
     "History",
+    "Run",
     "Tensor",
     "adjoint_pair",
     "autodiff",

@@ -1,16 +1,17 @@
-"""`tinyae anomalies RUN`: the test samples with a large reconstruction error."""
+"""`tinyae anomalies RUN`: the samples with a large reconstruction error."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from tinyae import plots
-from tinyae.cli.options import data_for, open_run
-from tinyae.data import Dataset, Split
+from tinyae.cli.options import SPLITS, chosen_part, errors_of_features, open_run
+from tinyae.cli.results import Columns, is_results, naming, numbered, write_results
+from tinyae.data import Dataset
 from tinyae.models import AnomalyDetector, Autoencoder
 from tinyae.models.settings import passes_on
 from tinyae.training.pictures import Restored, draw_restored
@@ -18,32 +19,43 @@ from tinyae.training.pictures import Restored, draw_restored
 
 @passes_on(open_run)
 def anomalies(
-    run_folder: Path, *, quantile: float = 0.99, out: Path | None = None, data: str | None = None, **source: Any
+    run_folder: Path,
+    *,
+    quantile: float = 0.99,
+    split: Annotated[str, SPLITS] | None = None,
+    out: Path | None = None,
+    **source: Any,
 ) -> None:
-    """score test samples by their reconstruction error and draw the scores
+    """score samples by their reconstruction error and draw the scores
 
-    Score every sample by its squared error. The threshold is a quantile of the training scores; test samples above it are
-    listed, with the known incidents at that time. With --data, all samples are scored, with the run's own scaling and
-    threshold.
+    Score every sample by its squared error. The threshold is a quantile of the training scores, which are saved with the run;
+    samples above it are listed, with the known incidents at that time.
 
     Args:
         quantile: Q, quantile of the training scores, in (0, 1).
-        out: FILE.png, picture, .png, .svg or .pdf; by default RUN/anomalies.png.
+        split: the part of the run's own data; by default test.
+        out: FILE, scores of all samples (.csv, .parquet, .npy) or picture (.png, .svg, .pdf); by default a picture
+            RUN/anomalies.png.
     """
-    run, model, judged = open_run(run_folder, data=data, **source)
-    usual = judged.train
-    if data is not None:  # the threshold is that of the run's own training samples
-        usual, judged = data_for(run, model).train, _all_new(judged)
-    detector = AnomalyDetector(model, quantile).fit(usual)
+    written = is_results(out)
+    run, model, data = open_run(run_folder, **source)
+    samples, name = chosen_part(data, split)
+    judged = data if samples is data.test else replace(data, train=samples.rows(slice(0, 0)), test=samples)
+    detector = run.detector(quantile)
     assert detector.threshold is not None
-    before, scores = (detector.score(split) if len(split) else np.zeros(0) for split in (judged.train, judged.test))
+    scores = detector.score(samples)
+    flagged = np.flatnonzero(detector.exceeded(scores))
     unit = f"squared error per {model.sample_name}"
-    flagged = np.flatnonzero(scores > detector.threshold)
-    print(f"threshold {detector.threshold:.4g} {unit}: the {quantile:g} quantile of {len(usual):,} training scores")
-    kind = "test" if data is None else judged.name
-    print(f"{len(flagged):,} of {len(scores):,} {kind} {model.sample_name}s are above it")
+    print(f"threshold {detector.threshold:.4g} {unit}: the {quantile:g} quantile of the training scores")
+    print(f"{len(flagged):,} of {len(scores):,} {name} {model.sample_name}s are above it")
     for line in _lines(judged, flagged, scores):
         print(line)
+    if written and out is not None:
+        values = {"score": scores, "flagged": detector.exceeded(scores), **_errors(detector, judged)}
+        write_results(out, naming(data, samples), values, scores)
+        print(f"{out}: scores of {len(scores):,} {model.sample_name}s")
+        return
+    before = detector.score(judged.train) if len(judged.train) else np.zeros(0)
     figure = plots.score_timeline(
         np.concatenate([before, scores]),
         detector.threshold,
@@ -57,22 +69,25 @@ def anomalies(
         across=f"{model.sample_name}s in time order" if judged.timeline else model.sample_name,
         title=f"{judged.name}: {' and '.join(model.batch(judged.test).outputs)} error of each {model.sample_name}",
     )
-    other = "" if data is None else f"_{Path(data).stem}"
+    other = f"_{Path(source['data']).stem}" if source.get("data") else ""
     path = out or run.path / f"anomalies{other}.png"
     print(f"picture: {plots.save_figure(figure, path)}")
-    if judged.kind in ("series", "sequences") and len(flagged):
+    if len(flagged):
         worst = flagged[np.argsort(-scores[flagged], kind="stable")][:_DRAWN]
         print(f"picture: {_draw_worst(model, judged, worst, path.with_name(f'{path.stem}_worst{path.suffix}'))}")
 
 
-def _all_new(data: Dataset) -> Dataset:
-    """The data with all samples in the test split."""
-    parts = (data.train, data.test)
-    whole = (
-        None if getattr(data.test, name) is None else np.concatenate([getattr(part, name) for part in parts])
-        for name in ("x", "y", "lengths")
-    )
-    return replace(data, train=data.train.rows(slice(0, 0)), test=Split(*whole))  # type: ignore[arg-type]
+def _errors(detector: AnomalyDetector, data: Dataset) -> Columns:
+    """Columns of errors: by feature, root-mean-square, in its unit; by step, the share of the score."""
+    if data.kind == "images":
+        return {}
+    errors = detector.errors(data.test)
+    by_feature = errors_of_features(detector.model, data, errors, each=True)
+    names = data.feature_names or [f"value {n}" for n in range(by_feature.shape[1])]
+    found: dict[str, np.ndarray] = {f"error of {name}": by_feature[:, n] for n, name in enumerate(names)}
+    if errors.ndim == 3:
+        found |= numbered("squared error at step", errors.sum(axis=2))
+    return found
 
 
 _DRAWN = 8
@@ -115,8 +130,12 @@ def _draw_worst(model: Autoencoder, data: Dataset, worst: np.ndarray, path: Path
 
 
 def _when(data: Dataset, index: int) -> str:
-    """The time of a test sample, or its index."""
-    return data.timeline.stamp(len(data.train) + index) if data.timeline else f"test {index}"
+    """The time of a test sample, or its id, or its index."""
+    if data.timeline:
+        return data.timeline.stamp(len(data.train) + index)
+    if data.test.ids is not None:
+        return str(data.test.ids[index])
+    return f"test {index}" if len(data.train) else str(index)
 
 
 def _lines(data: Dataset, flagged: np.ndarray, scores: np.ndarray, most: int = 20) -> list[str]:

@@ -19,7 +19,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-SPELLING = {"warmup": "kl-warmup", "num_layers": "layers", "minutes": "checkpoint-minutes"}
+SPELLING = {"warmup": "kl-warmup", "num_layers": "layers", "minutes": "checkpoint-minutes", "kind": "as"}
 """Settings whose option has another name."""
 
 LETTERS = {("tinyae sample", "count"): ("-n",)}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinyae import training
-from tinyae.cli.options import metrics_table, open_run
+from tinyae.cli.options import feature_errors, metrics_table, open_run
 from tinyae.models import VariationalAutoencoder, log_likelihood, model_entry
 from tinyae.models.settings import passes_on
 from tinyae.streams import Stream, progress_bar
@@ -25,7 +25,7 @@ def evaluate(
 ) -> None:
     """evaluate a trained model
 
-    Evaluate a trained model on both splits of a data set.
+    Evaluate a trained model on both parts of its own data, or on new data.
 
     Args:
         importance_samples: K, for a variational autoencoder: estimate log p(x) of the test samples with K codes each, e.g.
@@ -36,9 +36,11 @@ def evaluate(
     variational = model if isinstance(model, VariationalAutoencoder) else None  # log p(x) is that of its likelihood
     if importance_samples and variational is None:
         raise ValueError(f"{run.path} holds a model without a distribution over codes: leave --importance-samples out.")
-    columns = {name: training.evaluate(model, split) for name, split in (("train", data.train), ("test", data.test))}
-    print(f"{run.path} on {data.name} ({len(data.train):,} training and {len(data.test):,} test {model.sample_name}s)")
-    print("\n".join([metrics_table(columns), *model.report(data.test)]))
+    parts = {"train": data.train, "test": data.test} if len(data.train) else {"new": data.test}
+    columns = {name: training.evaluate(model, split) for name, split in parts.items()}
+    counts = " and ".join(f"{len(split):,} {name}" for name, split in parts.items())
+    print(f"{run.path} on {data.name} ({counts} {model.sample_name}s)")
+    print("\n".join([metrics_table(columns), *feature_errors(model, data), *model.report(data.test)]))
     if importance_samples and variational is not None:
         labels = None if data.test.y is None else data.test.y[:first]
         what = "x|class" if model_entry(run.config["model"]).conditional else "x"

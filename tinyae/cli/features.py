@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from tinyae.cli.options import SPLITS, open_run
+from tinyae.cli.options import open_run
 from tinyae.models.settings import passes_on
 from tinyae.training.pictures import draw_features, image_maps
 
@@ -16,7 +16,7 @@ def features(
     *,
     layer: str | None = None,
     image: int = 0,
-    split: Annotated[str, SPLITS] = "test",
+    split: Annotated[str, ("train", "test")] = "test",
     out: Path | None = None,
     **source: Any,
 ) -> None:

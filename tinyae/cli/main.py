@@ -18,9 +18,10 @@ from tinyae.cli.anomalies import anomalies
 from tinyae.cli.arguments import Parser, add_command
 from tinyae.cli.data import data
 from tinyae.cli.diff import diff
-from tinyae.cli.encode import encode
+from tinyae.cli.encode import decode, encode
 from tinyae.cli.evaluate import evaluate
 from tinyae.cli.features import features
+from tinyae.cli.forecast import forecast
 from tinyae.cli.gradcheck import gradcheck
 from tinyae.cli.info import info
 from tinyae.cli.neighbors import neighbors
@@ -34,7 +35,7 @@ from tinyae.streams import Stream
 from tinyae.training.run import package_version
 
 COMMANDS = (
-    evaluate, encode, reconstruct, sample, features, neighbors, probe, anomalies, diff, show, gradcheck, data, info,
+    evaluate, encode, decode, reconstruct, forecast, sample, features, neighbors, probe, anomalies, diff, show, gradcheck, data, info,
 )  # fmt: skip
 """The commands except `train`: functions whose parameters and docstrings become arguments and help."""
 
@@ -103,6 +104,7 @@ def _run(arguments: Sequence[str] | None) -> int:
                 signal.SIGTERM, signal.default_int_handler
             )  # as Ctrl-C: a job that is stopped keeps its epochs
         options = parser().parse_args(arguments)
+        options.arguments = sys.argv[1:] if arguments is None else list(arguments)
         if options.command in _DRAWING:  # a missing library is found before the work
             for library in ("safetensors.numpy", "tqdm"):
                 import_module(library)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tinyae.cli.options import open_run
+from tinyae.cli.options import open_run, training_part
 from tinyae.models import nearest, same_class_share
 from tinyae.models.settings import passes_on
 from tinyae.training.pictures import draw_neighbors
@@ -29,6 +30,7 @@ def neighbors(run_folder: Path, *, count: int = 8, out: Path | None = None, **so
         out: FILE.png, picture, .png, .svg or .pdf; by default RUN/neighbors.png.
     """
     run, model, data = open_run(run_folder, **source)
+    data = replace(data, train=training_part(run, data))
     queries = data.test.rows(slice(0, _MEASURED))
     codes, asked = (model.encode(model.batch(split)).reshape(len(split), -1) for split in (data.train, queries))
     indices, _ = nearest(codes, asked, count)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,27 +11,28 @@ import numpy as np
 from tinyae.atomic import write_atomically
 from tinyae.backend import DEVICES, backend_named
 from tinyae.cli.arguments import height_width
-from tinyae.data import Dataset, load, load_series, rewindow
-from tinyae.data.arrays import SCALINGS, Scaler
-from tinyae.data.catalog import ENTRIES, canonical
-from tinyae.data.formats import read_npy
-from tinyae.models import Autoencoder, model_entry
+from tinyae.data import Columns, Dataset, Split
+from tinyae.data.arrays import SCALINGS
+from tinyae.data.series import TABLE_KINDS
+from tinyae.data.tables import listed
+from tinyae.models import AnomalyDetector, Autoencoder
 from tinyae.models.autoencoder import check_samples
-from tinyae.models.settings import passes_on
+from tinyae.models.settings import defaults, passes_on
 from tinyae.training import Run
+from tinyae.training.applied import all_tested, check_fits
 from tinyae.training.metrics import Metrics
 
 SAMPLE_NOUNS = {"images": "image", "sequences": "sequence", "series": "window", "vectors": "row"}
 """Kind of data -> what one sample is called in units."""
 
-SPLITS = ("train", "test")
-"""The parts of a data set."""
+SPLITS = ("train", "test", "all")
+"""The parts of a run's own data."""
 
 
 def check_data(data: Dataset, model: Autoencoder) -> None:
     """Raise unless both splits suit the model: finite, floating point, in the range its loss requires."""
-    for name, split in (("train", data.train), ("test", data.test)):
-        if len(split):
+    for name, split in (("train", data.train), ("validation", data.validation), ("test", data.test)):
+        if split is not None and len(split):
             model.batch(check_samples(split, f"{data.name} {name}", model))
 
 
@@ -65,13 +65,28 @@ def pictures_as(
     return {name: value for name, value in given.items() if value}
 
 
-def windows_as(
+@passes_on(Columns)
+def table_as(
     *,
-    window: int | None = None,
-    stride: int | None = None,
-    horizon: int | None = None,
-    time: str | None = None,
+    kind: Annotated[str, TABLE_KINDS] | None = None,
     scaling: Annotated[str, tuple(SCALINGS)] | None = None,
+    test_share: float | None = None,
+    **columns: Any,
+) -> dict[str, Any]:
+    """The given options of `tinyae.data.table` and `load_series`, as plain values for `config.json`.
+
+    Args:
+        kind: what a row is, a vector, or a sequence of one number per step; by default a vector.
+        scaling: fitted to the training part; by default standard.
+        test_share: SHARE, share of the samples for testing; by default a tenth, of a recording the last fifth.
+    """
+    given = {"kind": kind, "scaling": scaling, "test_share": test_share, **columns}
+    usual = defaults(Columns)
+    return {name: value for name, value in given.items() if value is not None and value != usual.get(name)}
+
+
+def windows_as(
+    *, window: int | None = None, stride: int | None = None, horizon: int | None = None
 ) -> dict[str, Any] | None:
     """The given options of `tinyae.data.windows`, as plain values; None without a window, ValueError if only others are given.
 
@@ -79,11 +94,8 @@ def windows_as(
         window: L, cut the recording into windows of L steps.
         stride: S, steps from one window to the next; by default L, no overlap.
         horizon: H, steps to predict after each window; by default 0.
-        time: COLUMN, time column of the .csv, by name or number from 0; by default the first with dates.
-        scaling: fitted to the training split; by default standard for a .csv, else none.
     """
-    given = {"stride": stride, "horizon": horizon, "time": time, "scaling": scaling}
-    given = {name: value for name, value in given.items() if value is not None}
+    given = {name: value for name, value in (("stride", stride), ("horizon", horizon)) if value is not None}
     if window is None:
         if given:
             raise ValueError(f"--{next(iter(given))} has no effect without windows: add --window L.")
@@ -93,7 +105,8 @@ def windows_as(
 
 GROUPS: dict[Callable[..., Any], str] = {
     pictures_as: "a folder of pictures",
-    windows_as: "recordings: a .csv with one line per step, or a data set of kind series",
+    table_as: "tables and recordings: .csv, .tsv, .txt, .data (also .gz), .parquet; COLUMN is a name, or a number from 0",
+    windows_as: "recordings: a table with one line per step, or a data set of kind series",
 }
 """Options that form a separate group in the help of every command."""
 
@@ -104,116 +117,59 @@ def open_run(
 ) -> tuple[Run, Autoencoder, Dataset]:
     """The run, its model on the requested device, and the data to apply it to, checked to fit the model.
 
+    Other data than the run's own are new data: prepared as its own were, all of them test samples.
+
     Args:
         run_folder: RUN, a run folder made by `tinyae train`.
-        data: NAME|FILE|DIR, a data set listed by `tinyae data`, a .npy, .npz, .csv or IDX file, or a folder of PNG and
-            JPEG files; by default the run's own.
+        data: NAME|FILE|DIR, new data: a data set listed by `tinyae data`, a table, a .npy, .npz or IDX file, a picture or a
+            folder of pictures; by default the run's own data.
         device: compute device; auto takes the GPU if one works.
     """
     run = Run.open(run_folder)
     device = backend_named(device).name
-    model = run.model()
-    return run, model.to(device), data_for(run, model, data, pictures_as(**pictures))
+    model = run.model().to(device)
+    judged = run.data() if data is None else run.prepare(data, **pictures_as(**pictures))
+    check_fits(run.config, model, judged)
+    check_data(judged, model)
+    remark(judged)
+    return run, model, judged
 
 
-def data_for(run: Run, model: Any, other: str | None = None, pictures: dict[str, Any] | None = None) -> Dataset:
-    """The run's own data, or `other`, loaded with the same options and checked to fit the model."""
-    source = run.config["data"] if other is None else other
-    kept = run.config.get("data_options", {}) if Path(source).expanduser().is_dir() else {}
-    # Other data may already be windows, which are not cut again.
-    data = load_data(
-        source, kept | (pictures or {}), run.config.get("windows"), cut=other is None, scaler=run.config.get("scaler")
-    )
-    shape = model.recipe["arguments"].get("input_shape", data.example_shape)
-    expected = (shape,) if isinstance(shape, int) else tuple(shape)
-    entry = model_entry(run.config["model"])
-    free = 1 if entry.any_length else 0  # a sequence may have any number of steps
-    if len(data.example_shape) != len(expected) or data.example_shape[free:] != expected[free:]:
-        raise ValueError(
-            f"{data.name} has samples of shape {data.example_shape}, but this model was trained on {expected}: "
-            f"choose data of that shape{bring_to(expected, data)}."
-        )
-    if not entry.held_out:
-        raise ValueError(
-            f"{run.path} holds a memory, which reproduces only its {model.count} training samples: see the metrics and "
-            "pictures in the folder; in Python, tinyae.load(folder).recall(0) returns the first sample."
-        )
-    check_data(data, model)
-    remark(data)
-    return data
+def training_part(run: Run, data: Dataset) -> Split:
+    """The training samples: of the data, or, if they are new, of the run's own."""
+    return data.train if len(data.train) else run.data().train
+
+
+def chosen_part(data: Dataset, split: str | None) -> tuple[Split, str]:
+    """The samples of a part, and what they are called; without a choice the test part. Of new data, all of them.
+
+    ValueError for a part of new data, which have none.
+    """
+    if not len(data.train):
+        if split in ("train", "test"):
+            raise ValueError(f"--split {split} is about the run's own data, and {data.name} is new: leave it out.")
+        return data.test, data.name
+    whole = all_tested(data).test if split == "all" else getattr(data, split or "test")
+    return whole, f"{data.name} {split or 'test'}"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Loading data as the options say.
+# Saying what was read.
 
 
 def remark(data: Dataset) -> None:
     """Print how the user's own data were split and read, and what was left out; nothing for published sets."""
-    if not data.source:
+    if not data.source and data.notes:
         print(f"{data.name}: {data.notes.removesuffix('.')}.")
+    print(classes_line(data), end="")
 
 
-def _is_folder(data: Dataset) -> bool:
-    """Whether these are the user's own pictures; a published set may also lie in a folder, but has a source."""
-    return not data.source and Path(data.origin).is_dir()
-
-
-def load_data(
-    name: str,
-    pictures: dict[str, Any] | None = None,
-    windows: dict[str, Any] | None = None,
-    *,
-    cut: bool = True,
-    scaler: list[Any] | None = None,
-) -> Dataset:
-    """Load a data set by name, file or folder.
-
-    `pictures` and `windows` are the results of `pictures_as` and `windows_as`, or their copies in a run's config. Windows of
-    data that are not a recording are an error, or with `cut` False are ignored. `scaler`, the result of `kept_scaler` in a
-    run's config, scales a recording as the run's own data were scaled.
-    """
-    pictures = pictures or {}
-    if windows is None:
-        return load(name, **pictures)
-    if is_recording(name):
-        fitted = {} if scaler is None else {"scaling": Scaler(np.asarray(scaler[0]), np.asarray(scaler[1]), scaler[2])}
-        return load_series(Path(name).expanduser(), **windows | fitted)
-    if cut and "time" in windows:
-        raise ValueError(f"--time names a column of a .csv, and {name} is not a .csv: leave it out.")
-    data = load(name, **pictures)
-    if not cut and data.kind != "series":
-        return data
-    return rewindow(data, **{key: value for key, value in windows.items() if key != "time"})
-
-
-def is_recording(name: str) -> bool:
-    """Whether this is the path of a .csv, or of a .npy with the axes of a recording, (T,) or (T, D)."""
-    path = Path(name).expanduser()
-    return is_csv(name) or (path.suffix.lower() == ".npy" and read_npy(path).ndim < 3)
-
-
-def is_csv(name: str) -> bool:
-    """Whether this is the path of a .csv, a recording or a table."""
-    return Path(name).suffix.lower() == ".csv"
-
-
-def kept_scaler(data: Dataset) -> list[Any]:
-    """The scaler of a recording as plain values for `config.json`: offsets, scales and method."""
-    assert data.scaler is not None
-    return [data.scaler.offset.tolist(), data.scaler.scale.tolist(), data.scaler.method]
-
-
-def lasting(name: str) -> str:
-    """A path made absolute; the name of a data set unchanged."""
-    return name if canonical(name) in ENTRIES else os.path.abspath(os.path.expanduser(name))
-
-
-def bring_to(expected: tuple[int, ...], data: Dataset) -> str:
-    """The options that give a folder of pictures the input shape of a model, for an error message; "" for other data."""
-    if len(expected) != 3 or data.image_shape is None or not _is_folder(data):
+def classes_line(data: Dataset, most: int = 40) -> str:
+    """A line with the samples of each class in both parts of the user's own data; empty without labels or without two parts."""
+    if data.source or not len(data.train):
         return ""
-    gray = " --gray" if expected[2] == 1 < data.image_shape[2] else ""
-    return f", or add --image-size {expected[0]},{expected[1]}{gray}"
+    counts = [f"{name} {train:,} + {test:,}" for name, (train, test) in data.class_counts().items()]
+    return f"samples of each class, training + test: {listed(counts, most)}\n" if counts else ""
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -241,6 +197,27 @@ def metrics_table(columns: dict[str, Metrics]) -> str:
         values = "".join(f"{number(metrics.get(name)):>12}" for metrics in columns.values())
         lines.append(f"{_LABELS.get(name, name):20}{values}   {units[name]}")
     return "\n".join(lines)
+
+
+def errors_of_features(model: Autoencoder, data: Dataset, errors: np.ndarray, *, each: bool) -> np.ndarray:
+    """Root-mean-square errors of the features, in their units, over the steps that the model outputs.
+
+    errors: squared errors of the test samples, (N, D) or (N, T, D). Returns (N, D) for `each` sample, or (D,) over all.
+    """
+    mask = model.batch(data.test).mask
+    counted = np.ones((*errors.shape[:-1], 1)) if mask is None else mask
+    axes = tuple(range(1 if each else 0, errors.ndim - 1))
+    typical: np.ndarray = np.sqrt(errors.sum(axis=axes) / counted.sum(axis=axes))
+    return typical * (data.scale if data.scaler is None else data.scaler.scale)
+
+
+def feature_errors(model: Autoencoder, data: Dataset, most: int = 12) -> list[str]:
+    """A line with the root-mean-square error of each feature on the test samples, in its own unit; none without names, or for images."""
+    if data.kind == "images" or not data.feature_names:
+        return []
+    typical = errors_of_features(model, data, AnomalyDetector(model).errors(data.test), each=False)
+    found = [f"{name} {error:.4g}" for name, error in zip(data.feature_names, typical, strict=True)]
+    return [f"root-mean-square error of each feature, in its unit: {listed(found, most)}"]
 
 
 def number(value: float | None) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tinyae.cli.options import check_labels, class_count, open_run
+from tinyae.cli.options import check_labels, class_count, open_run, training_part
 from tinyae.models.settings import passes_on
 from tinyae.training import LinearProbe
 from tinyae.training.pictures.models import draw_confusion
@@ -28,8 +29,9 @@ def probe(
         out: FILE.png, picture, .png, .svg or .pdf; by default RUN/probe.png.
     """
     run, model, data = open_run(run_folder, **source)
+    train, test = training_part(run, data), data.test
+    data = replace(data, train=train)
     check_labels(data, "a classifier needs")
-    train, test = data.train, data.test
     assert train.y is not None
     assert test.y is not None
     print(f"linear classifiers on {data.name}: {len(train):,} samples to fit them, {len(test):,} to test them")

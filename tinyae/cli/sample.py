@@ -10,7 +10,7 @@ import numpy as np
 from tinyae import plots
 from tinyae.backend import backend_named
 from tinyae.cli.arguments import whole_number
-from tinyae.cli.options import data_for, open_run, save_array
+from tinyae.cli.options import open_run, save_array
 from tinyae.models import model_entry
 from tinyae.models.settings import passes_on
 from tinyae.training import Run
@@ -49,8 +49,7 @@ def sample(
     if hasattr(model, "fit_prior"):
         if pixels:
             raise ValueError("--pixels draws from p(x|z), and a VQ-VAE has no p(x|z): leave it out.")
-        data = data_for(folder, model)
-        samples, how = model.fit_prior(data.train.x).sample(count, rng), "codes from a Chow-Liu tree prior"
+        samples, how = model.fit_prior(folder.data().train.x).sample(count, rng), "codes from a Chow-Liu tree prior"
     elif hasattr(model, "sample"):
         labels = {} if label is None else {"labels": np.full(count, label)}
         samples = model.sample(count, rng, pixels=pixels, **labels)

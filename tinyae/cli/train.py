@@ -23,6 +23,7 @@ from tinyae.cli.arguments import (
     add_arguments,
     add_option,
     add_options,
+    finite_number,
     flag_of,
     headed,
     positive_int,
@@ -35,20 +36,20 @@ from tinyae.cli.options import (
     check_data,
     check_labels,
     class_count,
-    is_recording,
-    kept_scaler,
-    lasting,
-    load_data,
+    feature_errors,
     metrics_table,
     open_run,
     pictures_as,
     remark,
+    table_as,
     windows_as,
 )
+from tinyae.cli.seeds import train_seeds
 from tinyae.data import Dataset
-from tinyae.models import MODELS, PCA, Autoencoder, ModelEntry, StackedAutoencoder, build
+from tinyae.models import MODELS, PCA, AnomalyDetector, Autoencoder, ModelEntry, StackedAutoencoder, build
 from tinyae.training import (
     Checkpoint,
+    EarlyStopping,
     History,
     Run,
     TrainingDiverged,
@@ -62,6 +63,7 @@ from tinyae.training import (
     fit_stack_classifier,
     whole_history,
 )
+from tinyae.training.applied import described, lasting, load_data
 from tinyae.training.metrics import LARGEST_PCA
 from tinyae.training.run import CHECKPOINT, RunCheckpoint, environment
 
@@ -84,7 +86,10 @@ def register(commands: Any) -> None:
 def add_model(parser: Parser, entry: ModelEntry) -> None:
     """The options of one model: those of its builder, and those common to all models."""
     shared = settings_of(open_run)
-    add_options(parser, [shared["data"]], {"data": entry.data})
+    text = (
+        "NAME|FILE|DIR, a data set listed by `tinyae data`, a table, a .npy, .npz or IDX file, or a folder of pictures."
+    )
+    add_options(parser, [replace(shared["data"], text=text)], {"data": entry.data})
     for function, heading in GROUPS.items():
         add_options(headed(parser, heading), settings_of(function).values())
     parser.add_argument(
@@ -94,10 +99,21 @@ def add_model(parser: Parser, entry: ModelEntry) -> None:
         metavar="N",
         help="random seed for weights and the order of samples (default: 0)",
     )
+    parser.add_argument(
+        "--seeds",
+        type=positive_int,
+        metavar="N",
+        help="train N runs, with this seed and the next ones, in parallel processes",
+    )
     add_option(parser, shared["device"], default="cpu")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="run folder (default: runs/MODEL-DATA, numbered if taken)"
     )
+    parser.add_argument(
+        "--validation", type=finite_number, metavar="SHARE",
+        help="share of the training samples to choose by, not trained on (default: none)",
+    )  # fmt: skip
+    add_option(parser, replace(settings_of(EarlyStopping)["patience"], hint=int), default=None)
     parser.add_argument("--force", action="store_true", help="replace an existing run in --out")
     add_option(parser, settings_of(Checkpoint)["minutes"], default=None)
     add_training_options(parser, entry)
@@ -120,6 +136,9 @@ def model_arguments(options: argparse.Namespace) -> dict[str, Any]:
 
 def run(options: argparse.Namespace) -> None:
     """Check all options and the data, then create the folder, train, evaluate, draw."""
+    if options.seeds is not None:
+        train_seeds(*_several(options))
+        return
     if options.resume is not None:
         raise ValueError(f"--resume {options.resume} continues a run with its own model: leave {options.model} out.")
     device = backend_named(options.device).name
@@ -128,20 +147,30 @@ def run(options: argparse.Namespace) -> None:
     settle_training(options, entry)
     windows = windows_as(**_given_to(windows_as, options))
     check_sequence_options(options, windows)
-    pictures = pictures_as(**_given_to(pictures_as, options))
-    data = load_data(options.data, pictures, windows)
+    how = {
+        "data_options": pictures_as(**_given_to(pictures_as, options)), "table": table_as(**_given_to(table_as, options)),
+        "windows": windows, "validation": options.validation, "patience": options.patience,
+    }  # fmt: skip
+    config: dict[str, Any] = {
+        "model": options.model,
+        "data": lasting(options.data),
+        "device": device,
+        "seed": options.seed,
+    }
+    config |= {name: value for name, value in how.items() if value}
+    check_patience(config, entry)
+    data = load_data(config | {"data": options.data})
     arguments = model_arguments(options) | {"input_shape": list(data.example_shape), "sample": SAMPLE_NOUNS[data.kind]}
+    suit_range(options, data, arguments)
     settle_future(options, data, arguments)
     if entry.conditional:
         check_labels(data, "a conditional model needs", ", or train vae")
     if entry.conditional or (entry.labeled and data.has_labels):
         arguments["classes"] = class_count(data)
-    config = {"model": options.model, "arguments": arguments, "data": lasting(options.data), "device": device}
-    config |= {"data_options": pictures} if pictures else {}
+    config["arguments"] = arguments
     config |= {name: getattr(options, name) for name in (*_ALWAYS, *(_STAGES if entry.labeled else ()))}
     config |= {name: value for name in _IF_GIVEN if (value := getattr(options, name)) is not None}
-    config |= {} if windows is None else {"windows": windows}
-    config |= {"scaler": kept_scaler(data)} if windows is not None and is_recording(options.data) else {}
+    config |= described(data)
     model, data = _prepared(config, data)
     config["environment"] = environment(data, device)
     folder = Run.create(options.out, config, force=options.force)
@@ -149,6 +178,48 @@ def run(options: argparse.Namespace) -> None:
     remark(data)
     print(f"run folder: {folder.path}")
     _train(model, data, folder, RunCheckpoint(folder, model, options.minutes), None)
+
+
+def check_patience(config: Mapping[str, Any], entry: ModelEntry) -> None:
+    """Raise ValueError for --validation or --patience where they have no meaning."""
+    if "validation" in config and not entry.held_out:
+        raise ValueError(f"--validation has no effect on {entry.name}, which holds nothing out: leave it out.")
+    if "patience" in config and entry.labeled:
+        raise ValueError(f"--patience ends one stage of training, and {entry.name} has several: leave it out.")
+    if "patience" in config and "validation" not in config:
+        raise ValueError("--patience needs samples to choose by: add, e.g., --validation 0.1.")
+
+
+BOUNDED = {"loss": ("bce", "squared_error"), "likelihood": ("bernoulli", "gaussian")}
+"""Settings whose default is for values in [0, 1], and what is for all values."""
+
+
+def suit_range(options: argparse.Namespace, data: Dataset, arguments: dict[str, Any]) -> None:
+    """Choose the loss by the range of the training data, unless it was given: one for values in [0, 1] only where they lie there.
+
+    Scaled values are not bounded, whatever their range: others are scaled by the range of the training part.
+    """
+    low, high = float(data.train.source.min()), float(data.train.source.max())
+    scaled = data.scaler is not None and data.scaler.fitted
+    for name, (bounded, general) in BOUNDED.items():
+        if arguments.get(name) == bounded and getattr(options, name) is None and (scaled or low < 0.0 or high > 1.0):
+            arguments[name] = general
+            inside = low >= 0.0 and high <= 1.0
+            why = "other samples may lie outside" if inside else f"the values go from {low:.4g} to {high:.4g}"
+            print(f"{flag_of(name)} {general}: {why}, and {bounded} is for 0 to 1")
+
+
+def _several(options: argparse.Namespace) -> tuple[list[str], range, Path]:
+    """The arguments of each of several runs, their seeds, and the folder for all of them."""
+    if options.seeds < 2:
+        raise ValueError(f"--seeds trains several runs, got {options.seeds}: give 2 or more, or leave it out.")
+    arguments = list(options.arguments)
+    for name in ("--seeds", "--seed", "--out"):
+        arguments = [word for word in arguments if not word.startswith(f"{name}=")]
+        while name in arguments:
+            del arguments[(place := arguments.index(name)) : place + 2]
+    name = f"{options.model}-{Path(options.data or MODELS[options.model].data).stem}-seeds"
+    return arguments, range(options.seed, options.seed + options.seeds), options.out or Path("runs") / name
 
 
 _ALWAYS = ("epochs", "batch_size", "optimizer", "lr", "schedule", "clip_norm", "seed")
@@ -169,7 +240,7 @@ def resume(*, resume: Path | None = None, epochs: int | None = None, allow_chang
     config = folder.config
     if "environment" not in config:
         raise ValueError(f"{folder.path} was trained by a version that kept no state to continue from: train it again.")
-    data = load_data(config["data"], config.get("data_options"), config.get("windows"), scaler=config.get("scaler"))
+    data = load_data(config)
     model, data = _prepared(config, data)
     here = environment(data, config["device"])
     changed = [
@@ -275,6 +346,8 @@ def _train(model: Any, data: Dataset, folder: Run, checkpoint: RunCheckpoint, st
     except Exception:
         folder.forget()
         raise
+    if MODELS[config["model"]].held_out:
+        folder.keep_scores(AnomalyDetector(model).score(data.train))
     _report(model, data, time.perf_counter() - started)
     for file in folder.draw(partial(draw_run, model, data, history, folder.path)):
         print(f"picture: {file}")
@@ -282,25 +355,34 @@ def _train(model: Any, data: Dataset, folder: Run, checkpoint: RunCheckpoint, st
 
 
 def _given_to(function: Callable[..., Any], options: argparse.Namespace) -> dict[str, Any]:
-    """The values of the options that are parameters of a function."""
-    return {name: getattr(options, name) for name in inspect.signature(function).parameters}
+    """The values of the options that are parameters of a function, as far as they were given."""
+    values = {name: getattr(options, name) for name in inspect.signature(function).parameters}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _fit(model: Any, data: Dataset, folder: Run, checkpoint: RunCheckpoint, state: TrainingState | None) -> History:
     """Train all parameters at once, as for most models."""
     config = folder.config
+    stop = EarlyStopping(patience=config["patience"]) if "patience" in config else None
     if state is not None and state.is_complete(config["epochs"]):
         print("nothing is left to train; --epochs N lengthens the run")
         state.model.restore(model)
         history = History(state.units, state.rows)
-        folder.keep(model, history)
-        return history
-    optimizer = make_optimizer(config, model.parameters())
-    return fit(
-        model, data, data if len(data.test) else None, epochs=config["epochs"], optimizer=optimizer,
-        schedule=make_schedule(config, optimizer, config["epochs"]), checkpoint=checkpoint, start=state,
-        **stage_arguments(config),
-    )  # fmt: skip
+        if stop is not None:
+            stop.load_state_dict(state.callbacks[0])
+    else:
+        optimizer = make_optimizer(config, model.parameters())
+        history = fit(
+            model, data, data if len(data.test) else None, epochs=config["epochs"], optimizer=optimizer,
+            schedule=make_schedule(config, optimizer, config["epochs"]), callbacks=[stop] if stop else [],
+            checkpoint=checkpoint, start=state, **stage_arguments(config),
+        )  # fmt: skip
+    if stop is not None:
+        model.load_state_dict(stop.best_state)
+    folder.keep(model, history)
+    if stop is not None:
+        print(f"kept: the weights of epoch {stop.best_epoch}, with the lowest validation loss, {stop.best:.5g}")
+    return history
 
 
 def _first(data: Dataset, memory: Any) -> Dataset:
@@ -330,7 +412,7 @@ def _report(model: Autoencoder, data: Dataset, seconds: float) -> None:
         return
     print(f"\ntrained in {seconds:.1f} s; the test {model.sample_name}s were not used for any decision")
     print(metrics_table({"train": evaluate(model, data.train), "test": evaluate(model, data.test)}))
-    print("".join(f"{line}\n" for line in model.report(data.test)), end="")
+    print("".join(f"{line}\n" for line in [*feature_errors(model, data), *model.report(data.test)]), end="")
     table = compare_sequences(model, data)
     if table:
         print("\n" + "\n".join(table))

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from tinyae.backend.devices import as_array
 from tinyae.checks import choose
-from tinyae.data.arrays import Lengths, Scaler, check_lengths
+from tinyae.data.arrays import Lengths, Scaler, check_lengths, divide
 from tinyae.data.schema import Schema
 from tinyae.data.source import Rows, Source, pieces
 
@@ -38,6 +38,7 @@ class Split:
         ids: what the source calls each example, (N,): its id or index, the number of its row from 0, or the path of a picture;
             of a window the number of its first step. None for published sets.
         times: the time of each example, or of the first step of a window, datetime64 (N,), or None.
+        groups: what each example belongs to, such as a patient, who is in one part only, (N,), or None.
 
     Raises ValueError unless there is one label and one length from 1 to T for each example.
     """
@@ -47,6 +48,7 @@ class Split:
     lengths: Lengths | None = None
     ids: npt.NDArray[Any] | None = None
     times: npt.NDArray[np.datetime64] | None = None
+    groups: npt.NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         expected = "the examples and labels of a Split must be arrays of numbers (N, ...)"
@@ -66,7 +68,7 @@ class Split:
         if self.lengths is not None:
             check_lengths(self.lengths, self.x)
             object.__setattr__(self, "lengths", self.lengths.astype(np.int64, copy=False))
-        for name, names in (("ids", self.ids), ("times", self.times)):
+        for name, names in (("ids", self.ids), ("times", self.times), ("groups", self.groups)):
             if names is not None and len(names) != len(self):
                 raise ValueError(f"{len(names)} {name} do not fit {len(self)} examples: give one for each, or None.")
 
@@ -88,7 +90,7 @@ class Split:
         """The examples selected by a slice, indices or a boolean mask, with all that belongs to them."""
         source = self.source
         x = source.select(index) if isinstance(source, Rows) else source[index]
-        parts = (self.y, self.lengths, self.ids, self.times)
+        parts = (self.y, self.lengths, self.ids, self.times, self.groups)
         return Split(x, *(None if part is None else part[index] for part in parts))  # type: ignore[arg-type]
 
     @property
@@ -145,6 +147,7 @@ class Dataset:
         horizon: how many of the last steps of each sequence are the future to predict.
         frame_shape: (H, W) if each step of a sequence is an image of D = H W pixels, else None.
         feature_names: the names of the D values of a step or vector; empty if unknown.
+        validation: samples taken from the training part to choose by, see `hold_out`; None without.
         schema: of a table or a recording from a file, what new data need to be read in the same way; None for other data.
     """
 
@@ -166,6 +169,30 @@ class Dataset:
     frame_shape: tuple[int, int] | None = None
     feature_names: tuple[str, ...] = ()
     schema: Schema | None = None
+    validation: Split | None = None
+
+    def hold_out(self, share: float, seed: int = 0) -> Dataset:
+        """With a share of the training samples as `validation`: divided by the rule of `divide`; of a recording the last windows.
+
+        Windows that overlap those are left out. Scaling and filling of gaps were fitted to both parts.
+        """
+        train, timeline = self.train, self.timeline
+        if self.kind == "series":
+            chosen = divide(len(train), ordered=True, test_share=share, name=self.name)
+            first = np.arange(len(train)) * train.x.shape[1] if train.ids is None else train.ids
+            before = first + train.x.shape[1] <= first[chosen].min()
+            parts = train.rows(before), train.rows(chosen)
+            if timeline is not None:  # the test windows keep their times
+                timeline = replace(timeline, border=(len(parts[0]), timeline.begin(len(train))))
+        else:
+            chosen = divide(
+                len(train), labels=train.y, groups=train.groups, test_share=share, seed=seed, name=self.name
+            )
+            parts = train.rows(~chosen), train.rows(chosen)
+        if not all(map(len, parts)):
+            raise ValueError(f"a validation share of {share:g} of {len(train)} training samples leaves one part empty.")
+        notes = f"{self.notes.removesuffix('.')}. Validation: {share:.0%} of the training samples ({len(parts[1]):,})"
+        return replace(self, train=parts[0], validation=parts[1], timeline=timeline, notes=notes)
 
     def sha256(self) -> str:
         """The checksum of all samples, labels and lengths, as they are used: scaled, split and in order."""
@@ -226,6 +253,8 @@ class Dataset:
 
     def lacking_classes(self) -> list[str]:
         """A warning, as a line to print, for each part that lacks classes of the other; empty if there is none."""
+        if not len(self.train):  # new data have one part
+            return []
         lines = []
         for has, part in enumerate(("training", "test")):
             alone = [name for name, counts in self.class_counts().items() if counts[has] and not counts[1 - has]]
@@ -234,6 +263,12 @@ class Dataset:
                     f"warning: only the {part} part has samples of {', '.join(alone[:12])}: divide it otherwise"
                 )
         return lines
+
+    def in_units(self, x: npt.NDArray[np.generic]) -> Any:
+        """Values of examples as their source has them: of a table a dict of columns; images in [0, 1]; else as `measured`."""
+        if self.schema is not None:
+            return self.schema.inverse(x)
+        return x if self.kind == "images" else self.measured(x)
 
     @property
     def value_name(self) -> str:

@@ -84,6 +84,7 @@ def _loaded(path: Path, test_share: float, seed: int) -> Dataset:
         train, test = _split(train, path, test_share, seed)
         drawn = "each class" if train.y is not None else "all rows"
         notes = f"test is {test_share:.0%} drawn from {drawn}, seed {seed} ({len(test):,} examples), train the rest"
+        notes = notes if len(train) else f"{len(test):,} examples"
     if kind == "sequences" and train.lengths is None:
         notes += "; three axes are read as sequences (N, T, D): for gray images save x[..., None]"
     unit = "gray levels" if scale != 1.0 else ""

@@ -80,9 +80,9 @@ def load_folder(
         unit="gray levels",
         scale=255.0,
         origin=str(folder),
-        notes=". ".join([_split_note(files, test, test_share, seed), *skipped, *others]),
+        notes=". ".join(filter(None, [_split_note(files, test, test_share, seed), *skipped, *others])),
     )
-    return replace(made, notes=". ".join([made.notes, *made.lacking_classes()]))
+    return replace(made, notes=". ".join(filter(None, [made.notes, *made.lacking_classes()])))
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ def _chosen(
 ) -> npt.NDArray[np.bool_]:
     """Which pictures are test pictures: those in the folder `test`, or a share of each class."""
     alone = len(files) < 2 or (y is not None and np.bincount(y).max() < 2)
-    if not files[0].part and not alone:
+    if test_share == 1 or not (files[0].part or alone):
         return divide(len(files), labels=y, test_share=test_share, seed=seed, name=str(folder))
     testing = np.array([file.part == "test" for file in files])
     if testing.all() or not testing.any():
@@ -239,6 +239,8 @@ def _chosen(
 
 
 def _split_note(files: list[_File], test: Split, test_share: float, seed: int) -> str:
+    if test_share == 1:
+        return ""
     if files[0].part:
         return "train and test split as in the folders"
     each = "each class" if files[0].label else "all pictures"

@@ -194,11 +194,10 @@ class Schema:
     def plain(self) -> dict[str, Any]:
         """The schema as plain values for JSON."""
         kept = {name: value for name, value in vars(self).items() if name not in ("features", "fill", "scaler")}
-        scaler = self.scaler
         return kept | {
             "features": [[feature.name, feature.kind, list(feature.words)] for feature in self.features],
             "fill": None if self.fill is None else self.fill.tolist(),
-            "scaler": scaler and [scaler.offset.tolist(), scaler.scale.tolist(), scaler.method],
+            "scaler": self.scaler and self.scaler.plain(),
         }
 
     @classmethod
@@ -207,10 +206,9 @@ class Schema:
         kept: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
         }
-        scaler = values["scaler"]
         kept["features"] = tuple(Feature(name, kind, tuple(words)) for name, kind, words in values["features"])
         kept["fill"] = None if values["fill"] is None else np.array(values["fill"])
-        kept["scaler"] = None if scaler is None else Scaler(np.array(scaler[0]), np.array(scaler[1]), scaler[2])
+        kept["scaler"] = None if values["scaler"] is None else Scaler.of_plain(values["scaler"])
         return cls(**kept)
 
     # ------------------------------------------------------------------------------------------------- found and fitted

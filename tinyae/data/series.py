@@ -60,7 +60,7 @@ def table(
     with _of(read.name):
         schema = schema.fitted(rows.x[~testing], scaling)
         train, test = (
-            Split(schema.prepared(part.x), part.y, None, part.ids, part.times)
+            Split(schema.prepared(part.x), part.y, None, part.ids, part.times, part.groups)
             for part in (rows.rows(~testing), rows.rows(testing))
         )
     drawn = "drawn from " + ("whole groups" if schema.group else "each class" if schema.label else "all rows")

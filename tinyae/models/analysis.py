@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -130,6 +131,10 @@ def same_class_share(labels: Indices, query_labels: Indices, indices: Indices) -
 # does not fit into the code, so its reconstruction is poor.
 
 
+_AT_ONCE = 1024
+"""Samples that are reconstructed at a time."""
+
+
 class AnomalyDetector:
     """Flags samples whose reconstruction error is larger than that of nearly all training samples.
 
@@ -162,7 +167,12 @@ class AnomalyDetector:
 
     def fit(self, samples: Split | np.ndarray) -> AnomalyDetector:
         """Set the threshold from samples (N, ...) that are known to be normal; see `score`."""
-        self.threshold = float(np.quantile(self.score(samples), self.quantile))
+        scores = self.score(samples)
+        if not np.isfinite(scores).all():
+            raise ValueError(
+                f"{np.count_nonzero(~np.isfinite(scores)):,} scores are NaN or infinite: train the model again."
+            )
+        self.threshold = float(np.quantile(scores, self.quantile))
         return self
 
     def score(self, samples: Split | np.ndarray) -> np.ndarray:
@@ -171,15 +181,31 @@ class AnomalyDetector:
         samples: an array, or a Split with the lengths of sequences, whose padding is left out, and with class numbers for a
         class-conditional model. TypeError or ValueError for samples that `fit` refuses, or of another shape.
         """
+        return np.concatenate([errors.reshape(len(errors), -1).sum(axis=1) for errors in self._errors(samples)])
+
+    def errors(self, samples: Split | np.ndarray) -> np.ndarray:
+        """The squared error of every element, float64, of the samples' shape (N, ...); samples as for `score`.
+
+        Of sequences (N, T, D), `.sum(axis=1)` are the scores per feature, `.sum(axis=2)` those per step; either add up to `score`.
+        """
+        return np.concatenate(list(self._errors(samples)))
+
+    def _errors(self, samples: Split | np.ndarray) -> Iterator[np.ndarray]:
+        """Squared errors of a few samples at a time."""
         split = check_samples(samples, "x", self.model)
-        difference = (split.x - self.model.reconstruct(self.model.batch(split))).reshape(len(split), -1)
-        return np.square(difference, dtype=np.float64).sum(axis=1)
+        for start in range(0, len(split), _AT_ONCE):
+            part = split.rows(slice(start, start + _AT_ONCE))
+            yield np.square(part.x - self.model.reconstruct(self.model.batch(part)), dtype=np.float64)
 
     def flag(self, samples: Split | np.ndarray) -> np.ndarray:
         """Which samples are anomalies, (N,) booleans; samples as for `score`."""
         if self.threshold is None:
             raise ValueError("AnomalyDetector has no threshold: call fit(training samples) first.")
-        return self.score(samples) > self.threshold
+        return self.exceeded(self.score(samples))
+
+    def exceeded(self, scores: np.ndarray) -> np.ndarray:
+        """Which scores (N,) are above the threshold; one that is NaN is not ordinary either."""
+        return ~(scores <= self.threshold)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

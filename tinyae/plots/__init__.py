@@ -30,7 +30,7 @@ from tinyae.plots.images import (
     reconstructions,
     save_film,
 )
-from tinyae.plots.sequences import pen_strokes, score_timeline, step_norms, vector_reconstructions
+from tinyae.plots.sequences import forecast, pen_strokes, score_timeline, step_norms, vector_reconstructions
 from tinyae.plots.style import save_animation, save_figure
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "directions",
     "feature_maps",
     "filters",
+    "forecast",
     "frame_strips",
     "image_grid",
     "kl_bars",

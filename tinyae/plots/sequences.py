@@ -118,6 +118,33 @@ def vector_reconstructions(
     return finished(figure, title, note, across=across, up=value_name)
 
 
+@style.drawing()
+def forecast(past: Mapping[str, RealArray], future: Mapping[str, RealArray], *, title: str = "Forecast") -> Figure:
+    """Draw a forecast, one panel for each feature, in its own unit: what the model saw, and from there on what it predicts.
+
+    `past`: the last steps (T,) of each feature by name; `future`: the steps (F,) that follow. At most 8 features are drawn.
+    Raises `ValueError` unless both have the same features.
+    """
+    if list(past) != list(future) or not past:
+        raise ValueError(f"past has the features {list(past)}, future {list(future)}: give the same, at least one.")
+    names = list(past)[:MOST_FEATURES]
+    columns = 1 if len(names) == 1 else 2
+    width = 420.0 if columns == 1 else 260.0
+    figure, grid = panels(len(names), columns, width, 110.0, across=52.0, down=34.0)
+    for name, axes in zip(names, grid, strict=True):
+        seen, ahead = np.asarray(past[name], np.float64), np.asarray(future[name], np.float64)
+        (before,) = axes.plot(np.arange(1 - len(seen), 1), seen, color=style.INK, linewidth=1.2)
+        (after,) = axes.plot(np.arange(len(ahead) + 1), [seen[-1], *ahead], color=style.VALIDATION, linewidth=1.6)
+        if len(ahead) <= 24:
+            after.set(marker="o", markersize=3.0, markevery=slice(1, None))
+        axes.axvline(0, color=style.MUTED, linewidth=0.8, linestyle=":")
+        axes.set_title(style.shorten(name, 0.9 * width))
+        axes.locator_params(axis="x", integer=True, nbins=8)
+        axes.locator_params(axis="y", nbins=5)
+    legend_above(grid[0], [(before, "seen by the model"), (after, "forecast")], 2, gap=22.0)
+    return finished(figure, title, across="steps after the last one seen")
+
+
 def _draw_example(axes: Axes, original: FloatArray, made: FloatArray, seen: int | None) -> None:
     """Draw an example (T, D) and its reconstruction; after the first `seen` steps, its prediction."""
     _draw_lines(axes, 1, original, BROAD, marker=6)

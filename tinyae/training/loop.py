@@ -497,8 +497,8 @@ def fit(
         model: trained in place, on the device it is on.
         train: samples (N, ...) as an array or list, a Split, a Dataset (its training part), or a `tinyae.data.Source`, any object
             with `len` and `take(rows)`, of which a batch at a time is read.
-        validation: samples to evaluate on after every epoch, in columns validation_*; of a Dataset its test part, in columns
-            test_*, since test samples may select nothing. None records the training loss only.
+        validation: samples to evaluate on after every epoch, in columns validation_*; of a Dataset its validation part, or
+            without one its test part, in columns test_*: those may select nothing. None records the training loss only.
         epochs: passes over the training samples; with LBFGS, maximum iterations. Each uses all samples; fewer if it converges.
         batch_size: samples per step, by default 128; the last batch of an epoch may be smaller. Not for LBFGS.
         drop_last: leave out the last batch of an epoch if it is smaller; other samples are left out in each epoch.
@@ -575,8 +575,10 @@ def fit(
 
 
 def held_out_part(samples: Any) -> tuple[Any, str]:
-    """The samples to evaluate on after every epoch, and what they are: of a Dataset its test part, else validation samples."""
-    return (samples.test, "test") if isinstance(samples, Dataset) else (samples, "validation")
+    """The samples to evaluate on after every epoch, and whether they are validation or test samples; see `fit`."""
+    if isinstance(samples, Dataset):
+        return (samples.test, "test") if samples.validation is None else (samples.validation, "validation")
+    return samples, "validation"
 
 
 def samples_per_step(optimizer: Optimizer, batch_size: int | None, samples: int) -> int:

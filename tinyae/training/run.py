@@ -4,6 +4,7 @@ config.json             the configuration: model, data, seed, and the environmen
                         its entry "run" is the manifest: which files belong to the run
 model.safetensors       the weights after the last complete epoch that was committed
 metrics.csv             one row per epoch, units in the header
+scores.npy              the anomaly scores of the training samples, of which a quantile is the threshold
 checkpoint.safetensors  the state from which the run continues: `tinyae train --resume RUN`
 *.png, *.gif        pictures: reconstructions, loss curves, first-layer filters, codes, films
 
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import io
 import json
 import math
 import os
@@ -38,9 +40,11 @@ from tinyae.atomic import LOCK, cannot_write, lock_folder, stage, staged, sync_f
 from tinyae.backend import backend_named
 from tinyae.checks import reading
 from tinyae.data import Dataset
+from tinyae.data.formats import read_npy
 from tinyae.models import Autoencoder, build
 from tinyae.models.autoencoder import changes, described, set_again
 from tinyae.nn import Module
+from tinyae.training.applied import AppliedRun
 from tinyae.training.state import (
     FORMAT,
     Checkpoint,
@@ -56,7 +60,7 @@ from tinyae.training.state import (
 )
 
 CONFIG, MODEL, METRICS = "config.json", "model.safetensors", "metrics.csv"
-CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINT, SCORES = "checkpoint.safetensors", "scores.npy"
 
 PICTURE = (
     r"(aggregate_posterior|between|codebook|codes|confusion|denoising|film|filters\d*|gradients|interpolation|kl|loss|manifold|"
@@ -64,12 +68,12 @@ PICTURE = (
 )
 """The names of all pictures that `draw_run` makes. Nothing else but the files above is ever deleted."""
 
-_WRITTEN = rf"config\.json|model\.safetensors|metrics\.csv|checkpoint\.safetensors|{PICTURE}"
+_WRITTEN = rf"config\.json|model\.safetensors|metrics\.csv|checkpoint\.safetensors|scores\.npy|{PICTURE}"
 _STAGED = rf"\.({_WRITTEN})\.[a-z0-9_]{{8}}"
 T = TypeVar("T")
 
 
-class Run:
+class Run(AppliedRun):
     """A run folder on disk, and the content of its `config.json`; made by `Run.create` or opened by `Run.open`.
 
     Attributes:
@@ -199,6 +203,19 @@ class Run:
         if "replaces" not in self.manifest:
             self._commit({CHECKPOINT: lambda: state.to_bytes(extra, self.manifest["id"])})
 
+    def keep_scores(self, scores: npt.NDArray[np.float64]) -> None:
+        """Commit the anomaly scores of the training samples."""
+
+        def content() -> bytes:
+            np.save(file := io.BytesIO(), scores, allow_pickle=False)
+            return file.getvalue()
+
+        self._commit({SCORES: content})
+
+    def training_scores(self) -> npt.NDArray[np.float64]:
+        """The anomaly scores of the training samples; FileNotFoundError if they were not kept."""
+        return self._read(SCORES, read_npy)
+
     def draw(self, draw: Callable[[], list[Path]]) -> list[Path]:
         """Call `draw()`, which writes pictures into the folder, and record them as the run's own; returns the files."""
         own = self.written()
@@ -233,7 +250,7 @@ class Run:
         if pictures is None:
             found = {file.name for file in self.path.iterdir()} - {*self.manifest["others"]}
             pictures = [name for name in found if re.fullmatch(PICTURE, name)]
-        return [MODEL, METRICS, CHECKPOINT, *pictures, *self.manifest.get("replaces", ())]
+        return [MODEL, METRICS, CHECKPOINT, SCORES, *pictures, *self.manifest.get("replaces", ())]
 
     # The commit.
 
@@ -288,7 +305,9 @@ class Run:
         """Finish the last commit, and remove temporary files of any other."""
         self._finish()
         left = [file for file in self.path.iterdir() if re.fullmatch(_STAGED, file.name)]
-        for target in map(self._target, (CONFIG, MODEL, METRICS, CHECKPOINT)):  # of a link, beside what it leads to
+        for target in map(
+            self._target, (CONFIG, MODEL, METRICS, CHECKPOINT, SCORES)
+        ):  # of a link, beside what it leads to
             left += target.parent.glob(f".{glob.escape(target.name)}.????????")
         committed = {self._staged(name).name for name in self.manifest["files"]}  # if they could not be renamed
         for file in left:
@@ -408,15 +427,25 @@ _NOTHING: dict[str, Any] = {"id": None, "generation": 0, "files": {}, "pictures"
 _OPTIONS: dict[str, dict[str, Any]] = {
     "data_options": {"image_size": [int, int], "gray": bool, "skip_broken": bool},
     "windows": {"length": int, "stride": int, "horizon": int, "time": (str, int), "scaling": str},
+    "table": {
+        **dict.fromkeys(("label", "id", "group"), (str, int)),
+        **dict.fromkeys(("time", "drop", "use"), (str, int, [(str, int)])),
+        **dict.fromkeys(("missing", "time_format", "decimal", "kind", "scaling"), str),
+        "header": bool,
+        "test_share": float,
+    },
 }
 _CONFIG: dict[str, Any] = {name: (None, kinds) for name, kinds in _OPTIONS.items()} | {
     "model": str, "data": str, "arguments": dict, "device": str, "seed": int, "epochs": int, "classifier_epochs": int,
     "tuning_epochs": int, "batch_size": (None, int), "drop_last": (None, bool), "clip_norm": (None, float), "optimizer": str,
     "lr": float, "momentum": float, "nesterov": bool, "schedule": str, "final_lr": float, "step_size": int, "gamma": float,
-    "warmup_steps": int, "minutes": (None, float), "scaler": (None, [[float], [float], str]),
+    "warmup_steps": int, "minutes": (None, float),
+    "scaler": (None, [[float], [float], str]), "schema": (None, dict), "kind": str,
+    "class_names": [str],
+    "unit": str, "scale": float, "validation": float, "patience": int,
     "environment": {"data": str, "versions": dict, "processor": str, "device": str, "threads": int},
     "run": {
-        "id": (None, str), "generation": int, "files": dict.fromkeys((MODEL, METRICS, CHECKPOINT), int),
+        "id": (None, str), "generation": int, "files": dict.fromkeys((MODEL, METRICS, CHECKPOINT, SCORES), int),
         "pictures": (None, [str]), "others": [str], "replaces": [str],
     },
 }  # fmt: skip

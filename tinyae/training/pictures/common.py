@@ -47,12 +47,22 @@ def draw_common(model: Autoencoder, data: Dataset, history: History, folder: Pat
     return files
 
 
-def draw_reconstructions(model: Autoencoder, data: Dataset, path: Path, count: int = 10) -> Path:
-    """Test samples and their reconstructions, with squared errors; with labels, one sample per class.
+def draw_reconstructions(
+    model: Autoencoder,
+    data: Dataset,
+    path: Path,
+    count: int = 10,
+    samples: Split | None = None,
+    what: str | None = None,
+) -> Path:
+    """Samples and their reconstructions, with squared errors; with labels, one sample per class.
+
+    samples: of a part that is called `what`, by default the test samples.
 
     For a model that also predicts, the steps that it sees; for one that only predicts, its predictions.
     """
-    split = data.test.rows(one_per_class(data.test.y, len(data.test), count))
+    samples = data.test if samples is None else samples
+    split = samples.rows(one_per_class(samples.y, len(samples), count))
     restored = Restored.of(model, split)
     made = f"their {restored.outputs[0]}s"
     if data.frame_shape is not None:
@@ -61,7 +71,8 @@ def draw_reconstructions(model: Autoencoder, data: Dataset, path: Path, count: i
         restored, made = restored.past(), f"{made}, the steps that the model sees"
     names = None if split.y is None else [class_name(data, int(label)) for label in split.y]
     word = "image" if data.image_shape is not None else model.sample_name
-    title = f"{data.name}: test {word}s and {made}"
+    part = what or ("test " if len(data.train) else "")
+    title = f"{data.name}: {part}{word}s and {made}"
     return plots.save_figure(draw_restored(data, restored, labels=names, count=count, title=title), path)
 
 
