@@ -101,7 +101,7 @@ def _stamps(data: Dataset) -> list[str] | None:
         return [data.timeline.stamp(n) for n in range(len(data.train) + len(data.test))]
     if data.train.ids is None or data.test.ids is None:
         return None
-    return [str(name) for part in (data.train, data.test) for name in part.ids]
+    return [str(name) for name in (*data.train.ids, *data.test.ids)]
 
 
 def _recording(data: Dataset) -> np.ndarray | None:
