@@ -417,9 +417,11 @@ def test_a_run_remembers_how_its_pictures_were_read(album, tinyae, refused):
     for command in ("evaluate", "reconstruct --count 2"):
         tinyae(command, run)
     # Another folder is read as the run's own; other data are not folders, and their shape is what is wrong.
-    assert "b (14 training and 1 test images)" in tinyae("evaluate", run, "--data photos/b")
+    assert "b (15 new images)" in tinyae("evaluate", run, "--data photos/b")
     assert "samples of shape (8, 8, 1)" in refused("evaluate", run, "--data optdigits")
-    assert "choose data of that shape, or add --image-size 8,6." in refused("evaluate", run, "--image-size 9")
+    other = refused("evaluate", run, "--data photos/b --image-size 9")
+    assert "choose data of that shape, or add --image-size 8,6." in other
+    assert "--image-size is about new pictures" in refused("evaluate", run, "--image-size 9")
 
 
 def test_a_run_on_the_present_folder_is_called_after_it(album, monkeypatch):

@@ -730,6 +730,23 @@ def test_a_frame_is_a_table(left):
     assert made.shape == (60, 4)
 
 
+def test_a_recording_as_a_frame(prophet):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(PRESSURE, columns=["Druck", "Dichte"])
+    assert_allclose(prophet.forecast(frame[["Dichte", "Druck"]])["Druck"], prophet.forecast()["Druck"], rtol=1e-6)
+    assert_allclose(prophet.score(frame)[0], prophet.score(PRESSURE)[0], rtol=1e-6)
+
+
+def test_parquet_in_and_out(shifted):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    pandas.read_csv("reordered.csv").to_parquet("reordered.parquet")
+    run("reconstruct shifted --data reordered.parquet --out made.parquet")
+    run("reconstruct shifted --data reordered.csv --out made.csv")
+    found, expected = pandas.read_parquet("made.parquet"), pandas.read_csv("made.csv")
+    pandas.testing.assert_frame_equal(found, expected, rtol=1e-12)
+
+
 def test_the_history_as_a_frame():
     pytest.importorskip("pandas")
     frame = trained("sorted.csv", "--label kind").run.history().to_frame()

@@ -56,17 +56,18 @@ def anomalies(
         print(f"{out}: scores of {len(scores):,} {model.sample_name}s")
         return
     before = detector.score(judged.train) if len(judged.train) else np.zeros(0)
+    order = "s in time order" if judged.timeline else ": training, then test" if len(before) else ""
     figure = plots.score_timeline(
         np.concatenate([before, scores]),
         detector.threshold,
         train=len(before),
         spans=judged.timeline.spans() if judged.timeline else (),
-        stamps=[judged.timeline.stamp(i) for i in range(len(before) + len(scores))] if judged.timeline else None,
+        stamps=_stamps(judged),
         unit=unit,
         recording=_recording(judged),
         breaks=_breaks(judged),
         value_name=judged.unit,
-        across=f"{model.sample_name}s in time order" if judged.timeline else model.sample_name,
+        across=f"{model.sample_name}{order}",
         title=f"{judged.name}: {' and '.join(model.batch(judged.test).outputs)} error of each {model.sample_name}",
     )
     other = f"_{Path(source['data']).stem}" if source.get("data") else ""
@@ -92,6 +93,15 @@ def _errors(detector: AnomalyDetector, data: Dataset) -> Columns:
 
 _DRAWN = 8
 """Flagged samples that are drawn with their reconstructions."""
+
+
+def _stamps(data: Dataset) -> list[str] | None:
+    """The time of each sample, training samples first; else its id, or None if it has neither."""
+    if data.timeline:
+        return [data.timeline.stamp(n) for n in range(len(data.train) + len(data.test))]
+    if data.train.ids is None or data.test.ids is None:
+        return None
+    return [str(name) for name in (*data.train.ids, *data.test.ids)]
 
 
 def _recording(data: Dataset) -> np.ndarray | None:

@@ -128,7 +128,13 @@ def open_run(
     run = Run.open(run_folder)
     device = backend_named(device).name
     model = run.model().to(device)
-    judged = run.data() if data is None else run.prepare(data, **pictures_as(**pictures))
+    given = pictures_as(**pictures)
+    if data is None and given:
+        raise ValueError(
+            f"--{next(iter(given)).replace('_', '-')} is about new pictures, and the run's own are read as they were: "
+            "add --data, or leave it out."
+        )
+    judged = run.data() if data is None else run.prepare(data, **given)
     check_fits(run.config, model, judged)
     check_data(judged, model)
     remark(judged)

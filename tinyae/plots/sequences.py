@@ -63,7 +63,7 @@ def vector_reconstructions(
     end of a short sequence, are left blank.
     `errors` (N,): the number above each panel, in `error_unit`. None computes the squared error per example, the
     sum of squared differences over all values and features where the original is not NaN.
-    `labels` (N,): titles of the panels. `feature_names` (D,): for the legend.
+    `labels` (N,): titles of the panels. `feature_names` (D,): for the legend, of vectors below their components.
     `seen` (N,) or one number for all: how many steps the model saw; the output for later steps is a prediction, drawn as a
     solid line after a dotted border. Missing steps of the output are NaN in `reconstructed`; then pass `errors`.
     `value_name`: label of the vertical axis, with the unit.
@@ -85,12 +85,13 @@ def vector_reconstructions(
                 f"error_unit is {error_unit!r} but no errors are given: pass errors=, one for each example."
             )
         numbers = list(np.where(np.isnan(first), 0.0, (second - first) ** 2).sum(axis=(1, 2)))
-    names = one_each(feature_names, first.shape[2], "feature_names", "features")
+    components = originals.ndim == 2 and feature_names is not None
+    names = one_each(feature_names, originals.shape[-1], "feature_names", "features")
     shown = min(whole_number("count", count, at_least=1), len(first))
     # The output after the end of a short sequence is not drawn.
     second = np.where(np.isnan(first), np.nan, second)
     first, second = first[:shown, :, :MOST_FEATURES], second[:shown, :, :MOST_FEATURES]
-    across = "step" if originals.ndim == 3 else "component"
+    across = "step" if originals.ndim == 3 else "feature" if components else "component"
     if originals.ndim == 3 and originals.shape[2] > MOST_FEATURES:
         across += f" (first {MOST_FEATURES} of {originals.shape[2]} features)"
     columns = min(shown, 4 if shown > 6 else 3)
@@ -104,18 +105,30 @@ def vector_reconstructions(
     for index, axes in enumerate(grid):
         _draw_example(axes, first[index], second[index], None if known is None else known[index])
         axes.set(xlim=(1 - room, steps + room), ylim=(low - above, high + above))
-        axes.locator_params(axis="x", integer=True, nbins=6, min_n_ticks=1)
+        if components:
+            _name_components(axes, list(map(str, names or ())), width)
+        else:
+            axes.locator_params(axis="x", integer=True, nbins=6, min_n_ticks=1)
         axes.locator_params(axis="y", nbins=4)
         axes.set_title(style.shorten(str(words[index]) if words else "", 0.7 * width))
         axes.set_title(f"{float(numbers[index]):.3g}", loc="right", color=style.MUTED)
     reconstructed_any = known is None or any(np.isfinite(second[n, : known[n]]).any() for n in range(shown))
-    entries = _lines_legend(names, first.shape[2], reconstructed_any, known is not None)
+    entries = _lines_legend(None if components else names, first.shape[2], reconstructed_any, known is not None)
     widest = max(style.text_width(word, style.SMALL_SIZE) for _, word in entries) + 36
     legend_above(grid[0], entries, max(1, min(int(columns * (width + 14.0) // widest), len(entries))), gap=22.0)
     note = f"At the upper right of each panel: {error_unit}."
     if known is not None:
         note += " The model sees the steps before the dotted line."
     return finished(figure, title, note, across=across, up=value_name)
+
+
+def _name_components(axes: Axes, names: list[str], width: float) -> None:
+    """Write the names of the components below them, of many only some."""
+    shown = np.unique(np.linspace(0, len(names) - 1, min(len(names), int(width // 14))).astype(int))
+    words = [style.shorten(names[n], 70.0) for n in shown]
+    axes.set_xticks(shown + 1, words)
+    if sum(style.text_width(word, style.SMALL_SIZE) + 10 for word in words) > width:
+        axes.tick_params(axis="x", labelrotation=90)
 
 
 @style.drawing()
@@ -351,6 +364,8 @@ def score_timeline(
         shown = np.linspace(0.04, 0.96, min(max(most, 1), 8)) * (len(heights) - 1)
         shown = np.unique(shown.astype(np.intp))
         axes.set_xticks(shown + 0.5, [words[i] for i in shown])
+    else:
+        axes.locator_params(axis="x", integer=True, min_n_ticks=1)
     lowest = axes
     if line is not None:
         lowest = axes.inset_axes((0.0, -0.52, 1.0, 0.38))

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -72,6 +73,10 @@ class History:
         if not self.rows:
             raise IndexError("this history is empty: no epoch was completed.")
         return self.rows[-1]
+
+    def to_frame(self) -> Any:
+        """The rows as a data frame of pandas, one per epoch; ImportError without pandas."""
+        return import_module("pandas").DataFrame(self.rows)
 
     def save(self, path: str | Path) -> Path:
         """Write `metrics.csv`: a header `column [unit]`, then one line per epoch, in full precision. Atomic."""

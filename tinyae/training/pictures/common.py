@@ -80,8 +80,9 @@ def draw_curves(history: History, path: Path) -> Path:
     """Training and held-out losses by epoch, for every stage if there are several, one panel per unit, each curve once."""
     curves: dict[str, list[Any]] = {}
     for name in history.columns:
-        if name.endswith(_CURVES) and (values := history[name]) not in curves.values():
-            curves[name] = values
+        drawn = [np.allclose(history[name], values, rtol=1e-5, equal_nan=True) for values in curves.values()]
+        if name.endswith(_CURVES) and not any(drawn):  # equal ones differ by rounding
+            curves[name] = history[name]
     finite = [[value for value in values if math.isfinite(value)] for values in curves.values()]
     steep = any(max(values, default=0.0) > _DECADE * min(values, default=0.0) > 0.0 for values in finite)
     logarithmic = steep and all(min(values, default=1.0) > 0.0 for values in finite)
@@ -205,7 +206,7 @@ def draw_restored(
         )  # fmt: skip
     return plots.vector_reconstructions(
         restored.x, restored.made, errors=restored.errors, seen=restored.seen, labels=labels, count=count,
-        feature_names=names_of(data), value_name=data.value_name, title=title,
+        feature_names=data.feature_names or None, value_name=data.value_name, title=title,
     )  # fmt: skip
 
 
