@@ -259,8 +259,9 @@ COMMITTED = ["checkpoint.safetensors", "config.json", "metrics.csv", "model.safe
     (0, [], "config.json"),
     (1, None, "model.safetensors"),  # nothing was complete, so nothing is left
     (2, COMMITTED, "model.safetensors"),
-    (4, COMMITTED, "config.json"),  # before the pictures
-    (5, COMMITTED, "reconstructions.png"),
+    (4, COMMITTED, "scores.npy"),
+    (5, [*COMMITTED, "scores.npy"], "config.json"),  # before the pictures
+    (6, [*COMMITTED, "scores.npy"], "reconstructions.png"),
 ])  # fmt: skip
 def test_a_full_disk(count, kept, failed, refused, disk_fills_up, tmp_path, monkeypatch):
     after_epoch = Checkpoint.after_epoch

@@ -25,7 +25,15 @@ from tinyae.cli.main import main
 from tinyae.training import Checkpoint, Run
 
 MINE = {"holiday.png": b"mine", "filters.png": b"mine, with a name that a run may give", "notes.txt": b"mine"}
-COMPLETE = ["checkpoint.safetensors", "codes.png", "config.json", "loss.png", "metrics.csv", "model.safetensors"]
+COMPLETE = [
+    "checkpoint.safetensors",
+    "codes.png",
+    "config.json",
+    "loss.png",
+    "metrics.csv",
+    "model.safetensors",
+    "scores.npy",
+]
 EPOCHS = {"fresh": 2, "force": 2, "resume": 3}
 SEED = {"fresh": 1, "force": 1, "resume": 0}
 FAULTS = ("before", "after", "half", "once", "full")

@@ -33,6 +33,8 @@ WORK: dict[str, tuple[tuple[str, ...], str]] = {
     "train": (TRAIN, "new/codes.png"),
     "evaluate": (("evaluate", "run"), ""),
     "encode": (("encode", "run", "--out", "made.npy"), "made.npy"),
+    "decode": (("decode", "run", "codes.npy", "--out", "made.csv"), "made.csv"),
+    "forecast": (("forecast", "lstm", "--out", "made.csv"), "made.csv"),
     "reconstruct": (("reconstruct", "run", "--out", "made.png"), "made.png"),
     "sample": (("sample", "vae", "--out", "made.png"), "made.png"),
     "features": (("features", "run", "--out", "made.png"), "made.png"),
@@ -63,6 +65,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ("vae", "vae", "--sizes", "4", "--latent-size", "2"),
         ):
             assert main(["train", model, "--data", NAME, "--epochs", "1", *small, "--out", out]) == 0
+        assert main(["encode", "run", "--out", "codes.npy"]) == 0
+        np.save("recording.npy", rng.random((60, 2)))
+        small = ["--window", "5", "--horizon", "2", "--mode", "predict", "--hidden-size", "4", "--epochs", "1"]
+        assert main(["train", "lstm", "--data", "recording.npy", *small, "--out", "lstm"]) == 0
     return folder
 
 
@@ -122,7 +128,7 @@ def test_every_command_is_asked():
 ])  # fmt: skip
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_a_stream_stops_no_work(out, errors, command, place, tmp_path):
-    for name in (NAME, "run", "vae"):
+    for name in (NAME, "run", "vae", "lstm", "codes.npy", "recording.npy"):
         os.symlink(place / name, tmp_path / name)
     words, file = WORK[command]
     code, told, errors_told = result_of([sys.executable, "-m", "tinyae", *words], (out, errors), tmp_path)

@@ -368,6 +368,7 @@ def _fit(model: Any, data: Dataset, folder: Run, checkpoint: RunCheckpoint, stat
         print("nothing is left to train; --epochs N lengthens the run")
         state.model.restore(model)
         history = History(state.units, state.rows)
+        folder.keep(model, history)
         if stop is not None:
             stop.load_state_dict(state.callbacks[0])
     else:
@@ -379,8 +380,7 @@ def _fit(model: Any, data: Dataset, folder: Run, checkpoint: RunCheckpoint, stat
         )  # fmt: skip
     if stop is not None:
         model.load_state_dict(stop.best_state)
-    folder.keep(model, history)
-    if stop is not None:
+        folder.keep(model, history)
         print(f"kept: the weights of epoch {stop.best_epoch}, with the lowest validation loss, {stop.best:.5g}")
     return history
 

@@ -248,7 +248,7 @@ class Dataset:
         parts = [self.train.y, self.test.y]
         size = max(len(self.class_names), *(int(y.max(initial=-1)) + 1 for y in parts))
         names = [*self.class_names, *map(str, range(len(self.class_names), size))]
-        counts = (np.bincount(y, minlength=size).tolist() for y in parts)
+        counts = (np.bincount(y.astype(np.intp), minlength=size).tolist() for y in parts)
         return dict(zip(names, zip(*counts, strict=True), strict=True))
 
     def lacking_classes(self) -> list[str]:

@@ -174,6 +174,7 @@ def _part(arrays: Mapping[str, Values], part: str, path: Path) -> Split:
 
 def _split(everything: Split, path: Path, test_share: float, seed: int) -> tuple[Split, Split]:
     """Training split and test split, see `divide`; the ids are the numbers of the rows."""
-    numbered = replace(everything, ids=np.arange(len(everything)))
+    ids = np.arange(len(everything))
+    numbered = Split(everything.source, everything.y, everything.lengths, ids)  # type: ignore[arg-type]
     testing = divide(len(everything), labels=everything.y, test_share=test_share, seed=seed, name=str(path))
     return numbered.rows(~testing), numbered.rows(testing)

@@ -226,7 +226,7 @@ def _chosen(
     folder: Path, files: list[_File], y: npt.NDArray[np.int64] | None, test_share: float, seed: int
 ) -> npt.NDArray[np.bool_]:
     """Which pictures are test pictures: those in the folder `test`, or a share of each class."""
-    alone = len(files) < 2 or (y is not None and np.bincount(y).max() < 2)
+    alone = len(files) < 2 or (y is not None and np.bincount(y.astype(np.intp)).max() < 2)
     if test_share == 1 or not (files[0].part or alone):
         return divide(len(files), labels=y, test_share=test_share, seed=seed, name=str(folder))
     testing = np.array([file.part == "test" for file in files])

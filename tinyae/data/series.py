@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 import numpy.typing as npt
 
-from tinyae.checks import choose
+from tinyae.checks import choose, number
 from tinyae.data.arrays import SCALINGS, TEST_SHARE, Scaler, as_series, divide
 from tinyae.data.dataset import MONTH, Dataset, Kind, Split, Timeline, labeled_lines
 from tinyae.data.schema import Columns, Schema
@@ -52,6 +52,7 @@ def table(
     (('height', 'color=blue', 'color=red'), 2, 1)
     """
     choose("kind", kind, TABLE_KINDS)
+    number("test_share", test_share, above=0, below=1, advice="0.1 is usual")
     asked = Columns(**columns)
     read = asked.read(source)
     schema = Schema.of_table(read, asked, kind)

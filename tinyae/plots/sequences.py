@@ -124,7 +124,7 @@ def vector_reconstructions(
 
 def _name_components(axes: Axes, names: list[str], width: float) -> None:
     """Write the names of the components below them, of many only some."""
-    shown = np.unique(np.linspace(0, len(names) - 1, min(len(names), int(width // 14))).astype(int))
+    shown = np.unique(np.linspace(0, len(names) - 1, min(len(names), int(width // 14))).astype(np.intp))
     words = [style.shorten(names[n], 70.0) for n in shown]
     axes.set_xticks(shown + 1, words)
     if sum(style.text_width(word, style.SMALL_SIZE) + 10 for word in words) > width:

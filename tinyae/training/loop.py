@@ -253,9 +253,8 @@ class Training:
                 arrays = [array for part in results for array in (part if isinstance(part, tuple) else (part,))]
                 held.append(sum(getattr(array, "nbytes", 0) for array in arrays))
         size = min(self.batch_size, len(self.data))
-        about = (
-            f"about {1.5 * size * (held[1] - held[0]) / 1e9:.2g} GB" if len(held) == 2 else "more memory than there is"
-        )
+        each = (held[1] - held[0]) * 1.5e-9 if len(held) == 2 else 0.0
+        about = f"about {size * each:.2g} GB" if each else "more memory than there is"
         fix = (
             "use fewer samples, or Adam" if self.optimizer.full_batch else "choose a smaller batch_size (--batch-size)"
         )
