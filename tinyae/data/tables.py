@@ -214,9 +214,11 @@ def _read_text(
         raise ValueError(f"{path} contains no line of numbers: write one row per line, fields separated by commas.")
     sample = [lines[n] for n in kept[:_SAMPLE]]
     delimiter, rows = _delimiter(sample)
-    above = lines[kept[0] - 1] if kept[0] else ""  # a comment right above the table may name the columns
-    comment = _fields([above if above[1:].startswith(delimiter) else above[1:] or "#"], delimiter)[0]
-    named = header is None and len(comment) == len(rows[0]) > 1 and not _is_header(rows, expected)
+    above = lines[kept[0] - 1].strip() if kept[0] else ""  # a comment right above the table may name the columns
+    comment = _fields([above if above[1:].startswith(delimiter) else above[1:].strip() or "#"], delimiter)[0]
+    named = (
+        header is None and above.startswith("#") and len(comment) == len(rows[0]) > 1 and not _is_header(rows, expected)
+    )
     if named and _is_header([comment, *rows], expected):
         names, body, header = comment, kept, True
     else:
