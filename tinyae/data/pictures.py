@@ -52,7 +52,7 @@ def load_folder(
         gray: whether to convert colors to gray levels. Otherwise all pictures get 3 channels if one is in color.
         skip_broken: whether to skip files that cannot be read, and list them in `notes`, instead of raising.
         progress: whether to show a progress bar after two seconds.
-        test_share, seed: of the test pictures, see `divide`, or 1 for new data, all for testing; not used if the folder has a `test` folder.
+        test_share, seed: of the test pictures, see `divide`, or 1 for new data, all for testing; not used with a `test` folder.
 
     Raises:
         FileNotFoundError, NotADirectoryError: no such folder.
