@@ -322,6 +322,20 @@ def test_semicolons_and_decimal_commas():
     assert_array_equal(rows.test.times, np.datetime64("2021-03-01T00:00") + rows.test.ids.astype("m8[m]"))
 
 
+@pytest.mark.parametrize("model", ["vae", "cvae"])
+def test_a_variational_model_takes_a_table_and_its_samples_have_units(desk, model):
+    told = run(f"train {model} --data sorted.csv --label kind --epochs 1 --batch-size 64 --out {model}")
+    assert "--likelihood gaussian" in told
+    for name in ("drawn.csv", "drawn.npy"):
+        run(f"sample {model} -n 6 --seed 3 --out {name}")
+    opened = Run.open(model)
+    train = FLOWERS[opened.data().train.ids]
+    expected = opened.model().sample(6, np.random.default_rng(3)) * train.std(0) + train.mean(0)
+    found = table_in(Path("drawn.csv"))
+    assert_allclose(np.stack([numbers(found[name]) for name in NAMES], axis=1), expected, rtol=1e-5)
+    assert_allclose(np.load("drawn.npy"), expected, rtol=1e-5)
+
+
 def test_look_first_says_what_was_understood():
     assert "4 columns" in run("data header.csv")
     told = run("data air.csv --time year,month,day,hour --drop No --missing interpolate")

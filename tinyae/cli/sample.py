@@ -10,10 +10,13 @@ import numpy as np
 from tinyae import plots
 from tinyae.backend import backend_named
 from tinyae.cli.arguments import whole_number
-from tinyae.cli.options import open_run, save_array
+from tinyae.cli.options import open_run
+from tinyae.cli.results import feature_columns, flat, is_results, write_results
+from tinyae.data import Split
 from tinyae.models import model_entry
 from tinyae.models.settings import passes_on
 from tinyae.training import Run
+from tinyae.training.source import tested
 
 
 @passes_on(open_run, without=("data", "image_size", "gray", "skip_broken"))
@@ -37,7 +40,8 @@ def sample(
         pixels: draw the pixels from p(x|z) instead of showing their mean.
         label: C, for a cvae: the class of all samples; by default each class in turn.
         seed: for the codes.
-        out: FILE, picture (.png, .svg, .pdf) or array (.npy); by default RUN/samples.png.
+        out: FILE, picture (.png, .svg, .pdf), or values in the units of a table (.csv, .parquet, .npy); by default
+            RUN/samples.png.
     """
     folder = Run.open(run_folder)
     kind, arguments = folder.config["model"], folder.config.get("arguments", {})
@@ -62,8 +66,10 @@ def sample(
             "train one with `tinyae train vae`."
         )
     path = out or folder.path / ("samples.png" if samples.ndim == 4 else "samples.npy")
-    if path.suffix == ".npy":
-        save_array(samples, path)
+    drawn = tested(folder.config, Split(samples))
+    if is_results(path):
+        values = samples if drawn.schema is None else drawn.measured(samples)
+        write_results(path, {}, flat(feature_columns(drawn, samples)), values)
     elif samples.ndim == 4:
         columns = arguments.get("classes") if label is None else None
         figure = plots.image_grid(
@@ -72,6 +78,6 @@ def sample(
         plots.save_figure(figure, path)
     else:
         raise ValueError(
-            f"samples of shape {samples.shape[1:]} are not images to draw: give --out a name that ends in .npy."
+            f"samples of shape {samples.shape[1:]} are not images to draw: give --out a name that ends in .npy, or .csv."
         )
     print(f"{path}: {len(samples)} {model.sample_name}s, seed {seed}; {how}")

@@ -190,7 +190,7 @@ def check_patience(config: Mapping[str, Any], entry: ModelEntry) -> None:
         raise ValueError("--patience needs samples to choose by: add, e.g., --validation 0.1.")
 
 
-BOUNDED = {"loss": ("bce", "squared_error"), "likelihood": ("bernoulli", "gaussian")}
+BOUNDED = {"loss": ("bce", "squared_error"), "likelihood": ("gray-bce", "gaussian")}
 """Settings whose default is for values in [0, 1], and what is for all values."""
 
 

@@ -147,14 +147,12 @@ def divide(
         labels: the class of each sample; each class is divided in the same proportion.
         groups: what each sample belongs to; a group is in one part only.
         ordered: whether the samples are steps in time order: the last ones are the test part.
-        test_share: share of test samples, above 0 and below 1; 1 for new data, all of which are test samples.
+        test_share: share of test samples, above 0 and below 1.
         seed: of the draw.
         name: of the data, for errors.
 
     Raises ValueError for fewer than two samples, or fewer than two groups.
     """
-    if test_share == 1:
-        return np.ones(count, bool)
     share = number("test_share", test_share, above=0, below=1, advice="0.1 is usual")
     if count < 2:
         raise ValueError(f"{name} holds {count} example: save at least two, for training and test.")

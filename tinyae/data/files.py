@@ -48,7 +48,7 @@ def load_file(path: str | Path, *, test_share: float = TEST_SHARE, seed: int = 0
     and the other tables contain one example per line, see `tinyae.data.table`.
 
     Args:
-        test_share, seed: of the test part, see `divide`; not used if the file has its own.
+        test_share, seed: of the test part, see `divide`, or 1 for new data, all for testing; not used if the file has its own.
 
     Raises:
         FileNotFoundError: no such file.
@@ -173,8 +173,10 @@ def _part(arrays: Mapping[str, Values], part: str, path: Path) -> Split:
 
 
 def _split(everything: Split, path: Path, test_share: float, seed: int) -> tuple[Split, Split]:
-    """Training split and test split, see `divide`; the ids are the numbers of the rows."""
+    """Training split and test split, see `divide`, a share of 1 is all; the ids are the numbers of the rows."""
     ids = np.arange(len(everything))
     numbered = Split(everything.source, everything.y, everything.lengths, ids)  # type: ignore[arg-type]
+    if test_share == 1:
+        return numbered.rows(slice(0, 0)), numbered
     testing = divide(len(everything), labels=everything.y, test_share=test_share, seed=seed, name=str(path))
     return numbered.rows(~testing), numbered.rows(testing)

@@ -54,7 +54,7 @@ def load_folder(
         gray: whether to convert colors to gray levels. Otherwise all pictures get 3 channels if one is in color.
         skip_broken: whether to skip files that cannot be read, and list them in `notes`, instead of raising.
         progress: whether to show a progress bar after two seconds.
-        test_share, seed: of the test pictures, see `divide`; not used if the folder has a `test` folder.
+        test_share, seed: of the test pictures, see `divide`, or 1 for new data, all for testing; not used with a `test` folder.
 
     Raises:
         FileNotFoundError, NotADirectoryError: no such folder.
@@ -226,8 +226,10 @@ def _chosen(
     folder: Path, files: list[_File], y: npt.NDArray[np.int64] | None, test_share: float, seed: int
 ) -> npt.NDArray[np.bool_]:
     """Which pictures are test pictures: those in the folder `test`, or a share of each class."""
+    if test_share == 1:
+        return np.ones(len(files), bool)
     alone = len(files) < 2 or (y is not None and np.bincount(y.astype(np.intp)).max() < 2)
-    if test_share == 1 or not (files[0].part or alone):
+    if not files[0].part and not alone:
         return divide(len(files), labels=y, test_share=test_share, seed=seed, name=str(folder))
     testing = np.array([file.part == "test" for file in files])
     if testing.all() or not testing.any():
