@@ -16,7 +16,7 @@ from tinyae.data import Split
 from tinyae.models import model_entry
 from tinyae.models.settings import passes_on
 from tinyae.training import Run
-from tinyae.training.source import tested
+from tinyae.training.applied import tested
 
 
 @passes_on(open_run, without=("data", "image_size", "gray", "skip_broken"))

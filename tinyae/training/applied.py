@@ -33,6 +33,7 @@ from tinyae.data import (
 )
 from tinyae.data.catalog import ENTRIES, canonical
 from tinyae.data.dataset import Kind, as_samples
+from tinyae.data.formats import read_npy
 from tinyae.data.pictures import SUFFIXES as PICTURES
 from tinyae.data.pictures import read_picture
 from tinyae.data.tables import is_table, read_table
@@ -50,13 +51,19 @@ def load_data(config: Config) -> Dataset:
     """
     name, windows, columns = config["data"], config.get("windows"), config.get("table", {})
     path = Path(name).expanduser()
-    if is_own_table(name):
-        data = table(path, **columns) if windows is None else load_series(path, **windows, **_of_recording(columns))
-    elif columns and not (windows and columns.keys() == {"scaling"}):
-        option = next(iter(columns)).replace("_", "-")
-        raise ValueError(f"--{option} is about the columns of a table, and {name} is not a table: leave it out.")
+    if windows is not None and (is_own_table(name) or _is_array_of_steps(path)):
+        data = load_series(path, **windows, **_of_recording(columns))
+    elif is_own_table(name):
+        data = table(path, **columns)
     else:
-        data = load(name, **config.get("data_options", {}))
+        divided = {
+            key: value for key, value in columns.items() if key == "test_share" and canonical(name) not in ENTRIES
+        }
+        columns = {key: value for key, value in columns.items() if key not in divided}
+        if columns and not (windows and columns.keys() == {"scaling"}):
+            option = next(iter(columns)).replace("_", "-")
+            raise ValueError(f"--{option} is about the columns of a table, and {name} is not a table: leave it out.")
+        data = load(name, **config.get("data_options", {}), **divided)
         data = data if windows is None else rewindow(data, **windows, **columns)
     share = config.get("validation")
     return data if share is None else data.hold_out(share, config["seed"])
@@ -68,6 +75,11 @@ def _of_recording(columns: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError("--as says what a row of a table is, and with --window it is a step: leave one of them out.")
     others = {name: value for name, value in columns.items() if name != "test_share"}
     return others | ({"train": 1.0 - columns["test_share"]} if "test_share" in columns else {})
+
+
+def _is_array_of_steps(path: Path) -> bool:
+    """Whether this is a `.npy` with the axes of a recording, (T,) or (T, D)."""
+    return path.suffix.lower() == ".npy" and read_npy(path).ndim < 3
 
 
 def is_own_table(name: str) -> bool:
@@ -91,7 +103,7 @@ def prepare(config: Config, source: Any, **pictures: Any) -> Dataset:
     """
     schema = Schema.of_plain(config["schema"]) if config.get("schema") else None
     named = isinstance(source, str | os.PathLike)
-    if schema is not None and not (named and not is_own_table(os.fspath(source))):
+    if schema is not None and (not named or is_own_table(os.fspath(source)) or _is_array_of_steps(Path(source))):
         return _by_schema(config, schema, source)
     if not named:
         return _of_samples(config, source)
