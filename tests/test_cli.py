@@ -154,7 +154,7 @@ def test_force_replaces_a_run(tinyae, tmp_path):
 
 def test_auto_finds_a_device(tinyae):
     printed = tinyae("train basic --data optdigits --epochs 1 --out run --device auto")
-    assert printed.splitlines()[0].endswith(("), cpu", "), gpu"))
+    assert printed.splitlines()[0].endswith((", cpu", ", gpu"))
 
 
 def test_evaluate_prints_the_same_numbers_again(tinyae, trained):

@@ -397,10 +397,11 @@ def _first(data: Dataset, memory: Any) -> Dataset:
 
 def _headline(name: str, model: Autoencoder, data: Dataset, device: str) -> str:
     tested = f" and {len(data.test):,} test" if len(data.test) else ""
+    scaled = f", scaling {data.scaler.method}" if data.scaler is not None and data.scaler.fitted else ""
     return (
         f"{name} autoencoder, {model.parameter_count():,} parameters, on {data.name} "
         f"({len(data.train):,} training{tested} {model.sample_name}s "
-        f"of {' x '.join(map(str, data.example_shape))}), {device}"
+        f"of {' x '.join(map(str, data.example_shape))}{scaled}), loss in {model.loss_unit}, {device}"
     )
 
 
