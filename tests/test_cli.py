@@ -79,7 +79,7 @@ def test_training_leaves_numbers_and_pictures(form, options, tinyae, tmp_path):
         check_picture(folder / picture)
     model = load(folder)
     assert f"{form} autoencoder, {model.parameter_count():,} parameters, on optdigits" in printed
-    assert "(3,823 training and 1,797 test images of 8 x 8 x 1), cpu" in printed
+    assert "(3,823 training and 1,797 test images of 8 x 8 x 1), loss in " in printed
     assert table_of(printed) == expected_table(folder, "nats" if form == "basic" else "squared error")
     assert Run.open(folder).history()["epoch"] == [1]
     if form == "deep":
@@ -133,7 +133,7 @@ def test_what_is_no_image_is_trained_on_and_drawn_too(name, options, unit, pictu
 def test_a_file_of_ones_own(tinyae, tmp_path, rng):
     np.save(tmp_path / "rows.npy", rng.uniform(size=(60, 7)).astype("float32"))
     printed = tinyae("train basic --data ./rows.npy --epochs 1 --code-size 2")
-    assert "on rows.npy (54 training and 6 test rows of 7), cpu" in printed
+    assert "on rows.npy (54 training and 6 test rows of 7), loss in nats per row, cpu" in printed
     folder = Path("runs") / "basic-rows"
     assert set(FILES) - set(names(folder)) == {"codes.png", "filters.png"}
     assert "rows.npy" in tinyae("evaluate", folder)
