@@ -295,7 +295,7 @@ def graph(y: Tensor, names: Names | None = None, grad_output: Tensor | Array | N
                 f"inspect: the graph behind {node.name} was freed by backward(): inspect it before, "
                 "or call backward(retain_graph=True)."
             )
-    values = _values(y, order)
+    values = values_of(y, order)
     gradients = grad(y, [recorded(values[node], node) for node in order], grad_output)
     named = dict(names or {})  # keeps the constants alive, so that every id is unique
     node_names, constant_names = _split_names(named)
@@ -338,7 +338,7 @@ def euclidean_norm(array: Array) -> float:
         return float(np.linalg.norm(host.astype(np.result_type(host.dtype, np.float64)).ravel()))
 
 
-def _values(y: Tensor, order: list[Node]) -> dict[Node, Array]:
+def values_of(y: Tensor, order: list[Node]) -> dict[Node, Array]:
     """The raw array of every node, from the operations that use it, since the user's Tensor may be gone."""
     values: dict[Node, Array] = {}
     for node in order:
