@@ -46,7 +46,7 @@ STREET: dict[str, set[str]] = {
     "models": GROUND | {"optim", "data"},
     "data": {"backend", "atomic"},
     "plots": {"backend", "atomic"},
-    "inspect": GROUND,
+    "inspect": GROUND | {"testing", "atomic"},
     "testing": GROUND | {"optim", "models", "data", "training", "atomic"},
     "training": GROUND | {"optim", "models", "data", "plots", "atomic"},
     "cli": GROUND | {"optim", "models", "data", "plots", "training", "inspect", "testing", "atomic"},

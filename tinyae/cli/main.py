@@ -27,10 +27,11 @@ from tinyae.cli.probe import probe
 from tinyae.cli.reconstruct import reconstruct
 from tinyae.cli.sample import sample
 from tinyae.cli.show import show
+from tinyae.cli.step import step
 from tinyae.training.run import package_version
 
 COMMANDS = (
-    evaluate, encode, reconstruct, sample, features, neighbors, probe, anomalies, diff, show, gradcheck, data, info,
+    evaluate, encode, reconstruct, sample, features, neighbors, probe, anomalies, diff, show, step, gradcheck, data, info,
 )  # fmt: skip
 """The commands except `train`: functions whose parameters and docstrings become arguments and help."""
 
@@ -41,6 +42,7 @@ start here:
   tinyae evaluate runs/basic-fashion-mini the metrics again, on any data of the same shape
   tinyae data                             the available data sets
   tinyae show basic                       the tape of one training step, node by node
+  tinyae step basic --open                the same in a browser: where each number of a gradient comes from
 
 exit codes: 0 success, 1 a gradient check failed or two runs differ, 2 an error in the options or the data, 130 interrupted,
 also by SIGTERM (the last complete epoch is kept)."""

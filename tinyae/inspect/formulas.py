@@ -29,10 +29,12 @@ _SIGNS = {
     ">": "&gt;",
     "&": "&amp;",
 }
-_WORDS = set(
-    "for else if of over sum the and or at in inside outside on border where is are by to from its max min same with "
-    "samples places batch chosen largest smallest elsewhere evenly ties shared sub gradient others each one all it goes mean "
-    "variance product along".split()
+_WORDS = frozenset(
+    re.findall(
+        r"\w+",
+        "for else if of over sum the and or at in inside outside on border where is are by to from same with samples places "
+        "batch chosen largest smallest ties evenly others each one mean variance product along piece computed without a division",
+    )
 )
 _LETTERS = {"pi": "&#x3C0;", "lambda": "&#x3BB;", "sigma": "&#x3C3;"}
 
@@ -74,14 +76,17 @@ def _row(tokens: list[tuple[str, str]], closing: bool = False) -> list[str]:
     """The elements of a row; with `closing` up to a closing bracket, which is taken off the tokens."""
     row: list[str] = []
     while tokens:
-        kind, text = tokens[0]
+        kind = tokens[0][0]
         if kind == "close" and closing:
             break
         if kind in ("raise", "lower") and row:
             tokens.pop(0)
             row.append(_element("msup" if kind == "raise" else "msub", row.pop(), _script(tokens)))
         else:
-            row.append(_atom(tokens))
+            atom = _atom(tokens)
+            if row and not atom.startswith(("<mo>", "<mtext>")) and not row[-1].startswith(("<mo>", "<mtext>")):
+                row.append('<mspace width="0.25em"></mspace>')  # a product without a sign
+            row.append(atom)
     return row
 
 

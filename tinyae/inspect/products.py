@@ -16,6 +16,7 @@ be run as their composed twins, which shows the inside of a fused operation.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinyae.autodiff import Node, Observer, Primitive, Tensor, grad, observers, set_observers
+from tinyae.autodiff import Node, Observer, Primitive, Tensor, grad, observers, set_observers, set_recording
 from tinyae.autodiff.tape import ancestors, recorded
 from tinyae.backend import backend_of
 from tinyae.inspect.graphs import Names, euclidean_norm, values_of
@@ -155,6 +156,7 @@ class Visit:
         name: of a leaf or a result; None without one.
         layer: dotted name of the layer in which it was recorded; "" outside of any.
         origin: the recorded operation; another one than that of `node` if a fused operation was run as its twin.
+        call: which recorded node that was, counted like `number`.
         parents: the numbers of the nodes that it was computed from, by argument position.
         constants: descriptions of its other arguments, by position.
         value, gradient: float64 arrays.
@@ -167,6 +169,7 @@ class Visit:
     name: str | None
     layer: str
     origin: str
+    call: int
     parents: dict[int, int]
     constants: dict[int, str]
     value: Floats
@@ -185,11 +188,12 @@ class Visit:
 
 
 class Places(Observer):
-    """Records which layer of a module each node belongs to, and which constants `detach()` made.
+    """What the engine reports: the layer of each node, what `detach()` made constant, and how cotangents add up.
 
     Attributes:
         layers: dotted name of the innermost layer, by the serial number of the node.
         constants: the detached arrays, by id; they are kept alive so that no other array has the id.
+        arrived: the norm of what had arrived at a parent once a node was visited, by the node and the argument.
     """
 
     def __init__(self, root: Module | None) -> None:
@@ -197,6 +201,7 @@ class Places(Observer):
         self.inside = [""]
         self.layers: dict[int, str] = {}
         self.constants: dict[int, Any] = {}
+        self.arrived: dict[tuple[Node, int], float] = {}
 
     @contextmanager
     def during(self, scope: object) -> Iterator[None]:
@@ -217,27 +222,9 @@ class Places(Observer):
         self.constants[id(constant.data)] = constant.data
         return constant
 
-
-class _Origins(Observer):
-    """Records the node that was being retraced when a node was made."""
-
-    def __init__(self) -> None:
-        self.current: Node | None = None
-        self.found: dict[Node, Node] = {}
-
-    def result(self, name: str, args: Sequence[Any], out: Any, node: Node | None) -> None:
-        if node is not None and self.current is not None:
-            self.found[node] = self.current
-
-
-class _Arrivals(Observer):
-    """Records the norm of what has arrived at each parent so far, by node and argument."""
-
-    def __init__(self) -> None:
-        self.norms: dict[tuple[Node, int], float] = {}
-
     def gradient(self, node: Node, position: int, g: Any, c: Any, parent: Node, total: Any) -> None:
-        self.norms[node, position] = euclidean_norm(total)
+        """Remember what has arrived at a parent so far."""
+        self.arrived[node, position] = euclidean_norm(total)
 
 
 def _host(value: Any) -> Any:
@@ -250,32 +237,28 @@ def _host(value: Any) -> Any:
     return array.astype(np.float64) if array.dtype.kind == "f" else array
 
 
-def _retraced(order: list[Node], values: dict[Node, Any], unfused: bool) -> tuple[dict[Node, Tensor], _Origins, dict]:
-    """The tape once more, oldest node first: the Tensor of each node, where nodes come from, and the constants by id."""
+def _retraced(order: list[Node], values: dict[Node, Any], unfused: bool) -> tuple[dict[Node, Tensor], dict[int, Any]]:
+    """The tape once more, oldest node first: the Tensor of each node, and the constants by id."""
     tensors: dict[Node, Tensor] = {}
     constants: dict[int, Any] = {}
-    origins = _Origins()
-    with set_observers(*observers(), origins):
-        for node in order:
-            origins.current = node
-            if node.primitive is None:
-                tensors[node] = Tensor(_host(values[node]), requires_grad=True)
-                origins.found[tensors[node].node] = node  # type: ignore[index]
-                continue
-            given = dict(zip(node.positions, node.parents, strict=True))
-            args = []
-            for i, arg in enumerate(node.args):
-                if i not in given and id(arg) not in constants:
-                    constants[id(arg)] = _host(arg)
-                args.append(tensors[given[i]] if i in given else constants[id(arg)])
-            params = {key: _host(value) for key, value in node.params.items()}
-            if node.name == "cast":
-                params["dtype"] = np.float64
-            twin = node.primitive.composed if unfused else None
-            # One argument is a Tensor, and so the twin, which may use operators, gets only Tensors.
-            args = [Tensor(a) if twin is not None and isinstance(a, np.ndarray) else a for a in args]
-            tensors[node] = (twin or node.primitive)(*args, **params)
-    return tensors, origins, constants
+    for node in order:
+        if node.primitive is None:
+            tensors[node] = Tensor(_host(values[node]), requires_grad=True)
+            continue
+        given = dict(zip(node.positions, node.parents, strict=True))
+        args = []
+        for i, arg in enumerate(node.args):
+            if i not in given and id(arg) not in constants:
+                constants[id(arg)] = _host(arg)
+            args.append(tensors[given[i]] if i in given else constants[id(arg)])
+        params = {key: _host(value) for key, value in node.params.items()}
+        if node.name == "cast":
+            params["dtype"] = np.float64
+        twin = node.primitive.composed if unfused else None
+        # One argument is a Tensor, and so the twin, which may use operators, gets only Tensors.
+        args = [Tensor(a) if twin is not None and isinstance(a, np.ndarray) else a for a in args]
+        tensors[node] = (twin or node.primitive)(*args, **params)
+    return tensors, constants
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -373,7 +356,7 @@ class Sweep:
     Attributes:
         visits: oldest node first.
         loss: the value.
-        left_out: how many nodes are on the tape but not among the visits.
+        order: all nodes of the tape, which may be more.
     """
 
     def __init__(
@@ -385,9 +368,9 @@ class Sweep:
         element: str | Index = "auto",
         limit: int = 400,
     ) -> None:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), set_recording(True):
             self._record(y, dict(names or {}), places or Places(None), unfused, limit)
-            most = 6 if len(self.visits) <= 60 else 4
+            most = 6 if len(self.visits) <= 60 else 4 if len(self.visits) <= 100 else 3
             wanted: dict[int, list[Index]] = {}
             for visit in self.visits:
                 self._take_apart(visit, element, wanted, most)
@@ -395,13 +378,13 @@ class Sweep:
     def _record(self, y: Tensor, names: dict[str, Tensor], places: Places, unfused: bool, limit: int) -> None:
         old = ancestors(y.node)[::-1]  # type: ignore[arg-type]
         values = values_of(y, old)
-        tensors, origins, constants = _retraced(old, values, unfused)
+        tensors, constants = _retraced(old, values, unfused)
+        ends = [tensors[node].node.serial for node in old]  # type: ignore[union-attr]
         result = tensors[old[-1]]
         self.order = ancestors(result.node)[::-1]  # type: ignore[arg-type]
-        numbers = {node: i for i, node in enumerate(self.order)}
+        self.numbers = numbers = {node: i for i, node in enumerate(self.order)}
         arrays = values_of(result, self.order)
-        watch = _Arrivals()
-        with set_observers(*observers(), watch):
+        with set_observers(*observers(), places):
             gradients = grad(result, [recorded(arrays[node], node) for node in self.order])
         self.users: dict[int, list[tuple[int, int]]] = {i: [] for i in range(len(self.order))}
         for node in reversed(self.order):
@@ -409,7 +392,7 @@ class Sweep:
                 self.users[numbers[parent]].append((numbers[node], position))
         named = {tensors[t.node].node: name for name, t in names.items() if t.node is not None and t.node in tensors}
         known = {id(values[node]): f"the detached value of {named.get(tensors[node].node, node.name)}" for node in old}
-        known |= dict.fromkeys(places.constants, "detached")
+        known = dict.fromkeys(places.constants, "detached") | known
         known |= {id(t.data): name for name, t in names.items() if t.node is None}
         kept = {id(array): known[key] for key, array in constants.items() if key in known}
         self.loss = float(arrays[self.order[-1]])
@@ -417,13 +400,13 @@ class Sweep:
         self.locals: dict[int, Local | None] = {}
         half = max(limit, 2) // 2
         shown = [i for i in range(len(self.order)) if i < half or i >= len(self.order) - half]
-        self.left_out = len(self.order) - len(shown)
         self.visits = []
         for i in shown:
             node = self.order[i]
-            origin = origins.found.get(node)
+            call = bisect_left(ends, node.serial)  # a twin makes its nodes before its result
+            origin = old[call]
             name = named.get(node)
-            layer = places.layers.get(origin.serial, "") if origin is not None else ""
+            layer = places.layers.get(origin.serial, "")
             if not layer and name and "." in name and node.primitive is None:
                 layer = name.rpartition(".")[0]
             parents = dict(zip(node.positions, (numbers[p] for p in node.parents), strict=True))
@@ -432,9 +415,9 @@ class Sweep:
             }
             self.visits.append(
                 Visit(
-                    i, node, name, layer, origin.name if origin else node.name, parents, others,
+                    i, node, name, layer, origin.name, call, parents, others,
                     np.asarray(self.arrays[i]), np.asarray(self.gradients[i]),
-                    {j: watch.norms.get((node, j), 0.0) for j in parents},
+                    {j: places.arrived.get((node, j), 0.0) for j in parents},
                 )
             )  # fmt: skip
         self.visited = {visit.number: visit for visit in self.visits}
@@ -530,8 +513,6 @@ class Sweep:
         later.sort()
         if len(later) > MOST_REPLAYED or sum(self.arrays[i].size for i in (number, *later)) > LARGE:
             return None
-        numbers = {node: i for i, node in enumerate(self.order)} if not hasattr(self, "_numbers") else self._numbers
-        self._numbers = numbers
 
         def loss(step: float) -> float:
             changed = {number: np.array(self.arrays[number])}
@@ -539,11 +520,11 @@ class Sweep:
             for i in later:
                 node, args = self.order[i], list(self.order[i].args)
                 for position, parent in zip(node.positions, node.parents, strict=True):
-                    args[position] = changed.get(numbers[parent], args[position])
+                    args[position] = changed.get(self.numbers[parent], args[position])
                 changed[i] = np.asarray(node.primitive(*args, **node.params))  # type: ignore[misc]
             return float(changed.get(len(self.order) - 1, self.arrays[-1]))
 
-        return measured_slope(loss, float(self.arrays[number][index]), gradient)
+        return measured_slope(loss, self.loss, float(self.arrays[number][index]), gradient)
 
     def _why_zero(self, visit: Visit, index: Index) -> str:
         """Why the gradient of the element is 0, in one sentence."""
@@ -652,14 +633,14 @@ STEPS = (1e-3, 1e-4, 1e-5, 1e-6)
 """Steps of the differences, relative to the value where that is above 1."""
 
 
-def measured_slope(loss: Callable[[float], float], value: float, gradient: float) -> Measured:
-    """The slope of a function of one number at 0, from central differences at h and h/2.
+def measured_slope(loss: Callable[[float], float], middle: float, value: float, gradient: float) -> Measured:
+    """The slope at 0 of a function of one number, `middle` at 0, from central differences at h and h/2.
 
     Their combination (4 D(h/2) - D(h)) / 3 has an error of order h**4, and how far it is from D(h/2) tells how good it is. A
     long step is precise unless the function bends within it, so the steps become shorter until it does not. At a kink the
     slopes on the two sides differ at every step; then the gradient is one of them, or between.
     """
-    middle, best = loss(0.0), Measured(math.nan, math.inf, False)
+    best = Measured(math.nan, math.inf, False)
     for relative in STEPS:
         h = relative * max(1.0, abs(value))
         ahead, behind, near, far = loss(h), loss(-h), loss(h / 2), loss(-h / 2)
@@ -673,6 +654,6 @@ def measured_slope(loss: Callable[[float], float], value: float, gradient: float
         kink = jump > 0.75 * bend and jump > 64 * noise and jump > 1e-6 * max(abs(slope), abs(gradient))
         if error < best.error or kink:
             best = Measured(slope, error, kink)
-        if not kink and error <= max(1e-8 * abs(slope), 16 * noise):
+        if not kink and error <= max(1e-7 * abs(slope), 16 * noise):
             break
     return best
