@@ -48,7 +48,7 @@ STREET: dict[str, set[str]] = {
     "models": GROUND | {"optim", "data"},
     "data": {"backend", "atomic", "streams"},
     "plots": {"backend", "atomic"},
-    "inspect": GROUND,
+    "inspect": GROUND | {"testing", "atomic"},
     "testing": GROUND | {"optim", "models", "data", "training", "atomic"},
     "training": GROUND | {"optim", "models", "data", "plots", "atomic", "streams"},
     "cli": GROUND

@@ -43,6 +43,7 @@ WORK: dict[str, tuple[tuple[str, ...], str]] = {
     "anomalies": (("anomalies", "run", "--out", "made.png"), "made.png"),
     "diff": (("diff", "run", "vae"), ""),
     "show": (("show", "basic", "--data", NAME), ""),
+    "step": (("step", "basic", "--data", NAME, "--out", "made.html"), "made.html"),
     "gradcheck": (("gradcheck", "tanh"), ""),
     "data": (("data", NAME), ""),
     "info": (("info",), ""),

@@ -30,12 +30,13 @@ from tinyae.cli.probe import probe
 from tinyae.cli.reconstruct import reconstruct
 from tinyae.cli.sample import sample
 from tinyae.cli.show import show
+from tinyae.cli.step import step
 from tinyae.plots.style import load_matplotlib
 from tinyae.streams import Stream
 from tinyae.training.run import package_version
 
 COMMANDS = (
-    evaluate, encode, decode, reconstruct, forecast, sample, features, neighbors, probe, anomalies, diff, show, gradcheck, data, info,
+    evaluate, encode, decode, reconstruct, forecast, sample, features, neighbors, probe, anomalies, diff, show, step, gradcheck, data, info,
 )  # fmt: skip
 """The commands except `train`: functions whose parameters and docstrings become arguments and help."""
 
@@ -49,6 +50,7 @@ start here:
   tinyae evaluate runs/basic-fashion-mini the metrics again, on any data of the same shape
   tinyae data                             the available data sets
   tinyae show basic                       the tape of one training step, node by node
+  tinyae step basic --open                the same in a browser: where each number of a gradient comes from
 
 exit codes: 0 success, 1 a gradient check failed or two runs differ, 2 an error in the options or the data or lost output, 130 interrupted,
 also by SIGTERM (the last complete epoch is kept)."""

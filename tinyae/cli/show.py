@@ -8,8 +8,8 @@ import numpy as np
 
 from tinyae import inspect
 from tinyae.cli.options import SAMPLE_NOUNS, check_labels, class_count, pictures_as
-from tinyae.data import load
-from tinyae.models import MODELS, build
+from tinyae.data import Dataset, load
+from tinyae.models import MODELS, Autoencoder, build
 from tinyae.models.settings import passes_on
 
 FORMATS = ("table", "dot", "mermaid")
@@ -37,12 +37,7 @@ def show(
         seed: for the weights.
         format: a table, or the graph in a format that other programs can draw.
     """
-    entry, samples = MODELS[model], load(data or MODELS[model].data, **pictures_as(**pictures))
-    arguments: dict[str, Any] = {"input_shape": list(samples.example_shape), "sample": SAMPLE_NOUNS[samples.kind]}
-    if entry.conditional:
-        check_labels(samples, "a conditional model needs", ", or train vae")
-        arguments["classes"] = class_count(samples)
-    built = build(model, arguments, np.random.default_rng(seed))
+    built, samples = fresh_model(model, data, seed, **pictures)
     batch = built.batch(samples.train.rows(slice(0, batch_size)))
     loss = built.loss(batch.tensors())
     graph = inspect.graph(loss.total, names=dict(built.named_parameters()))
@@ -50,5 +45,17 @@ def show(
         print(built.summary(batch.x.shape[1:]))
         print(f"\nThe tape of one batch of {batch_size} {built.sample_name}s, loss in {loss.unit}:\n")
         print(graph)
+        source = f" --data {data}" if data else ""
+        print(f"\nWhere does each number of a gradient come from?  tinyae step {model}{source} --open")
     else:
         print(graph.to_dot() if format == "dot" else graph.to_mermaid())
+
+
+def fresh_model(name: str, data: str | None, seed: int, **pictures: Any) -> tuple[Autoencoder, Dataset]:
+    """A new model for `data`, or for its default data, and the data."""
+    entry, samples = MODELS[name], load(data or MODELS[name].data, **pictures_as(**pictures))
+    arguments: dict[str, Any] = {"input_shape": list(samples.example_shape), "sample": SAMPLE_NOUNS[samples.kind]}
+    if entry.conditional:
+        check_labels(samples, "a conditional model needs", ", or train vae")
+        arguments["classes"] = class_count(samples)
+    return build(name, arguments, np.random.default_rng(seed)), samples

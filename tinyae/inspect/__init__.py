@@ -8,6 +8,8 @@ from one line to another shows where a gradient vanishes; the first `nan` shows 
 
 Inspection has no side effects: no `.grad` is written, and `backward()` can still be called.
 
+`step(loss)` makes a page that steps through the backward pass in a browser and shows every gradient as a sum of products.
+
 `detect_anomaly` finds the first NaN or infinity of a training step. `checkerboard_score` measures the periodic pattern that
 the strides of a decoder leave in images.
 """
@@ -15,6 +17,7 @@ the strides of a decoder leave in images.
 from tinyae.inspect.anomaly import AnomalyError, detect_anomaly
 from tinyae.inspect.checkerboard import PeriodicPower, checkerboard_score
 from tinyae.inspect.graphs import Constant, Graph, GraphNode, graph, show
+from tinyae.inspect.pages import StepPage, step
 
 __all__ = [
     "AnomalyError",
@@ -22,8 +25,10 @@ __all__ = [
     "Graph",
     "GraphNode",
     "PeriodicPower",
+    "StepPage",
     "checkerboard_score",
     "detect_anomaly",
     "graph",
     "show",
+    "step",
 ]

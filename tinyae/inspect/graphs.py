@@ -282,20 +282,8 @@ def graph(y: Tensor, names: Names | None = None, grad_output: Tensor | Array | N
         >>> [(n.op, n.parents, n.gradient_norm) for n in graph(b * b, {"a": a})]
         [('leaf', (), 24.0), ('add', (0, 0), 12.0), ('multiply', (1, 1), 1.0)]
     """
-    if not isinstance(y, Tensor) or y.node is None:
-        what = f"a constant of shape {y.shape}" if isinstance(y, Tensor) else f"an object of type {type(y).__name__}"
-        raise TypeError(
-            f"inspect: nothing was recorded for {what}: pass the result of operations on a Tensor with "
-            "requires_grad=True, computed outside no_grad()."
-        )
-    order = ancestors(y.node)[::-1]
-    for node in order:
-        if node.stamp < 0:
-            raise RuntimeError(
-                f"inspect: the graph behind {node.name} was freed by backward(): inspect it before, "
-                "or call backward(retain_graph=True)."
-            )
-    values = _values(y, order)
+    order = check_recorded(y)
+    values = values_of(y, order)
     gradients = grad(y, [recorded(values[node], node) for node in order], grad_output)
     named = dict(names or {})  # keeps the constants alive, so that every id is unique
     node_names, constant_names = _split_names(named)
@@ -309,7 +297,7 @@ def graph(y: Tensor, names: Names | None = None, grad_output: Tensor | Array | N
                 number=numbers[node],
                 serial=node.serial,
                 op="leaf" if node.primitive is None else node.primitive.name,
-                params={k: _brief(v) for k, v in node.params.items() if v is not None and v is not False},
+                params={k: brief(v) for k, v in node.params.items() if v is not None and v is not False},
                 shape=tuple(value.shape),
                 dtype=str(value.dtype),
                 arguments=_arguments(node, numbers, constants, constant_names),
@@ -328,6 +316,24 @@ def graph(y: Tensor, names: Names | None = None, grad_output: Tensor | Array | N
     )
 
 
+def check_recorded(y: object) -> list[Node]:
+    """The nodes behind `y`, oldest first; raises as `graph` does where there are none any more, or never were."""
+    if not isinstance(y, Tensor) or y.node is None:
+        what = f"a constant of shape {y.shape}" if isinstance(y, Tensor) else f"an object of type {type(y).__name__}"
+        raise TypeError(
+            f"inspect: nothing was recorded for {what}: pass the result of operations on a Tensor with "
+            "requires_grad=True, computed outside no_grad()."
+        )
+    order = ancestors(y.node)[::-1]
+    for node in order:
+        if node.stamp < 0:
+            raise RuntimeError(
+                f"inspect: the graph behind {node.name} was freed by backward(): inspect it before, "
+                "or call backward(retain_graph=True)."
+            )
+    return order
+
+
 def euclidean_norm(array: Array) -> float:
     """sqrt(sum |x|**2) over all elements, summed in float64 so that large float32 entries do not overflow.
 
@@ -338,7 +344,7 @@ def euclidean_norm(array: Array) -> float:
         return float(np.linalg.norm(host.astype(np.result_type(host.dtype, np.float64)).ravel()))
 
 
-def _values(y: Tensor, order: list[Node]) -> dict[Node, Array]:
+def values_of(y: Tensor, order: list[Node]) -> dict[Node, Array]:
     """The raw array of every node, from the operations that use it, since the user's Tensor may be gone."""
     values: dict[Node, Array] = {}
     for node in order:
@@ -348,10 +354,10 @@ def _values(y: Tensor, order: list[Node]) -> dict[Node, Array]:
     return values
 
 
-def _brief(value: object) -> str:
+def brief(value: object) -> str:
     """A keyword parameter as a short string: arrays by shape, slices in Python notation."""
     if isinstance(value, (tuple, list)):
-        inner = ", ".join(_brief(part) for part in value)
+        inner = ", ".join(brief(part) for part in value)
         return f"({inner},)" if len(value) == 1 else f"({inner})"
     if isinstance(value, slice):
         ends = ["" if end is None else str(end) for end in (value.start, value.stop, value.step)]

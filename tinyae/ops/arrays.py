@@ -146,7 +146,7 @@ adjoint_pair(
 
 @primitive
 def concatenate(*xs: Operand, axis: int = 0) -> Array:
-    """Join arrays, or one list of arrays, along an existing axis.   Adjoint: `split` into pieces of the same lengths."""
+    """Join arrays, or one list of arrays, along an existing axis.   Adjoint: `split`, dL/dx_k = piece k of G"""
     if not xs:
         raise ValueError("concatenate needs at least one array: concatenate(a, b, axis=0).")
     return backend_of(xs[0]).xp.concatenate(xs, axis)
@@ -181,7 +181,7 @@ def split(x: T, lengths: tuple[int, ...], axis: int = 0) -> list[T]:
 
 @primitive
 def stack(*xs: Operand, axis: int = 0) -> Array:
-    """Join arrays of one shape, or one list of them, along a new axis.   Adjoint: the slices along that axis."""
+    """Join arrays of one shape, or one list of them, along a new axis.   Adjoint: the slices, dL/dx_k = G[k]"""
     if not xs:
         raise ValueError("stack needs at least one array: stack(a, b, axis=0).")
     return backend_of(xs[0]).xp.stack(xs, axis)

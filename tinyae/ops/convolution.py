@@ -68,7 +68,10 @@ def convolve_weight_grad_composed(x: Array, y: Array, *, spec: ConvSpec) -> Arra
 
 @primitive
 def convolve(x: Array, w: Array, *, spec: ConvSpec) -> Array:
-    """T without y:   y[p] = sum over k of x[p * stride + k - padding] w[k];   see `conv2d`."""
+    """T without y:   y[p] = sum over k of x[p * stride + k - padding] w[k];   see `conv2d`.
+
+    dL/dx = convolve_transpose(G, w),   dL/dw = convolve_weight_grad(x, G)
+    """
     check_fit("convolve", spec, x=x, w=w)
     return backend_of(x).conv2d(x, w, spec)
 
@@ -85,7 +88,10 @@ def _(g: Array, out: Array, x: Array, w: Array, spec: ConvSpec) -> Array:
 
 @primitive
 def convolve_transpose(y: Array, w: Array, *, spec: ConvSpec) -> Array:
-    """T without x: each y[p] times w is added to the pixels of its window;   see `conv_transpose2d`."""
+    """T without x: each y[p] times w is added to the pixels of its window;   see `conv_transpose2d`.
+
+    dL/dy = convolve(G, w),   dL/dw = convolve_weight_grad(G, y)
+    """
     check_fit("convolve_transpose", spec, y=y, w=w)
     return backend_of(y).conv_transpose2d(y, w, spec)
 
@@ -102,7 +108,10 @@ def _(g: Array, out: Array, y: Array, w: Array, spec: ConvSpec) -> Array:
 
 @primitive
 def convolve_weight_grad(x: Array, y: Array, *, spec: ConvSpec) -> Array:
-    """T without w:   w[k] = sum over n, p of x[n, p * stride + k - padding] y[n, p]^T;   see `conv2d_weight_grad`."""
+    """T without w:   w[k] = sum over n, p of x[n, p * stride + k - padding] y[n, p]^T;   see `conv2d_weight_grad`.
+
+    dL/dx = convolve_transpose(y, G),   dL/dy = convolve(x, G)
+    """
     check_fit("convolve_weight_grad", spec, x=x, y=y)
     return backend_of(x).conv2d_weight_grad(x, y, spec)
 

@@ -391,7 +391,7 @@ def indicator(condition: Array, like: Operand) -> Array:
 
 @primitive(elementwise=True)
 def where(condition: Array, x: Operand, y: Operand) -> Array:
-    """x where `condition` holds, else y.   The gradient goes to the value selected; `condition` gets none."""
+    """x where `condition` c holds, else y.   dL/dx = G where c, else 0;   dL/dy = 0 where c, else G;   c gets none."""
     return backend_of(condition).xp.where(condition, x, y)
 
 
@@ -407,13 +407,13 @@ def _(g, out, condition, x, y):
 
 @primitive(elementwise=True)
 def maximum(x: Array, y: Operand) -> Array:
-    """The larger of x and y.   The gradient goes to the larger; ties split it in halves."""
+    """The larger of x and y.   d/dx = 1 where x > y, 1/2 where x = y, else 0;   d/dy = 1 - d/dx"""
     return backend_of(x if hasattr(x, "shape") else y).xp.maximum(x, y)
 
 
 @primitive(elementwise=True)
 def minimum(x: Array, y: Operand) -> Array:
-    """The smaller of x and y.   The gradient goes to the smaller; ties split it in halves."""
+    """The smaller of x and y.   d/dx = 1 where x < y, 1/2 where x = y, else 0;   d/dy = 1 - d/dx"""
     return backend_of(x if hasattr(x, "shape") else y).xp.minimum(x, y)
 
 
@@ -444,8 +444,9 @@ def clip(x: T, low: Operand = None, high: Operand = None) -> T:
 
 @primitive(elementwise=True)
 def limit(x: Array, low: Operand, high: Operand) -> Array:
-    """min(max(x, low), high), a bound of None left out; see `clip`.   The gradient goes to the one that is returned;
-    on the border and at NaN that is x, and where low is above high it is high.
+    """min(max(x, low), high), a bound of None left out; see `clip`.   d/dx = 1 inside and on the border, else 0
+
+    The gradient goes to the one that is returned; on the border and at NaN that is x, and where low is above high it is high.
     """
     return backend_of(x).xp.clip(x, low, high)
 

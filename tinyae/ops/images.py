@@ -73,7 +73,7 @@ def max_pool2d_composed(
 def max_pool2d(
     x: Array, *, kernel_size: Numbers, stride: Numbers | None = None, padding: Paddings = 0
 ) -> tuple[Array, ConvSpec]:
-    """The largest number in each window.   The gradient goes to the largest; ties share it evenly.
+    """The largest number in each window.   d/dx_i = 1 for the largest, else 0; ties share it evenly.
 
     Args:
         x: (N, H, W, C).

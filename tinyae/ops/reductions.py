@@ -110,7 +110,7 @@ def _(g, out, x, axis=None, keepdims=False):
 
 @primitive
 def max(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Largest entry over `axis` (None: all).   The gradient goes to the largest; ties share it evenly."""
+    """Largest entry over `axis` (None: all).   d/dx_i = 1 for the largest, else 0; ties share it evenly."""
     _check_axis(x, axis)
     return x.max(axis=axis, keepdims=keepdims)
 
@@ -122,7 +122,7 @@ def _(g, out, x, axis=None, keepdims=False):
 
 @primitive
 def min(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
-    """Smallest entry over `axis` (None: all).   The gradient goes to the smallest; ties share it evenly."""
+    """Smallest entry over `axis` (None: all).   d/dx_i = 1 for the smallest, else 0; ties share it evenly."""
     _check_axis(x, axis)
     return x.min(axis=axis, keepdims=keepdims)
 

@@ -1,0 +1,298 @@
+"""Stepping through a backward pass: the products, against the engine's gradients and measured slopes, for every model."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import xml.dom.minidom
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinyae as ta
+from tinyae import nn, ops
+from tinyae.autodiff import Primitive, Tensor, primitive
+from tinyae.autodiff.tape import set_observers
+from tinyae.cli.options import SAMPLE_NOUNS, class_count
+from tinyae.inspect import step
+from tinyae.inspect.formulas import formula, mathml, rule_source
+from tinyae.inspect.products import Places, Sweep
+from tinyae.models import MODELS, build
+
+SAMPLE = [("basic", False), ("basic", True), ("sparse", True), ("vae", False), ("vqvae", True), ("memory", False)]
+EVERY = [pytest.param(*both, marks=() if both in SAMPLE else pytest.mark.thorough) for both in
+         [(name, unfused) for name in MODELS for unfused in (False, True)]]  # fmt: skip
+
+
+def swept(name: str, unfused: bool) -> Sweep:
+    """The sweep of a training step of a model on two samples."""
+    samples = ta.data.load(MODELS[name].data)
+    arguments: dict[str, Any] = {"input_shape": list(samples.example_shape), "sample": SAMPLE_NOUNS[samples.kind]}
+    if MODELS[name].conditional:
+        arguments["classes"] = class_count(samples)
+    model = build(name, arguments, np.random.default_rng(0))
+    places = Places(model)
+    with set_observers(places):
+        loss = model.loss(model.batch(samples.train.rows(slice(0, 2))).tensors())
+    return Sweep(loss.total, dict(model.named_parameters()), places, unfused)
+
+
+@pytest.mark.parametrize(("name", "unfused"), EVERY)
+def test_products_add_up_to_the_gradient_and_to_the_measured_slope(name: str, unfused: bool) -> None:
+    sweep = swept(name, unfused)
+    assert len(sweep.visits) == len(sweep.order)
+    assert any(visit.layer for visit in sweep.visits)
+    for visit in sweep.visits:
+        scale = float(np.abs(visit.gradient).max())
+        assert visit.focus, visit
+        for focus in visit.focus:
+            where = (name, visit.number, visit.op, focus.index)
+            if visit.number < len(sweep.order) - 1:
+                assert abs(math.fsum(use.sum for use in focus.uses) - focus.gradient) <= 1e-9 * scale, where
+            for use in focus.uses:
+                for product in use.top:
+                    assert product.leaves == product.arrives * product.slope
+                    assert product.arrives == sweep.gradients[use.node][product.index]
+                assert use.count is not None
+                assert len(use.top) == min(use.count, 8)
+                if use.count <= 8:
+                    assert abs(math.fsum(p.leaves for p in use.top) - use.sum) <= 1e-12 * max(scale, abs(use.sum))
+            measured = focus.measured
+            assert measured is not None
+            if not measured.kink:
+                assert measured.error <= 1e-3 * max(1.0, abs(focus.gradient)), where
+                assert abs(measured.slope - focus.gradient) <= 10 * measured.error + 1e-9 * scale, where
+            if focus.gradient == 0:
+                assert focus.zero, where
+
+
+def primitives() -> dict[str, Primitive]:
+    """All primitives of the engine, the operations and the losses that have a derivative."""
+    package, found = Path(ta.__file__).parent, {}
+    for file in [f for room in ("autodiff", "ops", "losses") for f in sorted((package / room).glob("[!_]*.py"))]:
+        for value in vars(import_module(f"tinyae.{file.parent.name}.{file.stem}")).values():
+            if isinstance(value, Primitive) and value.differentiable:
+                found[value.name] = value
+    return found
+
+
+@pytest.mark.parametrize("name", primitives())
+def test_every_primitive_has_a_formula_that_is_set_as_mathml(name: str) -> None:
+    op = primitives()[name]
+    assert "=" in formula(op), f"the docstring of {name} states no derivative that the page can set"
+    math = xml.dom.minidom.parseString(mathml(formula(op)))
+    names = {element.firstChild.data for element in math.getElementsByTagName("mi")}
+    assert math.getElementsByTagName("mo")
+    assert names, name
+    assert rule_source(op)
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("x**2", "<msup><mrow><mi>x</mi></mrow><mrow><mrow><mn>2</mn></mrow></mrow></msup>"),
+    ("h_{t-1}", "<msub><mrow><mi>h</mi></mrow><mrow><mrow><mi>t</mi><mo>&#x2212;</mo><mn>1</mn></mrow></mrow></msub>"),
+    ("d/dx", "<mfrac><mrow><mi>d</mi></mrow><mrow><mi>dx</mi></mrow></mfrac>"),
+    ("sqrt(pi)", "<msqrt><mrow><mi>&#x3C0;</mi></mrow></msqrt>"),
+    ("for <b>", "<mtext>&#xA0;for&#xA0;</mtext><mo>&lt;</mo><mi>b</mi><mo>&gt;</mo>"),
+    ("((", "<mrow><mo>(</mo><mrow><mo>(</mo><mo></mo></mrow><mo></mo></mrow>"),
+])  # fmt: skip
+def test_mathml(text: str, expected: str) -> None:
+    assert f"<mtd>{expected}</mtd>" in mathml(text)
+    xml.dom.minidom.parseString(mathml(text))
+
+
+# The page: its data, its size, its bytes, and what it says where something cannot be shown.
+
+
+def small(seed: int = 0, **options: Any) -> Any:
+    """The page of a 4-2-4 network on three samples."""
+    rng = np.random.default_rng(seed)
+    model = nn.Sequential(nn.Dense(4, 2, activation="relu", generator=rng), nn.Dense(2, 4, generator=rng))
+    x = rng.random((3, 4))
+    return step(lambda: ta.losses.squared_error(model(x), x), model, **options)
+
+
+def test_the_data_hold_what_the_schema_says() -> None:
+    page = small(title="a title")
+    data = json.loads(re.search(r'id="data">(.*?)</script>', page.html, re.S)[1])  # type: ignore[index]
+    assert (data["schema"], data["title"], [node["id"] for node in data["nodes"]]) == (1, "a title", list(range(7)))
+    assert data == json.loads(json.dumps(page.data))
+    assert [node["layer"] for node in data["nodes"] if node["op"] == "dense"] == ["0", "1"]
+    assert [group["label"] for group in data["groups"]] == ["outside of any layer", "1", "0", "parameters"]
+    focus = data["nodes"][0]["focus"][0]
+    (use,) = focus["uses"]
+    total = sum(row[3] for row in use["top"]) + use.get("rest", [0, 0.0])[1]
+    assert abs(total - focus["g"]) < 1e-11
+    assert all(abs(a * s - leaves) < 1e-11 for _, a, s, leaves in use["top"])
+    assert {op: len(entry["breaks"]) for op, entry in data["ops"].items()} == {
+        "leaf": 0,
+        "dense": 3,
+        "squared_error": 3,
+    }
+
+
+def test_the_forward_half_adds_up() -> None:
+    for unfused in (False, True):
+        checked = 0
+        for node in small(unfused=unfused).data["nodes"]:
+            for focus in node["focus"]:
+                made = focus.get("made")
+                if made and "total" in made:
+                    total = sum(value * slope for _, _, value, slope in made["rows"]) + made["rest"]
+                    assert abs(total - made["total"]) < 1e-10, node
+                    reached = max(made["total"], 0.0) if made.get("activation") == "relu" else made["total"]
+                    assert abs(reached - focus["v"]) < 1e-10
+                    checked += 1
+        assert checked > 6
+
+
+def test_equal_seeds_give_equal_bytes(tinyae: Any) -> None:
+    for name in ("a", "b"):
+        tinyae("step denoising --data optdigits --seed 3 --out", f"{name}.html")
+    assert Path("a.html").read_bytes() == Path("b.html").read_bytes()
+    assert small().html == small().html != small(1).html
+
+
+def test_a_mistake_in_a_rule_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The products are made from the rules, so a wrong rule agrees with itself; the measured slope does not."""
+    assert _wrong(Sweep(_chain(), None)) == set()
+    monkeypatch.setitem(ops.tanh.vjps, 0, lambda g, out, x: g * (1.0 - out))
+    assert _wrong(Sweep(_chain(), None)) == {"leaf", "multiply"}
+
+
+def _chain() -> Tensor:
+    return ops.sum(ops.tanh(2.0 * Tensor(np.array([0.3, -0.8]), requires_grad=True)))
+
+
+def _wrong(sweep: Sweep) -> set[str]:
+    """The operations of the nodes whose gradient is not the measured slope."""
+    foci = [(visit.op, focus) for visit in sweep.visits for focus in visit.focus]
+    return {op for op, f in foci if f.measured and abs(f.measured.slope - f.gradient) > 10 * f.measured.error + 1e-9}
+
+
+@pytest.mark.parametrize(("loss", "reason"), [
+    (lambda x: ops.sum(ops.relu(x)), "dead relu"),
+    (lambda x: ops.max(x * np.array([1.0, 2.0])), "nothing arrives"),
+    (lambda x: ops.max(x), "another element was chosen"),
+    (lambda x: ops.sum(ops.clip(x, 0.0, 1.0)), "clipped"),
+    (lambda x: ops.sum(ops.where(x > 0, x, 1.0)), "masked"),
+    (lambda x: ops.sum(x * np.array([0.0, 1.0])), "multiplied by is 0"),
+    (lambda x: ops.sum(x[1:]), "cut away"),
+    (lambda x: ops.sum(x - x), "cancel"),
+])  # fmt: skip
+def test_why_a_gradient_is_zero(loss: Any, reason: str) -> None:
+    x = Tensor(np.array([-0.5, 0.7]), requires_grad=True)
+    page = step(loss(x), {"x": x})
+    zeros = [focus["zero"] for focus in page.data["nodes"][0]["focus"] if focus["g"] == 0]
+    assert zeros
+    assert reason in zeros[0]
+
+
+def test_a_detached_value_is_held_and_named() -> None:
+    x = Tensor(np.array([1.0, 2.0]), requires_grad=True)
+    page = step(lambda: ops.sum(x * x.detach()), {"x": x})
+    product = page.data["nodes"][1]
+    assert "detached value of x" in product["constants"][1]
+    focus = page.data["nodes"][0]["focus"][0]
+    assert focus["g"] == 2.0
+    assert abs(focus["measured"][0] - 2.0) < 1e-8
+
+
+def test_nan_is_said() -> None:
+    x = Tensor(np.array([0.0, 4.0]), requires_grad=True)
+    page = step(ops.sum(ops.sqrt(x) * 0.0), {"x": x})
+    focus = page.data["nodes"][0]["focus"][0]
+    assert (focus["g"], focus["why"]) == ("NaN", "nan")
+    assert "not finite" in page.data["remarks"][0]
+    assert "detect_anomaly" in page.data["remarks"][0]
+
+
+def test_a_name_cannot_end_the_script() -> None:
+    x = Tensor(np.array([1.0]), requires_grad=True)
+    name = "</script><img src=x onerror=alert(1)>"
+    loss = ops.sum(x)
+    with ta.no_grad():
+        page = step(loss, {name: x}, title=name)
+    assert page.html.count("</script>") == 2
+    assert page.data["nodes"][0]["name"] == name
+    assert page._repr_html_().count("<iframe") == 1
+    assert "<script" not in page._repr_html_()
+
+
+def test_a_primitive_of_your_own_without_a_formula() -> None:
+    @primitive
+    def twice(x: Any) -> Any:
+        return 2.0 * x
+
+    @twice.vjp(0)
+    def _(g: Any, out: Any, x: Any) -> Any:
+        return 2.0 * g
+
+    x = Tensor(np.array([1.0, 3.0], np.float32), requires_grad=True)
+    data = step(ops.sum(twice(x)), {"x": x}).data
+    assert data["ops"]["twice"]["formula"] == ""
+    assert "return 2.0 * g" in data["ops"]["twice"]["rule"]
+    assert data["nodes"][0]["focus"][0]["uses"][0]["top"] == [[(0,), 1, 2, 2]]
+
+
+@pytest.mark.thorough
+def test_a_long_tape_is_cut_in_the_middle() -> None:
+    x = Tensor(np.array([0.5]), requires_grad=True)
+    y = x
+    for _ in range(20_000):
+        y = y * 1.0001
+    page = step(ops.sum(y), {"x": x})
+    assert [node["id"] for node in page.data["nodes"]] == [*range(50), *range(19_952, 20_002)]
+    assert "19,902 of 20,002 nodes are left out" in page.data["remarks"][0]
+    assert any("not measured" in remark for remark in page.data["remarks"])
+    assert page.kib <= 150
+
+
+@pytest.mark.thorough
+def test_a_large_array_is_not_taken_apart() -> None:
+    x = Tensor(np.linspace(-1, 1, 5_000_000, dtype=np.float32), requires_grad=True)
+    page = step(ops.sum(x * x), {"x": x})
+    assert any("too large" in remark for remark in page.data["remarks"])
+    focus = page.data["nodes"][0]["focus"][0]
+    assert focus["uses"][0]["count"] is None
+    assert abs(abs(focus["g"]) - 2.0) < 1e-6
+
+
+@pytest.mark.parametrize(("loss", "error", "message"), [
+    (lambda: Tensor(1.0), TypeError, "nothing was recorded"),
+    (lambda: Tensor([1.0, 2.0], requires_grad=True) * 2.0, ValueError, "must be one number, got shape"),
+])  # fmt: skip
+def test_a_loss_that_cannot_be_stepped_through(loss: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        step(loss)
+
+
+@pytest.mark.parametrize(("name", "unfused"), EVERY)
+def test_the_command_for_every_model(name: str, unfused: bool, tinyae: Any) -> None:
+    printed = tinyae("step", name, "--unfused" * unfused, "--out page.html")
+    size = Path("page.html").stat().st_size / 1024
+    assert size <= (600 if unfused else 300 if "conv" in name or name == "lstm" else 150)
+    assert f"{size:.0f} KiB" in printed
+    data = json.loads(re.search(r'id="data">(.*?)</script>', Path("page.html").read_text(), re.S)[1])  # type: ignore[index]
+    assert data["command"].startswith(f"tinyae step {name}")
+    for node in data["nodes"][:-1]:
+        largest = max(abs(focus["g"]) for focus in node["focus"])
+        for focus in node["focus"]:
+            sums = [use["sum"] for use in focus["uses"]]
+            assert abs(math.fsum(sums) - focus["g"]) <= 1e-9 * largest
+            for use in focus["uses"]:
+                shown = [row[3] for row in use["top"]] + use.get("rest", [0, 0.0])[1:]
+                assert abs(math.fsum(shown) - use["sum"]) <= 1e-9 * max(abs(part) for part in [*shown, largest])
+
+
+def test_the_command_on_a_run_and_its_errors(tinyae: Any, refused: Any) -> None:
+    tinyae("train basic --data optdigits --epochs 1 --out run")
+    printed = tinyae("step run --index 5 --element 3,2 --out page.html")
+    assert "page.html: " in printed
+    assert '"why":"user"' in Path("page.html").read_text()
+    assert "no model and no run folder elsewhere" in refused("step elsewhere")
+    assert "--element is auto, first or an index" in refused("step basic --element 1;2")
+    assert "--index is at most 3999" in refused("step basic --index 4000")
