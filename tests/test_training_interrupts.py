@@ -182,7 +182,7 @@ def test_early_stopping_by_validation_loss_ends_where_it_has_risen():
 def test_early_stopping_says_what_it_lacks():
     with pytest.raises(ValueError, match="no column 'validation_loss': choose one of epoch, train_loss"):
         fit(digits_model(), epochs=1, callbacks=[EarlyStopping()])
-    with pytest.raises(ValueError, match="patience must be at least 1"):
+    with pytest.raises(ValueError, match="patience must be a whole number of at least 1"):
         EarlyStopping(patience=0)
 
 

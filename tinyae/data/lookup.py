@@ -52,6 +52,11 @@ def load(
     >>> load("optdigits").train.x.shape
     (3823, 8, 8, 1)
     """
+    if not isinstance(name_or_path, str | os.PathLike):
+        raise TypeError(
+            f"load takes a name, a file or a folder, got {type(name_or_path).__name__}: give a table to tinyae.data.table, and "
+            "arrays to fit as they are."
+        )
     text = os.fspath(name_or_path)
     if not text:
         raise ValueError('the name of the data is empty, "": give a name in tinyae.data.names(), or a path.')

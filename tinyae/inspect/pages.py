@@ -125,7 +125,7 @@ def step(
         >>> page = step((w * w).sum(), {"w": w})
         >>> focus = page.data["nodes"][0]["focus"][0]
         >>> focus["i"], focus["g"], [(use["sum"], use["count"]) for use in focus["uses"]]
-        ([1], -4.0, [(-2.0, 1), (-2.0, 1)])
+        ((1,), -4, [(-2, 1), (-2, 1)])
     """
     places = Places(names if isinstance(names, Module) else None)
     if callable(loss):

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyae.atomic import write_bytes, write_text
-from tinyae.checks import number, reading
+from tinyae.checks import checked, number, reading, whole_number
 from tinyae.nn import Module
 from tinyae.optim import Optimizer
 
@@ -195,12 +195,10 @@ class EarlyStopping:
         best, best_epoch, best_state: the minimum, its epoch (0 before the first), and the weights then.
     """
 
+    @checked
     def __init__(self, column: str = "validation_loss", patience: int = 5, least: float = 0.0) -> None:
-        if patience < 1:
-            raise ValueError(f"patience must be at least 1 epoch, got {patience}: 5 is usual.")
-        if not least >= 0.0:
-            raise ValueError(f"least must be at least 0, got {least}.")
-        self.column, self.patience, self.least = column, patience, float(least)
+        self.column, self.patience = column, whole_number("patience", patience, at_least=1, advice="5 is usual")
+        self.least = number("least", least, at_least=0.0)
         self.reset()
 
     def reset(self) -> None:
@@ -521,6 +519,7 @@ class Checkpoint:
     epochs of milliseconds; and always when the run ends.
     """
 
+    @checked
     def __init__(self, path: str | Path, minutes: float | None = None, best: str | None = None, **extra: Any) -> None:
         self.path = Path(path)
         self.best, self.best_path = best, self.path.with_stem(f"{self.path.stem}-best")
