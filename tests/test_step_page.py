@@ -22,6 +22,10 @@ import tinyae as ta
 from tinyae import nn, ops
 from tinyae.inspect import step
 
+pytestmark = pytest.mark.skipif(
+    not os.environ.get("REQUIRE_OPTIONAL"), reason="drives Chromium: set REQUIRE_OPTIONAL=1, as a step of .ci/run does"
+)
+
 
 class Browser:
     """A session with a headless Chromium."""

@@ -184,7 +184,7 @@ def test_a_table_is_read_as_its_owner_means_it(name, options, features, ids):
     found = trained(name, options)
     check_rows(found.data, FLOWERS, features, ids)
     assert len(found.data.test) == 6, "a tenth"
-    assert "(54 training and 6 test rows of 4)" in found.told
+    assert "(54 training and 6 test rows of 4" in found.told
     assert "header: yes" in found.told
     assert "--loss squared_error" in found.told, "the loss was chosen by the range, and that is said"
 
@@ -226,7 +226,7 @@ def test_white_space_with_the_label_first_as_sequences():
     found = trained("beats.txt", "--label 0 --as sequences")
     data = found.data
     assert "header: no" in found.told
-    assert "(54 training and 6 test sequences of 24 x 1)" in found.told
+    assert "(54 training and 6 test sequences of 24 x 1" in found.told
     assert data.class_names == ("1", "2", "3")
     for part in (data.train, data.test):
         assert_array_equal(part.y, part.ids // 20)
@@ -239,7 +239,7 @@ def test_a_yearly_series():
     found = trained("sunspots.csv", "--time YEAR --window 22 --stride 11")
     data = found.data
     assert data.feature_names == ("SUNACTIVITY",)
-    assert "(21 training and 4 test windows of 22 x 1)" in found.told, "four fifths, then the rest; no window in both"
+    assert "(21 training and 4 test windows of 22 x 1" in found.told, "four fifths, then the rest; no window in both"
     assert_allclose(data.measured(data.test.x[0])[:, 0], SUNSPOTS[247:269], rtol=1e-5)
     assert [data.timeline.stamp(n)[:4] for n in (0, 1, 21)] == ["1700", "1711", "1947"]
     assert trained("sunspots.csv", "").told.count("YEAR") > 1, "a column of years as a feature is worth a hint"
@@ -248,7 +248,7 @@ def test_a_yearly_series():
 def test_photographs_of_several_sizes():
     assert "--image-size" in refused("train basic --data photos --epochs 1 --out no")
     found = trained("photos", "--image-size 12,12")
-    assert "(36 training and 4 test images of 12 x 12 x 3)" in found.told
+    assert "(36 training and 4 test images of 12 x 12 x 3" in found.told
     colors = np.concatenate([found.data.train.x, found.data.test.x]).mean((1, 2, 3)) * 255
     assert_allclose(np.sort(colors), 6 * np.arange(40), atol=1.5)  # JPEG rounds
 
