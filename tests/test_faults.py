@@ -181,7 +181,7 @@ def try_fault(scenario: str, fault: str, at: int, root: Path, folder: Path, weig
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("scenario", EPOCHS)
-@pytest.mark.parametrize("every", [29, pytest.param(1, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("every", [29, pytest.param(1, marks=(pytest.mark.thorough, pytest.mark.matrix))])
 def test_after_a_fault_at_any_operation_there_is_one_whole_run(every, scenario, fault, prepared, tmp_path, capsys):
     root, weights = prepared
     at = 1 + FAULTS.index(fault) * 2 % every

@@ -289,7 +289,7 @@ def place(tmp_path):
 
 
 EACH = 2_000
-CHUNKS = [0, *(pytest.param(n, marks=pytest.mark.thorough) for n in range(1, 50))]
+CHUNKS = [0, *(pytest.param(n, marks=(pytest.mark.thorough, pytest.mark.matrix)) for n in range(1, 50))]
 
 
 @pytest.mark.parametrize("chunk", CHUNKS)

@@ -24,7 +24,7 @@ from tinyae.inspect.products import Places, Sweep
 from tinyae.models import MODELS, build
 
 SAMPLE = [("basic", False), ("basic", True), ("sparse", True), ("vae", False), ("vqvae", True), ("memory", False)]
-EVERY = [pytest.param(*both, marks=() if both in SAMPLE else pytest.mark.thorough) for both in
+EVERY = [pytest.param(*both, marks=() if both in SAMPLE else (pytest.mark.thorough, pytest.mark.matrix)) for both in
          [(name, unfused) for name in MODELS for unfused in (False, True)]]  # fmt: skip
 
 

@@ -125,7 +125,7 @@ def test_every_command_is_asked():
 
 
 @pytest.mark.parametrize(("out", "errors", "command"), [
-    pytest.param(*case, marks=[] if case in SAMPLE else [pytest.mark.thorough]) for case in CASES
+    pytest.param(*case, marks=[] if case in SAMPLE else [pytest.mark.thorough, pytest.mark.matrix]) for case in CASES
 ])  # fmt: skip
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_a_stream_stops_no_work(out, errors, command, place, tmp_path):
@@ -270,7 +270,9 @@ def test_names_that_no_font_can_draw_are_drawn_without_a_word(tmp_path):
     assert "caf\ufffd" in [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
 
 
-@pytest.mark.parametrize("after", [0.2, *(pytest.param(n / 20, marks=pytest.mark.thorough) for n in range(5, 25))])
+@pytest.mark.parametrize(
+    "after", [0.2, *(pytest.param(n / 20, marks=(pytest.mark.thorough, pytest.mark.matrix)) for n in range(5, 25))]
+)
 def test_ctrl_c_while_the_command_loads_is_one_line(after):
     code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); sys.argv[0] = 'tinyae'; print(flush=True); "
     code += "from tinyae.cli.main import main; sys.exit(main(['gradcheck', 'all']))"
