@@ -1,12 +1,16 @@
 """Settings for Sphinx:  sphinx-build -W -b html docs docs/_build/html
 
+The pages that step through backward passes (`step.md`) are made with the documentation, into `step/` beside it.
+
 The reference in `api.md` is taken from the docstrings. They are plain text, written to be read beside the code, so two things
 happen on the way: a primitive is shown as the function it wraps, and plain text is made safe for reStructuredText.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -69,6 +73,16 @@ def plain_docstring(app: Any, what: str, name: str, obj: Any, options: Any, line
     lines[:] = done
 
 
+def step_pages(app: Any, error: Exception | None) -> None:
+    """Write the pages that `step.md` shows."""
+    if error is None and app.builder.format == "html":
+        here = Path(__file__).parent
+        command = [sys.executable, str(here / "steps.py"), str(Path(app.outdir) / "step")]
+        environment = os.environ | {"PYTHONPATH": str(here.parent)}
+        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+
+
 def setup(app: Any) -> None:
     """Put the escaping before napoleon, which reads the sections Args, Returns, Raises."""
     app.connect("autodoc-process-docstring", plain_docstring, priority=100)
+    app.connect("build-finished", step_pages)

@@ -15,6 +15,7 @@ from tinyae.backend import backend_named
 options = argparse.ArgumentParser(description="The chain rule by hand, then on the tape.")
 options.add_argument("--device", choices=("cpu", "gpu", "auto"), default="cpu", help="where the Tensors live")
 options.add_argument("--epochs", type=int, default=25, help="steps of gradient descent at the end")
+options.add_argument("--page", help="FILE.html: write the backward pass as a page that a browser steps through")
 options.add_argument("--seed", type=int, default=0, help="for the initial weight and bias")
 args = options.parse_args()
 try:
@@ -92,3 +93,12 @@ for epoch in range(args.epochs + 1):
         print(f"   step {epoch:3d}   f = {loss.item():.9f}   w = {W.item():+.6f}   b = {B.item():+.6f}")
     slope_W, slope_B = ta.grad(loss, [W, B])
     W, B = leaf(W.item() - 0.2 * slope_W.item()), leaf(B.item() - 0.2 * slope_B.item())
+
+print("\n6. STEP BY STEP: the tape of 3 as a page, each gradient with the products that it is the sum of")
+W, B = leaf(w), leaf(b)
+page = ta.inspect.step(loss_of(W, B), {"w": W, "b": B}, args.page, title="One neuron: f(w, b) = (tanh(w x + b) - t)^2")
+arrives, slope, leaves = page.data["nodes"][0]["focus"][0]["uses"][0]["top"][0][1:]
+print(f"   w: {arrives:+.6f} arrives * the local slope {slope} = {leaves:+.6f} leaves")
+print(
+    f"   {'written to ' + args.page if args.page else 'add --page step.html to write it, and open that in a browser'}"
+)

@@ -149,6 +149,17 @@ def test_the_forward_half_adds_up() -> None:
         assert checked > 6
 
 
+def test_a_convolution_shows_its_window_in_the_input() -> None:
+    rng = np.random.default_rng(0)
+    x, conv = rng.random((2, 6, 6, 1)), nn.Conv2d(1, 2, 3, generator=rng)
+    node = next(n for n in step(lambda: ops.sum(conv(x)), conv).data["nodes"] if "conv" in n["op"])
+    n, i, j, o = node["focus"][0]["i"]
+    low, high, slopes = node["focus"][0]["made"]["window"]
+    assert (low, high) == ((n, i, j, 0), (n + 1, i + 3, j + 3, 1))
+    np.testing.assert_allclose(slopes, conv.weight.numpy()[:, :, 0, o], rtol=1e-3)
+    assert (node["input"]["rows"], node["input"]["cols"], node["constants"][0]) == (6, 6, "the input (2, 6, 6, 1)")
+
+
 def test_equal_seeds_give_equal_bytes(tinyae: Any) -> None:
     for name in ("a", "b"):
         tinyae("step denoising --data optdigits --seed 3 --out", f"{name}.html")

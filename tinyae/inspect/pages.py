@@ -5,7 +5,7 @@ The page is one file without any request: the template `step.html`, and what `Sw
     Page    schema, title, loss, unit, command, version, remarks, ops: {name: Op}, nodes: [Node], groups, unrolled
     Op      about, formula (MathML), rule (source text), breaks: [{name, changed: {node: [gradient of each focus]}}]
     Node    id, op, name, layer, origin, shape, params, parents: {argument: id}, constants: {argument: text}, terms,
-            step, waiting: {argument: norm}, norm, value: Map, gradient: Map, focus: [Focus]
+            waiting: {argument: norm}, norm, value: Map, gradient: Map, input: Map of a constant image, focus: [Focus]
     Focus   i (index), v (value), g (gradient), why, uses: [Use], made, measured: [slope, error, kink], zero
     Use     node, arg, count, sum, top: [[index, arrives, slope, leaves]], rest: [count, sum], window, at
     Map     digits, step, rows, cols, max, cells (base64 of int8), fixed: the index of the axes that are not shown
@@ -251,6 +251,8 @@ def _node(visit: Visit, terms: set[str], size: _Size) -> dict[str, Any]:
         "gradient": _map(visit, visit.gradient, fixed, size.side),
         "focus": [_focus(focus, size.top) for focus in shown],
     }
+    if 0 in visit.constants and any(focus.made is not None and focus.made.window for focus in shown):
+        found["input"] = _map(visit, visit.node.args[0], (fixed[0], 0, 0, 0), size.side)
     return {key: value for key, value in found.items() if value or key in ("id", "shape")}
 
 

@@ -192,7 +192,7 @@ class Places(Observer):
 
     Attributes:
         layers: dotted name of the innermost layer, by the serial number of the node.
-        constants: the detached arrays, by id; they are kept alive so that no other array has the id.
+        constants: detached arrays and inputs of layers with words for them, by id, which stays theirs as long as they live.
         arrived: the norm of what had arrived at a parent once a node was visited, by the node and the argument.
     """
 
@@ -200,7 +200,7 @@ class Places(Observer):
         self.names = {} if root is None else {id(part): name for name, part in root.named_modules()}
         self.inside = [""]
         self.layers: dict[int, str] = {}
-        self.constants: dict[int, Any] = {}
+        self.constants: dict[int, tuple[Any, str]] = {}
         self.arrived: dict[tuple[Node, int], float] = {}
 
     @contextmanager
@@ -219,8 +219,14 @@ class Places(Observer):
 
     def detached(self, constant: Tensor) -> Tensor:
         """Remember what `detach()` cut off."""
-        self.constants[id(constant.data)] = constant.data
+        self.constants[id(constant.data)] = constant.data, "detached"
         return constant
+
+    def called(self, module: object, inputs: tuple[object, ...], output: object) -> None:
+        """Remember the constants that are given to a layer."""
+        for x in inputs:
+            if isinstance(x, Tensor) and x.node is None:
+                self.constants.setdefault(id(x.data), (x.data, "the input"))
 
     def gradient(self, node: Node, position: int, g: Any, c: Any, parent: Node, total: Any) -> None:
         """Remember what has arrived at a parent so far."""
@@ -266,11 +272,7 @@ def _retraced(order: list[Node], values: dict[Node, Any], unfused: bool) -> tupl
 
 
 class Local:
-    """One operation with its arguments as leaves.
-
-    Args:
-        primitive, args, params: the operation, its raw arguments and its options.
-    """
+    """One operation with its raw arguments as leaves, and its options."""
 
     def __init__(self, primitive: Primitive, args: Sequence[Any], params: Mapping[str, Any]) -> None:
         ruled = {i for i in range(len(args)) if primitive.vjp_all or primitive.vjp_each or i in primitive.vjps}
@@ -392,7 +394,7 @@ class Sweep:
                 self.users[numbers[parent]].append((numbers[node], position))
         named = {tensors[t.node].node: name for name, t in names.items() if t.node is not None and t.node in tensors}
         known = {id(values[node]): f"the detached value of {named.get(tensors[node].node, node.name)}" for node in old}
-        known = dict.fromkeys(places.constants, "detached") | known
+        known = {key: words for key, (_, words) in places.constants.items()} | known
         known |= {id(t.data): name for name, t in names.items() if t.node is None}
         kept = {id(array): known[key] for key, array in constants.items() if key in known}
         self.loss = float(arrays[self.order[-1]])
