@@ -259,6 +259,7 @@ def test_a_long_tape_is_cut_in_the_middle() -> None:
     assert [node["id"] for node in page.data["nodes"]] == [*range(50), *range(19_952, 20_002)]
     assert "19,902 of 20,002 nodes are left out" in page.data["remarks"][0]
     assert any("not measured" in remark for remark in page.data["remarks"])
+    assert "No rule is broken" in page.data["remarks"][-1]
     assert page.kib <= 150
 
 

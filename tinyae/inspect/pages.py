@@ -216,6 +216,8 @@ def _remarks(sweep: Sweep, visits: list[Visit], kind: str, size: _Size) -> list[
         )
     if any(focus.measured is None for visit in visits for focus in visit.focus):
         found.append("Some slopes were not measured, because replaying what depends on them would take too long.")
+    if not sweep.repeatable:
+        found.append("No rule is broken on this page, because sweeping the tape again would take too long.")
     return found
 
 
@@ -405,6 +407,8 @@ def _breaks(sweep: Sweep, op: str) -> list[dict[str, Any]]:
     """
     from tinyae.testing.mutation import mutations_of, planted
 
+    if not sweep.repeatable:
+        return []
     nodes = [visit.node for visit in sweep.visits if visit.op == op]
     used = {position for node in nodes for position in node.positions}
     candidates = [m for m in mutations_of(nodes[0].primitive) if m.position in used and m.kind in _KINDS]  # type: ignore[arg-type]

@@ -307,8 +307,7 @@ class Local:
 
 def _local(node: Node, **changes: Any) -> Local | None:
     """The operation of a node alone; None if its arrays are too large."""
-    arrays = [a for a in (*node.args, node.out) if hasattr(a, "dtype")]
-    if node.primitive is None or any(a.size > LARGE for a in arrays):
+    if node.primitive is None or any(a.size > LARGE for a in (*node.args, node.out) if hasattr(a, "dtype")):
         return None
     return Local(node.primitive, node.args, {**node.params, **changes})
 
@@ -316,8 +315,7 @@ def _local(node: Node, **changes: Any) -> Local | None:
 def _largest(products: Floats, most: int = TOP) -> list[int]:
     """The flat indices of the largest products, largest first, those that are 0 left out; NaN counts as the largest."""
     size = np.where(np.isnan(products), np.inf, np.abs(products)).ravel()
-    few = np.argpartition(-size, most)[:most] if size.size > most else np.arange(size.size)
-    few = np.sort(few)
+    few = np.sort(np.argpartition(-size, most)[:most]) if size.size > most else np.arange(size.size)
     return [int(i) for i in few[np.argsort(-size[few], kind="stable")] if size[i]]
 
 
@@ -358,6 +356,7 @@ class Sweep:
     Attributes:
         visits: oldest node first.
         loss: the value.
+        repeatable: whether `gradients_now` takes less than seconds.
         order: all nodes of the tape, which may be more.
     """
 
@@ -400,6 +399,7 @@ class Sweep:
         self.loss = float(arrays[self.order[-1]])
         self.arrays, self.gradients = [arrays[n] for n in self.order], [g.numpy() for g in gradients]
         self.locals: dict[int, Local | None] = {}
+        self.repeatable = len(self.order) <= MOST_REPLAYED and sum(a.size for a in self.arrays) <= 4 * LARGE
         half = max(limit, 2) // 2
         shown = [i for i in range(len(self.order)) if i < half or i >= len(self.order) - half]
         self.visits = []
@@ -422,7 +422,6 @@ class Sweep:
                     {j: places.arrived.get((node, j), 0.0) for j in parents},
                 )
             )  # fmt: skip
-        self.visited = {visit.number: visit for visit in self.visits}
 
     def gradients_now(self) -> list[Floats]:
         """The gradients of all nodes as a sweep finds them now, e.g. while a rule is broken."""
