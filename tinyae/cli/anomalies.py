@@ -44,14 +44,16 @@ def anomalies(
     detector = run.detector(quantile)
     assert detector.threshold is not None
     scores = detector.score(samples)
-    flagged = np.flatnonzero(detector.exceeded(scores))
+    exceeded = detector.exceeded(scores)
+    flagged = np.flatnonzero(exceeded)
+    worst = flagged[np.argsort(-scores[flagged], kind="stable")]
     unit = f"squared error per {model.sample_name}"
     print(f"threshold {detector.threshold:.4g} {unit}: the {quantile:g} quantile of the training scores")
     print(f"{len(flagged):,} of {len(scores):,} {name} {model.sample_name}s are above it")
-    for line in _lines(judged, flagged, scores):
+    for line in _lines(judged, worst, scores):
         print(line)
     if written and out is not None:
-        values = {"score": scores, "flagged": detector.exceeded(scores), **_errors(detector, judged)}
+        values = {"score": scores, "flagged": exceeded, **_errors(detector, judged)}
         write_results(out, naming(data, samples), values, scores)
         print(f"{out}: scores of {len(scores):,} {model.sample_name}s")
         return
@@ -73,9 +75,10 @@ def anomalies(
     other = f"_{Path(source['data']).stem}" if source.get("data") else ""
     path = out or run.path / f"anomalies{other}.png"
     print(f"picture: {plots.save_figure(figure, path)}")
-    if len(flagged):
-        worst = flagged[np.argsort(-scores[flagged], kind="stable")][:_DRAWN]
-        print(f"picture: {_draw_worst(model, judged, worst, path.with_name(f'{path.stem}_worst{path.suffix}'))}")
+    if len(worst):
+        print(
+            f"picture: {_draw_worst(model, judged, worst[:_DRAWN], path.with_name(f'{path.stem}_worst{path.suffix}'))}"
+        )
 
 
 def _errors(detector: AnomalyDetector, data: Dataset) -> Columns:
@@ -148,22 +151,17 @@ def _when(data: Dataset, index: int) -> str:
     return f"test {index}" if len(data.train) else str(index)
 
 
-def _lines(data: Dataset, flagged: np.ndarray, scores: np.ndarray, most: int = 20) -> list[str]:
-    """One line for each of the worst flagged test samples, and how many known incidents were detected."""
-    worst = flagged[np.argsort(-scores[flagged], kind="stable")][:most]
-    lines = []
-    for index in worst:
-        window = len(data.train) + int(index)
-        when = _when(data, int(index))
-        known = ", ".join(data.timeline.incidents_in(window)) if data.timeline else ""
-        lines.append(f"  {when:20}{scores[index]:>10.4g}   {known}".rstrip())
-    if len(flagged) > most:
-        lines.append(f"  and {len(flagged) - most:,} more")
-    if data.timeline and data.timeline.incidents:
-        windows = [len(data.train) + int(index) for index in flagged]
-        met = {name for window in windows for name in data.timeline.incidents_in(window)}
-        outside = sum(not data.timeline.incidents_in(window) for window in windows)
-        lines.append(
-            f"known incidents detected: {len(met)} of {len(data.timeline.incidents)}; flagged outside them: {outside}"
-        )
+def _lines(data: Dataset, worst: np.ndarray, scores: np.ndarray, most: int = 20) -> list[str]:
+    """One line for each flagged test sample, the worst first, and how many known incidents were detected."""
+    clock = data.timeline
+    known = [clock.incidents_in(len(data.train) + int(index)) if clock else [] for index in worst]
+    lines = [
+        f"  {_when(data, int(index)):20}{scores[index]:>10.4g}   {', '.join(names)}".rstrip()
+        for index, names in zip(worst[:most], known, strict=False)
+    ]
+    if len(worst) > most:
+        lines.append(f"  and {len(worst) - most:,} more")
+    if clock and clock.incidents:
+        met, outside = {name for names in known for name in names}, sum(not names for names in known)
+        lines.append(f"known incidents detected: {len(met)} of {len(clock.incidents)}; flagged outside them: {outside}")
     return lines

@@ -9,7 +9,6 @@ import numpy as np
 from tinyae import plots
 from tinyae.cli.results import feature_columns, is_results, write_results
 from tinyae.training import Run
-from tinyae.training.applied import last_window
 
 
 def forecast(run_folder: Path, *, data: str | None = None, steps: int | None = None, out: Path | None = None) -> None:
@@ -26,13 +25,7 @@ def forecast(run_folder: Path, *, data: str | None = None, steps: int | None = N
     """
     written = is_results(out)
     run = Run.open(run_folder)
-    model = run.model()
-    if not hasattr(model, "predict"):
-        raise ValueError(
-            f"{run.path} holds a model that predicts nothing: train lstm --mode predict with --window L --horizon H."
-        )
-    recording, window = last_window(run.config, data)
-    predicted = model.predict(window, steps=steps)
+    recording, window, predicted = run.predicted(data, steps)
     values = {name: column[0] for name, column in feature_columns(recording, predicted).items()}
     count = predicted.shape[1]
     line = recording.timeline

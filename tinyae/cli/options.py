@@ -8,14 +8,13 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from tinyae.atomic import write_atomically
 from tinyae.backend import DEVICES, backend_named
 from tinyae.cli.arguments import height_width
 from tinyae.data import Columns, Dataset, Split
 from tinyae.data.arrays import SCALINGS
 from tinyae.data.series import TABLE_KINDS
 from tinyae.data.tables import listed
-from tinyae.models import AnomalyDetector, Autoencoder
+from tinyae.models import AnomalyDetector, Autoencoder, ModelEntry
 from tinyae.models.autoencoder import check_samples
 from tinyae.models.settings import defaults, passes_on
 from tinyae.training import Run
@@ -49,6 +48,15 @@ def class_count(data: Dataset) -> int:
     """The number of classes in both splits."""
     largest = max(int(split.y.max()) for split in (data.train, data.test) if split.y is not None)
     return max(len(data.class_names), largest + 1)
+
+
+def arguments_from(data: Dataset, entry: ModelEntry) -> dict[str, Any]:
+    """The arguments of a builder that come from the data; ValueError if a conditional model would have no classes."""
+    found: dict[str, Any] = {"input_shape": list(data.example_shape), "sample": SAMPLE_NOUNS[data.kind]}
+    if entry.conditional:
+        check_labels(data, "a conditional model needs", ", or train vae")
+        found["classes"] = class_count(data)
+    return found
 
 
 def pictures_as(
@@ -229,17 +237,3 @@ def feature_errors(model: Autoencoder, data: Dataset, most: int = 12) -> list[st
 def number(value: float | None) -> str:
     """Five significant digits; a dash if there is no value."""
     return "-" if value is None else f"{value:.5g}"
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Output files, and the version.
-
-
-def save_array(array: np.ndarray, path: Path) -> None:
-    """Write a .npy file atomically."""
-
-    def write(temporary: Path) -> None:
-        with open(temporary, "wb") as file:
-            np.save(file, array, allow_pickle=False)
-
-    write_atomically(path, write)

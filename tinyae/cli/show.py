@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from tinyae import inspect
-from tinyae.cli.options import SAMPLE_NOUNS, check_labels, class_count, pictures_as
+from tinyae.cli.options import arguments_from, pictures_as
 from tinyae.data import Dataset, load
 from tinyae.models import MODELS, Autoencoder, build
 from tinyae.models.settings import passes_on
@@ -54,8 +54,4 @@ def show(
 def fresh_model(name: str, data: str | None, seed: int, **pictures: Any) -> tuple[Autoencoder, Dataset]:
     """A new model for `data`, or for its default data, and the data."""
     entry, samples = MODELS[name], load(data or MODELS[name].data, **pictures_as(**pictures))
-    arguments: dict[str, Any] = {"input_shape": list(samples.example_shape), "sample": SAMPLE_NOUNS[samples.kind]}
-    if entry.conditional:
-        check_labels(samples, "a conditional model needs", ", or train vae")
-        arguments["classes"] = class_count(samples)
-    return build(name, arguments, np.random.default_rng(seed)), samples
+    return build(name, arguments_from(samples, entry), np.random.default_rng(seed)), samples

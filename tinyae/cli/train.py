@@ -32,9 +32,8 @@ from tinyae.cli.arguments import (
 )
 from tinyae.cli.options import (
     GROUPS,
-    SAMPLE_NOUNS,
+    arguments_from,
     check_data,
-    check_labels,
     class_count,
     feature_errors,
     metrics_table,
@@ -160,12 +159,10 @@ def run(options: argparse.Namespace) -> None:
     config |= {name: value for name, value in how.items() if value}
     check_patience(config, entry)
     data = load_data(config | {"data": options.data})
-    arguments = model_arguments(options) | {"input_shape": list(data.example_shape), "sample": SAMPLE_NOUNS[data.kind]}
+    arguments = model_arguments(options) | arguments_from(data, entry)
     suit_range(options, data, arguments)
     settle_future(options, data, arguments)
-    if entry.conditional:
-        check_labels(data, "a conditional model needs", ", or train vae")
-    if entry.conditional or (entry.labeled and data.has_labels):
+    if entry.labeled and data.has_labels:
         arguments["classes"] = class_count(data)
     config["arguments"] = arguments
     config |= {name: getattr(options, name) for name in (*_ALWAYS, *(_STAGES if entry.labeled else ()))}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -248,14 +248,8 @@ class AppliedRun:
 
     path: Path
     config: dict[str, Any]
-
-    def model(self) -> Any:
-        """The trained model."""
-        raise NotImplementedError
-
-    def training_scores(self) -> npt.NDArray[np.float64]:
-        """The anomaly scores of the training samples; FileNotFoundError if they were not kept."""
-        raise NotImplementedError
+    model: Callable[[], Any]
+    training_scores: Callable[[], npt.NDArray[np.float64]]
 
     @cached_property
     def _trained(self) -> Any:
@@ -337,8 +331,17 @@ class AppliedRun:
             source: raw data, at least as many steps as a window; None takes the run's own.
             steps: how many; None predicts as many as the model was trained to.
         """
+        data, _, predicted = self.predicted(source, steps)
+        return _first_of(data.in_units(predicted))
+
+    def predicted(self, source: Any = None, steps: int | None = None) -> tuple[Dataset, np.ndarray, np.ndarray]:
+        """What `forecast` starts from, see `last_window`, and what it predicts, (1, F, D), in the scale of the model."""
+        if not hasattr(self._trained, "predict"):
+            raise ValueError(
+                f"{self.path} holds a model that predicts nothing: train lstm --mode predict with --window L --horizon H."
+            )
         data, window = last_window(self.config, source)
-        return _first_of(data.in_units(self._trained.predict(window, steps=steps)))
+        return data, window, self._trained.predict(window, steps=steps)
 
     def _checked(self, source: Any) -> Dataset:
         data = self.prepare(source)
