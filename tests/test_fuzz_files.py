@@ -370,6 +370,11 @@ CORPUS: dict[str, tuple[str, Bytes, str]] = {
     "records": ("a.npy", npy(np.zeros(4, [("a", "<f4"), ("b", "<f4")])), "type .*save x.astype|one axis"),
     "20 GB": ("a.npy", shaped("(2, 2500000000)"), "need 20,000,000,000 bytes, got 0"),
     "20 GB in an archive": ("a.npz", zipped({"x.npy": shaped("(2, 2500000000)")}), "'x' .*need 20,000,000,000 bytes"),
+    "class numbers far apart": (
+        "a.npz",
+        zipped({"x.npy": npy(np.zeros((12, 2), "f4")), "y.npy": npy(np.arange(12) % 4 * 21_000)}),
+        "",
+    ),
     "axis of 2**62": ("a.npy", shaped("(2, 4611686018427387904)"), "bytes, got 0"),
     "many axes of 2**62": ("a.npy", shaped("(4611686018427387904,) * 2"), "not a NumPy file"),
     "no bytes of 2**62": ("a.npy", shaped("(4611686018427387904, 2)", "'<U0'"), "damaged|type"),

@@ -242,22 +242,26 @@ class Dataset:
         return x.astype(np.float64) * self.scale if self.scaler is None else self.scaler.inverse(x)
 
     def class_counts(self) -> dict[str, tuple[int, int]]:
-        """The training and test samples of each class by name; empty without labels."""
+        """The training and test samples of each class by name; empty without labels. A class without a name is its number."""
         if self.train.y is None or self.test.y is None:
             return {}
-        parts = [self.train.y, self.test.y]
-        size = max(len(self.class_names), *(int(y.max(initial=-1)) + 1 for y in parts))
-        names = [*self.class_names, *map(str, range(len(self.class_names), size))]
-        counts = (np.bincount(y.astype(np.intp), minlength=size).tolist() for y in parts)
-        return dict(zip(names, zip(*counts, strict=True), strict=True))
+        known = dict.fromkeys(range(len(self.class_names)), 0)
+        train, test = (
+            known | dict(zip(*(part.tolist() for part in np.unique(y, return_counts=True)), strict=True))
+            for y in (self.train.y, self.test.y)
+        )
+        return {
+            self.class_names[n] if n in known else str(n): (train.get(n, 0), test.get(n, 0))
+            for n in sorted(train.keys() | test.keys())
+        }
 
     def lacking_classes(self) -> list[str]:
         """A warning, as a line to print, for each part that lacks classes of the other; empty if there is none."""
         if not len(self.train):  # new data have one part
             return []
-        lines = []
+        lines, every = [], self.class_counts()
         for has, part in enumerate(("training", "test")):
-            alone = [name for name, counts in self.class_counts().items() if counts[has] and not counts[1 - has]]
+            alone = [name for name, counts in every.items() if counts[has] and not counts[1 - has]]
             if alone:
                 lines.append(
                     f"warning: only the {part} part has samples of {', '.join(alone[:12])}: divide it otherwise"
