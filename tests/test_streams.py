@@ -285,6 +285,15 @@ def test_ctrl_c_while_the_command_loads_is_one_line(after):
     assert process.returncode == 130
 
 
+def test_ctrl_c_while_a_compiled_module_loads_is_ctrl_c(monkeypatch, capsys):
+    def loading() -> None:
+        raise ImportError("initialization failed") from KeyboardInterrupt()
+
+    monkeypatch.setattr("tinyae.cli.main.load_matplotlib", loading)
+    assert main(["train", "basic"]) == 130
+    assert capsys.readouterr().err == "\ntinyae: interrupted.\n"
+
+
 def test_ctrl_c_is_left_alone_in_a_program_that_imports_tinyae():
     assert signal.getsignal(signal.SIGINT) is not startup._leave
     startup.begun()

@@ -119,6 +119,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         print(f"\ntinyae: {str(stop) or 'interrupted.'}", file=sys.stderr)
         return 130
     except (ValueError, TypeError, OSError, DeviceError, ArithmeticError, MemoryError, ImportError) as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):  # a compiled module was being loaded
+            print("\ntinyae: interrupted.", file=sys.stderr)
+            return 130
         if options.traceback:
             raise
         install = ": install tinyae again, with its dependencies." if isinstance(error, ModuleNotFoundError) else ""
