@@ -173,12 +173,8 @@ NEW = "new data"
 
 def described(data: Dataset) -> dict[str, Any]:
     """What a configuration keeps of the data, so that results have their units without them; plain values."""
-    kept: dict[str, Any] = {
-        "kind": data.kind,
-        "class_names": list(data.class_names),
-        "unit": data.unit,
-        "scale": data.scale,
-    }
+    names = list(data.class_names)
+    kept: dict[str, Any] = {"kind": data.kind, "class_names": names, "unit": data.unit, "scale": data.scale}
     if data.schema is not None:
         return kept | {"schema": data.schema.plain()}
     return kept | ({} if data.scaler is None else {"scaler": data.scaler.plain()})
@@ -338,17 +334,13 @@ class AppliedRun:
             steps: how many; None predicts as many as the model was trained to.
         """
         data, window = last_window(self.config, source)
-        return _first_of(data.in_units(self._trained.predict(window, steps=steps)))
+        values = data.in_units(self._trained.predict(window, steps=steps))
+        return {name: column[0] for name, column in values.items()} if isinstance(values, dict) else values[0]
 
     def _checked(self, source: Any) -> Dataset:
         data = self.prepare(source)
         check_fits(self.config, self._trained, data)
         return data
-
-
-def _first_of(values: Any) -> Any:
-    """Of values (1, ...) the only one, also of each column."""
-    return {name: column[0] for name, column in values.items()} if isinstance(values, dict) else values[0]
 
 
 def last_window(config: Config, source: Any = None) -> tuple[Dataset, np.ndarray]:
