@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -56,10 +56,9 @@ def load_data(config: Config) -> Dataset:
     elif is_own_table(name):
         data = table(path, **columns)
     else:
-        divided = {
-            key: value for key, value in columns.items() if key == "test_share" and canonical(name) not in ENTRIES
-        }
-        columns = {key: value for key, value in columns.items() if key not in divided}
+        columns, divided = dict(columns), {}
+        if "test_share" in columns and canonical(name) not in ENTRIES:
+            divided["test_share"] = columns.pop("test_share")
         if columns and not (windows and columns.keys() == {"scaling"}):
             option = next(iter(columns)).replace("_", "-")
             raise ValueError(f"--{option} is about the columns of a table, and {name} is not a table: leave it out.")
@@ -244,14 +243,8 @@ class AppliedRun:
 
     path: Path
     config: dict[str, Any]
-
-    def model(self) -> Any:
-        """The trained model."""
-        raise NotImplementedError
-
-    def training_scores(self) -> npt.NDArray[np.float64]:
-        """The anomaly scores of the training samples; FileNotFoundError if they were not kept."""
-        raise NotImplementedError
+    model: Callable[[], Any]
+    training_scores: Callable[[], npt.NDArray[np.float64]]
 
     @cached_property
     def _trained(self) -> Any:
@@ -275,8 +268,7 @@ class AppliedRun:
 
     def encode(self, source: Any) -> np.ndarray:
         """The codes (N, K) of raw data."""
-        data = self._checked(source)
-        codes: np.ndarray = self._trained.encode(self._trained.batch(data.test))
+        codes: np.ndarray = self._trained.encode(self._trained.batch(self._checked(source).test))
         return codes
 
     def reconstruct(self, source: Any) -> Any:

@@ -58,10 +58,10 @@ class Training:
         loss_of: the loss of a batch of Tensors.
         data: the whole set, on the model's device.
         optimizer: of the parameters to train.
-        loss_unit, sample_name: of the loss and of one sample, for the history and the progress bar.
+        loss_unit, sample_name: what the history and the progress bar call the unit of the loss and a sample.
         measure: computes metrics of the model after each epoch, on samples that the columns name `held_out`.
         begin: called before each epoch with its number, from 1.
-        epochs, batch_size, drop_last, seed, schedule, clip_norm, callbacks, checkpoint, whole, progress, title: as for `fit`.
+        epochs and what follows: as for `fit`.
         per_step, used: samples of a step and of an epoch.
         generator: draws a new order of the samples for each epoch.
         history: gets a row after each epoch: epoch, train_loss, the metrics of `measure`, seconds, samples_per_second.
