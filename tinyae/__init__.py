@@ -29,16 +29,8 @@ if TYPE_CHECKING:
     from tinyae.training import History, Run, evaluate, fit, load, save
 
 _ROOMS = ("data", "inspect", "models", "plots", "testing", "training")
-_LATER = {
-    "fit": "training",
-    "evaluate": "training",
-    "save": "training",
-    "load": "training",
-    "History": "training",
-    "Run": "training",
-    "detect_anomaly": "inspect",
-    "gradcheck": "testing",
-}
+_LATER = dict.fromkeys(("fit", "evaluate", "save", "load", "History", "Run"), "training")
+_LATER |= {"detect_anomaly": "inspect", "gradcheck": "testing"}
 
 __all__ = [
     "History",

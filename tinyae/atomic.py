@@ -57,11 +57,7 @@ def stage(target: Path, write: Callable[[Path], object], mark: str) -> Path:
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # the system applies the umask
     try:
         write(temporary)
-        handle = os.open(temporary, os.O_RDWR)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        _sync(temporary, os.O_RDWR)
         if target.exists() and target.stat().st_mode != temporary.stat().st_mode:
             os.chmod(temporary, target.stat().st_mode & 0o7777)
     except BaseException:
@@ -73,11 +69,15 @@ def stage(target: Path, write: Callable[[Path], object], mark: str) -> Path:
 def sync_folder(folder: Path) -> None:
     """Make renames in a folder last through a power cut, where the system can (Windows cannot)."""
     with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        _sync(folder, os.O_RDONLY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    handle = os.open(path, flags)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager

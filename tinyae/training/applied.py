@@ -56,10 +56,9 @@ def load_data(config: Config) -> Dataset:
     elif is_own_table(name):
         data = table(path, **columns)
     else:
-        divided = {
-            key: value for key, value in columns.items() if key == "test_share" and canonical(name) not in ENTRIES
-        }
-        columns = {key: value for key, value in columns.items() if key not in divided}
+        columns, divided = dict(columns), {}
+        if "test_share" in columns and canonical(name) not in ENTRIES:
+            divided["test_share"] = columns.pop("test_share")
         if columns and not (windows and columns.keys() == {"scaling"}):
             option = next(iter(columns)).replace("_", "-")
             raise ValueError(f"--{option} is about the columns of a table, and {name} is not a table: leave it out.")
@@ -173,12 +172,8 @@ NEW = "new data"
 
 def described(data: Dataset) -> dict[str, Any]:
     """What a configuration keeps of the data, so that results have their units without them; plain values."""
-    kept: dict[str, Any] = {
-        "kind": data.kind,
-        "class_names": list(data.class_names),
-        "unit": data.unit,
-        "scale": data.scale,
-    }
+    names = list(data.class_names)
+    kept: dict[str, Any] = {"kind": data.kind, "class_names": names, "unit": data.unit, "scale": data.scale}
     if data.schema is not None:
         return kept | {"schema": data.schema.plain()}
     return kept | ({} if data.scaler is None else {"scaler": data.scaler.plain()})
@@ -273,8 +268,7 @@ class AppliedRun:
 
     def encode(self, source: Any) -> np.ndarray:
         """The codes (N, K) of raw data."""
-        data = self._checked(source)
-        codes: np.ndarray = self._trained.encode(self._trained.batch(data.test))
+        codes: np.ndarray = self._trained.encode(self._trained.batch(self._checked(source).test))
         return codes
 
     def reconstruct(self, source: Any) -> Any:
@@ -332,7 +326,8 @@ class AppliedRun:
             steps: how many; None predicts as many as the model was trained to.
         """
         data, _, predicted = self.predicted(source, steps)
-        return _first_of(data.in_units(predicted))
+        values = data.in_units(predicted)
+        return {name: column[0] for name, column in values.items()} if isinstance(values, dict) else values[0]
 
     def predicted(self, source: Any = None, steps: int | None = None) -> tuple[Dataset, np.ndarray, np.ndarray]:
         """What `forecast` starts from, see `last_window`, and what it predicts, (1, F, D), in the scale of the model."""
@@ -347,11 +342,6 @@ class AppliedRun:
         data = self.prepare(source)
         check_fits(self.config, self._trained, data)
         return data
-
-
-def _first_of(values: Any) -> Any:
-    """Of values (1, ...) the only one, also of each column."""
-    return {name: column[0] for name, column in values.items()} if isinstance(values, dict) else values[0]
 
 
 def last_window(config: Config, source: Any = None) -> tuple[Dataset, np.ndarray]:

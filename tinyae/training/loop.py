@@ -1,8 +1,8 @@
 """`fit`: the training loop, written to be read.
 
 In reading order: `Training.epoch`, the loop over batches (zero the gradients, forward, backward, clip, step);
-`Training.complete`, what is measured, kept and announced after each epoch; `Training.run`, the loop over epochs;
-`Training.capture` and `restore`, the state of a run; and `fit`, which checks its arguments and starts them. Then follow the
+`Training.complete`, what is measured, kept and announced after each epoch; `Training.run`, from start to end or exception;
+`Training.capture` and `restore`, the state of a run; and `fit`, which makes a `Training` and runs it. Then follow the
 checks and the progress bar. Losses are accumulated on the device and read when the bar is updated and at the end of an epoch.
 """
 
@@ -11,9 +11,10 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from traceback import clear_frames
 from typing import Any
 
@@ -55,22 +56,15 @@ class Training:
     Attributes:
         model: trained in place.
         loss_of: the loss of a batch of Tensors.
-        optimizer: of the parameters to train.
         data: the whole set, on the model's device.
-        batch_size: samples per step; see `samples_per_step`.
-        drop_last: leave out the last batch of an epoch if it is smaller.
+        optimizer: of the parameters to train.
+        loss_unit, sample_name: what the history and the progress bar call the unit of the loss and a sample.
+        measure: computes metrics of the model after each epoch, on samples that the columns name `held_out`.
+        begin: called before each epoch with its number, from 1.
+        epochs and what follows: as for `fit`.
+        per_step, used: samples of a step and of an epoch.
         generator: draws a new order of the samples for each epoch.
         history: gets a row after each epoch: epoch, train_loss, the metrics of `measure`, seconds, samples_per_second.
-        bar: shows the progress.
-        measure: computes metrics of the model after each epoch, on samples that the columns name `held_out`.
-        schedule: learning-rate schedule of the optimizer; its `.step()` is called after each epoch.
-        clip_norm: largest norm of all gradients together; None does not clip.
-        begin: called before each epoch with its number, from 1.
-        callbacks: each is called with an `Epoch` after a row is in the history. If one raises StopIteration, training ends
-            as after the last epoch; other exceptions are passed on.
-        checkpoint: writes the state to a file from time to time.
-        whole: the model that `model` is a part of, if its state is to be kept with it.
-        stage: the title of the run.
         position: the place in the current epoch.
         kept, previous: the states after the last complete epoch and after the one before.
         ends: whether a callback ended the run.
@@ -79,38 +73,71 @@ class Training:
 
     model: Module
     loss_of: Callable[[Batch], Loss]
-    optimizer: Optimizer
     data: Batch
-    batch_size: int
-    generator: np.random.Generator
-    history: History
-    bar: Progress
-    measure: Callable[[], Metrics | None]
+    optimizer: Optimizer
+    loss_unit: str
+    sample_name: str
+    measure: Callable[[], Metrics] | None
+    begin: Callable[[int], None] | None = None
+    held_out: str = "validation"
+    epochs: int = 10
+    batch_size: int | None = None
+    drop_last: bool = False
+    seed: int = 0
     schedule: Any = None
     clip_norm: float | None = None
-    begin: Callable[[int], None] = lambda number: None
-    callbacks: Sequence[Callable[[Epoch], None]] = ()
+    callbacks: Iterable[Any] = ()
     checkpoint: Checkpoint | None = None
     whole: Module | None = None
-    stage: str = ""
-    drop_last: bool = False
-    held_out: str = "validation"
-    position: Position = field(init=False, default_factory=lambda: Position(0))
+    progress: bool = True
+    title: str = ""
     kept: TrainingState = field(init=False)
     previous: TrainingState = field(init=False)
-    ends: bool = field(init=False, default=False)
-    terms: Terms = field(init=False, default_factory=lambda: Terms())
-    started: float = field(init=False, default=0.0)
+    started: float = field(init=False)
 
-    @property
-    def used(self) -> int:
-        """Samples of an epoch."""
-        return used_samples(len(self.data), self.batch_size, self.drop_last)
+    def __post_init__(self) -> None:
+        """Raise ValueError or TypeError for settings that have no meaning, alone or together."""
+        samples, batch_size, method = len(self.data), self.batch_size, type(self.optimizer).__name__
+        self.epochs = whole_number("epochs", self.epochs, at_least=1)
+        if not self.optimizer.full_batch:
+            self.per_step = BATCH_SIZE if batch_size is None else whole_number("batch_size", batch_size, at_least=1)
+        elif batch_size is None or batch_size >= samples:
+            self.per_step = samples
+        else:  # curvature is estimated from differences of gradients, which between batches are mostly noise
+            raise ValueError(
+                f"{method} uses all {samples} samples at once, got batch_size={batch_size}: leave it "
+                "out, or use Adam, which is designed for minibatches."
+            )
+        self.used = samples - samples % self.per_step if self.drop_last else samples
+        if not self.used:
+            raise ValueError(
+                f"drop_last leaves out the only batch, got {samples} samples for batch_size={self.per_step}: "
+                "choose a smaller one."
+            )
+        if self.clip_norm is not None:
+            checks.number("clip_norm", self.clip_norm, above=0.0)
+            if self.optimizer.full_batch:
+                raise ValueError(
+                    f"{method} chooses its own step lengths, got clip_norm={self.clip_norm}: leave it out."
+                )
+        if self.schedule is not None and not hasattr(self.schedule, "step"):
+            raise TypeError(f"schedule must have a method step(), got {self.schedule!r}: make one of tinyae.optim.")
+        if self.schedule is not None and getattr(self.schedule, "optimizer", self.optimizer) is not self.optimizer:
+            raise ValueError(
+                "the schedule belongs to another optimizer, so it would have no effect: make one for this optimizer."
+            )
+        self.generator = np.random.default_rng(whole_number("seed", self.seed, at_least=0))
+        self.callbacks = tuple(self.callbacks)
+        self.resumable = [callback for callback in self.callbacks if isinstance(callback, Resumable)]
+        self.history = History(
+            {"train_loss": self.loss_unit, "seconds": "s", "samples_per_second": f"{self.sample_name}s/s"}
+        )
+        self.position, self.terms, self.ends = Position(0), Terms(), False
 
     def epoch(self) -> float:
         """The loop: one pass over the samples in random order; returns the mean loss per sample."""
         optimizer, at = self.optimizer, self.position
-        for batch in self.data.batches(self.batch_size, at.order, at.seen):
+        for batch in self.data.batches(self.per_step, at.order, at.seen):
             optimizer.zero_grad()
             loss = self.loss_of(batch)
             loss.backward()
@@ -127,10 +154,10 @@ class Training:
     def complete(self, number: int, loss: float) -> None:
         """Measure, keep and announce a complete epoch, unless one of its metrics or weights is not finite."""
         seconds = time.perf_counter() - self.started
-        with np.errstate(over="ignore", invalid="ignore"):
-            found = self.measure()
         row: dict[str, Any] = {"epoch": number, "train_loss": loss}
-        if found is not None:
+        if self.measure is not None:
+            with np.errstate(over="ignore", invalid="ignore"):
+                found = self.measure()
             row |= {f"{self.held_out}_{name}": value for name, value in found.items()}
             self.history.units |= {f"{self.held_out}_{name}": unit for name, unit in found.units.items()}
         row |= {"seconds": seconds, "samples_per_second": self.used / max(seconds, 1e-9)}
@@ -152,58 +179,31 @@ class Training:
         self.model.train()
         self.started = time.perf_counter()
 
-    def start(self, state: TrainingState | None, epochs: int) -> Training:
-        """Continue from a state, or, given None, reset the callbacks for a new run of `epochs` epochs; returns self."""
-        if state is None:
-            for callback in self._resumable():
-                callback.reset()
-        elif state.epoch >= epochs:
-            raise ValueError(
-                f"the run to continue has {state.epoch} complete epochs, got epochs={epochs}: epochs counts from the start "
-                f"of that run, so give more than {state.epoch}."
-            )
-        else:
-            self.restore(state)
-        return self
-
-    def run(self, epochs: int) -> History:
-        """Train for `epochs` epochs, or iterations of L-BFGS, and leave the model in evaluation mode.
+    def run(self, start: TrainingState | None = None) -> History:
+        """Train for `epochs` epochs, or iterations of L-BFGS, or go on from a state; leaves the model in evaluation mode.
 
         After an exception, the state of the last complete epoch is restored: of model, optimizer, schedule, generators and
-        callbacks.
-
-        Raises:
-            ValueError: the schedule belongs to another optimizer.
-            TrainingDiverged: a number or a weight became NaN or infinite.
-            TrainingInterrupted: Ctrl-C.
+        callbacks. Raises what `fit` raises.
         """
-        if self.clip_norm is not None:
-            checks.number("clip_norm", self.clip_norm, above=0.0)
-        if self.schedule is not None and not hasattr(self.schedule, "step"):
-            raise TypeError(f"schedule must have a method step(), got {self.schedule!r}: make one of tinyae.optim.")
-        if self.schedule is not None and getattr(self.schedule, "optimizer", self.optimizer) is not self.optimizer:
+        if start is None:
+            for callback in self.resumable:
+                callback.reset()
+        elif start.epoch >= self.epochs:
             raise ValueError(
-                "the schedule belongs to another optimizer, so it would have no effect: make one for this optimizer."
+                f"the run to continue has {start.epoch} complete epochs, got epochs={self.epochs}: epochs counts from the start "
+                f"of that run, so give more than {start.epoch}."
             )
+        else:
+            self.restore(start)
         self.kept = self.previous = self.capture()
+        self.bar = Progress(self, done=self.kept.epoch * self.used + self.position.seen)
         self.started = time.perf_counter()
-        self.bar.begin_at(self.kept.epoch * self.used + self.position.seen)
         try:
             self.model.train()
             if self.optimizer.full_batch:
-                self._full_batch(epochs)
+                self._full_batch()
             else:
-                self._check_last_batch()
-                for number in range(self.position.number + (self.position.order is None), epochs + 1):
-                    if self.position.order is None:
-                        self.position = Position(number, self.generator.permutation(len(self.data))[: self.used])
-                        self.begin(number)
-                    with np.errstate(over="ignore", invalid="ignore"):  # `complete` reports a NaN
-                        loss = self.epoch()
-                    self.bar.describe(number, loss)
-                    self.complete(number, loss)
-                    if self.ends:
-                        break
+                self._minibatches()
         except BaseException as stop:
             in_step = self.position.seen < self.used
             if isinstance(stop, MemoryError):
@@ -217,7 +217,7 @@ class Training:
                 raise MemoryError(self._too_large(stop)) from stop
             raise
         else:
-            if self.kept.epoch < epochs:
+            if self.kept.epoch < self.epochs:
                 self.kept = replace(self.kept, ended=True)
             self._save()
         finally:
@@ -226,9 +226,24 @@ class Training:
             self.model.eval()
         return self.history
 
+    def _minibatches(self) -> None:
+        """The loop over epochs, each with a new order of the samples."""
+        self._check_last_batch()
+        for number in range(self.position.number + (self.position.order is None), self.epochs + 1):
+            if self.position.order is None:
+                self.position = Position(number, self.generator.permutation(len(self.data))[: self.used])
+                if self.begin is not None:
+                    self.begin(number)
+            with np.errstate(over="ignore", invalid="ignore"):  # `complete` reports a NaN
+                loss = self.epoch()
+            self.bar.describe(number, loss)
+            self.complete(number, loss)
+            if self.ends:
+                break
+
     def _check_last_batch(self) -> None:
         """Raise ValueError if the last batch of an epoch is one sample of which a BatchNorm would see one number per feature."""
-        last = self.used % self.batch_size or self.batch_size
+        last = self.used % self.per_step or self.per_step
         norms = [part for _, part in self.model.named_modules() if isinstance(part, BatchNorm) and part.training]
 
         def check(module: Module, inputs: tuple[Any, ...], output: object) -> None:
@@ -236,7 +251,7 @@ class Training:
                 advice = "leave it out with drop_last=True (--drop-last)" if last < self.used else "give more samples"
                 raise ValueError(
                     f"{module}: training needs at least 2 numbers per feature, got a last batch of 1 of {self.used} samples "
-                    f"with batch_size={self.batch_size}: {advice}, or choose another batch_size."
+                    f"with batch_size={self.per_step}: {advice}, or choose another batch_size."
                 )
 
         if norms and last == 1:
@@ -252,7 +267,7 @@ class Training:
                 results = [part for node in ancestors(loss.node or Node()) for part in (node.out, node.residuals)]
                 arrays = [array for part in results for array in (part if isinstance(part, tuple) else (part,))]
                 held.append(sum(getattr(array, "nbytes", 0) for array in arrays))
-        size = min(self.batch_size, len(self.data))
+        size = min(self.per_step, len(self.data))
         each = (held[1] - held[0]) * 1.5e-9 if len(held) == 2 else 0.0
         about = f"about {size * each:.2g} GB" if each else "more memory than there is"
         fix = (
@@ -262,8 +277,8 @@ class Training:
             f"this step of {size} samples needs {about}, for results and gradients ({error or 'out of memory'}): {fix}."
         )
 
-    def _full_batch(self, iterations: int) -> None:
-        """Up to `iterations` iterations of L-BFGS on all data at once, fewer if its tolerances are met.
+    def _full_batch(self) -> None:
+        """Up to `epochs` iterations of L-BFGS on all data at once, fewer if its tolerances are met.
 
         The buffers follow the accepted steps, as after one forward pass each, and not the trials of the line search. A
         BatchNorm keeps the statistics of that pass instead of averaging, because they are those of all samples.
@@ -271,16 +286,8 @@ class Training:
         Raises ValueError if two evaluations of the loss differ because the model draws random numbers: a line search cannot
         distinguish such differences from progress.
         """
-        optimizer, data, done = self.optimizer, self.data.tensors(), self.position.number
-        if self.clip_norm is not None:
-            raise ValueError(
-                f"{type(optimizer).__name__} chooses its own step lengths, got clip_norm={self.clip_norm}: leave it out."
-            )
-        if not isinstance(optimizer, LBFGS):
-            raise TypeError(
-                f"a full-batch optimizer must be an LBFGS, got {type(optimizer).__name__}: use tinyae.optim.LBFGS."
-            )
-
+        optimizer, data, done = self.optimizer, self.data.rows(slice(None)).tensors(), self.position.number
+        assert isinstance(optimizer, LBFGS)
         averaging = [(part, part.momentum) for _, part in self.model.named_modules() if isinstance(part, BatchNorm)]
 
         def buffers() -> list[tuple[Tensor, Array]]:
@@ -307,7 +314,7 @@ class Training:
             accepted = buffers()
             self.bar.describe(done + iteration, loss, len(self.data))
             self.complete(done + iteration, loss)
-            if self.ends or done + iteration == iterations:
+            if self.ends or done + iteration == self.epochs:
                 raise StopIteration
 
         with no_grad():
@@ -317,7 +324,7 @@ class Training:
                 f"L-BFGS needs the same loss for the same weights, got {looks[0]:.6g} and then {looks[1]:.6g}: the "
                 "model draws noise, so train it with Adam (optimizer adam), or without noise."
             )
-        optimizer.max_iterations = iterations
+        optimizer.max_iterations = self.epochs
         optimizer.step(whole, after)
         rewind()
 
@@ -354,9 +361,9 @@ class Training:
             order_generator=dict(self.generator.bit_generator.state),
             rows=list(self.history.rows),
             units=dict(self.history.units),
-            callbacks=[callback.state_dict() for callback in self._resumable()],
+            callbacks=[callback.state_dict() for callback in self.resumable],
             position=None if at.order is None else at.state_dict(),
-            stage=self.stage,
+            stage=self.title,
         )
 
     def restore(self, state: TrainingState) -> None:
@@ -364,16 +371,16 @@ class Training:
 
         Raises ValueError for a state of another model, optimizer, schedule or stage.
         """
-        callbacks, scheduled = self._resumable(), hasattr(self.schedule, "state_dict")
+        callbacks, scheduled = self.resumable, hasattr(self.schedule, "state_dict")
         if (state.schedule is not None, len(state.callbacks)) != (scheduled, len(callbacks)):
             raise ValueError(
                 f"the state is that of a run {'with' if state.schedule else 'without'} a schedule and with "
                 f"{len(state.callbacks)} callbacks that have a state, this run has "
                 f"{'one' if scheduled else 'none'} and {len(callbacks)}: make them the same."
             )
-        if state.stage != self.stage:
+        if state.stage != self.title:
             raise ValueError(
-                f"the state is of the stage {state.stage!r}, this run is {self.stage!r}: give another start."
+                f"the state is of the stage {state.stage!r}, this run is {self.title!r}: give another start."
             )
         state.model.restore(self.whole or self.model)
         if state.schedule is not None:
@@ -392,11 +399,6 @@ class Training:
         """Write the state of the last complete epoch, if there is a file for it."""
         if self.checkpoint is not None and self.kept.epoch and self.checkpoint.latest is not self.kept:
             self.checkpoint.write(self.kept)
-
-    def _resumable(self) -> list[Resumable]:
-        """The callbacks that have a state."""
-        callbacks: Sequence[object] = self.callbacks
-        return [callback for callback in callbacks if isinstance(callback, Resumable)]
 
 
 @dataclass
@@ -526,15 +528,17 @@ def fit(
 
     After any exception, model, optimizer, schedule, generators and callbacks are as after the last complete epoch.
     """
-    epochs = whole_number("epochs", epochs, at_least=1)
     samples = check_samples(train, "train", model)
     validation, name = held_out_part(validation)
-    held_out = None if validation is None else check_samples(validation, name, model)
-    if held_out is not None and held_out.source.shape[1:] != samples.source.shape[1:]:
-        raise ValueError(
-            f"{name} samples have shape {held_out.source.shape[1:]}, training samples {samples.source.shape[1:]}: "
-            "they must be equal."
-        )
+    measure = None
+    if validation is not None:
+        held_out = check_samples(validation, name, model)
+        if held_out.source.shape[1:] != samples.source.shape[1:]:
+            raise ValueError(
+                f"{name} samples have shape {held_out.source.shape[1:]}, training samples {samples.source.shape[1:]}: "
+                "they must be equal."
+            )
+        measure = partial(evaluate, model, model.batch(held_out))
     if optimizer is None:
         optimizer = Adam([p for p in model.parameters() if p.requires_grad], lr=1e-3)
     if optimizer.full_batch and model.objective_changes:
@@ -542,35 +546,14 @@ def fit(
             f"{type(optimizer).__name__} needs a fixed objective, but that of this model changes from epoch to epoch "
             f"({model.extra_repr()}): train it with Adam."
         )
-    batch_size = samples_per_step(optimizer, batch_size, len(samples))
-    used = used_samples(len(samples), batch_size, drop_last)
-    measured = None if held_out is None else model.batch(held_out)
     data = model.batch(samples).to(backend_named(model.device), model.dtype)
-    if optimizer.full_batch:
-        data = data.rows(slice(None))
-    warn_of_range(model, data)
-    history = History({"train_loss": model.loss_unit, "seconds": "s", "samples_per_second": f"{model.sample_name}s/s"})
     run = Training(
-        model,
-        model.loss,
-        optimizer,
-        data,
-        batch_size,
-        np.random.default_rng(whole_number("seed", seed, at_least=0)),
-        history,
-        Progress(epochs, used, model.loss_unit, model.sample_name, title=title, visible=progress),
-        lambda: None if measured is None else evaluate(model, measured),
-        schedule=schedule,
-        clip_norm=clip_norm,
-        begin=model.begin_epoch,
-        callbacks=tuple(callbacks),
-        checkpoint=checkpoint,
-        whole=whole,
-        stage=title,
-        drop_last=drop_last,
-        held_out=name,
-    )
-    return run.start(start, epochs).run(epochs)
+        model, model.loss, data, optimizer, model.loss_unit, model.sample_name, measure, model.begin_epoch, name,
+        epochs=epochs, batch_size=batch_size, drop_last=drop_last, seed=seed, schedule=schedule, clip_norm=clip_norm,
+        callbacks=callbacks, checkpoint=checkpoint, whole=whole, progress=progress, title=title,
+    )  # fmt: skip
+    warn_of_range(model, data)
+    return run.run(start)
 
 
 def held_out_part(samples: Any) -> tuple[Any, str]:
@@ -578,32 +561,6 @@ def held_out_part(samples: Any) -> tuple[Any, str]:
     if isinstance(samples, Dataset):
         return (samples.test, "test") if samples.validation is None else (samples.validation, "validation")
     return samples, "validation"
-
-
-def samples_per_step(optimizer: Optimizer, batch_size: int | None, samples: int) -> int:
-    """The batch size of a run: None means `BATCH_SIZE`, or all samples for L-BFGS.
-
-    Raises ValueError for minibatches with L-BFGS, which estimates curvature from differences of gradients: between batches
-    these are mostly noise.
-    """
-    if optimizer.full_batch:
-        if batch_size is not None and batch_size < samples:
-            raise ValueError(
-                f"{type(optimizer).__name__} uses all {samples} samples at once, got batch_size={batch_size}: leave it "
-                "out, or use Adam, which is designed for minibatches."
-            )
-        return samples
-    return BATCH_SIZE if batch_size is None else whole_number("batch_size", batch_size, at_least=1)
-
-
-def used_samples(samples: int, batch_size: int, drop_last: bool) -> int:
-    """How many samples an epoch has; raises ValueError if `drop_last` leaves none."""
-    used = samples - samples % batch_size if drop_last else samples
-    if not used:
-        raise ValueError(
-            f"drop_last leaves out the only batch, got {samples} samples for batch_size={batch_size}: choose a smaller one."
-        )
-    return used
 
 
 OUTPUT_RANGES = {
@@ -655,31 +612,20 @@ _REFRESH = 0.5
 
 
 class Progress:
-    """A bar over all samples of all epochs, on standard error; hidden unless `visible`.
+    """A bar over all samples of all epochs of a run, of which `done` were used before; on standard error, unless it is hidden."""
 
-    unit: of the loss; sample_name: what one sample is called; title: text before the epoch.
-    """
-
-    def __init__(
-        self, epochs: int, samples: int, unit: str, sample_name: str, *, title: str = "", visible: bool = True
-    ) -> None:
-        self.epochs = epochs
-        self.unit = unit
-        self.title = f"{title}  " if title else ""
+    def __init__(self, run: Training, done: int) -> None:
         self.due = time.perf_counter() + _REFRESH
+        self.before, self.epochs, self.unit = f"{run.title}  " if run.title else "", run.epochs, run.loss_unit
         self.bar: Any = None
-        if visible:
+        if run.progress:
             self.bar = progress_bar(
-                total=epochs * samples,
-                unit=f" {sample_name}s",
+                initial=done,
+                total=run.epochs * run.used,
+                unit=f" {run.sample_name}s",
                 unit_scale=True,
                 bar_format="{desc} {percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left",
             )
-
-    def begin_at(self, count: int) -> None:
-        """Start after `count` samples, of a run that is continued."""
-        if self.bar is not None:
-            self.bar.initial = self.bar.n = count
 
     def show(self, at: Position, count: int) -> None:
         """Advance by `count` samples, to this position."""
@@ -692,9 +638,8 @@ class Progress:
     def describe(self, epoch: int, loss: float, count: int = 0) -> None:
         """Show the epoch and its mean loss before the bar, and advance it by `count` samples."""
         if self.bar is not None:
-            self.bar.set_description_str(
-                f"{self.title}epoch {epoch}/{self.epochs}  {loss:.4g} {self.unit}", refresh=False
-            )
+            text = f"{self.before}epoch {epoch}/{self.epochs}  {loss:.4g} {self.unit}"
+            self.bar.set_description_str(text, refresh=False)
             self.bar.update(count)
 
     def close(self) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import numpy.typing as npt
 
 from tinyae.autodiff import no_grad
 from tinyae.backend import backend_named, backend_of
-from tinyae.data import Dataset, Lengths, Split
+from tinyae.data import Dataset, Split
 from tinyae.data.dataset import as_samples
 from tinyae.losses import Loss
 from tinyae.models import (
@@ -124,9 +126,6 @@ _ASKED = 1000
 
 _COPY = "last value repeated"
 
-Candidates = dict[str, Any]
-"""Name -> prediction, (N, T, D), or (T, D) for all sequences."""
-
 
 def compare_sequences(model: Autoencoder, data: Dataset) -> list[str]:
     """Report lines: the model and the baselines on the test sequences, and the shuffled-code test.
@@ -137,83 +136,51 @@ def compare_sequences(model: Autoencoder, data: Dataset) -> list[str]:
     """
     if data.kind not in ("sequences", "series") or model.batch(data.test).x.ndim != 3:
         return []
-    parts = _Parts(model, data)
-    lines = []
-    if not parts.future_only:
-        lines += _table(model, data, "reconstruction", _reconstructions(parts), parts.seen, parts.ends)
-    if parts.steps:
-        lines += _table(model, data, "prediction", _predictions(parts), parts.future, None)
-    if len(parts.seen) > 1:
+    train, test = model.batch(data.train), model.batch(data.test)
+    past, past_ends, past_future = split_future(train.target, train.future, train.lengths)
+    seen, _, future = split_future(test.target, test.future, test.lengths)
+    ends, steps = test.context, test.future
+    code_size, elements = math.prod(model.encode(test.rows(slice(0, 1))).shape[1:]), math.prod(past.shape[1:])
+    linear = code_size <= min(len(past), elements) and elements <= LARGEST_PCA
+    lines: list[str] = []
+    if not test.future_only:
+        candidates = {
+            "this model": model.reconstruct(Batch(seen, lengths=ends)),
+            "mean sequence": mean_sequence(past, past_ends),
+        }
+        if linear:
+            candidates[f"PCA, {code_size} components"] = PCA(code_size).fit(past).reconstruct(seen)
+        lines += _table(model, data, "reconstruction", candidates, seen, ends)
+    if steps:
+        predicted = split_future(model.reconstruct(test), steps, test.lengths)[2]
+        mean, last = mean_sequence(past_future), copy_last(seen, steps, ends)
+        candidates = {"this model": predicted, "mean sequence": mean, _COPY: last}
+        if model.reconstruction.bounded:
+            copies = copy_last(past, steps, past_ends)[:_ASKED]
+            share = blend_weight(copies, mean, past_future[:_ASKED])
+            candidates[f"last value at {share:.0%}, mean at {1 - share:.0%}"] = share * last + (1.0 - share) * mean
+        if linear:
+            prediction = linear_prediction(past, past_future, code_size)
+            candidates[f"linear, from {code_size} components"] = prediction(seen)
+        lines += _table(model, data, "prediction", candidates, future, None)
+    if len(seen) > 1:
         asked = slice(0, _ASKED)
-        few = None if parts.ends is None else parts.ends[asked]
-        target, lengths = (parts.future, None) if parts.future_only else (parts.seen, few)
-        coder = _Coder(model, few, lengths)
-        shuffled = shuffled_code(coder, parts.seen[asked], target=target[asked], lengths=lengths)
+        few = None if ends is None else ends[asked]
+        target, lengths = (future, None) if test.future_only else (seen, few)
+        decode = model.decode if lengths is None else partial(model.decode, lengths=lengths)
+        coder = SimpleNamespace(encode=lambda x: model.encode(Batch(x, lengths=few)), decode=decode)
+        shuffled = shuffled_code(coder, seen[asked], target=target[asked], lengths=lengths)
         lines.append(shuffled.line(model.sample_name))
     return lines
 
 
-class _Parts:
-    """Training and test windows, divided into what the model sees and what follows."""
-
-    def __init__(self, model: Autoencoder, data: Dataset) -> None:
-        train, test = model.batch(data.train), model.batch(data.test)
-        self.model, self.test, self.future_only = model, test, test.future_only
-        self.steps, self.ends = test.future, test.context
-        self.past, self.past_ends, self.past_future = split_future(train.target, train.future, train.lengths)
-        self.seen, _, self.future = split_future(test.target, test.future, test.lengths)
-        self.code_size = math.prod(model.encode(test.rows(slice(0, 1))).shape[1:])
-        elements = math.prod(self.past.shape[1:])
-        self.linear = self.code_size <= min(len(self.past), elements) and elements <= LARGEST_PCA
-
-
-def _reconstructions(parts: _Parts) -> Candidates:
-    candidates = {
-        "this model": parts.model.reconstruct(Batch(parts.seen, lengths=parts.ends)),
-        "mean sequence": mean_sequence(parts.past, parts.past_ends),
-    }
-    if parts.linear:
-        candidates[f"PCA, {parts.code_size} components"] = PCA(parts.code_size).fit(parts.past).reconstruct(parts.seen)
-    return candidates
-
-
-def _predictions(parts: _Parts) -> Candidates:
-    mean = mean_sequence(parts.past_future)
-    last = copy_last(parts.seen, parts.steps, parts.ends)
-    written = parts.model.reconstruct(parts.test)
-    predicted = split_future(written, parts.steps, parts.test.lengths)[2]
-    candidates = {"this model": predicted, "mean sequence": mean, _COPY: last}
-    if parts.model.reconstruction.bounded:
-        copies = copy_last(parts.past, parts.steps, parts.past_ends)[:_ASKED]
-        share = blend_weight(copies, mean, parts.past_future[:_ASKED])
-        candidates[f"last value at {share:.0%}, mean at {1 - share:.0%}"] = share * last + (1.0 - share) * mean
-    if parts.linear:
-        prediction = linear_prediction(parts.past, parts.past_future, parts.code_size)
-        candidates[f"linear, from {parts.code_size} components"] = prediction(parts.seen)
-    return candidates
-
-
-class _Coder:
-    """A model with fixed lengths of the sequences to encode, and of those to decode."""
-
-    def __init__(self, model: Autoencoder, read: Lengths | None, written: Lengths | None) -> None:
-        self.model, self.read = model, read
-        self.written: dict[str, Any] = {} if written is None else {"lengths": written}
-
-    def encode(self, x: np.ndarray) -> np.ndarray:
-        """Codes of sequences."""
-        codes: np.ndarray = self.model.encode(Batch(x, lengths=self.read))
-        return codes
-
-    def decode(self, code: np.ndarray) -> np.ndarray:
-        """Sequences from codes."""
-        return self.model.decode(code, **self.written)
-
-
 def _table(
-    model: Autoencoder, data: Dataset, task: str, candidates: Candidates, truth: np.ndarray, lengths: Any
+    model: Autoencoder, data: Dataset, task: str, candidates: dict[str, Any], truth: np.ndarray, lengths: Any
 ) -> list[str]:
-    """One line per candidate: squared error per sequence, and nats per step if the loss of the model is in nats."""
+    """One line per candidate: squared error per sequence, and nats per step if the loss of the model is in nats.
+
+    candidates: predictions by name, each (N, T, D), or (T, D) for all sequences.
+    """
     nats = model.reconstruction.quantity == "nats"
     steps = truth.shape[1] if lengths is None else float(lengths.mean())
     step = "frame" if data.frame_shape is not None else "step"

@@ -43,17 +43,11 @@ from tinyae.models import Autoencoder
 from tinyae.nn import Module
 from tinyae.training.applied import AppliedRun
 from tinyae.training.model_file import arrays_of, load_file, model_bytes
-from tinyae.training.state import (
-    Checkpoint,
-    Epoch,
-    History,
-    TrainingState,
-    check_types,
-    run_of,
-)
+from tinyae.training.state import Checkpoint, Epoch, History, TrainingState, check_types, run_of
 
 CONFIG, MODEL, METRICS = "config.json", "model.safetensors", "metrics.csv"
 CHECKPOINT, SCORES = "checkpoint.safetensors", "scores.npy"
+_FILES = (CONFIG, MODEL, METRICS, CHECKPOINT, SCORES)
 
 PICTURE = (
     r"(aggregate_posterior|between|codebook|codes|confusion|denoising|film|filters\d*|gradients|interpolation|kl|loss|manifold|"
@@ -61,7 +55,7 @@ PICTURE = (
 )
 """The names of all pictures that `draw_run` makes. Nothing else but the files above is ever deleted."""
 
-_WRITTEN = rf"config\.json|model\.safetensors|metrics\.csv|checkpoint\.safetensors|scores\.npy|{PICTURE}"
+_WRITTEN = "|".join([*map(re.escape, _FILES), PICTURE])
 _STAGED = rf"\.({_WRITTEN})\.[a-z0-9_]{{8}}"
 T = TypeVar("T")
 
@@ -198,12 +192,8 @@ class Run(AppliedRun):
 
     def keep_scores(self, scores: npt.NDArray[np.float64]) -> None:
         """Commit the anomaly scores of the training samples."""
-
-        def content() -> bytes:
-            np.save(file := io.BytesIO(), scores, allow_pickle=False)
-            return file.getvalue()
-
-        self._commit({SCORES: content})
+        np.save(content := io.BytesIO(), scores, allow_pickle=False)
+        self._commit({SCORES: content.getvalue})
 
     def training_scores(self) -> npt.NDArray[np.float64]:
         """The anomaly scores of the training samples; FileNotFoundError if they were not kept."""
@@ -243,7 +233,7 @@ class Run(AppliedRun):
         if pictures is None:
             found = {file.name for file in self.path.iterdir()} - {*self.manifest["others"]}
             pictures = [name for name in found if re.fullmatch(PICTURE, name)]
-        return [MODEL, METRICS, CHECKPOINT, SCORES, *pictures, *self.manifest.get("replaces", ())]
+        return [*_FILES[1:], *pictures, *self.manifest.get("replaces", ())]
 
     # The commit.
 
@@ -298,9 +288,7 @@ class Run(AppliedRun):
         """Finish the last commit, and remove temporary files of any other."""
         self._finish()
         left = [file for file in self.path.iterdir() if re.fullmatch(_STAGED, file.name)]
-        for target in map(
-            self._target, (CONFIG, MODEL, METRICS, CHECKPOINT, SCORES)
-        ):  # of a link, beside what it leads to
+        for target in map(self._target, _FILES):  # of a link, beside what it leads to
             left += target.parent.glob(f".{glob.escape(target.name)}.????????")
         committed = {self._staged(name).name for name in self.manifest["files"]}  # if they could not be renamed
         for file in left:
@@ -438,7 +426,7 @@ _CONFIG: dict[str, Any] = {name: (None, kinds) for name, kinds in _OPTIONS.items
     "unit": str, "scale": float, "validation": float, "patience": int,
     "environment": {"data": str, "versions": dict, "processor": str, "device": str, "threads": int},
     "run": {
-        "id": (None, str), "generation": int, "files": dict.fromkeys((MODEL, METRICS, CHECKPOINT, SCORES), int),
+        "id": (None, str), "generation": int, "files": dict.fromkeys(_FILES[1:], int),
         "pictures": (None, [str]), "others": [str], "replaces": [str],
     },
 }  # fmt: skip

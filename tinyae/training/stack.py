@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from tinyae import checks
 from tinyae.backend import backend_named, backend_of
-from tinyae.checks import checked, whole_number
+from tinyae.checks import whole_number
 from tinyae.data import Dataset, Split
 from tinyae.models import Batch, SoftmaxClassifier, StackedAutoencoder
 from tinyae.models.autoencoder import check_samples
+from tinyae.models.settings import passes_on
 from tinyae.models.stacked import check_labels
-from tinyae.nn import Module, Parameter
+from tinyae.nn import Parameter
 from tinyae.optim import LBFGS, Adam, Optimizer
-from tinyae.training.loop import Progress, Training, fit, held_out_part, samples_per_step, used_samples
+from tinyae.training.loop import Training, fit, held_out_part
 from tinyae.training.metrics import Metrics
-from tinyae.training.state import CLOCK, Checkpoint, History, TrainingState
+from tinyae.training.state import CLOCK, History, TrainingState
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Greedy layer-wise training: one layer at a time, on the codes of the frozen layers below.
@@ -31,22 +31,17 @@ ScheduleOf = Callable[[Optimizer, int], Any]
 """Makes a learning-rate schedule from the optimizer of a stage and its number of epochs."""
 
 
-@checked
+@passes_on(fit, without=("callbacks", "whole", "title"))
 def fit_stack(
     model: StackedAutoencoder,
     train: Dataset | Split | np.ndarray,
     *,
     epochs: int = 10,
-    batch_size: int | None = None,
-    drop_last: bool = False,
     optimizer: OptimizerOf = Adam,
     schedule: ScheduleOf | None = None,
-    clip_norm: float | None = None,
-    seed: int = 0,
     start: TrainingState | None = None,
-    checkpoint: Checkpoint | None = None,
-    progress: bool = True,
     after_layer: Callable[[int, History], None] | None = None,
+    **settings: Any,
 ) -> list[History]:
     """Train the layers of a stack one after another, the first on the samples (Bengio et al. 2007; Vincent et al. 2010, section 6.2).
 
@@ -56,11 +51,10 @@ def fit_stack(
         model: trained in place; `model.trained` records which layers are done. Trained layers are skipped, so an
             interrupted run can go on with the layer at which it stopped.
         train: samples.
-        epochs, batch_size, drop_last, clip_norm, seed, progress: for each layer, as for `fit`.
+        epochs, settings: for each layer, as for `fit`.
         optimizer: makes an optimizer from a layer's parameters, e.g. `lambda p: Adam(p, lr=1e-3)` or `LBFGS`.
         schedule: makes a layer's schedule from its optimizer and the epochs, e.g. `CosineLR`; None keeps the rate constant.
         start: continue a run that ended with this state, in the middle of a layer.
-        checkpoint: writes the state from time to time, that of the whole stack.
         after_layer: called as `after_layer(number, history)` after each layer, counted from 1.
 
     Returns:
@@ -78,11 +72,8 @@ def fit_stack(
         if start is not None and start.stage == title and start.is_complete(epochs):
             history = History(start.units, start.rows)
         else:
-            history = fit(
-                layer, codes, epochs=epochs, batch_size=batch_size, drop_last=drop_last, seed=seed, clip_norm=clip_norm,
-                progress=progress, start=start, checkpoint=checkpoint, whole=model, title=title,
-                **_moved_by(optimizer, schedule, layer.parameters(), epochs),
-            )  # fmt: skip
+            moved_by = _moved_by(optimizer, schedule, layer.parameters(), epochs)
+            history = fit(layer, codes, epochs=epochs, start=start, whole=model, title=title, **moved_by, **settings)
         start = None
         marks = model.trained.numpy().copy()
         marks[number] = 1.0
@@ -100,23 +91,18 @@ def codes_below(model: StackedAutoencoder, number: int, x: np.ndarray) -> np.nda
     return x
 
 
-@checked
+@passes_on(fit, without=("callbacks", "whole", "title"))
 def fit_stack_classifier(
     model: StackedAutoencoder,
     train: Split,
     validation: Split | Dataset | None = None,
     *,
     epochs: tuple[int, int] = (10, 10),
-    batch_size: int | None = None,
-    drop_last: bool = False,
     optimizer: OptimizerOf = Adam,
     schedule: ScheduleOf | None = None,
-    clip_norm: float | None = None,
-    seed: int = 0,
     start: TrainingState | None = None,
-    checkpoint: Checkpoint | None = None,
-    progress: bool = True,
     after_stage: Callable[[str, History], None] | None = None,
+    **settings: Any,
 ) -> tuple[float | None, list[History]]:
     """Train the classifier on the frozen codes, then fine-tune the whole network on the labels.
 
@@ -126,9 +112,9 @@ def fit_stack_classifier(
         validation: labeled samples whose accuracy is recorded after every epoch; of a Dataset its test part.
         epochs: of the classifier alone, and of fine-tuning.
         optimizer, schedule: make the optimizer of a stage from its parameters, and the schedule from the optimizer.
-        batch_size, drop_last, clip_norm, seed, checkpoint, progress: as for `fit_classifier`.
         start: continue a run that ended with this state, in one of the two stages.
         after_stage: called as `after_stage(name, history)` after each, "classifier" and "fine-tuning".
+        settings: for each stage, as for `fit`.
 
     Returns:
         The accuracy on `validation` before fine-tuning (None without), and the histories of both stages; None and
@@ -145,29 +131,30 @@ def fit_stack_classifier(
     if not model.is_trained:
         missing = int(np.argmin(model.trained.numpy())) + 1
         raise ValueError(f"fine-tuning needs a trained stack, got an untrained layer {missing}: call fit_stack first.")
-    # The codes do not change while the features are frozen, so they are computed once.
-    top, codes = _on_codes(model), partial(_coded, model)
     held_out, part = held_out_part(validation)
-    stages = {
-        "classifier": (
-            top,
-            top.output.parameters(),
-            lambda: (codes(train), held_out and codes(held_out)),
-            epochs[0],
-        ),
-        "fine-tuning": (classifier, classifier.parameters(), lambda: (train, held_out), epochs[1]),
-    }
+    output = classifier.output
+    top = SoftmaxClassifier(None, output.in_features, output.out_features, weight_decay=classifier.weight_decay)
+    top.output = output  # shared, and given codes
+
+    def coded() -> tuple[Split, Split | None]:
+        """The codes, which do not change while the features are frozen, with the labels."""
+        return Split(model.encode(train.x), train.y), held_out and Split(model.encode(held_out.x), held_out.y)
+
     histories = []
-    for name, (network, parameters, samples, passes) in stages.items():
+    for name, network, moving, samples, passes in (
+        ("classifier", top, output, coded, epochs[0]),
+        ("fine-tuning", classifier, classifier, lambda: (train, held_out), epochs[1]),
+    ):
         if start is not None and start.stage != name:
             continue
         if start is not None and start.is_complete(passes):
             history = History(start.units, start.rows)
         else:
+            moved_by = _moved_by(optimizer, schedule, moving.parameters(), passes)
+            labeled, others = samples()
             history = fit_classifier(
-                network, *samples(), epochs=passes, batch_size=batch_size, drop_last=drop_last, clip_norm=clip_norm,
-                seed=seed, start=start, checkpoint=checkpoint, whole=model, progress=progress, title=name, held_out=part,
-                **_moved_by(optimizer, schedule, parameters, passes),
+                network, labeled, others, epochs=passes, start=start, whole=model, title=name, held_out=part,
+                **moved_by, **settings,
             )  # fmt: skip
         start = None
         histories.append(history)
@@ -176,26 +163,12 @@ def fit_stack_classifier(
     return histories[0].last.get(f"{part}_accuracy") if len(histories) > 1 else None, histories
 
 
-def _coded(model: StackedAutoencoder, samples: Split) -> Split:
-    """The codes of labeled samples, with the labels."""
-    return Split(model.encode(samples.x), samples.y)
-
-
 def _moved_by(
     optimizer: OptimizerOf, schedule: ScheduleOf | None, parameters: Iterable[Parameter], epochs: int
 ) -> dict[str, Any]:
     """The optimizer and the schedule of one stage, as arguments of `fit` and `fit_classifier`."""
     made = optimizer(parameters)
     return {"optimizer": made, "schedule": None if schedule is None else schedule(made, epochs)}
-
-
-def _on_codes(model: StackedAutoencoder) -> SoftmaxClassifier:
-    """The stack's classifier without its features: it shares the output layer and is given codes."""
-    assert model.classifier is not None
-    output = model.classifier.output
-    top = SoftmaxClassifier(None, output.in_features, output.out_features, weight_decay=model.classifier.weight_decay)
-    top.output = output
-    return top
 
 
 _SHARED = ("epoch", *CLOCK)
@@ -227,25 +200,17 @@ def _column_of(stage: str, column: str) -> str:
 # Supervised training of a classifier: the same steps as `fit`, with labels as targets.
 
 
-@checked
+@passes_on(fit, without=("callbacks",))
 def fit_classifier(
     classifier: SoftmaxClassifier,
     train: Split,
     validation: Split | None = None,
     *,
-    epochs: int = 10,
-    batch_size: int | None = None,
-    drop_last: bool = False,
     optimizer: Optimizer | None = None,
-    seed: int = 0,
-    schedule: Any = None,
-    clip_norm: float | None = None,
     start: TrainingState | None = None,
-    checkpoint: Checkpoint | None = None,
-    whole: Module | None = None,
-    progress: bool = True,
     title: str = "classifier",
     held_out: str = "validation",
+    **settings: Any,
 ) -> History:
     """Train a classifier on labeled samples.
 
@@ -253,8 +218,7 @@ def fit_classifier(
         classifier: trained in place: its own layer, and its features unless they are frozen.
         train: samples x (N, ...) and class numbers y (N,).
         validation: labeled samples whose accuracy is recorded after every epoch; they select nothing.
-        epochs, batch_size, drop_last, optimizer, seed, schedule, clip_norm, start, checkpoint, whole, progress, title: as for
-            `fit`.
+        optimizer, start, title, settings: as for `fit`.
         held_out: what the column of their accuracy is named after, "validation" or "test".
 
     Returns:
@@ -264,32 +228,21 @@ def fit_classifier(
         ValueError: labels are missing, out of range, or not one for each sample.
         FloatingPointError, TrainingInterrupted: as for `fit`.
     """
+    weight, measure = classifier.output.weight, None
     labels = check_labels(train.y, len(train.x), classifier.classes)
+    data = Batch(train.x, labels=labels).to(backend_named(weight.device), weight.dtype)
     if validation is not None:
-        check_labels(validation.y, len(validation.x), classifier.classes)
-    epochs = whole_number("epochs", epochs, at_least=1)
-    moving = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
-    optimizer = Adam(moving, lr=1e-3) if optimizer is None else optimizer
-    batch_size = samples_per_step(optimizer, batch_size, len(train.x))
-    weight = classifier.output.weight
-    backend = backend_named(weight.device)
-    data = Batch(train.x, labels=labels).to(backend, weight.dtype)
+        x, y = validation.x, check_labels(validation.y, len(validation.x), classifier.classes)
 
-    def measure() -> Metrics | None:
-        if validation is None or validation.y is None:
-            return None
-        accuracy = classifier.accuracy(validation.x, validation.y)
-        return Metrics({"accuracy": accuracy}, {"accuracy": "fraction of samples"})
+        def measure() -> Metrics:
+            return Metrics({"accuracy": classifier.accuracy(x, y)}, {"accuracy": "fraction of samples"})
 
-    history = History({"train_loss": "nats per sample", "seconds": "s", "samples_per_second": "samples/s"})
-    used = used_samples(len(labels), batch_size, drop_last)
-    bar = Progress(epochs, used, history.units["train_loss"], "sample", title=title, visible=progress)
-    run = Training(
-        classifier, lambda batch: classifier.loss(batch.x, batch.labels), optimizer, data, batch_size,
-        np.random.default_rng(whole_number("seed", seed, at_least=0)), history, bar, measure, schedule=schedule, clip_norm=clip_norm,
-        checkpoint=checkpoint, whole=whole, stage=title, drop_last=drop_last, held_out=held_out,
-    )  # fmt: skip
-    return run.start(start, epochs).run(epochs)
+    if optimizer is None:
+        optimizer = Adam([p for p in classifier.parameters() if p.requires_grad], lr=1e-3)
+    return Training(
+        classifier, lambda batch: classifier.loss(batch.x, batch.labels), data, optimizer, "nats per sample", "sample", measure,
+        held_out=held_out, title=title, **settings,
+    ).run(start)  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------------------------------

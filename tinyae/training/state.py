@@ -84,24 +84,19 @@ class History:
 
     def to_csv(self, run: str | None = None) -> str:
         """The text that `save` writes; with the identity of a run, in a last column `run`."""
-        text, last = io.StringIO(), [] if run is None else [run]
-        writer = csv.writer(text, lineterminator="\n")
-        titles = [f"{name} [{self.units[name]}]" if name in self.units else name for name in self.columns]
-        writer.writerow([*titles, *(["run"] if last else [])])
-        for row in self.rows:
-            writer.writerow([*(row.get(name, "") for name in self.columns), *last])
+        text, owner = io.StringIO(), {} if run is None else {"run": run}
+        columns = [*self.columns, *owner]
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writerow({name: f"{name} [{self.units[name]}]" if name in self.units else name for name in columns})
+        writer.writerows(row | owner for row in self.rows)
         return text.getvalue()
 
     @classmethod
     def load(cls, path: str | Path) -> History:
         """Read what `save` wrote. ValueError names the line that is damaged."""
         history = cls()
-        with (
-            reading(
-                path, "a history of tinyae", "restore it, or continue the run with --resume, which writes it again"
-            ),
-            open(path, newline="", encoding="utf-8") as file,
-        ):
+        fix = "restore it, or continue the run with --resume, which writes it again"
+        with reading(path, "a history of tinyae", fix), open(path, newline="", encoding="utf-8") as file:
             table = csv.reader(file, strict=True)
             names = []
             try:
@@ -143,10 +138,9 @@ class TrainingInterrupted(KeyboardInterrupt):
     """Ctrl-C during training. The run is back at the last complete epoch; `history` holds the epochs so far."""
 
     def __init__(self, history: History) -> None:
-        count = len(history)
-        kept = "the first epoch is kept" if count == 1 else f"{count} complete epochs are kept"
-        done = kept if count else "no epoch was complete"
-        super().__init__(f"training was interrupted; {done}.")
+        few = ("no epoch was complete", "the first epoch is kept")
+        kept = few[len(history)] if len(history) < 2 else f"{len(history)} complete epochs are kept"
+        super().__init__(f"training was interrupted; {kept}.")
         self.history = history
 
 
@@ -456,17 +450,16 @@ class ModuleState:
     @classmethod
     def of(cls, model: Module) -> ModuleState:
         """The state of a module, as copies."""
-        groups = _groups(model)
         return cls(
             model.state_dict(),
             {name: getattr(part, attribute) for name, part, attribute in _changing(model)},
-            [([name for name, _ in group], dict(group[0][1].bit_generator.state)) for group in groups],
+            [(names, dict(generator.bit_generator.state)) for names, generator in _groups(model)],
         )
 
     def restore(self, model: Module) -> None:
         """Put the state into a module of the same structure; raises ValueError, before any change, if it has another."""
         groups = _groups(model)
-        saved, found = [names for names, _ in self.generators], [[name for name, _ in group] for group in groups]
+        saved, found = [names for names, _ in self.generators], [names for names, _ in groups]
         if saved != found:
             raise ValueError(
                 f"the state has random generators {saved}, this {type(model).__name__} has {found}; names in one list "
@@ -481,15 +474,15 @@ class ModuleState:
         model.load_state_dict(self.arrays)
         for name, (part, attribute) in numbers.items():
             setattr(part, attribute, self.numbers[name])
-        for group, (_, state) in zip(groups, self.generators, strict=True):
-            group[0][1].bit_generator.state = state
+        for (_, generator), (_, state) in zip(groups, self.generators, strict=True):
+            generator.bit_generator.state = state
 
 
-def _groups(model: Module) -> list[list[tuple[str, np.random.Generator]]]:
-    """The generators of a module with their dotted names; those that are one object in one list."""
-    groups: dict[int, list[tuple[str, np.random.Generator]]] = {}
+def _groups(model: Module) -> list[tuple[list[str], np.random.Generator]]:
+    """Each generator of a module once, with all its dotted names."""
+    groups: dict[int, tuple[list[str], np.random.Generator]] = {}
     for name, generator in model.named_generators():
-        groups.setdefault(id(generator), []).append((name, generator))
+        groups.setdefault(id(generator), ([], generator))[0].append(name)
     return list(groups.values())
 
 
@@ -512,7 +505,6 @@ class Checkpoint:
     Args:
         path: of the file, a safetensors file; see `TrainingState.load`.
         minutes: time between two writes within an epoch; None writes after complete epochs only.
-        best: a column of the history: the state after the epoch in which it is smallest is kept too, in `best_path`.
         extra: plain values to be saved with the state.
 
     After an epoch the state is written unless that would cost more than 1 % of the time since the last write, as with
@@ -520,9 +512,8 @@ class Checkpoint:
     """
 
     @checked
-    def __init__(self, path: str | Path, minutes: float | None = None, best: str | None = None, **extra: Any) -> None:
+    def __init__(self, path: str | Path, minutes: float | None = None, **extra: Any) -> None:
         self.path = Path(path)
-        self.best, self.best_path = best, self.path.with_stem(f"{self.path.stem}-best")
         self.minutes = None if minutes is None else number("minutes", minutes, above=0.0)
         self.extra = extra
         self.cost, self.written = 0.0, time.perf_counter()
@@ -534,12 +525,7 @@ class Checkpoint:
             self.write(capture())
 
     def after_epoch(self, state: TrainingState) -> None:
-        """Write the state after a complete epoch if it is time, and in any case if it is the best."""
-        if self.best is not None:
-            if self.best not in state.rows[-1]:
-                raise ValueError(f"the history has no column {self.best!r}: choose one of {', '.join(state.rows[-1])}.")
-            if state.rows[-1][self.best] < min((row[self.best] for row in state.rows[:-1]), default=math.inf):
-                state.save(self.best_path, **self.extra)
+        """Write the state after a complete epoch if it is time."""
         if time.perf_counter() - self.written >= 100.0 * self.cost:
             self.write(state)
 
