@@ -16,7 +16,20 @@ import numpy.typing as npt
 
 from tinyae.checks import choose
 from tinyae.data.arrays import Floats, Scaler
-from tinyae.data.tables import Column, Source, Table, Times, listed, moments, parse_times, read_table, seconds_of, short
+from tinyae.data.tables import (
+    Column,
+    Source,
+    Table,
+    Times,
+    is_number,
+    listed,
+    moments,
+    parse_times,
+    read_table,
+    seconds_of,
+    short,
+    to_number,
+)
 
 MISSING_RULES = ("error", "drop", "mean", "interpolate")
 """What to do about missing values."""
@@ -545,7 +558,9 @@ def _fault(table: Table, column: Column, wrong: npt.NDArray[np.bool_], advice: s
     """A sentence about wrong values: the first one, how many there are, what to do."""
     if not advice:  # words where numbers should be: the first that is not a number
         texts = column.words()
-        row = next((int(n) for n in np.flatnonzero(wrong) if not _is_finite(texts[n])), int(np.argmax(wrong)))
+        row = next(
+            (int(n) for n in np.flatnonzero(wrong) if not math.isfinite(to_number(texts[n]))), int(np.argmax(wrong))
+        )
         advice = _advice(texts[row])
     else:
         row = int(np.argmax(wrong))
@@ -556,19 +571,10 @@ def _fault(table: Table, column: Column, wrong: npt.NDArray[np.bool_], advice: s
     return f"{table.place} {table.lines[row]}, column {column.name!r} holds {found}{also}: {advice}"
 
 
-def _is_finite(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
-
-
 def _advice(text: str) -> str:
     """How to correct a field that is not a finite number."""
-    if "," in text and _is_finite(text.replace(",", "")):
-        return "a comma may divide thousands or decimals; write 1500 or 1.5, or say decimal=',' where fields are divided otherwise"
-    try:
-        float(text)
+    if is_number(text):
         return "this is not a finite number; replace it, or leave the field empty"
-    except ValueError:
-        return "this is text; remove the column or replace it by numbers"
+    if "," in text and math.isfinite(to_number(text.replace(",", ""))):
+        return "a comma may divide thousands or decimals; write 1500 or 1.5, or say decimal=',' where fields are divided otherwise"
+    return "this is text; remove the column or replace it by numbers"

@@ -276,7 +276,7 @@ def _delimiter(sample: list[str]) -> tuple[str, list[list[str]]]:
 
 
 def _plain(text: str, comma: bool) -> bool:
-    return is_number(text.replace(",", ".") if comma else text) or text.lower() in MISSING or first_time(text)
+    return is_number(text, comma) or text.lower() in MISSING or first_time(text)
 
 
 def _is_header(rows: list[list[str]], expected: frozenset[str] = frozenset()) -> bool:
@@ -314,7 +314,7 @@ def _is_header(rows: list[list[str]], expected: frozenset[str] = frozenset()) ->
 def _kind_of(texts: Sequence[str]) -> str:
     """The kind of most fields, for the decision about a header."""
     given = [text for text in texts if text.lower() not in MISSING]
-    usual = sum(is_number(t.replace(",", ".")) or first_time(t) or t.lower() in ("true", "false") for t in given)
+    usual = sum(is_number(t, True) or first_time(t) or t.lower() in ("true", "false") for t in given)
     return "numbers" if 2 * usual > len(given) or not given else "words"
 
 
@@ -445,7 +445,7 @@ def column_of(name: str, texts: Sequence[str], comma: bool = False, time_format:
         if 2 * np.isnat(found).sum() <= len(found):
             when[~missing] = found
             return Column(name, "times", when, missing, fields)
-    number = {text: _number(text, comma) for text in distinct - gaps}
+    number = {text: to_number(text, comma) for text in distinct - gaps}
     words = [text for text, value in number.items() if math.isnan(value)]
     if words and all(text.lower() in ("true", "false") for text in number):
         number, words = {text: float(text.lower() == "true") for text in number}, []
@@ -464,20 +464,18 @@ _ALMOST = re.compile(r"[+-]?[$€£]?[\d.,]*\d[\d.,]*(e[+-]?\d+)?[%$€£]?|[+-]
 """A number, or what was meant as one: 1,500 or 12%."""
 
 
-def is_number(text: str) -> bool:
-    """Whether a field is a number in Python notation, including NaN and infinity, without underscores."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return "_" not in text
-
-
-def _number(text: str, comma: bool) -> float:
-    """The number that a field is, perhaps infinite; NaN if it is none."""
+def to_number(text: str, comma: bool = False) -> float:
+    """The number that a field is in Python notation, without underscores, perhaps infinite; NaN if it is none."""
     if comma and "," in text:
         text = text.replace(".", "").replace(",", ".")
-    return float(text) if is_number(text) else math.nan
+    with suppress(ValueError):
+        return math.nan if "_" in text else float(text)
+    return math.nan
+
+
+def is_number(text: str, comma: bool = False) -> bool:
+    """Whether a field is a number."""
+    return not math.isnan(to_number(text, comma))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -491,7 +489,7 @@ def first_time(text: str) -> bool:
     """Whether a field is written like a date, with or without a time of day."""
     day, clock = _halves(text)
     date = _DATE.fullmatch(day) is not None and not math.isnan(seconds_of(clock))
-    return len(text) >= 8 and (date or parse_time(text) is not None)
+    return len(text) >= 8 and (date or not np.isnat(parse_time(text)))
 
 
 def _halves(text: str) -> tuple[str, str]:
@@ -499,14 +497,17 @@ def _halves(text: str) -> tuple[str, str]:
     return day, clock.strip()
 
 
-def parse_time(text: str) -> np.datetime64 | None:
-    """An ISO 8601 date or time (a space in place of the T is allowed), converted to UTC if it has an offset; else None."""
-    if len(text) < 8 or not text[:4].isdecimal():
-        return None
-    try:
-        return _utc(datetime.fromisoformat(re.sub(r" (?=[+-])", "", text)))
-    except (ValueError, OverflowError):
-        return None
+def parse_time(text: str, time_format: str | None = None) -> np.datetime64:
+    """A time in ISO 8601 (a space in place of the T is allowed) or in a format, converted to UTC if it has an offset; NaT for else."""
+    with suppress(ValueError, OverflowError):
+        if time_format is not None:
+            moment = datetime.strptime(text, time_format)
+        elif len(text) >= 8 and text[:4].isdecimal():
+            moment = datetime.fromisoformat(re.sub(r" (?=[+-])", "", text))
+        else:
+            return np.datetime64("NaT")
+        return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment, "ms")
+    return np.datetime64("NaT")
 
 
 def _iso_times(texts: Sequence[str]) -> Times | None:
@@ -518,10 +519,6 @@ def _iso_times(texts: Sequence[str]) -> Times | None:
     return None
 
 
-def _utc(moment: datetime) -> np.datetime64:
-    return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment, "ms")
-
-
 def parse_times(texts: Sequence[str], time_format: str | None = None) -> Times | str:
     """Times (N,), NaT for what is not one; or a sentence if day and month cannot be told apart.
 
@@ -529,7 +526,7 @@ def parse_times(texts: Sequence[str], time_format: str | None = None) -> Times |
     [datetime.datetime(2010, 12, 31, 6, 30), datetime.datetime(2011, 2, 1, 0, 0)]
     """
     if time_format is not None:
-        return np.array([_formatted(text, time_format) for text in texts], "M8[ms]")
+        return np.array([parse_time(text, time_format) for text in texts], "M8[ms]")
     if (times := _iso_times(texts)) is not None:
         return times
     halves = [_halves(text) for text in texts]
@@ -539,7 +536,7 @@ def parse_times(texts: Sequence[str], time_format: str | None = None) -> Times |
     second = {clock: seconds_of(clock) for clock in {clock for _, clock in halves}}
     clocks = np.array([second[clock] for _, clock in halves])
     if len(styles) != 1 or (styles == {(True, False, "-")} and np.isnan(clocks).any()):  # an offset from UTC
-        return np.array([parse_time(text) or np.datetime64("NaT") for text in texts], "M8[ms]")
+        return np.array([parse_time(text) for text in texts], "M8[ms]")
     ((year_first, year_last, mark),) = styles
     a, b, c = np.array([[int(m[n]) for n in (1, 3, 4)] if m else [0, 0, 0] for m in found]).T
     row = np.array([days[day] for day, _ in halves])
@@ -558,13 +555,6 @@ def parse_times(texts: Sequence[str], time_format: str | None = None) -> Times |
     return f"{texts[0]!r} may begin with the day or the month: say which, time_format={written!r} or with %m before %d"
 
 
-def _formatted(text: str, time_format: str) -> np.datetime64:
-    try:
-        return _utc(datetime.strptime(text, time_format))
-    except (ValueError, OverflowError):
-        return np.datetime64("NaT")
-
-
 def seconds_of(clock: str) -> float:
     """Seconds since midnight of a time of day, 24:00 the last; 0 for "", NaN for what is not one."""
     match = _CLOCK.fullmatch(clock)
@@ -579,11 +569,9 @@ def seconds_of(clock: str) -> float:
 
 def moments(year: Any, month: Any, day: Any, seconds: Any) -> Times:
     """Times (N,) from numbers, with seconds since midnight; NaT where there is no such day, or for what is not a whole number."""
-    parts = np.array([year, month, day, seconds], np.float64)
-    ok = np.isfinite(parts).all(axis=0) & (parts[:3] == np.round(parts[:3])).all(axis=0) & (np.abs(parts[0]) < 1e5)
-    ok &= (
-        (parts[1] >= 1) & (parts[1] <= 12) & (parts[2] >= 1) & (parts[2] <= 31) & (parts[3] >= 0) & (parts[3] <= 86400)
-    )
+    parts, limits = np.array([year, month, day, seconds], np.float64), ([99999, 12, 31, 86400], [-99999, 1, 1, 0])
+    largest, least = np.array(limits)[:, :, None]
+    ok = ((parts >= least) & (parts <= largest)).all(axis=0) & (parts[:3] == np.round(parts[:3])).all(axis=0)
     years, months, days, clock = np.where(ok, parts, [[1970], [1], [1], [0]])
     first = ((years - 1970) * 12 + months - 1).astype(np.int64).astype("M8[M]")
     whole = first.astype("M8[D]") + (days - 1).astype(np.int64)
