@@ -173,14 +173,14 @@ def read_series(source: Source, *, schema: Schema | None = None, **columns: Any)
     if rows.times is not None and (late := np.diff(rows.times) <= np.timedelta64(0)).any():
         row = int(np.argmax(late)) + 1
         written = int(np.searchsorted(read.lines, rows.lines[row]))
-        found = " ".join(read.columns[read.find_column(name)].words()[written] for name in schema.time)
+        found = " ".join(read.by_name[name].words()[written] for name in schema.time)
         raise ValueError(
             f"{read.name}, {read.place} {rows.lines[row]}: the time {found} is not later than that of the line "
             "before: sort the file."
         )
     counted = False
     if rows.times is not None and len(schema.time) == 1 and rows.times[0] < _EARLIEST:
-        counted = read.columns[read.find_column(schema.time[0])].kind == "numbers"
+        counted = read.by_name[schema.time[0]].kind == "numbers"
     said = (*read.lines_to_print(), *schema.hints(read), *notes, *rows.notes)
     return Series(rows.x, schema.encoded_names, rows.times, counted, schema, read.name, said)
 

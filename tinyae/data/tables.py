@@ -108,6 +108,11 @@ class Table:
         """The names of the columns."""
         return [column.name for column in self.columns]
 
+    @property
+    def by_name(self) -> dict[str, Column]:
+        """The columns by their names."""
+        return {column.name: column for column in self.columns}
+
     def find_column(self, name: str | int) -> int:
         """The index of a column given by name or by index (also as a string); ValueError for an unknown one."""
         if isinstance(name, str) and name not in self.names and name.isdecimal():
@@ -578,6 +583,47 @@ def moments(year: Any, month: Any, day: Any, seconds: Any) -> Times:
     made = whole.astype("M8[ms]") + np.round(1000 * clock).astype(np.int64)
     made[~ok | (whole.astype("M8[M]") != first)] = np.datetime64("NaT")
     return made
+
+
+def first_times(columns: Sequence[Column]) -> tuple[str, ...]:
+    """The first column of dates, with the time of day if that is in the next one."""
+    for column, *others in (columns[n : n + 2] for n in range(len(columns))):
+        if column.kind == "times":
+            clocks = [other for other in others if other.texts is not None and other.kind in ("words", "times")]
+            clocks = [
+                other for other in clocks if not any(math.isnan(seconds_of(t or "?")) for t in set(other.words()))
+            ]
+            return tuple(found.name for found in (column, *clocks))
+    return ()
+
+
+def times_of(columns: Sequence[Column], time_format: str | None = None) -> Times:
+    """Times (N,), NaT for what is not one.
+
+    One column: dates; years, if it is called so; other numbers are seconds since 1970. Several: year, month, day, hour, minute,
+    second, as far as they go, or texts that make a time together, such as a date and a time of day.
+
+    Raises ValueError if they are ambiguous.
+    """
+    if all(column.kind == "numbers" for column in columns):
+        values = [column.values for column in columns]
+        if len(columns) > 1 or columns[0].name.strip().lower() in ("year", "years"):
+            year, month, day, *clock = values + [np.ones(len(values[0]))] * (3 - len(values))
+            parts = (size * part for size, part in zip((3600, 60, 1), clock, strict=False))
+            return moments(year, month, day, sum(parts, np.zeros(len(year))))
+        with np.errstate(invalid="ignore"):
+            milliseconds = np.round(1000 * values[0])
+        usable = np.abs(milliseconds) < 1e17
+        times = np.where(usable, milliseconds, 0).astype(np.int64).astype("M8[ms]")
+        times[~usable] = np.datetime64("NaT")
+        return times
+    if len(columns) == 1 and columns[0].kind == "times" and not columns[0].fault:
+        return columns[0].values
+    texts = [" ".join(fields) for fields in zip(*(column.words() for column in columns), strict=True)]
+    found = parse_times(texts, time_format)
+    if isinstance(found, str):
+        raise ValueError(f"the time in column {columns[0].name!r}: {found}")
+    return found
 
 
 # ---------------------------------------------------------------------------------------------------------------------
