@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -18,6 +19,7 @@ from tinyae.checks import choose
 from tinyae.data.arrays import Lengths, Scaler, check_lengths, divide
 from tinyae.data.schema import Schema
 from tinyae.data.source import Rows, Source, pieces
+from tinyae.data.tables import listed
 
 Kind = Literal["images", "sequences", "series", "vectors"]
 """images (N, H, W, C); sequences (N, T, D); series (N, T, D), windows of one recording
@@ -125,6 +127,16 @@ def as_samples(data: object, expected: str) -> Any:
     if not array.ndim:
         raise TypeError(f"{expected}, got a single number: put it in a list, [x].")
     return array
+
+
+def drawn(samples: Split, test_share: float, seed: int, name: str, rows: str, things: str) -> tuple[Split, Split, str]:
+    """Training and test part of samples, see `divide`, and a sentence about them; of a share of 1, all are for testing."""
+    if test_share == 1:
+        return samples.rows(slice(0, 0)), samples, ""
+    testing = divide(len(samples), labels=samples.y, test_share=test_share, seed=seed, name=name)
+    each = f"all {rows}" if samples.y is None else "each class"
+    said = f"drawn from {each}, seed {seed} ({np.count_nonzero(testing):,} {things}), train the rest"
+    return samples.rows(~testing), samples.rows(testing), f"test is {test_share:.0%} {said}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,18 +263,14 @@ class Dataset:
         counts = (np.bincount(y.astype(np.intp), minlength=size).tolist() for y in parts)
         return dict(zip(names, zip(*counts, strict=True), strict=True))
 
-    def lacking_classes(self) -> list[str]:
-        """A warning, as a line to print, for each part that lacks classes of the other; empty if there is none."""
-        if not len(self.train):  # new data have one part
-            return []
-        lines = []
+    def noted(self, notes: Iterable[str]) -> Dataset:
+        """With these notes, and a warning for each part that lacks classes of the other; new data have one part."""
+        lines = [note for note in notes if note]
+        classes = self.class_counts().items() if len(self.train) else ()
         for has, part in enumerate(("training", "test")):
-            alone = [name for name, counts in self.class_counts().items() if counts[has] and not counts[1 - has]]
-            if alone:
-                lines.append(
-                    f"warning: only the {part} part has samples of {', '.join(alone[:12])}: divide it otherwise"
-                )
-        return lines
+            if alone := [name for name, counts in classes if counts[has] and not counts[1 - has]]:
+                lines.append(f"warning: only the {part} part has samples of {listed(alone)}: divide it otherwise")
+        return replace(self, notes=". ".join(lines))
 
     def in_units(self, x: npt.NDArray[np.generic]) -> Any:
         """Values of examples as their source has them: of a table a dict of columns; images in [0, 1]; else as `measured`."""
