@@ -400,9 +400,10 @@ class Timeline:
         """A time in units of windows after the start; 2.5 is the middle of the third window."""
         seconds = float((np.datetime64(time, "s") - np.datetime64(self.start, "s")).astype(np.int64))
         stride = self.stride_seconds or self.window_seconds
-        if self.border is None or seconds < self.border[1]:
-            return min(seconds / stride, float("inf") if self.border is None else self.border[0])
-        return self.border[0] + (seconds - self.border[1]) / stride
+        if self.border is None:
+            return seconds / stride
+        index, begin = self.border
+        return min(seconds / stride, index) if seconds < begin else index + (seconds - begin) / stride
 
     def spans(self) -> list[tuple[str, float, float]]:
         """(name, from, to) of every incident, in units of windows after the start."""
@@ -413,19 +414,16 @@ class Timeline:
 
         A date and time; if times are `counted`, hours, minutes and seconds, such as 00:04:07.250.
         """
-        sizes = (
-            self.window_seconds,
-            self.stride_seconds or 0,
-            0 if self.border is None else self.border[1],
-            self._moment(0).astype("datetime64[ms]").astype(np.int64) / 1000,
-        )
+        begin, border = self._moment(0).astype(np.int64) / 1000, self.border[1] if self.border else 0
+        sizes = (self.window_seconds, self.stride_seconds or 0, border, begin)
         units = (("D", 86_400), ("m", 60), ("s", 1))
-        digits = next((name for name, unit in units if all(size % unit == 0 for size in sizes)), "ms")
-        digits = "D" if self.monthly else digits
+        exact = next((name for name, unit in units if all(size % unit == 0 for size in sizes)), "ms")
         moment = self._moment(self.begin(window))
         if self.counted:
-            return _clock(int(moment.astype("datetime64[ms]").astype(np.int64)), digits == "ms")
-        return str(moment.astype(f"datetime64[{digits}]")).replace("T", " ")
+            seconds, rest = divmod(int(moment.astype(np.int64)), 1000)
+            clock = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+            return f"{clock}.{rest:03}" if exact == "ms" else clock
+        return str(moment.astype(f"datetime64[{'D' if self.monthly else exact}]")).replace("T", " ")
 
     def incidents_in(self, window: int) -> list[str]:
         """Names of the incidents that overlap a window."""
@@ -441,12 +439,8 @@ class Timeline:
         """The timeline of windows of `length` steps every `stride`, `train` of them before step `border`; one step is a window here."""
         second = self.window_seconds
         seam = None if train * stride == border else (train, border * second)
-        return replace(
-            self,
-            window_seconds=length * second,
-            stride_seconds=None if stride == length else stride * second,
-            border=seam,
-        )
+        apart = None if stride == length else stride * second
+        return replace(self, window_seconds=length * second, stride_seconds=apart, border=seam)
 
     def _moment(self, seconds: float) -> np.datetime64:
         start = np.datetime64(self.start, "ms")
@@ -454,9 +448,3 @@ class Timeline:
             month = start.astype("datetime64[M]")
             return (month + round(seconds / MONTH)).astype("datetime64[ms]") + (start - month)
         return start + np.timedelta64(round(1000 * seconds), "ms")
-
-
-def _clock(milliseconds: int, fine: bool) -> str:
-    """Hours (beyond 24 if needed), minutes and seconds, with milliseconds if `fine`."""
-    seconds, rest = divmod(milliseconds, 1000)
-    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}" + (f".{rest:03}" if fine else "")

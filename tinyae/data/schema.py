@@ -16,19 +16,7 @@ import numpy.typing as npt
 
 from tinyae.checks import choose
 from tinyae.data.arrays import Floats, Scaler
-from tinyae.data.tables import (
-    Column,
-    Source,
-    Table,
-    Times,
-    first_times,
-    is_number,
-    listed,
-    read_table,
-    short,
-    times_of,
-    to_number,
-)
+from tinyae.data.tables import Column, Source, Table, Times, first_times, listed, read_table, times_of, to_number
 
 MISSING_RULES = ("error", "drop", "mean", "interpolate")
 """What to do about missing values."""
@@ -425,7 +413,7 @@ class Schema:
             faults.append(_fault(table, column, wrong, advice))
             return None
         number = {name: n for n, name in enumerate(self.class_names)}
-        words = _label_words(column)
+        words = column.classes()
         unknown = {word for word, gap in zip(words, column.missing, strict=True) if not gap} - number.keys()
         if self.fill is not None and (unknown or column.missing.any()):  # of new data, which need no labels
             notes.append(
@@ -484,13 +472,8 @@ def _feature(column: Column) -> Feature:
     return Feature(column.name, "truth" if column.kind == "truth" else "numbers")
 
 
-def _label_words(column: Column) -> list[str]:
-    """The classes as text; 1, 1.0 and 1e0 are one class."""
-    return [short(v) for v in column.values] if column.kind == "numbers" else column.words()
-
-
 def _class_names(column: Column) -> tuple[str, ...]:
-    words = {word for word, gap in zip(_label_words(column), column.missing, strict=True) if not gap}
+    words = {word for word, gap in zip(column.classes(), column.missing, strict=True) if not gap}
     return tuple(sorted(words, key=float) if column.kind == "numbers" else sorted(words))
 
 
@@ -516,7 +499,7 @@ def _fault(table: Table, column: Column, wrong: npt.NDArray[np.bool_], advice: s
 
 def _advice(text: str) -> str:
     """How to correct a field that is not a finite number."""
-    if is_number(text):
+    if not math.isnan(to_number(text)):
         return "this is not a finite number; replace it, or leave the field empty"
     if "," in text and math.isfinite(to_number(text.replace(",", ""))):
         return "a comma may divide thousands or decimals; write 1500 or 1.5, or say decimal=',' where fields are divided otherwise"

@@ -68,6 +68,10 @@ class Column:
             return [text.strip() for text in self.texts]
         return [short(value) if self.kind == "numbers" else str(value) for value in self.values]
 
+    def classes(self) -> list[str]:
+        """The values as names of classes: 1, 1.0 and 1e0 are one."""
+        return [short(value) for value in self.values] if self.kind == "numbers" else self.words()
+
 
 def short(value: float) -> str:
     """A number as text, a whole number without a point."""
@@ -633,16 +637,11 @@ def times_of(columns: Sequence[Column], time_format: str | None = None) -> Times
 def _from_frame(source: Source, time_format: str | None) -> Table:
     """A table from columns in memory; TypeError for what has none."""
     index = None
-    if hasattr(source, "to_pydict"):  # pyarrow
-        source = {
-            name: column.to_numpy(zero_copy_only=False)
-            for name, column in zip(source.column_names, source.columns, strict=True)
-        }
     if not isinstance(source, Mapping | np.ndarray) and hasattr(source, "columns"):
         index = getattr(source, "index", None)
         if type(index).__name__ == "RangeIndex" and index is not None and (index.start, index.name) == (0, None):
             index = None
-        source = {name: source[name] for name in source.columns}
+        source = {name: source[name] for name in getattr(source, "column_names", source.columns)}  # of pyarrow
     elif not isinstance(source, Mapping) and hasattr(source, "to_dict"):  # one row of pandas
         source = dict(source.to_dict())
     named = isinstance(source, Mapping)
