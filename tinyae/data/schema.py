@@ -237,7 +237,7 @@ class Schema:
         features = tuple(_feature(by_name[name]) for name in inputs)
         if kind == "sequences" and (words := [feature.name for feature in features if feature.kind == "words"]):
             raise ValueError(f"{table.name}: a sequence is of numbers, and column {words[0]!r} holds words: drop it.")
-        class_names = () if label is None else _class_names(by_name[label])
+        class_names = () if label is None else tuple(by_name[label].distinct())
         return cls(
             tuple(table.names), features, table.header, kind, label, id_, group, time, class_names,
             columns.missing, columns.time_format, columns.decimal,
@@ -321,10 +321,9 @@ class Schema:
     def hints(self, table: Table) -> list[str]:
         """The roles of columns, and features that look like something else (a count of rows, a time, a label), as lines to print."""
         roles = {"label": self.label, "id": self.id, "time": ", ".join(self.time), "group": self.group}
-        given = [f"{role} {name}" for role, name in roles.items() if name]
         used = {feature.name for feature in self.features} | {*roles.values(), *self.time}
-        unused = [name for name in table.names if name not in used]
-        given += [f"not used {listed(unused)}"] if unused else []
+        roles["not used"] = listed([name for name in table.names if name not in used])
+        given = [f"{role} {name}" for role, name in roles.items() if name]
         lines = ["; ".join(given)] if given else []
         for feature in self.features:
             name, word = feature.name, feature.name.lower()
@@ -413,17 +412,14 @@ class Schema:
             faults.append(_fault(table, column, wrong, advice))
             return None
         number = {name: n for n, name in enumerate(self.class_names)}
-        words = column.classes()
-        unknown = {word for word, gap in zip(words, column.missing, strict=True) if not gap} - number.keys()
+        unknown = [word for word in column.distinct() if word not in number]
         if self.fill is not None and (unknown or column.missing.any()):  # of new data, which need no labels
-            notes.append(
-                f"labels are not used: the training data have no class {listed(sorted(unknown)) or 'that is missing'}"
-            )
+            notes.append(f"labels are not used: the training data have no class {listed(unknown) or 'that is missing'}")
             return None
         if self.missing == "error" and column.missing.any():
             faults.append(_fault(table, column, column.missing, "add the label, or drop its row (missing='drop')"))
         complete &= ~column.missing
-        return np.array([number.get(word, -1) for word in words], np.int64)
+        return np.array([number.get(word, -1) for word in column.classes()], np.int64)
 
     def _times(
         self, table: Table, columns: list[Column], complete: npt.NDArray[np.bool_], faults: list[str]
@@ -467,14 +463,8 @@ def _several(table: Table, names: Names | None) -> tuple[str, ...]:
 
 def _feature(column: Column) -> Feature:
     if column.kind == "words":
-        given = (word for word, gap in zip(column.words(), column.missing, strict=True) if not gap)
-        return Feature(column.name, "words", tuple(sorted(set(given))))
+        return Feature(column.name, "words", tuple(column.distinct()))
     return Feature(column.name, "truth" if column.kind == "truth" else "numbers")
-
-
-def _class_names(column: Column) -> tuple[str, ...]:
-    words = {word for word, gap in zip(column.classes(), column.missing, strict=True) if not gap}
-    return tuple(sorted(words, key=float) if column.kind == "numbers" else sorted(words))
 
 
 def _ids(column: Column) -> npt.NDArray[Any]:
@@ -499,7 +489,7 @@ def _fault(table: Table, column: Column, wrong: npt.NDArray[np.bool_], advice: s
 
 def _advice(text: str) -> str:
     """How to correct a field that is not a finite number."""
-    if not math.isnan(to_number(text)):
+    if text.lower() in ("+nan", "-nan") or not math.isnan(to_number(text)):
         return "this is not a finite number; replace it, or leave the field empty"
     if "," in text and math.isfinite(to_number(text.replace(",", ""))):
         return "a comma may divide thousands or decimals; write 1500 or 1.5, or say decimal=',' where fields are divided otherwise"

@@ -72,6 +72,11 @@ class Column:
         """The values as names of classes: 1, 1.0 and 1e0 are one."""
         return [short(value) for value in self.values] if self.kind == "numbers" else self.words()
 
+    def distinct(self) -> list[str]:
+        """The classes that occur, sorted, numbers by size."""
+        found = {word for word, gap in zip(self.classes(), self.missing, strict=True) if not gap}
+        return sorted(found, key=float) if self.kind == "numbers" else sorted(found)
+
 
 def short(value: float) -> str:
     """A number as text, a whole number without a point."""
@@ -333,8 +338,7 @@ _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 
 def _decimal_comma(rows: list[list[str]]) -> bool:
     """Whether numbers have a decimal comma: 1,5 does; 1,500 in every field could be thousands, and is not taken for it."""
-    found = [text for row in rows for text in row if _COMMA.fullmatch(text)]
-    return any(not _THOUSANDS.fullmatch(text) for text in found)
+    return any(_COMMA.fullmatch(text) and not _THOUSANDS.fullmatch(text) for row in rows for text in row)
 
 
 def _columns(
@@ -539,7 +543,7 @@ def parse_times(texts: Sequence[str], time_format: str | None = None) -> Times |
     if (times := _iso_times(texts)) is not None:
         return times
     halves = [_halves(text) for text in texts]
-    days = {day: n for n, day in enumerate(dict.fromkeys(day for day, _ in halves))}
+    days, row = np.unique([day for day, _ in halves], return_inverse=True)
     found = [_DATE.fullmatch(day) for day in days]
     styles = {(len(m[1]) == 4, len(m[4]) == 4, m[2]) for m in found if m is not None}
     second = {clock: seconds_of(clock) for clock in {clock for _, clock in halves}}
@@ -548,7 +552,6 @@ def parse_times(texts: Sequence[str], time_format: str | None = None) -> Times |
         return np.array([parse_time(text) for text in texts], "M8[ms]")
     ((year_first, year_last, mark),) = styles
     a, b, c = np.array([[int(m[n]) for n in (1, 3, 4)] if m else [0, 0, 0] for m in found]).T
-    row = np.array([days[day] for day, _ in halves])
     if year_first:
         return moments(a[row], b[row], c[row], clocks)
     if not year_last:
@@ -615,12 +618,9 @@ def times_of(columns: Sequence[Column], time_format: str | None = None) -> Times
             year, month, day, *clock = values + [np.ones(len(values[0]))] * (3 - len(values))
             parts = (size * part for size, part in zip((3600, 60, 1), clock, strict=False))
             return moments(year, month, day, sum(parts, np.zeros(len(year))))
-        with np.errstate(invalid="ignore"):
-            milliseconds = np.round(1000 * values[0])
-        usable = np.abs(milliseconds) < 1e17
-        times = np.where(usable, milliseconds, 0).astype(np.int64).astype("M8[ms]")
-        times[~usable] = np.datetime64("NaT")
-        return times
+        usable = np.abs(values[0]) < 1e14
+        milliseconds = np.round(1000 * np.where(usable, values[0], 0)).astype(np.int64)
+        return np.where(usable, milliseconds.astype("M8[ms]"), np.datetime64("NaT"))
     if len(columns) == 1 and columns[0].kind == "times" and not columns[0].fault:
         return columns[0].values
     texts = [" ".join(fields) for fields in zip(*(column.words() for column in columns), strict=True)]
@@ -669,10 +669,8 @@ def _from_frame(source: Source, time_format: str | None) -> Table:
 
 
 def _host(values: Any) -> npt.NDArray[Any]:
-    if getattr(getattr(values, "dtype", None), "tz", None) is not None:  # pandas, with a time zone
-        values = getattr(values, "dt", values).tz_convert("UTC")
-        values = getattr(values, "dt", values).tz_localize(None)
-    return np.asarray(values)
+    zoned = getattr(getattr(values, "dtype", None), "tz", None) is not None  # pandas, which then gives UTC
+    return np.asarray(values, "M8[ms]" if zoned else None)
 
 
 def _from_array(name: str, values: npt.NDArray[Any], time_format: str | None) -> Column:
