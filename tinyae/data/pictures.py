@@ -119,11 +119,15 @@ def _listing(folder: Path) -> tuple[list[_File], list[str]]:
         part, inside = (file.parts[0], file.parts[1:]) if divided else ("", file.parts)
         files.append(_File(folder / file, inside[0] if len(inside) > 1 else "", part))
     for part in sorted({file.part for file in files}):
-        _check_labels(folder / part, [file for file in files if file.part == part])
+        loose, filed = ([f for f in files if f.part == part and bool(f.label) == labeled] for labeled in (False, True))
+        if loose and filed:
+            raise ValueError(
+                f"{folder / part} contains pictures both outside ({loose[0].path.name}) and inside class folders "
+                f"({filed[0].label}/{filed[0].path.name}): move all of them into class folders, or none."
+            )
     if bool(files[0].label) != bool(files[-1].label):  # in the order of names, one of `test` and one of `train`
         raise ValueError(f"{folder}: only one of `train` and `test` has class folders: add or remove them.")
-    kinds = ", ".join(sorted(set(others)))
-    note = f"Not read, {len(others)} in other formats ({kinds}): convert them to PNG"
+    note = f"Not read, {len(others)} in other formats ({', '.join(sorted(set(others)))}): convert them to PNG"
     return files, [note] if others else []
 
 
@@ -142,17 +146,6 @@ def _walk(folder: Path) -> Iterable[Path]:
             continue
         entered.add(real)
         yield from ((here / name).relative_to(folder) for name in files if not name.startswith("."))
-
-
-def _check_labels(folder: Path, files: list[_File]) -> None:
-    """Raise if only some of the files are in class folders."""
-    loose = next((file for file in files if not file.label), None)
-    filed = next((file for file in files if file.label), None)
-    if loose and filed:
-        raise ValueError(
-            f"{folder} contains pictures both outside ({loose.path.name}) and inside class folders "
-            f"({filed.label}/{filed.path.name}): move all of them into class folders, or none."
-        )
 
 
 def _read(

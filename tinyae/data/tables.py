@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import import_module
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -364,12 +365,10 @@ def _columns(
         )
         if not fits.any():
             raise ValueError(f"{path}, {faults[0]}.")
-        where = where[fits]
-        rows = [row for row, fit in zip(rows, fits, strict=False) if fit]
-        chosen = [line for line, fit in zip(chosen, fits, strict=False) if fit]
-    numbers = {} if rows or comma or not chosen else _plain_numbers(chosen, delimiter, names)
-    if rows or not chosen:
-        texts: list[Sequence[str]] = list(zip(*rows, strict=True)) if rows else [()] * width
+        where, rows, chosen = where[fits], list(compress(rows, fits)), list(compress(chosen, fits))
+    numbers = {} if rows or comma else _plain_numbers(chosen, delimiter, names)
+    if rows:
+        texts: list[Sequence[str]] = list(zip(*rows, strict=True))
     elif len(numbers) > width // 2:  # few columns to look for
         texts = [[line.split(delimiter, n + 1)[n] for line in chosen] if n not in numbers else [] for n in range(width)]
     else:
