@@ -69,10 +69,8 @@ def load_folder(
     y = np.array([names.index(file.label) for file in files], dtype=np.int64) if names else None
     ids = np.array([file.path.relative_to(folder).as_posix() for file in files])
     train, test, note = _divided(folder, files, Split(x, y, ids=ids), test_share, seed)
-    made = Dataset(
-        Path(os.path.abspath(folder)).name or str(folder), "your own pictures", "images", train, test,
-        class_names=names, unit="gray levels", scale=255.0, origin=str(folder),
-    )  # fmt: skip
+    name = Path(os.path.abspath(folder)).name or str(folder)
+    made = Dataset(name, "your own pictures", "images", train, test, names, "gray levels", 255.0, origin=str(folder))
     return made.noted([note, *skipped, *others])
 
 

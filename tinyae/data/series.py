@@ -302,16 +302,21 @@ def _windows(
         parts.append(Split(x, ids=steps, times=None if times is None else times[steps]))
     single = values.shape[1] == 1
     title = f"windows of {length} steps" + (f" and the next {horizon}" if horizon else "")
-    notes = (
-        f"One window every {stride} steps. Train is the first {border:,} steps, test the other {len(values) - border:,}; "
-        f"no window overlaps both. Scaling: {scaler.method}, {fitted}."
-    )
     return Dataset(
-        title=title, kind="series", train=parts[0], test=parts[1], origin="cut from a series", notes=notes, scaler=scaler,
-        unit=unit or ("units of the series" if single or scaler.method == "none" else ""),
-        scale=float(scaler.scale[0]) if single else 1.0, horizon=horizon, **named,
+        title=title,
+        kind="series",
+        train=parts[0],
+        test=parts[1],
+        unit=(unit or "units of the series") if single or scaler.method == "none" else "",
+        scale=float(scaler.scale[0]) if single else 1.0,
+        origin="cut from a series",
+        notes=f"One window every {stride} steps. Train is the first {border:,} steps, test the other "
+        f"{len(values) - border:,}; no window overlaps both. Scaling: {scaler.method}, {fitted}.",
         timeline=None if timeline is None else timeline.of_windows(length + horizon, stride, len(parts[0]), border),
-    )  # fmt: skip
+        scaler=scaler,
+        horizon=horizon,
+        **named,
+    )
 
 
 def rewindow(
