@@ -296,6 +296,7 @@ def test_an_axis_says_how_values_were_shifted_and_scaled(rng):
     assert made.value_name == "(temp - 11989) / 7.054"
     assert windows(values, 4, unit="temp", scaling="none").value_name == "temp"
     assert windows(np.stack([values, values], 1), 4, unit="temp", scaling="none").value_name == "temp"
+    assert windows(np.stack([values, 2 * values], 1), 4, unit="temp").unit == "", "each feature has a scale of its own"
     assert rewindow(data.load("nyc-taxi"), 24).value_name == "passengers per half hour / 30000"
     taxi = rewindow(data.load("nyc-taxi"), 24, scaling="standard")
     offset, scale = taxi.scaler.offset[0], taxi.scaler.scale[0]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -18,6 +19,7 @@ from tinyae.checks import choose
 from tinyae.data.arrays import Lengths, Scaler, check_lengths, divide
 from tinyae.data.schema import Schema
 from tinyae.data.source import Rows, Source, pieces
+from tinyae.data.tables import listed
 
 Kind = Literal["images", "sequences", "series", "vectors"]
 """images (N, H, W, C); sequences (N, T, D); series (N, T, D), windows of one recording
@@ -125,6 +127,16 @@ def as_samples(data: object, expected: str) -> Any:
     if not array.ndim:
         raise TypeError(f"{expected}, got a single number: put it in a list, [x].")
     return array
+
+
+def drawn(samples: Split, test_share: float, seed: int, name: str, rows: str, things: str) -> tuple[Split, Split, str]:
+    """Training and test part of samples, see `divide`, and a sentence about them; of a share of 1, all are for testing."""
+    if test_share == 1:
+        return samples.rows(slice(0, 0)), samples, ""
+    testing = divide(len(samples), labels=samples.y, test_share=test_share, seed=seed, name=name)
+    each = f"all {rows}" if samples.y is None else "each class"
+    said = f"drawn from {each}, seed {seed} ({np.count_nonzero(testing):,} {things}), train the rest"
+    return samples.rows(~testing), samples.rows(testing), f"test is {test_share:.0%} {said}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,18 +267,14 @@ class Dataset:
             for n in sorted(train.keys() | test.keys())
         }
 
-    def lacking_classes(self) -> list[str]:
-        """A warning, as a line to print, for each part that lacks classes of the other; empty if there is none."""
-        if not len(self.train):  # new data have one part
-            return []
-        lines, every = [], self.class_counts()
+    def noted(self, notes: Iterable[str]) -> Dataset:
+        """With these notes, and a warning for each part that lacks classes of the other; new data have one part."""
+        lines = [note for note in notes if note]
+        classes = self.class_counts().items() if len(self.train) else ()
         for has, part in enumerate(("training", "test")):
-            alone = [name for name, counts in every.items() if counts[has] and not counts[1 - has]]
-            if alone:
-                lines.append(
-                    f"warning: only the {part} part has samples of {', '.join(alone[:12])}: divide it otherwise"
-                )
-        return lines
+            if alone := [name for name, counts in classes if counts[has] and not counts[1 - has]]:
+                lines.append(f"warning: only the {part} part has samples of {listed(alone)}: divide it otherwise")
+        return replace(self, notes=". ".join(lines))
 
     def in_units(self, x: npt.NDArray[np.generic]) -> Any:
         """Values of examples as their source has them: of a table a dict of columns; images in [0, 1]; else as `measured`."""
@@ -396,9 +404,10 @@ class Timeline:
         """A time in units of windows after the start; 2.5 is the middle of the third window."""
         seconds = float((np.datetime64(time, "s") - np.datetime64(self.start, "s")).astype(np.int64))
         stride = self.stride_seconds or self.window_seconds
-        if self.border is None or seconds < self.border[1]:
-            return min(seconds / stride, float("inf") if self.border is None else self.border[0])
-        return self.border[0] + (seconds - self.border[1]) / stride
+        if self.border is None:
+            return seconds / stride
+        index, begin = self.border
+        return min(seconds / stride, index) if seconds < begin else index + (seconds - begin) / stride
 
     def spans(self) -> list[tuple[str, float, float]]:
         """(name, from, to) of every incident, in units of windows after the start."""
@@ -409,19 +418,16 @@ class Timeline:
 
         A date and time; if times are `counted`, hours, minutes and seconds, such as 00:04:07.250.
         """
-        sizes = (
-            self.window_seconds,
-            self.stride_seconds or 0,
-            0 if self.border is None else self.border[1],
-            self._moment(0).astype("datetime64[ms]").astype(np.int64) / 1000,
-        )
+        begin, border = self._moment(0).astype(np.int64) / 1000, self.border[1] if self.border else 0
+        sizes = (self.window_seconds, self.stride_seconds or 0, border, begin)
         units = (("D", 86_400), ("m", 60), ("s", 1))
-        digits = next((name for name, unit in units if all(size % unit == 0 for size in sizes)), "ms")
-        digits = "D" if self.monthly else digits
+        exact = next((name for name, unit in units if all(size % unit == 0 for size in sizes)), "ms")
         moment = self._moment(self.begin(window))
         if self.counted:
-            return _clock(int(moment.astype("datetime64[ms]").astype(np.int64)), digits == "ms")
-        return str(moment.astype(f"datetime64[{digits}]")).replace("T", " ")
+            seconds, rest = divmod(int(moment.astype(np.int64)), 1000)
+            clock = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+            return f"{clock}.{rest:03}" if exact == "ms" else clock
+        return str(moment.astype(f"datetime64[{'D' if self.monthly else exact}]")).replace("T", " ")
 
     def incidents_in(self, window: int) -> list[str]:
         """Names of the incidents that overlap a window."""
@@ -437,12 +443,8 @@ class Timeline:
         """The timeline of windows of `length` steps every `stride`, `train` of them before step `border`; one step is a window here."""
         second = self.window_seconds
         seam = None if train * stride == border else (train, border * second)
-        return replace(
-            self,
-            window_seconds=length * second,
-            stride_seconds=None if stride == length else stride * second,
-            border=seam,
-        )
+        apart = None if stride == length else stride * second
+        return replace(self, window_seconds=length * second, stride_seconds=apart, border=seam)
 
     def _moment(self, seconds: float) -> np.datetime64:
         start = np.datetime64(self.start, "ms")
@@ -450,9 +452,3 @@ class Timeline:
             month = start.astype("datetime64[M]")
             return (month + round(seconds / MONTH)).astype("datetime64[ms]") + (start - month)
         return start + np.timedelta64(round(1000 * seconds), "ms")
-
-
-def _clock(milliseconds: int, fine: bool) -> str:
-    """Hours (beyond 24 if needed), minutes and seconds, with milliseconds if `fine`."""
-    seconds, rest = divmod(milliseconds, 1000)
-    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}" + (f".{rest:03}" if fine else "")

@@ -11,7 +11,6 @@ Values that no model can use (NaN, infinity, objects, text, no values) are error
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyae.checks import reading
-from tinyae.data.arrays import TEST_SHARE, divide
-from tinyae.data.dataset import Dataset, Kind, Split
+from tinyae.data.arrays import TEST_SHARE
+from tinyae.data.dataset import Dataset, Kind, Split, drawn
 from tinyae.data.formats import GZIP_MAGIC, check_exists, looks_like_idx, read_idx, read_npy, read_npz
 from tinyae.data.pictures import SUFFIXES as PICTURES
 from tinyae.data.series import table
@@ -81,15 +80,15 @@ def _loaded(path: Path, test_share: float, seed: int) -> Dataset:
             )
         test, notes = _part(arrays, "test", path), "train and test split as in the file"
     else:
-        train, test = _split(train, path, test_share, seed)
-        drawn = "each class" if train.y is not None else "all rows"
-        notes = f"test is {test_share:.0%} drawn from {drawn}, seed {seed} ({len(test):,} examples), train the rest"
-        notes = notes if len(train) else f"{len(test):,} examples"
+        ids = np.arange(len(train))
+        numbered = Split(train.source, train.y, train.lengths, ids)  # type: ignore[arg-type]
+        train, test, notes = drawn(numbered, test_share, seed, str(path), "rows", "examples")
+        notes = notes or f"{len(test):,} examples"
     if kind == "sequences" and train.lengths is None:
         notes += "; three axes are read as sequences (N, T, D): for gray images save x[..., None]"
     unit = "gray levels" if scale != 1.0 else ""
-    made = Dataset(path.name, "your own file", kind, train, test, unit=unit, scale=scale, origin=str(path), notes=notes)
-    return replace(made, notes=". ".join([notes, *made.lacking_classes()]))
+    made = Dataset(path.name, "your own file", kind, train, test, unit=unit, scale=scale, origin=str(path))
+    return made.noted([notes])
 
 
 def _read(path: Path) -> dict[str, Values]:
@@ -170,13 +169,3 @@ def _part(arrays: Mapping[str, Values], part: str, path: Path) -> Split:
         return Split(x, None if y is None else y.astype(np.int64), lengths)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
-
-
-def _split(everything: Split, path: Path, test_share: float, seed: int) -> tuple[Split, Split]:
-    """Training split and test split, see `divide`, a share of 1 is all; the ids are the numbers of the rows."""
-    ids = np.arange(len(everything))
-    numbered = Split(everything.source, everything.y, everything.lengths, ids)  # type: ignore[arg-type]
-    if test_share == 1:
-        return numbered.rows(slice(0, 0)), numbered
-    testing = divide(len(everything), labels=everything.y, test_share=test_share, seed=seed, name=str(path))
-    return numbered.rows(~testing), numbered.rows(testing)

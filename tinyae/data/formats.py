@@ -150,42 +150,40 @@ def parse_ts(text: str, name: str) -> tuple[npt.NDArray[np.float32], npt.NDArray
 
     Class numbers are indices into the list of classes in the file. ValueError, with the line, if the text is malformed.
     """
-    with reading(name, "a .ts file", _FETCH_AGAIN):
-        return _parsed(text, name)
-
-
-def _parsed(text: str, name: str) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64] | None, Lengths]:
     classes: list[str] | None = None
     sequences: list[npt.NDArray[Any]] = []
     labels: list[int] = []
     data = False
-    for number, line in enumerate(text.splitlines(), 1):
-        words = line.strip()
-        if not words or words.startswith("#"):
-            continue
-        if not data:
-            key, _, rest = words.partition(" ")
-            if key.lower() == "@classlabel" and rest.split()[:1] == ["true"]:
-                classes = rest.split()[1:]
-            elif key.lower() == "@timestamps" and rest.strip().lower() == "true":
-                raise ValueError(f"{name}, line {number}: time stamps in .ts files are not supported: remove them.")
-            elif not key.startswith("@"):
-                raise ValueError(f"{name}, line {number} comes before @data and is neither # nor @: is it a .ts file?")
-            data = key.lower() == "@data"
-            continue
-        fields = words.split(":")
-        if classes is not None:
-            label = fields.pop()
-            if label not in classes:
-                raise ValueError(
-                    f"{name}, line {number}: class {label[:20]!r} is not one of {', '.join(classes)}: correct it."
-                )
-            labels.append(classes.index(label))
-        sequences.append(_sequence(fields, f"{name}, line {number}"))
-    if not sequences:
-        raise ValueError(f"{name} contains no sequence after a line @data: is it a .ts file?")
-    x, lengths = pad(sequences)
-    return x, None if classes is None else np.array(labels, np.int64), lengths
+    with reading(name, "a .ts file", _FETCH_AGAIN):
+        for number, line in enumerate(text.splitlines(), 1):
+            words = line.strip()
+            if not words or words.startswith("#"):
+                continue
+            if not data:
+                key, _, rest = words.partition(" ")
+                if key.lower() == "@classlabel" and rest.split()[:1] == ["true"]:
+                    classes = rest.split()[1:]
+                elif key.lower() == "@timestamps" and rest.strip().lower() == "true":
+                    raise ValueError(f"{name}, line {number}: time stamps in .ts files are not supported: remove them.")
+                elif not key.startswith("@"):
+                    raise ValueError(
+                        f"{name}, line {number} comes before @data and is neither # nor @: is it a .ts file?"
+                    )
+                data = key.lower() == "@data"
+                continue
+            fields = words.split(":")
+            if classes is not None:
+                label = fields.pop()
+                if label not in classes:
+                    raise ValueError(
+                        f"{name}, line {number}: class {label[:20]!r} is not one of {', '.join(classes)}: correct it."
+                    )
+                labels.append(classes.index(label))
+            sequences.append(_sequence(fields, f"{name}, line {number}"))
+        if not sequences:
+            raise ValueError(f"{name} contains no sequence after a line @data: is it a .ts file?")
+        x, lengths = pad(sequences)
+        return x, None if classes is None else np.array(labels, np.int64), lengths
 
 
 def _sequence(fields: list[str], place: str) -> npt.NDArray[np.float64]:

@@ -16,15 +16,16 @@ import io
 import os
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from tinyae.data.arrays import TEST_SHARE, divide
-from tinyae.data.dataset import Dataset, Split, by
+from tinyae.data.arrays import TEST_SHARE
+from tinyae.data.dataset import Dataset, Split, by, drawn
+from tinyae.data.tables import listed
 from tinyae.streams import printable, progress_bar
 
 if TYPE_CHECKING:
@@ -66,23 +67,11 @@ def load_folder(
     x, files, skipped = _read(folder, listing, size, gray, skip_broken, progress)
     names = tuple(sorted({file.label for file in files} - {""}))
     y = np.array([names.index(file.label) for file in files], dtype=np.int64) if names else None
-    testing = _chosen(folder, files, y, test_share, seed)
-    paths = np.array([file.path.relative_to(folder).as_posix() for file in files])
-    everything = Split(x, y, ids=paths)
-    train, test = everything.rows(~testing), everything.rows(testing)
-    made = Dataset(
-        Path(os.path.abspath(folder)).name or str(folder),
-        "your own pictures",
-        "images",
-        train,
-        test,
-        class_names=names,
-        unit="gray levels",
-        scale=255.0,
-        origin=str(folder),
-        notes=". ".join(filter(None, [_split_note(files, test, test_share, seed), *skipped, *others])),
-    )
-    return replace(made, notes=". ".join(filter(None, [made.notes, *made.lacking_classes()])))
+    ids = np.array([file.path.relative_to(folder).as_posix() for file in files])
+    train, test, note = _divided(folder, files, Split(x, y, ids=ids), test_share, seed)
+    name = Path(os.path.abspath(folder)).name or str(folder)
+    made = Dataset(name, "your own pictures", "images", train, test, names, "gray levels", 255.0, origin=str(folder))
+    return made.noted([note, *skipped, *others])
 
 
 @dataclass(frozen=True)
@@ -128,11 +117,15 @@ def _listing(folder: Path) -> tuple[list[_File], list[str]]:
         part, inside = (file.parts[0], file.parts[1:]) if divided else ("", file.parts)
         files.append(_File(folder / file, inside[0] if len(inside) > 1 else "", part))
     for part in sorted({file.part for file in files}):
-        _check_labels(folder / part, [file for file in files if file.part == part])
+        loose, filed = ([f for f in files if f.part == part and bool(f.label) == labeled] for labeled in (False, True))
+        if loose and filed:
+            raise ValueError(
+                f"{folder / part} contains pictures both outside ({loose[0].path.name}) and inside class folders "
+                f"({filed[0].label}/{filed[0].path.name}): move all of them into class folders, or none."
+            )
     if bool(files[0].label) != bool(files[-1].label):  # in the order of names, one of `test` and one of `train`
         raise ValueError(f"{folder}: only one of `train` and `test` has class folders: add or remove them.")
-    kinds = ", ".join(sorted(set(others)))
-    note = f"Not read, {len(others)} in other formats ({kinds}): convert them to PNG"
+    note = f"Not read, {len(others)} in other formats ({', '.join(sorted(set(others)))}): convert them to PNG"
     return files, [note] if others else []
 
 
@@ -151,17 +144,6 @@ def _walk(folder: Path) -> Iterable[Path]:
             continue
         entered.add(real)
         yield from ((here / name).relative_to(folder) for name in files if not name.startswith("."))
-
-
-def _check_labels(folder: Path, files: list[_File]) -> None:
-    """Raise if only some of the files are in class folders."""
-    loose = next((file for file in files if not file.label), None)
-    filed = next((file for file in files if file.label), None)
-    if loose and filed:
-        raise ValueError(
-            f"{folder} contains pictures both outside ({loose.path.name}) and inside class folders "
-            f"({filed.label}/{filed.path.name}): move all of them into class folders, or none."
-        )
 
 
 def _read(
@@ -198,7 +180,9 @@ def _read(
             f"none of the {len(broken)} pictures in {folder} can be read; the first: {broken[0].path} "
             f"({broken[0].reason})."
         )
-    return x[: len(files)], files, _skipped(folder, broken, len(listing))
+    named = [f"{error.path.relative_to(folder)} ({error.reason})" for error in broken]
+    skipped = f"Skipped {len(broken)} of {len(listing)} files that cannot be read: {listed(named, 5)}"
+    return x[: len(files)], files, [skipped] if broken else []
 
 
 def _room(folder: Path, count: int, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
@@ -213,40 +197,21 @@ def _room(folder: Path, count: int, shape: tuple[int, ...]) -> npt.NDArray[np.fl
         ) from None
 
 
-def _skipped(folder: Path, broken: list[BrokenPicture], total: int, most: int = 5) -> list[str]:
-    """A list of one sentence about the skipped files, empty if there are none."""
-    if not broken:
-        return []
-    named = [f"{error.path.relative_to(folder)} ({error.reason})" for error in broken[:most]]
-    more = f" and {len(broken) - most} more" if len(broken) > most else ""
-    return [f"Skipped {len(broken)} of {total} files that cannot be read: {', '.join(named)}{more}"]
-
-
-def _chosen(
-    folder: Path, files: list[_File], y: npt.NDArray[np.int64] | None, test_share: float, seed: int
-) -> npt.NDArray[np.bool_]:
-    """Which pictures are test pictures: those in the folder `test`, or a share of each class."""
-    if test_share == 1:
-        return np.ones(len(files), bool)
-    alone = len(files) < 2 or (y is not None and np.bincount(y.astype(np.intp)).max() < 2)
-    if not files[0].part and not alone:
-        return divide(len(files), labels=y, test_share=test_share, seed=seed, name=str(folder))
+def _divided(
+    folder: Path, files: list[_File], everything: Split, test_share: float, seed: int
+) -> tuple[Split, Split, str]:
+    """Training and test pictures, as in the folders or a share of each class drawn for testing; and a sentence about them."""
+    y = everything.y
+    most = len(files) if y is None else np.bincount(y.astype(np.intp)).max()
+    if test_share == 1 or (not files[0].part and most > 1):
+        return drawn(everything, test_share, seed, str(folder), "pictures", "pictures")
     testing = np.array([file.part == "test" for file in files])
     if testing.all() or not testing.any():
         raise ValueError(
             f"{folder} has {len(files)} readable pictures, at most one per class or none in `train` or `test`: "
             "add pictures, for training and test."
         )
-    return testing
-
-
-def _split_note(files: list[_File], test: Split, test_share: float, seed: int) -> str:
-    if test_share == 1:
-        return ""
-    if files[0].part:
-        return "train and test split as in the folders"
-    each = "each class" if files[0].label else "all pictures"
-    return f"test is {test_share:.0%} drawn from {each}, seed {seed} ({len(test):,} pictures), train the rest"
+    return everything.rows(~testing), everything.rows(testing), "train and test split as in the folders"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -314,9 +279,7 @@ def read_picture(path: Path, size: Size | None = None, gray: bool = False) -> np
                 if image.width * image.height > DENSEST * (len(content) + 100):
                     raise BrokenPicture(path, f"its {len(content):,} bytes cannot hold {by(image.size[::-1])} pixels")
                 return _pixels(image, size, gray)
-    except BrokenPicture:
-        raise
-    except MemoryError:
+    except (BrokenPicture, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BrokenPicture(path, f"it has more than {Image.MAX_IMAGE_PIXELS or 0:,} pixels") from error

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from tinyae.checks import choose
 from tinyae.data.arrays import Floats, Scaler
-from tinyae.data.tables import Column, Source, Table, Times, listed, moments, parse_times, read_table, seconds_of, short
+from tinyae.data.tables import Column, Source, Table, Times, first_times, listed, read_table, times_of, to_number
 
 MISSING_RULES = ("error", "drop", "mean", "interpolate")
 """What to do about missing values."""
@@ -222,7 +222,7 @@ class Schema:
         )
         time = _several(table, columns.time)
         if columns.time is None:
-            time = _first_times([c for c in table.columns if c.name not in (label, id_, group)])
+            time = first_times([c for c in table.columns if c.name not in (label, id_, group)])
         drop, use = _several(table, columns.drop), _several(table, columns.use)
         index = None if table.index in (*use, *drop, label, group, *time) else table.index
         id_ = id_ or index
@@ -233,11 +233,11 @@ class Schema:
         if not inputs:
             only = "only times" if time else "no features"
             raise ValueError(f"{table.name} contains {only}: add a column of numbers.")
-        by_name = dict(zip(table.names, table.columns, strict=True))
+        by_name = table.by_name
         features = tuple(_feature(by_name[name]) for name in inputs)
         if kind == "sequences" and (words := [feature.name for feature in features if feature.kind == "words"]):
             raise ValueError(f"{table.name}: a sequence is of numbers, and column {words[0]!r} holds words: drop it.")
-        class_names = () if label is None else _class_names(by_name[label])
+        class_names = () if label is None else tuple(by_name[label].distinct())
         return cls(
             tuple(table.names), features, table.header, kind, label, id_, group, time, class_names,
             columns.missing, columns.time_format, columns.decimal,
@@ -248,8 +248,7 @@ class Schema:
 
         Raises ValueError with all faults of the table.
         """
-        by_name = dict(zip(table.names, table.columns, strict=True))
-        faults = list(table.faults)
+        by_name, faults = table.by_name, list(table.faults)
         x = np.empty((len(table), len(self.encoded_names)))
         start = 0
         for feature in self.features:
@@ -321,22 +320,20 @@ class Schema:
 
     def hints(self, table: Table) -> list[str]:
         """The roles of columns, and features that look like something else (a count of rows, a time, a label), as lines to print."""
-        numbers = {feature.name for feature in self.features if feature.kind == "numbers"}
         roles = {"label": self.label, "id": self.id, "time": ", ".join(self.time), "group": self.group}
-        given = [f"{role} {name}" for role, name in roles.items() if name]
         used = {feature.name for feature in self.features} | {*roles.values(), *self.time}
-        unused = [name for name in table.names if name not in used]
-        given += [f"not used {listed(unused)}"] if unused else []
+        roles["not used"] = listed([name for name in table.names if name not in used])
+        given = [f"{role} {name}" for role, name in roles.items() if name]
         lines = ["; ".join(given)] if given else []
-        for column in table.columns:
-            steps = np.diff(column.values) if column.name in numbers else np.zeros(0)
-            name = column.name.lower()
-            if len(steps) > 1 and (steps == 1).all() and name not in _TIMES:
-                lines.append(f"column {column.name!r} counts the rows: if it is no feature, id={column.name!r} or drop")
-            elif len(steps) > 1 and (steps > 0).all() and name in _TIMES and not self.time:
-                lines.append(f"column {column.name!r} only increases: if it is the time, time={column.name!r}")
-            elif name in _LABELS and self.label is None and column.name in {feature.name for feature in self.features}:
-                lines.append(f"column {column.name!r} is a feature: if it is the label, label={column.name!r}")
+        for feature in self.features:
+            name, word = feature.name, feature.name.lower()
+            steps = np.diff(table.by_name[name].values) if feature.kind == "numbers" else np.zeros(0)
+            if word not in _TIMES and len(steps) > 1 and (steps == 1).all():
+                lines.append(f"column {name!r} counts the rows: if it is no feature, id={name!r} or drop")
+            elif word in _TIMES and len(steps) > 1 and (steps > 0).all() and not self.time:
+                lines.append(f"column {name!r} only increases: if it is the time, time={name!r}")
+            elif word in _LABELS and self.label is None:
+                lines.append(f"column {name!r} is a feature: if it is the label, label={name!r}")
         return lines
 
     @property
@@ -379,13 +376,12 @@ class Schema:
 
     def _numbers(self, table: Table, feature: Feature, column: Column, faults: list[str]) -> npt.NDArray[Any]:
         """The numbers (N,) or (N, words) of a feature, NaN where a value is missing; faults are added."""
-        wrong = np.zeros(len(table), bool)
         advice = ""
         if feature.kind == "words":
-            words = np.array(column.words(), object)
-            wrong = ~column.missing & ~np.isin(words, np.array(feature.words, object))
-            values = (words[:, None] == np.array(feature.words, object)).astype(np.float64)
+            words, known = np.array(column.words(), object), np.array(feature.words, object)
+            values = (words[:, None] == known).astype(np.float64)
             values[column.missing] = np.nan
+            wrong = ~column.missing & ~values.any(axis=1)
             advice = f"the training data do not have this word, but {listed(feature.words)}"
             if len(feature.words) > MOST_WORDS or len(feature.words) == len(table) > 20:
                 advice = f"{len(feature.words):,} different words are too many to be features: drop the column, or make it the id"
@@ -396,10 +392,8 @@ class Schema:
                 "this is a time; name the column as the time of the rows or drop it, or cut the recording into windows "
                 "(tinyae.data.load_series, --window)"
             )
-        elif column.kind == "words":
-            values, wrong = np.full(len(table), np.nan), ~column.missing
         else:
-            values = column.values
+            values = np.array([to_number(w) for w in column.words()]) if column.kind == "words" else column.values
             wrong = ~column.missing & ~np.isfinite(values)
         if wrong.any():
             faults.append(_fault(table, column, wrong, advice))
@@ -418,17 +412,14 @@ class Schema:
             faults.append(_fault(table, column, wrong, advice))
             return None
         number = {name: n for n, name in enumerate(self.class_names)}
-        words = _label_words(column)
-        unknown = {word for word, gap in zip(words, column.missing, strict=True) if not gap} - number.keys()
+        unknown = [word for word in column.distinct() if word not in number]
         if self.fill is not None and (unknown or column.missing.any()):  # of new data, which need no labels
-            notes.append(
-                f"labels are not used: the training data have no class {listed(sorted(unknown)) or 'that is missing'}"
-            )
+            notes.append(f"labels are not used: the training data have no class {listed(unknown) or 'that is missing'}")
             return None
         if self.missing == "error" and column.missing.any():
             faults.append(_fault(table, column, column.missing, "add the label, or drop its row (missing='drop')"))
         complete &= ~column.missing
-        return np.array([number.get(word, -1) for word in words], np.int64)
+        return np.array([number.get(word, -1) for word in column.classes()], np.int64)
 
     def _times(
         self, table: Table, columns: list[Column], complete: npt.NDArray[np.bool_], faults: list[str]
@@ -470,35 +461,10 @@ def _several(table: Table, names: Names | None) -> tuple[str, ...]:
     return tuple(table.names[table.find_column(name)] for name in every)
 
 
-def _first_times(columns: Sequence[Column]) -> tuple[str, ...]:
-    """The first column of dates, with the time of day if that is in the next one."""
-    for column, other in zip(columns, [*columns[1:], None], strict=False):
-        if column.kind == "times":
-            clock = (
-                other is not None
-                and other.kind in ("words", "times")
-                and other.texts is not None
-                and not any(math.isnan(seconds_of(text or "?")) for text in set(other.words()))
-            )
-            return (column.name, other.name) if clock and other is not None else (column.name,)
-    return ()
-
-
 def _feature(column: Column) -> Feature:
     if column.kind == "words":
-        given = (word for word, gap in zip(column.words(), column.missing, strict=True) if not gap)
-        return Feature(column.name, "words", tuple(sorted(set(given))))
+        return Feature(column.name, "words", tuple(column.distinct()))
     return Feature(column.name, "truth" if column.kind == "truth" else "numbers")
-
-
-def _label_words(column: Column) -> list[str]:
-    """The classes as text; 1, 1.0 and 1e0 are one class."""
-    return [short(v) for v in column.values] if column.kind == "numbers" else column.words()
-
-
-def _class_names(column: Column) -> tuple[str, ...]:
-    words = {word for word, gap in zip(_label_words(column), column.missing, strict=True) if not gap}
-    return tuple(sorted(words, key=float) if column.kind == "numbers" else sorted(words))
 
 
 def _ids(column: Column) -> npt.NDArray[Any]:
@@ -508,67 +474,23 @@ def _ids(column: Column) -> npt.NDArray[Any]:
     return np.array(words, np.int64 if whole else str)
 
 
-def times_of(columns: Sequence[Column], time_format: str | None = None) -> Times:
-    """Times (N,), NaT for what is not one.
-
-    One column: dates; years, if it is called so; other numbers are seconds since 1970. Several: year, month, day, hour, minute,
-    second, as far as they go, or texts that make a time together, such as a date and a time of day.
-
-    Raises ValueError if they are ambiguous.
-    """
-    if all(column.kind == "numbers" for column in columns):
-        values = [column.values for column in columns]
-        if len(columns) > 1 or columns[0].name.strip().lower() in ("year", "years"):
-            year, month, day, *clock = values + [np.ones(len(values[0]))] * (3 - len(values))
-            parts = (size * part for size, part in zip((3600, 60, 1), clock, strict=False))
-            return moments(year, month, day, sum(parts, np.zeros(len(year))))
-        with np.errstate(invalid="ignore"):
-            milliseconds = np.round(1000 * values[0])
-        usable = np.abs(milliseconds) < 1e17
-        times = np.where(usable, milliseconds, 0).astype(np.int64).astype("M8[ms]")
-        times[~usable] = np.datetime64("NaT")
-        return times
-    if len(columns) == 1 and columns[0].kind == "times" and not columns[0].fault:
-        return columns[0].values
-    texts = [" ".join(fields) for fields in zip(*(column.words() for column in columns), strict=True)]
-    found = parse_times(texts, time_format)
-    if isinstance(found, str):
-        raise ValueError(f"the time in column {columns[0].name!r}: {found}")
-    return found
-
-
 _FILL_NEW = "give the value, because this model was trained with missing='error'"
 _FILL = "fill the gap, or say how: missing='drop', 'mean' or 'interpolate' (--missing)"
 
 
 def _fault(table: Table, column: Column, wrong: npt.NDArray[np.bool_], advice: str) -> str:
     """A sentence about wrong values: the first one, how many there are, what to do."""
-    if not advice:  # words where numbers should be: the first that is not a number
-        texts = column.words()
-        row = next((int(n) for n in np.flatnonzero(wrong) if not _is_finite(texts[n])), int(np.argmax(wrong)))
-        advice = _advice(texts[row])
-    else:
-        row = int(np.argmax(wrong))
+    row, count = int(np.argmax(wrong)), np.count_nonzero(wrong)
     text = column.words()[row] if column.texts is not None or not column.missing[row] else ""
     found = repr(text[:40]) if text else "nothing"
-    count = np.count_nonzero(wrong)
     also = f" ({count:,} such values)" if count > 1 else ""
-    return f"{table.place} {table.lines[row]}, column {column.name!r} holds {found}{also}: {advice}"
-
-
-def _is_finite(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
+    return f"{table.place} {table.lines[row]}, column {column.name!r} holds {found}{also}: {advice or _advice(text)}"
 
 
 def _advice(text: str) -> str:
     """How to correct a field that is not a finite number."""
-    if "," in text and _is_finite(text.replace(",", "")):
-        return "a comma may divide thousands or decimals; write 1500 or 1.5, or say decimal=',' where fields are divided otherwise"
-    try:
-        float(text)
+    if text.lower() in ("+nan", "-nan") or not math.isnan(to_number(text)):
         return "this is not a finite number; replace it, or leave the field empty"
-    except ValueError:
-        return "this is text; remove the column or replace it by numbers"
+    if "," in text and math.isfinite(to_number(text.replace(",", ""))):
+        return "a comma may divide thousands or decimals; write 1500 or 1.5, or say decimal=',' where fields are divided otherwise"
+    return "this is text; remove the column or replace it by numbers"

@@ -76,7 +76,7 @@ def table(
         class_names=schema.class_names, origin=read.name, scaler=schema.scaler, schema=schema,
         feature_names=() if kind == "sequences" else schema.encoded_names,
     )  # fmt: skip
-    return replace(made, notes=". ".join([*notes, *made.lacking_classes()]))
+    return made.noted(notes)
 
 
 @contextmanager
@@ -173,14 +173,14 @@ def read_series(source: Source, *, schema: Schema | None = None, **columns: Any)
     if rows.times is not None and (late := np.diff(rows.times) <= np.timedelta64(0)).any():
         row = int(np.argmax(late)) + 1
         written = int(np.searchsorted(read.lines, rows.lines[row]))
-        found = " ".join(read.columns[read.find_column(name)].words()[written] for name in schema.time)
+        found = " ".join(read.by_name[name].words()[written] for name in schema.time)
         raise ValueError(
             f"{read.name}, {read.place} {rows.lines[row]}: the time {found} is not later than that of the line "
             "before: sort the file."
         )
     counted = False
     if rows.times is not None and len(schema.time) == 1 and rows.times[0] < _EARLIEST:
-        counted = read.columns[read.find_column(schema.time[0])].kind == "numbers"
+        counted = read.by_name[schema.time[0]].kind == "numbers"
     said = (*read.lines_to_print(), *schema.hints(read), *notes, *rows.notes)
     return Series(rows.x, schema.encoded_names, rows.times, counted, schema, read.name, said)
 
@@ -214,8 +214,8 @@ def load_series(
             np.concatenate([fitted.filled(part) for part in (series.values[:border], series.values[border:])]),
             length, stride or length, horizon, border, fitted.scaler,
             "fitted to the training part" if schema is None and isinstance(scaling, str) else "fitted beforehand",
-            name=Path(series.origin).name, unit=series.names[0] if len(series.names) == 1 else "",
-            timeline=series.timeline, feature_names=series.names, times=series.times,
+            unit=series.names[0] if len(series.names) == 1 else "", timeline=series.timeline, times=series.times,
+            name=Path(series.origin).name, feature_names=series.names,
         )  # fmt: skip
     uneven = " Times are not evenly spaced, so windows have no dates." if series.times is not None else ""
     notes = [made.notes + ("" if series.timeline is not None else uneven), *series.notes]
@@ -276,18 +276,17 @@ def windows(
     """
     values = as_series(series, "the series")
     border = _border(train, len(values))
-    _check_sizes(length, stride, horizon, border, f"the training part ({border} of {len(values)} steps)")
     scaler = scaling if isinstance(scaling, Scaler) else Scaler.fit(values[:border], scaling)
     fitted = "fitted beforehand" if isinstance(scaling, Scaler) else "fitted to the training part"
     return _windows(
         values, length, stride, horizon, border, scaler, fitted,
-        name=name, unit=unit, timeline=timeline, feature_names=feature_names, times=None,
+        name=name, unit=unit, timeline=timeline, feature_names=tuple(feature_names),
     )  # fmt: skip
 
 
 def _windows(
     values: npt.NDArray[np.float64], length: int, stride: int, horizon: int, border: int, scaler: Scaler, fitted: str, *,
-    name: str, unit: str, timeline: Timeline | None, feature_names: tuple[str, ...], times: Times | None,
+    unit: str, timeline: Timeline | None, times: Times | None = None, **named: Any,
 ) -> Dataset:  # fmt: skip
     """Windows of a series with a border and a scaler."""
     _check_sizes(length, stride, horizon, border, f"the training part ({border} of {len(values)} steps)")
@@ -302,13 +301,13 @@ def _windows(
         steps = first + stride * np.arange(len(x))
         parts.append(Split(x, ids=steps, times=None if times is None else times[steps]))
     single = values.shape[1] == 1
+    title = f"windows of {length} steps" + (f" and the next {horizon}" if horizon else "")
     return Dataset(
-        name,
-        f"windows of {length} steps" + (f" and the next {horizon}" if horizon else ""),
-        "series",
-        parts[0],
-        parts[1],
-        unit=unit or "units of the series" if single or scaler.method == "none" else "",
+        title=title,
+        kind="series",
+        train=parts[0],
+        test=parts[1],
+        unit=(unit or "units of the series") if single or scaler.method == "none" else "",
         scale=float(scaler.scale[0]) if single else 1.0,
         origin="cut from a series",
         notes=f"One window every {stride} steps. Train is the first {border:,} steps, test the other "
@@ -316,7 +315,7 @@ def _windows(
         timeline=None if timeline is None else timeline.of_windows(length + horizon, stride, len(parts[0]), border),
         scaler=scaler,
         horizon=horizon,
-        feature_names=tuple(feature_names),
+        **named,
     )
 
 

@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import import_module
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,15 @@ class Column:
             return [text.strip() for text in self.texts]
         return [short(value) if self.kind == "numbers" else str(value) for value in self.values]
 
+    def classes(self) -> list[str]:
+        """The values as names of classes: 1, 1.0 and 1e0 are one."""
+        return [short(value) for value in self.values] if self.kind == "numbers" else self.words()
+
+    def distinct(self) -> list[str]:
+        """The classes that occur, sorted, numbers by size."""
+        found = {word for word, gap in zip(self.classes(), self.missing, strict=True) if not gap}
+        return sorted(found, key=float) if self.kind == "numbers" else sorted(found)
+
 
 def short(value: float) -> str:
     """A number as text, a whole number without a point."""
@@ -107,6 +117,11 @@ class Table:
     def names(self) -> list[str]:
         """The names of the columns."""
         return [column.name for column in self.columns]
+
+    @property
+    def by_name(self) -> dict[str, Column]:
+        """The columns by their names."""
+        return {column.name: column for column in self.columns}
 
     def find_column(self, name: str | int) -> int:
         """The index of a column given by name or by index (also as a string); ValueError for an unknown one."""
@@ -276,7 +291,7 @@ def _delimiter(sample: list[str]) -> tuple[str, list[list[str]]]:
 
 
 def _plain(text: str, comma: bool) -> bool:
-    return is_number(text.replace(",", ".") if comma else text) or text.lower() in MISSING or first_time(text)
+    return is_number(text, comma) or text.lower() in MISSING or first_time(text)
 
 
 def _is_header(rows: list[list[str]], expected: frozenset[str] = frozenset()) -> bool:
@@ -314,7 +329,7 @@ def _is_header(rows: list[list[str]], expected: frozenset[str] = frozenset()) ->
 def _kind_of(texts: Sequence[str]) -> str:
     """The kind of most fields, for the decision about a header."""
     given = [text for text in texts if text.lower() not in MISSING]
-    usual = sum(is_number(t.replace(",", ".")) or first_time(t) or t.lower() in ("true", "false") for t in given)
+    usual = sum(is_number(t, True) or first_time(t) or t.lower() in ("true", "false") for t in given)
     return "numbers" if 2 * usual > len(given) or not given else "words"
 
 
@@ -324,8 +339,7 @@ _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 
 def _decimal_comma(rows: list[list[str]]) -> bool:
     """Whether numbers have a decimal comma: 1,5 does; 1,500 in every field could be thousands, and is not taken for it."""
-    found = [text for row in rows for text in row if _COMMA.fullmatch(text)]
-    return any(not _THOUSANDS.fullmatch(text) for text in found)
+    return any(_COMMA.fullmatch(text) and not _THOUSANDS.fullmatch(text) for row in rows for text in row)
 
 
 def _columns(
@@ -351,12 +365,10 @@ def _columns(
         )
         if not fits.any():
             raise ValueError(f"{path}, {faults[0]}.")
-        where = where[fits]
-        rows = [row for row, fit in zip(rows, fits, strict=False) if fit]
-        chosen = [line for line, fit in zip(chosen, fits, strict=False) if fit]
-    numbers = {} if rows or comma or not chosen else _plain_numbers(chosen, delimiter, names)
-    if rows or not chosen:
-        texts: list[Sequence[str]] = list(zip(*rows, strict=True)) if rows else [()] * width
+        where, rows, chosen = where[fits], list(compress(rows, fits)), list(compress(chosen, fits))
+    numbers = {} if rows or comma else _plain_numbers(chosen, delimiter, names)
+    if rows:
+        texts: list[Sequence[str]] = list(zip(*rows, strict=True))
     elif len(numbers) > width // 2:  # few columns to look for
         texts = [[line.split(delimiter, n + 1)[n] for line in chosen] if n not in numbers else [] for n in range(width)]
     else:
@@ -445,7 +457,7 @@ def column_of(name: str, texts: Sequence[str], comma: bool = False, time_format:
         if 2 * np.isnat(found).sum() <= len(found):
             when[~missing] = found
             return Column(name, "times", when, missing, fields)
-    number = {text: _number(text, comma) for text in distinct - gaps}
+    number = {text: to_number(text, comma) for text in distinct - gaps}
     words = [text for text, value in number.items() if math.isnan(value)]
     if words and all(text.lower() in ("true", "false") for text in number):
         number, words = {text: float(text.lower() == "true") for text in number}, []
@@ -464,20 +476,18 @@ _ALMOST = re.compile(r"[+-]?[$€£]?[\d.,]*\d[\d.,]*(e[+-]?\d+)?[%$€£]?|[+-]
 """A number, or what was meant as one: 1,500 or 12%."""
 
 
-def is_number(text: str) -> bool:
-    """Whether a field is a number in Python notation, including NaN and infinity, without underscores."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return "_" not in text
-
-
-def _number(text: str, comma: bool) -> float:
-    """The number that a field is, perhaps infinite; NaN if it is none."""
+def to_number(text: str, comma: bool = False) -> float:
+    """The number that a field is in Python notation, without underscores, perhaps infinite; NaN if it is none."""
     if comma and "," in text:
         text = text.replace(".", "").replace(",", ".")
-    return float(text) if is_number(text) else math.nan
+    with suppress(ValueError):
+        return math.nan if "_" in text else float(text)
+    return math.nan
+
+
+def is_number(text: str, comma: bool = False) -> bool:
+    """Whether a field is a number."""
+    return not math.isnan(to_number(text, comma))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -491,7 +501,7 @@ def first_time(text: str) -> bool:
     """Whether a field is written like a date, with or without a time of day."""
     day, clock = _halves(text)
     date = _DATE.fullmatch(day) is not None and not math.isnan(seconds_of(clock))
-    return len(text) >= 8 and (date or parse_time(text) is not None)
+    return len(text) >= 8 and (date or not np.isnat(parse_time(text)))
 
 
 def _halves(text: str) -> tuple[str, str]:
@@ -499,14 +509,17 @@ def _halves(text: str) -> tuple[str, str]:
     return day, clock.strip()
 
 
-def parse_time(text: str) -> np.datetime64 | None:
-    """An ISO 8601 date or time (a space in place of the T is allowed), converted to UTC if it has an offset; else None."""
-    if len(text) < 8 or not text[:4].isdecimal():
-        return None
-    try:
-        return _utc(datetime.fromisoformat(re.sub(r" (?=[+-])", "", text)))
-    except (ValueError, OverflowError):
-        return None
+def parse_time(text: str, time_format: str | None = None) -> np.datetime64:
+    """A time in ISO 8601 (a space in place of the T is allowed) or in a format, converted to UTC if it has an offset; NaT for else."""
+    with suppress(ValueError, OverflowError):
+        if time_format is not None:
+            moment = datetime.strptime(text, time_format)
+        elif len(text) >= 8 and text[:4].isdecimal():
+            moment = datetime.fromisoformat(re.sub(r" (?=[+-])", "", text))
+        else:
+            return np.datetime64("NaT")
+        return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment, "ms")
+    return np.datetime64("NaT")
 
 
 def _iso_times(texts: Sequence[str]) -> Times | None:
@@ -518,10 +531,6 @@ def _iso_times(texts: Sequence[str]) -> Times | None:
     return None
 
 
-def _utc(moment: datetime) -> np.datetime64:
-    return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment, "ms")
-
-
 def parse_times(texts: Sequence[str], time_format: str | None = None) -> Times | str:
     """Times (N,), NaT for what is not one; or a sentence if day and month cannot be told apart.
 
@@ -529,20 +538,19 @@ def parse_times(texts: Sequence[str], time_format: str | None = None) -> Times |
     [datetime.datetime(2010, 12, 31, 6, 30), datetime.datetime(2011, 2, 1, 0, 0)]
     """
     if time_format is not None:
-        return np.array([_formatted(text, time_format) for text in texts], "M8[ms]")
+        return np.array([parse_time(text, time_format) for text in texts], "M8[ms]")
     if (times := _iso_times(texts)) is not None:
         return times
     halves = [_halves(text) for text in texts]
-    days = {day: n for n, day in enumerate(dict.fromkeys(day for day, _ in halves))}
+    days, row = np.unique([day for day, _ in halves], return_inverse=True)
     found = [_DATE.fullmatch(day) for day in days]
     styles = {(len(m[1]) == 4, len(m[4]) == 4, m[2]) for m in found if m is not None}
     second = {clock: seconds_of(clock) for clock in {clock for _, clock in halves}}
     clocks = np.array([second[clock] for _, clock in halves])
     if len(styles) != 1 or (styles == {(True, False, "-")} and np.isnan(clocks).any()):  # an offset from UTC
-        return np.array([parse_time(text) or np.datetime64("NaT") for text in texts], "M8[ms]")
+        return np.array([parse_time(text) for text in texts], "M8[ms]")
     ((year_first, year_last, mark),) = styles
     a, b, c = np.array([[int(m[n]) for n in (1, 3, 4)] if m else [0, 0, 0] for m in found]).T
-    row = np.array([days[day] for day, _ in halves])
     if year_first:
         return moments(a[row], b[row], c[row], clocks)
     if not year_last:
@@ -556,13 +564,6 @@ def parse_times(texts: Sequence[str], time_format: str | None = None) -> Times |
     clock = " %H:%M:%S"[: 3 * halves[0][1].count(":") + 3] if halves[0][1] else ""
     written = f"%d{mark}%m{mark}%Y{clock}"
     return f"{texts[0]!r} may begin with the day or the month: say which, time_format={written!r} or with %m before %d"
-
-
-def _formatted(text: str, time_format: str) -> np.datetime64:
-    try:
-        return _utc(datetime.strptime(text, time_format))
-    except (ValueError, OverflowError):
-        return np.datetime64("NaT")
 
 
 def seconds_of(clock: str) -> float:
@@ -579,17 +580,53 @@ def seconds_of(clock: str) -> float:
 
 def moments(year: Any, month: Any, day: Any, seconds: Any) -> Times:
     """Times (N,) from numbers, with seconds since midnight; NaT where there is no such day, or for what is not a whole number."""
-    parts = np.array([year, month, day, seconds], np.float64)
-    ok = np.isfinite(parts).all(axis=0) & (parts[:3] == np.round(parts[:3])).all(axis=0) & (np.abs(parts[0]) < 1e5)
-    ok &= (
-        (parts[1] >= 1) & (parts[1] <= 12) & (parts[2] >= 1) & (parts[2] <= 31) & (parts[3] >= 0) & (parts[3] <= 86400)
-    )
+    parts, limits = np.array([year, month, day, seconds], np.float64), ([99999, 12, 31, 86400], [-99999, 1, 1, 0])
+    largest, least = np.array(limits)[:, :, None]
+    ok = ((parts >= least) & (parts <= largest)).all(axis=0) & (parts[:3] == np.round(parts[:3])).all(axis=0)
     years, months, days, clock = np.where(ok, parts, [[1970], [1], [1], [0]])
     first = ((years - 1970) * 12 + months - 1).astype(np.int64).astype("M8[M]")
     whole = first.astype("M8[D]") + (days - 1).astype(np.int64)
     made = whole.astype("M8[ms]") + np.round(1000 * clock).astype(np.int64)
     made[~ok | (whole.astype("M8[M]") != first)] = np.datetime64("NaT")
     return made
+
+
+def first_times(columns: Sequence[Column]) -> tuple[str, ...]:
+    """The first column of dates, with the time of day if that is in the next one."""
+    for column, *others in (columns[n : n + 2] for n in range(len(columns))):
+        if column.kind == "times":
+            clocks = [other for other in others if other.texts is not None and other.kind in ("words", "times")]
+            clocks = [
+                other for other in clocks if not any(math.isnan(seconds_of(t or "?")) for t in set(other.words()))
+            ]
+            return tuple(found.name for found in (column, *clocks))
+    return ()
+
+
+def times_of(columns: Sequence[Column], time_format: str | None = None) -> Times:
+    """Times (N,), NaT for what is not one.
+
+    One column: dates; years, if it is called so; other numbers are seconds since 1970. Several: year, month, day, hour, minute,
+    second, as far as they go, or texts that make a time together, such as a date and a time of day.
+
+    Raises ValueError if they are ambiguous.
+    """
+    if all(column.kind == "numbers" for column in columns):
+        values = [column.values for column in columns]
+        if len(columns) > 1 or columns[0].name.strip().lower() in ("year", "years"):
+            year, month, day, *clock = values + [np.ones(len(values[0]))] * (3 - len(values))
+            parts = (size * part for size, part in zip((3600, 60, 1), clock, strict=False))
+            return moments(year, month, day, sum(parts, np.zeros(len(year))))
+        usable = np.abs(values[0]) < 1e14
+        milliseconds = np.round(1000 * np.where(usable, values[0], 0)).astype(np.int64)
+        return np.where(usable, milliseconds.astype("M8[ms]"), np.datetime64("NaT"))
+    if len(columns) == 1 and columns[0].kind == "times" and not columns[0].fault:
+        return columns[0].values
+    texts = [" ".join(fields) for fields in zip(*(column.words() for column in columns), strict=True)]
+    found = parse_times(texts, time_format)
+    if isinstance(found, str):
+        raise ValueError(f"the time in column {columns[0].name!r}: {found}")
+    return found
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -599,16 +636,11 @@ def moments(year: Any, month: Any, day: Any, seconds: Any) -> Times:
 def _from_frame(source: Source, time_format: str | None) -> Table:
     """A table from columns in memory; TypeError for what has none."""
     index = None
-    if hasattr(source, "to_pydict"):  # pyarrow
-        source = {
-            name: column.to_numpy(zero_copy_only=False)
-            for name, column in zip(source.column_names, source.columns, strict=True)
-        }
     if not isinstance(source, Mapping | np.ndarray) and hasattr(source, "columns"):
         index = getattr(source, "index", None)
         if type(index).__name__ == "RangeIndex" and index is not None and (index.start, index.name) == (0, None):
             index = None
-        source = {name: source[name] for name in source.columns}
+        source = {name: source[name] for name in getattr(source, "column_names", source.columns)}  # of pyarrow
     elif not isinstance(source, Mapping) and hasattr(source, "to_dict"):  # one row of pandas
         source = dict(source.to_dict())
     named = isinstance(source, Mapping)
@@ -636,10 +668,8 @@ def _from_frame(source: Source, time_format: str | None) -> Table:
 
 
 def _host(values: Any) -> npt.NDArray[Any]:
-    if getattr(getattr(values, "dtype", None), "tz", None) is not None:  # pandas, with a time zone
-        values = getattr(values, "dt", values).tz_convert("UTC")
-        values = getattr(values, "dt", values).tz_localize(None)
-    return np.asarray(values)
+    zoned = getattr(getattr(values, "dtype", None), "tz", None) is not None  # pandas, which then gives UTC
+    return np.asarray(values, "M8[ms]" if zoned else None)
 
 
 def _from_array(name: str, values: npt.NDArray[Any], time_format: str | None) -> Column:
