@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -44,26 +45,29 @@ def check_picture(path: Path) -> None:
 
 
 def table_of(text: str) -> dict[str, list[float]]:
-    """The rows of a printed table of metrics: unit and label -> numbers."""
+    """The rows of a printed table of metrics: label and unit -> numbers per sample and, on the last part, per element."""
     rows = {}
     for line in text.splitlines():
-        if line.endswith(("per image", "per element")) and not line.startswith("for comparison"):
-            label, rest = line[:20].strip(), line[20:].split()
-            rows[f"{label}, {' '.join(rest[2:])}"] = [float(rest[0]), float(rest[1])]
+        row = re.fullmatch(r"(\S.{18,19})((?: +[-\d.e+]+){2})   ([^(]*?)(?: \((\S+) per element, test\))?", line)
+        if row:
+            numbers = [*row[2].split(), *filter(None, [row[4]])]
+            rows[f"{row[1].strip()}: {row[3]}"] = [float(number) for number in numbers]
     return rows
 
 
-def expected_table(folder: Path, unit: str = "nats") -> dict[str, list[float]]:
+def expected_table(folder: Path, objective: str = "bce") -> dict[str, list[float]]:
     model, digits = load(folder), data.load("optdigits")
     both = [evaluate(model, split.x) for split in (digits.train, digits.test)]
     labels = {
-        "loss": f"training objective, {unit} per image",
-        "squared_error": "squared error, squared error per image",
-        "bce": "cross-entropy, nats per image",
-        "mse": "mean squared error, squared error per element",
-        "bce_element": "cross-entropy, nats per element",
+        "squared_error": ("squared error: squared error per image", "mse"),
+        "bce": ("cross-entropy: nats per image", "bce_element"),
     }
-    return {label: pytest.approx([metrics[name] for metrics in both], rel=1e-4) for name, label in labels.items()}
+    return {
+        f"{label}{', the training objective' if name == objective else ''}": pytest.approx(
+            [*(metrics[name] for metrics in both), both[1][element]], rel=1e-4
+        )
+        for name, (label, element) in labels.items()
+    }
 
 
 @pytest.mark.parametrize(("form", "options"), [
@@ -80,7 +84,7 @@ def test_training_leaves_numbers_and_pictures(form, options, tinyae, tmp_path):
     model = load(folder)
     assert f"{form} autoencoder, {model.parameter_count():,} parameters, on optdigits" in printed
     assert "(3,823 training and 1,797 test images of 8 x 8 x 1), loss in " in printed
-    assert table_of(printed) == expected_table(folder, "nats" if form == "basic" else "squared error")
+    assert table_of(printed) == expected_table(folder, "bce" if form == "basic" else "squared_error")
     assert Run.open(folder).history()["epoch"] == [1]
     if form == "deep":
         assert Run.open(folder).config["optimizer"] == "rmsprop"
@@ -94,10 +98,16 @@ def test_training_is_compared_with_pca_of_the_same_code_size(tinyae):
     mean = digits.train.flat.mean(axis=0, dtype="float64")
     axes = np.linalg.svd(digits.train.flat - mean, full_matrices=False)[2][:5]
     rest = (digits.test.flat - mean) @ (np.eye(64) - axes.T @ axes)
-    line = next(line for line in printed.splitlines() if line.startswith("for comparison"))
-    words, _, value = line.removesuffix(" per image").rpartition(" ")
-    assert words == "for comparison, PCA with 5 components: test squared error"
-    assert float(value) == pytest.approx(np.sum(rest**2) / len(rest), rel=1e-4)
+    off = digits.test.flat - mean
+    lines = printed.splitlines()
+    table = lines[lines.index("squared error of test images") + 1 :]
+    values = {line[:40].strip(): float(line.split()[-1]) for line in table[:3]}
+    expected = {"mean training image": np.sum(off**2), "PCA, 5 components": np.sum(rest**2)}
+    for name, total in expected.items():
+        assert values[name] == pytest.approx(total / len(rest), rel=1e-4)
+    assert values["this model"] == pytest.approx(
+        table_of(printed)["squared error: squared error per image"][1], rel=1e-4
+    )
 
 
 def test_one_seed_gives_equal_bytes_and_another_gives_others(tinyae, trained, tmp_path):
@@ -124,7 +134,7 @@ def test_more_epochs_are_better_and_runs_are_numbered(tinyae, tmp_path):
 ])  # fmt: skip
 def test_what_is_no_image_is_trained_on_and_drawn_too(name, options, unit, pictures, tinyae, tmp_path):
     printed = tinyae("train basic --epochs 1 --out run --data", name, options)
-    assert f"   {unit}\n" in printed
+    assert f"   {unit}, the training objective" in printed
     assert [file for file in names(tmp_path / "run") if file.endswith(".png")] == pictures
     for picture in pictures:
         check_picture(tmp_path / "run" / picture)

@@ -243,7 +243,7 @@ def test_weights_without_normalization_are_what_they_were(name):
 
 
 def test_average_pooling_halves_by_the_mean(rng):
-    model = MODELS["conv"].builder((4, 4, 1), channels=(2,), pooling="average", generator=rng)
+    model = MODELS["conv"].builder((4, 4, 1), form="keras", channels=(2,), pooling="average", generator=rng)
     assert isinstance(model.encoder[1], nn.AvgPool2d)
     assert model.code_shape == (2, 2, 2)
     x = rng.random((3, 4, 4, 1)).astype("float32")

@@ -15,7 +15,6 @@ from scipy import signal, special
 
 from tinyae import data, evaluate, fit, load, models, nn, optim, save
 from tinyae.autodiff import Tensor
-from tinyae.data import Split
 from tinyae.models import build, conv_autoencoder, conv_variational_autoencoder
 from tinyae.models.convolutional import FORMS, UPSAMPLINGS, conv_pair, maps_shape, stage_sizes
 from tinyae.training.pictures import first_layer_filters
@@ -103,7 +102,7 @@ def by_loops(model, x, form, upsampling):
 def test_the_whole_network_as_loops(form, upsampling, kernel_size, rng):
     shape = (7, 5, 2)
     options = {"form": form, "kernel_size": kernel_size, "upsampling": upsampling}
-    model = conv_autoencoder(shape, channels=(3, 4), generator=seeded(3), **options)
+    model = conv_autoencoder(shape, channels=(3, 4), code_size=0, generator=seeded(3), **options)
     for p in model.parameters():  # biases start at 0, where a mistake would not show
         p.data = rng.normal(0, 0.5, p.shape).astype("float32")
     x = rng.uniform(size=shape)
@@ -135,7 +134,7 @@ def test_any_size_comes_back(h, w, c, stages, kernel, form, how, code_size):
 
 def test_the_keras_form_is_that_of_the_blog():
     """16-8-8, a code of 4x4x8 and 4,385 weights: the blog's model.summary() says the same."""
-    model = conv_autoencoder(generator=seeded(0))
+    model = conv_autoencoder(form="keras", generator=seeded(0))
     assert isinstance(model, models.ConvAutoencoder)
     assert model.code_shape == (4, 4, 8)
     assert model.parameter_count() == 4385
@@ -145,7 +144,7 @@ def test_the_keras_form_is_that_of_the_blog():
     assert model.encode(np.zeros((3, 28, 28, 1), "float32")).shape == (3, 128)
     # Every way up but pixel shuffle, which makes four images at once, has the same weights.
     for how in ("bilinear", "transposed"):
-        assert conv_autoencoder(upsampling=how).parameter_count() == 4385
+        assert conv_autoencoder(form="keras", upsampling=how).parameter_count() == 4385
 
 
 def test_the_strided_vae_is_that_of_the_papers():
@@ -159,7 +158,7 @@ def test_the_strided_vae_is_that_of_the_papers():
 @every_form
 def test_a_moved_image_has_moved_maps(form, rng):
     """What convolutions are for: 4 pixels to the right and down are one place to the right and down in the maps."""
-    model = conv_autoencoder((24, 24, 1), form=form, channels=(4, 3), generator=seeded(1))
+    model = conv_autoencoder((24, 24, 1), form=form, channels=(4, 3), code_size=0, generator=seeded(1))
     x = np.zeros((1, 24, 24, 1), "float32")
     x[:, 8:16, 6:14] = rng.uniform(size=(1, 8, 8, 1))
     maps, moved = model.encode_maps(x), model.encode_maps(np.roll(x, (4, 4), axis=(1, 2)))
@@ -232,13 +231,13 @@ def test_it_learns_and_is_itself_again_from_its_file(name, options, tmp_path):
     assert_array_equal(again.reconstruct(x), model.reconstruct(x))
 
 
-def test_the_report_says_how_much_a_code_holds():
-    x = np.zeros((2, 28, 28, 1), "float32")
-    assert conv_autoencoder().report(Split(x)) == ["code: 4 x 4 x 8 = 128 values for the 784 of each image"]
-    whole = "code: 7 x 7 x 64 = 3136 values for the 784 of each image: not a bottleneck, copying would be a perfect solution"
-    assert conv_autoencoder(form="strided").report(Split(x)) == [whole]
-    assert "code: 32 = 32 values" in conv_autoencoder(code_size=32).report(Split(x))[0]
-    assert repr(conv_autoencoder()).startswith("ConvAutoencoder((4, 4, 8), loss='bce'")
+def test_the_network_by_default_is_strided_with_a_code_of_32():
+    model = conv_autoencoder(generator=seeded(0))
+    forth = 9 * 16 + 16 + 9 * 16 * 32 + 32 + 7 * 7 * 32 * 32 + 32
+    back = 32 * 7 * 7 * 32 + 7 * 7 * 32 + 9 * 32 * 16 + 16 + 9 * 16 + 1
+    assert (model.parameter_count(), model.code_shape) == (forth + back, (32,))
+    assert conv_autoencoder(code_size=0).code_shape == (7, 7, 32)
+    assert repr(conv_autoencoder(form="keras")).startswith("ConvAutoencoder((4, 4, 8), loss='bce'")
 
 
 def test_crop_keeps_the_upper_left():

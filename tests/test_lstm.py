@@ -175,11 +175,11 @@ def test_scheduled_feeding_goes_from_teacher_to_own(rng):
     scheduled = models["scheduled"]
     shares = []
     for epoch in range(1, 7):
-        scheduled.begin_epoch(epoch)
+        scheduled.begin_epoch(epoch, Batch(x))
         shares.append(scheduled.decoder.truth_share)
     assert shares == [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
     assert scheduled.loss(x).item() == pytest.approx(models["own"].loss(x).item(), rel=1e-6)
-    scheduled.begin_epoch(1)
+    scheduled.begin_epoch(1, Batch(x))
     assert scheduled.loss(x).item() == pytest.approx(models["teacher"].loss(x).item(), rel=1e-6)
     scheduled.decoder.truth_share = 0.5
     assert scheduled.loss(x).item() != scheduled.loss(x).item(), "the coins are tossed anew at every call"

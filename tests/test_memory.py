@@ -276,7 +276,7 @@ def test_the_command_from_end_to_end(options, count, pictures, tmp_path, tinyae)
     memory = Run.open(folder).model()
     assert memory.count == count
     measured = evaluate(memory, DIGITS.train.x[:count])["squared_error"]
-    (line,) = [line for line in told.splitlines() if line.startswith("squared error")]
+    (line,) = [line for line in told.splitlines() if line.startswith("squared error  ")]
     assert float(line.split()[2]) == pytest.approx(measured, rel=1e-4)
 
 

@@ -53,13 +53,13 @@ def test_the_table_is_what_a_loop_finds():
     axes = np.linalg.svd(flat - flat.mean(axis=0), full_matrices=False)[2][:3]
     centered = test[:, :5].reshape(40, -1) - flat.mean(axis=0)
     found = numbers(lines, "reconstruction")
-    assert list(found) == ["this model", "mean sequence", "PCA, 3 components"]
+    assert list(found) == ["this model", "mean training sequence", "PCA, 3 components"]
     own = ((made.reconstruct(FEW.test.x[:, :5]) - test[:, :5]) ** 2).sum() / 40
     pca = ((centered - centered @ axes.T @ axes) ** 2).sum() / 40
     expected = [own, ((test[:, :5] - mean) ** 2).sum() / 40, pca]
     assert_allclose([row[0] for row in found.values()], expected, rtol=1e-4)
     found = numbers(lines, "prediction")
-    assert list(found) == ["this model", "mean sequence", "last value repeated", "linear, from 3 components"]
+    assert list(found) == ["this model", "mean training sequence", "last value repeated", "linear, from 3 components"]
     last = sum(((row[5:] - row[4]) ** 2).sum() for row in test) / 40
     assert found["last value repeated"][0] == pytest.approx(last, rel=1e-4)
     own = ((made.predict(FEW.test.x[:, :5]) - test[:, 5:]) ** 2).sum() / 40
@@ -269,7 +269,7 @@ def test_the_command_reports_and_draws(tmp_path, tinyae):
 def test_other_models_of_sequences_are_compared_too(rng):
     made = models.basic_autoencoder((8, 2), 3, loss="squared_error", sample="sequence", generator=rng)
     rows = numbers(compare_sequences(made, FEW), "reconstruction")
-    assert list(rows) == ["this model", "mean sequence", "PCA, 3 components"]
+    assert list(rows) == ["this model", "mean training sequence", "PCA, 3 components"]
     assert compare_sequences(made, data.load("optdigits")) == []
     conditional = models.build("cvae", {"input_shape": [8, 2], "classes": 10, "sizes": [4], "latent_size": 2})
     assert compare_sequences(conditional, FEW) == []

@@ -122,7 +122,7 @@ def test_beta_warmup_and_free_bits_are_told_apart_from_the_bound(rng):
     x = Tensor(images(rng).astype("float32"))
     plain = small().elbo(Batch(x), np.random.default_rng(1))
     model = small(beta=4.0, warmup=3)
-    model.begin_epoch(1)
+    model.begin_epoch(1, Batch(x))
     assert model.kl_weight == 1.0
     loss = model.elbo(Batch(x), np.random.default_rng(1), 4.0)
     kl = plain.terms["kl"].item()
@@ -131,7 +131,7 @@ def test_beta_warmup_and_free_bits_are_told_apart_from_the_bound(rng):
     assert loss.item() == pytest.approx(plain.terms["reconstruction"].item() + 4 * kl, rel=1e-5)
     weights = []
     for epoch in range(1, 6):
-        model.begin_epoch(epoch)
+        model.begin_epoch(epoch, Batch(x))
         weights.append(model.kl_weight)
     assert weights == [1.0, 2.0, 3.0, 4.0, 4.0]
     free = small(free_bits=0.2)
@@ -143,7 +143,7 @@ def test_beta_warmup_and_free_bits_are_told_apart_from_the_bound(rng):
 def test_evaluation_uses_the_full_beta(rng):
     x = images(rng, 50).astype("float32")
     model = small(beta=2.0, warmup=9)
-    model.begin_epoch(1)
+    model.begin_epoch(1, Batch(x))
     scores = evaluate(model, x, batch_size=20)
     assert scores["weighted kl"] == pytest.approx(2 * scores["kl"], rel=1e-5)
     assert scores["loss"] == pytest.approx(scores["reconstruction"] + 2 * scores["kl"], rel=1e-5)

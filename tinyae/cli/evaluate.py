@@ -40,7 +40,7 @@ def evaluate(
     columns = {name: training.evaluate(model, split) for name, split in parts.items()}
     counts = " and ".join(f"{len(split):,} {name}" for name, split in parts.items())
     print(f"{run.path} on {data.name} ({counts} {model.sample_name}s)")
-    print("\n".join([metrics_table(columns), *feature_errors(model, data), *model.report(data.test)]))
+    print("\n".join([metrics_table(columns), *feature_errors(model, data), *training.report(model, data)]))
     if importance_samples and variational is not None:
         labels = None if data.test.y is None else data.test.y[:first]
         what = "x|class" if model_entry(run.config["model"]).conditional else "x"

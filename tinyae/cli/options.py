@@ -192,9 +192,7 @@ def classes_line(data: Dataset, most: int = 40) -> str:
 _LABELS = {
     "loss": "training objective",
     "squared_error": "squared error",
-    "mse": "mean squared error",
     "bce": "cross-entropy",
-    "bce_element": "cross-entropy",
     "kl": "KL",
     "weighted kl": "weighted KL",
     "corrupted_squared_error": "corrupted input",
@@ -203,14 +201,33 @@ _LABELS = {
 
 
 def metrics_table(columns: dict[str, Metrics]) -> str:
-    """A table of `evaluate` results: one row per metric, one column per split, and the unit."""
+    """A table of `evaluate` results: one row per metric, one column per split, and the unit.
+
+    The objective has no row of its own where it is one of the other metrics, and what is per element stands behind the unit.
+    """
     units = {name: unit for metrics in columns.values() for name, unit in metrics.units.items()}
-    names = list(dict.fromkeys(name for metrics in columns.values() for name in metrics))
+    last, rest = list(columns)[-1], dict.fromkeys(name for metrics in columns.values() for name in metrics)
+    rows = {name: "".join(f"{number(m.get(name)):>12}" for m in columns.values()) for name in rest}
+    notes = {
+        of: f" ({number(columns[last].get(name))} per element, {last})" for of, name in _PER_ELEMENT if name in rest
+    }
+    for name in ("squared_error", "bce"):
+        if name in rows and (rows[name], units[name]) == (rows["loss"], units["loss"]):
+            del rows["loss"]
+            notes[name] = f", the training objective{notes[name]}"
+            break
     lines = [f"{'':20}" + "".join(f"{split:>12}" for split in columns) + "   unit"]
-    for name in names:
-        values = "".join(f"{number(metrics.get(name)):>12}" for metrics in columns.values())
-        lines.append(f"{_LABELS.get(name, name):20}{values}   {units[name]}")
+    elements = [name for _, name in _PER_ELEMENT]
+    lines += [
+        f"{_LABELS.get(name, name):20}{values}   {units[name]}{notes.get(name, '')}"
+        for name, values in rows.items()
+        if name not in elements
+    ]
     return "\n".join(lines)
+
+
+_PER_ELEMENT = (("squared_error", "mse"), ("bce", "bce_element"))
+"""Metrics per sample, and the same per element."""
 
 
 def errors_of_features(model: Autoencoder, data: Dataset, errors: np.ndarray, *, each: bool) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -45,7 +44,7 @@ from tinyae.cli.options import (
 )
 from tinyae.cli.seeds import train_seeds
 from tinyae.data import Dataset
-from tinyae.models import MODELS, PCA, AnomalyDetector, Autoencoder, ModelEntry, StackedAutoencoder, build
+from tinyae.models import MODELS, AnomalyDetector, Autoencoder, ModelEntry, StackedAutoencoder, build
 from tinyae.training import (
     Checkpoint,
     EarlyStopping,
@@ -54,16 +53,15 @@ from tinyae.training import (
     TrainingDiverged,
     TrainingInterrupted,
     TrainingState,
-    compare_sequences,
     draw_run,
     evaluate,
     fit,
     fit_stack,
     fit_stack_classifier,
+    report,
     whole_history,
 )
 from tinyae.training.applied import described, lasting, load_data
-from tinyae.training.metrics import LARGEST_PCA
 from tinyae.training.run import CHECKPOINT, RunCheckpoint, environment
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -169,12 +167,28 @@ def run(options: argparse.Namespace) -> None:
     config |= {name: value for name in _IF_GIVEN if (value := getattr(options, name)) is not None}
     config |= described(data)
     model, data = _prepared(config, data)
+    settle_epochs(options, config, len(data.train))
     config["environment"] = environment(data, device)
     folder = Run.create(options.out, config, force=options.force)
     print(_headline(options.model, model, data, device))
     remark(data)
     print(f"run folder: {folder.path}")
     _train(model, data, folder, RunCheckpoint(folder, model, options.minutes), None)
+
+
+LEAST_STEPS = 2000
+"""Steps of a stage of training, at least, if the number of epochs is not given: a small set has few steps in an epoch."""
+
+
+def settle_epochs(options: argparse.Namespace, config: dict[str, Any], samples: int) -> None:
+    """Train for at least `LEAST_STEPS` steps where the number of epochs was not given; L-BFGS counts iterations instead."""
+    steps = -(-samples // config["batch_size"]) if config["batch_size"] else LEAST_STEPS
+    for name in ("epochs", *_STAGES):
+        if name in config and name in options.usual and config[name] * steps < LEAST_STEPS:
+            config[name] = -(-LEAST_STEPS // steps)
+            print(
+                f"{flag_of(name)} {config[name]}: for {LEAST_STEPS:,} steps at least, and an epoch has {steps:,} here"
+            )
 
 
 def check_patience(config: Mapping[str, Any], entry: ModelEntry) -> None:
@@ -221,6 +235,7 @@ def _several(options: argparse.Namespace) -> tuple[list[str], range, Path]:
 
 _ALWAYS = ("epochs", "batch_size", "optimizer", "lr", "schedule", "clip_norm", "seed")
 _STAGES = ("classifier_epochs", "tuning_epochs")
+STAGE_EPOCHS = 20
 
 
 def resume(*, resume: Path | None = None, epochs: int | None = None, allow_changes: bool = False) -> None:
@@ -345,7 +360,7 @@ def _train(model: Any, data: Dataset, folder: Run, checkpoint: RunCheckpoint, st
         raise
     if MODELS[config["model"]].held_out:
         folder.keep_scores(AnomalyDetector(model).score(data.train))
-    _report(model, data, time.perf_counter() - started)
+    print(f"\ntrained in {time.perf_counter() - started:.1f} s; {_report(model, data, history)}")
     for file in folder.draw(partial(draw_run, model, data, history, folder.path)):
         print(f"picture: {file}")
     folder.close()
@@ -402,27 +417,14 @@ def _headline(name: str, model: Autoencoder, data: Dataset, device: str) -> str:
     )
 
 
-def _report(model: Autoencoder, data: Dataset, seconds: float) -> None:
-    """Print the metrics after training, with PCA at the same code size as baseline."""
-    if not len(data.test):
-        print(f"\ntrained in {seconds:.1f} s; a memory is evaluated on its training samples; there is no test set")
-        print(metrics_table({"train": evaluate(model, data.train)}))
-        return
-    print(f"\ntrained in {seconds:.1f} s; the test {model.sample_name}s were not used for any decision")
-    print(metrics_table({"train": evaluate(model, data.train), "test": evaluate(model, data.test)}))
-    print("".join(f"{line}\n" for line in [*feature_errors(model, data), *model.report(data.test)]), end="")
-    table = compare_sequences(model, data)
-    if table:
-        print("\n" + "\n".join(table))
-        return
-    code_size = model.encode(model.batch(data.test.rows(slice(0, 1)))).size
-    elements = math.prod(data.example_shape)
-    if code_size <= min(len(data.train), elements) and elements <= LARGEST_PCA:
-        pca = PCA(code_size).fit(data.train.source)
-        print(
-            f"for comparison, PCA with {code_size} components: "
-            f"test squared error {pca.squared_error(data.test.source):.5g} per {model.sample_name}"
-        )
+def _report(model: Autoencoder, data: Dataset, history: History) -> str:
+    """The metrics after training, and what they are to be compared with."""
+    first = "a memory is evaluated on its training samples; there is no test set"
+    if len(data.test):
+        first = f"the test {model.sample_name}s were not used for any decision"
+    parts = {"train": data.train} | ({"test": data.test} if len(data.test) else {})
+    table = metrics_table({name: evaluate(model, part) for name, part in parts.items()})
+    return "\n".join([first, table, *feature_errors(model, data), *report(model, data, history)])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -530,7 +532,7 @@ def takers(name: str) -> tuple[str, list[str]]:
 
 def add_training_options(parser: Parser, entry: ModelEntry) -> None:
     """The options of `tinyae.fit`, of the optimizers and of the schedules, with the model's own defaults."""
-    usual = {"epochs": entry.epochs, "batch_size": entry.batch_size, "lr": entry.lr}
+    usual: dict[str, Any] = {"epochs": entry.epochs, "batch_size": entry.batch_size, "lr": entry.lr}
     described = {n: replace(s, text=f"{', '.join(takers(n)[1])}: {s.text}") for n, s in CHOSEN.items() if n != "lr"}
     group = parser.add_argument_group("training")
     add_options(group, [_OF_FIT["epochs"], _OF_FIT["batch_size"], _OF_FIT["drop_last"]], usual)
@@ -560,8 +562,14 @@ def settle_training(options: argparse.Namespace, entry: ModelEntry) -> None:
             f"{flag_of(given[0])} has no effect with lbfgs, which uses all samples at once and a line search: "
             "leave it out, or use --optimizer adam."
         )
-    usual = {"batch_size": None if options.optimizer == "lbfgs" else entry.batch_size}
-    for name, value in (usual | {"epochs": entry.epochs, "lr": entry.lr, "schedule": "constant"}).items():
+    usual: dict[str, Any] = {"epochs": entry.epochs, **(dict.fromkeys(_STAGES, STAGE_EPOCHS) if entry.labeled else {})}
+    options.usual = {name for name in usual if getattr(options, name) is None}
+    usual |= {
+        "batch_size": None if options.optimizer == "lbfgs" else entry.batch_size,
+        "lr": entry.lr,
+        "schedule": "constant",
+    }
+    for name, value in usual.items():
         if getattr(options, name) is None:
             setattr(options, name, value)
     for name, setting in CHOSEN.items():
@@ -620,7 +628,7 @@ def add_classifier_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("classifier, if the data have labels")
     for name, what in (("classifier", "the classifier on frozen codes"), ("tuning", "fine-tuning")):
         group.add_argument(
-            f"--{name}-epochs", type=positive_int, default=20, metavar="N", help=f"epochs for {what} (default: 20)"
+            f"--{name}-epochs", type=positive_int, metavar="N", help=f"epochs for {what} (default: {STAGE_EPOCHS})"
         )
 
 

@@ -161,9 +161,11 @@ class Autoencoder(Module):
     Attributes:
         loss_unit: the unit of `loss`, e.g. "nats per image".
         takes_noise: whether the samples to encode may lie outside the range of the targets, as those that were damaged.
+        value_bits: bits of one value of a code: 32 of a real number, fewer of a code that is discrete.
     """
 
     takes_noise: ClassVar[bool] = False
+    value_bits: float = 32.0
 
     @checked
     def __init__(
@@ -243,8 +245,11 @@ class Autoencoder(Module):
         """Lines that this model adds to the report after training, computed on held-out samples."""
         return []
 
-    def begin_epoch(self, number: int) -> None:
-        """Called by `tinyae.fit` before epoch `number`, counted from 1: for subclasses whose objective changes over time."""
+    def begin_epoch(self, number: int, train: Batch) -> None:
+        """Called by `tinyae.fit` before epoch `number`, counted from 1, with all samples to train on.
+
+        For subclasses whose objective changes over time, or that need a statistic of the data.
+        """
 
     @property
     def objective_changes(self) -> bool:

@@ -147,7 +147,7 @@ class ShuffledCode:
             verdict = f"the decoder uses the code, but is no better than the mean {sample_name}"
         return (
             f"shuffled codes: squared error {self.other:.4g} per {sample_name} with the code of another, {self.own:.4g} with "
-            f"its own, {self.mean:.4g} for the mean {sample_name}: {verdict}"
+            f"its own, {self.mean:.4g} for the mean of these {sample_name}s: {verdict}"
         )
 
 

@@ -15,7 +15,6 @@ import numpy as np
 
 from tinyae.backend import as_generator
 from tinyae.checks import choose
-from tinyae.data import Split
 from tinyae.models.autoencoder import Autoencoder, remembered
 from tinyae.models.denoising import DenoisingAutoencoder
 from tinyae.models.dense import NORMALIZATIONS, Shape, dense_layer, initializer_for, normalized, sample_shape
@@ -63,12 +62,6 @@ class ConvAutoencoder(Autoencoder):
         """Codes of x as the encoder's last maps (N, h, w, c): `encode` without the flattening."""
         codes = self.encode(x, batch_size)
         return codes.reshape(len(codes), *self.code_shape)
-
-    def report(self, samples: Split) -> list[str]:
-        """The code size, and a warning if it is not smaller than a sample."""
-        size, elements = math.prod(self.code_shape), samples.flat.shape[1]
-        line = f"code: {' x '.join(map(str, self.code_shape))} = {size} values for the {elements} of each {self.sample_name}"
-        return [line if size < elements else f"{line}: not a bottleneck, copying would be a perfect solution"]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -285,27 +278,38 @@ def check_design(form: str, channels: Sequence[int]) -> None:
 def conv_autoencoder(
     input_shape: Shape = (28, 28, 1),
     *,
+    form: Annotated[str, FORMS] = "strided",
     channels: Sequence[int] | None = None,
     code_size: int | None = None,
+    upsampling: Annotated[str, UPSAMPLINGS] | None = None,
     generator: np.random.Generator | None = None,
     **settings: Any,
 ) -> ConvAutoencoder:
-    """By default 28x28x1 -> 14x14x16 -> 7x7x8 -> 4x4x8 and back, the network of the Keras blog (Chollet 2016).
+    """By default 28x28x1 -> 14x14x16 -> 7x7x32 -> a code of 32 and back, by strided and transposed convolutions.
 
-    The blog upsamples the 4x4 maps to 8x8, 16x16 and, by a convolution without padding, 28x28. Here the steps have the sizes
-    of the encoder, 7, 14 and 28: the same number of weights on fewer pixels.
+    With form "keras" it is the network of the Keras blog (Chollet 2016), 28x28x1 -> 14x14x16 -> 7x7x8 -> 4x4x8. The blog
+    upsamples the 4x4 maps to 8x8, 16x16 and, by a convolution without padding, 28x28. Here the steps have the sizes of the
+    encoder, 7, 14 and 28: the same number of weights on fewer pixels.
 
     Args:
         input_shape: (H, W, C), any.
-        channels: of the stages, each of which halves the image; by default 16,8,8, for form "strided" 32,64.
+        form: how an image is halved: "keras", convolution and pooling; "strided", convolutions with stride 2.
+        channels: of the stages, each of which halves the image; by default 16,32, for form "keras" 16,8,8.
+        code_size: K, latent dimensions, by a dense layer; 0 for the last stage's maps as the code, as in form "keras" by
+            default; else 32.
+        upsampling: how the decoder doubles an image, see `conv_decoder`; by default "transposed", for form "keras" "nearest".
         generator: for the initial weights; None draws fresh entropy.
         settings: of `conv_pair` and `ConvAutoencoder`.
     """
     design, settings = split(settings, conv_pair)
-    channels = usual_channels((defaults(conv_pair) | design)["form"]) if channels is None else channels
-    pair = conv_pair(input_shape, channels, code_size, generator=as_generator(generator), **design)
-    code_shape = maps_shape(input_shape, channels) if code_size is None else (code_size,)
-    return ConvAutoencoder(*pair, code_shape, **settings)
+    blog = form == "keras"
+    channels = ((16, 8, 8) if blog else (16, 32)) if channels is None else channels
+    size = (0 if blog else 32) if code_size is None else code_size
+    how = upsampling or ("nearest" if blog else "transposed")
+    pair = conv_pair(
+        input_shape, channels, size or None, form=form, upsampling=how, generator=as_generator(generator), **design
+    )
+    return ConvAutoencoder(*pair, (size,) if size else maps_shape(input_shape, channels), **settings)
 
 
 @remembered("conv-denoising")

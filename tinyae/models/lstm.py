@@ -219,7 +219,7 @@ class LSTMAutoencoder(Autoencoder):
 
     # What changes from epoch to epoch.
 
-    def begin_epoch(self, number: int) -> None:
+    def begin_epoch(self, number: int, train: Batch) -> None:
         """Set the share of true samples for scheduled feeding in epoch `number`: from 1 it falls to 0 over `teacher_epochs`."""
         for decoder in (self.decoder, self.predictor):
             if decoder is not None:
@@ -497,6 +497,7 @@ def lstm_autoencoder(
     input_shape: Shape,
     hidden_size: int = 128,
     *,
+    code_size: int | None = None,
     future_steps: int | None = None,
     **settings: Any,
 ) -> LSTMAutoencoder:
@@ -504,6 +505,9 @@ def lstm_autoencoder(
 
     Args:
         input_shape: (T + F, D), steps and values per step.
+        code_size: K, latent dimensions; 0 for the encoder's final state, where the decoders start. By default half as many
+            as the encoder is given values, where that is fewer than the state has, so that it cannot copy; the state in
+            mode "predict".
         future_steps: F, the last steps of each window, to be predicted; by default a quarter of them, at least 1, in a
             mode that predicts.
         hidden_size, settings: as for `LSTMAutoencoder`.
@@ -515,10 +519,17 @@ def lstm_autoencoder(
             "pendigits or nyc-taxi, say."
         )
     steps, features = shape
-    mode = (defaults(LSTMAutoencoder) | settings)["mode"]
+    known = defaults(LSTMAutoencoder) | settings
+    mode = known["mode"]
     if future_steps is None:
         future_steps = 0 if mode == "reconstruct" else max(1, steps // 4)
     _, future_steps = check_mode(mode, future_steps)
     if future_steps >= steps:
         raise ValueError(f"future_steps={future_steps} leaves no input in windows of {steps} steps: make it smaller.")
-    return LSTMAutoencoder(features, hidden_size, steps=steps - future_steps, future_steps=future_steps, **settings)
+    if code_size is None and mode != "predict":
+        state = 2 * hidden_size * known["num_layers"] * (1 + known["bidirectional"])
+        half = max(1, (steps - future_steps) * features // 2)
+        code_size = half if half < state else 0
+    return LSTMAutoencoder(
+        features, hidden_size, code_size=code_size or None, steps=steps - future_steps, future_steps=future_steps, **settings
+    )  # fmt: skip

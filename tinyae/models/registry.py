@@ -47,7 +47,7 @@ class ModelEntry:
     builder: Callable[..., Autoencoder]
     data: str = "fashion-mini"
     epochs: int = 20
-    batch_size: int = 128
+    batch_size: int = 64
     lr: float = 1e-3
     optimizer: str = "adam"
     labeled: bool = False
@@ -58,27 +58,27 @@ class ModelEntry:
 
 # fmt: off
 _ENTRIES = (
-    ModelEntry("basic", "one hidden layer, 784-32-784 by default", basic_autoencoder, epochs=50, batch_size=64),
+    ModelEntry("basic", "one hidden layer, 784-32-784 by default", basic_autoencoder, epochs=50),
     ModelEntry("deep", "784-1000-500-250-30 and back, or any list of sizes", deep_autoencoder),
     ModelEntry("sparse", "few active units, 64-25-64 on patches of photographs by default", sparse_autoencoder,
                data="natural-patches", epochs=400, optimizer="lbfgs"),
     ModelEntry("contractive", "codes that hardly move with the input, 784-128-784 by default", contractive_autoencoder,
-               batch_size=64, lr=3e-3),
+               lr=3e-3),
     ModelEntry("denoising", "corrupted samples in, clean ones out, 784-1000-784 by default", denoising_autoencoder),
     ModelEntry("stacked", "trained layer by layer, with a classifier on top, 784-200-200", stacked_autoencoder,
-               epochs=30, batch_size=64, lr=3e-3, labeled=True),
+               epochs=30, lr=3e-3, labeled=True),
     ModelEntry("memory", "a decoder that memorizes its training samples", image_memory,
                epochs=300, batch_size=25, lr=1e-2, held_out=False),
     ModelEntry("vae", "variational (VAE), 784-400-20 by default", variational_autoencoder, epochs=30),
     ModelEntry("cvae", "class-conditional (CVAE): encoder and decoder also receive the class",
-               conditional_variational_autoencoder, epochs=30, conditional=True),
-    ModelEntry("conv", "convolutions, 28x28x1 -> 14x14x16 -> 7x7x8 -> 4x4x8 by default", conv_autoencoder),
+               conditional_variational_autoencoder, data="optdigits", epochs=30, conditional=True),
+    ModelEntry("conv", "convolutions, 28x28x1 -> 14x14x16 -> 7x7x32 -> 32 by default", conv_autoencoder, lr=3e-3),
     ModelEntry("conv-denoising", "convolutions, noisy images in, clean ones out, 28x28x1 -> 14x14x32 -> 7x7x32",
                conv_denoising_autoencoder),
     ModelEntry("conv-vae", "convolutional and variational, 28x28x1 -> 14x14x32 -> 7x7x64 -> 20",
                conv_variational_autoencoder),
     ModelEntry("lstm", "sequences to vectors and back, or to the steps that follow, 128 units", lstm_autoencoder,
-               data="pendigits", epochs=50, batch_size=64, lr=3e-3, any_length=True),
+               data="pendigits", epochs=50, lr=3e-3, any_length=True),
     ModelEntry("vqvae", "vector-quantized (VQ-VAE), 16 of 64 vectors by default", vq_autoencoder, epochs=30),
 )
 # fmt: on

@@ -7,20 +7,21 @@ for something that is rarely present. On patches of photographs that is an edge.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
 
-from tinyae.autodiff import T
-from tinyae.backend import Array
+from tinyae.autodiff import T, Tensor
+from tinyae.backend import Array, backend_of
 from tinyae.checks import choose
 from tinyae.data import Split
 from tinyae.losses import Loss, bernoulli_kl, l1, weight_decay
 from tinyae.models.analysis import SELECTIVE, count_oriented
 from tinyae.models.autoencoder import RECONSTRUCTIONS, Autoencoder, Batch, remembered
-from tinyae.models.dense import Shape, dense_pair
+from tinyae.models.dense import Shape, dense_pair, sample_shape
 from tinyae.models.settings import defaults, passes_on, split
-from tinyae.nn import Dense, Module, Sequential, TopK
+from tinyae.nn import Dense, Module, Sequential, TiedDense, TopK
 from tinyae.ops.linear import ACTIVATIONS
 
 SPARSITIES = ("kl", "l1", "topk", "none")
@@ -37,7 +38,8 @@ class SparseAutoencoder(Autoencoder):
     - "kl": sum over units of KL(rho || rho_hat_j), rho_hat_j the mean of code j over the batch (Ng, CS294A notes;
       Lee et al. 2008). The codes must lie in [0, 1].
     - "l1": sum over units of |code_j|, mean over the batch.
-    - "topk": no penalty; `nn.TopK` in the encoder keeps the k largest activations (Makhzani and Frey 2014).
+    - "topk": no penalty; `nn.TopK` in the encoder keeps the k largest activations (Makhzani and Frey 2014). Training begins by
+      centering the inputs, see `Center`: otherwise most units of a wide code are never active.
     - "none": no penalty; weight decay only.
 
     With loss "half_squared_error" and "kl" this is exactly the cost of the UFLDL exercise.
@@ -80,9 +82,15 @@ class SparseAutoencoder(Autoencoder):
         self.weight_decay = float(weight_decay)
         self._unchecked = True
 
-    def begin_epoch(self, number: int) -> None:
-        """Have the codes of the first batch of this epoch checked."""
+    def begin_epoch(self, number: int, train: Batch) -> None:
+        """Have the codes of the first batch of this epoch checked; start a `Center`, and a linear output, at the mean of the data."""
         self._unchecked = True
+        center = next((part for _, part in self.encoder.named_modules() if isinstance(part, Center)), None)
+        if number == 1 and center is not None:
+            center.fit(train)
+            last = [part for _, part in self.decoder.named_modules() if isinstance(part, Dense | TiedDense)][-1]
+            if last.activation == "identity" and not self.reconstruction.bounded and last.bias is not None:
+                last.bias.data[...] = center.mean.data.reshape(-1)
 
     def objective(self, batch: Batch, *, generator: np.random.Generator | None = None) -> Loss:
         """The terms "reconstruction", "sparsity" and "weight decay", those whose weights are above 0.
@@ -129,6 +137,33 @@ class SparseAutoencoder(Autoencoder):
         return lines
 
 
+class Center(Module):
+    """x - m, with m the mean of the training samples: the pre-bias of a k-sparse autoencoder (Gao et al. 2024, section 2).
+
+    A large mean is a direction that all samples share. Units that point away from it are not among the k largest for any
+    sample, get no gradient, and are dead from the beginning (Simon, Adams and Zou 2026).
+
+    Args:
+        shape: of one sample.
+
+    Attributes:
+        mean: m, 0 before `fit`; saved with the weights.
+    """
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        self.mean = Tensor(np.zeros(tuple(shape), np.float32))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (N, ...) minus the mean."""
+        return x - self.mean
+
+    def fit(self, train: Batch) -> None:
+        """Take the mean of the samples."""
+        backend = backend_of(self.mean.data)
+        total = sum(backend.to_host(part.x.data).sum(axis=0, dtype=np.float64) for part in train.batches(1024))
+        self.mean.data[...] = backend.to_device(total / len(train), self.mean.dtype)
+
+
 def _check_probabilities(code: Array) -> None:
     """Raise ValueError for codes outside [0, 1], up to rounding; NaN is a matter of the training loop."""
     low, high = float(code.min()), float(code.max())
@@ -148,6 +183,7 @@ def sparse_autoencoder(
     k: int | None = None,
     evaluation_k: int | None = None,
     activation: Annotated[str, ACTIVATIONS] | None = None,
+    loss: Annotated[str, tuple(RECONSTRUCTIONS)] | None = None,
     generator: np.random.Generator | None = None,
     **settings: Any,
 ) -> SparseAutoencoder:
@@ -159,20 +195,24 @@ def sparse_autoencoder(
         k: units that stay active, for sparsity "topk"; by default a tenth.
         evaluation_k: the same in evaluation mode; by default k. Makhzani and Frey recommend a few times k for codes that
             another model uses.
-        activation: of the code; by default "sigmoid", for "l1" "relu", for "topk" "identity".
+        activation: of the code; by default "sigmoid", for "l1" and "topk" "relu".
+        loss: reconstruction loss; by default "half_squared_error" with sigmoid output units, for "topk" "squared_error" with
+            linear ones, as a sigmoid that is saturated on dark pixels lets most units die.
         generator: for the initial weights; None draws fresh entropy.
-        settings: of `SparseAutoencoder`, and `tied`. With loss "half_squared_error" the output units are sigmoids.
+        settings: of `SparseAutoencoder`, and `tied`.
     """
     network, settings = split(settings, dense_pair)
     known = defaults(SparseAutoencoder) | settings
+    if loss is None:
+        loss = "squared_error" if known["sparsity"] == "topk" else known["loss"]
     if activation is None:
-        activation = {"l1": "relu", "topk": "identity"}.get(known["sparsity"], "sigmoid")
+        activation = {"l1": "relu", "topk": "relu"}.get(known["sparsity"], "sigmoid")
     if known["sparsity"] == "kl" and activation != "sigmoid":
         raise ValueError(
             f"sparsity 'kl' compares probabilities, so codes must lie in (0, 1); got activation {activation!r}: "
             "use 'sigmoid', or sparsity 'l1' or 'topk'."
         )
-    output = "sigmoid" if known["loss"] == "half_squared_error" else "identity"
+    output = "sigmoid" if loss == "half_squared_error" else "identity"
     encoder, decoder = dense_pair(
         input_shape, [code_size], code_activation=activation, output_activation=output, generator=generator, **network
     )
@@ -183,10 +223,10 @@ def sparse_autoencoder(
                 raise ValueError(
                     f"{name} must lie between 1 and the code size {code_size}, got {number}: a tenth of it is usual."
                 )
-        encoder = Sequential(*encoder, TopK(k, evaluation_k))
+        encoder = Sequential(Center(sample_shape(input_shape)), *encoder, TopK(k, evaluation_k))
     elif k is not None or evaluation_k is not None:
         raise ValueError(
             f"k and evaluation_k need sparsity 'topk', got k={k}, evaluation_k={evaluation_k} with {known['sparsity']!r}: "
             "leave them out."
         )
-    return SparseAutoencoder(encoder, decoder, **settings)
+    return SparseAutoencoder(encoder, decoder, loss=loss, **settings)

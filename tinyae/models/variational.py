@@ -169,7 +169,7 @@ class VariationalAutoencoder(Autoencoder):
         q = self.posterior(x)
         return self.decoder(q.given(q.mean))
 
-    def begin_epoch(self, number: int) -> None:
+    def begin_epoch(self, number: int, train: Batch) -> None:
         """Set `kl_weight` for the epoch `number` (from 1): beta * number / (warmup + 1), at most beta."""
         self.kl_weight = self.beta * min(1.0, number / (self.warmup + 1))
 

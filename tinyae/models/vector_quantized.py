@@ -135,6 +135,9 @@ class VectorQuantizedAutoencoder(Autoencoder):
             raise ValueError(f"commitment must be at least 0 and finite, got {commitment!r}: write commitment=0.25.")
         self.codebook = codebook
         self.commitment = float(commitment)
+        self.value_bits = (
+            math.log2(codebook.size) / codebook.features
+        )  # a code names one of C vectors for every d values
         self.prior: CodePrior | None = None
 
     def objective(self, batch: Batch, *, generator: np.random.Generator | None = None) -> Loss:

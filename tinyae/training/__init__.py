@@ -4,8 +4,9 @@
 file is first written under a temporary name and then renamed.
 """
 
+from tinyae.training.comparison import compare_sequences, report
 from tinyae.training.loop import fit
-from tinyae.training.metrics import Metrics, compare_sequences, evaluate
+from tinyae.training.metrics import Metrics, evaluate
 from tinyae.training.model_file import save
 from tinyae.training.pictures import draw_run
 from tinyae.training.run import Run, load, load_arrays
@@ -40,6 +41,7 @@ __all__ = [
     "fit_stack_classifier",
     "load",
     "load_arrays",
+    "report",
     "save",
     "whole_history",
 ]

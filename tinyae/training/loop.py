@@ -60,7 +60,7 @@ class Training:
         optimizer: of the parameters to train.
         loss_unit, sample_name: what the history and the progress bar call the unit of the loss and a sample.
         measure: computes metrics of the model after each epoch, on samples that the columns name `held_out`.
-        begin: called before each epoch with its number, from 1.
+        begin: called before each epoch with its number, from 1, and the data.
         epochs and what follows: as for `fit`.
         per_step, used: samples of a step and of an epoch.
         generator: draws a new order of the samples for each epoch.
@@ -78,7 +78,7 @@ class Training:
     loss_unit: str
     sample_name: str
     measure: Callable[[], Metrics] | None
-    begin: Callable[[int], None] | None = None
+    begin: Callable[[int, Batch], None] | None = None
     held_out: str = "validation"
     epochs: int = 10
     batch_size: int | None = None
@@ -233,7 +233,7 @@ class Training:
             if self.position.order is None:
                 self.position = Position(number, self.generator.permutation(len(self.data))[: self.used])
                 if self.begin is not None:
-                    self.begin(number)
+                    self.begin(number, self.data)
             with np.errstate(over="ignore", invalid="ignore"):  # `complete` reports a NaN
                 loss = self.epoch()
             self.bar.describe(number, loss)
@@ -289,6 +289,8 @@ class Training:
         optimizer, data, done = self.optimizer, self.data.rows(slice(None)).tensors(), self.position.number
         assert isinstance(optimizer, LBFGS)
         averaging = [(part, part.momentum) for _, part in self.model.named_modules() if isinstance(part, BatchNorm)]
+        if self.begin is not None and not done:
+            self.begin(1, self.data)
 
         def buffers() -> list[tuple[Tensor, Array]]:
             return [(buffer, buffer.data.copy()) for _, buffer in self.model.named_buffers()]

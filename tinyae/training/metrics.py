@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,21 +10,12 @@ import numpy.typing as npt
 
 from tinyae.autodiff import no_grad
 from tinyae.backend import backend_named, backend_of
-from tinyae.data import Dataset, Split
+from tinyae.data import Split
 from tinyae.data.dataset import as_samples
 from tinyae.losses import Loss
 from tinyae.models import (
-    PCA,
     Autoencoder,
     Batch,
-    blend_weight,
-    copy_last,
-    linear_prediction,
-    mean_sequence,
-    sequence_errors,
-    sequence_nats,
-    shuffled_code,
-    split_future,
 )
 from tinyae.models.autoencoder import check_samples
 from tinyae.nn import evaluating
@@ -109,89 +97,3 @@ def _batch_sums(model: Autoencoder, batch: Batch, loss: Loss, bounded: bool) -> 
         nats = (x * backend.xp.log(p) + (1.0 - x) * backend.xp.log1p(-p)) * mask
         sums["bce"] = (-nats.sum(), f"nats per {model.sample_name}")
     return sums | {name: (value * n, unit) for name, (value, unit) in loss.measured.items()}
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Comparison of a sequence model with baselines, on held-out samples.
-#
-# A squared error of 0.3 alone says little. The table compares it with the mean sequence, the last value repeated, and a
-# linear code of the same size, all fitted on the training part; and a loss in nats with the entropy of the gray levels, which
-# is a lower bound for every prediction.
-
-LARGEST_PCA = 4096
-"""Largest dimension of a sample for which PCA is computed: the covariance matrix has its square as entries."""
-
-_ASKED = 1000
-"""How many codes of test samples are shuffled, and how many training samples fit the weight of the copies."""
-
-_COPY = "last value repeated"
-
-
-def compare_sequences(model: Autoencoder, data: Dataset) -> list[str]:
-    """Report lines: the model and the baselines on the test sequences, and the shuffled-code test.
-
-    Empty for data that are not sequences, and for a model with other inputs, such as the class. One table each for
-    reconstruction and prediction, as far as the model does them: squared errors per sequence and, for a model trained with
-    cross-entropy, nats per step (per frame of a film).
-    """
-    if data.kind not in ("sequences", "series") or model.batch(data.test).x.ndim != 3:
-        return []
-    train, test = model.batch(data.train), model.batch(data.test)
-    past, past_ends, past_future = split_future(train.target, train.future, train.lengths)
-    seen, _, future = split_future(test.target, test.future, test.lengths)
-    ends, steps = test.context, test.future
-    code_size, elements = math.prod(model.encode(test.rows(slice(0, 1))).shape[1:]), math.prod(past.shape[1:])
-    linear = code_size <= min(len(past), elements) and elements <= LARGEST_PCA
-    lines: list[str] = []
-    if not test.future_only:
-        candidates = {
-            "this model": model.reconstruct(Batch(seen, lengths=ends)),
-            "mean sequence": mean_sequence(past, past_ends),
-        }
-        if linear:
-            candidates[f"PCA, {code_size} components"] = PCA(code_size).fit(past).reconstruct(seen)
-        lines += _table(model, data, "reconstruction", candidates, seen, ends)
-    if steps:
-        predicted = split_future(model.reconstruct(test), steps, test.lengths)[2]
-        mean, last = mean_sequence(past_future), copy_last(seen, steps, ends)
-        candidates = {"this model": predicted, "mean sequence": mean, _COPY: last}
-        if model.reconstruction.bounded:
-            copies = copy_last(past, steps, past_ends)[:_ASKED]
-            share = blend_weight(copies, mean, past_future[:_ASKED])
-            candidates[f"last value at {share:.0%}, mean at {1 - share:.0%}"] = share * last + (1.0 - share) * mean
-        if linear:
-            prediction = linear_prediction(past, past_future, code_size)
-            candidates[f"linear, from {code_size} components"] = prediction(seen)
-        lines += _table(model, data, "prediction", candidates, future, None)
-    if len(seen) > 1:
-        asked = slice(0, _ASKED)
-        few = None if ends is None else ends[asked]
-        target, lengths = (future, None) if test.future_only else (seen, few)
-        decode = model.decode if lengths is None else partial(model.decode, lengths=lengths)
-        coder = SimpleNamespace(encode=lambda x: model.encode(Batch(x, lengths=few)), decode=decode)
-        shuffled = shuffled_code(coder, seen[asked], target=target[asked], lengths=lengths)
-        lines.append(shuffled.line(model.sample_name))
-    return lines
-
-
-def _table(
-    model: Autoencoder, data: Dataset, task: str, candidates: dict[str, Any], truth: np.ndarray, lengths: Any
-) -> list[str]:
-    """One line per candidate: squared error per sequence, and nats per step if the loss of the model is in nats.
-
-    candidates: predictions by name, each (N, T, D), or (T, D) for all sequences.
-    """
-    nats = model.reconstruction.quantity == "nats"
-    steps = truth.shape[1] if lengths is None else float(lengths.mean())
-    step = "frame" if data.frame_shape is not None else "step"
-    last = f"{'nats per ' + step:>18}" if nats else ""
-    lines = [f"{task + ' of test ' + model.sample_name + 's':34}{'squared error per ' + model.sample_name:>28}{last}"]
-    for name, prediction in candidates.items():
-        row = f"  {name:32}{sequence_errors(truth, prediction, lengths).mean():>28.5g}"
-        if nats and name != _COPY:  # a copied pixel that changes can cost infinitely many nats
-            row += f"{sequence_nats(truth, prediction, lengths).mean() / steps:>18.5g}"
-        lines.append(row)
-    if nats:
-        bound = sequence_nats(truth, truth, lengths).mean() / steps
-        lines.append(f"  {'entropy of the values themselves':60}{bound:>18.5g}")
-    return lines

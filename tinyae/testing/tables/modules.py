@@ -268,7 +268,9 @@ MODELS_TABLE: list[ModuleCase] = [
         for how in ("batch", "layer")
     ],
     model("vae", sizes=(4,), latent_size=2, activation="tanh", normalization="batch", order=1),
-    model("conv", channels=(2,), input_shape=(3, 4, 1), pooling="average", normalization="layer", **_ONCE),
+    model(
+        "conv", form="keras", channels=(2,), input_shape=(3, 4, 1), pooling="average", normalization="layer", **_ONCE
+    ),
     model("conv", form="strided", channels=(2,), input_shape=(3, 4, 1), normalization="batch", **_ONCE),
 ]
 """Every model. A new one is a line: `model("mine", code_size=3)`."""
