@@ -513,7 +513,7 @@ def _each_once(table: Mapping[str, Series]) -> dict[str, Series]:
         same = (o.shape == series.shape and np.allclose(o, series, rtol=1e-5, equal_nan=True) for o in chosen.values())
         if name.endswith(_CURVES) and not any(same):
             chosen[name] = series
-    return chosen
+    return chosen or dict(table)
 
 
 def _unit_of(metric: str, units: Mapping[str, str]) -> str:

@@ -98,27 +98,30 @@ def vector_reconstructions(
     shown = min(whole_number("count", count, at_least=1), len(first), *([MOST_EXAMPLES] if several else []))
     # The output after the end of a short sequence is not drawn.
     first, second = first[:shown], np.where(np.isnan(first), np.nan, second)[:shown]
-    start = 0 if known is None else _first_drawn(second, known[:shown])
+    start, steps = 0, first.shape[1]  # the first step drawn, from 0
     reconstruction = known is None or any(np.isfinite(made[:n]).any() for made, n in zip(second, known, strict=False))
-    first, second = first[:, start:], second[:, start:]
-    features = _with_largest_errors(first, second)
+    if known is not None and not reconstruction:
+        horizon = max(int(np.isfinite(made).any(axis=1).sum()) for made in second)
+        start = max(min(known[:shown]) - max(horizon, LEAST_SEEN), 0)
+    errors_of = np.square(np.where(np.isfinite(second - first), second - first, 0.0)).sum(axis=(0, 1))
+    relative = errors_of / np.maximum(np.where(np.isfinite(first), first, 0.0).var(axis=(0, 1)), 1e-12)
+    features = sorted(np.argsort(-relative, kind="stable")[:MOST_FEATURES].tolist())
     columns = shown if several else min(shown, 4 if shown > 6 else 3)
     width, height = (300.0, 120.0) if shown == 1 else (150.0, 84.0)
     height = 56.0 if several else height
     figure, grid = panels(shown * len(features), columns, width, height, across=14.0, down=9.0 if several else 36.0)
     style.outer_labels(grid, columns)
-    steps = first.shape[1]
-    room = max(0.02 * steps, 0.1) if steps > 1 else 0.5
+    room = max(0.02 * (steps - start), 0.1) if steps > 1 else 0.5
     above = style.aligned(numbers[:shown])
     for index, axes in enumerate(grid):
         row, example = divmod(index, shown)
         feature = features[row]
         border = None if known is None else known[example]
-        _draw_example(axes, start, first[example, :, feature], second[example, :, feature], border, reconstruction)
+        _draw_example(axes, first[example, :, feature], second[example, :, feature], border)
         # One scale for all panels of a feature, from the finite values.
-        low, high = pixel_range(None, first[:, :, feature], second[:, :, feature])
+        low, high = pixel_range(None, first[:, start:, feature], second[:, start:, feature])
         margin = 0.06 * (high - low)
-        axes.set(xlim=(start + 1 - room, start + steps + room), ylim=(low - margin, high + margin))
+        axes.set(xlim=(start + 1 - room, steps + room), ylim=(low - margin, high + margin))
         if components:
             _name_components(axes, list(map(str, names or ())), width)
         else:
@@ -142,23 +145,6 @@ def vector_reconstructions(
     across = "step" if originals.ndim == 3 else "feature" if components else "component"
     # Features without a common unit have only their names.
     return finished(figure, title, note, across=across, up="" if several and value_name == "value" else value_name)
-
-
-def _first_drawn(made: FloatArray, seen: Sequence[int]) -> int:
-    """The first step to draw, from 0, of outputs (N, T, D) after `seen` (N,) steps: later ones if none before is an output."""
-    if any(np.isfinite(one[:known]).any() for one, known in zip(made, seen, strict=True)):
-        return 0
-    horizon = max(int(np.isfinite(one).any(axis=1).sum()) for one in made)
-    return max(min(seen) - max(horizon, LEAST_SEEN), 0)
-
-
-def _with_largest_errors(originals: FloatArray, made: FloatArray) -> list[int]:
-    """The features (N, T, D) to draw, in their order: of many those whose error is largest, relative to their variance."""
-    valid = np.isfinite(originals) & np.isfinite(made)
-    errors = np.where(valid, made - originals, 0.0)
-    spread = np.where(valid, originals, 0.0).var(axis=(0, 1))
-    relative = np.square(errors).mean(axis=(0, 1)) / np.where(spread > 0, spread, 1.0)
-    return sorted(np.argsort(-relative, kind="stable")[:MOST_FEATURES].tolist())
 
 
 def _name_components(axes: Axes, names: list[str], width: float) -> None:
@@ -199,25 +185,21 @@ def forecast(past: Mapping[str, RealArray], future: Mapping[str, RealArray], *, 
     return finished(figure, title, note, across="steps after the last one seen")
 
 
-def _draw_example(
-    axes: Axes, start: int, original: FloatArray, made: FloatArray, seen: int | None, reconstruction: bool
-) -> None:
-    """Draw values (T,) from step `start` on, from 0, and their reconstruction; after `seen` steps, the prediction."""
-    steps = np.arange(start + 1, start + len(original) + 1)
-    _draw_line(axes, steps, original, BROAD, style.TRAIN, 6)
-    border = None if seen is None else seen - start
-    if reconstruction:
-        _draw_line(axes, steps[:border], made[:border], THIN, style.darker(style.TRAIN), 3)
-    if border is not None:
+def _draw_example(axes: Axes, original: FloatArray, made: FloatArray, seen: int | None) -> None:
+    """Draw one feature (T,) of an example and its reconstruction; after the first `seen` steps, its prediction."""
+    _draw_line(axes, 1, original, BROAD, style.TRAIN, 6)
+    if seen is None or not np.isnan(made[:seen]).all():
+        _draw_line(axes, 1, made[:seen], THIN, style.darker(style.TRAIN), 3)
+    if seen is not None:
         # The line of the future begins at the last step seen.
-        future = np.concatenate([original[border - 1 : border], made[border:]])
-        _draw_line(axes, steps[border - 1 :], future, SOLID, style.VALIDATION, 3)
-        axes.axvline(start + border, color=style.MUTED, linewidth=0.8, linestyle=":")
+        future = np.concatenate([original[seen - 1 : seen], made[seen:]])
+        _draw_line(axes, seen, future, SOLID, style.VALIDATION, 3)
+        axes.axvline(seen, color=style.MUTED, linewidth=0.8, linestyle=":")
 
 
-def _draw_line(axes: Axes, steps: RealArray, values: FloatArray, look: Look, color: str, marker: float) -> None:
-    """Draw values (T,) over steps (T,); one or two as markers."""
-    (line,) = axes.plot(steps, values, color=color, markersize=marker, **look)
+def _draw_line(axes: Axes, start: int, values: FloatArray, look: Look, color: str, marker: float) -> None:
+    """Draw values (T,) from step `start` on; one or two as markers."""
+    (line,) = axes.plot(np.arange(start, start + len(values)), values, color=color, markersize=marker, **look)
     line.set_marker("o" if len(values) <= 2 else "")
 
 

@@ -125,13 +125,13 @@ def load_matplotlib() -> None:
 
 def log_scale(axes: Axes, lowest: float, highest: float) -> None:
     """Give `axes` a logarithmic vertical scale for values from `lowest` to `highest`, with a few plain numbers as labels."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
     axes.set_yscale("log")
     # Within one or two decades the powers of ten would be one or two ticks, or none at all.
     narrow = LogLocator(subs=(1.0, 2.0, 5.0)) if highest > 5 * lowest else MaxNLocator(6, min_n_ticks=2)
     axes.yaxis.set_major_locator(LogLocator() if highest > 100 * lowest else narrow)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
@@ -215,12 +215,13 @@ def panels(
     `across`, `down`: points between columns and between rows. The axes fill the figure; `finished` adds space around them.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+
+    from tinyae.plots.figure import Picture
 
     rows = math.ceil(count / columns)
     size = (columns * (width + across) - across, rows * (height + down) - down)
     # Without pyplot, no list of open figures keeps this one alive.
-    figure = Figure(figsize=(size[0] / 72, size[1] / 72))
+    figure = Picture(figsize=(size[0] / 72, size[1] / 72))
     FigureCanvasAgg(figure)
     whole = {"left": 0.0, "right": 1.0, "bottom": 0.0, "top": 1.0, "wspace": across / width, "hspace": down / height}
     axes = list(figure.subplots(rows, columns, squeeze=False, gridspec_kw=whole).flat)

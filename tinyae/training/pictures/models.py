@@ -179,7 +179,7 @@ def draw_denoising(
     rows, words, errors = [clean], ["clean"], list[float]()
     for noise in noises:
         noisy = noise.corrupt(clean, np.random.default_rng(0))
-        for word, images in ((f"corrupted\n{_level(noise)}", noisy), ("denoised", model.reconstruct(noisy))):
+        for word, images in ((f"corrupted\n{_described(noise)[1]}", noisy), ("denoised", model.reconstruct(noisy))):
             rows.append(images)
             words.append(word)
             errors += _errors(images, clean).tolist()
@@ -189,7 +189,7 @@ def draw_denoising(
         titles=[""] * len(clean) + aligned(errors),
         row_names=words,
         value_range=(min(0.0, float(clean.min())), max(1.0, float(clean.max()))),
-        title=f"{data.name}: test images, corrupted by {_KINDS[type(model.noise)]}, and denoised",
+        title=f"{data.name}: test images, corrupted by {_described(model.noise)[0]}, and denoised",
         note="The numbers are squared errors per image.",
     )
     return [plots.save_figure(figure, folder / "denoising.png")]
@@ -207,19 +207,13 @@ def _noises(noise: Noise, levels: Sequence[float] | None) -> list[Noise]:
     return []
 
 
-_KINDS: dict[type[Noise], str] = {
-    GaussianNoise: "Gaussian noise",
-    MaskingNoise: "masking noise",
-    SaltAndPepperNoise: "salt-and-pepper noise",
-}
-
-
-def _level(noise: Noise) -> str:
-    """The strength of the noise, for example "12.5 % of pixels"."""
+def _described(noise: Noise) -> tuple[str, str]:
+    """The kind and the strength of a noise in words: masking noise, 12.5 % of pixels."""
     if isinstance(noise, GaussianNoise):
-        return f"std. dev. {noise.std:g}"
+        return "Gaussian noise", f"std. dev. {noise.std:g}"
     assert isinstance(noise, MaskingNoise | SaltAndPepperNoise)
-    return f"{100 * noise.rate:.3g} % of pixels"
+    kind = "masking noise" if isinstance(noise, MaskingNoise) else "salt-and-pepper noise"
+    return kind, f"{100 * noise.rate:.3g} % of pixels"
 
 
 def _around(level: float, highest: float = math.inf) -> list[float]:
