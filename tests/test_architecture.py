@@ -31,8 +31,8 @@ PACKAGE = Path(tinyae.__file__).parent
 ROOT = Path(__file__).parents[1]
 HOUSE = tomllib.loads((Path(__file__).parent / "house.toml").read_text(encoding="utf-8"))
 
-# Which rooms each room may import, beside `checks` and `notebook`, which all share. What stands here is the whole street; there is no
-# other way through the house.
+# Which rooms each room may import, beside `checks` and `notebook`, which all share. What stands here is the whole
+# street; there is no other way through the house.
 GROUND = {"backend", "autodiff", "ops", "losses", "nn"}
 STREET: dict[str, set[str]] = {
     "atomic": set(),
@@ -100,9 +100,8 @@ def test_imports_go_one_way(file: Path) -> None:
         return
     for name in imported(file):
         target = name.split(".")[1] if "." in name else "tinyae"
-        assert target in {room, "checks", "notebook"} | STREET[room], (
-            f"{file} ({room}) imports {name}: not on its street"
-        )
+        shared = {room, "checks", "notebook"}
+        assert target in shared | STREET[room], f"{file} ({room}) imports {name}: not on its street"
 
 
 def import_graph() -> dict[str, frozenset[str]]:

@@ -29,21 +29,15 @@ def history(losses) -> ta.training.History:
     return ta.training.History({"train_loss": f"nats per {NAME}"}, rows)
 
 
-@pytest.mark.parametrize(
-    ("losses", "scale"), [([8.0, np.nan, 6.0, 2.0, 1.5, 1.25], 1), ([8.0, 0.5], np.log), ([1.0], None)]
-)
+@pytest.mark.parametrize(("losses", "scale"), [([8.0, 7.0, 6.0, 2.0, 1.5, 1.25], float), ([8.0, 2.0, 0.5], np.log)])
 def test_a_history_shows_its_last_epochs_and_its_curve(losses, scale):
-    shown = history(losses)
-    head, *rows = cells(shown)
+    head, *rows = cells(history(losses))
     assert head == ["epoch", f"train_loss [nats per {NAME}]", "test_loss"]
     assert rows == [[str(n + 1), f"{x:g}", f"{2 * x:g}"] for n, x in enumerate(losses)][-5:]
-    lines = [re.findall(r"[\d.]+", line.get("points")) for line in parsed(shown).iter("polyline")]
-    assert len(lines) == (0 if scale is None else 2)
-    for line, values in zip(lines, ([x for x in losses if x == x], [2 * x for x in losses if x == x]), strict=False):
-        heights = np.array(values) if scale == 1 else np.log(values)
-        ends = np.array([0.5, 16.0]) if scale is np.log else np.array([1.25, 16.0])
-        low, high = ends if scale == 1 else np.log(ends)
-        np.testing.assert_allclose(np.array(line[1::2], float), 5 + 70 * (high - heights) / (high - low), atol=0.06)
+    first, _ = parsed(history(losses)).iter("polyline")
+    low, high = scale(min(losses)), scale(2 * max(losses))
+    heights = [5 + 70 * (high - scale(loss)) / (high - low) for loss in losses]
+    np.testing.assert_allclose(np.array(re.findall(r"[\d.]+", first.get("points"))[1::2], float), heights, atol=0.06)
 
 
 def test_a_module_shows_its_layers_and_a_summary_its_lines():
@@ -54,28 +48,24 @@ def test_a_module_shows_its_layers_and_a_summary_its_lines():
     assert parsed(model.summary(3)).find("pre").text == model.summary(3)
 
 
-@pytest.mark.parametrize(("values", "words"), [
-    ([[1.0, -2.0], [4.0, 5.0]], "Tensor (2, 2) float32, min -2, mean 2, max 5"),
-    (np.zeros((0, 3)), "Tensor (0, 3) float64"),
-    (np.arange(10_000), "Tensor (10000,) int64, min 0, mean 4999.5, max 9999"),
-])  # fmt: skip
-def test_a_tensor_shows_its_shape_and_range(values, words):
-    assert parsed(ta.Tensor(values)).find("div").text == words
-    assert len(ta.Tensor(values)._repr_html_()) < 500
+def test_a_tensor_shows_its_shape_and_range():
+    many = parsed(ta.Tensor(np.arange(10_000)))
+    assert many.find("div").text == "Tensor (10000,) int64, min 0, mean 4999.5, max 9999"
+    assert len(many.find("pre").text) < 100
+    assert parsed(ta.Tensor(np.zeros((0, 3)))).find("div").text == "Tensor (0, 3) float64"
 
 
-@pytest.mark.parametrize("count", [3, 90])
-def test_a_graph_shows_an_arc_from_each_argument(count):
+def test_a_graph_shows_an_arc_from_each_argument():
     w = ta.Tensor([2.0], requires_grad=True)
     y = w * w
-    for _ in range(count):
+    for _ in range(90):  # more nodes than are shown
         y = y + 1.0
     body = parsed(inspect.graph(y, {NAME: w}))
     lines = next(body.iter("pre")).text.splitlines()
     at = {int(row.split()[0]): 18 * n + 9 for n, row in enumerate(lines) if re.match(r" *\d+ +\d+ ", row)}
     arcs = [re.findall(r"[\d.]+", arc.get("d")) for arc in body.iter("path")]
-    assert {(int(arc[1]), int(arc[5])) for arc in arcs} == {(at[n], at[n + 1]) for n in at if n + 1 in at}
-    assert len(arcs) == (count + 1 if count == 3 else 58)
+    assert [(int(arc[1]), int(arc[5])) for arc in arcs] == [(at[n], at[n + 1]) for n in at if n + 1 in at]
+    assert len(arcs) == 58
     assert NAME in lines[1]
 
 

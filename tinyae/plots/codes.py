@@ -470,15 +470,13 @@ def loss_curves(
     The epoch of the lowest `validation_loss` is marked in every panel. Raises `ValueError` without rows, epochs or
     metrics, for an unknown name in `metrics`, and for values <= 0 with `log_scale`.
     """
-    whole = None if isinstance(rows, Sequence) else rows
-    if whole is not None:
-        rows, units = whole.rows, whole.units if units is None else units
-    assert isinstance(rows, Sequence)
+    if not isinstance(rows, Sequence):
+        units = rows.units if units is None else units
+        metrics = _each_once(rows.rows) if metrics is None else metrics
+        rows = rows.rows
     if not rows:
         raise ValueError("loss_curves got no rows: train at least one epoch first.")
     table = _table(rows, metrics)
-    if whole is not None and metrics is None:
-        table = _each_once(table)
     panels_of: dict[str, list[str]] = {}
     for metric in table:
         panels_of.setdefault(_unit_of(metric, units or {}), []).append(metric)
@@ -506,14 +504,14 @@ def loss_curves(
     return finished(figure, title)
 
 
-def _each_once(table: Mapping[str, Series]) -> dict[str, Series]:
-    """The losses, held-out squared errors and accuracies, without those that equal one before but for rounding."""
-    chosen: dict[str, Series] = {}
-    for name, series in table.items():
-        same = (o.shape == series.shape and np.allclose(o, series, rtol=1e-5, equal_nan=True) for o in chosen.values())
-        if name.endswith(_CURVES) and not any(same):
-            chosen[name] = series
-    return chosen or dict(table)
+def _each_once(rows: Sequence[dict[str, Any]]) -> list[str] | None:
+    """The losses, held-out squared errors and accuracies, without those that equal one before but for rounding; None without any."""
+    chosen: dict[str, list[float]] = {}
+    for name in dict.fromkeys(name for row in rows for name in row if name.endswith(_CURVES)):
+        values = [row.get(name, math.nan) for row in rows]
+        if not any(np.allclose(values, other, rtol=1e-5, equal_nan=True) for other in chosen.values()):
+            chosen[name] = values
+    return list(chosen) or None
 
 
 def _unit_of(metric: str, units: Mapping[str, str]) -> str:
