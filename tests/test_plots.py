@@ -150,7 +150,7 @@ def test_reconstructions_rows_errors_and_labels(rng):
     text = words(figure)
     for column in range(5):
         error = sum((a - b) ** 2 for a, b in zip(originals[column].flat, reconstructed[column].flat, strict=True))
-        assert f"{error:.3g}" in text
+        assert f"{error:.1f}" in text
         assert f"class {column}" in text
     assert "class 5" not in text
     assert {"original", "reconstruction", "absolute\ndifference", "squared error per image"} <= set(text)
@@ -200,11 +200,31 @@ def test_sequences_show_features_and_stop_where_the_original_stops(rng):
     originals[1, 4:] = np.nan
     figure = plots.vector_reconstructions(originals, reconstructed, feature_names=["x", "y"])
     assert {"original", "reconstruction", "x", "y"} <= set(words(figure))
-    lines = figure.axes[1].lines
-    assert len(lines) == 4
-    assert all(np.isnan(line.get_ydata()[4:]).all() for line in lines)
+    assert len(figure.axes) == 2 * 3
+    for feature, axes in enumerate((figure.axes[1], figure.axes[4])):
+        for line, values in zip(axes.lines, (originals, reconstructed), strict=True):
+            np.testing.assert_array_equal(line.get_ydata()[:4], values[1, :4, feature])
+            assert np.isnan(line.get_ydata()[4:]).all()
     expected = ((originals[1, :4] - reconstructed[1, :4]) ** 2).sum()
-    assert f"{expected:.3g}" in words(figure)
+    assert f"{expected:.2f}" in words(figure)
+
+
+def test_of_many_features_those_with_the_largest_relative_errors_are_drawn(rng):
+    originals = rng.random((2, 9, 10)) * np.array([1e4, *[1.0] * 9])
+    errors = np.array([5.0, 0.1, 0.1, 0.0, *[0.1] * 6])  # the largest is small beside the spread of its feature
+    drawn = words(plots.vector_reconstructions(originals, originals + errors))
+    assert {n for n in range(10) if f"feature {n + 1}" in drawn} == set(range(10)) - {0, 3}
+
+
+def test_numbers_beside_each_other_have_the_same_decimals():
+    assert style.aligned([1910.26, 4.5, 6.011, 0.0, np.nan]) == ["1,910.26", "4.50", "6.01", "0.00", "nan"]
+    assert style.aligned([2e7, 1.0]) == ["2e+07", "1"]
+
+
+def test_a_class_without_samples_has_no_share_and_many_classes_a_small_picture():
+    shares = [text.get_text() for text in plots.confusion(np.diag([3, 0, 5])).axes[0].texts][-3:]
+    assert shares == ["100.0%", "\N{EN DASH}", "100.0%"]
+    assert plots.confusion(np.eye(40, dtype=int), ["a class with a long name"] * 40).get_figwidth() * style.DPI < 1500
 
 
 def test_one_panel_for_each_unit():

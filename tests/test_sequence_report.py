@@ -210,8 +210,19 @@ def test_as_many_predictions_of_unequal_sequences_as_have_one_length(rng, tmp_pa
     ((shown, _), options) = calls[0]
     values, counts = np.unique(toys.test.lengths, return_counts=True)
     assert len(shown) == 6
-    assert shown.shape[1] == options["seen"] + 2 == values[counts == counts.max()].max()
+    assert shown.shape[1] == options["seen"][0] + 2 == values[counts == counts.max()].max()
     assert len(options["labels"]) == 6
+
+
+def test_recordings_are_drawn_in_their_own_units(tmp_path, monkeypatch, unpainted, rng):
+    values = rng.normal(size=(120, 3)) * [40.0, 1.0, 0.1] + [1000.0, 5.0, 0.0]
+    cut = data.windows(values, 8, horizon=2, feature_names=("pressure", "temperature", "rain"))
+    calls = drawn(monkeypatch, "vector_reconstructions")
+    draw_predictions(model(cut.example_shape, mode="predict", future_steps=2), cut, tmp_path / "p.png", 3)
+    draw_reconstructions(model(cut.example_shape), cut, tmp_path / "r.png", 3)
+    for (shown, _), options in calls:
+        assert_allclose(shown[0], values[96:106], rtol=1e-5, atol=1e-5)  # the first 96 of 120 steps train
+        assert options["feature_names"] == ("pressure", "temperature", "rain")
 
 
 def test_lines_carry_the_names_of_features_and_the_border(tmp_path, monkeypatch, unpainted):

@@ -27,6 +27,7 @@ import numpy.typing as npt
 from tinyae.autodiff.calls import Signature
 from tinyae.backend import Array, backend_named, backend_of, check_same_device
 from tinyae.backend.devices import as_array
+from tinyae.notebook import array_summary
 
 # ---------------------------------------------------------------------------------------------------------------------
 # `Node`: one recorded result.
@@ -411,6 +412,9 @@ class Tensor(Elsewhere):
         values = np.array2string(self.numpy(), separator=", ", prefix="Tensor(", threshold=200)
         origin = "" if self.node is None else ", requires_grad=True" if self.is_leaf else f", made_by={self.node.name}"
         return f"Tensor({values}, dtype={self.dtype}{origin})"
+
+    def _repr_html_(self) -> str:
+        return array_summary(type(self).__name__, self.numpy())
 
     def __len__(self) -> int:
         if self.ndim == 0:

@@ -14,7 +14,7 @@ from tinyae.cli.results import Columns, is_results, naming, numbered, write_resu
 from tinyae.data import Dataset
 from tinyae.models import AnomalyDetector, Autoencoder
 from tinyae.models.settings import passes_on
-from tinyae.training.pictures import Restored, draw_restored
+from tinyae.training.pictures import Restored, class_name, draw_restored
 
 
 @passes_on(open_run)
@@ -76,9 +76,8 @@ def anomalies(
     path = out or run.path / f"anomalies{other}.png"
     print(f"picture: {plots.save_figure(figure, path)}")
     if len(worst):
-        print(
-            f"picture: {_draw_worst(model, judged, worst[:_DRAWN], path.with_name(f'{path.stem}_worst{path.suffix}'))}"
-        )
+        drawn = worst[: 16 if judged.image_shape else 8]
+        print(f"picture: {_draw_worst(model, judged, drawn, path.with_name(f'{path.stem}_worst{path.suffix}'))}")
 
 
 def _errors(detector: AnomalyDetector, data: Dataset) -> Columns:
@@ -92,10 +91,6 @@ def _errors(detector: AnomalyDetector, data: Dataset) -> Columns:
     if errors.ndim == 3:
         found |= numbered("squared error at step", errors.sum(axis=2))
     return found
-
-
-_DRAWN = 8
-"""Flagged samples that are drawn with their reconstructions."""
 
 
 def _stamps(data: Dataset) -> list[str] | None:
@@ -135,8 +130,8 @@ def _draw_worst(model: Autoencoder, data: Dataset, worst: np.ndarray, path: Path
     figure = draw_restored(
         data,
         restored,
-        labels=[_when(data, int(index)) for index in worst],
-        count=_DRAWN,
+        labels=[(_class(data, int(n)) if data.image_shape else "") or _when(data, int(n)) for n in worst],
+        count=len(worst),
         title=f"{data.name}: the {model.sample_name}s with the largest errors, and their {made}",
     )
     return plots.save_figure(figure, path)
@@ -151,13 +146,19 @@ def _when(data: Dataset, index: int) -> str:
     return f"test {index}" if len(data.train) else str(index)
 
 
+def _class(data: Dataset, index: int) -> str:
+    """The class of a test sample; "" without labels."""
+    return "" if data.test.y is None else class_name(data, int(data.test.y[index]))
+
+
 def _lines(data: Dataset, worst: np.ndarray, scores: np.ndarray, most: int = 20) -> list[str]:
     """One line for each flagged test sample, the worst first, and how many known incidents were detected."""
     clock = data.timeline
     known = [clock.incidents_in(len(data.train) + int(index)) if clock else [] for index in worst]
+    words = [", ".join(filter(None, [_class(data, int(n)), *names])) for n, names in zip(worst, known, strict=True)]
     lines = [
-        f"  {_when(data, int(index)):20}{scores[index]:>10.4g}   {', '.join(names)}".rstrip()
-        for index, names in zip(worst[:most], known, strict=False)
+        f"  {_when(data, int(index)):20}{scores[index]:>10.4g}   {told}".rstrip()
+        for index, told in zip(worst[:most], words, strict=False)
     ]
     if len(worst) > most:
         lines.append(f"  and {len(worst) - most:,} more")

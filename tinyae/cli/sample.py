@@ -17,6 +17,7 @@ from tinyae.models import model_entry
 from tinyae.models.settings import passes_on
 from tinyae.training import Run
 from tinyae.training.applied import tested
+from tinyae.training.pictures import class_name
 
 
 @passes_on(open_run, without=("data", "image_size", "gray", "skip_broken"))
@@ -72,9 +73,9 @@ def sample(
         write_results(path, {}, flat(feature_columns(drawn, samples)), values)
     elif samples.ndim == 4:
         columns = arguments.get("classes") if label is None else None
-        figure = plots.image_grid(
-            samples, columns=columns, title=f"{len(samples)} generated {model.sample_name}s: {how}"
-        )
+        names = None if columns is None else [class_name(drawn, n) for n in range(min(columns, count))]
+        title = f"{len(samples)} generated {model.sample_name}s: {how}"
+        figure = plots.image_grid(samples, columns=columns, column_names=names, title=title)
         plots.save_figure(figure, path)
     else:
         raise ValueError(

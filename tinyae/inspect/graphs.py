@@ -12,6 +12,7 @@ import numpy as np
 from tinyae.autodiff import Node, Operand, Tensor, grad
 from tinyae.autodiff.tape import ancestors, recorded
 from tinyae.backend import Array, backend_of
+from tinyae.notebook import lines_of_text
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The parts of a snapshot: nodes and constants.
@@ -151,6 +152,22 @@ class Graph:
 
     def __repr__(self) -> str:
         return f"<Graph of {len(self)} nodes, {self.bytes_held} bytes>"
+
+    def _repr_html_(self) -> str:
+        """The table, and on its left an arc from every node to each that it was computed from."""
+        limit, line = 60, 18
+        left_out = _left_out(len(self), limit)
+        shown = [node for node in self.nodes if node.number not in left_out]
+        gap = [left_out.start] if left_out else []  # lines of the table without a node
+        at = {node.number: 1 + place + (place >= left_out.start if gap else 0) for place, node in enumerate(shown)}
+        arcs = ""
+        for node in shown:
+            for parent in sorted({number for number in node.parents if number in at}):
+                top, bottom = (line * at[number] + line // 2 for number in (parent, node.number))
+                arcs += f'<path d="M98 {top} Q{98 - min(16 + (bottom - top) / 2, 190):g} {(top + bottom) / 2:g} 98 {bottom}"/>'
+        svg = f'<svg width="100" height="{line * (len(shown) + 2)}" fill="none" stroke="currentColor" opacity="0.6">{arcs}</svg>'
+        text = lines_of_text(self.to_text(limit), f"margin:0;padding:0;line-height:{line}px")
+        return f'<div style="display:flex;overflow-x:auto">{svg}{text}</div>'
 
     def to_text(self, limit: int | None = LIMIT) -> str:
         """The table that `show` prints: a header, at most `limit` nodes (None: all), and the totals."""

@@ -18,6 +18,7 @@ from numpy.typing import DTypeLike
 from tinyae.autodiff import Node, Observer, Tensor, constant, no_grad, observers, set_observers
 from tinyae.autodiff.tape import observed, scope
 from tinyae.backend import Array, backend_named, backend_of
+from tinyae.notebook import Printed, table
 
 Result = TypeVar("Result", covariant=True)
 
@@ -252,7 +253,7 @@ class Module:
 
         The shapes are observed in a forward pass of a batch of two zeros, in evaluation mode and without a graph.
         """
-        return _summary(self, (input_shape,) if isinstance(input_shape, int) else tuple(input_shape))
+        return Printed(_summary(self, (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)))
 
     def extra_repr(self) -> str:
         """The part of the repr in parentheses, before the inner modules: the arguments of the constructor."""
@@ -260,6 +261,15 @@ class Module:
 
     def __repr__(self) -> str:
         return _tree(self, set())
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for name, part in self.named_modules():
+            own = [value for _, value in part.members() if isinstance(value, Parameter)]
+            if own or not any(isinstance(value, Module) for _, value in part.members()):
+                rows.append((name, f"{type(part).__name__}({part.extra_repr()})", f"{sum(p.size for p in own):,}"))
+        total = f"{type(self).__name__}: {self.parameter_count():,} parameters"
+        return table(rows, ("", "layer", "parameters"), total)
 
 
 def constructor_arguments(kind: type, values: Mapping[str, object]) -> str:

@@ -1,8 +1,9 @@
 """Pictures of autoencoders: inputs, reconstructions, codes, filters and training curves.
 
 Every function takes host NumPy arrays (`.numpy()` of a Tensor) and returns a Matplotlib `Figure` without a window or global
-state; `save_figure` writes it to disk. Matplotlib is imported when the first picture is drawn. Values that are not finite are
-drawn in a special color or counted, values beyond a scale are counted, and every number has its unit.
+state; `save_figure` writes it to disk, and a notebook shows it as the result of a cell. Matplotlib is imported when the first
+picture is drawn. Values that are not finite are drawn in a special color or counted, values beyond a scale are counted, and
+every number has its unit.
 
 Images are drawn by `reconstructions`, `image_grid`, `filters` and `feature_maps`, vectors and sequences with their predictions
 by `vector_reconstructions`, codes by `code_scatter`, training by `loss_curves`, pen strokes by `pen_strokes`, and films by

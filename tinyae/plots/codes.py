@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -365,6 +365,8 @@ def _gaussian(z: FloatArray, mean: FloatArray | float, std: FloatArray | float) 
 # Confusion matrix.
 
 MOST_CONFUSED = 40
+MOST_COUNTED = 16
+"""Classes whose counts are written into the matrix."""
 
 
 @style.drawing()
@@ -374,7 +376,8 @@ def confusion(
     """Draw counts (C, C): row i has the samples of class i, column j those predicted as class j.
 
     The shade is the fraction of the row, so that rare classes are as visible as common ones; the number is the count. The
-    diagonal, where the prediction is correct, has another color. Right of each row is the fraction of correct predictions.
+    diagonal, where the prediction is correct, has another color. Right of each row is the fraction of correct predictions, of a
+    class without samples a dash. More than 16 classes are drawn smaller and without the counts.
 
     Raises `ValueError` unless `counts` is a square matrix of whole numbers of at least 0, for at most 40 classes.
     """
@@ -388,7 +391,8 @@ def confusion(
         raise ValueError(f"confusion draws 1 to {MOST_CONFUSED} classes, got {size}.")
     names = one_each(class_names, size, "class_names", "classes") or [str(i) for i in range(size)]
     words = [style.shorten(str(name), 70.0, style.SMALL_SIZE) for name in names]
-    figure, (axes,) = panels(1, 1, 30.0 * size, 30.0 * size)
+    cell = 30.0 if size <= MOST_COUNTED else 13.0
+    figure, (axes,) = panels(1, 1, cell * size, cell * size)
     rows = table.sum(axis=1, keepdims=True)
     shares = np.divide(table, rows, out=np.zeros(table.shape), where=rows > 0)
     wrong = np.where(np.eye(size, dtype=bool), np.nan, shares)
@@ -403,13 +407,17 @@ def confusion(
     axes.grid(False)
     axes.set(xlabel="predicted class", ylabel="class")
     for (i, j), number in np.ndenumerate(table):
-        if number:
+        if number and size <= MOST_COUNTED:
             axes.text(j, i, f"{number:,}", ha="center", va="center", fontsize=style.SMALL_SIZE)
     for i, share in enumerate(shares.diagonal()):
-        axes.text(size - 0.35, i, f"{share:.1%}", va="center", fontsize=style.SMALL_SIZE, color=style.MUTED)
+        word = f"{share:.1%}" if rows[i] else "\N{EN DASH}"
+        axes.text(size - 0.35, i, word, va="center", fontsize=style.SMALL_SIZE, color=style.MUTED)
     right, total = int(np.trace(table)), int(table.sum())
     correct = f"{right:,} of {total:,} are correct ({right / max(total, 1):.2%})"
     note = f"Right of each row: the fraction of correct predictions. {correct}."
+    if empty := int(np.count_nonzero(rows == 0)):
+        note += f" {empty} {'class has' if empty == 1 else 'classes have'} no samples."
+    note += "" if size <= MOST_COUNTED else " The darker, the larger the fraction of the row."
     return finished(figure, title, note)
 
 
@@ -423,33 +431,49 @@ def confusion(
 VALIDATION_LOSS = "validation_loss"
 FEW_EPOCHS = 25
 _PARTS = ("train_", "validation_", "test_")
+_CURVES = ("loss", "validation_squared_error", "test_squared_error", "accuracy")
+"""Endings of the names of the columns of a `History` that are drawn."""
+DECADE = 10.0
 
 # (2, epochs): the epochs at which a metric was measured, and its values there.
 Series = npt.NDArray[np.float64]
 Row = Mapping[str, object]
 
 
+class Recorded(Protocol):
+    """A `History`: a row for each epoch, and units by metric name."""
+
+    rows: list[dict[str, Any]]
+    units: dict[str, str]
+
+
 @style.drawing()
 def loss_curves(
-    rows: Sequence[Row],
+    rows: Sequence[Row] | Recorded,
     *,
     units: Mapping[str, str] | None = None,
     metrics: Sequence[str] | None = None,
-    log_scale: bool = False,
+    log_scale: bool | None = None,
     title: str = "Loss by epoch",
 ) -> Figure:
     """Draw metrics over epochs, one panel for each unit.
 
-    `rows`: a mapping for each epoch, as in `metrics.csv`, with `epoch` and numbers (or strings of numbers) by metric name,
-    usually `train_loss` and `validation_loss` or `test_loss`. An absent, None or empty entry means not measured.
-    `metrics`: the names to draw; None draws every numeric column.
+    `rows`: a `History`, or a mapping for each epoch, as in `metrics.csv`, with `epoch` and numbers (or strings of numbers) by
+    metric name, usually `train_loss` and `validation_loss` or `test_loss`. An absent, None or empty entry means not measured.
+    `metrics`: the names to draw; None draws every numeric column, of a `History` its losses, held-out squared errors and
+    accuracies, each curve once.
     `units`: the unit of each metric, such as `{"train_loss": "nats per image"}`. Without it, metrics with the same name
     after `train_`, `validation_` or `test_` share a panel.
-    `log_scale`: logarithmic vertical axes, for losses over several decades.
+    `log_scale`: logarithmic vertical axes; None chooses them for panels where a metric of only positive values begins at more
+    than ten times its last value.
 
     The epoch of the lowest `validation_loss` is marked in every panel. Raises `ValueError` without rows, epochs or
     metrics, for an unknown name in `metrics`, and for values <= 0 with `log_scale`.
     """
+    if not isinstance(rows, Sequence):
+        units = rows.units if units is None else units
+        metrics = _each_once(rows.rows) if metrics is None else metrics
+        rows = rows.rows
     if not rows:
         raise ValueError("loss_curves got no rows: train at least one epoch first.")
     table = _table(rows, metrics)
@@ -467,8 +491,10 @@ def loss_curves(
     for axes, (unit, names) in zip(grid, panels_of.items(), strict=True):
         series = {name: table[name] for name in names}
         legend_above(axes, _draw(axes, unit, series, lowest), 2)
-        values = np.concatenate([values[np.isfinite(values)] for _, values in series.values()])
-        if log_scale and values.size:
+        finite = [values[np.isfinite(values)] for _, values in series.values()]
+        values = np.concatenate(finite)
+        steep = values.min(initial=1.0) > 0 and any(one.size and one[0] > DECADE * one[-1] for one in finite)
+        if (steep if log_scale is None else log_scale) and values.size:
             if values.min() <= 0:
                 raise ValueError(
                     f"log_scale needs values above 0, got {values.min():g} in {unit!r}: leave log_scale out."
@@ -476,6 +502,16 @@ def loss_curves(
             style.log_scale(axes, values.min(), values.max())
         axes.set(xlabel="epoch", ylabel=style.wrap(unit, 160.0))
     return finished(figure, title)
+
+
+def _each_once(rows: Sequence[dict[str, Any]]) -> list[str] | None:
+    """The losses, held-out squared errors and accuracies, without those that equal one before but for rounding; None without any."""
+    chosen: dict[str, list[float]] = {}
+    for name in dict.fromkeys(name for row in rows for name in row if name.endswith(_CURVES)):
+        values = [row.get(name, math.nan) for row in rows]
+        if not any(np.allclose(values, other, rtol=1e-5, equal_nan=True) for other in chosen.values()):
+            chosen[name] = values
+    return list(chosen) or None
 
 
 def _unit_of(metric: str, units: Mapping[str, str]) -> str:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 # What the gray scale cannot show (values that are not finite or beyond the range) is counted in the note below.
 
 MOST_IMAGES = 1024
+MOST_COLUMNS = 10
+"""Images beside each other with their reconstructions."""
 SIGNED = ("\N{MINUS SIGN}largest", "0", "+largest")
 """Labels of a scale that is symmetric around zero."""
 
@@ -69,14 +71,18 @@ def image_grid(
     *,
     columns: int | None = None,
     titles: Sequence[str] | None = None,
+    row_names: Sequence[str] | None = None,
+    column_names: Sequence[str] | None = None,
     value_range: tuple[float, float] | None = (0.0, 1.0),
     title: str = "",
+    note: str = "",
 ) -> Figure:
     """Draw images row by row, all on the same scale.
 
     `images`: (N, H, W, C) with C 1 or 3, or (N, H, W).
     `columns`: images per row; None draws up to 10 in a single row, and more in a square.
-    `titles` (N,): titles above the images, truncated to their width.
+    `titles` (N,): titles above the images, truncated to their width. `row_names`, `column_names`: left of each row, above each
+    column. `note`: a sentence below.
     `value_range`: the values drawn black and white; None takes the smallest and largest value of the set.
 
     Raises `TypeError` for anything but a NumPy array, `ValueError` for other shapes, for integer pixels above the
@@ -91,11 +97,14 @@ def image_grid(
     columns = min(whole_number("columns", columns, at_least=1), count)
     words = one_each(titles, count, "titles", "images")
     low, high = pixel_range(value_range, images)
-    sheet = Sheet(math.ceil(count / columns), columns, pixels.shape[1:], captions=words is not None)
+    rows = math.ceil(count / columns)
+    sheet = Sheet(rows, columns, pixels.shape[1:], captions=words is not None, lines=2 if row_names else 0)
+    sheet.name_rows(one_each(row_names, rows, "row_names", "rows") or [])
+    sheet.name_columns(one_each(column_names, columns, "column_names", "columns") or [], above=True)
     for index, image in enumerate(pixels):
         row, column = divmod(index, columns)
         sheet.draw(row, column, image, low, high, caption=str(words[index]) if words else "")
-    return finished(sheet.figure, title, range_note(low, high, pixels.shape[3], images=pixels))
+    return finished(sheet.figure, title, f"{range_note(low, high, pixels.shape[3], images=pixels)} {note}".rstrip())
 
 
 @style.drawing()
@@ -109,6 +118,8 @@ def reconstructions(
     title: str = "Originals and their reconstructions",
 ) -> Figure:
     """Draw the first `count` originals, each above its reconstruction, their absolute difference and the squared error.
+
+    More than 10 are drawn in several rows.
 
     `originals`, `reconstructed`: two sets of one shape, (N, H, W, C) with C 1 or 3, or (N, H, W).
     `labels` (N,): titles above the columns, truncated to the width of an image.
@@ -129,18 +140,21 @@ def reconstructions(
     shown = min(whole_number("count", count, at_least=1), len(first))
     first, second = first[:shown], second[:shown]
     note = range_note(low, high, first.shape[3], originals=first, reconstructions=second)
-    sheet = Sheet(3, shown, first.shape[1:], lines=2)
-    sheet.name_rows(["original", "reconstruction", "absolute\ndifference"])
+    blocks = math.ceil(shown / MOST_COLUMNS)
+    columns = math.ceil(shown / blocks)
+    sheet = Sheet(3 * blocks, columns, first.shape[1:], lines=2, group=(3, 34.0))
+    sheet.name_rows(["original", "reconstruction", "absolute\ndifference"] * blocks)
     gaps = np.abs(first - second)
-    sheet.name_columns([f"{error:.3g}" for error in (gaps**2).sum(axis=(1, 2, 3))])
-    sheet.axes.set_xlabel("squared error per image")
+    errors = style.aligned((gaps**2).sum(axis=(1, 2, 3)))
+    sheet.axes.set_xlabel("squared error per image", labelpad=16.0)
     # The squared error is summed over channels, but the difference is drawn as their mean.
     gaps = gaps.mean(axis=3, keepdims=True)
     largest = pixel_range(None, gaps)[1]
-    for column in range(shown):
-        sheet.draw(0, column, first[column], low, high, caption=str(words[column]) if words else "")
-        sheet.draw(1, column, second[column], low, high)
-        sheet.draw(2, column, gaps[column], 0.0, largest, "inferno")
+    for index in range(shown):
+        block, column = divmod(index, columns)
+        sheet.draw(3 * block, column, first[index], low, high, caption=str(words[index]) if words else "")
+        sheet.draw(3 * block + 1, column, second[index], low, high)
+        sheet.draw(3 * block + 2, column, gaps[index], 0.0, largest, "inferno", below=errors[index])
     sheet.scale(2, 1, ("0", f"{largest:.2g}"), "inferno")
     return finished(sheet.figure, title, note)
 
@@ -386,8 +400,7 @@ def frame_strips(
         for frame, pixels in enumerate(films[names[row % len(names)]][row // len(names)]):
             if not np.isnan(pixels).all():
                 sheet.draw(row, frame, pixels[..., None], low, high)
-    sheet.name_columns([str(frame + 1) for frame in range(frames)])
-    sheet.axes.xaxis.tick_top()
+    sheet.name_columns([str(frame + 1) for frame in range(frames)], above=True)
     if seen is not None and 0 < seen < frames:
         sheet.axes.axvline(sheet.corner(0, seen)[0] - style.GAP / 2, color=style.VALIDATION, linewidth=1.2)
     note = f"{note} At the lower left of each film: squared error." if numbers else note

@@ -20,11 +20,16 @@ if TYPE_CHECKING:
 # ---------------------------------------------------------------------------------------------------------------------
 # Reconstructions of vectors and sequences, as panels of lines.
 #
-# All panels have the same scale, so that errors can be compared. Each feature has one color: the original is a broad pale
-# line, the reconstruction thin dark dashes on top of it.
+# One panel for each example; of several features a column of panels, since each has a unit of its own. All panels of a feature
+# have the same scale, so that errors can be compared. The original is a broad pale line, the reconstruction thin dark dashes on
+# top of it, a prediction another color.
 
 SQUARED_ERROR = "squared error per example"
 MOST_FEATURES = 8
+MOST_EXAMPLES = 4
+"""Sequences of several features that are drawn."""
+LEAST_SEEN = 4
+"""Steps drawn before a prediction, at least."""
 
 
 class Look(TypedDict, total=False):
@@ -59,13 +64,15 @@ def vector_reconstructions(
     """Draw the first `count` vectors or sequences as lines, each with its reconstruction.
 
     `originals`, `reconstructed`: arrays of the same shape, vectors (N, D), drawn over their components, or sequences
-    (N, T, D), of which at most the first 8 features are drawn over the steps. Steps where the original is NaN, as after the
-    end of a short sequence, are left blank.
-    `errors` (N,): the number above each panel, in `error_unit`. None computes the squared error per example, the
+    (N, T, D), drawn over the steps. Of D > 1 features each has a row of panels with its own scale, and at most 4 sequences a
+    column each; of more than 8 features those with the largest errors, relative to their variance. Steps where the original is
+    NaN, as after the end of a short sequence, are left blank.
+    `errors` (N,): the number above each example, in `error_unit`. None computes the squared error per example, the
     sum of squared differences over all values and features where the original is not NaN.
-    `labels` (N,): titles of the panels. `feature_names` (D,): for the legend, of vectors below their components.
-    `seen` (N,) or one number for all: how many steps the model saw; the output for later steps is a prediction, drawn as a
-    solid line after a dotted border. Missing steps of the output are NaN in `reconstructed`; then pass `errors`.
+    `labels` (N,): titles of the examples. `feature_names` (D,): left of their panels, of vectors below their components.
+    `seen` (N,) or one number for all: how many steps the model saw; the output for later steps is a prediction, drawn after a
+    dotted border. Missing steps of the output are NaN in `reconstructed`; then pass `errors`. If the output begins with the
+    prediction, only as many of the steps seen are drawn, at least 4, so that it fills half a panel.
     `value_name`: label of the vertical axis, with the unit.
 
     Raises `TypeError` for anything but NumPy arrays and `ValueError` for shapes or lengths that do not match, and for a unit
@@ -87,39 +94,57 @@ def vector_reconstructions(
         numbers = list(np.where(np.isnan(first), 0.0, (second - first) ** 2).sum(axis=(1, 2)))
     components = originals.ndim == 2 and feature_names is not None
     names = one_each(feature_names, originals.shape[-1], "feature_names", "features")
-    shown = min(whole_number("count", count, at_least=1), len(first))
+    several = first.shape[2] > 1
+    shown = min(whole_number("count", count, at_least=1), len(first), *([MOST_EXAMPLES] if several else []))
     # The output after the end of a short sequence is not drawn.
-    second = np.where(np.isnan(first), np.nan, second)
-    first, second = first[:shown, :, :MOST_FEATURES], second[:shown, :, :MOST_FEATURES]
-    across = "step" if originals.ndim == 3 else "feature" if components else "component"
-    if originals.ndim == 3 and originals.shape[2] > MOST_FEATURES:
-        across += f" (first {MOST_FEATURES} of {originals.shape[2]} features)"
-    columns = min(shown, 4 if shown > 6 else 3)
+    first, second = first[:shown], np.where(np.isnan(first), np.nan, second)[:shown]
+    start, steps = 0, first.shape[1]  # the first step drawn, from 0
+    reconstruction = known is None or any(np.isfinite(made[:n]).any() for made, n in zip(second, known, strict=False))
+    if known is not None and not reconstruction:
+        horizon = max(int(np.isfinite(made).any(axis=1).sum()) for made in second)
+        start = max(min(known[:shown]) - max(horizon, LEAST_SEEN), 0)
+    errors_of = np.square(np.where(np.isfinite(second - first), second - first, 0.0)).sum(axis=(0, 1))
+    relative = errors_of / np.maximum(np.where(np.isfinite(first), first, 0.0).var(axis=(0, 1)), 1e-12)
+    features = sorted(np.argsort(-relative, kind="stable")[:MOST_FEATURES].tolist())
+    columns = shown if several else min(shown, 4 if shown > 6 else 3)
     width, height = (300.0, 120.0) if shown == 1 else (150.0, 84.0)
-    figure, grid = panels(shown, columns, width, height, across=14.0, down=36.0)
+    height = 56.0 if several else height
+    figure, grid = panels(shown * len(features), columns, width, height, across=14.0, down=9.0 if several else 36.0)
     style.outer_labels(grid, columns)
-    # One scale for all panels, from the finite values.
-    low, high = pixel_range(None, first, second)
-    steps = first.shape[1]
-    room, above = max(0.02 * steps, 0.1) if steps > 1 else 0.5, 0.06 * (high - low)
+    room = max(0.02 * (steps - start), 0.1) if steps > 1 else 0.5
+    above = style.aligned(numbers[:shown])
     for index, axes in enumerate(grid):
-        _draw_example(axes, first[index], second[index], None if known is None else known[index])
-        axes.set(xlim=(1 - room, steps + room), ylim=(low - above, high + above))
+        row, example = divmod(index, shown)
+        feature = features[row]
+        border = None if known is None else known[example]
+        _draw_example(axes, first[example, :, feature], second[example, :, feature], border)
+        # One scale for all panels of a feature, from the finite values.
+        low, high = pixel_range(None, first[:, start:, feature], second[:, start:, feature])
+        margin = 0.06 * (high - low)
+        axes.set(xlim=(start + 1 - room, steps + room), ylim=(low - margin, high + margin))
         if components:
             _name_components(axes, list(map(str, names or ())), width)
         else:
             axes.locator_params(axis="x", integer=True, nbins=6, min_n_ticks=1)
-        axes.locator_params(axis="y", nbins=4)
-        axes.set_title(style.shorten(str(words[index]) if words else "", 0.7 * width))
-        axes.set_title(f"{float(numbers[index]):.3g}", loc="right", color=style.MUTED)
-    reconstructed_any = known is None or any(np.isfinite(second[n, : known[n]]).any() for n in range(shown))
-    entries = _lines_legend(None if components else names, first.shape[2], reconstructed_any, known is not None)
-    widest = max(style.text_width(word, style.SMALL_SIZE) for _, word in entries) + 36
-    legend_above(grid[0], entries, max(1, min(int(columns * (width + 14.0) // widest), len(entries))), gap=22.0)
-    note = f"At the upper right of each panel: {error_unit}."
+        axes.locator_params(axis="y", nbins=3 if several else 4)
+        if row == 0:
+            axes.set_title(style.shorten(str(words[example]) if words else "", 0.7 * width))
+            axes.set_title(above[example], loc="right", color=style.MUTED)
+        if several and example == 0:
+            name = str(names[feature]) if names else f"feature {feature + 1}"
+            axes.set_ylabel(style.shorten(name, 110.0), rotation=0, ha="right", va="center")
+    lines: list[tuple[str, str, Look]] = [("original" if known is None else "actual", style.TRAIN, BROAD)]
+    lines += [("reconstruction", style.darker(style.TRAIN), THIN)] if reconstruction else []
+    lines += [("prediction", style.VALIDATION, SOLID)] if known is not None else []
+    legend_above(grid[0], _marks(lines), 3, gap=22.0)
+    note = f"At the upper right of each {'column' if several else 'panel'}: {error_unit}."
     if known is not None:
-        note += " The model sees the steps before the dotted line."
-    return finished(figure, title, note, across=across, up=value_name)
+        note += " The model is given the steps before the dotted line."
+    if left := first.shape[2] - len(features):
+        note += f" {style.counted(left, 'feature')} with smaller relative errors not drawn."
+    across = "step" if originals.ndim == 3 else "feature" if components else "component"
+    # Features without a common unit have only their names.
+    return finished(figure, title, note, across=across, up="" if several and value_name == "value" else value_name)
 
 
 def _name_components(axes: Axes, names: list[str], width: float) -> None:
@@ -155,46 +180,27 @@ def forecast(past: Mapping[str, RealArray], future: Mapping[str, RealArray], *, 
         axes.locator_params(axis="x", integer=True, nbins=8)
         axes.locator_params(axis="y", nbins=5)
     legend_above(grid[0], [(before, "seen by the model"), (after, "forecast")], 2, gap=22.0)
-    return finished(figure, title, across="steps after the last one seen")
+    left = len(past) - len(names)
+    note = f"{style.counted(left, 'more feature')} not drawn." if left else ""
+    return finished(figure, title, note, across="steps after the last one seen")
 
 
 def _draw_example(axes: Axes, original: FloatArray, made: FloatArray, seen: int | None) -> None:
-    """Draw an example (T, D) and its reconstruction; after the first `seen` steps, its prediction."""
-    _draw_lines(axes, 1, original, BROAD, marker=6)
+    """Draw one feature (T,) of an example and its reconstruction; after the first `seen` steps, its prediction."""
+    _draw_line(axes, 1, original, BROAD, style.TRAIN, 6)
     if seen is None or not np.isnan(made[:seen]).all():
-        _draw_lines(axes, 1, made[:seen], THIN, marker=3)
+        _draw_line(axes, 1, made[:seen], THIN, style.darker(style.TRAIN), 3)
     if seen is not None:
         # The line of the future begins at the last step seen.
-        _draw_lines(axes, seen, np.concatenate([original[seen - 1 : seen], made[seen:]]), SOLID, marker=3)
+        future = np.concatenate([original[seen - 1 : seen], made[seen:]])
+        _draw_line(axes, seen, future, SOLID, style.VALIDATION, 3)
         axes.axvline(seen, color=style.MUTED, linewidth=0.8, linestyle=":")
 
 
-def _draw_lines(axes: Axes, start: int, values: FloatArray, look: Look, *, marker: float) -> None:
-    """Draw values (T, D) from step `start` on, one line per feature, darker unless broad; one or two steps as markers."""
-    for feature, color in zip(values.T, style.PALETTE, strict=False):
-        (line,) = axes.plot(np.arange(start, start + len(feature)), feature, **look)
-        line.set(color=color if look is BROAD else style.darker(color), markersize=marker)
-        line.set_marker("o" if len(feature) <= 2 else "")
-
-
-def _lines_legend(
-    names: Sequence[str] | None, features: int, reconstruction: bool, prediction: bool
-) -> list[tuple[Artist, str]]:
-    """Return the entries of the legend.
-
-    A single feature is blue and not named; several features have one entry each, and the line styles are then shown in gray.
-    """
-    plain = style.MUTED if features > 1 else style.PALETTE[0]
-    lines: list[tuple[str, str, Look]] = [("original", plain, BROAD)]
-    if reconstruction:
-        lines.append(("reconstruction", style.darker(plain), THIN))
-    if prediction:
-        lines.append(("prediction", style.darker(plain), SOLID))
-    if features > 1:
-        words = names or [f"feature {feature + 1}" for feature in range(features)]
-        short = [style.shorten(str(word), 110.0, style.SMALL_SIZE) for word in words]
-        lines += [(word, color, BROAD) for word, color, _ in zip(short, style.PALETTE, range(features), strict=False)]
-    return _marks(lines)
+def _draw_line(axes: Axes, start: int, values: FloatArray, look: Look, color: str, marker: float) -> None:
+    """Draw values (T,) from step `start` on; one or two as markers."""
+    (line,) = axes.plot(np.arange(start, start + len(values)), values, color=color, markersize=marker, **look)
+    line.set_marker("o" if len(values) <= 2 else "")
 
 
 def _marks(lines: Iterable[tuple[str, str, Look]]) -> list[tuple[Artist, str]]:
@@ -270,12 +276,13 @@ def pen_strokes(
     limits = pixel_range(None, *(part for pair in parts for part in pair))
     side = 72.0
     figure, grid = panels(shown, columns, side, side, across=8.0, down=17.0)
+    numbers = numbers or [float(np.square(made - original).sum()) for original, made in parts]
+    above = style.aligned(numbers[:shown])
     for index, (axes, (original, made)) in enumerate(zip(grid, parts, strict=True)):
         _draw(axes, original, made, None if known is None else known[index], limits)
-        error = np.square(made - original).sum() if numbers is None else float(numbers[index])
         word = style.shorten(str(words[index]) if words else "", 0.55 * side, style.SMALL_SIZE)
         axes.set_title(word, size=style.SMALL_SIZE, pad=3.0)
-        axes.set_title(f"{error:.2g}", loc="right", size=style.SMALL_SIZE, color=style.MUTED, pad=3.0)
+        axes.set_title(above[index], loc="right", size=style.SMALL_SIZE, color=style.MUTED, pad=3.0)
     lines: list[tuple[str, str, Look]] = [("original", style.TRAIN, STROKE)]
     lines += [("reconstruction", style.darker(style.TRAIN), SOLID)] if drawn else []
     lines += [("prediction", style.VALIDATION, SOLID)] if known is not None else []

@@ -66,6 +66,7 @@ SETTINGS: dict[str, object] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,  # 1015, not 5 and far from it + 1.01e3
     "axes.grid": True,
     "grid.color": HAIRLINE,
     "grid.linewidth": 0.5,
@@ -124,13 +125,13 @@ def load_matplotlib() -> None:
 
 def log_scale(axes: Axes, lowest: float, highest: float) -> None:
     """Give `axes` a logarithmic vertical scale for values from `lowest` to `highest`, with a few plain numbers as labels."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
     axes.set_yscale("log")
     # Within one or two decades the powers of ten would be one or two ticks, or none at all.
     narrow = LogLocator(subs=(1.0, 2.0, 5.0)) if highest > 5 * lowest else MaxNLocator(6, min_n_ticks=2)
     axes.yaxis.set_major_locator(LogLocator() if highest > 100 * lowest else narrow)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
@@ -179,6 +180,16 @@ def counted(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
+def aligned(values: Iterable[float]) -> list[str]:
+    """Numbers as text, all with the same decimals, such that the middle one has three digits; `1,910.3` and `4.5`, not `1.91e+03`."""
+    numbers = [float(value) for value in values]
+    sizes = sorted(abs(number) for number in numbers if math.isfinite(number) and number)
+    if not sizes or sizes[len(sizes) // 2] < 1e-4 or sizes[-1] >= 1e6:
+        return [f"{number:.3g}" for number in numbers]
+    decimals = max(2 - math.floor(math.log10(sizes[len(sizes) // 2])), 0)
+    return [f"{number:,.{decimals}f}" for number in numbers]
+
+
 def darker(color: str) -> str:
     """Return `color` at half brightness, for a thin line over a broad one of the same hue."""
     from matplotlib.colors import to_hex, to_rgb
@@ -204,12 +215,13 @@ def panels(
     `across`, `down`: points between columns and between rows. The axes fill the figure; `finished` adds space around them.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+
+    from tinyae.plots.figure import Picture
 
     rows = math.ceil(count / columns)
     size = (columns * (width + across) - across, rows * (height + down) - down)
     # Without pyplot, no list of open figures keeps this one alive.
-    figure = Figure(figsize=(size[0] / 72, size[1] / 72))
+    figure = Picture(figsize=(size[0] / 72, size[1] / 72))
     FigureCanvasAgg(figure)
     whole = {"left": 0.0, "right": 1.0, "bottom": 0.0, "top": 1.0, "wspace": across / width, "hspace": down / height}
     axes = list(figure.subplots(rows, columns, squeeze=False, gridspec_kw=whole).flat)
@@ -365,11 +377,12 @@ class Sheet:
         high: float,
         colormap: str = "gray",
         caption: str = "",
+        below: str = "",
     ) -> None:
         """Draw pixels (H, W, C) into a tile: C = 1 through `colormap` from `low` to `high`, C = 3 as colors.
 
         Values beyond the range are clipped, values that are not finite are drawn in `style.NOT_FINITE`. `caption` is
-        written above, truncated to the width of the tile.
+        written above, truncated to the width of the tile, and `below` below.
         """
         from matplotlib.colors import to_rgb
         from matplotlib.patches import Rectangle
@@ -388,17 +401,23 @@ class Sheet:
         # A rectangle behind the image, half a point larger, separates a white image from the page.
         plate = (x - 0.5, y - 0.5), self.tile_width + 1, self.tile_height + 1
         self.axes.add_patch(Rectangle(*plate, facecolor=HAIRLINE, linewidth=0, zorder=-1))
+        middle = x + self.tile_width / 2
         if caption:
-            middle, caption = x + self.tile_width / 2, shorten(caption, self.tile_width, SMALL_SIZE)
+            caption = shorten(caption, self.tile_width, SMALL_SIZE)
             self.axes.text(middle, y - 3.5, caption, size=SMALL_SIZE, ha="center", va="baseline")
+        if below:
+            self.axes.text(middle, y + self.tile_height + 4.0, below, size=LABEL_SIZE, ha="center", va="top")
 
     def name_rows(self, names: Sequence[str]) -> None:
         """Write a name left of each row."""
         self.axes.set_yticks([self.corner(row, 0)[1] + self.tile_height / 2 for row in range(len(names))], names)
 
-    def name_columns(self, words: Sequence[str]) -> None:
-        """Write a word below each column."""
-        self.axes.set_xticks([self.corner(0, n)[0] + self.tile_width / 2 for n in range(len(words))], words)
+    def name_columns(self, words: Sequence[str], *, above: bool = False) -> None:
+        """Write a word below or above each column, truncated to the width of the tiles."""
+        short = [shorten(word, self.tile_width) for word in words]
+        self.axes.set_xticks([self.corner(0, n)[0] + self.tile_width / 2 for n in range(len(words))], short)
+        if above:
+            self.axes.xaxis.tick_top()
 
     def scale(self, row: int, rows: int, words: Sequence[str], colormap: str) -> None:
         """Draw a color scale right of the tiles, `rows` rows high from `row` on, with labels `words` from bottom to top.

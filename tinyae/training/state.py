@@ -25,6 +25,7 @@ import numpy.typing as npt
 from tinyae.atomic import write_bytes, write_text
 from tinyae.checks import checked, number, reading, whole_number
 from tinyae.nn import Module
+from tinyae.notebook import curves, table
 from tinyae.optim import Optimizer
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -32,6 +33,8 @@ from tinyae.optim import Optimizer
 
 CLOCK = ("seconds", "samples_per_second")
 """The columns that differ between two runs that are equal otherwise."""
+_LAST = 5
+"""Epochs that a notebook shows."""
 
 
 class History:
@@ -120,6 +123,13 @@ class History:
             for name, value in self.last.items()
         )
         return f"History({len(self)} epochs; last: {numbers})"
+
+    def _repr_html_(self) -> str:
+        names = [name for name in self.columns if name not in CLOCK]
+        head = [f"{name} [{self.units[name]}]" if name in self.units else name for name in names]
+        rows = [[f"{row[name]:.5g}" if name in row else "" for name in names] for row in self.rows[-_LAST:]]
+        losses = {name: self[name] for name in names if name.endswith("loss")}
+        return table(rows, head, f"History of {len(self)} epochs, the last of them:") + curves(losses)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

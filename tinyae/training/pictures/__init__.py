@@ -20,6 +20,7 @@ from tinyae.models import (
 )
 from tinyae.training.pictures.common import (
     Restored,
+    class_name,
     draw_codes,
     draw_common,
     draw_curves,
@@ -52,6 +53,7 @@ from tinyae.training.state import History
 __all__ = [
     "SPECIAL",
     "Restored",
+    "class_name",
     "draw_between",
     "draw_codes",
     "draw_common",

@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-_CURVES = ("loss", "validation_squared_error", "test_squared_error", "accuracy")
-"""Endings of the names of the columns that are drawn."""
-_DECADE = 10.0
-"""Losses that fall by more than this factor are drawn on a logarithmic axis."""
 _SCATTERED = 5000
 """Samples whose codes are drawn."""
 
@@ -78,16 +74,7 @@ def draw_reconstructions(
 
 def draw_curves(history: History, path: Path) -> Path:
     """Training and held-out losses by epoch, for every stage if there are several, one panel per unit, each curve once."""
-    curves: dict[str, list[Any]] = {}
-    for name in history.columns:
-        drawn = [np.allclose(history[name], values, rtol=1e-5, equal_nan=True) for values in curves.values()]
-        if name.endswith(_CURVES) and not any(drawn):  # equal ones differ by rounding
-            curves[name] = history[name]
-    finite = [[value for value in values if math.isfinite(value)] for values in curves.values()]
-    steep = any(max(values, default=0.0) > _DECADE * min(values, default=0.0) > 0.0 for values in finite)
-    logarithmic = steep and all(min(values, default=1.0) > 0.0 for values in finite)
-    figure = plots.loss_curves(history.rows, units=history.units, metrics=list(curves), log_scale=logarithmic)
-    return plots.save_figure(figure, path)
+    return plots.save_figure(plots.loss_curves(history), path)
 
 
 def draw_codes(model: Autoencoder, data: Dataset, path: Path) -> Path:
@@ -193,7 +180,7 @@ class Restored:
 def draw_restored(
     data: Dataset, restored: Restored, *, labels: Sequence[str] | None = None, count: int = 10, title: str
 ) -> Figure:
-    """The first `count` samples and the outputs of the model, with the squared error of each.
+    """The first `count` samples and the outputs of the model, with the squared error of each; steps in the units of the data.
 
     labels: (N,), a caption for each.
     """
@@ -204,9 +191,15 @@ def draw_restored(
             film_rows(data, restored), seen=common_border(restored), labels=labels, errors=restored.errors,
             count=count, title=title,
         )  # fmt: skip
+    x, made, unit, value = restored.x, restored.made, "squared error", data.value_name
+    if x.ndim == 3:  # features of vectors share an axis, and so have no units of their own
+        x, made, value = data.measured(x), data.measured(made), data.unit or "value"
+    unit += "" if restored.seen is None else f" of the {' and '.join(restored.outputs)}"
+    if value != data.value_name:
+        unit += ", in the scale of the model"
     return plots.vector_reconstructions(
-        restored.x, restored.made, errors=restored.errors, seen=restored.seen, labels=labels, count=count,
-        feature_names=data.feature_names or None, value_name=data.value_name, title=title,
+        x, made, errors=restored.errors, error_unit=unit, seen=restored.seen, labels=labels, count=count,
+        feature_names=data.feature_names or None, value_name=value, title=title,
     )  # fmt: skip
 
 
@@ -221,11 +214,6 @@ def common_border(restored: Restored) -> int | None:
     """The number of steps that the model saw, if it is the same for all samples."""
     borders = set() if restored.seen is None else set(restored.seen.tolist())
     return borders.pop() if len(borders) == 1 else None
-
-
-def names_of(data: Dataset) -> tuple[str, ...] | None:
-    """The names of the features of each step, or None; the elements of a vector are not features."""
-    return data.feature_names or None if data.kind in ("sequences", "series") else None
 
 
 def _blank(x: Values, where: Values) -> Values:

@@ -32,13 +32,13 @@ from tinyae.models import (
 )
 from tinyae.nn import Dense, GaussianNoise, MaskingNoise, Noise, SaltAndPepperNoise, layer_outputs
 from tinyae.plots.codes import MOST_CONFUSED
+from tinyae.plots.style import aligned
 from tinyae.training.pictures.common import (
     Restored,
     class_name,
     common_border,
     draw_restored,
     film_rows,
-    names_of,
     one_per_class,
 )
 
@@ -176,21 +176,21 @@ def draw_denoising(
     if not noises:
         return []
     clean = data.test.source[one_per_class(data.test.y, len(data.test), count)]
-    rows, words = [clean], ["clean"] * len(clean)
+    rows, words, errors = [clean], ["clean"], list[float]()
     for noise in noises:
         noisy = noise.corrupt(clean, np.random.default_rng(0))
-        for verb, images in (("corrupted", noisy), ("denoised", model.reconstruct(noisy))):
+        for word, images in ((f"corrupted\n{_described(noise)[1]}", noisy), ("denoised", model.reconstruct(noisy))):
             rows.append(images)
-            words += [f"{verb} {error:.3g}" for error in _errors(images, clean)]
+            words.append(word)
+            errors += _errors(images, clean).tolist()
     figure = plots.image_grid(
         np.concatenate(rows),
         columns=len(clean),
-        titles=words,
+        titles=[""] * len(clean) + aligned(errors),
+        row_names=words,
         value_range=(min(0.0, float(clean.min())), max(1.0, float(clean.max()))),
-        title=(
-            f"{data.name}: test images; then, in pairs, corrupted by {', '.join(map(repr, noises))}, and denoised. "
-            "The numbers are squared errors per image."
-        ),
+        title=f"{data.name}: test images, corrupted by {_described(model.noise)[0]}, and denoised",
+        note="The numbers are squared errors per image.",
     )
     return [plots.save_figure(figure, folder / "denoising.png")]
 
@@ -205,6 +205,15 @@ def _noises(noise: Noise, levels: Sequence[float] | None) -> list[Noise]:
         rates = levels or _around(noise.rate, _HIGHEST_RATE)
         return [SaltAndPepperNoise(level, noise.low, noise.high) for level in rates]
     return []
+
+
+def _described(noise: Noise) -> tuple[str, str]:
+    """The kind and the strength of a noise in words: masking noise, 12.5 % of pixels."""
+    if isinstance(noise, GaussianNoise):
+        return "Gaussian noise", f"std. dev. {noise.std:g}"
+    assert isinstance(noise, MaskingNoise | SaltAndPepperNoise)
+    kind = "masking noise" if isinstance(noise, MaskingNoise) else "salt-and-pepper noise"
+    return kind, f"{100 * noise.rate:.3g} % of pixels"
 
 
 def _around(level: float, highest: float = math.inf) -> list[float]:
@@ -297,7 +306,7 @@ def draw_variational(model: VariationalAutoencoder, data: Dataset, folder: Path)
     if data.image_shape is None:
         return files
     files += [
-        draw_samples(model, folder / "samples.png"),
+        draw_samples(model, folder / "samples.png", names=_every_class(data, model)),
         draw_between_codes(model, data, folder / "interpolation.png"),
     ]
     if model.code_size == 2:
@@ -310,8 +319,10 @@ def draw_conditional(model: ConditionalVariationalAutoencoder, data: Dataset, fo
     return [] if data.image_shape is None else [draw_restyled(model, data, folder / "restyled.png")]
 
 
-def draw_samples(model: VariationalAutoencoder, path: Path, count: int = _SAMPLES, seed: int = 0) -> Path:
-    """Decoded codes from the prior; for a conditional model each column is a class."""
+def draw_samples(
+    model: VariationalAutoencoder, path: Path, count: int = _SAMPLES, seed: int = 0, names: Sequence[str] | None = None
+) -> Path:
+    """Decoded codes from the prior; for a conditional model each column is a class, with `names` above."""
     columns, words = 8, ""
     if model.classes is not None:
         columns, words = model.classes, ", a column for each class"
@@ -319,6 +330,7 @@ def draw_samples(model: VariationalAutoencoder, path: Path, count: int = _SAMPLE
     figure = plots.image_grid(
         model.sample(count, np.random.default_rng(seed)),
         columns=columns,
+        column_names=names,
         title=f"{count} generated {model.sample_name}s: E[x|z] for codes z drawn from N(0, I){words}",
     )
     return plots.save_figure(figure, path)
@@ -346,9 +358,15 @@ def draw_restyled(model: ConditionalVariationalAutoencoder, data: Dataset, path:
     figure = plots.image_grid(
         made.reshape(-1, *x.shape[1:]),
         columns=1 + model.classes,
-        title=f"{data.name}: test {model.sample_name}s (first column), and the code of each decoded as every class",
+        column_names=["given", *(_every_class(data, model) or [])],
+        title=f"{data.name}: test {model.sample_name}s (given), and the code of each decoded as every class",
     )
     return plots.save_figure(figure, path)
+
+
+def _every_class(data: Dataset, model: VariationalAutoencoder) -> list[str] | None:
+    """The names of the classes of a conditional model; None for another."""
+    return None if model.classes is None else [class_name(data, number) for number in range(model.classes)]
 
 
 def draw_between_codes(model: VariationalAutoencoder, data: Dataset, path: Path, rows: int = 5) -> Path:
@@ -457,7 +475,7 @@ def draw_strokes(model: LSTMAutoencoder, data: Dataset, path: Path, count: int =
 
 
 def draw_predictions(model: LSTMAutoencoder, data: Dataset, path: Path, count: int = 8) -> Path:
-    """Test sequences over time: the past, with its reconstruction if there is one, and the future with its prediction.
+    """Test sequences over time: the end of the past, and the future with its prediction.
 
     Of unequal lengths only the most common one, so that the future begins at the same step.
     """
@@ -466,25 +484,14 @@ def draw_predictions(model: LSTMAutoencoder, data: Dataset, path: Path, count: i
         steps = _commonest(test.lengths)
         numbers = np.flatnonzero(test.lengths == steps)
         test = Split(test.x[:, :steps], test.y)
-    labels = None if test.y is None else test.y[numbers]
-    numbers = numbers[_spread(labels, len(numbers), count)]
+    numbers = numbers[_spread(None if test.y is None else test.y[numbers], len(numbers), count)]
     split = test.rows(numbers)
-    seen, _, future = split_future(split.x, model.future_steps)
-    predicted = model.predict(seen)
-    first = np.full_like(seen, np.nan) if model.mode == "predict" else model.reconstruct(seen)
-    figure = plots.vector_reconstructions(
-        split.x,
-        np.concatenate([first, predicted], axis=1),
-        seen=seen.shape[1],
-        errors=np.square(predicted - future).sum(axis=(1, 2)),
-        error_unit="squared error of the prediction",
-        labels=_class_names(data, split) or _stamps(data, numbers),
-        feature_names=names_of(data),
-        count=count,
-        value_name=data.value_name,
-        title=f"{data.name}: test {model.sample_name}s and their prediction",
-    )
-    return plots.save_figure(figure, path)
+    seen, _, _ = split_future(split.x, model.future_steps)
+    made = np.concatenate([np.full_like(seen, np.nan), model.predict(seen)], axis=1)
+    restored = Restored(split.x, made, np.full(len(split), seen.shape[1]), ("prediction",))
+    labels = _class_names(data, split) or _stamps(data, numbers)
+    title = f"{data.name}: test {model.sample_name}s and their prediction"
+    return plots.save_figure(draw_restored(data, restored, labels=labels, count=count, title=title), path)
 
 
 def draw_films(model: Autoencoder, data: Dataset, folder: Path) -> list[Path]:
