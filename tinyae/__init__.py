@@ -26,12 +26,13 @@ if TYPE_CHECKING:
     from tinyae import data, inspect, models, plots, testing, training
     from tinyae.inspect import detect_anomaly
     from tinyae.testing.gradients import gradcheck
-    from tinyae.training import History, Run, evaluate, fit, load, save
+    from tinyae.training import History, Run, evaluate, export, fit, load, save
 
 _ROOMS = ("data", "inspect", "models", "plots", "testing", "training")
 _LATER = {
     "fit": "training",
     "evaluate": "training",
+    "export": "training",
     "save": "training",
     "load": "training",
     "History": "training",
@@ -50,6 +51,7 @@ __all__ = [
     "data",
     "detect_anomaly",
     "evaluate",
+    "export",
     "fit",
     "grad",
     "gradcheck",

@@ -7,6 +7,7 @@ file is first written under a temporary name and then renamed.
 from tinyae.training.loop import fit
 from tinyae.training.metrics import Metrics, compare_sequences, evaluate
 from tinyae.training.model_file import save
+from tinyae.training.onnx_file import export
 from tinyae.training.pictures import draw_run
 from tinyae.training.run import Run, load, load_arrays
 from tinyae.training.stack import LinearProbe, fit_classifier, fit_stack, fit_stack_classifier, whole_history
@@ -34,6 +35,7 @@ __all__ = [
     "compare_sequences",
     "draw_run",
     "evaluate",
+    "export",
     "fit",
     "fit_classifier",
     "fit_stack",
