@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from tinyae import data, inspect, models, plots, testing, training
     from tinyae.inspect import detect_anomaly
     from tinyae.testing.gradients import gradcheck
-    from tinyae.training import History, Run, evaluate, fit, load, save
+    from tinyae.training import History, Run, evaluate, export, fit, load, save
 
 _ROOMS = ("data", "inspect", "models", "plots", "testing", "training")
-_LATER = dict.fromkeys(("fit", "evaluate", "save", "load", "History", "Run"), "training")
+_LATER = dict.fromkeys(("fit", "evaluate", "export", "save", "load", "History", "Run"), "training")
 _LATER |= {"detect_anomaly": "inspect", "gradcheck": "testing"}
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "data",
     "detect_anomaly",
     "evaluate",
+    "export",
     "fit",
     "grad",
     "gradcheck",

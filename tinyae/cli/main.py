@@ -20,6 +20,7 @@ from tinyae.cli.data import data
 from tinyae.cli.diff import diff
 from tinyae.cli.encode import decode, encode
 from tinyae.cli.evaluate import evaluate
+from tinyae.cli.export import export
 from tinyae.cli.features import features
 from tinyae.cli.forecast import forecast
 from tinyae.cli.gradcheck import gradcheck
@@ -36,7 +37,8 @@ from tinyae.streams import Stream
 from tinyae.training.run import package_version
 
 COMMANDS = (
-    evaluate, encode, decode, reconstruct, forecast, sample, features, neighbors, probe, anomalies, diff, show, step, gradcheck, data, info,
+    evaluate, encode, decode, reconstruct, export,
+    forecast, sample, features, neighbors, probe, anomalies, diff, show, step, gradcheck, data, info,
 )  # fmt: skip
 """The commands except `train`: functions whose parameters and docstrings become arguments and help."""
 

@@ -8,6 +8,7 @@ from tinyae.training.comparison import compare_sequences, report
 from tinyae.training.loop import fit
 from tinyae.training.metrics import Metrics, evaluate
 from tinyae.training.model_file import save
+from tinyae.training.onnx_file import export
 from tinyae.training.pictures import draw_run
 from tinyae.training.run import Run, load, load_arrays
 from tinyae.training.stack import LinearProbe, fit_classifier, fit_stack, fit_stack_classifier, whole_history
@@ -35,6 +36,7 @@ __all__ = [
     "compare_sequences",
     "draw_run",
     "evaluate",
+    "export",
     "fit",
     "fit_classifier",
     "fit_stack",
