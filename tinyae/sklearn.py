@@ -6,15 +6,6 @@ In reading order: what all five share; the three transformers, whose codes are n
 
 Columns are not scaled: put a `StandardScaler` before, as for scikit-learn's own neural networks, since the squared error of a
 column in thousands counts a million times that of one in ones. The loss "bce" needs values in [0, 1]: `MinMaxScaler`.
-
-    >>> from sklearn.pipeline import make_pipeline
-    >>> from sklearn.preprocessing import StandardScaler
-    >>> import tinyae as ta
-    >>> from tinyae.sklearn import AutoencoderTransformer
-    >>> digits = ta.data.load("optdigits").train
-    >>> pipeline = make_pipeline(StandardScaler(), AutoencoderTransformer(code_size=8, epochs=2, random_state=0))
-    >>> pipeline.fit_transform(digits.flat).shape
-    (3823, 8)
 """
 
 from __future__ import annotations
@@ -22,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,33 +23,23 @@ try:
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ImportError as error:
-    raise ImportError(
-        'tinyae.sklearn needs scikit-learn 1.6 or newer: install it with pip install "tinyae[sklearn]".'
-    ) from error
+    raise ImportError('tinyae.sklearn needs scikit-learn 1.6 or newer: pip install "tinyae[sklearn]".') from error
 
 from tinyae import checks, models, ops
 from tinyae.autodiff import Tensor
 from tinyae.data import Split
-from tinyae.models import Autoencoder
 from tinyae.optim import Adam
 from tinyae.training import History, fit, fit_stack, fit_stack_classifier, whole_history
 
-STEPS, PASSES = 1000, 10
-"""With `epochs=None` training has at least this many steps and passes over the samples: in batches of 128, 500 epochs for
-200 rows, and 10 for 100,000."""
+STEPS, PASSES = 1000, 10  # at least, with `epochs=None`: in batches of 128, 500 passes over 200 rows, 10 over 100,000
+_FLOATS = (np.float64, np.float32)  # a model has the precision of its training samples; of integers, the first
 
-_FLOATS = (
-    np.float64,
-    np.float32,
-)  # a model computes in the precision of its training samples; from integers in the first
-
-# Makes `__init__` of the fields of a class and its bases: it stores every parameter as given, and `fit` checks them.
-_estimator = dataclass(kw_only=True, eq=False, repr=False)
+_estimator = dataclass(kw_only=True, eq=False, repr=False)  # its __init__ stores the parameters; `fit` checks them
 
 
 @_estimator
 class _Estimator(base.BaseEstimator):
-    """What all estimators share: the parameters of training, and the checks of samples."""
+    """What all share: the parameters of training, and the checks of samples. Each kind has a `_built`, its new model."""
 
     hidden_sizes: Sequence[int] = (64,)
     epochs: int | None = None
@@ -67,10 +47,6 @@ class _Estimator(base.BaseEstimator):
     learning_rate: float = 3e-3
     random_state: int | np.random.RandomState | None = None
     verbose: bool = False
-
-    def _built(self, features: int, generator: np.random.Generator) -> Any:
-        """A new model for samples of so many features."""
-        raise NotImplementedError
 
     def _started(self, x: np.ndarray) -> tuple[Any, dict[str, Any]]:
         """A new model in the precision of x (N, D), and the arguments of the function that trains it."""
@@ -95,13 +71,13 @@ def _generator_of(random_state: int | np.random.RandomState | None) -> np.random
 
 @_estimator
 class _Coder(_Estimator):
-    """An estimator that trains an autoencoder of dense layers to reconstruct the samples."""
+    """An estimator whose model is trained to reconstruct the samples."""
 
     code_size: int = 2
     activation: str = "relu"
 
     def fit(self, X: Any, y: object = None) -> Any:
-        """Train a new model on X (N, D); y is ignored. ValueError or TypeError for parameters that do not fit."""
+        """Train a new model on X (N, D); y is ignored."""
         x = validate_data(self, X, dtype=_FLOATS)
         model, training = self._started(x)
         history = fit(model, x, optimizer=Adam(model.parameters(), lr=self.learning_rate), **training)
@@ -116,13 +92,9 @@ class _Deep(_Coder):
 
     loss: str = "squared_error"
 
-    def _built(self, features: int, generator: np.random.Generator) -> Autoencoder:
-        sizes = [*self.hidden_sizes, self.code_size]
-        return models.deep_autoencoder(features, sizes, activation=self.activation, loss=self.loss, generator=generator)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Transformers: the columns of a table become the latent dimensions of a code.
+    def _built(self, features: int, generator: np.random.Generator) -> models.Autoencoder:
+        settings: dict[str, Any] = {"activation": self.activation, "loss": self.loss, "generator": generator}
+        return models.deep_autoencoder(features, [*self.hidden_sizes, self.code_size], **settings)
 
 
 class _Transformer(base.ClassNamePrefixFeaturesOutMixin, base.TransformerMixin, _Coder):
@@ -136,13 +108,7 @@ class _Transformer(base.ClassNamePrefixFeaturesOutMixin, base.TransformerMixin, 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """The reconstructions (N, D) of codes X (N, K)."""
         check_is_fitted(self, "model_")
-        codes = check_array(X, dtype=self.model_.dtype)
-        if codes.shape[1] != self._n_features_out:
-            raise ValueError(
-                f"got codes of {codes.shape[1]} numbers, but this model has codes of {self._n_features_out}: give what "
-                "transform returns."
-            )
-        return self.model_.decode(codes)
+        return self.model_.decode(check_array(X, dtype=self.model_.dtype))
 
     def score(self, X: Any, y: object = None) -> float:
         """Minus the mean squared error per element of the reconstructions of X (N, D): the larger the better, at most 0."""
@@ -195,7 +161,7 @@ class DenoisingTransformer(_Transformer, _Deep):
     corruption: str = "masking"
     level: float = 0.25
 
-    def _built(self, features: int, generator: np.random.Generator) -> Autoencoder:
+    def _built(self, features: int, generator: np.random.Generator) -> models.Autoencoder:
         return models.denoising_autoencoder(
             features, self.code_size, hidden_sizes=self.hidden_sizes, corruption=self.corruption, level=self.level,
             activation=self.activation, loss=self.loss, generator=generator,
@@ -215,7 +181,7 @@ class VAETransformer(_Transformer):
     likelihood: str = "gaussian-scalar"
     beta: float = 1.0
 
-    def _built(self, features: int, generator: np.random.Generator) -> Autoencoder:
+    def _built(self, features: int, generator: np.random.Generator) -> models.Autoencoder:
         return models.variational_autoencoder(
             features, self.hidden_sizes, self.code_size, activation=self.activation, likelihood=self.likelihood,
             beta=self.beta, generator=generator,
@@ -225,10 +191,6 @@ class VAETransformer(_Transformer):
         """Generated rows (n_samples, D): z ~ N(0, I), then the mean of p(x|z)."""
         check_is_fitted(self, "model_")
         return self.model_.sample(n_samples, _generator_of(random_state))
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Predictors: is it an outlier, and which class is it?
 
 
 @_estimator
@@ -252,7 +214,7 @@ class AutoencoderOutlierDetector(base.OutlierMixin, _Deep):
         super().fit(X)
         model, x = self._applied(X)
         self.detector_ = models.AnomalyDetector(model, quantile).fit(x)
-        self.offset_ = -self.detector_.threshold
+        self.offset_ = -np.float64(self.detector_.threshold)
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:
@@ -262,8 +224,7 @@ class AutoencoderOutlierDetector(base.OutlierMixin, _Deep):
 
     def decision_function(self, X: Any) -> np.ndarray:
         """`score_samples` minus `offset_` (N,): negative for outliers."""
-        scores = self.score_samples(X)
-        return scores - self.offset_
+        return self.score_samples(X) - self.offset_
 
     def predict(self, X: Any) -> np.ndarray:
         """-1 for outliers, 1 for the others (N,)."""
@@ -275,21 +236,18 @@ class StackedClassifier(base.ClassifierMixin, _Estimator):
     """A deep classifier: layers trained one by one without labels, a softmax on top, then all together (Vincent et al. 2010).
 
     Args:
-        hidden_sizes: widths of the layers, which are sigmoids.
+        hidden_sizes: widths of the layers, which are sigmoids, from the input to the softmax.
         epochs: of each layer, of the softmax, and of the fine-tuning.
         layer: kind of every layer: "denoising", "plain" or "sparse".
         corruption, level: of denoising layers, as for `DenoisingTransformer`.
         others: as for `AutoencoderTransformer`.
-
-    Attributes:
-        classes_: the labels (C,), sorted.
     """
 
     layer: str = "denoising"
     corruption: str = "masking"
     level: float = 0.25
 
-    def _built(self, features: int, generator: np.random.Generator) -> Autoencoder:
+    def _built(self, features: int, generator: np.random.Generator) -> models.Autoencoder:
         return models.stacked_autoencoder(
             features, self.hidden_sizes, layer=self.layer, corruption=self.corruption, level=self.level,
             loss="squared_error", classes=len(self.classes_), generator=generator,
@@ -303,16 +261,16 @@ class StackedClassifier(base.ClassifierMixin, _Estimator):
         if len(self.classes_) < 2:
             raise ValueError("a classifier needs at least 2 classes, got 1 class: give samples of another class too.")
         model, training = self._started(x)
-        training["optimizer"] = partial(Adam, lr=self.learning_rate)
-        layers = fit_stack(model, x, **training)
+        training["optimizer"] = lambda parameters: Adam(parameters, lr=self.learning_rate)
+        histories = fit_stack(model, x, **training)
         training["epochs"] = (training["epochs"],) * 2
-        _, (top, tuned) = fit_stack_classifier(model, Split(x, numbers), **training)
-        stages = [(f"layer {number}", history) for number, history in enumerate(layers, start=1)]
-        self.model_, self.history_ = model, whole_history([*stages, ("classifier", top), ("fine-tuning", tuned)])
+        histories += fit_stack_classifier(model, Split(x, numbers), **training)[1]
+        stages = [*(f"layer {number + 1}" for number in range(len(model.layers))), "classifier", "fine-tuning"]
+        self.model_, self.history_ = model, whole_history(list(zip(stages, histories, strict=True)))
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """The probability of each class (N, C), in the order of `classes_`."""
+        """The probability of each class (N, C), in the order of `classes_`, the sorted labels."""
         model, x = self._applied(X)
         return ops.softmax(model.classifier.output(Tensor(model.encode(x)))).numpy()
 
