@@ -31,7 +31,7 @@ from tinyae.data import Split
 from tinyae.optim import Adam
 from tinyae.training import History, fit, fit_stack, fit_stack_classifier, whole_history
 
-STEPS, PASSES = 500, 10  # at least, with `epochs=None`: in batches of 128, 250 passes over 200 rows, 10 over 100,000
+STEPS, PASSES = 1000, 10  # at least, with `epochs=None`: in batches of 128, 500 passes over 200 rows, 10 over 100,000
 _FLOATS = (np.float64, np.float32)  # a model has the precision of its training samples; of integers, the first
 
 _estimator = dataclass(kw_only=True, eq=False, repr=False)  # its __init__ stores the parameters; `fit` checks them
@@ -44,7 +44,7 @@ class _Estimator(base.BaseEstimator):
     hidden_sizes: Sequence[int] = (64,)
     epochs: int | None = None
     batch_size: int = 128
-    learning_rate: float = 3e-3
+    learning_rate: float = 5e-3
     random_state: int | np.random.RandomState | None = None
     verbose: bool = False
 
@@ -133,7 +133,7 @@ class AutoencoderTransformer(_Transformer, _Deep):
         hidden_sizes: widths of the layers before the code, mirrored in the decoder.
         activation: of the hidden layers.
         loss: reconstruction loss; "bce" for values in [0, 1].
-        epochs: passes over the samples; None makes at least 500 steps and 10 passes.
+        epochs: passes over the samples; None makes at least 1000 steps and 10 passes.
         batch_size, learning_rate: samples per step, and the step size of Adam.
         random_state: an int gives the same model in each `fit`, to the last bit.
         verbose: show a progress bar (on standard error).
