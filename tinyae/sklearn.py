@@ -41,7 +41,6 @@ _estimator = dataclass(kw_only=True, eq=False, repr=False)  # its __init__ store
 class _Estimator(base.BaseEstimator):
     """What all share: the parameters of training, and the checks of samples. Each kind has a `_built`, its new model."""
 
-    hidden_sizes: Sequence[int] = (64,)
     epochs: int | None = None
     batch_size: int = 128
     learning_rate: float = 5e-3
@@ -54,8 +53,8 @@ class _Estimator(base.BaseEstimator):
         model = self._built(x.shape[1], generator).to(dtype=x.dtype)
         steps = math.ceil(len(x) / checks.whole_number("batch_size", self.batch_size, at_least=1))
         epochs = max(PASSES, math.ceil(STEPS / steps)) if self.epochs is None else self.epochs
-        seed = int(generator.integers(2**31))
-        return model, {"epochs": epochs, "batch_size": self.batch_size, "seed": seed, "progress": bool(self.verbose)}
+        order = {"batch_size": self.batch_size, "seed": int(generator.integers(2**31))}
+        return model, {"epochs": epochs, "progress": bool(self.verbose), **order}
 
     def _applied(self, X: Any) -> tuple[Any, np.ndarray]:
         """The trained model, and new samples (N, D) in its precision."""
@@ -73,6 +72,7 @@ def _generator_of(random_state: int | np.random.RandomState | None) -> np.random
 class _Coder(_Estimator):
     """An estimator whose model is trained to reconstruct the samples."""
 
+    hidden_sizes: Sequence[int] = (64,)
     code_size: int = 2
     activation: str = "relu"
 
@@ -243,6 +243,7 @@ class StackedClassifier(base.ClassifierMixin, _Estimator):
         others: as for `AutoencoderTransformer`.
     """
 
+    hidden_sizes: Sequence[int] = (64,)
     layer: str = "denoising"
     corruption: str = "masking"
     level: float = 0.25
