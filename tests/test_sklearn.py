@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import pickle
-import re
 import sys
 from typing import Any
 
@@ -37,13 +36,12 @@ ALL = (*TRANSFORMERS, AutoencoderOutlierDetector, StackedClassifier)
 def plane(rng: np.random.Generator) -> np.ndarray:
     """300 standardized rows of 6 columns near a plane."""
     rows = rng.normal(size=(300, 2)) @ rng.normal(size=(2, 6)) + 0.3 * rng.normal(size=(300, 6))
-    return (rows - rows.mean(axis=0)) / rows.std(axis=0)
+    return StandardScaler().fit_transform(rows)
 
 
 @parametrize_with_checks([kind(epochs=5) for kind in ALL])
 def test_scikit_learns_own_checks(estimator: Any, check: Any) -> None:
-    with np.errstate(all="warn"):
-        check(estimator)
+    check(estimator)
 
 
 def test_a_linear_autoencoder_reaches_the_error_of_pca(plane: np.ndarray) -> None:
@@ -58,12 +56,10 @@ def test_a_transformer_is_the_encoder_and_decoder_of_its_model(kind: Any, dtype:
     x = plane.astype(dtype)
     coder = kind(code_size=3, epochs=5, random_state=1).fit(x)
     codes, losses = coder.transform(x), coder.history_["train_loss"]
-    assert codes.shape == (300, 3)
     assert codes.dtype == coder.inverse_transform(codes).dtype == coder.model_.dtype == dtype
     assert_array_equal(coder.inverse_transform(codes), coder.model_.reconstruct(x))
     assert coder.score(x) == pytest.approx(-np.mean((x - coder.model_.reconstruct(x)) ** 2))
-    assert len(losses) == 5
-    assert losses[-1] < losses[0]
+    assert losses[4] < losses[0]
 
 
 @pytest.mark.parametrize("kind", ALL)
@@ -92,14 +88,12 @@ def test_new_columns_have_names(plane: np.ndarray) -> None:
 
 
 def test_a_vae_generates_rows_with_the_correlations_of_the_data(plane: np.ndarray) -> None:
-    vae = VAETransformer(epochs=100, random_state=0).fit(plane)
-    rows, expected = vae.sample(2000, random_state=1), np.corrcoef(plane.T)
-    assert_array_equal(rows, vae.sample(2000, random_state=1))
-    strong = np.abs(expected) > 0.5
-    assert_array_equal(np.sign(np.corrcoef(rows.T))[strong], np.sign(expected)[strong])
+    rows = VAETransformer(epochs=100, random_state=0).fit(plane).sample(2000, random_state=1)
+    expected = np.corrcoef(plane.T)
+    assert (np.corrcoef(rows.T) * expected)[np.abs(expected) > 0.5].min() > 0.0  # of the same signs
 
 
-@pytest.mark.parametrize("contamination", [0.02, 0.1, 0.4])
+@pytest.mark.parametrize("contamination", [0.02, 0.4])
 def test_a_detector_flags_the_worst_reconstructed_rows(contamination: float, plane: np.ndarray) -> None:
     detector = AutoencoderOutlierDetector(contamination=contamination, epochs=30, random_state=0)
     flagged = detector.fit_predict(plane) == -1
@@ -107,33 +101,30 @@ def test_a_detector_flags_the_worst_reconstructed_rows(contamination: float, pla
     errors = ((plane - detector.model_.reconstruct(plane)) ** 2).sum(axis=1)
     assert errors[flagged].min() > errors[~flagged].max()
     assert_allclose(detector.score_samples(plane), -errors)
-    off_the_plane = plane + np.linalg.svd(plane)[2][-1] * 6.0  # orthogonal to it
-    assert (detector.predict(off_the_plane) == -1).mean() > 0.95
+    assert (detector.predict(plane + 6.0 * np.linalg.svd(plane)[2][-1]) == -1).mean() > 0.95  # orthogonal to the plane
 
 
 def test_a_stacked_classifier_reads_digits_by_name() -> None:
-    digits = ta.data.load("optdigits").train.rows(slice(0, 300))
-    x, names = digits.flat, np.array([f"digit {n}" for n in digits.y])
+    digits = ta.data.load("optdigits").train
+    x, names = digits.flat[:300], np.array([f"digit {n}" for n in digits.y[:300]])
     classifier = StackedClassifier(hidden_sizes=(32, 16), epochs=50, random_state=0)
     assert cross_val_score(classifier, x, names, cv=2).min() > 0.6
-    probabilities = classifier.fit(x, names).predict_proba(x)
-    assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-5)
-    assert_array_equal(classifier.predict(x), np.unique(names)[classifier.model_.classifier.predict(x)])
+    predicted = classifier.fit(x, names).predict(x)
+    assert_array_equal(predicted, np.unique(names)[classifier.model_.classifier.predict(x)])
 
 
 @pytest.mark.parametrize(("kind", "wrong", "message"), [
     (AutoencoderTransformer, {"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),
-    (AutoencoderTransformer, {"loss": "bce"}, "needs targets in [0, 1]"),
     (AutoencoderOutlierDetector, {"contamination": 1.0}, "contamination must be a finite number, above 0 and below 1"),
     (StackedClassifier, {"hidden_sizes": ()}, "at least one layer"),
 ])  # fmt: skip
 def test_parameters_are_checked_in_fit(kind: Any, wrong: dict[str, Any], message: str, plane: np.ndarray) -> None:
-    with pytest.raises(ValueError, match=re.escape(message)):
+    with pytest.raises(ValueError, match=message):
         kind(**wrong).fit(plane, plane[:, 0] > 0)
 
 
 def test_without_scikit_learn_one_sentence_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn", None)
     monkeypatch.delitem(sys.modules, "tinyae.sklearn")
-    with pytest.raises(ImportError, match=re.escape('pip install "tinyae[sklearn]"')):
+    with pytest.raises(ImportError, match=r'pip install "tinyae\[sklearn\]"'):
         importlib.import_module("tinyae.sklearn")

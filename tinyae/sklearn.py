@@ -135,8 +135,7 @@ class AutoencoderTransformer(_Transformer, _Deep):
         loss: reconstruction loss; "bce" for values in [0, 1].
         epochs: passes over the samples; None makes at least 1000 steps and 10 passes.
         batch_size, learning_rate: samples per step, and the step size of Adam.
-        random_state: an int gives the same model in each `fit`, to the last bit.
-        verbose: show a progress bar (on standard error).
+        random_state, verbose: an int gives the same model in each `fit`, to the last bit; True shows a progress bar.
 
     Attributes:
         model_: the trained model; `tinyae.save` writes it to a file.
