@@ -34,7 +34,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("cvae", {}), ("cvae", SMALL | {"classes": 3}), ("vqvae", {}), ("vqvae", SMALL | {"codebook_size": 5}),
     ("conv", {}), *(("conv", IMAGE | {"upsampling": u}) for u in ("nearest", "bilinear", "transposed", "pixelshuffle")),
     ("conv", IMAGE | {"form": "strided", "kernel_size": 4, "code_size": 6, "normalization": "batch"}),
-    ("conv", IMAGE | {"pooling": "average", "normalization": "layer", "activation": "sigmoid"}),
+    ("conv", IMAGE | {"form": "keras", "pooling": "average", "normalization": "layer", "activation": "sigmoid"}),
     ("conv-denoising", {}), ("conv-vae", {}),
     *(("lstm", STEPS | {"mode": mode}) for mode in ("reconstruct", "predict", "composite")),
     ("lstm", STEPS | {"num_layers": 2, "bidirectional": True, "code_size": 3, "dropout": 0.5}),

@@ -62,6 +62,8 @@ from tinyae.training import (
     whole_history,
 )
 from tinyae.training.applied import described, lasting, load_data
+from tinyae.training.comparison import compare
+from tinyae.training.pictures import draw_reconstructions
 from tinyae.training.run import CHECKPOINT, RunCheckpoint, environment
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -467,6 +469,11 @@ def train_stacked(
         if model.classifier is None:
             print(f"{data.name} has no labels, so no classifier is trained")
             return whole_history(stages)
+        if of_layers and data.frame_shape is None:
+            picture = folder.path / "reconstructions.png"
+            layerwise = "each layer minimizes the error of its own input, and its penalties"
+            print("\nbefore fine-tuning:", *compare(model, data, layerwise), sep="\n")
+            print(f"picture: {folder.draw(lambda: [draw_reconstructions(model, data, picture)])[0]}")
         fit_stack_classifier(
             model, data.train, data, epochs=(config["classifier_epochs"], config["tuning_epochs"]),
             start=None if of_layers else state, after_stage=keep, **common,
@@ -477,8 +484,7 @@ def train_stacked(
         raise
     assert data.test.y is not None
     print(
-        "\nfine-tuning changes the encoders but not the decoders, so reconstructions are worse than before; "
-        "a stack is judged by its codes and its accuracy"
+        "\nfine-tuning changes the encoders and not the decoders, so reconstructions after it mean nothing: judge the codes"
     )
     before = dict(stages)["classifier"].last["test_accuracy"]
     after = model.classifier.accuracy(data.test.x, data.test.y)

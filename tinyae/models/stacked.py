@@ -115,7 +115,7 @@ def stacked_autoencoder(
     input_shape: Shape = 784,
     sizes: Sequence[int] = (200, 200),
     *,
-    layer: Annotated[str, LAYERS] = "sparse",
+    layer: Annotated[str, LAYERS] = "denoising",
     rho: float = 0.1,
     beta: float = 3.0,
     weight_decay: float = 3e-3,
@@ -127,7 +127,7 @@ def stacked_autoencoder(
     generator: np.random.Generator | None = None,
     **settings: Any,
 ) -> StackedAutoencoder:
-    """A stack of sigmoid layers, by default the 784-200-200 network of the UFLDL exercise.
+    """A stack of sigmoid layers, by default denoising ones (Vincent et al. 2010); sparse ones of this size are UFLDL's exercise.
 
     Args:
         input_shape: shape of one sample; D is the product of its numbers.

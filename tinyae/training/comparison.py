@@ -45,7 +45,8 @@ def report(model: Autoencoder, data: Dataset, history: History | None = None) ->
     """Lines on the code of a trained model, on the model itself, and on the baselines; on the loss, if its history is given."""
     tested = len(data.test) > 0
     lines = [*code_use(model, data), *(model.report(data.test) if tested else [])]
-    lines += (compare_sequences(model, data) if tested else []) or compare(model, data)
+    if getattr(model, "classifier", None) is None:  # fine-tuning leaves encoders that do not fit their decoders
+        lines += (compare_sequences(model, data) if tested else []) or compare(model, data)
     return lines + ([] if history is None else still_falling(history))
 
 
@@ -69,11 +70,11 @@ def code_use(model: Autoencoder, data: Dataset) -> list[str]:
     return [line, f"{dead} of {low.size} code units are dead: the same for all {seen}"]
 
 
-def compare(model: Autoencoder, data: Dataset) -> list[str]:
+def compare(model: Autoencoder, data: Dataset, minimizes: str = "") -> list[str]:
     """Squared errors of the model and of baselines on the test samples, or on the training samples if there are no others.
 
     PCA stands beside it if the code is smaller than a sample. A discrete code counts as many components as its bits are
-    32-bit numbers. If PCA is better, a line says what it minimizes, and what the model does.
+    32-bit numbers. If PCA is better, a line says what it minimizes, and what the model `minimizes`, by default its loss.
     """
     train, name = data.train, model.sample_name
     samples, part = (data.test, "test") if len(data.test) else (train, "training")
@@ -94,7 +95,7 @@ def compare(model: Autoencoder, data: Dataset) -> list[str]:
         best = found[f"PCA, {size} components{share}"] = float(pca.squared_error(samples.source))
     lines = [f"squared error of {part} {name}s", *(f"  {label:52}{value:>12.5g}" for label, value in found.items())]
     if linear and best < own:
-        lines.append(f"PCA minimizes this error and nothing else; {_objective(model, data)}")
+        lines.append(f"PCA minimizes this error and nothing else; {minimizes or _objective(model, data)}")
     return lines
 
 

@@ -31,7 +31,8 @@ def draw_common(model: Autoencoder, data: Dataset, history: History, folder: Pat
     if not len(data.test):  # a memory has no samples but its training samples
         return [draw_curves(history, folder / "loss.png")] if len(history) else []
     files = []
-    if data.frame_shape is None:  # `draw_films` shows films
+    tuned = getattr(model, "classifier", None) is not None  # its encoders fit the decoders no more: drawn before
+    if data.frame_shape is None and not tuned:  # `draw_films` shows films
         files.append(draw_reconstructions(model, data, folder / "reconstructions.png"))
     if len(history):
         files.append(draw_curves(history, folder / "loss.png"))
