@@ -414,7 +414,7 @@ def test_a_last_batch_of_one_is_taken_where_batchnorm_sees_more_numbers(rng):
 
 OUT_OF_REACH = [
     (lambda: sparse_autoencoder(6, 3, sparsity="none"), -1.3, 2.0, "sigmoid, from 0 to 1"),
-    (lambda: stacked_autoencoder(6, (3,)).layers[0], 0.0, 1.5, "sigmoid, from 0 to 1"),
+    (lambda: stacked_autoencoder(6, (3,), layer="sparse").layers[0], 0.0, 1.5, "sigmoid, from 0 to 1"),
     (lambda: deep_autoencoder(6, (4, 2), output_activation="relu", loss="huber"), -0.5, 9.0, "relu, from 0 to inf"),
     (lambda: deep_autoencoder((2, 3, 1), (4, 2), output_activation="tanh", loss="squared_error"), -1.5, 1.0, "tanh"),
     (

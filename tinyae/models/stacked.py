@@ -116,11 +116,11 @@ def stacked_autoencoder(
     sizes: Sequence[int] = (200, 200),
     *,
     layer: Annotated[str, LAYERS] = "denoising",
-    rho: float = 0.1,
-    beta: float = 3.0,
-    weight_decay: float = 3e-3,
-    corruption: Annotated[str, NOISES] = "masking",
-    level: float = 0.25,
+    rho: float | None = None,
+    beta: float | None = None,
+    weight_decay: float | None = None,
+    corruption: Annotated[str, tuple(NOISES)] | None = None,
+    level: float | None = None,
     loss: Annotated[str, tuple(RECONSTRUCTIONS)] | None = None,
     tied: bool = False,
     sample: str = "sample",
@@ -133,11 +133,12 @@ def stacked_autoencoder(
         input_shape: shape of one sample; D is the product of its numbers.
         sizes: widths of the layers, from the input to the code.
         layer: kind of every layer.
-        rho: of sparse layers: target mean activation.
-        beta: of sparse layers: weight of the penalty.
-        weight_decay: of sparse layers: lambda.
-        corruption: of denoising layers: kind of noise.
-        level: of denoising layers: fraction of corrupted elements, or the standard deviation of Gaussian noise.
+        rho: of sparse layers: target mean activation; by default 0.1.
+        beta: of sparse layers: weight of the penalty; by default 3.
+        weight_decay: of sparse layers: lambda; by default 0.003.
+        corruption: of denoising layers: kind of noise; by default "masking".
+        level: of denoising layers: fraction of corrupted elements, or the standard deviation of Gaussian noise; by default
+            0.25.
         loss: reconstruction loss of every layer; by default "half_squared_error" for sparse layers, "bce" for others.
         tied: each layer's decoder uses its encoder's weights, transposed, as in Vincent et al. 2010.
         generator: for all initial weights and the noise; None draws fresh entropy.
@@ -147,16 +148,25 @@ def stacked_autoencoder(
         raise ValueError("sizes must list at least one layer, got none: write sizes=(200, 200).")
     rng = as_generator(generator)
     choose("kind of layer", layer, LAYERS)
-    of_layer: dict[str, Any] = {"tied": tied, "sample": sample, "generator": rng}
-    build: Callable[..., Autoencoder] = basic_autoencoder
-    if layer == "sparse":
-        build = sparse_autoencoder
-        of_layer |= {"rho": rho, "beta": beta, "weight_decay": weight_decay, "loss": loss or "half_squared_error"}
-    else:
-        of_layer |= {"activation": "sigmoid", "loss": loss or "bce"}
-    if layer == "denoising":
-        build = denoising_autoencoder
-        of_layer |= {"corruption": corruption, "level": level}
+    build: Callable[..., Autoencoder] = sparse_autoencoder
+    if layer != "sparse":
+        build = denoising_autoencoder if layer == "denoising" else basic_autoencoder
+    of_layer: dict[str, Any] = {"tied": tied, "sample": sample, "generator": rng, "activation": "sigmoid"}
+    of_layer["loss"] = loss or ("half_squared_error" if layer == "sparse" else "bce")
+    penalties: dict[str, tuple[Any, Any]] = {
+        "rho": (rho, 0.1),
+        "beta": (beta, 3.0),
+        "weight_decay": (weight_decay, 3e-3),
+    }
+    noise: dict[str, tuple[Any, Any]] = {"corruption": (corruption, "masking"), "level": (level, 0.25)}
+    for kind, known in {"sparse": penalties, "denoising": noise}.items():
+        given = [name for name, (value, _) in known.items() if value is not None]
+        if given and kind != layer:
+            raise ValueError(
+                f"{given[0]} is of {kind} layers, got layer={layer!r}: leave it out, or write layer={kind!r} (--layer {kind})."
+            )
+        if kind == layer:
+            of_layer |= {name: usual if value is None else value for name, (value, usual) in known.items()}
     shapes: list[Shape] = [sample_shape(input_shape), *sizes[:-1]]
     layers = [build(shape, size, **of_layer) for shape, size in zip(shapes, sizes, strict=True)]
     return StackedAutoencoder(layers, sample=sample, generator=rng, **settings)
