@@ -15,9 +15,10 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
+
+from tinyae.checks import did_you_mean
 
 SPELLING = {"warmup": "kl-warmup", "num_layers": "layers", "minutes": "checkpoint-minutes", "kind": "as"}
 """Settings whose option has another name."""
@@ -43,15 +44,31 @@ class Parser(argparse.ArgumentParser):
         see = " See" if message.endswith("?") else "; see"
         self.exit(2, f"{self.prog}: error: {message}{see} `{self.prog} --help`.\n")
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As in argparse, but an unknown option is an error, with the closest known one as a suggestion."""
+    def filled(self) -> Parser:
+        """This parser, with all its arguments."""
         fill, self.fill = self.fill, lambda parser: None
         fill(self)
+        return self
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """As in argparse, with the closest choices as a suggestion."""
+        if (
+            action.choices is not None
+            and value not in action.choices
+            and (meant := did_you_mean(value, action.choices))
+        ):
+            raise argparse.ArgumentError(action, f"invalid choice: {value!r}: {meant}")
+        super()._check_value(action, value)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As in argparse, but an unknown option is an error, with the closest known one as a suggestion."""
+        self.filled()
         found, rest = super().parse_known_args(args, namespace)
         for name in (word.partition("=")[0] for word in rest if word.startswith("-")):
             known = [option for option in self._option_string_actions if option.startswith("--")]
-            near = [option for option in known if option.startswith(name)] or get_close_matches(name, known, 1, 0.75)
-            self.error(f"unknown option {name}" + (f": did you mean {' or '.join(near)}?" if near else ""))
+            begun = [option for option in known if option.startswith(name)]
+            near = f"did you mean {' or '.join(begun)}?" if begun else did_you_mean(name, known)
+            self.error(f"unknown option {name}" + (f": {near}" if near else ""))
         return found, rest
 
 

@@ -30,6 +30,8 @@ from tinyae.cli.arguments import (
     settings_of,
     whole_number,
 )
+from tinyae.cli.card import UNFINISHED, card
+from tinyae.cli.config import settings_text
 from tinyae.cli.options import (
     GROUPS,
     arguments_from,
@@ -64,7 +66,7 @@ from tinyae.training import (
 )
 from tinyae.training.applied import described, lasting, load_data
 from tinyae.training.metrics import LARGEST_PCA
-from tinyae.training.run import CHECKPOINT, RunCheckpoint, environment
+from tinyae.training.run import CARD, CHECKPOINT, SETTINGS, RunCheckpoint, environment
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The command: check all options and the data, then train, evaluate, draw.
@@ -74,12 +76,23 @@ def register(commands: Any) -> None:
     """Add `train` with one sub-command per model."""
     command = commands.add_parser("train", help="train a model and write metrics and pictures to a run folder")
     add_arguments(command, resume, {resume: "continue a run"})
+    add_config_option(command)
     command.set_defaults(run=lambda options: resume(**_given_to(resume, options)))
     models = command.add_subparsers(title="models", dest="model", metavar="MODEL")
     for entry in MODELS.values():
         models.add_parser(
             entry.name, help=entry.title, description=f"Train: {entry.title}.", fill=partial(add_model, entry=entry)
         )
+
+
+def add_config_option(parser: Parser) -> None:
+    """Add --config, which `tinyae.cli.config.expanded` replaces before the words are parsed."""
+    parser.add_argument("--config", metavar="FILE", help="settings, and maybe the model, from the run.toml of a run")
+
+
+def model_parser(model: str) -> Parser:
+    """The parser of the options of a model."""
+    return Parser(fill=partial(add_model, entry=MODELS[model])).filled()
 
 
 def add_model(parser: Parser, entry: ModelEntry) -> None:
@@ -91,6 +104,7 @@ def add_model(parser: Parser, entry: ModelEntry) -> None:
     add_options(parser, [replace(shared["data"], text=text)], {"data": entry.data})
     for function, heading in GROUPS.items():
         add_options(headed(parser, heading), settings_of(function).values())
+    add_config_option(parser)
     parser.add_argument(
         "--seed",
         type=whole_number,
@@ -329,12 +343,22 @@ def _prepared(config: dict[str, Any], data: Dataset) -> tuple[Any, Dataset]:
 def _train(model: Any, data: Dataset, folder: Run, checkpoint: RunCheckpoint, state: TrainingState | None) -> None:
     """Train as the run's configuration says, from the beginning or from a state; then evaluate and draw."""
     started, config = time.perf_counter(), folder.config
+    of_run = partial(card, config, model, data, _headline(config["model"], model, data, config["device"]))
+    without_effect = _OPTIONAL if config["optimizer"] == "lbfgs" else ()
+    settings = {name: value for name, value in config.items() if name not in without_effect}
+    folder.describe({SETTINGS: settings_text(settings, model_parser(config["model"])), CARD: of_run(UNFINISHED, ())})
+
+    def drawn(report: str) -> list[Path]:
+        files = draw_run(model, data, history, folder.path)
+        folder.describe({CARD: of_run(report, files)})
+        return files
+
     try:
         history = _TRAINERS.get(config["model"], _fit)(model, data, folder, checkpoint, state)
     except (TrainingInterrupted, TrainingDiverged) as stop:
         if len(history := stop.history):
             folder.keep(model, history)
-            folder.draw(partial(draw_run, model, data, history, folder.path))
+            folder.draw(partial(drawn, UNFINISHED))
             stop.args = (f"{stop} Continue with `tinyae train --resume {folder.path}`.",)
         elif "replaces" in folder.manifest:
             stop.args = (f"{stop} The old run in {folder.path} is as it was.",)
@@ -345,8 +369,9 @@ def _train(model: Any, data: Dataset, folder: Run, checkpoint: RunCheckpoint, st
         raise
     if MODELS[config["model"]].held_out:
         folder.keep_scores(AnomalyDetector(model).score(data.train))
-    _report(model, data, time.perf_counter() - started)
-    for file in folder.draw(partial(draw_run, model, data, history, folder.path)):
+    report = _report(model, data)
+    print(f"\ntrained in {time.perf_counter() - started:.1f} s; {report}")
+    for file in folder.draw(partial(drawn, report)):
         print(f"picture: {file}")
     folder.close()
 
@@ -402,27 +427,28 @@ def _headline(name: str, model: Autoencoder, data: Dataset, device: str) -> str:
     )
 
 
-def _report(model: Autoencoder, data: Dataset, seconds: float) -> None:
-    """Print the metrics after training, with PCA at the same code size as baseline."""
+def _report(model: Autoencoder, data: Dataset) -> str:
+    """The metrics after training, with PCA at the same code size as baseline."""
     if not len(data.test):
-        print(f"\ntrained in {seconds:.1f} s; a memory is evaluated on its training samples; there is no test set")
-        print(metrics_table({"train": evaluate(model, data.train)}))
-        return
-    print(f"\ntrained in {seconds:.1f} s; the test {model.sample_name}s were not used for any decision")
-    print(metrics_table({"train": evaluate(model, data.train), "test": evaluate(model, data.test)}))
-    print("".join(f"{line}\n" for line in [*feature_errors(model, data), *model.report(data.test)]), end="")
-    table = compare_sequences(model, data)
-    if table:
-        print("\n" + "\n".join(table))
-        return
+        table = metrics_table({"train": evaluate(model, data.train)})
+        return f"a memory is evaluated on its training samples; there is no test set\n{table}"
+    lines = [
+        f"the test {model.sample_name}s were not used for any decision",
+        metrics_table({"train": evaluate(model, data.train), "test": evaluate(model, data.test)}),
+        *feature_errors(model, data),
+        *model.report(data.test),
+    ]
+    if compared := compare_sequences(model, data):
+        return "\n".join([*lines, "", *compared])
     code_size = model.encode(model.batch(data.test.rows(slice(0, 1)))).size
     elements = math.prod(data.example_shape)
     if code_size <= min(len(data.train), elements) and elements <= LARGEST_PCA:
         pca = PCA(code_size).fit(data.train.source)
-        print(
+        lines.append(
             f"for comparison, PCA with {code_size} components: "
             f"test squared error {pca.squared_error(data.test.source):.5g} per {model.sample_name}"
         )
+    return "\n".join(lines)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -513,6 +539,9 @@ CHOSEN = {
 }
 """The settings of optimizers and schedules that are options."""
 
+_OPTIONAL = ("batch_size", "drop_last", "schedule", "clip_norm", *CHOSEN)
+"""Settings without effect on lbfgs."""
+
 _OF_FIT = settings_of(fit)
 _IF_GIVEN = (*CHOSEN, "minutes", "drop_last")
 
@@ -553,8 +582,7 @@ def settle_training(options: argparse.Namespace, entry: ModelEntry) -> None:
     Raises:
         ValueError: an option has no effect with this optimizer or schedule, one is missing, or a number is out of range.
     """
-    optional = ("batch_size", "drop_last", "schedule", "clip_norm", *CHOSEN)
-    given = [name for name in optional if getattr(options, name) is not None]
+    given = [name for name in _OPTIONAL if getattr(options, name) is not None]
     if options.optimizer == "lbfgs" and given:
         raise ValueError(
             f"{flag_of(given[0])} has no effect with lbfgs, which uses all samples at once and a line search: "
@@ -575,6 +603,8 @@ def settle_training(options: argparse.Namespace, entry: ModelEntry) -> None:
             raise ValueError(
                 f"--{choice} {chosen} needs {flag_of(name)}, a number of epochs: add, e.g., {flag_of(name)} 5."
             )
+        if chosen in able and getattr(options, name) is None and setting.default is not inspect.Parameter.empty:
+            setattr(options, name, setting.default)
     for name, value in (("clip_norm", options.clip_norm), ("--checkpoint-minutes", options.minutes)):
         if value is not None:
             number(name, value, above=0.0)
