@@ -32,10 +32,10 @@ def unknown(what: str, value: object, options: Iterable[object], *, owner: str =
     return ValueError(f"{before}unknown {what} {value!r}: {near} one of {', '.join(known)}{otherwise}.")
 
 
-def did_you_mean(value: object, options: Iterable[str]) -> str:
+def did_you_mean(value: object, options: Iterable[str], cutoff: float = 0.6) -> str:
     """The question "did you mean adam or adamw?", with up to three options that are spelled like `value`; "" if none is."""
     near = {option.lower(): option for option in options}
-    close = [near[name] for name in get_close_matches(str(value).lower(), near, n=3, cutoff=0.6)]
+    close = [near[name] for name in get_close_matches(str(value).lower(), near, n=3, cutoff=cutoff)]
     return f"did you mean {' or '.join(close)}?" if close else ""
 
 

@@ -7,72 +7,52 @@ from pathlib import Path
 from typing import Any
 
 from tinyae.data import Dataset
-from tinyae.models import MODELS
+from tinyae.models import model_entry
 
-UNFINISHED = "There are no results yet: training stopped or goes on. `tinyae train --resume RUN` continues it."
+UNFINISHED = "There are no results yet. `tinyae train --resume RUN` continues a run that was stopped."
 """Stands for the report until the run has one."""
 
 _CARD = """\
 ---
 library_name: tinyae
-tags: [autoencoder, {name}]
+tags: [autoencoder, {entry.name}]
 ---
-
-# {name} on {data.name}
+# {entry.name} on {data.name}
 
 {headline}.
 
-- model: {title}
-- code: {code_size} numbers per {model.sample_name}
+- model: {entry.title}; code size {code_size}
 - data: {about}
-
-## Results
+- trained with {versions}; `tinyae train --config run.toml` trains it again, equal bit for bit on the same machine
 
 ```text
 {report}
 ```
 
-{pictures}## Use
-
-`RUN` is this folder; `run.encode`, `run.reconstruct` and `run.score` take new data as the file or array that they are in.
+{pictures}To use it, with the path of this folder for RUN:
 
 ```python
 import tinyae as ta
-
 run = ta.training.Run.open("RUN")
-model = run.model()
-codes = model.encode(model.batch(run.data().{part}))
+codes = run.model().encode(run.model().batch(run.data().{part}))
 ```
-
-## Train it again
-
-```sh
-tinyae train --config run.toml
-```
-
-The settings are in `run.toml`. Trained with {versions}; on the same machine the weights are equal bit for bit.
 """
 
 
 def card(
     config: dict[str, Any], model: Any, data: Dataset, headline: str, report: str, pictures: Sequence[Path]
 ) -> str:
-    """The text of the card; equal runs have equal ones, so it holds no date, and no path.
+    """The text of the card; equal runs have equal ones, so it holds no date and no path.
 
-    Args:
-        config: of the run.
-        model, data: its model, and the data it was trained on.
-        headline: the model and its data in one line.
-        report: what `tinyae train` prints at the end of the run, or `UNFINISHED`.
-        pictures: the files, in the run folder.
+    headline: model and data in a line. report: what `tinyae train` prints at the end, or `UNFINISHED`.
     """
-    versions, name = config["environment"]["versions"], config["model"]
+    versions = config["environment"]["versions"]
     about = {"": data.title, "source: ": data.source, "license: ": data.license}
     return _CARD.format(
-        name=name, data=data, model=model, headline=headline, title=MODELS[name].title, report=report,
+        entry=model_entry(config["model"]), data=data, headline=headline, report=report,
         code_size=model.encode(model.batch(data.train.rows(slice(0, 1)))).size,
         about="; ".join(f"{what}{text.removesuffix('.')}" for what, text in about.items() if text),
-        pictures="".join(f"![{file.stem.replace('_', ' ')}]({file.name})\n\n" for file in pictures),
+        pictures="".join(f"![{file.stem}]({file.name})\n\n" for file in pictures),
         part="test" if len(data.test) else "train",
         versions=", ".join(f"{library} {versions[library]}" for library in ("tinyae", "numpy", "python")),
     )  # fmt: skip

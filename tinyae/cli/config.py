@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from tinyae.checks import did_you_mean, reading, unknown
+from tinyae.checks import choose, reading
 from tinyae.cli.arguments import Parser
 from tinyae.models import MODELS
 
 _HEAD = """\
 # All settings of a run. `tinyae train --config run.toml` trains it again, the same bit for bit on the same machine; options
-# given after it take precedence. A relative path starts at the working directory, as on the command line.
+# given beside it take precedence. A relative path starts at the working directory, as on the command line.
 """
-_PLACE = ("help", "config", "seeds", "out", "force")
-"""Options that are not settings of a run, but say where and how often."""
-
 _LARGEST = 2**20
 
 
 def settings_text(config: Mapping[str, Any], parser: Parser) -> str:
     """The settings in the configuration of a run as TOML, named as the options of its model, with their help as comments."""
     windows = config.get("windows") or {}
-    values = {
-        **config, "kind": None, **config.get("table", {}), **config.get("data_options", {}), **windows,
-        "window": windows.get("length"), **config["arguments"],
-    }  # fmt: skip
+    values = {**config, "kind": None, "scale": None, **config.get("table", {}), **config.get("data_options", {}), **windows,
+              "window": windows.get("length"), **config["arguments"]}  # fmt: skip
     lines = [_HEAD, f"model = {toml(config['model'])}  # {MODELS[config['model']].title}"]
     for group in parser._action_groups:
         found = [
-            f"{_key(action)} = {toml(values[action.dest])}  # {(action.help or '').replace('%%', '%')}"
-            for action in group._group_actions
-            if values.get(action.dest) is not None
+            f"{a.option_strings[0][2:]} = {toml(values[a.dest])}  # {(a.help or '').replace('%%', '%')}"
+            for a in group._group_actions
+            if values.get(a.dest) is not None
         ]
         lines += [f"\n# {group.title}", *found] if found else []
     return "\n".join(lines) + "\n"
@@ -46,54 +40,42 @@ def toml(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")
 
 
-def _key(action: argparse.Action) -> str:
-    return action.option_strings[0].removeprefix("--")
-
-
 def expanded(words: Sequence[str], parser_of: Callable[[str], Parser]) -> list[str]:
-    """The words of a command line, with the settings of a `--config FILE` of `train` as options before those that are given.
+    """The words of a command, with the settings of a `--config FILE` of `train` as options before those that are given.
 
-    Args:
-        words: of the command line.
-        parser_of: the parser of a model's options, by its name.
-
-    Raises ValueError or OSError for a file that cannot be read, does not fit the options, or contradicts the words.
+    parser_of: the parser of a model's options, by its name. Raises ValueError or OSError for a file that cannot be read, does
+    not fit the options, or contradicts the words.
     """
-    words = list(words)
     start = next((n for n, word in enumerate(words) if not word.startswith("-")), 0) + 1
-    rest = words[start:]
-    names = [word.partition("=")[0] for word in rest]
-    if words[start - 1 : start] != ["train"] or "--config" not in names or rest[-1] == "--config":
-        return words
-    if names.count("--config") > 1 or "--resume" in names:
-        other = "--resume, which continues a run with its own" if "--resume" in names else "another --config"
-        raise ValueError(f"--config gives the settings of one new run, got also {other}: leave one of them out.")
-    _, equals, path = rest.pop(place := names.index("--config")).partition("=")
+    rest = list(words[start:])
+    place = next((n for n, word in enumerate(rest) if word.partition("=")[0] == "--config"), None)
+    if words[start - 1 : start] != ["train"] or place is None or rest[place:] == ["--config"]:
+        return list(words)
+    _, equals, path = rest.pop(place).partition("=")
     path = path if equals else rest.pop(place)
-    given = rest.pop(0) if rest and not rest[0].startswith("-") else None
+    given = [rest.pop(0)] if rest and not rest[0].startswith("-") else []
     settings = _read(path)
-    model = settings.pop("model", given)
-    if model is None:
-        raise ValueError(f'{path} names no model: add, e.g., model = "basic", or give it on the command line.')
-    if not isinstance(model, str) or model not in MODELS:
-        raise unknown("model", model, MODELS, owner=path)
-    if given not in (None, model):
+    models = {*given, *map(str, [settings.pop("model")] if "model" in settings else [])}
+    if len(models) != 1:
         raise ValueError(
-            f"{path} is for the model {model}, and the command line asks for {given}: leave one of them out."
+            f"{path} and the command line name {' and '.join(sorted(models)) or 'no model'}: name one model."
         )
-    options = {_key(action): action for action in parser_of(model)._actions}
-    found = []
-    for name, value in settings.items():
-        if name not in options or options[name].dest in _PLACE:
-            near = did_you_mean(name, options) or f"leave it out; `tinyae train {model} --help` lists them."
-            near = "give it on the command line." if name in options else near
-            raise ValueError(f"{path}: {name} is not a setting of {model}: {near}")
-        found += _words(f"{path}: {name}", options[name], value)
+    model = choose("model", models.pop(), MODELS, owner=path)
+    parser = parser_of(model)
+
+    def refuse(message: str) -> NoReturn:
+        raise ValueError(f"{path}: {message}{'' if message.endswith('?') else f'; see `tinyae train {model} --help`.'}")
+
+    parser.error = refuse  # type: ignore[method-assign]
+    found = [word for name, value in settings.items() for word in _words(f"--{name}", value, parser)]
+    parser.parse_args(found)
+    if {"--config", "--resume"} & {word.partition("=")[0] for word in [*found, *rest]}:
+        raise ValueError(f"{path} says how one new run is trained: leave out --resume and any other --config.")
     return [*words[:start], model, *found, *rest]
 
 
 def _read(path: str) -> dict[str, Any]:
-    if not Path(path).exists():
+    if not Path(path).is_file():
         raise FileNotFoundError(f"no file {path}: give a TOML file of settings, such as the run.toml in a run folder.")
     with reading(path, "a TOML file", "compare it with the run.toml in a run folder"):
         with Path(path).open("rb") as file:
@@ -103,19 +85,13 @@ def _read(path: str) -> dict[str, Any]:
         return tomllib.loads(content.decode("utf-8"))
 
 
-def _words(where: str, action: argparse.Action, value: Any) -> list[str]:
-    """The words that give an option a value from a file; ValueError, beginning with `where`, if it is of another kind."""
-    if action.nargs == 0:
-        if not isinstance(value, bool):
-            raise ValueError(f"{where} must be true or false, without quotes, got {value!r}: write one of them.")
-        return [flag for flag in action.option_strings if flag.startswith("--no-") != value]
-    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-    try:
-        read: Any = action.type(text) if callable(action.type) else text
-    except argparse.ArgumentTypeError as error:
-        raise ValueError(f"{where} {error}: correct it, or leave it out for the default.") from None
-    if action.choices is not None and read not in action.choices:
-        raise unknown("choice", value, action.choices, owner=where)
-    if (list(read) if isinstance(read, tuple) else read) != value:
-        raise ValueError(f"{where} is of another kind than needed, got {value!r}: write {toml(read)}.")
-    return [f"{action.option_strings[0]}={text}"]
+def _words(flag: str, value: Any, parser: Parser) -> list[str]:
+    """A setting as words of the command line; an error of the parser if it is of another type than its option."""
+    known = parser._option_string_actions
+    if isinstance(value, bool):
+        off = f"--no-{flag[2:]}"
+        return [flag] if value or flag not in known or known[flag].nargs != 0 else [off] if off in known else []
+    action, text = known.get(flag), ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, str) and action is not None and action.type not in (None, str):
+        parser.error(f"argument {flag}: must not be in quotes, got {value!r}")
+    return [f"{flag}={text}"]

@@ -42,7 +42,7 @@ from tinyae.training.run import package_version
 def completion(shell: Annotated[str, completions.SHELLS]) -> None:
     """print a script that completes the words of a command
 
-    Print a script for a shell: source <(tinyae completion bash), likewise zsh; tinyae completion fish | source.
+    Print a script for a shell: source <(tinyae completion bash), likewise in zsh after compinit.
 
     Args:
         shell: the shell.

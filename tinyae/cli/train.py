@@ -669,7 +669,8 @@ def check_sequence_options(options: argparse.Namespace, windows: dict[str, Any] 
         )
     if horizon is not None and asked not in (None, horizon):
         raise ValueError(f"--horizon {horizon} and --future-steps {asked} contradict each other: give one of them.")
-    if getattr(options, "teacher_epochs", None) is not None and options.feeding != "scheduled":
+    usual = next((setting.default for setting in options.settings if setting.name == "teacher_epochs"), None)
+    if getattr(options, "teacher_epochs", None) not in (None, usual) and options.feeding != "scheduled":
         raise ValueError(
             "--teacher-epochs has no effect without scheduled sampling: add --conditional --feeding scheduled."
         )
