@@ -18,7 +18,9 @@ from tinyae.training import Run, evaluate
 
 PICTURES = ["codes.png", "filters.png", "loss.png", "reconstructions.png"]
 TEXTS = ["README.md", "run.toml"]
-FILES = sorted(["checkpoint.safetensors", "config.json", "metrics.csv", "model.safetensors", "scores.npy", *TEXTS, *PICTURES])
+FILES = sorted(
+    ["checkpoint.safetensors", "config.json", "metrics.csv", "model.safetensors", "scores.npy", *TEXTS, *PICTURES]
+)
 BASIC = "train basic --data optdigits --epochs 2 --code-size 8"
 
 

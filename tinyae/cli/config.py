@@ -22,8 +22,8 @@ _LARGEST = 2**20
 def settings_text(config: Mapping[str, Any], parser: Parser) -> str:
     """The settings in the configuration of a run as TOML, named as the options of its model, with their help as comments."""
     windows = config.get("windows") or {}
-    values = {**config, "kind": None, "scale": None, **config.get("table", {}), **config.get("data_options", {}), **windows,
-              "window": windows.get("length"), **config["arguments"]}  # fmt: skip
+    values = {**config, "kind": None, "scale": None, "minutes": None, **config.get("table", {}), **config.get("data_options", {}),
+              **windows, "window": windows.get("length"), **config["arguments"]}  # fmt: skip
     lines = [_HEAD, f"model = {toml(config['model'])}  # {MODELS[config['model']].title}"]
     for group in parser._action_groups:
         found = [

@@ -256,7 +256,7 @@ class Run(AppliedRun):
         """Write these files and `config.json`, all of them or none; `entries` are changes of the manifest."""
         self._begin()
         number = self.manifest["generation"] + 1
-        files = {**{name: partial(bytes, text) for name, text in self._texts.items()}, **files}
+        files = {**files, **{name: partial(bytes, text) for name, text in self._texts.items()}}
         manifest = self.manifest | {"files": self.manifest["files"] | dict.fromkeys(files, number)} | entries
         try:
             for name, content in files.items():
