@@ -221,6 +221,9 @@ class Run(AppliedRun):
         ]
         self._commit({}, pictures=None, others=others)
         files = draw()
+        self._commit(
+            {}
+        )  # texts about the pictures; the last commit has no files, so a run that ends well has no renaming left
         drawn = {*(name for name in own if re.fullmatch(PICTURE, name)), *(file.name for file in files)}
         self._commit({}, pictures=sorted(drawn), others=[])
         return files
