@@ -18,7 +18,10 @@ from tinyae.cli.main import main
 from tinyae.training import Run, evaluate
 
 PICTURES = ["codes.png", "filters.png", "loss.png", "reconstructions.png"]
-FILES = sorted(["checkpoint.safetensors", "config.json", "metrics.csv", "model.safetensors", "scores.npy", *PICTURES])
+TEXTS = ["README.md", "run.toml"]
+FILES = sorted(
+    ["checkpoint.safetensors", "config.json", "metrics.csv", "model.safetensors", "scores.npy", *TEXTS, *PICTURES]
+)
 BASIC = "train basic --data optdigits --epochs 2 --code-size 8"
 
 

@@ -44,9 +44,11 @@ def small_run(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize(("command", "words"), [
     ("", "the following arguments are required: COMMAND"),
-    ("trian basic", r"invalid choice: 'trian' \(choose from .*train"),
+    ("trian basic", r"invalid choice: 'trian': did you mean train\? See `tinyae --help`"),
     ("train", "give a MODEL to train, or --resume RUN to continue a run"),
-    ("train lstmm", r"invalid choice: 'lstmm' \(choose from .*basic.*deep"),
+    ("train lstmm", r"invalid choice: 'lstmm': did you mean lstm\? See `tinyae train --help`"),
+    ("train zzz", r"invalid choice: 'zzz' \(choose from .*basic.*deep"),
+    ("show bsaic", r"invalid choice: 'bsaic': did you mean basic\?"),
     ("train basic --epochs 0", "--epochs: must be a whole number of at least 1, got '0'"),
     ("train basic --epochs many", "--epochs: must be a whole number of at least 1, got 'many'"),
     ("train basic --batch-size -3", "--batch-size: must be a whole number of at least 1, got '-3'"),
@@ -80,12 +82,12 @@ def small_run(tmp_path_factory) -> Path:
     ("train deep --sizes 20,,5", "--sizes: must be a whole number of at least 1, got ''"),
     ("train deep --sizes", "--sizes: expected one argument"),
     ("train deep --data optdigits --sizes 10000000000000", "Unable to allocate"),
-    ("train basic --data fashion-min", "unknown data set 'fashion-min'. Did you mean 'fashion-mini' or 'fashion-mnist'"),
-    ("train basic --data optdigit", "Did you mean 'optdigits'"),
-    ("train basic --data qwxz", "unknown data set 'qwxz'. Choose from fashion-mini, optdigits"),
+    ("train basic --data fashion-min", "unknown data set 'fashion-min': did you mean fashion-mini or fashion-mnist"),
+    ("train basic --data optdigit", "did you mean optdigits"),
+    ("train basic --data qwxz", "unknown data set 'qwxz': choose one of fashion-mini, optdigits"),
     ("train basic --data missing.npy", "there is no file missing.npy"),
-    ("data optdigit", "Did you mean 'optdigits'"),
-    ("show basic --data optdigit", "Did you mean 'optdigits'"),
+    ("data optdigit", "did you mean optdigits"),
+    ("show basic --data optdigit", "did you mean optdigits"),
     ("evaluate", "the following arguments are required: RUN"),
     ("evaluate nowhere", r"nowhere is not a run folder \(it has no config.json\): give the folder that"),
     ("encode nowhere", "the following arguments are required: --out"),
@@ -191,7 +193,7 @@ def test_folders_that_cannot_be_made(refused, tmp_path):
 @pytest.mark.parametrize(("name", "content", "words"), [
     ("config.json", b"{", "config.json is damaged"),
     ("config.json", b"{}", "lacks the entries 'model' and 'data'"),
-    ("config.json", b'{"model": "basic", "data": "optdigitz"}', "Did you mean 'optdigits'"),
+    ("config.json", b'{"model": "basic", "data": "optdigitz"}', "did you mean optdigits"),
     ("model.safetensors", None, "no saved model at .*model.safetensors"),
     ("model.safetensors", b"", "is not a complete safetensors file"),
     ("model.safetensors", b"half", "is not a complete safetensors file"),
@@ -252,7 +254,7 @@ def disk_fills_up(monkeypatch) -> Iterator[Callable[[int], None]]:
     monkeypatch.undo()
 
 
-COMMITTED = ["checkpoint.safetensors", "config.json", "metrics.csv", "model.safetensors"]
+COMMITTED = ["README.md", "checkpoint.safetensors", "config.json", "metrics.csv", "model.safetensors", "run.toml"]
 
 
 @pytest.mark.parametrize(("count", "kept", "failed"), [

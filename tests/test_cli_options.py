@@ -205,7 +205,7 @@ def test_momentum_and_nesterov_reach_the_optimizer(tmp_path, tinyae):
     tinyae("train basic --data optdigits --epochs 1 --code-size 4 --schedule step --step-size 1 --out run", method)
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert {"momentum": 0.9, "nesterov": True, "schedule": "step", "step_size": 1}.items() <= config.items()
-    assert "gamma" not in config
+    assert config["gamma"] == 0.1, "defaults too, so that a run keeps them when they change"
 
 
 def test_normalization_stands_between_the_sums_and_the_activation(rng):

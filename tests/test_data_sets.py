@@ -155,20 +155,19 @@ def test_a_name_is_found_however_it_is_spelled(spelling):
     assert data.load(spelling).name in ("optdigits", "nyc-taxi")
 
 
-@pytest.mark.parametrize(("wrong", "meant"), [("mnst", "'mnist'"), ("fashion", "'fashion-mini'"), ("ecg", "'ecg208'")])
+@pytest.mark.parametrize(("wrong", "meant"), [("mnst", "mnist"), ("fashion", "fashion-mini"), ("ecg", "ecg208")])
 def test_an_unknown_name_lists_close_ones_and_all(wrong, meant):
     with pytest.raises(ValueError, match="unknown data set") as raised:
         data.load(wrong)
     message = str(raised.value)
-    assert "Did you mean" in message
-    assert meant in message.partition("The names are")[0]
+    assert meant in message.partition("did you mean ")[2].partition("?")[0]
     assert all(name in message for name in data.names())
 
 
 def test_a_name_like_no_other_lists_all_names():
-    with pytest.raises(ValueError, match="Choose from fashion-mini, ") as raised:
+    with pytest.raises(ValueError, match="choose one of fashion-mini, ") as raised:
         data.load("zzz")
-    assert "Did you mean" not in str(raised.value)
+    assert "did you mean" not in str(raised.value)
 
 
 def test_root_is_refused_where_it_means_nothing(tmp_path):

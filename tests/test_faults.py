@@ -26,12 +26,14 @@ from tinyae.training import Checkpoint, Run
 
 MINE = {"holiday.png": b"mine", "filters.png": b"mine, with a name that a run may give", "notes.txt": b"mine"}
 COMPLETE = [
+    "README.md",
     "checkpoint.safetensors",
     "codes.png",
     "config.json",
     "loss.png",
     "metrics.csv",
     "model.safetensors",
+    "run.toml",
     "scores.npy",
 ]
 EPOCHS = {"fresh": 2, "force": 2, "resume": 3}
@@ -96,7 +98,7 @@ def quick() -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Checkpoint, "after_epoch", always)
         patch.setattr("tinyae.cli.train.draw_run", draw_two)
-        patch.setattr("tinyae.cli.train._report", lambda *of: None)
+        patch.setattr("tinyae.cli.train._report", lambda *of: "")
         yield patch
 
 

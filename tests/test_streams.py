@@ -47,6 +47,7 @@ WORK: dict[str, tuple[tuple[str, ...], str]] = {
     "gradcheck": (("gradcheck", "tanh"), ""),
     "data": (("data", NAME), ""),
     "info": (("info",), ""),
+    "completion": (("completion", "bash"), ""),
 }
 """Of each command what is run, and the file that it makes."""
 

@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from functools import cache, wraps
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -26,7 +27,16 @@ def unknown(what: str, value: object, options: Iterable[object], *, owner: str =
         otherwise: an alternative to the options; ends the message.
     """
     before = f"{owner}: " if owner else ""
-    return ValueError(f"{before}unknown {what} {value!r}: choose one of {', '.join(map(str, options))}{otherwise}.")
+    known = list(map(str, options))
+    near = f"{meant} Choose" if (meant := did_you_mean(value, known)) else "choose"
+    return ValueError(f"{before}unknown {what} {value!r}: {near} one of {', '.join(known)}{otherwise}.")
+
+
+def did_you_mean(value: object, options: Iterable[str], cutoff: float = 0.6) -> str:
+    """The question "did you mean adam or adamw?", with up to three options that are spelled like `value`; "" if none is."""
+    near = {option.lower(): option for option in options}
+    close = [near[name] for name in get_close_matches(str(value).lower(), near, n=3, cutoff=cutoff)]
+    return f"did you mean {' or '.join(close)}?" if close else ""
 
 
 def choose(what: str, value: T, options: Iterable[T], *, owner: str = "", otherwise: str = "") -> T:

@@ -15,9 +15,10 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
+
+from tinyae.checks import did_you_mean
 
 SPELLING = {"warmup": "kl-warmup", "num_layers": "layers", "minutes": "checkpoint-minutes", "kind": "as"}
 """Settings whose option has another name."""
@@ -43,15 +44,28 @@ class Parser(argparse.ArgumentParser):
         see = " See" if message.endswith("?") else "; see"
         self.exit(2, f"{self.prog}: error: {message}{see} `{self.prog} --help`.\n")
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As in argparse, but an unknown option is an error, with the closest known one as a suggestion."""
+    def filled(self) -> Parser:
+        """This parser, with all its arguments."""
         fill, self.fill = self.fill, lambda parser: None
         fill(self)
+        return self
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """As in argparse, with the closest choices as a suggestion."""
+        near = did_you_mean(value, map(str, action.choices or ()))
+        if action.choices is not None and value not in action.choices and near:
+            raise argparse.ArgumentError(action, f"invalid choice: {value!r}: {near}")
+        super()._check_value(action, value)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As in argparse, but an unknown option is an error, with the closest known one as a suggestion."""
+        self.filled()
         found, rest = super().parse_known_args(args, namespace)
         for name in (word.partition("=")[0] for word in rest if word.startswith("-")):
             known = [option for option in self._option_string_actions if option.startswith("--")]
-            near = [option for option in known if option.startswith(name)] or get_close_matches(name, known, 1, 0.75)
-            self.error(f"unknown option {name}" + (f": did you mean {' or '.join(near)}?" if near else ""))
+            begun = [option for option in known if option.startswith(name)]
+            near = f"did you mean {' or '.join(begun)}?" if begun else did_you_mean(name, known, 0.75)
+            self.error(f"unknown option {name}" + (f": {near}" if near else ""))
         return found, rest
 
 
@@ -267,13 +281,13 @@ def finite_number(text: str) -> float:
 
 
 def int_list(text: str) -> list[int]:
-    """Whole numbers separated by commas, e.g. 1000,500,250,30."""
-    return [positive_int(part.strip()) for part in text.split(",")]
+    """Whole numbers separated by commas, e.g. 1000,500,250,30; none of an empty text."""
+    return [positive_int(part.strip()) for part in text.split(",")] if text else []
 
 
 def height_width(text: str) -> tuple[int, int]:
     """Two whole numbers separated by a comma, or one for both."""
     sizes = int_list(text)
-    if len(sizes) > 2:
+    if len(sizes) not in (1, 2):
         raise argparse.ArgumentTypeError(f"must be H,W, or one number for both, got {text!r}")
     return sizes[0], sizes[-1]

@@ -6,12 +6,12 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Annotated, Any
 
 import numpy as np
 
 from tinyae.backend import DEVICES, Backend, backend_named
+from tinyae.checks import did_you_mean
 from tinyae.streams import Stream, progress_bar
 
 GROUPS = ("ops", "losses", "layers", "models")
@@ -60,9 +60,7 @@ def _chosen(names: list[str]) -> dict[str, list[Any]]:
     known = list(dict.fromkeys(_name(case) for table in TABLES.values() for case in table))
     for name in names:
         if name not in (*known, *GROUPS, "all"):
-            near = {k.lower(): k for k in reversed([*GROUPS, *known])}
-            close = [near[k] for k in get_close_matches(name.lower(), near, n=3, cutoff=0.5)]
-            hint = f"did you mean {' or '.join(close)}?" if close else f"choose a name or {', '.join(GROUPS)}, all."
+            hint = did_you_mean(name, reversed([*GROUPS, *known])) or f"choose a name or {', '.join(GROUPS)}, all."
             raise ValueError(f"there is no operation, loss, layer or model {name!r} to check: {hint}")
     wanted = {*names, *(GROUPS if "all" in names else ())}
     return {

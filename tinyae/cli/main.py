@@ -10,12 +10,15 @@ import threading
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Annotated
 
 from tinyae import startup
 from tinyae.backend import DeviceError
+from tinyae.cli import completion as completions
 from tinyae.cli import train
 from tinyae.cli.anomalies import anomalies
 from tinyae.cli.arguments import Parser, add_command
+from tinyae.cli.config import expanded
 from tinyae.cli.data import data
 from tinyae.cli.diff import diff
 from tinyae.cli.encode import decode, encode
@@ -36,9 +39,21 @@ from tinyae.plots.style import load_matplotlib
 from tinyae.streams import Stream
 from tinyae.training.run import package_version
 
+
+def completion(shell: Annotated[str, completions.SHELLS]) -> None:
+    """print a script that completes the words of a command
+
+    Print a script for a shell: source <(tinyae completion bash), likewise in zsh after compinit.
+
+    Args:
+        shell: the shell.
+    """
+    print(completions.script(shell, parser()), end="")
+
+
 COMMANDS = (
     evaluate, encode, decode, reconstruct, export,
-    forecast, sample, features, neighbors, probe, anomalies, diff, show, step, gradcheck, data, info,
+    forecast, sample, features, neighbors, probe, anomalies, diff, show, step, gradcheck, data, info, completion,
 )  # fmt: skip
 """The commands except `train`: functions whose parameters and docstrings become arguments and help."""
 
@@ -102,13 +117,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     """Run one command; returns its exit code."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
         if threading.current_thread() is threading.main_thread():
             signal.signal(
                 signal.SIGTERM, signal.default_int_handler
             )  # as Ctrl-C: a job that is stopped keeps its epochs
-        options = parser().parse_args(arguments)
-        options.arguments = sys.argv[1:] if arguments is None else list(arguments)
+        words = expanded(words, train.model_parser)
+        options = parser().parse_args(words)
+        options.arguments = words
         if options.command in _DRAWING:  # a missing library is found before the work
             for library in ("safetensors.numpy", "tqdm"):
                 import_module(library)
@@ -124,7 +141,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         if isinstance(error.__cause__, KeyboardInterrupt):  # a compiled module was being loaded
             print("\ntinyae: interrupted.", file=sys.stderr)
             return 130
-        if options.traceback:
+        if "--traceback" in words:
             raise
         install = ": install tinyae again, with its dependencies." if isinstance(error, ModuleNotFoundError) else ""
         print(f"tinyae: error: {str(error) or type(error).__name__}{install}", file=sys.stderr)

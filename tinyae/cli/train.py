@@ -29,6 +29,8 @@ from tinyae.cli.arguments import (
     settings_of,
     whole_number,
 )
+from tinyae.cli.card import UNFINISHED, card
+from tinyae.cli.config import settings_text
 from tinyae.cli.options import (
     GROUPS,
     arguments_from,
@@ -64,7 +66,7 @@ from tinyae.training import (
 from tinyae.training.applied import described, lasting, load_data
 from tinyae.training.comparison import compare
 from tinyae.training.pictures import draw_reconstructions
-from tinyae.training.run import CHECKPOINT, RunCheckpoint, environment
+from tinyae.training.run import CARD, CHECKPOINT, SETTINGS, RunCheckpoint, environment
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The command: check all options and the data, then train, evaluate, draw.
@@ -74,12 +76,23 @@ def register(commands: Any) -> None:
     """Add `train` with one sub-command per model."""
     command = commands.add_parser("train", help="train a model and write metrics and pictures to a run folder")
     add_arguments(command, resume, {resume: "continue a run"})
+    add_config_option(command)
     command.set_defaults(run=lambda options: resume(**_given_to(resume, options)))
     models = command.add_subparsers(title="models", dest="model", metavar="MODEL")
     for entry in MODELS.values():
         models.add_parser(
             entry.name, help=entry.title, description=f"Train: {entry.title}.", fill=partial(add_model, entry=entry)
         )
+
+
+def add_config_option(parser: Parser) -> None:
+    """Add --config, which `tinyae.cli.config.expanded` replaces before the words are parsed."""
+    parser.add_argument("--config", metavar="FILE", help="settings, and maybe the model, from the run.toml of a run")
+
+
+def model_parser(model: str) -> Parser:
+    """The parser of the options of a model."""
+    return Parser(fill=partial(add_model, entry=MODELS[model])).filled()
 
 
 def add_model(parser: Parser, entry: ModelEntry) -> None:
@@ -91,6 +104,7 @@ def add_model(parser: Parser, entry: ModelEntry) -> None:
     add_options(parser, [replace(shared["data"], text=text)], {"data": entry.data})
     for function, heading in GROUPS.items():
         add_options(headed(parser, heading), settings_of(function).values())
+    add_config_option(parser)
     parser.add_argument(
         "--seed",
         type=whole_number,
@@ -346,12 +360,22 @@ def _prepared(config: dict[str, Any], data: Dataset) -> tuple[Any, Dataset]:
 def _train(model: Any, data: Dataset, folder: Run, checkpoint: RunCheckpoint, state: TrainingState | None) -> None:
     """Train as the run's configuration says, from the beginning or from a state; then evaluate and draw."""
     started, config = time.perf_counter(), folder.config
+    of_run = partial(card, config, model, data, _headline(config["model"], model, data, config["device"]))
+    without_effect = _OPTIONAL if config["optimizer"] == "lbfgs" else ()
+    settings = {name: value for name, value in config.items() if name not in without_effect}
+    folder.describe({SETTINGS: settings_text(settings, model_parser(config["model"])), CARD: of_run(UNFINISHED, ())})
+
+    def drawn(report: str) -> list[Path]:
+        files = draw_run(model, data, history, folder.path)
+        folder.describe({CARD: of_run(report, files)})
+        return files
+
     try:
         history = _TRAINERS.get(config["model"], _fit)(model, data, folder, checkpoint, state)
     except (TrainingInterrupted, TrainingDiverged) as stop:
         if len(history := stop.history):
             folder.keep(model, history)
-            folder.draw(partial(draw_run, model, data, history, folder.path))
+            folder.draw(partial(drawn, UNFINISHED))
             stop.args = (f"{stop} Continue with `tinyae train --resume {folder.path}`.",)
         elif "replaces" in folder.manifest:
             stop.args = (f"{stop} The old run in {folder.path} is as it was.",)
@@ -362,8 +386,9 @@ def _train(model: Any, data: Dataset, folder: Run, checkpoint: RunCheckpoint, st
         raise
     if MODELS[config["model"]].held_out:
         folder.keep_scores(AnomalyDetector(model).score(data.train))
-    print(f"\ntrained in {time.perf_counter() - started:.1f} s; {_report(model, data, history)}")
-    for file in folder.draw(partial(draw_run, model, data, history, folder.path)):
+    text = _report(model, data, history)
+    print(f"\ntrained in {time.perf_counter() - started:.1f} s; {text}")
+    for file in folder.draw(partial(drawn, text)):
         print(f"picture: {file}")
     folder.close()
 
@@ -521,6 +546,9 @@ CHOSEN = {
 }
 """The settings of optimizers and schedules that are options."""
 
+_OPTIONAL = ("batch_size", "drop_last", "schedule", "clip_norm", *CHOSEN)
+"""Settings without effect on lbfgs."""
+
 _OF_FIT = settings_of(fit)
 _IF_GIVEN = (*CHOSEN, "minutes", "drop_last")
 
@@ -561,8 +589,7 @@ def settle_training(options: argparse.Namespace, entry: ModelEntry) -> None:
     Raises:
         ValueError: an option has no effect with this optimizer or schedule, one is missing, or a number is out of range.
     """
-    optional = ("batch_size", "drop_last", "schedule", "clip_norm", *CHOSEN)
-    given = [name for name in optional if getattr(options, name) is not None]
+    given = [name for name in _OPTIONAL if getattr(options, name) is not None]
     if options.optimizer == "lbfgs" and given:
         raise ValueError(
             f"{flag_of(given[0])} has no effect with lbfgs, which uses all samples at once and a line search: "
@@ -589,6 +616,8 @@ def settle_training(options: argparse.Namespace, entry: ModelEntry) -> None:
             raise ValueError(
                 f"--{choice} {chosen} needs {flag_of(name)}, a number of epochs: add, e.g., {flag_of(name)} 5."
             )
+        if chosen in able and getattr(options, name) is None and setting.default is not inspect.Parameter.empty:
+            setattr(options, name, setting.default)
     for name, value in (("clip_norm", options.clip_norm), ("--checkpoint-minutes", options.minutes)):
         if value is not None:
             number(name, value, above=0.0)
@@ -653,7 +682,8 @@ def check_sequence_options(options: argparse.Namespace, windows: dict[str, Any] 
         )
     if horizon is not None and asked not in (None, horizon):
         raise ValueError(f"--horizon {horizon} and --future-steps {asked} contradict each other: give one of them.")
-    if getattr(options, "teacher_epochs", None) is not None and options.feeding != "scheduled":
+    usual = next((setting.default for setting in options.settings if setting.name == "teacher_epochs"), None)
+    if getattr(options, "teacher_epochs", None) not in (None, usual) and options.feeding != "scheduled":
         raise ValueError(
             "--teacher-epochs has no effect without scheduled sampling: add --conditional --feeding scheduled."
         )

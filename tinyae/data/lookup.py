@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tinyae.checks import unknown
 from tinyae.data.arrays import TEST_SHARE
 from tinyae.data.catalog import ENTRIES, Entry, RemoteFile, canonical, megabytes, names
 from tinyae.data.dataset import Dataset, Split
@@ -100,14 +101,8 @@ def _films(entry: Entry, root: str | os.PathLike[str] | None, download: bool) ->
 
 
 def _unknown(name: str) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(canonical(name), names(), n=3, cutoff=0.5)
-    meant = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
-    return (
-        f"unknown data set {name!r}.{meant} Choose from {', '.join(names())}, "
-        "or give the path of your own data: a .npy, .npz, .csv or IDX file, or a folder of pictures."
-    )
+    own = ", or give the path of your own data: a .npy, .npz, .csv or IDX file, or a folder of pictures"
+    return str(unknown("data set", name, names(), otherwise=own))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ model.safetensors       the weights after the last complete epoch that was commi
 metrics.csv             one row per epoch, units in the header
 scores.npy              the anomaly scores of the training samples, of which a quantile is the threshold
 checkpoint.safetensors  the state from which the run continues: `tinyae train --resume RUN`
+run.toml                all settings, for `tinyae train --config`
+README.md               what was trained on which data, with which results
 *.png, *.gif        pictures: reconstructions, loss curves, first-layer filters, codes, films
 
 Several files change together, and a process may be killed at any moment. So there is one commit: the new content of each file
@@ -27,6 +29,7 @@ import re
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -47,7 +50,8 @@ from tinyae.training.state import Checkpoint, Epoch, History, TrainingState, che
 
 CONFIG, MODEL, METRICS = "config.json", "model.safetensors", "metrics.csv"
 CHECKPOINT, SCORES = "checkpoint.safetensors", "scores.npy"
-_FILES = (CONFIG, MODEL, METRICS, CHECKPOINT, SCORES)
+TEXTS = SETTINGS, CARD = "run.toml", "README.md"
+_FILES = (CONFIG, MODEL, METRICS, CHECKPOINT, SCORES, *TEXTS)
 
 PICTURE = (
     r"(aggregate_posterior|between|codebook|codes|confusion|denoising|film|filters\d*|gradients|interpolation|kl|loss|manifold|"
@@ -79,6 +83,7 @@ class Run(AppliedRun):
         self._place: tuple[int, int] | None = None  # the folder's device and inode, while this run is at work in it
         self._unlock: Callable[[], object] = lambda: None
         self._new = False
+        self._texts: dict[str, bytes] = {}
 
     @classmethod
     def create(cls, path: str | Path | None, config: dict[str, Any], *, force: bool = False) -> Run:
@@ -199,6 +204,15 @@ class Run(AppliedRun):
         """The anomaly scores of the training samples; FileNotFoundError if they were not kept."""
         return self._read(SCORES, read_npy)
 
+    def describe(self, texts: Mapping[str, str]) -> None:
+        """Write texts, by their names in `TEXTS`, with the next commit; one of that name that no run wrote stays as it is.
+
+        What UTF-8 does not have, such as half a character in the name of a file, is written as an escape.
+        """
+        for name, text in texts.items():
+            if name in self.written() or not self._target(name).exists():
+                self._texts[name] = text.encode("utf-8", "backslashreplace")
+
     def draw(self, draw: Callable[[], list[Path]]) -> list[Path]:
         """Call `draw()`, which writes pictures into the folder, and record them as the run's own; returns the files."""
         own = self.written()
@@ -207,6 +221,9 @@ class Run(AppliedRun):
         ]
         self._commit({}, pictures=None, others=others)
         files = draw()
+        self._commit(
+            {}
+        )  # texts about the pictures; the last commit has no files, so a run that ends well has no renaming left
         drawn = {*(name for name in own if re.fullmatch(PICTURE, name)), *(file.name for file in files)}
         self._commit({}, pictures=sorted(drawn), others=[])
         return files
@@ -233,7 +250,8 @@ class Run(AppliedRun):
         if pictures is None:
             found = {file.name for file in self.path.iterdir()} - {*self.manifest["others"]}
             pictures = [name for name in found if re.fullmatch(PICTURE, name)]
-        return [*_FILES[1:], *pictures, *self.manifest.get("replaces", ())]
+        files = [name for name in _FILES[1:] if name not in TEXTS or name in self.manifest["files"]]
+        return [*files, *pictures, *self.manifest.get("replaces", ())]
 
     # The commit.
 
@@ -241,6 +259,7 @@ class Run(AppliedRun):
         """Write these files and `config.json`, all of them or none; `entries` are changes of the manifest."""
         self._begin()
         number = self.manifest["generation"] + 1
+        files = {**files, **{name: partial(bytes, text) for name, text in self._texts.items()}}
         manifest = self.manifest | {"files": self.manifest["files"] | dict.fromkeys(files, number)} | entries
         try:
             for name, content in files.items():
@@ -253,6 +272,7 @@ class Run(AppliedRun):
                     self.manifest = found.manifest
                 found._tidy()
             raise
+        self._texts = {}
         self._finish()
 
     def _stage(self, name: str, content: Callable[[], bytes], number: int) -> Path:

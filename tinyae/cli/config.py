@@ -1,0 +1,97 @@
+"""`run.toml`: all settings of a run as a file. Every run folder has one, and `tinyae train --config run.toml` reads it."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tinyae.checks import choose, reading
+from tinyae.cli.arguments import Parser
+from tinyae.models import MODELS
+
+_HEAD = """\
+# All settings of a run. `tinyae train --config run.toml` trains it again, the same bit for bit on the same machine; options
+# given beside it take precedence. A relative path starts at the working directory, as on the command line.
+"""
+_LARGEST = 2**20
+
+
+def settings_text(config: Mapping[str, Any], parser: Parser) -> str:
+    """The settings in the configuration of a run as TOML, named as the options of its model, with their help as comments."""
+    windows = config.get("windows") or {}
+    values = {**config, "kind": None, "scale": None, "minutes": None, **config.get("table", {}), **config.get("data_options", {}),
+              **windows, "window": windows.get("length"), **config["arguments"]}  # fmt: skip
+    lines = [_HEAD, f"model = {toml(config['model'])}  # {MODELS[config['model']].title}"]
+    for group in parser._action_groups:
+        found = [
+            f"{a.option_strings[0][2:]} = {toml(values[a.dest])}  # {(a.help or '').replace('%%', '%')}"
+            for a in group._group_actions
+            if values.get(a.dest) is not None
+        ]
+        lines += [f"\n# {group.title}", *found] if found else []
+    return "\n".join(lines) + "\n"
+
+
+def toml(value: Any) -> str:
+    """A string, bool, finite number, or list of these as TOML, which is JSON but for one control character."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("\x7f", "\\u007f")
+
+
+def expanded(words: Sequence[str], parser_of: Callable[[str], Parser]) -> list[str]:
+    """The words of a command, with the settings of a `--config FILE` of `train` as options before those that are given.
+
+    parser_of: the parser of a model's options, by its name. Raises ValueError or OSError for a file that cannot be read, does
+    not fit the options, or contradicts the words.
+    """
+    start = next((n for n, word in enumerate(words) if not word.startswith("-")), 0) + 1
+    rest = list(words[start:])
+    place = next((n for n, word in enumerate(rest) if word.partition("=")[0] == "--config"), None)
+    if words[start - 1 : start] != ["train"] or place is None or rest[place:] == ["--config"]:
+        return list(words)
+    _, equals, path = rest.pop(place).partition("=")
+    path = path if equals else rest.pop(place)
+    given = [rest.pop(0)] if rest and not rest[0].startswith("-") else []
+    settings = _read(path)
+    models = {*given, *map(str, [settings.pop("model")] if "model" in settings else [])}
+    if len(models) != 1:
+        raise ValueError(
+            f"{path} and the command line name {' and '.join(sorted(models)) or 'no model'}: name one model."
+        )
+    model = choose("model", models.pop(), MODELS, owner=path)
+    parser = parser_of(model)
+
+    def refuse(message: str) -> NoReturn:
+        raise ValueError(f"{path}: {message}{'' if message.endswith('?') else f'; see `tinyae train {model} --help`.'}")
+
+    parser.error = refuse  # type: ignore[method-assign]
+    found = [word for name, value in settings.items() for word in _words(f"--{name}", value, parser)]
+    parser.parse_args(found)
+    if {"--config", "--resume"} & {word.partition("=")[0] for word in [*found, *rest]}:
+        raise ValueError(f"{path} says how one new run is trained: leave out --resume and any other --config.")
+    return [*words[:start], model, *found, *rest]
+
+
+def _read(path: str) -> dict[str, Any]:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no file {path}: give a TOML file of settings, such as the run.toml in a run folder.")
+    with reading(path, "a TOML file", "compare it with the run.toml in a run folder"):
+        with Path(path).open("rb") as file:
+            content = file.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
+            raise ValueError("it is larger than a megabyte")
+        return tomllib.loads(content.decode("utf-8"))
+
+
+def _words(flag: str, value: Any, parser: Parser) -> list[str]:
+    """A setting as words of the command line; an error of the parser if it is of another type than its option."""
+    known = parser._option_string_actions
+    if isinstance(value, bool):
+        off = f"--no-{flag[2:]}"
+        return [flag] if value or flag not in known or known[flag].nargs != 0 else [off] if off in known else []
+    action, text = known.get(flag), ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, str) and action is not None and action.type not in (None, str):
+        parser.error(f"argument {flag}: must not be in quotes, got {value!r}")
+    return [f"{flag}={text}"]
