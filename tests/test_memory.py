@@ -217,7 +217,7 @@ def test_an_encoder_in_place_of_the_table_makes_an_autoencoder(rng):
 
 
 @pytest.mark.parametrize(("make", "error", "told"), [
-    (lambda: ImageMemory(nn.Identity(), "names", 3, 3), ValueError, "unknown codes 'names': choose one of ones, one-h"),
+    (lambda: ImageMemory(nn.Identity(), "names", 3, 3), ValueError, "unknown codes 'names': did you mean ones"),
     (lambda: image_memory(4, codes="names"), ValueError, "unknown codes 'names'"),
     (lambda: image_memory(4, decoder="rnn"), ValueError, "unknown decoder 'rnn': choose one of dense, conv"),
     (lambda: image_memory(4, decoder="conv"), ValueError, r"takes images \(H, W, C\), got samples of shape \(4,\)"),

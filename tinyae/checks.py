@@ -6,7 +6,6 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from difflib import get_close_matches
 from functools import cache, wraps
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -34,6 +33,8 @@ def unknown(what: str, value: object, options: Iterable[object], *, owner: str =
 
 def did_you_mean(value: object, options: Iterable[str], cutoff: float = 0.6) -> str:
     """The question "did you mean adam or adamw?", with up to three options that are spelled like `value`; "" if none is."""
+    from difflib import get_close_matches
+
     near = {option.lower(): option for option in options}
     close = [near[name] for name in get_close_matches(str(value).lower(), near, n=3, cutoff=cutoff)]
     return f"did you mean {' or '.join(close)}?" if close else ""

@@ -351,8 +351,7 @@ def _with_place(fresh: dict[str, Any], saved: dict[str, Any]) -> dict[str, Any]:
 def _prepared(config: dict[str, Any], data: Dataset) -> tuple[Any, Dataset]:
     """The untrained model of a run on its device, and the samples it is trained and tested on."""
     model = build(config["model"], config["arguments"], np.random.default_rng(config["seed"])).to(config["device"])
-    if not MODELS[config["model"]].held_out:
-        data = _first(data, model)
+    data = data if MODELS[config["model"]].held_out else _first(data, model)
     check_data(data, model)
     return model, data
 

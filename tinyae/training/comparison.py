@@ -42,8 +42,13 @@ STILL_FALLING = 0.02
 
 
 def report(model: Autoencoder, data: Dataset, history: History | None = None) -> list[str]:
-    """Lines on the code of a trained model, on the model itself, and on the baselines; on the loss, if its history is given."""
+    """Lines on the code of a trained model, on the model itself, and on the baselines; on the loss, if its history is given.
+
+    For new data, which have no training part, those on the model itself only.
+    """
     tested = len(data.test) > 0
+    if not len(data.train):
+        return model.report(data.test)
     lines = [*code_use(model, data), *(model.report(data.test) if tested else [])]
     if getattr(model, "classifier", None) is None:  # fine-tuning leaves encoders that do not fit their decoders
         lines += (compare_sequences(model, data) if tested else []) or compare(model, data)
@@ -54,9 +59,8 @@ def code_use(model: Autoencoder, data: Dataset) -> list[str]:
     """The code size beside the size of a sample, and how many units have one value for all training samples: dead ones."""
     low: Any = math.inf
     high: Any = -math.inf
-    samples = data.train if len(data.train) else data.test
-    for start in range(0, len(samples), 1024):
-        rows = samples.rows(slice(start, start + 1024))
+    for start in range(0, len(data.train), 1024):
+        rows = data.train.rows(slice(start, start + 1024))
         code = np.asarray(model.encode(model.batch(rows)), np.float64).reshape(len(rows), -1)
         low, high = np.minimum(low, code.min(axis=0)), np.maximum(high, code.max(axis=0))
     elements, spread = math.prod(data.example_shape), high - low
@@ -64,7 +68,7 @@ def code_use(model: Autoencoder, data: Dataset) -> list[str]:
     line = f"code: {low.size} values for the {elements} of each {model.sample_name}"
     if low.size >= elements:
         line += ", not smaller than the sample: without noise or a penalty, copying would be a perfect solution"
-    seen = f"{len(samples):,} {model.sample_name}s"
+    seen = f"{len(data.train):,} {model.sample_name}s"
     if not dead:
         return [line, f"none of the {low.size} code units is dead: each varies over the {seen}"]
     return [line, f"{dead} of {low.size} code units are dead: the same for all {seen}"]
@@ -79,7 +83,7 @@ def compare(model: Autoencoder, data: Dataset, minimizes: str = "") -> list[str]
     train, name = data.train, model.sample_name
     samples, part = (data.test, "test") if len(data.test) else (train, "training")
     elements = math.prod(data.example_shape)
-    if not len(train) or elements != math.prod(model.batch(samples.rows(slice(0, 1))).target.shape[1:]):
+    if elements != math.prod(model.batch(samples.rows(slice(0, 1))).target.shape[1:]):
         return []
     mean = sum(x.sum(axis=0, dtype=np.float64) for _, x in pieces(train.source, 1 << 20)) / len(train)
     off = sum(float(np.square(x - mean).sum()) for _, x in pieces(samples.source, 1 << 20)) / len(samples)
