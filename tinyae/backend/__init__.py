@@ -5,6 +5,7 @@ The rest of the package is written once, with the functions that NumPy and CuPy 
 cupy, tests `if xp is cupy`, or moves data between devices implicitly.
 """
 
+from tinyae.backend.allocator import tune_allocator
 from tinyae.backend.base import (
     Array,
     Backend,
@@ -31,4 +32,5 @@ __all__ = [
     "backend_of",
     "check_same_device",
     "register",
+    "tune_allocator",
 ]

@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import Annotated
 
 from tinyae import startup
-from tinyae.backend import DeviceError
+from tinyae.backend import DeviceError, tune_allocator
 from tinyae.cli import completion as completions
 from tinyae.cli import train
 from tinyae.cli.anomalies import anomalies
@@ -118,6 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     """Run one command; returns its exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments is None:  # the process is ours
+        tune_allocator()
     try:
         if threading.current_thread() is threading.main_thread():
             signal.signal(
