@@ -385,8 +385,8 @@ def _train(model: Any, data: Dataset, folder: Run, checkpoint: RunCheckpoint, st
         raise
     if MODELS[config["model"]].held_out:
         folder.keep_scores(AnomalyDetector(model).score(data.train))
-    text = _report(model, data, history)
-    print(f"\ntrained in {time.perf_counter() - started:.1f} s; {text}")
+    print(f"\ntrained in {time.perf_counter() - started:.1f} s", end="; ")
+    print(text := _report(model, data, history))
     for file in folder.draw(partial(drawn, text)):
         print(f"picture: {file}")
     folder.close()
