@@ -1,7 +1,8 @@
 """Study 8: the stacked autoencoder.    python examples/08_stacked_autoencoder.py --help
 
 Two layers, trained one after the other without labels; then a classifier on the deepest code, then everything together.
-This is how deep networks were first trained, and it still helps when labels are few.
+This is how deep networks were first trained, and it still helps when labels are few. With the layers that remove noise, as
+in `tinyae train stacked`; `--layer sparse` has those of the UFLDL exercise.
 """
 
 import argparse
@@ -50,6 +51,10 @@ for number, history in enumerate(ta.training.fit_stack(stack, data, epochs=args.
     losses = history["train_loss"]
     unit = history.units["train_loss"]
     print(f"layer {number}: {losses[0]:8.2f} after the first epoch, {losses[-1]:8.2f} after {len(losses)}, {unit}")
+if args.out:  # now: fine-tuning will change the encoders and not the decoders
+    args.out.mkdir(parents=True, exist_ok=True)
+    picture = args.out / "reconstructions.png"
+    print("picture:", ta.training.pictures.draw_reconstructions(stack, data, picture))
 
 print("\n2. THE CODES AS FEATURES\n")
 # Softmax regression on codes and on pixels, with few labels: the codes were learned from all images, but without labels.
@@ -84,6 +89,5 @@ ta.training.fit_classifier(
 print(f"the same network from random weights:       {fresh.classifier.accuracy(data.test.x, data.test.y):.2%} accuracy")
 
 if args.out:
-    args.out.mkdir(parents=True, exist_ok=True)
     for file in ta.training.draw_run(stack, data, ta.History(), args.out):
         print("picture:", file)

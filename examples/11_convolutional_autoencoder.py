@@ -1,8 +1,9 @@
 """Study 11: the convolutional autoencoder.    python examples/11_convolutional_autoencoder.py --help
 
 A convolution looks for one pattern everywhere in an image, with the same few weights. First the sizes, and one output
-by hand; then the network of the Keras blog and a dense one with an equally long code; then what a shifted image does to
-the code; last the denoising and the variational variants. The commands: `tinyae train conv`, `conv-denoising`, `conv-vae`.
+by hand; then the network of the Keras blog, a dense one with an equally long code, and a strided one whose code is a
+quarter of that, the default of `tinyae train conv`; then what a shifted image does to the code; last the denoising and the
+variational variants. The other commands: `tinyae train conv --form keras`, `conv-denoising`, `conv-vae`.
 """
 
 import argparse
@@ -42,12 +43,12 @@ def train(name: str, build, *given, **more) -> tuple[ta.models.Autoencoder, ta.H
         model, data, data, epochs=args.epochs, batch_size=64, optimizer=optimizer, seed=args.seed, progress=False
     )
     error = ta.evaluate(model, data.test.x)["squared_error"]
-    print(f"{name:<26} {model.parameter_count():>8,} weights, test squared error {error:7.2f} per image", flush=True)
+    print(f"{name:<28} {model.parameter_count():>8,} weights, test squared error {error:7.2f} per image", flush=True)
     return model, history
 
 
 print("1. ONE OUTPUT BY HAND\n")
-model = ta.models.conv_autoencoder(shape, generator=np.random.default_rng(args.seed))
+model = ta.models.conv_autoencoder(shape, form="keras", generator=np.random.default_rng(args.seed))
 layer, image = model.encoder[0], data.test.x[0]
 row, column = shape[0] // 2, shape[1] // 2
 window = image[row - 1 : row + 2, column - 1 : column + 2]  # the 3 x 3 pixels around the middle
@@ -59,17 +60,20 @@ sizes = [f"{h}x{w}" for h, w in ta.models.convolutional.stage_sizes(shape[:2], 3
 print(f"every stage halves, rounding up: {' -> '.join(sizes)}; the decoder goes back through the same sizes")
 
 print(f"\n2. TRAINING on {data.name}, {args.epochs} epochs\n")
-conv, history = train("convolutional, 16-8-8", ta.models.conv_autoencoder, shape)
+conv, history = train("blog's convolutions, 16-8-8", ta.models.conv_autoencoder, shape, form="keras")
 K = int(np.prod(conv.code_shape))
-print(conv.report(data.test)[0])
 dense, _ = train(f"dense, {pixels}-{K}-{pixels}", ta.models.basic_autoencoder, shape, K)
-pca = ta.models.PCA(min(K, pixels)).fit(data.train.x)
-print(f"{f'PCA, {pca.code_size} components':<26} {pca.code_size * pixels:>8,} weights, test squared error", end=" ")
-print(f"{pca.squared_error(data.test.x):7.2f} per image")
+strided, _ = train("strided, 16-32, code of 32", ta.models.conv_autoencoder, shape)
+for size in (K, 32):
+    pca = ta.models.PCA(min(size, pixels)).fit(data.train.x)
+    print(f"{f'PCA, {pca.code_size} components':<28} {pca.code_size * pixels:>8,} weights, test squared error", end=" ")
+    print(f"{pca.squared_error(data.test.x):7.2f} per image")
+for name, trained in (("blog's", conv), ("strided", strided)):
+    print(f"{name + ':':<9}{ta.training.report(trained, data)[0]}")
 
 print("\n3. A SHIFTED IMAGE\n")
 x = np.pad(data.test.x[:100], ((0, 0), (16, 24), (16, 24), (0, 0)))
-large = ta.models.conv_autoencoder(x.shape[1:], generator=np.random.default_rng(args.seed))
+large = ta.models.conv_autoencoder(x.shape[1:], form="keras", generator=np.random.default_rng(args.seed))
 large.load_state_dict(conv.to("cpu").state_dict())  # the weights do not depend on the size of the image
 maps, moved = large.encode_maps(x), large.encode_maps(np.roll(x, (8, 8), axis=(1, 2)))
 difference = np.abs(maps[:, 1:-3, 1:-3] - moved[:, 2:-2, 2:-2]).max()  # near the border, windows see the padding

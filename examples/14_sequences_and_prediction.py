@@ -67,7 +67,7 @@ print(lines[-1])
 
 print("\n3. HOW MANY UNITS? The rule of thumb says three for each number in a step.\n")
 # The state of H units is 2 H numbers, and a whole sequence must fit into them. So 2 H should be compared with T D, the
-# numbers in a sequence, not with D, the numbers in a step.
+# numbers in a sequence, not with D, the numbers in a step. `code_size=0`: the state itself is the code.
 print(
     f"{'units':>6} {'H / D':>6} {'state 2 H':>10} {'2 H / (T D)':>12} {'test squared error':>20} {'PCA, as many':>14}"
 )
@@ -83,7 +83,7 @@ def linear(numbers: int) -> str:
 
 sizes = sorted({max(1, round(ratio * D)) for ratio in (0.5, 1, 2, 3, 5, 8, 16)})
 for hidden in [size for size in sizes if size <= 128] or [8, 32, 128]:  # for a wide step, no multiple is small enough
-    error = ta.evaluate(trained(hidden), data.test)["squared_error"]
+    error = ta.evaluate(trained(hidden, code_size=0), data.test)["squared_error"]
     print(
         f"{hidden:6} {hidden / D:6.1f} {2 * hidden:10} {2 * hidden / (T * D):12.2f} {error:20.4f} {linear(2 * hidden):>14}"
     )

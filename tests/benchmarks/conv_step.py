@@ -27,7 +27,7 @@ from tests.benchmarks.machine import OtherLoad
 from tinyae import Tensor, models, nn, optim
 
 NETWORKS: dict[str, Callable[[np.random.Generator], models.Autoencoder]] = {
-    "Keras-blog form, 28x28-16-8-8": lambda g: models.conv_autoencoder(generator=g),
+    "Keras-blog form, 28x28-16-8-8": lambda g: models.conv_autoencoder(form="keras", generator=g),
     "strided VAE, 28x28-32-64-20": lambda g: models.conv_variational_autoencoder(generator=g),
 }
 
