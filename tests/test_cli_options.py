@@ -274,6 +274,22 @@ def test_a_short_last_batch_can_be_left_out(tinyae):
     tinyae("diff run whole")
 
 
+@pytest.mark.parametrize(("words", "size"), [
+    ("conv --data optdigits --channels 2,3 --batch-size 1000", 2 * 2 * 3),  # the last maps
+    ("lstm --hidden-size 3 --batch-size 3000", 2 * 3),  # h and c
+])  # fmt: skip
+def test_a_code_size_of_0_leaves_the_dense_layer_out(words, size, tinyae):
+    tinyae(f"train {words} --code-size 0 --epochs 1 --out run")
+    run = Run.open("run")
+    assert run.encode(run.data().test.x[:1]).size == size
+
+
+def test_a_code_size_of_0_is_refused_where_it_means_nothing(capsys):
+    with pytest.raises(SystemExit):
+        parser().parse_args("train basic --code-size 0".split())
+    assert "must be a whole number of at least 1, got '0'" in capsys.readouterr().err
+
+
 def test_samples_out_of_reach_of_the_output_are_remarked_upon(tinyae, tmp_path, rng):
     np.save("x.npy", rng.normal(size=(40, 6)).astype("float32"))
     told = tinyae("train sparse --data x.npy --optimizer adam --epochs 1 --out run")

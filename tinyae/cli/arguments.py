@@ -238,7 +238,7 @@ def _reader(setting: Setting) -> dict[str, Any]:
         known = {"type": extra, "metavar": "N"} if callable(extra) else {"type": base, "choices": list(extra)}
         return known | metavar
     readers: dict[Any, tuple[Callable[[str], Any], str]] = {
-        int: (whole_number if setting.default == 0 else positive_int, "N"),
+        int: (whole_number if setting.default == 0 or "; 0 for " in setting.text else positive_int, "N"),
         float: (finite_number, "X"),
         str: (str, "NAME"),
         Path: (Path, "FILE"),
@@ -250,7 +250,7 @@ def _reader(setting: Setting) -> dict[str, Any]:
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Converters for argparse. Ranges are checked where the number is used; here only that sizes and counts are at least 1 (or 0
-# if that is the default).
+# if that is the default, or has a meaning of its own that the text gives: "K, latent dimensions; 0 for ...").
 
 
 def whole_number(text: str) -> int:
