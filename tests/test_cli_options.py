@@ -286,7 +286,7 @@ def test_a_code_size_of_0_leaves_the_dense_layer_out(words, size, tinyae):
 
 def test_a_code_size_of_0_is_refused_where_it_means_nothing(capsys):
     with pytest.raises(SystemExit):
-        parser().parse_args("train basic --code-size 0".split())
+        parser().parse_args(["train", "basic", "--code-size", "0"])
     assert "must be a whole number of at least 1, got '0'" in capsys.readouterr().err
 
 
