@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -212,7 +213,8 @@ def metrics_table(columns: dict[str, Metrics]) -> str:
         of: f" ({number(columns[last].get(name))} per element, {last})" for of, name in _PER_ELEMENT if name in rest
     }
     for name in ("squared_error", "bce"):
-        if name in rows and (rows[name], units[name]) == (rows["loss"], units["loss"]):
+        same = all(math.isclose(m.get(name, 0.0), m.get("loss", 0.0), rel_tol=1e-4) for m in columns.values())
+        if name in rows and same and units[name] == units["loss"]:
             del rows["loss"]
             notes[name] = f", the training objective{notes[name]}"
             break

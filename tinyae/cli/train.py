@@ -495,7 +495,7 @@ def train_stacked(
             return whole_history(stages)
         if of_layers and data.frame_shape is None:
             picture = folder.path / "reconstructions.png"
-            layerwise = "each layer minimizes the error of its own input, and its penalties"
+            layerwise = "each layer minimizes its own loss, on the codes of those below"
             print("\nbefore fine-tuning:", *compare(model, data, layerwise), sep="\n")
             print(f"picture: {folder.draw(lambda: [draw_reconstructions(model, data, picture)])[0]}")
         fit_stack_classifier(

@@ -60,13 +60,15 @@ def code_use(model: Autoencoder, data: Dataset) -> list[str]:
     low: Any = math.inf
     high: Any = -math.inf
     for start in range(0, len(data.train), 1024):
-        rows = data.train.rows(slice(start, start + 1024))
-        code = np.asarray(model.encode(model.batch(rows)), np.float64).reshape(len(rows), -1)
+        batch = model.batch(data.train.rows(slice(start, start + 1024)))
+        code = np.asarray(model.encode(batch), np.float64).reshape(len(batch), -1)
         low, high = np.minimum(low, code.min(axis=0)), np.maximum(high, code.max(axis=0))
-    elements, spread = math.prod(data.example_shape), high - low
-    dead = int(np.sum(spread <= 1e-6 * np.abs([low, high]).max()))
+    elements = math.prod(
+        (batch.x if batch.x.ndim > 1 else batch.target).shape[1:]
+    )  # a memory is given numbers of samples
+    dead = int(np.sum(high - low <= 1e-6 * np.abs([low, high]).max()))
     line = f"code: {low.size} values for the {elements} of each {model.sample_name}"
-    if low.size >= elements:
+    if low.size >= elements and not batch.future_only:
         line += ", not smaller than the sample: without noise or a penalty, copying would be a perfect solution"
     seen = f"{len(data.train):,} {model.sample_name}s"
     if not dead:
