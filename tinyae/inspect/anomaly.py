@@ -77,23 +77,18 @@ class AnomalyError(FloatingPointError):
         self.ranges = tuple(ranges)
 
 
-class AnomalyWatch(Observer):
-    """The state of one `detect_anomaly` block: the layer being called, the step, and the layer of each recorded node.
+class LayerWatch:
+    """The part of an `Observer` that follows which layer is being called.
 
     Attributes:
-        infinity: whether to check for infinities too, not only for NaN.
-        step: the current training step, from 1.
         layers: (module, name) of the layers being called, outermost first.
         rules: the nodes whose gradient rules are running on Tensors, outermost first.
-        origins: the layer in which a node was recorded, by its serial number, since the last step.
     """
 
-    def __init__(self, infinity: bool) -> None:
-        self.infinity = infinity
-        self.step = 1
+    def __init__(self) -> None:
         self.layers: list[tuple[Module, str]] = []
         self.rules: list[Node] = []
-        self.origins: dict[int, str] = {}
+        self._labels: dict[tuple[object, ...], str] = {}  # by the layers being called
 
     @property
     def layer(self) -> str | None:
@@ -104,11 +99,31 @@ class AnomalyWatch(Observer):
     def during(self, scope: object) -> Iterator[None]:
         """Remember the layer that is being called, or the node whose rules run."""
         stack: list[Any] = self.layers if isinstance(scope, Module) else self.rules
-        stack.append((scope, _label(self.layers, scope)) if isinstance(scope, Module) else scope)
+        if isinstance(scope, Module):
+            if (calls := (*[module for module, _ in self.layers], scope)) not in self._labels:
+                self._labels[calls] = _label(self.layers, scope)
+            scope = (scope, self._labels[calls])
+        stack.append(scope)
         try:
             yield
         finally:
             stack.pop()
+
+
+class AnomalyWatch(LayerWatch, Observer):
+    """The state of one `detect_anomaly` block: also the step, and the layer of each recorded node.
+
+    Attributes:
+        infinity: whether to check for infinities too, not only for NaN.
+        step: the current training step, from 1.
+        origins: the layer in which a node was recorded, by its serial number, since the last step.
+    """
+
+    def __init__(self, infinity: bool) -> None:
+        super().__init__()
+        self.infinity = infinity
+        self.step = 1
+        self.origins: dict[int, str] = {}
 
     def result(self, name: str, args: Sequence[Any], out: Array, node: Node | None) -> None:
         """Check the result of a primitive, and remember its layer."""
