@@ -78,17 +78,13 @@ class AnomalyError(FloatingPointError):
 
 
 class LayerWatch:
-    """The part of an `Observer` that follows which layer is being called.
-
-    Attributes:
-        layers: (module, name) of the layers being called, outermost first.
-        rules: the nodes whose gradient rules are running on Tensors, outermost first.
-    """
+    """The part of an `Observer` that knows the layers."""
 
     def __init__(self) -> None:
-        self.layers: list[tuple[Module, str]] = []
-        self.rules: list[Node] = []
-        self._labels: dict[tuple[object, ...], str] = {}  # by the layers being called
+        self.layers: list[tuple[Module, str]] = []  # those being called and their names, outermost first
+        self.rules: list[Node] = []  # whose gradient rules are running on Tensors, outermost first
+        self.origins: dict[int, str] = {}  # the layer in which a node was recorded, by its serial number
+        self._labels: dict[tuple[object, ...], str] = {}  # names of layers by the call
 
     @property
     def layer(self) -> str | None:
@@ -100,9 +96,8 @@ class LayerWatch:
         """Remember the layer that is being called, or the node whose rules run."""
         stack: list[Any] = self.layers if isinstance(scope, Module) else self.rules
         if isinstance(scope, Module):
-            if (calls := (*[module for module, _ in self.layers], scope)) not in self._labels:
-                self._labels[calls] = _label(self.layers, scope)
-            scope = (scope, self._labels[calls])
+            call = (*self.layers, scope)
+            scope = (scope, self._labels.get(call) or self._labels.setdefault(call, _label(self.layers, scope)))
         stack.append(scope)
         try:
             yield
@@ -111,19 +106,12 @@ class LayerWatch:
 
 
 class AnomalyWatch(LayerWatch, Observer):
-    """The state of one `detect_anomaly` block: also the step, and the layer of each recorded node.
-
-    Attributes:
-        infinity: whether to check for infinities too, not only for NaN.
-        step: the current training step, from 1.
-        origins: the layer in which a node was recorded, by its serial number, since the last step.
-    """
+    """The state of one `detect_anomaly` block."""
 
     def __init__(self, infinity: bool) -> None:
         super().__init__()
-        self.infinity = infinity
-        self.step = 1
-        self.origins: dict[int, str] = {}
+        self.infinity = infinity  # whether to check for infinities too, not only for NaN
+        self.step = 1  # the current training step
 
     def result(self, name: str, args: Sequence[Any], out: Array, node: Node | None) -> None:
         """Check the result of a primitive, and remember its layer."""
