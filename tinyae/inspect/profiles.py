@@ -37,7 +37,7 @@ class ProfileRow:
     page_faults: int = 0  # minor ones of the process, as when new memory is first used; 0 on Windows
 
 
-class Profile(LayerWatch, Observer):
+class Profile(LayerWatch):
     """What a `profile` block measured; `print` it, in the block or after it."""
 
     def __init__(self) -> None:
@@ -116,8 +116,9 @@ def profile() -> Iterator[Profile]:
     A gradient rule is in the row of the layer that recorded the result. On a GPU every event waits for the device, so that
     a row has the time of its kernels; how they would overlap is not seen. Results do not change.
     """
-    measured = Profile()
-    with set_observers(measured, *observers()):  # first, so that what the others do is in no row of an operation
+    measured, observer = Profile(), Observer()
+    vars(observer).update({name: getattr(measured, name) for name in ("starts", "result", "gradient", "during")})
+    with set_observers(observer, *observers()):  # first, so that what the others do is in no row of an operation
         try:
             yield measured
         finally:
