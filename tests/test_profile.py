@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 
 import tinyae as ta
-from tinyae import nn, ops
-from tinyae.autodiff import Tensor, observers, primitive
+from tinyae import Tensor, nn, ops, primitive
 
-NAP, LAYER = 0.02, "Sequential.1 (Napping)"
-LEAST = 0.95 * NAP  # some clocks are coarse
+NAP, LEAST = 0.02, 0.019  # some clocks are coarse
 
 
 @primitive
@@ -40,7 +38,7 @@ def test_each_moment_is_in_the_row_that_took_it(create_graph, naps):
         time.sleep(4 * NAP)
     wall, all_rows = time.perf_counter() - start, [*measured.rows, measured.other, measured.overhead]
     assert sum(row.seconds for row in all_rows) <= wall
-    rows = {row.phase: row for row in measured.rows if row.layer == LAYER}
+    rows = {row.phase: row for row in measured.rows if row.layer == "Sequential.1 (Napping)"}
     assert rows["backward"].seconds >= naps * LEAST
     assert rows["forward"].seconds >= (4 - naps) * LEAST  # on Tensors, the nap in a rule is an operation again
     assert measured.other.seconds >= 4 * LEAST
@@ -69,20 +67,21 @@ def test_blocks_nest_outlive_errors_and_see_one_thread():
         ThreadPoolExecutor().submit(ops.exp, Tensor(1.0)).result()
         y.backward()
         ops.log(None, y)
-    assert not observers()
+    assert not ta.autodiff.observers()
     assert [[(row.operation, row.layer) for row in block.rows] for block in (inner, outer)] == [[("tanh", "")]] * 2
 
 
 def test_rows_wait_for_the_device_and_the_table_is_short_aligned_and_complete(monkeypatch):
     device = ta.testing.strict_device()
     monkeypatch.setattr(device, "synchronize", lambda: time.sleep(NAP / 10))
-    with ta.profile() as measured:
-        x = Tensor(device.to_device(np.ones(3), "float32"), requires_grad=True)
-        nn.Sequential(*[nn.Tanh() for _ in range(20)])(x).sum().backward()
+    net, x = nn.Sequential(*[nn.Tanh() for _ in range(20)]), Tensor(device.to_device(np.ones(3)), requires_grad=True)
+    with ta.profile(net) as measured:
+        for layer in net.layers:
+            x = layer(x)
+        x.sum().backward()
     assert measured.rows[-1].seconds >= LEAST / 10
     assert measured.overhead.seconds >= 42 * 2 * LEAST / 10
     title, *lines = str(measured).replace(",", "").splitlines()
     assert (len(lines), len({*map(len, str(measured).splitlines()[1:])}), lines[-2][:11]) == (19, 1, "and 26 more")
-    calls, ms, share = zip(*[line.split()[-5:-2] for line in lines[1:]], strict=True)
-    sums = sum(map(int, calls)), sum(map(float, ms)), sum(float(part[:-1]) for part in share)
-    assert sums == pytest.approx((42, float(title.split()[0]), 100), abs=0.6)
+    sums = [sum(float(line.split()[column].strip("%")) for line in lines[1:]) for column in (-5, -4, -3)]
+    assert sums == pytest.approx([42, float(title.split()[0]), 100], abs=0.6)

@@ -14,6 +14,7 @@ from typing import Any
 from tinyae.autodiff import Node, Observer, observers, set_observers
 from tinyae.backend import CPU, Array, Backend, backend_of
 from tinyae.inspect.anomaly import LayerWatch
+from tinyae.nn import Module
 from tinyae.notebook import lines_of_text
 
 try:
@@ -40,8 +41,9 @@ class ProfileRow:
 class Profile(LayerWatch):
     """What a `profile` block measured; `print` it, in the block or after it."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: Module | None) -> None:
         super().__init__()
+        self.layers = [] if model is None else [(model, type(model).__name__)]
         self.other = ProfileRow("(no operation)", "optimizer, data, Python", "")  # what is in no row
         self.overhead = ProfileRow("(profile)", "", "")  # the measuring itself, which is in no share
         self._rows: dict[tuple[str, str, str], ProfileRow] = {}
@@ -110,13 +112,14 @@ class Profile(LayerWatch):
 
 
 @contextmanager
-def profile() -> Iterator[Profile]:
+def profile(model: Module | None = None) -> Iterator[Profile]:
     """Within the block, measure each operation of this thread: calls, time, bytes of the results, page faults.
 
-    A gradient rule is in the row of the layer that recorded the result. On a GPU every event waits for the device, so that
-    a row has the time of its kernels; how they would overlap is not seen. Results do not change.
+    Layers are named from `model`; without one from the outermost layer called, and layers of one name then share a row. A
+    gradient rule belongs to the layer that recorded the result. On a GPU every event waits for the device, so that a row
+    has the time of its kernels; how they would overlap is not seen. Results do not change.
     """
-    measured, observer = Profile(), Observer()
+    measured, observer = Profile(model), Observer()
     vars(observer).update({name: getattr(measured, name) for name in ("starts", "result", "gradient", "during")})
     with set_observers(observer, *observers()):  # first, so that what the others do is in no row of an operation
         try:
