@@ -498,6 +498,9 @@ class Notes(Observer):
     def __init__(self) -> None:
         self.heard: list[str] = []
 
+    def starts(self, what: Any) -> None:
+        self.heard.append(f"{what.name} starts")
+
     def result(self, name: str, args: Any, out: Any, node: Node | None) -> None:
         self.heard.append(f"{name} {'recorded' if node else 'not recorded'}")
 
@@ -534,8 +537,8 @@ def test_an_observer_hears_of_everything_in_its_thread_and_block():
     layer(p)
     assert not observers()
     assert notes.heard == [
-        *("begin Tanh()", "tanh recorded", "end", "called with 1", "sum recorded"),
-        *("sum to 0", "tanh to 0", "SGD", "begin Tanh()", "end"),
+        *("begin Tanh()", "tanh starts", "tanh recorded", "end", "called with 1", "sum starts", "sum recorded"),
+        *("sum starts", "sum to 0", "tanh starts", "tanh to 0", "SGD", "begin Tanh()", "end"),
     ]
 
 
@@ -544,4 +547,4 @@ def test_the_rules_of_a_recorded_backward_pass_run_in_the_course_of_their_node()
     y = ops.exp(x)
     with set_observers(notes):
         grad(y, x, create_graph=True)
-    assert notes.heard == [f"begin <Node {y.node.serial} exp>", "multiply recorded", "end", "exp to 0"]
+    assert notes.heard == ["exp starts", f"begin {y.node}", "multiply starts", "multiply recorded", "end", "exp to 0"]

@@ -24,13 +24,13 @@ from tinyae.autodiff import Tensor, adjoint_pair, grad, no_grad, primitive
 
 if TYPE_CHECKING:
     from tinyae import data, inspect, models, plots, testing, training
-    from tinyae.inspect import detect_anomaly
+    from tinyae.inspect import detect_anomaly, profile
     from tinyae.testing.gradients import gradcheck
     from tinyae.training import History, Run, evaluate, export, fit, load, save
 
 _ROOMS = ("data", "inspect", "models", "plots", "testing", "training")
 _LATER = dict.fromkeys(("fit", "evaluate", "export", "save", "load", "History", "Run"), "training")
-_LATER |= {"detect_anomaly": "inspect", "gradcheck": "testing"}
+_LATER |= {"detect_anomaly": "inspect", "profile": "inspect", "gradcheck": "testing"}
 
 __all__ = [
     "History",
@@ -56,6 +56,7 @@ __all__ = [
     "optim",
     "plots",
     "primitive",
+    "profile",
     "save",
     "testing",
     "training",

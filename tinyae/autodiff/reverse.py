@@ -177,6 +177,9 @@ def _sweep(
             if (primitive := node.primitive) is None or (g := cotangents.pop(node, None)) is None:
                 continue
             _check_unchanged(node)
+            if watching:
+                for observer in watching:
+                    observer.starts(node)
             if node in keep:
                 cotangents[node] = g
             out, args, params = node.out, node.args, node.params

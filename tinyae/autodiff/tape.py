@@ -99,6 +99,9 @@ class Observer:
     The methods here do nothing. A subclass overrides the ones it needs, e.g. to find the first NaN.
     """
 
+    def starts(self, what: Primitive[...] | Node) -> None:
+        """A primitive is about to compute a result for Tensors, or a sweep to run the rules of a node."""
+
     def result(self, name: str, args: Sequence[Operand], out: Array, node: Node | None) -> None:
         """The primitive called `name` computed `out` from raw arguments; `node` is its record, or None."""
 
@@ -618,6 +621,9 @@ class Primitive(Generic[P]):
                 arg = arg._data
             raw.append(arg)
         operands = tuple(raw)
+        if _observers and given_tensor:
+            for observer in observers():
+                observer.starts(self)
         try:
             out = self.forward(*operands, **params)
         except (TypeError, ValueError, AttributeError) as error:

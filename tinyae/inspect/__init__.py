@@ -10,14 +10,15 @@ Inspection has no side effects: no `.grad` is written, and `backward()` can stil
 
 `step(loss)` makes a page that steps through the backward pass in a browser and shows every gradient as a sum of products.
 
-`detect_anomaly` finds the first NaN or infinity of a training step. `checkerboard_score` measures the periodic pattern that
-the strides of a decoder leave in images.
+`detect_anomaly` finds the first NaN or infinity of a training step, `profile` measures where its time goes, and
+`checkerboard_score` the periodic pattern that the strides of a decoder leave in images.
 """
 
 from tinyae.inspect.anomaly import AnomalyError, detect_anomaly
 from tinyae.inspect.checkerboard import PeriodicPower, checkerboard_score
 from tinyae.inspect.graphs import Constant, Graph, GraphNode, graph, show
 from tinyae.inspect.pages import StepPage, step
+from tinyae.inspect.profiles import Profile, ProfileRow, profile
 
 __all__ = [
     "AnomalyError",
@@ -25,10 +26,13 @@ __all__ = [
     "Graph",
     "GraphNode",
     "PeriodicPower",
+    "Profile",
+    "ProfileRow",
     "StepPage",
     "checkerboard_score",
     "detect_anomaly",
     "graph",
+    "profile",
     "show",
     "step",
 ]

@@ -77,23 +77,14 @@ class AnomalyError(FloatingPointError):
         self.ranges = tuple(ranges)
 
 
-class AnomalyWatch(Observer):
-    """The state of one `detect_anomaly` block: the layer being called, the step, and the layer of each recorded node.
+class LayerWatch:
+    """The part of an `Observer` that knows the layers."""
 
-    Attributes:
-        infinity: whether to check for infinities too, not only for NaN.
-        step: the current training step, from 1.
-        layers: (module, name) of the layers being called, outermost first.
-        rules: the nodes whose gradient rules are running on Tensors, outermost first.
-        origins: the layer in which a node was recorded, by its serial number, since the last step.
-    """
-
-    def __init__(self, infinity: bool) -> None:
-        self.infinity = infinity
-        self.step = 1
-        self.layers: list[tuple[Module, str]] = []
-        self.rules: list[Node] = []
-        self.origins: dict[int, str] = {}
+    def __init__(self) -> None:
+        self.layers: list[tuple[Module, str]] = []  # those being called and their names, outermost first
+        self.rules: list[Node] = []  # whose gradient rules are running on Tensors, outermost first
+        self.origins: dict[int, str] = {}  # the layer in which a node was recorded, by its serial number
+        self._labels: dict[tuple[object, ...], str] = {}  # names of layers by the call
 
     @property
     def layer(self) -> str | None:
@@ -104,11 +95,23 @@ class AnomalyWatch(Observer):
     def during(self, scope: object) -> Iterator[None]:
         """Remember the layer that is being called, or the node whose rules run."""
         stack: list[Any] = self.layers if isinstance(scope, Module) else self.rules
-        stack.append((scope, _label(self.layers, scope)) if isinstance(scope, Module) else scope)
+        if isinstance(scope, Module):
+            call = (*self.layers, scope)
+            scope = (scope, self._labels.get(call) or self._labels.setdefault(call, _label(self.layers, scope)))
+        stack.append(scope)
         try:
             yield
         finally:
             stack.pop()
+
+
+class AnomalyWatch(LayerWatch, Observer):
+    """The state of one `detect_anomaly` block."""
+
+    def __init__(self, infinity: bool) -> None:
+        super().__init__()
+        self.infinity = infinity  # whether to check for infinities too, not only for NaN
+        self.step = 1  # the current training step
 
     def result(self, name: str, args: Sequence[Any], out: Array, node: Node | None) -> None:
         """Check the result of a primitive, and remember its layer."""
