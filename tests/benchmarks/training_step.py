@@ -26,19 +26,12 @@ from typing import Any
 import numpy as np
 
 from tests.benchmarks.machine import THREAD_VARIABLES, OtherLoad, describe
-from tests.benchmarks.peers import PEERS, peer_step
-from tests.benchmarks.workloads import WORKLOADS, Step, tinyae_step
+from tests.benchmarks.workloads import PEERS, WORKLOADS, build
 
 TRIES, TOLERANCE = 5, 5e-5
 HEAD = """
 | | library | ms a step (of the runs) | ratio to PyTorch | faults a step | peak MB | s to the first step |
 | --- | --- | ---: | ---: | ---: | ---: | ---: |"""
-
-
-def build(workload: str, library: str, fixed_noise: bool) -> Step:
-    """The step of a library; a check draws the same noise in every step, and everywhere."""
-    w = WORKLOADS[workload]
-    return tinyae_step(w, fixed_noise) if library == "tinyae" else peer_step(w, library, fixed_noise)
 
 
 def first_losses(workload: str, library: str, count: int = 8) -> list[float]:
@@ -152,7 +145,7 @@ def main() -> None:
     parser.add_argument(
         "--others", type=float, default=0.1, help="cores of other work that discard a run (default: 0.1)"
     )
-    parser.add_argument("--libraries", help=f"which, by commas: tinyae, {', '.join(PEERS)} (default: all)")
+    parser.add_argument("--libraries", nargs="+", help=f"of {['tinyae', *PEERS]} (default: all)")
     parser.add_argument("--check", action="store_true", help="compare the first losses instead")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -163,10 +156,10 @@ def main() -> None:
         found = first_losses(workload, library) if given.check else measure(workload, library, given.seconds)
         print(json.dumps(found))
         return
-    chosen = given.libraries.split(",") if given.libraries else ["tinyae", *PEERS]
-    absent = {name for name, (_, module, _) in PEERS.items() if find_spec(module) is None}
+    chosen = given.libraries or ["tinyae", *PEERS]
+    absent = {name for name, (module, *_) in PEERS.items() if find_spec(module) is None}
     libraries = [name for name in chosen if name not in absent]
-    versions = {m: version(m) for name, (_, m, _) in PEERS.items() if name in libraries}
+    versions = {m: version(m) for name, (m, *_) in PEERS.items() if name in libraries}
     print(describe(), ", ".join(f"{m} {v}" for m, v in versions.items()), sep="\n")
     print(f"threads: {given.threads or 'as each library chooses'}; {given.seconds:g} s a run; float32")
     print("".join(f"{name}: not installed, skipped.\n" for name in chosen if name in absent), end="")
