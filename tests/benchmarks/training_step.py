@@ -83,7 +83,7 @@ def in_a_process(given: argparse.Namespace, workload: str, library: str) -> Any:
     command += ["--seconds", str(given.seconds)] + ["--check"] * given.check + ["--threads", str(given.threads)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError((done.stderr.strip() or "no message").splitlines()[-1])
+        raise RuntimeError(f"{workload} {library}: {(done.stderr.strip() or 'no message').splitlines()[-1]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -93,7 +93,7 @@ def quiet_run(given: argparse.Namespace, workload: str, library: str, turn: str)
         try:
             found: dict[str, float] = in_a_process(given, workload, library)
         except RuntimeError as error:
-            print(f"{turn}: failed: {error}", file=sys.stderr, flush=True)
+            print(f"failed: {error}", file=sys.stderr, flush=True)
             return None
         kept = not found["others"] > given.others
         note = "" if kept else ": discarded"
@@ -114,7 +114,7 @@ def compare(given: argparse.Namespace, workload: str, libraries: list[str]) -> l
     lines = []
     for library, some in runs.items():
         if not some:
-            lines.append(f"| {workload} | {library} | no quiet run | | | | |")
+            lines.append(f"| {workload} | {library} | no run to count | | | | |")
             continue
         low, high = min(r["ms"] for r in some), max(r["ms"] for r in some)
         ratio = f"{ms[library] / ms['PyTorch']:.2f}" if "PyTorch" in ms else "-"
@@ -139,12 +139,8 @@ def main() -> None:
     parser.add_argument("workloads", nargs="*", help="which (default: all of W1 to W8)")
     parser.add_argument("--rounds", type=int, default=5, help="runs of every library (default: 5)")
     parser.add_argument("--seconds", type=float, default=3.0, help="of timed steps in a run (default: 3)")
-    parser.add_argument(
-        "--threads", type=int, default=0, help="and processors for each library (default: as it chooses)"
-    )
-    parser.add_argument(
-        "--others", type=float, default=0.1, help="cores of other work that discard a run (default: 0.1)"
-    )
+    parser.add_argument("--threads", type=int, default=0, help="and processors, of each library (default: it chooses)")
+    parser.add_argument("--others", type=float, default=0.1, help="busy cores that discard a run (default: 0.1)")
     parser.add_argument("--libraries", nargs="+", help=f"of {['tinyae', *PEERS]} (default: all)")
     parser.add_argument("--check", action="store_true", help="compare the first losses instead")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)
