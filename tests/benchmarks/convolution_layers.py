@@ -13,13 +13,19 @@ of PyTorch do, lose much more by other work than threads that meet once.
 
 from __future__ import annotations
 
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
-from tests.benchmarks.beside import Step, clock_of, headline, in_turn, options, spread
-from tests.benchmarks.machine import OtherLoad
+from tests.benchmarks.machine import OtherLoad, describe
 from tinyae import Tensor, nn
 from tinyae.autodiff import grad
 
@@ -61,7 +67,7 @@ CASES = [
 """The layers of the Keras-blog network, and of one with strides, 28x28 -> 32 -> 64 and back."""
 
 
-def steps(case: Case) -> dict[str, Step]:
+def steps(case: Case) -> dict[str, Callable[[], Any]]:
     """The same step in tinyae and in PyTorch."""
     import torch
 
@@ -93,16 +99,42 @@ def steps(case: Case) -> dict[str, Step]:
     return {"tinyae": our_step, "torch": their_step}
 
 
+def paired_ratios(case: Case, rounds: int, clock: Callable[[], float]) -> list[float]:
+    """Time of tinyae by that of PyTorch, step by step, after five steps of each to warm up."""
+    both, ratios = steps(case), []
+    for i in range(5 + rounds):
+        times = {}
+        for library in list(both) if i % 2 else list(both)[::-1]:
+            start = clock()
+            both[library]()
+            times[library] = clock() - start
+        ratios.append(times["tinyae"] / times["torch"])
+    return ratios[5:]
+
+
 def main() -> None:
     """Print the table."""
-    given = options("A training step of convolution layers, beside PyTorch eager (CPU).", 40)
-    print(headline(given))
+    parser = argparse.ArgumentParser(description="A training step of convolution layers, beside PyTorch eager (CPU).")
+    parser.add_argument("--threads", type=int, default=2, help="threads for each of the two (default: 2)")
+    parser.add_argument("--rounds", type=int, default=40, help="repetitions (default: 40)")
+    given = parser.parse_args()
+    if find_spec("torch") is None:
+        parser.error("this benchmark compares with PyTorch, which is not installed: pip install torch")
+    import torch
+
+    torch.set_num_threads(given.threads)
+    alone = given.threads == 1
+    if alone and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    print(
+        f"{describe()}, PyTorch {version('torch')}; {given.threads} threads each; float32; time of tinyae / PyTorch\n"
+    )
     print("| layer, batch 128 | ratio (quartiles) | others, cores |\n| --- | ---: | ---: |")
     for case in CASES:
         with OtherLoad() as others:
-            times = in_turn(steps(case), given.rounds, clock_of(given.threads))
-        ratios = [a / b for a, b in zip(times["tinyae"], times["torch"], strict=True)]
-        print(f"| {case.name} | {spread(ratios)} | {others.cores:.1f} |", flush=True)
+            ratios = paired_ratios(case, given.rounds, time.process_time if alone else time.perf_counter)
+        low, middle, high = statistics.quantiles(ratios, n=4)
+        print(f"| {case.name} | {middle:.2f} ({low:.2f} to {high:.2f}) | {others.cores:.1f} |", flush=True)
 
 
 if __name__ == "__main__":
