@@ -44,12 +44,18 @@ def place(tmp_path, monkeypatch) -> Path:
 
 @pytest.mark.parametrize("words", [
     ["basic", "--data", 'im"ages.npz', *QUICK, "--optimizer", "sgd", "--schedule", "cosine", "--validation", "0.2", "--patience", "1"],
-    ["sparse", "--data", 'im"ages.npz', "--epochs", "2", "--code-size", "3"],
-    ["conv", "--data", 'im"ages.npz', *QUICK, "--channels", "3,2", "--schedule", "step", "--step-size", "1", "--seed", "7"],
+    pytest.param(["sparse", "--data", 'im"ages.npz', "--epochs", "2", "--code-size", "3"], marks=pytest.mark.thorough),
+    pytest.param(
+        ["conv", "--data", 'im"ages.npz', *QUICK, "--channels", "3,2", "--schedule", "step", "--step-size", "1", "--seed", "7"],
+        marks=pytest.mark.thorough,
+    ),
     ["stacked", "--data", 'im"ages.npz', *QUICK, "--sizes", "5,4", "--classifier-epochs", "1", "--tuning-epochs", "1", "--tied"],
     ["lstm", "--data", "recording.npy", *QUICK, "--mode", "predict", "--window", "6", "--horizon", "2", "--no-reverse-target"],
-    ["deep", "--data", "a tüble.csv", *QUICK, "--sizes", "4,2", "--label", "the # class", "--scaling", "robust", "--drop-last"],
-    ["memory", "--data", 'im"ages.npz', *QUICK, "--count", "8"],
+    pytest.param(
+        ["deep", "--data", "a tüble.csv", *QUICK, "--sizes", "4,2", "--label", "the # class", "--scaling", "robust", "--drop-last"],
+        marks=pytest.mark.thorough,
+    ),
+    pytest.param(["memory", "--data", 'im"ages.npz', *QUICK, "--count", "8"], marks=pytest.mark.thorough),
 ], ids=lambda words: words[0])  # fmt: skip
 def test_a_run_is_repeated_from_its_settings(words, place, monkeypatch):
     assert main(["train", *words, "--out", "run"]) == 0

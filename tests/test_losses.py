@@ -123,7 +123,7 @@ def test_unequal_shapes_raise_instead_of_broadcasting(case, a, b):
 
 @every_case
 def test_an_unknown_reduction_names_the_known_ones(case, rng):
-    with pytest.raises(ValueError, match="'median': choose one of per_sample, mean, sum, none"):
+    with pytest.raises(ValueError, match=r"'median': .*hoose one of per_sample, mean, sum, none"):
         case.loss(*case.draw(rng), reduction="median", **case.params)
 
 
@@ -243,7 +243,7 @@ def test_units(reduction, expected):
 
 
 def test_the_unit_of_an_unknown_reduction():
-    with pytest.raises(ValueError, match="choose one of per_sample"):
+    with pytest.raises(ValueError, match="hoose one of per_sample"):
         losses.unit("nats", "median")
 
 

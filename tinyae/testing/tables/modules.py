@@ -271,7 +271,7 @@ MODELS_TABLE: list[ModuleCase] = [
     model(
         "conv", form="keras", channels=(2,), input_shape=(3, 4, 1), pooling="average", normalization="layer", **_ONCE
     ),
-    model("conv", form="strided", channels=(2,), input_shape=(3, 4, 1), normalization="batch", **_ONCE),
+    model("conv", code_size=0, channels=(2,), input_shape=(3, 4, 1), normalization="batch", **_ONCE),
 ]
 """Every model. A new one is a line: `model("mine", code_size=3)`."""
 
