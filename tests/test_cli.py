@@ -236,7 +236,7 @@ def test_show_takes_the_models_own_data(model, tinyae):
 
 
 @pytest.mark.parametrize("sequences", [
-    "ragged.npz", pytest.param("moving-digits --mode composite", marks=pytest.mark.thorough),
+    "ragged.npz", pytest.param("moving-digits --mode composite", marks=(pytest.mark.thorough, pytest.mark.matrix)),
 ])  # fmt: skip
 def test_neighbors_of_sequences_are_listed(sequences, tinyae, tmp_path, rng):
     lengths = rng.integers(2, 6, 40)

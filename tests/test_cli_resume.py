@@ -76,7 +76,14 @@ def cut_after(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     monkeypatch.setattr(Checkpoint, "write", once)
 
 
-@pytest.mark.parametrize("name", ["basic", *(pytest.param(n, marks=pytest.mark.thorough) for n in ("stacked", "vae"))])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "basic",
+        pytest.param("stacked", marks=pytest.mark.thorough),
+        pytest.param("vae", marks=(pytest.mark.thorough, pytest.mark.matrix)),
+    ],
+)
 def test_a_resumed_run_is_the_whole_run(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["train", *RUNS[name], "--out", "whole"]) == 0

@@ -133,6 +133,7 @@ def test_the_picture_shows_the_directions_that_move_the_code(tmp_path, monkeypat
 
 
 @pytest.mark.thorough
+@pytest.mark.matrix
 def test_the_command(tinyae):
     digits = "train contractive --data optdigits --epochs 2"
     assert "contraction" in tinyae(digits, "--sizes 8 --out one")

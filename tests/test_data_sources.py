@@ -209,6 +209,7 @@ def limited(megabytes: int, *words: str | Path) -> str:
 
 
 @pytest.mark.thorough
+@pytest.mark.matrix
 def test_a_file_larger_than_the_memory_trains(tmp_path):
     """Of zeros but for a few values, so that the disk holds a hole: 400 MB, where 250 are allowed."""
     header = tmp_path / "large.npy"

@@ -18,9 +18,9 @@ STUDIES = [path for path in EXAMPLES if "--data" in path.read_text(encoding="utf
 LONGEST = 120
 
 
-def sample(paths: list[Path], *chosen: str) -> list[Any]:
+def sample(paths: list[Path], *chosen: str, others: tuple[Any, ...] = (pytest.mark.thorough,)) -> list[Any]:
     """Those examples by default whose numbers are chosen, the others in the thorough run."""
-    return [pytest.param(p, marks=[] if p.stem[:2] in chosen else [pytest.mark.thorough], id=p.stem) for p in paths]
+    return [pytest.param(p, marks=() if p.stem[:2] in chosen else others, id=p.stem) for p in paths]
 
 
 QUICK = [path.stem[:2] for path in EXAMPLES if path.stem[:2] not in ("03", "06", "07", "10", "11", "12", "14")]
@@ -46,7 +46,7 @@ def test_an_example_runs_and_tells_a_story(path, tmp_path, monkeypatch, capsys):
     assert list(tmp_path.iterdir()) == [], "an example writes nothing unless it is told where"
 
 
-@pytest.mark.parametrize("path", sample(STUDIES, "02", "08", "13"))
+@pytest.mark.parametrize("path", sample(STUDIES, "02", "08", "13", others=(pytest.mark.thorough, pytest.mark.matrix)))
 def test_an_example_takes_other_data_and_leaves_pictures_where_asked(path, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     run(path, "--epochs", "1", "--data", "optdigits", "--out", str(tmp_path / "pictures"))

@@ -23,6 +23,7 @@ def of(verdicts: dict[Mutation, str], verdict: str) -> list[Mutation]:
 
 
 @pytest.mark.thorough
+@pytest.mark.matrix
 def test_nothing_escapes_much_is_planted_and_every_class_takes_effect():
     """Of the cases of each, which share their rules, about four."""
     mine = [[case for case in CASES if case.op is op] for op in FEW]

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from tests.benchmarks.machine import THREAD_VARIABLES, OtherLoad, describe
-from tests.benchmarks.workloads import PEERS, WORKLOADS, build
+from tests.benchmarks.workloads import COMMAND, PEERS, WORKLOADS, build
 
 TRIES, TOLERANCE = 5, 5e-5
 HEAD = """
@@ -152,7 +152,7 @@ def main() -> None:
         found = first_losses(workload, library) if given.check else measure(workload, library, given.seconds)
         print(json.dumps(found))
         return
-    chosen = given.libraries or ["tinyae", *PEERS]
+    chosen = given.libraries or ["tinyae", COMMAND, *PEERS]
     absent = {name for name, (module, *_) in PEERS.items() if find_spec(module) is None}
     libraries = [name for name in chosen if name not in absent]
     versions = {m: version(m) for name, (m, *_) in PEERS.items() if name in libraries}

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinyae import Tensor, losses, models, nn, ops, optim
+from tinyae.backend import tune_allocator
 
 Step = Callable[[int], float]
 """One step on batch i: forget the gradients, forward, backward, Adam; returns the loss before the update."""
@@ -419,10 +420,16 @@ PEERS: dict[str, tuple[str, Callable[..., Step], str]] = {
 """Module, step and variant of every other library by its name in the table."""
 
 
+COMMAND = "tinyae, command line"
+"""The same steps in a process that keeps freed memory, as that of `tinyae train` does."""
+
+
 def build(workload: str, library: str, fixed_noise: bool) -> Step:
     """The step of a library; a check draws the same noise in every step, and everywhere."""
     w = WORKLOADS[workload]
-    if library == "tinyae":
+    if library.startswith("tinyae"):
+        if library == COMMAND:
+            tune_allocator()
         return tinyae_step(w, fixed_noise)
     _, step_of, variant = PEERS[library]
     return step_of(w, w.noise() if fixed_noise else None, variant)

@@ -63,9 +63,8 @@ def code_use(model: Autoencoder, data: Dataset) -> list[str]:
         batch = model.batch(data.train.rows(slice(start, start + 1024)))
         code = np.asarray(model.encode(batch), np.float64).reshape(len(batch), -1)
         low, high = np.minimum(low, code.min(axis=0)), np.maximum(high, code.max(axis=0))
-    elements = math.prod(
-        (batch.x if batch.x.ndim > 1 else batch.target).shape[1:]
-    )  # a memory is given numbers of samples
+    given = batch.x if batch.x.ndim > 1 else batch.target  # a memory is given the numbers of its samples
+    elements = math.prod(given.shape[1:])
     dead = int(np.sum(high - low <= 1e-6 * np.abs([low, high]).max()))
     line = f"code: {low.size} values for the {elements} of each {model.sample_name}"
     if low.size >= elements and not batch.future_only:
