@@ -42,20 +42,26 @@ def place(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
+EACH = (pytest.mark.thorough, pytest.mark.matrix)
+
+
 @pytest.mark.parametrize("words", [
     ["basic", "--data", 'im"ages.npz', *QUICK, "--optimizer", "sgd", "--schedule", "cosine", "--validation", "0.2", "--patience", "1"],
-    pytest.param(["sparse", "--data", 'im"ages.npz', "--epochs", "2", "--code-size", "3"], marks=pytest.mark.thorough),
+    pytest.param(["sparse", "--data", 'im"ages.npz', "--epochs", "2", "--code-size", "3"], marks=EACH),
     pytest.param(
         ["conv", "--data", 'im"ages.npz', *QUICK, "--channels", "3,2", "--schedule", "step", "--step-size", "1", "--seed", "7"],
-        marks=pytest.mark.thorough,
+        marks=EACH,
     ),
-    ["stacked", "--data", 'im"ages.npz', *QUICK, "--sizes", "5,4", "--classifier-epochs", "1", "--tuning-epochs", "1", "--tied"],
+    pytest.param(
+        ["stacked", "--data", 'im"ages.npz', *QUICK, "--sizes", "5,4", "--classifier-epochs", "1", "--tuning-epochs", "1", "--tied"],
+        marks=EACH,
+    ),
     ["lstm", "--data", "recording.npy", *QUICK, "--mode", "predict", "--window", "6", "--horizon", "2", "--no-reverse-target"],
     pytest.param(
         ["deep", "--data", "a tüble.csv", *QUICK, "--sizes", "4,2", "--label", "the # class", "--scaling", "robust", "--drop-last"],
-        marks=pytest.mark.thorough,
+        marks=EACH,
     ),
-    pytest.param(["memory", "--data", 'im"ages.npz', *QUICK, "--count", "8"], marks=pytest.mark.thorough),
+    pytest.param(["memory", "--data", 'im"ages.npz', *QUICK, "--count", "8"], marks=EACH),
 ], ids=lambda words: words[0])  # fmt: skip
 def test_a_run_is_repeated_from_its_settings(words, place, monkeypatch):
     assert main(["train", *words, "--out", "run"]) == 0

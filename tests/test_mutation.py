@@ -42,6 +42,7 @@ def test_nothing_escapes_in_the_whole_package():
 
 
 @pytest.mark.thorough
+@pytest.mark.matrix
 def test_windows_moved_or_spaced_by_one_pixel_are_caught():
     found = survey([c for c in CASES if c.op in (ops.convolve, ops.avg_pool2d, ops.max_pool2d)][::2])
     of_windows = {m: verdict for m, verdict in found.items() if "of a window" in m.mutator.detail}
