@@ -76,14 +76,10 @@ def cut_after(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     monkeypatch.setattr(Checkpoint, "write", once)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "basic",
-        pytest.param("stacked", marks=pytest.mark.thorough),
-        pytest.param("vae", marks=(pytest.mark.thorough, pytest.mark.matrix)),
-    ],
-)
+MORE = (pytest.mark.thorough, pytest.mark.matrix)
+
+
+@pytest.mark.parametrize("name", ["basic", pytest.param("stacked", marks=MORE), pytest.param("vae", marks=MORE)])
 def test_a_resumed_run_is_the_whole_run(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["train", *RUNS[name], "--out", "whole"]) == 0
