@@ -52,8 +52,8 @@ class Parser(argparse.ArgumentParser):
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """As in argparse, with the closest choices as a suggestion."""
-        near = did_you_mean(value, map(str, action.choices or ()))
-        if action.choices is not None and value not in action.choices and near:
+        known = action.choices
+        if known is not None and value not in known and (near := did_you_mean(value, map(str, known))):
             raise argparse.ArgumentError(action, f"invalid choice: {value!r}: {near}")
         super()._check_value(action, value)
 

@@ -38,9 +38,10 @@ def evaluate(
         raise ValueError(f"{run.path} holds a model without a distribution over codes: leave --importance-samples out.")
     parts = {"train": data.train, "test": data.test} if len(data.train) else {"new": data.test}
     columns = {name: training.evaluate(model, split) for name, split in parts.items()}
+    lines = training.report(model, data, error=list(columns.values())[-1]["squared_error"])
     counts = " and ".join(f"{len(split):,} {name}" for name, split in parts.items())
     print(f"{run.path} on {data.name} ({counts} {model.sample_name}s)")
-    print("\n".join([metrics_table(columns), *feature_errors(model, data), *training.report(model, data)]))
+    print("\n".join([metrics_table(columns), *feature_errors(model, data), *lines]))
     if importance_samples and variational is not None:
         labels = None if data.test.y is None else data.test.y[:first]
         what = "x|class" if model_entry(run.config["model"]).conditional else "x"

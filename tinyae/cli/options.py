@@ -210,7 +210,9 @@ def metrics_table(columns: dict[str, Metrics]) -> str:
     last, rest = list(columns)[-1], dict.fromkeys(name for metrics in columns.values() for name in metrics)
     rows = {name: "".join(f"{number(m.get(name)):>12}" for m in columns.values()) for name in rest}
     notes = {
-        of: f" ({number(columns[last].get(name))} per element, {last})" for of, name in _PER_ELEMENT if name in rest
+        of: f" ({number(columns[last].get(name))} per element, {last})"
+        for of, name in _PER_ELEMENT.items()
+        if name in rest
     }
     for name in ("squared_error", "bce"):
         same = all(math.isclose(m.get(name, 0.0), m.get("loss", 0.0), rel_tol=1e-4) for m in columns.values())
@@ -219,16 +221,15 @@ def metrics_table(columns: dict[str, Metrics]) -> str:
             notes[name] = f", the training objective{notes[name]}"
             break
     lines = [f"{'':20}" + "".join(f"{split:>12}" for split in columns) + "   unit"]
-    elements = [name for _, name in _PER_ELEMENT]
     lines += [
         f"{_LABELS.get(name, name):20}{values}   {units[name]}{notes.get(name, '')}"
         for name, values in rows.items()
-        if name not in elements
+        if name not in _PER_ELEMENT.values()
     ]
     return "\n".join(lines)
 
 
-_PER_ELEMENT = (("squared_error", "mse"), ("bce", "bce_element"))
+_PER_ELEMENT = {"squared_error": "mse", "bce": "bce_element"}
 """Metrics per sample, and the same per element."""
 
 

@@ -448,9 +448,9 @@ def _report(model: Autoencoder, data: Dataset, history: History) -> str:
     first = "a memory is evaluated on its training samples; there is no test set"
     if len(data.test):
         first = f"the test {model.sample_name}s were not used for any decision"
-    parts = {"train": data.train} | ({"test": data.test} if len(data.test) else {})
-    table = metrics_table({name: evaluate(model, part) for name, part in parts.items()})
-    return "\n".join([first, table, *feature_errors(model, data), *report(model, data, history)])
+    found = {name: evaluate(model, part) for name, part in (("train", data.train), ("test", data.test)) if len(part)}
+    lines = report(model, data, history, list(found.values())[-1]["squared_error"])
+    return "\n".join([first, metrics_table(found), *feature_errors(model, data), *lines])
 
 
 # ---------------------------------------------------------------------------------------------------------------------

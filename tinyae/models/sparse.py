@@ -206,7 +206,7 @@ def sparse_autoencoder(
     if loss is None:
         loss = "squared_error" if known["sparsity"] == "topk" else known["loss"]
     if activation is None:
-        activation = {"l1": "relu", "topk": "relu"}.get(known["sparsity"], "sigmoid")
+        activation = "relu" if known["sparsity"] in ("l1", "topk") else "sigmoid"
     if known["sparsity"] == "kl" and activation != "sigmoid":
         raise ValueError(
             f"sparsity 'kl' compares probabilities, so codes must lie in (0, 1); got activation {activation!r}: "

@@ -41,17 +41,17 @@ STILL_FALLING = 0.02
 """The share of the whole fall of the loss, in the last tenth of the epochs, from which longer training is suggested."""
 
 
-def report(model: Autoencoder, data: Dataset, history: History | None = None) -> list[str]:
+def report(model: Autoencoder, data: Dataset, history: History | None = None, error: float | None = None) -> list[str]:
     """Lines on the code of a trained model, on the model itself, and on the baselines; on the loss, if its history is given.
 
-    For new data, which have no training part, those on the model itself only.
+    For new data, which have no training part, those on the model itself only. `error` is as for `compare`.
     """
     tested = len(data.test) > 0
     if not len(data.train):
         return model.report(data.test)
     lines = [*code_use(model, data), *(model.report(data.test) if tested else [])]
     if getattr(model, "classifier", None) is None:  # fine-tuning leaves encoders that do not fit their decoders
-        lines += (compare_sequences(model, data) if tested else []) or compare(model, data)
+        lines += (compare_sequences(model, data) if tested else []) or compare(model, data, error=error)
     return lines + ([] if history is None else still_falling(history))
 
 
@@ -75,11 +75,12 @@ def code_use(model: Autoencoder, data: Dataset) -> list[str]:
     return [line, f"{dead} of {low.size} code units are dead: the same for all {seen}"]
 
 
-def compare(model: Autoencoder, data: Dataset, minimizes: str = "") -> list[str]:
+def compare(model: Autoencoder, data: Dataset, minimizes: str = "", error: float | None = None) -> list[str]:
     """Squared errors of the model and of baselines on the test samples, or on the training samples if there are no others.
 
     PCA stands beside it if the code is smaller than a sample. A discrete code counts as many components as its bits are
     32-bit numbers. If PCA is better, a line says what it minimizes, and what the model `minimizes`, by default its loss.
+    `error` is the model's squared error on these samples, if it was evaluated before.
     """
     train, name = data.train, model.sample_name
     samples, part = (data.test, "test") if len(data.test) else (train, "training")
@@ -88,7 +89,7 @@ def compare(model: Autoencoder, data: Dataset, minimizes: str = "") -> list[str]
         return []
     mean = sum(x.sum(axis=0, dtype=np.float64) for _, x in pieces(train.source, 1 << 20)) / len(train)
     off = sum(float(np.square(x - mean).sum()) for _, x in pieces(samples.source, 1 << 20)) / len(samples)
-    own = evaluate(model, samples)["squared_error"]
+    own = evaluate(model, samples)["squared_error"] if error is None else error
     found = {"this model": own, f"mean training {name}": off}
     code_size = model.encode(model.batch(samples.rows(slice(0, 1)))).size
     bits = code_size * model.value_bits
