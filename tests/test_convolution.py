@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-import subprocess
-import sys
-import threading
 from typing import Any
 
 import numpy as np
@@ -17,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from tinyae import ops
 from tinyae.autodiff import Tensor, grad
-from tinyae.backend import CPU, Backend, kernels
+from tinyae.backend import CPU, Backend, threads
 from tinyae.backend.windows import ConvSpec
 from tinyae.ops.convolution import (
     conv_spec,
@@ -157,46 +153,18 @@ def test_large_batches_are_put_together_from_their_chunks(x_shape, w_shape, keyw
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_one_thread_and_two_give_equal_bytes(seed, monkeypatch):
+def test_any_number_of_threads_gives_equal_bytes(seed):
     x, w, g = (a.astype("float32") for a in arrays(seed, (40, 14, 14, 8), (3, 3, 8, 8), (40, 14, 14, 8)))
     results = []
-    for count in (1, 2, 2):
-        monkeypatch.setattr(kernels, "processors", lambda count=count: count)
+    for count in (1, 2, 3):
         leaves = [Tensor(a, requires_grad=True) for a in (x, w)]
         spec = ConvSpec((14, 14), (3, 3), padding=((1, 1), (1, 1)))
-        y = ops.biased_conv2d(*leaves, np.ones(8, "float32"), spec=spec, activation="relu")
-        results.append([y.data, *(t.data for t in grad(y, leaves, g))])
+        with threads(count):
+            y = ops.biased_conv2d(*leaves, np.ones(8, "float32"), spec=spec, activation="relu")
+            results.append([y.data, *(t.data for t in grad(y, leaves, g))])
     for a, b, c in zip(*results, strict=True):
         assert_array_equal(a, b)
         assert_array_equal(b, c)
-
-
-def test_halves_are_worked_on_by_two_threads_and_errors_come_through(monkeypatch):
-    monkeypatch.setattr(kernels, "processors", lambda: 2)
-    assert kernels.in_halves(lambda a, b: (a, b), 5) == [(0, 2), (2, 5)]
-    names = kernels.in_halves(lambda a, b: threading.current_thread().name, 2)
-    assert names[0].startswith("tinyae")
-    assert names[1] == threading.current_thread().name
-    for broken in (0, 1):
-
-        def work(a: int, b: int, broken: int = broken) -> None:
-            if (a > 0) == broken:
-                raise FloatingPointError(f"in half {broken}")
-
-        with pytest.raises(FloatingPointError, match=f"in half {broken}"):
-            kernels.in_halves(work, 2)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_the_second_thread_is_started_anew_after_a_fork():
-    code = (
-        "import os, sys; from tinyae.backend import kernels; kernels.processors = lambda: 2\n"
-        "assert kernels.in_halves(lambda a, b: b - a, 6) == [3, 3]\n"
-        "child = os.fork()\n"
-        "if child == 0: os._exit(kernels.in_halves(lambda a, b: b - a, 8) != [4, 4])\n"
-        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))"
-    )
-    assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], timeout=60, check=False).returncode == 0
 
 
 def test_a_wider_weight_makes_a_wider_result(rng):
@@ -305,16 +273,3 @@ def test_a_spec_counts_what_its_windows_see():
     assert spec.inside == (slice(None), slice(1, 8), slice(0, 5))
     assert str(spec) == "kernel 3x2, stride 2x1, padding ((1, 1), (0, 1))"
     assert str(ConvSpec((7, 5), (3, 3), padding=((1, 1), (1, 1)))) == "kernel 3x3, padding 1"
-
-
-def test_where_no_thread_can_be_started_one_does_the_work(monkeypatch):
-    def refused(*_: object) -> None:
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(kernels, "_helpers", {})
-    monkeypatch.setattr(kernels, "processors", lambda: 2)
-    monkeypatch.setattr(threading.Thread, "start", refused)
-    done: list[tuple[int, int]] = []
-    assert kernels.in_halves(lambda a, b: done.append((a, b)) or b - a, 7) == [3, 4]
-    assert done == [(0, 3), (3, 7)]
-    assert not kernels._helpers  # nothing waits in it for a thread, to be done once more

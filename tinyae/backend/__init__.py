@@ -16,6 +16,7 @@ from tinyae.backend.base import (
     NoGpuError,
 )
 from tinyae.backend.devices import CPU, DEVICES, as_generator, backend_named, backend_of, check_same_device, register
+from tinyae.backend.parallel import threads
 
 __all__ = [
     "CPU",
@@ -32,5 +33,6 @@ __all__ = [
     "backend_of",
     "check_same_device",
     "register",
+    "threads",
     "tune_allocator",
 ]

@@ -1,26 +1,21 @@
 """Fast kernels for the CPU; optional reading.
 
-Convolution, the gradient of max pooling, and work shared by two threads. Each kernel computes the same result as a short
-method of `Backend` in `tinyae.backend.base`, and is tested against it.
+Convolution and the gradient of max pooling. Each kernel computes the same result as a short method of `Backend` in
+`tinyae.backend.base`, and is tested against it.
 """
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator
-from contextvars import copy_context
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from tinyae.backend.base import padded
+from tinyae.backend.parallel import in_parts
 from tinyae.backend.windows import ConvSpec, Padding, Pair
-
-if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Convolution on the CPU: a few samples at a time, so that intermediate results stay in the processor's cache.
@@ -181,8 +176,8 @@ def correlate(
                     finish(out[samples])
         return total
 
-    front, back = in_halves(work, len(x), _is_shared(k * o, len(x) * places * k))
-    dw = None if y is None else (front + back).reshape(*spec.kernel, c, o)
+    totals = in_parts(work, len(x), 2 if _is_shared(k * o, len(x) * places * k) else 1)
+    dw = None if y is None else np.add.reduce(totals).reshape(*spec.kernel, c, o)
     return [a for a in (out, dw) if a is not None]
 
 
@@ -258,12 +253,12 @@ def gather(
         return totals
 
     largest = max(kernel.size for kernel in kernels)
-    front, back = in_halves(work, len(y), _is_shared(largest, len(y) * patch_entries))
+    totals = in_parts(work, len(y), 2 if _is_shared(largest, len(y) * patch_entries) else 1)
     if x is None:
         return image, None
     dw = np.zeros(w.shape, dtype)
-    for m, one, other in zip(phases, front, back, strict=True):
-        dw[m.taps] = (one + other).reshape(*m.count, o, c)[::-1, ::-1].swapaxes(2, 3)
+    for m, *parts in zip(phases, *totals, strict=True):
+        dw[m.taps] = np.add.reduce(parts).reshape(*m.count, o, c)[::-1, ::-1].swapaxes(2, 3)
     return image, dw
 
 
@@ -290,7 +285,7 @@ def scatter(y: np.ndarray, w: np.ndarray, spec: ConvSpec, finish: Finish = None)
             if finish is not None:
                 finish(out[samples])
 
-    in_halves(work, len(y), _is_shared(kernel.size, y.size + len(y) * places * taps))
+    in_parts(work, len(y), 2 if _is_shared(kernel.size, y.size + len(y) * places * taps) else 1)
     return out
 
 
@@ -336,49 +331,5 @@ def max_pool2d_grad(g: np.ndarray, out: np.ndarray, x: np.ndarray, spec: ConvSpe
             for mask, row in zip(won, rows, strict=True):
                 np.multiply(share, mask, out=into[row])
 
-    in_halves(work, n, out.size >= _POOL_SHARED)
+    in_parts(work, n, 2 if out.size >= _POOL_SHARED else 1)
     return dx[spec.inside]
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Work shared by two threads on the CPU.
-#
-# NumPy releases the interpreter lock while it copies or multiplies, so a second Python thread doubles the speed of work on
-# large arrays. Work is always split at the same point, with or without a second processor: sums are computed in the same
-# order, and results are equal byte for byte.
-
-T = TypeVar("T")
-
-_helpers: dict[int, ThreadPoolExecutor] = {}
-"""A pool with one thread for each process: threads do not survive a fork, so a child process starts its own."""
-
-
-def processors() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def in_halves(work: Callable[[int, int], T], length: int, shared: bool = True) -> list[T]:
-    """[work(0, length // 2), work(length // 2, length)], in parallel if `shared`, with two processors and a second thread."""
-    middle = length // 2
-    if not shared or middle == 0 or processors() < 2:
-        return [work(0, middle), work(middle, length)]
-    try:
-        done = _helper().submit(copy_context().run, work, 0, middle)
-    except RuntimeError:  # no thread can be started
-        _helpers.clear()  # with the work that waits for one
-        return [work(0, middle), work(middle, length)]
-    try:
-        back = work(middle, length)
-    finally:
-        front = done.result()  # also after an error: the helper must not go on writing to our arrays
-    return [front, back]
-
-
-def _helper() -> ThreadPoolExecutor:
-    if os.getpid() not in _helpers:
-        from concurrent.futures import ThreadPoolExecutor  # late: it would slow `import tinyae`
-
-        _helpers.clear()
-        _helpers[os.getpid()] = ThreadPoolExecutor(1, thread_name_prefix="tinyae")
-    return _helpers[os.getpid()]
