@@ -11,6 +11,7 @@ Tensors and are recorded themselves, so that the gradient can be differentiated 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, overload
 
 import numpy as np
@@ -19,6 +20,7 @@ import numpy.typing as npt
 from tinyae.autodiff.tape import (
     Cotangent,
     Node,
+    Observer,
     Primitive,
     Rule,
     Seed,
@@ -171,15 +173,14 @@ def _sweep(
     inside = set(order) if keep else None
     owned: set[Node] = set()  # nodes whose cotangent is a sum made here, which no one else can hold
     watching = observers()
-    before, recording.on = recording.on, create_graph
+    usual, recording.on = recording.on, create_graph
     try:
         for node in order:
             if (primitive := node.primitive) is None or (g := cotangents.pop(node, None)) is None:
                 continue
             _check_unchanged(node)
             if watching:
-                for observer in watching:
-                    observer.starts(node)
+                _starts(watching, node)
             if node in keep:
                 cotangents[node] = g
             out, args, params = node.out, node.args, node.params
@@ -189,24 +190,35 @@ def _sweep(
                 c = together[i] if together else (primitive.vjps.get(i) or _rule(primitive, i))(g, out, *args, **params)
                 if getattr(c, "shape", None) != args[i].shape:
                     c = _undo_broadcasting(primitive, i, args[i].shape, c, g)
-                if parent not in cotangents:
-                    cotangents[parent] = c
-                elif parent in owned and not create_graph:
-                    try:
-                        cotangents[parent] += c
-                    except TypeError:  # a complex c, which is refused at the leaf
-                        cotangents[parent] = cotangents[parent] + c
-                else:
-                    cotangents[parent] = cotangents[parent] + c
-                    owned.add(parent)
+                before = cotangents.get(parent)
+                cotangents[parent] = c if before is None else _added(before, c, parent, owned, create_graph)
                 if watching:
-                    for observer in watching:
-                        observer.gradient(node, i, g, c, parent, cotangents[parent])
+                    _passes(watching, node, i, g, c, parent, cotangents[parent])
             if free:
                 node.free()
     finally:
-        recording.on = before
+        recording.on = usual
     return cotangents
+
+
+def _added(before: Cotangent, c: Cotangent, parent: Node, owned: set[Node], create_graph: bool) -> Cotangent:
+    """before + c, in place where `before` is a sum of this sweep."""
+    if parent in owned and not create_graph:
+        with suppress(TypeError):  # a complex c, which is refused at the leaf
+            before += c
+            return before
+    owned.add(parent)
+    return before + c
+
+
+def _starts(observers: Sequence[Observer], node: Node) -> None:
+    for observer in observers:
+        observer.starts(node)
+
+
+def _passes(observers: Sequence[Observer], *passed: Any) -> None:
+    for observer in observers:
+        observer.gradient(*passed)
 
 
 def _toward(inside: set[Node], node: Node) -> tuple[list[int], list[Node]]:
