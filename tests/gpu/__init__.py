@@ -1,0 +1,1 @@
+"""What is run first where a GPU is at hand, and its rehearsal without one."""
