@@ -32,7 +32,8 @@ def draw_common(model: Autoencoder, data: Dataset, history: History, folder: Pat
         return [draw_curves(history, folder / "loss.png")] if len(history) else []
     files = []
     tuned = getattr(model, "classifier", None) is not None  # its encoders fit the decoders no more: drawn before
-    if data.frame_shape is None and not tuned:  # `draw_films` shows films
+    reconstructs = "reconstruction" in model.batch(data.test.rows(slice(1))).outputs
+    if data.frame_shape is None and reconstructs and not tuned:  # `draw_films` shows films, `draw_predictions` futures
         files.append(draw_reconstructions(model, data, folder / "reconstructions.png"))
     if len(history):
         files.append(draw_curves(history, folder / "loss.png"))
