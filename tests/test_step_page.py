@@ -62,12 +62,10 @@ class Browser:
 
     def run(self, script: str, *args: Any) -> Any:
         """The result of a function body in the page, in the scope of its own script."""
-        page = (
-            f"(async () => JSON.stringify(await (function() {{{script}\n}}).apply(null, {json.dumps(args)}) ?? null))()"
-        )
-        return json.loads(
-            self._ask("POST", "/execute/sync", {"script": "return window.eval(arguments[0])", "args": [page]})
-        )
+        called = f"await (function() {{{script}\n}}).apply(null, {json.dumps(args)})"
+        inside = [f"(async () => JSON.stringify({called} ?? null))()"]
+        body = {"script": "return window.eval(arguments[0])", "args": inside}
+        return json.loads(self._ask("POST", "/execute/sync", body))
 
     def open(self, page: Path, hash: str = "") -> None:
         """Load a page from the disk."""
@@ -351,19 +349,16 @@ def test_a_broken_rule_turns_later_numbers_red(browser: Browser, pages: dict[str
 
 def test_arcs_lead_to_the_chosen_node_and_frozen_parameters_are_dim(browser: Browser, pages: dict[str, Path]) -> None:
     browser.open(pages["frozen"])
-    assert browser.run("return [...document.querySelectorAll('li.frozen')].map(li => li.textContent)") == [
-        "0.weight (4, 3)",
-        "0.bias (3)",
-    ]
+    listed = browser.run("return [...document.querySelectorAll('li.frozen')].map(li => li.textContent)")
+    assert listed == ["0.weight (4, 3)", "0.bias (3)"]
     assert "0.weight" not in browser.run("return D.nodes.map(title)")
     browser.open(pages["vae"])
-    for forward, ends in (
-        (False, "N.get(id).focus[0].uses.filter(use => use.count).map(use => use.node)"),
-        (True, "Object.values(N.get(id).parents || {})"),
-    ):
-        drawn = browser.run(f"""
-          state.forward = {str(forward).lower()}; state.folded = false; $('tape').open = true;
-          return shown().map(id => {{ go(id); return [document.querySelectorAll('#list path.head').length, new Set({ends}).size]; }})""")
+    for forward in (False, True):
+        drawn = browser.run("""
+          state.forward = arguments[0]; state.folded = false; $('tape').open = true;
+          const ends = node => state.forward ? Object.values(node.parents || {}) : node.focus[0].uses.filter(u => u.count).map(u => u.node);
+          return shown().map(id => { go(id);
+            return [document.querySelectorAll('#list path.head').length, new Set(ends(N.get(id))).size]; })""", forward)  # fmt: skip
         assert max(count for count, _ in drawn) > 1
         assert all(count == wanted for count, wanted in drawn)
 
@@ -415,16 +410,13 @@ def test_why_is_this_zero_and_the_film_of_an_lstm(browser: Browser, pages: dict[
     assert "from the right: step 3" in text
     assert "from above" in text
     assert browser.run("return document.querySelectorAll('.film thead th').length") == 4
-    assert browser.run("return document.querySelector('.film td.here b').textContent") == browser.run(
-        "return show(Number(N.get(state.node).focus[state.focus].g.toPrecision(3)))"
-    )
+    chosen = "return show(Number(N.get(state.node).focus[state.focus].g.toPrecision(3)))"
+    assert browser.run("return document.querySelector('.film td.here b').textContent") == browser.run(chosen)
     browser.run("go(D.nodes.find(n => n.name?.startsWith('decoder') && n.name.endsWith('weight_h')).id)")
     shared = browser.run("return $('body').textContent")
     assert "that is backpropagation through time" in shared
-    so_far = browser.run(
-        "return [...document.querySelectorAll('.film tbody tr:last-child td')].map(td => td.textContent)"
-    )
-    assert so_far[0] == browser.run("return show(Number(N.get(state.node).focus[state.focus].g.toPrecision(3)))")
+    so_far = "return document.querySelector('.film tbody tr:last-child td').textContent"
+    assert browser.run(so_far) == browser.run(chosen)
     browser.open(pages["conv"], "#m=forward")
     assert (
         browser.run(
@@ -471,9 +463,7 @@ def axe() -> str:
         return Path(file).read_text(encoding="utf-8")
     package = importlib.util.find_spec("axe_playwright_python")
     if package is None or package.origin is None:
-        pytest.skip(
-            "axe-core is not installed: pip install --no-deps axe-playwright-python, or set AXE_CORE=axe.min.js."
-        )
+        pytest.skip("axe-core is not installed: pip install --no-deps axe-playwright-python")
     return Path(package.origin).with_name("axe.min.js").read_text(encoding="utf-8")
 
 
