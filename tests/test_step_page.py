@@ -302,6 +302,7 @@ def test_deep_links_products_and_back(browser: Browser, pages: dict[str, Path]) 
     assert node == 0
     assert browser.run("return N.get(0).focus[state.focus].i.length") == 2
     assert browser.run("return location.hash").startswith("#n=0&e=")
+    assert "dLdW" in browser.run("return document.querySelector('mtr.applies').textContent")
     user = browser.run("return N.get(0).focus[state.focus].uses[0].node")
     browser.run("document.querySelector('tr.product button').click()")
     wanted = browser.run("return [state.node, N.get(0).focus[arguments[0]].uses[0].top[0][0]]", focus)
@@ -337,7 +338,7 @@ def test_a_broken_rule_turns_later_numbers_red(browser: Browser, pages: dict[str
       const select = $('break'), results = [];
       for (const option of [...select.options].slice(1)) {
         const now = $('break'); now.value = option.value; now.dispatchEvent(new Event('change'));
-        results.push([option.textContent, [...falsified()], document.querySelectorAll('#list .wrong').length, $('broken').className]);
+        results.push([option.textContent, [...falsified()], document.querySelectorAll('#list small.bad').length, $('broken').className]);
       }
       return results""")  # fmt: skip
     assert len(found) >= 3
