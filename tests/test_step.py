@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -97,6 +98,7 @@ def test_every_primitive_has_a_formula_that_is_set_as_mathml(name: str) -> None:
     ("d/dx", "<mfrac><mrow><mi>d</mi></mrow><mrow><mi>dx</mi></mrow></mfrac>"),
     ("sqrt(pi)", "<msqrt><mrow><mi>&#x3C0;</mi></mrow></msqrt>"),
     ("for <b>", "<mtext>&#xA0;for&#xA0;</mtext><mo>&lt;</mo><mi>b</mi><mo>&gt;</mo>"),
+    ("to_do(x)", "<mrow><mi>to_do</mi><mrow><mo>(</mo><mi>x</mi><mo>)</mo></mrow></mrow>"),
     ("((", "<mrow><mo>(</mo><mrow><mo>(</mo><mo></mo></mrow><mo></mo></mrow>"),
 ])  # fmt: skip
 def test_mathml(text: str, expected: str) -> None:
@@ -154,10 +156,56 @@ def test_a_convolution_shows_its_window_in_the_input() -> None:
     x, conv = rng.random((2, 6, 6, 1)), nn.Conv2d(1, 2, 3, generator=rng)
     node = next(n for n in step(lambda: ops.sum(conv(x)), conv).data["nodes"] if "conv" in n["op"])
     n, i, j, o = node["focus"][0]["i"]
-    low, high, slopes = node["focus"][0]["made"]["window"]
-    assert (low, high) == ((n, i, j, 0), (n + 1, i + 3, j + 3, 1))
+    low, high, slopes, channel = node["focus"][0]["made"]["window"]
+    assert (low, high, channel) == ((n, i, j, 0), (n + 1, i + 3, j + 3, 1), 0)
     np.testing.assert_allclose(slopes, conv.weight.numpy()[:, :, 0, o], rtol=1e-3)
     assert (node["input"]["rows"], node["input"]["cols"], node["constants"][0]) == (6, 6, "the input (2, 6, 6, 1)")
+
+
+def test_the_lanes_of_an_lstm() -> None:
+    """Against the engine's gradients, and gates that are computed here from the equations."""
+    rng = np.random.default_rng(0)
+    x, layer = rng.normal(size=(2, 5, 3)), nn.LSTM(3, 4, generator=rng)
+    data = step(lambda: ops.sum(layer(x)[0] ** 2), layer, unfused=True).data
+    (film,) = data["unrolled"]
+    w_x, w_h, bias = (p.numpy().astype(float) for p in layer.parameters())
+    h, c, forget = np.zeros((2, 4)), np.zeros((2, 4)), []
+    for t in range(5):
+        i, f, g, o = np.split(x[:, t] @ w_x + h @ w_h + bias, 4, axis=1)
+        forget.append(1 / (1 + np.exp(-f)))
+        c = forget[t] * c + np.tanh(g) / (1 + np.exp(-i))
+        h = np.tanh(c) / (1 + np.exp(-o))
+    checked = 0
+    for unit, t in itertools.product(film["units"], range(5)):
+        for lane in ("h", "c"):
+            for focus in data["nodes"][film["steps"][t][lane]]["focus"]:
+                if focus["i"] == unit["i"]:
+                    assert math.isclose(sum(unit[lane][t][:2]), focus["g"], rel_tol=1e-3, abs_tol=1e-4)
+                    checked += 1
+        if t < 4:
+            _, right, gate = unit["c"][t]
+            assert math.isclose(gate, forget[t + 1][unit["i"]], rel_tol=1e-3)
+            assert math.isclose(right, sum(unit["c"][t + 1][:2]) * gate, rel_tol=2e-3, abs_tol=1e-5)
+    assert checked >= 10
+
+
+def test_how_many_products_make_up_a_gradient() -> None:
+    factors = np.random.default_rng(0).permutation(1.0 / np.arange(1, 101)) * np.tile([1.0, -1.0], 50)
+    x = Tensor(np.array(0.5), requires_grad=True)
+    (use,) = step(ops.sum(x * factors), {"x": x}).data["nodes"][0]["focus"][0]["uses"]
+    needed = next(n for n in range(101) if sum(sorted(abs(factors))[100 - n :]) >= 0.9 * sum(abs(factors)))
+    assert (use["most"], use["count"]) == (needed, 100)
+
+
+def test_frozen_parameters_are_named() -> None:
+    rng = np.random.default_rng(0)
+    model = nn.Sequential(nn.Dense(4, 2, generator=rng), nn.Dense(2, 4, generator=rng).freeze())
+    x = rng.random((3, 4))
+    data = step(lambda: ta.losses.squared_error(model(x), x), model).data
+    assert data["frozen"] == [{"name": "1.weight", "shape": [2, 4]}, {"name": "1.bias", "shape": [4]}]
+    assert [node["name"] for node in data["nodes"] if node["op"] == "leaf"] == ["0.weight", "0.bias"]
+    assert "1.weight, frozen" in data["nodes"][-2]["constants"][1]
+    assert small().data["frozen"] == []
 
 
 def test_equal_seeds_give_equal_bytes(tinyae: Any) -> None:

@@ -1,8 +1,12 @@
-"""The page of `tinyae.inspect.step` in a real browser: Chromium, driven over WebDriver with the standard library."""
+"""The page of `tinyae.inspect.step` in real browsers: Chromium and Firefox, driven over WebDriver with the standard library.
+
+What needs Chromium's developer tools (the network, sizes of phones, color schemes) runs in Chromium alone.
+"""
 
 from __future__ import annotations
 
 import base64
+import importlib.util
 import json
 import os
 import shutil
@@ -23,29 +27,28 @@ from tinyae import nn, ops
 from tinyae.inspect import step
 
 pytestmark = pytest.mark.skipif(
-    not os.environ.get("REQUIRE_OPTIONAL"), reason="drives Chromium: set REQUIRE_OPTIONAL=1, as a step of .ci/run does"
+    not os.environ.get("REQUIRE_OPTIONAL"), reason="drives browsers: set REQUIRE_OPTIONAL=1, as a step of .ci/run does"
 )
 
 
-class Browser:
-    """A session with a headless Chromium."""
+SWITCHES = ["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--force-color-profile=srgb"]
+FIREFOX = {"args": ["-headless"], **({"binary": os.environ["FIREFOX"]} if "FIREFOX" in os.environ else {})}
+DRIVERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "chromium": ("chromedriver", {
+        "browserName": "chrome",
+        "goog:chromeOptions": {"args": SWITCHES},
+        "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
+    }),
+    "firefox": ("geckodriver", {"browserName": "firefox", "moz:firefoxOptions": FIREFOX}),
+}  # fmt: skip
+"""The program that drives each browser, and what it is asked for. `CHROMEDRIVER`, `GECKODRIVER` and `FIREFOX` may name files."""
 
-    def __init__(self, port: int, address: str = "") -> None:
+
+class Browser:
+    """A session with a headless browser."""
+
+    def __init__(self, port: int, wanted: dict[str, Any]) -> None:
         self.base = f"http://127.0.0.1:{port}"
-        options = {
-            "args": [
-                "--headless=new",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--hide-scrollbars",
-                "--force-color-profile=srgb",
-            ]
-        }
-        wanted = {
-            "browserName": "chrome",
-            "goog:chromeOptions": options,
-            "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
-        }
         self.base += "/session/" + self._ask("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
 
     def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
@@ -58,8 +61,11 @@ class Browser:
             raise RuntimeError(json.load(error)["value"]["message"]) from None
 
     def run(self, script: str, *args: Any) -> Any:
-        """The result of a function body in the page."""
-        return self._ask("POST", "/execute/sync", {"script": script, "args": list(args)})
+        """The result of a function body in the page, in the scope of its own script."""
+        called = f"await (function() {{{script}\n}}).apply(null, {json.dumps(args)})"
+        inside = [f"(async () => JSON.stringify({called} ?? null))()"]
+        body = {"script": "return window.eval(arguments[0])", "args": inside}
+        return json.loads(self._ask("POST", "/execute/sync", body))
 
     def open(self, page: Path, hash: str = "") -> None:
         """Load a page from the disk."""
@@ -96,11 +102,12 @@ class Browser:
         self._ask("DELETE", "")
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    driver = os.environ.get("CHROMEDRIVER") or shutil.which("chromedriver")
+def started(name: str) -> Iterator[Browser]:
+    """A browser while it is needed; skips the test where it, or its driver, is not installed."""
+    program, wanted = DRIVERS[name]
+    driver = os.environ.get(program.upper()) or shutil.which(program)
     if driver is None:
-        pytest.skip("chromedriver is not installed: the page is not tested in a browser.")
+        pytest.skip(f"{program} is not installed: the page is not tested in {name}.")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -109,20 +116,36 @@ def browser() -> Iterator[Browser]:
     try:
         for _ in range(100):
             try:
-                session = Browser(port)
+                session = Browser(port, wanted)
                 break
             except OSError:
                 time.sleep(0.1)
             except RuntimeError as error:
-                pytest.skip(f"the browser does not start: {error}")
+                pytest.skip(f"{name} does not start: {error}")
         if session is None:
-            pytest.skip("chromedriver does not answer: the page is not tested in a browser.")
+            pytest.skip(f"{program} does not answer: the page is not tested in {name}.")
         yield session
     finally:
         if session is not None:
             session.close()
         process.terminate()
         process.wait()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    yield from started("chromium")
+
+
+@pytest.fixture(scope="module")
+def firefox() -> Iterator[Browser]:
+    yield from started("firefox")
+
+
+@pytest.fixture(params=DRIVERS)
+def browser(request: pytest.FixtureRequest) -> Browser:
+    found: Browser = request.getfixturevalue(request.param)
+    return found
 
 
 # What a reader does, on the pages of a small network with every number, of a model, and of an LSTM cell by cell.
@@ -143,30 +166,32 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     step(lambda: lstm.loss(series), lstm, folder / "lstm.html", unfused=True)
     conv = nn.Sequential(nn.Conv2d(1, 2, 3, padding="same", activation="relu", generator=rng), nn.MaxPool2d(2))
     step(lambda: ops.sum(conv(ta.Tensor(data.train.x[:2]))), conv, folder / "conv.html")
+    half = nn.Sequential(nn.Dense(4, 3, generator=rng).freeze(), nn.Dense(3, 4, generator=rng))
+    step(lambda: ta.losses.squared_error(half(x), x), half, folder / "frozen.html")
     z = ta.Tensor(np.array([0.5, -1.0]), requires_grad=True)
     wicked = "</script><img src=x onerror=window.hit=1>"
     step(ops.sum(z * z), {wicked: z}, folder / "wicked.html", title=wicked)
     return {file.stem: file for file in folder.iterdir()}
 
 
-NAMES = ("small", "vae", "lstm", "conv", "wicked")
+NAMES = ("small", "vae", "lstm", "conv", "frozen", "wicked")
 every_page = pytest.mark.parametrize("name", NAMES)
 most_pages = pytest.mark.parametrize("name", [
-    pytest.param(name, marks=pytest.mark.thorough) if name == "lstm" else name for name in NAMES
+    pytest.param(name, marks=pytest.mark.thorough) if name in ("lstm", "frozen") else name for name in NAMES
 ])  # fmt: skip
 
 
 @every_page
-def test_no_request_and_no_error(browser: Browser, pages: dict[str, Path], name: str) -> None:
-    browser.size(1280)
-    browser.log("performance")
-    browser.open(pages[name])
-    browser.press("\ue014", "\ue014", "\ue010", "\ue011")  # right, right, end, home
-    events = [json.loads(entry["message"])["message"] for entry in browser.log("performance")]
+def test_no_request_and_no_error(chromium: Browser, pages: dict[str, Path], name: str) -> None:
+    chromium.size(1280)
+    chromium.log("performance")
+    chromium.open(pages[name])
+    chromium.press("\ue014", "\ue014", "\ue010", "\ue011")  # right, right, end, home
+    events = [json.loads(entry["message"])["message"] for entry in chromium.log("performance")]
     asked = {e["params"]["request"]["url"].split("#")[0] for e in events if e["method"] == "Network.requestWillBeSent"}
     assert {url for url in asked if not url.startswith(("data:", "about:"))} == {pages[name].as_uri()}
-    assert browser.log("browser") == []
-    assert browser.run("return window.hit === undefined && document.images.length === 0")
+    assert chromium.log("browser") == []
+    assert chromium.run("return window.hit === undefined && document.images.length === 0")
 
 
 HERE = "return [state.node, state.focus, shown(), $('position').textContent]"
@@ -207,7 +232,7 @@ for (const node of D.nodes) node.focus.forEach((focus, k) => {
     rows: [...table.querySelectorAll(arguments[0] ? 'tr.input' : 'tr.product')].map(
       row => [...row.querySelectorAll('td:not(.bar)')].map(td => number(td.textContent))),
     rest: [...table.querySelectorAll('tr.rest td:not(.bar)')].map(td => number(td.textContent)).pop() ?? 0,
-    total: [...table.querySelectorAll('tr.total td:not(.bar)')].map(td => number(td.textContent)).pop(),
+    total: [...table.querySelectorAll('tr.total td:not(.bar)')].map(td => number(td.textContent)).pop() ?? null,
   }));
   found.push({ id: node.id, g: Number(focus.g), adds: $('adds')?.textContent ?? '', say: $('say').textContent, tables,
                measured: $('measured')?.textContent ?? '', zero: document.querySelectorAll('p.zero').length });
@@ -277,6 +302,7 @@ def test_deep_links_products_and_back(browser: Browser, pages: dict[str, Path]) 
     assert node == 0
     assert browser.run("return N.get(0).focus[state.focus].i.length") == 2
     assert browser.run("return location.hash").startswith("#n=0&e=")
+    assert "dLdW" in browser.run("return document.querySelector('mtr.applies').textContent")
     user = browser.run("return N.get(0).focus[state.focus].uses[0].node")
     browser.run("document.querySelector('tr.product button').click()")
     wanted = browser.run("return [state.node, N.get(0).focus[arguments[0]].uses[0].top[0][0]]", focus)
@@ -312,7 +338,7 @@ def test_a_broken_rule_turns_later_numbers_red(browser: Browser, pages: dict[str
       const select = $('break'), results = [];
       for (const option of [...select.options].slice(1)) {
         const now = $('break'); now.value = option.value; now.dispatchEvent(new Event('change'));
-        results.push([option.textContent, [...falsified()], document.querySelectorAll('#list .wrong').length, $('broken').className]);
+        results.push([option.textContent, [...falsified()], document.querySelectorAll('#list small.bad').length, $('broken').className]);
       }
       return results""")  # fmt: skip
     assert len(found) >= 3
@@ -320,6 +346,39 @@ def test_a_broken_rule_turns_later_numbers_red(browser: Browser, pages: dict[str
         assert nodes, what
         assert marked == len(nodes)
         assert (style == "bad") == (0 in nodes), what
+
+
+def test_arcs_lead_to_the_chosen_node_and_frozen_parameters_are_dim(browser: Browser, pages: dict[str, Path]) -> None:
+    browser.open(pages["frozen"])
+    listed = browser.run("return [...document.querySelectorAll('li.frozen')].map(li => li.textContent)")
+    assert listed == ["0.weight (4, 3)", "0.bias (3)"]
+    assert "0.weight" not in browser.run("return D.nodes.map(title)")
+    browser.open(pages["vae"])
+    for forward in (False, True):
+        drawn = browser.run("""
+          state.forward = arguments[0]; state.folded = false; $('tape').open = true;
+          const ends = node => state.forward ? Object.values(node.parents || {}) : node.focus[0].uses.filter(u => u.count).map(u => u.node);
+          return shown().map(id => { go(id);
+            return [document.querySelectorAll('#list path.head').length, new Set(ends(N.get(id))).size]; })""", forward)  # fmt: skip
+        assert max(count for count, _ in drawn) > 1
+        assert all(count == wanted for count, wanted in drawn)
+
+
+PIXELS = """
+const choose = document.querySelector('select.channel'); choose.value = arguments[0]; choose.dispatchEvent(new Event('change'));
+const canvas = document.querySelector('#maps canvas'), ink = canvas.getContext('2d'), size = canvas.height / 8;
+return Array.from({ length: 8 }, (_, y) => Array.from({ length: canvas.width / size },
+  (_, x) => [...ink.getImageData((x + .5) * size, (y + .5) * size, 1, 1).data]));
+"""
+
+
+def test_a_channel_is_chosen(browser: Browser, pages: dict[str, Path]) -> None:
+    """The pictures of two channels are the two halves of the picture of both."""
+    browser.open(pages["conv"])
+    browser.run("go(D.nodes.find(n => n.op === 'biased_conv2d').id)")
+    first, second, both = (np.array(browser.run(PIXELS, channel)) for channel in ("0", "1", "all"))
+    assert (first != second).any()
+    np.testing.assert_array_equal(np.concatenate([first, second], axis=1), both)
 
 
 def test_the_waiting_cotangents_are_the_dictionary_of_the_sweep(browser: Browser, pages: dict[str, Path]) -> None:
@@ -351,10 +410,14 @@ def test_why_is_this_zero_and_the_film_of_an_lstm(browser: Browser, pages: dict[
     text = browser.run("return $('body').textContent")
     assert "from the right: step 3" in text
     assert "from above" in text
-    assert browser.run("return document.querySelectorAll('.film li').length") == 4
+    assert browser.run("return document.querySelectorAll('.film thead th').length") == 4
+    chosen = "return show(Number(N.get(state.node).focus[state.focus].g.toPrecision(3)))"
+    assert browser.run("return document.querySelector('.film td.here b').textContent") == browser.run(chosen)
     browser.run("go(D.nodes.find(n => n.name?.startsWith('decoder') && n.name.endsWith('weight_h')).id)")
     shared = browser.run("return $('body').textContent")
-    assert "That is backpropagation through time" in shared
+    assert "that is backpropagation through time" in shared
+    so_far = "return document.querySelector('.film tbody tr:last-child td').textContent"
+    assert browser.run(so_far) == browser.run(chosen)
     browser.open(pages["conv"], "#m=forward")
     assert (
         browser.run(
@@ -367,20 +430,20 @@ def test_why_is_this_zero_and_the_film_of_an_lstm(browser: Browser, pages: dict[
 @most_pages
 @pytest.mark.parametrize(("width", "scale"), [(390, 1), (1280, 1), (640, 2)])  # 640 at 2 is 1280 at a zoom of 200 %
 def test_no_sideways_scroll_and_enough_contrast(
-    browser: Browser, pages: dict[str, Path], name: str, width: int, scale: float
+    chromium: Browser, pages: dict[str, Path], name: str, width: int, scale: float
 ) -> None:
     for dark in (False, True):
-        browser.size(width, dark=dark, scale=scale)
-        browser.open(pages[name])
-        assert browser.run("return matchMedia('(prefers-color-scheme: dark)').matches") == dark
+        chromium.size(width, dark=dark, scale=scale)
+        chromium.open(pages[name])
+        assert chromium.run("return matchMedia('(prefers-color-scheme: dark)').matches") == dark
         for forward in (False, True):
-            wide = browser.run("""
+            wide = chromium.run("""
               const found = []; state.forward = arguments[0];
               for (const node of D.nodes) { go(node.id, node.focus.length - 1);
                 if (document.documentElement.scrollWidth > innerWidth) found.push([node.id, document.documentElement.scrollWidth]); }
               return found""", forward)  # fmt: skip
             assert wide == []
-        low = browser.run("""
+        low = chromium.run("""
           const linear = v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
           const light = color => { const [r, g, b] = color.match(/[\\d.]+/g).map(Number).map(linear);
             return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
@@ -395,31 +458,37 @@ def test_no_sideways_scroll_and_enough_contrast(
         assert low == []
 
 
-AXE = os.environ.get("AXE_CORE")
+def axe() -> str:
+    """The script of axe-core: the file that `AXE_CORE` names, or the one in a package, which is not imported."""
+    if file := os.environ.get("AXE_CORE"):
+        return Path(file).read_text(encoding="utf-8")
+    package = importlib.util.find_spec("axe_playwright_python")
+    if package is None or package.origin is None:
+        pytest.skip("axe-core is not installed: pip install --no-deps axe-playwright-python")
+    return Path(package.origin).with_name("axe.min.js").read_text(encoding="utf-8")
 
 
-@pytest.mark.skipif(not AXE, reason="AXE_CORE does not name axe.min.js, from the npm package axe-core")
 @every_page
-def test_axe_finds_nothing(browser: Browser, pages: dict[str, Path], name: str) -> None:
+def test_axe_finds_nothing(chromium: Browser, pages: dict[str, Path], name: str) -> None:
     for width, dark in ((390, False), (1280, True)):
-        browser.size(width, dark=dark)
-        browser.open(pages[name])
-        browser.run(Path(str(AXE)).read_text(encoding="utf-8"))
+        chromium.size(width, dark=dark)
+        chromium.open(pages[name])
+        chromium.run(axe())
         for forward in (False, True):
-            found = browser.run("""
+            found = chromium.run("""
               state.forward = arguments[0]; go(D.nodes[0].id);
               return axe.run(document).then(
                 result => result.violations.map(v => [v.id, v.nodes.map(n => n.html.slice(0, 120))]))""", forward)  # fmt: skip
             assert found == []
 
 
-def test_a_screenshot_is_not_blank(browser: Browser, pages: dict[str, Path]) -> None:
+def test_a_screenshot_is_not_blank(chromium: Browser, pages: dict[str, Path]) -> None:
     from io import BytesIO
 
     from PIL import Image
 
-    browser.size(1280)
-    browser.open(pages["vae"], "#n=0")
-    picture = np.asarray(Image.open(BytesIO(browser.screenshot())).convert("RGB"))
+    chromium.size(1280)
+    chromium.open(pages["vae"], "#n=0")
+    picture = np.asarray(Image.open(BytesIO(chromium.screenshot())).convert("RGB"))
     assert picture.shape[:2] == (900, 1280)
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 50

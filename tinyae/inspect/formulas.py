@@ -16,8 +16,8 @@ from tinyae.autodiff import Primitive
 _PIECES = re.compile(r"\s{3,}|(?<=[\w)|])[.;:](?=\s|$)|\n")
 _DERIVATIVE = re.compile(r"\bd[A-Z]?/d(?:\w| log)|J\^T|\bd[a-zW]{1,2}(_\w)? =")
 _TOKENS = re.compile(
-    r"\s+|(?P<ratio>d[A-Z]?/d(?: log \w|\w+(?:_\w)?))|(?P<number>\d+(?:\.\d+)?(?:e-?\d+)?)|(?P<name>[^\W\d_]\w*?(?=_)|[^\W\d_][^\W_]*'?)"
-    r"|(?P<raise>\*\*|\^)|(?P<lower>_)|(?P<open>[(\[{])|(?P<close>[)\]}])|(?P<sign><=|>=|->|.)"
+    r"\s+|(?P<ratio>d[A-Z]?/d(?: log \w|\w+(?:_\w)?))|(?P<number>\d+(?:\.\d+)?(?:e-?\d+)?)"
+    r"|(?P<name>[^\W\d_]{2,}(?:_[^\W\d_]{2,})+(?=\()|[^\W\d_]\w*?(?=_)|[^\W\d_][^\W_]*'?)|(?P<raise>\*\*|\^)|(?P<lower>_)|(?P<open>[(\[{])|(?P<close>[)\]}])|(?P<sign><=|>=|->|.)"
 )
 _SIGNS = {
     "*": "&#xB7;",

@@ -2,12 +2,16 @@
 
 The page is one file without any request: the template `step.html`, and what `Sweep` found as JSON in it:
 
-    Page    schema, title, loss, unit, command, version, remarks, ops: {name: Op}, nodes: [Node], groups, unrolled
+    Page    schema, title, loss, unit, command, version, remarks, ops: {name: Op}, nodes: [Node], groups, unrolled: [Film],
+            frozen: [{name, shape}] of the parameters that no gradient is computed for
     Op      about, formula (MathML), rule (source text), breaks: [{name, changed: {node: [gradient of each focus]}}]
+    Film    layer, stack, steps: [{t, nodes, h, c: ids, dh, dc: norms}], units: [{i: index, h, c: [[from above, from the
+            right, and for c the forget gate on that way] of each step]}]
     Node    id, op, name, layer, origin, shape, params, parents: {argument: id}, constants: {argument: text}, terms,
             waiting: {argument: norm}, norm, value: Map, gradient: Map, input: Map of a constant image, focus: [Focus]
     Focus   i (index), v (value), g (gradient), why, uses: [Use], made, measured: [slope, error, kink], zero
-    Use     node, arg, count, sum, top: [[index, arrives, slope, leaves]], rest: [count, sum], window, at
+    Use     node, arg, count, sum, most, top: [[index, arrives, slope, leaves]], rest: [count, sum], at,
+            window: [low, high, slopes, channel]
     Map     digits, step, rows, cols, max, cells (base64 of int8), fixed: the index of the axes that are not shown
 
 Numbers are rounded to 12 digits; those that are not finite are strings. Ids are positions on the tape, so that equal
@@ -18,9 +22,12 @@ from __future__ import annotations
 
 import base64
 import html
+import inspect
+import itertools
 import json
 import math
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -36,7 +43,7 @@ from tinyae.inspect.formulas import formula, mathml, rule_source
 from tinyae.inspect.graphs import Names, brief, check_recorded
 from tinyae.inspect.products import Floats, Focus, Index, Made, Places, Sweep, Use, Visit, Window
 from tinyae.losses import Loss
-from tinyae.nn import Module
+from tinyae.nn import Module, Parameter
 
 SCHEMA = 1
 """Version of the JSON; it changes when a name or a meaning does."""
@@ -144,9 +151,13 @@ def step(
     if not isinstance(element, str):
         element = tuple(element)
     sweep = Sweep(loss, {**terms, **named}, places, unfused, element)
-    page = _fitted(
-        sweep, {"title": title or "The backward pass, step by step", "unit": unit, "command": command}, [*terms]
-    )
+    frozen = [
+        {"name": name, "shape": list(t.shape)}
+        for name, t in named.items()
+        if isinstance(t, Parameter) and t.node is None
+    ]
+    about = {"title": title or "The backward pass, step by step", "unit": unit, "command": command, "frozen": frozen}
+    page = _fitted(sweep, about, [*terms])
     if path is not None:
         page.save(path)
     return page
@@ -165,11 +176,12 @@ def _fitted(sweep: Sweep, about: dict[str, Any], terms: list[str]) -> StepPage:
         half = size.nodes // 2
         visits = sweep.visits if len(sweep.visits) <= size.nodes else sweep.visits[:half] + sweep.visits[-half:]
         numbers = {visit.number for visit in visits}
+        unrolled = _unrolled(sweep, visits, size.foci)
         data = {
             "schema": SCHEMA, **about, "loss": _number(sweep.loss), "version": _version(), "unfused": unfused,
             "plumbing": PLUMBING, "remarks": _remarks(sweep, visits, kind, size),
             "ops": {op: {**entry, "breaks": [_cut(each, size, numbers) for each in entry["breaks"]]} for op, entry in ops.items()},
-            "groups": _groups(visits), "unrolled": _unrolled(sweep, visits),
+            "groups": _groups(visits, unrolled), "unrolled": unrolled,
             "nodes": [_node(visit, reached[visit.number], size) for visit in visits],
         }  # fmt: skip
         text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
@@ -233,6 +245,10 @@ def _number(x: float, digits: int = 12) -> float | int | str:
     return "NaN" if math.isnan(x) else "Infinity" if x > 0 else "-Infinity"
 
 
+def _norm(gradient: Floats) -> float | int | str:
+    return _number(float(np.linalg.norm(gradient)), 4)
+
+
 def _node(visit: Visit, terms: set[str], size: _Size) -> dict[str, Any]:
     shown = visit.focus[: size.foci]
     fixed = shown[0].index if shown else ()
@@ -248,7 +264,7 @@ def _node(visit: Visit, terms: set[str], size: _Size) -> dict[str, Any]:
         "constants": visit.constants,
         "terms": sorted(terms),
         "waiting": {i: _number(norm, 4) for i, norm in visit.waiting.items()},
-        "norm": _number(float(np.linalg.norm(visit.gradient)), 4),
+        "norm": _norm(visit.gradient),
         "value": _map(visit, visit.value, fixed, size.side),
         "gradient": _map(visit, visit.gradient, fixed, size.side),
         "focus": [_focus(focus, size.top) for focus in shown],
@@ -278,6 +294,8 @@ def _focus(focus: Focus, top: int) -> dict[str, Any]:
 
 def _use(use: Use, top: int) -> dict[str, Any]:
     found: dict[str, Any] = {"node": use.node, "arg": use.arg, "count": use.count, "sum": _number(use.sum)}
+    if use.count is not None and use.count > 2:
+        found["most"] = use.most
     shown = use.top[:top]
     found["top"] = [[p.index, _number(p.arrives), _number(p.slope), _number(p.leaves)] for p in shown]
     if use.count is not None and use.count > len(shown):
@@ -304,7 +322,7 @@ def _made(made: Made, top: int) -> dict[str, Any]:
 
 
 def _box(window: Window) -> list[Any]:
-    return [window.low, window.high, [[_number(s, 4) for s in row] for row in window.slopes]]
+    return [window.low, window.high, [[_number(s, 4) for s in row] for row in window.slopes], window.channel]
 
 
 def _terms_reached(sweep: Sweep, terms: list[str]) -> list[set[str]]:
@@ -317,19 +335,24 @@ def _terms_reached(sweep: Sweep, terms: list[str]) -> list[set[str]]:
     return reached
 
 
-def _groups(visits: list[Visit]) -> list[dict[str, Any]]:
-    """Runs of nodes of one layer, in the order of the sweep; parameters, which are visited last, are a group of their own."""
+def _groups(visits: list[Visit], unrolled: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Runs of nodes of one layer, and time step, in the order of the sweep; parameters, which come last, are one of their own."""
     groups: list[dict[str, Any]] = []
+    steps = {i: f", t = {step['t']}" for film in unrolled for step in film["steps"] for i in step["nodes"]}
     for visit in reversed(visits):
-        label = "parameters" if visit.op == "leaf" else visit.layer or "outside of any layer"
+        label = (
+            "parameters"
+            if visit.op == "leaf"
+            else (visit.layer or "outside of any layer") + steps.get(visit.number, "")
+        )
         if not groups or groups[-1]["label"] != label:
             groups.append({"label": label, "nodes": []})
         groups[-1]["nodes"].append(visit.number)
     return groups
 
 
-def _unrolled(sweep: Sweep, visits: list[Visit]) -> list[dict[str, Any]]:
-    """The steps of every LSTM that was run as its composed twin: the nodes of h and c, and the norms of their gradients."""
+def _unrolled(sweep: Sweep, visits: list[Visit], foci: int) -> list[dict[str, Any]]:
+    """The steps of every LSTM that was run as its composed twin: norms, and the sums at three units, followed through time."""
     found = []
     for last in visits:
         if last.origin != "lstm" or last.op != "stack":
@@ -337,7 +360,7 @@ def _unrolled(sweep: Sweep, visits: list[Visit]) -> list[dict[str, Any]]:
         states = last.node.parents[:-1]
         numbers = {visit.node: visit.number for visit in visits if visit.call == last.call}
         ends = sorted(numbers[h] for h in states if h in numbers)
-        steps = []
+        steps: list[dict[str, Any]] = []
         for t, h in enumerate(states, 1):
             if h not in numbers:
                 continue
@@ -345,12 +368,25 @@ def _unrolled(sweep: Sweep, visits: list[Visit]) -> list[dict[str, Any]]:
             c = numbers.get(squashed[0].parents[0]) if squashed else None
             begin = max((end for end in ends if end < numbers[h]), default=-1)
             inside = [i for i in numbers.values() if begin < i <= numbers[h]]
-            norms = [
-                _number(float(np.linalg.norm(sweep.gradients[i])), 4) if i is not None else None
-                for i in (numbers[h], c)
-            ]
+            norms = [_norm(sweep.gradients[i]) if i is not None else None for i in (numbers[h], c)]
             steps.append({"t": t, "h": numbers[h], "c": c, "dh": norms[0], "dc": norms[1], "nodes": inside})
-        found.append({"layer": last.layer or "lstm", "stack": last.number, "steps": steps})
+        if not steps:
+            continue
+        steps.sort(key=lambda step: step["h"])  # the order of the forward pass, also of a layer that reads backward
+        ids = [step[name] for step in steps for name in ("h", "c") if step[name] is not None]
+        shown = Counter(focus.index for visit in visits if visit.number in ids for focus in visit.focus[:foci])
+        units = []
+        for unit, _ in shown.most_common(3):
+            lanes: dict[str, list[Any]] = {"h": [], "c": []}
+            for step, name in itertools.product(steps, lanes):
+                sides, above = [0.0, 0.0], {*step["nodes"], *([last.number] if name == "h" else [])}
+                for use in sweep.uses(step[name], unit) if step[name] is not None else ():
+                    sides[use.node not in above] += use.sum
+                    if name == "c" and use.node not in above and use.top and sweep.order[use.node].name == "multiply":
+                        sides.append(use.top[0].slope)
+                lanes[name].append([_number(side, 4) for side in sides])
+            units.append({"i": unit, **lanes})
+        found.append({"layer": last.layer or "lstm", "stack": last.number, "units": units, "steps": steps})
     return found
 
 
@@ -363,13 +399,14 @@ def _operation(sweep: Sweep, op: str) -> dict[str, Any]:
     if node.primitive is None:
         return {"about": "a leaf: a parameter, where the sweep ends", "formula": "", "rule": "", "breaks": []}
     text = formula(node.primitive)
-    about = (node.primitive.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
+    about = inspect.cleandoc(node.primitive.__doc__ or "").split("\n\n")[0].replace("\n", " ").replace("`", "")
     return {
         "about": " ".join(about.split("   ")[0].split()),
         "formula": mathml(text),
         "text": text,
         "rule": rule_source(node.primitive),
         "slopes": _SLOPES.get(op),
+        "fused": node.primitive.composed is not None,
         "breaks": _breaks(sweep, op),
     }
 
@@ -481,7 +518,8 @@ def _map(visit: Visit, array: Floats, fixed: Index, side: int) -> dict[str, Any]
     """A picture of an array of at most side x side cells; a cell is the number with the largest absolute value in it."""
     if not array.size:
         return None
-    digits = _digits(array.shape, visit.op == "leaf")
+    kernel = visit.op == "leaf"
+    digits = _digits(array.shape, kernel)
     plane = array[tuple(slice(None) if axis else fixed[i] for i, axis in enumerate(digits))]
     plane = plane.reshape([n for axis in digits for n, _, _ in axis])
     flat = [digit for axis in digits for digit in axis]
@@ -489,6 +527,7 @@ def _map(visit: Visit, array: Floats, fixed: Index, side: int) -> dict[str, Any]
     cols = sorted((i for i, d in enumerate(flat) if d[2]), key=lambda i: -flat[i][2])
     height = math.prod(flat[i][0] for i in rows)
     plane = plane.transpose(rows + cols).reshape(height, -1)
+    side *= 2 if kernel and len(digits) == 4 else 1  # so that small kernels, side by side, are not mixed
     step = [-(-n // side) for n in plane.shape]
     high, low = plane, plane
     for axis in (0, 1):

@@ -29,7 +29,7 @@ from tinyae.autodiff import Node, Observer, Primitive, Tensor, grad, observers, 
 from tinyae.autodiff.tape import ancestors, recorded
 from tinyae.backend import backend_of
 from tinyae.inspect.graphs import Names, euclidean_norm, values_of
-from tinyae.nn import Module
+from tinyae.nn import Module, Parameter
 
 Index = tuple[int, ...]
 Floats = npt.NDArray[np.float64]
@@ -60,12 +60,14 @@ class Window:
 
     Attributes:
         low, high: the first index and the one after the last, on each axis.
-        slopes: those of the first sample and of the channel with the largest slope, (KH, KW).
+        slopes: those of the first sample and of one channel, (KH, KW).
+        channel: the one with the largest slope.
     """
 
     low: Index
     high: Index
     slopes: list[list[float]]
+    channel: int
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class Use:
         count: how many products are not 0; None if the arrays are too large to be taken apart.
         sum: of all products.
         top: the largest products, at most `TOP`.
+        most: how many of the largest products have 90 % of the sum of all absolute values.
         window: for images.
         at: the values of the arguments at the first of `top`, by name, for an elementwise operation.
     """
@@ -87,6 +90,7 @@ class Use:
     count: int | None
     sum: float
     top: tuple[Product, ...] = ()
+    most: int = 0
     window: Window | None = None
     at: dict[str, float] = field(default_factory=dict)
 
@@ -334,7 +338,7 @@ def _window(slopes: Floats) -> Window | None:
     if max(height, width) > 8 or slopes.shape[1:3] == (height, width):
         return None
     top = at(int(np.abs(slopes).argmax()), slopes.shape)
-    return Window(low, high, slopes[top[0], low[1] : high[1], low[2] : high[2], top[3]].tolist())
+    return Window(low, high, slopes[top[0], low[1] : high[1], low[2] : high[2], top[3]].tolist(), top[3])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -394,7 +398,11 @@ class Sweep:
         named = {tensors[t.node].node: name for name, t in names.items() if t.node is not None and t.node in tensors}
         known = {id(values[node]): f"the detached value of {named.get(tensors[node].node, node.name)}" for node in old}
         known = {key: words for key, (_, words) in places.constants.items()} | known
-        known |= {id(t.data): name for name, t in names.items() if t.node is None}
+        known |= {
+            id(t.data): f"{name}, frozen," if isinstance(t, Parameter) else name
+            for name, t in names.items()
+            if t.node is None
+        }
         kept = {id(array): known[key] for key, array in constants.items() if key in known}
         self.loss = float(arrays[self.order[-1]])
         self.arrays, self.gradients = [arrays[n] for n in self.order], [g.numpy() for g in gradients]
@@ -439,10 +447,7 @@ class Sweep:
         """Fill `visit.focus`, and ask in `wanted` for the elements of newer nodes that its largest products lead to."""
         for index, why in _chosen(visit.gradient, element, wanted.pop(visit.number, []), most).items():
             focus = Focus(index, float(visit.value[index]), float(visit.gradient[index]), why)
-            focus.uses = tuple(
-                self._use(user, position, index, focus.gradient, len(self.users[visit.number]) == 1)
-                for user, position in self.users[visit.number]
-            )
+            focus.uses = self.uses(visit.number, index)
             for use in focus.uses:
                 if use.top and len(asked := wanted.setdefault(use.node, [])) < most and use.top[0].index not in asked:
                     asked.append(use.top[0].index)
@@ -452,11 +457,17 @@ class Sweep:
                 focus.zero = self._why_zero(visit, index)
             visit.focus.append(focus)
 
-    def _use(self, user: int, position: int, index: Index, gradient: float, only: bool) -> Use:
-        """What the node `user` sends back to the element `index` of its argument."""
+    def uses(self, number: int, index: Index) -> tuple[Use, ...]:
+        """What arrives at an element of a node, newest use first."""
+        users = self.users[number]
+        known = float(self.gradients[number][index]) if len(users) == 1 else math.nan
+        return tuple(self._use(user, position, index, known) for user, position in users)
+
+    def _use(self, user: int, position: int, index: Index, known: float) -> Use:
+        """What the node `user` sends back to the element `index` of its argument; `known` if it is too large."""
         local = self._local(user)
         if local is None:
-            return Use(user, position, None, gradient if only else math.nan)
+            return Use(user, position, None, known)
         slopes, arriving = local.column(position, index), self.gradients[user]
         products = np.asarray(slopes * arriving)
         top = tuple(
@@ -471,7 +482,10 @@ class Sweep:
                 array = np.asarray(arg)
                 if array.dtype.kind in "fiu":
                     values[name] = float(np.broadcast_to(array, products.shape)[top[0].index])
-        return Use(user, position, int(np.count_nonzero(products)), float(products.sum()), top, _window(slopes), values)
+        sizes = np.cumsum(np.sort(np.abs(products), axis=None)[::-1])
+        most = int(np.searchsorted(sizes, 0.9 * sizes[-1])) + 1 if sizes.size and sizes[-1] > 0 else 0
+        count, total = int(np.count_nonzero(products)), float(products.sum())
+        return Use(user, position, count, total, top, most, _window(slopes), values)
 
     def _made(self, visit: Visit, index: Index) -> Made | None:
         """How the value of the element was computed."""
