@@ -6,6 +6,7 @@ one. One that compares with the CPU asks for `elsewhere`, which is every device 
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 from collections.abc import Callable, Generator, Iterator
@@ -30,6 +31,14 @@ settings.register_profile("dev", max_examples=15, stateful_step_count=25, **_com
 settings.register_profile("ci", max_examples=25, stateful_step_count=30, derandomize=True, **_common)
 settings.register_profile("thorough", max_examples=500, stateful_step_count=60, **_common)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
+
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """The thousands of collected tests live to the end: no search for cyclic garbage visits them."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -66,15 +75,30 @@ def unpainted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plots, "save_figure", touch)
 
 
+@pytest.fixture
+def pictured() -> None:
+    """All pictures are drawn and painted: for tests of their files."""
+
+
+@pytest.fixture
+def undrawn(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty folder, where no picture is painted; those of a run are put together if the test asks for `unpainted`."""
+    monkeypatch.chdir(tmp_path)
+    asked = {*request.fixturenames}
+    if "pictured" not in asked:
+        request.getfixturevalue("unpainted")
+        if "unpainted" not in asked:
+            monkeypatch.setattr("tinyae.cli.train.draw_run", lambda *of: [])
+
+
 def words_of(command: tuple[Any, ...]) -> list[str]:
     """The words of a command: strings are divided at their spaces, everything else (a path, a number) is one word."""
     return [word for part in command for word in (part.split() if isinstance(part, str) else [str(part)])]
 
 
 @pytest.fixture
-def tinyae(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+def tinyae(undrawn: None, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Run a command that must succeed, in an empty folder, and return what it printed."""
-    monkeypatch.chdir(tmp_path)
 
     def run(*command: Any) -> str:
         capsys.readouterr()
@@ -85,9 +109,8 @@ def tinyae(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
 
 @pytest.fixture
-def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+def refused(undrawn: None, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Run a command that must fail with exit code 2, in an empty folder, and return its one sentence."""
-    monkeypatch.chdir(tmp_path)
 
     def run(*command: Any) -> str:
         capsys.readouterr()

@@ -116,7 +116,7 @@ def test_many_scores_are_drawn_as_one_outline_for_each_kind(rng):
     assert_allclose([segment[1] for segment in flagged.get_segments()], np.c_[np.arange(1000) + 0.5, scores][high])
 
 
-def test_the_commands(tmp_path, tinyae, refused, unpainted):
+def test_the_commands(tmp_path, tinyae, refused):
     tinyae("train basic --data nyc-taxi --loss squared_error --epochs 2 --out taxi")
     assert "known incidents detected:" in tinyae("anomalies taxi --quantile 0.9")
     assert (tmp_path / "taxi" / "anomalies.png").exists()

@@ -67,9 +67,14 @@ def module_name(file: Path) -> str:
 
 
 @cache
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+@cache
 def imported(file: Path, also_for_types: bool = False) -> frozenset[str]:
     """Every tinyae module that a file imports anywhere in it, in a function too; those for annotations only if asked."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    tree = parsed(file)
     hidden = {
         id(inner)
         for node in ast.walk(tree)
@@ -95,15 +100,15 @@ def imported(file: Path, also_for_types: bool = False) -> frozenset[str]:
     return frozenset(found - {module_name(file)})
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
-def test_imports_go_one_way(file: Path) -> None:
-    room = module_name(file).split(".")[1] if file.parent != PACKAGE or file.stem != "__init__" else None
-    if room is None:
-        return
-    for name in imported(file):
-        target = name.split(".")[1] if "." in name else "tinyae"
-        shared = {room, "checks", "notebook"}
-        assert target in shared | STREET[room], f"{file} ({room}) imports {name}: not on its street"
+def test_imports_go_one_way() -> None:
+    for file in FILES:
+        room = module_name(file).split(".")[1] if file.parent != PACKAGE or file.stem != "__init__" else None
+        if room is None:
+            continue
+        for name in imported(file):
+            target = name.split(".")[1] if "." in name else "tinyae"
+            shared = {room, "checks", "notebook"}
+            assert target in shared | STREET[room], f"{file} ({room}) imports {name}: not on its street"
 
 
 def import_graph() -> dict[str, frozenset[str]]:
@@ -137,13 +142,13 @@ def lines_of(file: Path) -> int:
     return file.read_text(encoding="utf-8").count("\n")
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
-def test_a_chapter_is_read_in_one_sitting_and_says_what_it_is_for(file: Path) -> None:
-    most = HOUSE["chapters"].get(file.relative_to(PACKAGE).as_posix(), HOUSE["chapters"]["usual"])
-    assert lines_of(file) <= most, (
-        f"{file} has {lines_of(file)} lines, at most {most}: divide it, or raise tests/house.toml"
-    )
-    assert ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))), f"{file} has no module docstring"
+def test_a_chapter_is_read_in_one_sitting_and_says_what_it_is_for() -> None:
+    for file in FILES:
+        most = HOUSE["chapters"].get(file.relative_to(PACKAGE).as_posix(), HOUSE["chapters"]["usual"])
+        assert lines_of(file) <= most, (
+            f"{file} has {lines_of(file)} lines, at most {most}: divide it, or raise tests/house.toml"
+        )
+        assert ast.get_docstring(parsed(file)), f"{file} has no module docstring"
 
 
 def lines_by_room() -> dict[str, int]:
@@ -167,14 +172,13 @@ LOWER = ("backend", "autodiff", "ops", "losses", "nn", "optim")
 ADVICE = {"tinyae.data.pad"}  # what an error of a lower room tells the user to type
 
 
-@pytest.mark.parametrize(
-    "file", [f for f in FILES if f.parent.name in LOWER], ids=lambda f: f"{f.parent.name}/{f.name}"
-)
-def test_no_lower_room_names_an_upper_one(file: Path) -> None:
+def test_no_lower_room_names_an_upper_one() -> None:
     """Not in a string or comment either: who reads the engine need not know who stands on it."""
     upper = "|".join(sorted(STREET.keys() - {*LOWER, "checks", "notebook", "__main__"}))
-    named = set(re.findall(rf"\btinyae[./](?:{upper})\b[\w.]*", file.read_text(encoding="utf-8")))
-    assert named <= ADVICE, f"{file} names {sorted(named - ADVICE)}"
+    for file in FILES:
+        if file.parent.name in LOWER:
+            named = set(re.findall(rf"\btinyae[./](?:{upper})\b[\w.]*", file.read_text(encoding="utf-8")))
+            assert named <= ADVICE, f"{file} names {sorted(named - ADVICE)}"
 
 
 def test_no_module_hides_behind_a_name() -> None:
@@ -207,13 +211,13 @@ def test_the_tour_sees_what_is_entered() -> None:
     assert all(f"tinyae/{file}:" in tour.calls() for file in files)
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
-def test_public_definitions_are_documented(file: Path) -> None:
-    for node in ast.parse(file.read_text(encoding="utf-8")).body:
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
-            if isinstance(node, ast.FunctionDef) and any("overload" in ast.unparse(d) for d in node.decorator_list):
-                continue
-            assert ast.get_docstring(node), f"{file}:{node.lineno} {node.name} has no docstring"
+def test_public_definitions_are_documented() -> None:
+    for file in FILES:
+        for node in parsed(file).body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+                if isinstance(node, ast.FunctionDef) and any("overload" in ast.unparse(d) for d in node.decorator_list):
+                    continue
+                assert ast.get_docstring(node), f"{file}:{node.lineno} {node.name} has no docstring"
 
 
 # Hooks and knobs. What breaks these rules today is named in `house.toml`, and leaves the list when it leaves the house.
@@ -222,18 +226,21 @@ def test_public_definitions_are_documented(file: Path) -> None:
 @cache
 def classes() -> dict[str, ast.ClassDef]:
     """Every class of the package at the top of its file, by name."""
-    nodes = [node for file in FILES for node in ast.parse(file.read_text(encoding="utf-8")).body]
+    nodes = [node for file in FILES for node in parsed(file).body]
     return {node.name: node for node in nodes if isinstance(node, ast.ClassDef)}
 
 
+@cache
 def parents(name: str) -> list[str]:
     return [parent for base in classes()[name].bases if (parent := ast.unparse(base).rpartition(".")[2]) in classes()]
 
 
+@cache
 def descends(name: str, base: str) -> bool:
     return any(parent == base or descends(parent, base) for parent in parents(name))
 
 
+@cache
 def members(name: str) -> set[str]:
     found: set[str] = set()
     for node in classes()[name].body:
@@ -294,7 +301,7 @@ def test_names_are_the_fields() -> None:
     """Of functions, classes, parameters, attributes: none that the glossary replaced."""
     found: dict[str, set[str]] = {}
     for file in FILES:
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(file)):
             for key in ("id", "attr", "name", "arg"):
                 name = getattr(node, key, None)
                 if isinstance(name, str) and name in HOUSE["words"]["names"]:
@@ -303,15 +310,15 @@ def test_names_are_the_fields() -> None:
     assert not left, {name: (HOUSE["words"]["names"][name], sorted(found[name])) for name in left}
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
-def test_messages_say_is_not(file: Path) -> None:
+def test_messages_say_is_not() -> None:
     """ "x is not a y", where "x is no y" is another language's."""
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Raise) and node.exc is not None:
-            words = [part.value for part in ast.walk(node.exc) if isinstance(part, ast.Constant)]
-            assert not [
-                w for w in words if isinstance(w, str) and re.search(r"(?<!there )\b(is|are) no (?!more)", w)
-            ], file
+    for file in FILES:
+        for node in ast.walk(parsed(file)):
+            if isinstance(node, ast.Raise) and node.exc is not None:
+                words = [part.value for part in ast.walk(node.exc) if isinstance(part, ast.Constant)]
+                assert not [
+                    w for w in words if isinstance(w, str) and re.search(r"(?<!there )\b(is|are) no (?!more)", w)
+                ], file
 
 
 def test_only_the_backend_knows_cupy() -> None:
@@ -354,7 +361,7 @@ def test_rules_use_no_numpy() -> None:
     for file in FILES:
         if file.parent.name not in ("ops", "losses"):
             continue
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(file)):
             if isinstance(node, ast.FunctionDef) and any(".vjp(" in ast.unparse(d) for d in node.decorator_list):
                 body = ast.unparse(ast.Module(node.body, []))
                 for forbidden in ("np.", ".data", "backend_of"):

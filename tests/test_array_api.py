@@ -7,7 +7,6 @@ translated is spelling: `methods`, and the three functions of `Standard`. `EXEMP
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -40,7 +39,7 @@ EXEMPT = {
 """Reason -> functions with a case that the standard does not cover."""
 
 EXEMPTED = {name for names in EXEMPT.values() for name in names.split()}
-COVERED = [case for case in CASES if case.op.__name__ not in EXEMPTED]
+COVERED = sorted({case.op.__name__ for case in CASES} - EXEMPTED)
 
 
 def methods(xp: Any) -> dict[str, Any]:
@@ -102,11 +101,12 @@ def computed(case: OpCase, device: Backend) -> list[np.ndarray]:
     return [tensor.numpy() for tensor in found]
 
 
-@pytest.mark.parametrize("case", COVERED, ids=operator.attrgetter("name"))
-def test_values_and_first_derivatives_need_the_standard_only(case: OpCase, standard: Backend) -> None:
-    for a, b in zip(computed(case, standard), computed(case, CPU), strict=True):
-        assert a.dtype == b.dtype
-        assert_allclose(a, b, rtol=1e-12, atol=1e-13)
+@pytest.mark.parametrize("name", COVERED)
+def test_values_and_first_derivatives_need_the_standard_only(name: str, standard: Backend) -> None:
+    for case in [case for case in CASES if case.op.__name__ == name]:
+        for a, b in zip(computed(case, standard), computed(case, CPU), strict=True):
+            assert a.dtype == b.dtype, case.name
+            assert_allclose(a, b, rtol=1e-12, atol=1e-13, err_msg=case.name)
 
 
 @pytest.mark.parametrize("name", sorted(EXEMPTED))

@@ -44,25 +44,10 @@ def fresh_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "_gpu", None)
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        np.ones(2),
-        np.ones(()),
-        np.float32(1),
-        np.float64(1),
-        np.int8(1),
-        np.bool_(True),
-        np.complex64(1),
-        1.0,
-        1,
-        True,
-        1j,
-        np.ones(2).view(Subclass),
-        np.ma.masked_array([1.0]),
-    ],
-    ids=lambda v: type(v).__name__,
-)
+@pytest.mark.parametrize("value", [
+    np.ones(2), np.ones(()), np.float32(1), np.float64(1), np.int8(1), np.bool_(True), np.complex64(1), 1.0, 1, True, 1j,
+    np.ones(2).view(Subclass), np.ma.masked_array([1.0]),
+], ids=lambda v: type(v).__name__)  # fmt: skip
 def test_arrays_numbers_and_subclasses_belong_to_the_cpu(value):
     assert backend_of(value) is CPU
     assert backend_of(value) is CPU  # and again, from the dictionary

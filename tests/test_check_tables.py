@@ -26,10 +26,10 @@ from tinyae.testing.verification import (
     whole,
 )
 
-SAMPLE = {"first_derivatives": 2, "second_derivatives": 1}
+SAMPLE = {"first_derivatives": 1, "second_derivatives": 1}
 """Configurations of each model whose derivatives are asked for by default; of all in the thorough run."""
 
-SLOW = {"conv", "conv-vae", "conv-denoising", "cvae", "stacked", "vqvae"}
+SLOW = {"conv", "conv-vae", "conv-denoising", "cvae", "lstm", "stacked", "vae", "vqvae"}
 """Models whose second derivatives are asked for in the thorough run only."""
 
 

@@ -76,7 +76,7 @@ def expected_table(folder: Path, objective: str = "bce") -> dict[str, list[float
 @pytest.mark.parametrize(("form", "options"), [
     ("basic", ""), ("deep", "--sizes 20,6 --tied --loss squared_error --optimizer rmsprop --lr 0.002"),
 ])  # fmt: skip
-def test_training_leaves_numbers_and_pictures(form, options, tinyae, tmp_path):
+def test_training_leaves_numbers_and_pictures(form, options, tinyae, tmp_path, pictured):
     printed = tinyae("train", form, "--data optdigits --epochs 1", options)
     folder = tmp_path / "runs" / f"{form}-optdigits"
     assert f"run folder: runs/{form}-optdigits" in printed
@@ -113,7 +113,7 @@ def test_training_is_compared_with_pca_of_the_same_code_size(tinyae):
     )
 
 
-def test_one_seed_gives_equal_bytes_and_another_gives_others(tinyae, trained, tmp_path):
+def test_one_seed_gives_equal_bytes_and_another_gives_others(tinyae, trained, tmp_path, pictured):
     tinyae(BASIC, "--seed 3 --out again")
     tinyae(BASIC, "--seed 4 --out other")
     for name in ("model.safetensors", *PICTURES):
@@ -135,7 +135,7 @@ def test_more_epochs_are_better_and_runs_are_numbered(tinyae, tmp_path):
     ("pendigits", "", "nats per sequence", ["codes.png", "loss.png", "reconstructions.png"]),
     ("nyc-taxi", "--loss squared_error", "squared error per window", ["loss.png", "reconstructions.png"]),
 ])  # fmt: skip
-def test_what_is_no_image_is_trained_on_and_drawn_too(name, options, unit, pictures, tinyae, tmp_path):
+def test_what_is_no_image_is_trained_on_and_drawn_too(name, options, unit, pictures, tinyae, tmp_path, pictured):
     printed = tinyae("train basic --epochs 1 --out run --data", name, options)
     assert f"   {unit}, the training objective" in printed
     assert [file for file in names(tmp_path / "run") if file.endswith(".png")] == pictures
@@ -143,7 +143,7 @@ def test_what_is_no_image_is_trained_on_and_drawn_too(name, options, unit, pictu
         check_picture(tmp_path / "run" / picture)
 
 
-def test_a_file_of_ones_own(tinyae, tmp_path, rng):
+def test_a_file_of_ones_own(tinyae, tmp_path, rng, unpainted):
     np.save(tmp_path / "rows.npy", rng.uniform(size=(60, 7)).astype("float32"))
     printed = tinyae("train basic --data ./rows.npy --epochs 1 --code-size 2")
     assert "on rows.npy (54 training and 6 test rows of 7), loss in nats per row, cpu" in printed
@@ -157,7 +157,7 @@ def test_a_file_of_ones_own(tinyae, tmp_path, rng):
     )
 
 
-def test_force_replaces_a_run(tinyae, tmp_path):
+def test_force_replaces_a_run(tinyae, tmp_path, unpainted):
     tinyae("train basic --data optdigits --epochs 1 --out run")
     tinyae("train deep --sizes 6,3 --data optdigits --epochs 2 --out run --force")
     assert names(tmp_path / "run") == FILES
@@ -186,7 +186,7 @@ def test_encode_writes_the_codes(split, tinyae, trained, tmp_path):
     assert printed == f"new/codes.npy: codes ({len(x)}, 8) float32 of optdigits {split}\n"
 
 
-def test_reconstruct_draws_into_the_run_folder_or_elsewhere(tinyae, trained, tmp_path):
+def test_reconstruct_draws_into_the_run_folder_or_elsewhere(tinyae, trained, tmp_path, pictured):
     before = (trained / "reconstructions.png").read_bytes()
     (trained / "reconstructions.png").unlink()
     tinyae("reconstruct", trained)

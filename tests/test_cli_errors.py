@@ -221,7 +221,7 @@ def test_a_config_that_lost_its_arguments_is_enough(small_run, tmp_path, tinyae)
     ("reconstruct", "a.bmp", "--out must end in .csv, .npy, .parquet, .png, .svg, .pdf, got a.bmp"),
     ("reconstruct", "file/a.png", "cannot write file/a.png"),
 ])  # fmt: skip
-def test_results_that_cannot_be_written(command, out, words, refused, small_run, tmp_path):
+def test_results_that_cannot_be_written(command, out, words, refused, small_run, tmp_path, pictured):
     (tmp_path / "file").write_text("mine")
     assert words in refused(command, small_run, "--out", out)
     assert files(tmp_path) == {"file": b"mine"}
@@ -265,7 +265,7 @@ COMMITTED = ["README.md", "checkpoint.safetensors", "config.json", "metrics.csv"
     (5, [*COMMITTED, "scores.npy"], "config.json"),  # before the pictures
     (6, [*COMMITTED, "scores.npy"], "reconstructions.png"),
 ])  # fmt: skip
-def test_a_full_disk(count, kept, failed, refused, disk_fills_up, tmp_path, monkeypatch):
+def test_a_full_disk(count, kept, failed, refused, disk_fills_up, tmp_path, monkeypatch, pictured):
     after_epoch = Checkpoint.after_epoch
 
     def always(checkpoint: Checkpoint, state: Any) -> None:
@@ -286,13 +286,12 @@ def test_a_full_disk(count, kept, failed, refused, disk_fills_up, tmp_path, monk
 
 
 @pytest.mark.parametrize("epoch", [0, 2])
-def test_ctrl_c_keeps_the_last_complete_epoch(epoch, tmp_path, monkeypatch, capsys):
+def test_ctrl_c_keeps_the_last_complete_epoch(epoch, tmp_path, undrawn, unpainted, monkeypatch, capsys):
     def interrupted(checkpoint: Checkpoint, state: TrainingState) -> None:
         if state.epoch == epoch + 1:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(Checkpoint, "after_epoch", interrupted)
-    monkeypatch.chdir(tmp_path)
     assert main([*DIGITS.split(), "--out", "run"]) == 130
     told = capsys.readouterr().err
     kept = "the first epoch is kept" if epoch == 0 else f"{epoch + 1} complete epochs are kept"
@@ -356,7 +355,7 @@ def test_ctrl_c_before_the_first_epoch_leaves_no_folder_in_the_way(tmp_path, mon
     assert not (tmp_path / "run").exists()
 
 
-def test_images_of_two_channels_are_trained_on_and_leave_the_curves(tmp_path, tinyae):
+def test_images_of_two_channels_are_trained_on_and_leave_the_curves(tmp_path, tinyae, unpainted):
     np.save("two.npy", np.random.default_rng(0).random((40, 4, 4, 2)).astype("float32"))
     tinyae("train basic --data two.npy --epochs 1 --code-size 2 --out run")
     assert [path.name for path in (tmp_path / "run").glob("*.png")] == ["loss.png"]

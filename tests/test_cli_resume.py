@@ -22,20 +22,9 @@ from tinyae.training.state import Checkpoint, TrainingState
 DATA = ["--data", "optdigits"]
 RUNS = {
     "basic": ["basic", *DATA, "--epochs", "6", "--batch-size", "64", "--schedule", "cosine"],
-    "stacked": [
-        "stacked",
-        *DATA,
-        "--epochs",
-        "2",
-        "--classifier-epochs",
-        "3",
-        "--tuning-epochs",
-        "2",
-        "--sizes",
-        "30,10",
-    ],
+    "stacked": ["stacked", *DATA, "--epochs", "2", "--classifier-epochs", "3", "--tuning-epochs", "2", "--sizes", "30,10"],
     "vae": ["vae", *DATA, "--epochs", "5", "--kl-warmup", "3", "--schedule", "warmup", "--warmup-steps", "2"],
-}
+}  # fmt: skip
 
 
 def run_command(*arguments: str) -> int:
@@ -80,8 +69,7 @@ MORE = (pytest.mark.thorough, pytest.mark.matrix)
 
 
 @pytest.mark.parametrize("name", ["basic", pytest.param("stacked", marks=MORE), pytest.param("vae", marks=MORE)])
-def test_a_resumed_run_is_the_whole_run(name, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
+def test_a_resumed_run_is_the_whole_run(name, tmp_path, undrawn, unpainted, monkeypatch, capsys):
     assert main(["train", *RUNS[name], "--out", "whole"]) == 0
     expected = run_files(tmp_path / "whole")
     with monkeypatch.context() as patch:
@@ -158,13 +146,6 @@ def test_sigterm_is_ctrl_c(tmp_path):
     assert process.wait() == 130
     assert len(Run.open(tmp_path / "run").history()) > 0
     assert (tmp_path / "run" / "loss.png").exists()
-
-
-@pytest.fixture
-def undrawn(tmp_path, monkeypatch):
-    """Runs in an empty folder, without pictures."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tinyae.cli.train.draw_run", lambda *options: [])
 
 
 def test_a_longer_run_says_what_becomes_of_its_schedule(undrawn, capsys):

@@ -31,9 +31,8 @@ def test_what_is_written_is_toml(value):
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch) -> Path:
+def place(tmp_path, undrawn) -> Path:
     """A working directory with images, a recording and a table, under names that need quoting."""
-    monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     np.savez('im"ages.npz', x=rng.random((40, 6, 6, 1)).astype("float32"), y=np.arange(40) % 3)
     np.save("recording.npy", rng.random((200, 2)).astype("float32"))
@@ -108,7 +107,7 @@ def test_a_file_of_settings_that_makes_no_sense(content, words, told, tmp_path, 
     assert not Path("runs").exists()
 
 
-def test_the_card_has_the_numbers_that_were_printed_and_its_code_runs(place, capsys):
+def test_the_card_has_the_numbers_that_were_printed_and_its_code_runs(place, capsys, unpainted):
     words = ["train", "basic", "--data", "optdigits", "--epochs", "1", "--code-size", "7", "--out", "run"]
     Path("README.md").write_text("mine")
     assert main(words) == 0

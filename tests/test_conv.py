@@ -261,7 +261,7 @@ def test_filters_are_those_of_the_first_layer_as_images():
     ("conv-denoising --level 0.3 --code-size 2", {"filters.png", "denoising.png", "codes.png"}),
     ("conv-vae --latent-size 2", {"filters.png", "manifold.png", "kl.png"}),
 ])  # fmt: skip
-def test_the_command_from_end_to_end(options, pictures, tinyae):
+def test_the_command_from_end_to_end(options, pictures, tinyae, unpainted):
     digits = data.load("optdigits").train
     np.savez("small.npz", x=digits.x[:60], y=digits.y[:60])
     tinyae("train", options, "--data small.npz --epochs 1 --channels 3,4 --upsampling bilinear --form strided")

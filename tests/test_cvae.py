@@ -85,7 +85,7 @@ def test_labels_are_asked_for_in_one_sentence(rng):
 
 @pytest.mark.thorough
 @pytest.mark.matrix
-def test_the_commands(tmp_path, tinyae, refused):
+def test_the_commands(tmp_path, tinyae, refused, unpainted):
     tinyae("train cvae --data optdigits --epochs 1 --sizes 16 --out run")
     drawn = {path.name for path in (tmp_path / "run").glob("*.png")}
     assert drawn >= {"samples.png", "restyled.png", "kl.png", "interpolation.png"}

@@ -26,16 +26,9 @@ from tinyae.training import Checkpoint, Run
 
 MINE = {"holiday.png": b"mine", "filters.png": b"mine, with a name that a run may give", "notes.txt": b"mine"}
 COMPLETE = [
-    "README.md",
-    "checkpoint.safetensors",
-    "codes.png",
-    "config.json",
-    "loss.png",
-    "metrics.csv",
-    "model.safetensors",
-    "run.toml",
-    "scores.npy",
-]
+    "README.md", "checkpoint.safetensors", "codes.png", "config.json", "loss.png", "metrics.csv", "model.safetensors",
+    "run.toml", "scores.npy",
+]  # fmt: skip
 EPOCHS = {"fresh": 2, "force": 2, "resume": 3}
 SEED = {"fresh": 1, "force": 1, "resume": 0}
 FAULTS = ("before", "after", "half", "once", "full")
@@ -183,7 +176,9 @@ def try_fault(scenario: str, fault: str, at: int, root: Path, folder: Path, weig
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("scenario", EPOCHS)
-@pytest.mark.parametrize("every", [29, pytest.param(1, marks=(pytest.mark.thorough, pytest.mark.matrix))])
+@pytest.mark.parametrize("every", [
+    59, pytest.param(29, marks=pytest.mark.thorough), pytest.param(1, marks=(pytest.mark.thorough, pytest.mark.matrix)),
+])  # fmt: skip
 def test_after_a_fault_at_any_operation_there_is_one_whole_run(every, scenario, fault, prepared, tmp_path, capsys):
     root, weights = prepared
     at = 1 + FAULTS.index(fault) * 2 % every

@@ -143,7 +143,7 @@ def run(tmp_path_factory) -> Path:
     return folder.path
 
 
-def test_the_command_draws_a_layer_of_an_image(run, tinyae):
+def test_the_command_draws_a_layer_of_an_image(run, tinyae, pictured):
     told = tinyae("features", run, "--layer encoder.1 --image 3 --out a.png")
     assert "  encoder.0    Conv2d           4 x 4 x 4\n  encoder.1    Conv2d           2 x 2 x 6\n" in told
     assert told.endswith("picture: a.png\n")
@@ -171,7 +171,7 @@ def test_the_first_layer_that_makes_maps_and_other_splits(run, tmp_path):
     ("--data pendigits", "samples of shape (8, 2)"),
     ("--out a.bmp", "saved as .png, .svg or .pdf"),
 ])  # fmt: skip
-def test_the_command_refuses_in_one_sentence(options, says, run, tmp_path, refused):
+def test_the_command_refuses_in_one_sentence(options, says, run, tmp_path, refused, pictured):
     assert says in refused("features", run, options)
     assert list(tmp_path.iterdir()) == []
 

@@ -124,24 +124,9 @@ TRAPS: dict[str, list[Bytes]] = {
 
 SIZES = [0, 1, 2, 3, 65, 127, 128, 255, 256, 2**15, 2**16, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**62, 2**63, 2**64 - 1]
 WORDS = [
-    b"-1",
-    b"1e400",
-    b"1e300",
-    b"nan",
-    b"inf",
-    b"",
-    b"1.5",
-    b"True",
-    b"'",
-    b"(",
-    b"}",
-    b'"',
-    b"\n",
-    b",",
-    b":",
-    b"|O",
-    b"9" * 30,
-]
+    b"-1", b"1e400", b"1e300", b"nan", b"inf", b"", b"1.5", b"True", b"'", b"(", b"}", b'"', b"\n", b",", b":",
+    b"|O", b"9" * 30,
+]  # fmt: skip
 
 
 def flipped(rng: np.random.Generator, content: Bytes) -> Bytes:
@@ -288,8 +273,9 @@ def place(tmp_path):
     return write
 
 
-EACH = 2_000
-CHUNKS = [0, *(pytest.param(n, marks=(pytest.mark.thorough, pytest.mark.matrix)) for n in range(1, 50))]
+EACH = 500
+MORE = [pytest.mark.thorough, pytest.mark.matrix]
+CHUNKS = [0, *(pytest.param(n, marks=MORE[: 1 + (n > 3)]) for n in range(1, 200))]
 
 
 @pytest.mark.parametrize("chunk", CHUNKS)

@@ -135,7 +135,11 @@ def test_the_convolutional_decoder_written_out(rng):
         assert_allclose(memory.recall(i), 1 / (1 + np.exp(-raw)), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("decoder", [{}, {"decoder": "conv", "channels": (16, 32)}], ids=["dense", "conv"])
+@pytest.mark.parametrize(
+    "decoder",
+    [{}, pytest.param({"decoder": "conv", "channels": (16, 32)}, marks=pytest.mark.thorough)],
+    ids=["dense", "conv"],
+)
 @every_kind
 def test_a_memory_learns_by_heart(codes, decoder):
     count = 1 if codes == "ones" else 10
@@ -267,7 +271,7 @@ def small_data(count: int) -> data.Dataset:
     ("--epochs 3 --hidden-sizes 20,30 --code-size 4", 100, {"loss.png", "recalled.png", "between.png"}),
     ("--epochs 3 --decoder conv --channels 4,4", 100, {"loss.png", "recalled.png", "between.png"}),
 ])  # fmt: skip
-def test_the_command_from_end_to_end(options, count, pictures, tmp_path, tinyae):
+def test_the_command_from_end_to_end(options, count, pictures, tmp_path, tinyae, unpainted):
     told = tinyae("train memory --data optdigits", options)
     assert f"({count:,} training images" in told
     assert "there is no test set" in told

@@ -17,28 +17,26 @@ from tinyae.backend.windows import ConvSpec
 from tinyae.testing.tables import CASES, discovered_primitives
 from tinyae.testing.verification import questions
 
-SAMPLE = {"second_derivatives": 2, "derivatives_equal_the_complex_step": 2}
-"""Cases of each operation that are asked the slow questions by default; all of them in the thorough run."""
+SLOW = {"second_derivatives", "derivatives_equal_the_complex_step"}
+"""Asked of the first case of each operation by default, of the second in the thorough run, of all in the matrix."""
+MORE = [pytest.mark.thorough, pytest.mark.matrix]
 
 
 def asked() -> Iterator[Any]:
-    """(question, case) for every operation."""
+    """(case, questions) for every operation."""
     met: Counter[str] = Counter()
     for case in CASES:
         met[name := case.name.partition("(")[0]] += 1
-        for question in questions(case):
-            more = met[name] > SAMPLE.get(question.__name__, 1000)
-            yield pytest.param(
-                question,
-                case,
-                marks=[pytest.mark.thorough, pytest.mark.matrix] if more else [],
-                id=f"{question.__name__}-{case.name}",
-            )
+        slow = [question for question in questions(case) if question.__name__ in SLOW and met[name] > 1]
+        yield pytest.param(case, [question for question in questions(case) if question not in slow], id=case.name)
+        if slow:
+            yield pytest.param(case, slow, marks=MORE[: met[name] - 1], id=f"slow-{case.name}")
 
 
-@pytest.mark.parametrize(("question", "case"), list(asked()))
-def test_every_operation_answers(question, case, rng):
-    question(case, rng)
+@pytest.mark.parametrize(("case", "asked"), list(asked()))
+def test_every_operation_answers(case, asked):
+    for question in asked:
+        question(case, np.random.default_rng(20240229))
 
 
 @pytest.mark.parametrize("length", [0, 1])

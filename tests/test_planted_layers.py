@@ -556,7 +556,9 @@ RIGHT: list[Any] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("fn", "inputs", "options"), [r[1:] for r in RIGHT], ids=[r[0] for r in RIGHT])
+@pytest.mark.parametrize(("fn", "inputs", "options"), [
+    pytest.param(*row, id=name, marks=[pytest.mark.thorough] if n % 2 else []) for n, (name, *row) in enumerate(RIGHT)
+])  # fmt: skip
 def test_a_correct_layer_is_not_refused(fn, inputs, options):
     check_layer(fn, *inputs, **options)
 

@@ -424,7 +424,7 @@ def every_kind(rng):
 
 def test_no_text_overlaps_another_or_leaves_the_page(rng):
     for kind, figure in every_kind(rng):
-        figure.canvas.draw()
+        figure.draw_without_rendering()
         page = figure.bbox
         boxes = [(text.get_text(), text.get_window_extent()) for text in texts(figure)]
         assert len(boxes) > 1, kind

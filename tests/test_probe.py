@@ -107,7 +107,7 @@ def shares(words: list[str]) -> list[float]:
     return [float(word.rstrip("%")) / 100 for word in words if word.endswith("%")]
 
 
-def test_the_command_prints_what_python_measures(tinyae):
+def test_the_command_prints_what_python_measures(tinyae, pictured):
     tinyae("train basic --data optdigits --epochs 2 --code-size 8 --out run")
     weights = Path("run/model.safetensors").read_bytes()
     rows = rows_of(tinyae("probe run --weight-decay 0.01 --iterations 40"))

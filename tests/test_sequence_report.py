@@ -267,7 +267,7 @@ def test_anomalies_say_what_kind_of_error(tinyae, monkeypatch, mode, words, unpa
     assert lines[-1][1]["labels"][0].startswith("201")
 
 
-def test_the_command_reports_and_draws(tmp_path, tinyae):
+def test_the_command_reports_and_draws(tmp_path, tinyae, pictured):
     cut = "--data nyc-taxi --window 24 --stride 24 --horizon 6"
     told = tinyae("train lstm --mode composite --hidden-size 4 --epochs 1 --out run", cut)
     for words in ("reconstruction of test windows", "prediction of test windows", "last value repeated", "shuffled"):

@@ -280,7 +280,7 @@ def test_the_curves_of_a_stack_are_one_line_for_each_stage(tmp_path, monkeypatch
     assert panels == [("a", ["layer 1 loss"]), ("b", ["classifier loss"])]
 
 
-def test_the_command(tmp_path, tinyae, capsys):
+def test_the_command(tmp_path, tinyae, capsys, unpainted):
     command = "train stacked --data optdigits --sizes 12,6 --epochs 2 --classifier-epochs 2 --tuning-epochs 2"
     assert main([*command.split(), "--out", "run"]) == 0
     told = capsys.readouterr()

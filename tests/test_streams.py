@@ -118,7 +118,7 @@ def result_of(command: list[str], kinds: tuple[str, str], folder: Path) -> tuple
 
 CASES = list(itertools.product(STREAMS, STREAMS, WORK))
 SAMPLE = {("unread", "closed", "train"), ("full", "terminal", "train"), ("ascii", "full", "encode"),
-          ("terminal", "unread", "data"), ("closed", "pipe", "gradcheck"), ("pipe", "ascii", "diff")}  # fmt: skip
+          ("terminal", "unread", "data"), ("closed", "pipe", "evaluate"), ("pipe", "ascii", "diff")}  # fmt: skip
 
 
 def test_every_command_is_asked():

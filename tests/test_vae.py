@@ -302,8 +302,7 @@ def run(tmp_path_factory):
     """A run with a code of two numbers, one epoch."""
     folder = tmp_path_factory.mktemp("vae") / "run"
     assert (
-        main(["train", *["vae", "--data", "optdigits", "--epochs", "1", "--latent-size", "2", "--out"], str(folder)])
-        == 0
+        main(["train", "vae", "--data", "optdigits", "--epochs", "1", "--latent-size", "2", "--out", str(folder)]) == 0
     )
     return folder
 
@@ -319,7 +318,7 @@ def test_a_run_leaves_every_picture(run, tinyae):
         assert words in told
 
 
-def test_sample_writes_pictures_and_arrays(run, tmp_path, tinyae):
+def test_sample_writes_pictures_and_arrays(run, tmp_path, tinyae, pictured):
     assert "5 images, seed 3" in tinyae("sample", run, "-n 5 --seed 3 --out s.npy")
     assert_array_equal(np.load("s.npy"), load(run).sample(5, np.random.default_rng(3)))
     tinyae("sample", run, "-n 4 --pixels --out s.png")

@@ -189,7 +189,7 @@ def test_codes_that_are_none_are_refused(codes, sentence):
         CodePrior(codes, 3)
 
 
-def test_the_command_prints_the_dead_codes(tmp_path, tinyae, refused):
+def test_the_command_prints_the_dead_codes(tmp_path, tinyae, refused, unpainted):
     told = tinyae("train vqvae --data optdigits --epochs 1 --sizes 16 --positions 4 --out run")
     assert "of 64 vectors in use on 1,797 images" in told
     assert " dead; perplexity" in told
