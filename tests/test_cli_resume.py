@@ -69,7 +69,11 @@ MORE = (pytest.mark.thorough, pytest.mark.matrix)
 
 
 @pytest.mark.parametrize("name", ["basic", pytest.param("stacked", marks=MORE), pytest.param("vae", marks=MORE)])
-def test_a_resumed_run_is_the_whole_run(name, tmp_path, undrawn, unpainted, monkeypatch, capsys):
+def test_a_resumed_run_is_the_whole_run(name, tmp_path, request, monkeypatch, capsys):
+    """With its pictures, which are painted in the matrix only."""
+    monkeypatch.chdir(tmp_path)
+    if name == "basic":
+        request.getfixturevalue("unpainted")
     assert main(["train", *RUNS[name], "--out", "whole"]) == 0
     expected = run_files(tmp_path / "whole")
     with monkeypatch.context() as patch:
