@@ -74,6 +74,10 @@ class Backend:
         """a @ b, as in NumPy."""
         return self.xp.matmul(a, b)
 
+    def mean(self, x: Array, axis: int | tuple[int, ...] | None, keepdims: bool) -> Array:
+        """The mean over `axis`, as in NumPy."""
+        return x.mean(axis=axis, keepdims=keepdims)
+
     def affine(self, x: Array, weight: Array, bias: Array, finish: Callable[[Array], None] | None = None) -> Array:
         """x @ weight + bias with x (..., D), weight (D, K), bias (K,).
 
@@ -107,6 +111,10 @@ class Backend:
         slope -= targets
         slope *= factor
         return elements.sum() * factor, slope
+
+    def scaled(self, array: Array, factor: Array) -> Array:
+        """array * factor, which may be the array itself; `factor` holds one number."""
+        return array * factor
 
     def squared_error(self, predictions: Array, targets: Array) -> tuple[Array, Array]:
         """The sum of (y - t)**2, and y - t."""

@@ -58,6 +58,11 @@ class NumpyBackend(Backend):
         large = b.ndim == 2 and a.size * b.shape[1] >= dense_kernels.MULTIPLICATIONS
         return dense_kernels.affine(a, b, None) if large else np.matmul(a, b)
 
+    def mean(self, x: Array, axis: int | tuple[int, ...] | None, keepdims: bool) -> Array:
+        """That of many narrow rows as a product, which is several times as fast."""
+        tall = x.ndim == 2 and axis == 0 and len(x) >= 1024 and not keepdims and _same_floats(x, x)
+        return np.full(len(x), 1.0 / len(x), x.dtype) @ x if tall else super().mean(x, axis, keepdims)
+
     def affine(self, x: Array, weight: Array, bias: Array, finish: Callable[[Array], None] | None = None) -> Array:
         """Each part is finished while it is in the cache."""
         large = x.size * weight.shape[1] >= dense_kernels.MULTIPLICATIONS
@@ -74,6 +79,10 @@ class NumpyBackend(Backend):
         """Chunk by chunk, by one exponential."""
         large = logits.size >= dense_kernels.ENTRIES and _same_floats(logits, targets)
         return (dense_kernels.bce_with_logits if large else super().bce_with_logits)(logits, targets, factor)
+
+    def scaled(self, array: Array, factor: Array) -> Array:
+        """Nothing is computed for a factor of 1, which most losses have."""
+        return array if factor == 1.0 else array * factor
 
     def squared_error(self, predictions: Array, targets: Array) -> tuple[Array, Array]:
         """Chunk by chunk."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import os
 import signal
 import sys
@@ -13,11 +14,11 @@ from importlib import import_module
 from typing import Annotated
 
 from tinyae import startup
-from tinyae.backend import DeviceError, tune_allocator
+from tinyae.backend import DeviceError, threads, tune_allocator
 from tinyae.cli import completion as completions
 from tinyae.cli import train
 from tinyae.cli.anomalies import anomalies
-from tinyae.cli.arguments import Parser, add_command
+from tinyae.cli.arguments import Parser, add_command, settings_of
 from tinyae.cli.config import expanded
 from tinyae.cli.data import data
 from tinyae.cli.diff import diff
@@ -37,6 +38,7 @@ from tinyae.cli.show import show
 from tinyae.cli.step import step
 from tinyae.plots.style import load_matplotlib
 from tinyae.streams import Stream
+from tinyae.training import fit
 from tinyae.training.run import package_version
 
 
@@ -86,7 +88,8 @@ def parser() -> Parser:
     commands = root.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     train.register(commands)
     for command in COMMANDS:
-        add_command(commands, command, GROUPS)
+        computes = "device" in inspect.signature(command).parameters
+        add_command(commands, command, GROUPS, [settings_of(fit)["threads"]] if computes else [])
     return root
 
 
@@ -135,7 +138,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         with warnings.catch_warnings():
             warnings.filterwarnings("always", category=UserWarning, module=r"tinyae\.(cli|training)")
             warnings.showwarning = lambda message, *_: print(f"remark: {message}")
-            options.run(options)
+            with threads(getattr(options, "threads", None)):
+                options.run(options)
     except KeyboardInterrupt as stop:
         print(f"\ntinyae: {str(stop) or 'interrupted.'}", file=sys.stderr)
         return 130

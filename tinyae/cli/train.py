@@ -76,6 +76,7 @@ def register(commands: Any) -> None:
     """Add `train` with one sub-command per model."""
     command = commands.add_parser("train", help="train a model and write metrics and pictures to a run folder")
     add_arguments(command, resume, {resume: "continue a run"})
+    add_option(command, settings_of(fit)["threads"], default=None)
     add_config_option(command)
     command.set_defaults(run=lambda options: resume(**_given_to(resume, options)))
     models = command.add_subparsers(title="models", dest="model", metavar="MODEL")
@@ -119,6 +120,7 @@ def add_model(parser: Parser, entry: ModelEntry) -> None:
         help="train N runs, with this seed and the next ones, in parallel processes",
     )
     add_option(parser, shared["device"], default="cpu")
+    add_option(parser, settings_of(fit)["threads"], default=argparse.SUPPRESS, shown=False)  # maybe given before MODEL
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="run folder (default: runs/MODEL-DATA, numbered if taken)"
     )
@@ -163,6 +165,7 @@ def run(options: argparse.Namespace) -> None:
     how = {
         "data_options": pictures_as(**_given_to(pictures_as, options)), "table": table_as(**_given_to(table_as, options)),
         "windows": windows, "validation": options.validation, "patience": options.patience,
+        "threads": getattr(options, "threads", None),
     }  # fmt: skip
     config: dict[str, Any] = {
         "model": options.model,
@@ -260,7 +263,7 @@ def resume(*, resume: Path | None = None, epochs: int | None = None, allow_chang
     Args:
         resume: RUN, continue this run from its last checkpoint, as if it had never stopped.
         epochs: N, lengthen the run to N epochs in all; of stacked, not possible.
-        allow_changes: continue although data, versions, processor, device or threads differ, which may change last bits.
+        allow_changes: continue although data, versions, processor or device differ, which may change last bits.
     """
     if resume is None:
         raise ValueError("give a MODEL to train, or --resume RUN to continue a run; see `tinyae train --help`.")

@@ -79,8 +79,9 @@ def bce_with_logits(logits: Array, targets: Operand, *, reduction: str = "per_sa
 
 @bce_with_logits.fused_vjp
 def _(g, out, slope, wanted, logits, targets, reduction="per_sample"):
+    slope = slope * g if reduction == "none" else backend_of(logits).scaled(slope, g)
     return (
-        slope * g if 0 in wanted else None,
+        slope if 0 in wanted else None,
         -logits * (g * scale(logits.shape, reduction)) if 1 in wanted else None,
     )
 
