@@ -19,8 +19,8 @@ MULTIPLICATIONS = 1 << 22
 ENTRIES = 1 << 16
 """Entries of an array from which a second thread is worth its cost."""
 
-_CHUNK = 1 << 15
-"""Entries that a thread works on at a time: with three arrays for results in between, a second-level cache."""
+_CHUNK = 1 << 16
+"""Entries that a thread works on at a time: about a second-level cache, with what is computed in between."""
 
 
 def _parts(work: int, least: int) -> int:

@@ -168,11 +168,8 @@ def run(options: argparse.Namespace) -> None:
         "threads": getattr(options, "threads", None),
     }  # fmt: skip
     config: dict[str, Any] = {
-        "model": options.model,
-        "data": lasting(options.data),
-        "device": device,
-        "seed": options.seed,
-    }
+        "model": options.model, "data": lasting(options.data), "device": device, "seed": options.seed,
+    }  # fmt: skip
     config |= {name: value for name, value in how.items() if value}
     check_patience(config, entry)
     data = load_data(config | {"data": options.data})
