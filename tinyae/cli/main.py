@@ -18,7 +18,7 @@ from tinyae.backend import DeviceError, threads, tune_allocator
 from tinyae.cli import completion as completions
 from tinyae.cli import train
 from tinyae.cli.anomalies import anomalies
-from tinyae.cli.arguments import Parser, add_command, settings_of
+from tinyae.cli.arguments import Parser, add_command
 from tinyae.cli.config import expanded
 from tinyae.cli.data import data
 from tinyae.cli.diff import diff
@@ -30,7 +30,7 @@ from tinyae.cli.forecast import forecast
 from tinyae.cli.gradcheck import gradcheck
 from tinyae.cli.info import info
 from tinyae.cli.neighbors import neighbors
-from tinyae.cli.options import GROUPS
+from tinyae.cli.options import GROUPS, THREADS
 from tinyae.cli.probe import probe
 from tinyae.cli.reconstruct import reconstruct
 from tinyae.cli.sample import sample
@@ -38,7 +38,6 @@ from tinyae.cli.show import show
 from tinyae.cli.step import step
 from tinyae.plots.style import load_matplotlib
 from tinyae.streams import Stream
-from tinyae.training import fit
 from tinyae.training.run import package_version
 
 
@@ -89,7 +88,7 @@ def parser() -> Parser:
     train.register(commands)
     for command in COMMANDS:
         computes = "device" in inspect.signature(command).parameters
-        add_command(commands, command, GROUPS, [settings_of(fit)["threads"]] if computes else [])
+        add_command(commands, command, GROUPS, [THREADS] if computes else [])
     return root
 
 

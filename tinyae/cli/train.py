@@ -33,6 +33,7 @@ from tinyae.cli.card import UNFINISHED, card
 from tinyae.cli.config import settings_text
 from tinyae.cli.options import (
     GROUPS,
+    THREADS,
     arguments_from,
     check_data,
     class_count,
@@ -76,7 +77,7 @@ def register(commands: Any) -> None:
     """Add `train` with one sub-command per model."""
     command = commands.add_parser("train", help="train a model and write metrics and pictures to a run folder")
     add_arguments(command, resume, {resume: "continue a run"})
-    add_option(command, settings_of(fit)["threads"], default=None)
+    add_option(command, THREADS, default=None)
     add_config_option(command)
     command.set_defaults(run=lambda options: resume(**_given_to(resume, options)))
     models = command.add_subparsers(title="models", dest="model", metavar="MODEL")
@@ -120,7 +121,7 @@ def add_model(parser: Parser, entry: ModelEntry) -> None:
         help="train N runs, with this seed and the next ones, in parallel processes",
     )
     add_option(parser, shared["device"], default="cpu")
-    add_option(parser, settings_of(fit)["threads"], default=argparse.SUPPRESS, shown=False)  # maybe given before MODEL
+    add_option(parser, THREADS, default=argparse.SUPPRESS, shown=False)  # maybe given before MODEL
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="run folder (default: runs/MODEL-DATA, numbered if taken)"
     )
@@ -164,8 +165,7 @@ def run(options: argparse.Namespace) -> None:
     check_sequence_options(options, windows)
     how = {
         "data_options": pictures_as(**_given_to(pictures_as, options)), "table": table_as(**_given_to(table_as, options)),
-        "windows": windows, "validation": options.validation, "patience": options.patience,
-        "threads": getattr(options, "threads", None),
+        "windows": windows, "validation": options.validation, "patience": options.patience, "threads": getattr(options, "threads", None),
     }  # fmt: skip
     config: dict[str, Any] = {
         "model": options.model, "data": lasting(options.data), "device": device, "seed": options.seed,
