@@ -3,8 +3,8 @@
     python -m tests.determinism             # every model: a hash of its weights for each setting
     python -m tests.determinism vae lstm
 
-Each row is a setting, in a process of its own; the last line says for which models the number of BLAS threads matters. That is
-why a run records the number, and why `--resume` refuses another one. `test_determinism.py` asserts what must hold.
+Each row is a setting, in a process of its own; the last line says for which models the number of threads matters. It must
+matter for none, as `--resume` relies on. `test_determinism.py` asserts what must hold.
 """
 
 from __future__ import annotations

@@ -179,15 +179,15 @@ def changed(run: Path, **entries: Any) -> None:
 
 def test_another_environment_is_refused_unless_allowed(undrawn, tmp_path, capsys):
     assert main(["train", *RUNS["basic"], "--out", "run"]) == 0
-    changed(tmp_path / "run", threads=7, data="other")
+    changed(tmp_path / "run", processor="other", data="other")
     capsys.readouterr()
     assert main(["train", "--resume", "run"]) == 2
     said = capsys.readouterr().err
     assert "would not continue as it began, since this differs: data (other, now " in said
-    assert "threads (7, now " in said
+    assert "processor (other, now " in said
     assert "--allow-changes" in said
     assert main(["train", "--resume", "run", "--allow-changes"]) == 0
-    assert Run.open("run").config["environment"]["threads"] != 7
+    assert Run.open("run").config["environment"]["processor"] != "other"
 
 
 @pytest.mark.parametrize(("entry", "value"), [

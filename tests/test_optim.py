@@ -12,7 +12,7 @@ import pytest
 
 import tinyae as ta
 from tinyae.autodiff import Tensor
-from tinyae.backend import CPU, Backend, MixedDevicesError, devices
+from tinyae.backend import CPU, Backend, MixedDevicesError, dense_kernels
 from tinyae.backend.devices import NumpyBackend
 from tinyae.optim import SGD, Adagrad, Adam, AdamW, FlatParameters, Optimizer, RMSprop
 from tinyae.testing import strict_device
@@ -390,7 +390,7 @@ def test_a_copy_of_an_optimizer_says_that_it_needs_a_new_one(twin: Callable, rng
         optimizer.step()
 
 
-CHUNK = devices._CHUNK
+CHUNK = dense_kernels._CHUNK
 
 
 class Reference(NumpyBackend):
@@ -412,7 +412,7 @@ def run(backend: Backend, size: int, dtype: str, decay: float, steps: int = 3) -
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.01])
-@pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 5])
+@pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 5, 10 * CHUNK])
 def test_chunks_equal_the_reference_bit_for_bit(size: int, decay: float) -> None:
     for dtype in ("float32", "float64"):
         expected = run(Reference(), size, dtype, decay)

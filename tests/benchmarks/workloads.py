@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinyae import Tensor, losses, models, nn, ops, optim
-from tinyae.backend import tune_allocator
+from tinyae.backend import threads, tune_allocator
 
 Step = Callable[[int], float]
 """One step on batch i: forget the gradients, forward, backward, Adam; returns the loss before the update."""
@@ -128,7 +129,7 @@ class RepeatedCode(nn.Module):
 
 
 def tinyae_step(w: Workload, fixed_noise: bool) -> Step:
-    """The step of `fit` with Adam."""
+    """The step of `fit` with Adam, inside `threads()` as there."""
     model: Any = w.model(w)
     turned = [
         [a.swapaxes(-2, -1) if k.kind == "up_conv" and a.ndim == 4 else a for a in arrays] for k, arrays in w.weights()
@@ -423,6 +424,8 @@ PEERS: dict[str, tuple[str, Callable[..., Step], str]] = {
 COMMAND = "tinyae, command line"
 """The same steps in a process that keeps freed memory, as that of `tinyae train` does."""
 
+_threads = ExitStack()
+
 
 def build(workload: str, library: str, fixed_noise: bool) -> Step:
     """The step of a library; a check draws the same noise in every step, and everywhere."""
@@ -430,6 +433,7 @@ def build(workload: str, library: str, fixed_noise: bool) -> Step:
     if library.startswith("tinyae"):
         if library == COMMAND:
             tune_allocator()
+        _threads.enter_context(threads())  # for all steps, as `fit` does
         return tinyae_step(w, fixed_noise)
     _, step_of, variant = PEERS[library]
     return step_of(w, w.noise() if fixed_noise else None, variant)

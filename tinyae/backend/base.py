@@ -8,7 +8,7 @@ against the reference here. The file ends with the device errors and the advice 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -70,11 +70,57 @@ class Backend:
 
     # Named kernels: reference bodies.
 
-    def affine(self, x: Array, weight: Array, bias: Array) -> Array:
-        """x @ weight + bias with x (..., D), weight (D, K), bias (K,)."""
+    def matmul(self, a: Array, b: Array) -> Array:
+        """a @ b, as in NumPy."""
+        return self.xp.matmul(a, b)
+
+    def mean(self, x: Array, axis: int | tuple[int, ...] | None, keepdims: bool) -> Array:
+        """The mean over `axis`, as in NumPy."""
+        return x.mean(axis=axis, keepdims=keepdims)
+
+    def affine(self, x: Array, weight: Array, bias: Array, finish: Callable[[Array], None] | None = None) -> Array:
+        """x @ weight + bias with x (..., D), weight (D, K), bias (K,).
+
+        `finish`, e.g. an activation, is applied in place to parts of the result (n, k).
+        """
         out = self.xp.matmul(x, weight)
         out += bias
+        if finish is not None:
+            finish(out)
         return out
+
+    def affine_backward(
+        self, slope: Callable[[slice], Array], x: Array, weight: Array, wanted: Collection[int]
+    ) -> tuple[Array | None, ...]:
+        """The wanted gradients of `affine`, for (x, weight, bias), with x (N, D).
+
+        `slope` gives the gradient dz (n, K) of the results of the samples in a slice: dz W^T, x^T dz, and the sum of dz.
+        """
+        dz = slope(slice(None))
+        return (
+            dz @ weight.T if 0 in wanted else None,
+            x.T @ dz if 1 in wanted else None,
+            dz.sum(axis=0) if 2 in wanted else None,
+        )
+
+    def bce_with_logits(self, logits: Array, targets: Array, factor: float) -> tuple[Array, Array]:
+        """`factor` times the sum of softplus(z) - t z, and its derivative, factor (sigmoid(z) - t)."""
+        elements = self.softplus(logits)
+        elements -= targets * logits
+        slope = self.sigmoid(logits)
+        slope -= targets
+        slope *= factor
+        return elements.sum() * factor, slope
+
+    def scaled(self, array: Array, factor: Array) -> Array:
+        """array * factor, which may be the array itself; `factor` holds one number."""
+        return array * factor
+
+    def squared_error(self, predictions: Array, targets: Array) -> tuple[Array, Array]:
+        """The sum of (y - t)**2, and y - t."""
+        difference = predictions - targets
+        flat = difference.reshape(-1)
+        return flat @ flat, difference
 
     def sigmoid(self, x: Array) -> Array:
         """1 / (1 + exp(-x)), through tanh so that no input overflows."""

@@ -134,13 +134,16 @@ def arguments_section(docstring: str) -> dict[str, str]:
 # Adding the settings to a parser.
 
 
-def add_command(commands: Any, function: Callable[..., None], groups: Mapping[Callable[..., Any], str]) -> None:
+def add_command(
+    commands: Any, function: Callable[..., None], groups: Mapping[Callable[..., Any], str], more: Iterable[Setting] = ()
+) -> None:
     """Add the sub-command that calls `function`: its parameters are the arguments, its docstring is the help.
 
     Args:
         commands: the result of `add_subparsers`.
         function: the first line of its docstring is the help in the list of commands, the next paragraph the description.
         groups: as for `add_arguments`.
+        more: options that are not for the function.
     """
     head, _, body = inspect.cleandoc(function.__doc__ or "").partition("\n\n")
     about = " ".join(body.partition("Args:\n")[0].split())
@@ -152,6 +155,8 @@ def add_command(commands: Any, function: Callable[..., None], groups: Mapping[Ca
 
     def fill(parser: Parser) -> None:
         add_arguments(parser, function, groups)
+        for setting in more:
+            add_option(parser, setting, default=setting.default)
         parser.set_defaults(run=run)
 
     commands.add_parser(function.__name__, help=_plain(head), description=_plain(about or head), fill=fill)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ from importlib import import_module
 from typing import Annotated
 
 from tinyae import startup
-from tinyae.backend import DeviceError, tune_allocator
+from tinyae.backend import DeviceError, threads, tune_allocator
 from tinyae.cli import completion as completions
 from tinyae.cli import train
 from tinyae.cli.anomalies import anomalies
@@ -29,7 +30,7 @@ from tinyae.cli.forecast import forecast
 from tinyae.cli.gradcheck import gradcheck
 from tinyae.cli.info import info
 from tinyae.cli.neighbors import neighbors
-from tinyae.cli.options import GROUPS
+from tinyae.cli.options import GROUPS, THREADS
 from tinyae.cli.probe import probe
 from tinyae.cli.reconstruct import reconstruct
 from tinyae.cli.sample import sample
@@ -86,7 +87,8 @@ def parser() -> Parser:
     commands = root.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     train.register(commands)
     for command in COMMANDS:
-        add_command(commands, command, GROUPS)
+        computes = "device" in inspect.signature(command).parameters
+        add_command(commands, command, GROUPS, [THREADS] if computes else [])
     return root
 
 
@@ -135,7 +137,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         with warnings.catch_warnings():
             warnings.filterwarnings("always", category=UserWarning, module=r"tinyae\.(cli|training)")
             warnings.showwarning = lambda message, *_: print(f"remark: {message}")
-            options.run(options)
+            with threads(getattr(options, "threads", None)):
+                options.run(options)
     except KeyboardInterrupt as stop:
         print(f"\ntinyae: {str(stop) or 'interrupted.'}", file=sys.stderr)
         return 130

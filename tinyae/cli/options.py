@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from tinyae.backend import DEVICES, backend_named
-from tinyae.cli.arguments import height_width
+from tinyae.cli.arguments import height_width, settings_of
 from tinyae.data import Columns, Dataset, Split
 from tinyae.data.arrays import SCALINGS
 from tinyae.data.series import TABLE_KINDS
@@ -18,12 +18,15 @@ from tinyae.data.tables import listed
 from tinyae.models import AnomalyDetector, Autoencoder, ModelEntry
 from tinyae.models.autoencoder import check_samples
 from tinyae.models.settings import defaults, passes_on
-from tinyae.training import Run
+from tinyae.training import Run, fit
 from tinyae.training.applied import all_tested, check_fits
 from tinyae.training.metrics import Metrics
 
 SAMPLE_NOUNS = {"images": "image", "sequences": "sequence", "series": "window", "vectors": "row"}
 """Kind of data -> what one sample is called in units."""
+
+THREADS = settings_of(fit)["threads"]
+"""An option of every command that computes."""
 
 SPLITS = ("train", "test", "all")
 """The parts of a run's own data."""

@@ -33,6 +33,7 @@ from tinyae.cli.card import UNFINISHED, card
 from tinyae.cli.config import settings_text
 from tinyae.cli.options import (
     GROUPS,
+    THREADS,
     arguments_from,
     check_data,
     class_count,
@@ -76,6 +77,7 @@ def register(commands: Any) -> None:
     """Add `train` with one sub-command per model."""
     command = commands.add_parser("train", help="train a model and write metrics and pictures to a run folder")
     add_arguments(command, resume, {resume: "continue a run"})
+    add_option(command, THREADS, default=None)
     add_config_option(command)
     command.set_defaults(run=lambda options: resume(**_given_to(resume, options)))
     models = command.add_subparsers(title="models", dest="model", metavar="MODEL")
@@ -119,6 +121,7 @@ def add_model(parser: Parser, entry: ModelEntry) -> None:
         help="train N runs, with this seed and the next ones, in parallel processes",
     )
     add_option(parser, shared["device"], default="cpu")
+    add_option(parser, THREADS, default=argparse.SUPPRESS, shown=False)  # maybe given before MODEL
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="run folder (default: runs/MODEL-DATA, numbered if taken)"
     )
@@ -162,14 +165,11 @@ def run(options: argparse.Namespace) -> None:
     check_sequence_options(options, windows)
     how = {
         "data_options": pictures_as(**_given_to(pictures_as, options)), "table": table_as(**_given_to(table_as, options)),
-        "windows": windows, "validation": options.validation, "patience": options.patience,
+        "windows": windows, "validation": options.validation, "patience": options.patience, "threads": getattr(options, "threads", None),
     }  # fmt: skip
     config: dict[str, Any] = {
-        "model": options.model,
-        "data": lasting(options.data),
-        "device": device,
-        "seed": options.seed,
-    }
+        "model": options.model, "data": lasting(options.data), "device": device, "seed": options.seed,
+    }  # fmt: skip
     config |= {name: value for name, value in how.items() if value}
     check_patience(config, entry)
     data = load_data(config | {"data": options.data})
@@ -260,7 +260,7 @@ def resume(*, resume: Path | None = None, epochs: int | None = None, allow_chang
     Args:
         resume: RUN, continue this run from its last checkpoint, as if it had never stopped.
         epochs: N, lengthen the run to N epochs in all; of stacked, not possible.
-        allow_changes: continue although data, versions, processor, device or threads differ, which may change last bits.
+        allow_changes: continue although data, versions, processor or device differ, which may change last bits.
     """
     if resume is None:
         raise ValueError("give a MODEL to train, or --resume RUN to continue a run; see `tinyae train --help`.")

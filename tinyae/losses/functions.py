@@ -33,11 +33,11 @@ def squared_error(predictions: Array, targets: Operand, *, reduction: str = "per
     Unit: squared error per sample; with reduction "mean" it is the mean squared error.
     """
     check_shapes("squared_error", predictions, targets)
-    difference = predictions - targets
     if reduction == "none":
+        difference = predictions - targets
         return difference * difference, difference
-    flat = difference.reshape(-1)
-    return flat @ flat * scale(difference.shape, reduction), difference
+    total, difference = backend_of(predictions).squared_error(predictions, targets)
+    return total * scale(difference.shape, reduction), difference
 
 
 @squared_error.fused_vjp
@@ -64,30 +64,26 @@ def bce_with_logits_composed(logits: T, targets: Operand, *, reduction: str = "p
 
 
 @primitive(composed=bce_with_logits_composed)
-def bce_with_logits(logits: Array, targets: Operand, *, reduction: str = "per_sample") -> tuple[Array, None]:
+def bce_with_logits(logits: Array, targets: Operand, *, reduction: str = "per_sample") -> tuple[Array, Array]:
     """Bernoulli cross-entropy -t log p - (1 - t) log(1 - p) with p = sigmoid(z), from the logits z.   dL/dz = p - t
 
     dL/dt = -z. Computed as softplus(z) - t z, which is stable for every z. Targets t are in [0, 1]. Unit: nats per sample.
     For targets between 0 and 1, the minimum over p is not 0 but the entropy of t.
     """
     check_shapes("bce_with_logits", logits, targets)
-    backend = backend_of(logits)
-    elements = backend.softplus(logits)
-    elements -= targets * logits
+    backend, factor = backend_of(logits), scale(logits.shape, reduction)
     if reduction == "none":
-        return elements, None
-    return elements.sum() * scale(logits.shape, reduction), None
+        return backend.softplus(logits) - targets * logits, backend.sigmoid(logits) - targets
+    return backend.bce_with_logits(logits, targets, factor)
 
 
 @bce_with_logits.fused_vjp
-def _(g, out, residuals, wanted, logits, targets, reduction="per_sample"):
-    g = g * scale(logits.shape, reduction)
-    slope = None
-    if 0 in wanted:
-        slope = backend_of(logits).sigmoid(logits)
-        slope -= targets
-        slope *= g
-    return slope, -logits * g if 1 in wanted else None
+def _(g, out, slope, wanted, logits, targets, reduction="per_sample"):
+    slope = slope * g if reduction == "none" else backend_of(logits).scaled(slope, g)
+    return (
+        slope if 0 in wanted else None,
+        -logits * (g * scale(logits.shape, reduction)) if 1 in wanted else None,
+    )
 
 
 def bce(probabilities: T, targets: Operand, *, reduction: str = "per_sample", eps: float = 1e-7) -> T:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import string
 from collections.abc import Sequence
+from functools import partial
 
 from tinyae.autodiff import Operand, T, primitive, sum_to
 from tinyae.backend import Array, backend_of
@@ -27,7 +28,7 @@ def matmul(a: Array, b: Operand) -> Array:
             f"matmul: inner lengths differ: {a.shape} @ {b.shape}; "
             "the last axis of a must equal the first of b's matrix."
         )
-    return a @ b
+    return backend_of(a).matmul(a, b)
 
 
 def _as_matrices(g: T, a: T, b: T) -> tuple[T, T, T]:
@@ -192,21 +193,20 @@ def dense(x: Array, weight: Operand, bias: Operand, *, activation: str = "identi
             f"dense: x (..., D) @ weight (D, K) + bias (K,) does not fit "
             f"shapes {x.shape}, {weight.shape}, {bias.shape}."
         )
-    z = backend_of(x).affine(x, weight, bias)
-    activate("dense", z, activation)
+    z = backend_of(x).affine(x, weight, bias, partial(activate, "dense", activation=activation))
     return of_input(z, activation)
 
 
 @dense.fused_vjp
 def _(g, out, residuals, wanted, x, weight, bias, activation="identity"):
-    dz = through_activation(g, out, activation, residuals)
     samples = math.prod(x.shape[:-1])
-    rows = dz.reshape(samples, dz.shape[-1])
-    return (
-        dz @ weight.T if 0 in wanted else None,
-        x.reshape(samples, x.shape[-1]).T @ rows if 1 in wanted else None,
-        rows.sum(axis=0) if 2 in wanted else None,
-    )
+    g, out, z = (None if a is None else a.reshape(samples, a.shape[-1]) for a in (g, out, residuals))
+
+    def slope(rows: slice) -> Array:
+        return through_activation(g[rows], out[rows], activation, None if z is None else z[rows])
+
+    dx, *others = backend_of(x).affine_backward(slope, x.reshape(samples, x.shape[-1]), weight, wanted)
+    return None if dx is None else dx.reshape(x.shape), *others
 
 
 def activated(z: T, activation: str) -> T:
@@ -218,7 +218,7 @@ def activate(owner: str, z: Array, activation: str) -> None:
     """Replace z by f(z) in place if f is one of `IN_PLACE`; `owner` is the operation to name if f is unknown."""
     xp = backend_of(z).xp
     if activation == "relu":
-        xp.maximum(z, 0.0, out=z)
+        xp.clip(z, 0.0, math.inf, out=z)  # in NumPy three times as fast as a maximum with a number
     elif activation == "elu":
         below = xp.minimum(z, 0.0)
         xp.maximum(z, 0.0, out=z)

@@ -99,7 +99,7 @@ def _products_of_others(x: T) -> T:
 def mean(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
     """Mean over `axis` (None: all) of n numbers.   d/dx_i = 1/n"""
     _check_axis(x, axis)
-    return x.mean(axis=axis, keepdims=keepdims)
+    return backend_of(x).mean(x, axis, keepdims)
 
 
 @mean.vjp(0)

@@ -24,7 +24,7 @@ import numpy.typing as npt
 from tinyae import checks
 from tinyae.autodiff import Node, Tensor, no_grad
 from tinyae.autodiff.tape import ancestors
-from tinyae.backend import Array, backend_named, backend_of
+from tinyae.backend import Array, backend_named, backend_of, parallel
 from tinyae.checks import checked, whole_number
 from tinyae.data import Dataset, Split
 from tinyae.losses import Loss
@@ -89,6 +89,7 @@ class Training:
     callbacks: Iterable[Any] = ()
     checkpoint: Checkpoint | None = None
     whole: Module | None = None
+    threads: int | None = None
     progress: bool = True
     title: str = ""
     kept: TrainingState = field(init=False)
@@ -200,10 +201,11 @@ class Training:
         self.started = time.perf_counter()
         try:
             self.model.train()
-            if self.optimizer.full_batch:
-                self._full_batch()
-            else:
-                self._minibatches()
+            with parallel.threads(self.threads):
+                if self.optimizer.full_batch:
+                    self._full_batch()
+                else:
+                    self._minibatches()
         except BaseException as stop:
             in_step = self.position.seen < self.used
             if isinstance(stop, MemoryError):
@@ -488,6 +490,7 @@ def fit(
     start: TrainingState | None = None,
     checkpoint: Checkpoint | None = None,
     whole: Module | None = None,
+    threads: int | None = None,
     progress: bool = True,
     title: str = "",
 ) -> History:
@@ -516,6 +519,7 @@ def fit(
             the state.
         checkpoint: writes the state of the run to a file from time to time.
         whole: the model that `model` is a part of, if the state is to hold all of it.
+        threads: N, threads that compute on the CPU; by default as many as the BLAS uses. Results do not depend on it.
         progress: show a progress bar (on standard error).
         title: text before the epoch on that bar, for runs with several stages.
 
@@ -552,7 +556,7 @@ def fit(
     run = Training(
         model, model.loss, data, optimizer, model.loss_unit, model.sample_name, measure, model.begin_epoch, name,
         epochs=epochs, batch_size=batch_size, drop_last=drop_last, seed=seed, schedule=schedule, clip_norm=clip_norm,
-        callbacks=callbacks, checkpoint=checkpoint, whole=whole, progress=progress, title=title,
+        callbacks=callbacks, checkpoint=checkpoint, whole=whole, threads=threads, progress=progress, title=title,
     )  # fmt: skip
     warn_of_range(model, data)
     return run.run(start)

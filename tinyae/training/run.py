@@ -440,11 +440,11 @@ _CONFIG: dict[str, Any] = {name: (None, kinds) for name, kinds in _OPTIONS.items
     "model": str, "data": str, "arguments": dict, "device": str, "seed": int, "epochs": int, "classifier_epochs": int,
     "tuning_epochs": int, "batch_size": (None, int), "drop_last": (None, bool), "clip_norm": (None, float), "optimizer": str,
     "lr": float, "momentum": float, "nesterov": bool, "schedule": str, "final_lr": float, "step_size": int, "gamma": float,
-    "warmup_steps": int, "minutes": (None, float),
+    "warmup_steps": int, "minutes": (None, float), "threads": (None, int),
     "scaler": (None, [[float], [float], str]), "schema": (None, dict), "kind": str,
     "class_names": [str],
     "unit": str, "scale": float, "validation": float, "patience": int,
-    "environment": {"data": str, "versions": dict, "processor": str, "device": str, "threads": int},
+    "environment": {"data": str, "versions": dict, "processor": str, "device": str},
     "run": {
         "id": (None, str), "generation": int, "files": dict.fromkeys(_FILES[1:], int),
         "pictures": (None, [str]), "others": [str], "replaces": [str],
@@ -491,7 +491,9 @@ def _deeper(value: Any, levels: int) -> bool:
 def identity(config: dict[str, Any]) -> str:
     """The name of a run: equal for two runs that compute the same from the same data, whose files are equal in every bit."""
     samples = config.get("environment", {}).get("data")
-    said = {key: value for key, value in config.items() if key not in ("minutes", "environment")} | {"samples": samples}
+    said = {key: value for key, value in config.items() if key not in ("minutes", "threads", "environment")} | {
+        "samples": samples
+    }
     return f"{config['model']}-{hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]}"
 
 
@@ -504,10 +506,10 @@ def package_version() -> str:
 
 
 def environment(data: Dataset, device: str) -> dict[str, Any]:
-    """What the bits of a run depend on besides its options: the samples, versions, processor and threads.
+    """What the bits of a run depend on besides its options: the samples, versions and processor.
 
     Two runs with equal options and environments are equal bit for bit; across environments, sums may be rounded in another
-    order.
+    order. The number of threads does not matter inside `tinyae.backend.threads`.
     """
     from threadpoolctl import threadpool_info
 
@@ -518,7 +520,6 @@ def environment(data: Dataset, device: str) -> dict[str, Any]:
         "versions": versions | {"blas": ", ".join(f"{pool['internal_api']} {pool['version']}" for pool in blas)},
         "processor": ", ".join([platform.machine(), *(str(pool.get("architecture")) for pool in blas)]),
         "device": backend_named(device).describe(),
-        "threads": max((pool["num_threads"] for pool in blas), default=1),
     }
 
 
