@@ -96,8 +96,7 @@ def test_a_state_is_handed_on(rng):
 
 @pytest.mark.parametrize("reverse", [False, True])
 def test_threads_change_no_byte(reverse, rng):
-    """Work large enough to be shared equals the cells one by one."""
-    samples, steps, size = 33, 7, 96
+    samples, steps, size = 33, 7, 96  # enough to be shared
     shapes = [
         (samples, steps, 5),
         (samples, size),
