@@ -11,6 +11,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from tinyae import nn, ops
 from tinyae.autodiff import Tensor, grad
+from tinyae.backend import threads
+from tinyae.ops.recurrent import lstm_composed
 from tinyae.testing.tables.ops import lstm_reference
 
 LENGTHS = [5, 2, 1, 4]
@@ -90,6 +92,44 @@ def test_a_state_is_handed_on(rng):
     for a, b in zip([output[:, -1], *states], [second[:, -1], *after], strict=True):
         for p, q in zip(grad(a.sum(), stack.parameters()), grad(b.sum(), stack.parameters()), strict=True):
             assert_allclose(p.data, q.data, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_threads_change_no_byte(reverse, rng):
+    samples, steps, size = 33, 7, 96  # enough to be shared
+    shapes = [
+        (samples, steps, 5),
+        (samples, size),
+        (samples, size),
+        (5, 4 * size),
+        (size, 4 * size),
+        (4 * size,),
+        (3, size),
+    ]
+    values = [0.3 * rng.normal(size=shape) for shape in shapes]
+    params = {"reverse": reverse, "lengths": rng.integers(1, steps + 1, samples)}
+
+    def found(op: Any) -> list[Any]:
+        leaves = [Tensor(v, requires_grad=True) for v in values]
+        out = op(*leaves, **params)
+        return [out.data, *(g.data for g in grad((out * out).sum(), leaves))]
+
+    runs = []
+    for count in (1, 2, 3):
+        with threads(count):
+            runs.append(found(ops.lstm))
+    for *same, cell_by_cell in zip(*runs, found(lstm_composed), strict=True):
+        assert len({array.tobytes() for array in same}) == 1
+        assert_allclose(same[0], cell_by_cell, rtol=1e-9, atol=1e-10)
+
+
+def test_a_constant_input_is_that_input_at_each_step(rng):
+    stack, x = nn.LSTM(2, 3, 2, True, generator=rng, dtype="float64"), rng.normal(size=(4, 2))
+    for lengths in (None, LENGTHS):
+        output, states = stack(x, lengths=lengths, steps=5)
+        expected, last = stack(np.stack([x] * 5, axis=1), lengths=lengths)
+        for a, b in zip([output, *states], [expected, *last], strict=True):
+            assert_allclose(a.data, b.data, rtol=1e-13)
 
 
 STEPS = 45
@@ -195,7 +235,7 @@ def test_time_distributed(rng):
     (lambda m, x: m(x, lengths=np.ones(3)), r"3 whole numbers, .* got float64 .*lengths.astype\('int64'\)"),
     (lambda m, x: m(x, lengths=5), r"3 whole numbers, .* got int64 of shape \(\)"),
     (lambda m, x: m.unflat(Tensor(x[:, 0])), r"or codes, must be \(N, 10\), got shape \(3, 2\)"),
-    (lambda m, x: m(x[:, 0]), r"the input must be \(N, T, 2\), got shape \(3, 2\)"),
+    (lambda m, x: m(x[:, 0]), r"must be \(N, T, 2\), or \(N, 2\) with steps=T, got shape \(3, 2\)"),
     (lambda m, x: m(x, (Tensor(x[0]), Tensor(x[0]))), r"a state must be \(1, N, 5\)"),
     (lambda m, x: m(None, steps=3), "without an input needs input_size=0"),
     (lambda m, x: m(x[:, :0]), "at least one step"),

@@ -100,6 +100,7 @@ class LSTM(Module):
 
     output, (h, c) = lstm(x), with x (N, T, D), output (N, T, H * directions) of the last layer, and the states after the
     last step, h and c (num_layers * directions, N, H). They can be the initial states of the next call: lstm(x, (h, c)).
+    A code x (N, D) is the input of all steps: lstm(x, steps=T).
 
     Args:
         input_size: D; 0 for an LSTM without input: lstm(None, (h, c), steps=T).
@@ -157,7 +158,7 @@ class LSTM(Module):
         """
         self._check(x, states, steps)
         if lengths is not None:
-            n, count = x.shape[:2] if x is not None else (states[0].shape[1], steps)  # type: ignore[index]
+            n, count = x.shape[:2] if steps is None else (len(states[0][0] if x is None else x), steps)  # type: ignore
             lengths = settled("LSTM", lengths, n, count or 0, self.layers[0][0].weight_h)
         last: list[States] = []
         for number, directions in enumerate(self.layers):
@@ -177,8 +178,9 @@ class LSTM(Module):
     def _check(self, x: Tensor | None, states: States | None, steps: int | None) -> None:
         if x is not None:
             check_floats(self, x)
-            if not self.input_size or x.ndim != 3 or x.shape[2] != self.input_size:
-                wanted = f"(N, T, {self.input_size})" if self.input_size else "None, with steps=T"
+            if not self.input_size or x.ndim not in (3, 3 if steps is None else 2) or x.shape[-1] != self.input_size:
+                wanted = f"(N, T, {self.input_size}), or (N, {self.input_size}) with steps=T"
+                wanted = wanted if self.input_size else "None, with steps=T"
                 raise ValueError(f"{self}: the input must be {wanted}, got shape {x.shape}.")
         elif self.input_size or states is None or steps is None:
             raise ValueError(f"{self}: a call without an input needs input_size=0, an initial state and steps=T.")

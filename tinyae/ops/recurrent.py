@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import operator
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from tinyae.autodiff import Operand, Tensor, primitive
-from tinyae.backend import Array, backend_of
+from tinyae.backend import CPU, Array, backend_of
 from tinyae.backend.devices import as_array
+from tinyae.backend.parallel import in_parts
 from tinyae.ops.arrays import getitem, stack
 from tinyae.ops.elementwise import sigmoid, tanh, where
 
@@ -20,16 +23,19 @@ Lengths: TypeAlias = Any
 # The long short-term memory over a whole sequence as one operation (Hochreiter and Schmidhuber 1997).
 #
 # A cell is small, so function calls cost more than arithmetic. The fused form projects the inputs of all steps in one
-# matrix product, needs one more product per step, computes the gates in place, and keeps them for a single rule that
-# implements backpropagation through time. The readable definition is `lstm_composed`, a short cell and a loop; the fused
-# form is tested against it, and derivatives of higher order run it instead.
+# matrix product, needs one more product per step, computes the gates in place, each a contiguous block (T, N, H), and keeps
+# them for a single rule that implements backpropagation through time. Large work is shared by two threads. The readable
+# definition is `lstm_composed`, a short cell and a loop; the fused form is tested against it, and derivatives of higher
+# order run it instead.
 
 
 def lstm_cell_composed(
     z: Tensor, h: Tensor, c: Tensor, w_h: Tensor, peepholes: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """One step: the new (h, c), each (N, H), from the projected inputs z = x W_x + b (N, 4H) and the old ones."""
-    i, f, g, o = _gates(z + h @ w_h)
+    z = z + h @ w_h
+    size = z.shape[1] // 4
+    i, f, g, o = (z[:, k * size : (k + 1) * size] for k in range(4))
     if peepholes is not None:
         i, f = i + peepholes[0] * c, f + peepholes[1] * c
     c = sigmoid(f) * c + sigmoid(i) * tanh(g)
@@ -85,7 +91,8 @@ def lstm(
     and with peepholes p (3, H) (Graves 2013, eq. 7 to 11): i + p_0 * c_{t-1}, f + p_1 * c_{t-1}, o + p_2 * c_t.
 
     Args:
-        x: inputs (N, T, D), or None for `steps` steps without input; then w_x is None too.
+        x: inputs (N, T, D); or (N, D), the same at each of `steps` steps, which is projected once; or None for `steps` steps
+            without input; then w_x is None too.
         h0, c0: the state before the first step, (N, H) each; None means zeros.
         w_x, w_h, b, peepholes: (D, 4H), (H, 4H), (4H,), (3, H) or None.
         lengths: the number of steps of each sequence, N whole numbers. After its last step the state of a sequence
@@ -103,165 +110,180 @@ def lstm(
     _check_shapes(x, {"h0": h0, "c0": c0}, w_x, w_h, b, peepholes)
     xp, size = backend_of(w_h).xp, w_h.shape[0]
     dtype = xp.result_type(*[a for a in (x, h0, c0, w_x, w_h, b, peepholes) if a is not None])
-    rows, gates = _projected(x, w_x, b, plan, dtype)
+    inputs, gates = _projected(x, w_x, b, plan, dtype)
     out = xp.empty((plan.steps + 1, plan.samples, size), dtype=dtype)
     cells, squashed = (xp.empty((plan.steps, plan.samples, size), dtype=dtype) for _ in range(2))
-    scale = _scale(xp, size, dtype)
-    h, c = plan.initial(h0, w_h), plan.initial(c0, w_h)
-    product, part = xp.empty_like(gates[0]), xp.empty_like(cells[0])
-    for t in plan.order:
-        z = gates[t]
-        i, f, g, o = _gates(z)
-        if h0 is not None or t != plan.order[0]:  # h0 is zero: skip the product
-            z += xp.matmul(h, w_h, out=product)
-        if peepholes is None:
-            _squash(xp, z, scale)
-        else:
-            i += peepholes[0] * c
-            f += peepholes[1] * c
-            _squash(xp, z[:, : 3 * size], scale[:, : 3 * size])
-        xp.multiply(f, c, out=cells[t])
-        cells[t] += xp.multiply(i, g, out=part)
-        over = plan.finished(t)
-        if over is not None:
-            xp.copyto(cells[t], c, where=over)
-        c = cells[t]
-        if peepholes is not None:
-            o += peepholes[2] * c
-            _squash(xp, o, scale[:, 3 * size :])
-        xp.multiply(o, xp.tanh(c, out=squashed[t]), out=out[t])
-        if over is not None:
-            xp.copyto(out[t], h, where=over)
-        h = out[t]
-    out[plan.steps] = c
-    return out.transpose(1, 0, 2), (plan, rows, gates, cells, squashed)
+    h_start, c_start = plan.initial(h0, w_h), plan.initial(c0, w_h)
+    weights, product, part = _factors(w_h), xp.empty_like(gates[:, 0]), xp.empty_like(cells[0])
+
+    def run(start: int, stop: int) -> None:
+        rows = slice(start, stop)
+        h, c = h_start[rows], c_start[rows]
+        for t in plan.order:
+            z, new, over = gates[:, t, rows], cells[t, rows], plan.finished(t)
+            i, f, g, o = z
+            if h0 is not None or t != plan.order[0]:  # h0 is zero: skip the product
+                z += xp.matmul(h, weights, out=product[:, rows])
+            if peepholes is not None:
+                i += peepholes[0] * c
+                f += peepholes[1] * c
+            _sigmoid(xp, z[:2])
+            xp.tanh(g, out=g)
+            xp.multiply(f, c, out=new)
+            new += xp.multiply(i, g, out=part[rows])
+            if over is not None:
+                xp.copyto(new, c, where=over[rows])
+            c = new
+            if peepholes is not None:
+                o += peepholes[2] * c
+            _sigmoid(xp, o)
+            xp.multiply(o, xp.tanh(c, out=squashed[t, rows]), out=out[t, rows])
+            if over is not None:
+                xp.copyto(out[t, rows], h, where=over[rows])
+            h = out[t, rows]
+
+    with np.errstate(over="ignore"):  # exp(-z) may be infinite, which gives a gate of 0
+        plan.shared(run, plan.samples)
+    out[plan.steps] = cells[plan.order[-1]]
+    return out.transpose(1, 0, 2), (plan, inputs, gates, cells, squashed)
 
 
 @lstm.fused_vjp
 def _(grad, out, residuals, wanted, x, h0, c0, w_x, w_h, b, peepholes=None, **params):
-    plan, rows, _, cells, _ = residuals
-    size, first = w_h.shape[0], plan.order[0]
-    dz, dh, dc = _through_time(grad.transpose(1, 0, 2), residuals, c0, w_h, peepholes)
-    flat = dz.reshape(-1, 4 * size)
-    dx = dw_x = dw_h = db = dp = None
+    plan, inputs, _, cells, _ = residuals
+    xp, size, first = backend_of(w_h).xp, w_h.shape[0], plan.order[0]
+    out = out.transpose(1, 0, 2)
+    dz, dh, dc = _through_time(grad.transpose(1, 0, 2), out, residuals, c0, w_h, peepholes, 1 in wanted)
+    flat, past, later = (a.reshape(*a.shape[:-3], -1, size) for a in (dz, out[plan.earlier], dz[:, plan.later]))
+    if x is not None and x.ndim == 2:
+        flat = dz.sum(axis=1)
+    dx = dp = None
+    dw_x, dw_h, db = (xp.empty_like(a) if k in wanted else None for k, a in ((3, w_x), (4, w_h), (5, b)))
+
+    def of_weights(start: int, stop: int) -> None:
+        if dw_x is not None:
+            xp.matmul(inputs.T, flat[start:stop], out=_by_gate(dw_x)[start:stop])
+        if dw_h is not None:
+            xp.matmul(past.T, later[start:stop], out=_by_gate(dw_h)[start:stop])
+        if db is not None:
+            xp.sum(flat[start:stop], axis=1, out=db.reshape(4, size)[start:stop])
+
+    plan.shared(of_weights, 4)  # two gates to a thread
     if 0 in wanted:
-        dx = (flat @ w_x.T).reshape(plan.steps, plan.samples, x.shape[2]).transpose(1, 0, 2)
-    if 3 in wanted:
-        dw_x = rows.T @ flat
-    if 4 in wanted:
-        past = plan.all_but_last(out.transpose(1, 0, 2)).reshape(-1, size)
-        dw_h = past.T @ plan.all_but_first(dz).reshape(-1, 4 * size)
-        if h0 is not None:
-            dw_h += h0.T @ dz[first]
-    if 5 in wanted:
-        db = flat.sum(axis=0)
+        dx, back = xp.empty(inputs.shape, dtype=dz.dtype), _factors(w_x).transpose(0, 2, 1)
+        plan.shared(lambda a, b: xp.sum(xp.matmul(flat[:, a:b], back), axis=0, out=dx[a:b]), len(dx))
+        if x.ndim == 3:
+            dx = dx.reshape(plan.steps, plan.samples, x.shape[2]).transpose(1, 0, 2)
+    if dw_h is not None and h0 is not None:
+        of_gates = _by_gate(dw_h)
+        of_gates += h0.T @ dz[:, first]
     if 6 in wanted:
-        di, df, _, do = _gates(dz)
-        past = plan.all_but_last(cells)
-        seen = [(plan.all_but_first(d) * past).sum(axis=(0, 1)) for d in (di, df)]
-        dp = backend_of(w_h).xp.stack([*seen, (do * cells).sum(axis=(0, 1))])
+        seen = [(dz[k, plan.later] * cells[plan.earlier]).sum(axis=(0, 1)) for k in (0, 1)]
+        dp = xp.stack([*seen, (dz[3] * cells).sum(axis=(0, 1))])
         if c0 is not None:
-            dp[0] += (di[first] * c0).sum(axis=0)
-            dp[1] += (df[first] * c0).sum(axis=0)
+            dp[:2] += (dz[:2, first] * c0).sum(axis=1)
     return dx, dh, dc, dw_x, dw_h, db, dp
 
 
 def _through_time(
-    grad: Array, residuals: Residuals, c0: Array | None, w_h: Array, peepholes: Array | None
+    grad: Array, out: Array, residuals: Residuals, c0: Array | None, w_h: Array, peepholes: Array | None, all_h: bool
 ) -> tuple[Array, Array, Array]:
-    """Backpropagate grad (T + 1, N, H) through time: the gradients of all sums, (T, N, 4H), and of h0 and c0."""
+    """Backpropagate grad (T + 1, N, H) through time: the gradients of all sums, (4, T, N, H), and of h0 and c0.
+
+    Every gradient is a product with dh or dc, and its other factors are known before: they are multiplied for all steps
+    at once. In the order of time backwards what is left is dc += dh * into,  do *= dh,  (di, df, dg) *= dc,  dc *= keep.
+    """
     plan, _, gates, cells, squashed = residuals
-    xp, size = backend_of(w_h).xp, w_h.shape[0]
-    dz, slope = xp.empty_like(gates), xp.empty_like(gates[0])
-    slope_g, slope_o = _gates(slope)[2:]
-    dh, part = xp.zeros_like(cells[0]), xp.empty_like(cells[0])
-    dc = xp.zeros_like(dh)
-    dc += grad[plan.steps]
-    back = w_h.T
-    for t in reversed(plan.order):
-        i, f, g, o = _gates(gates[t])
-        di, df, dg, do = _gates(dz[t])
-        over = plan.finished(t)
-        dh += grad[t]
-        if over is not None:
-            kept = xp.where(over, dh, 0.0)
-            xp.copyto(dh, 0.0, where=over)
-        # Slopes of the gates: s (1 - s) for i, f and o, 1 - g**2 = (1 - g) (1 + g) for g.
-        xp.subtract(1.0, gates[t], out=slope)
-        slope[:, : 2 * size] *= gates[t][:, : 2 * size]
-        slope_o *= o
-        slope_g *= xp.add(g, 1.0, out=part)
-        xp.multiply(dh, squashed[t], out=do)
-        do *= slope_o
-        # Into the cell: from the output, and from the peephole of the output gate.
-        xp.multiply(squashed[t], squashed[t], out=part)
-        xp.subtract(1.0, part, out=part)
-        part *= o
-        part *= dh
-        dc += part
-        if peepholes is not None:
-            dc += do * peepholes[2] if over is None else xp.where(over, 0.0, do * peepholes[2])
-        xp.multiply(dc, g, out=di)
-        xp.multiply(dc, i, out=dg)
-        past = c0 if t == plan.order[0] else cells[t - plan.order.step]
-        if past is None:
-            df[...] = 0.0
-        else:
-            xp.multiply(dc, past, out=df)
-        dz[t][:, : 3 * size] *= slope[:, : 3 * size]
-        if over is None:
-            dc *= f
-        else:
-            xp.copyto(dz[t], 0.0, where=over)
-            dc *= xp.where(over, 1.0, f)
-        if peepholes is not None:
-            dc += di * peepholes[0]
-            dc += df * peepholes[1]
-        xp.matmul(dz[t], back, out=dh)
-        if over is not None:
-            dh += kept
+    xp = backend_of(w_h).xp
+    dz, into = xp.empty_like(gates), xp.empty_like(cells)
+    keep = gates[1] if plan.ended is None else xp.where(plan.ended, 1.0, gates[1])
+    dh, dc, back = xp.zeros_like(cells[0]), grad[plan.steps].copy(), _factors(w_h).transpose(0, 2, 1)
+    part, product = xp.empty_like(cells[0]), xp.empty_like(gates[:, 0])
+
+    def run(start: int, stop: int) -> None:
+        rows = slice(start, stop)
+        z, slopes, to_cell = gates[:, :, rows], dz[:, :, rows], into[:, rows]
+        (i, _, g, o), (di, df, dg, do) = z, slopes
+        both, later, first = slopes[:2], df[plan.later], df[plan.order[0]]
+        xp.subtract(1.0, z, out=slopes)
+        both *= z[:2]
+        di *= g
+        later *= cells[plan.earlier, rows]
+        first *= 0.0 if c0 is None else c0[rows]
+        dg *= xp.add(g, 1.0, out=to_cell)
+        dg *= i
+        do *= out[: plan.steps, rows]
+        xp.multiply(out[: plan.steps, rows], squashed[:, rows], out=to_cell)
+        xp.subtract(o, to_cell, out=to_cell)  # o (1 - tanh(c)**2) = o - h tanh(c)
+        if plan.ended is not None:
+            xp.copyto(slopes, 0.0, where=plan.ended[:, rows])
+            xp.copyto(to_cell, 0.0, where=plan.ended[:, rows])
+        into_h, into_c, sums = dh[rows], dc[rows], product[:, rows]
+        for t in reversed(plan.order):
+            d, over = slopes[:, t], plan.finished(t)
+            others, do = d[:3], d[3]
+            into_h += grad[t, rows]
+            into_c += xp.multiply(into_h, to_cell[t], out=part[rows])
+            do *= into_h
+            if peepholes is not None:
+                into_c += do * peepholes[2]
+            others *= into_c
+            into_c *= keep[t, rows]
+            if peepholes is not None:
+                into_c += d[0] * peepholes[0]
+                into_c += d[1] * peepholes[1]
+            if t == plan.order[0] and not all_h:  # nobody asks for that of h0
+                break
+            kept = None if over is None else xp.where(over[rows], into_h, 0.0)
+            xp.matmul(d, back, out=sums)
+            halves = xp.add(sums[:2], sums[2:], out=sums[:2])
+            xp.add(halves[0], halves[1], out=into_h)
+            if kept is not None:  # what arrived after the end of a sequence goes on to its end
+                into_h += kept
+
+    plan.shared(run, plan.samples)
     return dz, dh, dc
 
 
-def _gates(z: Any) -> list[Any]:
-    """The gates i, f, g, o of sums (..., 4H), each (..., H); those of an array are views."""
-    size = z.shape[-1] // 4
-    return [z[..., k * size : (k + 1) * size] for k in range(4)]
+def _by_gate(w: Any) -> Array:
+    """Weights (D, 4H) as a matrix for each gate, (4, D, H), a view."""
+    return w.reshape(len(w), 4, -1).transpose(1, 0, 2)
 
 
-def _scale(xp: Any, size: int, dtype: np.dtype) -> Array:
-    """Factors and offsets (2, 4H) of the gates: s(z) = 0.5 tanh(0.5 z) + 0.5 for i, f and o, tanh itself for g."""
-    scale = xp.full((2, 4 * size), 0.5, dtype=dtype)
-    scale[0, 2 * size : 3 * size] = 1.0
-    scale[1, 2 * size : 3 * size] = 0.0
-    return scale
+def _factors(w: Any) -> Array:
+    """`_by_gate` for products: a copy on a GPU, whose library multiplies contiguous matrices only and would copy each time."""
+    backend, matrices = backend_of(w), _by_gate(w)
+    return matrices if backend is CPU else backend.xp.ascontiguousarray(matrices)
 
 
-def _squash(xp: Any, z: Array, scale: Array) -> None:
-    """Turn sums into gates, in place."""
-    z *= scale[0]
-    xp.tanh(z, out=z)
-    z *= scale[0]
-    z += scale[1]
+def _sigmoid(xp: Any, z: Array) -> None:
+    """s(z) = 1 / (1 + exp(-z)), in place; NumPy computes exp in two thirds of the time of tanh."""
+    xp.exp(xp.negative(z, out=z), out=z)
+    z += 1.0
+    xp.reciprocal(z, out=z)
 
 
 def _projected(x: Array | None, w_x: Array | None, b: Array, plan: StepPlan, dtype: Any) -> tuple[Array | None, Array]:
-    """x as rows (T * N, D), time first, and x W_x + b of all steps (T, N, 4H): one matrix product.
+    """x as rows (T * N, D), time first, and x W_x + b of all steps, gate by gate (4, T, N, H).
 
-    Without x the sums are the bias alone. Padding counts as 0 whatever it contains, even NaN.
+    An input (N, D) of all steps stays as it is. Without x the sums are the bias alone. Padding counts as 0 whatever it
+    contains, even NaN.
     """
-    xp = backend_of(b).xp
-    shape = (plan.steps, plan.samples, b.shape[0])
-    if x is None:
-        z = xp.empty(shape, dtype=dtype)
-        z[...] = b
-        return None, z
+    xp, size = backend_of(b).xp, len(b) // 4
+    z, bias = xp.empty((4, plan.steps, plan.samples, size), dtype=dtype), b.reshape(4, 1, size)
+    if x is None or x.ndim == 2:
+        z[...] = (bias if x is None else xp.matmul(x, _factors(w_x)) + bias)[:, None]
+        return x, z
     steps = x.transpose(1, 0, 2)
     steps = xp.ascontiguousarray(steps) if plan.ended is None else xp.where(plan.ended, x.dtype.type(0), steps)
-    rows = steps.reshape(-1, x.shape[2])
-    z = xp.matmul(rows, w_x)
-    z += b
-    return rows, z.reshape(shape) if z.dtype == dtype else z.reshape(shape).astype(dtype)
+    inputs, weights, flat = steps.reshape(-1, x.shape[2]), _factors(w_x), z.reshape(4, -1, size)
+
+    def project(start: int, stop: int) -> None:
+        some = xp.matmul(inputs, weights[start:stop], out=flat[start:stop])
+        some += bias[start:stop]
+
+    plan.shared(project, 4)  # two gates to a thread
+    return inputs, z
 
 
 def _check_shapes(
@@ -293,6 +315,10 @@ def _check_shapes(
 # of the sequence. Padding never enters a state or a gradient.
 
 
+_SHARED = 1 << 23
+"""Multiplications with the recurrent weights from which a second thread is worth its cost."""
+
+
 class StepPlan(NamedTuple):
     """The order of the steps of a batch of sequences, and where sequences end.
 
@@ -301,6 +327,7 @@ class StepPlan(NamedTuple):
         order: the steps in the order of computation.
         ended: (T, N, 1), True where a sequence has already ended; None if all have T steps.
         min_length: a number of steps that every sequence is known to have.
+        parts: 2 for work that is worth two threads, else 1.
     """
 
     samples: int
@@ -308,13 +335,20 @@ class StepPlan(NamedTuple):
     order: range
     ended: Array | None
     min_length: int
+    parts: int
+
+    def shared(self, work: Callable[[int, int], Any], length: int) -> None:
+        """work(0, length), large work in parts on threads."""
+        in_parts(work, length, self.parts) if self.parts > 1 else work(0, length)
 
     def finished(self, t: int) -> Array | None:
         """The sequences (N, 1) that have ended before step t; None if there are none."""
         return None if self.ended is None or t < self.min_length else self.ended[t]
 
     def input_at(self, x: Tensor, t: int) -> Tensor:
-        """Step t of x (N, T, D), (N, D), with zeros for sequences that have ended."""
+        """Step t of x (N, T, D), (N, D), with zeros for sequences that have ended; x (N, D) itself."""
+        if x.ndim == 2:
+            return x
         step, over = getitem(x, index=(slice(None), t)), self.finished(t)
         return step if over is None else where(over, 0.0, step)
 
@@ -324,13 +358,15 @@ class StepPlan(NamedTuple):
             return state
         return backend_of(_raw(w_h)).xp.zeros((self.samples, w_h.shape[0]), dtype=w_h.dtype)
 
-    def all_but_first(self, array: Array) -> Array:
-        """The entries of an array (T, ...) for all steps but the first in the order of computation."""
-        return array[1 : self.steps] if self.order.step > 0 else array[: self.steps - 1]
+    @property
+    def later(self) -> slice:
+        """All steps but the first in the order of computation."""
+        return slice(1, self.steps) if self.order.step > 0 else slice(0, self.steps - 1)
 
-    def all_but_last(self, array: Array) -> Array:
-        """The entries of an array (T, ...) for all steps but the last: those that precede `all_but_first`."""
-        return array[: self.steps - 1] if self.order.step > 0 else array[1 : self.steps]
+    @property
+    def earlier(self) -> slice:
+        """All steps but the last: those that precede `later`."""
+        return slice(0, self.steps - 1) if self.order.step > 0 else slice(1, self.steps)
 
 
 def plan_steps(
@@ -347,9 +383,11 @@ def plan_steps(
         n, count = len(h0), operator.index(steps)
     elif x.ndim == 3 and steps in (None, x.shape[1]):
         n, count = x.shape[:2]
+    elif x.ndim == 2 and steps is not None:
+        n, count = len(x), operator.index(steps)
     else:
         given = "" if steps is None else f" and steps={steps}"
-        raise ValueError(f"lstm: x must be (N, T, D), got shape {x.shape}{given}: omit steps when there is an x.")
+        raise ValueError(f"lstm: x must be (N, T, D), or (N, D) with steps=T, got shape {x.shape}{given}.")
     if count < 1:
         raise ValueError(f"lstm: a sequence needs at least one step, got {count}.")
     order = range(count - 1, -1, -1) if reverse else range(count)
@@ -357,11 +395,12 @@ def plan_steps(
     if lengths is not None:
         lengths = check_lengths("lstm", lengths, n, count)
         min_length = int(lengths.min(initial=count)) if isinstance(lengths, np.ndarray) else 0
-    if min_length == count:
-        return StepPlan(n, count, order, None, count)
     backend = backend_of(_raw(w_h))
+    parts = 2 if backend is CPU and n * count * math.prod(w_h.shape) >= _SHARED else 1
+    if min_length == count:
+        return StepPlan(n, count, order, None, count, parts)
     ended = backend.xp.arange(count)[:, None] >= backend.to_device(lengths)
-    return StepPlan(n, count, order, ended.reshape(count, n, 1), min_length)
+    return StepPlan(n, count, order, ended.reshape(count, n, 1), min_length, parts)
 
 
 def check_lengths(owner: str, lengths: Lengths, samples: int, steps: int) -> Array:

@@ -505,6 +505,7 @@ def lstm_reference(
 ) -> np.ndarray:
     """The equations of Graves 2013, number by number, for one sequence after the other."""
     p = np.zeros((3, len(w_h))) if peepholes is None else peepholes
+    x = np.stack([x] * int(steps or 0), axis=1) if np.ndim(x) == 2 else x
 
     def step(z: np.ndarray, states: list[np.ndarray]) -> list[np.ndarray]:
         h, c = states
@@ -540,12 +541,13 @@ LSTM = [((3, 3, 1), (3, 2), (3, 2), (1, 8), (2, 8), (8,)), ((3, 3, 2), None, Non
 FULL_LSTM = ((2, 3, 2), (2, 2), (2, 2), (2, 8), (2, 8), (8,), (3, 2))
 NARROW_LSTM = [((0, 2, 3), (0, 1), (0, 1), (3, 4), (1, 4), (4,)), ((1, 1, 1), None, None, (1, 4), (1, 4), (4,))]
 BLIND_LSTM = (None, (3, 2), (3, 2), None, (2, 8), (8,))
+CONSTANT_LSTM = ((3, 2), None, (3, 2), (2, 8), (2, 8), (8,), (3, 2))
 MILD = between(-1.0, 1.0)
 
 SEQUENCES: list[OpCase] = [
     *cases(ops.lstm, [FULL_LSTM, *NARROW_LSTM], lstm_reference, MILD),
     *cases(ops.lstm, [LSTM[0]], lstm_reference, MILD, lengths=LENGTHS),
     *cases(ops.lstm, LSTM, lstm_reference, MILD, reverse=True, lengths=LENGTHS),
-    *cases(ops.lstm, [BLIND_LSTM], lstm_reference, MILD, steps=3, lengths=LENGTHS),
+    *cases(ops.lstm, [BLIND_LSTM, CONSTANT_LSTM], lstm_reference, MILD, steps=3, lengths=LENGTHS),
 ]
 """Every operation on sequences with every set of shapes."""
