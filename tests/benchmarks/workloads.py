@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinyae import Tensor, losses, models, nn, ops, optim
+from tinyae import Tensor, losses, models, nn, optim
 from tinyae.backend import threads, tune_allocator
 
 Step = Callable[[int], float]
@@ -114,7 +114,10 @@ def tinyae_layers(layers: list[Layer]) -> nn.Sequential:
 
 
 class RepeatedCode(nn.Module):
-    """An LSTM reads a sequence; another is given its last output at each step, and a dense layer reads that."""
+    """An LSTM reads a sequence; another is given its last output at each step, and a dense layer reads that.
+
+    An LSTM of tinyae takes an input that stays the same once, the other libraries once for each step.
+    """
 
     def __init__(self, w: Workload) -> None:
         self.encoder = nn.LSTM(*w.encoder[0].sizes)
@@ -124,7 +127,7 @@ class RepeatedCode(nn.Module):
     def loss(self, x: Tensor) -> losses.Loss:
         """Squared error per sequence."""
         code = self.encoder(x)[1][0][0]
-        output = self.readout(self.decoder(ops.stack(*[code] * x.shape[1], axis=1))[0])
+        output = self.readout(self.decoder(code, steps=x.shape[1])[0])
         return losses.Loss({"reconstruction": losses.squared_error(output, x)}, "squared error per sequence")
 
 
