@@ -13,10 +13,13 @@ import numpy as np
 
 from tinyae.backend.parallel import in_parts
 
-MULTIPLICATIONS = 1 << 22
-"""Multiplications of a product from which a second thread is worth its cost."""
+MULTIPLICATIONS = 10_000_000
+"""Multiplications of a product from which a second thread is worth its cost: a quarter of a millisecond.
 
-ENTRIES = 1 << 16
+A hand-over costs 25 us where the other processor is awake, and in a virtual machine that puts it to sleep 150 us.
+"""
+
+ENTRIES = 1 << 17
 """Entries of an array from which a second thread is worth its cost."""
 
 _CHUNK = 1 << 16
