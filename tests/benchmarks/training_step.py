@@ -34,16 +34,16 @@ HEAD = """
 | --- | --- | ---: | ---: | ---: | ---: | ---: |"""
 
 
-def first_losses(workload: str, library: str, count: int = 8) -> list[float]:
+def first_losses(workload: str, library: str, device: str, count: int = 8) -> list[float]:
     """The losses of the first steps, with the same noise everywhere."""
-    step = build(workload, library, True)
+    step = build(workload, library, True, device)
     return [step(i) for i in range(count)]
 
 
-def measure(workload: str, library: str, seconds: float) -> dict[str, float]:
+def measure(workload: str, library: str, seconds: float, device: str = "cpu") -> dict[str, float]:
     """One run, in this process: see `HEAD`; `others` is how many cores other processes kept busy."""
     start = time.perf_counter()
-    step = build(workload, library, False)
+    step = build(workload, library, False, device)
     step(0)
     first = time.perf_counter() - start
     for i in range(1, 6):
@@ -80,7 +80,11 @@ def in_a_process(given: argparse.Namespace, workload: str, library: str) -> Any:
     if given.threads:
         environment |= dict.fromkeys(THREAD_VARIABLES, str(given.threads))
     command = [sys.executable, "-m", "tests.benchmarks.training_step", "--alone", workload, library]
-    command += ["--seconds", str(given.seconds)] + ["--check"] * given.check + ["--threads", str(given.threads)]
+    command += (
+        ["--seconds", str(given.seconds)]
+        + ["--check"] * given.check
+        + ["--threads", str(given.threads), "--device", given.device]
+    )
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{workload} {library}: {(done.stderr.strip() or 'no message').splitlines()[-1]}")
@@ -130,7 +134,7 @@ def check(given: argparse.Namespace, workload: str, libraries: list[str]) -> Non
     for library, losses in found.items():
         print(f"{workload} {library:20}", *(f"{loss:.7g}" for loss in losses), flush=True)
     for library, losses in found.items():
-        np.testing.assert_allclose(losses, found["tinyae"], rtol=TOLERANCE, err_msg=f"{workload}: {library}")
+        np.testing.assert_allclose(losses, found[libraries[0]], rtol=TOLERANCE, err_msg=f"{workload}: {library}")
 
 
 def main() -> None:
@@ -140,6 +144,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="runs of every library (default: 5)")
     parser.add_argument("--seconds", type=float, default=3.0, help="of timed steps in a run (default: 3)")
     parser.add_argument("--threads", type=int, default=0, help="and processors, of each library (default: it chooses)")
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="where to compute (default: cpu)")
     parser.add_argument("--others", type=float, default=0.1, help="busy cores that discard a run (default: 0.1)")
     parser.add_argument("--libraries", nargs="+", help=f"of {['tinyae', *PEERS]} (default: all)")
     parser.add_argument("--check", action="store_true", help="compare the first losses instead")
@@ -149,8 +154,8 @@ def main() -> None:
         if given.threads:
             os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.threads])
         workload, library = given.workloads
-        found = first_losses(workload, library) if given.check else measure(workload, library, given.seconds)
-        print(json.dumps(found))
+        where = (workload, library, given.seconds, given.device)
+        print(json.dumps(first_losses(workload, library, given.device) if given.check else measure(*where)))
         return
     chosen = given.libraries or ["tinyae", COMMAND, *PEERS]
     absent = {name for name, (module, *_) in PEERS.items() if find_spec(module) is None}

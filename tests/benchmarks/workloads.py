@@ -8,6 +8,7 @@ the elements of a sample and averaged over samples. Everything is float32.
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -131,7 +132,7 @@ class RepeatedCode(nn.Module):
         return losses.Loss({"reconstruction": losses.squared_error(output, x)}, "squared error per sequence")
 
 
-def tinyae_step(w: Workload, fixed_noise: bool) -> Step:
+def tinyae_step(w: Workload, fixed_noise: bool, device: str = "cpu") -> Step:
     """The step of `fit` with Adam, inside `threads()` as there."""
     model: Any = w.model(w)
     turned = [
@@ -140,12 +141,13 @@ def tinyae_step(w: Workload, fixed_noise: bool) -> Step:
     for parameter, value in zip(model.parameters(), [a for arrays in turned for a in arrays], strict=True):
         assert parameter.shape == value.shape, f"{w.title}: {parameter.shape} is not {value.shape}"
         parameter.data[...] = value
-    optimizer, xs = optim.Adam(model.parameters(), lr=RATE), w.batches()
+    model.to(device)
+    optimizer, xs = optim.Adam(model.parameters(), lr=RATE), [Tensor(x).to(device) for x in w.batches()]
 
     def step(i: int) -> float:
         optimizer.zero_grad()
         drawn = {"generator": np.random.default_rng(NOISE)} if fixed_noise and w.loss == "vae" else {}
-        loss = model.loss(Tensor(xs[i % len(xs)]), **drawn)
+        loss = model.loss(xs[i % len(xs)], **drawn)
         loss.backward()
         optimizer.step()
         return loss.item()
@@ -247,6 +249,8 @@ def torch_step(w: Workload, noise: np.ndarray | None, variant: str) -> Step:
     import torch
     from torch.nn import functional
 
+    where = torch.get_default_device()
+
     def part(layer: Layer, arrays: list[np.ndarray]) -> list[torch.Tensor]:
         (n, m), maps = layer.sizes, layer.maps
         order = {"conv": (3, 2, 0, 1), "up_conv": (2, 3, 0, 1)}.get(layer.kind, (1, 0))
@@ -255,7 +259,7 @@ def torch_step(w: Workload, noise: np.ndarray | None, variant: str) -> Step:
         elif maps:  # the bias starts at 0, in any order
             arrays = [arrays[0].reshape(n, *maps).transpose(0, 3, 1, 2).reshape(n, m), arrays[1]]
         arrays = [np.ascontiguousarray(a.transpose(order) if a.ndim > 1 else a) for a in arrays]
-        found = [torch.from_numpy(a).requires_grad_() for a in arrays]
+        found = [torch.from_numpy(a).to(where).requires_grad_() for a in arrays]
         if (
             layer.kind == "lstm"
         ):  # a second bias, which stays 0; without input, an input of zeros, which costs next to nothing
@@ -287,8 +291,8 @@ def torch_step(w: Workload, noise: np.ndarray | None, variant: str) -> Step:
     parameters = [parameter for part in parts for parameter in part if parameter.requires_grad]
     optimizer = torch.optim.Adam(parameters, lr=RATE, fused=True if variant else None)
     function = torch.compile(loss_of) if variant == "compiled" else loss_of
-    xs = [torch.from_numpy(x.transpose(0, 3, 1, 2).copy() if x.ndim == 4 else x) for x in w.batches()]
-    fixed = None if noise is None else torch.from_numpy(noise)
+    xs = [torch.from_numpy(x.transpose(0, 3, 1, 2).copy() if x.ndim == 4 else x).to(where) for x in w.batches()]
+    fixed = None if noise is None else torch.from_numpy(noise).to(where)
 
     def step(i: int) -> float:
         optimizer.zero_grad()
@@ -430,13 +434,17 @@ COMMAND = "tinyae, command line"
 _threads = ExitStack()
 
 
-def build(workload: str, library: str, fixed_noise: bool) -> Step:
-    """The step of a library; a check draws the same noise in every step, and everywhere."""
+def build(workload: str, library: str, fixed_noise: bool, device: str = "cpu") -> Step:
+    """The step of a library; a check draws the same noise in every step, and everywhere. On a GPU tinyae and PyTorch only."""
     w = WORKLOADS[workload]
     if library.startswith("tinyae"):
         if library == COMMAND:
             tune_allocator()
         _threads.enter_context(threads())  # for all steps, as `fit` does
-        return tinyae_step(w, fixed_noise)
-    _, step_of, variant = PEERS[library]
+        return tinyae_step(w, fixed_noise, device)
+    module, step_of, variant = PEERS[library]
+    if device == "gpu":
+        if module != "torch":
+            raise ValueError(f"{library} is compared on the CPU only.")
+        importlib.import_module(module).set_default_device("cuda")
     return step_of(w, w.noise() if fixed_noise else None, variant)
