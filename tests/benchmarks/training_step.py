@@ -34,7 +34,7 @@ HEAD = """
 | --- | --- | ---: | ---: | ---: | ---: | ---: |"""
 
 
-def first_losses(workload: str, library: str, device: str, count: int = 8) -> list[float]:
+def first_losses(workload: str, library: str, count: int = 8, device: str = "cpu") -> list[float]:
     """The losses of the first steps, with the same noise everywhere."""
     step = build(workload, library, True, device)
     return [step(i) for i in range(count)]
@@ -155,7 +155,7 @@ def main() -> None:
             os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.threads])
         workload, library = given.workloads
         where = (workload, library, given.seconds, given.device)
-        print(json.dumps(first_losses(workload, library, given.device) if given.check else measure(*where)))
+        print(json.dumps(first_losses(workload, library, device=given.device) if given.check else measure(*where)))
         return
     chosen = given.libraries or ["tinyae", COMMAND, *PEERS]
     absent = {name for name, (module, *_) in PEERS.items() if find_spec(module) is None}

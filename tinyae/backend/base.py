@@ -123,8 +123,9 @@ class Backend:
         return flat @ flat, difference
 
     def sigmoid(self, x: Array) -> Array:
-        """1 / (1 + exp(-x)), through tanh so that no input overflows."""
-        return self.xp.tanh(x * 0.5) * 0.5 + 0.5
+        """1 / (1 + exp(-x)), accurate to the last digits also where it is tiny."""
+        with np.errstate(over="ignore"):  # 1 / (1 + infinity) is 0
+            return 1.0 / (1.0 + self.xp.exp(-x))
 
     def softplus(self, x: Array) -> Array:
         """log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|)), finite for every finite input."""

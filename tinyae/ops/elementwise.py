@@ -228,7 +228,7 @@ def _(g, out, x):
 
 @primitive(elementwise=True)
 def sigmoid(x: Array) -> Array:
-    """Logistic function s = 1 / (1 + exp(-x)) = (1 + tanh(x/2)) / 2.   d/dx s = s (1 - s)"""
+    """Logistic function s = 1 / (1 + exp(-x)).   d/dx s = s (1 - s)"""
     return backend_of(x).sigmoid(x)
 
 

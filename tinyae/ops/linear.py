@@ -7,6 +7,8 @@ import string
 from collections.abc import Sequence
 from functools import partial
 
+import numpy as np
+
 from tinyae.autodiff import Operand, T, primitive, sum_to
 from tinyae.backend import Array, backend_of
 from tinyae.checks import unknown
@@ -226,10 +228,10 @@ def activate(owner: str, z: Array, activation: str) -> None:
     elif activation == "tanh":
         xp.tanh(z, out=z)
     elif activation == "sigmoid":
-        z *= 0.5
-        xp.tanh(z, out=z)
-        z *= 0.5
-        z += 0.5
+        with np.errstate(over="ignore"):  # 1 / (1 + infinity) is 0
+            xp.exp(xp.negative(z, out=z), out=z)
+        z += 1.0
+        xp.divide(1.0, z, out=z)
     elif activation not in ("identity", *OF_INPUT):
         raise unknown("activation", activation, ACTIVATIONS, owner=owner)
 
