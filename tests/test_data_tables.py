@@ -67,6 +67,8 @@ def schema_of(made: Dataset) -> Schema:
     ("twice.csv", "a,a\n1,2\n", {"a": [1], "a.1": [2]}),
     ("trailing.csv", "1,2,\n3,4,\n", {"column 0": [1, 3], "column 1": [2, 4]}),
     ("mac.csv", "\ufeffa,b\r1,2\r3,4\r", {"a": [1, 3], "b": [2, 4]}),
+    ("late.csv", "a,b\n" + "1,2\n" * 30 + "nan,3\n" + "1,2\n" * 9, {"a": [1] * 30 + [None] + [1] * 9, "b": [2] * 30 + [3] + [2] * 9}),
+    ("quoted.csv", 'a,b\n"1",2\n"nan",3\n"2",4\n', {"a": [1, None, 2], "b": [2, 3, 4]}),
 ])  # fmt: skip
 def test_a_file_is_read_as_it_is(tmp_path, name, text, columns):
     assert plain(read_table(write(tmp_path / name, text))) == columns
@@ -84,6 +86,8 @@ def test_what_was_understood_is_said_and_can_be_stated(tmp_path):
     assert len(read_table(write(path, "0,1\n2.5,3.5\n"), header=False)) == 2
     assert plain(read_table(write(path, "a;b\n1,500;2\n"), decimal=",")) == {"a": [1.5], "b": [2]}
     assert read_table(path).columns[0].kind == "mixed"  # 1500 or 1.5
+    (tmp_path / "packed.csv").write_bytes(gzip.compress(b"a,b\n1,2\n"))  # the content decides, not the name
+    assert plain(read_table(tmp_path / "packed.csv")) == {"a": [1], "b": [2]}
     (tmp_path / "c.csv").write_bytes("a\tb\n1\t2\n".encode("utf-16"))
     assert plain(read_table(tmp_path / "c.csv")) == {"a": [1], "b": [2]}
 

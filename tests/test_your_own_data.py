@@ -334,6 +334,13 @@ def test_a_variational_model_takes_a_table_and_its_samples_have_units(desk, mode
     found = table_in(Path("drawn.csv"))
     assert_allclose(np.stack([numbers(found[name]) for name in NAMES], axis=1), expected, rtol=1e-5)
     assert_allclose(np.load("drawn.npy"), expected, rtol=1e-5)
+    if model == "cvae":
+        codes = np.zeros((3, opened.model().code_size), np.float32)
+        numbered = [opened.data().class_names.index(name) for name in ("rose", "white", "rose")]
+        expected = opened.model().decode(codes, labels=numbered) * train.std(0) + train.mean(0)
+        found = opened.decode(codes, ["rose", "white", "rose"])
+        assert_allclose(np.stack([found[name] for name in NAMES], axis=1), expected, rtol=1e-5)
+        assert not np.allclose(expected[0], expected[1])
 
 
 def test_look_first_says_what_was_understood():
