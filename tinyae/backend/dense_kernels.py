@@ -19,7 +19,7 @@ MULTIPLICATIONS = 10_000_000
 A hand-over costs 25 us where the other processor is awake, and in a virtual machine that puts it to sleep 150 us.
 """
 
-ENTRIES = 1 << 17
+ENTRIES = 1 << 16
 """Entries of an array from which a second thread is worth its cost."""
 
 _CHUNK = 1 << 16
