@@ -22,6 +22,9 @@ A hand-over costs 25 us where the other processor is awake, and in a virtual mac
 ENTRIES = 1 << 16
 """Entries of an array from which a second thread is worth its cost."""
 
+LOGITS = 1 << 13
+"""Entries from which the cross-entropy by one exponential is faster, on one thread already."""
+
 _CHUNK = 1 << 16
 """Entries that a thread works on at a time: about a second-level cache, with what is computed in between."""
 

@@ -77,7 +77,7 @@ class NumpyBackend(Backend):
 
     def bce_with_logits(self, logits: Array, targets: Array, factor: float) -> tuple[Array, Array]:
         """Chunk by chunk, by one exponential."""
-        large = logits.size >= dense_kernels.ENTRIES and _same_floats(logits, targets)
+        large = logits.size >= dense_kernels.LOGITS and _same_floats(logits, targets)
         return (dense_kernels.bce_with_logits if large else super().bce_with_logits)(logits, targets, factor)
 
     def scaled(self, array: Array, factor: Array) -> Array:
