@@ -133,6 +133,9 @@ def draw(found: dict[str, dict[str, list[float]]], path: Path) -> None:
             axes.loglog(sizes, times[name], style, label=name.partition(",")[0], color="gray" if style == ":" else None)
         axes.set_title(title.replace(", batch", ",\nbatch").replace("784, n", "784,\nn"), fontsize=9)
         axes.set_xlabel(axis)
+        axes.set_xticks(sizes, [str(size) for size in sizes])
+        axes.minorticks_off()
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.grid(alpha=0.3)
     first = figure.axes[0]
     first.set_ylabel("ms per training step")
