@@ -12,10 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.benchmarks.machine import THREAD_VARIABLES, describe
+from tests.benchmarks.machine import describe, in_a_process
 from tests.benchmarks.training_step import measure
 from tests.benchmarks.workloads import (
     COMMAND,
@@ -34,22 +31,14 @@ from tests.benchmarks.workloads import (
     WORKLOADS,
     Layer,
     Workload,
-    tinyae_layers,
 )
-from tinyae import models
 
 LIBRARIES = (COMMAND, "PyTorch")
 
 
 def network(sample: tuple[int, ...], batch: int, encoder: list[Layer], decoder: list[Layer]) -> Workload:
-    """An autoencoder of these layers with cross-entropy."""
-    make = lambda w: models.Autoencoder(tinyae_layers(w.encoder), tinyae_layers(w.decoder))  # noqa: E731
-    return Workload("", sample, batch, "bce", encoder, decoder, make)
-
-
-def recurrent(steps: int) -> Workload:
-    """W7 with another number of steps."""
-    return replace(WORKLOADS["W7"], sample=(steps, 28))
+    """An autoencoder of these layers, which otherwise is W5."""
+    return replace(WORKLOADS["W5"], sample=sample, batch=batch, encoder=encoder, decoder=decoder)
 
 
 def images(side: int) -> Workload:
@@ -72,7 +61,7 @@ AXES: dict[str, tuple[str, tuple[int, ...], Callable[[int], Workload]]] = {
         "784-256-...-784, n layers of 256, batch 256", (1, 2, 4, 8, 16, 32),
         lambda n: network((784,), 256, [DENSE((784, 256), **RELU)], [DENSE((256, 256), **RELU)] * (n - 1) + [DENSE((256, 784))]),
     ),
-    "steps": ("LSTM of 128 units, batch 64, 28 features", (5, 10, 20, 40, 80, 160), recurrent),
+    "steps": ("LSTM of 128 units, batch 64, 28 features", (5, 10, 20, 40, 80, 160), lambda n: replace(WORKLOADS["W7"], sample=(n, 28))),
     "image side": ("convolutions of 16 channels, batch 32", (16, 28, 56, 112, 224), images),
 }  # fmt: skip
 
@@ -106,14 +95,6 @@ def rates() -> tuple[float, float]:
             taken.append(time.perf_counter() - start)
         times.append(statistics.median(taken))
     return 1024**3 / times[0], (1 << 26) / times[1]
-
-
-def alone(axis: str, size: int, library: str, seconds: float) -> float:
-    """Milliseconds of a step in a process of its own."""
-    environment = {name: value for name, value in os.environ.items() if name not in THREAD_VARIABLES}
-    command = [sys.executable, "-m", "tests.benchmarks.growth", "--alone", axis, str(size), library, str(seconds)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    return float(json.loads(done.stdout.splitlines()[-1])["ms"])
 
 
 def exponent(sizes: tuple[int, ...], times: list[float]) -> float:
@@ -169,7 +150,8 @@ def main() -> None:
             runs: dict[str, list[float]] = {name: [] for name in LIBRARIES}
             for number in range(given.rounds):
                 for library in LIBRARIES if number % 2 else LIBRARIES[::-1]:
-                    runs[library].append(alone(axis, size, library, given.seconds))
+                    one = in_a_process("growth", ["--alone", axis, str(size), library, str(given.seconds)])
+                    runs[library].append(one["ms"])
             products, moved = work(make(size))
             row: dict[str, Any] = {name: statistics.median(some) for name, some in runs.items()}
             row["floor"] = 1e3 * max(products / multiplications, moved / copied)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
+import subprocess
+import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +34,21 @@ def describe() -> str:
         f"{cpu_model()}, {os.cpu_count()} logical cores, load average before the run {os.getloadavg()[0]:.1f}\n"
         f"Python {platform.python_version()}, NumPy {np.__version__} ({blas['name']} {blas['version']})"
     )
+
+
+def in_a_process(module: str, arguments: list[str], threads: int = 0) -> Any:
+    """The JSON that `python -m tests.benchmarks.MODULE` prints last, alone in a process.
+
+    The number of threads is set before it loads anything, or with 0 not set at all. RuntimeError with its last line if it fails.
+    """
+    environment = {name: value for name, value in os.environ.items() if name not in THREAD_VARIABLES}
+    if threads:
+        environment |= dict.fromkeys(THREAD_VARIABLES, str(threads))
+    command = [sys.executable, "-m", f"tests.benchmarks.{module}", *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(arguments)}: {(done.stderr.strip() or 'no message').splitlines()[-1]}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 class OtherLoad:

@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import time
 from importlib.metadata import version
@@ -25,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.benchmarks.machine import THREAD_VARIABLES, OtherLoad, describe
+from tests.benchmarks.machine import OtherLoad, describe, in_a_process
 from tests.benchmarks.workloads import COMMAND, PEERS, WORKLOADS, build
 
 TRIES, TOLERANCE = 5, 5e-5
@@ -74,28 +73,18 @@ def peak_megabytes() -> float:
     return float(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) / 1024
 
 
-def in_a_process(given: argparse.Namespace, workload: str, library: str) -> Any:
-    """What a process of its own finds out; the number of threads is set before it loads anything, or not set at all."""
-    environment = {name: value for name, value in os.environ.items() if name not in THREAD_VARIABLES}
-    if given.threads:
-        environment |= dict.fromkeys(THREAD_VARIABLES, str(given.threads))
-    command = [sys.executable, "-m", "tests.benchmarks.training_step", "--alone", workload, library]
-    command += (
-        ["--seconds", str(given.seconds)]
-        + ["--check"] * given.check
-        + ["--threads", str(given.threads), "--device", given.device]
-    )
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{workload} {library}: {(done.stderr.strip() or 'no message').splitlines()[-1]}")
-    return json.loads(done.stdout.splitlines()[-1])
+def alone(given: argparse.Namespace, workload: str, library: str) -> Any:
+    """What a process of its own finds out."""
+    how = ["--seconds", str(given.seconds), "--threads", str(given.threads), "--device", given.device]
+    arguments = ["--alone", workload, library, *how, *["--check"] * given.check]
+    return in_a_process("training_step", arguments, given.threads)
 
 
 def quiet_run(given: argparse.Namespace, workload: str, library: str, turn: str) -> dict[str, float] | None:
     """A run without other work on the machine; None if there was none in `TRIES`, or if the library cannot run it."""
     for _ in range(TRIES):
         try:
-            found: dict[str, float] = in_a_process(given, workload, library)
+            found: dict[str, float] = alone(given, workload, library)
         except RuntimeError as error:
             print(f"failed: {error}", file=sys.stderr, flush=True)
             return None
@@ -130,7 +119,7 @@ def compare(given: argparse.Namespace, workload: str, libraries: list[str]) -> l
 
 def check(given: argparse.Namespace, workload: str, libraries: list[str]) -> None:
     """Print the first losses of every library; AssertionError unless they agree."""
-    found = {library: in_a_process(given, workload, library) for library in libraries}
+    found = {library: alone(given, workload, library) for library in libraries}
     for library, losses in found.items():
         print(f"{workload} {library:20}", *(f"{loss:.7g}" for loss in losses), flush=True)
     for library, losses in found.items():

@@ -6,12 +6,12 @@ of 1 + x costs as much as nine exponentials, a maximum with a number three times
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
 
-from tinyae.backend.parallel import in_parts
+from tinyae.backend.parallel import chunks, in_parts
 
 MULTIPLICATIONS = 10_000_000
 """Multiplications of a product from which a second thread is worth its cost: a quarter of a millisecond.
@@ -40,10 +40,6 @@ def _product_parts(rows: int, inner: int, columns: int) -> int:
         return 1
     tall = rows >= 8 * max(inner, columns)
     return max(2, _parts(rows * inner * columns, 1 << 26), _parts(rows * (inner + columns), 1 << 17) if tall else 1)
-
-
-def _chunks(start: int, stop: int) -> Iterator[slice]:
-    return (slice(first, min(first + _CHUNK, stop)) for first in range(start, stop, _CHUNK))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -129,7 +125,7 @@ def bce_with_logits(logits: np.ndarray, targets: np.ndarray, factor: float) -> t
 
     def work(start: int, stop: int) -> float:
         total, scratch = 0.0, np.empty((3, min(_CHUNK, stop - start)), z.dtype)
-        for here in _chunks(start, stop):
+        for here in chunks(start, stop, _CHUNK):
             x, y, slope = z[here], t[here], slopes[here]
             e, u, r = scratch[:, : x.size]
             np.negative(np.abs(x, out=e), out=e)
@@ -161,7 +157,7 @@ def squared_error(predictions: np.ndarray, targets: np.ndarray) -> tuple[Any, np
     differences = np.empty(y.size, y.dtype)
 
     def work(start: int, stop: int) -> float:
-        parts = [np.subtract(y[here], t[here], out=differences[here]) for here in _chunks(start, stop)]
+        parts = [np.subtract(y[here], t[here], out=differences[here]) for here in chunks(start, stop, _CHUNK)]
         return sum(float(part @ part) for part in parts)
 
     total = sum(in_parts(work, y.size, _parts(y.size, ENTRIES)))
@@ -184,7 +180,7 @@ def adam(
 
     def work(start: int, stop: int) -> None:
         scratch = np.empty(min(_CHUNK, stop - start), param.dtype)
-        for here in _chunks(start, stop):
+        for here in chunks(start, stop, _CHUNK):
             p, g, m, s = param[here], grad[here], mean[here], square[here]
             t = scratch[: p.size]
             np.multiply(g, one_minus_beta1, out=t)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from tinyae.backend.base import padded
-from tinyae.backend.parallel import in_parts
+from tinyae.backend.parallel import chunks, in_parts
 from tinyae.backend.windows import ConvSpec, Padding, Pair
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -24,8 +24,8 @@ from tinyae.backend.windows import ConvSpec, Padding, Pair
 # 128 images of 28 x 28 x 16 and a 3 x 3 kernel. Writing it to memory and reading it back costs more than the product
 # itself. Here the matrix of a few samples is filled, multiplied, and overwritten by the next. Three more measures:
 #
-# 1. Products are cut into blocks that the BLAS computes on the calling thread. For larger ones it would start its own
-#    threads, and two of our threads calling it at once would wait for each other.
+# 1. Products are cut into blocks for which OpenBLAS has kernels for small matrices and starts no threads of its own, also
+#    where no block of `threads` holds it to one.
 # 2. The gradient of the images is gathered, not scattered: the gradient of a pixel is a window of the outputs' gradients
 #    times the flipped kernel. Filling a matrix is several times as fast as adding pieces to an image. With a stride,
 #    pixels fall into stride * stride phases, each with every stride-th tap of the kernel. The same matrix gives the
@@ -70,7 +70,7 @@ class Patches:
 
     def chunks(self, start: int, stop: int) -> Iterator[slice]:
         """The samples from `start` to `stop` in chunks, each loaded before it is yielded."""
-        for samples in _chunks(start, stop, self.chunk):
+        for samples in chunks(start, stop, self.chunk):
             self.loaded = slice(0, samples.stop - samples.start) if self.pads else samples
             if self.pads:
                 self.image[(self.loaded, *self.inside)] = self.x[samples]
@@ -100,11 +100,6 @@ def _chunk(entries: int, dtype: np.dtype) -> int:
     return max(1, _CONV_CACHED // (max(entries, 1) * dtype.itemsize))
 
 
-def _chunks(start: int, stop: int, chunk: int) -> Iterator[slice]:
-    """The samples from `start` to `stop` in slices of length `chunk`."""
-    return (slice(first, min(first + chunk, stop)) for first in range(start, stop, chunk))
-
-
 def multiply(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
     """out = a @ b, (M, K) times (K, N), in blocks of rows."""
     for many_a, many_out in _blocks(b.size, a, out):
@@ -131,9 +126,9 @@ def _blocks(per_row: int, *matrices: np.ndarray) -> Iterator[list[np.ndarray]]:
         yield [matrix[None, cut:] for matrix in matrices]
 
 
-def _is_shared(per_row: int, patch_entries: int) -> bool:
-    """Whether two threads pay off: enough work, in products that the BLAS computes on the calling thread."""
-    return patch_entries >= _CONV_SHARED and _ALONE // max(per_row, 1) >= 8
+def _parts(per_row: int, patch_entries: int) -> int:
+    """2 where two threads pay off: enough work, in products that are cut into blocks; else 1."""
+    return 2 if patch_entries >= _CONV_SHARED and _ALONE // max(per_row, 1) >= 8 else 1
 
 
 def conv2d(x: np.ndarray, w: np.ndarray, spec: ConvSpec, finish: Finish = None) -> np.ndarray:
@@ -176,7 +171,7 @@ def correlate(
                     finish(out[samples])
         return total
 
-    totals = in_parts(work, len(x), 2 if _is_shared(k * o, len(x) * places * k) else 1)
+    totals = in_parts(work, len(x), _parts(k * o, len(x) * places * k))
     dw = None if y is None else np.add.reduce(totals).reshape(*spec.kernel, c, o)
     return [a for a in (out, dw) if a is not None]
 
@@ -253,7 +248,7 @@ def gather(
         return totals
 
     largest = max(kernel.size for kernel in kernels)
-    totals = in_parts(work, len(y), 2 if _is_shared(largest, len(y) * patch_entries) else 1)
+    totals = in_parts(work, len(y), _parts(largest, len(y) * patch_entries))
     if x is None:
         return image, None
     dw = np.zeros(w.shape, dtype)
@@ -274,7 +269,7 @@ def scatter(y: np.ndarray, w: np.ndarray, spec: ConvSpec, finish: Finish = None)
     def work(start: int, stop: int) -> None:
         products = np.empty(chunk * places * taps, dtype)
         image = np.empty((chunk, *spec.padded), dtype)
-        for samples in _chunks(start, stop, chunk):
+        for samples in chunks(start, stop, chunk):
             n = samples.stop - samples.start
             columns = products[: n * places * taps].reshape(taps, n * places)
             multiply(y[samples].reshape(-1, o), kernel, columns.T)
@@ -285,7 +280,7 @@ def scatter(y: np.ndarray, w: np.ndarray, spec: ConvSpec, finish: Finish = None)
             if finish is not None:
                 finish(out[samples])
 
-    in_parts(work, len(y), 2 if _is_shared(kernel.size, y.size + len(y) * places * taps) else 1)
+    in_parts(work, len(y), _parts(kernel.size, y.size + len(y) * places * taps))
     return out
 
 
@@ -319,7 +314,7 @@ def max_pool2d_grad(g: np.ndarray, out: np.ndarray, x: np.ndarray, spec: ConvSpe
 
     def work(start: int, stop: int) -> None:
         masks = np.empty((kh, min(chunk, stop - start), oh, ow * kw, c), np.bool_)
-        for samples in _chunks(start, stop, chunk):
+        for samples in chunks(start, stop, chunk):
             seen, into = image[samples], dx[samples]
             won = masks[:, : len(seen)]
             best = np.repeat(out[samples], kw, axis=2)

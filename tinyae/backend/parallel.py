@@ -86,6 +86,11 @@ def in_parts(work: Callable[[int, int], T], length: int, parts: int = 2) -> list
     return results
 
 
+def chunks(start: int, stop: int, size: int) -> Iterator[slice]:
+    """The places from `start` to `stop` in slices of length `size`, for work that is to stay in a cache."""
+    return (slice(first, min(first + size, stop)) for first in range(start, stop, size))
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # The helpers are threads that wait for a function to call. They do not survive a fork: a child process starts its own.
 

@@ -15,6 +15,7 @@ from tinyae.backend.devices import as_array
 from tinyae.backend.parallel import in_parts
 from tinyae.ops.arrays import getitem, stack
 from tinyae.ops.elementwise import sigmoid, tanh, where
+from tinyae.ops.linear import activate
 
 Lengths: TypeAlias = Any
 """The lengths of the sequences without padding: N whole numbers in a list, or an array on any device; or None."""
@@ -127,7 +128,7 @@ def lstm(
             if peepholes is not None:
                 i += peepholes[0] * c
                 f += peepholes[1] * c
-            _sigmoid(xp, z[:2])
+            activate("lstm", z[:2], "sigmoid")
             xp.tanh(g, out=g)
             xp.multiply(f, c, out=new)
             new += xp.multiply(i, g, out=part[rows])
@@ -136,14 +137,13 @@ def lstm(
             c = new
             if peepholes is not None:
                 o += peepholes[2] * c
-            _sigmoid(xp, o)
+            activate("lstm", o, "sigmoid")
             xp.multiply(o, xp.tanh(c, out=squashed[t, rows]), out=out[t, rows])
             if over is not None:
                 xp.copyto(out[t, rows], h, where=over[rows])
             h = out[t, rows]
 
-    with np.errstate(over="ignore"):  # exp(-z) may be infinite, which gives a gate of 0
-        plan.shared(run, plan.samples)
+    plan.shared(run, plan.samples)
     out[plan.steps] = cells[plan.order[-1]]
     return out.transpose(1, 0, 2), (plan, inputs, gates, cells, squashed)
 
@@ -256,13 +256,6 @@ def _factors(w: Any) -> Array:
     return matrices if backend is CPU else backend.xp.ascontiguousarray(matrices)
 
 
-def _sigmoid(xp: Any, z: Array) -> None:
-    """s(z) = 1 / (1 + exp(-z)), in place; NumPy computes exp in two thirds of the time of tanh."""
-    xp.exp(xp.negative(z, out=z), out=z)
-    z += 1.0
-    xp.reciprocal(z, out=z)
-
-
 def _projected(x: Array | None, w_x: Array | None, b: Array, plan: StepPlan, dtype: Any) -> tuple[Array | None, Array]:
     """x as rows (T * N, D), time first, and x W_x + b of all steps, gate by gate (4, T, N, H).
 
@@ -338,7 +331,7 @@ class StepPlan(NamedTuple):
     parts: int
 
     def shared(self, work: Callable[[int, int], Any], length: int) -> None:
-        """work(0, length), large work in parts on threads."""
+        """work(0, length), large work in parts on threads; a reader of small work stays in this file."""
         in_parts(work, length, self.parts) if self.parts > 1 else work(0, length)
 
     def finished(self, t: int) -> Array | None:
