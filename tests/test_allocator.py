@@ -14,7 +14,7 @@ from tinyae.backend import tune_allocator
 tuned = tune_allocator() if sys.argv[1] == "tuned" else None
 model = ta.models.basic_autoencoder(784, 32, generator=np.random.default_rng(0))
 optimizer = ta.optim.Adam(model.parameters())
-x = ta.Tensor(np.random.default_rng(1).random((256, 784), dtype=np.float32))
+x = ta.Tensor(np.random.default_rng(1).random((512, 784), dtype=np.float32))
 kept = []
 def step():
     optimizer.zero_grad()

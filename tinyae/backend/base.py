@@ -68,6 +68,10 @@ class Backend:
     def _device_stream(self, generator: np.random.Generator) -> Any:
         return self.generator(int(generator.integers(2**32)))
 
+    def by_samples(self, work: Callable[[slice], None], n: int, entries: int) -> None:
+        """Call `work` for all of n samples, at once or in parts: it writes an array of `entries` numbers in all."""
+        work(slice(None))
+
     # Named kernels: reference bodies.
 
     def matmul(self, a: Array, b: Array) -> Array:
@@ -189,21 +193,25 @@ class Backend:
         return (unfold(self.xp, x, spec).T @ _matrix(y)).reshape(*spec.kernel, x.shape[3], y.shape[3])
 
     def conv2d_backward(
-        self, g: Array, x: Array, w: Array, spec: ConvSpec, wanted: tuple[bool, bool]
-    ) -> tuple[Array | None, Array | None]:
-        """The wanted gradients of `conv2d(x, w)`, (for x, for w); a device may share work between the two."""
+        self, slope: Callable[[slice], Array], x: Array, w: Array, spec: ConvSpec, wanted: Collection[int]
+    ) -> tuple[Array | None, ...]:
+        """The wanted gradients of z = conv2d(x, w) + bias, for (x, w, bias); `slope` as in `affine_backward`."""
+        dz = slope(slice(None))
         return (
-            self.conv_transpose2d(g, w, spec) if wanted[0] else None,
-            self.conv2d_weight_grad(x, g, spec) if wanted[1] else None,
+            self.conv_transpose2d(dz, w, spec) if 0 in wanted else None,
+            self.conv2d_weight_grad(x, dz, spec) if 1 in wanted else None,
+            dz.sum(axis=(0, 1, 2)) if 2 in wanted else None,
         )
 
     def conv_transpose2d_backward(
-        self, g: Array, y: Array, w: Array, spec: ConvSpec, wanted: tuple[bool, bool]
-    ) -> tuple[Array | None, Array | None]:
-        """The wanted gradients of `conv_transpose2d(y, w)`, (for y, for w)."""
+        self, slope: Callable[[slice], Array], y: Array, w: Array, spec: ConvSpec, wanted: Collection[int]
+    ) -> tuple[Array | None, ...]:
+        """The wanted gradients of z = conv_transpose2d(y, w) + bias, for (y, w, bias)."""
+        dz = slope(slice(None))
         return (
-            self.conv2d(g, w, spec) if wanted[0] else None,
-            self.conv2d_weight_grad(g, y, spec) if wanted[1] else None,
+            self.conv2d(dz, w, spec) if 0 in wanted else None,
+            self.conv2d_weight_grad(dz, y, spec) if 1 in wanted else None,
+            dz.sum(axis=(0, 1, 2)) if 2 in wanted else None,
         )
 
     def max_pool2d_grad(self, g: Array, out: Array, x: Array, spec: ConvSpec) -> Array:

@@ -19,27 +19,28 @@ MULTIPLICATIONS = 10_000_000
 A hand-over costs 25 us where the other processor is awake, and in a virtual machine that puts it to sleep 150 us.
 """
 
-ENTRIES = 1 << 16
+ENTRIES = 1 << 18
 """Entries of an array from which a second thread is worth its cost."""
 
 LOGITS = 1 << 13
 """Entries from which the cross-entropy by one exponential is faster, on one thread already."""
 
-_CHUNK = 1 << 16
-"""Entries that a thread works on at a time: about a second-level cache, with what is computed in between."""
+_CHUNK = 1 << 18
+"""Entries that a thread works on at a time.
+
+A quarter of it would fit a second-level cache, but takes four times as many calls; after each, a thread may have to wait for
+another to hand over the interpreter lock.
+"""
 
 
 def _parts(work: int, least: int) -> int:
-    """Into how many parts to cut: a power of two, up to 16, with at least half of `least` each; one below `least`."""
-    return 1 if work < least else min(16, 1 << (2 * work // least).bit_length() - 1)
+    """Into how many parts to cut: one below `least`, then two, and up to 16 if each has at least eight times `least`."""
+    return 1 if work < least else min(16, max(2, 1 << (work // (8 * least)).bit_length() >> 1))
 
 
 def _product_parts(rows: int, inner: int, columns: int) -> int:
-    """Into how many parts to cut a product: two, more if each is worth it, or if its rows are many and must fit the cache."""
-    if rows * inner * columns < MULTIPLICATIONS:
-        return 1
-    tall = rows >= 8 * max(inner, columns)
-    return max(2, _parts(rows * inner * columns, 1 << 26), _parts(rows * (inner + columns), 1 << 17) if tall else 1)
+    """Into how many parts to cut a product."""
+    return _parts(rows * inner * columns, MULTIPLICATIONS)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

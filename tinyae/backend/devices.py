@@ -25,6 +25,7 @@ from tinyae.backend.base import (
     NoGpuError,
     is_ragged,
 )
+from tinyae.backend.parallel import in_parts
 from tinyae.backend.windows import ConvSpec
 from tinyae.checks import unknown
 
@@ -50,6 +51,10 @@ class NumpyBackend(Backend):
         from scipy.special import erf
 
         return np.asarray(erf(x))
+
+    def by_samples(self, work: Callable[[slice], None], n: int, entries: int) -> None:
+        """Large arrays in two parts."""
+        in_parts(lambda start, stop: work(slice(start, stop)), n, 2 if entries >= dense_kernels.ENTRIES else 1)
 
     # Dense layers, losses and Adam: `tinyae.backend.dense_kernels` for large arrays, equal to the reference up to rounding.
 
@@ -104,28 +109,39 @@ class NumpyBackend(Backend):
         """By gathering, or by scattering for images of a single channel."""
         if not y.size:
             return super().conv_transpose2d(y, w, spec, finish)
-        return kernels.scatter(y, w, spec, finish) if w.shape[2] == 1 else kernels.gather(y, w, spec, finish)[0]
+        if w.shape[2] == 1:
+            return kernels.scatter(y, w, spec, finish)
+        return kernels.gather(y.__getitem__, len(y), w, np.result_type(y, w), spec, finish)[0]
 
     def conv2d_weight_grad(self, x: Array, y: Array, spec: ConvSpec) -> Array:
         """Chunk by chunk on two threads."""
-        return kernels.correlate(x, spec, y=y)[0]
+        shape = (*spec.kernel, x.shape[3], y.shape[3])
+        return kernels.correlate(x.__getitem__, len(x), shape, np.result_type(x, y), spec, y=y.__getitem__)[0]
 
     def conv2d_backward(
-        self, g: Array, x: Array, w: Array, spec: ConvSpec, wanted: tuple[bool, bool]
-    ) -> tuple[Array | None, Array | None]:
-        """Both gradients share one matrix, the outputs' gradients that reach each pixel."""
-        if all(wanted) and w.shape[2] > 1:
-            return kernels.gather(g, w, spec, x=x)
-        return super().conv2d_backward(g, x, w, spec, wanted)
+        self, slope: kernels.Images, x: Array, w: Array, spec: ConvSpec, wanted: Collection[int]
+    ) -> tuple[Array | None, ...]:
+        """All gradients of a few samples at once, from one matrix: the outputs' gradients that reach each pixel."""
+        image, kernel, dtype = 0 in wanted, 1 in wanted, np.result_type(x, w)
+        if not kernel or (image and w.shape[2] == 1) or not x.size:
+            return super().conv2d_backward(slope, x, w, spec, wanted)
+        dz = kernels.Summed(slope, len(x), (*spec.out, w.shape[3]), dtype)
+        if image:
+            dx, dw = kernels.gather(dz, len(x), w, dtype, spec, x=x)
+        else:
+            dx, dw = None, kernels.correlate(x.__getitem__, len(x), w.shape, dtype, spec, y=dz)[0]
+        return dx, dw, dz.total()
 
     def conv_transpose2d_backward(
-        self, g: Array, y: Array, w: Array, spec: ConvSpec, wanted: tuple[bool, bool]
-    ) -> tuple[Array | None, Array | None]:
-        """Both gradients share one matrix, the contents of the windows."""
-        if all(wanted):
-            dy, dw = kernels.correlate(g, spec, w, y)
-            return dy, dw
-        return super().conv_transpose2d_backward(g, y, w, spec, wanted)
+        self, slope: kernels.Images, y: Array, w: Array, spec: ConvSpec, wanted: Collection[int]
+    ) -> tuple[Array | None, ...]:
+        """All gradients of a few samples at once, from one matrix: the contents of the windows."""
+        if not (0 in wanted and 1 in wanted and y.size):
+            return super().conv_transpose2d_backward(slope, y, w, spec, wanted)
+        dtype = np.result_type(y, w)
+        dz = kernels.Summed(slope, len(y), (*spec.size, w.shape[2]), dtype)
+        dy, dw = kernels.correlate(dz, len(y), w.shape, dtype, spec, w, y.__getitem__)
+        return dy, dw, dz.total()
 
     def max_pool2d_grad(self, g: Array, out: Array, x: Array, spec: ConvSpec) -> Array:
         """Equal to the reference; windows that do not overlap go a few samples at a time, on two threads."""

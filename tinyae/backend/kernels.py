@@ -22,48 +22,72 @@ from tinyae.backend.windows import ConvSpec, Padding, Pair
 #
 # The reference copies all windows into one matrix, which is KH * KW times as large as the images: 58 MB for a batch of
 # 128 images of 28 x 28 x 16 and a 3 x 3 kernel. Writing it to memory and reading it back costs more than the product
-# itself. Here the matrix of a few samples is filled, multiplied, and overwritten by the next. Three more measures:
+# itself. Here the matrix of a few samples is filled, multiplied, and overwritten by the next. Two more measures:
 #
-# 1. Products are cut into blocks for which OpenBLAS has kernels for small matrices and starts no threads of its own, also
-#    where no block of `threads` holds it to one.
-# 2. The gradient of the images is gathered, not scattered: the gradient of a pixel is a window of the outputs' gradients
+# 1. The gradient of the images is gathered, not scattered: the gradient of a pixel is a window of the outputs' gradients
 #    times the flipped kernel. Filling a matrix is several times as fast as adding pieces to an image. With a stride,
 #    pixels fall into stride * stride phases, each with every stride-th tap of the kernel. The same matrix gives the
 #    gradient of the weights.
-# 3. With one channel, windows are the columns of the matrix instead of its rows, so that whole image rows are copied
+# 2. With one channel, windows are the columns of the matrix instead of its rows, so that whole image rows are copied
 #    instead of single pixels.
 
 Finish = Callable[[np.ndarray], None] | None
 
-_CONV_CACHED = 1 << 20
-"""Bytes of the matrix and its product that a thread works on at a time: a common second-level cache."""
+_CONV_CACHED = 1 << 21
+"""Bytes of the matrix and its product that a thread works on at a time.
 
-_ALONE = 1_000_000
-"""Multiplications that OpenBLAS performs on the calling thread, with its kernels for small matrices."""
+Half of it would fit a common second-level cache, but takes twice as many steps, and at each the threads may have to wait for
+each other to hand over the interpreter lock.
+"""
 
-_CONV_SHARED = 1 << 17
-"""Entries of the whole matrix from which a second thread is worth its cost."""
+_SHARED = 1 << 17
+"""Entries of the whole matrix, or of pooled outputs, from which a second thread is worth its cost."""
+
+
+Images = Callable[[slice], np.ndarray]
+"""The images (or outputs) of the samples in a slice: computed for it, or `x.__getitem__` of an array x (N, H, W, C)."""
+
+
+class Summed:
+    """`slope`, which gives gradients (n, H, W, C) of some samples, made to add up what it gives, for the bias.
+
+    Threads take different samples, so each sample has a place of its own for its sum over rows, (W C).
+    """
+
+    def __init__(self, slope: Images, n: int, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        self.slope, self.channels = slope, shape[2]
+        self.sums = np.empty((n, shape[1] * shape[2]), dtype)
+
+    def __call__(self, samples: slice) -> np.ndarray:
+        """The gradients of the samples."""
+        dz = self.slope(samples)
+        np.add.reduce(dz.reshape(len(dz), dz.shape[1], -1), axis=1, out=self.sums[samples])  # long rows: fast
+        return dz
+
+    def total(self) -> np.ndarray:
+        """The sum over all samples and places, (C,)."""
+        return self.sums.sum(axis=0).reshape(-1, self.channels).sum(axis=0)
 
 
 class Patches:
     """Scratch memory of one thread: padded samples, and the matrix of their windows.
 
     Args:
-        x: the images (N, H, W, C), or outputs, that the windows slide over.
+        x: the images (n, H, W, C), or outputs, that the windows slide over.
+        shape: (n, H, W, C).
         padding: ((top, bottom), (left, right)).
         patch_entries: entries of the largest matrix for one sample.
         dtype: of the matrix.
-        extra_entries: other numbers in use at the same time for one sample, such as its outputs.
+        extra: other numbers in use at the same time for one sample, such as its outputs.
     """
 
     def __init__(
-        self, x: np.ndarray, padding: Padding, patch_entries: int, dtype: np.dtype, extra_entries: int = 0
+        self, x: Images, shape: tuple[int, ...], padding: Padding, patch_entries: int, dtype: np.dtype, extra: int = 0
     ) -> None:
-        (_, h, w, c), ((top, bottom), (left, right)) = x.shape, padding
+        (n, h, w, c), ((top, bottom), (left, right)) = shape, padding
         self.x = x
-        self.chunk = _chunk(patch_entries + extra_entries, dtype)
-        self.pads = padding != ((0, 0), (0, 0))
-        self.image = np.zeros((self.chunk, h + top + bottom, w + left + right, c), dtype) if self.pads else x
+        self.chunk = _chunk(n, patch_entries + extra, dtype)
+        self.image = np.zeros((self.chunk, h + top + bottom, w + left + right, c), dtype)
         self.inside = (slice(top, top + h), slice(left, left + w))
         self.columns = np.empty(self.chunk * patch_entries, dtype)
         self.loaded = slice(0)
@@ -71,9 +95,8 @@ class Patches:
     def chunks(self, start: int, stop: int) -> Iterator[slice]:
         """The samples from `start` to `stop` in chunks, each loaded before it is yielded."""
         for samples in chunks(start, stop, self.chunk):
-            self.loaded = slice(0, samples.stop - samples.start) if self.pads else samples
-            if self.pads:
-                self.image[(self.loaded, *self.inside)] = self.x[samples]
+            self.loaded = slice(0, samples.stop - samples.start)
+            self.image[(self.loaded, *self.inside)] = self.x(samples)
             yield samples
 
     def windows(self, taps: Pair, places: Pair, stride: Pair = (1, 1), first: Pair = (0, 0)) -> np.ndarray:
@@ -95,40 +118,14 @@ class Patches:
         return matrix.reshape(n * oh * ow, kh * kw * c)
 
 
-def _chunk(entries: int, dtype: np.dtype) -> int:
-    """How many samples of `entries` numbers fit in the cache."""
-    return max(1, _CONV_CACHED // (max(entries, 1) * dtype.itemsize))
+def _chunk(n: int, entries: int, dtype: np.dtype) -> int:
+    """How many of n samples, of `entries` numbers each, are worked on at a time."""
+    return max(1, min(n, _CONV_CACHED // (max(entries, 1) * dtype.itemsize)))
 
 
-def multiply(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
-    """out = a @ b, (M, K) times (K, N), in blocks of rows."""
-    for many_a, many_out in _blocks(b.size, a, out):
-        np.matmul(many_a, b, out=many_out)
-
-
-def accumulate(total: np.ndarray, a: np.ndarray, b: np.ndarray) -> None:
-    """total += a^T @ b, (M, K)^T times (M, N), in blocks of rows."""
-    for many_a, many_b in _blocks(total.size, a, b):
-        total += np.matmul(many_a.swapaxes(1, 2), many_b).sum(axis=0)
-
-
-def _blocks(per_row: int, *matrices: np.ndarray) -> Iterator[list[np.ndarray]]:
-    """Matrices of M rows as stacks of blocks small enough for one thread, then the remaining rows as one block."""
-    rows = len(matrices[0])
-    most = _ALONE // max(per_row, 1)
-    if most < 8:  # a kernel this large is worth the threads of the BLAS
-        most = rows
-    count = -(-rows // most)
-    height = rows // count
-    cut = count * height
-    yield [matrix[:cut].reshape(count, height, -1) for matrix in matrices]
-    if cut < rows:
-        yield [matrix[None, cut:] for matrix in matrices]
-
-
-def _parts(per_row: int, patch_entries: int) -> int:
-    """2 where two threads pay off: enough work, in products that are cut into blocks; else 1."""
-    return 2 if patch_entries >= _CONV_SHARED and _ALONE // max(per_row, 1) >= 8 else 1
+def _parts(entries: int) -> int:
+    """2 for work that is worth two threads, else 1."""
+    return 2 if entries >= _SHARED else 1
 
 
 def conv2d(x: np.ndarray, w: np.ndarray, spec: ConvSpec, finish: Finish = None) -> np.ndarray:
@@ -143,35 +140,37 @@ def conv2d(x: np.ndarray, w: np.ndarray, spec: ConvSpec, finish: Finish = None) 
     if w.shape[3] == 1 < w.shape[2] and spec.stride == (1, 1) and min(*mirrored[0], *mirrored[1]) >= 0:
         flipped = ConvSpec(spec.out, spec.kernel, padding=mirrored)
         return scatter(x, w[::-1, ::-1].swapaxes(2, 3), flipped, finish)
-    return correlate(x, spec, w, finish=finish)[0]
+    return correlate(x.__getitem__, len(x), w.shape, np.result_type(x, w), spec, w, finish=finish)[0]
 
 
 def correlate(
-    x: np.ndarray, spec: ConvSpec, w: np.ndarray | None = None, y: np.ndarray | None = None, finish: Finish = None
-) -> list[np.ndarray]:
-    """[`conv2d(x, w)`] given w, [`conv2d_weight_grad(x, y)`] given y, or both from the same matrix given both."""
-    dtype = np.result_type(*[a for a in (x, w, y) if a is not None])
+    x: Images, n: int, shape: tuple[int, ...], dtype: np.dtype, spec: ConvSpec,
+    w: np.ndarray | None = None, y: Images | None = None, finish: Finish = None,
+) -> list[np.ndarray]:  # fmt: skip
+    """[`conv2d(x, w)`] given w, [`conv2d_weight_grad(x, y)`] given y, or both from the same matrix given both.
+
+    There are n samples, and the kernel has `shape` (KH, KW, C, O).
+    """
     kernel = None if w is None else np.ascontiguousarray(w.reshape(-1, w.shape[3]), dtype)
-    y = None if y is None else np.ascontiguousarray(y, dtype)
-    c, o = x.shape[3], next(a.shape[3] for a in (w, y) if a is not None)
+    c, o = shape[2:]
     k, places = math.prod(spec.kernel) * c, math.prod(spec.out)
-    out = None if w is None else np.empty((len(x), *spec.out, o), dtype)
+    out = None if w is None else np.empty((n, *spec.out, o), dtype)
 
     def work(start: int, stop: int) -> np.ndarray:
-        total = np.zeros((k, o), dtype)
-        patches = Patches(x, spec.padding, places * k, dtype, extra_entries=places * o if y is None else 0)
+        total, extra = np.zeros((k, o), dtype), places * o if y is None else 0
+        patches = Patches(x, (stop - start, *spec.size, c), spec.padding, places * k, dtype, extra)
         seen = patches.windows(spec.kernel, spec.out, spec.stride)
         for samples in patches.chunks(start, stop):
             rows = patches.rows(seen)
             if y is not None:
-                accumulate(total, rows, y[samples].reshape(-1, o))
+                total += rows.T @ y(samples).reshape(-1, o)
             if out is not None and kernel is not None:
-                multiply(rows, kernel, out[samples].reshape(-1, o))
+                np.matmul(rows, kernel, out=out[samples].reshape(-1, o))
                 if finish is not None:
                     finish(out[samples])
         return total
 
-    totals = in_parts(work, len(x), _parts(k * o, len(x) * places * k))
+    totals = in_parts(work, n, _parts(n * places * k))
     dw = None if y is None else np.add.reduce(totals).reshape(*spec.kernel, c, o)
     return [a for a in (out, dw) if a is not None]
 
@@ -214,19 +213,24 @@ def stride_phases(spec: ConvSpec) -> list[StridePhase]:
 
 
 def gather(
-    y: np.ndarray, w: np.ndarray, spec: ConvSpec, finish: Finish = None, x: np.ndarray | None = None
+    y: Images,
+    n: int,
+    w: np.ndarray,
+    dtype: np.dtype,
+    spec: ConvSpec,
+    finish: Finish = None,
+    x: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """`conv_transpose2d(y, w)` and, given x, `conv2d_weight_grad(x, y)`, both from the same matrix."""
-    dtype = np.result_type(*[a for a in (y, w, x) if a is not None])
+    """`conv_transpose2d(y, w)` of n samples and, given x, `conv2d_weight_grad(x, y)`, both from the same matrix."""
     c, o, phases = w.shape[2], w.shape[3], stride_phases(spec)
-    image = np.empty((len(y), *spec.size, c), dtype)
+    image = np.empty((n, *spec.size, c), dtype)
     kernels = [w[m.taps][::-1, ::-1].swapaxes(2, 3).reshape(-1, c).astype(dtype, copy=False) for m in phases]
     patch_entries = max(math.prod(m.places) * math.prod(m.count) * o for m in phases)
     tall, wide = spec.kernel[0] - 1, spec.kernel[1] - 1  # a window reaches no further beyond the outputs
 
     def work(start: int, stop: int) -> list[np.ndarray]:
         totals = [np.zeros(kernel.shape, dtype) for kernel in kernels]
-        patches = Patches(y, ((tall, tall), (wide, wide)), patch_entries, dtype)
+        patches = Patches(y, (stop - start, *spec.out, o), ((tall, tall), (wide, wide)), patch_entries, dtype)
         seen = [patches.windows(m.count, m.places, first=(m.start[0] + tall, m.start[1] + wide)) for m in phases]
         for samples in patches.chunks(start, stop):
             part = image[samples]
@@ -238,17 +242,16 @@ def gather(
                 rows = patches.rows(windows)
                 whole = spec.stride == (1, 1)
                 pixels = part if whole else np.empty((len(part), *m.places, c), dtype)
-                multiply(rows, kernel, pixels.reshape(-1, c))
+                np.matmul(rows, kernel, out=pixels.reshape(-1, c))
                 if not whole:
                     part[here] = pixels
                 if x is not None:
-                    accumulate(total, rows, np.ascontiguousarray(x[samples][here], dtype).reshape(-1, c))
+                    total += rows.T @ x[samples][here].reshape(-1, c)
             if finish is not None:
                 finish(part)
         return totals
 
-    largest = max(kernel.size for kernel in kernels)
-    totals = in_parts(work, len(y), _parts(largest, len(y) * patch_entries))
+    totals = in_parts(work, n, _parts(n * patch_entries))
     if x is None:
         return image, None
     dw = np.zeros(w.shape, dtype)
@@ -264,15 +267,15 @@ def scatter(y: np.ndarray, w: np.ndarray, spec: ConvSpec, finish: Finish = None)
     o, taps, places = w.shape[3], math.prod(spec.kernel), math.prod(spec.out)
     kernel = np.ascontiguousarray(w.reshape(taps, o), dtype).T
     out = np.empty((len(y), *spec.size, 1), dtype)
-    chunk = _chunk(places * taps, dtype)
 
     def work(start: int, stop: int) -> None:
+        chunk = _chunk(stop - start, places * taps, dtype)
         products = np.empty(chunk * places * taps, dtype)
         image = np.empty((chunk, *spec.padded), dtype)
         for samples in chunks(start, stop, chunk):
             n = samples.stop - samples.start
             columns = products[: n * places * taps].reshape(taps, n * places)
-            multiply(y[samples].reshape(-1, o), kernel, columns.T)
+            np.matmul(y[samples].reshape(-1, o), kernel, out=columns.T)
             image[:n] = 0.0
             for column, (_, seen) in zip(columns, spec.taps(), strict=True):
                 image[:n][seen] += column.reshape(n, *spec.out)
@@ -280,7 +283,7 @@ def scatter(y: np.ndarray, w: np.ndarray, spec: ConvSpec, finish: Finish = None)
             if finish is not None:
                 finish(out[samples])
 
-    in_parts(work, len(y), _parts(kernel.size, y.size + len(y) * places * taps))
+    in_parts(work, len(y), _parts(y.size + len(y) * places * taps))
     return out
 
 
@@ -293,11 +296,8 @@ def scatter(y: np.ndarray, w: np.ndarray, spec: ConvSpec, finish: Finish = None)
 MOST_TAPS = 255
 """The largest number of taps for which ties are counted in one byte."""
 
-_POOL_CACHED = 1 << 18
-"""Bytes of the outputs of one chunk; with masks and images they fit in a common second-level cache."""
-
-_POOL_SHARED = 1 << 17
-"""Entries of the outputs from which a second thread is worth its cost."""
+_POOL_CACHED = 1 << 20
+"""Bytes of the outputs of one chunk, repeated along the row; with masks and images they fit in a common third-level cache."""
 
 
 def max_pool2d_grad(g: np.ndarray, out: np.ndarray, x: np.ndarray, spec: ConvSpec) -> np.ndarray:
@@ -326,5 +326,5 @@ def max_pool2d_grad(g: np.ndarray, out: np.ndarray, x: np.ndarray, spec: ConvSpe
             for mask, row in zip(won, rows, strict=True):
                 np.multiply(share, mask, out=into[row])
 
-    in_parts(work, n, 2 if out.size >= _POOL_SHARED else 1)
+    in_parts(work, n, _parts(out.size))
     return dx[spec.inside]

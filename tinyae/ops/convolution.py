@@ -36,7 +36,7 @@ from tinyae.backend import Array, backend_of
 from tinyae.backend.windows import ConvSpec, Padding, Pair, by
 from tinyae.checks import whole_number
 from tinyae.ops.arrays import crop, pad, reshape, scatter, stack
-from tinyae.ops.linear import activate, activated, of_input, through_activation
+from tinyae.ops.linear import activate, activated, of_input, slope_of
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The definitions. `spec.taps()` gives each tap k of the kernel with its pixels, one for each position of the window: a
@@ -244,9 +244,7 @@ def biased_conv2d(x: Array, w: Array, b: Array, *, spec: ConvSpec, activation: s
 def _(
     g: Array, out: Array, z: Operand, wanted: list[int], x: Array, w: Array, b: Array, spec: ConvSpec, activation: str
 ) -> tuple[Array | None, ...]:
-    dz = through_activation(g, out, activation, z)
-    dx, dw = backend_of(x).conv2d_backward(dz, x, w, spec, (0 in wanted, 1 in wanted))
-    return dx, dw, _summed(dz) if 2 in wanted else None
+    return backend_of(x).conv2d_backward(slope_of(g, out, activation, z), x, w, spec, wanted)
 
 
 def biased_conv_transpose2d_composed(y: Array, w: Array, b: Array, *, spec: ConvSpec, activation: str) -> Array:
@@ -269,9 +267,7 @@ def biased_conv_transpose2d(y: Array, w: Array, b: Array, *, spec: ConvSpec, act
 def _(
     g: Array, out: Array, z: Operand, wanted: list[int], y: Array, w: Array, b: Array, spec: ConvSpec, activation: str
 ) -> tuple[Array | None, ...]:
-    dz = through_activation(g, out, activation, z)
-    dy, dw = backend_of(y).conv_transpose2d_backward(dz, y, w, spec, (0 in wanted, 1 in wanted))
-    return dy, dw, _summed(dz) if 2 in wanted else None
+    return backend_of(y).conv_transpose2d_backward(slope_of(g, out, activation, z), y, w, spec, wanted)
 
 
 def _finish(owner: str, b: Array, width: int, channels: int, activation: str) -> Callable[[Array], None]:
@@ -286,12 +282,6 @@ def _finish(owner: str, b: Array, width: int, channels: int, activation: str) ->
         activate(owner, rows, activation)
 
     return finish
-
-
-def _summed(dz: Array) -> Array:
-    """The sum over samples and places, rows of pixels first: long rows add faster than single pixels."""
-    n, h, w, c = dz.shape
-    return dz.reshape(n * h, w * c).sum(axis=0).reshape(w, c).sum(axis=0)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

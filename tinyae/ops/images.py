@@ -42,18 +42,28 @@ def _spec(
 
 def _reduced(image: Array, spec: ConvSpec, combine: Callable[..., Array]) -> Array:
     """`combine` (maximum or add) over every window of a padded image, first along rows, then along columns."""
-    taps = spec.taps()
-    rows = _combined([image[:, seen[1]] for (_, j), seen in taps if j == 0], combine)
-    return _combined([rows[:, :, seen[2]] for (i, _), seen in taps if i == 0], combine)
+    backend, taps = backend_of(image), spec.taps()
+    out = backend.xp.empty((len(image), *spec.out, image.shape[3]), dtype=image.dtype)
+
+    def reduce(samples: slice) -> None:
+        some = image[samples]
+        rows = _combined([some[:, seen[1]] for (_, j), seen in taps if j == 0], combine)
+        _combined([rows[:, :, seen[2]] for (i, _), seen in taps if i == 0], combine, out[samples])
+
+    backend.by_samples(reduce, len(image), image.size)
+    return out
 
 
-def _combined(slices: list[Array], combine: Callable[..., Array]) -> Array:
-    """All slices combined; a single slice unchanged."""
-    if len(slices) == 1:
+def _combined(slices: list[Array], combine: Callable[..., Array], out: Array | None = None) -> Array:
+    """All slices combined, in `out` if given; without it a single slice stays as it is."""
+    if len(slices) > 1:
+        out = combine(slices[0], slices[1], out=out)
+        for part in slices[2:]:
+            combine(out, part, out=out)
+        return out
+    if out is None:
         return slices[0]
-    out = combine(slices[0], slices[1])
-    for part in slices[2:]:
-        combine(out, part, out=out)
+    out[...] = slices[0]
     return out
 
 
@@ -158,17 +168,21 @@ def upsample(x: T, factor: Numbers, mode: str = "nearest") -> T:
 def upsample_nearest(x: Array, *, factor: Numbers) -> Array:
     """Every pixel repeated:   y[i] = x[floor(i / factor)] on each axis.   Adjoint: `block_sum`."""
     check_image("upsample_nearest", x)
-    (n, h, w, c), (fh, fw) = x.shape, pair("upsample_nearest", "factor", factor)
-    spread = backend_of(x).xp.broadcast_to(x[:, :, None, :, None, :], (n, h, fh, w, fw, c))
-    return spread.reshape(n, h * fh, w * fw, c)
+    backend, (n, h, w, c), (fh, fw) = backend_of(x), x.shape, pair("upsample_nearest", "factor", factor)
+    rows = backend.xp.empty((n, h, fh, w * fw, c), dtype=x.dtype)
+
+    def repeat(samples: slice) -> None:
+        rows[samples] = backend.xp.repeat(x[samples], fw, axis=2)[:, :, None]
+
+    backend.by_samples(repeat, n, rows.size)
+    return rows.reshape(n, h * fh, w * fw, c)
 
 
 @primitive
 def block_sum(y: Array, *, factor: Numbers) -> Array:
     """The sum of each block of factor x factor pixels, (N, H, W, C).   Adjoint: `upsample_nearest`."""
-    (n, h, w, c), (fh, fw), add = *_size_before("block_sum", y, factor), backend_of(y).xp.add
-    rows = _combined([y.reshape(n, h, fh, w * fw, c)[:, :, i] for i in range(fh)], add)
-    return _combined([rows.reshape(n, h, w, fw, c)[:, :, :, j] for j in range(fw)], add)
+    size, (fh, fw) = _size_before("block_sum", y, factor)
+    return _reduced(y, ConvSpec((size[1] * fh, size[2] * fw), (fh, fw), (fh, fw)), backend_of(y).xp.add)
 
 
 adjoint_pair(upsample_nearest, block_sum)

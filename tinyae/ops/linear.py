@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import string
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -203,10 +203,7 @@ def dense(x: Array, weight: Operand, bias: Operand, *, activation: str = "identi
 def _(g, out, residuals, wanted, x, weight, bias, activation="identity"):
     samples = math.prod(x.shape[:-1])
     g, out, z = (None if a is None else a.reshape(samples, a.shape[-1]) for a in (g, out, residuals))
-
-    def slope(rows: slice) -> Array:
-        return through_activation(g[rows], out[rows], activation, None if z is None else z[rows])
-
+    slope = slope_of(g, out, activation, z)
     dx, *others = backend_of(x).affine_backward(slope, x.reshape(samples, x.shape[-1]), weight, wanted)
     return None if dx is None else dx.reshape(x.shape), *others
 
@@ -247,3 +244,8 @@ def through_activation(g: T, y: T, activation: str, z: T | None = None) -> T:
     The rules of `IN_PLACE` use only the sign of z, which is also the sign of y; those of `OF_INPUT` need z.
     """
     return g if activation == "identity" else ACTIVATION_FUNCTIONS[activation].vjps[0](g, y, y if z is None else z)
+
+
+def slope_of(g: Array, y: Array, activation: str, z: Array | None) -> Callable[[slice], Array]:
+    """The function that gives `through_activation` of the samples in a slice, for kernels that take a few at a time."""
+    return lambda rows: through_activation(g[rows], y[rows], activation, None if z is None else z[rows])

@@ -154,7 +154,11 @@ def _(grad, out, residuals, wanted, x, h0, c0, w_x, w_h, b, peepholes=None, **pa
     xp, size, first = backend_of(w_h).xp, w_h.shape[0], plan.order[0]
     out = out.transpose(1, 0, 2)
     dz, dh, dc = _through_time(grad.transpose(1, 0, 2), out, residuals, c0, w_h, peepholes, 1 in wanted)
-    flat, past, later = (a.reshape(*a.shape[:-3], -1, size) for a in (dz, out[plan.earlier], dz[:, plan.later]))
+    before, after = out[plan.earlier], dz[:, plan.later]  # each h and the sums that it enters
+    if h0 is not None:
+        before, after = xp.empty(cells.shape, dtype=cells.dtype), dz
+        before[first], before[plan.later] = h0, out[plan.earlier]
+    flat, past, later = (a.reshape(*a.shape[:-3], -1, size) for a in (dz, before, after))
     if x is not None and x.ndim == 2:
         flat = dz.sum(axis=1)
     dx = dp = None
@@ -174,9 +178,6 @@ def _(grad, out, residuals, wanted, x, h0, c0, w_x, w_h, b, peepholes=None, **pa
         plan.shared(lambda a, b: xp.sum(xp.matmul(flat[:, a:b], back), axis=0, out=dx[a:b]), len(dx))
         if x.ndim == 3:
             dx = dx.reshape(plan.steps, plan.samples, x.shape[2]).transpose(1, 0, 2)
-    if dw_h is not None and h0 is not None:
-        of_gates = _by_gate(dw_h)
-        of_gates += h0.T @ dz[:, first]
     if 6 in wanted:
         seen = [(dz[k, plan.later] * cells[plan.earlier]).sum(axis=(0, 1)) for k in (0, 1)]
         dp = xp.stack([*seen, (dz[3] * cells).sum(axis=(0, 1))])
