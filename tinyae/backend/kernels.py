@@ -157,13 +157,13 @@ def correlate(
     out = None if w is None else np.empty((n, *spec.out, o), dtype)
 
     def work(start: int, stop: int) -> np.ndarray:
-        total, extra = np.zeros((k, o), dtype), places * o if y is None else 0
+        total, extra = np.zeros((o, k), dtype), places * o if y is None else 0
         patches = Patches(x, (stop - start, *spec.size, c), spec.padding, places * k, dtype, extra)
         seen = patches.windows(spec.kernel, spec.out, spec.stride)
         for samples in patches.chunks(start, stop):
             rows = patches.rows(seen)
             if y is not None:
-                total += rows.T @ y(samples).reshape(-1, o)
+                total += y(samples).reshape(-1, o).T @ rows
             if out is not None and kernel is not None:
                 np.matmul(rows, kernel, out=out[samples].reshape(-1, o))
                 if finish is not None:
@@ -171,7 +171,7 @@ def correlate(
         return total
 
     totals = in_parts(work, n, _parts(n * places * k))
-    dw = None if y is None else np.add.reduce(totals).reshape(*spec.kernel, c, o)
+    dw = None if y is None else np.add.reduce(totals).T.reshape(*spec.kernel, c, o)
     return [a for a in (out, dw) if a is not None]
 
 
@@ -229,7 +229,7 @@ def gather(
     tall, wide = spec.kernel[0] - 1, spec.kernel[1] - 1  # a window reaches no further beyond the outputs
 
     def work(start: int, stop: int) -> list[np.ndarray]:
-        totals = [np.zeros(kernel.shape, dtype) for kernel in kernels]
+        totals = [np.zeros(kernel.shape[::-1], dtype) for kernel in kernels]
         patches = Patches(y, (stop - start, *spec.out, o), ((tall, tall), (wide, wide)), patch_entries, dtype)
         seen = [patches.windows(m.count, m.places, first=(m.start[0] + tall, m.start[1] + wide)) for m in phases]
         for samples in patches.chunks(start, stop):
@@ -246,7 +246,7 @@ def gather(
                 if not whole:
                     part[here] = pixels
                 if x is not None:
-                    total += rows.T @ x[samples][here].reshape(-1, c)
+                    total += x[samples][here].reshape(-1, c).T @ rows
             if finish is not None:
                 finish(part)
         return totals
@@ -256,7 +256,7 @@ def gather(
         return image, None
     dw = np.zeros(w.shape, dtype)
     for m, *parts in zip(phases, *totals, strict=True):
-        dw[m.taps] = np.add.reduce(parts).reshape(*m.count, o, c)[::-1, ::-1].swapaxes(2, 3)
+        dw[m.taps] = np.add.reduce(parts).T.reshape(*m.count, o, c)[::-1, ::-1].swapaxes(2, 3)
     return image, dw
 
 
