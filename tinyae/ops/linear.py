@@ -202,9 +202,9 @@ def dense(x: Array, weight: Operand, bias: Operand, *, activation: str = "identi
 @dense.fused_vjp
 def _(g, out, residuals, wanted, x, weight, bias, activation="identity"):
     samples = math.prod(x.shape[:-1])
-    g, out, z = (None if a is None else a.reshape(samples, a.shape[-1]) for a in (g, out, residuals))
-    slope = slope_of(g, out, activation, z)
-    dx, *others = backend_of(x).affine_backward(slope, x.reshape(samples, x.shape[-1]), weight, wanted)
+    g, out, rows = (a.reshape(samples, a.shape[-1]) for a in (g, out, x))
+    slope = slope_of(g, out, activation, None if residuals is None else residuals.reshape(out.shape))
+    dx, *others = backend_of(x).affine_backward(slope, rows, weight, wanted)
     return None if dx is None else dx.reshape(x.shape), *others
 
 

@@ -111,7 +111,7 @@ def lstm(
     _check_shapes(x, {"h0": h0, "c0": c0}, w_x, w_h, b, peepholes)
     xp, size = backend_of(w_h).xp, w_h.shape[0]
     dtype = xp.result_type(*[a for a in (x, h0, c0, w_x, w_h, b, peepholes) if a is not None])
-    inputs, gates = _projected(x, w_x, b, plan, dtype)
+    inputs, gates, same = _projected(x, w_x, b, plan, dtype)
     out = xp.empty((plan.steps + 1, plan.samples, size), dtype=dtype)
     cells, squashed = (xp.empty((plan.steps, plan.samples, size), dtype=dtype) for _ in range(2))
     h_start, c_start = plan.initial(h0, w_h), plan.initial(c0, w_h)
@@ -123,6 +123,8 @@ def lstm(
         for t in plan.order:
             z, new, over = gates[:, t, rows], cells[t, rows], plan.finished(t)
             i, f, g, o = z
+            if same is not None:
+                z[...] = same[:, rows]
             if h0 is not None or t != plan.order[0]:  # h0 is zero: skip the product
                 z += xp.matmul(h, weights, out=product[:, rows])
             if peepholes is not None:
@@ -257,17 +259,17 @@ def _factors(w: Any) -> Array:
     return matrices if backend is CPU else backend.xp.ascontiguousarray(matrices)
 
 
-def _projected(x: Array | None, w_x: Array | None, b: Array, plan: StepPlan, dtype: Any) -> tuple[Array | None, Array]:
-    """x as rows (T * N, D), time first, and x W_x + b of all steps, gate by gate (4, T, N, H).
+def _projected(x: Array | None, w_x: Array | None, b: Array, plan: StepPlan, dtype: Any) -> tuple[Any, Array, Any]:
+    """x as rows (T * N, D), time first, and x W_x + b of all steps, gate by gate (4, T, N, H), and None.
 
-    An input (N, D) of all steps stays as it is. Without x the sums are the bias alone. Padding counts as 0 whatever it
-    contains, even NaN.
+    An input (N, D) of all steps stays as it is, and without x the sums are the bias alone: they are the same at all steps,
+    (4, N, H), and take the place of None. Padding counts as 0 whatever it contains, even NaN.
     """
     xp, size = backend_of(b).xp, len(b) // 4
     z, bias = xp.empty((4, plan.steps, plan.samples, size), dtype=dtype), b.reshape(4, 1, size)
     if x is None or x.ndim == 2:
-        z[...] = (bias if x is None else xp.matmul(x, _factors(w_x)) + bias)[:, None]
-        return x, z
+        same = bias if x is None else xp.matmul(x, _factors(w_x)) + bias
+        return x, z, xp.broadcast_to(same, (4, plan.samples, size))
     steps = x.transpose(1, 0, 2)
     steps = xp.ascontiguousarray(steps) if plan.ended is None else xp.where(plan.ended, x.dtype.type(0), steps)
     inputs, weights, flat = steps.reshape(-1, x.shape[2]), _factors(w_x), z.reshape(4, -1, size)
@@ -277,7 +279,7 @@ def _projected(x: Array | None, w_x: Array | None, b: Array, plan: StepPlan, dty
         some += bias[start:stop]
 
     plan.shared(project, 4)  # two gates to a thread
-    return inputs, z
+    return inputs, z, None
 
 
 def _check_shapes(
