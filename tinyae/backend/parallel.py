@@ -17,6 +17,7 @@ from functools import cache, partial
 from threading import RLock, Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tinyae.backend.allocator import keep_some
 from tinyae.checks import whole_number
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def threads(count: int | None = None) -> Iterator[int]:
     """
     if count is not None:
         whole_number("threads", count, at_least=1)
+    keep_some()  # freed memory, for the arrays of the next step
     usual = max((blas.get_num_threads() for blas in _blas().lib_controllers), default=processors())
     count = count or _chosen.get() or min(usual, processors())
     with _blas().limit(limits=1):
