@@ -26,7 +26,9 @@ def with_threads(function: Any) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("activation", ["identity", "relu", "gelu"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("sizes", [(3, 5, 2), (300, 784, 32), (257, 33, 784), (10_001, 64, 25), (7, 1000, 999)])
+@pytest.mark.parametrize(
+    "sizes", [(3, 5, 2), (300, 784, 32), (257, 33, 784), (10_001, 64, 25), (7, 1000, 999), (900, 450, 500)]
+)
 def test_dense_and_matmul(sizes, dtype, activation, rng):
     """Cut by samples or by features; of arrays in another order of memory; each gradient alone and among others."""
     n, d, k = sizes
@@ -65,6 +67,14 @@ def test_losses(loss, size, dtype, rng):
     assert_allclose(value, composed.data, rtol=(eps := 8 * np.finfo(dtype).eps))
     for found, expected in zip(slopes, grad(composed, wide, np.asarray(1.5)), strict=True):
         assert_allclose(found * z.size, expected.data * z.size, rtol=eps, atol=eps)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_softplus_keeps_its_digits(dtype):
+    x = np.linspace(-80, 80, 20_001).astype(dtype)
+    expected = np.logaddexp(0, x.astype(np.longdouble))
+    assert_allclose(ops.softplus(x), expected, rtol=3 * np.finfo(dtype).eps)
+    assert_array_equal(ops.softplus(np.array([np.inf, -np.inf, np.nan], dtype)), [np.inf, 0.0, np.nan])
 
 
 @pytest.mark.parametrize(("logit", "target"), [(-30.0, 0.0), (30.0, 1.0), (-1.0, 0.5), (-1e3, 1.0), (1e3, 0.0)])

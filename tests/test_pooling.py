@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from tinyae import nn, ops
 from tinyae.autodiff import Tensor, grad
-from tinyae.backend import CPU, Backend
+from tinyae.backend import CPU, Backend, threads
 from tinyae.ops.convolution import conv_spec
 from tinyae.ops.images import max_pool2d_composed
 from tinyae.testing.tables import images
@@ -34,6 +34,26 @@ def test_equal_the_window_by_window_references(case, dtype):
         y = op(x, **window)
         assert y.dtype == dtype
         assert_allclose(y, reference(x, **window), rtol=1e-6, atol=1e-6)
+
+
+def test_large_batches_in_parts_equal_numpy(rng):
+    """Pooling and resizing by samples, of an array in another order of memory; the same bytes with 1 and 2 threads."""
+    x = rng.standard_normal((91, 4, 28, 28), np.float32).transpose(0, 2, 3, 1)
+    blocks, small = x.reshape(91, 14, 2, 14, 2, 4), x[:, :24, :24]
+    expected = [
+        (ops.max_pool2d, {"kernel_size": 2}, x, blocks.max(axis=(2, 4))),
+        (ops.avg_pool2d, {"kernel_size": 2}, x, blocks.mean(axis=(2, 4))),
+        (ops.block_sum, {"factor": 2}, x, blocks.sum(axis=(2, 4))),
+        (ops.upsample_nearest, {"factor": (1, 2)}, small, small.repeat(2, axis=2)),
+        (ops.upsample_nearest, {"factor": 2}, small, small.repeat(2, axis=1).repeat(2, axis=2)),
+    ]
+    for op, arguments, image, y in expected:
+        found = []
+        for count in (1, 2):
+            with threads(count):
+                found.append(op(image, **arguments))
+        assert found[0].tobytes() == found[1].tobytes()
+        assert_allclose(found[0], y, rtol=1e-5, atol=1e-6)
 
 
 @given(poolings())

@@ -69,7 +69,7 @@ class Backend:
         return self.generator(int(generator.integers(2**32)))
 
     def by_samples(self, work: Callable[[slice], None], n: int, entries: int) -> None:
-        """Call `work` for all of n samples, at once or in parts: it writes an array of `entries` numbers in all."""
+        """Call `work` for all of n samples, at once or in parts; in all it reads or writes `entries` numbers."""
         work(slice(None))
 
     # Named kernels: reference bodies.
