@@ -56,6 +56,29 @@ def test_a_warm_step_has_no_page_faults_and_the_same_losses():
         assert tuned == str(how == "tuned" or None)
 
 
+NARROW = """
+import resource, tracemalloc
+from pathlib import Path
+from tinyae.backend import threads
+with threads(1):  # imports what it needs
+    pass
+from tinyae.backend.allocator import keep_some
+keep_some.cache_clear()
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (20 << 20), resource.RLIM_INFINITY))
+tracemalloc.start()
+with threads(1):
+    pass
+print(tracemalloc.get_traced_memory()[1])
+"""
+
+
+@glibc
+def test_a_block_works_where_memory_is_scarce_and_does_not_count_as_memory_of_python():
+    done = subprocess.run([sys.executable, "-c", NARROW], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 1 << 20
+
+
 @pytest.mark.parametrize("error", [AttributeError, OSError, TypeError])
 def test_a_system_without_mallopt_is_left_alone(error, monkeypatch):
     import ctypes

@@ -104,6 +104,18 @@ def test_the_cpu_kernels_equal_the_bodies_that_they_replace(case):
             assert all(found[k] is None for k in {0, 1} - {*wanted})
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("wanted", [(0, 1, 2), (0, 2), (1, 2), (2,)])
+@pytest.mark.parametrize("name", ["conv2d_backward", "conv_transpose2d_backward"])
+def test_the_gradient_of_a_bias_keeps_its_digits(name, wanted, channels, rng):
+    """One sum of 200,704 numbers, one after another, would lose two digits."""
+    spec = ConvSpec((28, 28), (3, 3), padding=((1, 1), (1, 1)))
+    x, w = np.zeros((256, 28, 28, channels), np.float32), np.zeros((3, 3, channels, channels), np.float32)
+    dz = rng.random(x.shape, np.float32)
+    db = getattr(CPU, name)(dz.__getitem__, x, w, spec, wanted)[2]
+    assert_allclose(db, dz.sum(axis=(0, 1, 2), dtype=np.float64), rtol=2e-6)
+
+
 LARGE = [
     # (x, w, keywords): more samples than a chunk holds, odd numbers of them, and every form that the kernels take.
     ((37, 28, 28, 1), (3, 3, 1, 16), {"padding": 1}),

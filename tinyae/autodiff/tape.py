@@ -703,7 +703,7 @@ class Primitive(Generic[P]):
         """Decorator: the hand-written first-order rule of a fused primitive, for all arguments at once.
 
         Called as `rule(g, out, residuals, wanted, *args, **params)` with `wanted` the positions that need a gradient;
-        returns one gradient per argument, None where it was not wanted. Higher orders re-trace `composed` instead.
+        returns one gradient per argument; those that were not wanted may be None. Higher orders re-trace `composed` instead.
         """
         if self.composed is None:
             raise ValueError(f"{self.name}: fused_vjp needs @primitive(composed=...), the twin that higher orders use.")

@@ -7,8 +7,7 @@ the kernel at its first use: a page fault, about 2 microseconds for 4 KiB. In sm
 from __future__ import annotations
 
 from functools import cache
-
-import numpy as np
+from typing import Any
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # parameters of mallopt(3)
 _LARGEST = (1 << 30, 1 << 25)  # C ints; a glibc that refuses the first takes 32 MiB
@@ -19,10 +18,15 @@ def keep_some() -> None:
     """Have up to 64 MiB of freed memory kept for the next arrays, in this process from now on.
 
     glibc adapts to the largest array freed so far, up to 32 MiB: smaller ones come from memory that it keeps, and of that it
-    returns what is free beyond twice the size (mallopt(3), the dynamic M_MMAP_THRESHOLD). So it is shown such an array, whose
-    pages are never touched. Other C libraries are not affected.
+    returns what is free beyond twice the size (mallopt(3), the dynamic M_MMAP_THRESHOLD). So it is shown such a block of
+    memory, which is never touched. Other C libraries are not affected.
     """
-    np.empty((1 << 25) - (1 << 13), np.uint8)
+    import ctypes
+
+    malloc, free = _c_function("malloc"), _c_function("free")
+    if malloc is not None and free is not None:
+        malloc.restype, malloc.argtypes, free.argtypes = ctypes.c_void_p, (ctypes.c_size_t,), (ctypes.c_void_p,)
+        free(malloc((1 << 25) - (1 << 13)))  # where so much is not to be had, malloc gives NULL
 
 
 def tune_allocator() -> bool:
@@ -36,10 +40,19 @@ def tune_allocator() -> bool:
     """
     import ctypes
 
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # no such function; of Windows no such library
+    mallopt = _c_function("mallopt")
+    if mallopt is None:
         return False
     mallopt.argtypes, mallopt.restype = (ctypes.c_int, ctypes.c_int), ctypes.c_int
     kept = any(mallopt(_M_MMAP_THRESHOLD, size) for size in _LARGEST)
     return bool(kept and mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def _c_function(name: str) -> Any:
+    """A function of the C library; None if there is no such function or, as on Windows, no such library."""
+    import ctypes
+
+    try:
+        return getattr(ctypes.CDLL(None), name)
+    except (AttributeError, OSError, TypeError):
+        return None

@@ -1,4 +1,4 @@
-"""Kernels of the CPU for dense layers, losses and Adam: large arrays in parts for several threads, each part in the cache.
+"""Kernels of the CPU for dense layers, losses and Adam: large arrays in parts for several threads.
 
 Results are those of the references in `base` up to rounding. NumPy's functions differ in speed by a factor of ten: a logarithm
 of 1 + x costs as much as nine exponentials, a maximum with a number three times as much as clipping.

@@ -59,7 +59,7 @@ class NumpyBackend(Backend):
     def softplus(self, x: Array) -> Array:
         """log(1 + e) without `log1p`, which takes ten times as long as `log`: what rounding takes from u = 1 + e is put back."""
         u = 1.0 + (e := np.exp(-np.abs(x)))
-        return np.asarray(np.maximum(x, 0.0) + (np.log(u) + (e - (u - 1.0)) / u))
+        return np.maximum(x, 0.0) + (np.log(u) + (e - (u - 1.0)) / u)
 
     # Dense layers, losses and Adam: `tinyae.backend.dense_kernels` for large arrays, equal to the reference up to rounding.
 
@@ -74,7 +74,7 @@ class NumpyBackend(Backend):
         return np.full(len(x), 1.0 / len(x), x.dtype) @ x if tall else super().mean(x, axis, keepdims)
 
     def affine(self, x: Array, weight: Array, bias: Array, finish: Callable[[Array], None] | None = None) -> Array:
-        """Each part is finished while it is in the cache."""
+        """Large products in parts, each finished by the thread that computed it."""
         large = x.size * weight.shape[1] >= dense_kernels.MULTIPLICATIONS
         return (dense_kernels.affine if large else super().affine)(x, weight, bias, finish)
 
@@ -126,27 +126,30 @@ class NumpyBackend(Backend):
     def conv2d_backward(
         self, slope: kernels.Images, x: Array, w: Array, spec: ConvSpec, wanted: Collection[int]
     ) -> tuple[Array | None, ...]:
-        """All gradients of a few samples at once, from one matrix: the outputs' gradients that reach each pixel."""
-        image, kernel, dtype = 0 in wanted, 1 in wanted, np.result_type(x, w)
-        if not kernel or (image and w.shape[2] == 1) or not x.size:
+        """All gradients of a few samples at once: that of the kernel from the matrix for the images', if that is wanted."""
+        if not x.size:
             return super().conv2d_backward(slope, x, w, spec, wanted)
+        dtype = np.result_type(x, w)
         dz = kernels.Summed(slope, len(x), (*spec.out, w.shape[3]), dtype)
-        if image:
+        if 0 in wanted and 1 in wanted and w.shape[2] > 1:
             dx, dw = kernels.gather(dz, len(x), w, dtype, spec, x=x)
-        else:
+        elif 1 in wanted and 0 not in wanted:
             dx, dw = None, kernels.correlate(x.__getitem__, len(x), w.shape, dtype, spec, y=dz)[0]
+        else:
+            dx, dw, _ = super().conv2d_backward(dz, x, w, spec, {*wanted} - {2})
         return dx, dw, dz.total()
 
     def conv_transpose2d_backward(
         self, slope: kernels.Images, y: Array, w: Array, spec: ConvSpec, wanted: Collection[int]
     ) -> tuple[Array | None, ...]:
         """All gradients of a few samples at once, from one matrix: the contents of the windows."""
-        if not (0 in wanted and 1 in wanted and y.size):
+        if not y.size:
             return super().conv_transpose2d_backward(slope, y, w, spec, wanted)
         dtype = np.result_type(y, w)
         dz = kernels.Summed(slope, len(y), (*spec.size, w.shape[2]), dtype)
-        dy, dw = kernels.correlate(dz, len(y), w.shape, dtype, spec, w, y.__getitem__)
-        return dy, dw, dz.total()
+        if 0 in wanted and 1 in wanted:
+            return *kernels.correlate(dz, len(y), w.shape, dtype, spec, w, y.__getitem__), dz.total()
+        return *super().conv_transpose2d_backward(dz, y, w, spec, {*wanted} - {2})[:2], dz.total()
 
     def max_pool2d_grad(self, g: Array, out: Array, x: Array, spec: ConvSpec) -> Array:
         """Equal to the reference; windows that do not overlap go a few samples at a time, on two threads."""

@@ -22,7 +22,7 @@ from tinyae.ops.reductions import max
 # Pooling: the maximum or the mean of each window, channel by channel.
 #
 # Loops run over the taps of the window. The pixels of one tap, one for each window, form a strided slice of the image, so
-# the whole batch is compared or added at once. The maximum (or sum) of a window is that of the maxima (or sums) of its
+# many samples are compared or added at once. The maximum (or sum) of a window is that of the maxima (or sums) of its
 # rows, so KH + KW slices suffice instead of KH * KW.
 
 
