@@ -114,42 +114,37 @@ class NumpyBackend(Backend):
         """By gathering, or by scattering for images of a single channel."""
         if not y.size:
             return super().conv_transpose2d(y, w, spec, finish)
-        if w.shape[2] == 1:
-            return kernels.scatter(y, w, spec, finish)
-        return kernels.gather(y.__getitem__, len(y), w, np.result_type(y, w), spec, finish)[0]
+        return kernels.scatter(y, w, spec, finish) if w.shape[2] == 1 else kernels.gather(y, w, spec, finish)[0]
 
     def conv2d_weight_grad(self, x: Array, y: Array, spec: ConvSpec) -> Array:
         """Chunk by chunk on two threads."""
-        shape = (*spec.kernel, x.shape[3], y.shape[3])
-        return kernels.correlate(x.__getitem__, len(x), shape, np.result_type(x, y), spec, y=y.__getitem__)[0]
+        return kernels.correlate(x, spec, y=y)[0]
 
     def conv2d_backward(
-        self, slope: kernels.Images, x: Array, w: Array, spec: ConvSpec, wanted: Collection[int]
+        self, slope: Callable[[slice], Array], x: Array, w: Array, spec: ConvSpec, wanted: Collection[int]
     ) -> tuple[Array | None, ...]:
         """All gradients of a few samples at once: that of the kernel from the matrix for the images', if that is wanted."""
         if not x.size:
             return super().conv2d_backward(slope, x, w, spec, wanted)
-        dtype = np.result_type(x, w)
-        dz = kernels.Summed(slope, len(x), (*spec.out, w.shape[3]), dtype)
+        dz = kernels.Slopes(slope, (len(x), *spec.out, w.shape[3]), np.result_type(x, w))
         if 0 in wanted and 1 in wanted and w.shape[2] > 1:
-            dx, dw = kernels.gather(dz, len(x), w, dtype, spec, x=x)
+            dx, dw = kernels.gather(dz, w, spec, x=x)
         elif 1 in wanted and 0 not in wanted:
-            dx, dw = None, kernels.correlate(x.__getitem__, len(x), w.shape, dtype, spec, y=dz)[0]
+            dx, dw = None, kernels.correlate(x, spec, y=dz)[0]
         else:
-            dx, dw, _ = super().conv2d_backward(dz, x, w, spec, {*wanted} - {2})
+            dx, dw, _ = super().conv2d_backward(dz.__getitem__, x, w, spec, {*wanted} - {2})
         return dx, dw, dz.total()
 
     def conv_transpose2d_backward(
-        self, slope: kernels.Images, y: Array, w: Array, spec: ConvSpec, wanted: Collection[int]
+        self, slope: Callable[[slice], Array], y: Array, w: Array, spec: ConvSpec, wanted: Collection[int]
     ) -> tuple[Array | None, ...]:
         """All gradients of a few samples at once, from one matrix: the contents of the windows."""
         if not y.size:
             return super().conv_transpose2d_backward(slope, y, w, spec, wanted)
-        dtype = np.result_type(y, w)
-        dz = kernels.Summed(slope, len(y), (*spec.size, w.shape[2]), dtype)
+        dz = kernels.Slopes(slope, (len(y), *spec.size, w.shape[2]), np.result_type(y, w))
         if 0 in wanted and 1 in wanted:
-            return *kernels.correlate(dz, len(y), w.shape, dtype, spec, w, y.__getitem__), dz.total()
-        return *super().conv_transpose2d_backward(dz, y, w, spec, {*wanted} - {2})[:2], dz.total()
+            return *kernels.correlate(dz, spec, w, y), dz.total()
+        return *super().conv_transpose2d_backward(dz.__getitem__, y, w, spec, {*wanted} - {2})[:2], dz.total()
 
     def max_pool2d_grad(self, g: Array, out: Array, x: Array, spec: ConvSpec) -> Array:
         """Equal to the reference; windows that do not overlap go a few samples at a time, on two threads."""

@@ -44,37 +44,39 @@ _SHARED = 1 << 17
 """Entries of the whole matrix, or of pooled outputs, from which a second thread is worth its cost."""
 
 
-Images = Callable[[slice], np.ndarray]
-"""The images (or outputs) of the samples in a slice: computed for it, or `x.__getitem__` of an array x (N, H, W, C)."""
+class Slopes:
+    """The gradients (N, H, W, C) that `slope` computes for a few samples, to be read like an array, each sample once.
 
-
-class Summed:
-    """`slope`, which gives gradients (n, H, W, C) of some samples, made to add up what it gives, for the bias.
-
-    Threads take different samples, so each sample has a place of its own for its sum over rows, (W C).
+    What is read is also added up, for the bias. Threads read different samples, so each sample has a place of its own for its sum
+    over rows, (W C).
     """
 
-    def __init__(self, slope: Images, n: int, shape: tuple[int, ...], dtype: np.dtype) -> None:
-        self.slope, self.channels = slope, shape[2]
-        self.sums = np.empty((n, shape[1] * shape[2]), dtype)
+    def __init__(self, slope: Callable[[slice], np.ndarray], shape: tuple[int, ...], dtype: np.dtype) -> None:
+        self.slope, self.shape, self.dtype = slope, shape, dtype
+        self.sums = np.empty((shape[0], shape[2] * shape[3]), dtype)
 
-    def __call__(self, samples: slice) -> np.ndarray:
+    def __getitem__(self, samples: slice) -> np.ndarray:
         """The gradients of the samples."""
         dz = self.slope(samples)
-        np.add.reduce(dz.reshape(len(dz), dz.shape[1], -1), axis=1, out=self.sums[samples])  # long rows: fast
+        rows = dz.reshape(*dz.shape[:2], self.sums.shape[1])  # long rows add faster than single pixels
+        np.add.reduce(rows, axis=1, out=self.sums[samples])
         return dz
 
     def total(self) -> np.ndarray:
         """The sum over all samples and places, (C,)."""
-        return self.sums.sum(axis=0).reshape(-1, self.channels).sum(axis=0)
+        return self.sums.sum(axis=0).reshape(self.shape[2:]).sum(axis=0)
+
+
+Images = np.ndarray | Slopes
+"""Images or outputs (N, H, W, C), of which a kernel reads a few samples at a time."""
 
 
 class Patches:
     """Scratch memory of one thread: padded samples, and the matrix of their windows.
 
     Args:
-        x: the images (n, H, W, C), or outputs, that the windows slide over.
-        shape: (n, H, W, C).
+        x: the images (N, H, W, C), or outputs, that the windows slide over.
+        n: how many of them this thread works on.
         padding: ((top, bottom), (left, right)).
         patch_entries: entries of the largest matrix for one sample.
         dtype: of the matrix.
@@ -82,9 +84,9 @@ class Patches:
     """
 
     def __init__(
-        self, x: Images, shape: tuple[int, ...], padding: Padding, patch_entries: int, dtype: np.dtype, extra: int = 0
+        self, x: Images, n: int, padding: Padding, patch_entries: int, dtype: np.dtype, extra: int = 0
     ) -> None:
-        (n, h, w, c), ((top, bottom), (left, right)) = shape, padding
+        (_, h, w, c), ((top, bottom), (left, right)) = x.shape, padding
         self.x = x
         self.chunk = _chunk(n, patch_entries + extra, dtype)
         self.image = np.zeros((self.chunk, h + top + bottom, w + left + right, c), dtype)
@@ -96,7 +98,7 @@ class Patches:
         """The samples from `start` to `stop` in chunks, each loaded before it is yielded."""
         for samples in chunks(start, stop, self.chunk):
             self.loaded = slice(0, samples.stop - samples.start)
-            self.image[(self.loaded, *self.inside)] = self.x(samples)
+            self.image[(self.loaded, *self.inside)] = self.x[samples]
             yield samples
 
     def windows(self, taps: Pair, places: Pair, stride: Pair = (1, 1), first: Pair = (0, 0)) -> np.ndarray:
@@ -123,6 +125,11 @@ def _chunk(n: int, entries: int, dtype: np.dtype) -> int:
     return max(1, min(n, _CONV_CACHED // (max(entries, 1) * dtype.itemsize)))
 
 
+def _dtype(*arrays: Images | None) -> np.dtype:
+    """The dtype of results; arrays are given to NumPy themselves, so that one of another device is refused."""
+    return np.result_type(*[a.dtype if isinstance(a, Slopes) else a for a in arrays if a is not None])
+
+
 def _parts(entries: int) -> int:
     """2 for work that is worth two threads, else 1."""
     return 2 if entries >= _SHARED else 1
@@ -140,30 +147,27 @@ def conv2d(x: np.ndarray, w: np.ndarray, spec: ConvSpec, finish: Finish = None) 
     if w.shape[3] == 1 < w.shape[2] and spec.stride == (1, 1) and min(*mirrored[0], *mirrored[1]) >= 0:
         flipped = ConvSpec(spec.out, spec.kernel, padding=mirrored)
         return scatter(x, w[::-1, ::-1].swapaxes(2, 3), flipped, finish)
-    return correlate(x.__getitem__, len(x), w.shape, np.result_type(x, w), spec, w, finish=finish)[0]
+    return correlate(x, spec, w, finish=finish)[0]
 
 
 def correlate(
-    x: Images, n: int, shape: tuple[int, ...], dtype: np.dtype, spec: ConvSpec,
-    w: np.ndarray | None = None, y: Images | None = None, finish: Finish = None,
-) -> list[np.ndarray]:  # fmt: skip
-    """[`conv2d(x, w)`] given w, [`conv2d_weight_grad(x, y)`] given y, or both from the same matrix given both.
-
-    There are n samples, and the kernel has `shape` (KH, KW, C, O).
-    """
+    x: Images, spec: ConvSpec, w: np.ndarray | None = None, y: Images | None = None, finish: Finish = None
+) -> list[np.ndarray]:
+    """[`conv2d(x, w)`] given w, [`conv2d_weight_grad(x, y)`] given y, or both from the same matrix given both."""
+    dtype = _dtype(x, w, y)
     kernel = None if w is None else np.ascontiguousarray(w.reshape(-1, w.shape[3]), dtype)
-    c, o = shape[2:]
+    n, c, o = x.shape[0], x.shape[3], next(a.shape[3] for a in (w, y) if a is not None)
     k, places = math.prod(spec.kernel) * c, math.prod(spec.out)
     out = None if w is None else np.empty((n, *spec.out, o), dtype)
 
     def work(start: int, stop: int) -> np.ndarray:
         total, extra = np.zeros((o, k), dtype), places * o if y is None else 0
-        patches = Patches(x, (stop - start, *spec.size, c), spec.padding, places * k, dtype, extra)
+        patches = Patches(x, stop - start, spec.padding, places * k, dtype, extra)
         seen = patches.windows(spec.kernel, spec.out, spec.stride)
         for samples in patches.chunks(start, stop):
             rows = patches.rows(seen)
             if y is not None:
-                total += y(samples).reshape(-1, o).T @ rows
+                total += y[samples].reshape(-1, o).T @ rows
             if out is not None and kernel is not None:
                 np.matmul(rows, kernel, out=out[samples].reshape(-1, o))
                 if finish is not None:
@@ -213,15 +217,10 @@ def stride_phases(spec: ConvSpec) -> list[StridePhase]:
 
 
 def gather(
-    y: Images,
-    n: int,
-    w: np.ndarray,
-    dtype: np.dtype,
-    spec: ConvSpec,
-    finish: Finish = None,
-    x: np.ndarray | None = None,
+    y: Images, w: np.ndarray, spec: ConvSpec, finish: Finish = None, x: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """`conv_transpose2d(y, w)` of n samples and, given x, `conv2d_weight_grad(x, y)`, both from the same matrix."""
+    """`conv_transpose2d(y, w)` and, given x, `conv2d_weight_grad(x, y)`, both from the same matrix."""
+    n, dtype = y.shape[0], _dtype(y, w, x)
     c, o, phases = w.shape[2], w.shape[3], stride_phases(spec)
     image = np.empty((n, *spec.size, c), dtype)
     kernels = [w[m.taps][::-1, ::-1].swapaxes(2, 3).reshape(-1, c).astype(dtype, copy=False) for m in phases]
@@ -230,7 +229,7 @@ def gather(
 
     def work(start: int, stop: int) -> list[np.ndarray]:
         totals = [np.zeros(kernel.shape[::-1], dtype) for kernel in kernels]
-        patches = Patches(y, (stop - start, *spec.out, o), ((tall, tall), (wide, wide)), patch_entries, dtype)
+        patches = Patches(y, stop - start, ((tall, tall), (wide, wide)), patch_entries, dtype)
         seen = [patches.windows(m.count, m.places, first=(m.start[0] + tall, m.start[1] + wide)) for m in phases]
         for samples in patches.chunks(start, stop):
             part = image[samples]
