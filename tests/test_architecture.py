@@ -266,6 +266,23 @@ def test_a_base_class_does_not_know_its_only_child() -> None:
     assert found == set(HOUSE["exceptions"]["hooks"]), "the list in tests/house.toml is of what is left, by name"
 
 
+def test_nobody_asks_what_kind_of_model_it_is() -> None:
+    """Commands and training call methods that every model has; the table of pictures is by kind, as its comment says."""
+    found = set()
+    for file in FILES:
+        for call in [node for node in ast.walk(parsed(file)) if isinstance(node, ast.Call) and len(node.args) == 2]:
+            kinds = {
+                name.rpartition(".")[2] for name in ast.unparse(call.args[1]).replace(",", " ").strip("()").split()
+            }
+            if ast.unparse(call.func) in ("isinstance", "issubclass") and file.parent.name in (
+                "cli",
+                "training",
+                "pictures",
+            ):
+                found |= {kind for kind in kinds & {*classes()} if descends(kind, "Autoencoder")}
+    assert found == set(HOUSE["exceptions"]["kinds"])
+
+
 def own_defaults(function: FunctionType) -> set[str]:
     """The parameters with a default that stand in the definition itself, and not those it passes on."""
     code, defaults = function.__code__, function.__defaults__ or ()

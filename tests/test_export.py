@@ -159,6 +159,29 @@ def test_what_has_no_equivalent_is_refused_before_writing(function: Any, words: 
     assert not [*tmp_path.iterdir()]
 
 
+class Shifted(Autoencoder):
+    """A user's model whose codes are of x minus an offset."""
+
+    def example_inputs(self, x: np.ndarray, generator: np.random.Generator) -> dict[str, np.ndarray]:
+        return {"x": x, "offset": generator.standard_normal((len(x), 1))}
+
+    def named_outputs(self, part: str, inputs: Any) -> dict[str, Any]:
+        return super().named_outputs(part, {"x": inputs["x"] - inputs["offset"]})
+
+
+def test_a_model_of_ones_own_says_what_it_needs(tmp_path: Path) -> None:
+    x, offset = np.ones((7, 4), np.float32), np.arange(7, dtype=np.float32)[:, None]
+    path = ta.export(Shifted(nn.Tanh(), nn.Identity()), tmp_path / "x.onnx", "encoder", input_shape=(4,))
+    check(run(path, x=x, offset=offset), {"code": np.tanh(x - offset)})
+
+
+def test_the_steps_to_predict_belong_to_a_sequence(tmp_path: Path) -> None:
+    model = ta.models.LSTMAutoencoder(2, 3, mode="predict", future_steps=3).eval()
+    path = ta.export(model, tmp_path / "x.onnx", input_shape=(8, 2))
+    x, lengths = np.ones((4, 5, 2), np.float32), np.array([1, 2, 3, 5], np.int32)
+    check(run(path, x=x, lengths=lengths), {"prediction": model.predict(x, lengths=lengths)})
+
+
 def test_the_command_writes_a_file_that_says_what_it_is(tinyae: Any, refused: Any, monkeypatch: Any) -> None:
     tinyae("train basic --data optdigits --epochs 1 --code-size 3 --out run")
     assert tinyae("export run --part encoder").startswith("run/encoder.onnx: ")

@@ -241,6 +241,19 @@ class Autoencoder(Module):
             )
         return restored
 
+    def example_inputs(self, x: np.ndarray, generator: np.random.Generator) -> dict[str, np.ndarray]:
+        """What `named_outputs` takes, by name, for samples x (N, ...): x, and what else this kind of model needs."""
+        return {"x": x}
+
+    def named_outputs(self, part: str, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
+        """What a part computes for other programs (see `tinyae.export`): the "encoder" a code, the "decoder" and the "model" the rest.
+
+        The inputs are Tensors, whole numbers arrays: those of `example_inputs`; for the decoder a code in place of x.
+        """
+        if part == "encoder":
+            return {"code": self.encode(inputs["x"])}
+        return {"reconstruction": self.decode(inputs["code"]) if part == "decoder" else self.reconstruct(inputs["x"])}
+
     def report(self, samples: Split) -> list[str]:
         """Lines that this model adds to the report after training, computed on held-out samples."""
         return []

@@ -6,7 +6,7 @@ digits in the same handwriting.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -75,6 +75,16 @@ class ConditionalVariationalAutoencoder(VariationalAutoencoder):
                 f"{numbers.max()}."
             )
         return backend_of(like).to_device(np.eye(self.classes, dtype=np.float32)[numbers], like.dtype)
+
+    def example_inputs(self, x: np.ndarray, generator: np.random.Generator) -> dict[str, np.ndarray]:
+        """x (N, ...) and one-hot `labels` (N, C)."""
+        return {"x": x, "labels": self.one_hot(generator.integers(self.classes, size=len(x)), x)}
+
+    def named_outputs(self, part: str, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
+        """What a part computes from x or a code, and from one-hot `labels` (N, C)."""
+        name = "code" if part == "decoder" else "x"
+        joined = ops.concatenate(ops.flatten(inputs[name]), inputs["labels"], axis=1)
+        return super().named_outputs(part, {name: joined})
 
     def posterior(self, x: Any, batch_size: int = 1024) -> Posterior:
         """q(z|x, y) of samples with their classes (N, D + C); its condition is the classes."""

@@ -7,7 +7,7 @@ composite model needs both.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any
 
 import numpy as np
@@ -216,6 +216,23 @@ class LSTMAutoencoder(Autoencoder):
             return self._output(predictor(self.encoder(b.x, b.context), count), None)
 
         return self._apply(predicted, self._batch_of(self._samples(x), lengths), batch_size, whole=True)
+
+    def example_inputs(self, x: np.ndarray, generator: np.random.Generator) -> dict[str, np.ndarray]:
+        """The first T steps of windows x (N, T + F, D), and `lengths` (N,) of them."""
+        past = self._past(x)
+        return {"x": x[:, :past], "lengths": (1 + generator.permutation(len(x)) % past).astype(np.int32)}
+
+    def named_outputs(self, part: str, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
+        """The code, or what the mode has of reconstruction and prediction, from x (N, T, D) with `lengths`, or from a code."""
+        if part == "encoder":
+            return {"code": self.encode(**inputs)}
+        found = {}
+        if self.mode != "predict":
+            found = {"reconstruction": self.decode(**inputs) if part == "decoder" else self.reconstruct(**inputs)}
+        if self.predictor is not None:
+            code = inputs["code"] if part == "decoder" else self.encode(**inputs)
+            found["prediction"] = self._output(self.predictor(code, self.future_steps), None)
+        return found
 
     # What changes from epoch to epoch.
 

@@ -113,6 +113,10 @@ class ImageMemory(Autoencoder):
             )
         return replace(super().batch(samples), x=backend_of(samples.x).xp.arange(len(samples), dtype=samples.x.dtype))
 
+    def example_inputs(self, x: np.ndarray, generator: np.random.Generator) -> dict[str, np.ndarray]:
+        """Numbers of samples (N,), as floats."""
+        return {"x": generator.integers(self.count, size=len(x)).astype(x.dtype)}
+
     def reconstruct(self, x: Any, batch_size: int = 1024) -> Any:
         """The samples with the numbers x (N,), or with those of a Batch."""
         return super().reconstruct(x, batch_size) if isinstance(x, Batch) else self._restored(x, batch_size)

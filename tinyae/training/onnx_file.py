@@ -8,7 +8,7 @@ takes another path. An axis of different length is that of the batch, which stay
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -45,7 +45,7 @@ def export(
         model: a model, or a run or its folder, whose configuration becomes part of the metadata.
         path: the file, usually `.onnx`.
         part: "model", from samples to reconstructions; "encoder", to codes; "decoder", from codes.
-        input_shape: of one sample, with the steps of a sequence; by default that for which the model was built.
+        input_shape: of one sample, a sequence with all its steps; by default that for which the model was built.
 
     Inputs are `x` (N, ...) or `code` (N, K), for any N, one-hot `labels` (N, C) for a conditional model, and `lengths` (N,), int32, for
     an LSTM that reads sequences. Outputs are `code` (the mean of a random code), `reconstruction`, and `prediction`. Raises ValueError,
@@ -81,34 +81,13 @@ def sampled(model: models.Autoencoder, part: str, n: int, shape: Sequence[int] |
             raise ValueError("export: this model does not know the shape of a sample: write input_shape=(784,), say.")
         settings = defaults(models.model_entry(model.recipe["model"]).builder) | model.recipe["arguments"]
         shape = np.atleast_1d(settings["input_shape"]).tolist()
-        shape = [shape[0] - model.future_steps, *shape[1:]] if isinstance(model, models.LSTMAutoencoder) else shape
     x = rng.standard_cauchy((n, *shape))  # small and large numbers
-    given = {"x": move(rng.integers(model.count, size=n) if isinstance(model, models.ImageMemory) else x, model.dtype)}
-    if isinstance(model, models.ConditionalVariationalAutoencoder):
-        given["labels"] = move(np.eye(model.classes)[rng.integers(model.classes, size=n)], model.dtype)
+    found = model.example_inputs(x, rng)
+    given = {name: move(a, model.dtype if a.dtype.kind == "f" else None) for name, a in found.items()}
     if part == "decoder":
         given["code"] = Pass(model, "encoder", given).outputs["code"]
-        del given["x"]
-    elif isinstance(model, models.LSTMAutoencoder):
-        given["lengths"] = (1 + rng.permutation(n) % shape[0]).astype(np.int32)
+        given = {name: a for name, a in given.items() if name not in ("x", "lengths")}
     return given
-
-
-def outputs(model: models.Autoencoder, part: str, given: Mapping[str, Any]) -> dict[str, Tensor]:
-    """What a part computes from its inputs, by name."""
-    x = given["code" if part == "decoder" else "x"]
-    if "labels" in given:
-        x = ops.concatenate(ops.flatten(x), given["labels"], axis=1)
-    options = {"lengths": given["lengths"]} if "lengths" in given else {}
-    if part == "encoder":
-        return {"code": model.encode(x, **options)}
-    found = {}
-    if not isinstance(model, models.LSTMAutoencoder) or model.mode != "predict":
-        found["reconstruction"] = model.decode(x) if part == "decoder" else model.reconstruct(x, **options)
-    if isinstance(model, models.LSTMAutoencoder) and model.predictor is not None:
-        code = x if part == "decoder" else model.encode(x, **options)
-        found["prediction"] = model.reconstruction.output(model.predictor(code, model.future_steps))
-    return found
 
 
 class Pass:
@@ -122,9 +101,9 @@ class Pass:
         self.inputs, self.computed, self._layers = inputs, {id(x): x for x in inputs.values()}, dict[int, Any]()
         watch = Observer()
         watch.result, watch.called = self._result, self._called  # type: ignore[method-assign]
-        given = {name: x if name == "lengths" else Tensor(x, requires_grad=True) for name, x in inputs.items()}
+        given = {k: Tensor(x, requires_grad=True) if x.dtype.kind == "f" else x for k, x in inputs.items()}
         with np.errstate(all="ignore"), nn.evaluating(model), set_recording(True), set_observers(watch):
-            found = outputs(model, part, given)
+            found = model.named_outputs(part, given)
         self.outputs = {name: y.data for name, y in found.items()}
         nodes = {node for y in found.values() if y.node is not None for node in ancestors(y.node) if node.primitive}
         steps = {
