@@ -122,7 +122,7 @@ def bce_with_logits(logits: np.ndarray, targets: np.ndarray, factor: float) -> t
     """
     z, t = logits.reshape(-1), targets.reshape(-1)
     slopes = np.empty(z.size, z.dtype)
-    zero, one, infinity, scale = (np.asarray(value, z.dtype) for value in (0.0, 1.0, np.inf, factor))
+    zero, one, scale = (np.asarray(value, z.dtype) for value in (0.0, 1.0, factor))
 
     def work(start: int, stop: int) -> float:
         total, scratch = 0.0, np.empty((3, min(_CHUNK, stop - start)), z.dtype)
@@ -135,12 +135,13 @@ def bce_with_logits(logits: np.ndarray, targets: np.ndarray, factor: float) -> t
             np.divide(one, u, out=r)
             lost = np.subtract(e, np.subtract(u, one, out=slope), out=slope)
             total += float(lost @ r)
-            np.maximum(e, np.greater_equal(x, zero), out=slope)
+            positive = np.greater_equal(x, zero)
+            np.maximum(e, positive, out=slope)
             slope *= r
             slope -= y
             slope *= scale
-            np.clip(x, zero, infinity, out=e)
-            e -= np.multiply(x, y, out=r)
+            np.subtract(positive, y, out=e)
+            e *= x  # max(z, 0) - t z
             total += float(e.sum())
             while u.size % 2 == 0 and u.size > x.size // 16:
                 half = u.size // 2
