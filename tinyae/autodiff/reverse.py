@@ -20,7 +20,6 @@ import numpy.typing as npt
 from tinyae.autodiff.tape import (
     Cotangent,
     Node,
-    Observer,
     Primitive,
     Rule,
     Seed,
@@ -179,8 +178,9 @@ def _sweep(
             if (primitive := node.primitive) is None or (g := cotangents.pop(node, None)) is None:
                 continue
             _check_unchanged(node)
-            if watching:
-                _starts(watching, node)
+            if watching:  # a loop over no observers would cost more than the question
+                for observer in watching:
+                    observer.starts(node)
             if node in keep:
                 cotangents[node] = g
             out, args, params = node.out, node.args, node.params
@@ -193,7 +193,8 @@ def _sweep(
                 before = cotangents.get(parent)
                 cotangents[parent] = c if before is None else _added(before, c, parent, owned, create_graph)
                 if watching:
-                    _passes(watching, node, i, g, c, parent, cotangents[parent])
+                    for observer in watching:
+                        observer.gradient(node, i, g, c, parent, cotangents[parent])
             if free:
                 node.free()
     finally:
@@ -209,16 +210,6 @@ def _added(before: Cotangent, c: Cotangent, parent: Node, owned: set[Node], crea
             return before
     owned.add(parent)
     return before + c
-
-
-def _starts(observers: Sequence[Observer], node: Node) -> None:
-    for observer in observers:
-        observer.starts(node)
-
-
-def _passes(observers: Sequence[Observer], *passed: Any) -> None:
-    for observer in observers:
-        observer.gradient(*passed)
 
 
 def _toward(inside: set[Node], node: Node) -> tuple[list[int], list[Node]]:
