@@ -287,8 +287,8 @@ class LBFGS(Optimizer):
         more = {"point": self.flat.to_host(self.point), "pairs": pairs.reshape(-1, 2, self.flat.size)}
         return super().state_dict() | more
 
-    def _check(self, state: Mapping[str, object], *more: str) -> None:
-        super()._check(state, "point", "pairs", *more)
+    def _check(self, state: Mapping[str, object]) -> None:
+        super()._check(state)
         point, pairs = (np.asarray(state[name]).shape for name in ("point", "pairs"))
         if point != (self.flat.size,) or len(pairs) != 3 or pairs[1:] != (2, *point):
             raise ValueError(

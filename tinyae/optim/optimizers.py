@@ -16,23 +16,17 @@ from tinyae.checks import check_kind, number, whole_number
 # ---------------------------------------------------------------------------------------------------------------------
 # What optimizers and schedules share: settings with checked ranges, and a state that can be saved and restored.
 
-Check = Callable[[str, object], float]
-"""Called as `check(name, value)`; returns a Python number, or raises an error with the name and the range."""
+_NOT_NEGATIVE = ("lr", "base_lr", "final_lr", "weight_decay", "gradient_tolerance", "loss_tolerance")
+_COUNTS = ("step_size", "total_steps", "warmup_steps", "max_iterations", "history")
 
-positive: Check = partial(number, above=0.0)
-not_negative: Check = partial(number, at_least=0.0)
-fraction: Check = partial(number, at_least=0.0, below=1.0)
-at_least_one: Check = partial(whole_number, at_least=1)
-
-RANGES: dict[str, Check] = {
-    **dict.fromkeys(("lr", "base_lr", "final_lr", "weight_decay"), not_negative),
-    **dict.fromkeys(("gradient_tolerance", "loss_tolerance"), not_negative),
-    **dict.fromkeys(("eps", "gamma"), positive),
-    **dict.fromkeys(("momentum", "beta1", "beta2", "alpha"), fraction),
-    **dict.fromkeys(("step_size", "total_steps", "warmup_steps", "max_iterations", "history"), at_least_one),
+RANGES: dict[str, Callable[[str, object], float]] = {
+    **dict.fromkeys(_NOT_NEGATIVE, partial(number, at_least=0.0)),
+    **dict.fromkeys(("eps", "gamma"), partial(number, above=0.0)),
+    **dict.fromkeys(("momentum", "beta1", "beta2", "alpha"), partial(number, at_least=0.0, below=1.0)),
+    **dict.fromkeys(_COUNTS, partial(whole_number, at_least=1)),
     "nesterov": partial(check_kind, kind=bool),
 }
-"""The range of each number by name. Numbers with other names, in your own methods, must be finite."""
+"""The check of each number, `check(name, value)`. Numbers with other names, in your own methods, must be finite."""
 
 
 class Stateful:
@@ -73,16 +67,16 @@ class Stateful:
         self._check(state)
         self._take(state)
 
-    def _check(self, state: Mapping[str, object], *more: str) -> None:
-        """Raise ValueError unless `state` can be restored; `more` are names of additional entries."""
+    def _check(self, state: Mapping[str, object]) -> None:
+        """Raise ValueError unless `state` can be restored."""
         method = type(self).__name__
         if state.get("method", method) != method:
             raise ValueError(
                 f"this is a saved state of {state['method']}, not of {method}: create a {state['method']} to load it."
             )
-        expected = {"method", "steps", *self.numbers, *more}
-        if expected != set(state):
-            missing, unexpected = sorted(expected - set(state)), sorted(set(state) - expected)
+        expected = self.state_dict().keys()
+        if expected != state.keys():
+            missing, unexpected = sorted(expected - state.keys()), sorted(state.keys() - expected)
             raise ValueError(
                 f"the state does not match {method}: missing {missing or 'nothing'}, "
                 f"unexpected {unexpected or 'nothing'}. Create it with the same arguments as the saved one."
@@ -121,7 +115,7 @@ class Optimizer(Stateful):
 
     def __init__(self, tensors: Iterable[Tensor], buffers: Iterable[str] = (), **numbers: float) -> None:
         if "lr" in numbers:
-            positive("lr", numbers["lr"])
+            number("lr", numbers["lr"], above=0.0)
         super().__init__(**numbers)
         self.flat = FlatParameters(tensors)
         self.buffers: dict[str, Array] = {name: self.flat.backend.xp.zeros_like(self.flat.data) for name in buffers}
@@ -134,7 +128,7 @@ class Optimizer(Stateful):
     @lr.setter
     def lr(self, value: float) -> None:
         # With a NumPy scalar, float32 parameters would be updated in float64; the check returns a Python float.
-        self._lr = not_negative("lr", value)
+        self._lr = number("lr", value, at_least=0.0)
 
     def step(self) -> None:
         """Update every parameter from its gradient.
@@ -165,8 +159,8 @@ class Optimizer(Stateful):
         """
         return super().state_dict() | {name: self.flat.to_host(buffer) for name, buffer in self.buffers.items()}
 
-    def _check(self, state: Mapping[str, object], *more: str) -> None:
-        super()._check(state, *self.buffers, *more)
+    def _check(self, state: Mapping[str, object]) -> None:
+        super()._check(state)
         for name in self.buffers:
             array = np.asarray(state[name])
             if array.shape != (self.flat.size,) or array.dtype != self.flat.data.dtype:
@@ -228,7 +222,6 @@ class SGD(Optimizer):
         return super().checked(values)
 
     def update(self, param: Array, grad: Array) -> None:
-        """One step on the flat buffers."""
         if self.weight_decay:
             grad = grad + self.weight_decay * param
         if self.momentum:
@@ -284,7 +277,6 @@ class Adam(Optimizer):
         super().__init__(tensors, buffers, lr=lr, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay)
 
     def update(self, param: Array, grad: Array) -> None:
-        """One step on the flat buffers."""
         if self.weight_decay and not self.decoupled:
             grad = grad + self.weight_decay * param
         root = math.sqrt(1.0 - self.beta2**self.steps)
@@ -348,7 +340,6 @@ class RMSprop(Optimizer):
         super().__init__(tensors, ["square"], lr=lr, alpha=alpha, eps=eps)
 
     def update(self, param: Array, grad: Array) -> None:
-        """One step on the flat buffers."""
         square = self.buffers["square"]
         square *= self.alpha
         square += (1.0 - self.alpha) * grad * grad
@@ -372,7 +363,6 @@ class Adagrad(Optimizer):
         super().__init__(tensors, ["total"], lr=lr, eps=eps)
 
     def update(self, param: Array, grad: Array) -> None:
-        """One step on the flat buffers."""
         total = self.buffers["total"]
         total += grad * grad
         param -= self.lr * grad / (self.flat.backend.xp.sqrt(total) + self.eps)

@@ -24,6 +24,8 @@ class Schedule(Stateful):
         optimizer: the optimizer.
         base_lr: its learning rate when the schedule was created.
         steps: number of calls of `step()`.
+
+    `load_state_dict()` also sets the optimizer's learning rate, to that of the restored step.
     """
 
     base_lr: float
@@ -48,9 +50,8 @@ class Schedule(Stateful):
         self.steps += 1
         self.optimizer.lr = self.rate(self.steps)
 
-    def load_state_dict(self, state: Mapping[str, object]) -> None:
-        """Restore a state returned by `state_dict()`, and set the optimizer's learning rate for its step."""
-        super().load_state_dict(state)
+    def _take(self, state: Mapping[str, object]) -> None:
+        super()._take(state)
         self.optimizer.lr = self.rate(self.steps)
 
     def __repr__(self) -> str:
@@ -73,7 +74,6 @@ class StepLR(Schedule):
         super().__init__(optimizer, step_size=step_size, gamma=gamma)
 
     def rate(self, step: int) -> float:
-        """The learning rate at step number `step`, counted from 0."""
         return self.base_lr * self.gamma ** (step // self.step_size)
 
 
@@ -95,7 +95,6 @@ class CosineLR(Schedule):
         super().__init__(optimizer, total_steps=total_steps, final_lr=final_lr)
 
     def rate(self, step: int) -> float:
-        """The learning rate at step number `step`, counted from 0."""
         if step >= self.total_steps:
             return self.final_lr
         share = (1.0 + math.cos(math.pi * step / self.total_steps)) / 2.0
@@ -126,7 +125,6 @@ class WarmupLR(Schedule):
         super().__init__(optimizer, warmup_steps=warmup_steps)
 
     def rate(self, step: int) -> float:
-        """The learning rate at step number `step`, counted from 0."""
         if step < self.warmup_steps:
             return self.base_lr * (step + 1) / self.warmup_steps
         return self.base_lr if self.after is None else self.after.rate(step - self.warmup_steps + 1)
@@ -135,12 +133,12 @@ class WarmupLR(Schedule):
         """The state of this schedule, with that of `after`."""
         return super().state_dict() | ({} if self.after is None else {"after": self.after.state_dict()})
 
-    def _check(self, state: Mapping[str, object], *more: str) -> None:
-        super()._check(state, *more, *([] if self.after is None else ["after"]))
+    def _check(self, state: Mapping[str, object]) -> None:
+        super()._check(state)
         if self.after is not None:
             self.after._check(state["after"])  # type: ignore[arg-type]
 
     def _take(self, state: Mapping[str, object]) -> None:
-        super()._take(state)
         if self.after is not None:
             self.after._take(state["after"])  # type: ignore[arg-type]
+        super()._take(state)  # last: the rate at this step may be that of `after`
