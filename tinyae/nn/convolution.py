@@ -249,7 +249,6 @@ class AvgPool2d(Pooling):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """`ops.avg_pool2d(x, ...)`."""
         return ops.avg_pool2d(x, **self._window(x))
 
 
@@ -270,7 +269,6 @@ class Upsample(ImageLayer):
         self.mode = choose("mode", mode, UPSAMPLE_MODES, owner="Upsample")
 
     def forward(self, x: Tensor) -> Tensor:
-        """`ops.upsample(x, factor=scale_factor, mode=mode)`."""
         return ops.upsample(_checked(self, x), factor=self.scale_factor, mode=self.mode)
 
 
@@ -349,10 +347,5 @@ def overlap_counts(
     """
     out = geometry.pair("overlap_counts", "size", size)
     spec = geometry.transposed_spec("overlap_counts", out, kernel_size, stride, padding, output_padding)
-    counts = []
-    for places, taps, step, (before, _), n in zip(out, spec.kernel, spec.stride, spec.padding, spec.size, strict=True):
-        written = np.add.outer(np.arange(places) * step, np.arange(taps)) - before
-        counts.append(
-            np.bincount(written[(written >= 0) & (written < n)].astype(np.intp), minlength=n).astype(np.int64)
-        )
-    return np.outer(*counts)
+    counts = ops.convolve_transpose(np.ones((1, *out, 1)), np.ones((*spec.kernel, 1, 1)), spec=spec)
+    return counts[0, :, :, 0].astype(np.int64)
