@@ -14,7 +14,7 @@ from tinyae.backend import as_generator, backend_of
 from tinyae.backend.base import array_advice
 from tinyae.checks import check_kind, choose, number, whole_number
 from tinyae.nn.module import Module, Parameter
-from tinyae.ops.linear import ACTIVATIONS
+from tinyae.ops.linear import ACTIVATIONS, activated
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Dense layers: every output depends on every input.
@@ -65,8 +65,7 @@ class Dense(Module):
         check_last_axis(self, x, self.in_features)
         if self.bias is not None:
             return ops.dense(x, self.weight, self.bias, activation=self.activation)
-        z = ops.matmul(x, self.weight)
-        return z if self.activation == "identity" else getattr(ops, self.activation)(z)
+        return activated(ops.matmul(x, self.weight), self.activation)
 
 
 class TiedDense(Module):
@@ -126,7 +125,6 @@ class Identity(Module):
     """y = x. A placeholder where a module is expected."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """x itself."""
         return x
 
 
@@ -134,7 +132,6 @@ class ReLU(Module):
     """y = max(x, 0), any shape."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """`ops.relu(x)`."""
         return ops.relu(x)
 
 
@@ -142,7 +139,6 @@ class ELU(Module):
     """y = x for x > 0, else exp(x) - 1, any shape: like relu, but its mean output can be 0 (Clevert et al. 2016)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """`ops.elu(x)`."""
         return ops.elu(x)
 
 
@@ -150,7 +146,6 @@ class GELU(Module):
     """y = x P(x), P(x) the probability that a standard normal variable is at most x (Hendrycks and Gimpel 2016)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """`ops.gelu(x)`."""
         return ops.gelu(x)
 
 
@@ -158,7 +153,6 @@ class SiLU(Module):
     """y = x sigmoid(x), any shape; also called swish (Elfwing, Uchibe and Doya 2018)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """`ops.silu(x)`."""
         return ops.silu(x)
 
 
@@ -166,7 +160,6 @@ class Sigmoid(Module):
     """y = 1 / (1 + exp(-x)), any shape, in (0, 1)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """`ops.sigmoid(x)`."""
         return ops.sigmoid(x)
 
 
@@ -174,7 +167,6 @@ class Tanh(Module):
     """y = tanh(x), any shape, in (-1, 1)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """`ops.tanh(x)`."""
         return ops.tanh(x)
 
 
@@ -182,7 +174,6 @@ class Softplus(Module):
     """y = log(1 + exp(x)), any shape, positive; for variances and rates."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """`ops.softplus(x)`."""
         return ops.softplus(x)
 
 
@@ -197,7 +188,6 @@ class Softmax(Module):
         self.axis = whole_number("Softmax: axis", axis, at_least=-64, advice="-1 is the last one")
 
     def forward(self, x: Tensor) -> Tensor:
-        """`ops.softmax(x, axis=axis)`."""
         return ops.softmax(x, axis=self.axis)
 
 
@@ -209,7 +199,6 @@ class Flatten(Module):
     """Reshape (N, ...) to (N, D), where D is the number of elements of a sample: from an image to a vector."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """`ops.flatten(x)`."""
         if x.ndim < 1:
             raise ValueError(f"Flatten: the input needs a batch axis N, got shape {x.shape}: write x.reshape(1, -1).")
         return ops.flatten(x)
@@ -332,7 +321,6 @@ class LayerNorm(Module):
         self.weight, self.bias = _gain_and_shift(self.features, check_dtype("LayerNorm", dtype))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalize over the last axis."""
         check_last_axis(self, x, self.features)
         _, centered, variance = _moments(x, (x.ndim - 1,))
         return _scaled(centered, variance, self.eps, self.weight, self.bias)

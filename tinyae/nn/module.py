@@ -351,7 +351,6 @@ class Parameter(Tensor):
         return f"Parameter(shape={self.shape}, dtype={self.dtype}{frozen})"
 
     def __reduce__(self) -> tuple[Callable[[Array, bool], Parameter], tuple[Array, bool]]:
-        # A node holds a weak reference to its leaf: a copied node would send its gradients to the original.
         return _rebuild, (self._data, self.requires_grad)
 
 
@@ -385,7 +384,6 @@ class Sequential(Module):
         self.layers = list(modules)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply every module in turn."""
         for layer in self.layers:
             x = layer(x)
         return x
