@@ -204,10 +204,8 @@ def filters(
     rows = math.ceil(shown / across)
     sheet = Sheet(rows, across, shape)
     for place, (index, limit) in enumerate(zip(chosen, limits, strict=True)):
-        # NaN weights are drawn as such. For a filter of zeros any scale will do.
-        reach = float(limit) or 1.0
-        pixels = columns[:, index].reshape(shape)
-        sheet.draw(*divmod(place, across), pixels, -reach, reach, DIVERGING)
+        reach = float(limit) or 1.0  # for a filter of zeros any scale will do
+        sheet.draw(*divmod(place, across), columns[:, index].reshape(shape), -reach, reach, DIVERGING)
     if shape[2] == 1:
         sheet.scale(0, min(rows, 3), SIGNED, DIVERGING)
     reaches = f"{limits.max():.2g}" if shown == 1 else f"from {limits.min():.2g} to {limits.max():.2g}"
@@ -259,23 +257,16 @@ def feature_maps(
         row, column = divmod(index + (picture is not None), across)
         pixels = values[:, :, index]
         reach = float(np.abs(pixels[np.isfinite(pixels)]).max(initial=0.0))
-        # For a map of zeros any scale will do.
-        end = reach or 1.0
+        end = reach or 1.0  # for a map of zeros any scale will do
         low, colormap = (-end, DIVERGING) if signed else (0.0, "gray")
         sheet.draw(row, column, pixels[..., np.newaxis], low, end, colormap, f"{index}: {reach:.2g}")
-    return finished(sheet.figure, title, _maps_note(values, shown, signed))
-
-
-def _maps_note(values: FloatArray, shown: int, signed: bool) -> str:
-    """The note below the maps: how many are drawn, their scale, and how many are zero or not finite."""
     height, width, total = values.shape
-    parts = [f"{shown} of {style.counted(total, 'map')} of {height} x {width}."]
     scale = "white is 0, red and blue the largest absolute value" if signed else "black is 0, white the largest value"
-    parts.append(f"Above each: its index and the end of its scale; {scale}.")
-    silent = int(np.count_nonzero((values[:, :, :shown] == 0).all(axis=(0, 1))))
-    if silent:
-        parts.append(f"{style.counted(silent, 'map')} zero everywhere.")
-    return " ".join([*parts, not_finite(values[:, :, :shown], "value")])
+    note = f"{shown} of {style.counted(total, 'map')} of {height} x {width}. "
+    note += f"Above each: its index and the end of its scale; {scale}."
+    if silent := int(np.count_nonzero((values[:, :, :shown] == 0).all(axis=(0, 1)))):
+        note += f" {style.counted(silent, 'map')} zero everywhere."
+    return finished(sheet.figure, title, f"{note} {not_finite(values[:, :, :shown], 'value')}")
 
 
 @style.drawing()
@@ -383,15 +374,16 @@ def frame_strips(
 
     Raises `TypeError` for anything but NumPy arrays, `ValueError` for shapes that differ.
     """
-    films = _films(rows)
+    films, number = _films(rows, count)
     names = list(films)
-    number, frames, height, width = films[names[0]].shape
-    shown = min(whole_number("count", count, at_least=1), number)
-    low, high = pixel_range(value_range, *(film[:shown] for film in films.values()))
-    words = [str(word) for word in one_each(labels, number, "labels", "films") or [""] * number][:shown]
-    numbers = [f"{error:.3g}" for error in one_each(errors, number, "errors", "films") or []][:shown]
-    note = range_note(low, high, 1, **{name: _drawn(film[:shown]) for name, film in films.items()})
-    sheet = Sheet(shown * len(names), frames, (height, width), lines=2, tile=40.0, group=(len(names), 12.0))
+    shown, frames, *size = films[names[0]].shape
+    low, high = pixel_range(value_range, *films.values())
+    words = [str(word) for word in one_each(labels, number, "labels", "films") or [""] * number]
+    numbers = [f"{error:.3g}" for error in one_each(errors, number, "errors", "films") or []]
+    # Blank frames are not counted as values that are not finite.
+    drawn = {name: film[~np.isnan(film).all(axis=(2, 3))] for name, film in films.items()}
+    note = range_note(low, high, 1, **drawn)
+    sheet = Sheet(shown * len(names), frames, size, lines=2, tile=40.0, group=(len(names), 12.0))
     sheet.name_rows([
         f"{name}\n{words[film] if name == names[0] else numbers[film] if numbers and name == names[-1] else ''}".rstrip()
         for film in range(shown) for name in names
@@ -422,44 +414,37 @@ def save_film(
     The caption has the frame number and whether the model saw the frame. Frames that a row does not have are gray.
     """
     with style.drawing():
-        films = _films(rows)
-        names = list(films)
-        number, frames, height, width = films[names[0]].shape
-        shown = min(whole_number("count", count, at_least=1), number)
-        low, high = pixel_range(value_range, *(film[:shown] for film in films.values()))
-        sheet = Sheet(len(names), shown, (height, width), lines=1)
-        sheet.name_rows(names)
-        for row in range(len(names)):
-            for column in range(shown):
-                sheet.draw(row, column, np.zeros((height, width, 1)), low, high)
+        films, _ = _films(rows, count)
+        shown, frames, *size = next(iter(films.values())).shape
+        low, high = pixel_range(value_range, *films.values())
+        sheet = Sheet(len(films), shown, size, lines=1)
+        sheet.name_rows(list(films))
+        for place in range(len(films) * shown):
+            row, column = divmod(place, shown)
+            sheet.draw(row, column, np.zeros((*size, 1)), low, high)
         caption = sheet.axes.set_xlabel(" ", loc="left")
         finished(sheet.figure, title)
         tiles = sheet.axes.images
 
         def show(frame: int) -> None:
             gray = low + 0.5 * (high - low)
-            for row, name in enumerate(names):
-                for column in range(shown):
-                    pixels = films[name][column, frame]
-                    tiles[row * shown + column].set_data(np.where(np.isnan(pixels), gray, pixels))
+            for tile, pixels in zip(tiles, np.concatenate([film[:, frame] for film in films.values()]), strict=True):
+                tile.set_data(np.where(np.isnan(pixels), gray, pixels))
             part = "" if seen is None else ", seen by the model" if frame < seen else ", the future"
             caption.set_text(f"frame {frame + 1} of {frames}{part}")
 
         return save_animation(sheet.figure, frames, show, path, milliseconds=milliseconds)
 
 
-def _films(rows: Mapping[str, RealArray]) -> dict[str, FloatArray]:
-    """The rows, checked: equal shapes, gray, and not too many frames."""
+def _films(rows: Mapping[str, RealArray], count: int) -> tuple[dict[str, FloatArray], int]:
+    """The first `count` films of each row, checked: equal shapes, gray, and not too many frames; and how many there are."""
     films = {name: host_array(film, name, "(N, T, H, W)") for name, film in rows.items()}
     shapes = {film.shape for film in films.values()}
     if len(shapes) != 1 or len(next(iter(shapes))) != 4:
         got = ", ".join(f"{name} {film.shape}" for name, film in films.items()) or "none"
         raise ValueError(f"films must all have the same shape (N, T, H, W), got {got}: use reshape(N, T, H, W).")
-    if next(iter(shapes))[1] > MOST_FRAMES:
-        raise ValueError(f"films may have at most {MOST_FRAMES} frames, got {next(iter(shapes))[1]}: shorten them.")
-    return films
-
-
-def _drawn(films: FloatArray) -> FloatArray:
-    """The frames that are not blank, along one axis; the note counts their values."""
-    return films[~np.isnan(films).all(axis=(2, 3))]
+    number, frames, _, _ = shapes.pop()
+    if frames > MOST_FRAMES:
+        raise ValueError(f"films may have at most {MOST_FRAMES} frames, got {frames}: shorten them.")
+    shown = whole_number("count", count, at_least=1)
+    return {name: film[:shown] for name, film in films.items()}, number
