@@ -99,15 +99,12 @@ def principal_components(codes: FloatArray) -> tuple[FloatArray, FloatArray]:
     # squaring the values; the squared singular values are its eigenvalues times N - 1, which cancels below.
     centered = codes - codes.mean(axis=0)
     _, singular, rows = np.linalg.svd(centered, full_matrices=False)
-    axes = np.zeros((2, codes.shape[1]))
-    # A single code has only one singular vector; the rest stays zero.
-    axes[: min(2, len(rows))] = rows[:2]
+    variances, axes = singular**2, rows[:2]
+    if len(codes) == 1:  # there is only one singular vector
+        variances, axes = np.zeros(2), np.zeros((2, codes.shape[1]))
     largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, np.newaxis], axis=1)
-    axes *= np.where(largest < 0, -1.0, 1.0)
-    variances = np.zeros(2)
-    variances[: min(2, len(singular))] = singular[:2] ** 2
-    total = float((singular**2).sum())
-    return centered @ axes.T, variances / total if total > 0 else variances
+    axes = axes * np.where(largest < 0, -1.0, 1.0)
+    return centered @ axes.T, variances[:2] / (variances.sum() or 1.0)
 
 
 def _classes(labels: RealArray | Sequence[int] | None, count: int) -> npt.NDArray[np.int64]:
@@ -306,9 +303,8 @@ def aggregate_posterior(
     prior = _gaussian(z, 0.0, 1.0)
     densities = [_gaussian(z[:, None], m[:, k], s[:, k]).mean(axis=1) for k in order]
     highest = 1.05 * max(prior.max(), max(float(density.max()) for density in densities))
-    left_out = m.shape[1] - len(order)
     note = f"From {len(m):,} posteriors. All panels have the same scale."
-    if left_out:
+    if left_out := m.shape[1] - len(order):
         note += f" {left_out} latent dimensions with smaller KL are not drawn."
     figure, grid = panels(len(order), min(5, len(order)), 118.0, 62.0, across=12.0, down=32.0)
     for axes, k, density in zip(grid, order, densities, strict=True):
@@ -425,8 +421,8 @@ def confusion(
 # Training curves: one panel per unit, over epochs.
 #
 # The epoch of the lowest validation loss is marked in every panel: later epochs overfit. That of a test loss is not, since
-# nothing may be chosen by it. A missing value is skipped; a value
-# that is NaN or infinite interrupts the line and is marked by a cross at the bottom of the panel.
+# nothing may be chosen by it. A missing value is skipped; one that is NaN or infinite interrupts the line and is marked by a
+# cross at the bottom of the panel.
 
 VALIDATION_LOSS = "validation_loss"
 FEW_EPOCHS = 25

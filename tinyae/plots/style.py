@@ -355,8 +355,7 @@ class Sheet:
         self.tile_width, self.tile_height, self.interpolation = tile_size(image_shape[0], image_shape[1], tile)
         self.group = group or (rows, 0.0)
         self.pitch = max(self.tile_height + GAP + 12.0 * captions, 11.0 * lines)
-        width, height = self.corner(rows, columns)
-        width, height = width - GAP, self.corner(rows - 1, 0)[1] + self.tile_height
+        width, height = self.corner(0, columns)[0] - GAP, self.corner(rows - 1, 0)[1] + self.tile_height
         # A point of space on each side, for the frames of the tiles at the edge.
         self.figure, (self.axes,) = panels(1, 1, width + 2, height + 2)
         self.axes.set(xlim=(-1, width + 1), ylim=(height + 1, -1), xticks=[], yticks=[])
