@@ -29,11 +29,8 @@ if TYPE_CHECKING:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Scatter plots of codes, colored by class.
-#
-# Codes of more than two dimensions are projected onto their first two principal components; the axis labels give the
-# fraction of the variance, because a projection that keeps 20 % may mislead. One-dimensional codes are drawn as one
-# histogram per class on a common axis.
+# Scatter plots of codes, colored by class. Those of a projection have the fractions of the variance at the axes, because a
+# projection that keeps 20 % may mislead.
 
 MOST_CLASSES = len(style.PALETTE) * len(style.MARKERS)
 BINS = 60
@@ -149,11 +146,7 @@ def _scatter(
     title: str,
     note: str,
 ) -> Figure:
-    """Draw points (N, 2), already in random order, with a legend of the classes to the right of the axes.
-
-    `classes` (N,): the label of each point. `names`: class names by label, empty for codes without classes. Both axes have
-    the same scale.
-    """
+    """Draw points (N, 2), already in random order, with a legend of the classes (none without `names`) on the right."""
     from matplotlib.lines import Line2D
     from matplotlib.markers import MarkerStyle
 
@@ -186,11 +179,7 @@ def _scatter(
 
 
 def _look(place: int) -> tuple[str, str]:
-    """Return color and marker of the class with this index.
-
-    Successive classes differ in both, so that color alone is not needed. After ten classes the colors repeat with the markers
-    shifted by one; the pairs repeat after 50.
-    """
+    """Color and marker of a class: successive ones differ in both, so color alone is not needed; pairs repeat after 50."""
     turn, color = divmod(place, len(style.PALETTE))
     return style.PALETTE[color], style.MARKERS[(color + turn) % len(style.MARKERS)]
 
@@ -587,10 +576,7 @@ def _draw(axes: Axes, unit: str, series: Mapping[str, Series], lowest: float | N
 
 
 def _mark_lowest(axes: Axes, series: Mapping[str, Series], lowest: float) -> list[tuple[Artist, str]]:
-    """Mark the value at the epoch of the lowest validation loss by a ring, on the first line that is not a training metric.
-
-    Returns the legend entry of the ring, or none if there is no value at that epoch.
-    """
+    """Mark the first line that is not a training metric at the epoch `lowest`, by a ring; return its legend entry, if any."""
     for name in [name for name in series if not name.startswith("train_")][:1]:
         for epoch, value in series[name].T:
             if epoch == lowest and math.isfinite(value):
@@ -600,10 +586,7 @@ def _mark_lowest(axes: Axes, series: Mapping[str, Series], lowest: float) -> lis
 
 
 def _marked(finite: npt.NDArray[np.bool_]) -> list[int]:
-    """Return the indices of the values to mark, given which values are finite.
-
-    Few epochs are all marked; of many only those without a finite neighbor, which no line would show.
-    """
+    """The indices of the values to mark: of few all, of many only those without a finite neighbor, which no line shows."""
     if len(finite) <= FEW_EPOCHS:
         return list(range(len(finite)))
     padded = np.concatenate([[False], finite, [False]])
@@ -611,11 +594,7 @@ def _marked(finite: npt.NDArray[np.bool_]) -> list[int]:
 
 
 def _colors(names: Sequence[str]) -> list[str]:
-    """Return a color for each metric of a panel.
-
-    Training is blue, validation or test orange in every panel; a second metric of the same kind and all others take the next
-    free color.
-    """
+    """A color for each metric of a panel: training blue, validation or test orange, all others the next free color."""
     chosen: list[str] = []
     for name in names:
         usual = style.TRAIN if name.startswith("train_") else style.VALIDATION

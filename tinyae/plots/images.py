@@ -100,11 +100,11 @@ def image_grid(
     rows = math.ceil(count / columns)
     sheet = Sheet(rows, columns, pixels.shape[1:], captions=words is not None, lines=2 if row_names else 0)
     sheet.name_rows(one_each(row_names, rows, "row_names", "rows") or [])
-    sheet.name_columns(one_each(column_names, columns, "column_names", "columns") or [], above=True)
+    sheet.name_columns(one_each(column_names, columns, "column_names", "columns") or [])
     for index, image in enumerate(pixels):
         row, column = divmod(index, columns)
         sheet.draw(row, column, image, low, high, caption=str(words[index]) if words else "")
-    return finished(sheet.figure, title, f"{range_note(low, high, pixels.shape[3], images=pixels)} {note}".rstrip())
+    return finished(sheet.figure, title, f"{range_note(low, high, pixels.shape[3], images=pixels)} {note}")
 
 
 @style.drawing()
@@ -160,11 +160,8 @@ def reconstructions(
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# First-layer weights as images.
-#
-# Each filter is drawn on a scale symmetric around zero: red for positive weights, blue for negative ones. Each is scaled by
-# its own largest absolute weight, since a weak filter can have as clear a shape as a strong one; the note below has the
-# range of these maxima.
+# First-layer weights as images. Each is scaled by its own largest absolute weight, since a weak filter can have as clear a
+# shape as a strong one; the note below has the range of these maxima.
 
 
 @style.drawing()
@@ -346,10 +343,8 @@ def directions(
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Films, sequences whose steps are images: as strips of frames and as animations.
-#
-# Original, reconstruction and prediction are aligned frame by frame. A frame that a row does not have, such as the
-# reconstruction of the future, is left blank.
+# Films, sequences whose steps are images: as strips of frames and as animations. Original, reconstruction and prediction
+# are aligned frame by frame.
 
 MOST_FRAMES = 60
 
@@ -392,7 +387,7 @@ def frame_strips(
         for frame, pixels in enumerate(films[names[row % len(names)]][row // len(names)]):
             if not np.isnan(pixels).all():
                 sheet.draw(row, frame, pixels[..., None], low, high)
-    sheet.name_columns([str(frame + 1) for frame in range(frames)], above=True)
+    sheet.name_columns([str(frame + 1) for frame in range(frames)])
     if seen is not None and 0 < seen < frames:
         sheet.axes.axvline(sheet.corner(0, seen)[0] - style.GAP / 2, color=style.VALIDATION, linewidth=1.2)
     note = f"{note} At the lower left of each film: squared error." if numbers else note

@@ -18,11 +18,8 @@ if TYPE_CHECKING:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Reconstructions of vectors and sequences, as panels of lines.
-#
-# One panel for each example; of several features a column of panels, since each has a unit of its own. All panels of a feature
-# have the same scale, so that errors can be compared. The original is a broad pale line, the reconstruction thin dark dashes on
-# top of it, a prediction another color.
+# Reconstructions of vectors and sequences, as panels of lines. All panels of a feature have the same scale, so that errors can
+# be compared. The original is a broad pale line, the reconstruction thin dark dashes on top of it, a prediction another color.
 
 SQUARED_ERROR = "squared error per example"
 MOST_FEATURES = 8
@@ -222,10 +219,7 @@ def _as_sequences(values: RealArray, name: str) -> FloatArray:
 
 
 def _borders(seen: int | Iterable[int] | None, count: int, whole: str) -> list[int] | None:
-    """Return how many steps a model saw of each of `count` examples, from one number for all or one for each.
-
-    Raises `ValueError` unless there are `count` of them, each at least 1.
-    """
+    """How many steps a model saw of each of `count` examples, given one number for all or one for each, at least 1."""
     each = one_each([seen] * count if isinstance(seen, int | np.integer) else seen, count, "seen", whole)
     return None if each is None else [whole_number("seen", number, at_least=1) for number in each]
 

@@ -411,12 +411,11 @@ class Sheet:
         """Write a name left of each row."""
         self.axes.set_yticks([self.corner(row, 0)[1] + self.tile_height / 2 for row in range(len(names))], names)
 
-    def name_columns(self, words: Sequence[str], *, above: bool = False) -> None:
-        """Write a word below or above each column, truncated to the width of the tiles."""
+    def name_columns(self, words: Sequence[str]) -> None:
+        """Write a word above each column, truncated to the width of the tiles."""
         short = [shorten(word, self.tile_width) for word in words]
         self.axes.set_xticks([self.corner(0, n)[0] + self.tile_width / 2 for n in range(len(words))], short)
-        if above:
-            self.axes.xaxis.tick_top()
+        self.axes.xaxis.tick_top()
 
     def scale(self, row: int, rows: int, words: Sequence[str], colormap: str) -> None:
         """Draw a color scale right of the tiles, `rows` rows high from `row` on, with labels `words` from bottom to top.
