@@ -316,10 +316,9 @@ class Crop(ImageLayer):
 # ---------------------------------------------------------------------------------------------------------------------
 # Checkerboard artifacts of transposed convolutions.
 #
-# Input position p and kernel position k contribute to output pixel p * stride + k - padding. Unless the kernel size is a
-# multiple of the stride, some pixels receive more contributions than others, in a pattern that repeats with the stride:
-# the checkerboard (Odena, Dumoulin and Olah 2016, "Deconvolution and Checkerboard Artifacts", Distill). The two axes are
-# independent, so the counts of an image are the products of the counts of the two axes.
+# Unless the kernel size is a multiple of the stride, some pixels receive more contributions than others, in a pattern that
+# repeats with the stride: the checkerboard (Odena, Dumoulin and Olah 2016, "Deconvolution and Checkerboard Artifacts",
+# Distill).
 
 
 def overlap_counts(

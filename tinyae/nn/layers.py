@@ -192,7 +192,7 @@ class Softmax(Module):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Modules that reshape each sample and keep the batch axis.
+# Modules that reshape: each sample, or a sequence to apply one layer to every step.
 
 
 class Flatten(Module):
@@ -232,10 +232,6 @@ class Reshape(Module):
                 f"got x of shape {x.shape}; change the lengths so that their product is {size}."
             )
         return ops.reshape(x, shape=(x.shape[0], *(size // known if n == -1 else n for n in self.shape)))
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# One layer applied to every step of a sequence.
 
 
 class TimeDistributed(Module):

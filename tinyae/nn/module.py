@@ -326,7 +326,7 @@ def _tree(module: Module, seen: set[int]) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# `Parameter`: a Tensor that is trained.
+# `Parameter`, a Tensor that is trained, and `Sequential`, modules applied one after another.
 
 
 class Parameter(Tensor):
@@ -359,10 +359,6 @@ def _rebuild(data: Array, trainable: bool) -> Parameter:
     if not trainable:
         parameter.node = None
     return parameter
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# `Sequential`: modules applied one after another.
 
 
 class Sequential(Module):

@@ -15,8 +15,7 @@ from tinyae.nn.module import Module
 # Noise layers: they corrupt their input, and the network learns to undo it.
 #
 # The three corruptions of Vincent et al. (2010, section 3.3). In training mode the noise is drawn anew in every call; in
-# evaluation mode the layers are the identity. `corrupt` adds noise in either mode, for measurements and figures, and
-# `corrupt_with_mask` also returns which elements were corrupted.
+# evaluation mode the layers are the identity.
 
 
 class Noise(Module):

@@ -444,9 +444,8 @@ def _in_units(grad: Array, unit: Any) -> Array:
 # ---------------------------------------------------------------------------------------------------------------------
 # One flat array for all parameters, and one for their gradients.
 #
-# A network has many small parameters, and updating them one by one costs more calls than arithmetic. So the values are moved
-# into one flat buffer, and every Tensor becomes a view of its part. `backward()` copies each gradient into a second buffer
-# of the same layout, and an update is a single operation on both.
+# A network has many small parameters, and updating them one by one costs more calls than arithmetic. So every Tensor becomes
+# a view of one buffer, `backward()` copies each gradient into a second one, and an update is a single operation on both.
 
 _ALIGNMENT = 64
 """Each parameter starts at a multiple of this many bytes: GPU matrix products are slower at unaligned addresses."""
