@@ -136,12 +136,7 @@ def _check_mode(name: str, shape: Sequence[int], widths: Widths, mode: str, valu
         raise ValueError(f"{name}: mode {mode!r} has nothing to copy along axis {empty[0]}: use mode='constant'.")
 
 
-adjoint_pair(
-    pad,
-    crop,
-    lambda x, widths, value=0.0, mode="constant": {"widths": widths, "mode": mode},
-    lambda x, widths, mode="constant": {"widths": widths, "mode": mode},
-)
+adjoint_pair(pad, crop, lambda x, widths, value=0.0, mode="constant": {"widths": widths, "mode": mode})
 
 
 @primitive
