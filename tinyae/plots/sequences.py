@@ -251,10 +251,8 @@ def pen_strokes(
 
     Raises `TypeError` for anything but NumPy arrays, `ValueError` for other shapes.
     """
-    first, second = (
-        host_array(array, name, "(N, T, 2)")
-        for array, name in ((originals, "originals"), (reconstructed, "reconstructed"))
-    )
+    first = host_array(originals, "originals", "(N, T, 2)")
+    second = host_array(reconstructed, "reconstructed", "(N, T, 2)")
     if first.ndim != 3 or first.shape[2] != 2 or first.shape != second.shape:
         raise ValueError(
             f"originals {originals.shape} and reconstructed {reconstructed.shape} must both be strokes (N, T, 2)."
