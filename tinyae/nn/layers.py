@@ -297,7 +297,22 @@ class TopK(Module):
 # primitives, so autodiff supplies their gradients, including those through the mean and the variance.
 
 
-class LayerNorm(Module):
+class Normalization(Module):
+    """Base class of `LayerNorm` and `BatchNorm`: the numbers and Parameters of both, and their last step."""
+
+    def __init__(self, features: int, eps: float = 1e-5, *, dtype: DTypeLike = np.float32) -> None:
+        owner = type(self).__name__
+        self.features = check_size(owner, "features", features)
+        self.eps = number(f"{owner}: eps", eps, above=0.0, advice="1e-5 is usual")
+        dtype = check_dtype(owner, dtype)
+        self.weight = Parameter(np.ones(self.features, dtype))
+        self.bias = Parameter(np.zeros(self.features, dtype))
+
+    def _scaled(self, centered: Tensor, variance: Tensor) -> Tensor:
+        return centered / ops.sqrt(variance + self.eps) * self.weight + self.bias
+
+
+class LayerNorm(Normalization):
     """Normalize each sample over its last axis (Ba, Kiros and Hinton 2016, eq. 4); x and y (..., D).
 
     The same in training and evaluation, and independent of the rest of the batch.
@@ -311,18 +326,13 @@ class LayerNorm(Module):
         weight, bias: Parameters (D,), the gain (starts at 1) and the shift (starts at 0).
     """
 
-    def __init__(self, features: int, eps: float = 1e-5, *, dtype: DTypeLike = np.float32) -> None:
-        self.features = check_size("LayerNorm", "features", features)
-        self.eps = _check_eps("LayerNorm", eps)
-        self.weight, self.bias = _gain_and_shift(self.features, check_dtype("LayerNorm", dtype))
-
     def forward(self, x: Tensor) -> Tensor:
         check_last_axis(self, x, self.features)
         _, centered, variance = _moments(x, (x.ndim - 1,))
-        return _scaled(centered, variance, self.eps, self.weight, self.bias)
+        return self._scaled(centered, variance)
 
 
-class BatchNorm(Module):
+class BatchNorm(Normalization):
     """Normalize each feature over the batch (Ioffe and Szegedy 2015, Algorithm 1).
 
     The input is (N, D), (N, T, D) or (N, H, W, C): the mean of a feature is taken over all axes but the last, n numbers.
@@ -347,11 +357,8 @@ class BatchNorm(Module):
         check_kind("BatchNorm: momentum", momentum, float)
         if not 0.0 <= momentum <= 1.0:
             raise ValueError(f"BatchNorm: momentum must be in [0, 1], got {momentum!r}: 0.1 is usual.")
-        self.features = check_size("BatchNorm", "features", features)
+        super().__init__(features, eps, dtype=dtype)
         self.momentum = float(momentum)
-        self.eps = _check_eps("BatchNorm", eps)
-        dtype = check_dtype("BatchNorm", dtype)
-        self.weight, self.bias = _gain_and_shift(self.features, dtype)
         self.running_mean = Tensor(np.zeros(self.features, dtype))
         self.running_var = Tensor(np.ones(self.features, dtype))
 
@@ -362,7 +369,7 @@ class BatchNorm(Module):
         """
         check_last_axis(self, x, self.features)
         if not self.training:
-            return _scaled(x - self.running_mean, self.running_var, self.eps, self.weight, self.bias)
+            return self._scaled(x - self.running_mean, self.running_var)
         n = x.size // self.features
         if n < 2:
             raise ValueError(
@@ -374,7 +381,7 @@ class BatchNorm(Module):
         for running, batch in ((self.running_mean, mean.data), (self.running_var, unbiased)):
             average = (1.0 - self.momentum) * running.data + self.momentum * batch.reshape(-1)
             running.data = average.astype(running.dtype, copy=False)
-        return _scaled(centered, variance, self.eps, self.weight, self.bias)
+        return self._scaled(centered, variance)
 
 
 def _moments(x: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
@@ -382,18 +389,6 @@ def _moments(x: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
     mean = ops.mean(x, axis=axes, keepdims=True)
     centered = x - mean
     return mean, centered, ops.mean(ops.square(centered), axis=axes, keepdims=True)
-
-
-def _scaled(centered: Tensor, variance: Tensor, eps: float, weight: Tensor, bias: Tensor) -> Tensor:
-    return centered / ops.sqrt(variance + eps) * weight + bias
-
-
-def _gain_and_shift(features: int, dtype: np.dtype) -> tuple[Parameter, Parameter]:
-    return Parameter(np.ones(features, dtype)), Parameter(np.zeros(features, dtype))
-
-
-def _check_eps(owner: str, eps: float) -> float:
-    return number(f"{owner}: eps", eps, above=0.0, advice="1e-5 is usual")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -435,7 +430,7 @@ def glorot_uniform(shape: Shape, generator: np.random.Generator, dtype: DTypeLik
 
 def glorot_normal(shape: Shape, generator: np.random.Generator, dtype: DTypeLike = np.float32) -> np.ndarray:
     """Normal with variance 2 / (fan_in + fan_out) (Glorot and Bengio 2010, eq. 12), for tanh and sigmoid."""
-    return _normal(shape, generator, math.sqrt(2.0 / sum(fans(shape))), dtype)
+    return (generator.standard_normal(shape) * math.sqrt(2.0 / sum(fans(shape)))).astype(dtype)
 
 
 def he_uniform(shape: Shape, generator: np.random.Generator, dtype: DTypeLike = np.float32) -> np.ndarray:
@@ -446,7 +441,7 @@ def he_uniform(shape: Shape, generator: np.random.Generator, dtype: DTypeLike = 
 
 def he_normal(shape: Shape, generator: np.random.Generator, dtype: DTypeLike = np.float32) -> np.ndarray:
     """Normal with variance 2 / fan_in (He et al. 2015, eq. 10), for relu, which zeroes half of its inputs."""
-    return _normal(shape, generator, math.sqrt(2.0 / fans(shape)[0]), dtype)
+    return (generator.standard_normal(shape) * math.sqrt(2.0 / fans(shape)[0])).astype(dtype)
 
 
 def orthogonal(shape: Shape, generator: np.random.Generator, dtype: DTypeLike = np.float32) -> np.ndarray:
@@ -481,10 +476,6 @@ INITIALIZERS: dict[str, Initializer] = {
 def initializer_named(initializer: str | Initializer) -> Initializer:
     """The initializer of that name; a function is returned as it is. Raises ValueError for an unknown name."""
     return initializer if callable(initializer) else INITIALIZERS[choose("initializer", initializer, INITIALIZERS)]
-
-
-def _normal(shape: Shape, generator: np.random.Generator, deviation: float, dtype: DTypeLike) -> np.ndarray:
-    return (generator.standard_normal(shape) * deviation).astype(dtype)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

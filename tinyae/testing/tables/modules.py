@@ -20,6 +20,7 @@ from tinyae.models import MODELS, Autoencoder, Batch, build
 from tinyae.models.convolutional import FORMS, UPSAMPLINGS
 from tinyae.models.likelihoods import LIKELIHOODS
 from tinyae.nn.convolution import Convolution, ImageLayer, Pooling
+from tinyae.nn.layers import Normalization
 from tinyae.ops.linear import ACTIVATIONS
 from tinyae.testing.verification import Domain, ModuleCase, OpCase, Shape, apart, between, nonzero, real
 
@@ -285,7 +286,7 @@ MODELS_TABLE: list[ModuleCase] = [
 PACKAGES = ("tinyae.autodiff", "tinyae.ops", "tinyae.losses", "tinyae.nn", "tinyae.models")
 """Where primitives are looked for."""
 
-BASES = frozenset({nn.Module, nn.Noise, ImageLayer, Convolution, Pooling})
+BASES = frozenset({nn.Module, nn.Noise, ImageLayer, Convolution, Pooling, Normalization})
 """Classes that compute nothing until a subclass says what."""
 
 HELPERS = frozenset({"REDUCTIONS", "Loss", "check_shapes", "reduce", "unit"})
