@@ -10,7 +10,7 @@ from typing import Any
 from tinyae import ops
 from tinyae.autodiff import Operand, T, Tensor
 from tinyae.backend import Array
-from tinyae.checks import unknown
+from tinyae.checks import choose
 
 
 class Loss:
@@ -121,17 +121,14 @@ def scale(shape: tuple[int, ...], reduction: str) -> float:
         if not shape:
             raise ValueError("reduction 'per_sample' needs a batch axis, got a single number: use 'sum' or 'mean'.")
         return 1.0 / max(shape[0], 1)
-    if reduction not in REDUCTIONS:
-        raise unknown("reduction", reduction, REDUCTIONS)
+    choose("reduction", reduction, REDUCTIONS)
     return 1.0
 
 
 def unit(quantity: str, reduction: str, sample: str = "sample") -> str:
     """The unit of a reduced loss, e.g. unit("nats", "per_sample", "image") is "nats per image"."""
     per = {"per_sample": f" per {sample}", "mean": " per element", "none": " per element", "sum": ""}
-    if reduction not in per:
-        raise unknown("reduction", reduction, REDUCTIONS)
-    return quantity + per[reduction]
+    return quantity + per[choose("reduction", reduction, REDUCTIONS)]
 
 
 def check_shapes(name: str, predictions: Tensor | Array, targets: Operand) -> None:
