@@ -539,11 +539,7 @@ def _number(value: object) -> float | None:
 
 
 def _draw(axes: Axes, unit: str, series: Mapping[str, Series], lowest: float | None) -> list[tuple[Artist, str]]:
-    """Draw the metrics of one unit into their panel; return the entries of its legend.
-
-    A metric named like its unit needs no entry. Values that are not finite interrupt the line and are marked by crosses at
-    the lower edge.
-    """
+    """Draw the metrics of one unit into their panel; return the entries of its legend, none for one named like its unit."""
     entries: list[tuple[Artist, str]] = []
     if lowest is not None:
         axes.axvline(lowest, color=style.MUTED, linewidth=0.7, linestyle=(0, (2, 2)), zorder=1)
