@@ -50,9 +50,7 @@ def range_note(low: float, high: float, channels: int, **named: FloatArray) -> s
     gray = f"Gray scale: black {low:.3g}, white {high:.3g}."
     parts = [gray if channels == 1 else f"Colors from {low:.3g} to {high:.3g}."]
     for name, pixels in named.items():
-        # Infinities are counted only as not finite.
-        beyond = int(np.count_nonzero((pixels < low) | (pixels > high)) - np.count_nonzero(np.isinf(pixels)))
-        if beyond:
+        if beyond := int(np.count_nonzero(np.isfinite(pixels) & ((pixels < low) | (pixels > high)))):
             parts.append(f"{name.capitalize()}: {style.counted(beyond, 'value')} beyond the scale, clipped.")
         if broken := not_finite(pixels, "value"):
             parts.append(f"{name.capitalize()}: {broken}")
