@@ -260,8 +260,7 @@ def image_shape(input_shape: Shape) -> tuple[int, int, int]:
 
 def usual_channels(form: str) -> tuple[int, ...]:
     """The default channels of a form; raises ValueError with the known forms."""
-    choose("form", form, FORMS)
-    return FORMS[form]
+    return FORMS[choose("form", form, FORMS)]
 
 
 def check_design(form: str, channels: Sequence[int]) -> None:

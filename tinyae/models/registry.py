@@ -89,8 +89,7 @@ MODELS = {entry.name: entry for entry in _ENTRIES}
 
 def model_entry(name: str) -> ModelEntry:
     """The entry of a model; raises ValueError with the known names."""
-    choose("model", name, MODELS)
-    return MODELS[name]
+    return MODELS[choose("model", name, MODELS)]
 
 
 def build(name: str, arguments: dict[str, Any], generator: np.random.Generator | None = None) -> Autoencoder:
