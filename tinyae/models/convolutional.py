@@ -17,7 +17,7 @@ from tinyae.backend import as_generator
 from tinyae.checks import choose
 from tinyae.models.autoencoder import Autoencoder, remembered
 from tinyae.models.denoising import DenoisingAutoencoder
-from tinyae.models.dense import NORMALIZATIONS, Shape, dense_layer, initializer_for, normalized, sample_shape
+from tinyae.models.dense import NORMALIZATIONS, Shape, dense_layers, initializer_for, normalized, sample_shape
 from tinyae.models.settings import defaults, passes_on, split
 from tinyae.models.variational import VariationalAutoencoder, decoder_outputs
 from tinyae.nn import (
@@ -123,7 +123,7 @@ def conv_encoder(
         into = out
     layers.append(Flatten())
     if code_size is not None:
-        layers.append(dense_layer(math.prod(maps_shape(shape, channels)), code_size, "identity", generator))
+        layers += dense_layers([math.prod(maps_shape(shape, channels)), code_size], ["identity"], generator)
     return Sequential(*layers)
 
 
@@ -158,7 +158,7 @@ def conv_decoder(
     maps = maps_shape(shape, channels)
     layers: list[Module] = []
     if code_size is not None:
-        layers += normalized([dense_layer(code_size, math.prod(maps), activation, generator)], normalization)
+        layers += normalized(dense_layers([code_size, math.prod(maps)], [activation], generator), normalization)
     layers.append(Reshape(*maps))
     if form == "keras":
         layers += normalized([_conv(maps[2], maps[2], kernel_size, activation, generator)], normalization)
@@ -234,11 +234,8 @@ def _padding(kernel: int) -> tuple[Size, Size]:
 
 def stage_sizes(size: Size, stages: int) -> list[Size]:
     """(H, W) of the image and after each stage: halved, rounding up."""
-    sizes = [size]
-    for _ in range(stages):
-        h, w = sizes[-1]
-        sizes.append((-(-h // 2), -(-w // 2)))
-    return sizes
+    h, w = size
+    return [(-(-h // 2**stage), -(-w // 2**stage)) for stage in range(stages + 1)]
 
 
 def maps_shape(input_shape: Shape, channels: Sequence[int]) -> tuple[int, int, int]:

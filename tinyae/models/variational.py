@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Annotated, Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from tinyae.backend import as_generator, backend_named, backend_of
 from tinyae.data import Split
 from tinyae.losses import Loss, gaussian_kl, unit
 from tinyae.models.autoencoder import Autoencoder, Batch, check_samples, remembered
-from tinyae.models.dense import NORMALIZATIONS, Shape, check_normalization, normalized, sample_shape
+from tinyae.models.dense import NORMALIZATIONS, Shape, check_normalization, dense_layers, normalized, sample_shape
 from tinyae.models.likelihoods import (
     BINARIZATIONS,
     LIKELIHOODS,
@@ -33,7 +32,7 @@ from tinyae.models.likelihoods import (
     soft_clip,
 )
 from tinyae.models.settings import defaults, passes_on, split
-from tinyae.nn import Dense, Flatten, Module, Reshape, Sequential, evaluating
+from tinyae.nn import Flatten, Module, Reshape, Sequential, evaluating
 from tinyae.nn.layers import check_size
 from tinyae.ops.linear import ACTIVATIONS
 
@@ -500,28 +499,20 @@ def variational_pair(
     widths = [check_size("variational_autoencoder", "sizes", n) for n in sizes]
     check_normalization(normalization, len(widths))
     pixels = math.prod(shape)
-    forth = _stack([pixels + extra, *widths, 2 * k], activation, normalization, generator)
-    back = _stack([k + extra, *reversed(widths), outputs * pixels], activation, normalization, generator)
+    activations = [activation] * len(widths) + ["identity"]
+    initializer = _near_zero if activation == "relu" else None
+    forth = dense_layers([pixels + extra, *widths, 2 * k], activations, generator, initializer)
+    back = dense_layers([k + extra, *reversed(widths), outputs * pixels], activations, generator, initializer)
     start: list[Module] = [Flatten()] if len(shape) > 1 and not extra else []
     end: list[Module] = [Reshape(*shape[:-1], outputs * shape[-1])] if len(shape) > 1 else []
-    return Sequential(*start, *forth), Sequential(*back, *end)
+    encoder = Sequential(*start, *normalized(forth[:-1], normalization), forth[-1])
+    return encoder, Sequential(*normalized(back[:-1], normalization), back[-1], *end)
 
 
 def decoder_outputs(settings: dict[str, Any]) -> int:
     """Numbers that the decoder outputs per element, which depends on the likelihood in a builder's settings."""
     known = defaults(VariationalAutoencoder) | settings
     return likelihood_named(known["likelihood"], scale=known["scale"]).outputs
-
-
-def _stack(widths: Sequence[int], activation: str, normalization: str, generator: np.random.Generator) -> list[Module]:
-    """Dense layers from width to width; the last one is linear."""
-    last = len(widths) - 2
-    start = _near_zero if activation == "relu" else "glorot_uniform"
-    layers = [
-        Dense(a, b, activation="identity" if i == last else activation, initializer=start, generator=generator)
-        for i, (a, b) in enumerate(pairwise(widths))
-    ]
-    return [*normalized(layers[:-1], normalization), layers[-1]]
 
 
 def _near_zero(shape: tuple[int, ...], generator: np.random.Generator, dtype: Any = np.float32) -> np.ndarray:
