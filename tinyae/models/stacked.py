@@ -7,7 +7,6 @@ Salakhutdinov 2006; Bengio et al. 2007); today it is a form of pre-training on u
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
@@ -23,7 +22,7 @@ from tinyae.losses import Loss, softmax_cross_entropy, weight_decay
 from tinyae.models.autoencoder import RECONSTRUCTIONS, Autoencoder, Batch, remembered
 from tinyae.models.denoising import denoising_autoencoder
 from tinyae.models.dense import Shape, basic_autoencoder, sample_shape
-from tinyae.models.settings import passes_on
+from tinyae.models.settings import check_weight, passes_on
 from tinyae.models.sparse import sparse_autoencoder
 from tinyae.nn import NOISES, Dense, Identity, Module, Sequential, Sigmoid, evaluating
 
@@ -220,11 +219,9 @@ class SoftmaxClassifier(Module):
     ) -> None:
         if classes < 2:
             raise ValueError(f"a classifier needs at least 2 classes, got {classes}.")
-        if not 0.0 <= weight_decay < math.inf:
-            raise ValueError(f"weight_decay must be at least 0 and finite, got {weight_decay!r}: 1e-4 is a start.")
+        self.weight_decay = check_weight("weight_decay", weight_decay, "1e-4 is a start")
         self.features = Identity() if features is None else features
         self.output = Dense(size, classes, generator=as_generator(generator))
-        self.weight_decay = float(weight_decay)
 
     @property
     def classes(self) -> int:

@@ -31,7 +31,7 @@ from tinyae.models.likelihoods import (
     likelihood_named,
     soft_clip,
 )
-from tinyae.models.settings import defaults, passes_on, split
+from tinyae.models.settings import check_weight, defaults, passes_on, split
 from tinyae.nn import Flatten, Module, Reshape, Sequential, evaluating
 from tinyae.nn.layers import check_size
 from tinyae.ops.linear import ACTIVATIONS
@@ -95,8 +95,8 @@ class VariationalAutoencoder(Autoencoder):
         self.reconstruction = self.likelihood.as_reconstruction()
         if binarize != "none":  # the targets are gray levels, from which black and white are drawn
             self.reconstruction = likelihood_named("gray-bce").as_reconstruction()
-        self.beta = _check_weight("beta", beta, "1 is the bound, 4 a beta-VAE")
-        self.free_bits = _check_weight("free_bits", free_bits, "0.1 nats per latent dimension is a usual value")
+        self.beta = check_weight("beta", beta, "1 is the bound, 4 a beta-VAE")
+        self.free_bits = check_weight("free_bits", free_bits, "0.1 nats per latent dimension is a usual value")
         if not isinstance(warmup, int) or warmup < 0:
             raise ValueError(f"warmup must be a whole number of epochs of at least 0, got {warmup!r}: write warmup=10.")
         self.warmup = warmup
@@ -248,12 +248,6 @@ def latent_grid(n: int, code_size: int, dims: tuple[int, int] = (0, 1)) -> np.nd
     codes[:, dims[0]] = np.tile(marks, n)
     codes[:, dims[1]] = np.repeat(marks[::-1], n)
     return codes
-
-
-def _check_weight(name: str, value: float, advice: str) -> float:
-    if not 0 <= value < math.inf:
-        raise ValueError(f"{name} must be at least 0 and finite, got {value!r}: {advice}.")
-    return float(value)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
