@@ -282,14 +282,18 @@ class Autoencoder(Module):
             raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
         if len(data.x) == 0:
             raise ValueError(f"got an empty array of shape {data.x.shape}: there is nothing to encode or decode.")
-        backend, dtype = backend_named(self.device), self.dtype
-        with no_grad(), evaluating(self):
-            parts = []
-            for start in range(0, len(data.x), batch_size):
-                rows = data.rows(slice(start, start + batch_size)).to(backend, dtype).tensors()
-                out = function(rows if whole else rows.x)
-                parts.append(backend_of(out.data).to_host(out.data))
-        return np.concatenate(parts)
+        return in_batches(self, function if whole else lambda batch: function(batch.x), data, batch_size)
+
+
+def in_batches(model: Module, function: Callable[[Batch], Tensor], data: Batch, batch_size: int) -> np.ndarray:
+    """`function` of a few samples at a time, as Tensors on the model's device, in evaluation mode; the results on the host."""
+    backend, dtype = backend_named(model.device), model.dtype
+    with no_grad(), evaluating(model):
+        parts = []
+        for start in range(0, len(data), batch_size):
+            out = function(data.rows(slice(start, start + batch_size)).to(backend, dtype).tensors()).data
+            parts.append(backend_of(out).to_host(out))
+    return np.concatenate(parts)
 
 
 def as_input(x: Any) -> Any:

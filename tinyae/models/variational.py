@@ -10,16 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Annotated, Any
 
 import numpy as np
 
 from tinyae import ops
-from tinyae.autodiff import Tensor, no_grad
+from tinyae.autodiff import Tensor
 from tinyae.backend import as_generator, backend_named, backend_of
 from tinyae.data import Split
 from tinyae.losses import Loss, gaussian_kl, unit
-from tinyae.models.autoencoder import Autoencoder, Batch, check_samples, remembered
+from tinyae.models.autoencoder import Autoencoder, Batch, check_samples, in_batches, remembered
 from tinyae.models.dense import NORMALIZATIONS, Shape, check_normalization, dense_layers, normalized, sample_shape
 from tinyae.models.likelihoods import (
     BINARIZATIONS,
@@ -32,7 +33,7 @@ from tinyae.models.likelihoods import (
     soft_clip,
 )
 from tinyae.models.settings import check_weight, defaults, passes_on, split
-from tinyae.nn import Flatten, Module, Reshape, Sequential, evaluating
+from tinyae.nn import Flatten, Module, Reshape, Sequential
 from tinyae.nn.layers import check_size
 from tinyae.ops.linear import ACTIVATIONS
 
@@ -440,24 +441,16 @@ def log_likelihood(
     """
     k = check_size("log_likelihood", "importance_samples", importance_samples)
     rng = np.random.default_rng(0) if generator is None else as_generator(generator)
-    backend, dtype = backend_named(model.device), model.dtype
-    whole = model.batch(check_samples(Split(x, labels), "x", model))
-    at_once = max(1, min(len(x), rows // k))
-    found = []
-    with no_grad(), evaluating(model):
-        for start in range(0, len(x), at_once):
-            batch = whole.rows(slice(start, start + at_once)).to(backend, dtype).tensors()
-            given, target = model.presented(batch, rng)
-            q = model.posterior(given)
-            total, left = None, k
-            while left:
-                some = min(left, max(1, rows // len(batch)))
-                summed = ops.logsumexp(log_weights(model, q, target, some, rng), axis=0).data
-                total = summed if total is None else backend.xp.logaddexp(total, summed)
-                left -= some
-            assert total is not None  # k is at least 1
-            found.append(backend.to_host(total) - math.log(k))
-    return np.concatenate(found)
+
+    def total(batch: Batch) -> Tensor:
+        given, target = model.presented(batch, rng)
+        q, most = model.posterior(given), max(1, rows // len(batch))
+        counts = [min(most, k - done) for done in range(0, k, most)]
+        sums = (ops.logsumexp(log_weights(model, q, target, count, rng), axis=0).data for count in counts)
+        return Tensor(reduce(backend_named(model.device).xp.logaddexp, sums))
+
+    samples = model.batch(check_samples(Split(x, labels), "x", model))
+    return in_batches(model, total, samples, max(1, rows // k)) - math.log(k)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
