@@ -115,12 +115,10 @@ def conv_encoder(
     if form != "keras" and pooling != "max":
         raise ValueError(f"form {form!r} has strides instead of pooling, got pooling={pooling!r}: leave it out.")
     shape, layers = image_shape(input_shape), list[Module]()
-    into = shape[2]
-    for out in channels:
-        stride = 1 if form == "keras" else 2
+    stride = 1 if form == "keras" else 2
+    for into, out in pairwise([shape[2], *channels]):
         layers += normalized([_conv(into, out, kernel_size, activation, generator, stride)], normalization)
         layers += [POOLINGS[pooling](2, padding="same")] if form == "keras" else []
-        into = out
     layers.append(Flatten())
     if code_size is not None:
         layers += dense_layers([math.prod(maps_shape(shape, channels)), code_size], ["identity"], generator)

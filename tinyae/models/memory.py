@@ -32,8 +32,6 @@ CODES = ("ones", "one-hot", "learned")
 DECODERS = ("dense", "conv")
 """The kinds of decoder that `image_memory` builds."""
 
-_HIDDEN = (256,)
-
 _START = np.float32(0.01)
 """Standard deviation of learned codes before training."""
 
@@ -167,7 +165,7 @@ def image_memory(
         settings: of `ImageMemory`, `activation` and `normalization`.
     """
     rng = as_generator(generator)
-    choose("codes", codes, CODES)
+    usual = {"ones": 1, "one-hot": 10, "learned": 100}[choose("codes", codes, CODES)]
     choose("decoder", decoder, DECODERS)
     if decoder == "conv" and hidden_sizes is not None:
         raise ValueError(
@@ -176,7 +174,7 @@ def image_memory(
     if decoder == "dense" and channels is not None:
         raise ValueError(f"a dense decoder has hidden_sizes, got channels={channels}: write hidden_sizes=(256,).")
     network_settings, settings = split(settings, dense_pair)
-    count = {"ones": 1, "one-hot": 10, "learned": 100}[codes] if count is None else count
+    count = usual if count is None else count
     if code_size is None:
         code_size = count if codes == "one-hot" else 16
     if decoder == "conv":
@@ -185,7 +183,7 @@ def image_memory(
             input_shape, widths, code_size, form="strided", upsampling=upsampling, generator=rng, **network_settings
         )
     else:
-        sizes = [*reversed(_HIDDEN if hidden_sizes is None else hidden_sizes), code_size]
+        sizes = [*reversed((256,) if hidden_sizes is None else hidden_sizes), code_size]
         # Only the decoder of the pair is used: a memory has no encoder network.
         _, network = dense_pair(input_shape, sizes, generator=rng, **network_settings)
     return ImageMemory(network, codes, count, code_size, generator=rng, **settings)

@@ -43,11 +43,9 @@ def passes_on(*targets: Callable[..., Any], without: tuple[str, ...] = ()) -> Ca
 
 def split(settings: Mapping[str, Any], function: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The settings that `function` takes, and the others."""
-    taken = inspect.signature(function).parameters
-    return (
-        {name: value for name, value in settings.items() if name in taken},
-        {name: value for name, value in settings.items() if name not in taken},
-    )
+    parameters = inspect.signature(function).parameters
+    taken = {name: value for name, value in settings.items() if name in parameters}
+    return taken, {name: value for name, value in settings.items() if name not in parameters}
 
 
 def check_weight(name: str, value: float, advice: str) -> float:

@@ -152,7 +152,13 @@ class VariationalAutoencoder(Autoencoder):
         """q(z|x) of x (N, ...): Tensors for a Tensor, arrays for a host array (in batches, in evaluation mode)."""
         x = x.x if isinstance(x, Batch) else x
         if isinstance(x, Tensor):
-            return Posterior.from_output(self._checked(self.encoder(x)))
+            output, k = self.encoder(x), self.code_size
+            if output.ndim != 2 or output.shape[1] != 2 * k:
+                raise ValueError(
+                    f"the encoder must output (N, {2 * k}), {k} means and as many log-variances for the decoder's codes of {k}, "
+                    f"got {output.shape}: end it with Dense(..., {2 * k})."
+                )
+            return Posterior.from_output(output)
 
         def both(v: Tensor) -> Tensor:
             q = self.posterior(v)
@@ -215,14 +221,6 @@ class VariationalAutoencoder(Autoencoder):
         report = self.latent_report(samples.x, labels=samples.y)
         lines = [f"likelihood {self.likelihood.name}: {self.likelihood.meaning}", str(report)]
         return lines + ([f"warning: {report.warning}"] if report.warning else [])
-
-    def _checked(self, output: Tensor) -> Tensor:
-        if output.ndim != 2 or output.shape[1] != 2 * self.code_size:
-            raise ValueError(
-                f"the encoder must output (N, {2 * self.code_size}), {self.code_size} means and as many log-variances for the "
-                f"decoder's codes of {self.code_size}, got {output.shape}: end it with Dense(..., {2 * self.code_size})."
-            )
-        return output
 
 
 def normal_quantiles(n: int) -> np.ndarray:
