@@ -131,10 +131,6 @@ def same_class_share(labels: Indices, query_labels: Indices, indices: Indices) -
 # does not fit into the code, so its reconstruction is poor.
 
 
-_AT_ONCE = 1024
-"""Samples that are reconstructed at a time."""
-
-
 class AnomalyDetector:
     """Flags samples whose reconstruction error is larger than that of nearly all training samples.
 
@@ -193,8 +189,8 @@ class AnomalyDetector:
     def _errors(self, samples: Split | np.ndarray) -> Iterator[np.ndarray]:
         """Squared errors of a few samples at a time."""
         split = check_samples(samples, "x", self.model)
-        for start in range(0, len(split), _AT_ONCE):
-            part = split.rows(slice(start, start + _AT_ONCE))
+        for start in range(0, len(split), 1024):
+            part = split.rows(slice(start, start + 1024))
             yield np.square(part.x - self.model.reconstruct(self.model.batch(part)), dtype=np.float64)
 
     def flag(self, samples: Split | np.ndarray) -> np.ndarray:

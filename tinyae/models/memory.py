@@ -32,9 +32,6 @@ CODES = ("ones", "one-hot", "learned")
 DECODERS = ("dense", "conv")
 """The kinds of decoder that `image_memory` builds."""
 
-_START = np.float32(0.01)
-"""Standard deviation of learned codes before training."""
-
 
 class CodeTable(Module):
     """code = table[index]: index (N,) -> codes (N, K).   dL/dtable[i] = sum of dL/dcode[n] over all n with index[n] = i
@@ -203,7 +200,8 @@ def _first_codes(codes: str, count: int, code_size: int | None, generator: np.ra
         raise ValueError(f"codes={codes!r} needs a code_size, the width of the decoder's input: write code_size=16.")
     size = check_size("ImageMemory", "code_size", code_size)
     if codes == "learned":
-        return Parameter(as_generator(generator).standard_normal((count, size), dtype=np.float32) * _START)
+        draws = as_generator(generator).standard_normal((count, size), dtype=np.float32)
+        return Parameter(draws * np.float32(0.01))
     if count != 1:
         raise ValueError(
             f"a vector of ones is the same for all of {count} samples, so the decoder could not tell them apart: "
