@@ -50,8 +50,7 @@ def gradient_per_step(model: Autoencoder, samples: Split, *, of: str = "loss") -
     squares = np.square(backend.to_host(slope.data).astype(np.float64)).sum(axis=2)
     seen = None if batch.context is None else ~padding(batch.context, arrays.x.shape[1])
     count = len(batch) if seen is None else np.maximum(seen.sum(axis=0), 1)
-    norms: npt.NDArray[np.float64] = np.sqrt(squares.sum(axis=0) / count)
-    return norms
+    return np.sqrt(squares.sum(axis=0) / count)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -243,8 +242,7 @@ def orientation_selectivity(weights: Floating, image_shape: tuple[int, ...]) -> 
     power = power * known
     total = power.sum(axis=(1, 2))
     resultant = np.abs((power * np.exp(2j * np.arctan2(fy, fx))).sum(axis=(1, 2)))
-    selectivity: npt.NDArray[np.float64] = np.divide(resultant, total, out=np.zeros_like(total), where=total > 1e-30)
-    return selectivity
+    return np.divide(resultant, total, out=np.zeros_like(total), where=total > 1e-30)
 
 
 def count_oriented(weights: Floating, image_shape: tuple[int, ...]) -> int:

@@ -151,12 +151,8 @@ def contractive_autoencoder(
 
 def _units(code: Tensor) -> list[Any]:
     """For each unit of a code (N, K) a cotangent (N, K), 1 for that unit and 0 elsewhere."""
-    rows = []
-    for unit in range(code.shape[1]):
-        direction = backend_of(code.data).xp.zeros(code.shape, dtype=code.dtype)
-        direction[:, unit] = 1.0
-        rows.append(direction)
-    return rows
+    xp = backend_of(code.data).xp
+    return list(xp.repeat(xp.eye(code.shape[1], dtype=code.dtype)[:, None], len(code), axis=1))
 
 
 def _single_layer(encoder: Module) -> Dense | None:

@@ -27,8 +27,10 @@ from tinyae.models.settings import check_weight, passes_on
 from tinyae.models.sparse import sparse_autoencoder
 from tinyae.nn import NOISES, Dense, Identity, Module, Sequential, Sigmoid
 
-LAYERS = ("sparse", "denoising", "plain")
-"""Kinds of layers of a stack."""
+LAYERS: dict[str, Callable[..., Autoencoder]] = {
+    "sparse": sparse_autoencoder, "denoising": denoising_autoencoder, "plain": basic_autoencoder
+}  # fmt: skip
+"""The builders of a stack's layers by their kind."""
 
 
 class StackedAutoencoder(Autoencoder):
@@ -147,10 +149,7 @@ def stacked_autoencoder(
     if not sizes:
         raise ValueError("sizes must list at least one layer, got none: write sizes=(200, 200).")
     rng = as_generator(generator)
-    choose("kind of layer", layer, LAYERS)
-    build: Callable[..., Autoencoder] = sparse_autoencoder
-    if layer != "sparse":
-        build = denoising_autoencoder if layer == "denoising" else basic_autoencoder
+    build = LAYERS[choose("kind of layer", layer, LAYERS)]
     of_layer: dict[str, Any] = {"tied": tied, "sample": sample, "generator": rng, "activation": "sigmoid"}
     of_layer["loss"] = loss or ("half_squared_error" if layer == "sparse" else "bce")
     usual: dict[str, dict[str, Any]] = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -336,10 +337,9 @@ def _mutual_information(codes: np.ndarray, size: int) -> np.ndarray:
     """Mutual information of each pair of positions, (P, P), in nats: sum of p(a, b) log (p(a, b) / (p(a) p(b)))."""
     positions = codes.shape[1]
     information = np.zeros((positions, positions))
-    for i in range(positions):
-        for j in range(i):
-            joint = _counts(codes[:, i], codes[:, j], size) / len(codes)
-            apart = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
-            seen = joint > 0
-            information[i, j] = information[j, i] = (joint[seen] * np.log(joint[seen] / apart[seen])).sum()
+    for j, i in combinations(range(positions), 2):
+        joint = _counts(codes[:, i], codes[:, j], size) / len(codes)
+        apart = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
+        seen = joint > 0
+        information[i, j] = information[j, i] = (joint[seen] * np.log(joint[seen] / apart[seen])).sum()
     return information
