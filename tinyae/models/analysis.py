@@ -50,8 +50,7 @@ def gradient_per_step(model: Autoencoder, samples: Split, *, of: str = "loss") -
     squares = np.square(backend.to_host(slope.data).astype(np.float64)).sum(axis=2)
     seen = None if batch.context is None else ~padding(batch.context, arrays.x.shape[1])
     count = len(batch) if seen is None else np.maximum(seen.sum(axis=0), 1)
-    norms: npt.NDArray[np.float64] = np.sqrt(squares.sum(axis=0) / count)
-    return norms
+    return np.sqrt(squares.sum(axis=0) / count)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -131,10 +130,6 @@ def same_class_share(labels: Indices, query_labels: Indices, indices: Indices) -
 # does not fit into the code, so its reconstruction is poor.
 
 
-_AT_ONCE = 1024
-"""Samples that are reconstructed at a time."""
-
-
 class AnomalyDetector:
     """Flags samples whose reconstruction error is larger than that of nearly all training samples.
 
@@ -193,8 +188,8 @@ class AnomalyDetector:
     def _errors(self, samples: Split | np.ndarray) -> Iterator[np.ndarray]:
         """Squared errors of a few samples at a time."""
         split = check_samples(samples, "x", self.model)
-        for start in range(0, len(split), _AT_ONCE):
-            part = split.rows(slice(start, start + _AT_ONCE))
+        for start in range(0, len(split), 1024):
+            part = split.rows(slice(start, start + 1024))
             yield np.square(part.x - self.model.reconstruct(self.model.batch(part)), dtype=np.float64)
 
     def flag(self, samples: Split | np.ndarray) -> np.ndarray:
@@ -247,8 +242,7 @@ def orientation_selectivity(weights: Floating, image_shape: tuple[int, ...]) -> 
     power = power * known
     total = power.sum(axis=(1, 2))
     resultant = np.abs((power * np.exp(2j * np.arctan2(fy, fx))).sum(axis=(1, 2)))
-    selectivity: npt.NDArray[np.float64] = np.divide(resultant, total, out=np.zeros_like(total), where=total > 1e-30)
-    return selectivity
+    return np.divide(resultant, total, out=np.zeros_like(total), where=total > 1e-30)
 
 
 def count_oriented(weights: Floating, image_shape: tuple[int, ...]) -> int:

@@ -7,6 +7,7 @@ remembers its builder's arguments.
 from __future__ import annotations
 
 import inspect
+import json
 from collections import UserDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -68,15 +69,13 @@ class Batch:
 
     def to(self, backend: Backend, dtype: npt.DTypeLike) -> Batch:
         """Contiguous arrays on a device; class numbers as int64. Of `Rows`, the samples come there when they are read."""
-        xp = backend.xp
-        moved = self._each(
-            lambda part: (
-                part.to(backend, dtype)
-                if isinstance(part, Rows)
-                else xp.ascontiguousarray(backend.to_device(part, dtype))
-            )
-        )
-        return replace(moved, labels=None if self.labels is None else backend.to_device(self.labels, "int64"))
+
+        def moved(part: Any) -> Any:
+            if isinstance(part, Rows):
+                return part.to(backend, dtype)
+            return backend.xp.ascontiguousarray(backend.to_device(part, dtype))
+
+        return self._each(moved, labels=None if self.labels is None else backend.to_device(self.labels, "int64"))
 
     def tensors(self) -> Batch:
         """The same with x and target as Tensors; one Tensor if they are the same array."""
@@ -296,14 +295,18 @@ class Autoencoder(Module):
             raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
         if len(data.x) == 0:
             raise ValueError(f"got an empty array of shape {data.x.shape}: there is nothing to encode or decode.")
-        backend, dtype = backend_named(self.device), self.dtype
-        with no_grad(), evaluating(self):
-            parts = []
-            for start in range(0, len(data.x), batch_size):
-                rows = data.rows(slice(start, start + batch_size)).to(backend, dtype).tensors()
-                out = function(rows if whole else rows.x)
-                parts.append(backend_of(out.data).to_host(out.data))
-        return np.concatenate(parts)
+        return in_batches(self, function if whole else lambda batch: function(batch.x), data, batch_size)
+
+
+def in_batches(model: Module, function: Callable[[Batch], Tensor], data: Batch, batch_size: int) -> np.ndarray:
+    """`function` of a few samples at a time, as Tensors on the model's device, in evaluation mode; the results on the host."""
+    backend, dtype = backend_named(model.device), model.dtype
+    with no_grad(), evaluating(model):
+        parts = []
+        for start in range(0, len(data), batch_size):
+            out = function(data.rows(slice(start, start + batch_size)).to(backend, dtype).tensors()).data
+            parts.append(backend_of(out).to_host(out))
+    return np.concatenate(parts)
 
 
 def as_input(x: Any) -> Any:
@@ -407,8 +410,7 @@ RECONSTRUCTIONS = {
 
 def reconstruction_named(name: str) -> Reconstruction:
     """A reconstruction loss by name; raises ValueError with the known names."""
-    choose("reconstruction loss", name, RECONSTRUCTIONS)
-    return RECONSTRUCTIONS[name]
+    return RECONSTRUCTIONS[choose("reconstruction loss", name, RECONSTRUCTIONS)]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -431,7 +433,9 @@ def remembered(name: str) -> Callable[[Callable[P, A]], Callable[P, A]]:
         @wraps(builder)
         def build(*args: P.args, **kwargs: P.kwargs) -> A:
             model = builder(*args, **kwargs)
-            remember(model, name, _given(signature, args, kwargs))
+            arguments = dict(zip(signature.parameters, args, strict=False)) | kwargs
+            arguments.pop("generator", None)
+            remember(model, name, arguments)
             return model
 
         return build
@@ -442,7 +446,7 @@ def remembered(name: str) -> Callable[[Callable[P, A]], Callable[P, A]]:
 def remember(model: Autoencoder, name: str, arguments: dict[str, Any]) -> None:
     """Record how `model`, its encoder and its decoder were built, and what they were then, if JSON can hold the arguments."""
     try:
-        plain = {key: _plain(value) for key, value in arguments.items()}
+        plain = _plain(arguments)
     except TypeError:
         return
     model.recipe = {"model": name, "arguments": plain}
@@ -452,26 +456,9 @@ def remember(model: Autoencoder, name: str, arguments: dict[str, Any]) -> None:
         part.__dict__["_as_built"] = UserDict(described(part))  # not a dict, in which parts would be searched for
 
 
-def _given(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a call by name, without the generator."""
-    arguments = dict(signature.bind(*args, **kwargs).arguments)
-    others = next((p.name for p in signature.parameters.values() if p.kind is p.VAR_KEYWORD), None)
-    arguments.update(arguments.pop(others, {}) if others else {})
-    arguments.pop("generator", None)
-    return arguments
-
-
 def _plain(value: Any) -> Any:
     """A value as JSON stores it; raises TypeError for what JSON cannot store."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
-    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        return {key: _plain(part) for key, part in value.items()}
-    raise TypeError(f"a recipe holds numbers, strings, lists and dicts, got {type(value).__name__}.")
+    return json.loads(json.dumps(value, default=np.generic.item))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -252,5 +252,4 @@ class PCA:
         return x
 
     def _flat(self, x: Values) -> Values:
-        flat: Values = self._checked(x).reshape(len(x), -1)
-        return flat
+        return self._checked(x).reshape(len(x), -1)

@@ -110,13 +110,10 @@ class ContractiveAutoencoder(Autoencoder):
         with set_recording(True):  # also in evaluation, where nothing else is recorded
             leaf = x if x.requires_grad else Tensor(x.data, requires_grad=True)
             code = self.encoder(leaf)
-            total: Any = None
-            for direction in self._directions(code, generator):
-                row = grad(code, leaf, direction, create_graph=True)
-                square = ops.sum(ops.square(row))
-                total = square if total is None else total + square
+            rows = (grad(code, leaf, v, create_graph=True) for v in self._directions(code, generator))
+            first, *others = (ops.sum(ops.square(row)) for row in rows)
         scale = 1.0 / len(x) if self.jacobian == "exact" else 1.0 / (len(x) * self.probes)
-        return code, total * scale
+        return code, sum(others, start=first) * scale
 
     def _directions(self, code: Tensor, generator: np.random.Generator) -> list[Any]:
         """Cotangents (N, K): one per code unit, or random signs."""
@@ -154,12 +151,8 @@ def contractive_autoencoder(
 
 def _units(code: Tensor) -> list[Any]:
     """For each unit of a code (N, K) a cotangent (N, K), 1 for that unit and 0 elsewhere."""
-    rows = []
-    for unit in range(code.shape[1]):
-        direction = backend_of(code.data).xp.zeros(code.shape, dtype=code.dtype)
-        direction[:, unit] = 1.0
-        rows.append(direction)
-    return rows
+    xp = backend_of(code.data).xp
+    return list(xp.repeat(xp.eye(code.shape[1], dtype=code.dtype)[:, None], len(code), axis=1))
 
 
 def _single_layer(encoder: Module) -> Dense | None:

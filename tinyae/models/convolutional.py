@@ -13,28 +13,15 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from tinyae import nn
 from tinyae.backend import as_generator
 from tinyae.checks import choose
 from tinyae.models.autoencoder import Autoencoder, remembered
 from tinyae.models.denoising import DenoisingAutoencoder
-from tinyae.models.dense import NORMALIZATIONS, Shape, dense_layer, initializer_for, normalized, sample_shape
+from tinyae.models.dense import NORMALIZATIONS, Shape, dense_layers, initializer_for, normalized, sample_shape
 from tinyae.models.settings import defaults, passes_on, split
 from tinyae.models.variational import VariationalAutoencoder, decoder_outputs
-from tinyae.nn import (
-    NOISES,
-    AvgPool2d,
-    Conv2d,
-    ConvTranspose2d,
-    Crop,
-    Flatten,
-    MaxPool2d,
-    Module,
-    PixelShuffle,
-    Reshape,
-    Sequential,
-    Upsample,
-    noise_named,
-)
+from tinyae.nn import NOISES, Module, Sequential, noise_named
 from tinyae.nn.layers import check_size
 from tinyae.ops.linear import ACTIVATIONS
 
@@ -45,15 +32,19 @@ class ConvAutoencoder(Autoencoder):
     code = encoder(x) (N, K),   output = decoder(code) (N, H, W, C),   loss = distance(output, x)
 
     Args:
-        encoder: module from images (N, H, W, C) to codes (N, K).
-        decoder: module from codes (N, K) to x's shape. With loss "bce" it gives logits.
+        encoder, decoder, settings: as for `Autoencoder`, of images (N, H, W, C).
         code_shape: (h, w, c) with h * w * c = K if a code is flattened feature maps; (K,) if it is a plain vector.
-        settings: as for `Autoencoder`.
     """
 
     @passes_on(Autoencoder)
     def __init__(
-        self, encoder: Module, decoder: Module, code_shape: Sequence[int], *, sample: str = "image", **settings: Any
+        self,
+        encoder: Module,
+        decoder: Module,
+        code_shape: Sequence[int],
+        *,
+        sample: str = "image",
+        **settings: Any,
     ) -> None:
         super().__init__(encoder, decoder, sample=sample, **settings)
         self.code_shape = tuple(check_size("ConvAutoencoder", "code_shape", n) for n in code_shape)
@@ -78,7 +69,7 @@ convolution with stride 2."""
 UPSAMPLINGS = ("nearest", "bilinear", "transposed", "pixelshuffle")
 """How the decoder doubles an image."""
 
-POOLINGS: dict[str, type[MaxPool2d] | type[AvgPool2d]] = {"max": MaxPool2d, "average": AvgPool2d}
+POOLINGS: dict[str, type[nn.MaxPool2d] | type[nn.AvgPool2d]] = {"max": nn.MaxPool2d, "average": nn.AvgPool2d}
 """Kinds of 2x2 pooling in the form "keras"."""
 
 Size = tuple[int, int]
@@ -115,15 +106,13 @@ def conv_encoder(
     if form != "keras" and pooling != "max":
         raise ValueError(f"form {form!r} has strides instead of pooling, got pooling={pooling!r}: leave it out.")
     shape, layers = image_shape(input_shape), list[Module]()
-    into = shape[2]
-    for out in channels:
-        stride = 1 if form == "keras" else 2
+    stride = 1 if form == "keras" else 2
+    for into, out in pairwise([shape[2], *channels]):
         layers += normalized([_conv(into, out, kernel_size, activation, generator, stride)], normalization)
         layers += [POOLINGS[pooling](2, padding="same")] if form == "keras" else []
-        into = out
-    layers.append(Flatten())
+    layers.append(nn.Flatten())
     if code_size is not None:
-        layers.append(dense_layer(math.prod(maps_shape(shape, channels)), code_size, "identity", generator))
+        layers += dense_layers([math.prod(maps_shape(shape, channels)), code_size], ["identity"], generator)
     return Sequential(*layers)
 
 
@@ -158,8 +147,8 @@ def conv_decoder(
     maps = maps_shape(shape, channels)
     layers: list[Module] = []
     if code_size is not None:
-        layers += normalized([dense_layer(code_size, math.prod(maps), activation, generator)], normalization)
-    layers.append(Reshape(*maps))
+        layers += normalized(dense_layers([code_size, math.prod(maps)], [activation], generator), normalization)
+    layers.append(nn.Reshape(*maps))
     if form == "keras":
         layers += normalized([_conv(maps[2], maps[2], kernel_size, activation, generator)], normalization)
     widths = [*reversed(channels), shape[2] * outputs]
@@ -187,8 +176,7 @@ def conv_pair(
 
     Args:
         code_outputs: encoder outputs per latent dimension: 2 for a mean and a variance.
-        outputs: decoder outputs per element of an image, if a likelihood needs more than one.
-        input_shape, channels, code_size, generator, settings: see there.
+        input_shape, channels, code_size, outputs, generator, settings: see there.
     """
     of_encoder, _ = split(settings, conv_encoder)
     of_decoder, _ = split(settings, conv_decoder)
@@ -202,24 +190,24 @@ def _enlarge(
 ) -> list[Module]:
     """The layers of one step, from maps of `size` to maps of `wanted`, twice as large or one pixel less on each side."""
     exact = wanted == (2 * size[0], 2 * size[1])
-    crop: list[Module] = [] if exact else [Crop(*wanted)]
+    crop: list[Module] = [] if exact else [nn.Crop(*wanted)]
     if how in ("nearest", "bilinear"):
-        return [Upsample(2, how), *crop, _conv(into, out, kernel, activation, generator)]
+        return [nn.Upsample(2, how), *crop, _conv(into, out, kernel, activation, generator)]
     if how == "pixelshuffle":
-        return [_conv(into, 4 * out, kernel, activation, generator), PixelShuffle(2), *crop]
+        return [_conv(into, 4 * out, kernel, activation, generator), nn.PixelShuffle(2), *crop]
     choose("upsampling", how, UPSAMPLINGS)
     back = (wanted[0] - 2 * size[0] + 1, wanted[1] - 2 * size[1] + 1)  # with this padding H = 2 OH - 1 + output_padding
     return [
-        ConvTranspose2d(
+        nn.ConvTranspose2d(
             into, out, kernel, 2, _padding(kernel), back,
             activation=activation, initializer=initializer_for(activation), generator=generator,
         )
     ]  # fmt: skip
 
 
-def _conv(into: int, out: int, kernel: int, activation: str, generator: Any, stride: int = 1) -> Conv2d:
+def _conv(into: int, out: int, kernel: int, activation: str, generator: Any, stride: int = 1) -> nn.Conv2d:
     """A convolution that keeps the size, or with stride 2 halves it, rounding up."""
-    return Conv2d(
+    return nn.Conv2d(
         into, out, kernel, stride, _padding(kernel),
         activation=activation, initializer=initializer_for(activation), generator=generator,
     )  # fmt: skip
@@ -234,11 +222,8 @@ def _padding(kernel: int) -> tuple[Size, Size]:
 
 def stage_sizes(size: Size, stages: int) -> list[Size]:
     """(H, W) of the image and after each stage: halved, rounding up."""
-    sizes = [size]
-    for _ in range(stages):
-        h, w = sizes[-1]
-        sizes.append((-(-h // 2), -(-w // 2)))
-    return sizes
+    h, w = size
+    return [(-(-h // 2**stage), -(-w // 2**stage)) for stage in range(stages + 1)]
 
 
 def maps_shape(input_shape: Shape, channels: Sequence[int]) -> tuple[int, int, int]:
@@ -260,8 +245,7 @@ def image_shape(input_shape: Shape) -> tuple[int, int, int]:
 
 def usual_channels(form: str) -> tuple[int, ...]:
     """The default channels of a form; raises ValueError with the known forms."""
-    choose("form", form, FORMS)
-    return FORMS[form]
+    return FORMS[choose("form", form, FORMS)]
 
 
 def check_design(form: str, channels: Sequence[int]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import Annotated, Any
 
 import numpy as np
@@ -56,15 +57,14 @@ def dense_pair(
     check_normalization(normalization, len(sizes) - 1)
     rng = as_generator(generator)
     widths = [math.prod(shape), *sizes]
-    forth = [activation] * (len(sizes) - 1) + [code_activation]
-    back = [activation] * (len(sizes) - 1) + [output_activation]
-    layers = [dense_layer(a, b, f, rng) for a, b, f in zip(widths[:-1], widths[1:], forth, strict=True)]
+    hidden = [activation] * (len(sizes) - 1)
+    layers = dense_layers(widths, [*hidden, code_activation], rng)
+    back = [*hidden, output_activation]
     mirror: Sequence[nn.Module]
     if tied:
         mirror = [nn.TiedDense(layer, activation=f) for layer, f in zip(reversed(layers), back, strict=True)]
     else:
-        ends = widths[::-1]
-        mirror = [dense_layer(a, b, f, rng) for a, b, f in zip(ends[:-1], ends[1:], back, strict=True)]
+        mirror = dense_layers(widths[::-1], back, rng)
     encoder = [*normalized(layers[:-1], normalization), layers[-1]]
     decoder = [*normalized(mirror[:-1], normalization), mirror[-1]]
     if len(shape) == 1:
@@ -72,11 +72,14 @@ def dense_pair(
     return nn.Sequential(nn.Flatten(), *encoder), nn.Sequential(*decoder, nn.Reshape(*shape))
 
 
-def dense_layer(fan_in: int, fan_out: int, activation: str, generator: np.random.Generator) -> nn.Dense:
-    """A layer with the initial weights for its activation."""
-    return nn.Dense(
-        fan_in, fan_out, activation=activation, initializer=initializer_for(activation), generator=generator
-    )
+def dense_layers(
+    widths: Sequence[int], activations: Sequence[str], generator: np.random.Generator, initializer: Any = None
+) -> list[nn.Dense]:
+    """Layers from width to width, with the initial weights for their activations or those of `initializer`."""
+    return [
+        nn.Dense(a, b, activation=f, initializer=initializer or initializer_for(f), generator=generator)
+        for (a, b), f in zip(pairwise(widths), activations, strict=True)
+    ]
 
 
 def initializer_for(activation: str) -> str:

@@ -101,9 +101,7 @@ class Bernoulli(Likelihood):
 
     def sample(self, output: Any, generator: np.random.Generator | None = None) -> Any:
         """Zeros and ones."""
-        p = backend_of(_raw(output)).sigmoid(_raw(output))
-        draws = backend_of(p).uniform(as_generator(generator), p.shape, p.dtype)
-        return (draws < p).astype(p.dtype)
+        return binarized(backend_of(_raw(output)).sigmoid(_raw(output)), as_generator(generator))
 
     def check_targets(self, x: np.ndarray) -> None:
         """Only 0 and 1."""
@@ -196,7 +194,7 @@ class Gaussian(Likelihood):
 
     def sample(self, output: Any, generator: np.random.Generator | None = None) -> Any:
         """mean + scale * noise."""
-        mean, log_scale = (_raw(part) for part in self.split(_raw(output)))
+        mean, log_scale = self.split(_raw(output))
         backend = backend_of(mean)
         noise = backend.normal(as_generator(generator), mean.shape, mean.dtype)
         noise *= math.exp(log_scale) if isinstance(log_scale, float) else backend.xp.exp(log_scale)
@@ -274,12 +272,12 @@ def likelihood_named(name: str, *, scale: float | None = None) -> Likelihood:
 
     `scale`: of "gaussian", or the initial one of "gaussian-scalar", in the unit of the data; None for 0.1.
     """
-    choose("likelihood", name, LIKELIHOODS)
+    kind = LIKELIHOODS[choose("likelihood", name, LIKELIHOODS)]
     if scale is None:
-        return LIKELIHOODS[name]()
+        return kind()
     if name not in ("gaussian", "gaussian-scalar"):
         raise ValueError(f"likelihood {name!r} has no scale, got scale={scale!r}: leave it out, or use 'gaussian'.")
-    return LIKELIHOODS[name](scale=scale)  # type: ignore[call-arg]
+    return kind(scale=scale)  # type: ignore[call-arg]
 
 
 def _check_floor(floor: float) -> float:
@@ -344,8 +342,7 @@ def fixed_binarization(x: Array) -> Array:
 
 def check_binarize(binarize: str, likelihood: Likelihood) -> str:
     """Return the name; raises ValueError for an unknown one, or a likelihood other than "bernoulli"."""
-    choose("binarize", binarize, BINARIZATIONS)
-    if binarize != "none" and likelihood.name != "bernoulli":
+    if choose("binarize", binarize, BINARIZATIONS) != "none" and likelihood.name != "bernoulli":
         raise ValueError(
             f"binarize={binarize!r} needs likelihood 'bernoulli', the one for black-and-white images, "
             f"got {likelihood.name!r}: write likelihood='bernoulli'."

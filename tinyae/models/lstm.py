@@ -18,14 +18,7 @@ from tinyae.backend import Array, as_generator, backend_of
 from tinyae.checks import checked, choose
 from tinyae.data import Split
 from tinyae.losses import Loss
-from tinyae.models.autoencoder import (
-    RECONSTRUCTIONS,
-    Autoencoder,
-    Batch,
-    as_input,
-    reconstruction_named,
-    remembered,
-)
+from tinyae.models.autoencoder import RECONSTRUCTIONS, Autoencoder, Batch, as_input, reconstruction_named, remembered
 from tinyae.models.dense import Shape
 from tinyae.models.settings import defaults, passes_on
 from tinyae.nn import LSTM, Dense, Module, TimeDistributed
@@ -100,24 +93,20 @@ class LSTMAutoencoder(Autoencoder):
         generator: np.random.Generator | None = None,
     ) -> None:
         rng = as_generator(generator)
-        mode, future_steps = check_mode(mode, future_steps)
+        future_steps = check_mode(mode, future_steps)
         if mode == "predict" and reverse_target:
             raise ValueError("reverse_target reverses the reconstruction, and mode 'predict' has none: leave it out.")
         lstm: dict[str, Any] = {
             "num_layers": num_layers, "peepholes": peepholes, "dropout": dropout, "forget_bias": forget_bias
         }  # fmt: skip
         encoder = SequenceEncoder(features, hidden_size, code_size, bidirectional=bidirectional, generator=rng, **lstm)
-        fed: dict[str, Any] = {
-            "conditional": conditional,
-            "feeding": check_feeding(feeding, conditional),
-            "output": reconstruction_named(loss).output,
-            "project": code_size is not None,
-        }
-        count = 2 if mode == "composite" else 1
         decoders = [
-            SequenceDecoder(features, hidden_size, encoder.code_size, generator=rng, **fed, **lstm)
-            for _ in range(count)
-        ]
+            SequenceDecoder(
+                features, hidden_size, encoder.code_size, conditional=conditional, feeding=feeding,
+                output=reconstruction_named(loss).output, project=code_size is not None, generator=rng, **lstm,
+            )
+            for _ in range(2 if mode == "composite" else 1)
+        ]  # fmt: skip
         super().__init__(encoder, decoders[0], loss=loss, sample=sample)
         self.predictor = None if mode == "reconstruct" else decoders[-1]
         self.mode = mode
@@ -296,16 +285,16 @@ class LSTMAutoencoder(Autoencoder):
         return Batch(x, lengths=lengths)
 
 
-def check_mode(mode: str, future_steps: int) -> tuple[str, int]:
-    """The mode and F; raises ValueError for an unknown mode, or an F that does not go with it."""
+def check_mode(mode: str, future_steps: int) -> int:
+    """F; raises ValueError for an unknown mode, or an F that does not go with it."""
     choose("mode", mode, MODES)
     if mode == "reconstruct":
         if future_steps:
             raise ValueError(f"mode 'reconstruct' predicts nothing, got future_steps={future_steps}: use 'composite'.")
-        return mode, 0
+        return 0
     if not future_steps:
         raise ValueError(f"mode {mode!r} needs the number of steps to predict: write future_steps=5, say.")
-    return mode, check_size("LSTMAutoencoder", "future_steps", future_steps)
+    return check_size("LSTMAutoencoder", "future_steps", future_steps)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -440,10 +429,7 @@ def check_feeding(feeding: str | None, conditional: bool) -> str | None:
                 "write conditional=True, or leave feeding out."
             )
         return None
-    if feeding is None:
-        return "teacher"
-    choose("feeding", feeding, FEEDINGS)
-    return feeding
+    return choose("feeding", "teacher" if feeding is None else feeding, FEEDINGS)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -540,7 +526,7 @@ def lstm_autoencoder(
     mode = known["mode"]
     if future_steps is None:
         future_steps = 0 if mode == "reconstruct" else max(1, steps // 4)
-    _, future_steps = check_mode(mode, future_steps)
+    future_steps = check_mode(mode, future_steps)
     if future_steps >= steps:
         raise ValueError(f"future_steps={future_steps} leaves no input in windows of {steps} steps: make it smaller.")
     if code_size is None and mode != "predict":

@@ -32,11 +32,6 @@ CODES = ("ones", "one-hot", "learned")
 DECODERS = ("dense", "conv")
 """The kinds of decoder that `image_memory` builds."""
 
-_HIDDEN = (256,)
-
-_START = np.float32(0.01)
-"""Standard deviation of learned codes before training."""
-
 
 class CodeTable(Module):
     """code = table[index]: index (N,) -> codes (N, K).   dL/dtable[i] = sum of dL/dcode[n] over all n with index[n] = i
@@ -171,7 +166,7 @@ def image_memory(
         settings: of `ImageMemory`, `activation` and `normalization`.
     """
     rng = as_generator(generator)
-    choose("codes", codes, CODES)
+    usual = {"ones": 1, "one-hot": 10, "learned": 100}[choose("codes", codes, CODES)]
     choose("decoder", decoder, DECODERS)
     if decoder == "conv" and hidden_sizes is not None:
         raise ValueError(
@@ -180,7 +175,7 @@ def image_memory(
     if decoder == "dense" and channels is not None:
         raise ValueError(f"a dense decoder has hidden_sizes, got channels={channels}: write hidden_sizes=(256,).")
     network_settings, settings = split(settings, dense_pair)
-    count = {"ones": 1, "one-hot": 10, "learned": 100}[codes] if count is None else count
+    count = usual if count is None else count
     if code_size is None:
         code_size = count if codes == "one-hot" else 16
     if decoder == "conv":
@@ -189,7 +184,7 @@ def image_memory(
             input_shape, widths, code_size, form="strided", upsampling=upsampling, generator=rng, **network_settings
         )
     else:
-        sizes = [*reversed(_HIDDEN if hidden_sizes is None else hidden_sizes), code_size]
+        sizes = [*reversed((256,) if hidden_sizes is None else hidden_sizes), code_size]
         # Only the decoder of the pair is used: a memory has no encoder network.
         _, network = dense_pair(input_shape, sizes, generator=rng, **network_settings)
     return ImageMemory(network, codes, count, code_size, generator=rng, **settings)
@@ -209,7 +204,8 @@ def _first_codes(codes: str, count: int, code_size: int | None, generator: np.ra
         raise ValueError(f"codes={codes!r} needs a code_size, the width of the decoder's input: write code_size=16.")
     size = check_size("ImageMemory", "code_size", code_size)
     if codes == "learned":
-        return Parameter(as_generator(generator).standard_normal((count, size), dtype=np.float32) * _START)
+        draws = as_generator(generator).standard_normal((count, size), dtype=np.float32)
+        return Parameter(draws * np.float32(0.01))
     if count != 1:
         raise ValueError(
             f"a vector of ones is the same for all of {count} samples, so the decoder could not tell them apart: "

@@ -57,7 +57,7 @@ class ModelEntry:
 
 
 # fmt: off
-_ENTRIES = (
+MODELS = {entry.name: entry for entry in (
     ModelEntry("basic", "one hidden layer, 784-32-784 by default", basic_autoencoder, epochs=50),
     ModelEntry("deep", "784-1000-500-250-30 and back, or any list of sizes", deep_autoencoder),
     ModelEntry("sparse", "few active units, 64-25-64 on patches of photographs by default", sparse_autoencoder,
@@ -80,17 +80,14 @@ _ENTRIES = (
     ModelEntry("lstm", "sequences to vectors and back, or to the steps that follow, 128 units", lstm_autoencoder,
                data="pendigits", epochs=50, lr=3e-3, any_length=True),
     ModelEntry("vqvae", "vector-quantized (VQ-VAE), 16 of 64 vectors by default", vq_autoencoder, epochs=30),
-)
+)}
 # fmt: on
-
-MODELS = {entry.name: entry for entry in _ENTRIES}
 """Every model that can be built by name."""
 
 
 def model_entry(name: str) -> ModelEntry:
     """The entry of a model; raises ValueError with the known names."""
-    choose("model", name, MODELS)
-    return MODELS[name]
+    return MODELS[choose("model", name, MODELS)]
 
 
 def build(name: str, arguments: dict[str, Any], generator: np.random.Generator | None = None) -> Autoencoder:

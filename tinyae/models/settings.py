@@ -7,6 +7,7 @@ the receivers in `@passes_on(...)`; its signature, `help` and the command line t
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -42,11 +43,16 @@ def passes_on(*targets: Callable[..., Any], without: tuple[str, ...] = ()) -> Ca
 
 def split(settings: Mapping[str, Any], function: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The settings that `function` takes, and the others."""
-    taken = inspect.signature(function).parameters
-    return (
-        {name: value for name, value in settings.items() if name in taken},
-        {name: value for name, value in settings.items() if name not in taken},
-    )
+    parameters = inspect.signature(function).parameters
+    taken = {name: value for name, value in settings.items() if name in parameters}
+    return taken, {name: value for name, value in settings.items() if name not in parameters}
+
+
+def check_weight(name: str, value: float, advice: str) -> float:
+    """The weight of a term of a loss; raises ValueError unless it is at least 0 and finite."""
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{name} must be at least 0 and finite, got {value!r}: {advice}.")
+    return float(value)
 
 
 def defaults(function: Callable[..., Any]) -> dict[str, Any]:

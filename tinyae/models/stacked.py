@@ -7,28 +7,30 @@ Salakhutdinov 2006; Bengio et al. 2007); today it is a form of pre-training on u
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Annotated, Any
 
 import numpy as np
 
 from tinyae import checks
-from tinyae.autodiff import Tensor, no_grad
-from tinyae.backend import as_generator, backend_named, backend_of
+from tinyae.autodiff import Tensor
+from tinyae.backend import as_generator
 from tinyae.checks import checked, choose
 from tinyae.data import Split
 from tinyae.losses import Loss, softmax_cross_entropy, weight_decay
-from tinyae.models.autoencoder import RECONSTRUCTIONS, Autoencoder, Batch, remembered
+from tinyae.models.autoencoder import RECONSTRUCTIONS, Autoencoder, Batch, in_batches, remembered
 from tinyae.models.denoising import denoising_autoencoder
 from tinyae.models.dense import Shape, basic_autoencoder, sample_shape
-from tinyae.models.settings import passes_on
+from tinyae.models.settings import check_weight, passes_on
 from tinyae.models.sparse import sparse_autoencoder
-from tinyae.nn import NOISES, Dense, Identity, Module, Sequential, Sigmoid, evaluating
+from tinyae.nn import NOISES, Dense, Identity, Module, Sequential, Sigmoid
 
-LAYERS = ("sparse", "denoising", "plain")
-"""Kinds of layers of a stack."""
+LAYERS: dict[str, Callable[..., Autoencoder]] = {
+    "sparse": sparse_autoencoder, "denoising": denoising_autoencoder, "plain": basic_autoencoder
+}  # fmt: skip
+"""The builders of a stack's layers by their kind."""
 
 
 class StackedAutoencoder(Autoencoder):
@@ -147,26 +149,22 @@ def stacked_autoencoder(
     if not sizes:
         raise ValueError("sizes must list at least one layer, got none: write sizes=(200, 200).")
     rng = as_generator(generator)
-    choose("kind of layer", layer, LAYERS)
-    build: Callable[..., Autoencoder] = sparse_autoencoder
-    if layer != "sparse":
-        build = denoising_autoencoder if layer == "denoising" else basic_autoencoder
+    build = LAYERS[choose("kind of layer", layer, LAYERS)]
     of_layer: dict[str, Any] = {"tied": tied, "sample": sample, "generator": rng, "activation": "sigmoid"}
     of_layer["loss"] = loss or ("half_squared_error" if layer == "sparse" else "bce")
-    penalties: dict[str, tuple[Any, Any]] = {
-        "rho": (rho, 0.1),
-        "beta": (beta, 3.0),
-        "weight_decay": (weight_decay, 3e-3),
+    usual: dict[str, dict[str, Any]] = {
+        "sparse": {"rho": 0.1, "beta": 3.0, "weight_decay": 3e-3},
+        "denoising": {"corruption": "masking", "level": 0.25},
     }
-    noise: dict[str, tuple[Any, Any]] = {"corruption": (corruption, "masking"), "level": (level, 0.25)}
-    for kind, known in {"sparse": penalties, "denoising": noise}.items():
-        given = [name for name, (value, _) in known.items() if value is not None]
+    values = {"rho": rho, "beta": beta, "weight_decay": weight_decay, "corruption": corruption, "level": level}
+    for kind, known in usual.items():
+        given = [name for name in known if values[name] is not None]
         if given and kind != layer:
             raise ValueError(
                 f"{given[0]} is of {kind} layers, got layer={layer!r}: leave it out, or write layer={kind!r} (--layer {kind})."
             )
         if kind == layer:
-            of_layer |= {name: usual if value is None else value for name, (value, usual) in known.items()}
+            of_layer |= known | {name: values[name] for name in given}
     shapes: list[Shape] = [sample_shape(input_shape), *sizes[:-1]]
     layers = [build(shape, size, **of_layer) for shape, size in zip(shapes, sizes, strict=True)]
     return StackedAutoencoder(layers, sample=sample, generator=rng, **settings)
@@ -181,8 +179,8 @@ def _sizes(layer: Autoencoder) -> tuple[int, int]:
 
 
 def _check_chain(layers: Sequence[Autoencoder]) -> None:
-    for number in range(1, len(layers)):
-        gives, takes = _sizes(layers[number - 1])[1], _sizes(layers[number])[0]
+    for number, (below, above) in enumerate(pairwise(map(_sizes, layers)), start=1):
+        gives, takes = below[1], above[0]
         if gives != takes:
             raise ValueError(
                 f"layer {number} outputs codes of size {gives}, but layer {number + 1} takes {takes}: "
@@ -220,11 +218,9 @@ class SoftmaxClassifier(Module):
     ) -> None:
         if classes < 2:
             raise ValueError(f"a classifier needs at least 2 classes, got {classes}.")
-        if not 0.0 <= weight_decay < math.inf:
-            raise ValueError(f"weight_decay must be at least 0 and finite, got {weight_decay!r}: 1e-4 is a start.")
+        self.weight_decay = check_weight("weight_decay", weight_decay, "1e-4 is a start")
         self.features = Identity() if features is None else features
         self.output = Dense(size, classes, generator=as_generator(generator))
-        self.weight_decay = float(weight_decay)
 
     @property
     def classes(self) -> int:
@@ -244,14 +240,9 @@ class SoftmaxClassifier(Module):
 
     def predict(self, x: np.ndarray, batch_size: int = 1024) -> np.ndarray:
         """The most probable class number (N,) of each sample x (N, ...), in batches and in evaluation mode."""
-        weight = self.output.weight
-        backend = backend_named(weight.device)
-        found = []
-        with no_grad(), evaluating(self):
-            for start in range(0, len(x), batch_size):
-                logits = self(Tensor(backend.to_device(x[start : start + batch_size], weight.dtype))).data
-                found.append(backend_of(logits).to_host(logits).argmax(axis=1))
-        return np.concatenate(found) if found else np.zeros(0, np.int64)
+        if not len(x):
+            return np.zeros(0, np.int64)
+        return in_batches(self, lambda batch: self(batch.x), Batch(x), batch_size).argmax(axis=1)
 
     def accuracy(self, x: np.ndarray, labels: np.ndarray) -> float:
         """The fraction of samples whose most probable class is the true one."""

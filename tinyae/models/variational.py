@@ -10,18 +10,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from functools import reduce
 from typing import Annotated, Any
 
 import numpy as np
 
 from tinyae import ops
-from tinyae.autodiff import Tensor, no_grad
+from tinyae.autodiff import Tensor
 from tinyae.backend import as_generator, backend_named, backend_of
 from tinyae.data import Split
 from tinyae.losses import Loss, gaussian_kl, unit
-from tinyae.models.autoencoder import Autoencoder, Batch, check_samples, remembered
-from tinyae.models.dense import NORMALIZATIONS, Shape, check_normalization, normalized, sample_shape
+from tinyae.models.autoencoder import Autoencoder, Batch, check_samples, in_batches, remembered
+from tinyae.models.dense import NORMALIZATIONS, Shape, check_normalization, dense_layers, normalized, sample_shape
 from tinyae.models.likelihoods import (
     BINARIZATIONS,
     LIKELIHOODS,
@@ -32,8 +32,8 @@ from tinyae.models.likelihoods import (
     likelihood_named,
     soft_clip,
 )
-from tinyae.models.settings import defaults, passes_on, split
-from tinyae.nn import Dense, Flatten, Module, Reshape, Sequential, evaluating
+from tinyae.models.settings import check_weight, defaults, passes_on, split
+from tinyae.nn import Flatten, Module, Reshape, Sequential
 from tinyae.nn.layers import check_size
 from tinyae.ops.linear import ACTIVATIONS
 
@@ -96,8 +96,8 @@ class VariationalAutoencoder(Autoencoder):
         self.reconstruction = self.likelihood.as_reconstruction()
         if binarize != "none":  # the targets are gray levels, from which black and white are drawn
             self.reconstruction = likelihood_named("gray-bce").as_reconstruction()
-        self.beta = _check_weight("beta", beta, "1 is the bound, 4 a beta-VAE")
-        self.free_bits = _check_weight("free_bits", free_bits, "0.1 nats per latent dimension is a usual value")
+        self.beta = check_weight("beta", beta, "1 is the bound, 4 a beta-VAE")
+        self.free_bits = check_weight("free_bits", free_bits, "0.1 nats per latent dimension is a usual value")
         if not isinstance(warmup, int) or warmup < 0:
             raise ValueError(f"warmup must be a whole number of epochs of at least 0, got {warmup!r}: write warmup=10.")
         self.warmup = warmup
@@ -152,7 +152,13 @@ class VariationalAutoencoder(Autoencoder):
         """q(z|x) of x (N, ...): Tensors for a Tensor, arrays for a host array (in batches, in evaluation mode)."""
         x = x.x if isinstance(x, Batch) else x
         if isinstance(x, Tensor):
-            return Posterior.from_output(self._checked(self.encoder(x)))
+            output, k = self.encoder(x), self.code_size
+            if output.ndim != 2 or output.shape[1] != 2 * k:
+                raise ValueError(
+                    f"the encoder must output (N, {2 * k}), {k} means and as many log-variances for the decoder's codes of {k}, "
+                    f"got {output.shape}: end it with Dense(..., {2 * k})."
+                )
+            return Posterior.from_output(output)
 
         def both(v: Tensor) -> Tensor:
             q = self.posterior(v)
@@ -216,14 +222,6 @@ class VariationalAutoencoder(Autoencoder):
         lines = [f"likelihood {self.likelihood.name}: {self.likelihood.meaning}", str(report)]
         return lines + ([f"warning: {report.warning}"] if report.warning else [])
 
-    def _checked(self, output: Tensor) -> Tensor:
-        if output.ndim != 2 or output.shape[1] != 2 * self.code_size:
-            raise ValueError(
-                f"the encoder must output (N, {2 * self.code_size}), {self.code_size} means and as many log-variances for the "
-                f"decoder's codes of {self.code_size}, got {output.shape}: end it with Dense(..., {2 * self.code_size})."
-            )
-        return output
-
 
 def normal_quantiles(n: int) -> np.ndarray:
     """The quantiles (n,) of N(0, 1) at (i + 1/2) / n: the medians of n intervals of equal probability."""
@@ -249,12 +247,6 @@ def latent_grid(n: int, code_size: int, dims: tuple[int, int] = (0, 1)) -> np.nd
     codes[:, dims[0]] = np.tile(marks, n)
     codes[:, dims[1]] = np.repeat(marks[::-1], n)
     return codes
-
-
-def _check_weight(name: str, value: float, advice: str) -> float:
-    if not 0 <= value < math.inf:
-        raise ValueError(f"{name} must be at least 0 and finite, got {value!r}: {advice}.")
-    return float(value)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -447,24 +439,16 @@ def log_likelihood(
     """
     k = check_size("log_likelihood", "importance_samples", importance_samples)
     rng = np.random.default_rng(0) if generator is None else as_generator(generator)
-    backend, dtype = backend_named(model.device), model.dtype
-    whole = model.batch(check_samples(Split(x, labels), "x", model))
-    at_once = max(1, min(len(x), rows // k))
-    found = []
-    with no_grad(), evaluating(model):
-        for start in range(0, len(x), at_once):
-            batch = whole.rows(slice(start, start + at_once)).to(backend, dtype).tensors()
-            given, target = model.presented(batch, rng)
-            q = model.posterior(given)
-            total, left = None, k
-            while left:
-                some = min(left, max(1, rows // len(batch)))
-                summed = ops.logsumexp(log_weights(model, q, target, some, rng), axis=0).data
-                total = summed if total is None else backend.xp.logaddexp(total, summed)
-                left -= some
-            assert total is not None  # k is at least 1
-            found.append(backend.to_host(total) - math.log(k))
-    return np.concatenate(found)
+
+    def total(batch: Batch) -> Tensor:
+        given, target = model.presented(batch, rng)
+        q, most = model.posterior(given), max(1, rows // len(batch))
+        counts = [min(most, k - done) for done in range(0, k, most)]
+        sums = (ops.logsumexp(log_weights(model, q, target, count, rng), axis=0).data for count in counts)
+        return Tensor(reduce(backend_named(model.device).xp.logaddexp, sums))
+
+    samples = model.batch(check_samples(Split(x, labels), "x", model))
+    return in_batches(model, total, samples, max(1, rows // k)) - math.log(k)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -500,28 +484,20 @@ def variational_pair(
     widths = [check_size("variational_autoencoder", "sizes", n) for n in sizes]
     check_normalization(normalization, len(widths))
     pixels = math.prod(shape)
-    forth = _stack([pixels + extra, *widths, 2 * k], activation, normalization, generator)
-    back = _stack([k + extra, *reversed(widths), outputs * pixels], activation, normalization, generator)
+    activations = [activation] * len(widths) + ["identity"]
+    initializer = _near_zero if activation == "relu" else None
+    forth = dense_layers([pixels + extra, *widths, 2 * k], activations, generator, initializer)
+    back = dense_layers([k + extra, *reversed(widths), outputs * pixels], activations, generator, initializer)
     start: list[Module] = [Flatten()] if len(shape) > 1 and not extra else []
     end: list[Module] = [Reshape(*shape[:-1], outputs * shape[-1])] if len(shape) > 1 else []
-    return Sequential(*start, *forth), Sequential(*back, *end)
+    encoder = Sequential(*start, *normalized(forth[:-1], normalization), forth[-1])
+    return encoder, Sequential(*normalized(back[:-1], normalization), back[-1], *end)
 
 
 def decoder_outputs(settings: dict[str, Any]) -> int:
     """Numbers that the decoder outputs per element, which depends on the likelihood in a builder's settings."""
     known = defaults(VariationalAutoencoder) | settings
     return likelihood_named(known["likelihood"], scale=known["scale"]).outputs
-
-
-def _stack(widths: Sequence[int], activation: str, normalization: str, generator: np.random.Generator) -> list[Module]:
-    """Dense layers from width to width; the last one is linear."""
-    last = len(widths) - 2
-    start = _near_zero if activation == "relu" else "glorot_uniform"
-    layers = [
-        Dense(a, b, activation="identity" if i == last else activation, initializer=start, generator=generator)
-        for i, (a, b) in enumerate(pairwise(widths))
-    ]
-    return [*normalized(layers[:-1], normalization), layers[-1]]
 
 
 def _near_zero(shape: tuple[int, ...], generator: np.random.Generator, dtype: Any = np.float32) -> np.ndarray:

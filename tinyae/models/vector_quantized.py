@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from tinyae.data import Split
 from tinyae.losses import Loss
 from tinyae.models.autoencoder import Autoencoder, Batch, remembered
 from tinyae.models.dense import Shape, dense_pair
-from tinyae.models.settings import passes_on, split
+from tinyae.models.settings import check_weight, passes_on, split
 from tinyae.nn import Module
 from tinyae.nn.layers import check_size
 
@@ -131,13 +132,9 @@ class VectorQuantizedAutoencoder(Autoencoder):
         self, encoder: Module, decoder: Module, codebook: Codebook, *, commitment: float = 0.25, **settings: Any
     ) -> None:
         super().__init__(encoder, decoder, **settings)
-        if not 0 <= commitment < math.inf:
-            raise ValueError(f"commitment must be at least 0 and finite, got {commitment!r}: write commitment=0.25.")
         self.codebook = codebook
-        self.commitment = float(commitment)
-        self.value_bits = (
-            math.log2(codebook.size) / codebook.features
-        )  # a code names one of C vectors for every d values
+        self.commitment = check_weight("commitment", commitment, "write commitment=0.25")
+        self.value_bits = math.log2(codebook.size) / codebook.features  # one of C vectors for every d values
         self.prior: CodePrior | None = None
 
     def objective(self, batch: Batch, *, generator: np.random.Generator | None = None) -> Loss:
@@ -236,10 +233,9 @@ def vq_autoencoder(
     rng = as_generator(generator)
     network, settings = split(settings, dense_pair)
     of_codebook, settings = split(settings, Codebook)
-    width = check_size("vq_autoencoder", "positions", positions) * check_size(
-        "vq_autoencoder", "code_features", code_features
-    )
-    pair = dense_pair(input_shape, [*sizes, width], generator=rng, **network)
+    p = check_size("vq_autoencoder", "positions", positions)
+    d = check_size("vq_autoencoder", "code_features", code_features)
+    pair = dense_pair(input_shape, [*sizes, p * d], generator=rng, **network)
     codebook = Codebook(codebook_size, code_features, generator=rng, **of_codebook)
     return VectorQuantizedAutoencoder(*pair, codebook, **settings)
 
@@ -324,11 +320,8 @@ def chow_liu_tree(information: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _counts(first: np.ndarray, second: np.ndarray, size: int) -> np.ndarray:
     """Counts of each pair of values, (C, C)."""
-    return (
-        np.bincount((first * size + second).astype(np.intp), minlength=size * size)
-        .reshape(size, size)
-        .astype(np.float64)
-    )
+    pairs = np.bincount((first * size + second).astype(np.intp), minlength=size * size)
+    return pairs.reshape(size, size).astype(np.float64)
 
 
 def _conditional(given: np.ndarray, numbers: np.ndarray, size: int) -> np.ndarray:
@@ -344,10 +337,9 @@ def _mutual_information(codes: np.ndarray, size: int) -> np.ndarray:
     """Mutual information of each pair of positions, (P, P), in nats: sum of p(a, b) log (p(a, b) / (p(a) p(b)))."""
     positions = codes.shape[1]
     information = np.zeros((positions, positions))
-    for i in range(positions):
-        for j in range(i):
-            joint = _counts(codes[:, i], codes[:, j], size) / len(codes)
-            apart = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
-            seen = joint > 0
-            information[i, j] = information[j, i] = (joint[seen] * np.log(joint[seen] / apart[seen])).sum()
+    for j, i in combinations(range(positions), 2):
+        joint = _counts(codes[:, i], codes[:, j], size) / len(codes)
+        apart = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
+        seen = joint > 0
+        information[i, j] = information[j, i] = (joint[seen] * np.log(joint[seen] / apart[seen])).sum()
     return information
