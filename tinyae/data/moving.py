@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyae.checks import whole_number
+from tinyae.data.arrays import Floats
 from tinyae.data.dataset import Dataset, Split
 
-Floats = npt.NDArray[np.float64]
 Frames = npt.NDArray[np.float32]
 
 
