@@ -89,7 +89,8 @@ def load(
         )
     if is_path or path.exists() or path.suffix.lower() in SUFFIXES or path.name != text:
         return load_file(path, test_share=test_share, seed=seed)
-    raise ValueError(_unknown(text))
+    own = ", or give the path of your own data: a .npy, .npz, .csv or IDX file, or a folder of pictures"
+    raise unknown("data set", text, names(), otherwise=own)
 
 
 def _films(entry: Entry, root: str | os.PathLike[str] | None, download: bool) -> Dataset:
@@ -98,11 +99,6 @@ def _films(entry: Entry, root: str | os.PathLike[str] | None, download: bool) ->
     source, digit_size = entry.films
     made = moving_digits(load(source, root=root, download=download), entry.counts, digit_size=digit_size)
     return replace(build(entry, made.train, made.test, made.origin), horizon=made.horizon, frame_shape=made.frame_shape)
-
-
-def _unknown(name: str) -> str:
-    own = ", or give the path of your own data: a .npy, .npz, .csv or IDX file, or a folder of pictures"
-    return str(unknown("data set", name, names(), otherwise=own))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
