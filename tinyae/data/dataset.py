@@ -316,20 +316,15 @@ def by(shape: tuple[int, ...]) -> str:
     return " x ".join(str(n) for n in shape)
 
 
-def labeled_lines(rows: list[tuple[str, str]], width: int = 100) -> list[str]:
+def labeled_lines(rows: list[tuple[str, str]]) -> list[str]:
     """Lines of a name and wrapped text; rows without text are left out."""
     import textwrap
 
+    wrapper = textwrap.TextWrapper(100, subsequent_indent=" " * 11, break_long_words=False, break_on_hyphens=False)
     lines: list[str] = []
     for name, text in rows:
-        lines += textwrap.wrap(
-            text,
-            width,
-            initial_indent=f"  {name:<9}",
-            subsequent_indent=" " * 11,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
+        wrapper.initial_indent = f"  {name:<9}"
+        lines += wrapper.wrap(text)
     return lines
 
 
@@ -396,17 +391,14 @@ class Timeline:
     def begin(self, window: int) -> float:
         """The beginning of a window, in seconds after the start."""
         stride = self.stride_seconds or self.window_seconds
-        if self.border is None or window < self.border[0]:
-            return window * stride
-        return self.border[1] + (window - self.border[0]) * stride
+        index, begin = self.border or (math.inf, math.inf)
+        return window * stride if window < index else begin + (window - index) * stride
 
     def position(self, time: str) -> float:
         """A time in units of windows after the start; 2.5 is the middle of the third window."""
         seconds = float((np.datetime64(time, "s") - np.datetime64(self.start, "s")).astype(np.int64))
         stride = self.stride_seconds or self.window_seconds
-        if self.border is None:
-            return seconds / stride
-        index, begin = self.border
+        index, begin = self.border or (math.inf, math.inf)
         return min(seconds / stride, index) if seconds < begin else index + (seconds - begin) / stride
 
     def spans(self) -> list[tuple[str, float, float]]:
