@@ -15,7 +15,7 @@ from tinyae.checks import choose, number
 from tinyae.data.arrays import SCALINGS, TEST_SHARE, Scaler, as_series, divide
 from tinyae.data.dataset import MONTH, Dataset, Kind, Split, Timeline, labeled_lines
 from tinyae.data.schema import Columns, Schema
-from tinyae.data.tables import Source, Times
+from tinyae.data.tables import TableSource, Times
 
 # ---------------------------------------------------------------------------------------------------------------------
 # A table of samples: one row, one sample.
@@ -25,7 +25,7 @@ TABLE_KINDS: tuple[Kind, ...] = ("vectors", "sequences")
 
 
 def table(
-    source: Source,
+    source: TableSource,
     *,
     kind: Annotated[str, TABLE_KINDS] = "vectors",
     scaling: Annotated[str, tuple(SCALINGS)] = "standard",
@@ -149,7 +149,7 @@ class Series:
         return Timeline(start, step / 1000, counted=self.counted)
 
 
-def read_series(source: Source, *, schema: Schema | None = None, **columns: Any) -> Series:
+def read_series(source: TableSource, *, schema: Schema | None = None, **columns: Any) -> Series:
     """Read a recording with one line per step, see `table` for what can be read.
 
     Args:
@@ -186,7 +186,7 @@ def read_series(source: Source, *, schema: Schema | None = None, **columns: Any)
 
 
 def load_series(
-    source: Source,
+    source: TableSource,
     length: int,
     *,
     stride: int | None = None,

@@ -32,7 +32,7 @@ COLUMNAR = (".parquet", ".pq", ".feather", ".arrow")
 """Endings of tables as text (each also with .gz), and of formats that pyarrow reads."""
 
 Times = npt.NDArray[np.datetime64]
-Source = Any
+TableSource = Any
 """A path, a data frame (pandas, polars, pyarrow), a dict of columns or of single values, an array (N, D) or (D,), or a `Table`."""
 
 MISSING = frozenset(
@@ -165,7 +165,7 @@ def is_table(path: Path) -> bool:
 
 
 def read_table(
-    source: Source,
+    source: TableSource,
     *,
     header: bool | None = None,
     decimal: str | None = None,
@@ -175,7 +175,7 @@ def read_table(
     """Read a table; raises FileNotFoundError and ValueError with the path, and the line if there is one.
 
     Args:
-        source: see `Source`.
+        source: see `TableSource`.
         header: whether the first line of a text file names the columns; None finds out.
         decimal: the decimal mark of a text file, "." or ","; None finds out.
         time_format: how times are written, as for `datetime.strptime`, where ISO 8601 or a clear date is not enough.
@@ -633,7 +633,7 @@ def times_of(columns: Sequence[Column], time_format: str | None = None) -> Times
 # Frames, dicts and arrays; Parquet and Feather where pyarrow is installed.
 
 
-def _from_frame(source: Source, time_format: str | None) -> Table:
+def _from_frame(source: TableSource, time_format: str | None) -> Table:
     """A table from columns in memory; TypeError for what has none."""
     index = None
     if not isinstance(source, Mapping | np.ndarray) and hasattr(source, "columns"):
