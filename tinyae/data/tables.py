@@ -234,14 +234,11 @@ def _read_text(
     delimiter, rows = _delimiter(sample)
     above = lines[kept[0] - 1].strip() if kept[0] else ""  # a comment right above the table may name the columns
     comment = _fields([above if above[1:].startswith(delimiter) else above[1:].strip() or "#"], delimiter)[0]
-    named = (
-        header is None and above.startswith("#") and len(comment) == len(rows[0]) > 1 and not _is_header(rows, expected)
-    )
+    unsaid, header = header is None, _is_header(rows, expected) if header is None else header
+    names, body = (rows[0], kept[1:]) if header else ([f"column {n}" for n in range(len(rows[0]))], kept)
+    named = unsaid and not header and above.startswith("#") and len(comment) == len(rows[0]) > 1
     if named and _is_header([comment, *rows], expected):
-        names, body, header = comment, kept, True
-    else:
-        header = _is_header(rows, expected) if header is None else header
-        names, body = (rows[0], kept[1:]) if header else ([f"column {n}" for n in range(len(rows[0]))], kept)
+        names, header = comment, True
     if not body:
         raise ValueError(f"{path} contains no line of numbers below its header: write one row per line.")
     shift = len(kept) - len(body)
