@@ -129,7 +129,7 @@ def load_full(entry: Entry, root: str | Path | None = None, download: bool = Tru
     folder = next((f for f in tried if all(locate(f, file) for file in entry.remote)), None)
     if folder is None:
         if root is not None or not download:
-            raise FileNotFoundError(_not_found(entry, tried, "", root))
+            raise _not_found(entry, tried, "", root)
         folder = fetch(entry, tried)
     found = {file.role: (locate(folder, file) or folder / file.stem, file) for file in entry.remote}
     read = _sequences if "train" in found else _examples
@@ -206,9 +206,7 @@ def fetch(entry: Entry, tried: list[Path]) -> Path:
     FileNotFoundError if pooch is missing or no address provides the published file.
     """
     if not entry.urls:
-        raise FileNotFoundError(
-            _not_found(entry, tried, "It is not downloaded automatically: its source packs it in an archive.")
-        )
+        raise _not_found(entry, tried, "It is not downloaded automatically: its source packs it in an archive.")
     folder = cache_folder() / entry.name
     for file in entry.remote:
         failures: list[str] = []
@@ -218,12 +216,12 @@ def fetch(entry: Entry, tried: list[Path]) -> Path:
                 break
             except ModuleNotFoundError:
                 reason = "Downloading needs the pooch package, which is not installed (pip install pooch)."
-                raise FileNotFoundError(_not_found(entry, tried, reason)) from None
+                raise _not_found(entry, tried, reason) from None
             except (OSError, ValueError) as error:
                 failures.append(f"{url} ({type(error).__name__})")
         else:
             reason = f"The download of {file.stem}.gz failed at {', '.join(failures)}."
-            raise FileNotFoundError(_not_found(entry, tried, reason))
+            raise _not_found(entry, tried, reason)
     return folder
 
 
@@ -239,8 +237,8 @@ def retrieve(url: str, archive_hash: str, folder: Path) -> None:
     pooch.retrieve(url, archive_hash, fname=url.rpartition("/")[2], path=folder, downloader=downloader)
 
 
-def _not_found(entry: Entry, tried: list[Path], reason: str, root: str | Path | None = None) -> str:
-    """The message for missing files: which, their size, the folders searched, the address, and the alternative."""
+def _not_found(entry: Entry, tried: list[Path], reason: str, root: str | Path | None = None) -> FileNotFoundError:
+    """The error for missing files: which, their size, the folders searched, the address, and the alternative."""
     best = max(tried, key=lambda folder: sum(locate(folder, file) is not None for file in entry.remote))
     missing = [file.stem for file in entry.remote if locate(best, file) is None]
     found = f" ({best} contains some of them)" if len(missing) < len(entry.remote) else ""
@@ -253,4 +251,4 @@ def _not_found(entry: Entry, tried: list[Path], reason: str, root: str | Path | 
     needs = f"{entry.name} needs {', '.join(missing)} (.gz or plain, {size} in all){found}; not in {places}."
     last = f"Embedded alternative, no download: {entry.alternative!r}."
     address = f"Address: {entry.urls[0]} ." if entry.urls else f"Source: {entry.source}."
-    return " ".join(part for part in (needs, reason, address, advice, last) if part)
+    return FileNotFoundError(" ".join(part for part in (needs, reason, address, advice, last) if part))
