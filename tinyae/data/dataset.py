@@ -133,8 +133,9 @@ def drawn(samples: Split, test_share: float, seed: int, name: str, rows: str, th
     """Training and test part of samples, see `divide`, and a sentence about them; of a share of 1, all are for testing."""
     if test_share == 1:
         return samples.rows(slice(0, 0)), samples, ""
-    testing = divide(len(samples), labels=samples.y, test_share=test_share, seed=seed, name=name)
-    each = f"all {rows}" if samples.y is None else "each class"
+    y, groups = samples.y, samples.groups
+    testing = divide(len(samples), labels=y, groups=groups, test_share=test_share, seed=seed, name=name)
+    each = "whole groups" if groups is not None else f"all {rows}" if y is None else "each class"
     said = f"drawn from {each}, seed {seed} ({np.count_nonzero(testing):,} {things}), train the rest"
     return samples.rows(~testing), samples.rows(testing), f"test is {test_share:.0%} {said}"
 

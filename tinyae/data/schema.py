@@ -276,7 +276,7 @@ class Schema:
         groups = np.array(by_name[self.group].words()) if self.group in by_name else None
         return Rows(x, y, ids, times, table.lines, groups, tuple(notes)).rows(complete)
 
-    def fitted(self, x: Floats, scaling: str | Scaler = "standard") -> Schema:
+    def fitted(self, x: npt.NDArray[Any], scaling: str | Scaler = "standard") -> Schema:
         """With fill and scaler fitted to the encoded rows (N, D) of a training part."""
         known = ~np.isnan(x)
         filling = replace(self, fill=np.where(known, x, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1))
@@ -291,7 +291,7 @@ class Schema:
             )
         return replace(filling, scaler=scaler)
 
-    def prepared(self, x: Floats) -> npt.NDArray[np.float32]:
+    def prepared(self, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Encoded rows (N, D), filled and scaled: (N, D) float32, for sequences (N, T, 1)."""
         assert self.scaler is not None
         values = self.filled(x)
