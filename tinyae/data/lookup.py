@@ -117,14 +117,7 @@ TIMEOUT = 30
 
 
 def load_full(entry: Entry, root: str | Path | None = None, download: bool = True) -> Dataset:
-    """Find, verify and read a full set.
-
-    With `root`, only that folder is searched (and the folder in it that is named after the set).
-
-    Raises:
-        FileNotFoundError: the files are missing; the message lists the folders searched.
-        ValueError: a file is damaged or not the published one.
-    """
+    """Find, verify and read a full set; arguments and errors are those of `load`."""
     tried = candidates(entry, root)
     folder = next((f for f in tried if all(locate(f, file) for file in entry.remote)), None)
     if folder is None:

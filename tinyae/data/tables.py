@@ -461,12 +461,10 @@ def column_of(name: str, texts: Sequence[str], comma: bool = False, time_format:
         kind = "truth"
     else:
         kind = "mixed" if words else "numbers"
-    values = np.array([number.get(text, math.nan) for text in fields])
-    if words and 2 * np.isnan(values[~missing]).sum() > len(given):
-        wordy = {text for text in words if _ALMOST.fullmatch(text) is None}
-        if 2 * sum(text in wordy for text in given) > len(given):
-            return Column(name, "words", np.array(fields, object), missing, fields)
-    return Column(name, kind, values, missing, fields)
+    wordy = {text for text in words if _ALMOST.fullmatch(text) is None}
+    if wordy and 2 * sum(text in wordy for text in given) > len(given):
+        return Column(name, "words", np.array(fields, object), missing, fields)
+    return Column(name, kind, np.array([number.get(text, math.nan) for text in fields]), missing, fields)
 
 
 _ALMOST = re.compile(r"[+-]?[$€£]?[\d.,]*\d[\d.,]*(e[+-]?\d+)?[%$€£]?|[+-]?(inf|infinity|nan)", re.IGNORECASE)
