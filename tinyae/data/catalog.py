@@ -10,13 +10,15 @@ from tinyae.data.dataset import Incident, Kind, Timeline, by
 # ---------------------------------------------------------------------------------------------------------------------
 # `Entry`: one row of the catalog, and the files of a full set.
 
+ROLES = ("train_x", "train_y", "test_x", "test_y")
+
 
 @dataclass(frozen=True)
 class RemoteFile:
     """One file of a full set.
 
     Attributes:
-        role: "train_x", "train_y", "test_x" or "test_y"; "train" or "test" for a file with examples and labels.
+        role: one of `ROLES`; "train" or "test" for a file with examples and labels.
         stem: the file name without `.gz`.
         payload_bytes: its uncompressed size.
         archive_hash: `algorithm:hexdigest` of the published `.gz`, to verify a download; "" if the file cannot be
@@ -187,8 +189,7 @@ MNIST_BYTES = (47_040_016, 60_008, 7_840_016, 10_008)
 
 def _like_mnist(archives: Sequence[str], payloads: Sequence[str]) -> tuple[RemoteFile, ...]:
     """The four files of a set with the names and sizes of MNIST's, and their checksums."""
-    roles = ("train_x", "train_y", "test_x", "test_y")
-    return tuple(map(RemoteFile, roles, MNIST_STEMS, MNIST_BYTES, archives, payloads))
+    return tuple(map(RemoteFile, ROLES, MNIST_STEMS, MNIST_BYTES, archives, payloads))
 
 
 FULL_SETS = (

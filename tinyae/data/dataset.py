@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
@@ -258,15 +259,9 @@ class Dataset:
         """The training and test samples of each class by name; empty without labels. A class without a name is its number."""
         if self.train.y is None or self.test.y is None:
             return {}
-        known = dict.fromkeys(range(len(self.class_names)), 0)
-        train, test = (
-            known | dict(zip(*(part.tolist() for part in np.unique(y, return_counts=True)), strict=True))
-            for y in (self.train.y, self.test.y)
-        )
-        return {
-            self.class_names[n] if n in known else str(n): (train.get(n, 0), test.get(n, 0))
-            for n in sorted(train.keys() | test.keys())
-        }
+        known, train, test = range(len(self.class_names)), Counter(self.train.y.tolist()), Counter(self.test.y.tolist())
+        classes = sorted({*known, *train, *test})
+        return {self.class_names[n] if n in known else str(n): (train[n], test[n]) for n in classes}
 
     def noted(self, notes: Iterable[str]) -> Dataset:
         """With these notes, and a warning for each part that lacks classes of the other; new data have one part."""

@@ -13,14 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyae.data.arrays import Floats
-from tinyae.data.catalog import Entry
+from tinyae.data.catalog import ROLES, Entry
 from tinyae.data.dataset import Dataset, Split
 from tinyae.data.formats import read_idx
 from tinyae.data.source import Values, in_unit, scaled
 
 FOLDER = Path(__file__).with_name("embedded")
-
-PARTS = ("train_x", "train_y", "test_x", "test_y")
 
 ECG_OFFSET, ECG_STEPS_PER_MV = 1024, 200
 """Calibration of the MIT-BIH recordings: millivolts = (x - 1024) / 200."""
@@ -35,7 +33,7 @@ def load_embedded(entry: Entry) -> Dataset:
             "reinstall tinyae."
         )
     if len(entry.files) == 4:
-        stored = dict(zip(PARTS, (read_idx(FOLDER / name) for name in entry.files), strict=True))
+        stored = dict(zip(ROLES, (read_idx(FOLDER / name) for name in entry.files), strict=True))
     else:
         with np.load(FOLDER / entry.files[0], allow_pickle=False) as archive:
             stored = dict(archive)
@@ -44,8 +42,8 @@ def load_embedded(entry: Entry) -> Dataset:
 
 def _splits(entry: Entry, stored: Mapping[str, Values]) -> tuple[Split, Split]:
     """Training and test split from the stored integers: four arrays, or one array whose first examples are for training."""
-    if set(PARTS) <= stored.keys():
-        train_x, train_y, test_x, test_y = (stored[part] for part in PARTS)
+    if set(ROLES) <= stored.keys():
+        train_x, train_y, test_x, test_y = (stored[role] for role in ROLES)
         return labeled(entry, train_x, train_y), labeled(entry, test_x, test_y)
     if entry.name == "natural-patches":
         train, test = natural_patches(stored["images"], entry.counts, entry.shape[0])
