@@ -293,8 +293,7 @@ FULL_SETS = (
 # The table of all data sets.
 #
 # The hashes of full sets are those of the uncompressed content, since different sites compress the same content
-# differently. A mini set has a different name and never replaces the full one. Full sources and licenses:
-# `embedded/DATA_LICENSES`.
+# differently. Full sources and licenses: `embedded/DATA_LICENSES`.
 
 ENTRIES: dict[str, Entry] = {entry.name: entry for entry in (*EMBEDDED_SETS, *FULL_SETS)}
 

@@ -104,9 +104,8 @@ def _films(entry: Entry, root: str | os.PathLike[str] | None, download: bool) ->
 # ---------------------------------------------------------------------------------------------------------------------
 # Finding and downloading the files of a full set.
 #
-# The order is fixed and listed in the error: the given folder, `$TINYAE_DATA`, the user's cache, the folder of the Debian
-# package, and finally a download into the cache. A folder counts only if it contains all files of a set, so two incomplete
-# copies never mix. A file that fails verification is an error: a damaged copy should be replaced, not silently skipped.
+# A folder counts only if it contains all files of a set, so two incomplete copies never mix. A file that fails verification
+# is an error: a damaged copy should be replaced, not silently skipped.
 
 Found = Mapping[str, tuple[Path, RemoteFile]]
 """Role -> path and catalog entry of a file of a full set."""
