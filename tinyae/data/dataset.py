@@ -259,7 +259,8 @@ class Dataset:
         """The training and test samples of each class by name; empty without labels. A class without a name is its number."""
         if self.train.y is None or self.test.y is None:
             return {}
-        known, train, test = range(len(self.class_names)), Counter(self.train.y.tolist()), Counter(self.test.y.tolist())
+        train, test = Counter(self.train.y.tolist()), Counter(self.test.y.tolist())
+        known = range(len(self.class_names))
         classes = sorted({*known, *train, *test})
         return {self.class_names[n] if n in known else str(n): (train[n], test[n]) for n in classes}
 

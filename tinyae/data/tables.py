@@ -234,21 +234,21 @@ def _read_text(
     delimiter, rows = _delimiter(sample)
     above = lines[kept[0] - 1].strip() if kept[0] else ""  # a comment right above the table may name the columns
     comment = _fields([above if above[1:].startswith(delimiter) else above[1:].strip() or "#"], delimiter)[0]
-    unsaid, header = header is None, _is_header(rows, expected) if header is None else header
-    names, body = (rows[0], kept[1:]) if header else ([f"column {n}" for n in range(len(rows[0]))], kept)
-    named = unsaid and not header and above.startswith("#") and len(comment) == len(rows[0]) > 1
+    headed = _is_header(rows, expected) if header is None else header
+    names, body = (rows[0], kept[1:]) if headed else ([f"column {n}" for n in range(len(rows[0]))], kept)
+    named = header is None and not headed and above.startswith("#") and len(comment) == len(rows[0]) > 1
     if named and _is_header([comment, *rows], expected):
-        names, header = comment, True
+        names, headed = comment, True
     if not body:
         raise ValueError(f"{path} contains no line of numbers below its header: write one row per line.")
     shift = len(kept) - len(body)
-    if header and len(names) == len(rows[-1]) - 1 and all(len(row) == len(rows[-1]) for row in rows[1:]):
+    if headed and len(names) == len(rows[-1]) - 1 and all(len(row) == len(rows[-1]) for row in rows[1:]):
         names = ["", *names]  # R leaves out the name of the row names
     comma = decimal == "," or (decimal is None and delimiter != "," and _decimal_comma(rows[shift:]))
     columns, where, faults = _columns(path, lines, body, names, delimiter, comma, time_format)
-    while len(columns) > 1 and columns[-1].missing.all() and (not header or not columns[-1].name):
+    while len(columns) > 1 and columns[-1].missing.all() and (not headed or not columns[-1].name):
         columns = columns[:-1]  # a delimiter at the end of each line
-    index = len(columns) > 1 and (not header or columns[0].name in ("", "Unnamed: 0")) and _is_index(columns[0], header)
+    index = len(columns) > 1 and (not headed or columns[0].name in ("", "Unnamed: 0")) and _is_index(columns[0], headed)
     seen: Counter[str] = Counter()
     distinct, notes = [], []
     for number, column in enumerate(columns):
@@ -258,7 +258,7 @@ def _read_text(
         if seen[wanted] == 2:
             notes.append(f"several columns are called {wanted!r}: the second is now {wanted}.1")
     by = _DELIMITERS[delimiter] if len(names) > 1 else ""
-    return Table(str(path), distinct, where, header, by, distinct[0].name if index else None, faults, notes)
+    return Table(str(path), distinct, where, headed, by, distinct[0].name if index else None, faults, notes)
 
 
 def _fields(lines: Sequence[str], delimiter: str) -> list[list[str]]:
