@@ -12,7 +12,7 @@ import math
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -396,13 +396,10 @@ def _plain_numbers(lines: list[str], delimiter: str, names: list[str]) -> dict[i
 
 def _quoted(path: Path, lines: list[str], before: int, delimiter: str) -> tuple[list[list[str]], npt.NDArray[np.int64]]:
     """Rows with quoted fields, in which delimiters and line ends are text, and the line where each ends."""
-
-    def given() -> Iterator[str]:
-        for line in lines:
-            comment = line.startswith("#")
-            yield "" if comment else (line.replace("\t", " ").strip() if delimiter == " " else line) + "\n"
-
-    reader = csv.reader(given(), delimiter=delimiter, skipinitialspace=True, strict=True)
+    plain = ("" if line.startswith("#") else line for line in lines)
+    spaced = (line.replace("\t", " ").strip() for line in plain) if delimiter == " " else plain
+    ended = (f"{line}\n" for line in spaced)
+    reader = csv.reader(ended, delimiter=delimiter, skipinitialspace=True, strict=True)
     rows, ends, last = [], [], 0
     try:
         for row in reader:
