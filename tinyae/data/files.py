@@ -42,8 +42,9 @@ _KINDS: dict[int, Kind] = {2: "vectors", 3: "sequences", 4: "images"}
 def load_file(path: str | Path, *, test_share: float = TEST_SHARE, seed: int = 0) -> Dataset:
     """Load the user's own file; the text at the top of this module has the rules.
 
-    `test_share` and `seed` are of the test part, see `divide`, or 1 for new data, all for testing; not used if the file has
-    its own. Raises FileNotFoundError, and ValueError for another format, a damaged file, or values that cannot be used.
+    `test_share` and `seed` are of the test part, see `divide`, or 1 for new data, all for testing; not used if the file
+    has its own. Raises FileNotFoundError, and ValueError for another format, a damaged file, or values that cannot be
+    used.
     """
     path = Path(path)
     check_exists(path)

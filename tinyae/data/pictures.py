@@ -167,8 +167,9 @@ def _read(
                 x = _room(folder, len(listing), picture.shape)  # the first picture determines the shape
             if picture.shape[:2] != x.shape[1:3]:
                 raise ValueError(
-                    f"the pictures of {folder} have several sizes: {files[0].path} has {by(x.shape[1:3])} pixels (height x "
-                    f"width), {file.path} {by(picture.shape[:2])}; set image_size=(H, W) (--image-size H,W) to resize them."
+                    f"the pictures of {folder} have several sizes: {files[0].path} has {by(x.shape[1:3])} pixels "
+                    f"(height x width), {file.path} {by(picture.shape[:2])}; set image_size=(H, W) (--image-size H,W) "
+                    "to resize them."
                 )
             if picture.shape[2] > x.shape[3]:  # the first in color
                 x = np.repeat(x, picture.shape[2], axis=3)
@@ -255,9 +256,10 @@ class BrokenPicture(ValueError):
 
 
 def read_picture(path: Path, size: Size | None = None, gray: bool = False) -> npt.NDArray[np.float32]:
-    """A picture file as float32 (H, W, C): C = 1 for a gray one or with `gray`, else 3; `size` is the (H, W) to resize to.
+    """A picture file as float32 (H, W, C), resized to `size`, (H, W), if given; C = 1 if gray or with `gray`, else 3.
 
-    Raises BrokenPicture for a missing, damaged or unreadable file, or more pixels than Pillow allows or the file can hold.
+    Raises BrokenPicture for a missing, damaged or unreadable file, and for more pixels than Pillow allows or the file
+    can hold.
     """
     from PIL import Image
 
