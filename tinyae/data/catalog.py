@@ -10,13 +10,15 @@ from tinyae.data.dataset import Incident, Kind, Timeline, by
 # ---------------------------------------------------------------------------------------------------------------------
 # `Entry`: one row of the catalog, and the files of a full set.
 
+ROLES = ("train_x", "train_y", "test_x", "test_y")
+
 
 @dataclass(frozen=True)
 class RemoteFile:
     """One file of a full set.
 
     Attributes:
-        role: "train_x", "train_y", "test_x" or "test_y"; "train" or "test" for a file with examples and labels.
+        role: one of `ROLES`; "train" or "test" for a file with examples and labels.
         stem: the file name without `.gz`.
         payload_bytes: its uncompressed size.
         archive_hash: `algorithm:hexdigest` of the published `.gz`, to verify a download; "" if the file cannot be
@@ -185,11 +187,9 @@ MNIST_STEMS = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-image
 MNIST_BYTES = (47_040_016, 60_008, 7_840_016, 10_008)
 
 
-def _idx_files(
-    stems: Sequence[str], sizes: Sequence[int], archives: Sequence[str], payloads: Sequence[str | None] = (None,) * 4
-) -> tuple[RemoteFile, ...]:
-    """The four files of a set of images: training images and labels, test images and labels."""
-    return tuple(map(RemoteFile, ("train_x", "train_y", "test_x", "test_y"), stems, sizes, archives, payloads))
+def _like_mnist(archives: Sequence[str], payloads: Sequence[str]) -> tuple[RemoteFile, ...]:
+    """The four files of a set with the names and sizes of MNIST's, and their checksums."""
+    return tuple(map(RemoteFile, ROLES, MNIST_STEMS, MNIST_BYTES, archives, payloads))
 
 
 FULL_SETS = (
@@ -199,9 +199,7 @@ FULL_SETS = (
         unit="gray levels", scale=255.0, license="none stated by its authors; CC BY-SA 3.0 is commonly claimed",
         source="Y. LeCun, C. Cortes, C. Burges, The MNIST database of handwritten digits, 1998",
         class_names=DIGITS,
-        remote=_idx_files(
-            MNIST_STEMS,
-            MNIST_BYTES,
+        remote=_like_mnist(
             archives=(
                 "sha256:440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
                 "sha256:3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
@@ -228,9 +226,7 @@ FULL_SETS = (
         unit="gray levels", scale=255.0, license="MIT, (c) 2017 Zalando SE",
         source="https://github.com/zalandoresearch/fashion-mnist",
         class_names=GARMENTS,
-        remote=_idx_files(
-            MNIST_STEMS,
-            MNIST_BYTES,
+        remote=_like_mnist(
             archives=(
                 "sha256:3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
                 "sha256:a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
@@ -257,20 +253,11 @@ FULL_SETS = (
         source="C. Yadav and L. Bottou 2019, https://github.com/facebookresearch/qmnist",
         notes="The first 10000 test digits are those of MNIST. The size of the download is approximate.",
         class_names=DIGITS,
-        remote=_idx_files(
-            (
-                "qmnist-train-images-idx3-ubyte",
-                "qmnist-train-labels-idx2-int",
-                "qmnist-test-images-idx3-ubyte",
-                "qmnist-test-labels-idx2-int",
-            ),
-            (47_040_016, 1_920_012, 47_040_016, 1_920_012),
-            archives=(
-                "md5:ed72d4157d28c017586c42bc6afe6370",
-                "md5:0058f8dd561b90ffdd0f734c6a30e5e4",
-                "md5:1394631089c404de565df7b7aeaf9412",
-                "md5:5b5b05890a5e13444e108efe57b788aa",
-            ),
+        remote=(
+            RemoteFile("train_x", "qmnist-train-images-idx3-ubyte", 47_040_016, "md5:ed72d4157d28c017586c42bc6afe6370"),
+            RemoteFile("train_y", "qmnist-train-labels-idx2-int", 1_920_012, "md5:0058f8dd561b90ffdd0f734c6a30e5e4"),
+            RemoteFile("test_x", "qmnist-test-images-idx3-ubyte", 47_040_016, "md5:1394631089c404de565df7b7aeaf9412"),
+            RemoteFile("test_y", "qmnist-test-labels-idx2-int", 1_920_012, "md5:5b5b05890a5e13444e108efe57b788aa"),
         ),
         urls=("https://raw.githubusercontent.com/facebookresearch/qmnist/master/",),
         alternative="fashion-mini",
@@ -306,8 +293,7 @@ FULL_SETS = (
 # The table of all data sets.
 #
 # The hashes of full sets are those of the uncompressed content, since different sites compress the same content
-# differently. A mini set has a different name and never replaces the full one. Full sources and licenses:
-# `embedded/DATA_LICENSES`.
+# differently. Full sources and licenses: `embedded/DATA_LICENSES`.
 
 ENTRIES: dict[str, Entry] = {entry.name: entry for entry in (*EMBEDDED_SETS, *FULL_SETS)}
 

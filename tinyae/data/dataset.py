@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
@@ -133,8 +134,9 @@ def drawn(samples: Split, test_share: float, seed: int, name: str, rows: str, th
     """Training and test part of samples, see `divide`, and a sentence about them; of a share of 1, all are for testing."""
     if test_share == 1:
         return samples.rows(slice(0, 0)), samples, ""
-    testing = divide(len(samples), labels=samples.y, test_share=test_share, seed=seed, name=name)
-    each = f"all {rows}" if samples.y is None else "each class"
+    y, groups = samples.y, samples.groups
+    testing = divide(len(samples), labels=y, groups=groups, test_share=test_share, seed=seed, name=name)
+    each = "whole groups" if groups is not None else f"all {rows}" if y is None else "each class"
     said = f"drawn from {each}, seed {seed} ({np.count_nonzero(testing):,} {things}), train the rest"
     return samples.rows(~testing), samples.rows(testing), f"test is {test_share:.0%} {said}"
 
@@ -257,15 +259,10 @@ class Dataset:
         """The training and test samples of each class by name; empty without labels. A class without a name is its number."""
         if self.train.y is None or self.test.y is None:
             return {}
-        known = dict.fromkeys(range(len(self.class_names)), 0)
-        train, test = (
-            known | dict(zip(*(part.tolist() for part in np.unique(y, return_counts=True)), strict=True))
-            for y in (self.train.y, self.test.y)
-        )
-        return {
-            self.class_names[n] if n in known else str(n): (train.get(n, 0), test.get(n, 0))
-            for n in sorted(train.keys() | test.keys())
-        }
+        train, test = Counter(self.train.y.tolist()), Counter(self.test.y.tolist())
+        known = range(len(self.class_names))
+        classes = sorted({*known, *train, *test})
+        return {self.class_names[n] if n in known else str(n): (train[n], test[n]) for n in classes}
 
     def noted(self, notes: Iterable[str]) -> Dataset:
         """With these notes, and a warning for each part that lacks classes of the other; new data have one part."""
@@ -316,20 +313,15 @@ def by(shape: tuple[int, ...]) -> str:
     return " x ".join(str(n) for n in shape)
 
 
-def labeled_lines(rows: list[tuple[str, str]], width: int = 100) -> list[str]:
+def labeled_lines(rows: list[tuple[str, str]]) -> list[str]:
     """Lines of a name and wrapped text; rows without text are left out."""
     import textwrap
 
+    wrapper = textwrap.TextWrapper(100, subsequent_indent=" " * 11, break_long_words=False, break_on_hyphens=False)
     lines: list[str] = []
     for name, text in rows:
-        lines += textwrap.wrap(
-            text,
-            width,
-            initial_indent=f"  {name:<9}",
-            subsequent_indent=" " * 11,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
+        wrapper.initial_indent = f"  {name:<9}"
+        lines += wrapper.wrap(text)
     return lines
 
 
@@ -396,17 +388,14 @@ class Timeline:
     def begin(self, window: int) -> float:
         """The beginning of a window, in seconds after the start."""
         stride = self.stride_seconds or self.window_seconds
-        if self.border is None or window < self.border[0]:
-            return window * stride
-        return self.border[1] + (window - self.border[0]) * stride
+        index, begin = self.border or (math.inf, math.inf)
+        return window * stride if window < index else begin + (window - index) * stride
 
     def position(self, time: str) -> float:
         """A time in units of windows after the start; 2.5 is the middle of the third window."""
         seconds = float((np.datetime64(time, "s") - np.datetime64(self.start, "s")).astype(np.int64))
         stride = self.stride_seconds or self.window_seconds
-        if self.border is None:
-            return seconds / stride
-        index, begin = self.border
+        index, begin = self.border or (math.inf, math.inf)
         return min(seconds / stride, index) if seconds < begin else index + (seconds - begin) / stride
 
     def spans(self) -> list[tuple[str, float, float]]:

@@ -6,21 +6,19 @@ The divisor is the `scale` of the catalog entry, which is also the unit that a d
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from tinyae.data.catalog import Entry
+from tinyae.data.arrays import Floats
+from tinyae.data.catalog import ROLES, Entry
 from tinyae.data.dataset import Dataset, Split
 from tinyae.data.formats import read_idx
-from tinyae.data.source import in_unit, scaled
+from tinyae.data.source import Values, in_unit, scaled
 
 FOLDER = Path(__file__).with_name("embedded")
-
-PARTS = ("train_x", "train_y", "test_x", "test_y")
-
-Values = npt.NDArray[np.generic]
 
 ECG_OFFSET, ECG_STEPS_PER_MV = 1024, 200
 """Calibration of the MIT-BIH recordings: millivolts = (x - 1024) / 200."""
@@ -35,7 +33,7 @@ def load_embedded(entry: Entry) -> Dataset:
             "reinstall tinyae."
         )
     if len(entry.files) == 4:
-        stored = dict(zip(PARTS, (read_idx(FOLDER / name) for name in entry.files), strict=True))
+        stored = dict(zip(ROLES, (read_idx(FOLDER / name) for name in entry.files), strict=True))
     else:
         with np.load(FOLDER / entry.files[0], allow_pickle=False) as archive:
             stored = dict(archive)
@@ -44,8 +42,8 @@ def load_embedded(entry: Entry) -> Dataset:
 
 def _splits(entry: Entry, stored: Mapping[str, Values]) -> tuple[Split, Split]:
     """Training and test split from the stored integers: four arrays, or one array whose first examples are for training."""
-    if set(PARTS) <= stored.keys():
-        train_x, train_y, test_x, test_y = (stored[part] for part in PARTS)
+    if set(ROLES) <= stored.keys():
+        train_x, train_y, test_x, test_y = (stored[role] for role in ROLES)
         return labeled(entry, train_x, train_y), labeled(entry, test_x, test_y)
     if entry.name == "natural-patches":
         train, test = natural_patches(stored["images"], entry.counts, entry.shape[0])
@@ -67,13 +65,8 @@ def build(entry: Entry, train: Split, test: Split, origin: str) -> Dataset:
                 f"{entry.name} should have {count} examples of shape {entry.shape}, got an array of shape "
                 f"{split.source.shape} from {origin}: download the files again."
             )
-    return Dataset(train=train, test=test, origin=origin, **{name: getattr(entry, name) for name in _SHARED})
-
-
-_SHARED = (
-    "name", "title", "kind", "class_names", "unit", "scale", "source", "license", "notes", "timeline", "feature_names",
-)  # fmt: skip
-"""Attributes that a catalog entry and a data set share."""
+    shared = vars(entry).keys() & {field.name for field in fields(Dataset)}
+    return Dataset(train=train, test=test, origin=origin, **{name: getattr(entry, name) for name in shared})
 
 
 def labeled(entry: Entry, x: Values, y: Values) -> Split:
@@ -88,8 +81,6 @@ def labeled(entry: Entry, x: Values, y: Values) -> Split:
 # Neighboring pixels of a photograph are nearly equal, and its power falls off as 1/f**2, so a model of raw patches mostly
 # learns slow changes of brightness. Whitening flattens the spectrum up to where noise begins (Olshausen and Field 1997,
 # section 4).
-
-Floats = npt.NDArray[np.float64]
 
 CUT_OFF = 0.4
 """Frequency where the low-pass filter is 1/e, in cycles per pixel; the Nyquist frequency is 0.5."""

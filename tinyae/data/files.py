@@ -5,6 +5,10 @@ and any IDX file, are gray images (N, H, W). Only uint8 is scaled, by 1/255; all
 A file without a test set is divided by `arrays.divide`: a tenth is drawn, with labels a tenth of each class. Windows of a
 recording that overlap should have their own test set (`train_x`, `test_x` in a `.npz`).
 
+A `.npz` contains `x`, or `train_x` and optionally `test_x`, each with optional class numbers `y`, `train_y`, `test_y`;
+sequences of unequal length, padded with zeros, also need `lengths` (or `train_lengths` and `test_lengths`). A `.csv` and the
+other tables contain one example per line, see `tinyae.data.table`.
+
 Values that no model can use (NaN, infinity, objects, text, no values) are errors.
 """
 
@@ -12,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +26,8 @@ from tinyae.data.dataset import Dataset, Kind, Split, drawn
 from tinyae.data.formats import GZIP_MAGIC, check_exists, looks_like_idx, read_idx, read_npy, read_npz
 from tinyae.data.pictures import SUFFIXES as PICTURES
 from tinyae.data.series import table
-from tinyae.data.source import Rows, find, in_unit, scaled
+from tinyae.data.source import Rows, Values, find, in_unit, scaled
 from tinyae.data.tables import COLUMNAR, TEXTS, is_table
-
-Values = npt.NDArray[Any]
-"""An array of any dtype, as stored in a file."""
 
 SUFFIXES = (".npy", ".npz", ".gz", ".idx", *TEXTS, *COLUMNAR)
 
@@ -42,16 +42,9 @@ _KINDS: dict[int, Kind] = {2: "vectors", 3: "sequences", 4: "images"}
 def load_file(path: str | Path, *, test_share: float = TEST_SHARE, seed: int = 0) -> Dataset:
     """Load the user's own file; the text at the top of this module has the rules.
 
-    A `.npz` contains `x`, or `train_x` and optionally `test_x`, each with optional class numbers `y`, `train_y`, `test_y`;
-    sequences of unequal length, padded with zeros, also need `lengths` (or `train_lengths` and `test_lengths`). A `.csv`
-    and the other tables contain one example per line, see `tinyae.data.table`.
-
-    Args:
-        test_share, seed: of the test part, see `divide`, or 1 for new data, all for testing; not used if the file has its own.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: another format, a damaged file, or values that cannot be used.
+    `test_share` and `seed` are of the test part, see `divide`, or 1 for new data, all for testing; not used if the file
+    has its own. Raises FileNotFoundError, and ValueError for another format, a damaged file, or values that cannot be
+    used.
     """
     path = Path(path)
     check_exists(path)

@@ -89,7 +89,8 @@ def load(
         )
     if is_path or path.exists() or path.suffix.lower() in SUFFIXES or path.name != text:
         return load_file(path, test_share=test_share, seed=seed)
-    raise ValueError(_unknown(text))
+    own = ", or give the path of your own data: a .npy, .npz, .csv or IDX file, or a folder of pictures"
+    raise unknown("data set", text, names(), otherwise=own)
 
 
 def _films(entry: Entry, root: str | os.PathLike[str] | None, download: bool) -> Dataset:
@@ -100,17 +101,11 @@ def _films(entry: Entry, root: str | os.PathLike[str] | None, download: bool) ->
     return replace(build(entry, made.train, made.test, made.origin), horizon=made.horizon, frame_shape=made.frame_shape)
 
 
-def _unknown(name: str) -> str:
-    own = ", or give the path of your own data: a .npy, .npz, .csv or IDX file, or a folder of pictures"
-    return str(unknown("data set", name, names(), otherwise=own))
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Finding and downloading the files of a full set.
 #
-# The order is fixed and listed in the error: the given folder, `$TINYAE_DATA`, the user's cache, the folder of the Debian
-# package, and finally a download into the cache. A folder counts only if it contains all files of a set, so two incomplete
-# copies never mix. A file that fails verification is an error: a damaged copy should be replaced, not silently skipped.
+# A folder counts only if it contains all files of a set, so two incomplete copies never mix. A file that fails verification
+# is an error: a damaged copy should be replaced, not silently skipped.
 
 Found = Mapping[str, tuple[Path, RemoteFile]]
 """Role -> path and catalog entry of a file of a full set."""
@@ -121,19 +116,12 @@ TIMEOUT = 30
 
 
 def load_full(entry: Entry, root: str | Path | None = None, download: bool = True) -> Dataset:
-    """Find, verify and read a full set.
-
-    With `root`, only that folder is searched (and the folder in it that is named after the set).
-
-    Raises:
-        FileNotFoundError: the files are missing; the message lists the folders searched.
-        ValueError: a file is damaged or not the published one.
-    """
+    """Find, verify and read a full set; arguments and errors are those of `load`."""
     tried = candidates(entry, root)
     folder = next((f for f in tried if all(locate(f, file) for file in entry.remote)), None)
     if folder is None:
         if root is not None or not download:
-            raise FileNotFoundError(_not_found(entry, tried, "", root))
+            raise _not_found(entry, tried, "", root)
         folder = fetch(entry, tried)
     found = {file.role: (locate(folder, file) or folder / file.stem, file) for file in entry.remote}
     read = _sequences if "train" in found else _examples
@@ -210,9 +198,7 @@ def fetch(entry: Entry, tried: list[Path]) -> Path:
     FileNotFoundError if pooch is missing or no address provides the published file.
     """
     if not entry.urls:
-        raise FileNotFoundError(
-            _not_found(entry, tried, "It is not downloaded automatically: its source packs it in an archive.")
-        )
+        raise _not_found(entry, tried, "It is not downloaded automatically: its source packs it in an archive.")
     folder = cache_folder() / entry.name
     for file in entry.remote:
         failures: list[str] = []
@@ -222,12 +208,12 @@ def fetch(entry: Entry, tried: list[Path]) -> Path:
                 break
             except ModuleNotFoundError:
                 reason = "Downloading needs the pooch package, which is not installed (pip install pooch)."
-                raise FileNotFoundError(_not_found(entry, tried, reason)) from None
+                raise _not_found(entry, tried, reason) from None
             except (OSError, ValueError) as error:
                 failures.append(f"{url} ({type(error).__name__})")
         else:
             reason = f"The download of {file.stem}.gz failed at {', '.join(failures)}."
-            raise FileNotFoundError(_not_found(entry, tried, reason))
+            raise _not_found(entry, tried, reason)
     return folder
 
 
@@ -243,8 +229,8 @@ def retrieve(url: str, archive_hash: str, folder: Path) -> None:
     pooch.retrieve(url, archive_hash, fname=url.rpartition("/")[2], path=folder, downloader=downloader)
 
 
-def _not_found(entry: Entry, tried: list[Path], reason: str, root: str | Path | None = None) -> str:
-    """The message for missing files: which, their size, the folders searched, the address, and the alternative."""
+def _not_found(entry: Entry, tried: list[Path], reason: str, root: str | Path | None = None) -> FileNotFoundError:
+    """The error for missing files: which, their size, the folders searched, the address, and the alternative."""
     best = max(tried, key=lambda folder: sum(locate(folder, file) is not None for file in entry.remote))
     missing = [file.stem for file in entry.remote if locate(best, file) is None]
     found = f" ({best} contains some of them)" if len(missing) < len(entry.remote) else ""
@@ -257,4 +243,4 @@ def _not_found(entry: Entry, tried: list[Path], reason: str, root: str | Path | 
     needs = f"{entry.name} needs {', '.join(missing)} (.gz or plain, {size} in all){found}; not in {places}."
     last = f"Embedded alternative, no download: {entry.alternative!r}."
     address = f"Address: {entry.urls[0]} ." if entry.urls else f"Source: {entry.source}."
-    return " ".join(part for part in (needs, reason, address, advice, last) if part)
+    return FileNotFoundError(" ".join(part for part in (needs, reason, address, advice, last) if part))

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyae.checks import whole_number
+from tinyae.data.arrays import Floats
 from tinyae.data.dataset import Dataset, Split
 
-Floats = npt.NDArray[np.float64]
 Frames = npt.NDArray[np.float32]
 
 
@@ -45,15 +45,13 @@ def moving_frames(
     fractions of the free range (size - h, size - w).
     """
     height, width = images.shape[1:]
-    count, digits = which.shape
-    frames = positions.shape[2]
     corners = (positions * (size - height, size - width)).astype(np.int64)
-    films = np.zeros((count, frames, size, size), np.float32)
-    for film, row, its_corners in zip(films, which, corners, strict=True):
-        for digit in range(digits):
-            for frame, (y, x) in enumerate(its_corners[digit]):
-                spot = film[frame, y : y + height, x : x + width]
-                np.maximum(spot, images[row[digit]], out=spot)
+    films = np.zeros((len(which), positions.shape[2], size, size), np.float32)
+    for film, shown, paths in zip(films, which, corners, strict=True):
+        for image, path in zip(images[shown], paths, strict=True):
+            for frame, (y, x) in zip(film, path, strict=True):
+                spot = frame[y : y + height, x : x + width]
+                np.maximum(spot, image, out=spot)
     return films
 
 

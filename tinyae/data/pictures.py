@@ -67,7 +67,7 @@ def load_folder(
     x, files, skipped = _read(folder, listing, size, gray, skip_broken, progress)
     names = tuple(sorted({file.label for file in files} - {""}))
     y = np.array([names.index(file.label) for file in files], dtype=np.int64) if names else None
-    ids = np.array([file.path.relative_to(folder).as_posix() for file in files])
+    ids = np.array([file.path.as_posix() for file in files])
     train, test, note = _divided(folder, files, Split(x, y, ids=ids), test_share, seed)
     name = Path(os.path.abspath(folder)).name or str(folder)
     made = Dataset(name, "your own pictures", "images", train, test, names, "gray levels", 255.0, origin=str(folder))
@@ -76,7 +76,7 @@ def load_folder(
 
 @dataclass(frozen=True)
 class _File:
-    """A picture file, its class from the folder name, or "", and its split, or ""."""
+    """The path of a picture below the folder, its class from the folder name, or "", and its split, or ""."""
 
     path: Path
     label: str
@@ -115,7 +115,7 @@ def _listing(folder: Path) -> tuple[list[_File], list[str]]:
     files = []
     for file in pictures:
         part, inside = (file.parts[0], file.parts[1:]) if divided else ("", file.parts)
-        files.append(_File(folder / file, inside[0] if len(inside) > 1 else "", part))
+        files.append(_File(file, inside[0] if len(inside) > 1 else "", part))
     for part in sorted({file.part for file in files}):
         loose, filed = ([f for f in files if f.part == part and bool(f.label) == labeled] for labeled in (False, True))
         if loose and filed:
@@ -157,7 +157,7 @@ def _read(
     with progress_bar(listing, visible=progress, desc=what, unit=" pictures", delay=_DELAY, leave=False) as bar:
         for file in bar:
             try:
-                picture = read_picture(file.path, size, gray)
+                picture = read_picture(folder / file.path, size, gray)
             except BrokenPicture as error:
                 if not skip_broken:
                     raise
@@ -166,10 +166,10 @@ def _read(
             if not files:
                 x = _room(folder, len(listing), picture.shape)  # the first picture determines the shape
             if picture.shape[:2] != x.shape[1:3]:
-                first, other = files[0].path.relative_to(folder), file.path.relative_to(folder)
                 raise ValueError(
-                    f"the pictures of {folder} have several sizes: {first} has {by(x.shape[1:3])} pixels (height x "
-                    f"width), {other} {by(picture.shape[:2])}; set image_size=(H, W) (--image-size H,W) to resize them."
+                    f"the pictures of {folder} have several sizes: {files[0].path} has {by(x.shape[1:3])} pixels "
+                    f"(height x width), {file.path} {by(picture.shape[:2])}; set image_size=(H, W) (--image-size H,W) "
+                    "to resize them."
                 )
             if picture.shape[2] > x.shape[3]:  # the first in color
                 x = np.repeat(x, picture.shape[2], axis=3)
@@ -256,15 +256,10 @@ class BrokenPicture(ValueError):
 
 
 def read_picture(path: Path, size: Size | None = None, gray: bool = False) -> npt.NDArray[np.float32]:
-    """A picture file as float32 (H, W, C): C = 1 for a gray one or with `gray`, else 3.
+    """A picture file as float32 (H, W, C), resized to `size`, (H, W), if given; C = 1 if gray or with `gray`, else 3.
 
-    Args:
-        path: a PNG, JPEG, WebP, BMP or GIF file; of several frames the first is read.
-        size: the (H, W) to resize to; None keeps the size.
-        gray: whether to convert colors to gray levels.
-
-    Raises:
-        BrokenPicture: missing, damaged, truncated or unreadable, or more pixels than Pillow allows or the file can hold.
+    Raises BrokenPicture for a missing, damaged or unreadable file, and for more pixels than Pillow allows or the file
+    can hold.
     """
     from PIL import Image
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from tinyae.checks import choose
 from tinyae.data.arrays import Floats, Scaler
-from tinyae.data.tables import Column, Source, Table, Times, first_times, listed, read_table, times_of, to_number
+from tinyae.data.tables import Column, Table, TableSource, Times, first_times, listed, read_table, times_of, to_number
 
 MISSING_RULES = ("error", "drop", "mean", "interpolate")
 """What to do about missing values."""
@@ -61,7 +61,7 @@ class Columns:
     def __post_init__(self) -> None:
         choose("missing", self.missing, MISSING_RULES)
 
-    def read(self, source: Source) -> Table:
+    def read(self, source: TableSource) -> Table:
         """The table of a source, read as its file was said to be written."""
         return read_table(source, header=self.header, decimal=self.decimal, time_format=self.time_format)
 
@@ -152,7 +152,7 @@ class Schema:
 
     # ------------------------------------------------------------------------------------------------------ new data
 
-    def read(self, source: Source) -> Rows:
+    def read(self, source: TableSource) -> Rows:
         """New data as the model takes them: scaled float32, with label, id and time where they are there.
 
         Columns are matched by name, or without names by position. One row is enough: a dict of values, or an array (D,).
@@ -163,7 +163,7 @@ class Schema:
         rows = self.encode(table)
         return replace(rows, x=self.prepared(rows.x), notes=(*notes, *rows.notes))
 
-    def table_of(self, source: Source) -> tuple[Table, list[str]]:
+    def table_of(self, source: TableSource) -> tuple[Table, list[str]]:
         """The table of new data with the names of this schema, and what there is to say about its columns."""
         header, expected = (None, self.names) if self.header else (False, ())
         if isinstance(source, np.ndarray) and source.ndim == 1 and len(self.features) == 1:
@@ -178,11 +178,9 @@ class Schema:
         """
         values = np.asarray(x, np.float64) if self.scaler is None else self.scaler.inverse(x)
         values = values[..., 0] if self.kind == "sequences" else values
+        ends = np.cumsum([len(feature.encoded_names) for feature in self.features])
         found: dict[str, npt.NDArray[Any]] = {}
-        start = 0
-        for feature in self.features:
-            part = values[..., start : start + len(feature.encoded_names)]
-            start += part.shape[-1]
+        for feature, part in zip(self.features, np.split(values, ends[:-1], axis=-1), strict=True):
             if feature.kind == "words":
                 found[feature.name] = np.array(feature.words, object)[part.argmax(axis=-1)]
             else:
@@ -249,13 +247,8 @@ class Schema:
         Raises ValueError with all faults of the table.
         """
         by_name, faults = table.by_name, list(table.faults)
-        x = np.empty((len(table), len(self.encoded_names)))
-        start = 0
-        for feature in self.features:
-            size = len(feature.encoded_names)
-            values = self._numbers(table, feature, by_name[feature.name], faults)
-            x[:, start : start + size] = values.reshape(len(table), -1)
-            start += size
+        parts = [self._numbers(table, feature, by_name[feature.name], faults) for feature in self.features]
+        x = np.ascontiguousarray(np.column_stack(parts))
         y = times = None
         complete = np.ones(len(table), bool)
         notes: list[str] = []
@@ -283,7 +276,7 @@ class Schema:
         groups = np.array(by_name[self.group].words()) if self.group in by_name else None
         return Rows(x, y, ids, times, table.lines, groups, tuple(notes)).rows(complete)
 
-    def fitted(self, x: Floats, scaling: str | Scaler = "standard") -> Schema:
+    def fitted(self, x: npt.NDArray[Any], scaling: str | Scaler = "standard") -> Schema:
         """With fill and scaler fitted to the encoded rows (N, D) of a training part."""
         known = ~np.isnan(x)
         filling = replace(self, fill=np.where(known, x, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1))
@@ -298,7 +291,7 @@ class Schema:
             )
         return replace(filling, scaler=scaler)
 
-    def prepared(self, x: Floats) -> npt.NDArray[np.float32]:
+    def prepared(self, x: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Encoded rows (N, D), filled and scaled: (N, D) float32, for sequences (N, T, 1)."""
         assert self.scaler is not None
         values = self.filled(x)

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyae.checks import choose, number
-from tinyae.data.arrays import SCALINGS, TEST_SHARE, Scaler, as_series, divide
-from tinyae.data.dataset import MONTH, Dataset, Kind, Split, Timeline, labeled_lines
+from tinyae.data.arrays import SCALINGS, TEST_SHARE, Scaler, as_series
+from tinyae.data.dataset import MONTH, Dataset, Kind, Split, Timeline, drawn, labeled_lines
 from tinyae.data.schema import Columns, Schema
-from tinyae.data.tables import Source, Times
+from tinyae.data.tables import TableSource, Times
 
 # ---------------------------------------------------------------------------------------------------------------------
 # A table of samples: one row, one sample.
@@ -25,7 +25,7 @@ TABLE_KINDS: tuple[Kind, ...] = ("vectors", "sequences")
 
 
 def table(
-    source: Source,
+    source: TableSource,
     *,
     kind: Annotated[str, TABLE_KINDS] = "vectors",
     scaling: Annotated[str, tuple(SCALINGS)] = "standard",
@@ -57,26 +57,17 @@ def table(
     read = asked.read(source)
     schema = Schema.of_table(read, asked, kind)
     rows = schema.encode(read)
-    testing = divide(len(rows), labels=rows.y, groups=rows.groups, test_share=test_share, seed=seed, name=read.name)
+    samples = Split(rows.x, rows.y, None, rows.ids, rows.times, rows.groups)
+    train, test, note = drawn(samples, test_share, seed, read.name, "rows", "rows")
     with _of(read.name):
-        schema = schema.fitted(rows.x[~testing], scaling)
-        train, test = (
-            Split(schema.prepared(part.x), part.y, None, part.ids, part.times, part.groups)
-            for part in (rows.rows(~testing), rows.rows(testing))
-        )
-    drawn = "drawn from " + ("whole groups" if schema.group else "each class" if schema.label else "all rows")
-    notes = [
-        f"test is {test_share:.0%} {drawn}, seed {seed} ({len(test):,} rows), train the rest",
-        *read.lines_to_print(),
-        *schema.hints(read),
-        *rows.notes,
-    ]
+        schema = schema.fitted(train.x, scaling)
+        train, test = (replace(part, x=schema.prepared(part.x)) for part in (train, test))
     made = Dataset(
         Path(read.name).name, "your own table", "sequences" if kind == "sequences" else "vectors", train, test,
         class_names=schema.class_names, origin=read.name, scaler=schema.scaler, schema=schema,
         feature_names=() if kind == "sequences" else schema.encoded_names,
     )  # fmt: skip
-    return made.noted(notes)
+    return made.noted([note, *read.lines_to_print(), *schema.hints(read), *rows.notes])
 
 
 @contextmanager
@@ -149,7 +140,7 @@ class Series:
         return Timeline(start, step / 1000, counted=self.counted)
 
 
-def read_series(source: Source, *, schema: Schema | None = None, **columns: Any) -> Series:
+def read_series(source: TableSource, *, schema: Schema | None = None, **columns: Any) -> Series:
     """Read a recording with one line per step, see `table` for what can be read.
 
     Args:
@@ -186,7 +177,7 @@ def read_series(source: Source, *, schema: Schema | None = None, **columns: Any)
 
 
 def load_series(
-    source: Source,
+    source: TableSource,
     length: int,
     *,
     stride: int | None = None,

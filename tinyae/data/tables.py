@@ -12,7 +12,7 @@ import math
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -32,7 +32,7 @@ COLUMNAR = (".parquet", ".pq", ".feather", ".arrow")
 """Endings of tables as text (each also with .gz), and of formats that pyarrow reads."""
 
 Times = npt.NDArray[np.datetime64]
-Source = Any
+TableSource = Any
 """A path, a data frame (pandas, polars, pyarrow), a dict of columns or of single values, an array (N, D) or (D,), or a `Table`."""
 
 MISSING = frozenset(
@@ -165,7 +165,7 @@ def is_table(path: Path) -> bool:
 
 
 def read_table(
-    source: Source,
+    source: TableSource,
     *,
     header: bool | None = None,
     decimal: str | None = None,
@@ -175,7 +175,7 @@ def read_table(
     """Read a table; raises FileNotFoundError and ValueError with the path, and the line if there is one.
 
     Args:
-        source: see `Source`.
+        source: see `TableSource`.
         header: whether the first line of a text file names the columns; None finds out.
         decimal: the decimal mark of a text file, "." or ","; None finds out.
         time_format: how times are written, as for `datetime.strptime`, where ISO 8601 or a clear date is not enough.
@@ -234,24 +234,21 @@ def _read_text(
     delimiter, rows = _delimiter(sample)
     above = lines[kept[0] - 1].strip() if kept[0] else ""  # a comment right above the table may name the columns
     comment = _fields([above if above[1:].startswith(delimiter) else above[1:].strip() or "#"], delimiter)[0]
-    named = (
-        header is None and above.startswith("#") and len(comment) == len(rows[0]) > 1 and not _is_header(rows, expected)
-    )
+    headed = _is_header(rows, expected) if header is None else header
+    names, body = (rows[0], kept[1:]) if headed else ([f"column {n}" for n in range(len(rows[0]))], kept)
+    named = header is None and not headed and above.startswith("#") and len(comment) == len(rows[0]) > 1
     if named and _is_header([comment, *rows], expected):
-        names, body, header = comment, kept, True
-    else:
-        header = _is_header(rows, expected) if header is None else header
-        names, body = (rows[0], kept[1:]) if header else ([f"column {n}" for n in range(len(rows[0]))], kept)
+        names, headed = comment, True
     if not body:
         raise ValueError(f"{path} contains no line of numbers below its header: write one row per line.")
     shift = len(kept) - len(body)
-    if header and len(names) == len(rows[-1]) - 1 and all(len(row) == len(rows[-1]) for row in rows[1:]):
+    if headed and len(names) == len(rows[-1]) - 1 and all(len(row) == len(rows[-1]) for row in rows[1:]):
         names = ["", *names]  # R leaves out the name of the row names
     comma = decimal == "," or (decimal is None and delimiter != "," and _decimal_comma(rows[shift:]))
     columns, where, faults = _columns(path, lines, body, names, delimiter, comma, time_format)
-    while len(columns) > 1 and columns[-1].missing.all() and (not header or not columns[-1].name):
+    while len(columns) > 1 and columns[-1].missing.all() and (not headed or not columns[-1].name):
         columns = columns[:-1]  # a delimiter at the end of each line
-    index = len(columns) > 1 and (not header or columns[0].name in ("", "Unnamed: 0")) and _is_index(columns[0], header)
+    index = len(columns) > 1 and (not headed or columns[0].name in ("", "Unnamed: 0")) and _is_index(columns[0], headed)
     seen: Counter[str] = Counter()
     distinct, notes = [], []
     for number, column in enumerate(columns):
@@ -261,7 +258,7 @@ def _read_text(
         if seen[wanted] == 2:
             notes.append(f"several columns are called {wanted!r}: the second is now {wanted}.1")
     by = _DELIMITERS[delimiter] if len(names) > 1 else ""
-    return Table(str(path), distinct, where, header, by, distinct[0].name if index else None, faults, notes)
+    return Table(str(path), distinct, where, headed, by, distinct[0].name if index else None, faults, notes)
 
 
 def _fields(lines: Sequence[str], delimiter: str) -> list[list[str]]:
@@ -399,13 +396,10 @@ def _plain_numbers(lines: list[str], delimiter: str, names: list[str]) -> dict[i
 
 def _quoted(path: Path, lines: list[str], before: int, delimiter: str) -> tuple[list[list[str]], npt.NDArray[np.int64]]:
     """Rows with quoted fields, in which delimiters and line ends are text, and the line where each ends."""
-
-    def given() -> Iterator[str]:
-        for line in lines:
-            comment = line.startswith("#")
-            yield "" if comment else (line.replace("\t", " ").strip() if delimiter == " " else line) + "\n"
-
-    reader = csv.reader(given(), delimiter=delimiter, skipinitialspace=True, strict=True)
+    plain = ("" if line.startswith("#") else line for line in lines)
+    spaced = (line.replace("\t", " ").strip() for line in plain) if delimiter == " " else plain
+    ended = (f"{line}\n" for line in spaced)
+    reader = csv.reader(ended, delimiter=delimiter, skipinitialspace=True, strict=True)
     rows, ends, last = [], [], 0
     try:
         for row in reader:
@@ -464,12 +458,10 @@ def column_of(name: str, texts: Sequence[str], comma: bool = False, time_format:
         kind = "truth"
     else:
         kind = "mixed" if words else "numbers"
-    values = np.array([number.get(text, math.nan) for text in fields])
-    if words and 2 * np.isnan(values[~missing]).sum() > len(given):
-        wordy = {text for text in words if _ALMOST.fullmatch(text) is None}
-        if 2 * sum(text in wordy for text in given) > len(given):
-            return Column(name, "words", np.array(fields, object), missing, fields)
-    return Column(name, kind, values, missing, fields)
+    wordy = {text for text in words if _ALMOST.fullmatch(text) is None}
+    if wordy and 2 * sum(text in wordy for text in given) > len(given):
+        return Column(name, "words", np.array(fields, object), missing, fields)
+    return Column(name, kind, np.array([number.get(text, math.nan) for text in fields]), missing, fields)
 
 
 _ALMOST = re.compile(r"[+-]?[$€£]?[\d.,]*\d[\d.,]*(e[+-]?\d+)?[%$€£]?|[+-]?(inf|infinity|nan)", re.IGNORECASE)
@@ -633,7 +625,7 @@ def times_of(columns: Sequence[Column], time_format: str | None = None) -> Times
 # Frames, dicts and arrays; Parquet and Feather where pyarrow is installed.
 
 
-def _from_frame(source: Source, time_format: str | None) -> Table:
+def _from_frame(source: TableSource, time_format: str | None) -> Table:
     """A table from columns in memory; TypeError for what has none."""
     index = None
     if not isinstance(source, Mapping | np.ndarray) and hasattr(source, "columns"):
