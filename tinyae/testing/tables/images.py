@@ -1,11 +1,13 @@
 """The operations on images: convolution, pooling and resizing, with references from `scipy.signal`.
 
-SciPy's correlation knows neither stride nor padding. Each reference builds them around it in the most literal way: zeros are
-written around the image or between the places of the output, and of the full result every `stride`-th number is kept.
+SciPy's correlation knows neither stride nor padding. The reference builds them around it in the most literal way: zeros are
+written around the image, and of the full result every `stride`-th number is kept. The other two convolutions, average unpooling
+and the adjoint of bilinear resizing are transposes: of a matrix that is made by giving the reference every unit image.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -16,21 +18,13 @@ from scipy import interpolate, signal
 from tinyae import ops
 from tinyae.backend.windows import ConvSpec, Pair
 from tinyae.ops.convolution import Numbers, Paddings
-from tinyae.testing.tables.ops import activated
+from tinyae.testing.tables.ops import activated, transposed
 from tinyae.testing.verification import OpCase, apart, cases
 
 
 def both(value: Numbers) -> Pair:
     """A number for both axes, or (vertical, horizontal)."""
     return value if isinstance(value, tuple) else (value, value)
-
-
-def spaced(y: np.ndarray, spec: ConvSpec) -> np.ndarray:
-    """Outputs (N, OH, OW, O) with stride - 1 zeros between neighbors along OH and OW."""
-    (n, h, w, o), (sh, sw) = y.shape, spec.stride
-    out = np.zeros((n, (h - 1) * sh + 1, (w - 1) * sw + 1, o), y.dtype)
-    out[:, ::sh, ::sw] = y
-    return out
 
 
 def spec_of(size: Pair, kernel: Numbers, stride: Numbers = 1, padding: Paddings = 0) -> ConvSpec:
@@ -59,23 +53,15 @@ def conv1d_reference(x: np.ndarray, w: np.ndarray, stride: int = 1, padding: Pad
 
 
 def conv_transpose2d_reference(y: np.ndarray, w: np.ndarray, spec: ConvSpec) -> np.ndarray:
-    """A full convolution of y, spaced out by the stride, with each kernel; then the padding is cut off."""
-    (h, width), ((top, bottom), (left, right)) = spec.size, spec.padding
-    out = np.zeros((len(y), h + top + bottom, width + left + right, w.shape[2]), y.dtype)
-    for k in range(w.shape[3]):
-        spread = signal.convolve(spaced(y[..., k : k + 1], spec), w[None, :, :, :, k], method="direct")
-        out[:, : spread.shape[1], : spread.shape[2]] += spread
-    return out[:, top : top + h, left : left + width]
+    """The transpose of the correlation."""
+    return transposed(lambda units: conv2d_reference(units, w, spec), y, *spec.size, w.shape[2])
 
 
 def conv2d_weight_grad_reference(x: np.ndarray, y: np.ndarray, spec: ConvSpec) -> np.ndarray:
-    """A correlation of the images with y, spaced out by the stride."""
-    x, taps = np.pad(x, [(0, 0), *spec.padding, (0, 0)]), spaced(y, spec)
-    out = np.zeros((*spec.kernel, x.shape[3], y.shape[3]), np.result_type(x, y))
-    for i, k in np.ndindex(out.shape[2:]):
-        found = signal.convolve(x[..., i], taps[::-1, ::-1, ::-1, k], mode="valid", method="direct")
-        out[:, :, i, k] = found[0, : spec.kernel[0], : spec.kernel[1]]
-    return out
+    """Products of y with the pixels under each weight, which are the correlations of x with all unit kernels."""
+    kernel = (*spec.kernel, x.shape[3])
+    pixels = conv2d_reference(x, np.eye(math.prod(kernel)).reshape(*kernel, -1), spec)
+    return np.tensordot(pixels, y, ((0, 1, 2), (0, 1, 2))).reshape(*kernel, y.shape[3])
 
 
 def biased_reference(x: np.ndarray, w: np.ndarray, b: np.ndarray, spec: ConvSpec, activation: str) -> np.ndarray:
@@ -116,10 +102,8 @@ avg_pool_reference = partial(pool_reference, combine=np.mean, fill=0.0)
 def avg_unpool_reference(
     y: np.ndarray, size: Pair, kernel_size: Numbers, stride: Numbers | None = None, padding: Paddings = 0
 ) -> np.ndarray:
-    """The transpose of the matrix of `avg_pool_reference`, which is made by pooling every unit image."""
-    units = np.eye(size[0] * size[1]).reshape(-1, *size, 1)
-    matrix = avg_pool_reference(units, kernel_size, stride, padding)[..., 0]
-    return np.einsum("upq,npqc->nuc", matrix, y).reshape(y.shape[0], *size, y.shape[3])
+    """The transpose of average pooling."""
+    return transposed(lambda units: avg_pool_reference(units, kernel_size, stride, padding), y, *size, y.shape[3])
 
 
 def bilinear_reference(x: np.ndarray, factor: Numbers, mode: str = "bilinear") -> np.ndarray:
@@ -135,11 +119,9 @@ def bilinear_reference(x: np.ndarray, factor: Numbers, mode: str = "bilinear") -
 
 
 def bilinear_adjoint_reference(y: np.ndarray, factor: Numbers) -> np.ndarray:
-    """The transpose of the matrix of `bilinear_reference`, which is made by resizing every unit image."""
-    fh, fw = both(factor)
-    h, w = y.shape[1] // fh, y.shape[2] // fw
-    matrix = bilinear_reference(np.eye(h * w).reshape(-1, h, w, 1), factor)[..., 0]
-    return np.einsum("upq,npqc->nuc", matrix, y).reshape(y.shape[0], h, w, y.shape[3])
+    """The transpose of linear interpolation."""
+    (fh, fw), (_, h, w, c) = both(factor), y.shape
+    return transposed(lambda units: bilinear_reference(units, factor), y, h // fh, w // fw, c)
 
 
 def nearest_reference(x: np.ndarray, factor: Numbers, mode: str = "nearest") -> np.ndarray:

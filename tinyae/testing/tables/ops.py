@@ -56,12 +56,16 @@ def pad_reference(x: np.ndarray, widths: Any, value: float = 0.0, mode: str = "c
     return x
 
 
+def transposed(linear: Callable[[np.ndarray], np.ndarray], y: np.ndarray, *shape: int) -> np.ndarray:
+    """A^T y of each sample y (N, ...): the columns of A are what `linear` makes of the unit arrays of a shape, as samples."""
+    n, axes = math.prod(shape), range(1, y.ndim)
+    return np.tensordot(y, linear(np.eye(n).reshape(n, *shape)), (axes, axes)).reshape(len(y), *shape)
+
+
 def crop_reference(x: np.ndarray, widths: Any, mode: str = "constant") -> np.ndarray:
-    """The transpose of the matrix of `pad_reference`, which is made by padding every unit array."""
+    """The transpose of padding."""
     shape = [n - sum(pair) for n, pair in zip(x.shape, widths, strict=True)]
-    units = np.eye(math.prod(shape)).reshape(math.prod(shape), *shape)
-    rows = [np.vdot(pad_reference(unit, widths, mode=mode), x) for unit in units]
-    return np.array(rows).reshape(shape)
+    return transposed(lambda units: pad_reference(units, ((0, 0), *widths), mode=mode), x[None], *shape)[0]
 
 
 def contract_reference(*xs: np.ndarray, subscripts: str) -> np.ndarray:
