@@ -491,9 +491,6 @@ LOSSES: list[OpCase] = [
 LENGTHS = np.array([2, 3, 1])
 """Of three sequences of at most three steps; none of them fills the batch but the second."""
 
-Step = Callable[[np.ndarray, list[np.ndarray]], list[np.ndarray]]
-"""From the projected input of one step of one sequence and its states to the new states."""
-
 
 def lstm_reference(
     x: Any,
@@ -507,38 +504,26 @@ def lstm_reference(
     reverse: bool = False,
     steps: int | None = None,
 ) -> np.ndarray:
-    """The equations of Graves 2013, number by number, for one sequence after the other."""
+    """The equations of Graves 2013, for one sequence after the other: each h (N, T, H), then the last c.
+
+    After the end of a sequence its states are repeated.
+    """
     p = np.zeros((3, len(w_h))) if peepholes is None else peepholes
     x = np.stack([x] * int(steps or 0), axis=1) if np.ndim(x) == 2 else x
-
-    def step(z: np.ndarray, states: list[np.ndarray]) -> list[np.ndarray]:
-        h, c = states
-        i, f, g, o = np.split(z + np.einsum("h,hk->k", h, w_h), 4)
-        new = special.expit(f + p[1] * c) * c + special.expit(i + p[0] * c) * np.tanh(g)
-        return [special.expit(o + p[2] * new) * np.tanh(new), new]
-
-    h, c = walked(step, x, [h0, c0], w_x, w_h, b, lengths, reverse, steps)
-    last = c[:, :1] if reverse else c[:, -1:]
-    return np.concatenate([h, last], axis=1)
-
-
-def walked(
-    step: Step, x: Any, states: list[Any], w_x: Any, w_h: Any, b: Any, lengths: Any, reverse: bool, steps: int | None
-) -> list[np.ndarray]:
-    """Each state after every step, (N, T, H); after the end of a sequence its last state is repeated."""
-    samples, count = (len(states[0]), int(steps or 0)) if x is None else x.shape[:2]
-    found = [np.zeros((samples, count, len(w_h))) for _ in states]
+    samples, count = (len(h0), int(steps or 0)) if x is None else x.shape[:2]
+    states = np.zeros((2, samples, count, len(w_h)))
     for n in range(samples):
-        now = [np.zeros(len(w_h)) if state is None else state[n] for state in states]
-        length = count if lengths is None else int(lengths[n])
-        own = range(length)[::-1] if reverse else range(length)
-        waiting = range(length, count)
-        for t in [*waiting, *own] if reverse else [*own, *waiting]:
-            if t < length:
-                now = step(b if x is None else np.einsum("d,dk->k", x[n, t], w_x) + b, now)
-            for array, state in zip(found, now, strict=True):
-                array[n, t] = state
-    return found
+        h, c = (np.zeros(len(w_h)) if state is None else state[n] for state in (h0, c0))
+        own = range(count if lengths is None else lengths[n])
+        waiting = range(len(own), count)
+        for t in [*waiting, *own[::-1]] if reverse else [*own, *waiting]:
+            if t in own:
+                z = np.einsum("h,hk->k", h, w_h) + b + (0.0 if x is None else np.einsum("d,dk->k", x[n, t], w_x))
+                i, f, g, o = np.split(z, 4)
+                c = special.expit(f + p[1] * c) * c + special.expit(i + p[0] * c) * np.tanh(g)
+                h = special.expit(o + p[2] * c) * np.tanh(c)
+            states[:, n, t] = h, c
+    return np.concatenate([states[0], states[1, :, :1] if reverse else states[1, :, -1:]], axis=1)
 
 
 LSTM = [((3, 3, 1), (3, 2), (3, 2), (1, 8), (2, 8), (8,)), ((3, 3, 2), None, None, (2, 4), (1, 4), (4,), (3, 1))]
