@@ -189,6 +189,7 @@ BY_HALF: dict[str, Any] = {"stride": 2, "padding": 1}  # the same as keywords
 BACK, KERNEL = {**BY_HALF, "output_padding": 1}, {**BY_HALF, "kernel_size": 3}
 POOLED = [((2, 4, 5, 2),), ((0, 3, 3, 1),), ((1, 3, 3, 1),)]
 UNPOOLED = [((2, 2, 2, 2),), ((0, 2, 2, 1),), ((1, 2, 2, 1),)]
+RESIZED = [((2, 6, 4, 2),), ((0, 3, 2, 1),), ((1, 3, 2, 1),)]
 OVERLAPPING: dict[str, Any] = {"kernel_size": (3, 2), "stride": (1, 2), "padding": 1}
 
 IMAGES: list[OpCase] = [
@@ -224,12 +225,7 @@ IMAGES: list[OpCase] = [
     *cases(ops.block_sum, [((2, 3, 4, 2),), ((0, 3, 2, 1),)], block_sum_reference, factor=(3, 2)),
     *cases(ops.upsample_bilinear, [((2, 2, 3, 2),), ((1, 1, 4, 1),)], bilinear_reference, factor=(3, 2)),
     *cases(ops.upsample_bilinear, [((1, 3, 2, 1),), ((0, 2, 2, 1),)], bilinear_reference, factor=4),
-    *cases(
-        ops.upsample_bilinear_adjoint,
-        [((2, 6, 4, 2),), ((0, 3, 2, 1),), ((1, 3, 2, 1),)],
-        bilinear_adjoint_reference,
-        factor=(3, 2),
-    ),
+    *cases(ops.upsample_bilinear_adjoint, RESIZED, bilinear_adjoint_reference, factor=(3, 2)),
     *cases(ops.upsample, [((2, 2, 3, 2),)], bilinear_reference, factor=2, mode="bilinear"),
     *cases(ops.upsample, [((1, 2, 3, 2),)], nearest_reference, factor=2, mode="nearest"),
     *cases(ops.pixel_shuffle, [((2, 2, 3, 12),), ((0, 2, 1, 6),), ((1, 1, 1, 6),)], shuffle_reference, factor=(3, 2)),
