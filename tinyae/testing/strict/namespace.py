@@ -60,10 +60,6 @@ class StrictBackend(CupyBackend):
 
 
 @functools.cache
-def _backend() -> StrictBackend:
-    return StrictBackend(build_namespace())
-
-
 def strict_device() -> StrictBackend:
     """The strict device double, one per process; it also registers the name "strict" for `backend_named` and `.to`.
 
@@ -75,7 +71,7 @@ def strict_device() -> StrictBackend:
         >>> account.launches, account.syncs, float(y)
         (2, 0, 6.0)
     """
-    backend = _backend()
+    backend = StrictBackend(build_namespace())
     register(StrictArray, backend)
     return backend
 
@@ -341,7 +337,7 @@ def _converted(name: str, source: Any, *args: Any, **kwargs: Any) -> StrictArray
     if isinstance(source, StrictArray):
         host = getattr(np, name)(source._host, *args, **kwargs)
         return source if host is source._host else wrap(host, [source._host], name)
-    LEDGER.upload(f"xp.{name}(host data)")
+    LEDGER.copy(f"xp.{name}(host data)")
     kwargs.pop("copy", None)
     host = np.array(source, *args, **kwargs)
     LEDGER.made(host.dtype, f"xp.{name}(host data)")
@@ -443,6 +439,7 @@ BINARY = {
 }
 """Operators with a reflected form."""
 
+IN_PLACE = {operator: name for operator, name in BINARY.items() if operator != "matmul"}
 COMPARISONS = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal"}
 COMPARISONS |= {"eq": "equal", "ne": "not_equal"}
 UNARY = {"neg": "negative", "pos": "positive", "abs": "absolute", "invert": "invert"}
@@ -455,36 +452,20 @@ def _apply(name: str, *operands: Any, **options: Any) -> Any:
     return call_ufunc(name, operands, options, pow if name == "power" else None)
 
 
-def _defers(other: Any) -> bool:
-    """CuPy's rule for other classes: they take precedence with `__array_ufunc__ = None` or a higher priority."""
-    if isinstance(other, (StrictArray, np.ndarray, list, tuple, *SCALARS)):
-        return False
-    if hasattr(other, "__array_ufunc__"):
-        return other.__array_ufunc__ is None
-    return getattr(other, "__array_priority__", 0) > StrictArray.__array_priority__
-
-
 def _forward(self: StrictArray, name: str, other: Any) -> Any:
-    return NotImplemented if _defers(other) else _apply(name, self, other)
-
-
-def _reflected(self: StrictArray, name: str, other: Any) -> Any:
-    return _apply(name, other, self)
-
-
-def _in_place(self: StrictArray, name: str, other: Any) -> Any:
-    return _apply(name, self, other, out=self)
-
-
-def _unary(self: StrictArray, name: str) -> Any:
-    return _apply(name, self)
+    """As in CuPy, other classes take precedence with `__array_ufunc__ = None`, or without any by a higher priority."""
+    if hasattr(other, "__array_ufunc__"):
+        defers = other.__array_ufunc__ is None
+    else:
+        defers = getattr(other, "__array_priority__", 0) > StrictArray.__array_priority__
+    return NotImplemented if defers else _apply(name, self, other)
 
 
 FORMS: list[tuple[str, Callable[..., Any], dict[str, str]]] = [
     ("__{}__", _forward, BINARY | COMPARISONS),
-    ("__r{}__", _reflected, BINARY),
-    ("__i{}__", _in_place, {operator: name for operator, name in BINARY.items() if operator != "matmul"}),
-    ("__{}__", _unary, UNARY),
+    ("__r{}__", lambda self, name, other: _apply(name, other, self), BINARY),
+    ("__i{}__", lambda self, name, other: _apply(name, self, other, out=self), IN_PLACE),
+    ("__{}__", lambda self, name: _apply(name, self), UNARY),
 ]
 """Method name of an operator, implementation, and operators; as in CuPy there is no `@=`."""
 
