@@ -58,8 +58,9 @@ def mutations_of(primitive: Primitive) -> list[Mutation]:
     found = rules(primitive)
     planned = [Mutation(primitive, i, m) for i in found for m in mutators(len(found))]
     if primitive.composed is not None:
-        planned += [Mutation(primitive, None, m) for m in mutators(0) if m.kind in ("sign", "factor", "off by one")]
-    return [m for m in planned if m.position is not None or m.mutator.after is not None]
+        of_results = [m for m in mutators(0) if m.kind in ("sign", "factor", "off by one") and m.after is not None]
+        planned += [Mutation(primitive, None, m) for m in of_results]
+    return planned
 
 
 VARIADIC = 3
@@ -83,27 +84,28 @@ def rules(primitive: Primitive) -> dict[int, Rule]:
 def planted(mutation: Mutation) -> Iterator[None]:
     """Within the block the primitive has the broken rule; the right one is restored even after an error."""
     primitive, position, mutator = mutation.primitive, mutation.position, mutation.mutator
-    before = (primitive.vjps, primitive.vjp_all, primitive.composed)
-    every, twin = primitive.vjp_all, primitive.composed
+    before: tuple[Any, Any, Any] = (primitive.vjps, primitive.vjp_all, primitive.composed)
+    _, every, twin = before
+    rule = rules(primitive)[position] if position is not None else lambda call: twin(*call.args, **call.params)
+
+    def broken(g: Any, out: Any, residuals: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        call = Call(primitive, position or 0, g, out, residuals, args, params)
+        with np.errstate(all="ignore"):
+            result = rule(mutator.before(call) if mutator.before else call)
+            return mutator.after(result, call) if mutator.after else result
+
+    def at_position(g: Any, out: Any, *args: Any, **params: Any) -> Any:
+        return broken(g, out, None, args, params)
+
+    def at_all(g: Any, out: Any, residuals: Any, wanted: list[int], *args: Any, **params: Any) -> tuple:
+        right = list(every(g, out, residuals, wanted, *args, **params))
+        if position in wanted:
+            right[position] = broken(g, out, residuals, args, params)
+        return tuple(right)
+
     if position is None:
-        assert twin is not None
-        primitive.composed = lambda *args, **params: mutator.returned(
-            twin(*args, **params), Call(primitive, 0, None, None, None, args, params)
-        )
-    else:
-        spoiled = broken(rules(primitive)[position], mutator)
-
-        def at_position(g: Any, out: Any, *args: Any, **params: Any) -> Any:
-            return spoiled(Call(primitive, position, g, out, None, args, params))
-
-        def at_all(g: Any, out: Any, residuals: Any, wanted: list[int], *args: Any, **params: Any) -> tuple:
-            assert every is not None
-            right = list(every(g, out, residuals, wanted, *args, **params))
-            if position in wanted:
-                right[position] = spoiled(Call(primitive, position, g, out, residuals, args, params))
-            return tuple(right)
-
-        # The engine asks `vjp_all` first, and a rule in `vjps` before the one in `vjp_each`.
+        primitive.composed = lambda *args, **params: broken(None, None, None, args, params)
+    else:  # the engine asks `vjp_all` first, and a rule in `vjps` before the one in `vjp_each`
         primitive.vjps = {**primitive.vjps, position: at_position}
         primitive.vjp_all = None if every is None else at_all
     try:
@@ -247,20 +249,6 @@ class Mutator:
     detail: str
     before: Before | None = None
     after: After | None = None
-
-    def returned(self, result: Any, call: Call) -> Any:
-        """The result of the broken rule, or of the broken composed version."""
-        return self.after(result, call) if self.after else result
-
-
-def broken(rule: Rule, mutator: Mutator) -> Rule:
-    """A rule with one mistake."""
-
-    def spoiled(call: Call) -> Any:
-        with np.errstate(all="ignore"):
-            return mutator.returned(rule(mutator.before(call) if mutator.before else call), call)
-
-    return spoiled
 
 
 def mutators(arguments: int) -> Iterator[Mutator]:
