@@ -18,7 +18,7 @@ from tinyae.autodiff import Node, RuleError, Tensor, no_grad
 from tinyae.backend import Backend
 from tinyae.nn import Module
 from tinyae.testing.differences import bounded_signs, largest, observing, watched
-from tinyae.testing.state import Snapshot, untouched
+from tinyae.testing.state import GENERATORS, Snapshot, untouched
 from tinyae.testing.subject import (
     Call,
     Function,
@@ -396,7 +396,7 @@ def assert_save_load(module: Module, *inputs: Any, call: Call = None) -> None:
 
     def results(start: Snapshot) -> tuple[np.ndarray, np.ndarray]:
         evaluated = _called(module.eval(), inputs, call)
-        start.rewind()
+        start.put_back(GENERATORS)
         return evaluated, _called(module.train(), inputs, call)
 
     rng = np.random.default_rng(0)
