@@ -71,7 +71,7 @@ def arrays_of(
         raise ValueError(f"arrays of {letters!r} have no axis {', '.join(unknown)}: give sizes for these letters only.")
     lengths = {letter: _length(letter, sizes.get(letter, SIZES.get(letter, (1, 4)))) for letter in letters}
     shapes = st.fixed_dictionaries(lengths).map(lambda size: tuple(size[letter] for letter in letters))
-    return shapes.flatmap(lambda shape: _filled(shape, numbers(low, high, away=away), dtype))
+    return _hypothesis("hypothesis.extra.numpy").arrays(dtype, shapes, elements=numbers(low, high, away=away))
 
 
 def arrays_nd(**options: Any) -> SearchStrategy[np.ndarray]:
@@ -115,7 +115,7 @@ def broadcastable_pairs(
     )
     elements = numbers(low, high, away=away)
     return shapes.flatmap(
-        lambda drawn: st.tuples(*[_filled(shape, elements, "float64") for shape in drawn.input_shapes])
+        lambda drawn: st.tuples(*[extra.arrays(float, s, elements=elements) for s in drawn.input_shapes])
     )
 
 
@@ -169,7 +169,3 @@ def _length(letter: str, size: Size) -> SearchStrategy[int]:
     if not 0 <= smallest <= largest:
         raise ValueError(f"the size of {letter} must be a number from 0, or (smallest, largest), got {size!r}.")
     return _hypothesis().integers(smallest, largest)
-
-
-def _filled(shape: tuple[int, ...], elements: Any, dtype: Any) -> SearchStrategy[np.ndarray]:
-    return _hypothesis("hypothesis.extra.numpy").arrays(np.dtype(dtype), shape, elements=elements)
