@@ -315,14 +315,7 @@ def derivatives_equal_the_complex_step(case: OpCase, rng: np.random.Generator) -
 
 
 def gradient_report(case: Case, rng: np.random.Generator, backend: Backend = CPU, **options: Any) -> GradcheckReport:
-    """`gradcheck` of a case on some device, with inputs redrawn if they are at a kink.
-
-    Args:
-        case: an operation, layer or model.
-        rng: draws the inputs.
-        backend: where to compute.
-        options: of `gradcheck`.
-    """
+    """`gradcheck` of a case on some device, with its options; `rng` draws the inputs, anew if they are at a kink."""
     subject = case.subject(rng, backend)
     return gradcheck(
         subject.fn, subject.inputs, names=subject.names, redraw=lambda: case.subject(rng, backend).inputs, **options
