@@ -76,15 +76,7 @@ class Comparison:
 
 
 class Probe:
-    """A function of float64 arrays, weighted to a single number.
-
-    Args:
-        fn: a function of one Tensor per array, which returns one Tensor.
-        arrays: the point, on one device.
-        rng: for weights and directions.
-        eps: the step of central differences.
-        method: "central", "complex", or "auto" for the complex step wherever the function is analytic.
-        rtol: the allowed error of each method.
+    """A function of one Tensor per float64 array, weighted to a single number; `eps` and `method` as for `gradcheck`.
 
     Raises:
         Fault: `fn` cannot be checked.
@@ -146,7 +138,7 @@ class Probe:
 
     def _gradients(self, leaves: list[Tensor]) -> list[np.ndarray]:
         """The gradient of phi by the rules, one host array per input."""
-        out = self.fn(*[watched(leaf, i, self.seen) for i, leaf in enumerate(leaves)])
+        out = self.fn(*[watched(leaf, argument=i, seen=self.seen) for i, leaf in enumerate(leaves)])
         if not out.requires_grad:
             return [np.zeros(leaf.shape) for leaf in leaves]
         try:
@@ -440,19 +432,16 @@ def bounded_signs(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarra
     return np.asarray(rng.choice([-1.0, 1.0], size=shape) * rng.uniform(0.5, 1.0, size=shape))
 
 
-def watched(leaf: Tensor, argument: int, seen: list[tuple[int, Any]]) -> Tensor:
-    """The leaf behind a node that records the dtype of its gradient before the engine casts it."""
+@primitive
+def watched(x: Any, *, argument: int, seen: list[tuple[int, Any]]) -> Any:
+    """A leaf behind a node that records the dtype of its gradient before the engine casts it."""
+    return x
 
-    @primitive
-    def watch(x: Any) -> Any:
-        return x
 
-    @watch.vjp(0)
-    def _(g: Any, out: Any, x: Any) -> Any:
-        seen.append((argument, g.dtype))
-        return g
-
-    return watch(leaf)
+@watched.vjp(0)
+def _(g: Any, out: Any, x: Any, *, argument: int, seen: list[tuple[int, Any]]) -> Any:
+    seen.append((argument, g.dtype))
+    return g
 
 
 # ---------------------------------------------------------------------------------------------------------------------

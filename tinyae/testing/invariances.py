@@ -300,7 +300,9 @@ def assert_dtype_kept(fn: Function, *inputs: Any, call: Call = None, order: int 
         for create_graph, mode in modes:
             leaves = [Tensor(single.inputs[i].copy(), requires_grad=True) for i in single.moving]
             with observing(promoted), _works("on float32 arrays"):
-                out = single.smooth(*[watched(leaf, i, seen) for i, leaf in zip(single.moving, leaves, strict=True)])
+                out = single.smooth(
+                    *[watched(leaf, argument=i, seen=seen) for i, leaf in zip(single.moving, leaves, strict=True)]
+                )
             assert out.dtype == np.float32, f"float32 in, {out.dtype} out{promoted.where}."
             gradients = pulled_back(leaves, out, weights, create_graph)
             for i, dtype in seen:
