@@ -1,8 +1,8 @@
 """The operations on images: convolution, pooling and resizing, with references from `scipy.signal`.
 
 SciPy's correlation knows neither stride nor padding. The reference builds them around it in the most literal way: zeros are
-written around the image, and of the full result every `stride`-th number is kept. The other two convolutions, average unpooling
-and the adjoint of bilinear resizing are transposes: of a matrix that is made by giving the reference every unit image.
+written around the image, and of the full result every `stride`-th number is kept. The other convolutions, unpooling and the
+like are transposes: of a matrix that is made by giving the reference every unit image.
 """
 
 from __future__ import annotations
@@ -64,16 +64,9 @@ def conv2d_weight_grad_reference(x: np.ndarray, y: np.ndarray, spec: ConvSpec) -
     return np.tensordot(pixels, y, ((0, 1, 2), (0, 1, 2))).reshape(*kernel, y.shape[3])
 
 
-def biased_reference(x: np.ndarray, w: np.ndarray, b: np.ndarray, spec: ConvSpec, activation: str) -> np.ndarray:
-    """The correlation, the bias, and the activation by its definition."""
-    return activated(conv2d_reference(x, w, spec) + b, activation)
-
-
-def biased_transpose_reference(
-    y: np.ndarray, w: np.ndarray, b: np.ndarray, spec: ConvSpec, activation: str
-) -> np.ndarray:
-    """The full convolution, the bias, and the activation by its definition."""
-    return activated(conv_transpose2d_reference(y, w, spec) + b, activation)
+def biased(convolution: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """The reference with a bias and the activation by its definition."""
+    return lambda x, w, b, spec, activation: activated(convolution(x, w, spec) + b, activation)
 
 
 def pool_reference(
@@ -136,21 +129,16 @@ def block_sum_reference(y: np.ndarray, factor: Numbers) -> np.ndarray:
     return np.add.reduceat(np.add.reduceat(y, range(0, y.shape[1], fh), axis=1), range(0, y.shape[2], fw), axis=2)
 
 
-def shuffle_reference(x: np.ndarray, factor: Numbers) -> np.ndarray:
-    """Channel by channel, laid on every factor-th pixel."""
-    fh, fw = both(factor)
-    n, h, w, c = x.shape
-    y = np.zeros((n, h * fh, w * fw, c // (fh * fw)), x.dtype)
-    for k in range(c):
-        block, channel = divmod(k, c // (fh * fw))
-        y[:, block // fw :: fh, block % fw :: fw, channel] = x[..., k]
-    return y
-
-
 def unshuffle_reference(y: np.ndarray, factor: Numbers) -> np.ndarray:
     """Every factor-th pixel, offset by offset, side by side."""
     fh, fw = both(factor)
     return np.concatenate([y[:, i::fh, j::fw] for i in range(fh) for j in range(fw)], axis=-1)
+
+
+def shuffle_reference(x: np.ndarray, factor: Numbers) -> np.ndarray:
+    """The transpose of the permutation above, which is its inverse."""
+    (fh, fw), (_, h, w, c) = both(factor), x.shape
+    return transposed(lambda units: unshuffle_reference(units, factor), x, h * fh, w * fw, c // (fh * fw))
 
 
 def of_spec(spec: ConvSpec, n: int = 2, c: int = 2, o: int = 3) -> Iterator[OpCase]:
@@ -167,8 +155,8 @@ def of_layers(
     """The two fused layers, likewise."""
     x, w, y = (n, *spec.size, c), (*spec.kernel, c, o), (n, *spec.out, o)
     for op, arguments, reference in (
-        (ops.biased_conv2d, (x, w, (o,)), biased_reference),
-        (ops.biased_conv_transpose2d, (y, w, (c,)), biased_transpose_reference),
+        (ops.biased_conv2d, (x, w, (o,)), biased(conv2d_reference)),
+        (ops.biased_conv_transpose2d, (y, w, (c,)), biased(conv_transpose2d_reference)),
     ):
         yield from cases(op, [arguments], reference, analytic=analytic, spec=spec, activation=activation)
 
