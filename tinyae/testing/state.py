@@ -173,12 +173,9 @@ def _put_back(x: Any, copy: Any) -> None:
         x.bit_generator.state = copy
     elif isinstance(x, GENERATORS):
         x.__setstate__(copy)  # type: ignore[union-attr]
-    elif isinstance(x, (list, deque)):
+    elif isinstance(x, (list, deque, set, dict)):
         x.clear()
-        x.extend(copy)
-    elif isinstance(x, (set, dict)):
-        x.clear()
-        x.update(copy)
+        (x.update if isinstance(x, (set, dict)) else x.extend)(copy)
     else:
         _reassign(x, copy)
 
