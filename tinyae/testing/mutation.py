@@ -227,12 +227,6 @@ class Call:
 Rule = Callable[[Call], Any]
 """A gradient rule, however it was registered."""
 
-Before = Callable[[Call], Call]
-"""Changes the arguments of a rule."""
-
-After = Callable[[Any, Call], Any]
-"""Changes the result of a rule."""
-
 
 @dataclass(frozen=True)
 class Mutator:
@@ -247,8 +241,8 @@ class Mutator:
 
     kind: str
     detail: str
-    before: Before | None = None
-    after: After | None = None
+    before: Callable[[Call], Call] | None = None
+    after: Callable[[Any, Call], Any] | None = None
 
 
 def mutators(arguments: int) -> Iterator[Mutator]:
@@ -266,8 +260,8 @@ def mutators(arguments: int) -> Iterator[Mutator]:
     yield Mutator("off by one", "gradient, axis -1", after=lambda c, call: _rolled(c, -1))
     yield Mutator("off by one", "the axis after", before=_next_axis)
     yield Mutator("off by one", "before and after exchanged", before=_exchanged_widths)
-    yield Mutator("off by one", "the stride of a window", before=_longer_stride)
-    yield Mutator("off by one", "the first pixel of a window", before=_moved_window)
+    yield Mutator("off by one", "the stride of a window", before=_windows(_longer_stride))
+    yield Mutator("off by one", "the first pixel of a window", before=_windows(_moved_window))
     yield Mutator("transposed operand", "gradient", after=lambda c, call: _transposed(c))
     yield Mutator("transposed operand", "axes not inverted", after=_forward_axes)
     yield Mutator("stale value", "result of another call", before=_result_of_another_call)
@@ -286,7 +280,7 @@ def mutators(arguments: int) -> Iterator[Mutator]:
             yield Mutator(kind, word, before=_changing(name, change))
 
 
-def _changing(name: str | int, change: Callable[[Any], Any]) -> Before:
+def _changing(name: str | int, change: Callable[[Any], Any]) -> Callable[[Call], Call]:
     """Change g, the saved result, or the argument at a position if it is a floating-point array."""
 
     def before(call: Call) -> Call:
@@ -356,40 +350,34 @@ def _exchanged_widths(call: Call) -> Call:
     return call if widths is None else replace(call, params={**call.params, "widths": tuple(w[::-1] for w in widths)})
 
 
-def _longer_stride(call: Call) -> Call:
+def _windows(change: Callable[[ConvSpec], ConvSpec]) -> Callable[[Call], Call]:
+    """Change the windows of a convolution or pooling."""
+
+    def before(call: Call) -> Call:
+        params = call.params
+        if "spec" in params:
+            return replace(call, params={**params, "spec": change(params["spec"])})
+        if "kernel_size" not in params:
+            return call
+        kernel, size = params["kernel_size"], params.get("size", call.args[0].shape[1:3])
+        stride, padding = params.get("stride") or kernel, params.get("padding", 0)
+        spec = change(conv_spec(call.primitive.name, size, kernel, stride, padding))
+        residuals = spec if isinstance(call.residuals, ConvSpec) else call.residuals
+        return replace(call, params={**params, "stride": spec.stride, "padding": spec.padding}, residuals=residuals)
+
+    return before
+
+
+def _longer_stride(spec: ConvSpec) -> ConvSpec:
     """Windows one pixel further apart along the last axis, with padding for the same number of windows."""
-    spec = _spec_of(call)
-    if spec is None:
-        return call
     (down, across), (rows, (left, right)) = spec.stride, spec.padding
-    wider = replace(spec, stride=(down, across + 1), padding=(rows, (left, right + spec.out[1] - 1)))
-    return _with_spec(call, wider)
+    return replace(spec, stride=(down, across + 1), padding=(rows, (left, right + spec.out[1] - 1)))
 
 
-def _moved_window(call: Call) -> Call:
+def _moved_window(spec: ConvSpec) -> ConvSpec:
     """Every window one pixel further along the last axis, where the padding leaves room for it."""
-    spec = _spec_of(call)
-    if spec is None or not spec.padding[1][0]:
-        return call
     rows, (left, right) = spec.padding
-    return _with_spec(call, replace(spec, padding=(rows, (left - 1, right + 1))))
-
-
-def _spec_of(call: Call) -> ConvSpec | None:
-    """The windows of a convolution or pooling; None for any other primitive."""
-    if "spec" in call.params or "kernel_size" not in call.params:
-        return call.params.get("spec")
-    kernel, size = call.params["kernel_size"], call.params.get("size", call.args[0].shape[1:3])
-    return conv_spec(
-        call.primitive.name, size, kernel, call.params.get("stride") or kernel, call.params.get("padding", 0)
-    )
-
-
-def _with_spec(call: Call, spec: ConvSpec) -> Call:
-    if "spec" in call.params:
-        return replace(call, params={**call.params, "spec": spec})
-    keywords = {**call.params, "stride": spec.stride, "padding": spec.padding}
-    return replace(call, params=keywords, residuals=spec if isinstance(call.residuals, ConvSpec) else call.residuals)
+    return replace(spec, padding=(rows, (left - 1, right + 1))) if left else spec
 
 
 def _forward_axes(c: Any, call: Call) -> Any:
