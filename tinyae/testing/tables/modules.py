@@ -160,6 +160,7 @@ def training_loss(model: Any, x: Tensor) -> Tensor:
     return model.loss(Batch(given, x)).total
 
 
+_LATENT: dict[str, Any] = {"sizes": (4,), "latent_size": 2}
 _ONCE: dict[str, Any] = {"activation": "tanh", "samples": 2, "order": 1}
 """Models of images, only to first order: their parts are checked to second order in the other tables."""
 
@@ -205,20 +206,11 @@ MODELS_TABLE: list[ModuleCase] = [
         samples=2,
         order=1,
     ),
-    *[model("vae", sizes=(4,), latent_size=2, likelihood=name) for name in LIKELIHOODS],
-    model("vae", sizes=(4,), latent_size=2, activation="tanh", beta=4.0, free_bits=0.1, input_shape=(3, 2)),
-    model("vae", sizes=(4,), latent_size=2, activation="tanh", likelihood="continuous-bernoulli", importance_samples=3),
-    model("cvae", classes=3, sizes=(4,), latent_size=2),
-    model(
-        "cvae",
-        classes=2,
-        sizes=(4,),
-        latent_size=2,
-        activation="tanh",
-        beta=2.0,
-        likelihood="gaussian-element",
-        input_shape=(3, 2),
-    ),
+    *[model("vae", **_LATENT, likelihood=name) for name in LIKELIHOODS],
+    model("vae", **_LATENT, activation="tanh", beta=4.0, free_bits=0.1, input_shape=(3, 2)),
+    model("vae", **_LATENT, activation="tanh", likelihood="continuous-bernoulli", importance_samples=3),
+    model("cvae", classes=3, **_LATENT),
+    model("cvae", classes=2, **_LATENT, activation="tanh", beta=2.0, likelihood="gaussian-element", input_shape=(3, 2)),
     model("vqvae", sizes=(4,), positions=2, codebook_size=3, code_features=2, activation="tanh", held=True),
     model(
         "vqvae",
@@ -253,7 +245,7 @@ MODELS_TABLE: list[ModuleCase] = [
         model("deep", sizes=(4, 2), activation="tanh", code_activation="tanh", normalization=how, order=1)
         for how in ("batch", "layer")
     ],
-    model("vae", sizes=(4,), latent_size=2, activation="tanh", normalization="batch", order=1),
+    model("vae", **_LATENT, activation="tanh", normalization="batch", order=1),
     model(
         "conv", form="keras", channels=(2,), input_shape=(3, 4, 1), pooling="average", normalization="layer", **_ONCE
     ),
