@@ -40,8 +40,7 @@ def numbers(low: float = -2.0, high: float = 2.0, *, away: float = 0.0) -> Searc
     """Finite floats from `low` to `high`, multiples of 1/1024, at least `away` from 0 (from a kink or a pole there)."""
     st = _hypothesis()
     first, last, gap = math.ceil(low * GRAIN), math.floor(high * GRAIN), math.ceil(away * GRAIN)
-    halves = [(max(first, gap), last)] if gap else [(first, last)]
-    halves += [(first, min(last, -gap))] if gap else []
+    halves = [(max(first, gap), last), (first, min(last, -gap))] if gap else [(first, last)]
     kept = [st.integers(a, b) for a, b in halves if a <= b]
     if not kept:
         raise ValueError(
