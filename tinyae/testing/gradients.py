@@ -85,7 +85,7 @@ def gradcheck(
     fresh = _draws(redraw)
     for redraws in itertools.count():
         with np.errstate(**_said_by_the_report()):
-            report = replace(_Check(fn, inputs, method, names, seed, rtol, eps).run(order), redraws=redraws)
+            report = replace(_Check(fn, inputs, names).run(order, method, seed, rtol, eps), redraws=redraws)
         if report.problem != "kink" or (drawn := next(fresh, None)) is None:
             break
         inputs = drawn
@@ -109,19 +109,8 @@ def _draws(redraw: Redraw | None) -> Iterator[Inputs]:
 class _Check:
     """One check at one point: one probe for each order."""
 
-    def __init__(
-        self,
-        fn: Callable[..., Any],
-        inputs: Inputs,
-        method: str,
-        names: Sequence[str] | None,
-        seed: int,
-        rtol: float | None,
-        eps: float,
-    ) -> None:
-        self.fn, self.method, self.eps = fn, method, eps
-        self.allowed = {"central": 1e-9, "complex": 1e-10} if rtol is None else dict.fromkeys(METHODS, rtol)
-        self.rng = np.random.default_rng(seed)
+    def __init__(self, fn: Callable[..., Any], inputs: Inputs, names: Sequence[str] | None) -> None:
+        self.fn = fn
         self.names = list(names) if names is not None else [""] * len(inputs)
         self.values = [x.data if isinstance(x, Tensor) else x for x in inputs]
         kinds = [(x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype).kind for x in self.values]
@@ -135,15 +124,16 @@ class _Check:
         self.methods: dict[str, str] = {}
         self.compared = 0
 
-    def run(self, order: int) -> GradcheckReport:
+    def run(self, order: int, method: str, seed: int, rtol: float | None, eps: float) -> GradcheckReport:
         """The report, also of a Fault."""
-        level = 0
+        rng, level = np.random.default_rng(seed), 0
+        allowed = {"central": 1e-9, "complex": 1e-10} if rtol is None else dict.fromkeys(METHODS, rtol)
         try:
             arrays = [backend_of(self.values[i]).xp.array(self.values[i], dtype="float64") for i in self.floating]
             function: Callable[..., Any] = self._function
             before: Probe | None = None
             for level in range(1, order + 1):
-                probe = Probe(function, arrays, self.rng, self.eps, self.method, self.allowed)
+                probe = Probe(function, arrays, rng, eps, method, allowed)
                 if before is not None:
                     self._same_gradient(before, probe)
                 for argument in range(len(arrays)):
