@@ -189,13 +189,8 @@ PRODUCTS = [
     *shapes("0x4 4x3, 3x0 0x2, 1x1 1x1, 1x3x2 4x2x1, 0x2x3 3x2"),
 ]
 SUBSCRIPTS: list[tuple[Any, ...]] = [
-    *[
-        ("ij,jk->ik", (3, 4), (4, 2)),
-        ("ij,kj", (2, 3), (4, 3)),
-        ("ba", (2, 3)),
-        ("i,j->ij", (2,), (3,)),
-        (",->", (), ()),
-    ],
+    *[("ij,jk->ik", (3, 4), (4, 2)), ("ij,kj", (2, 3), (4, 3)), ("ba", (2, 3))],
+    *[("i,j->ij", (2,), (3,)), (",->", (), ())],
     *[("ii", (3, 3)), ("iji->ji", (2, 3, 2)), ("iijj,ki->kj", (2, 2, 3, 3), (4, 2)), ("iii", (2, 2, 2))],
     *[("ij->", (2, 3)), ("ij,k->k", (2, 3), (4,)), ("ij,jk,kl->li", (2, 3), (3, 2), (2, 4)), ("ii->i", (0, 0))],
     *[("...ij,...jk->...ik", (2, 1, 2, 3), (4, 3, 2)), ("...ii->...i", (2, 3, 3)), ("i...,...", (2, 3), (3,))],
@@ -269,12 +264,7 @@ OPS: list[OpCase] = [
     *cases(sum_to, [((3, 4),), ((2, 3, 1),), ((0, 1),), ((3, 0, 4),)], sum_to_reference, shape=(1,)),
     *cases(sum_to, [((2, 3, 4),), ((3, 1),)], sum_to_reference, shape=(3, 1)),
     *cases(sum_to, [((2, 3),), ((),)], sum_to_reference, shape=()),
-    *cases(
-        ops.reshape,
-        shapes("3x4, 12, 2x1x6"),
-        lambda x, shape: np.array(x.ravel().tolist()).reshape(shape),
-        shape=(2, 6),
-    ),
+    *cases(ops.reshape, shapes("3x4, 12, 2x1x6"), lambda x, shape: np.array([*x.flat]).reshape(shape), shape=(2, 6)),
     *cases(ops.reshape, [((),), ((1, 1),)], lambda x, shape: np.array([x.item()]), shape=(-1,)),
     *cases(ops.reshape, [((0, 3),)], lambda x, shape: np.zeros(shape), shape=(2, 0)),
     *cases(ops.transpose, [((3, 4),), ((2, 3, 4),), ((3,),), ((),), ((0, 2),), ((1, 2),)], np.transpose),
