@@ -132,8 +132,6 @@ class StrictArray:
         return self._base
 
     def __len__(self) -> int:
-        if self._host.ndim == 0:
-            raise TypeError("len() of unsized object")
         return len(self._host)
 
     def __iter__(self) -> Iterator[StrictArray]:
