@@ -171,11 +171,8 @@ def derivatives(subject: Subject, order: int, seed: int = 0) -> list[Tensor]:
 
 
 def _same(found: Sequence[Tensor], right: Sequence[Tensor]) -> bool:
-    pairs = [(a.data, b.data) for a, b in zip(found, right, strict=False)]
-    return len(found) == len(right) and all(
-        a.shape == b.shape and np.allclose(a, b, rtol=1e-9, atol=1e-12 * max(1.0, np.abs(b).max(initial=0.0)))
-        for a, b in pairs
-    )
+    pairs = [(a.data, b.data) for a, b in zip(found, right, strict=True)]
+    return all(np.allclose(a, b, rtol=1e-9, atol=1e-12 * max(1.0, np.abs(b).max(initial=0.0))) for a, b in pairs)
 
 
 def survey(cases: Sequence[OpCase], each: Callable[[Any], Any] = iter) -> dict[Mutation, Verdict]:
