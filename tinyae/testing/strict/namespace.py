@@ -154,31 +154,20 @@ class StrictNdarray(type):
         return device_array(poisoned(np.empty(shape, dtype)))
 
 
-class _Stream:
-    def synchronize(self) -> None:
-        """Wait for the device."""
-        LEDGER.sync("synchronize()")
-
-
-def asnumpy(a: Any, *args: Any, **kwargs: Any) -> np.ndarray:
-    """`cupy.asnumpy`: a host copy of a device array, a host array unchanged."""
-    return a.get() if isinstance(a, StrictArray) else np.asarray(a)
-
-
 def build_namespace() -> Namespace:
     """A module that stands in for `cupy`."""
     xp: Any = Namespace("cupy", np)
     xp.__version__ = cupy_api().version
     xp.ndarray = StrictNdarray("ndarray", (), {})
-    xp.asnumpy = asnumpy
+    xp.asnumpy = lambda a, *args, **kwargs: a.get() if isinstance(a, StrictArray) else np.asarray(a)
     xp.get_array_module = lambda *args: xp if any(isinstance(a, StrictArray) for a in args) else np
     xp.linalg = Namespace("cupy.linalg", np.linalg)
     xp.fft = Namespace("cupy.fft", np.fft)
     xp.random = RandomNamespace()
     xp.lib = SimpleNamespace(stride_tricks=Namespace("cupy.lib.stride_tricks", np.lib.stride_tricks))
-    xp.cuda = SimpleNamespace(
-        is_available=lambda: True, get_current_stream=_Stream, runtime=SimpleNamespace(getDeviceCount=lambda: 1)
-    )
+    stream = SimpleNamespace(synchronize=lambda: LEDGER.sync("synchronize()"))
+    runtime = SimpleNamespace(getDeviceCount=lambda: 1)
+    xp.cuda = SimpleNamespace(is_available=lambda: True, get_current_stream=lambda: stream, runtime=runtime)
     return xp
 
 
