@@ -24,8 +24,9 @@ from tinyae.backend import Array, backend_of
 #     central differences   (phi(x + h d) - phi(x - h d)) / 2h        error h**2 phi'''/6 and rounding of order eps/h
 #     the complex step      Im phi(x + i h d) / h                     error h**2 phi'''/6, no subtraction, h = 1e-30
 #
-# The second needs an analytic function, which is tested: for an analytic function the slope along i h d is i times the slope
-# along h d (Cauchy-Riemann equations), so the two measurements agree.
+# Nothing cancels in the second, so it is exact to machine precision (Squire and Trapp 1998). It needs a function that accepts
+# complex numbers and is analytic: no maximum, no absolute value, no comparison. That is tested: for an analytic function the
+# slope along i h d is i times the slope along h d (Cauchy-Riemann equations), so the two measurements agree.
 
 Function = Callable[..., Any]
 """A function of Tensors, or a Module."""
@@ -34,6 +35,9 @@ SMALL = 64
 """Inputs of up to this many elements are checked element by element."""
 
 EPS = float(np.finfo(np.float64).eps)
+
+STEP = 1e-30
+"""The step of the complex step; its square is negligible."""
 
 MEASURED = 1e-6
 """The largest error of a slope, relative to it, that a measurement of that error can excuse."""
@@ -72,15 +76,7 @@ class Comparison:
 
 
 class Probe:
-    """A function of float64 arrays, weighted to a single number.
-
-    Args:
-        fn: a function of one Tensor per array, which returns one Tensor.
-        arrays: the point, on one device.
-        rng: for weights and directions.
-        eps: the step of central differences.
-        method: "central", "complex", or "auto" for the complex step wherever the function is analytic.
-        rtol: the allowed error of each method.
+    """A function of one Tensor per float64 array, weighted to a single number; `eps` and `method` as for `gradcheck`.
 
     Raises:
         Fault: `fn` cannot be checked.
@@ -142,7 +138,7 @@ class Probe:
 
     def _gradients(self, leaves: list[Tensor]) -> list[np.ndarray]:
         """The gradient of phi by the rules, one host array per input."""
-        out = self.fn(*[watched(leaf, i, self.seen) for i, leaf in enumerate(leaves)])
+        out = self.fn(*[watched(leaf, argument=i, seen=self.seen) for i, leaf in enumerate(leaves)])
         if not out.requires_grad:
             return [np.zeros(leaf.shape) for leaf in leaves]
         try:
@@ -203,27 +199,25 @@ class Probe:
         return "central"
 
     def _measurable(self, argument: int, found: Comparison) -> Comparison:
-        step, rule = f"the step eps={self.eps:g} leaves the domain", f"{found.place} of argument {{argument}}"
+        """The comparison itself; a Fault if its slope could not be measured."""
+        where, rule = f"{found.place} of argument {{argument}}", f"(rule {found.analytic:.6g})"
+        leaves = f"the step eps={self.eps:g} leaves the domain"
+        problem: Problem = "step"
         if not math.isfinite(found.numeric):
-            step += (
-                f": pass eps= smaller than the distance to its edge; one step away {rule}, fn gives no finite number"
+            words = (
+                f"{leaves}: pass eps= smaller than the distance to its edge; one step away {where}, fn gives no finite "
             )
+            words += f"number {rule}."
         elif found.bend:
-            step += (
-                f" or is too large: pass eps= smaller; within one step {rule}, the slope changes by {found.bend:.0%}"
-            )
-        if found.bend or not math.isfinite(found.numeric):
-            raise Fault("step", f"{step} (rule {found.analytic:.6g}).", argument, found)
-        if found.jump:
-            raise Fault(
-                "kink",
-                f"fn has a kink at the point: {found.place} of argument {{argument}} the slopes on the two sides differ "
-                f"by {found.jump:.3g} (rule {found.analytic:.6g}), so there is no derivative to compare with; move the "
-                "inputs away from it, or pass redraw=.",
-                argument,
-                found,
-            )
-        return found
+            words = f"{leaves} or is too large: pass eps= smaller; within one step {where}, the slope changes by "
+            words += f"{found.bend:.0%} {rule}."
+        elif found.jump:
+            problem = "kink"
+            words = f"fn has a kink at the point: {where} the slopes on the two sides differ by {found.jump:.3g} {rule}, so "
+            words += "there is no derivative to compare with; move the inputs away from it, or pass redraw=."
+        else:
+            return found
+        raise Fault(problem, words, argument, found)
 
     def _narrowed(self, argument: int, indices: list[int], method: str, found: Comparison) -> Comparison:
         """Bisect a failing direction, keeping the half with the larger error, down to one element or as far as it fails."""
@@ -379,11 +373,8 @@ class Probe:
         rest = found - np.polynomial.Polynomial.fit(places, found, 3)(places)
         errors = 16.0 * float(np.sqrt(np.sum(rest**2) / (len(places) - 4)))
         step = self.eps if central else 1.0
-        return (
-            max(least, min(errors, max(16.0 * EPS * scale, MEASURED * slope * step)) / step)
-            if math.isfinite(errors)
-            else least
-        )
+        most = max(16.0 * EPS * scale, MEASURED * slope * step)
+        return max(least, min(errors, most) / step) if math.isfinite(errors) else least
 
 
 class Sizes:
@@ -441,31 +432,20 @@ def bounded_signs(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarra
     return np.asarray(rng.choice([-1.0, 1.0], size=shape) * rng.uniform(0.5, 1.0, size=shape))
 
 
-def watched(leaf: Tensor, argument: int, seen: list[tuple[int, Any]]) -> Tensor:
-    """The leaf behind a node that records the dtype of its gradient before the engine casts it."""
+@primitive
+def watched(x: Any, *, argument: int, seen: list[tuple[int, Any]]) -> Any:
+    """A leaf behind a node that records the dtype of its gradient before the engine casts it."""
+    return x
 
-    @primitive
-    def watch(x: Any) -> Any:
-        return x
 
-    @watch.vjp(0)
-    def _(g: Any, out: Any, x: Any) -> Any:
-        seen.append((argument, g.dtype))
-        return g
-
-    return watch(leaf)
+@watched.vjp(0)
+def _(g: Any, out: Any, x: Any, *, argument: int, seen: list[tuple[int, Any]]) -> Any:
+    seen.append((argument, g.dtype))
+    return g
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Derivatives without subtraction: the complex step.
-#
-# For an analytic f with real values on the real line, f(x + ih) = f(x) + ih f'(x) - h**2 f''(x)/2 - ..., so the
-# imaginary part divided by h is f'(x) with an error of order h**2. There is no subtraction, hence no
-# cancellation, and h can be 1e-30: the result is exact to machine precision (Squire and Trapp 1998). The function must
-# accept complex numbers and be analytic: no maximum, no absolute value, no comparison.
-
-STEP = 1e-30
-"""The imaginary step; its square is negligible."""
+# `complex_step`: all derivatives of a function of raw arrays by the complex step.
 
 
 def complex_step(fn: Function, inputs: Sequence[Any], cotangent: Any = None) -> list[np.ndarray]:

@@ -20,6 +20,7 @@ from tinyae.backend import backend_of
 from tinyae.ops import concatenate, reshape
 from tinyae.testing.differences import (
     EPS,
+    METHODS,
     Comparison,
     Fault,
     GradcheckError,
@@ -27,6 +28,7 @@ from tinyae.testing.differences import (
     Probe,
     Problem,
     index_of,
+    largest,
     observing,
 )
 
@@ -83,7 +85,7 @@ def gradcheck(
     fresh = _draws(redraw)
     for redraws in itertools.count():
         with np.errstate(**_said_by_the_report()):
-            report = replace(_Check(fn, inputs, method, names, seed, rtol, eps).run(order), redraws=redraws)
+            report = replace(_Check(fn, inputs, names).run(order, method, seed, rtol, eps), redraws=redraws)
         if report.problem != "kink" or (drawn := next(fresh, None)) is None:
             break
         inputs = drawn
@@ -107,21 +109,8 @@ def _draws(redraw: Redraw | None) -> Iterator[Inputs]:
 class _Check:
     """One check at one point: one probe for each order."""
 
-    def __init__(
-        self,
-        fn: Callable[..., Any],
-        inputs: Inputs,
-        method: str,
-        names: Sequence[str] | None,
-        seed: int,
-        rtol: float | None,
-        eps: float,
-    ) -> None:
-        self.fn, self.method, self.eps = fn, method, eps
-        self.allowed = (
-            {"central": 1e-9, "complex": 1e-10} if rtol is None else dict.fromkeys(("central", "complex"), rtol)
-        )
-        self.rng = np.random.default_rng(seed)
+    def __init__(self, fn: Callable[..., Any], inputs: Inputs, names: Sequence[str] | None) -> None:
+        self.fn = fn
         self.names = list(names) if names is not None else [""] * len(inputs)
         self.values = [x.data if isinstance(x, Tensor) else x for x in inputs]
         kinds = [(x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype).kind for x in self.values]
@@ -135,15 +124,16 @@ class _Check:
         self.methods: dict[str, str] = {}
         self.compared = 0
 
-    def run(self, order: int) -> GradcheckReport:
+    def run(self, order: int, method: str, seed: int, rtol: float | None, eps: float) -> GradcheckReport:
         """The report, also of a Fault."""
-        level = 0
+        rng, level = np.random.default_rng(seed), 0
+        allowed = {"central": 1e-9, "complex": 1e-10} if rtol is None else dict.fromkeys(METHODS, rtol)
         try:
             arrays = [backend_of(self.values[i]).xp.array(self.values[i], dtype="float64") for i in self.floating]
             function: Callable[..., Any] = self._function
             before: Probe | None = None
             for level in range(1, order + 1):
-                probe = Probe(function, arrays, self.rng, self.eps, self.method, self.allowed)
+                probe = Probe(function, arrays, rng, eps, method, allowed)
                 if before is not None:
                     self._same_gradient(before, probe)
                 for argument in range(len(arrays)):
@@ -153,7 +143,7 @@ class _Check:
                 before = probe
                 function, arrays = gradient_function(function, len(arrays)), [*arrays, probe.cotangent]
         except Fault as fault:
-            self.worst = self._fault(fault, level)
+            self.worst = self._report(fault.found, level, fault.argument, fault.problem, str(fault))
         worst = self.worst or GradcheckReport(passed=True, order=order)
         return replace(worst, compared=self.compared, errors=self.errors, methods=self.methods)
 
@@ -177,25 +167,22 @@ class _Check:
 
     def _take(self, level: int, argument: int, probe: Probe) -> None:
         """Compare one argument, and keep the worst comparison relative to its tolerance."""
-        position = self._position(argument)
+        position, name = self._place(argument)
+        key = name or f"argument {position}"
         for found in probe.compare(argument):
             self.compared += 1
-            key = self._name(position) or f"argument {position}"
             if found.error >= self.errors.get(key, 0.0):
                 self.errors[key], self.methods[key] = found.error, found.method
             if self.worst is None or found.error / found.rtol > self.worst.error / self.worst.rtol:
-                problem: Problem | None = None if found.error <= found.rtol else "gradient"
-                self.worst = self._report(found, level, position, problem)
+                self.worst = self._report(found, level, argument, None if found.error <= found.rtol else "gradient")
 
     def _same_gradient(self, before: Probe, probe: Probe) -> None:
         """Raise a Fault unless the rules agree on raw arrays (`before.gradients`) and on Tensors (the next order)."""
-        start = 0
-        for argument, raw in enumerate(before.gradients):
-            recorded = probe.value[start : start + raw.size].reshape(raw.shape)
-            start += raw.size
-            size = max(float(np.abs(raw).max(initial=0.0)), float(np.abs(recorded).max(initial=0.0)))
-            rounding = 64.0 * EPS * before.sizes.back
-            if not np.allclose(raw, recorded, rtol=0.0, atol=1e-12 * size + rounding):
+        ends = np.cumsum([raw.size for raw in before.gradients])[:-1]
+        for argument, (raw, flat) in enumerate(zip(before.gradients, np.split(probe.value, ends), strict=True)):
+            recorded = flat.reshape(raw.shape)
+            rounding = 1e-12 * max(largest(raw), largest(recorded)) + 64.0 * EPS * before.sizes.back
+            if not np.allclose(raw, recorded, rtol=0.0, atol=rounding):
                 at = index_of(int(np.argmax(np.abs(raw - recorded))), raw.shape)
                 raise Fault(
                     "modes",
@@ -207,29 +194,25 @@ class _Check:
                 )
 
     def _report(
-        self, found: Comparison, level: int, position: int, problem: Problem | None, explanation: str = ""
+        self, found: Comparison, level: int, argument: int, problem: Problem | None, explanation: str = ""
     ) -> GradcheckReport:
+        position, name = self._place(argument)
         return GradcheckReport(
             **vars(found),
             passed=problem is None,
             order=level,
             argument=position,
-            name=self._name(position),
+            name=name,
             problem=problem,
-            explanation=explanation,
+            explanation=explanation.replace("{argument}", f"{position} ({name})" if name else str(position)),
         )
 
-    def _fault(self, fault: Fault, level: int) -> GradcheckReport:
-        position = self._position(fault.argument)
-        label = f"{position} ({self._name(position)})" if self._name(position) else str(position)
-        return self._report(fault.found, level, position, fault.problem, str(fault).replace("{argument}", label))
-
-    def _position(self, argument: int) -> int:
+    def _place(self, argument: int) -> tuple[int, str]:
+        """Position and name of a differentiable argument; the weights of the output come after the inputs."""
         beyond = argument - len(self.floating)
-        return self.floating[argument] if beyond < 0 else len(self.values) + beyond
-
-    def _name(self, position: int) -> str:
-        return self.names[position] if position < len(self.names) else "weights of the output"
+        if beyond >= 0:
+            return len(self.values) + beyond, "weights of the output"
+        return self.floating[argument], self.names[self.floating[argument]]
 
 
 def _equal(x: Any, y: Any) -> bool:
@@ -277,12 +260,10 @@ def holding_detached(fn: Callable[..., Any]) -> Callable[..., Any]:
         True
     """
     constants: list[Tensor] = []
-    first = True
+    calls = itertools.count()
 
     def held(*arguments: Any) -> Any:
-        nonlocal first
-        call, first = _Held(constants, first), False
-        with observing(call):
+        with observing(_Held(constants, first=next(calls) == 0)):
             return fn(*arguments)
 
     return held

@@ -18,7 +18,7 @@ from tinyae.autodiff import Node, RuleError, Tensor, no_grad
 from tinyae.backend import Backend
 from tinyae.nn import Module
 from tinyae.testing.differences import bounded_signs, largest, observing, watched
-from tinyae.testing.state import Snapshot, untouched
+from tinyae.testing.state import GENERATORS, Snapshot, untouched
 from tinyae.testing.subject import (
     Call,
     Function,
@@ -36,8 +36,9 @@ from tinyae.testing.subject import (
 # Laws of samples.
 
 
-def _samples(law: str, subject: Subject, count: int, least: int) -> int:
-    """N, the common length of the first axes of the first `count` inputs; ValueError if there is none."""
+def _samples(law: str, fn: Function, inputs: Sequence[Any], call: Call, least: int) -> tuple[Subject, int, int]:
+    """The subject, the number of inputs, and N, the common length of their first axes; ValueError if there is none."""
+    subject, count = subject_of(fn, inputs, call), len(inputs)
     n = len(subject.inputs[0]) if count and np.ndim(subject.inputs[0]) else 0
     if n < least or any(np.ndim(x) and len(x) != n for x in subject.inputs[:count]):
         raise ValueError(
@@ -45,7 +46,7 @@ def _samples(law: str, subject: Subject, count: int, least: int) -> int:
             f"{[np.shape(x) for x in subject.inputs[:count]]}; for a first axis that does not index samples, "
             "check_layer takes batch=False."
         )
-    return n
+    return subject, count, n
 
 
 def _rows(inputs: Sequence[Any], count: int, index: Any) -> list[Any]:
@@ -74,9 +75,7 @@ def assert_permutation_equivariant(fn: Function, *inputs: Any, call: Call = None
         inputs: all with the same N, at least 2; integer inputs (labels, lengths) are permuted too.
         call: as for `assert_gradient`.
     """
-    subject = subject_of(fn, inputs, call)
-    count = len(inputs)
-    n = _samples("assert_permutation_equivariant", subject, count, 2)
+    subject, count, n = _samples("assert_permutation_equivariant", fn, inputs, call, 2)
     rng, out = np.random.default_rng(0), subject.value()
     weights = bounded_signs(rng, out.shape)
     assert out.shape[:1] == (n,), f"f(x) has shape {out.shape}, which does not start with N = {n}."
@@ -96,9 +95,7 @@ def assert_batch_independent(fn: Function, *inputs: Any, call: Call = None) -> N
     Arguments as for `assert_permutation_equivariant`; a layer with batch statistics is in evaluation mode, and a batch of one is
     compared with a batch of that sample twice.
     """
-    subject = subject_of(fn, inputs, call)
-    count = len(inputs)
-    n = _samples("assert_batch_independent", subject, count, 1)
+    subject, count, n = _samples("assert_batch_independent", fn, inputs, call, 1)
     batch = _rows(subject.inputs, count, np.repeat(np.arange(n), 2 if n == 1 else 1))
     with _works("on a batch"):
         out = subject.value(batch)
@@ -131,9 +128,7 @@ def assert_empty_batch(fn: Function, *inputs: Any, call: Call = None) -> None:
 
     Arguments as for `assert_batch_independent`.
     """
-    subject = subject_of(fn, inputs, call)
-    count = len(inputs)
-    _samples("assert_empty_batch", subject, count, 1)
+    subject, count, _ = _samples("assert_empty_batch", fn, inputs, call, 1)
     out, none = subject.value()[:0], _rows(subject.inputs, count, slice(0))
     with np.errstate(all="ignore"), warnings.catch_warnings(), _works("on an empty batch"):
         warnings.simplefilter("ignore")
@@ -300,7 +295,9 @@ def assert_dtype_kept(fn: Function, *inputs: Any, call: Call = None, order: int 
         for create_graph, mode in modes:
             leaves = [Tensor(single.inputs[i].copy(), requires_grad=True) for i in single.moving]
             with observing(promoted), _works("on float32 arrays"):
-                out = single.smooth(*[watched(leaf, i, seen) for i, leaf in zip(single.moving, leaves, strict=True)])
+                out = single.smooth(
+                    *[watched(leaf, argument=i, seen=seen) for i, leaf in zip(single.moving, leaves, strict=True)]
+                )
             assert out.dtype == np.float32, f"float32 in, {out.dtype} out{promoted.where}."
             gradients = pulled_back(leaves, out, weights, create_graph)
             for i, dtype in seen:
@@ -396,7 +393,7 @@ def assert_save_load(module: Module, *inputs: Any, call: Call = None) -> None:
 
     def results(start: Snapshot) -> tuple[np.ndarray, np.ndarray]:
         evaluated = _called(module.eval(), inputs, call)
-        start.rewind()
+        start.put_back(GENERATORS)
         return evaluated, _called(module.train(), inputs, call)
 
     rng = np.random.default_rng(0)

@@ -94,12 +94,11 @@ def check_layer(
         call = call or (lambda layer, *given: layer(*given[:-1], lengths=given[-1]))
     with untouched(layer, call):
         module = layer if isinstance(layer, Module) else None
-        held: list[str] = []
+        held: dict[str, None] = {}
 
         def ask(law: Any, **options: Any) -> None:
             law(layer, *inputs, call=call, **options)
-            if law.law not in held:
-                held.append(law.law)
+            held[law.law] = None
 
         ask(assert_one_result)
         ask(assert_parameters_found)
@@ -126,7 +125,7 @@ def check_layer(
         if device is not None:
             with nullcontext() if module is None or not random else evaluating(module):
                 ask(assert_device_agreement, backend=device)
-        return held
+        return list(held)
 
 
 def _ask_of_derivatives(ask: Callable[..., None], subject: Subject, order: int, compare: bool) -> None:

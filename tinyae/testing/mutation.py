@@ -58,8 +58,9 @@ def mutations_of(primitive: Primitive) -> list[Mutation]:
     found = rules(primitive)
     planned = [Mutation(primitive, i, m) for i in found for m in mutators(len(found))]
     if primitive.composed is not None:
-        planned += [Mutation(primitive, None, m) for m in mutators(0) if m.kind in ("sign", "factor", "off by one")]
-    return [m for m in planned if m.position is not None or m.mutator.after is not None]
+        of_results = [m for m in mutators(0) if m.kind in ("sign", "factor", "off by one") and m.after is not None]
+        planned += [Mutation(primitive, None, m) for m in of_results]
+    return planned
 
 
 VARIADIC = 3
@@ -83,27 +84,28 @@ def rules(primitive: Primitive) -> dict[int, Rule]:
 def planted(mutation: Mutation) -> Iterator[None]:
     """Within the block the primitive has the broken rule; the right one is restored even after an error."""
     primitive, position, mutator = mutation.primitive, mutation.position, mutation.mutator
-    before = (primitive.vjps, primitive.vjp_all, primitive.composed)
-    every, twin = primitive.vjp_all, primitive.composed
+    before: tuple[Any, Any, Any] = (primitive.vjps, primitive.vjp_all, primitive.composed)
+    _, every, twin = before
+    rule = rules(primitive)[position] if position is not None else lambda call: twin(*call.args, **call.params)
+
+    def broken(g: Any, out: Any, residuals: Any, args: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        call = Call(primitive, position or 0, g, out, residuals, args, params)
+        with np.errstate(all="ignore"):
+            result = rule(mutator.before(call) if mutator.before else call)
+            return mutator.after(result, call) if mutator.after else result
+
+    def at_position(g: Any, out: Any, *args: Any, **params: Any) -> Any:
+        return broken(g, out, None, args, params)
+
+    def at_all(g: Any, out: Any, residuals: Any, wanted: list[int], *args: Any, **params: Any) -> tuple:
+        right = list(every(g, out, residuals, wanted, *args, **params))
+        if position in wanted:
+            right[position] = broken(g, out, residuals, args, params)
+        return tuple(right)
+
     if position is None:
-        assert twin is not None
-        primitive.composed = lambda *args, **params: mutator.returned(
-            twin(*args, **params), Call(primitive, 0, None, None, None, args, params)
-        )
-    else:
-        spoiled = broken(rules(primitive)[position], mutator)
-
-        def at_position(g: Any, out: Any, *args: Any, **params: Any) -> Any:
-            return spoiled(Call(primitive, position, g, out, None, args, params))
-
-        def at_all(g: Any, out: Any, residuals: Any, wanted: list[int], *args: Any, **params: Any) -> tuple:
-            assert every is not None
-            right = list(every(g, out, residuals, wanted, *args, **params))
-            if position in wanted:
-                right[position] = spoiled(Call(primitive, position, g, out, residuals, args, params))
-            return tuple(right)
-
-        # The engine asks `vjp_all` first, and a rule in `vjps` before the one in `vjp_each`.
+        primitive.composed = lambda *args, **params: broken(None, None, None, args, params)
+    else:  # the engine asks `vjp_all` first, and a rule in `vjps` before the one in `vjp_each`
         primitive.vjps = {**primitive.vjps, position: at_position}
         primitive.vjp_all = None if every is None else at_all
     try:
@@ -169,11 +171,8 @@ def derivatives(subject: Subject, order: int, seed: int = 0) -> list[Tensor]:
 
 
 def _same(found: Sequence[Tensor], right: Sequence[Tensor]) -> bool:
-    pairs = [(a.data, b.data) for a, b in zip(found, right, strict=False)]
-    return len(found) == len(right) and all(
-        a.shape == b.shape and np.allclose(a, b, rtol=1e-9, atol=1e-12 * max(1.0, np.abs(b).max(initial=0.0)))
-        for a, b in pairs
-    )
+    pairs = [(a.data, b.data) for a, b in zip(found, right, strict=True)]
+    return all(np.allclose(a, b, rtol=1e-9, atol=1e-12 * max(1.0, np.abs(b).max(initial=0.0))) for a, b in pairs)
 
 
 def survey(cases: Sequence[OpCase], each: Callable[[Any], Any] = iter) -> dict[Mutation, Verdict]:
@@ -225,12 +224,6 @@ class Call:
 Rule = Callable[[Call], Any]
 """A gradient rule, however it was registered."""
 
-Before = Callable[[Call], Call]
-"""Changes the arguments of a rule."""
-
-After = Callable[[Any, Call], Any]
-"""Changes the result of a rule."""
-
 
 @dataclass(frozen=True)
 class Mutator:
@@ -245,22 +238,8 @@ class Mutator:
 
     kind: str
     detail: str
-    before: Before | None = None
-    after: After | None = None
-
-    def returned(self, result: Any, call: Call) -> Any:
-        """The result of the broken rule, or of the broken composed version."""
-        return self.after(result, call) if self.after else result
-
-
-def broken(rule: Rule, mutator: Mutator) -> Rule:
-    """A rule with one mistake."""
-
-    def spoiled(call: Call) -> Any:
-        with np.errstate(all="ignore"):
-            return mutator.returned(rule(mutator.before(call) if mutator.before else call), call)
-
-    return spoiled
+    before: Callable[[Call], Call] | None = None
+    after: Callable[[Any, Call], Any] | None = None
 
 
 def mutators(arguments: int) -> Iterator[Mutator]:
@@ -278,8 +257,8 @@ def mutators(arguments: int) -> Iterator[Mutator]:
     yield Mutator("off by one", "gradient, axis -1", after=lambda c, call: _rolled(c, -1))
     yield Mutator("off by one", "the axis after", before=_next_axis)
     yield Mutator("off by one", "before and after exchanged", before=_exchanged_widths)
-    yield Mutator("off by one", "the stride of a window", before=_longer_stride)
-    yield Mutator("off by one", "the first pixel of a window", before=_moved_window)
+    yield Mutator("off by one", "the stride of a window", before=_windows(_longer_stride))
+    yield Mutator("off by one", "the first pixel of a window", before=_windows(_moved_window))
     yield Mutator("transposed operand", "gradient", after=lambda c, call: _transposed(c))
     yield Mutator("transposed operand", "axes not inverted", after=_forward_axes)
     yield Mutator("stale value", "result of another call", before=_result_of_another_call)
@@ -298,7 +277,7 @@ def mutators(arguments: int) -> Iterator[Mutator]:
             yield Mutator(kind, word, before=_changing(name, change))
 
 
-def _changing(name: str | int, change: Callable[[Any], Any]) -> Before:
+def _changing(name: str | int, change: Callable[[Any], Any]) -> Callable[[Call], Call]:
     """Change g, the saved result, or the argument at a position if it is a floating-point array."""
 
     def before(call: Call) -> Call:
@@ -368,40 +347,34 @@ def _exchanged_widths(call: Call) -> Call:
     return call if widths is None else replace(call, params={**call.params, "widths": tuple(w[::-1] for w in widths)})
 
 
-def _longer_stride(call: Call) -> Call:
+def _windows(change: Callable[[ConvSpec], ConvSpec]) -> Callable[[Call], Call]:
+    """Change the windows of a convolution or pooling."""
+
+    def before(call: Call) -> Call:
+        params = call.params
+        if "spec" in params:
+            return replace(call, params={**params, "spec": change(params["spec"])})
+        if "kernel_size" not in params:
+            return call
+        kernel, size = params["kernel_size"], params.get("size", call.args[0].shape[1:3])
+        stride, padding = params.get("stride") or kernel, params.get("padding", 0)
+        spec = change(conv_spec(call.primitive.name, size, kernel, stride, padding))
+        residuals = spec if isinstance(call.residuals, ConvSpec) else call.residuals
+        return replace(call, params={**params, "stride": spec.stride, "padding": spec.padding}, residuals=residuals)
+
+    return before
+
+
+def _longer_stride(spec: ConvSpec) -> ConvSpec:
     """Windows one pixel further apart along the last axis, with padding for the same number of windows."""
-    spec = _spec_of(call)
-    if spec is None:
-        return call
     (down, across), (rows, (left, right)) = spec.stride, spec.padding
-    wider = replace(spec, stride=(down, across + 1), padding=(rows, (left, right + spec.out[1] - 1)))
-    return _with_spec(call, wider)
+    return replace(spec, stride=(down, across + 1), padding=(rows, (left, right + spec.out[1] - 1)))
 
 
-def _moved_window(call: Call) -> Call:
+def _moved_window(spec: ConvSpec) -> ConvSpec:
     """Every window one pixel further along the last axis, where the padding leaves room for it."""
-    spec = _spec_of(call)
-    if spec is None or not spec.padding[1][0]:
-        return call
     rows, (left, right) = spec.padding
-    return _with_spec(call, replace(spec, padding=(rows, (left - 1, right + 1))))
-
-
-def _spec_of(call: Call) -> ConvSpec | None:
-    """The windows of a convolution or pooling; None for any other primitive."""
-    if "spec" in call.params or "kernel_size" not in call.params:
-        return call.params.get("spec")
-    kernel, size = call.params["kernel_size"], call.params.get("size", call.args[0].shape[1:3])
-    return conv_spec(
-        call.primitive.name, size, kernel, call.params.get("stride") or kernel, call.params.get("padding", 0)
-    )
-
-
-def _with_spec(call: Call, spec: ConvSpec) -> Call:
-    if "spec" in call.params:
-        return replace(call, params={**call.params, "spec": spec})
-    keywords = {**call.params, "stride": spec.stride, "padding": spec.padding}
-    return replace(call, params=keywords, residuals=spec if isinstance(call.residuals, ConvSpec) else call.residuals)
+    return replace(spec, padding=(rows, (left - 1, right + 1))) if left else spec
 
 
 def _forward_axes(c: Any, call: Call) -> Any:

@@ -108,15 +108,10 @@ class Snapshot:
     def __init__(self, found: Iterable[tuple[str, Any]]) -> None:
         self.held = [(name, x, copy) for name, x in found if (copy := _copy(x)) is not None]
 
-    def put_back(self) -> None:
-        """Put everything back, arrays by value."""
+    def put_back(self, kinds: Any = object) -> None:
+        """Put everything back, or only what is of some kinds; arrays by value."""
         for _, x, copy in self.held:
-            _put_back(x, copy)
-
-    def rewind(self) -> None:
-        """Put only the generators back."""
-        for _, x, copy in self.held:
-            if isinstance(x, GENERATORS):
+            if isinstance(x, kinds):
                 _put_back(x, copy)
 
     def changed(self) -> list[str]:
@@ -178,12 +173,9 @@ def _put_back(x: Any, copy: Any) -> None:
         x.bit_generator.state = copy
     elif isinstance(x, GENERATORS):
         x.__setstate__(copy)  # type: ignore[union-attr]
-    elif isinstance(x, (list, deque)):
+    elif isinstance(x, (list, deque, set, dict)):
         x.clear()
-        x.extend(copy)
-    elif isinstance(x, (set, dict)):
-        x.clear()
-        x.update(copy)
+        (x.update if isinstance(x, (set, dict)) else x.extend)(copy)
     else:
         _reassign(x, copy)
 

@@ -40,8 +40,7 @@ def numbers(low: float = -2.0, high: float = 2.0, *, away: float = 0.0) -> Searc
     """Finite floats from `low` to `high`, multiples of 1/1024, at least `away` from 0 (from a kink or a pole there)."""
     st = _hypothesis()
     first, last, gap = math.ceil(low * GRAIN), math.floor(high * GRAIN), math.ceil(away * GRAIN)
-    halves = [(max(first, gap), last)] if gap else [(first, last)]
-    halves += [(first, min(last, -gap))] if gap else []
+    halves = [(max(first, gap), last), (first, min(last, -gap))] if gap else [(first, last)]
     kept = [st.integers(a, b) for a, b in halves if a <= b]
     if not kept:
         raise ValueError(
@@ -71,7 +70,7 @@ def arrays_of(
         raise ValueError(f"arrays of {letters!r} have no axis {', '.join(unknown)}: give sizes for these letters only.")
     lengths = {letter: _length(letter, sizes.get(letter, SIZES.get(letter, (1, 4)))) for letter in letters}
     shapes = st.fixed_dictionaries(lengths).map(lambda size: tuple(size[letter] for letter in letters))
-    return shapes.flatmap(lambda shape: _filled(shape, numbers(low, high, away=away), dtype))
+    return _hypothesis("hypothesis.extra.numpy").arrays(dtype, shapes, elements=numbers(low, high, away=away))
 
 
 def arrays_nd(**options: Any) -> SearchStrategy[np.ndarray]:
@@ -115,7 +114,7 @@ def broadcastable_pairs(
     )
     elements = numbers(low, high, away=away)
     return shapes.flatmap(
-        lambda drawn: st.tuples(*[_filled(shape, elements, "float64") for shape in drawn.input_shapes])
+        lambda drawn: st.tuples(*[extra.arrays(float, s, elements=elements) for s in drawn.input_shapes])
     )
 
 
@@ -169,7 +168,3 @@ def _length(letter: str, size: Size) -> SearchStrategy[int]:
     if not 0 <= smallest <= largest:
         raise ValueError(f"the size of {letter} must be a number from 0, or (smallest, largest), got {size!r}.")
     return _hypothesis().integers(smallest, largest)
-
-
-def _filled(shape: tuple[int, ...], elements: Any, dtype: Any) -> SearchStrategy[np.ndarray]:
-    return _hypothesis("hypothesis.extra.numpy").arrays(np.dtype(dtype), shape, elements=elements)

@@ -214,15 +214,9 @@ def subject_of(
     dtype: str = "float64",
     whole: bool = True,
 ) -> Subject:
-    """A function or Module with its inputs, in one dtype.
+    """A function or Module with its inputs on one device; `whole` as for `function_of`.
 
-    Args:
-        fn: a Module, or a function of Tensors.
-        inputs: arrays, numbers or Tensors; floating-point ones are cast, others are passed unchanged.
-        call: from (fn, *inputs) to one Tensor; by default `fn(*inputs)`.
-        backend: where to compute.
-        dtype: of inputs, parameters and buffers.
-        whole: as for `function_of`.
+    Floating-point inputs, parameters and buffers are cast to `dtype`, others are passed unchanged.
     """
     raw = [as_input(x, backend, dtype) for x in inputs]
     if isinstance(fn, Module):

@@ -150,9 +150,7 @@ def moved(value: Any, backend: Backend) -> Any:
     """Arguments and parameters with their arrays moved to another device; unchanged for the CPU."""
     if backend is CPU:
         return value
-    if isinstance(value, np.ndarray):
-        return backend.to_device(value)
-    if isinstance(value, list):
+    if isinstance(value, (np.ndarray, list)):
         return backend.to_device(np.asarray(value))
     if isinstance(value, tuple):
         return tuple(moved(item, backend) for item in value)
@@ -168,9 +166,7 @@ def _word(argument: Any) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# `ModuleCase`: a layer or a model as a function for a gradient check.
-#
-# The module becomes a function of its parameters, see `function_of`.
+# `ModuleCase`: a layer or a model as a function of its inputs and parameters, see `function_of`.
 
 
 def check_module(module: Module, *inputs: Any, call: Function | None = None, **options: Any) -> GradcheckReport:
@@ -315,14 +311,7 @@ def derivatives_equal_the_complex_step(case: OpCase, rng: np.random.Generator) -
 
 
 def gradient_report(case: Case, rng: np.random.Generator, backend: Backend = CPU, **options: Any) -> GradcheckReport:
-    """`gradcheck` of a case on some device, with inputs redrawn if they are at a kink.
-
-    Args:
-        case: an operation, layer or model.
-        rng: draws the inputs.
-        backend: where to compute.
-        options: of `gradcheck`.
-    """
+    """`gradcheck` of a case on some device, with its options; `rng` draws the inputs, anew if they are at a kink."""
     subject = case.subject(rng, backend)
     return gradcheck(
         subject.fn, subject.inputs, names=subject.names, redraw=lambda: case.subject(rng, backend).inputs, **options

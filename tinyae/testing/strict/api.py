@@ -57,29 +57,26 @@ def snapshot_api() -> CupyApi:
 
 def installed_api() -> CupyApi | None:
     """The names of the installed CuPy; None where there is none."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # without a GPU CuPy may complain about CUDA's path
-            modules = {name: importlib.import_module(name) for name in MODULES}
-    except ImportError:
-        return None
-    cupy: Any = modules["cupy"]
-    return CupyApi(
-        version=cupy.__version__,
-        modules={name: _kinds(module) for name, module in modules.items()},
-        methods=_kinds(cupy.ndarray),
-        generator=_kinds(cupy.random.Generator),
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # without a GPU CuPy may complain about CUDA's path, and about its own old names
+        try:
+            modules: dict[str, Any] = {name: importlib.import_module(name) for name in MODULES}
+        except ImportError:
+            return None
+        cupy = modules["cupy"]
+        return CupyApi(
+            version=cupy.__version__,
+            modules={name: _kinds(module) for name, module in modules.items()},
+            methods=_kinds(cupy.ndarray),
+            generator=_kinds(cupy.random.Generator),
+        )
 
 
 def _kinds(owner: Any) -> dict[str, Kind]:
-    found = {}
-    for name in sorted(dir(owner)):
-        if not name.startswith("_"):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                found[name] = _kind(getattr(owner, name), isinstance(owner, type))
-    return found
+    names = [name for name in sorted(dir(owner)) if not name.startswith("_")]
+    return {name: _kind(getattr(owner, name), isinstance(owner, type)) for name in names}
 
 
 def _kind(value: Any, method: bool) -> Kind:

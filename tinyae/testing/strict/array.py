@@ -58,7 +58,7 @@ class StrictArray:
 
     def get(self, stream: Any = None, order: str = "C", out: Any = None, blocking: bool = True) -> np.ndarray:
         """A host copy."""
-        LEDGER.download(".get()")
+        LEDGER.copy(".get()", upload=False)
         LEDGER.sync(".get()")
         if out is None:
             return np.array(self._host, order="C" if order == "C" else "K")
@@ -71,7 +71,7 @@ class StrictArray:
             raise TypeError(f"Only numpy.ndarray can be set to a device array, not {type(arr).__name__}.")
         if arr.dtype != self.dtype or arr.shape != self.shape:
             raise ValueError(f"set() needs {self.dtype} of shape {self.shape}, got {arr.dtype} of shape {arr.shape}.")
-        LEDGER.upload(".set()")
+        LEDGER.copy(".set()")
         self._host[...] = arr
 
     def _read(self, what: str, read: Callable[[np.ndarray], Any]) -> Any:
@@ -132,8 +132,6 @@ class StrictArray:
         return self._base
 
     def __len__(self) -> int:
-        if self._host.ndim == 0:
-            raise TypeError("len() of unsized object")
         return len(self._host)
 
     def __iter__(self) -> Iterator[StrictArray]:
@@ -202,7 +200,7 @@ def _host_key(key: Any) -> tuple[Any, ...]:
 
 
 def _unpickled(host: np.ndarray) -> StrictArray:
-    LEDGER.upload("unpickling a device array")
+    LEDGER.copy("unpickling a device array")
     return device_array(host)
 
 
@@ -294,21 +292,14 @@ class Ledger:
         if "sync" in self.forbidden:
             raise HiddenSyncError(f"{what} makes the host wait for the device: keep the value on the device here.")
 
-    def upload(self, what: str) -> None:
-        """Count a copy from host to device by `what`."""
+    def copy(self, what: str, upload: bool = True) -> None:
+        """Count a copy from host to device, or back, by `what`."""
         for account in self.accounts:
-            account.uploads += 1
-        self._refuse_copy(f"{what} copies from host to device")
-
-    def download(self, what: str) -> None:
-        """Count a copy from device to host by `what`."""
-        for account in self.accounts:
-            account.downloads += 1
-        self._refuse_copy(f"{what} copies from device to host")
-
-    def _refuse_copy(self, what: str) -> None:
+            account.uploads += upload
+            account.downloads += not upload
         if "copy" in self.forbidden:
-            raise HiddenCopyError(f"{what}: move data before the hot path, or after it.")
+            way = "from host to device" if upload else "from device to host"
+            raise HiddenCopyError(f"{what} copies {way}: move data before the hot path, or after it.")
 
     def made(self, dtype: Any, what: str) -> None:
         """Check the dtype of an array created by `what`."""

@@ -60,10 +60,6 @@ class StrictBackend(CupyBackend):
 
 
 @functools.cache
-def _backend() -> StrictBackend:
-    return StrictBackend(build_namespace())
-
-
 def strict_device() -> StrictBackend:
     """The strict device double, one per process; it also registers the name "strict" for `backend_named` and `.to`.
 
@@ -75,7 +71,7 @@ def strict_device() -> StrictBackend:
         >>> account.launches, account.syncs, float(y)
         (2, 0, 6.0)
     """
-    backend = _backend()
+    backend = StrictBackend(build_namespace())
     register(StrictArray, backend)
     return backend
 
@@ -158,31 +154,20 @@ class StrictNdarray(type):
         return device_array(poisoned(np.empty(shape, dtype)))
 
 
-class _Stream:
-    def synchronize(self) -> None:
-        """Wait for the device."""
-        LEDGER.sync("synchronize()")
-
-
-def asnumpy(a: Any, *args: Any, **kwargs: Any) -> np.ndarray:
-    """`cupy.asnumpy`: a host copy of a device array, a host array unchanged."""
-    return a.get() if isinstance(a, StrictArray) else np.asarray(a)
-
-
 def build_namespace() -> Namespace:
     """A module that stands in for `cupy`."""
     xp: Any = Namespace("cupy", np)
     xp.__version__ = cupy_api().version
     xp.ndarray = StrictNdarray("ndarray", (), {})
-    xp.asnumpy = asnumpy
+    xp.asnumpy = lambda a, *args, **kwargs: a.get() if isinstance(a, StrictArray) else np.asarray(a)
     xp.get_array_module = lambda *args: xp if any(isinstance(a, StrictArray) for a in args) else np
     xp.linalg = Namespace("cupy.linalg", np.linalg)
     xp.fft = Namespace("cupy.fft", np.fft)
     xp.random = RandomNamespace()
     xp.lib = SimpleNamespace(stride_tricks=Namespace("cupy.lib.stride_tricks", np.lib.stride_tricks))
-    xp.cuda = SimpleNamespace(
-        is_available=lambda: True, get_current_stream=_Stream, runtime=SimpleNamespace(getDeviceCount=lambda: 1)
-    )
+    stream = SimpleNamespace(synchronize=lambda: LEDGER.sync("synchronize()"))
+    runtime = SimpleNamespace(getDeviceCount=lambda: 1)
+    xp.cuda = SimpleNamespace(is_available=lambda: True, get_current_stream=lambda: stream, runtime=runtime)
     return xp
 
 
@@ -341,7 +326,7 @@ def _converted(name: str, source: Any, *args: Any, **kwargs: Any) -> StrictArray
     if isinstance(source, StrictArray):
         host = getattr(np, name)(source._host, *args, **kwargs)
         return source if host is source._host else wrap(host, [source._host], name)
-    LEDGER.upload(f"xp.{name}(host data)")
+    LEDGER.copy(f"xp.{name}(host data)")
     kwargs.pop("copy", None)
     host = np.array(source, *args, **kwargs)
     LEDGER.made(host.dtype, f"xp.{name}(host data)")
@@ -443,6 +428,7 @@ BINARY = {
 }
 """Operators with a reflected form."""
 
+IN_PLACE = {operator: name for operator, name in BINARY.items() if operator != "matmul"}
 COMPARISONS = {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal"}
 COMPARISONS |= {"eq": "equal", "ne": "not_equal"}
 UNARY = {"neg": "negative", "pos": "positive", "abs": "absolute", "invert": "invert"}
@@ -455,36 +441,20 @@ def _apply(name: str, *operands: Any, **options: Any) -> Any:
     return call_ufunc(name, operands, options, pow if name == "power" else None)
 
 
-def _defers(other: Any) -> bool:
-    """CuPy's rule for other classes: they take precedence with `__array_ufunc__ = None` or a higher priority."""
-    if isinstance(other, (StrictArray, np.ndarray, list, tuple, *SCALARS)):
-        return False
-    if hasattr(other, "__array_ufunc__"):
-        return other.__array_ufunc__ is None
-    return getattr(other, "__array_priority__", 0) > StrictArray.__array_priority__
-
-
 def _forward(self: StrictArray, name: str, other: Any) -> Any:
-    return NotImplemented if _defers(other) else _apply(name, self, other)
-
-
-def _reflected(self: StrictArray, name: str, other: Any) -> Any:
-    return _apply(name, other, self)
-
-
-def _in_place(self: StrictArray, name: str, other: Any) -> Any:
-    return _apply(name, self, other, out=self)
-
-
-def _unary(self: StrictArray, name: str) -> Any:
-    return _apply(name, self)
+    """As in CuPy, other classes take precedence with `__array_ufunc__ = None`, or without any by a higher priority."""
+    if hasattr(other, "__array_ufunc__"):
+        defers = other.__array_ufunc__ is None
+    else:
+        defers = getattr(other, "__array_priority__", 0) > StrictArray.__array_priority__
+    return NotImplemented if defers else _apply(name, self, other)
 
 
 FORMS: list[tuple[str, Callable[..., Any], dict[str, str]]] = [
     ("__{}__", _forward, BINARY | COMPARISONS),
-    ("__r{}__", _reflected, BINARY),
-    ("__i{}__", _in_place, {operator: name for operator, name in BINARY.items() if operator != "matmul"}),
-    ("__{}__", _unary, UNARY),
+    ("__r{}__", lambda self, name, other: _apply(name, other, self), BINARY),
+    ("__i{}__", lambda self, name, other: _apply(name, self, other, out=self), IN_PLACE),
+    ("__{}__", lambda self, name: _apply(name, self), UNARY),
 ]
 """Method name of an operator, implementation, and operators; as in CuPy there is no `@=`."""
 

@@ -1,11 +1,13 @@
 """The operations on images: convolution, pooling and resizing, with references from `scipy.signal`.
 
-SciPy's correlation knows neither stride nor padding. Each reference builds them around it in the most literal way: zeros are
-written around the image or between the places of the output, and of the full result every `stride`-th number is kept.
+SciPy's correlation knows neither stride nor padding. The reference builds them around it in the most literal way: zeros are
+written around the image, and of the full result every `stride`-th number is kept. The other convolutions, unpooling and the
+like are transposes: of a matrix that is made by giving the reference every unit image.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -16,21 +18,13 @@ from scipy import interpolate, signal
 from tinyae import ops
 from tinyae.backend.windows import ConvSpec, Pair
 from tinyae.ops.convolution import Numbers, Paddings
-from tinyae.testing.tables.ops import activated
+from tinyae.testing.tables.ops import activated, transposed
 from tinyae.testing.verification import OpCase, apart, cases
 
 
 def both(value: Numbers) -> Pair:
     """A number for both axes, or (vertical, horizontal)."""
     return value if isinstance(value, tuple) else (value, value)
-
-
-def spaced(y: np.ndarray, spec: ConvSpec) -> np.ndarray:
-    """Outputs (N, OH, OW, O) with stride - 1 zeros between neighbors along OH and OW."""
-    (n, h, w, o), (sh, sw) = y.shape, spec.stride
-    out = np.zeros((n, (h - 1) * sh + 1, (w - 1) * sw + 1, o), y.dtype)
-    out[:, ::sh, ::sw] = y
-    return out
 
 
 def spec_of(size: Pair, kernel: Numbers, stride: Numbers = 1, padding: Paddings = 0) -> ConvSpec:
@@ -59,35 +53,20 @@ def conv1d_reference(x: np.ndarray, w: np.ndarray, stride: int = 1, padding: Pad
 
 
 def conv_transpose2d_reference(y: np.ndarray, w: np.ndarray, spec: ConvSpec) -> np.ndarray:
-    """A full convolution of y, spaced out by the stride, with each kernel; then the padding is cut off."""
-    (h, width), ((top, bottom), (left, right)) = spec.size, spec.padding
-    out = np.zeros((len(y), h + top + bottom, width + left + right, w.shape[2]), y.dtype)
-    for k in range(w.shape[3]):
-        spread = signal.convolve(spaced(y[..., k : k + 1], spec), w[None, :, :, :, k], method="direct")
-        out[:, : spread.shape[1], : spread.shape[2]] += spread
-    return out[:, top : top + h, left : left + width]
+    """The transpose of the correlation."""
+    return transposed(lambda units: conv2d_reference(units, w, spec), y, *spec.size, w.shape[2])
 
 
 def conv2d_weight_grad_reference(x: np.ndarray, y: np.ndarray, spec: ConvSpec) -> np.ndarray:
-    """A correlation of the images with y, spaced out by the stride."""
-    x, taps = np.pad(x, [(0, 0), *spec.padding, (0, 0)]), spaced(y, spec)
-    out = np.zeros((*spec.kernel, x.shape[3], y.shape[3]), np.result_type(x, y))
-    for i, k in np.ndindex(out.shape[2:]):
-        found = signal.convolve(x[..., i], taps[::-1, ::-1, ::-1, k], mode="valid", method="direct")
-        out[:, :, i, k] = found[0, : spec.kernel[0], : spec.kernel[1]]
-    return out
+    """Products of y with the pixels under each weight, which are the correlations of x with all unit kernels."""
+    kernel = (*spec.kernel, x.shape[3])
+    pixels = conv2d_reference(x, np.eye(math.prod(kernel)).reshape(*kernel, -1), spec)
+    return np.tensordot(pixels, y, ((0, 1, 2), (0, 1, 2))).reshape(*kernel, y.shape[3])
 
 
-def biased_reference(x: np.ndarray, w: np.ndarray, b: np.ndarray, spec: ConvSpec, activation: str) -> np.ndarray:
-    """The correlation, the bias, and the activation by its definition."""
-    return activated(conv2d_reference(x, w, spec) + b, activation)
-
-
-def biased_transpose_reference(
-    y: np.ndarray, w: np.ndarray, b: np.ndarray, spec: ConvSpec, activation: str
-) -> np.ndarray:
-    """The full convolution, the bias, and the activation by its definition."""
-    return activated(conv_transpose2d_reference(y, w, spec) + b, activation)
+def biased(convolution: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """The reference with a bias and the activation by its definition."""
+    return lambda x, w, b, spec, activation: activated(convolution(x, w, spec) + b, activation)
 
 
 def pool_reference(
@@ -116,10 +95,8 @@ avg_pool_reference = partial(pool_reference, combine=np.mean, fill=0.0)
 def avg_unpool_reference(
     y: np.ndarray, size: Pair, kernel_size: Numbers, stride: Numbers | None = None, padding: Paddings = 0
 ) -> np.ndarray:
-    """The transpose of the matrix of `avg_pool_reference`, which is made by pooling every unit image."""
-    units = np.eye(size[0] * size[1]).reshape(-1, *size, 1)
-    matrix = avg_pool_reference(units, kernel_size, stride, padding)[..., 0]
-    return np.einsum("upq,npqc->nuc", matrix, y).reshape(y.shape[0], *size, y.shape[3])
+    """The transpose of average pooling."""
+    return transposed(lambda units: avg_pool_reference(units, kernel_size, stride, padding), y, *size, y.shape[3])
 
 
 def bilinear_reference(x: np.ndarray, factor: Numbers, mode: str = "bilinear") -> np.ndarray:
@@ -135,11 +112,9 @@ def bilinear_reference(x: np.ndarray, factor: Numbers, mode: str = "bilinear") -
 
 
 def bilinear_adjoint_reference(y: np.ndarray, factor: Numbers) -> np.ndarray:
-    """The transpose of the matrix of `bilinear_reference`, which is made by resizing every unit image."""
-    fh, fw = both(factor)
-    h, w = y.shape[1] // fh, y.shape[2] // fw
-    matrix = bilinear_reference(np.eye(h * w).reshape(-1, h, w, 1), factor)[..., 0]
-    return np.einsum("upq,npqc->nuc", matrix, y).reshape(y.shape[0], h, w, y.shape[3])
+    """The transpose of linear interpolation."""
+    (fh, fw), (_, h, w, c) = both(factor), y.shape
+    return transposed(lambda units: bilinear_reference(units, factor), y, h // fh, w // fw, c)
 
 
 def nearest_reference(x: np.ndarray, factor: Numbers, mode: str = "nearest") -> np.ndarray:
@@ -154,21 +129,16 @@ def block_sum_reference(y: np.ndarray, factor: Numbers) -> np.ndarray:
     return np.add.reduceat(np.add.reduceat(y, range(0, y.shape[1], fh), axis=1), range(0, y.shape[2], fw), axis=2)
 
 
-def shuffle_reference(x: np.ndarray, factor: Numbers) -> np.ndarray:
-    """Channel by channel, laid on every factor-th pixel."""
-    fh, fw = both(factor)
-    n, h, w, c = x.shape
-    y = np.zeros((n, h * fh, w * fw, c // (fh * fw)), x.dtype)
-    for k in range(c):
-        block, channel = divmod(k, c // (fh * fw))
-        y[:, block // fw :: fh, block % fw :: fw, channel] = x[..., k]
-    return y
-
-
 def unshuffle_reference(y: np.ndarray, factor: Numbers) -> np.ndarray:
     """Every factor-th pixel, offset by offset, side by side."""
     fh, fw = both(factor)
     return np.concatenate([y[:, i::fh, j::fw] for i in range(fh) for j in range(fw)], axis=-1)
+
+
+def shuffle_reference(x: np.ndarray, factor: Numbers) -> np.ndarray:
+    """The transpose of the permutation above, which is its inverse."""
+    (fh, fw), (_, h, w, c) = both(factor), x.shape
+    return transposed(lambda units: unshuffle_reference(units, factor), x, h * fh, w * fw, c // (fh * fw))
 
 
 def of_spec(spec: ConvSpec, n: int = 2, c: int = 2, o: int = 3) -> Iterator[OpCase]:
@@ -185,8 +155,8 @@ def of_layers(
     """The two fused layers, likewise."""
     x, w, y = (n, *spec.size, c), (*spec.kernel, c, o), (n, *spec.out, o)
     for op, arguments, reference in (
-        (ops.biased_conv2d, (x, w, (o,)), biased_reference),
-        (ops.biased_conv_transpose2d, (y, w, (c,)), biased_transpose_reference),
+        (ops.biased_conv2d, (x, w, (o,)), biased(conv2d_reference)),
+        (ops.biased_conv_transpose2d, (y, w, (c,)), biased(conv_transpose2d_reference)),
     ):
         yield from cases(op, [arguments], reference, analytic=analytic, spec=spec, activation=activation)
 
@@ -207,6 +177,7 @@ BY_HALF: dict[str, Any] = {"stride": 2, "padding": 1}  # the same as keywords
 BACK, KERNEL = {**BY_HALF, "output_padding": 1}, {**BY_HALF, "kernel_size": 3}
 POOLED = [((2, 4, 5, 2),), ((0, 3, 3, 1),), ((1, 3, 3, 1),)]
 UNPOOLED = [((2, 2, 2, 2),), ((0, 2, 2, 1),), ((1, 2, 2, 1),)]
+RESIZED = [((2, 6, 4, 2),), ((0, 3, 2, 1),), ((1, 3, 2, 1),)]
 OVERLAPPING: dict[str, Any] = {"kernel_size": (3, 2), "stride": (1, 2), "padding": 1}
 
 IMAGES: list[OpCase] = [
@@ -242,12 +213,7 @@ IMAGES: list[OpCase] = [
     *cases(ops.block_sum, [((2, 3, 4, 2),), ((0, 3, 2, 1),)], block_sum_reference, factor=(3, 2)),
     *cases(ops.upsample_bilinear, [((2, 2, 3, 2),), ((1, 1, 4, 1),)], bilinear_reference, factor=(3, 2)),
     *cases(ops.upsample_bilinear, [((1, 3, 2, 1),), ((0, 2, 2, 1),)], bilinear_reference, factor=4),
-    *cases(
-        ops.upsample_bilinear_adjoint,
-        [((2, 6, 4, 2),), ((0, 3, 2, 1),), ((1, 3, 2, 1),)],
-        bilinear_adjoint_reference,
-        factor=(3, 2),
-    ),
+    *cases(ops.upsample_bilinear_adjoint, RESIZED, bilinear_adjoint_reference, factor=(3, 2)),
     *cases(ops.upsample, [((2, 2, 3, 2),)], bilinear_reference, factor=2, mode="bilinear"),
     *cases(ops.upsample, [((1, 2, 3, 2),)], nearest_reference, factor=2, mode="nearest"),
     *cases(ops.pixel_shuffle, [((2, 2, 3, 12),), ((0, 2, 1, 6),), ((1, 1, 1, 6),)], shuffle_reference, factor=(3, 2)),

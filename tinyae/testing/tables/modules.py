@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import inspect
 import pkgutil
@@ -22,7 +21,7 @@ from tinyae.models.likelihoods import LIKELIHOODS
 from tinyae.nn.convolution import Convolution, ImageLayer, Pooling
 from tinyae.nn.layers import Normalization
 from tinyae.ops.linear import ACTIVATIONS
-from tinyae.testing.verification import Domain, ModuleCase, OpCase, Shape, apart, between, nonzero, real
+from tinyae.testing.verification import Domain, Function, ModuleCase, OpCase, Shape, apart, between, nonzero, real
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The layers: every `nn.Module` of `tinyae.nn`, in each of its modes.
@@ -37,6 +36,7 @@ def layer(
     shape: tuple[int, ...] = (5, 4),
     domain: Domain = nonzero,
     training: bool = True,
+    call: Function | None = None,
     order: int = 2,
     **options: Any,
 ) -> ModuleCase:
@@ -49,7 +49,7 @@ def layer(
     words = [*map(repr, arguments), *(f"{name}={value!r}" for name, value in options.items())]
     mode = "" if training else ", eval"
     name = f"{kind.__name__}({', '.join(words)}) {'x'.join(map(str, shape))}{mode}"
-    return ModuleCase(name, build, (shape,), domain, training, order=order)
+    return ModuleCase(name, build, (shape,), domain, training, call, order)
 
 
 def _tied(rng: np.random.Generator) -> nn.Module:
@@ -64,12 +64,6 @@ def _running(rng: np.random.Generator) -> nn.Module:
     return norm
 
 
-def recurrent(kind: type[nn.Module], *arguments: Any, shape: tuple[int, ...] = (3, 3, 2), **options: Any) -> ModuleCase:
-    """A recurrent layer: all its results side by side, (N, ...)."""
-    row = layer(kind, *arguments, shape=shape, domain=real, **options)
-    return dataclasses.replace(row, call=recurrent_results)
-
-
 def recurrent_results(layer: Any, x: Any, **options: Any) -> Any:
     """Outputs and last states of a recurrent layer as one Tensor (N, ...)."""
     output, states = layer(x, **options)
@@ -81,15 +75,7 @@ LAYERS: list[ModuleCase] = [
     layer(nn.Dense, 4, 3, activation="tanh", shape=(2, 3, 4)),
     ModuleCase("TiedDense(source) 5x4", _tied, ((5, 4),)),
     layer(nn.Sequential, nn.Flatten(), nn.Tanh(), shape=(2, 3, 2)),
-    layer(nn.Identity),
-    layer(nn.ReLU),
-    layer(nn.ELU),
-    layer(nn.GELU),
-    layer(nn.SiLU),
-    layer(nn.Sigmoid),
-    layer(nn.Tanh),
-    layer(nn.Softplus),
-    layer(nn.Softmax),
+    *map(layer, (nn.Identity, nn.ReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh, nn.Softplus, nn.Softmax)),
     layer(nn.Softmax, axis=0),
     layer(nn.LayerNorm, 4),
     layer(nn.LayerNorm, 4, shape=(2, 3, 4)),
@@ -119,8 +105,8 @@ LAYERS: list[ModuleCase] = [
     layer(nn.Upsample, (3, 2), "bilinear", shape=(2, 2, 3, 2)),
     layer(nn.Crop, 2, 3, shape=(2, 4, 3, 2)),
     layer(nn.PixelShuffle, 2, shape=(2, 2, 3, 8)),
-    recurrent(nn.LSTM, 1, 2, shape=(2, 3, 1)),
-    recurrent(nn.LSTM, 1, 2, 2, True, 0.3, peepholes=True, shape=(2, 2, 1), order=1),
+    layer(nn.LSTM, 1, 2, shape=(2, 3, 1), domain=real, call=recurrent_results),
+    layer(nn.LSTM, 1, 2, 2, True, 0.3, peepholes=True, shape=(2, 2, 1), domain=real, call=recurrent_results, order=1),
     layer(nn.TimeDistributed, nn.Tanh(), shape=(2, 3, 2)),
 ]
 """Every layer. A new one is a line: `layer(nn.Mine, 4, 3, activation="tanh")`."""
@@ -175,6 +161,7 @@ def training_loss(model: Any, x: Tensor) -> Tensor:
     return model.loss(Batch(given, x)).total
 
 
+_LATENT: dict[str, Any] = {"sizes": (4,), "latent_size": 2}
 _ONCE: dict[str, Any] = {"activation": "tanh", "samples": 2, "order": 1}
 """Models of images, only to first order: their parts are checked to second order in the other tables."""
 
@@ -220,20 +207,11 @@ MODELS_TABLE: list[ModuleCase] = [
         samples=2,
         order=1,
     ),
-    *[model("vae", sizes=(4,), latent_size=2, likelihood=name) for name in LIKELIHOODS],
-    model("vae", sizes=(4,), latent_size=2, activation="tanh", beta=4.0, free_bits=0.1, input_shape=(3, 2)),
-    model("vae", sizes=(4,), latent_size=2, activation="tanh", likelihood="continuous-bernoulli", importance_samples=3),
-    model("cvae", classes=3, sizes=(4,), latent_size=2),
-    model(
-        "cvae",
-        classes=2,
-        sizes=(4,),
-        latent_size=2,
-        activation="tanh",
-        beta=2.0,
-        likelihood="gaussian-element",
-        input_shape=(3, 2),
-    ),
+    *[model("vae", **_LATENT, likelihood=name) for name in LIKELIHOODS],
+    model("vae", **_LATENT, activation="tanh", beta=4.0, free_bits=0.1, input_shape=(3, 2)),
+    model("vae", **_LATENT, activation="tanh", likelihood="continuous-bernoulli", importance_samples=3),
+    model("cvae", classes=3, **_LATENT),
+    model("cvae", classes=2, **_LATENT, activation="tanh", beta=2.0, likelihood="gaussian-element", input_shape=(3, 2)),
     model("vqvae", sizes=(4,), positions=2, codebook_size=3, code_features=2, activation="tanh", held=True),
     model(
         "vqvae",
@@ -268,7 +246,7 @@ MODELS_TABLE: list[ModuleCase] = [
         model("deep", sizes=(4, 2), activation="tanh", code_activation="tanh", normalization=how, order=1)
         for how in ("batch", "layer")
     ],
-    model("vae", sizes=(4,), latent_size=2, activation="tanh", normalization="batch", order=1),
+    model("vae", **_LATENT, activation="tanh", normalization="batch", order=1),
     model(
         "conv", form="keras", channels=(2,), input_shape=(3, 4, 1), pooling="average", normalization="layer", **_ONCE
     ),
@@ -307,19 +285,9 @@ def discovered_primitives() -> dict[int, Primitive]:
     return {id(value): value for value in values if isinstance(value, Primitive)}
 
 
-def discovered_losses() -> list[Any]:
-    """Every loss that `tinyae.losses` exports."""
-    return [getattr(losses, name) for name in losses.__all__ if name not in HELPERS]
-
-
 def discovered_layers() -> list[type[nn.Module]]:
     """Every layer that is defined in `tinyae.nn`, exported or not."""
     return _classes("tinyae.nn", nn.Module)
-
-
-def discovered_autoencoders() -> list[type[nn.Module]]:
-    """Every class of autoencoder that is defined in `tinyae.models`."""
-    return _classes("tinyae.models", Autoencoder)
 
 
 def _classes(package: str, base: type) -> list[type]:
@@ -334,49 +302,34 @@ def _classes(package: str, base: type) -> list[type]:
 
 
 def missing_entries(cases: list[OpCase], layers: list[ModuleCase], models: list[ModuleCase]) -> list[str]:
-    """A sentence for everything that has no entry: what it is, and the line to add.
-
-    Args:
-        cases: of operations and losses.
-        layers: the table of layers.
-        models: the table of models.
-    """
+    """A sentence for everything without an entry: what it is, and the line to add. `cases` are of operations and losses."""
     covered = {id(case.op) for case in cases}
     lines = [
         f"the primitive {p.name}: add `*cases(ops.{p.name}, [((3, 4),), ...], reference)` to tables/ops.py"
         for key, p in discovered_primitives().items()
         if key not in covered
     ]
-    for loss in discovered_losses():
-        lines += _missing_reductions(loss, [case for case in cases if case.op is loss])
+    for name in [name for name in losses.__all__ if name not in HELPERS]:
+        loss, add = getattr(losses, name), f"add `*each_reduction(losses.{name}, reference)` to tables/ops.py"
+        known = {case.params.get("reduction", "per_sample") for case in cases if case.op is loss}
+        if not known:
+            lines.append(f"the loss {name}: {add}")
+        elif "reduction" in inspect.signature(loss).parameters:
+            lines += [f"the loss {name} with reduction {each!r}: {add}" for each in REDUCTIONS if each not in known]
+    rng = np.random.default_rng(0)
+    checked = {type(part) for case in layers for _, part in case.build(rng).named_modules()}
     lines += [
         f"the layer nn.{kind.__name__}: add `layer(nn.{kind.__name__}, ...)` to tables/modules.py"
         for kind in discovered_layers()
-        if kind not in _kinds(layers)
+        if kind not in checked
     ]
-    built = [case.build(np.random.default_rng(0)) for case in models]
-    known = {module.recipe["model"] for module in built if isinstance(module, Autoencoder) and module.recipe}
-    unknown = MODELS.keys() - known
+    built = [case.build(rng) for case in models]
+    recipes = {module.recipe["model"] for module in built if isinstance(module, Autoencoder) and module.recipe}
+    unknown = [name for name in MODELS if name not in recipes]
     lines += [f"the model {name!r}: add `model({name!r}, ...)` to tables/modules.py" for name in unknown]
     lines += [
         f"the class models.{kind.__name__}: add a `model(...)` that builds one to tables/modules.py"
-        for kind in discovered_autoencoders()
+        for kind in _classes("tinyae.models", Autoencoder)
         if kind not in {type(module) for module in built}
     ]
     return lines
-
-
-def _missing_reductions(loss: Any, cases: list[OpCase]) -> list[str]:
-    add = f"add `*each_reduction(losses.{loss.__name__}, reference)` to tables/ops.py"
-    if not cases:
-        return [f"the loss {loss.__name__}: {add}"]
-    if "reduction" not in inspect.signature(loss).parameters:
-        return []
-    known = {case.params.get("reduction", "per_sample") for case in cases}
-    return [f"the loss {loss.__name__} with reduction {name!r}: {add}" for name in REDUCTIONS if name not in known]
-
-
-def _kinds(cases: list[ModuleCase]) -> set[type]:
-    """The classes of all modules in the cases, inner ones too."""
-    rng = np.random.default_rng(0)
-    return {type(part) for case in cases for _, part in case.build(rng).named_modules()}
