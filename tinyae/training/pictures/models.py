@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -37,10 +37,13 @@ from tinyae.training.pictures.common import (
     Restored,
     class_name,
     common_border,
+    draw_common,
+    draw_curves,
     draw_restored,
     film_rows,
     one_per_class,
 )
+from tinyae.training.state import History
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The feature maps of one layer for one image.
@@ -544,3 +547,35 @@ def _commonest(lengths: np.ndarray) -> int:
     """The most common length; of several, the longest."""
     found, counts = np.unique(lengths, return_counts=True)
     return int(found[counts == counts.max()].max())
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The pictures of a run.
+
+SPECIAL: tuple[tuple[type[Autoencoder], Callable[[Any, Dataset, Path], list[Path]]], ...] = (
+    (ContractiveAutoencoder, draw_contractive),
+    (DenoisingAutoencoder, draw_denoising),
+    (ImageMemory, draw_memory),
+    (LSTMAutoencoder, draw_sequences),
+    (StackedAutoencoder, draw_stacked),
+    (VariationalAutoencoder, draw_variational),
+    (ConditionalVariationalAutoencoder, draw_conditional),
+    (VectorQuantizedAutoencoder, draw_vector_quantized),
+)
+"""(class of model, function that draws the pictures of this class into a folder and returns the files)."""
+
+
+def draw_run(model: Autoencoder, data: Dataset, history: History, folder: Path) -> list[Path]:
+    """Draw everything that applies to this model and data set into `folder`; returns the files.
+
+    For images with neither one nor three channels, which cannot be displayed, only the loss curves.
+    """
+    if data.image_shape is not None and data.image_shape[2] not in (1, 3):
+        return [draw_curves(history, folder / "loss.png")] if len(history) else []
+    files = draw_common(model, data, history, folder)
+    if data.frame_shape is not None and len(data.test):
+        files += draw_films(model, data, folder)
+    for kind, draw in SPECIAL:
+        if isinstance(model, kind):
+            files += draw(model, data, folder)
+    return files
