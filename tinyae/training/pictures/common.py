@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tinyae import plots
 from tinyae.data import Dataset, Split, padding
 from tinyae.models import Autoencoder
-from tinyae.nn import Conv2d, Dense, Module, Parameter
+from tinyae.nn import Conv2d, Dense, Parameter
 from tinyae.plots.images import MOST_FRAMES
 from tinyae.training.state import History
 
@@ -67,7 +67,7 @@ def draw_reconstructions(
         made = "the outputs of the model"
     elif len(restored.outputs) > 1:
         restored, made = restored.past(), f"{made}, the steps that the model sees"
-    names = None if split.y is None else [class_name(data, int(label)) for label in split.y]
+    names = class_names(data, split.y)
     word = "image" if data.image_shape is not None else model.sample_name
     part = what or ("test " if len(data.train) else "")
     title = f"{data.name}: {part}{word}s and {made}"
@@ -84,9 +84,8 @@ def draw_codes(model: Autoencoder, data: Dataset, path: Path) -> Path:
     split = data.test.rows(slice(0, _SCATTERED))
     codes = model.encode(model.batch(split))
     title = f"{data.name}: codes of {len(codes):,} test {model.sample_name}s"
-    return plots.save_figure(
-        plots.code_scatter(codes.reshape(len(codes), -1), split.y, data.class_names or None, title=title), path
-    )
+    figure = plots.code_scatter(codes.reshape(len(codes), -1), split.y, data.class_names or None, title=title)
+    return plots.save_figure(figure, path)
 
 
 def first_layer_filters(
@@ -97,18 +96,15 @@ def first_layer_filters(
     Whole images for a dense layer, patches for a convolution. None if the first layer with weights is neither, or if its
     channels are not colors.
     """
-    layers = (module for _, module in model.encoder.named_modules() if _has_weights(module))
+    layers = (
+        m for _, m in model.encoder.named_modules() if any(isinstance(part, Parameter) for _, part in m.members())
+    )
     layer = next(layers, None)
     if isinstance(layer, Dense) and layer.in_features == math.prod(image_shape):
         return layer.weight.numpy(), image_shape
     if isinstance(layer, Conv2d) and layer.in_channels in (1, 3):
         return layer.weight.numpy().reshape(-1, layer.out_channels), (*layer.kernel_size, layer.in_channels)
     return None
-
-
-def _has_weights(module: Module) -> bool:
-    """Whether it has parameters itself, not only in its submodules."""
-    return any(isinstance(part, Parameter) for _, part in module.members())
 
 
 def one_per_class(labels: np.ndarray | None, samples: int, count: int) -> np.ndarray:
@@ -123,6 +119,11 @@ def one_per_class(labels: np.ndarray | None, samples: int, count: int) -> np.nda
 def class_name(data: Dataset, label: int) -> str:
     """The name of a class; its number if it has none."""
     return data.class_names[label] if label < len(data.class_names) else str(label)
+
+
+def class_names(data: Dataset, labels: np.ndarray | None) -> list[str] | None:
+    """The name of the class of each sample; None without labels."""
+    return None if labels is None else [class_name(data, int(label)) for label in labels]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from statistics import multimode
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ from tinyae.plots.style import aligned
 from tinyae.training.pictures.common import (
     Restored,
     class_name,
+    class_names,
     common_border,
     draw_common,
     draw_curves,
@@ -46,7 +48,7 @@ from tinyae.training.pictures.common import (
 from tinyae.training.state import History
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The feature maps of one layer for one image.
+# The pictures of a command: feature maps, neighbors, and the confusion matrix of a classifier.
 
 
 def image_maps(model: Autoencoder, split: Split, index: int) -> dict[str, np.ndarray]:
@@ -80,12 +82,8 @@ def draw_features(
     return plots.save_figure(plots.feature_maps(maps[chosen], images.x[index], title=title), path)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Retrieval: test samples, each with the training samples whose codes are nearest.
-
-
 def draw_neighbors(model: Autoencoder, data: Dataset, indices: np.ndarray, path: Path, count: int = 10) -> Path:
-    """One row per query: the query, then its neighbors. `indices` (M, neighbors) into the training samples."""
+    """One row per test image: the image, then the training images whose codes are nearest, numbers `indices` (M, neighbors)."""
     if data.image_shape is None:
         raise ValueError(f"{data.name} holds no images: neighbors are drawn for images only.")
     labels = None if data.test.y is None else data.test.y[: len(indices)]
@@ -94,17 +92,9 @@ def draw_neighbors(model: Autoencoder, data: Dataset, indices: np.ndarray, path:
     words = None
     if data.train.y is not None and data.test.y is not None:
         words = [class_name(data, int(y)) for i in chosen for y in (data.test.y[i], *data.train.y[indices[i]])]
-    figure = plots.image_grid(
-        np.concatenate(rows),
-        columns=1 + indices.shape[1],
-        titles=words,
-        title=f"{data.name}: test images (first column) and the training images with the nearest codes",
-    )
+    title = f"{data.name}: test images (first column) and the training images with the nearest codes"
+    figure = plots.image_grid(np.concatenate(rows), columns=1 + indices.shape[1], titles=words, title=title)
     return plots.save_figure(figure, path)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The confusion matrix.
 
 
 def draw_confusion(data: Dataset, predicted: np.ndarray, classes: int, path: Path, *, title: str) -> list[Path]:
@@ -114,10 +104,8 @@ def draw_confusion(data: Dataset, predicted: np.ndarray, classes: int, path: Pat
     """
     if data.test.y is None or classes > MOST_CONFUSED:
         return []
-    figure = plots.confusion(
-        confusion_matrix(data.test.y, predicted, classes), data.class_names or None, title=f"{data.name}: {title}"
-    )
-    return [plots.save_figure(figure, path)]
+    counts = confusion_matrix(data.test.y, predicted, classes)
+    return [plots.save_figure(plots.confusion(counts, data.class_names or None, title=f"{data.name}: {title}"), path)]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -134,7 +122,7 @@ def draw_memory(model: ImageMemory, data: Dataset, folder: Path, *, count: int =
     labels = None if data.train.y is None else data.train.y[: model.count]
     numbers = one_per_class(labels, min(len(data.train), model.count), count)
     originals, recalled = data.train.source[numbers], model.recall(numbers)
-    names = None if data.train.y is None else [class_name(data, int(y)) for y in data.train.y[numbers]]
+    names = None if labels is None else class_names(data, labels[numbers])
     title = f"{data.name}: {len(numbers)} of {model.count} {model.sample_name}s, originals and as recalled"
     figure = draw_restored(data, Restored(originals, recalled), labels=names, count=count, title=title)
     files = [plots.save_figure(figure, folder / "recalled.png")]
@@ -147,12 +135,8 @@ def draw_between(memory: ImageMemory, pairs: list[tuple[int, int]], path: Path, 
     """One row per pair of numbers: the memory's output for codes on the straight line from one to the other."""
     ends = [memory.encode(np.array(pair)) for pair in pairs]
     rows = [memory.decode(interpolate(first, second, steps)) for first, second in ends]
-    figure = plots.image_grid(
-        np.concatenate(rows),
-        columns=steps,
-        title=f"From one sample (left) to another (right): interpolated {memory.codes} codes, decoded",
-    )
-    return plots.save_figure(figure, path)
+    title = f"From one sample (left) to another (right): interpolated {memory.codes} codes, decoded"
+    return plots.save_figure(plots.image_grid(np.concatenate(rows), columns=steps, title=title), path)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -185,16 +169,13 @@ def draw_denoising(
         for word, images in ((f"corrupted\n{_described(noise)[1]}", noisy), ("denoised", model.reconstruct(noisy))):
             rows.append(images)
             words.append(word)
-            errors += _errors(images, clean).tolist()
+            errors += np.square(images - clean).reshape(len(clean), -1).sum(axis=1).tolist()
     figure = plots.image_grid(
-        np.concatenate(rows),
-        columns=len(clean),
-        titles=[""] * len(clean) + aligned(errors),
-        row_names=words,
+        np.concatenate(rows), columns=len(clean), titles=[""] * len(clean) + aligned(errors), row_names=words,
         value_range=(min(0.0, float(clean.min())), max(1.0, float(clean.max()))),
         title=f"{data.name}: test images, corrupted by {_described(model.noise)[0]}, and denoised",
         note="The numbers are squared errors per image.",
-    )
+    )  # fmt: skip
     return [plots.save_figure(figure, folder / "denoising.png")]
 
 
@@ -224,11 +205,6 @@ def _around(level: float, highest: float = math.inf) -> list[float]:
     return sorted({round(min(level * factor, highest), 4) for factor in _NOISE_FACTORS})
 
 
-def _errors(x: np.ndarray, clean: np.ndarray) -> np.ndarray:
-    """The squared error of each image, (N,)."""
-    return np.square(x - clean).reshape(len(clean), -1).sum(axis=1)
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # A contractive autoencoder: the directions to which its code is still sensitive.
 
@@ -247,13 +223,9 @@ def draw_contractive(
     jacobian = model.jacobian_at(x)
     _, strengths, tangents = np.linalg.svd(jacobian.reshape(len(x), jacobian.shape[1], -1), full_matrices=False)
     shown = min(directions, strengths.shape[1])
-    figure = plots.directions(
-        x,
-        tangents[:, :shown],
-        strengths[:, :shown],
-        word="change of the code per unit step in that direction",
-        title=f"{data.name}: test images, and the directions in which their codes change most",
-    )
+    title = f"{data.name}: test images, and the directions in which their codes change most"
+    word = "change of the code per unit step in that direction"
+    figure = plots.directions(x, tangents[:, :shown], strengths[:, :shown], word=word, title=title)
     return [plots.save_figure(figure, folder / "tangents.png")]
 
 
@@ -266,11 +238,8 @@ def draw_stacked(model: StackedAutoencoder, data: Dataset, folder: Path) -> list
     files = []
     if data.image_shape is not None:
         for number, weights in enumerate(projected_filters(model)[1:], start=2):
-            figure = plots.filters(
-                weights,
-                data.image_shape,
-                title=f"Filters of layer {number}, as mixtures of the filters below",
-            )
+            title = f"Filters of layer {number}, as mixtures of the filters below"
+            figure = plots.filters(weights, data.image_shape, title=title)
             files.append(plots.save_figure(figure, folder / f"filters{number}.png"))
     if model.classifier is not None:
         predicted, classes = model.classifier.predict(data.test.x), model.classifier.classes
@@ -297,6 +266,7 @@ def projected_filters(model: StackedAutoencoder) -> list[np.ndarray]:
 
 _SAMPLES = 64
 _BETWEEN_CODES = 10
+_RESTYLED = 8
 _MOST_POSTERIORS = 5000
 """Test samples whose posteriors are drawn."""
 
@@ -305,7 +275,15 @@ def draw_variational(model: VariationalAutoencoder, data: Dataset, folder: Path)
     """Draw samples, interpolations, the KL of each latent dimension, the aggregate posterior, and for two latent dimensions
     the manifold into `folder`; returns the files.
     """
-    files = draw_codes_in_use(model, data, folder)
+    posterior = model.posterior(model.batch(data.test.rows(slice(0, _MOST_POSTERIORS))))
+    report, unit = LatentReport.of(posterior, model.sample_name), f"nats per {model.sample_name}"
+    bars = plots.kl_bars(report.kl, report.in_use, unit=unit, title=f"{data.name}: KL of each latent dimension")
+    title = f"{data.name}: codes of the test {model.sample_name}s"
+    density = plots.aggregate_posterior(posterior.mean, posterior.log_variance, kl=report.kl, title=title)
+    files = [
+        plots.save_figure(bars, folder / "kl.png"),
+        plots.save_figure(density, folder / "aggregate_posterior.png"),
+    ]
     if data.image_shape is None:
         return files
     files += [
@@ -318,8 +296,15 @@ def draw_variational(model: VariationalAutoencoder, data: Dataset, folder: Path)
 
 
 def draw_conditional(model: ConditionalVariationalAutoencoder, data: Dataset, folder: Path) -> list[Path]:
-    """Draw test samples decoded as every class into `folder`; returns the files."""
-    return [] if data.image_shape is None else [draw_restyled(model, data, folder / "restyled.png")]
+    """Draw into `folder` one row per test image: the image, then its code decoded as every class; returns the files."""
+    if data.image_shape is None or data.test.y is None:
+        return []
+    x, labels = data.test.source[:_RESTYLED], data.test.y[:_RESTYLED]
+    made = np.concatenate([x[:, None], model.restyle(x, labels)], axis=1).reshape(-1, *x.shape[1:])
+    names = ["given", *(_every_class(data, model) or [])]
+    title = f"{data.name}: test {model.sample_name}s (given), and the code of each decoded as every class"
+    figure = plots.image_grid(made, columns=len(names), column_names=names, title=title)
+    return [plots.save_figure(figure, folder / "restyled.png")]
 
 
 def draw_samples(
@@ -330,13 +315,9 @@ def draw_samples(
     if model.classes is not None:
         columns, words = model.classes, ", a column for each class"
     count = -(-count // columns) * columns
-    figure = plots.image_grid(
-        model.sample(count, np.random.default_rng(seed)),
-        columns=columns,
-        column_names=names,
-        title=f"{count} generated {model.sample_name}s: E[x|z] for codes z drawn from N(0, I){words}",
-    )
-    return plots.save_figure(figure, path)
+    title = f"{count} generated {model.sample_name}s: E[x|z] for codes z drawn from N(0, I){words}"
+    samples = model.sample(count, np.random.default_rng(seed))
+    return plots.save_figure(plots.image_grid(samples, columns=columns, column_names=names, title=title), path)
 
 
 def draw_manifold(model: Any, path: Path, n: int = 20) -> Path:
@@ -344,26 +325,9 @@ def draw_manifold(model: Any, path: Path, n: int = 20) -> Path:
     codes, what, labels = latent_grid(n, model.code_size), "E[x|z]", {}
     if model.classes is not None:
         what, labels = "E[x|z, class 0]", {"labels": np.zeros(len(codes), int)}
-    figure = plots.code_plane(
-        model.decode(codes, **labels),
-        normal_quantiles(n),
-        names=("latent dimension 0", "latent dimension 1"),
-        title=f"The plane of codes: {what} at {n} x {n} quantiles of N(0, 1)",
-    )
-    return plots.save_figure(figure, path)
-
-
-def draw_restyled(model: ConditionalVariationalAutoencoder, data: Dataset, path: Path, rows: int = 8) -> Path:
-    """One row per test sample: the sample, then its code decoded as every class."""
-    assert data.test.y is not None
-    x, labels = data.test.source[:rows], data.test.y[:rows]
-    made = np.concatenate([x[:, None], model.restyle(x, labels)], axis=1)
-    figure = plots.image_grid(
-        made.reshape(-1, *x.shape[1:]),
-        columns=1 + model.classes,
-        column_names=["given", *(_every_class(data, model) or [])],
-        title=f"{data.name}: test {model.sample_name}s (given), and the code of each decoded as every class",
-    )
+    title = f"The plane of codes: {what} at {n} x {n} quantiles of N(0, 1)"
+    names = ("latent dimension 0", "latent dimension 1")
+    figure = plots.code_plane(model.decode(codes, **labels), normal_quantiles(n), names=names, title=title)
     return plots.save_figure(figure, path)
 
 
@@ -377,42 +341,14 @@ def draw_between_codes(model: VariationalAutoencoder, data: Dataset, path: Path,
     chosen = one_per_class(data.test.y, len(data.test), 2 * rows)
     q = model.posterior(model.batch(data.test.rows(chosen)))
     codes = q.given(q.mean)
-    strips = [model.decode(interpolate(a, b, _BETWEEN_CODES)) for a, b in zip(codes[::2], codes[1::2], strict=False)]
-    pairs = list(zip(chosen[::2], chosen[1::2], strict=False))
-    ends = [(data.test.source[a : a + 1], data.test.source[b : b + 1]) for a, b in pairs]
-    images = np.concatenate(
-        [part for strip, (a, b) in zip(strips, ends, strict=True) for part in (a, strip, b)]
-        if strips
-        else [data.test.source[:1]]
-    )
-    figure = plots.image_grid(
-        images,
-        columns=_BETWEEN_CODES + 2,
-        title=f"{data.name}: from one test {model.sample_name} (far left) to another (far right), interpolated codes, decoded",
-    )
-    return plots.save_figure(figure, path)
-
-
-def draw_codes_in_use(model: VariationalAutoencoder, data: Dataset, folder: Path) -> list[Path]:
-    """`kl.png`, the KL of each latent dimension, and `aggregate_posterior.png`."""
-    posterior = model.posterior(model.batch(data.test.rows(slice(0, _MOST_POSTERIORS))))
-    report = LatentReport.of(posterior, model.sample_name)
-    bars = plots.kl_bars(
-        report.kl,
-        report.in_use,
-        unit=f"nats per {model.sample_name}",
-        title=f"{data.name}: KL of each latent dimension",
-    )
-    density = plots.aggregate_posterior(
-        posterior.mean,
-        posterior.log_variance,
-        kl=report.kl,
-        title=f"{data.name}: codes of the test {model.sample_name}s",
-    )
-    return [
-        plots.save_figure(bars, folder / "kl.png"),
-        plots.save_figure(density, folder / "aggregate_posterior.png"),
-    ]
+    images = []
+    for first in range(0, len(chosen) - 1, 2):
+        a, b = (data.test.source[n : n + 1] for n in chosen[first : first + 2])
+        images += [a, model.decode(interpolate(codes[first], codes[first + 1], _BETWEEN_CODES)), b]
+    strips = np.concatenate(images or [data.test.source[:1]])
+    word = model.sample_name
+    title = f"{data.name}: from one test {word} (far left) to another (far right), interpolated codes, decoded"
+    return plots.save_figure(plots.image_grid(strips, columns=_BETWEEN_CODES + 2, title=title), path)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -424,18 +360,13 @@ def draw_vector_quantized(model: VectorQuantizedAutoencoder, data: Dataset, fold
     training samples unless the model has one.
     """
     counts = np.bincount(model.indices(data.test.x).ravel().astype(np.intp), minlength=model.codebook.size)
-    figure = plots.usage_bars(
-        counts, title=f"{data.name}: how often test {model.sample_name}s use each codebook vector"
-    )
-    files = [plots.save_figure(figure, folder / "codebook.png")]
+    title = f"{data.name}: how often test {model.sample_name}s use each codebook vector"
+    files = [plots.save_figure(plots.usage_bars(counts, title=title), folder / "codebook.png")]
     if data.image_shape is not None:
         if model.prior is None:
             model.fit_prior(data.train.x)
-        figure = plots.image_grid(
-            model.sample(_SAMPLES, np.random.default_rng(0)),
-            columns=8,
-            title=f"{_SAMPLES} generated {model.sample_name}s: codes drawn from a tree of pairs, decoded",
-        )
+        title = f"{_SAMPLES} generated {model.sample_name}s: codes drawn from a tree of pairs, decoded"
+        figure = plots.image_grid(model.sample(_SAMPLES, np.random.default_rng(0)), columns=8, title=title)
         files.append(plots.save_figure(figure, folder / "samples.png"))
     return files
 
@@ -465,26 +396,20 @@ def draw_strokes(model: LSTMAutoencoder, data: Dataset, path: Path, count: int =
     split = data.test.rows(_spread(data.test.y, len(data.test), count))
     restored = Restored.of(model, split)
     figure = plots.pen_strokes(
-        split.x,
-        restored.made,
-        lengths=split.lengths,
-        labels=_class_names(data, split),
-        errors=restored.errors,
-        seen=restored.seen,
-        count=count,
-        title=f"{data.name}: test strokes and the outputs of the model",
-    )
+        split.x, restored.made, lengths=split.lengths, labels=class_names(data, split.y), errors=restored.errors,
+        seen=restored.seen, count=count, title=f"{data.name}: test strokes and the outputs of the model",
+    )  # fmt: skip
     return plots.save_figure(figure, path)
 
 
 def draw_predictions(model: LSTMAutoencoder, data: Dataset, path: Path, count: int = 8) -> Path:
     """Test sequences over time: the end of the past, and the future with its prediction.
 
-    Of unequal lengths only the most common one, so that the future begins at the same step.
+    Of unequal lengths only the most common one (of several, the longest), so that the future begins at the same step.
     """
     test, numbers = data.test, np.arange(len(data.test))
     if test.lengths is not None:
-        steps = _commonest(test.lengths)
+        steps = max(multimode(test.lengths.tolist()))
         numbers = np.flatnonzero(test.lengths == steps)
         test = Split(test.x[:, :steps], test.y)
     numbers = numbers[_spread(None if test.y is None else test.y[numbers], len(numbers), count)]
@@ -492,7 +417,9 @@ def draw_predictions(model: LSTMAutoencoder, data: Dataset, path: Path, count: i
     seen, _, _ = split_future(split.x, model.future_steps)
     made = np.concatenate([np.full_like(seen, np.nan), model.predict(seen)], axis=1)
     restored = Restored(split.x, made, np.full(len(split), seen.shape[1]), ("prediction",))
-    labels = _class_names(data, split) or _stamps(data, numbers)
+    labels = class_names(data, split.y)
+    if labels is None and data.timeline is not None:  # when each window begins
+        labels = [data.timeline.stamp(len(data.train) + int(number)) for number in numbers]
     title = f"{data.name}: test {model.sample_name}s and their prediction"
     return plots.save_figure(draw_restored(data, restored, labels=labels, count=count, title=title), path)
 
@@ -512,17 +439,10 @@ def draw_films(model: Autoencoder, data: Dataset, folder: Path) -> list[Path]:
 def draw_gradients(model: Autoencoder, data: Dataset, path: Path) -> Path:
     """The norm of the gradient of the loss, and of the code, at each step that the encoder sees."""
     split = data.test.rows(slice(0, _GRADIENTS))
-    norms = {
-        "of the loss": gradient_per_step(model, split),
-        "of the code": gradient_per_step(model, split, of="code"),
-    }
-    figure = plots.step_norms(
-        norms,
-        unit="root mean square of the gradient's norm",
-        note=f"From {len(split):,} test {model.sample_name}s, with respect to the input at each step.",
-        title=f"{data.name}: norm of the gradient at each step",
-    )
-    return plots.save_figure(figure, path)
+    norms = {f"of the {name}": gradient_per_step(model, split, of=name) for name in ("loss", "code")}
+    unit, title = "root mean square of the gradient's norm", f"{data.name}: norm of the gradient at each step"
+    note = f"From {len(split):,} test {model.sample_name}s, with respect to the input at each step."
+    return plots.save_figure(plots.step_norms(norms, unit=unit, note=note, title=title), path)
 
 
 def _spread(labels: np.ndarray | None, samples: int, count: int) -> np.ndarray:
@@ -530,23 +450,6 @@ def _spread(labels: np.ndarray | None, samples: int, count: int) -> np.ndarray:
     if labels is None:
         return np.unique(np.linspace(0, samples - 1, min(count, samples)).astype(np.intp))
     return one_per_class(labels, samples, count)
-
-
-def _class_names(data: Dataset, split: Split) -> list[str] | None:
-    return None if split.y is None else [class_name(data, int(label)) for label in split.y]
-
-
-def _stamps(data: Dataset, numbers: np.ndarray) -> list[str] | None:
-    """When the test windows with these numbers begin."""
-    if data.timeline is None:
-        return None
-    return [data.timeline.stamp(len(data.train) + int(number)) for number in numbers]
-
-
-def _commonest(lengths: np.ndarray) -> int:
-    """The most common length; of several, the longest."""
-    found, counts = np.unique(lengths, return_counts=True)
-    return int(found[counts == counts.max()].max())
 
 
 # ---------------------------------------------------------------------------------------------------------------------
