@@ -171,29 +171,23 @@ def _moved_by(
     return {"optimizer": made, "schedule": None if schedule is None else schedule(made, epochs)}
 
 
-_SHARED = ("epoch", *CLOCK)
-"""Columns with the same meaning in every stage."""
-
-
 def whole_history(stages: Sequence[tuple[str, History]]) -> History:
     """The histories of several named stages, one after another, numbered from 1 in a column "stage".
 
     The metrics of a stage are logged in separate columns, e.g. "layer_1_loss", since their units differ; epochs count from
     1 in each stage.
     """
-    whole = History()
+    whole, shared = History(), ("epoch", *CLOCK)  # which mean the same in every stage
     for number, (name, history) in enumerate(stages, start=1):
-        own = {column: _column_of(name, column) for column in [*history.columns, *history.units]}
+        prefix = name.replace(" ", "_").replace("-", "_")
+        own = {
+            column: column if column in shared else f"{prefix}_{column.removeprefix('train_')}"
+            for column in [*history.columns, *history.units]
+        }
         whole.units |= {own[column]: unit for column, unit in history.units.items()}
         for row in history.rows:
             whole.append({"stage": number} | {own[column]: value for column, value in row.items()})
     return whole
-
-
-def _column_of(stage: str, column: str) -> str:
-    if column in _SHARED:
-        return column
-    return f"{stage.replace(' ', '_').replace('-', '_')}_{column.removeprefix('train_')}"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -291,13 +285,9 @@ class LinearProbe:
         classifier = SoftmaxClassifier(
             None, vectors.shape[1], classes, weight_decay=self.weight_decay, generator=np.random.default_rng(0)
         )
+        samples, optimizer = Split(self._standardized(vectors), labels), LBFGS(classifier.parameters())
         self.history = fit_classifier(
-            classifier,
-            Split(self._standardized(vectors), labels),
-            optimizer=LBFGS(classifier.parameters()),
-            epochs=self.iterations,
-            progress=progress,
-            title=title,
+            classifier, samples, optimizer=optimizer, epochs=self.iterations, progress=progress, title=title
         )
         self.classifier = classifier
         return self
