@@ -127,11 +127,8 @@ def still_falling(history: History) -> list[str]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Comparison of a sequence model with baselines, on held-out samples.
-#
-# A squared error of 0.3 alone says little. The table compares it with the mean sequence, the last value repeated, and a
-# linear code of the same size, all fitted on the training part; and a loss in nats with the entropy of the gray levels, which
-# is a lower bound for every prediction.
+# A sequence model beside the mean sequence, the last value repeated and a linear code of the same size, all fitted on the
+# training part; and a loss in nats beside the entropy of the gray levels, a lower bound for every prediction.
 
 _ASKED = 1000
 """How many codes of test samples are shuffled, and how many training samples fit the weight of the copies."""
@@ -150,8 +147,8 @@ def compare_sequences(model: Autoencoder, data: Dataset) -> list[str]:
         return []
     train, test = model.batch(data.train), model.batch(data.test)
     past, past_ends, past_future = split_future(train.target, train.future, train.lengths)
-    seen, _, future = split_future(test.target, test.future, test.lengths)
-    ends, steps = test.context, test.future
+    steps = test.future
+    seen, ends, future = split_future(test.target, steps, test.lengths)
     code_size, elements = math.prod(model.encode(test.rows(slice(0, 1))).shape[1:]), math.prod(past.shape[1:])
     linear = code_size <= min(len(past), elements) and elements <= LARGEST_PCA
     lines: list[str] = []

@@ -13,15 +13,9 @@ from tinyae.backend import backend_named, backend_of
 from tinyae.data import Split
 from tinyae.data.dataset import as_samples
 from tinyae.losses import Loss
-from tinyae.models import (
-    Autoencoder,
-    Batch,
-)
+from tinyae.models import Autoencoder, Batch
 from tinyae.models.autoencoder import check_samples
 from tinyae.nn import evaluating
-
-# ---------------------------------------------------------------------------------------------------------------------
-# `evaluate`: metrics with their units.
 
 _EPS = 1e-7
 
