@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -67,13 +68,9 @@ def fit_stack(
     for number, layer in enumerate(model.layers):
         if model.trained.numpy()[number]:
             continue
-        codes = codes_below(model, number, x)
+        train_layer = partial(fit, layer, codes_below(model, number, x), whole=model, **settings)
         title = f"layer {number + 1} of {len(model.layers)}"
-        if start is not None and start.stage == title and start.is_complete(epochs):
-            history = History(start.units, start.rows)
-        else:
-            moved_by = _moved_by(optimizer, schedule, layer.parameters(), epochs)
-            history = fit(layer, codes, epochs=epochs, start=start, whole=model, title=title, **moved_by, **settings)
+        history = _stage(title, train_layer, layer.parameters(), optimizer, schedule, epochs, start)
         start = None
         marks = model.trained.numpy().copy()
         marks[number] = 1.0
@@ -141,21 +138,14 @@ def fit_stack_classifier(
         return Split(model.encode(train.x), train.y), held_out and Split(model.encode(held_out.x), held_out.y)
 
     histories = []
-    for name, network, moving, samples, passes in (
-        ("classifier", top, output, coded, epochs[0]),
-        ("fine-tuning", classifier, classifier, lambda: (train, held_out), epochs[1]),
+    for name, network, samples, passes in (
+        ("classifier", top, coded, epochs[0]),
+        ("fine-tuning", classifier, lambda: (train, held_out), epochs[1]),
     ):
         if start is not None and start.stage != name:
             continue
-        if start is not None and start.is_complete(passes):
-            history = History(start.units, start.rows)
-        else:
-            moved_by = _moved_by(optimizer, schedule, moving.parameters(), passes)
-            labeled, others = samples()
-            history = fit_classifier(
-                network, labeled, others, epochs=passes, start=start, whole=model, title=name, held_out=part,
-                **moved_by, **settings,
-            )  # fmt: skip
+        train_network = partial(fit_classifier, network, *samples(), whole=model, held_out=part, **settings)
+        history = _stage(name, train_network, network.parameters(), optimizer, schedule, passes, start)
         start = None
         histories.append(history)
         if after_stage is not None:
@@ -163,12 +153,16 @@ def fit_stack_classifier(
     return histories[0].last.get(f"{part}_accuracy") if len(histories) > 1 else None, histories
 
 
-def _moved_by(
-    optimizer: OptimizerOf, schedule: ScheduleOf | None, parameters: Iterable[Parameter], epochs: int
-) -> dict[str, Any]:
-    """The optimizer and the schedule of one stage, as arguments of `fit` and `fit_classifier`."""
+def _stage(
+    title: str, train: Callable[..., History], parameters: Iterable[Parameter], optimizer: OptimizerOf,
+    schedule: ScheduleOf | None, epochs: int, start: TrainingState | None,
+) -> History:  # fmt: skip
+    """The history of one stage: that of `start` if the stage was complete, else of `train` with its own optimizer."""
+    if start is not None and start.stage == title and start.is_complete(epochs):
+        return History(start.units, start.rows)
     made = optimizer(parameters)
-    return {"optimizer": made, "schedule": None if schedule is None else schedule(made, epochs)}
+    rates = None if schedule is None else schedule(made, epochs)
+    return train(title=title, optimizer=made, schedule=rates, epochs=epochs, start=start)
 
 
 def whole_history(stages: Sequence[tuple[str, History]]) -> History:
