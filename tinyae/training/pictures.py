@@ -372,45 +372,37 @@ def draw_denoising(
     """
     if data.image_shape is None:
         return []
-    noises = _noises(model.noise, levels)
+    kind, noises = _noises(model.noise, levels)
     if not noises:
         return []
     clean = data.test.source[one_per_class(data.test.y, len(data.test), count)]
     rows, words, errors = [clean], ["clean"], list[float]()
-    for noise in noises:
+    for strength, noise in noises:
         noisy = noise.corrupt(clean, np.random.default_rng(0))
-        for word, images in ((f"corrupted\n{_described(noise)[1]}", noisy), ("denoised", model.reconstruct(noisy))):
+        for word, images in ((f"corrupted\n{strength}", noisy), ("denoised", model.reconstruct(noisy))):
             rows.append(images)
             words.append(word)
             errors += np.square(images - clean).reshape(len(clean), -1).sum(axis=1).tolist()
     figure = plots.image_grid(
         np.concatenate(rows), columns=len(clean), titles=[""] * len(clean) + aligned(errors), row_names=words,
         value_range=(min(0.0, float(clean.min())), max(1.0, float(clean.max()))),
-        title=f"{data.name}: test images, corrupted by {_described(model.noise)[0]}, and denoised",
+        title=f"{data.name}: test images, corrupted by {kind}, and denoised",
         note="The numbers are squared errors per image.",
     )  # fmt: skip
     return [plots.save_figure(figure, folder / "denoising.png")]
 
 
-def _noises(noise: Noise, levels: Sequence[float] | None) -> list[Noise]:
-    """A noise layer of the kind of `noise` for each level."""
+def _noises(noise: Noise, levels: Sequence[float] | None) -> tuple[str, list[tuple[str, Noise]]]:
+    """What the noise is called, and a layer of its kind for each level after its strength in words: 12.5 % of pixels."""
     if isinstance(noise, GaussianNoise):
-        return [GaussianNoise(level) for level in levels or _around(noise.std)]
+        deviations = levels or _around(noise.std)
+        return "Gaussian noise", [(f"std. dev. {level:g}", GaussianNoise(level)) for level in deviations]
+    if not isinstance(noise, MaskingNoise | SaltAndPepperNoise):
+        return "", []
+    rates = [(f"{100 * rate:.3g} % of pixels", rate) for rate in levels or _around(noise.rate, _HIGHEST_RATE)]
     if isinstance(noise, MaskingNoise):
-        return [MaskingNoise(level) for level in levels or _around(noise.rate, _HIGHEST_RATE)]
-    if isinstance(noise, SaltAndPepperNoise):
-        rates = levels or _around(noise.rate, _HIGHEST_RATE)
-        return [SaltAndPepperNoise(level, noise.low, noise.high) for level in rates]
-    return []
-
-
-def _described(noise: Noise) -> tuple[str, str]:
-    """The kind and the strength of a noise in words: masking noise, 12.5 % of pixels."""
-    if isinstance(noise, GaussianNoise):
-        return "Gaussian noise", f"std. dev. {noise.std:g}"
-    assert isinstance(noise, MaskingNoise | SaltAndPepperNoise)
-    kind = "masking noise" if isinstance(noise, MaskingNoise) else "salt-and-pepper noise"
-    return kind, f"{100 * noise.rate:.3g} % of pixels"
+        return "masking noise", [(words, MaskingNoise(rate)) for words, rate in rates]
+    return "salt-and-pepper noise", [(words, SaltAndPepperNoise(rate, noise.low, noise.high)) for words, rate in rates]
 
 
 def _around(level: float, highest: float = math.inf) -> list[float]:
