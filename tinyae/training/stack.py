@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinyae import checks
-from tinyae.backend import backend_named, backend_of
+from tinyae.backend import backend_named
 from tinyae.checks import whole_number
 from tinyae.data import Dataset, Split
 from tinyae.models import Batch, SoftmaxClassifier, StackedAutoencoder
@@ -72,9 +72,7 @@ def fit_stack(
         title = f"layer {number + 1} of {len(model.layers)}"
         history = _stage(title, train_layer, layer.parameters(), optimizer, schedule, epochs, start)
         start = None
-        marks = model.trained.numpy().copy()
-        marks[number] = 1.0
-        model.trained.data = backend_of(model.trained.data).to_device(marks, marks.dtype)
+        model.trained.data[number] = 1.0
         histories.append(history)
         if after_layer is not None:
             after_layer(number + 1, history)
