@@ -221,7 +221,8 @@ class Run(AppliedRun):
         ]
         self._commit({}, pictures=None, others=others)
         files = draw()
-        self._commit({})  # texts about the pictures, apart: the last commit has no files, and so no renaming to be left
+        # Texts about the pictures; the last commit has no files, so a run that ends well has no renaming left.
+        self._commit({})
         drawn = {*(name for name in own if re.fullmatch(PICTURE, name)), *(file.name for file in files)}
         self._commit({}, pictures=sorted(drawn), others=[])
         return files

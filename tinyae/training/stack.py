@@ -169,7 +169,8 @@ def whole_history(stages: Sequence[tuple[str, History]]) -> History:
     The metrics of a stage are logged in separate columns, e.g. "layer_1_loss", since their units differ; epochs count from
     1 in each stage.
     """
-    whole, shared = History(), ("epoch", *CLOCK)  # which mean the same in every stage
+    whole = History()
+    shared = ("epoch", *CLOCK)  # which mean the same in every stage
     for number, (name, history) in enumerate(stages, start=1):
         prefix = name.replace(" ", "_").replace("-", "_")
         own = {
@@ -277,7 +278,8 @@ class LinearProbe:
         classifier = SoftmaxClassifier(
             None, vectors.shape[1], classes, weight_decay=self.weight_decay, generator=np.random.default_rng(0)
         )
-        samples, optimizer = Split(self._standardized(vectors), labels), LBFGS(classifier.parameters())
+        samples = Split(self._standardized(vectors), labels)
+        optimizer = LBFGS(classifier.parameters())
         self.history = fit_classifier(
             classifier, samples, optimizer=optimizer, epochs=self.iterations, progress=progress, title=title
         )

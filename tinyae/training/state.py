@@ -344,11 +344,10 @@ def run_of(path: Path) -> str | None:
     with suppress(Exception):  # a damaged file has its own error, where it is read
         if ".csv" in path.name:  # also under the name at which it is staged
             with open(path, newline="", encoding="utf-8") as table:
-                return next(iter(csv.DictReader(table))).get("run")
+                return next(csv.DictReader(table)).get("run")
         with safe_open(path, framework="numpy") as file:
             (header,) = file.metadata().values()
-            found: str | None = json.loads(header).get("run")
-            return found
+            return json.loads(header).get("run")
     return None
 
 
