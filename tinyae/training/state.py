@@ -118,10 +118,7 @@ class History:
     def __repr__(self) -> str:
         if not self.rows:
             return "History(no complete epoch)"
-        numbers = ", ".join(
-            f"{name} {value:.6g}{' ' + self.units[name] if name in self.units else ''}"
-            for name, value in self.last.items()
-        )
+        numbers = ", ".join(f"{name} {v:.6g} {self.units.get(name, '')}".rstrip() for name, v in self.last.items())
         return f"History({len(self)} epochs; last: {numbers})"
 
     def _repr_html_(self) -> str:
