@@ -10,7 +10,7 @@ from tinyae.autodiff import Tensor
 from tinyae.models import PCA, Autoencoder, Batch, build, sparse_autoencoder
 from tinyae.models.sparse import Center
 from tinyae.training import History, report
-from tinyae.training.comparison import code_use, compare, still_falling
+from tinyae.training.metrics import code_use, compare, still_falling
 
 DIGITS = data.load("optdigits")
 

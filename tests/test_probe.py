@@ -13,7 +13,7 @@ from scipy.special import logsumexp
 from tinyae import data, load
 from tinyae.data import Dataset, Split
 from tinyae.training import LinearProbe
-from tinyae.training.pictures.models import draw_confusion
+from tinyae.training.pictures import draw_confusion
 
 
 @pytest.fixture

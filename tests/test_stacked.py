@@ -16,8 +16,7 @@ from tinyae.cli.main import main
 from tinyae.data import Split
 from tinyae.models import Autoencoder, StackedAutoencoder, build, stacked_autoencoder
 from tinyae.training import History, TrainingInterrupted, fit_classifier, fit_stack, fit_stack_classifier
-from tinyae.training.pictures import draw_curves
-from tinyae.training.pictures.models import projected_filters
+from tinyae.training.pictures import draw_curves, projected_filters
 from tinyae.training.stack import codes_below
 
 DIGITS = data.load("optdigits")

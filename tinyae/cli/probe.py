@@ -11,7 +11,7 @@ import numpy as np
 from tinyae.cli.options import check_labels, class_count, open_run, training_part
 from tinyae.models.settings import passes_on
 from tinyae.training import LinearProbe
-from tinyae.training.pictures.models import draw_confusion
+from tinyae.training.pictures import draw_confusion
 
 
 @passes_on(open_run)

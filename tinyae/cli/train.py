@@ -65,7 +65,7 @@ from tinyae.training import (
     whole_history,
 )
 from tinyae.training.applied import described, lasting, load_data
-from tinyae.training.comparison import compare
+from tinyae.training.metrics import compare
 from tinyae.training.pictures import draw_reconstructions
 from tinyae.training.run import CARD, CHECKPOINT, SETTINGS, RunCheckpoint, environment
 

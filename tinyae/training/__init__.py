@@ -4,9 +4,8 @@
 file is first written under a temporary name and then renamed.
 """
 
-from tinyae.training.comparison import compare_sequences, report
 from tinyae.training.loop import fit
-from tinyae.training.metrics import Metrics, evaluate
+from tinyae.training.metrics import Metrics, compare_sequences, evaluate, report
 from tinyae.training.model_file import save
 from tinyae.training.onnx_file import export
 from tinyae.training.pictures import draw_run

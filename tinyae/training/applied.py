@@ -49,14 +49,20 @@ def load_data(config: Config) -> Dataset:
 
     Raises ValueError for options that would have no effect, and what `load`, `table` and `load_series` raise.
     """
-    name, windows, columns = config["data"], config.get("windows"), config.get("table", {})
+    name, windows, columns = config["data"], config.get("windows"), dict(config.get("table", {}))
     path = Path(name).expanduser()
     if windows is not None and (is_own_table(name) or _is_array_of_steps(path)):
-        data = load_series(path, **windows, **_of_recording(columns))
+        if "kind" in columns:
+            raise ValueError(
+                "--as says what a row of a table is, and with --window it is a step: leave one of them out."
+            )
+        if "test_share" in columns:
+            columns["train"] = 1.0 - columns.pop("test_share")
+        data = load_series(path, **windows, **columns)
     elif is_own_table(name):
         data = table(path, **columns)
     else:
-        columns, divided = dict(columns), {}
+        divided = {}
         if "test_share" in columns and canonical(name) not in ENTRIES:
             divided["test_share"] = columns.pop("test_share")
         if columns and not (windows and columns.keys() == {"scaling"}):
@@ -66,14 +72,6 @@ def load_data(config: Config) -> Dataset:
         data = data if windows is None else rewindow(data, **windows, **columns)
     share = config.get("validation")
     return data if share is None else data.hold_out(share, config["seed"])
-
-
-def _of_recording(columns: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a table as those of a recording."""
-    if "kind" in columns:
-        raise ValueError("--as says what a row of a table is, and with --window it is a step: leave one of them out.")
-    others = {name: value for name, value in columns.items() if name != "test_share"}
-    return others | ({"train": 1.0 - columns["test_share"]} if "test_share" in columns else {})
 
 
 def _is_array_of_steps(path: Path) -> bool:
@@ -268,8 +266,7 @@ class AppliedRun:
 
     def encode(self, source: Any) -> np.ndarray:
         """The codes (N, K) of raw data."""
-        codes: np.ndarray = self._trained.encode(self._trained.batch(self._checked(source).test))
-        return codes
+        return self._trained.encode(self._trained.batch(self._checked(source).test))
 
     def reconstruct(self, source: Any) -> Any:
         """The reconstructions of raw data, in their units: of a table a dict of columns, else an array of the samples' shape."""
@@ -330,34 +327,31 @@ class AppliedRun:
         return {name: column[0] for name, column in values.items()} if isinstance(values, dict) else values[0]
 
     def predicted(self, source: Any = None, steps: int | None = None) -> tuple[Dataset, np.ndarray, np.ndarray]:
-        """What `forecast` starts from, see `last_window`, and what it predicts, (1, F, D), in the scale of the model."""
+        """What `forecast` starts from and what it predicts, in the scale of the model.
+
+        Returns:
+            The recording in windows of one step, the last steps that the model can see, (1, T, D), and those predicted, (1, F, D).
+        """
         if not hasattr(self._trained, "predict"):
             raise ValueError(
                 f"{self.path} holds a model that predicts nothing: train lstm --mode predict with --window L --horizon H."
             )
-        data, window = last_window(self.config, source)
+        windows = self.config.get("windows")
+        if windows is None:
+            raise ValueError(
+                f"a forecast goes on from the end of a recording, and this run was trained on {self.config['data']} without "
+                "windows: train lstm --mode predict with --window L --horizon H."
+            )
+        recording = self.config["data"] if source is None else source
+        data = prepare({**self.config, "windows": {"length": 1}}, recording)
+        if len(data.test) < windows["length"]:
+            raise ValueError(
+                f"{data.name} has {len(data.test)} steps, and the model sees {windows['length']}: give at least as many."
+            )
+        window = data.test.x[-windows["length"] :, 0][None]
         return data, window, self._trained.predict(window, steps=steps)
 
     def _checked(self, source: Any) -> Dataset:
         data = self.prepare(source)
         check_fits(self.config, self._trained, data)
         return data
-
-
-def last_window(config: Config, source: Any = None) -> tuple[Dataset, np.ndarray]:
-    """A recording in windows of one step, by default the run's own, and the last steps that its model can see, (1, T, D).
-
-    Raises ValueError for a run that was not trained on windows, or a recording that is shorter than one.
-    """
-    windows = config.get("windows")
-    if windows is None:
-        raise ValueError(
-            f"a forecast goes on from the end of a recording, and this run was trained on {config['data']} without windows: train "
-            "lstm --mode predict with --window L --horizon H."
-        )
-    steps = prepare({**config, "windows": {"length": 1}}, config["data"] if source is None else source)
-    if len(steps.test) < windows["length"]:
-        raise ValueError(
-            f"{steps.name} has {len(steps.test)} steps, and the model sees {windows['length']}: give at least as many."
-        )
-    return steps, steps.test.x[-windows["length"] :, 0][None]

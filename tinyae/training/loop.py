@@ -123,7 +123,7 @@ class Training:
                 )
         if self.schedule is not None and not hasattr(self.schedule, "step"):
             raise TypeError(f"schedule must have a method step(), got {self.schedule!r}: make one of tinyae.optim.")
-        if self.schedule is not None and getattr(self.schedule, "optimizer", self.optimizer) is not self.optimizer:
+        if getattr(self.schedule, "optimizer", self.optimizer) is not self.optimizer:
             raise ValueError(
                 "the schedule belongs to another optimizer, so it would have no effect: make one for this optimizer."
             )
@@ -394,9 +394,8 @@ class Training:
         self.history.rows, self.history.units = list(state.rows), dict(state.units)
         for callback, saved in zip(callbacks, state.callbacks, strict=True):
             callback.load_state_dict(saved)
-        self.position = Position(state.epoch)
-        if state.position is not None:
-            self.position = Position(state.epoch + 1, **state.position)
+        at = state.position
+        self.position = Position(state.epoch) if at is None else Position(state.epoch + 1, **at)
         self.kept = self.previous = state
 
     def _save(self) -> None:

@@ -221,9 +221,8 @@ class Run(AppliedRun):
         ]
         self._commit({}, pictures=None, others=others)
         files = draw()
-        self._commit(
-            {}
-        )  # texts about the pictures; the last commit has no files, so a run that ends well has no renaming left
+        # Texts about the pictures; the last commit has no files, so a run that ends well has no renaming left.
+        self._commit({})
         drawn = {*(name for name in own if re.fullmatch(PICTURE, name)), *(file.name for file in files)}
         self._commit({}, pictures=sorted(drawn), others=[])
         return files
@@ -490,10 +489,8 @@ def _deeper(value: Any, levels: int) -> bool:
 
 def identity(config: dict[str, Any]) -> str:
     """The name of a run: equal for two runs that compute the same from the same data, whose files are equal in every bit."""
-    samples = config.get("environment", {}).get("data")
-    said = {key: value for key, value in config.items() if key not in ("minutes", "threads", "environment")} | {
-        "samples": samples
-    }
+    said = {key: value for key, value in config.items() if key not in ("minutes", "threads", "environment")}
+    said["samples"] = config.get("environment", {}).get("data")
     return f"{config['model']}-{hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]}"
 
 

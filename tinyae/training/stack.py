@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from tinyae import checks
-from tinyae.backend import backend_named, backend_of
+from tinyae.backend import backend_named
 from tinyae.checks import whole_number
 from tinyae.data import Dataset, Split
 from tinyae.models import Batch, SoftmaxClassifier, StackedAutoencoder
@@ -67,17 +68,11 @@ def fit_stack(
     for number, layer in enumerate(model.layers):
         if model.trained.numpy()[number]:
             continue
-        codes = codes_below(model, number, x)
+        train_layer = partial(fit, layer, codes_below(model, number, x), whole=model, **settings)
         title = f"layer {number + 1} of {len(model.layers)}"
-        if start is not None and start.stage == title and start.is_complete(epochs):
-            history = History(start.units, start.rows)
-        else:
-            moved_by = _moved_by(optimizer, schedule, layer.parameters(), epochs)
-            history = fit(layer, codes, epochs=epochs, start=start, whole=model, title=title, **moved_by, **settings)
+        history = _stage(title, train_layer, layer.parameters(), optimizer, schedule, epochs, start)
         start = None
-        marks = model.trained.numpy().copy()
-        marks[number] = 1.0
-        model.trained.data = backend_of(model.trained.data).to_device(marks, marks.dtype)
+        model.trained.data[number] = 1.0
         histories.append(history)
         if after_layer is not None:
             after_layer(number + 1, history)
@@ -141,21 +136,14 @@ def fit_stack_classifier(
         return Split(model.encode(train.x), train.y), held_out and Split(model.encode(held_out.x), held_out.y)
 
     histories = []
-    for name, network, moving, samples, passes in (
-        ("classifier", top, output, coded, epochs[0]),
-        ("fine-tuning", classifier, classifier, lambda: (train, held_out), epochs[1]),
+    for name, network, samples, passes in (
+        ("classifier", top, coded, epochs[0]),
+        ("fine-tuning", classifier, lambda: (train, held_out), epochs[1]),
     ):
         if start is not None and start.stage != name:
             continue
-        if start is not None and start.is_complete(passes):
-            history = History(start.units, start.rows)
-        else:
-            moved_by = _moved_by(optimizer, schedule, moving.parameters(), passes)
-            labeled, others = samples()
-            history = fit_classifier(
-                network, labeled, others, epochs=passes, start=start, whole=model, title=name, held_out=part,
-                **moved_by, **settings,
-            )  # fmt: skip
+        train_network = partial(fit_classifier, network, *samples(), whole=model, held_out=part, **settings)
+        history = _stage(name, train_network, network.parameters(), optimizer, schedule, passes, start)
         start = None
         histories.append(history)
         if after_stage is not None:
@@ -163,16 +151,16 @@ def fit_stack_classifier(
     return histories[0].last.get(f"{part}_accuracy") if len(histories) > 1 else None, histories
 
 
-def _moved_by(
-    optimizer: OptimizerOf, schedule: ScheduleOf | None, parameters: Iterable[Parameter], epochs: int
-) -> dict[str, Any]:
-    """The optimizer and the schedule of one stage, as arguments of `fit` and `fit_classifier`."""
+def _stage(
+    title: str, train: Callable[..., History], parameters: Iterable[Parameter], optimizer: OptimizerOf,
+    schedule: ScheduleOf | None, epochs: int, start: TrainingState | None,
+) -> History:  # fmt: skip
+    """The history of one stage: that of `start` if the stage was complete, else of `train` with its own optimizer."""
+    if start is not None and start.stage == title and start.is_complete(epochs):
+        return History(start.units, start.rows)
     made = optimizer(parameters)
-    return {"optimizer": made, "schedule": None if schedule is None else schedule(made, epochs)}
-
-
-_SHARED = ("epoch", *CLOCK)
-"""Columns with the same meaning in every stage."""
+    rates = None if schedule is None else schedule(made, epochs)
+    return train(title=title, optimizer=made, schedule=rates, epochs=epochs, start=start)
 
 
 def whole_history(stages: Sequence[tuple[str, History]]) -> History:
@@ -182,18 +170,17 @@ def whole_history(stages: Sequence[tuple[str, History]]) -> History:
     1 in each stage.
     """
     whole = History()
+    shared = ("epoch", *CLOCK)  # which mean the same in every stage
     for number, (name, history) in enumerate(stages, start=1):
-        own = {column: _column_of(name, column) for column in [*history.columns, *history.units]}
+        prefix = name.replace(" ", "_").replace("-", "_")
+        own = {
+            column: column if column in shared else f"{prefix}_{column.removeprefix('train_')}"
+            for column in [*history.columns, *history.units]
+        }
         whole.units |= {own[column]: unit for column, unit in history.units.items()}
         for row in history.rows:
             whole.append({"stage": number} | {own[column]: value for column, value in row.items()})
     return whole
-
-
-def _column_of(stage: str, column: str) -> str:
-    if column in _SHARED:
-        return column
-    return f"{stage.replace(' ', '_').replace('-', '_')}_{column.removeprefix('train_')}"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -291,13 +278,10 @@ class LinearProbe:
         classifier = SoftmaxClassifier(
             None, vectors.shape[1], classes, weight_decay=self.weight_decay, generator=np.random.default_rng(0)
         )
+        samples = Split(self._standardized(vectors), labels)
+        optimizer = LBFGS(classifier.parameters())
         self.history = fit_classifier(
-            classifier,
-            Split(self._standardized(vectors), labels),
-            optimizer=LBFGS(classifier.parameters()),
-            epochs=self.iterations,
-            progress=progress,
-            title=title,
+            classifier, samples, optimizer=optimizer, epochs=self.iterations, progress=progress, title=title
         )
         self.classifier = classifier
         return self

@@ -118,10 +118,7 @@ class History:
     def __repr__(self) -> str:
         if not self.rows:
             return "History(no complete epoch)"
-        numbers = ", ".join(
-            f"{name} {value:.6g}{' ' + self.units[name] if name in self.units else ''}"
-            for name, value in self.last.items()
-        )
+        numbers = ", ".join(f"{name} {v:.6g} {self.units.get(name, '')}".rstrip() for name, v in self.last.items())
         return f"History({len(self)} epochs; last: {numbers})"
 
     def _repr_html_(self) -> str:
@@ -296,9 +293,9 @@ class TrainingState:
             raise FileNotFoundError(f"no checkpoint at {path}: check the path.")
         with reading(path, "a complete checkpoint", "it may be truncated, or another file"):
             arrays, metadata = read_safetensors(path)
-            header = json.loads(metadata[_KEY])
+            header = json.loads(metadata[_KEY], object_hook=lambda value: _with_array(value, arrays))
             check_format(path, header)
-            content = _with_arrays(header["state"], arrays)
+            content = header["state"]
             check_types(header, {"state": dict, "extra": {"stages": [[str, dict, [dict]]]}}, "")
             check_types(content, _STATE, "state")
             model = ModuleState(**content["model"])
@@ -344,11 +341,10 @@ def run_of(path: Path) -> str | None:
     with suppress(Exception):  # a damaged file has its own error, where it is read
         if ".csv" in path.name:  # also under the name at which it is staged
             with open(path, newline="", encoding="utf-8") as table:
-                return next(iter(csv.DictReader(table))).get("run")
+                return next(csv.DictReader(table)).get("run")
         with safe_open(path, framework="numpy") as file:
             (header,) = file.metadata().values()
-            found: str | None = json.loads(header).get("run")
-            return found
+            return json.loads(header).get("run")
     return None
 
 
@@ -427,13 +423,9 @@ def _without_arrays(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _with_arrays(value: Any, arrays: dict[str, np.ndarray]) -> Any:
-    """The inverse of `_without_arrays`; tuples come back as lists."""
-    if isinstance(value, dict):
-        if value.keys() == {_ARRAY}:
-            return arrays[value[_ARRAY]]
-        return {name: _with_arrays(part, arrays) for name, part in value.items()}
-    return [_with_arrays(part, arrays) for part in value] if isinstance(value, list) else value
+def _with_array(value: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
+    """The array whose name stands in its place, or another dict as it is; tuples come back as lists."""
+    return arrays[value[_ARRAY]] if value.keys() == {_ARRAY} else value
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -462,7 +454,7 @@ class ModuleState:
         """The state of a module, as copies."""
         return cls(
             model.state_dict(),
-            {name: getattr(part, attribute) for name, part, attribute in _changing(model)},
+            {name: getattr(*place) for name, place in _changing(model).items()},
             [(names, dict(generator.bit_generator.state)) for names, generator in _groups(model)],
         )
 
@@ -475,15 +467,15 @@ class ModuleState:
                 f"the state has random generators {saved}, this {type(model).__name__} has {found}; names in one list "
                 "share a generator: build the model as the saved one was built."
             )
-        numbers = {name: (part, attribute) for name, part, attribute in _changing(model)}
+        numbers = _changing(model)
         if numbers.keys() != self.numbers.keys():
             raise ValueError(
                 f"the state has {sorted(self.numbers)}, this {type(model).__name__} {sorted(numbers)}: "
                 "build the model as the saved one was built."
             )
         model.load_state_dict(self.arrays)
-        for name, (part, attribute) in numbers.items():
-            setattr(part, attribute, self.numbers[name])
+        for name, place in numbers.items():
+            setattr(*place, self.numbers[name])
         for (_, generator), (_, state) in zip(groups, self.generators, strict=True):
             generator.bit_generator.state = state
 
@@ -496,13 +488,13 @@ def _groups(model: Module) -> list[tuple[list[str], np.random.Generator]]:
     return list(groups.values())
 
 
-def _changing(model: Module) -> list[tuple[str, Module, str]]:
-    """(dotted name, module, attribute) of every attribute that training changes."""
-    return [
-        (f"{name}.{attribute}".lstrip("."), part, attribute)
+def _changing(model: Module) -> dict[str, tuple[Module, str]]:
+    """Module and attribute of every attribute that training changes, by dotted name."""
+    return {
+        f"{name}.{attribute}".lstrip("."): (part, attribute)
         for name, part in model.named_modules()
         for attribute in part.changes_in_training
-    ]
+    }
 
 
 # ---------------------------------------------------------------------------------------------------------------------
