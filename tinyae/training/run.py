@@ -510,7 +510,10 @@ def environment(data: Dataset, device: str) -> dict[str, Any]:
     """
     from threadpoolctl import threadpool_info
 
-    blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    # SciPy has a BLAS of its own, which models do not use, and which is loaded or not
+    of_scipy = [any(part.startswith("scipy") for part in Path(pool["filepath"]).parts[-3:-1]) for pool in pools]
+    blas = [pool for pool, scipy in zip(pools, of_scipy, strict=True) if not scipy] or pools
     versions = {"python": platform.python_version(), "numpy": np.__version__, "tinyae": package_version()}
     return {
         "data": data.sha256(),
