@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tinyae import nn
-from tinyae.autodiff import Tensor
+from tinyae.autodiff import Tensor, grad
 from tinyae.backend import Backend
 
 FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -174,6 +174,15 @@ def test_dropout_is_repeatable_anew_at_each_call_and_off_in_evaluation(
     assert one.eval()(x).data is x
     assert nn.Dropout(0.0)(x).data is x
     assert one.generator.bit_generator.state == state
+
+
+def test_the_gradient_of_dropout_uses_the_mask_of_its_call(rng: np.random.Generator) -> None:
+    layer = nn.Dropout(0.5, rng)
+    x = Tensor(np.ones((6, 5)), requires_grad=True)
+    y = layer(x)
+    layer(x)  # a later call draws another mask and must not disturb the first
+    cotangent = rng.normal(size=(6, 5))
+    np.testing.assert_allclose(grad(y, x, cotangent).numpy(), cotangent * y.numpy())
 
 
 @pytest.mark.parametrize(("layer", "shape", "message"), [

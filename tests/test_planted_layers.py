@@ -174,7 +174,9 @@ class ByHand(nn.Module):
             return x * w
 
         self.weight = weight()
-        self.product = with_rules(product, lambda g, out, x, w: g * w, lambda g, out, x, w: g * (self.x if reads(g) else x))
+        self.product = with_rules(
+            product, lambda g, out, x, w: g * w, lambda g, out, x, w: g * (self.x if reads(g) else x)
+        )
 
     def forward(self, x: Any) -> Any:
         return self.product(x, self.weight)

@@ -215,14 +215,18 @@ def test_a_callback_that_raises_keeps_its_epoch_and_what_it_changed():
     pair = Pair("vae, warm-up")
     optimizer = OPTIMIZERS["adam"](pair.model.parameters())
 
+    states = []
+
     def halve(epoch: Any) -> None:
         epoch.optimizer.lr /= 2
+        states.append(epoch.model.state_dict())
         if epoch.number == 2:
             raise KeyboardInterrupt
 
-    with pytest.raises(TrainingInterrupted) as caught:
+    with pytest.raises(TrainingInterrupted, match="2 complete epochs are kept") as caught:
         ta.fit(pair.model, pair.samples, epochs=5, optimizer=optimizer, callbacks=[halve], progress=False)
     assert caught.value.history["epoch"] == [1, 2]
+    assert_equal(pair.model.state_dict(), states[1], "model")
     assert optimizer.lr == 3e-3 / 4
     assert caught.value.history.state.epoch == 2
     assert pair.model.kl_weight == 2 / 4

@@ -32,10 +32,6 @@ class Keeper:
             self.act(epoch)
 
 
-def interrupt(*_: Any) -> None:
-    raise KeyboardInterrupt
-
-
 def raise_rate(epoch: Epoch) -> None:
     epoch.optimizer.lr = 1e30
 
@@ -65,14 +61,6 @@ def test_an_epoch_that_ends_in_nan_is_not_kept(lr, validation, words):
     assert_equal(model.state_dict(), state)
 
 
-def test_ctrl_c_in_a_callback_keeps_that_epoch():
-    model, keeper = digits_model(), Keeper(2, interrupt)
-    with pytest.raises(TrainingInterrupted, match="2 complete epochs are kept") as caught:
-        fit(model, epochs=5, callbacks=[keeper])
-    assert caught.value.history["epoch"] == [1, 2]
-    assert_equal(model.state_dict(), keeper.states[1])
-
-
 @pytest.mark.parametrize("epoch", [1, 3])
 def test_ctrl_c_between_two_steps_goes_back_to_the_last_complete_epoch(epoch, monkeypatch):
     started: list[int] = []
@@ -96,16 +84,6 @@ def test_ctrl_c_between_two_steps_goes_back_to_the_last_complete_epoch(epoch, mo
     assert len(caught.value.history) == epoch - 1
     assert_equal(model.state_dict(), [state, *keeper.states][-1])
     assert not model.training
-
-
-def test_training_goes_on_after_an_interrupt():
-    model = digits_model()
-    optimizer = optim.Adam(model.parameters())
-    with pytest.raises(TrainingInterrupted):
-        fit(model, epochs=5, optimizer=optimizer, callbacks=[Keeper(1, interrupt)])
-    before = evaluate(model, SOME)["loss"]
-    fit(model, epochs=2, optimizer=optimizer)
-    assert evaluate(model, SOME)["loss"] < before
 
 
 @pytest.mark.parametrize("epoch", [1, 3])
