@@ -320,9 +320,8 @@ def test_gradients_land_in_the_flat_buffer_and_views_survive_steps(rng: np.rando
 
 def test_host_copies_leave_the_padding_out_and_go_back_in(rng: np.random.Generator) -> None:
     tensors = leaves(rng, "float32")
-    flat = FlatParameters(tensors)
+    flat, values = FlatParameters(tensors), np.arange(24.0)
     assert flat.size == 24
-    values = np.arange(24.0)
     flat.from_host(values, flat.data)
     np.testing.assert_array_equal(joined(tensors), values)
     np.testing.assert_array_equal(flat.to_host(flat.data), values)
