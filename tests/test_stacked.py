@@ -15,7 +15,7 @@ from tinyae import data, fit, load, models, nn, optim, plots, save, training
 from tinyae.cli.main import main
 from tinyae.data import Split
 from tinyae.models import Autoencoder, StackedAutoencoder, build, stacked_autoencoder
-from tinyae.training import History, TrainingInterrupted, fit_classifier, fit_stack, fit_stack_classifier
+from tinyae.training import History, fit_classifier, fit_stack, fit_stack_classifier
 from tinyae.training.pictures import draw_curves
 from tinyae.training.pictures.models import projected_filters
 from tinyae.training.stack import codes_below
@@ -184,29 +184,6 @@ def test_softmax_regression_is_the_minimum_that_scipy_finds():
     method = optim.LBFGS(classifier.parameters())
     history = fit_classifier(classifier, Split(x, y), epochs=500, optimizer=method, progress=False)
     assert history.last["train_loss"] == pytest.approx(expected, rel=1e-6)
-
-
-def test_a_classifier_repeats_and_can_be_interrupted(monkeypatch):
-    def trained() -> models.SoftmaxClassifier:
-        classifier = models.SoftmaxClassifier(nn.Flatten(), 64, 10, generator=np.random.default_rng(1))
-        fit_classifier(classifier, SOME, epochs=2, seed=3, progress=False)
-        return classifier
-
-    assert_array_equal(trained().output.weight.numpy(), trained().output.weight.numpy())
-    classifier = models.SoftmaxClassifier(nn.Flatten(), 64, 10, generator=np.random.default_rng(1))
-    seen = []
-
-    def accuracy(x: np.ndarray, y: np.ndarray) -> float:
-        seen.append(classifier.output.weight.numpy().copy())
-        if len(seen) == 2:
-            raise KeyboardInterrupt
-        return 0.5
-
-    monkeypatch.setattr(classifier, "accuracy", accuracy)
-    with pytest.raises(TrainingInterrupted) as stopped:
-        fit_classifier(classifier, SOME, OTHERS, epochs=5, progress=False)
-    assert len(stopped.value.history) == 1
-    assert_array_equal(classifier.output.weight.numpy(), seen[0])
 
 
 def test_the_confusion_matrix_is_a_count(rng):
