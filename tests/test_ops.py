@@ -103,21 +103,18 @@ def test_dense_is_finite_for_extreme_sums(activation, dtype):
     assert all(np.isfinite(a.data).all() for a in (out, *found))
 
 
-@pytest.mark.parametrize(
-    ("op", "at", "slope"),
-    [
-        (ops.relu, 0.0, 0.0),
-        (ops.absolute, 0.0, 0.0),
-        (lambda x: ops.maximum(x, 1.0), 1.0, 0.5),
-        (lambda x: ops.minimum(1.0, x), 1.0, 0.5),
-        (lambda x: ops.clip(x, low=0.0, high=1.0), 1.0, 1.0),
-        (lambda x: ops.clip(x, low=0.0, high=1.0), 0.0, 1.0),
-        (ops.norm, 0.0, 0.0),
-        (lambda x: x**1, 0.0, 1.0),
-        (lambda x: x**2, 0.0, 0.0),
-        (lambda x: x**0, 0.0, 0.0),
-    ],
-)
+@pytest.mark.parametrize(("op", "at", "slope"), [
+    (ops.relu, 0.0, 0.0),
+    (ops.absolute, 0.0, 0.0),
+    (lambda x: ops.maximum(x, 1.0), 1.0, 0.5),
+    (lambda x: ops.minimum(1.0, x), 1.0, 0.5),
+    (lambda x: ops.clip(x, low=0.0, high=1.0), 1.0, 1.0),
+    (lambda x: ops.clip(x, low=0.0, high=1.0), 0.0, 1.0),
+    (ops.norm, 0.0, 0.0),
+    (lambda x: x**1, 0.0, 1.0),
+    (lambda x: x**2, 0.0, 0.0),
+    (lambda x: x**0, 0.0, 0.0),
+])  # fmt: skip
 def test_sub_gradients_at_kinks_are_the_documented_ones(op, at, slope):
     x = Tensor(np.array([at, at]), requires_grad=True)
     out = op(x)
@@ -143,14 +140,11 @@ def test_the_norm_of_some_rows_may_be_0():
     assert_allclose(grad(out, x, np.ones(3)).data[:2], [[0.6, 0.8], [0.0, 0.0]])
 
 
-@pytest.mark.parametrize(
-    ("a", "b", "sentence"),
-    [
-        (np.ones((3, 2)), np.ones((3, 2)), r"inner lengths differ: \(3, 2\) @ \(3, 2\); the last axis of a must equal"),
-        (np.ones(2), np.ones(3), r"inner lengths differ: \(2,\) @ \(3,\)"),
-        (np.ones((3, 2)), 2.0, r"at least one axis on both sides: use \* for a number"),
-    ],
-)
+@pytest.mark.parametrize(("a", "b", "sentence"), [
+    (np.ones((3, 2)), np.ones((3, 2)), r"inner lengths differ: \(3, 2\) @ \(3, 2\); the last axis of a must equal"),
+    (np.ones(2), np.ones(3), r"inner lengths differ: \(2,\) @ \(3,\)"),
+    (np.ones((3, 2)), 2.0, r"at least one axis on both sides: use \* for a number"),
+])  # fmt: skip
 def test_matrices_that_do_not_fit_are_explained(a, b, sentence):
     with pytest.raises(ValueError, match=sentence):
         ops.matmul(Tensor(a), b)

@@ -105,26 +105,19 @@ def paper_adam(
 
 CASES = {
     "sgd": (lambda ts: SGD(ts, lr=0.05), lambda x, g: paper_sgd(x, g, 0.05, 0, False, 0)),
-    "sgd momentum": (
-        lambda ts: SGD(ts, lr=0.02, momentum=0.9, weight_decay=0.1),
-        lambda x, g: paper_sgd(x, g, 0.02, 0.9, False, 0.1),
-    ),
-    "sgd nesterov": (
-        lambda ts: SGD(ts, lr=0.02, momentum=0.8, nesterov=True),
-        lambda x, g: paper_sgd(x, g, 0.02, 0.8, True, 0),
-    ),
+    "sgd momentum": (lambda ts: SGD(ts, lr=0.02, momentum=0.9, weight_decay=0.1),
+                     lambda x, g: paper_sgd(x, g, 0.02, 0.9, False, 0.1)),
+    "sgd nesterov": (lambda ts: SGD(ts, lr=0.02, momentum=0.8, nesterov=True),
+                     lambda x, g: paper_sgd(x, g, 0.02, 0.8, True, 0)),
     "adagrad": (lambda ts: Adagrad(ts, lr=0.3), lambda x, g: paper_adagrad(x, g, 0.3, 1e-10)),
     "rmsprop": (lambda ts: RMSprop(ts, lr=0.02), lambda x, g: paper_rmsprop(x, g, 0.02, 0.99, 1e-8)),
     "adam": (lambda ts: Adam(ts, lr=0.05), lambda x, g: paper_adam(x, g, 0.05, 0.9, 0.999, 1e-8, 0, 0)),
     "adam eps": (  # an eps large enough to show whether it stands inside the bias correction
         lambda ts: Adam(ts, lr=0.05, betas=(0.8, 0.95), eps=0.3, weight_decay=0.2),
-        lambda x, g: paper_adam(x, g, 0.05, 0.8, 0.95, 0.3, 0.2, 0),
-    ),
-    "adamw": (
-        lambda ts: AdamW(ts, lr=0.05, weight_decay=0.3),
-        lambda x, g: paper_adam(x, g, 0.05, 0.9, 0.999, 1e-8, 0, 0.3),
-    ),
-}
+        lambda x, g: paper_adam(x, g, 0.05, 0.8, 0.95, 0.3, 0.2, 0)),
+    "adamw": (lambda ts: AdamW(ts, lr=0.05, weight_decay=0.3),
+              lambda x, g: paper_adam(x, g, 0.05, 0.9, 0.999, 1e-8, 0, 0.3)),
+}  # fmt: skip
 cases = pytest.mark.parametrize("name", CASES)
 
 

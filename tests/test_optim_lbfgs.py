@@ -186,22 +186,6 @@ def test_a_step_that_is_too_long_for_finite_numbers_is_shortened() -> None:
     assert optimizer.result.converged
 
 
-def test_a_linear_model_in_float32_reaches_least_squares(rng: np.random.Generator) -> None:
-    data = rng.standard_normal((40, 3)).astype("float32")
-    target = rng.standard_normal((40, 2)).astype("float32")
-    weight = Tensor(np.zeros((3, 2), "float32"), requires_grad=True)
-    bias = Tensor(np.zeros(2, "float32"), requires_grad=True)
-
-    def loss() -> Tensor:
-        error = Tensor(data) @ weight + bias - Tensor(target)
-        return (error * error).mean()
-
-    LBFGS([weight, bias]).step(loss)
-    solution = np.linalg.lstsq(np.column_stack([data, np.ones(40)]).astype("float64"), target, rcond=None)[0]
-    np.testing.assert_allclose(np.vstack([weight.numpy(), bias.numpy()]), solution, atol=2e-4)
-    assert (weight.dtype, bias.dtype) == (np.float32, np.float32)
-
-
 def test_callback_sees_every_accepted_step_and_may_stop() -> None:
     x, y = start()
     seen: list[tuple[int, float]] = []
