@@ -426,10 +426,9 @@ def test_samples_of_another_shape_are_refused_not_broadcast(shape, given, door, 
 
 def test_a_convolutional_model_gives_no_other_image_size(rng):
     model = models.conv_autoencoder((28, 28, 1), channels=(2, 2, 2), generator=rng)
+    words = r"got samples of shape \(26, 28, 1\), but reconstructions have shape \(28, 28, 1\)"
     for act in (model.reconstruct, models.AnomalyDetector(model).score):
-        with pytest.raises(
-            ValueError, match=r"got samples of shape \(26, 28, 1\), but reconstructions have shape \(28, 28, 1\)"
-        ):
+        with pytest.raises(ValueError, match=words):
             act(np.zeros((2, 26, 28, 1), "float32"))
 
 

@@ -53,10 +53,6 @@ def plain(x: Any) -> bool:
     return isinstance(x, np.ndarray)
 
 
-def mode(self: Any, x: Any) -> Any:
-    return x if not self.training else ops.tanh(x)
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Wrong layers: name, (layer, options of check_layer), law, a word of the sentence.
 
@@ -88,10 +84,6 @@ def from_closure() -> Any:
     return lambda self, x: x * gain * self.weight
 
 
-def in_advance(self: Any) -> None:
-    self.unit = self.weight / ops.norm(self.weight)
-
-
 class Slotted:
     __slots__ = ("gain",)
 
@@ -113,7 +105,8 @@ UNREGISTERED = {
     "made in the call beside a variable": (layer(lambda s, x: slope_of_bumps(s, x) * weight()), "made in the call"),
     "variable made before": (
         layer(lambda s, x: slope_of_bumps(s, x, s.o.t), o=lambda: SimpleNamespace(t=Tensor(SCALE, requires_grad=True))), "o.t"),
-    "computed in __init__": (Layer(lambda s, x: x * s.unit, in_advance), "unit was computed before"),
+    "computed in __init__": (
+        Layer(lambda s, x: x * s.unit, lambda s: setattr(s, "unit", s.weight / ops.norm(s.weight))), "unit was computed before"),
     "a leaf that is no Parameter": (
         layer(lambda s, x: x * s.gain, gain=lambda: Tensor(np.ones(4, "float32"), requires_grad=True)), "nn.Parameter"),
     "only in evaluation": (
@@ -127,14 +120,6 @@ def time_mean(self: Any, x: Any, lengths: Any) -> Any:
     valid = (np.arange(x.shape[1]) < np.asarray(lengths)[:, None])[..., None].astype(x.dtype)
     steps = np.maximum(np.asarray(lengths), 1)[:, None].astype(x.dtype)
     return ops.sum(x * valid, axis=1) / steps
-
-
-def time_mixed(self: Any, x: Any, lengths: Any) -> Any:
-    return ops.tanh(x) * ops.mean(time_mean(self, x, lengths), axis=0)
-
-
-def by_longest(self: Any, x: Any, lengths: Any) -> Any:
-    return time_mean(self, x, lengths) / float(np.max(lengths))
 
 
 MIXED: dict[str, Any] = {
@@ -288,8 +273,10 @@ cos = ops.cos
 WRONG: list[Any] = [
     *[(f"leaf: {name}", fn, {}, "registered parameters", word) for name, (fn, word) in UNREGISTERED.items()],
     *[(f"mixed: {name}", layer(run), {}, "batch independence", "alone") for name, run in MIXED.items()],
-    ("mixed: with lengths", layer(time_mixed), {"lengths": LENGTHS}, "batch independence", "alone"),
-    ("mixed: by the longest", layer(by_longest), {"lengths": LENGTHS}, "batch independence", "alone"),
+    ("mixed: with lengths", layer(lambda s, x, lengths: ops.tanh(x) * ops.mean(time_mean(s, x, lengths), axis=0)),
+     {"lengths": LENGTHS}, "batch independence", "alone"),
+    ("mixed: by the longest", layer(lambda s, x, lengths: time_mean(s, x, lengths) / float(np.max(lengths))),
+     {"lengths": LENGTHS}, "batch independence", "alone"),
     ("mixed: batch statistics in evaluation too", layer(lambda s, x: x - ops.mean(x, axis=0) * (1.1 if s.training else 1.0)),
      {"modes_differ": True}, "batch independence", "alone"),
     *[(f"calls: {name}", fn, {}, "independent calls", "call") for name, fn in CALLS.items()],
@@ -333,7 +320,7 @@ WRONG: list[Any] = [
     ("result: tuple", layer(lambda s, x: (x, x)), {}, "one result", "tuple"),
     ("result: array", layer(lambda s, x: x.data), {}, "one result", "ndarray"),
     ("result: nothing", layer(lambda s, x: None), {}, "one result", "NoneType"),
-    ("modes: undeclared", layer(mode), {}, "modes", "declare"),
+    ("modes: undeclared", layer(lambda s, x: ops.tanh(x) if s.training else x), {}, "modes", "declare"),
     ("modes: batch norm undeclared", nn.BatchNorm(4), {}, "modes", "declare"),
     ("inputs: written into", layer(lambda s, x: Tensor(np.sin(x.data, out=x.data).copy())), {}, "inputs are only read", "written"),
     ("inputs: a rule writes into g", sine(lambda g, out, x: np.multiply(g, cos(x), out=g) if plain(g) else g * cos(x)), {},
@@ -375,14 +362,6 @@ class BatchStatistics(nn.Module):
         return (x - mean) / ops.sqrt(var + 1e-5)
 
 
-class Embedding(nn.Module):
-    def __init__(self) -> None:
-        self.table = weight(5, 3)
-
-    def forward(self, rows: Any) -> Any:
-        return self.table[rows]
-
-
 class Tied(nn.Module):
     def __init__(self) -> None:
         self.encoder = nn.Dense(4, 3, activation="tanh", generator=np.random.default_rng(0))
@@ -393,17 +372,12 @@ class Tied(nn.Module):
         return self.decoder(self.encoder(x))
 
 
-class Attention(nn.Module):
+def attention(self: Any, x: Any, lengths: Any) -> Any:
     """Softmax over the valid steps of (N, T, D), weighted mean of the steps."""
-
-    def __init__(self) -> None:
-        self.query = weight(2)
-
-    def forward(self, x: Any, lengths: Any) -> Any:
-        scores = ops.sum(x * self.query, axis=2)
-        valid = np.arange(x.shape[1]) < np.asarray(lengths)[:, None]
-        shares = ops.softmax(ops.where(valid, scores, -1e9), axis=1)
-        return ops.sum(ops.reshape(shares, shape=(*shares.shape, 1)) * x, axis=1)
+    scores = ops.sum(x * self.query, axis=2)
+    valid = np.arange(x.shape[1]) < np.asarray(lengths)[:, None]
+    shares = ops.softmax(ops.where(valid, scores, -1e9), axis=1)
+    return ops.sum(ops.reshape(shares, shape=(*shares.shape, 1)) * x, axis=1)
 
 
 class Residual(nn.Module):
@@ -426,10 +400,6 @@ def counted_calls(self: Any, x: Any) -> Any:
     return ops.tanh(x)
 
 
-def weight_norm(self: Any, x: Any) -> Any:
-    return x * (self.weight / ops.norm(self.weight))
-
-
 def sized_table(self: Any, x: Any) -> Any:
     if x.shape[-1] not in self.tables:
         self.tables[x.shape[-1]] = np.linspace(0.1, 1.0, x.shape[-1])
@@ -442,14 +412,6 @@ def refuses(self: Any, x: Any) -> Any:
     return ops.tanh(x)
 
 
-def drawn_once(self: Any) -> None:
-    self.projection = Tensor(np.random.default_rng(1).normal(size=(4, 2)).astype("float32"))
-
-
-def frozen() -> nn.Module:
-    return nn.Sequential(nn.Dense(4, 3, generator=np.random.default_rng(0)).freeze(), nn.Dense(3, 2)).train()
-
-
 def used(module: Any) -> Any:
     ops.sum(module(Tensor(BATCH.astype("float32")))).backward(retain_graph=True)
     return module
@@ -460,10 +422,6 @@ def penalty(self: Any, x: Any) -> Any:
     with set_recording(True):
         leaf = x if x.requires_grad else Tensor(x.data, requires_grad=True)
         return ops.norm(grad(ops.tanh(leaf * self.weight).sum(), leaf, create_graph=True))
-
-
-def two(self: Any, x: Any, y: Any) -> Any:
-    return ops.tanh(x) * self.weight + y
 
 
 ROWS = np.array([[0, 3], [1, 1], [4, 0]])
@@ -493,10 +451,10 @@ RIGHT: list[Any] = [
     ("dropout", nn.Sequential(nn.Dense(4, 3), nn.Dropout(0.5, GENERATOR(0))), [BATCH], DIFFERS),
     ("batch norm", nn.BatchNorm(4), [BATCH], DIFFERS),
     ("batch norm by hand", BatchStatistics(), [BATCH], DIFFERS),
-    ("embedding", Embedding(), [ROWS], {}),
+    ("embedding", right(lambda s, rows: s.table[rows], table=lambda: weight(5, 3)), [ROWS], {}),
     ("labels beside x", right(lambda s, x, y: x * s.weight + ops.reshape(s.table[y], shape=(-1, 1)), table=lambda: weight(3)),
      [BATCH, LABELS], {}),
-    ("two inputs", right(two), [BATCH, BATCH[::-1].copy()], {}),
+    ("two inputs", right(lambda s, x, y: ops.tanh(x) * s.weight + y), [BATCH, BATCH[::-1].copy()], {}),
     ("tied weights", Tied(), [BATCH], {}),
     ("shared twice", nn.Sequential(*[nn.Dense(4, 4, activation="tanh", generator=GENERATOR(0))] * 2), [BATCH], {}),
     ("parameters in a list", right(lambda s, x: x * s.all[0] + s.all[1], all=lambda: [weight(), weight()]), [BATCH], {}),
@@ -504,9 +462,9 @@ RIGHT: list[Any] = [
     ("parameters in a dict", right(lambda s, x: x * s.all["a"]["b"], all=lambda: {"a": {"b": weight()}}), [BATCH], {}),
     ("layers in a dict of lists", right(lambda s, x: s.all["a"][0](x), all=lambda: {"a": [nn.Dense(4, 2)]}), [BATCH], {}),
     ("nested", Residual(4), [BATCH], {}),
-    ("frozen part", frozen(), [BATCH], {}),
-    ("weight norm", right(weight_norm), [BATCH], {}),
-    ("buffer", Layer(lambda s, x: x @ s.projection, drawn_once), [BATCH], {}),
+    ("frozen part", nn.Sequential(nn.Dense(4, 3, generator=GENERATOR(0)).freeze(), nn.Dense(3, 2)).train(), [BATCH], {}),
+    ("weight norm", right(lambda s, x: x * (s.weight / ops.norm(s.weight))), [BATCH], {}),
+    ("buffer", right(lambda s, x: x @ s.projection, projection=lambda: Tensor(BATCH[:, :2].astype("float32"))), [BATCH], {}),
     ("unused parameter", right(lambda s, x: ops.tanh(x)), [BATCH], {}),
     ("a derivative inside", right(slope_of_bumps), [BATCH], {}),
     ("a penalty on the derivative of x", right(penalty), [BATCH], {"batch": False}),
@@ -519,7 +477,7 @@ RIGHT: list[Any] = [
     ("absolute value", right(lambda s, x: ops.absolute(x) * s.weight), [BATCH], {}),
     ("lstm with lengths", nn.LSTM(2, 2, generator=GENERATOR(0)), [STEPS], {
         "lengths": LENGTHS, "order": 1, "call": lambda f, x, n: f.flat(f(x, lengths=n)[1])}),
-    ("attention with lengths", Attention(), [STEPS], {"lengths": LENGTHS}),
+    ("attention with lengths", right(attention, query=lambda: weight(2)), [STEPS], {"lengths": LENGTHS}),
     ("mean of valid steps", right(time_mean), [STEPS], {"lengths": LENGTHS}),
     ("convolution", nn.Conv2d(1, 2, 2, generator=GENERATOR(0)), [BATCH.reshape(2, 2, 4, 1)], {"order": 1}),
 ]  # fmt: skip

@@ -246,10 +246,8 @@ def test_the_history_of_the_whole_keeps_the_stages_apart():
 
 
 def test_the_curves_of_a_stack_are_one_line_for_each_stage(tmp_path, monkeypatch):
-    stages = [("layer 1", History({"train_loss": "a"})), ("classifier", History({"train_loss": "b"}))]
-    for _, history in stages:
-        for epoch in (1, 2, 3):
-            history.append({"epoch": epoch, "train_loss": 1.0 / epoch})
+    rows = [{"epoch": epoch, "train_loss": 1.0 / epoch} for epoch in (1, 2, 3)]
+    stages = [(name, History({"train_loss": unit}, rows)) for name, unit in (("layer 1", "a"), ("classifier", "b"))]
     drawn = []
     monkeypatch.setattr(plots, "save_figure", lambda figure, path: drawn.append(figure))
     draw_curves(training.whole_history(stages), tmp_path / "loss.png")

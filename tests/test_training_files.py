@@ -357,7 +357,6 @@ def test_a_second_run_in_a_folder_is_refused_until_the_first_is_gone(how, tmp_pa
         recorded(tmp_path).close()
     command = [sys.executable, "-c", HOLD, str(folder), how]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
         assert process.stdout.readline() == "locked\n"
         for attempt in (lambda: Run.create(folder, CONFIG, force=True), lambda: Run.open(folder, write=True)):
             with pytest.raises(BlockingIOError, match=r"a run is at work in .*run: wait until it ends"):
