@@ -52,17 +52,6 @@ def test_every_layer_obeys_every_law(case, rng):
         assert ("permutation equivariance" in held) == (case.shapes[0][0] > 1)
 
 
-def test_padding_changes_nothing_in_a_recurrent_layer(rng):
-    layer = nn.LSTM(2, 2, 2, True, generator=rng)
-
-    def states(layer, x, lengths):
-        return layer.flat(layer(x, lengths=lengths)[1])
-
-    assert "padding invariance" in check_layer(
-        layer, rng.normal(size=(3, 4, 2)), lengths=[4, 1, 2], call=states, order=1
-    )
-
-
 def test_no_layer_is_left_out(rng):
     checked = {type(part) for case in LAYERS for _, part in case.build(rng).named_modules()}
     assert set(discovered_layers()) <= checked

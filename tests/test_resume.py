@@ -307,20 +307,20 @@ def test_generators_are_kept_by_identity():
         state.restore(lstm)
 
 
-def test_a_state_of_another_run_is_refused(tmp_path):
+@pytest.mark.parametrize(("name", "epochs", "options", "words"), [
+    ("basic", 2, {}, r"2 complete epochs, got epochs=2: .* give more than 2"),
+    ("basic", 3, {"optimizer": "sgd"}, "saved state of Adam, not of SGD"),
+    ("basic", 3, {"schedule": "step"},
+     "without a schedule and with 0 callbacks that have a state, this run has one"),
+    ("basic", 3, {"callbacks": [EarlyStopping("train_loss")]},
+     "with 0 callbacks that have a state, this run has none and 1"),
+    ("vae", 3, {}, "does not match|has random generators"),
+    ("basic", 3, {"title": "second"}, "the stage '', this run is 'second'"),
+])  # fmt: skip
+def test_a_state_of_another_run_is_refused(name, epochs, options, words):
     state = Pair("basic").fit(2).state
-    with pytest.raises(ValueError, match=r"2 complete epochs, got epochs=2: .* give more than 2"):
-        Pair("basic").fit(2, start=state)
-    with pytest.raises(ValueError, match="saved state of Adam, not of SGD"):
-        Pair("basic").fit(3, "sgd", start=state)
-    with pytest.raises(ValueError, match="without a schedule and with 0 callbacks that have a state, this run has one"):
-        Pair("basic").fit(3, schedule="step", start=state)
-    with pytest.raises(ValueError, match="with 0 callbacks that have a state, this run has none and 1"):
-        Pair("basic").fit(3, callbacks=[EarlyStopping("train_loss")], start=state)
-    with pytest.raises(ValueError, match=r"does not match|has random generators"):
-        Pair("vae").fit(3, start=state)
-    with pytest.raises(ValueError, match="the stage '', this run is 'second'"):
-        Pair("basic").fit(3, title="second", start=state)
+    with pytest.raises(ValueError, match=words):
+        Pair(name).fit(epochs, start=state, **options)
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):

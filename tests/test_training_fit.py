@@ -305,10 +305,11 @@ def test_the_codes_of_a_frozen_encoder_stay_to_the_last_bit(by, rng):
     model = Autoencoder(encoder, nn.Dense(6, 8, generator=rng), loss="squared_error")
     x = rng.random((50, 8)).astype("float32")
     quiet_fit(model, x, epochs=2, batch_size=10)
-    codes, state = model.encode(x), encoder.state_dict()
+    codes, state, decoded = model.encode(x), encoder.state_dict(), model.decode(model.encode(x))
     encoder.freeze()
     if by == "fit":
         quiet_fit(model, 3 * x + 1, epochs=2, batch_size=10)
+        assert (model.decode(codes) != decoded).all()
     else:
         classifier = SoftmaxClassifier(encoder, 6, 2, generator=rng)
         fit_classifier(classifier, Split(3 * x + 1, np.arange(50) % 2), epochs=2, batch_size=10, progress=False)
