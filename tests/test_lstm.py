@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -26,16 +27,8 @@ FED = (None, *FEEDINGS)
 
 def made(mode: str = "reconstruct", fed: str | None = None, seed: int = 0, **options: Any) -> LSTMAutoencoder:
     """A small model in training mode, its weights moved away from where they start."""
-    model = LSTMAutoencoder(
-        2,
-        options.pop("hidden_size", 2),
-        mode=mode,
-        future_steps=0 if mode == "reconstruct" else FUTURE,
-        conditional=fed is not None,
-        feeding=fed,
-        generator=np.random.default_rng(seed),
-        **options,
-    )
+    options |= {"future_steps": 0 if mode == "reconstruct" else FUTURE, "conditional": fed is not None, "feeding": fed}
+    model = LSTMAutoencoder(2, 2, mode=mode, generator=np.random.default_rng(seed), **options)
     rng = np.random.default_rng(seed + 1)
     for p in model.parameters():
         p.data = (p.data + 0.3 * rng.normal(size=p.shape)).astype(p.dtype)
@@ -180,11 +173,8 @@ def test_a_step_stays_on_the_device_and_gives_the_cpus_numbers(fed, elsewhere, r
     for device in (elsewhere, CPU):
         model = made("composite", fed, num_layers=2, bidirectional=True, peepholes=True).to(device.name)
         given, lengths = Tensor(device.to_device(x)), device.to_device(np.array(LENGTHS))
-        if elsewhere.name == "strict":
-            with elsewhere.policy(forbid_sync=True, forbid_copy=True, forbid_float64=True):
-                loss = model.loss(Batch(given, lengths=lengths)).total
-                loss.backward()
-        else:
+        forbidden = dict.fromkeys(("forbid_sync", "forbid_copy", "forbid_float64"), True)
+        with elsewhere.policy(**forbidden) if elsewhere.name == "strict" else nullcontext():
             loss = model.loss(Batch(given, lengths=lengths)).total
             loss.backward()
         found.append([loss.numpy(), *[p.grad.numpy() for p in model.parameters()]])

@@ -21,23 +21,26 @@ def two_leaves(rng: np.random.Generator) -> list[Tensor]:
     return [Tensor(rng.random((3, 4)), requires_grad=True), Tensor(rng.random(5), requires_grad=True)]
 
 
-@pytest.mark.parametrize("owned", [False, True])
-def test_leaves_that_share_a_cotangent_clip_to_exactly_the_norm(owned: bool) -> None:
-    """The two gradients of a + b are one array in the engine; scaling it once per leaf would clip twice."""
+@pytest.fixture(params=["free", "owned"])
+def pair(request: pytest.FixtureRequest) -> tuple[Tensor, Tensor]:
+    """Two leaves, which an optimizer owns or not."""
     a, b = Tensor(np.ones(4), requires_grad=True), Tensor(np.ones(4), requires_grad=True)
-    if owned:
+    if request.param == "owned":
         SGD([a, b], lr=0.1)
+    return a, b
+
+
+def test_leaves_that_share_a_cotangent_clip_to_exactly_the_norm(pair: tuple[Tensor, Tensor]) -> None:
+    """The two gradients of a + b are one array in the engine; scaling it once per leaf would clip twice."""
+    a, b = pair
     (a + b).sum().backward()
     assert clip_grad_norm([a, b], 0.1).item() == pytest.approx(math.sqrt(8), rel=1e-14)
     assert joint_norm([a, b]) == pytest.approx(0.1, rel=1e-6)
 
 
-@pytest.mark.parametrize("owned", [False, True])
 @pytest.mark.parametrize("order", [1, -1])
-def test_a_gradient_assigned_to_two_leaves_is_scaled_once_each(owned: bool, order: int) -> None:
-    a, b = Tensor(np.ones(4), requires_grad=True), Tensor(np.ones(4), requires_grad=True)
-    if owned:
-        SGD([a, b], lr=0.1)
+def test_a_gradient_assigned_to_two_leaves_is_scaled_once_each(pair: tuple[Tensor, Tensor], order: int) -> None:
+    a, b = pair
     (a * 3.0).sum().backward()
     b.grad = a.grad
     clip_grad_norm([a, b][::order], 0.1)
@@ -127,11 +130,9 @@ def test_without_any_gradient_the_advice_is_backward(rng: np.random.Generator) -
 
 @pytest.mark.parametrize("owned", [False, True])
 @pytest.mark.parametrize("device", ["cpu", "strict"])
-@pytest.mark.parametrize(
-    "numbers",
-    [[1e20, 1.0, -2e20], [3e38, -3e38, 3e38, 3e38], [1e19] * 40, [1e-30, -2e-30], [3e-23, 1e-23], [1e-44, 0.0]],
-    ids=str,
-)
+@pytest.mark.parametrize("numbers", [
+    [1e20, 1.0, -2e20], [3e38, -3e38, 3e38, 3e38], [1e19] * 40, [1e-30, -2e-30], [3e-23, 1e-23], [1e-44, 0.0],
+], ids=str)  # fmt: skip
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_magnitude_changes_neither_direction_nor_norm(numbers, device, owned, dtype) -> None:
     """Against Python's `math.hypot`, which scales, in float64; float64 gets numbers whose squares overflow it too."""

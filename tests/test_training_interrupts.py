@@ -64,7 +64,6 @@ def test_an_epoch_that_ends_in_nan_is_not_kept(lr, validation, words):
 @pytest.mark.parametrize("epoch", [1, 3])
 def test_ctrl_c_between_two_steps_goes_back_to_the_last_complete_epoch(epoch, monkeypatch):
     started: list[int] = []
-
     batches = Batch.batches
 
     def interrupted_batches(self: Batch, *options: Any) -> Iterator[Batch]:

@@ -52,9 +52,7 @@ def test_the_kl_is_summed_over_the_code_and_averaged_over_samples(rng):
 def test_the_loss_is_the_written_out_bound(likelihood, rng):
     model = small(likelihood=likelihood).to(dtype="float64")
     x = images(rng, binary=likelihood == "bernoulli")
-    (first, second), (third, fourth) = (
-        [m for m in half if isinstance(m, nn.Dense)] for half in (model.encoder, model.decoder)
-    )
+    first, second, third, fourth = (m for m in [*model.encoder, *model.decoder] if isinstance(m, nn.Dense))
 
     def layer(a: np.ndarray, dense: nn.Dense) -> np.ndarray:
         return a @ dense.weight.numpy() + dense.bias.numpy()
