@@ -97,8 +97,9 @@ def test_the_backend_is_found_by_array_by_name_and_is_one() -> None:
 def test_accounts_count_launches_syncs_and_copies() -> None:
     with DEVICE.policy() as account:
         x = DEVICE.to_device(HOST)
-        _ = x.T, x.reshape(-1), x[1:], x[None], XP.broadcast_to(x, (2, 4, 3)), XP.asarray(x)  # views
-        assert x.astype("float32", copy=False) is not None
+        assert all(view.base is x for view in (x.T, x.reshape(-1), x[1:], x[None], XP.broadcast_to(x, (2, 4, 3))))
+        assert XP.asarray(x) is x
+        x.astype("float32", copy=False)
         assert (account.launches, account.syncs, account.uploads, account.downloads) == (0, 0, 1, 0)
         y = x * 2.0 + 1.0
         y += x
