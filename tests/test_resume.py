@@ -14,18 +14,10 @@ from numpy.testing import assert_array_equal
 import tinyae as ta
 from tests.launch_budgets import build_small, class_numbers, small_batch
 from tests.test_training_files import small_files_only
-from tinyae import nn, optim
+from tinyae import nn, optim, training
 from tinyae.data import Split
 from tinyae.models import MODELS, basic_autoencoder, build, stacked_autoencoder
-from tinyae.training import (
-    Checkpoint,
-    EarlyStopping,
-    TrainingDiverged,
-    TrainingInterrupted,
-    TrainingState,
-    fit_stack,
-    fit_stack_classifier,
-)
+from tinyae.training import Checkpoint, EarlyStopping, TrainingDiverged, TrainingInterrupted, TrainingState
 
 Scheduled = Callable[[optim.Optimizer], Any]
 EPOCHS, BATCH = 4, 3
@@ -285,9 +277,9 @@ def test_a_stack_cut_in_any_stage_equals_one_long_run(tmp_path):
         model = small_stack()
         common = {"batch_size": 4, "checkpoint": checkpoint, "progress": False}
         if start is None or start.stage.startswith("layer"):
-            fit_stack(model, samples, epochs=2, start=start, **common)
+            training.fit_stack(model, samples, epochs=2, start=start, **common)
             start = None
-        fit_stack_classifier(model, samples, samples, epochs=(2, 2), start=start, **common)
+        training.fit_stack_classifier(model, samples, samples, epochs=(2, 2), start=start, **common)
         return model.state_dict()
 
     steps = AfterEveryStep()

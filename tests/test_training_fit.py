@@ -10,19 +10,10 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal, assert_equal
 
 from tests.launch_budgets import build_small, class_numbers, small_batch
-from tinyae import data, fit, nn, optim, save
+from tinyae import data, fit, models, nn, optim, save
 from tinyae.autodiff import Tensor
 from tinyae.data import Dataset, Split
-from tinyae.models import (
-    MODELS,
-    Autoencoder,
-    SoftmaxClassifier,
-    basic_autoencoder,
-    build,
-    deep_autoencoder,
-    sparse_autoencoder,
-    stacked_autoencoder,
-)
+from tinyae.models import MODELS, Autoencoder, SoftmaxClassifier, basic_autoencoder, build
 from tinyae.training import Epoch, TrainingInterrupted, evaluate, fit_classifier, fit_stack
 
 DIGITS = data.load("optdigits")
@@ -78,7 +69,7 @@ def test_fit_is_the_loop_written_out_in_numpy(clip_norm, scheduled, rng):
 
 @pytest.mark.parametrize("loss", ["bce", "squared_error", "absolute_error", "huber"])
 def test_training_beats_the_mean_image(loss):
-    model = deep_autoencoder((8, 8, 1), (32, 10), loss=loss, generator=np.random.default_rng(0))
+    model = models.deep_autoencoder((8, 8, 1), (32, 10), loss=loss, generator=np.random.default_rng(0))
     optimizer = optim.Adam(model.parameters(), lr=3e-3)
     history = quiet_fit(model, DIGITS, DIGITS.test, epochs=5, batch_size=64, optimizer=optimizer)
     assert all(later < earlier for earlier, later in pairwise(history["train_loss"]))
@@ -344,7 +335,7 @@ def test_drop_last_leaves_out_a_smaller_last_batch(samples, batch_size, rng):
 
 @pytest.mark.parametrize("train", [
     lambda x, **options: quiet_fit(basic_autoencoder(8, 3), x, **options),
-    lambda x, **options: fit_stack(stacked_autoencoder(8, (3,)), x, progress=False, **options),
+    lambda x, **options: fit_stack(models.stacked_autoencoder(8, (3,)), x, progress=False, **options),
     lambda x, **options: fit_classifier(SoftmaxClassifier(None, 8, 2), Split(x, np.ones(7, int)), progress=False, **options),
 ])  # fmt: skip
 def test_drop_last_that_leaves_nothing_is_refused(train, rng):
@@ -383,10 +374,10 @@ def test_a_last_batch_of_one_is_taken_where_batchnorm_sees_more_numbers(rng):
 
 
 OUT_OF_REACH = [
-    (lambda: sparse_autoencoder(6, 3, sparsity="none"), -1.3, 2.0, "sigmoid, from 0 to 1"),
-    (lambda: stacked_autoencoder(6, (3,), layer="sparse").layers[0], 0.0, 1.5, "sigmoid, from 0 to 1"),
-    (lambda: deep_autoencoder(6, (4, 2), output_activation="relu", loss="huber"), -0.5, 9.0, "relu, from 0 to inf"),
-    (lambda: deep_autoencoder((2, 3, 1), (4, 2), output_activation="tanh", loss="squared_error"), -1.5, 1.0, "tanh"),
+    (lambda: models.sparse_autoencoder(6, 3, sparsity="none"), -1.3, 2.0, "sigmoid, from 0 to 1"),
+    (lambda: models.stacked_autoencoder(6, (3,), layer="sparse").layers[0], 0.0, 1.5, "sigmoid, from 0 to 1"),
+    (lambda: models.deep_autoencoder(6, (4, 2), output_activation="relu", loss="huber"), -0.5, 9.0, "relu, from 0 to inf"),
+    (lambda: models.deep_autoencoder((2, 3, 1), (4, 2), output_activation="tanh", loss="squared_error"), -1.5, 1.0, "tanh"),
     (lambda: Autoencoder(nn.Dense(6, 2), nn.Sequential(nn.Dense(2, 6), nn.Sigmoid()), loss="absolute_error"),
      -0.1, 0.9, "sigmoid"),
 ]  # fmt: skip
