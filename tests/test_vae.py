@@ -25,6 +25,12 @@ def small(seed: int = 0, shape=6, **options) -> VariationalAutoencoder:
     return variational_autoencoder(shape, generator=np.random.default_rng(seed), **options)
 
 
+def in_doubles(model: VariationalAutoencoder) -> VariationalAutoencoder:
+    """The same weights in float64."""
+    model.to(dtype="float64")
+    return model
+
+
 def images(rng: np.random.Generator, n: int = 7, binary: bool = False) -> np.ndarray:
     x = rng.random((n, 6))
     return np.round(x) if binary else x
@@ -50,7 +56,7 @@ def test_the_kl_is_summed_over_the_code_and_averaged_over_samples(rng):
 
 @every_likelihood
 def test_the_loss_is_the_written_out_bound(likelihood, rng):
-    model = small(likelihood=likelihood).to(dtype="float64")
+    model = in_doubles(small(likelihood=likelihood))
     x = images(rng, binary=likelihood == "bernoulli")
     first, second, third, fourth = (m for m in [*model.encoder, *model.decoder] if isinstance(m, nn.Dense))
 
