@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tinyae import plots
+from tinyae.autodiff import Primitive, primitive
 from tinyae.backend import CPU, Backend, DeviceError, backend_named
 from tinyae.cli.main import main
 from tinyae.testing import strict_device
@@ -141,6 +142,14 @@ def gpu() -> Backend:
         return backend_named("gpu")
     except DeviceError as error:
         pytest.skip(str(error))
+
+
+def with_rules(forward: Callable[..., Any], *rules: Any, elementwise: bool = True) -> Primitive:
+    """The primitive of a function on arrays, with a gradient rule for each of its arguments: a right or a wrong one."""
+    made = primitive(elementwise=elementwise)(forward)
+    for argument, rule in enumerate(rules):
+        made.vjp(argument)(rule)
+    return made
 
 
 ELSEWHERE = ("strict", pytest.param("gpu", marks=pytest.mark.gpu))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import gc
 import io
 import re
+import weakref
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
 from tinyae import losses, ops
 from tinyae.autodiff import Tensor, grad, no_grad
@@ -90,13 +91,10 @@ def test_looking_changes_nothing(rng: np.random.Generator) -> None:
     assert graph(loss) == first
     expected = grad(loss, named["W"]).numpy()
     loss.backward()
-    assert named["W"].grad is not None
-    assert_allclose(named["W"].grad.numpy(), expected, rtol=0, atol=0)
+    assert_array_equal(named["W"].grad.numpy(), expected)
 
 
 def test_a_snapshot_keeps_no_tensor_alive(rng: np.random.Generator) -> None:
-    import weakref
-
     gc.disable()
     try:
         loss, named, hidden = dense_loss(rng)
@@ -117,8 +115,6 @@ def test_a_leaf_whose_tensor_is_gone_is_still_measured() -> None:
 def test_several_numbers_need_a_cotangent() -> None:
     a = Tensor(np.array([3.0, 4.0]), requires_grad=True)
     y = a * a
-    with pytest.raises(ValueError, match="grad_output"):
-        graph(y)
     g = graph(y, grad_output=np.array([1.0, 0.0]))
     assert [n.gradient_norm for n in g.nodes] == [6.0, 1.0]
 
@@ -148,7 +144,18 @@ def test_infinities_are_shown() -> None:
     assert graph(Tensor(np.float32(3e38), requires_grad=True) * 1.0)[0].value_norm == pytest.approx(3e38)
 
 
+def freed() -> tuple[Tensor, Tensor]:
+    """A result whose graph was freed, and one that hangs on it."""
+    _, b, c = doubled_and_squared()
+    c.backward()
+    return c, b * 2.0
+
+
 @pytest.mark.parametrize(("make", "error", "message"), [
+    (lambda: graph(freed()[0]), RuntimeError, "retain_graph"),
+    (lambda: graph(freed()[1]), RuntimeError, "retain_graph"),
+    (lambda: graph(no_grad()(doubled_and_squared)()[2]), TypeError, "no_grad"),
+    (lambda: graph(Tensor([3.0, 4.0], requires_grad=True) * 2.0), ValueError, "grad_output"),
     (lambda: graph(Tensor(1.0)), TypeError, "requires_grad"),
     (lambda: graph(3.0), TypeError, "float"),  # type: ignore[arg-type]
     (lambda: graph(doubled_and_squared()[2], {"a": 3.0}), TypeError, "'a'"),  # type: ignore[dict-item]
@@ -157,23 +164,6 @@ def test_infinities_are_shown() -> None:
 def test_bad_input_is_one_clear_sentence(make, error, message) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(error, match=message):
         make()
-
-
-def test_without_recording_there_is_nothing_to_see() -> None:
-    a = Tensor(3.0, requires_grad=True)
-    with no_grad():
-        y = a * a
-    with pytest.raises(TypeError, match="no_grad"):
-        graph(y)
-
-
-def test_a_freed_graph_says_so() -> None:
-    _, b, c = doubled_and_squared()
-    c.backward()
-    with pytest.raises(RuntimeError, match="retain_graph"):
-        graph(c)
-    with pytest.raises(RuntimeError, match="retain_graph"):
-        graph(b * 2.0)
 
 
 def test_show_prints_the_table_and_returns_the_graph(capsys: pytest.CaptureFixture[str]) -> None:

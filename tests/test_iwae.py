@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.test_vae import in_doubles, small
+from tests.test_vae import small
 from tinyae import fit, models, nn
 from tinyae.autodiff import Tensor, grad
 from tinyae.models import Batch, VariationalAutoencoder, log_likelihood
@@ -26,7 +26,7 @@ def linear_gaussian(exact: bool, rng: np.random.Generator) -> tuple[VariationalA
     weights = stats.ortho_group.rvs(4, random_state=3)[:2] * np.array([[1.5], [0.7]])  # (K, D)
     offset = rng.standard_normal(4)
     model = VariationalAutoencoder(nn.Dense(4, 4), nn.Dense(2, 4), likelihood=Gaussian(SCALE), sample="image")
-    in_doubles(model)
+    model.to(dtype="float64")
     variance = 1 / (1 + (weights**2).sum(axis=1) / SCALE**2)
     gain = weights.T * variance / SCALE**2
     wider = 0.0 if exact else 1.0
@@ -72,7 +72,7 @@ def test_the_weights_are_the_densities_written_out(rng):
 
 def test_each_code_counts_by_its_share_of_the_weights(rng):
     """d log mean w / d theta = sum of w_i / sum(w) * d log w_i / d theta."""
-    model = in_doubles(small(likelihood="gaussian", importance_samples=4))
+    model = small(likelihood="gaussian", importance_samples=4).to(dtype="float64")
     x = Tensor(rng.random((1, 6)))
     bias = model.decoder[-1].bias
     (found,) = grad(model.objective(Batch(x), generator=np.random.default_rng(2)).total, [bias])
@@ -94,7 +94,7 @@ def test_of_a_conditional_model_it_is_the_likelihood_given_the_class(rng):
     """x = z w + offset of the class + noise: p(x|class) is N(offset, w'w + s^2 I), whatever the encoder says."""
     encoder, decoder = nn.Dense(2 + 3, 2, generator=rng), nn.Dense(1 + 3, 2)
     model = models.ConditionalVariationalAutoencoder(encoder, decoder, 3, likelihood=Gaussian(SCALE))
-    in_doubles(model)
+    model.to(dtype="float64")
     offsets = rng.standard_normal((3, 2))
     decoder.weight.data[...] = np.concatenate([[[1.2, -0.5]], offsets])
     decoder.bias.data[...] = 0.0

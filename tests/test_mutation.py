@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.conftest import with_rules
 from tinyae import ops
-from tinyae.autodiff import Tensor, grad, primitive
+from tinyae.autodiff import Tensor, grad
 from tinyae.losses import squared_error
 from tinyae.testing import cases, mutation
 from tinyae.testing.mutation import Mutation, Mutator, Trial, mutations_of, mutators, planted, rules, survey
@@ -123,13 +124,12 @@ def test_a_case_without_broadcasting_cannot_see_a_missing_sum():
 
 
 def test_your_own_primitive_can_be_surveyed():
-    @primitive(elementwise=True)
-    def scaled_sine(x: Any, a: Any) -> Any:
-        return a * np.sin(x)
-
-    scaled_sine.vjp(0)(lambda g, out, x, a: g * a * ops.cos(x))
-    scaled_sine.vjp(1)(lambda g, out, x, a: g * ops.sin(x))
-    found = survey(list(cases(scaled_sine, [((3, 4), (4,)), ((2,), ())], lambda x, a: a * np.sin(x))))
+    formula, by_x, by_a = (
+        lambda x, a: a * np.sin(x),
+        lambda g, out, x, a: g * a * ops.cos(x),
+        lambda g, out, x, a: g * ops.sin(x),
+    )
+    found = survey(list(cases(with_rules(formula, by_x, by_a), [((3, 4), (4,)), ((2,), ())], formula)))
     assert of(found, "escaped") == []
     assert len(of(found, "caught")) > 30
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import pickle
 import re
-import threading
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -48,10 +48,8 @@ def test_parameters_are_found_in_order_of_assignment_and_shared_ones_once() -> N
 
 
 def test_dtype_and_device_are_those_of_the_parameters() -> None:
-    assert nn.Dense(2, 2, dtype="float64").dtype == np.float64
-    assert (Net().dtype, Net().device) == (np.float32, "cpu")
-    assert nn.Tanh().dtype == np.float32
-    assert nn.Tanh().device == "cpu"
+    for module, dtype in ((nn.Dense(2, 2, dtype="float64"), "float64"), (Net(), "float32"), (nn.Tanh(), "float32")):
+        assert (module.dtype, module.device) == (np.dtype(dtype), "cpu")
 
 
 def test_replaced_and_deleted_parts_leave_no_trace() -> None:
@@ -129,26 +127,21 @@ def test_load_state_dict_lists_everything_wrong_and_changes_nothing() -> None:
     state["extra"] = np.zeros(5)
     with pytest.raises(ValueError, match="nothing was loaded") as caught:
         net.load_state_dict(state)
-    message = str(caught.value)
-    for part in (
-        "Net",
-        "missing first (2, 2)",
-        "missing stack.0.bias (2,)",
-        "unexpected extra (5,)",
-        "second.weight has shape (2, 3), expected (3, 2)",
-        "heads.zeta.weight holds <U1, expected numbers",
-    ):
-        assert part in message
+    faults = ["missing first (2, 2)", "missing stack.0.bias (2,)", "unexpected extra (5,)"]
+    faults += ["second.weight has shape (2, 3), expected (3, 2)", "heads.zeta.weight holds <U1, expected numbers"]
+    for part in ("Net", *faults):
+        assert part in str(caught.value)
     np.testing.assert_equal(net.state_dict(), before)
+
+
+def modes(module: nn.Module) -> list[bool]:
+    return [part.training for _, part in module.named_modules()]
 
 
 def test_train_and_eval_reach_every_module() -> None:
     net = Net()
-    assert net.training
-    assert net.eval() is net
-    assert not any(m.training for _, m in net.named_modules())
-    assert net.train() is net
-    assert all(m.training for _, m in net.named_modules())
+    assert (modes(net), modes(net.eval()), modes(net.train())) == ([True] * 5, [False] * 5, [True] * 5)
+    assert net.eval() is net.train() is net
     assert nn.Module.training  # the class default is untouched
 
 
@@ -158,12 +151,12 @@ def test_evaluating_restores_each_mode_after_an_error() -> None:
 
     def fail() -> None:
         with nn.evaluating(net):
-            assert not any(m.training for _, m in net.named_modules())
+            assert not any(modes(net))
             raise KeyError
 
     with pytest.raises(KeyError):
         fail()
-    assert [m.training for _, m in net.named_modules()] == [True, False, True, True, True]
+    assert modes(net) == [True, False, True, True, True]
 
 
 def test_freeze_and_unfreeze(rng: np.random.Generator) -> None:
@@ -196,8 +189,8 @@ def test_what_is_frozen_trains_in_evaluation_mode(rng: np.random.Generator) -> N
     assert evaluated == {name for name, _ in model.named_modules() if name[:1] == "0"} | {"2.0"}
     assert not inner.train().training
     inner.unfreeze()
-    assert all(module.training for _, module in model.train()[0].named_modules())
-    assert not any(module.training for _, module in model.freeze().train().named_modules())
+    assert all(modes(model.train()[0]))
+    assert not any(modes(model.freeze().train()))
     assert nn.Dropout(0.5).freeze().train().training  # without parameters, and nothing around it
 
 
@@ -306,14 +299,7 @@ def test_repr_nests_and_names_the_parts() -> None:
     assert "  second: Dense(3, 2)" in lines
     assert "  heads.zeta: Dense(2, 1, bias=False)" in lines
     nested = repr(nn.Sequential(nn.Sequential(nn.Softmax(axis=1)), nn.Dropout(0.25)))
-    assert nested.splitlines() == [
-        "Sequential(",
-        "  0: Sequential(",
-        "    0: Softmax(axis=1)",
-        "  )",
-        "  1: Dropout(0.25)",
-        ")",
-    ]
+    assert nested == "Sequential(\n  0: Sequential(\n    0: Softmax(axis=1)\n  )\n  1: Dropout(0.25)\n)"
 
 
 def test_a_repr_is_the_call_that_made_the_layer_without_its_defaults() -> None:
@@ -342,34 +328,24 @@ def test_call_wraps_floating_point_arrays_and_leaves_the_rest_alone(rng: np.rand
 
     x, labels = rng.normal(size=3), np.arange(3)
     leaf = Tensor([1.0], requires_grad=True)
-    (a, b, c, d, e), options = Record()(x, labels, leaf, 2.0, None, lengths=labels, noise=x)
-    assert isinstance(a, Tensor)
-    assert not a.requires_grad
-    assert a.data is x
-    assert b is labels
-    assert c is leaf
-    assert (d, e) == (2.0, None)
-    assert options["lengths"] is labels
+    others = (labels, leaf, 2.0, None)
+    (wrapped, *found), options = Record()(x, *others, lengths=labels, noise=x)
+    assert (type(wrapped), wrapped.requires_grad) == (Tensor, False)
+    assert wrapped.data is x
+    assert all(a is b for a, b in zip([*found, options["lengths"]], [*others, labels], strict=True))
     assert isinstance(options["noise"], Tensor)
 
 
 def test_module_without_forward_says_so() -> None:
-    class Empty(nn.Module):
-        pass
-
-    with pytest.raises(NotImplementedError, match=r"Empty has no forward: define forward\(self, x\)"):
-        Empty()(1.0)
+    with pytest.raises(NotImplementedError, match=r"Module has no forward: define forward\(self, x\)"):
+        nn.Module()(1.0)
 
 
 def test_sequential_is_a_sequence_that_shares_its_slices(rng: np.random.Generator) -> None:
     layers = [nn.Dense(4, 3, generator=rng), nn.Tanh(), nn.Dense(3, 2, generator=rng)]
     model = nn.Sequential(*layers)
-    assert len(model) == 3
-    assert list(model) == layers
-    assert model[-1] is layers[2]
-    head = model[:2]
-    assert isinstance(head, nn.Sequential)
-    assert head[0] is layers[0]
+    assert (len(model), [*model], model[-1]) == (3, layers, layers[2])
+    assert (type(model[:2]), [*model[:2]]) == (nn.Sequential, layers[:2])
     assert list(model.state_dict()) == ["0.weight", "0.bias", "2.weight", "2.bias"]
     x = rng.normal(size=(5, 4)).astype(np.float32)
     np.testing.assert_array_equal(model(x).numpy(), model[2:](model[:2](x)).numpy())
@@ -455,12 +431,12 @@ def test_summary_leaves_modes_statistics_and_random_stream_alone(rng: np.random.
     model[1].eval()
     before, state = model.state_dict(), generator.bit_generator.state
     model.summary(4)
-    assert [m.training for _, m in model.named_modules()] == [True, True, False, True]
+    assert modes(model) == [True, True, False, True]
     assert generator.bit_generator.state == state
     np.testing.assert_equal(model.state_dict(), before)
     with pytest.raises(ValueError, match=r"Dense\(4, 3\).*must be 4, got shape \(2, 5\)"):
         model.summary(5)
-    assert [m.training for _, m in model.named_modules()] == [True, True, False, True]
+    assert modes(model) == [True, True, False, True]
 
 
 def test_summary_of_float64_model_runs_in_float64(rng: np.random.Generator) -> None:
@@ -490,21 +466,10 @@ def test_observer_is_removed_by_an_error_and_private_to_its_thread(rng: np.rando
         raise RuntimeError("seen")
 
     model, x = nn.Tanh(), rng.normal(size=3)
-    errors: list[BaseException] = []
-
-    def elsewhere() -> None:
-        try:
-            model(x)
-        except RuntimeError as error:
-            errors.append(error)
-
-    with nn.observe_calls(fail):
-        thread = threading.Thread(target=elsewhere)
-        thread.start()
-        thread.join()
+    with nn.observe_calls(fail), ThreadPoolExecutor(1) as elsewhere:
+        elsewhere.submit(model, x).result()
         with pytest.raises(RuntimeError, match="seen"):
             model(x)
-    assert not errors
     with pytest.raises(RuntimeError, match="seen"), nn.observe_calls(fail):
         model(x)
     model(x)

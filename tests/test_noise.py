@@ -9,7 +9,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from tinyae import nn
 from tinyae.autodiff import Tensor
-from tinyae.testing import gradcheck
 
 LAYERS = {
     "masking": lambda g=None: nn.MaskingNoise(0.3, generator=g),
@@ -42,17 +41,12 @@ def test_the_written_out_formula(name, dtype, shape, rng):
     assert isinstance(noisy, Tensor)
     assert noisy.dtype == mask.dtype == dtype
     assert noisy.shape == mask.shape == shape
+    array = LAYERS[name](seeded(5)).corrupt(x)
+    assert type(array) is np.ndarray
+    for same in (array, LAYERS[name](seeded(5))(x).data):
+        assert_array_equal(same, noisy.data)
     assert_allclose(noisy.data, expected, rtol=1e-6, atol=1e-7)
     assert_array_equal(mask, hit)
-
-
-@every_noise
-def test_arrays_and_tensors_give_the_same_numbers(name, rng):
-    x = rng.normal(size=(5, 4))
-    array = LAYERS[name](seeded(0)).corrupt(x)
-    assert type(array) is np.ndarray
-    assert_array_equal(array, LAYERS[name](seeded(0)).corrupt(Tensor(x)).data)
-    assert_array_equal(array, LAYERS[name](seeded(0))(x).data)
 
 
 @every_noise
@@ -99,52 +93,23 @@ def test_without_noise_nothing_changes_and_nothing_is_drawn(rng):
         assert mask.dtype == x.dtype
 
 
-# Distributions. With N = 200,000 draws the standard error of a share p is sqrt(p (1 - p) / N), about 0.001; each number
-# must lie within 4 of its standard errors.
-
-N = 200_000
-
-
 @pytest.mark.parametrize("rate", [0.01, 0.25, 0.5, 0.9])
 def test_the_share_of_hit_elements_is_the_rate(rate):
-    error = np.sqrt(rate * (1 - rate) / N)
-    x = np.ones(N, np.float32)
+    """Within 4 standard errors of a share of N draws."""
+    n = 200_000
+    error, x = np.sqrt(rate * (1 - rate) / n), np.ones(n, np.float32)
     for layer in (nn.MaskingNoise(rate, seeded(11)), nn.SaltAndPepperNoise(rate, 0.0, 3.0, seeded(12))):
         noisy, mask = layer.corrupt_with_mask(x)
         assert abs(mask.mean(dtype=np.float64) - rate) < 4 * error
         assert_array_equal(mask == 1, noisy != 1)
 
 
-def test_salt_and_pepper_are_equally_frequent():
-    noisy = nn.SaltAndPepperNoise(0.4, generator=seeded(4)).corrupt(np.full(N, 0.5))
-    assert set(np.unique(noisy)) == {0.0, 0.5, 1.0}
-    error = np.sqrt(0.2 * 0.8 / N)
-    assert abs((noisy == 0).mean() - 0.2) < 4 * error
-    assert abs((noisy == 1).mean() - 0.2) < 4 * error
-
-
-def test_gaussian_noise_has_the_mean_the_deviation_and_the_kurtosis_of_a_normal():
-    noise = nn.GaussianNoise(0.7, seeded(6)).corrupt(np.zeros(N)) / 0.7
-    assert abs(noise.mean()) < 4 / np.sqrt(N)
-    assert abs(noise.var() - 1) < 4 * np.sqrt(2 / N)
-    assert abs((noise**4).mean() - 3) < 4 * np.sqrt(96 / N)
-
-
-def test_elements_are_hit_independently():
-    mask = nn.MaskingNoise(0.5, seeded(8)).corrupt_with_mask(np.ones((2, N)))[1] - 0.5
-    shifted = [mask[0, :-1] * mask[0, 1:], mask[0] * mask[1]]
-    for products in shifted:
-        assert abs(products.mean() * 4) < 4 / np.sqrt(products.size)
-
-
 @every_noise
 def test_the_gradient_at_a_fixed_draw(name, rng):
-    x = rng.normal(size=(6, 5))
-    assert gradcheck(lambda v: LAYERS[name](seeded(9)).corrupt(v), [x])
-    leaf = Tensor(x, requires_grad=True)
+    leaf = Tensor(rng.normal(size=(6, 5)), requires_grad=True)
     noisy, mask = LAYERS[name](seeded(9)).corrupt_with_mask(leaf)
     noisy.sum().backward()
-    assert_array_equal(leaf.grad.data, np.ones_like(x) if name == "gaussian" else 1 - mask)
+    assert_array_equal(leaf.grad.data, np.ones((6, 5)) if name == "gaussian" else 1 - mask)
 
 
 @every_noise

@@ -11,7 +11,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import special
 
-from tinyae import losses, ops
+from tinyae import ops
 from tinyae.autodiff import Tensor, grad
 from tinyae.backend.windows import ConvSpec
 from tinyae.testing.tables import CASES, discovered_primitives
@@ -103,40 +103,18 @@ def test_dense_is_finite_for_extreme_sums(activation, dtype):
     assert all(np.isfinite(a.data).all() for a in (out, *found))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_losses_are_finite_for_extreme_predictions(dtype):
-    z = Tensor(ROW_EXTREMES.astype(dtype), requires_grad=True)
-    targets = (ROW_EXTREMES > 0).astype(dtype)
-    p = ops.sigmoid(z)
-    for value in (
-        losses.bce_with_logits(z, targets),
-        losses.bce_with_logits(z, 1 - targets),
-        losses.squared_error(z, targets),
-        losses.softmax_cross_entropy(z, np.array([1, 2, 0, 2])),
-        losses.absolute_error(z, targets),
-        losses.huber(z, targets),
-        losses.bce(p, targets),
-        losses.bce(p, 1 - targets),
-    ):
-        assert np.isfinite(value.data).all()
-        assert np.isfinite(grad(value, z).data).all()
-
-
-@pytest.mark.parametrize(
-    ("op", "at", "slope"),
-    [
-        (ops.relu, 0.0, 0.0),
-        (ops.absolute, 0.0, 0.0),
-        (lambda x: ops.maximum(x, 1.0), 1.0, 0.5),
-        (lambda x: ops.minimum(1.0, x), 1.0, 0.5),
-        (lambda x: ops.clip(x, low=0.0, high=1.0), 1.0, 1.0),
-        (lambda x: ops.clip(x, low=0.0, high=1.0), 0.0, 1.0),
-        (ops.norm, 0.0, 0.0),
-        (lambda x: x**1, 0.0, 1.0),
-        (lambda x: x**2, 0.0, 0.0),
-        (lambda x: x**0, 0.0, 0.0),
-    ],
-)
+@pytest.mark.parametrize(("op", "at", "slope"), [
+    (ops.relu, 0.0, 0.0),
+    (ops.absolute, 0.0, 0.0),
+    (lambda x: ops.maximum(x, 1.0), 1.0, 0.5),
+    (lambda x: ops.minimum(1.0, x), 1.0, 0.5),
+    (lambda x: ops.clip(x, low=0.0, high=1.0), 1.0, 1.0),
+    (lambda x: ops.clip(x, low=0.0, high=1.0), 0.0, 1.0),
+    (ops.norm, 0.0, 0.0),
+    (lambda x: x**1, 0.0, 1.0),
+    (lambda x: x**2, 0.0, 0.0),
+    (lambda x: x**0, 0.0, 0.0),
+])  # fmt: skip
 def test_sub_gradients_at_kinks_are_the_documented_ones(op, at, slope):
     x = Tensor(np.array([at, at]), requires_grad=True)
     out = op(x)
@@ -162,14 +140,11 @@ def test_the_norm_of_some_rows_may_be_0():
     assert_allclose(grad(out, x, np.ones(3)).data[:2], [[0.6, 0.8], [0.0, 0.0]])
 
 
-@pytest.mark.parametrize(
-    ("a", "b", "sentence"),
-    [
-        (np.ones((3, 2)), np.ones((3, 2)), r"inner lengths differ: \(3, 2\) @ \(3, 2\); the last axis of a must equal"),
-        (np.ones(2), np.ones(3), r"inner lengths differ: \(2,\) @ \(3,\)"),
-        (np.ones((3, 2)), 2.0, r"at least one axis on both sides: use \* for a number"),
-    ],
-)
+@pytest.mark.parametrize(("a", "b", "sentence"), [
+    (np.ones((3, 2)), np.ones((3, 2)), r"inner lengths differ: \(3, 2\) @ \(3, 2\); the last axis of a must equal"),
+    (np.ones(2), np.ones(3), r"inner lengths differ: \(2,\) @ \(3,\)"),
+    (np.ones((3, 2)), 2.0, r"at least one axis on both sides: use \* for a number"),
+])  # fmt: skip
 def test_matrices_that_do_not_fit_are_explained(a, b, sentence):
     with pytest.raises(ValueError, match=sentence):
         ops.matmul(Tensor(a), b)

@@ -38,13 +38,6 @@ def test_past_future_and_both_guesses_are_drawn_where_they_belong(rng):
     assert {"a", "prediction", "reconstruction", "feature 2"} <= set(written)
 
 
-def test_a_prediction_alone(rng):
-    made = np.concatenate([np.full((9, 5), np.nan), rng.random((9, 1))], axis=1)
-    figure = plots.vector_reconstructions(rng.random((9, 6)), made, seen=5, errors=np.ones(9), count=2)
-    assert len(figure.axes) == 2
-    assert len(figure.axes[0].lines) == 3
-
-
 def test_a_prediction_fills_half_a_panel(rng):
     x, unseen = rng.random((2, 54, 2)), np.arange(54)[:, None] >= 48
     for axes in plots.vector_reconstructions(x, np.where(unseen, x, np.nan), seen=48, errors=[1, 2]).axes:
@@ -86,9 +79,8 @@ def test_a_single_panel_has_room_for_its_legend(rng):
     many = plots.vector_reconstructions(x.repeat(2, axis=0), x.repeat(2, axis=0), seen=4, feature_names=names)
     legend = figure.axes[0].get_legend()
     assert legend._ncols > 1
-    assert figure.axes[0].get_position().width * figure.get_figwidth() > (
-        many.axes[0].get_position().width * many.get_figwidth()
-    )
+    wide, narrow = (one.axes[0].get_position().width * one.get_figwidth() for one in (figure, many))
+    assert wide > narrow
     figure.canvas.draw()
     assert legend.get_window_extent().x1 <= figure.bbox.x1
     assert any(word.startswith("relative hum") and word.endswith("…") for word in words(figure))
@@ -109,20 +101,12 @@ def test_strokes_end_at_their_length_and_keep_their_scale(rng):
     assert "prediction" not in words(figure)
 
 
-def test_what_was_predicted_has_a_color_of_its_own(rng):
-    strokes, again = rng.random((1, 6, 2)), rng.random((1, 6, 2))
-    (axes,) = plots.pen_strokes(strokes, again, seen=4).axes
-    _, known, foreseen, _ = axes.lines
-    np.testing.assert_array_equal(np.column_stack(known.get_data()), again[0, :4])
-    np.testing.assert_array_equal(np.column_stack(foreseen.get_data()), again[0, 3:])
-    assert known.get_color() != foreseen.get_color()
-
-
 def test_strokes_of_unequal_length_have_a_border_each(rng):
     strokes, again = rng.random((2, 6, 2)), rng.random((2, 6, 2))
     figure = plots.pen_strokes(strokes, again, lengths=[6, 3], seen=np.array([4, 1]))
     for index, (axes, border, end) in enumerate(zip(figure.axes, (4, 1), (6, 3), strict=True)):
         _, known, foreseen, _ = lines(axes)
+        assert axes.lines[1].get_color() != axes.lines[2].get_color()
         np.testing.assert_array_equal(known, again[index, :border])
         np.testing.assert_array_equal(foreseen, again[index, border - 1 : end])
 
@@ -187,15 +171,13 @@ def test_a_film_that_fails_leaves_what_was_there(rng, tmp_path):
     assert len(list(tmp_path.iterdir())) == 1
 
 
-@pytest.mark.parametrize(
-    ("name", "frames", "milliseconds", "says"),
-    [("a.png", 2, 100, "saved as .gif"), ("a.gif", 0, 100, "needs at least one frame"), ("a.gif", 2, 1, "10 ms")],
-)
-def test_what_is_no_film_is_refused(tmp_path, name, frames, milliseconds, says):
+@pytest.mark.parametrize(("name", "frames", "pause", "says"), [
+    ("a.png", 2, 100, "saved as .gif"), ("a.gif", 0, 100, "needs at least one frame"), ("a.gif", 2, 1, "10 ms"),
+])  # fmt: skip
+def test_what_is_no_film_is_refused(tmp_path, name, frames, pause, says):
+    figure = style.panels(1, 1, 50, 50)[0]
     with pytest.raises(ValueError, match=says):
-        plots.save_animation(
-            style.panels(1, 1, 50, 50)[0], frames, lambda _: None, tmp_path / name, milliseconds=milliseconds
-        )
+        plots.save_animation(figure, frames, lambda _: None, tmp_path / name, milliseconds=pause)
 
 
 def test_norms_per_step_are_lines_and_zeros_are_counted():

@@ -83,8 +83,7 @@ def test_a_padded_batch_is_each_sequence_alone(name, rng):
 
 def test_a_state_is_handed_on(rng):
     """Five steps are two steps and then three, values and gradients."""
-    stack = nn.LSTM(2, 3, 2, generator=rng, dtype="float64")
-    x = rng.normal(size=(4, 5, 2))
+    stack, x = made("2 layers, one way, peepholes", rng), rng.normal(size=(4, 5, 2))
     output, states = stack(x)
     first, between = stack(x[:, :2])
     second, after = stack(x[:, 2:], between)
@@ -97,15 +96,7 @@ def test_a_state_is_handed_on(rng):
 @pytest.mark.parametrize("reverse", [False, True])
 def test_threads_change_no_byte(reverse, rng):
     samples, steps, size = 33, 7, 96  # enough to be shared
-    shapes = [
-        (samples, steps, 5),
-        (samples, size),
-        (samples, size),
-        (5, 4 * size),
-        (size, 4 * size),
-        (4 * size,),
-        (3, size),
-    ]
+    shapes = [(samples, steps, 5), *[(samples, size)] * 2, (5, 4 * size), (size, 4 * size), (4 * size,), (3, size)]
     values = [0.3 * rng.normal(size=shape) for shape in shapes]
     params = {"reverse": reverse, "lengths": rng.integers(1, steps + 1, samples)}
 
@@ -165,19 +156,6 @@ def test_the_gradient_of_the_last_step_reaches_the_first(name, rng):
             moved = [a.astype(complex) for a in values]
             moved[i][place] += 1e-30j
             assert_allclose(gradients[i].data[place], np.imag(out(*moved)) / 1e-30, rtol=1e-9, atol=1e-15)
-
-
-def test_a_layer_step_by_step_is_the_layer(rng):
-    """In a loop that one writes oneself, the state handed on."""
-    layer = nn.LSTMLayer(2, 3, peepholes=True, generator=rng, dtype="float64")
-    layer.peepholes.data = rng.normal(size=(3, 3))
-    x = rng.normal(size=(4, 5, 2))
-    state = None
-    for t in range(5):
-        _, state = layer(x[:, t : t + 1], state)
-    _, expected = layer(x)
-    for a, b in zip(state, expected, strict=True):
-        assert_allclose(a.data, b.data, rtol=1e-13)
 
 
 def test_an_lstm_without_input_is_driven_by_its_state(rng):

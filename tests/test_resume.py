@@ -14,18 +14,10 @@ from numpy.testing import assert_array_equal
 import tinyae as ta
 from tests.launch_budgets import build_small, class_numbers, small_batch
 from tests.test_training_files import small_files_only
-from tinyae import nn, optim
+from tinyae import nn, optim, training
 from tinyae.data import Split
 from tinyae.models import MODELS, basic_autoencoder, build, stacked_autoencoder
-from tinyae.training import (
-    Checkpoint,
-    EarlyStopping,
-    TrainingDiverged,
-    TrainingInterrupted,
-    TrainingState,
-    fit_stack,
-    fit_stack_classifier,
-)
+from tinyae.training import Checkpoint, EarlyStopping, TrainingDiverged, TrainingInterrupted, TrainingState
 
 Scheduled = Callable[[optim.Optimizer], Any]
 EPOCHS, BATCH = 4, 3
@@ -129,7 +121,6 @@ def test_a_run_cut_after_any_epoch_equals_one_long_run(name, optimizer, schedule
     whole = Pair(name).fit(EPOCHS, optimizer, schedule)
     for cut in range(1, EPOCHS):
         first = Pair(name).fit(cut, optimizer, schedule)
-        assert first.state is not None
         state = TrainingState.load(first.state.save(tmp_path / "state.safetensors"))
         again = Pair(name).fit(EPOCHS, optimizer, schedule, start=state)
         assert_same(whole.state, again.state)
@@ -215,14 +206,18 @@ def test_a_callback_that_raises_keeps_its_epoch_and_what_it_changed():
     pair = Pair("vae, warm-up")
     optimizer = OPTIMIZERS["adam"](pair.model.parameters())
 
+    states = []
+
     def halve(epoch: Any) -> None:
         epoch.optimizer.lr /= 2
+        states.append(epoch.model.state_dict())
         if epoch.number == 2:
             raise KeyboardInterrupt
 
-    with pytest.raises(TrainingInterrupted) as caught:
+    with pytest.raises(TrainingInterrupted, match="2 complete epochs are kept") as caught:
         ta.fit(pair.model, pair.samples, epochs=5, optimizer=optimizer, callbacks=[halve], progress=False)
     assert caught.value.history["epoch"] == [1, 2]
+    assert_equal(pair.model.state_dict(), states[1], "model")
     assert optimizer.lr == 3e-3 / 4
     assert caught.value.history.state.epoch == 2
     assert pair.model.kl_weight == 2 / 4
@@ -282,9 +277,9 @@ def test_a_stack_cut_in_any_stage_equals_one_long_run(tmp_path):
         model = small_stack()
         common = {"batch_size": 4, "checkpoint": checkpoint, "progress": False}
         if start is None or start.stage.startswith("layer"):
-            fit_stack(model, samples, epochs=2, start=start, **common)
+            training.fit_stack(model, samples, epochs=2, start=start, **common)
             start = None
-        fit_stack_classifier(model, samples, samples, epochs=(2, 2), start=start, **common)
+        training.fit_stack_classifier(model, samples, samples, epochs=(2, 2), start=start, **common)
         return model.state_dict()
 
     steps = AfterEveryStep()
@@ -304,20 +299,20 @@ def test_generators_are_kept_by_identity():
         state.restore(lstm)
 
 
-def test_a_state_of_another_run_is_refused(tmp_path):
+@pytest.mark.parametrize(("name", "epochs", "options", "words"), [
+    ("basic", 2, {}, r"2 complete epochs, got epochs=2: .* give more than 2"),
+    ("basic", 3, {"optimizer": "sgd"}, "saved state of Adam, not of SGD"),
+    ("basic", 3, {"schedule": "step"},
+     "without a schedule and with 0 callbacks that have a state, this run has one"),
+    ("basic", 3, {"callbacks": [EarlyStopping("train_loss")]},
+     "with 0 callbacks that have a state, this run has none and 1"),
+    ("vae", 3, {}, "does not match|has random generators"),
+    ("basic", 3, {"title": "second"}, "the stage '', this run is 'second'"),
+])  # fmt: skip
+def test_a_state_of_another_run_is_refused(name, epochs, options, words):
     state = Pair("basic").fit(2).state
-    with pytest.raises(ValueError, match=r"2 complete epochs, got epochs=2: .* give more than 2"):
-        Pair("basic").fit(2, start=state)
-    with pytest.raises(ValueError, match="saved state of Adam, not of SGD"):
-        Pair("basic").fit(3, "sgd", start=state)
-    with pytest.raises(ValueError, match="without a schedule and with 0 callbacks that have a state, this run has one"):
-        Pair("basic").fit(3, schedule="step", start=state)
-    with pytest.raises(ValueError, match="with 0 callbacks that have a state, this run has none and 1"):
-        Pair("basic").fit(3, callbacks=[EarlyStopping("train_loss")], start=state)
-    with pytest.raises(ValueError, match=r"does not match|has random generators"):
-        Pair("vae").fit(3, start=state)
-    with pytest.raises(ValueError, match="the stage '', this run is 'second'"):
-        Pair("basic").fit(3, title="second", start=state)
+    with pytest.raises(ValueError, match=words):
+        Pair(name).fit(epochs, start=state, **options)
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):

@@ -80,25 +80,19 @@ def test_a_model_of_nats_has_nats_and_their_bound():
     assert any(re.fullmatch(r"last value at \d+%, mean at \d+%", name) for name in rows)
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"mode": "composite", "future_steps": 2}, {"mode": "predict", "future_steps": 2}]
-)
+@pytest.mark.parametrize("options", [{}, *({"mode": mode, "future_steps": 2} for mode in ("composite", "predict"))])
 def test_unequal_lengths_are_reported_and_drawn(tmp_path, rng, options, unpainted):
     toys = ragged(rng)
     made = model((9, 3), **options)
     lines = compare_sequences(made, toys)
     steps = options.get("future_steps", 0)
     assert any("prediction of" in line for line in lines) == bool(steps)
-    if options.get("mode") != "predict":
-        total = 0.0
-        for x, length in zip(toys.test.x, toys.test.lengths, strict=True):
-            seen = x[None, : length - steps]
-            total += ((made.reconstruct(seen) - seen) ** 2).sum()
+    own = list(zip(toys.test.x, toys.test.lengths - steps, strict=True))
+    if made.mode != "predict":
+        total = sum(((made.reconstruct(x[None, :n])[0] - x[:n]) ** 2).sum() for x, n in own)
         assert numbers(lines, "reconstruction")["this model"][0] == pytest.approx(total / len(toys.test), rel=1e-4)
     if steps:
-        total = 0.0
-        for x, length in zip(toys.test.x, toys.test.lengths, strict=True):
-            total += ((made.predict(x[None, : length - steps])[0] - x[length - steps : length]) ** 2).sum()
+        total = sum(((made.predict(x[None, :n])[0] - x[n : n + steps]) ** 2).sum() for x, n in own)
         assert numbers(lines, "prediction")["this model"][0] == pytest.approx(total / len(toys.test), rel=1e-4)
     files = {file.name for file in draw_run(made, toys, History(), tmp_path)}
     assert {"codes.png", "gradients.png"} <= files
@@ -131,10 +125,8 @@ def test_gradients_of_windows_are_those_of_what_is_seen(rng):
     toys = ragged(rng)
     made = model((9, 3))
     norms = gradient_per_step(made, toys.test, of="code")
-    alone = [
-        gradient_per_step(made, Split(x[None, :n]), of="code")
-        for x, n in zip(toys.test.x, toys.test.lengths, strict=True)
-    ]
+    own = zip(toys.test.x, toys.test.lengths, strict=True)
+    alone = [gradient_per_step(made, Split(x[None, :n]), of="code") for x, n in own]
     assert norms.shape == (9,)
     assert norms[0] > 0
     # The signs of the estimate differ from sequence to sequence, the sizes do not: the first steps agree within it.
@@ -156,10 +148,8 @@ def test_a_model_says_which_steps_it_saw(rng):
     assert Restored.of(made, Split(x, lengths=lengths)).seen.tolist() == [1, 5, 2]
     assert Restored.of(made, Split(x)).seen.tolist() == [5, 5, 5]
     assert Restored.of(model(), Split(x)).seen is None
-    assert [model(mode=mode, future_steps=2).batch(Split(x)).outputs for mode in ("predict", "composite")] == [
-        ("prediction",),
-        ("reconstruction", "prediction"),
-    ]
+    for mode, outputs in {"predict": ("prediction",), "composite": ("reconstruction", "prediction")}.items():
+        assert model(mode=mode, future_steps=2).batch(Split(x)).outputs == outputs
     assert model().batch(Split(x)).outputs == ("reconstruction",)
 
 
@@ -188,8 +178,7 @@ def test_what_was_given_is_not_shown_as_made(rng, mode, source):
 
 
 def test_a_number_that_is_no_number_is_an_error_and_no_gap():
-    x = np.zeros((2, 3, 2))
-    made = np.ones((2, 3, 2))
+    x, made = np.zeros((2, 3, 2)), np.ones((2, 3, 2))
     made[0, 0], made[1, 0, 0] = np.nan, np.nan
     errors = Restored(x, made).errors
     assert errors[0] == 4.0

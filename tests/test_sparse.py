@@ -216,16 +216,13 @@ def test_any_encoder_can_be_made_sparse(rng):
     assert "sparsity" in model.loss(Tensor(rng.uniform(size=(3, 6)).astype("float32"))).terms
 
 
-@pytest.mark.parametrize(
-    ("end", "taken"),
-    [
-        (lambda: nn.Sigmoid(), True),
-        (lambda: nn.Sequential(nn.Sigmoid(), nn.TopK(2)), True),
-        (lambda: nn.Sequential(nn.Sigmoid(), nn.LayerNorm(4)), False),
-        (lambda: nn.Tanh(), False),
-        (lambda: nn.Identity(), False),
-    ],
-)
+@pytest.mark.parametrize(("end", "taken"), [
+    (lambda: nn.Sigmoid(), True),
+    (lambda: nn.Sequential(nn.Sigmoid(), nn.TopK(2)), True),
+    (lambda: nn.Sequential(nn.Sigmoid(), nn.LayerNorm(4)), False),
+    (lambda: nn.Tanh(), False),
+    (lambda: nn.Identity(), False),
+])  # fmt: skip
 def test_codes_must_be_probabilities_for_the_kl(end, taken, rng):
     """What counts is their values, whatever layers made them; seen at the first batch, and by `evaluate`."""
     encoder = nn.Sequential(nn.Dense(6, 4, generator=rng), end())

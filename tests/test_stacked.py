@@ -15,7 +15,7 @@ from tinyae import data, fit, load, models, nn, optim, plots, save, training
 from tinyae.cli.main import main
 from tinyae.data import Split
 from tinyae.models import Autoencoder, StackedAutoencoder, build, stacked_autoencoder
-from tinyae.training import History, TrainingInterrupted, fit_classifier, fit_stack, fit_stack_classifier
+from tinyae.training import History, fit_classifier, fit_stack, fit_stack_classifier
 from tinyae.training.pictures import draw_curves, projected_filters
 from tinyae.training.stack import codes_below
 
@@ -150,22 +150,20 @@ def test_fine_tuning_improves_on_the_frozen_codes():
 def test_the_first_stage_leaves_the_codes_alone(monkeypatch):
     stack = small_stack(classes=10)
     fit_stack(stack, SOME, epochs=1, progress=False)
-    state = {name: value for name, value in stack.state_dict().items() if "classifier" not in name}
-    calls = []
-    real = fit_classifier
+    before, calls = stack.state_dict(), []
 
     def first_only(classifier, *arguments, **options):
         calls.append(classifier)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return real(classifier, *arguments, **options)
+        return fit_classifier(classifier, *arguments, **options)
 
     monkeypatch.setattr("tinyae.training.stack.fit_classifier", first_only)
     with pytest.raises(KeyboardInterrupt):
         fit_stack_classifier(stack, SOME, OTHERS, epochs=(2, 2), progress=False)
     assert calls[0].output is stack.classifier.output
-    for name, value in state.items():
-        assert_array_equal(stack.state_dict()[name], value)
+    moved = {name for name, value in stack.state_dict().items() if (value != before[name]).any()}
+    assert moved == {"classifier.output.weight", "classifier.output.bias"}
 
 
 def test_softmax_regression_is_the_minimum_that_scipy_finds():
@@ -183,29 +181,6 @@ def test_softmax_regression_is_the_minimum_that_scipy_finds():
     method = optim.LBFGS(classifier.parameters())
     history = fit_classifier(classifier, Split(x, y), epochs=500, optimizer=method, progress=False)
     assert history.last["train_loss"] == pytest.approx(expected, rel=1e-6)
-
-
-def test_a_classifier_repeats_and_can_be_interrupted(monkeypatch):
-    def trained() -> models.SoftmaxClassifier:
-        classifier = models.SoftmaxClassifier(nn.Flatten(), 64, 10, generator=np.random.default_rng(1))
-        fit_classifier(classifier, SOME, epochs=2, seed=3, progress=False)
-        return classifier
-
-    assert_array_equal(trained().output.weight.numpy(), trained().output.weight.numpy())
-    classifier = models.SoftmaxClassifier(nn.Flatten(), 64, 10, generator=np.random.default_rng(1))
-    seen = []
-
-    def accuracy(x: np.ndarray, y: np.ndarray) -> float:
-        seen.append(classifier.output.weight.numpy().copy())
-        if len(seen) == 2:
-            raise KeyboardInterrupt
-        return 0.5
-
-    monkeypatch.setattr(classifier, "accuracy", accuracy)
-    with pytest.raises(TrainingInterrupted) as stopped:
-        fit_classifier(classifier, SOME, OTHERS, epochs=5, progress=False)
-    assert len(stopped.value.history) == 1
-    assert_array_equal(classifier.output.weight.numpy(), seen[0])
 
 
 def test_the_confusion_matrix_is_a_count(rng):
@@ -268,10 +243,8 @@ def test_the_history_of_the_whole_keeps_the_stages_apart():
 
 
 def test_the_curves_of_a_stack_are_one_line_for_each_stage(tmp_path, monkeypatch):
-    stages = [("layer 1", History({"train_loss": "a"})), ("classifier", History({"train_loss": "b"}))]
-    for _, history in stages:
-        for epoch in (1, 2, 3):
-            history.append({"epoch": epoch, "train_loss": 1.0 / epoch})
+    rows = [{"epoch": epoch, "train_loss": 1.0 / epoch} for epoch in (1, 2, 3)]
+    stages = [(name, History({"train_loss": unit}, rows)) for name, unit in (("layer 1", "a"), ("classifier", "b"))]
     drawn = []
     monkeypatch.setattr(plots, "save_figure", lambda figure, path: drawn.append(figure))
     draw_curves(training.whole_history(stages), tmp_path / "loss.png")

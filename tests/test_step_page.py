@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import importlib.util
+import io
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import tinyae as ta
 from tinyae import nn, ops
@@ -194,6 +196,7 @@ def test_no_request_and_no_error(chromium: Browser, pages: dict[str, Path], name
     assert chromium.run("return window.hit === undefined && document.images.length === 0")
 
 
+CURRENT = "Number($('list').querySelector('[aria-current]').textContent.match(/#(\\d+)/)[1])"
 HERE = "return [state.node, state.focus, shown(), $('position').textContent]"
 
 
@@ -211,9 +214,7 @@ def test_as_many_presses_as_nodes_visit_each_once_and_back(
     seen = [start]
     for _ in order[1:]:
         browser.press("\ue014")
-        seen.append(
-            browser.run("return Number($('list').querySelector('[aria-current]').textContent.match(/#(\\d+)/)[1])")
-        )
+        seen.append(browser.run(f"return {CURRENT}"))
     assert seen == order
     assert browser.run("return $('next').disabled")
     for node in reversed(order[:-1]):
@@ -307,9 +308,8 @@ def test_deep_links_products_and_back(browser: Browser, pages: dict[str, Path]) 
     browser.run("document.querySelector('tr.product button').click()")
     wanted = browser.run("return [state.node, N.get(0).focus[arguments[0]].uses[0].top[0][0]]", focus)
     assert wanted[0] == user
-    assert (
-        browser.run("return N.get(state.node).focus[state.focus].i") == wanted[1]
-    )  # the largest product is always on the page
+    there = browser.run("return N.get(state.node).focus[state.focus].i")
+    assert there == wanted[1], "the largest product is always on the page"
     browser.run("$('return').click()")
     assert browser.run(HERE)[:2] == [0, focus]
     browser.run("location.hash = '#n=4&m=forward'")
@@ -419,12 +419,8 @@ def test_why_is_this_zero_and_the_film_of_an_lstm(browser: Browser, pages: dict[
     so_far = "return document.querySelector('.film tbody tr:last-child td').textContent"
     assert browser.run(so_far) == browser.run(chosen)
     browser.open(pages["conv"], "#m=forward")
-    assert (
-        browser.run(
-            "go(D.nodes.find(n => n.op === 'biased_conv2d').id); return document.querySelectorAll('table.kernel td').length"
-        )
-        >= 4
-    )
+    browser.run("go(D.nodes.find(n => n.op === 'biased_conv2d').id)")
+    assert browser.run("return document.querySelectorAll('table.kernel td').length") >= 4
 
 
 @most_pages
@@ -483,12 +479,8 @@ def test_axe_finds_nothing(chromium: Browser, pages: dict[str, Path], name: str)
 
 
 def test_a_screenshot_is_not_blank(chromium: Browser, pages: dict[str, Path]) -> None:
-    from io import BytesIO
-
-    from PIL import Image
-
     chromium.size(1280)
     chromium.open(pages["vae"], "#n=0")
-    picture = np.asarray(Image.open(BytesIO(chromium.screenshot())).convert("RGB"))
+    picture = np.asarray(Image.open(io.BytesIO(chromium.screenshot())).convert("RGB"))
     assert picture.shape[:2] == (900, 1280)
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 50

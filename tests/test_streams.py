@@ -62,15 +62,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr("tinyae.cli.train.draw_run", lambda *_: [])
-        for model, out, *small in (
-            ("basic", "run", "--code-size", "2"),
-            ("vae", "vae", "--sizes", "4", "--latent-size", "2"),
-        ):
-            assert main(["train", model, "--data", NAME, "--epochs", "1", *small, "--out", out]) == 0
+        for words in ("train basic --code-size 2 --out run", "train vae --sizes 4 --latent-size 2 --out vae"):
+            assert main([*words.split(), "--data", NAME, "--epochs", "1"]) == 0
         assert main(["encode", "run", "--out", "codes.npy"]) == 0
         np.save("recording.npy", rng.random((60, 2)))
-        small = ["--window", "5", "--horizon", "2", "--mode", "predict", "--hidden-size", "4", "--epochs", "1"]
-        assert main(["train", "lstm", "--data", "recording.npy", *small, "--out", "lstm"]) == 0
+        small = "--window 5 --horizon 2 --mode predict --hidden-size 4 --epochs 1"
+        assert main(f"train lstm --data recording.npy {small} --out lstm".split()) == 0
     return folder
 
 
@@ -122,9 +119,8 @@ SAMPLE = {("unread", "closed", "train"), ("full", "terminal", "train"), ("ascii"
 
 
 def test_every_command_is_asked():
-    assert set(WORK) == {"train", *(command.__name__ for command in COMMANDS)} - {
-        "export"
-    }  # it needs an optional package
+    optional = {"export"}
+    assert set(WORK) == {"train", *(command.__name__ for command in COMMANDS)} - optional
 
 
 @pytest.mark.parametrize(("out", "errors", "command"), [
@@ -246,9 +242,7 @@ def test_a_stream_is_lost_unless_nobody_reads_it(error, lost):
 @pytest.mark.parametrize("library", ["matplotlib", "PIL", "safetensors", "tqdm"])
 def test_a_missing_library_is_found_before_training(library, place, tmp_path):
     (tmp_path / NAME).symlink_to(place / NAME)
-    code = (
-        f"import sys; sys.modules[{library!r}] = None; from tinyae.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    )
+    code = f"import sys; sys.modules[{library!r}] = None; from tinyae.cli.main import main; sys.exit(main())"
     status, out, errors = result_of([sys.executable, "-c", code, *TRAIN], ("pipe", "pipe"), tmp_path)
     assert (status, out) == (2, "")
     assert re.fullmatch(rf"tinyae: error: .*{library}.*: install tinyae again, with its dependencies\.\n", errors)
@@ -280,7 +274,6 @@ def test_ctrl_c_while_the_command_loads_is_one_line(after):
     code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); sys.argv[0] = 'tinyae'; print(flush=True); "
     code += "from tinyae.cli.main import main; sys.exit(main(['gradcheck', 'all']))"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
     process.stdout.readline()
     time.sleep(after)
     process.send_signal(signal.SIGINT)
@@ -314,5 +307,4 @@ def test_a_step_that_is_too_large_says_how_much_it_needs(monkeypatch):
     told = r"this step of 5 samples needs about [\d.e-]+ GB, for results and gradients \(Unable to allocate 3 GiB\): choose a "
     with pytest.raises(MemoryError, match=told + r"smaller batch_size \(--batch-size\)"):
         ta.fit(model, X, batch_size=5, progress=False)
-    for name, value in model.state_dict().items():
-        np.testing.assert_array_equal(value, before[name])
+    np.testing.assert_equal(model.state_dict(), before)

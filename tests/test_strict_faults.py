@@ -6,6 +6,7 @@ Each row has a counterpart that does the same thing rightly, so that a double wh
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -180,44 +181,25 @@ def guarded(fault: Fault) -> Any:
 
 
 @every_fault
-def test_the_strict_device_catches(fault: Fault) -> None:
-    scene = Scene(strict_device())
-    with guarded(fault), pytest.raises(fault.error) as caught:
-        fault.wrong(scene)
-    assert str(caught.value)
-
-
-@every_fault
-def test_and_accepts_the_right_form(fault: Fault) -> None:
-    scene = Scene(strict_device())
-    if fault.kind == "device and host mixed":
-        fault.right(scene)
-        return
-    allowed = fault.name in ("np.asarray(x)",) or fault in MEMORY  # these end on the host, rightly
-    with guarded(fault), strict_device().policy(forbid_copy=not allowed, forbid_sync=not allowed):
-        fault.right(scene)
-
-
-@pytest.mark.parametrize(
-    "fault", [f for f in FAULTS if f.kind not in ("uninitialized memory",)], ids=lambda f: f"{f.kind}: {f.name}"
-)
-def test_numpy_says_nothing(fault: Fault) -> None:
+def test_the_strict_device_catches_what_numpy_forgives(fault: Fault) -> None:
     """Why the double is needed: on the CPU the same body runs (but for indices that do not exist)."""
-    if fault.numpy_forgives:
-        fault.wrong(Scene(CPU))
-    else:
-        with pytest.raises(IndexError):
+    with guarded(fault), pytest.raises(fault.error, match=r"\S"):
+        fault.wrong(Scene(strict_device()))
+    if fault not in MEMORY:
+        with nullcontext() if fault.numpy_forgives else pytest.raises(IndexError):
             fault.wrong(Scene(CPU))
 
 
 @every_fault
-def test_the_right_form_runs_on_numpy_too(fault: Fault) -> None:
+def test_both_accept_the_right_form(fault: Fault) -> None:
+    # What mixes device and host is put right by copies, and some end on the host, rightly.
+    allowed = fault in MIXING or fault in MEMORY or fault.name == "np.asarray(x)"
+    scene = Scene(strict_device())
+    with guarded(fault), strict_device().policy(forbid_copy=not allowed, forbid_sync=not allowed):
+        fault.right(scene)
     fault.right(Scene(CPU))
 
 
-def test_there_are_enough_faults_of_every_class() -> None:
-    assert len(FAULTS) >= 30
-    assert len({fault.kind for fault in FAULTS}) == 8
-    assert len({fault.name for fault in FAULTS}) == len(FAULTS)
+def test_the_documentation_counts_the_faults() -> None:
     page = Path(__file__).parents[1] / "docs" / "devices.md"
     assert f"plants {len(FAULTS)} bugs" in page.read_text(encoding="utf-8")

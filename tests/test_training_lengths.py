@@ -12,7 +12,7 @@ from tinyae.autodiff import Tensor
 from tinyae.backend.base import is_ragged
 from tinyae.data import Split, pad, padding
 from tinyae.losses import Loss
-from tinyae.models import Autoencoder, Batch, LSTMAutoencoder, basic_autoencoder
+from tinyae.models import Autoencoder, Batch, LSTMAutoencoder
 
 
 class Steps(Autoencoder):
@@ -96,15 +96,6 @@ def test_the_full_batch_has_lengths_too(ragged, rng):
     fit(model, split, epochs=5, optimizer=optim.LBFGS(model.parameters()), progress=False)
     assert evaluate(model, split)["loss"] < before
     assert all(lengths == split.lengths.tolist() for _, lengths in model.seen)
-
-
-def test_a_model_that_knows_no_lengths_refuses_them(ragged, rng):
-    _, split = ragged
-    model = basic_autoencoder((5, 2), 3, generator=rng)
-    with pytest.raises(ValueError, match=r"unequal length, from 1 to 5 steps.* train lstm, or cut"):
-        fit(model, split, epochs=1, progress=False)
-    with pytest.raises(ValueError, match="unequal length"):
-        fit(model, split.x, split, epochs=1, progress=False)
 
 
 def test_equal_lengths_need_none(rng):

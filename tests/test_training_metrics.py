@@ -117,7 +117,7 @@ def filled() -> History:
 
 
 def test_columns_rows_and_the_last_row():
-    history = filled()
+    history, row = filled(), {"epoch": 1}
     assert len(history) == 2
     assert history.columns == ["epoch", "train_loss", "seconds", "penalty"]
     assert history["train_loss"] == [123.456789, 1.5e-7]
@@ -127,13 +127,9 @@ def test_columns_rows_and_the_last_row():
     assert repr(history) == f"History(2 epochs; last: {last})"
     with pytest.raises(KeyError, match="no column 'loss' in this history; there are: epoch, train_loss"):
         history["loss"]
-
-
-def test_a_history_keeps_its_own_copy_of_a_row():
-    history, row = History(), {"epoch": 1}
     history.append(row)
     row["epoch"] = 9
-    assert history.last == {"epoch": 1}
+    assert history.last == {"epoch": 1}, "a history keeps its own copy of a row"
 
 
 def test_an_empty_history_says_so(tmp_path):
