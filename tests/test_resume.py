@@ -18,6 +18,7 @@ from tinyae import nn, optim, training
 from tinyae.data import Split
 from tinyae.models import MODELS, basic_autoencoder, build, stacked_autoencoder
 from tinyae.training import Checkpoint, EarlyStopping, TrainingDiverged, TrainingInterrupted, TrainingState
+from tinyae.training.run import environment
 
 Scheduled = Callable[[optim.Optimizer], Any]
 EPOCHS, BATCH = 4, 3
@@ -369,3 +370,18 @@ def test_writing_takes_at_most_a_hundredth_of_the_time(tmp_path, monkeypatch):
         checkpoint.after_epoch(Slow(**{**vars(state), "epoch": epoch}))
     assert written[0] == 1
     assert len(written) - 1 == pytest.approx(0.01 * 500, abs=1)
+
+
+def test_the_environment_does_not_depend_on_whether_scipy_is_loaded(monkeypatch):
+    pools = [
+        {"user_api": api, "internal_api": "openblas", "version": version, "architecture": "Zen", "filepath": path}
+        for api, version, path in (
+            ("blas", "0.3.31", "/x/numpy.libs/libscipy_openblas64.so"),
+            ("blas", "0.3.30", "/x/scipy/.dylibs/libopenblas.dylib"),
+            ("openmp", "5", "/x/libgomp.so"),
+        )
+    ]
+    for loaded in (pools[:1], pools, pools[::-1]):
+        monkeypatch.setattr("threadpoolctl.threadpool_info", lambda loaded=loaded: loaded)
+        found = environment(ta.data.load("optdigits"), "cpu")
+        assert (found["versions"]["blas"], found["processor"].split(", ")[1:]) == ("openblas 0.3.31", ["Zen"])
