@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tinyae import plots
+from tinyae.autodiff import Tensor
 from tinyae.backend import CPU, Backend, DeviceError, backend_named
 from tinyae.cli.main import main
 from tinyae.testing import strict_device
@@ -89,6 +90,11 @@ def undrawn(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
         request.getfixturevalue("unpainted")
         if "unpainted" not in asked:
             monkeypatch.setattr("tinyae.cli.train.draw_run", lambda *of: [])
+
+
+def leaf(value: Any, dtype: str = "float64") -> Tensor:
+    """A Tensor to differentiate by."""
+    return Tensor(np.asarray(value, dtype=dtype), requires_grad=True)
 
 
 def words_of(command: tuple[Any, ...]) -> list[str]:

@@ -6,38 +6,31 @@ import copy
 import operator
 import pickle
 import re
-from typing import Any
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from tests.conftest import leaf
 from tinyae import ops
 from tinyae.autodiff import Tensor, grad
 from tinyae.backend import Backend, backend_named
 
 
-def leaf(value: Any, dtype: str = "float64") -> Tensor:
-    return Tensor(np.asarray(value, dtype=dtype), requires_grad=True)
-
-
-@pytest.mark.parametrize(
-    ("data", "dtype"),
-    [
-        (1.5, "float32"),
-        ([1.0, 2.0], "float32"),
-        ((1.0, 2), "float32"),
-        (3, "int64"),
-        ([1, 2], "int64"),
-        (True, "bool"),
-        (np.ones(2), "float64"),
-        (np.ones(2, "float32"), "float32"),
-        (np.float64(1.0), "float64"),
-        (np.float32(1.0), "float32"),
-        (np.sum(np.ones(3)), "float64"),
-        (np.int32(4), "int32"),
-    ],
-)
+@pytest.mark.parametrize(("data", "dtype"), [
+    (1.5, "float32"),
+    ([1.0, 2.0], "float32"),
+    ((1.0, 2), "float32"),
+    (3, "int64"),
+    ([1, 2], "int64"),
+    (True, "bool"),
+    (np.ones(2), "float64"),
+    (np.ones(2, "float32"), "float32"),
+    (np.float64(1.0), "float64"),
+    (np.float32(1.0), "float32"),
+    (np.sum(np.ones(3)), "float64"),
+    (np.int32(4), "int32"),
+])  # fmt: skip
 def test_numbers_and_lists_become_float32_and_numpy_values_keep_their_dtype(data, dtype):
     assert Tensor(data).dtype == dtype
 
@@ -51,24 +44,15 @@ def test_an_array_is_kept_and_not_copied():
     assert Tensor(data, dtype="float32").dtype == np.float32
 
 
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        (lambda: Tensor([1, 2], requires_grad=True), "only floating-point.*int64.*dtype='float32'"),
-        (lambda: Tensor(Tensor(1.0)), r"detach\(\)"),
-        (lambda: Tensor(["a"]), "an array of numbers, got list of dtype <U1"),
-        (lambda: Tensor({1: 2}), "expected an array of numbers, got dict: give an array or a nested list"),
-        (lambda: Tensor(None), "expected an array of numbers, got NoneType"),
-    ],
-)
+@pytest.mark.parametrize(("make", "words"), [
+    (lambda: Tensor([1, 2], requires_grad=True), "only floating-point.*int64.*dtype='float32'"),
+    (lambda: Tensor(Tensor(1.0)), r"detach\(\)"),
+    (lambda: Tensor([[1.0], [1.0, 2.0]]), r"sequences of unequal length .* tinyae\.data\.pad"),
+    (lambda: Tensor({1: 2}), "expected an array of numbers, got dict: give an array or a nested list"),
+])  # fmt: skip
 def test_what_a_tensor_cannot_hold(make, words):
     with pytest.raises(TypeError, match=words):
         make()
-
-
-def test_a_ragged_list_is_refused():
-    with pytest.raises((TypeError, ValueError)):
-        Tensor([[1.0], [1.0, 2.0]])
 
 
 OPERATORS = [operator.add, operator.sub, operator.mul, operator.truediv, operator.pow]
@@ -130,26 +114,23 @@ def test_numpy_functions_do_not_swallow_tensors():
             call()
 
 
-@pytest.mark.parametrize(
-    ("call", "code"),
-    [
-        (np.exp, "numpy.exp does not take Tensors: use tinyae.ops.exp(x), or x.numpy()"),
-        (lambda x: np.maximum(x, 0), "numpy.maximum does not take Tensors: use tinyae.ops.maximum(x, y)"),
-        (lambda x: np.exp(x, out=np.ones(2)), "tinyae.ops.exp(x)"),
-        (lambda x: np.exp(np.ones(2), out=x), "tinyae.ops.exp(x)"),
-        (lambda x: np.add(x, np.ones(2)), "tinyae.ops.add(x, y)"),
-        (lambda x: operator.iadd(np.ones(2), x), "tinyae.ops.add(x, y)"),
-        (lambda x: np.ones(2) // x, "numpy.floor_divide does not take Tensors"),
-        (np.add.reduce, "numpy.add.reduce does not take Tensors: use an operation of tinyae.ops, or x.numpy()"),
-        (np.arctan, "numpy.arctan does not take Tensors: use an operation of tinyae.ops"),
-        (np.sum, "numpy.sum does not take Tensors: use tinyae.ops.sum(x)"),
-        (np.linalg.norm, "numpy.linalg.norm does not take Tensors: use tinyae.ops.norm(x)"),
-        (lambda x: np.concatenate([np.ones(2), x]), "tinyae.ops.concatenate(*xs)"),
-        (lambda x: np.where(x.data > 0, x, 0.0), "tinyae.ops.where(condition, x, y)"),
-        (lambda x: np.dot(x, x), "x @ y"),
-        (lambda x: np.array_equal(x, x), "numpy.array_equal does not take Tensors"),
-    ],
-)
+@pytest.mark.parametrize(("call", "code"), [
+    (np.exp, "numpy.exp does not take Tensors: use tinyae.ops.exp(x), or x.numpy()"),
+    (lambda x: np.maximum(x, 0), "numpy.maximum does not take Tensors: use tinyae.ops.maximum(x, y)"),
+    (lambda x: np.exp(x, out=np.ones(2)), "tinyae.ops.exp(x)"),
+    (lambda x: np.exp(np.ones(2), out=x), "tinyae.ops.exp(x)"),
+    (lambda x: np.add(x, np.ones(2)), "tinyae.ops.add(x, y)"),
+    (lambda x: operator.iadd(np.ones(2), x), "tinyae.ops.add(x, y)"),
+    (lambda x: np.ones(2) // x, "numpy.floor_divide does not take Tensors"),
+    (np.add.reduce, "numpy.add.reduce does not take Tensors: use an operation of tinyae.ops, or x.numpy()"),
+    (np.arctan, "numpy.arctan does not take Tensors: use an operation of tinyae.ops"),
+    (np.sum, "numpy.sum does not take Tensors: use tinyae.ops.sum(x)"),
+    (np.linalg.norm, "numpy.linalg.norm does not take Tensors: use tinyae.ops.norm(x)"),
+    (lambda x: np.concatenate([np.ones(2), x]), "tinyae.ops.concatenate(*xs)"),
+    (lambda x: np.where(x.data > 0, x, 0.0), "tinyae.ops.where(condition, x, y)"),
+    (lambda x: np.dot(x, x), "x @ y"),
+    (lambda x: np.array_equal(x, x), "numpy.array_equal does not take Tensors"),
+])  # fmt: skip
 def test_a_function_of_numpy_says_what_to_write(call, code):
     with pytest.raises(TypeError, match=re.escape(code)):
         call(leaf([1.0, 2.0]))
@@ -161,19 +142,16 @@ def test_functions_of_numpy_that_read_no_values_take_tensors():
     assert np.result_type(x, np.float64) == np.float64
 
 
-@pytest.mark.parametrize(
-    ("name", "code"),
-    [
-        ("tanh", "tinyae.ops.tanh(x)"),
-        ("matmul", "tinyae.ops.matmul(a, b)"),
-        ("clip", "tinyae.ops.clip(x, low=..., high=...)"),
-        ("view", "x.reshape(...)"),
-        ("unsqueeze", "x[:, None]"),
-        ("cpu", 'x.to("cpu")'),
-        ("zero_", "x.grad = None"),
-        ("requires_grad_", "tinyae.Tensor(x.data, requires_grad=True)"),
-    ],
-)
+@pytest.mark.parametrize(("name", "code"), [
+    ("tanh", "tinyae.ops.tanh(x)"),
+    ("matmul", "tinyae.ops.matmul(a, b)"),
+    ("clip", "tinyae.ops.clip(x, low=..., high=...)"),
+    ("view", "x.reshape(...)"),
+    ("unsqueeze", "x[:, None]"),
+    ("cpu", 'x.to("cpu")'),
+    ("zero_", "x.grad = None"),
+    ("requires_grad_", "tinyae.Tensor(x.data, requires_grad=True)"),
+])  # fmt: skip
 def test_a_method_of_other_libraries_says_what_to_write(name, code):
     x = leaf([1.0, 2.0])
     with pytest.raises(AttributeError, match=f"Tensor has no method {name}: write .*{re.escape(code)}"):
@@ -261,26 +239,15 @@ def test_augmented_assignment_rebinds_and_keeps_history():
     assert_array_equal(grad(y.sum(), x).data, [3.0, 3.0])
 
 
-def test_data_can_be_replaced_by_the_same_shape_only():
-    x = leaf([1.0, 2.0])
-    x.data = np.array([3.0, 4.0])
-    assert_array_equal(x.data, [3.0, 4.0])
-    with pytest.raises(ValueError, match=r"shape \(3,\) to a Tensor of shape \(2,\)"):
-        x.data = np.ones(3)
-
-
-@pytest.mark.parametrize(
-    ("value", "error", "words"),
-    [
-        (np.array([3, 4]), TypeError, "dtype int64 to a Tensor that requires gradients.*astype"),
-        (np.array([True, False]), TypeError, "dtype bool"),
-        (np.array([3.0, 4.0], object), TypeError, "dtype object"),
-        (np.array([3j, 4j]), TypeError, "dtype complex128"),
-        ([3.0, 4.0], TypeError, r"is an array, got list: assign numpy\.asarray"),
-        (3.0, TypeError, "is an array, got float"),
-        (np.ones((2, 1)), ValueError, r"shape \(2, 1\) to a Tensor of shape \(2,\)"),
-    ],
-)
+@pytest.mark.parametrize(("value", "error", "words"), [
+    (np.array([3, 4]), TypeError, "dtype int64 to a Tensor that requires gradients.*astype"),
+    (np.array([True, False]), TypeError, "dtype bool"),
+    (np.array([3.0, 4.0], object), TypeError, "dtype object"),
+    (np.array([3j, 4j]), TypeError, "dtype complex128"),
+    ([3.0, 4.0], TypeError, r"is an array, got list: assign numpy\.asarray"),
+    (3.0, TypeError, "is an array, got float"),
+    (np.ones((2, 1)), ValueError, r"shape \(2, 1\) to a Tensor of shape \(2,\)"),
+])  # fmt: skip
 def test_what_the_data_and_the_gradient_of_a_leaf_cannot_be(value, error, words):
     x = leaf([1.0, 2.0], "float32")
     with pytest.raises(error, match=f"data .*{words}"):
@@ -365,12 +332,6 @@ def test_repr_tells_values_dtype_and_origin():
     assert repr(x * 2) == "Tensor([2., 4.], dtype=float32, made_by=multiply)"
     assert repr(x.detach()) == "Tensor([1., 2.], dtype=float32)"
     assert len(repr(Tensor(np.zeros((1000, 1000))))) < 2000
-
-
-def test_a_mask_made_by_a_comparison_selects():
-    x = leaf([1.0, -2.0, 3.0])
-    assert_array_equal(x[(x > 0).data].data, [1.0, 3.0])
-    assert_array_equal(grad(x[(x > 0).data].sum(), x).data, [1.0, 0.0, 1.0])
 
 
 def test_tensors_select_as_their_arrays_do(device: Backend):
