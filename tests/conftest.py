@@ -21,6 +21,7 @@ from tinyae import plots
 from tinyae.autodiff import Tensor
 from tinyae.backend import CPU, Backend, DeviceError, backend_named
 from tinyae.cli.main import main
+from tinyae.data import Dataset
 from tinyae.testing import strict_device
 
 OPTIONAL = bool(os.environ.get("REQUIRE_OPTIONAL"))
@@ -95,6 +96,12 @@ def undrawn(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
 def leaf(value: Any, dtype: str = "float64") -> Tensor:
     """A Tensor to differentiate by."""
     return Tensor(np.asarray(value, dtype=dtype), requires_grad=True)
+
+
+def in_order(dataset: Dataset) -> np.ndarray:
+    """The samples of both parts as they stood before they were divided, by their ids."""
+    ids = np.concatenate([dataset.train.ids, dataset.test.ids])
+    return np.concatenate([dataset.train.x, dataset.test.x])[np.argsort(ids)]
 
 
 def words_of(command: tuple[Any, ...]) -> list[str]:

@@ -19,6 +19,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
+from tests.conftest import in_order
 from tinyae import data, load
 from tinyae.data.pictures import BrokenPicture, read_picture
 from tinyae.training import Run
@@ -49,12 +50,11 @@ def bmp(values: np.ndarray, size: tuple[int, int] | None = None) -> bytes:
 
 
 def gray(seed: int, height: int = 6, width: int = 5, top: int = 256) -> np.ndarray:
-    dtype = np.uint8 if top == 256 else np.uint16
-    return np.random.default_rng(seed).integers(0, top, (height, width)).astype(dtype)
+    return np.random.default_rng(seed).integers(0, top, (height, width), np.uint8 if top == 256 else np.uint16)
 
 
-def color(seed: int, height: int = 6, width: int = 5) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
+def color(seed: int, height: int = 6, width: int = 5, channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, channels), np.uint8)
 
 
 @pytest.fixture
@@ -78,11 +78,6 @@ def jpeg(values: np.ndarray, path: Path, **options: Any) -> bytes:
     content = path.read_bytes()
     path.unlink()
     return content
-
-
-def both(found: data.Dataset) -> np.ndarray:
-    """The pictures of both parts, in the order of their paths."""
-    return np.concatenate([found.train.x, found.test.x])[np.argsort(np.concatenate([found.train.ids, found.test.ids]))]
 
 
 def one(tmp_path: Path, content: bytes, name: str = "a.png", **options: Any) -> np.ndarray:
@@ -201,10 +196,10 @@ def test_a_folder_without_classes(fill):
     found = data.load(fill(dict(reversed(pictures.items()))))
     assert (found.kind, found.name, found.image_shape, found.has_labels) == ("images", "photos", (6, 5, 1), False)
     assert (len(found.train), len(found.test)) == (21, 2)
-    in_order = np.stack(list(pictures.values()))[..., None] / np.float32(255)
-    assert_array_equal(both(found), in_order)
+    expected = np.stack(list(pictures.values()))[..., None] / np.float32(255)
+    assert_array_equal(in_order(found), expected)
     for part in (found.train, found.test):
-        assert_array_equal(part.x, in_order[[int(name.removesuffix(".png")) for name in part.ids]])
+        assert_array_equal(part.x, expected[[int(name.removesuffix(".png")) for name in part.ids]])
     assert found.notes == "test is 10% drawn from all pictures, seed 0 (2 pictures), train the rest"
     assert (found.scale, found.unit, found.class_names) == (255.0, "gray levels", ())
 
@@ -236,7 +231,7 @@ def test_a_folder_may_name_its_test_set(fill, classes):
 
 def test_one_picture_in_color_makes_all_of_them_color(fill):
     folder = fill({"a.png": gray(0), "b.png": color(1), "c.png": gray(2)})
-    x = both(data.load(folder))
+    x = in_order(data.load(folder))
     assert x.shape == (3, 6, 5, 3)
     assert_array_equal(x[0], np.repeat(gray(0)[..., None], 3, axis=2) / np.float32(255))
     assert_array_equal(x[1], color(1) / np.float32(255))
@@ -249,14 +244,11 @@ def test_sizes_are_brought_to_one_on_request(fill):
     assert data.load(folder, image_size=5, gray=True).example_shape == (5, 5, 1)
 
 
-def test_loops_of_links_end(fill):
-    folder = fill({"cat/a.png": gray(0), "cat/b.png": gray(1)})
+def test_loops_of_links_end_and_pictures_may_have_one_pixel(fill):
+    folder = fill({"cat/a.png": gray(0, 1, 1), "cat/b.png": gray(1, 1, 1)})
     (folder / "cat" / "again").symlink_to(folder)
-    assert len(both(data.load(folder))) == 2
-
-
-def test_pictures_of_one_pixel(fill):
-    assert data.load(fill({"a.png": gray(0, 1, 1), "b.png": gray(1, 1, 1)})).example_shape == (1, 1, 1)
+    found = data.load(folder)
+    assert (len(in_order(found)), found.example_shape) == (2, (1, 1, 1))
 
 
 def cut(keep: float, path: Path) -> bytes:
@@ -264,10 +256,8 @@ def cut(keep: float, path: Path) -> bytes:
     return content[: int(keep * len(content))]
 
 
-HUGE = png(gray(0)).replace(
-    struct.pack(">II", 5, 6), struct.pack(">II", 60_000, 60_000)
-)  # 3.6 thousand million pixels, in a file of 100 bytes
-HUGE = HUGE[:29] + struct.pack(">I", zlib.crc32(HUGE[12:29])) + HUGE[33:]
+HUGE = png(gray(0)).replace(struct.pack(">II", 5, 6), struct.pack(">II", 60_000, 60_000))
+HUGE = HUGE[:29] + struct.pack(">I", zlib.crc32(HUGE[12:29])) + HUGE[33:]  # 3.6 thousand million pixels in 100 bytes
 BROKEN: dict[str, tuple[Callable[[Path], bytes], str]] = {
     "cut.jpg": (lambda path: cut(0.6, path), "truncated"),
     "head.jpg": (lambda path: cut(0.1, path), "truncated|none of PNG|Truncated"),
@@ -304,7 +294,7 @@ def test_a_broken_file_is_named_and_skipped_only_on_request(name, fill, tmp_path
     with pytest.raises(BrokenPicture, match=f"{name} cannot be read as a picture .*({reason}).*--skip-broken"):
         data.load(folder)
     found = data.load(folder, skip_broken=True)
-    assert_array_equal(both(found)[..., 0] * 255, np.stack([gray(0), gray(1)]))
+    assert_array_equal(in_order(found)[..., 0] * 255, np.stack([gray(0), gray(1)]))
     assert f". Skipped 1 of 3 files that cannot be read: {name} (" in found.notes
 
 
