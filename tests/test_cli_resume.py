@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -140,18 +138,6 @@ def test_fifty_kills(tmp_path):
     assert done >= 25
 
 
-@pytest.mark.skipif(os.name == "nt", reason="a signal of POSIX")
-def test_sigterm_is_ctrl_c(tmp_path):
-    command = [sys.executable, "-m", "tinyae", "train", "basic", *DATA, "--epochs", "100000", "--out", "run"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not (tmp_path / "run" / "metrics.csv").exists():
-        time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait() == 130
-    assert len(Run.open(tmp_path / "run").history()) > 0
-    assert (tmp_path / "run" / "loss.png").exists()
-
-
 def test_a_longer_run_says_what_becomes_of_its_schedule(undrawn, capsys):
     assert main(["train", *RUNS["basic"], "--out", "run"]) == 0
     assert main(["train", "--resume", "run", "--epochs", "8"]) == 0
@@ -222,19 +208,6 @@ def test_a_forced_run_writes_no_state_before_its_first_epoch_is_complete(undrawn
 
 def interrupted_at_once(*of: Any, **options: Any) -> None:
     raise TrainingInterrupted(History())
-
-
-@pytest.mark.parametrize(("arguments", "words"), [
-    (["train"], "give a MODEL to train, or --resume RUN"),
-    (["train", "--resume", "none"], "none is not a run folder"),
-    (["train", "--resume", "run", "basic"], "continues a run with its own model: leave basic out"),
-    (["train", *RUNS["basic"], "--checkpoint-minutes", "0"], "checkpoint-minutes must be a finite number, above 0, got 0"),
-    (["diff", "none", "run"], "none is not a run folder"),
-])  # fmt: skip
-def test_mistakes_are_one_sentence(arguments, words, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert run_command(*arguments) == 2
-    assert words in capsys.readouterr().err
 
 
 def test_diff_names_the_first_epoch_and_parameter(undrawn, capsys):
