@@ -111,17 +111,9 @@ def test_no_graph_without_create_graph():
 
 
 OPERATIONS = [
-    ops.tanh,
-    ops.sin,
-    ops.square,
-    ops.softplus,
-    ops.softmax,
-    lambda x: x * 0.5 + 1.0,
-    lambda x: ops.exp(-x),
-    lambda x: x * x[::-1],
-    lambda x: ops.concatenate(x[1:], x[:1]),
-    lambda x: ops.cos(x) * x.mean(),
-]
+    ops.tanh, ops.sin, ops.square, ops.softplus, ops.softmax, lambda x: x * 0.5 + 1.0, lambda x: ops.exp(-x),
+    lambda x: x * x[::-1], lambda x: ops.concatenate(x[1:], x[:1]), lambda x: ops.cos(x) * x.mean(),
+]  # fmt: skip
 
 
 @example([9, 9, 4], 160)  # a softmax of three numbers that are almost equal: gradients of 6e-10
