@@ -13,7 +13,6 @@ from typing import Any
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -215,31 +214,6 @@ def test_a_value_waits_for_all_of_its_uses(engine, function, slope):
     x = engine(2.0)
     function(x).backward()
     assert float(x.grad) == slope
-
-
-@given(st.lists(st.tuples(st.sampled_from("+*t"), st.integers(0, 100), st.integers(0, 100)), min_size=1, max_size=12))
-def test_random_graphs_of_arrays_equal_one_naive_graph_per_element(steps):
-    start = np.array([[0.3, -1.1], [0.8, 0.05]])
-    x = leaf(start)
-    tensors, columns = [x, leaf(start[0])], [[Value(v) for v in start.ravel()], [Value(v) for v in start[0]]]
-    columns[1] = columns[1] * 2  # a (2,) row broadcast over two rows
-    row = columns[1][:2]
-    for kind, i, k in steps:
-        i, k = i % len(tensors), k % len(tensors)
-        if kind == "t":
-            tensors.append(ops.tanh(tensors[i]))
-            columns.append([v.tanh() for v in columns[i]])
-        else:
-            join = operator.add if kind == "+" else operator.mul
-            tensors.append(ops.tanh(join(tensors[i], tensors[k])))
-            columns.append([join(a, b).tanh() for a, b in zip(columns[i], columns[k], strict=True)])
-    last = tensors[-1] if tensors[-1].ndim == 2 else tensors[-1] * np.ones((2, 1))
-    last.sum().backward()
-    for value in columns[-1]:
-        value.backward()
-    for tensor, values in ((x, columns[0]), (tensors[1], row)):
-        found = np.zeros(tensor.shape) if tensor.grad is None else tensor.grad.data
-        assert_allclose(found.ravel(), [v.grad for v in values], rtol=1e-10, atol=1e-12)
 
 
 def test_grad_gives_what_it_is_asked_for_and_deposits_nothing():

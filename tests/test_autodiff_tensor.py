@@ -79,26 +79,25 @@ def test_a_float32_computation_stays_float32_throughout():
     assert y.dtype == x.grad.dtype == np.float32
 
 
-@pytest.mark.parametrize("function", [*OPERATORS, operator.matmul, operator.lt, operator.le, operator.gt, operator.ge])
-def test_numpy_arrays_leave_the_work_to_the_tensor(function):
-    array, x = np.array([[1.0, 2.0], [3.0, 1.5]]), leaf([[2.0, 1.0], [0.5, 3.0]])
-    for out, expected in ((function(array, x), function(array, x.data)), (function(x, array), function(x.data, array))):
-        assert isinstance(out, Tensor)
-        assert_array_equal(out.data, expected)
-    assert isinstance(np.float64(2.0) * x, Tensor)
-    assert isinstance(np.float32(2.0) + x, Tensor)
+MATRIX = np.array([[1.0, 2.0], [3.0, 1.5]])
 
 
-@pytest.mark.parametrize("left", [np.array([[1.0, 2.0], [3.0, 1.5]]), np.float64(2.0), np.int64(3), np.array(2.0)])
-def test_an_operator_with_an_array_on_the_left_is_recorded(left):
-    for function in [*OPERATORS, operator.matmul] if left.ndim else OPERATORS:
-        x = leaf([[2.0, 1.0], [0.5, 3.0]])
-        assert_array_equal(grad(function(left, x).sum(), x).data, grad(function(Tensor(left), x).sum(), x).data)
+@pytest.mark.parametrize("other", [MATRIX, np.float64(2.0), np.float32(2.0), np.int64(3), np.array(2.0)])
+def test_operators_with_numpy_values_are_recorded_on_either_side(other):
+    x = leaf([[2.0, 1.0], [0.5, 3.0]])
+    for function in [*OPERATORS, operator.matmul] if other.ndim else OPERATORS:
+        for a, b, turn in ((other, x, False), (x, other, True)):
+            out = function(a, b)
+            assert isinstance(out, Tensor)
+            assert_array_equal(out.data, function(x.data, other) if turn else function(other, x.data))
+            same = function(x, Tensor(other)) if turn else function(Tensor(other), x)
+            assert_array_equal(grad(out.sum(), x).data, grad(same.sum(), x).data)
     for function in (operator.lt, operator.le, operator.gt, operator.ge):
-        assert_array_equal(function(left, x).data, function(left, x.data))
+        assert_array_equal(function(other, x).data, function(other, x.data))
+        assert_array_equal(function(x, other).data, function(x.data, other))
     for function in (operator.eq, operator.ne):
         with pytest.raises(TypeError, match=r"tinyae\.ops\.(not_)?equal"):
-            function(left, x)
+            function(other, x)
 
 
 def test_an_array_of_a_device_leaves_the_work_to_the_tensor_too(device: Backend):
