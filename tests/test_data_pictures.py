@@ -85,48 +85,28 @@ def one(tmp_path: Path, content: bytes, name: str = "a.png", **options: Any) -> 
     return read_picture(tmp_path / name, **options)
 
 
-def test_eight_bits_are_divided_by_255(tmp_path):
-    x = gray(0)
-    found = one(tmp_path, png(x))
+LEVEL, EXACT, ABOUT = np.float32(255), {"rtol": 0}, {"atol": 1.01 / 255}
+COLORS, VEILED = color(4, 1, 7)[0], color(6, channels=4)
+VEILED[0, :2, 3] = 0, 255
+ON_WHITE = VEILED[..., :3] / 255 * (VEILED[..., 3:] / 255) + 1 - VEILED[..., 3:] / 255
+DEEP, DEEP_COLORS = gray(2, top=65536), gray(3, 4, 9, top=65536).reshape(4, 3, 3)
+CLEAR = ((b"PLTE", bytes([10, 20, 30, 40, 50, 60])), (b"tRNS", bytes([255, 0])))
+
+
+@pytest.mark.parametrize(("values", "kind", "chunks", "expected", "tolerance"), [
+    (gray(0), GRAY, (), gray(0)[..., None] / LEVEL, EXACT),
+    (color(1), RGB, (), color(1) / LEVEL, EXACT),
+    (DEEP, GRAY, (), DEEP[..., None] / 65535, {"rtol": 1e-6}),  # Pillow would cut off what is above 255
+    (DEEP_COLORS, RGB, (), DEEP_COLORS / 65535, {"atol": 1 / 255}),
+    (gray(5) % 7, PALETTE, ((b"PLTE", COLORS.tobytes()),), COLORS[gray(5) % 7] / LEVEL, EXACT),
+    (VEILED, RGBA, (), ON_WHITE, ABOUT),
+    (VEILED[..., [0, 3]], GRAY_ALPHA, (), ON_WHITE[..., :1], ABOUT),  # gray and transparent is still gray
+    (np.array([[0, 1]], np.uint8), PALETTE, CLEAR, np.array([[[10, 20, 30], [255] * 3]], "f4") / LEVEL, EXACT),
+], ids=["gray", "colors", "16 bits", "16 bits of colors", "palette", "alpha", "gray alpha", "clear palette"])  # fmt: skip
+def test_what_the_numbers_of_a_file_mean(tmp_path, values, kind, chunks, expected, tolerance):
+    found = one(tmp_path, png(values, kind, chunks))
     assert found.dtype == np.float32
-    assert_array_equal(found[..., 0], x / np.float32(255))
-    x = color(1)
-    assert_array_equal(one(tmp_path, png(x, RGB)), x / np.float32(255))
-
-
-def test_sixteen_bits_are_kept(tmp_path):
-    """Pillow's own conversion to 8 bits cuts everything above 255 off to white."""
-    x = gray(2, top=65536)
-    found = one(tmp_path, png(x))
-    assert found.shape == (6, 5, 1)
-    assert_allclose(found[..., 0], x / 65535, rtol=1e-6)
-    assert len(np.unique(found)) == len(np.unique(x))
-    deep = np.random.default_rng(3).integers(0, 65536, (4, 3, 3)).astype(np.uint16)
-    assert_allclose(one(tmp_path, png(deep, RGB)), deep / 65535, atol=1 / 255)
-
-
-def test_a_palette_stands_for_its_colors(tmp_path):
-    table = color(4, 1, 7)[0]
-    x = np.random.default_rng(5).integers(0, 7, (6, 5)).astype(np.uint8)
-    assert_array_equal(one(tmp_path, png(x, PALETTE, ((b"PLTE", table.tobytes()),))), table[x] / np.float32(255))
-
-
-def test_transparency_is_laid_on_white(tmp_path):
-    x = np.random.default_rng(6).integers(0, 256, (6, 5, 4)).astype(np.uint8)
-    x[0, 0, 3], x[0, 1, 3] = 0, 255
-    alpha = x[..., 3:] / 255
-    expected = x[..., :3] / 255 * alpha + 1 - alpha
-    found = one(tmp_path, png(x, RGBA))
-    assert_allclose(found, expected, atol=1.01 / 255)
-    assert_array_equal(found[0, 0], [1, 1, 1])
-    y = x[..., [0, 3]]
-    found = one(tmp_path, png(y, GRAY_ALPHA))
-    assert found.shape == (6, 5, 1), "gray and transparent is still gray"
-    assert_allclose(found, expected[..., :1], atol=1.01 / 255)
-    clear = (b"tRNS", bytes([255, 0]))
-    table = (b"PLTE", bytes([10, 20, 30, 40, 50, 60]))
-    shown = one(tmp_path, png(np.array([[0, 1]], np.uint8), PALETTE, (table, clear)))
-    assert_array_equal(shown[0] * 255, [[10, 20, 30], [255, 255, 255]])
+    assert_allclose(found, expected, **tolerance)
 
 
 def test_gray_is_the_luma_of_colors(tmp_path):
