@@ -313,26 +313,19 @@ def test_only_broken_files(fill):
         data.load(folder, skip_broken=True)
 
 
-def test_files_and_folders_that_may_not_be_read(fill, monkeypatch):
+@pytest.mark.parametrize(("owner", "name", "error", "says"), [
+    (Path, "read_bytes", BrokenPicture, r"a.png cannot be read as a picture \(Permission denied\)"),
+    (os, "scandir", PermissionError, "photos"),
+])  # fmt: skip
+def test_files_and_folders_that_may_not_be_read(owner, name, error, says, fill, monkeypatch):
     """Whoever runs the tests may be allowed everything, so the refusal is played."""
     folder = fill({"a.png": gray(0), "b.png": gray(1)})
-    read = Path.read_bytes
 
-    def refuse(path: Path) -> bytes:
-        if path.name == "b.png":
-            raise PermissionError(13, os.strerror(13), str(path))
-        return read(path)
-
-    monkeypatch.setattr(Path, "read_bytes", refuse)
-    with pytest.raises(BrokenPicture, match=r"b.png cannot be read as a picture \(Permission denied\)"):
-        data.load(folder)
-    monkeypatch.undo()
-
-    def closed(place: Any) -> Any:
+    def refuse(place: Any) -> Any:
         raise PermissionError(13, os.strerror(13), str(place))
 
-    monkeypatch.setattr(os, "scandir", closed)
-    with pytest.raises(PermissionError, match="photos"):
+    monkeypatch.setattr(owner, name, refuse)
+    with pytest.raises(error, match=says):
         data.load(folder)
 
 
