@@ -102,7 +102,7 @@ CLEAR = ((b"PLTE", bytes([10, 20, 30, 40, 50, 60])), (b"tRNS", bytes([255, 0])))
     (VEILED, RGBA, (), ON_WHITE, ABOUT),
     (VEILED[..., [0, 3]], GRAY_ALPHA, (), ON_WHITE[..., :1], ABOUT),  # gray and transparent is still gray
     (np.array([[0, 1]], np.uint8), PALETTE, CLEAR, np.array([[[10, 20, 30], [255] * 3]], "f4") / LEVEL, EXACT),
-], ids=["gray", "colors", "16 bits", "16 bits of colors", "palette", "alpha", "gray alpha", "clear palette"])  # fmt: skip
+], ids=["gray", "colors", "16 bits", "16 bits, colors", "palette", "alpha", "gray alpha", "clear palette"])  # fmt: skip
 def test_what_the_numbers_of_a_file_mean(tmp_path, values, kind, chunks, expected, tolerance):
     found = one(tmp_path, png(values, kind, chunks))
     assert found.dtype == np.float32
