@@ -294,7 +294,7 @@ def test_uneven_times_give_no_clock(tmp_path):
     ("t,w\n2020-01-01,1\n2020-01-02,2\n2020-01-03,Oslo\n", {}, "column 'w' holds 'Oslo': this is text; remove the col"),
     ("t,v\n2020-01-02,1\n2020-01-01,2\n", {}, "line 3: the time 2020-01-01 is not later"),
     ("t,v\n2020-01-02,1\nsoon,2\n", {}, "line 3: 'soon' is not a time"),
-    ("t,v\n2020-01-02,1\n2020-13-03,2\n", {}, "line 3: '2020-13-03' is not a time"),
+    ("t,v\n2020-01-02,1\n2020-01-03 25:99,2\n", {}, "line 3: '2020-01-03 25:99' is not a time"),
     ("t,v\n1,1\n2,2\n", {"time": "when"}, "no column 'when': its columns are t, v"),
     ("t,v\n1,1\n2,2\n", {"time": 2}, "no column 2"),
     ("t\n2020-01-02\n2020-01-03\n", {}, "contains only times"),
