@@ -18,9 +18,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tinyae import plots
-from tinyae.autodiff import Primitive, primitive
+from tinyae.autodiff import Primitive, Tensor, primitive
 from tinyae.backend import CPU, Backend, DeviceError, backend_named
 from tinyae.cli.main import main
+from tinyae.data import Dataset
 from tinyae.testing import strict_device
 
 OPTIONAL = bool(os.environ.get("REQUIRE_OPTIONAL"))
@@ -90,6 +91,17 @@ def undrawn(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
         request.getfixturevalue("unpainted")
         if "unpainted" not in asked:
             monkeypatch.setattr("tinyae.cli.train.draw_run", lambda *of: [])
+
+
+def leaf(value: Any, dtype: str = "float64") -> Tensor:
+    """A Tensor to differentiate by."""
+    return Tensor(np.asarray(value, dtype=dtype), requires_grad=True)
+
+
+def in_order(dataset: Dataset) -> np.ndarray:
+    """The samples of both parts as they stood before they were divided, by their ids."""
+    ids = np.concatenate([dataset.train.ids, dataset.test.ids])
+    return np.concatenate([dataset.train.x, dataset.test.x])[np.argsort(ids)]
 
 
 def words_of(command: tuple[Any, ...]) -> list[str]:

@@ -44,33 +44,34 @@ def test_taxi_days_of_the_published_incidents_are_flagged():
     assert len(windows) < len(taxi.test) / 3
 
 
+COUNTED = Timeline("1970-01-01T00:00:00", 30, counted=True)
+TAXI = data.load("nyc-taxi").timeline
+SEAM = Timeline("2000-01-01T00:00:00", 10).of_windows(4, 2, 3, 9)  # windows at 0, 20, 40; the test part from 90 on
+
+
+@pytest.mark.parametrize(("line", "stamps"), [
+    (Timeline("2014-07-01T00:00", 86_400), {2: "2014-07-03"}),
+    (Timeline("1970-01-01T00:00:00", 30), {3: "1970-01-01 00:01:30"}),
+    (COUNTED, {0: "00:00:00", 3: "00:01:30", 121: "01:00:30", 12_000: "100:00:00"}),  # the time since its start
+    (COUNTED.finer(4), {3: "00:00:22.500"}),
+    (Timeline("2020-01-01T00:00:00", 3600).of_windows(24, 24, 3, 77), {2: "2020-01-03 00:00", 3: "2020-01-04 05:00"}),
+    (data.load("ecg208").timeline, {247: "00:04:07"}),
+    (data.rewindow(data.load("ecg208"), 180, stride=90).timeline, {3: "00:00:00.750"}),
+    (TAXI, {121: "2014-10-30", 214: "2015-01-31"}),  # the first and the last day of its test part
+])  # fmt: skip
+def test_the_beginning_of_a_window_is_stamped(line, stamps):
+    assert {n: line.stamp(n) for n in stamps} == stamps
+
+
 def test_a_timeline_knows_days_and_what_happened_on_them():
     line = Timeline("2014-07-01T00:00", 86_400, (Incident("feast", "2014-07-02T12:00", "2014-07-04T00:00"),))
     assert line.position("2014-07-02T12:00") == 1.5
     assert line.spans() == [("feast", 1.5, 3.0)]
     assert [line.incidents_in(day) for day in range(4)] == [[], ["feast"], ["feast"], []]
-    assert line.stamp(2) == "2014-07-03"
-    assert Timeline("1970-01-01T00:00:00", 30).stamp(3) == "1970-01-01 00:01:30"
-
-
-def test_a_recording_without_a_date_is_stamped_with_the_time_since_its_start():
-    line = Timeline("1970-01-01T00:00:00", 30, counted=True)
-    assert [line.stamp(n) for n in (0, 3, 121, 12_000)] == ["00:00:00", "00:01:30", "01:00:30", "100:00:00"]
-    assert line.finer(4).stamp(3) == "00:00:22.500"
-    assert data.load("ecg208").timeline.stamp(247) == "00:04:07"
-
-
-def test_a_seam_within_a_day_is_stamped_to_the_minute():
-    days = Timeline("2020-01-01T00:00:00", 3600).of_windows(24, 24, 3, 77)
-    assert [days.stamp(n) for n in (2, 3)] == ["2020-01-03 00:00", "2020-01-04 05:00"]
-
-
-def test_every_test_day_of_the_taxi_lies_where_the_catalogue_says():
-    taxi = data.load("nyc-taxi")
-    assert taxi.timeline.stamp(len(taxi.train)) == "2014-10-30"
-    assert taxi.timeline.stamp(len(taxi.train) + len(taxi.test) - 1) == "2015-01-31"
-    assert all(first >= len(taxi.train) for _, first, _ in taxi.timeline.spans())
+    assert all(first >= 121 for _, first, _ in TAXI.spans())
     assert data.load("optdigits").timeline is None
+    assert [SEAM.begin(n) for n in range(5)] == [0, 20, 40, 90, 110]
+    assert [SEAM.position(f"2000-01-01T00:0{time}") for time in ("0:50", "1:20", "1:40")] == [2.5, 3, 3.5]
 
 
 def test_nearest_is_what_a_loop_finds(rng):

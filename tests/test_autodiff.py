@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import math
 import operator
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import reduce
 from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 from numpy.testing import assert_allclose, assert_array_equal
 
+from tests.conftest import leaf
 from tests.naive import Value, parents_first
 from tinyae import nn, ops, optim
 from tinyae.autodiff import Node, Observer, Tensor, grad, no_grad, observers, set_observers, set_recording
 from tinyae.inspect import detect_anomaly
 
 numbers = st.floats(-2.0, 2.0).map(lambda x: round(x, 3))
-
-
-def leaf(value: Any, dtype: str = "float64") -> Tensor:
-    return Tensor(np.asarray(value, dtype=dtype), requires_grad=True)
 
 
 SHAPES = [(), (3,), (1, 3), (2, 1), (2, 3)]
@@ -206,102 +203,25 @@ class TwoEngines(RuleBasedStateMachine):
 TestTwoEngines = TwoEngines.TestCase
 
 
-def test_a_value_waits_for_all_of_its_uses():
-    a = leaf(1.0)
-    b = a + a
-    c = b + b
-    c.backward()
-    assert a.grad.item() == 4.0
+@pytest.mark.parametrize("engine", [leaf, Value])
+@pytest.mark.parametrize(("function", "slope"), [
+    (lambda x: (y := x + x) + y, 4.0),
+    (lambda x: (y := reduce(operator.mul, [x] * 6)) + x * y, 6 * 2.0**5 + 7 * 2.0**6),  # uses of unequal depth
+    (lambda x: reduce(lambda y, _: y + y, range(200), x), 2.0**200),  # as many paths, which nobody may walk one by one
+    (lambda x: reduce(lambda y, _: y + x, range(20_000), x), 20_001.0),  # deeper than the interpreter's stack
+])  # fmt: skip
+def test_a_value_waits_for_all_of_its_uses(engine, function, slope):
+    x = engine(2.0)
+    function(x).backward()
+    assert float(x.grad) == slope
 
 
-def test_the_same_in_the_naive_engine():
-    a = Value(1.0)
-    b = a + a
-    c = b + b
-    c.backward()
-    assert a.grad == 4.0
-
-
-def test_uses_of_unequal_depth():
-    a = leaf(2.0)
-    late = a
-    for _ in range(5):
-        late = late * a
-    (late + a * late).backward()
-    assert a.grad.item() == 6 * 2.0**5 + 7 * 2.0**6
-
-
-def test_a_ladder_of_diamonds_is_not_walked_path_by_path():
-    x = leaf(1.0)
-    y = x
-    for _ in range(200):
-        y = 0.5 * y + 0.5 * y
-    y.backward()
-    assert x.grad.item() == 1.0  # 2**200 paths
-
-
-@given(st.lists(st.tuples(st.sampled_from("+*t"), st.integers(0, 100), st.integers(0, 100)), min_size=1, max_size=12))
-def test_random_graphs_of_arrays_equal_one_naive_graph_per_element(steps):
-    start = np.array([[0.3, -1.1], [0.8, 0.05]])
-    x = leaf(start)
-    tensors, columns = [x, leaf(start[0])], [[Value(v) for v in start.ravel()], [Value(v) for v in start[0]]]
-    columns[1] = columns[1] * 2  # a (2,) row broadcast over two rows
-    row = columns[1][:2]
-    for kind, i, k in steps:
-        i, k = i % len(tensors), k % len(tensors)
-        if kind == "t":
-            tensors.append(ops.tanh(tensors[i]))
-            columns.append([v.tanh() for v in columns[i]])
-        else:
-            join = operator.add if kind == "+" else operator.mul
-            tensors.append(ops.tanh(join(tensors[i], tensors[k])))
-            columns.append([join(a, b).tanh() for a, b in zip(columns[i], columns[k], strict=True)])
-    last = tensors[-1] if tensors[-1].ndim == 2 else tensors[-1] * np.ones((2, 1))
-    last.sum().backward()
-    for value in columns[-1]:
-        value.backward()
-    for tensor, values in ((x, columns[0]), (tensors[1], row)):
-        found = np.zeros(tensor.shape) if tensor.grad is None else tensor.grad.data
-        assert_allclose(found.ravel(), [v.grad for v in values], rtol=1e-10, atol=1e-12)
-
-
-def test_gradients_add_up_over_calls():
-    x = leaf([1.0, 2.0])
-    (x * x).sum().backward()
-    (3.0 * x).sum().backward()
-    assert_array_equal(x.grad.data, [5.0, 7.0])
-
-
-def test_retain_graph_allows_a_second_pass():
-    x = leaf(3.0)
-    y = x * x
-    y.backward(retain_graph=True)
-    y.backward()
-    assert x.grad.item() == 12.0
-
-
-def test_backward_from_a_leaf():
-    x = leaf([1.0, 2.0])
-    x.backward(np.array([5.0, 6.0]))
-    assert_array_equal(x.grad.data, [5.0, 6.0])
-
-
-def test_grad_reaches_intermediate_results_and_deposits_nothing():
-    x = leaf(2.0)
-    y = x * x
-    z = y * y * x
-    dz_dy, dz_dx, dz_dz = grad(z, [y, x, z])
-    assert (dz_dy.item(), dz_dx.item(), dz_dz.item()) == (2 * 4 * 2, 5 * 16, 1)
-    assert x.grad is None
-    assert y.grad is None
-    assert grad(z, x).item() == 80.0  # and the graph is still there
-
-
-def test_grad_keeps_the_order_and_kind_of_its_argument():
+def test_grad_gives_what_it_is_asked_for_and_deposits_nothing():
     x, y = leaf(2.0), leaf(3.0)
     z = x * y
     assert isinstance(grad(z, x), Tensor)
-    assert [g.item() for g in grad(z, (y, x, y))] == [2.0, 3.0, 2.0]
+    assert [g.item() for g in grad(z * z, (y, z, x, y))] == [24.0, 12.0, 36.0, 24.0]
+    assert x.grad is y.grad is z.grad is None
 
 
 def test_unused_inputs_raise_or_give_zeros():
@@ -332,15 +252,15 @@ def test_a_number_as_weight_of_a_single_output(weight, create_graph):
 def test_no_grad_as_block_and_as_decorator():
     x = leaf(2.0)
 
-    @no_grad()
-    def constant() -> Tensor:
-        return x * x
+    def recorded(factor: float = 1.0) -> bool:
+        return (x * factor).requires_grad
 
     with no_grad():
-        assert not (x * x).requires_grad
-    assert not constant().requires_grad
-    assert not constant().requires_grad
-    assert (x * x).requires_grad
+        assert not recorded()
+    with pytest.raises(ZeroDivisionError), no_grad():
+        raise ZeroDivisionError
+    for constant in (no_grad()(recorded), no_grad(recorded)):
+        assert [constant(factor=3.0), constant(), recorded()] == [False, False, True]
 
 
 def test_no_grad_around_a_generator_function_covers_its_body_only():
@@ -393,30 +313,16 @@ def test_a_context_may_be_used_again_nested_and_in_many_threads():
                 seen.append(not (x * x).requires_grad)
             seen.append((x * x).requires_grad)
 
-    def outermost() -> None:
+    def outermost(_: int) -> None:
         for _ in range(20):
             with off:
                 use(2)
             seen.append(not (x * x).requires_grad)
 
-    threads = [threading.Thread(target=outermost) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(outermost, range(4)))
     assert len(seen) == 4 * 20 * 10
     assert not any(seen)
-
-
-def test_no_grad_decorates_without_parentheses():
-    x = leaf(2.0)
-
-    @no_grad
-    def constant(factor: float) -> Tensor:
-        return x * factor
-
-    assert not constant(factor=3.0).requires_grad
-    assert (x * x).requires_grad
 
 
 def test_other_contexts_may_be_used_again_and_decorate_generator_functions_too():
@@ -437,52 +343,24 @@ def test_other_contexts_may_be_used_again_and_decorate_generator_functions_too()
             assert list(made) == []
 
 
-def test_no_grad_ends_with_an_error_too():
-    x = leaf(2.0)
-    with pytest.raises(ZeroDivisionError), no_grad():
-        raise ZeroDivisionError
-    assert (x * x).requires_grad
-
-
 def test_no_grad_in_one_thread_does_not_reach_another():
-    x = leaf(2.0)
-    inside, done = threading.Event(), threading.Event()
-    seen = []
-
-    def worker() -> None:
-        with no_grad():
-            inside.set()
-            done.wait(10)
-            seen.append((x * x).requires_grad)
-
-    thread = threading.Thread(target=worker)
-    thread.start()
-    assert inside.wait(10)
-    recorded = (x * x).requires_grad
-    done.set()
-    thread.join(10)
-    assert recorded
-    assert seen == [False]
+    x, context = leaf(2.0), no_grad()
+    with ThreadPoolExecutor(1) as other:
+        other.submit(context.__enter__).result()
+        assert (x * x).requires_grad
+        assert not other.submit(lambda: (x * x).requires_grad).result()
 
 
 def test_graphs_built_in_many_threads():
-    results: list[float] = []
-
-    def worker(start: float) -> None:
-        x = leaf(start)
-        y = x
+    def slope(start: float) -> float:
+        x = y = leaf(start)
         for _ in range(200):
             y = y * 0.5 + x
         y.backward()
-        results.append(x.grad.item())
+        return x.grad.item()
 
-    threads = [threading.Thread(target=worker, args=(float(i),)) for i in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
-    assert len(results) == 4
-    assert all(math.isclose(r, 2.0) for r in results)
+    with ThreadPoolExecutor(4) as threads:
+        assert_allclose(list(threads.map(slope, range(4))), 2.0, rtol=1e-9)
 
 
 def test_integers_and_masks_pass_through_as_constants():

@@ -9,71 +9,39 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from tests.conftest import leaf
 from tinyae import ops, optim
-from tinyae.autodiff import Tensor, adjoint_pair, grad, no_grad, primitive
-from tinyae.backend import Backend, MixedDevicesError, devices
+from tinyae.autodiff import Tensor, grad, no_grad, primitive
+from tinyae.backend import MixedDevicesError
+
+SWEEPS = {
+    "backward": lambda y, x: y.backward(),
+    "grad": lambda y, x: grad(y, x),
+    "allow_unused": lambda y, x: grad(y, x, allow_unused=True),
+    "create_graph": lambda y, x: grad(y, x, create_graph=True),
+}
+every_sweep = pytest.mark.parametrize("sweep", SWEEPS.values(), ids=SWEEPS)
 
 
-def leaf(value: Any, dtype: str = "float64") -> Tensor:
-    return Tensor(np.asarray(value, dtype=dtype), requires_grad=True)
-
-
-def test_a_second_backward_names_retain_graph():
-    x = leaf([1.0, 2.0])
-    y = (x * x).sum()
-    y.backward()
-    with pytest.raises(RuntimeError, match=r"freed by an earlier backward.*retain_graph=True"):
-        y.backward()
-    assert_array_equal(x.grad.data, [2.0, 4.0])
-
-
-def test_backward_through_a_part_that_was_freed():
-    x = leaf(2.0)
-    shared = ops.exp(x)
-    first, second = shared * 2.0, shared * 3.0
-    first.backward()
-    with pytest.raises(RuntimeError, match=r"graph behind exp was freed.*retain_graph=True"):
-        second.backward()
-
-
-@pytest.mark.parametrize("allow_unused", [False, True])
-def test_grad_through_a_freed_graph_says_so(allow_unused):
+@every_sweep
+def test_a_graph_that_was_freed_in_whole_or_in_part_says_so(sweep):
     """Not 'does not depend on x', and above all not zeros."""
     x = leaf(2.0)
-    y = ops.exp(x) * x
-    y.backward()
-    with pytest.raises(RuntimeError, match=r"freed.*retain_graph=True"):
-        grad(y, x, allow_unused=allow_unused)
-
-
-@pytest.mark.parametrize("allow_unused", [False, True])
-def test_grad_through_a_part_that_was_freed_says_so(allow_unused):
-    x = leaf(2.0)
     shared = ops.exp(x)
     first, second = shared * 2.0, shared * 3.0
     first.backward()
-    with pytest.raises(RuntimeError, match=r"freed.*retain_graph=True"):
-        grad(second, x, allow_unused=allow_unused)
+    for y, names in ((first, "exp|multiply"), (second, "exp")):
+        with pytest.raises(RuntimeError, match=rf"graph behind ({names}) was freed by an earlier .*retain_graph=True"):
+            sweep(y, x)
+    assert x.grad.item() == 2.0 * np.exp(2.0)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda x: setattr(x, "data", x.data * 2.0),
-        lambda x: (x.data.__imul__(2.0), x.bump_version()),
-        lambda x: setattr(x, "data", x.data.__iadd__(1.0)),
-    ],
-    ids=["assigned", "bumped", "augmented"],
-)
-@pytest.mark.parametrize(
-    "sweep",
-    [
-        lambda y, x: y.backward(),
-        lambda y, x: grad(y, x),
-        lambda y, x: grad(y, x, create_graph=True),
-    ],
-    ids=["backward", "grad", "create_graph"],
-)
+@pytest.mark.parametrize("change", [
+    lambda x: setattr(x, "data", x.data * 2.0),
+    lambda x: (x.data.__imul__(2.0), x.bump_version()),
+    lambda x: setattr(x, "data", x.data.__iadd__(1.0)),
+], ids=["assigned", "bumped", "augmented"])  # fmt: skip
+@every_sweep
 def test_a_change_in_place_between_forward_and_backward_raises(change, sweep):
     x = leaf([1.0, 2.0])
     y = (x * x).sum()
@@ -82,32 +50,19 @@ def test_a_change_in_place_between_forward_and_backward_raises(change, sweep):
         sweep(y, x)
     (x * x).sum().backward()  # a new forward pass is fine
     assert_array_equal(x.grad.data, 2 * x.data)
+    change(y := ops.exp(x))  # whose rule needs its own result
+    with pytest.raises(RuntimeError, match="exp was changed in place"):
+        sweep(y.sum(), x)
 
 
-def test_a_change_in_place_of_a_result_that_a_rule_needs_raises():
-    """exp keeps its own result for its rule."""
-    x = leaf([1.0, 2.0])
-    y = ops.exp(x)
-    y.data[...] = 7.0
-    y.bump_version()
-    with pytest.raises(RuntimeError, match="changed in place"):
-        y.sum().backward()
-
-
-def test_a_change_before_the_forward_pass_is_fine():
-    x = leaf([1.0, 2.0])
-    x.data = x.data * 3.0
-    (x * x).sum().backward()
-    assert_array_equal(x.grad.data, [6.0, 12.0])
-
-
-def test_a_change_of_an_input_that_this_result_does_not_use_is_fine():
+def test_a_change_before_the_forward_pass_or_of_what_a_result_does_not_use_is_fine():
     x, w = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    x.data = x.data * 3.0
     y = (x * x).sum()
     _ = x * w
     w.data = w.data * 0.0
     y.backward()
-    assert_array_equal(x.grad.data, [2.0, 4.0])
+    assert_array_equal(x.grad.data, [6.0, 12.0])
 
 
 def test_backward_needs_one_number_or_weights():
@@ -115,35 +70,20 @@ def test_backward_needs_one_number_or_weights():
     for sweep in (lambda: (x * x).backward(), lambda: grad(x * x, x)):
         with pytest.raises(ValueError, match=r"shape \(2,\), not one number.*grad_output"):
             sweep()
+    assert_array_equal(grad(x.sum().reshape((1, 1)), x).data, [1.0, 1.0])  # one number may have axes
 
 
-def test_one_number_may_have_axes():
-    x = leaf([[3.0]])
-    (x * x).backward()
-    assert_array_equal(x.grad.data, [[6.0]])
-
-
-@pytest.mark.parametrize(
-    "weights", [np.ones(3), np.ones((2, 1)), 1.0, Tensor(np.ones((1, 2)))], ids=["3", "2x1", "number", "Tensor"]
-)
+@pytest.mark.parametrize("weights", [np.ones(3), np.ones((2, 1)), 1.0, Tensor(np.ones((1, 2)))], ids=np.shape)
 def test_weights_of_another_shape_are_refused(weights):
     x = leaf([1.0, 2.0])
     with pytest.raises(ValueError, match=r"grad_output has shape .*, y has \(2,\); they must be equal"):
         (x * x).backward(weights)
 
 
-@pytest.mark.parametrize("y", [Tensor(1.0), 3.0, np.ones(1)], ids=["constant", "number", "array"])
+@pytest.mark.parametrize("y", [Tensor(1.0), no_grad(lambda: leaf(1.0) * 2.0)(), 3.0, np.ones(1)])
 def test_constants_have_nothing_to_differentiate(y):
-    with pytest.raises(TypeError, match=r"nothing was recorded.*requires_grad=True"):
+    with pytest.raises(TypeError, match=r"nothing was recorded.*requires_grad=True.*no_grad"):
         grad(y, leaf(1.0))
-
-
-def test_results_under_no_grad_have_nothing_to_differentiate():
-    x = leaf(1.0)
-    with no_grad():
-        y = x * x
-    with pytest.raises(TypeError, match="no_grad"):
-        y.backward()
 
 
 @pytest.mark.parametrize("x", [Tensor(1.0), np.ones(1), 2.0], ids=["constant", "array", "number"])
@@ -186,25 +126,22 @@ total.vjp(...)(lambda g, out, position, *xs, weight=1.0: weight * g)
 A, B = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[0.5, -1.0], [2.0, 0.0]])
 
 
-@pytest.mark.parametrize(
-    ("by_position", "by_name"),
-    [
-        (lambda x, y: ops.sum(x, 0), lambda x, y: ops.sum(x, axis=0)),
-        (lambda x, y: ops.mean(x, (0, 1), True), lambda x, y: ops.mean(x, axis=(0, 1), keepdims=True)),
-        (lambda x, y: ops.softmax(x, 0), lambda x, y: ops.softmax(x, axis=0)),
-        (lambda x, y: ops.reshape(x, (4,)), lambda x, y: ops.reshape(x, shape=(4,))),
-        (lambda x, y: ops.clip(x, 2, high=3), lambda x, y: ops.clip(x, low=2, high=3)),
-        (lambda x, y: ops.variance(x, 0), lambda x, y: ops.variance(x, axis=0)),
-        (lambda x, y: ops.getitem(x, np.array([1])), lambda x, y: ops.getitem(x, index=np.array([1]))),
-        (lambda x, y: ops.dense(x, y, y[0], "tanh"), lambda x, y: ops.dense(x, y, y[0], activation="tanh")),
-        (lambda x, y: scaled(x, y, 3.0, 1.0), lambda x, y: scaled(x, y, by=3.0, shift=1.0)),
-        (lambda x, y: total([x, y], 2.0), lambda x, y: total(x, y, weight=2.0)),
-        (lambda x, y: ops.concatenate([x, y]), lambda x, y: ops.concatenate(x, y, axis=0)),
-        (lambda x, y: ops.concatenate((x, y), 1), lambda x, y: ops.concatenate(x, y, axis=1)),
-        (lambda x, y: ops.concatenate(x, y, 1), lambda x, y: ops.concatenate(x, y, axis=1)),
-        (lambda x, y: ops.stack([x, y], axis=-1), lambda x, y: ops.stack(x, y, axis=-1)),
-    ],
-)
+@pytest.mark.parametrize(("by_position", "by_name"), [
+    (lambda x, y: ops.sum(x, 0), lambda x, y: ops.sum(x, axis=0)),
+    (lambda x, y: ops.mean(x, (0, 1), True), lambda x, y: ops.mean(x, axis=(0, 1), keepdims=True)),
+    (lambda x, y: ops.softmax(x, 0), lambda x, y: ops.softmax(x, axis=0)),
+    (lambda x, y: ops.reshape(x, (4,)), lambda x, y: ops.reshape(x, shape=(4,))),
+    (lambda x, y: ops.clip(x, 2, high=3), lambda x, y: ops.clip(x, low=2, high=3)),
+    (lambda x, y: ops.variance(x, 0), lambda x, y: ops.variance(x, axis=0)),
+    (lambda x, y: ops.getitem(x, np.array([1])), lambda x, y: ops.getitem(x, index=np.array([1]))),
+    (lambda x, y: ops.dense(x, y, y[0], "tanh"), lambda x, y: ops.dense(x, y, y[0], activation="tanh")),
+    (lambda x, y: scaled(x, y, 3.0, 1.0), lambda x, y: scaled(x, y, by=3.0, shift=1.0)),
+    (lambda x, y: total([x, y], 2.0), lambda x, y: total(x, y, weight=2.0)),
+    (lambda x, y: ops.concatenate([x, y]), lambda x, y: ops.concatenate(x, y, axis=0)),
+    (lambda x, y: ops.concatenate((x, y), 1), lambda x, y: ops.concatenate(x, y, axis=1)),
+    (lambda x, y: ops.concatenate(x, y, 1), lambda x, y: ops.concatenate(x, y, axis=1)),
+    (lambda x, y: ops.stack([x, y], axis=-1), lambda x, y: ops.stack(x, y, axis=-1)),
+])  # fmt: skip
 def test_options_by_position_and_arrays_in_a_list(by_position, by_name):
     assert_array_equal(by_position(A, B), by_name(A, B))
     x, y = leaf(A), leaf(B)
@@ -214,26 +151,23 @@ def test_options_by_position_and_arrays_in_a_list(by_position, by_name):
     assert_array_equal(grad(one, x, weights, create_graph=True).data, grad(other, x, weights).data)
 
 
-@pytest.mark.parametrize(
-    ("call", "sentence"),
-    [
-        (lambda x, y: ops.sum(x, dim=0), "sum() has no option dim: it has axis, keepdims; dim is called axis."),
-        (lambda x, y: x.mean(0, keepdim=True), "it has axis, keepdims; keepdim is called keepdims."),
-        (lambda x, y: x.sum(axis=0, out=None), "sum() has no option out: it has axis, keepdims."),
-        (lambda x, y: ops.exp(x, out=A), "exp() has no option out: it has none."),
-        (lambda x, y: ops.sum(x, where=A > 0), "sum() has no option where: it has axis, keepdims."),
-        (lambda x, y: ops.multiply(x, y=y), "arrays are positional: multiply(x, y)."),
-        (lambda x, y: ops.add(x, other=y), "arrays are positional: add(x, y)."),
-        (lambda x, y: ops.sum(input=x), "arrays are positional: sum(x)."),
-        (lambda x, y: scaled(x, y=y, by=2.0), "arrays are positional: scaled(x, y, by=...)."),
-        (lambda x, y: ops.tanh(x, y), "tanh() takes x, got 2 arguments by position: write tanh(x)."),
-        (lambda x, y: ops.sum(x, 0, axis=0), "got 2 arguments by position and axis by name: write sum(x)."),
-        (lambda x, y: ops.reshape(x, 4, 1), "got 3 arguments by position: write reshape(x, shape=(4, 1))."),
-        (lambda x, y: ops.mean([x, y]), "mean() takes an array, got a list of Tensors: join them with tinyae.ops"),
-        (lambda x, y: ops.multiply([x], 2), "multiply() takes an array, got a list of Tensors"),  # or [x, x]
-        (lambda x, y: ops.mean([1.0, 2.0]), "mean() takes an array, got list: make one with numpy.asarray(...)."),
-    ],
-)
+@pytest.mark.parametrize(("call", "sentence"), [
+    (lambda x, y: ops.sum(x, dim=0), "sum() has no option dim: it has axis, keepdims; dim is called axis."),
+    (lambda x, y: x.mean(0, keepdim=True), "it has axis, keepdims; keepdim is called keepdims."),
+    (lambda x, y: x.sum(axis=0, out=None), "sum() has no option out: it has axis, keepdims."),
+    (lambda x, y: ops.exp(x, out=A), "exp() has no option out: it has none."),
+    (lambda x, y: ops.sum(x, where=A > 0), "sum() has no option where: it has axis, keepdims."),
+    (lambda x, y: ops.multiply(x, y=y), "arrays are positional: multiply(x, y)."),
+    (lambda x, y: ops.add(x, other=y), "arrays are positional: add(x, y)."),
+    (lambda x, y: ops.sum(input=x), "arrays are positional: sum(x)."),
+    (lambda x, y: scaled(x, y=y, by=2.0), "arrays are positional: scaled(x, y, by=...)."),
+    (lambda x, y: ops.tanh(x, y), "tanh() takes x, got 2 arguments by position: write tanh(x)."),
+    (lambda x, y: ops.sum(x, 0, axis=0), "got 2 arguments by position and axis by name: write sum(x)."),
+    (lambda x, y: ops.reshape(x, 4, 1), "got 3 arguments by position: write reshape(x, shape=(4, 1))."),
+    (lambda x, y: ops.mean([x, y]), "mean() takes an array, got a list of Tensors: join them with tinyae.ops"),
+    (lambda x, y: ops.multiply([x], 2), "multiply() takes an array, got a list of Tensors"),  # or [x, x]
+    (lambda x, y: ops.mean([1.0, 2.0]), "mean() takes an array, got list: make one with numpy.asarray(...)."),
+])  # fmt: skip
 def test_a_call_that_does_not_fit_says_what_to_write(call, sentence):
     with pytest.raises(TypeError, match=re.escape(sentence)):
         call(leaf(A), leaf(B))
@@ -263,16 +197,13 @@ def test_an_error_of_a_forward_function_is_not_touched(error):
         assert caught.value.__cause__ is caught.value.__context__ is None
 
 
-@pytest.mark.parametrize(
-    ("function", "name"),
-    [
-        (ops.sign, "sign"),
-        (lambda x: x > 2.0, "greater"),
-        (lambda x: ops.mean(3.0 * ops.sign(x)), "sign"),
-        (primitive(differentiable=False)(lambda x: np.floor(x)), "<lambda>"),
-        (lambda x: grad(abs(x).sum(), x, create_graph=True), "sign"),
-    ],
-)
+@pytest.mark.parametrize(("function", "name"), [
+    (ops.sign, "sign"),
+    (lambda x: x > 2.0, "greater"),
+    (lambda x: ops.mean(3.0 * ops.sign(x)), "sign"),
+    (primitive(differentiable=False)(lambda x: np.floor(x)), "<lambda>"),
+    (lambda x: grad(abs(x).sum(), x, create_graph=True), "sign"),
+])  # fmt: skip
 def test_piecewise_constant_operations_are_named(function, name):
     x = leaf(A)
     with pytest.raises(TypeError, match=f"{name} is piecewise constant, its gradient is 0 everywhere"):
@@ -331,57 +262,12 @@ def test_rules_that_are_not_needed_never_run():
     assert calls == [0, 1]
 
 
-def test_an_adjoint_pair_is_each_others_rule():
-    @primitive
-    def double(x: Any) -> Any:
-        return 2.0 * x
-
-    adjoint_pair(double, double)
-    x = leaf([1.0, 2.0])
-    assert double.adjoint is double
-    assert_array_equal(grad(double(double(x)).sum(), x).data, [4.0, 4.0])
-
-
-class ElsewhereArray:
-    """As much of another device's array type as an addition needs: its own kind and numbers, nothing else."""
-
-    __array_ufunc__ = None
-
-    def __init__(self, values: Any) -> None:
-        self.values = np.asarray(values)
-        self.shape, self.dtype = self.values.shape, self.values.dtype
-
-    def __add__(self, other: Any) -> Any:
-        if isinstance(other, np.ndarray):
-            raise TypeError("Unsupported type <class 'numpy.ndarray'>")
-        return ElsewhereArray(self.values + (other.values if isinstance(other, ElsewhereArray) else other))
-
-    __radd__ = __add__
-
-
-class Elsewhere(Backend):
-    name = "elsewhere"
-    xp = np
-
-
-@pytest.fixture
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> type:
-    monkeypatch.setitem(devices._by_type, ElsewhereArray, Elsewhere())
-    return ElsewhereArray
-
-
 def test_arrays_of_two_devices_do_not_meet(elsewhere):
-    here, there = Tensor(np.ones(2)), Tensor(elsewhere(np.ones(2)))
-    for x, y in ((here, there), (there, here), (here.data, there), (here, elsewhere(np.ones(2)))):
+    here, there = Tensor(np.ones(2)), Tensor(elsewhere.to_device(np.ones(2)))
+    for x, y in ((here, there), (there, here), (here.data, there), (here, there.data), (here.data, there.data)):
         with pytest.raises(MixedDevicesError) as caught:
             ops.add(x, y)
-        assert all(word in str(caught.value) for word in ("add", "cpu", "elsewhere", ".to("))
-    assert (there + there).device == "elsewhere"
-    assert (2.0 + there).data.values.tolist() == [3.0, 3.0]
-
-
-def test_a_type_error_of_another_cause_stays_what_it_is(elsewhere):
-    there = Tensor(elsewhere(np.ones(2)))
+        assert all(word in str(caught.value) for word in ("add", "cpu", elsewhere.name, ".to("))
     with pytest.raises(TypeError) as caught:
         ops.add(there, "text")
     assert not isinstance(caught.value, MixedDevicesError)
@@ -390,18 +276,14 @@ def test_a_type_error_of_another_cause_stays_what_it_is(elsewhere):
 TURN = np.array([1.0 + 2.0j, -0.5j])
 
 
-@pytest.mark.parametrize(
-    "loss",
-    [
-        lambda x: abs(x * TURN).sum(),
-        lambda x: x.sum() + (x * x).sum() + abs(x * x + x * TURN).sum(),
-        lambda x: abs(ops.matmul(x.reshape((1, 2)), np.outer(TURN, TURN))).sum(),
-        lambda x: ops.cast(abs(x * TURN), dtype="float32").sum(),
-        lambda x: (x * TURN).sum(),
-        lambda x: ops.cast(x * TURN, dtype="float32").sum(),
-    ],
-    ids=["abs", "sum", "matmul", "cast", "complex result", "complex cast"],
-)
+@pytest.mark.parametrize("loss", [
+    lambda x: abs(x * TURN).sum(),
+    lambda x: x.sum() + (x * x).sum() + abs(x * x + x * TURN).sum(),
+    lambda x: abs(ops.matmul(x.reshape((1, 2)), np.outer(TURN, TURN))).sum(),
+    lambda x: ops.cast(abs(x * TURN), dtype="float32").sum(),
+    lambda x: (x * TURN).sum(),
+    lambda x: ops.cast(x * TURN, dtype="float32").sum(),
+], ids=["abs", "sum", "matmul", "cast", "complex result", "complex cast"])  # fmt: skip
 @pytest.mark.parametrize("create_graph", [False, True])
 def test_gradients_through_complex_numbers_are_refused(loss, create_graph):
     x, z = leaf([1.0, 2.0]), Tensor(TURN, requires_grad=True)

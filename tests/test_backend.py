@@ -5,8 +5,6 @@ from __future__ import annotations
 import ctypes.util
 import importlib
 import os
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType
@@ -60,17 +58,11 @@ def test_anything_else_is_refused_with_the_fix(value):
         backend_of(value)
 
 
-def test_a_type_can_be_registered():
-    class Array:
-        pass
-
-    mine = NumpyBackend()
-    devices.register(Array, mine)
-    assert backend_of(Array()) is mine
-    assert backend_of(type("Derived", (Array,), {})()) is mine
-
-
-def test_named_devices():
+def test_a_type_can_be_registered_and_its_device_is_found_by_name():
+    array, mine = type("Array", (), {}), NumpyBackend()
+    mine.name = "mine"
+    devices.register(array, mine)
+    assert backend_of(array()) is backend_of(type("Derived", (array,), {})()) is backend_named("mine") is mine
     assert backend_named("cpu") is CPU
     with pytest.raises(ValueError, match="unknown device 'cuda': choose one of cpu, gpu, auto"):
         backend_named("cuda")
@@ -106,50 +98,32 @@ def raising(error: Exception) -> Any:
     return function
 
 
-class WithoutNvrtc(np.ndarray):
-    def __add__(self, other: Any) -> Any:
-        raise ImportError("libnvrtc.so.13: cannot open shared object file\nTraceback of the loader")
+def ones_with(**methods: Any) -> Any:
+    """A function that makes arrays of ones whose type has these methods."""
+    return lambda shape, dtype: np.ones(shape, dtype).view(type("Array", (np.ndarray,), methods))
 
 
-class WithoutCublas(np.ndarray):
-    def __matmul__(self, other: Any) -> Any:
-        raise RuntimeError("CUBLAS_STATUS_NOT_INITIALIZED")
-
-
-class WrongProduct(np.ndarray):
-    def __matmul__(self, other: Any) -> Any:
-        return np.zeros((2, 2))
-
-
-def viewed_as(array_type: type) -> Any:
-    return lambda shape, dtype: np.ones(shape, dtype).view(array_type)
-
-
-MISSING_LIBRARY = ["a CUDA library that CuPy needs is missing", "pip install"]
+NO_DRIVER = raising(RuntimeError("cudaErrorInsufficientDriver: driver is too old"))
+NO_NVRTC = raising(ImportError("libnvrtc.so.13: cannot open shared object file\nTraceback of the loader"))
+NO_CUBLAS = raising(RuntimeError("CUBLAS_STATUS_NOT_INITIALIZED"))
+NO_CUPY = ModuleNotFoundError("No module named 'cupy'", name="cupy")
+HALF = ModuleNotFoundError("No module named 'fastrlock'", name="fastrlock")
+MISSING = "device 'gpu': a CUDA library that CuPy needs is missing"
 BROKEN = {
-    "no driver": (
-        FakeCupy(raising(RuntimeError("cudaErrorInsufficientDriver: driver is too old"))),
-        NoGpuError,
-        ["no NVIDIA driver", "CuPy 14.0.1", "[cudaErrorInsufficientDriver]", "install a driver"],
-    ),
-    "no gpu": (FakeCupy(0), NoGpuError, ["reports 0 GPUs", "CUDA_VISIBLE_DEVICES"]),
-    "no nvrtc": (
-        FakeCupy(ones=viewed_as(WithoutNvrtc)),
-        CudaLibraryMissingError,
-        [*MISSING_LIBRARY, "(libnvrtc.so.13: cannot open shared object file)"],
-    ),
-    "no cublas": (
-        FakeCupy(ones=viewed_as(WithoutCublas)),
-        CudaLibraryMissingError,
-        [*MISSING_LIBRARY, "(CUBLAS_STATUS_NOT_INITIALIZED)"],
-    ),
-    "wordless error": (
-        FakeCupy(ones=raising(ImportError())),
-        CudaLibraryMissingError,
-        [*MISSING_LIBRARY, "(ImportError)"],
-    ),
-    "wrong product": (FakeCupy(ones=viewed_as(WrongProduct)), CudaLibraryMissingError, ["gave 0.0 instead of 8"]),
-}
+    "missing": (NO_CUPY, CupyMissingError, "device 'gpu' needs CuPy, which is not installed: pip install"),
+    "half installed": (HALF, CupyMissingError, "does not import .*'fastrlock'"),
+    "broken": (ImportError("undefined symbol: cuInit"), CupyMissingError, "does not import .*cuInit.: reinstall"),
+    "no driver": (FakeCupy(NO_DRIVER), NoGpuError,
+                  r"device 'gpu': no NVIDIA driver .* CuPy 14.0.1 \[cudaErrorInsufficientDriver\]; install a driver"),
+    "no gpu": (FakeCupy(0), NoGpuError, "device 'gpu': .* reports 0 GPUs .CUDA_VISIBLE_DEVICES"),
+    "no nvrtc": (FakeCupy(ones=ones_with(__add__=NO_NVRTC)), CudaLibraryMissingError,
+                 f"{MISSING} .libnvrtc.so.13: cannot open shared object file.: pip install"),
+    "no cublas": (FakeCupy(ones=ones_with(__matmul__=NO_CUBLAS)), CudaLibraryMissingError,
+                  f"{MISSING} .CUBLAS_STATUS_NOT_INITIALIZED.: pip install"),
+    "wordless error": (FakeCupy(ones=raising(ImportError())), CudaLibraryMissingError, f"{MISSING} .ImportError.: pip"),
+    "wrong product": (FakeCupy(ones=ones_with(__matmul__=lambda a, b: np.zeros((2, 2)))), CudaLibraryMissingError,
+                      "device 'gpu': .* gave 0.0 instead of 8"),
+}  # fmt: skip
 
 
 def use(monkeypatch: pytest.MonkeyPatch, cupy: Any) -> None:
@@ -170,34 +144,12 @@ def use(monkeypatch: pytest.MonkeyPatch, cupy: Any) -> None:
 def test_a_broken_gpu_is_named_with_its_fix_and_auto_falls_back(name, monkeypatch):
     cupy, error, words = BROKEN[name]
     use(monkeypatch, cupy)
-    with pytest.raises(error) as caught:
+    with pytest.raises(error, match=words) as caught:
         backend_named("gpu")
     message = str(caught.value)
     assert isinstance(caught.value, DeviceError)
     assert "\n" not in message
-    assert all(word in message for word in ["device 'gpu'", *words]), message
-    if name != "wrong product":
-        assert "use device 'cpu'" in message
-    assert backend_named("auto") is CPU
-
-
-@pytest.mark.parametrize(
-    ("cause", "words"),
-    [
-        (
-            ModuleNotFoundError("No module named 'cupy'", name="cupy"),
-            ["needs CuPy, which is not installed", "pip install"],
-        ),
-        (ModuleNotFoundError("No module named 'fastrlock'", name="fastrlock"), ["does not import", "'fastrlock'"]),
-        (ImportError("undefined symbol: cuInit"), ["does not import", "cuInit", "reinstall"]),
-    ],
-    ids=["missing", "half installed", "broken"],
-)
-def test_cupy_that_does_not_import(cause, words, monkeypatch):
-    use(monkeypatch, cause)
-    with pytest.raises(CupyMissingError) as caught:
-        backend_named("gpu")
-    assert all(word in str(caught.value) for word in [*words, "use device 'cpu'"])
+    assert ("use device 'cpu'" in message) == (name != "wrong product")
     assert backend_named("auto") is CPU
 
 
@@ -219,26 +171,22 @@ class Driver:
         return 0
 
 
-@pytest.mark.parametrize(
-    ("driver", "hip", "wheel"),
-    [
-        (Driver(13010), None, "cupy-cuda13x[ctk]"),
-        (Driver(13000, capability=(7, 5)), None, "cupy-cuda13x[ctk]"),
-        (Driver(13000, capability=(7, 0)), None, "cupy-cuda12x[ctk]"),
-        (Driver(13000, status=100), None, "cupy-cuda13x[ctk]"),
-        (Driver(12040), "libamdhip64.so", "cupy-cuda12x[ctk]"),
-        (None, "libamdhip64.so", "cupy-rocm-7-0"),
-        (None, None, "cupy-cuda13x[ctk]"),
-    ],
-    ids=["CUDA 13", "Turing", "Volta", "no GPU", "CUDA 12", "ROCm", "nothing"],
-)
+@pytest.mark.parametrize(("driver", "hip", "wheel"), [
+    (Driver(13010), None, "cupy-cuda13x[ctk]"),
+    (Driver(13000, capability=(7, 5)), None, "cupy-cuda13x[ctk]"),
+    (Driver(13000, capability=(7, 0)), None, "cupy-cuda12x[ctk]"),
+    (Driver(13000, status=100), None, "cupy-cuda13x[ctk]"),
+    (Driver(12040), "libamdhip64.so", "cupy-cuda12x[ctk]"),
+    (None, "libamdhip64.so", "cupy-rocm-7-0"),
+    (None, None, "cupy-cuda13x[ctk]"),
+], ids=["CUDA 13", "Turing", "Volta", "no GPU", "CUDA 12", "ROCm", "nothing"])  # fmt: skip
 def test_a_missing_cupy_names_the_wheel_for_the_driver(driver, hip, wheel, monkeypatch):
     def load(name: str) -> Driver:
         if driver is None:
             raise OSError(name)
         return driver
 
-    use(monkeypatch, ModuleNotFoundError("No module named 'cupy'", name="cupy"))
+    use(monkeypatch, NO_CUPY)
     monkeypatch.setattr(ctypes, "CDLL", load)
     monkeypatch.setattr(ctypes.util, "find_library", lambda name: hip)
     monkeypatch.setattr(os.path, "isdir", lambda path: False)
@@ -248,27 +196,17 @@ def test_a_missing_cupy_names_the_wheel_for_the_driver(driver, hip, wheel, monke
 
 
 def test_a_wheel_for_another_driver_is_named_with_the_right_one(monkeypatch):
-    use(monkeypatch, FakeCupy(count=raising(RuntimeError("cudaErrorInsufficientDriver: too old"))))
+    use(monkeypatch, FakeCupy(NO_DRIVER))
     monkeypatch.setattr(devices, "installed_wheel", lambda: devices.CUDA13)
     monkeypatch.setattr(devices, "cupy_wheel", lambda: devices.CUDA12)
-    with pytest.raises(
-        NoGpuError, match=r"pip install 'cupy-cuda12x\[ctk\]' for the driver that is here, or use device"
-    ):
+    with pytest.raises(NoGpuError, match=r"pip install 'cupy-cuda12x\[ctk\]' for the driver that is here, or use"):
         backend_named("gpu")
 
 
 def test_the_extras_install_the_wheels_that_the_messages_name():
-    extras = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"][
-        "optional-dependencies"
-    ]
-    wheels = [extras[name][0].partition(">")[0] for name in ("gpu", "gpu12", "rocm")]
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    wheels = [project["optional-dependencies"][name][0].partition(">")[0] for name in ("gpu", "gpu12", "rocm")]
     assert wheels == [devices.CUDA13, devices.CUDA12, devices.ROCM]
-
-
-def test_a_missing_cupy_is_reported_by_the_real_import_too(monkeypatch):
-    monkeypatch.setitem(sys.modules, "cupy", None)
-    with pytest.raises(CupyMissingError, match="device 'cpu'"):
-        backend_named("gpu")
 
 
 def test_a_working_gpu_is_connected_once_and_known_by_its_arrays(monkeypatch):
@@ -301,21 +239,12 @@ def test_an_array_of_cupy_connects_the_gpu_by_itself(monkeypatch):
         backend_of(Stream())
 
 
-def test_importing_the_package_does_not_import_cupy():
-    code = "import sys, tinyae; print([m for m in ('cupy', 'matplotlib', 'scipy') if m in sys.modules])"
-    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
-
-
-def test_mixed_devices_are_named(monkeypatch):
-    class There:
-        shape = (2,)
-
-    other = NumpyBackend()
-    other.name = "gpu"
-    devices.register(There, other)
-    with pytest.raises(MixedDevicesError, match=r"add was given arrays of different devices \(cpu, gpu\).*to\('cpu'\)"):
-        check_same_device("add", [np.ones(2), There(), 1.0])
-    check_same_device("add", [There(), There(), 2.0, np.float64(1.0)])
+def test_mixed_devices_are_named(elsewhere):
+    there = elsewhere.to_device(np.ones(2))
+    words = rf"add was given arrays of different devices \(cpu, {elsewhere.name}\).*to\('cpu'\)"
+    with pytest.raises(MixedDevicesError, match=words):
+        check_same_device("add", [np.ones(2), there, 1.0])
+    check_same_device("add", [there, there, 2.0, np.float64(1.0)])
     check_same_device("add", [np.ones(2), 3])
     assert issubclass(MixedDevicesError, TypeError)
 
@@ -346,14 +275,6 @@ class Reference(Backend):
 
     def generator(self, seed: int) -> Any:
         return np.random.default_rng(seed)
-
-
-def test_the_reference_bodies_are_right(rng):
-    x, w, b = rng.normal(size=(2, 3, 4)), rng.normal(size=(4, 5)), rng.normal(size=5)
-    reference = Reference()
-    assert_allclose(reference.affine(x, w, b), np.einsum("ntd,dk->ntk", x, w) + b, rtol=1e-13)
-    assert_allclose(reference.sigmoid(x), 1 / (1 + np.exp(-x)), rtol=1e-13)
-    assert_allclose(reference.softplus(x), np.logaddexp(0, x), rtol=1e-13)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -404,13 +325,6 @@ def test_transfers_on_the_host_copy_only_to_convert():
     assert CPU.synchronize() is None
 
 
-def test_kernels_equal_the_cpus(elsewhere, rng):
-    x, w, b = (rng.normal(size=s).astype("float32") for s in ((33, 4), (4, 3), (3,)))
-    for name, arguments in (("affine", (x, w, b)), ("sigmoid", (x,)), ("softplus", (x,))):
-        found = getattr(elsewhere, name)(*map(elsewhere.to_device, arguments))
-        assert_allclose(elsewhere.to_host(found), getattr(CPU, name)(*arguments), rtol=1e-5, atol=1e-6)
-
-
 def test_draws_repeat_and_transfers_keep_values(elsewhere):
     first, again = (elsewhere.to_host(elsewhere.normal(np.random.default_rng(5), (100,), "float32")) for _ in range(2))
     assert_array_equal(first, again)
@@ -418,15 +332,3 @@ def test_draws_repeat_and_transfers_keep_values(elsewhere):
     assert_array_equal(elsewhere.to_host(elsewhere.to_device(x)), x)
     assert elsewhere.to_device(elsewhere.to_device(x)).dtype == x.dtype
     elsewhere.synchronize()
-
-
-def test_a_registered_backend_is_found_by_its_name():
-    class There:
-        """An array type of its own."""
-
-    other = NumpyBackend()
-    other.name = "elsewhere"
-    devices.register(There, other)
-    assert backend_named("elsewhere") is other
-    with pytest.raises(ValueError, match="unknown device 'nowhere'"):
-        backend_named("nowhere")

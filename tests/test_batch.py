@@ -37,13 +37,6 @@ def test_without_a_generator_the_order_is_kept(n, size):
     assert_array_equal(np.concatenate([batch.x.data for batch in seen]), np.arange(n))
 
 
-def test_two_epochs_of_one_generator_differ(rng):
-    whole = Batch(np.arange(100))
-    one, two = (np.concatenate([b.x.data for b in whole.batches(10, rng.permutation(len(whole)))]) for _ in range(2))
-    assert not np.array_equal(one, two)
-    assert not np.array_equal(one, whole.x)
-
-
 def test_samples_that_are_their_own_target_travel_once():
     x = np.ones((4, 2), np.float32)
     for batch in (Batch(x), Batch(x).rows(slice(2)), Batch(x).to(CPU, "float64"), next(Batch(x).batches(3))):

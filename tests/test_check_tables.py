@@ -157,28 +157,9 @@ def test_several_inputs_and_whole_numbers_go_through(rng):
     assert set(report.errors) == {"input 0", "table", "weights of the output"}
 
 
-def on_arrays(array: Any, tensor: Any) -> Any:
-    """A rule of sine with a factor on raw arrays and another on Tensors."""
-    return _faulty(lambda g, out, x: g * ops.cos(x) * (array if isinstance(x, np.ndarray) else tensor))
+def faulty(rule: Any, out: Any = None) -> Any:
+    """A sine with this rule, and results of the type `out`."""
 
-
-FAULTS = {
-    "equals the reference": lambda: (ops.sin, np.cos, {}),
-    "first derivatives": lambda: (on_arrays(1.001, 1.001), np.sin, {}),
-    "keeps float32": lambda: (_faulty(lambda g, out, x: g * ops.cos(x), np.float64), np.sin, {}),
-    "both rule modes agree": lambda: (on_arrays(1.0, 1.0 + 1e-13), np.sin, {}),
-    "second derivatives": lambda: (
-        _faulty(lambda g, out, x: g * ops.cos(x if isinstance(x, np.ndarray) else x.detach())),
-        np.sin,
-        {},
-    ),
-    "derivatives equal the complex step": lambda: (_faulty(lambda g, out, x: g * (ops.cos(x) + 2e-10)), np.sin, {}),
-    "arrays are only read": lambda: (_faulty(_in_place), np.sin, {}),
-    "carries no gradient": lambda: (ops.sin, np.sin, {"order": 0}),
-}
-
-
-def _faulty(rule: Any, out: Any = None) -> Any:
     @primitive(elementwise=True)
     def sine(x: Any) -> Any:
         return np.sin(x) if out is None else np.sin(x).astype(out)
@@ -187,36 +168,44 @@ def _faulty(rule: Any, out: Any = None) -> Any:
     return sine
 
 
-def _in_place(g: Any, out: Any, x: Any) -> Any:
+def on_arrays(array: Any, tensor: Any) -> Any:
+    """A sine whose rule has a factor on raw arrays and another on Tensors."""
+    return faulty(lambda g, out, x: g * ops.cos(x) * (array if isinstance(x, np.ndarray) else tensor))
+
+
+def in_place(g: Any, out: Any, x: Any) -> Any:
     if isinstance(g, np.ndarray):
         g *= ops.cos(x)
         return g
     return g * ops.cos(x)
 
 
-@pytest.mark.parametrize("question", FAULTS)
-def test_check_case_names_the_question_that_failed(question):
-    op, reference, options = FAULTS[question]()
+def detached(g: Any, out: Any, x: Any) -> Any:
+    return g * ops.cos(x if isinstance(x, np.ndarray) else x.detach())
+
+
+def in_order_of_memory(g: Any, out: Any, x: Any) -> Any:
+    if isinstance(g, np.ndarray) and not x.flags.c_contiguous:
+        return g * np.cos(x.ravel(order="K")[: x.size].reshape(x.shape))
+    return g * ops.cos(x)
+
+
+@pytest.mark.parametrize(("question", "op", "reference", "options"), [
+    ("equals the reference", ops.sin, np.cos, {}),
+    ("first derivatives", on_arrays(1.001, 1.001), np.sin, {}),
+    ("keeps float32", faulty(lambda g, out, x: g * ops.cos(x), np.float64), np.sin, {}),
+    ("keeps float32: .* arrives as float64.*", on_arrays(np.ones(1), 1.0), np.sin, {}),
+    ("keeps float32: .* arrives as float64.*", on_arrays(1.0, np.ones(1)), np.sin, {}),
+    ("both rule modes agree", on_arrays(1.0, 1.0 + 1e-13), np.sin, {}),
+    ("second derivatives", faulty(detached), np.sin, {}),
+    ("derivatives equal the complex step", faulty(lambda g, out, x: g * (ops.cos(x) + 2e-10)), np.sin, {}),
+    ("arrays are only read", faulty(in_place), np.sin, {}),
+    ("strided arrays give the same", faulty(in_order_of_memory), np.sin, {}),
+    ("carries no gradient", ops.sin, np.sin, {"order": 0}),
+])  # fmt: skip
+def test_check_case_names_the_question_that_failed(question, op, reference, options):
     (case,) = cases(op, [((3, 4),)], reference, **options)
     with pytest.raises(AssertionError, match=rf"^(sin|sine)\(3x4\): {question}: "):
-        check_case(case)
-
-
-def test_a_rule_that_reads_memory_in_its_own_order_is_found(rng):
-    def rule(g: Any, out: Any, x: Any) -> Any:
-        if isinstance(g, np.ndarray) and not x.flags.c_contiguous:
-            return g * np.cos(x.ravel(order="K")[: x.size].reshape(x.shape))
-        return g * ops.cos(x)
-
-    (case,) = cases(_faulty(rule), [((3, 4),)], np.sin)
-    with pytest.raises(AssertionError, match="strided arrays give the same"):
-        check_case(case)
-
-
-@pytest.mark.parametrize(("array", "tensor"), [(np.ones(1), 1.0), (1.0, np.ones(1))])
-def test_a_rule_that_returns_float64_for_float32_is_found(array, tensor):
-    (case,) = cases(on_arrays(array, tensor), [((3, 4),)], np.sin)
-    with pytest.raises(AssertionError, match=r"keeps float32: .* arrives as float64"):
         check_case(case)
 
 

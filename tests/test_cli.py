@@ -13,15 +13,13 @@ import pytest
 from matplotlib.image import imread
 from numpy.testing import assert_array_equal
 
+from tests.test_cli_errors import COMMITTED
 from tinyae import data, load
 from tinyae.cli.main import main
 from tinyae.training import Run, evaluate
 
 PICTURES = ["codes.png", "filters.png", "loss.png", "reconstructions.png"]
-TEXTS = ["README.md", "run.toml"]
-FILES = sorted(
-    ["checkpoint.safetensors", "config.json", "metrics.csv", "model.safetensors", "scores.npy", *TEXTS, *PICTURES]
-)
+FILES = sorted([*COMMITTED, "scores.npy", *PICTURES])
 BASIC = "train basic --data optdigits --epochs 2 --code-size 8"
 
 
@@ -61,16 +59,13 @@ def table_of(text: str) -> dict[str, list[float]]:
 def expected_table(folder: Path, objective: str = "bce") -> dict[str, list[float]]:
     model, digits = load(folder), data.load("optdigits")
     both = [evaluate(model, split.x) for split in (digits.train, digits.test)]
-    labels = {
-        "squared_error": ("squared error: squared error per image", "mse"),
-        "bce": ("cross-entropy: nats per image", "bce_element"),
-    }
-    return {
-        f"{label}{', the training objective' if name == objective else ''}": pytest.approx(
-            [*(metrics[name] for metrics in both), both[1][element]], rel=1e-4
-        )
-        for name, (label, element) in labels.items()
-    }
+    rows = [("squared_error", "squared error: squared error per image", "mse")]
+    rows += [("bce", "cross-entropy: nats per image", "bce_element")]
+    table = {}
+    for name, label, element in rows:
+        numbers = [*(metrics[name] for metrics in both), both[1][element]]
+        table[label + ", the training objective" * (name == objective)] = pytest.approx(numbers, rel=1e-4)
+    return table
 
 
 @pytest.mark.parametrize(("form", "options"), [
@@ -108,9 +103,8 @@ def test_training_is_compared_with_pca_of_the_same_code_size(tinyae):
     expected = {"mean training image": np.sum(off**2), "PCA, 5 components": np.sum(rest**2)}
     for name, total in expected.items():
         assert values[name] == pytest.approx(total / len(rest), rel=1e-4)
-    assert values["this model"] == pytest.approx(
-        table_of(printed)["squared error: squared error per image"][1], rel=1e-4
-    )
+    own = table_of(printed)["squared error: squared error per image"][1]
+    assert values["this model"] == pytest.approx(own, rel=1e-4)
 
 
 def test_one_seed_gives_equal_bytes_and_another_gives_others(tinyae, trained, tmp_path, pictured):
@@ -270,17 +264,8 @@ def test_every_command_explains_itself(command, capsys):
     printed = capsys.readouterr().out
     assert printed.startswith(f"usage: tinyae {command}")
     if " " in command:
-        for option in (
-            "--data",
-            "--epochs",
-            "--batch-size",
-            "--lr",
-            "--seed",
-            "--device {cpu,gpu,auto}",
-            "--out",
-            "--force",
-        ):
-            assert option in printed
+        for option in ("data", "epochs", "batch-size", "lr", "seed", "device {cpu,gpu,auto}", "out", "force"):
+            assert f"--{option}" in printed
 
 
 def test_the_module_is_the_command():

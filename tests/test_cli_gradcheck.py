@@ -51,11 +51,17 @@ def test_order_two_checks_the_cotangent_too(tinyae):
     assert "passed at order 2" in out
 
 
-def test_a_wrong_rule_is_named_and_the_exit_code_is_1(capsys):
-    with sign_error(ops.tanh), pytest.raises(SystemExit) as stop:
-        main(["gradcheck", "tanh", "sin"])
+def failing(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """What the command prints when it ends with exit code 1."""
+    with pytest.raises(SystemExit) as stop:
+        main(["gradcheck", *words])
     assert stop.value.code == 1
-    out = capsys.readouterr().out
+    return capsys.readouterr().out
+
+
+def test_a_wrong_rule_is_named_and_the_exit_code_is_1(capsys):
+    with sign_error(ops.tanh):
+        out = failing(capsys, "tanh", "sin")
     assert re.search(
         r"FAILED tanh\(3x4\): gradcheck failed: order 1, argument 0 \(x\), at coordinate \(\d, \d\): ", out
     )
@@ -66,9 +72,8 @@ def test_a_case_that_raises_does_not_end_the_table(capsys):
     def refuse(c: Any, call: Any) -> Any:
         raise RuntimeError("the device is on fire")
 
-    with planted(Mutation(ops.tanh, 0, Mutator("sign", "", after=refuse))), pytest.raises(SystemExit):
-        main(["gradcheck", "tanh", "sin"])
-    out = capsys.readouterr().out
+    with planted(Mutation(ops.tanh, 0, Mutator("sign", "", after=refuse))):
+        out = failing(capsys, "tanh", "sin")
     assert "FAILED tanh(3x4): RuntimeError: the device is on fire" in out
     assert "  sin  (4 cases)" in out
 
@@ -97,10 +102,7 @@ def test_mutate_prints_caught_of_planted(tinyae):
 
 def test_mutate_exits_with_1_when_one_escapes(monkeypatch, capsys):
     monkeypatch.setattr(mutation, "gradcheck", lambda *args, **options: type("Report", (), {"passed": True})())
-    with pytest.raises(SystemExit) as stop:
-        main(["gradcheck", "--mutate", "sin"])
-    assert stop.value.code == 1
-    out = capsys.readouterr().out
+    out = failing(capsys, "--mutate", "sin")
     assert "ESCAPED sin, rule 0: sign (-gradient)" in out
     assert "\n0/" in out
 

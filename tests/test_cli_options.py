@@ -284,12 +284,6 @@ def test_a_code_size_of_0_leaves_the_dense_layer_out(words, size, tinyae):
     assert run.encode(run.data().test.x[:1]).size == size
 
 
-def test_a_code_size_of_0_is_refused_where_it_means_nothing(capsys):
-    with pytest.raises(SystemExit):
-        parser().parse_args(["train", "basic", "--code-size", "0"])
-    assert "must be a whole number of at least 1, got '0'" in capsys.readouterr().err
-
-
 def test_samples_out_of_reach_of_the_output_are_remarked_upon(tinyae, tmp_path, rng):
     np.save("x.npy", rng.normal(size=(40, 6)).astype("float32"))
     told = tinyae("train sparse --data x.npy --optimizer adam --epochs 1 --out run")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -19,23 +17,20 @@ from tinyae.cli.main import main
 from tinyae.training import History, Run, TrainingInterrupted
 from tinyae.training.state import Checkpoint, TrainingState
 
-DATA = ["--data", "optdigits"]
 RUNS = {
-    "basic": ["basic", *DATA, "--epochs", "6", "--batch-size", "64", "--schedule", "cosine"],
-    "stacked": ["stacked", *DATA, "--epochs", "2", "--classifier-epochs", "3", "--tuning-epochs", "2", "--sizes", "30,10"],
-    "vae": ["vae", *DATA, "--epochs", "5", "--kl-warmup", "3", "--schedule", "warmup", "--warmup-steps", "2"],
-}  # fmt: skip
+    "basic": "basic --data optdigits --epochs 6 --batch-size 64 --schedule cosine",
+    "stacked": "stacked --data optdigits --epochs 2 --classifier-epochs 3 --tuning-epochs 2 --sizes 30,10",
+    "vae": "vae --data optdigits --epochs 5 --kl-warmup 3 --schedule warmup --warmup-steps 2",
+}
+OFTEN = "--checkpoint-minutes 0.0001"
 
 
-def run_command(*arguments: str) -> int:
-    """The exit code of a command, run in this process."""
+def differ(*runs: str) -> bool:
+    """Whether `tinyae diff` ends with the exit code of runs that differ."""
     try:
-        return main(arguments)
+        return main(["diff", *runs]) == 1
     except SystemExit as stop:
-        return int(stop.code or 0)
-
-
-OFTEN = ["--checkpoint-minutes", "0.0001"]
+        return stop.code == 1
 
 
 def run_files(folder: Path) -> dict[str, Any]:
@@ -71,26 +66,20 @@ MORE = (pytest.mark.thorough, pytest.mark.matrix)
 @pytest.mark.parametrize("name", ["basic", pytest.param("stacked", marks=MORE), pytest.param("vae", marks=MORE)])
 def test_a_resumed_run_is_the_whole_run(name, tmp_path, request, monkeypatch, capsys):
     """With its pictures, which are painted in the matrix only."""
-    monkeypatch.chdir(tmp_path)
-    if name == "basic":
-        request.getfixturevalue("unpainted")
-    assert main(["train", *RUNS[name], "--out", "whole"]) == 0
+    request.getfixturevalue("unpainted" if name == "basic" else "pictured")
+    tinyae = request.getfixturevalue("tinyae")
+    tinyae("train", RUNS[name], "--out whole")
     expected = run_files(tmp_path / "whole")
-    with monkeypatch.context() as patch:
-        cut_after(patch, 3)
-        with pytest.raises(Killed):
-            main(["train", *RUNS[name], *OFTEN, "--out", "cut"])
-    with monkeypatch.context() as patch:
-        cut_after(patch, 4)
-        with pytest.raises(Killed):
-            main(["train", "--resume", "cut"])
-    capsys.readouterr()
-    assert main(["train", "--resume", "cut"]) == 0
-    assert "continued after epoch" in capsys.readouterr().out
+    for count, words in ((3, f"train {RUNS[name]} {OFTEN} --out cut"), (4, "train --resume cut")):
+        with monkeypatch.context() as patch:
+            cut_after(patch, count)
+            with pytest.raises(Killed):
+                main(words.split())
+    assert "continued after epoch" in tinyae("train --resume cut")
     assert run_files(tmp_path / "cut") == expected
-    assert run_command("diff", "whole", "cut") == 1
+    assert differ("whole", "cut")
     assert capsys.readouterr().out == "minutes: None and 0.0001\n"
-    assert main(["train", "--resume", "cut"]) == 0  # complete: evaluates and draws again
+    tinyae("train --resume cut")  # complete: evaluates and draws again
     assert run_files(tmp_path / "cut") == expected
 
 
@@ -122,7 +111,7 @@ def kill_until_done(folder: Path, arguments: list[str], generator: np.random.Gen
 
 @pytest.mark.thorough
 def test_a_killed_process_leaves_a_run_that_goes_on(tmp_path):
-    arguments = ["train", *RUNS["basic"], *OFTEN]
+    arguments = f"train {RUNS['basic']} {OFTEN}".split()
     kill_until_done(tmp_path, arguments, np.random.default_rng(0), kills=1)
     assert run_files(tmp_path / "cut") == run_files(tmp_path / "whole")
 
@@ -133,123 +122,84 @@ def test_fifty_kills(tmp_path):
     for number, name in enumerate(["basic", "vae", "stacked"] * 10):
         folder = tmp_path / str(number)
         folder.mkdir()
-        done += kill_until_done(folder, ["train", *RUNS[name], *OFTEN], generator, kills=50 - done)
+        done += kill_until_done(folder, f"train {RUNS[name]} {OFTEN}".split(), generator, kills=50 - done)
         assert run_files(folder / "cut") == run_files(folder / "whole")
         if done == 50:
             break
     assert done >= 25
 
 
-@pytest.mark.skipif(os.name == "nt", reason="a signal of POSIX")
-def test_sigterm_is_ctrl_c(tmp_path):
-    command = [sys.executable, "-m", "tinyae", "train", "basic", *DATA, "--epochs", "100000", "--out", "run"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not (tmp_path / "run" / "metrics.csv").exists():
-        time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait() == 130
-    assert len(Run.open(tmp_path / "run").history()) > 0
-    assert (tmp_path / "run" / "loss.png").exists()
-
-
-def test_a_longer_run_says_what_becomes_of_its_schedule(undrawn, capsys):
-    assert main(["train", *RUNS["basic"], "--out", "run"]) == 0
-    assert main(["train", "--resume", "run", "--epochs", "8"]) == 0
-    said = capsys.readouterr().out
+def test_a_longer_run_says_what_becomes_of_its_schedule(tinyae, refused):
+    tinyae("train", RUNS["basic"], "--out run")
+    said = tinyae("train --resume run --epochs 8")
     assert "cosine schedule: from here on the learning rate is that of a run of 8 epochs, not 6: it goes on at " in said
     assert Run.open("run").history()["epoch"] == list(range(1, 9))
     assert Run.open("run").config["epochs"] == 8
-    assert main(["train", "--resume", "run", "--epochs", "8"]) == 2
-    assert "the run has 8 complete epochs already, got --epochs 8: give more" in capsys.readouterr().err
-
-    constant = [word if word != "cosine" else "constant" for word in RUNS["basic"]]
-    assert main(["train", *constant, "--out", "short"]) == 0
-    assert main(["train", "--resume", "short", "--epochs", "8"]) == 0
-    constant[constant.index("6")] = "8"
-    assert main(["train", *constant, "--out", "long"]) == 0
-    assert run_command("diff", "short", "long") == 0
+    assert "run has 8 complete epochs already, got --epochs 8: give more" in refused("train --resume run --epochs 8")
+    constant = RUNS["basic"].replace("cosine", "constant")
+    tinyae("train", constant, "--out short")
+    tinyae("train --resume short --epochs 8")
+    tinyae("train", constant.replace("6", "8", 1), "--out long")
+    tinyae("diff short long")
 
 
-def changed(run: Path, **entries: Any) -> None:
-    """Write other values into the environment of a run."""
-    config = json.loads((run / "config.json").read_text())
-    config["environment"] |= entries
-    (run / "config.json").write_text(json.dumps(config))
-
-
-def test_another_environment_is_refused_unless_allowed(undrawn, tmp_path, capsys):
-    assert main(["train", *RUNS["basic"], "--out", "run"]) == 0
-    changed(tmp_path / "run", processor="other", data="other")
-    capsys.readouterr()
-    assert main(["train", "--resume", "run"]) == 2
-    said = capsys.readouterr().err
+def test_another_environment_is_refused_unless_allowed(tinyae, refused):
+    tinyae("train", RUNS["basic"], "--out run")
+    config = json.loads(Path("run/config.json").read_text())
+    config["environment"] |= {"processor": "other", "data": "other"}
+    Path("run/config.json").write_text(json.dumps(config))
+    said = refused("train --resume run")
     assert "would not continue as it began, since this differs: data (other, now " in said
     assert "processor (other, now " in said
     assert "--allow-changes" in said
-    assert main(["train", "--resume", "run", "--allow-changes"]) == 0
+    tinyae("train --resume run --allow-changes")
     assert Run.open("run").config["environment"]["processor"] != "other"
 
 
 @pytest.mark.parametrize(("entry", "value"), [
     ("optimizer", {"lr": 1}), ("order_generator", {"bit_generator": "PCG64"}), ("position", {"order": np.array([9**9]), "seen": 0}),
 ])  # fmt: skip
-def test_a_state_that_does_not_fit_is_refused_with_its_file(entry, value, undrawn, capsys):
-    assert main(["train", *RUNS["basic"], "--out", "run"]) == 0
+def test_a_state_that_does_not_fit_is_refused_with_its_file(entry, value, tinyae, refused):
+    tinyae("train", RUNS["basic"], "--out run")
     run = Run.open("run", write=True)
     state, extra = run.state()
     run.keep_state(dataclasses.replace(state, **{entry: value}), extra)
     run.close()
-    capsys.readouterr()
-    assert main(["train", "--resume", "run", "--epochs", "8"]) == 2
-    assert "run/checkpoint.safetensors is damaged or not the state of this run (" in capsys.readouterr().err
+    said = refused("train --resume run --epochs 8")
+    assert "run/checkpoint.safetensors is damaged or not the state of this run (" in said
 
 
-def test_a_forced_run_writes_no_state_before_its_first_epoch_is_complete(undrawn, monkeypatch, capsys):
+def test_a_forced_run_writes_no_state_before_its_first_epoch_is_complete(tinyae, monkeypatch, capsys):
     """With --checkpoint-minutes, which writes in the middle of epochs, the old run is whole until then."""
-    assert main(["train", *RUNS["basic"], "--out", "run"]) == 0
+    tinyae("train", RUNS["basic"], "--out run")
     before = {file.name: file.read_bytes() for file in Path("run").iterdir()}
+    forced = f"train {RUNS['vae']} --force --out run"
     with monkeypatch.context() as patch:
         patch.setattr(Run, "keep", lambda *of: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
-            main(["train", *RUNS["vae"], *OFTEN, "--force", "--out", "run"])
+            main(f"{forced} {OFTEN}".split())
     assert {file.name: file.read_bytes() for file in Path("run").iterdir()} == before
     with monkeypatch.context() as patch:
         patch.setattr("tinyae.cli.train.fit", interrupted_at_once)
-        assert main(["train", *RUNS["vae"], "--force", "--out", "run"]) == 130
+        assert main(forced.split()) == 130
     assert "The old run in run is as it was." in capsys.readouterr().err
-    assert main(["train", "--resume", "run"]) == 0
+    tinyae("train --resume run")
 
 
 def interrupted_at_once(*of: Any, **options: Any) -> None:
     raise TrainingInterrupted(History())
 
 
-@pytest.mark.parametrize(("arguments", "words"), [
-    (["train"], "give a MODEL to train, or --resume RUN"),
-    (["train", "--resume", "none"], "none is not a run folder"),
-    (["train", "--resume", "run", "basic"], "continues a run with its own model: leave basic out"),
-    (["train", *RUNS["basic"], "--checkpoint-minutes", "0"], "checkpoint-minutes must be a finite number, above 0, got 0"),
-    (["diff", "none", "run"], "none is not a run folder"),
-])  # fmt: skip
-def test_mistakes_are_one_sentence(arguments, words, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    assert run_command(*arguments) == 2
-    assert words in capsys.readouterr().err
-
-
-def test_diff_names_the_first_epoch_and_parameter(undrawn, capsys):
-    short = ["train", "basic", *DATA, "--epochs", "2"]
-    for name, more in (("a", []), ("b", ["--lr", "0.01"]), ("c", ["--code-size", "8", "--epochs", "1"])):
-        assert main([*short, *more, "--out", name]) == 0
-    capsys.readouterr()
-    assert run_command("diff", "a", "b") == 1
+def test_diff_names_the_first_epoch_and_parameter(tinyae, capsys):
+    for words in ("--out a", "--lr 0.01 --out b", "--code-size 8 --epochs 1 --out c"):
+        tinyae("train basic --data optdigits --epochs 2", words)
+    assert differ("a", "b")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "lr: 0.001 and 0.01"
     assert lines[1].startswith("epoch 1: train_loss ")
     assert lines[2].startswith("weights: decoder.0.bias differs by up to ")
     assert lines[2].endswith(", and 3 more")
-    assert run_command("diff", "a", "c") == 1
+    assert differ("a", "c")
     text = capsys.readouterr().out
-    assert "arguments.code_size: 32 and 8\n" in text
-    assert "epochs: 2 and 1" in text
-    assert "weights: decoder.0.bias differs by up to " in text
+    for words in ("arguments.code_size: 32 and 8\n", "epochs: 2 and 1", "weights: decoder.0.bias differs by up to "):
+        assert words in text

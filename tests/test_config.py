@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 import tomllib
@@ -21,7 +22,7 @@ TEXT = st.text(st.characters(exclude_categories=("Cs",)))
 PLAIN = (
     TEXT | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.lists(st.integers())
 )
-QUICK = ["--epochs", "2", "--batch-size", "20"]
+QUICK, IMAGES = "--epochs 2 --batch-size 20", "--data 'im\"ages.npz'"
 
 
 @given(PLAIN)
@@ -41,29 +42,19 @@ def place(tmp_path, undrawn) -> Path:
     return tmp_path
 
 
-EACH = (pytest.mark.thorough, pytest.mark.matrix)
-
-
 @pytest.mark.parametrize("words", [
-    ["basic", "--data", 'im"ages.npz', *QUICK, "--optimizer", "sgd", "--schedule", "cosine", "--validation", "0.2", "--patience", "1"],
-    pytest.param(["sparse", "--data", 'im"ages.npz', "--epochs", "2", "--code-size", "3"], marks=EACH),
-    pytest.param(
-        ["conv", "--data", 'im"ages.npz', *QUICK, "--channels", "3,2", "--schedule", "step", "--step-size", "1", "--seed", "7"],
-        marks=EACH,
-    ),
-    pytest.param(
-        ["stacked", "--data", 'im"ages.npz', *QUICK, "--sizes", "5,4", "--classifier-epochs", "1", "--tuning-epochs", "1", "--tied"],
-        marks=EACH,
-    ),
-    ["lstm", "--data", "recording.npy", *QUICK, "--mode", "predict", "--window", "6", "--horizon", "2", "--no-reverse-target"],
-    pytest.param(
-        ["deep", "--data", "a tüble.csv", *QUICK, "--sizes", "4,2", "--label", "the # class", "--scaling", "robust", "--drop-last"],
-        marks=EACH,
-    ),
-    pytest.param(["memory", "--data", 'im"ages.npz', *QUICK, "--count", "8"], marks=EACH),
-], ids=lambda words: words[0])  # fmt: skip
+    f"basic {IMAGES} {QUICK} --optimizer sgd --schedule cosine --validation 0.2 --patience 1",
+    f"lstm --data recording.npy {QUICK} --mode predict --window 6 --horizon 2 --no-reverse-target",
+    *(pytest.param(words, marks=(pytest.mark.thorough, pytest.mark.matrix)) for words in (
+        f"sparse {IMAGES} --epochs 2 --code-size 3",
+        f"conv {IMAGES} {QUICK} --channels 3,2 --schedule step --step-size 1 --seed 7",
+        f"stacked {IMAGES} {QUICK} --sizes 5,4 --classifier-epochs 1 --tuning-epochs 1 --tied",
+        f"deep --data 'a tüble.csv' {QUICK} --sizes 4,2 --label 'the # class' --scaling robust --drop-last",
+        f"memory {IMAGES} {QUICK} --count 8",
+    )),
+], ids=lambda words: words.partition(" ")[0])  # fmt: skip
 def test_a_run_is_repeated_from_its_settings(words, place, monkeypatch):
-    assert main(["train", *words, "--out", "run"]) == 0
+    assert main(["train", *shlex.split(words), "--out", "run"]) == 0
     settings = tomllib.loads(Path("run/run.toml").read_text(encoding="utf-8"))
     assert {"model", "data", "seed", "device", "epochs", "optimizer"} <= settings.keys()
     assert not {"out", "force", "seeds", "config"} & settings.keys()

@@ -29,20 +29,13 @@ def test_points_go_straight_on_and_bounce(count, frames, step, seed):
     rng = np.random.default_rng(seed)
     starts, angles = rng.random((count, 2)), 2 * math.pi * rng.random(count)
     for n in range(count):
-        y, x = starts[n]
-        v_y, v_x = math.sin(angles[n]), math.cos(angles[n])
+        at, speed = [*starts[n]], [math.sin(angles[n]), math.cos(angles[n])]
         for frame in range(frames):
-            y += v_y * step
-            x += v_x * step
-            if x <= 0:
-                x, v_x = 0.0, -v_x
-            if x >= 1:
-                x, v_x = 1.0, -v_x
-            if y <= 0:
-                y, v_y = 0.0, -v_y
-            if y >= 1:
-                y, v_y = 1.0, -v_y
-            assert_allclose(found[n, frame], [y, x], atol=1e-9)
+            for axis in range(2):
+                at[axis] += speed[axis] * step
+                if at[axis] <= 0 or at[axis] >= 1:
+                    at[axis], speed[axis] = float(at[axis] >= 1), -speed[axis]
+            assert_allclose(found[n, frame], at, atol=1e-9)
 
 
 def test_frames_hold_the_largest_value_at_every_pixel(rng):

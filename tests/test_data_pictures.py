@@ -19,6 +19,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
+from tests.conftest import in_order
 from tinyae import data, load
 from tinyae.data.pictures import BrokenPicture, read_picture
 from tinyae.training import Run
@@ -49,12 +50,11 @@ def bmp(values: np.ndarray, size: tuple[int, int] | None = None) -> bytes:
 
 
 def gray(seed: int, height: int = 6, width: int = 5, top: int = 256) -> np.ndarray:
-    dtype = np.uint8 if top == 256 else np.uint16
-    return np.random.default_rng(seed).integers(0, top, (height, width)).astype(dtype)
+    return np.random.default_rng(seed).integers(0, top, (height, width), np.uint8 if top == 256 else np.uint16)
 
 
-def color(seed: int, height: int = 6, width: int = 5) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
+def color(seed: int, height: int = 6, width: int = 5, channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, channels), np.uint8)
 
 
 @pytest.fixture
@@ -80,58 +80,33 @@ def jpeg(values: np.ndarray, path: Path, **options: Any) -> bytes:
     return content
 
 
-def both(found: data.Dataset) -> np.ndarray:
-    """The pictures of both parts, in the order of their paths."""
-    return np.concatenate([found.train.x, found.test.x])[np.argsort(np.concatenate([found.train.ids, found.test.ids]))]
-
-
 def one(tmp_path: Path, content: bytes, name: str = "a.png", **options: Any) -> np.ndarray:
     (tmp_path / name).write_bytes(content)
     return read_picture(tmp_path / name, **options)
 
 
-def test_eight_bits_are_divided_by_255(tmp_path):
-    x = gray(0)
-    found = one(tmp_path, png(x))
+LEVEL, EXACT, ABOUT = np.float32(255), {"rtol": 0}, {"atol": 1.01 / 255}
+COLORS, VEILED = color(4, 1, 7)[0], color(6, channels=4)
+VEILED[0, :2, 3] = 0, 255
+ON_WHITE = VEILED[..., :3] / 255 * (VEILED[..., 3:] / 255) + 1 - VEILED[..., 3:] / 255
+DEEP, DEEP_COLORS = gray(2, top=65536), gray(3, 4, 9, top=65536).reshape(4, 3, 3)
+CLEAR = ((b"PLTE", bytes([10, 20, 30, 40, 50, 60])), (b"tRNS", bytes([255, 0])))
+
+
+@pytest.mark.parametrize(("values", "kind", "chunks", "expected", "tolerance"), [
+    (gray(0), GRAY, (), gray(0)[..., None] / LEVEL, EXACT),
+    (color(1), RGB, (), color(1) / LEVEL, EXACT),
+    (DEEP, GRAY, (), DEEP[..., None] / 65535, {"rtol": 1e-6}),  # Pillow would cut off what is above 255
+    (DEEP_COLORS, RGB, (), DEEP_COLORS / 65535, {"atol": 1 / 255}),
+    (gray(5) % 7, PALETTE, ((b"PLTE", COLORS.tobytes()),), COLORS[gray(5) % 7] / LEVEL, EXACT),
+    (VEILED, RGBA, (), ON_WHITE, ABOUT),
+    (VEILED[..., [0, 3]], GRAY_ALPHA, (), ON_WHITE[..., :1], ABOUT),  # gray and transparent is still gray
+    (np.array([[0, 1]], np.uint8), PALETTE, CLEAR, np.array([[[10, 20, 30], [255] * 3]], "f4") / LEVEL, EXACT),
+], ids=["gray", "colors", "16 bits", "16 bits, colors", "palette", "alpha", "gray alpha", "clear palette"])  # fmt: skip
+def test_what_the_numbers_of_a_file_mean(tmp_path, values, kind, chunks, expected, tolerance):
+    found = one(tmp_path, png(values, kind, chunks))
     assert found.dtype == np.float32
-    assert_array_equal(found[..., 0], x / np.float32(255))
-    x = color(1)
-    assert_array_equal(one(tmp_path, png(x, RGB)), x / np.float32(255))
-
-
-def test_sixteen_bits_are_kept(tmp_path):
-    """Pillow's own conversion to 8 bits cuts everything above 255 off to white."""
-    x = gray(2, top=65536)
-    found = one(tmp_path, png(x))
-    assert found.shape == (6, 5, 1)
-    assert_allclose(found[..., 0], x / 65535, rtol=1e-6)
-    assert len(np.unique(found)) == len(np.unique(x))
-    deep = np.random.default_rng(3).integers(0, 65536, (4, 3, 3)).astype(np.uint16)
-    assert_allclose(one(tmp_path, png(deep, RGB)), deep / 65535, atol=1 / 255)
-
-
-def test_a_palette_stands_for_its_colors(tmp_path):
-    table = color(4, 1, 7)[0]
-    x = np.random.default_rng(5).integers(0, 7, (6, 5)).astype(np.uint8)
-    assert_array_equal(one(tmp_path, png(x, PALETTE, ((b"PLTE", table.tobytes()),))), table[x] / np.float32(255))
-
-
-def test_transparency_is_laid_on_white(tmp_path):
-    x = np.random.default_rng(6).integers(0, 256, (6, 5, 4)).astype(np.uint8)
-    x[0, 0, 3], x[0, 1, 3] = 0, 255
-    alpha = x[..., 3:] / 255
-    expected = x[..., :3] / 255 * alpha + 1 - alpha
-    found = one(tmp_path, png(x, RGBA))
-    assert_allclose(found, expected, atol=1.01 / 255)
-    assert_array_equal(found[0, 0], [1, 1, 1])
-    y = x[..., [0, 3]]
-    found = one(tmp_path, png(y, GRAY_ALPHA))
-    assert found.shape == (6, 5, 1), "gray and transparent is still gray"
-    assert_allclose(found, expected[..., :1], atol=1.01 / 255)
-    clear = (b"tRNS", bytes([255, 0]))
-    table = (b"PLTE", bytes([10, 20, 30, 40, 50, 60]))
-    shown = one(tmp_path, png(np.array([[0, 1]], np.uint8), PALETTE, (table, clear)))
-    assert_array_equal(shown[0] * 255, [[10, 20, 30], [255, 255, 255]])
+    assert_allclose(found, expected, **tolerance)
 
 
 def test_gray_is_the_luma_of_colors(tmp_path):
@@ -201,10 +176,10 @@ def test_a_folder_without_classes(fill):
     found = data.load(fill(dict(reversed(pictures.items()))))
     assert (found.kind, found.name, found.image_shape, found.has_labels) == ("images", "photos", (6, 5, 1), False)
     assert (len(found.train), len(found.test)) == (21, 2)
-    in_order = np.stack(list(pictures.values()))[..., None] / np.float32(255)
-    assert_array_equal(both(found), in_order)
+    expected = np.stack(list(pictures.values()))[..., None] / np.float32(255)
+    assert_array_equal(in_order(found), expected)
     for part in (found.train, found.test):
-        assert_array_equal(part.x, in_order[[int(name.removesuffix(".png")) for name in part.ids]])
+        assert_array_equal(part.x, expected[[int(name.removesuffix(".png")) for name in part.ids]])
     assert found.notes == "test is 10% drawn from all pictures, seed 0 (2 pictures), train the rest"
     assert (found.scale, found.unit, found.class_names) == (255.0, "gray levels", ())
 
@@ -236,7 +211,7 @@ def test_a_folder_may_name_its_test_set(fill, classes):
 
 def test_one_picture_in_color_makes_all_of_them_color(fill):
     folder = fill({"a.png": gray(0), "b.png": color(1), "c.png": gray(2)})
-    x = both(data.load(folder))
+    x = in_order(data.load(folder))
     assert x.shape == (3, 6, 5, 3)
     assert_array_equal(x[0], np.repeat(gray(0)[..., None], 3, axis=2) / np.float32(255))
     assert_array_equal(x[1], color(1) / np.float32(255))
@@ -249,14 +224,11 @@ def test_sizes_are_brought_to_one_on_request(fill):
     assert data.load(folder, image_size=5, gray=True).example_shape == (5, 5, 1)
 
 
-def test_loops_of_links_end(fill):
-    folder = fill({"cat/a.png": gray(0), "cat/b.png": gray(1)})
+def test_loops_of_links_end_and_pictures_may_have_one_pixel(fill):
+    folder = fill({"cat/a.png": gray(0, 1, 1), "cat/b.png": gray(1, 1, 1)})
     (folder / "cat" / "again").symlink_to(folder)
-    assert len(both(data.load(folder))) == 2
-
-
-def test_pictures_of_one_pixel(fill):
-    assert data.load(fill({"a.png": gray(0, 1, 1), "b.png": gray(1, 1, 1)})).example_shape == (1, 1, 1)
+    found = data.load(folder)
+    assert (len(in_order(found)), found.example_shape) == (2, (1, 1, 1))
 
 
 def cut(keep: float, path: Path) -> bytes:
@@ -264,10 +236,8 @@ def cut(keep: float, path: Path) -> bytes:
     return content[: int(keep * len(content))]
 
 
-HUGE = png(gray(0)).replace(
-    struct.pack(">II", 5, 6), struct.pack(">II", 60_000, 60_000)
-)  # 3.6 thousand million pixels, in a file of 100 bytes
-HUGE = HUGE[:29] + struct.pack(">I", zlib.crc32(HUGE[12:29])) + HUGE[33:]
+HUGE = png(gray(0)).replace(struct.pack(">II", 5, 6), struct.pack(">II", 60_000, 60_000))
+HUGE = HUGE[:29] + struct.pack(">I", zlib.crc32(HUGE[12:29])) + HUGE[33:]  # 3.6 thousand million pixels in 100 bytes
 BROKEN: dict[str, tuple[Callable[[Path], bytes], str]] = {
     "cut.jpg": (lambda path: cut(0.6, path), "truncated"),
     "head.jpg": (lambda path: cut(0.1, path), "truncated|none of PNG|Truncated"),
@@ -304,7 +274,7 @@ def test_a_broken_file_is_named_and_skipped_only_on_request(name, fill, tmp_path
     with pytest.raises(BrokenPicture, match=f"{name} cannot be read as a picture .*({reason}).*--skip-broken"):
         data.load(folder)
     found = data.load(folder, skip_broken=True)
-    assert_array_equal(both(found)[..., 0] * 255, np.stack([gray(0), gray(1)]))
+    assert_array_equal(in_order(found)[..., 0] * 255, np.stack([gray(0), gray(1)]))
     assert f". Skipped 1 of 3 files that cannot be read: {name} (" in found.notes
 
 
@@ -343,26 +313,19 @@ def test_only_broken_files(fill):
         data.load(folder, skip_broken=True)
 
 
-def test_files_and_folders_that_may_not_be_read(fill, monkeypatch):
+@pytest.mark.parametrize(("owner", "name", "error", "says"), [
+    (Path, "read_bytes", BrokenPicture, r"a.png cannot be read as a picture \(Permission denied\)"),
+    (os, "scandir", PermissionError, "photos"),
+])  # fmt: skip
+def test_files_and_folders_that_may_not_be_read(owner, name, error, says, fill, monkeypatch):
     """Whoever runs the tests may be allowed everything, so the refusal is played."""
     folder = fill({"a.png": gray(0), "b.png": gray(1)})
-    read = Path.read_bytes
 
-    def refuse(path: Path) -> bytes:
-        if path.name == "b.png":
-            raise PermissionError(13, os.strerror(13), str(path))
-        return read(path)
-
-    monkeypatch.setattr(Path, "read_bytes", refuse)
-    with pytest.raises(BrokenPicture, match=r"b.png cannot be read as a picture \(Permission denied\)"):
-        data.load(folder)
-    monkeypatch.undo()
-
-    def closed(place: Any) -> Any:
+    def refuse(place: Any) -> Any:
         raise PermissionError(13, os.strerror(13), str(place))
 
-    monkeypatch.setattr(os, "scandir", closed)
-    with pytest.raises(PermissionError, match="photos"):
+    monkeypatch.setattr(owner, name, refuse)
+    with pytest.raises(error, match=says):
         data.load(folder)
 
 

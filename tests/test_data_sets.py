@@ -155,19 +155,16 @@ def test_a_name_is_found_however_it_is_spelled(spelling):
     assert data.load(spelling).name in ("optdigits", "nyc-taxi")
 
 
-@pytest.mark.parametrize(("wrong", "meant"), [("mnst", "mnist"), ("fashion", "fashion-mini"), ("ecg", "ecg208")])
+@pytest.mark.parametrize(
+    ("wrong", "meant"), [("mnst", "mnist"), ("fashion", "fashion-mini"), ("ecg", "ecg208"), ("zzz", "")]
+)
 def test_an_unknown_name_lists_close_ones_and_all(wrong, meant):
     with pytest.raises(ValueError, match="unknown data set") as raised:
         data.load(wrong)
     message = str(raised.value)
+    assert ("did you mean" in message) == bool(meant)
     assert meant in message.partition("did you mean ")[2].partition("?")[0]
     assert all(name in message for name in data.names())
-
-
-def test_a_name_like_no_other_lists_all_names():
-    with pytest.raises(ValueError, match="choose one of fashion-mini, ") as raised:
-        data.load("zzz")
-    assert "did you mean" not in str(raised.value)
 
 
 def test_root_is_refused_where_it_means_nothing(tmp_path):
@@ -213,16 +210,15 @@ def test_an_installation_without_the_files_says_so(monkeypatch, tmp_path):
         data.load("optdigits")
 
 
-def test_a_record_that_contradicts_itself_is_refused():
-    x = np.zeros((3, 4), np.float32)
-    with pytest.raises(ValueError, match=r"labels of shape \(2,\) do not fit 3 examples"):
-        Split(x, np.zeros(2, np.int64))
-    with pytest.raises(ValueError, match="unknown kind 'video'"):
-        Dataset("a", "b", "video", Split(x), Split(x))
-    with pytest.raises(ValueError, match="images need 4 axes"):
-        Dataset("a", "b", "images", Split(x), Split(x))
-    with pytest.raises(ValueError, match="examples of the same shape in both"):
-        Dataset("a", "b", "vectors", Split(x), Split(x[:, :2]))
+@pytest.mark.parametrize(("make", "says"), [
+    (lambda x: Split(x, np.zeros(2, np.int64)), r"labels of shape \(2,\) do not fit 3 examples"),
+    (lambda x: Dataset("a", "b", "video", Split(x), Split(x)), "unknown kind 'video'"),
+    (lambda x: Dataset("a", "b", "images", Split(x), Split(x)), "images need 4 axes"),
+    (lambda x: Dataset("a", "b", "vectors", Split(x), Split(x[:, :2])), "examples of the same shape in both"),
+])  # fmt: skip
+def test_a_record_that_contradicts_itself_is_refused(make, says):
+    with pytest.raises(ValueError, match=says):
+        make(np.zeros((3, 4), np.float32))
 
 
 def test_an_empty_split_has_a_flat_view_and_a_repr():

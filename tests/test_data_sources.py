@@ -78,14 +78,8 @@ def test_every_kind_of_model_takes_a_source_with_labels(name):
 def test_rows_stand_in_the_place_of_an_array():
     numbers = np.array([7, 3, 4, 250])
     rows = Rows(Lines(X)).select(numbers)
-    for index in (
-        slice(1, 3),
-        np.array([2, 0]),
-        np.array([True, False, True, True]),
-        (slice(None), slice(0, 2)),
-        1,
-        (0, 5),
-    ):
+    mask = np.array([True, False, True, True])
+    for index in (slice(1, 3), np.array([2, 0]), mask, (slice(None), slice(0, 2)), 1, (0, 5)):
         assert_array_equal(rows[index], X[numbers][index])
     assert (rows.shape, rows.ndim, rows.size, len(rows), rows.dtype) == ((4, 6), 2, 24, 4, np.float32)
     assert (rows.min(), rows.max()) == (X[numbers].min(), X[numbers].max())
@@ -111,9 +105,8 @@ def test_what_a_source_returns_is_checked(monkeypatch):
         def take(self, rows: np.ndarray) -> np.ndarray:
             return self.x[rows[:10]]
 
-    with pytest.raises(
-        ValueError, match=r"take\(\) of Short returned .* \(10, 6\) for \d+ samples of shape \(6,\): return one"
-    ):
+    words = r"take\(\) of Short returned .* \(10, 6\) for \d+ samples of shape \(6,\): return one"
+    with pytest.raises(ValueError, match=words):
         ta.fit(model(), Short(X), progress=False)
     monkeypatch.setattr(source.pieces, "__defaults__", (60,))
     bad = X.copy()
@@ -153,15 +146,12 @@ def test_large_arrays_stay_as_they_are_stored(tmp_path, monkeypatch):
         mapped = ta.data.load(tmp_path / name)
         assert isinstance(mapped.train.source.source.array, np.memmap)
         assert_array_equal(mapped.train.x, X[mapped.train.ids])
-        assert (
-            mapped.sha256() == ta.data.Dataset("x", "", "vectors", Split(mapped.train.x), Split(mapped.test.x)).sha256()
-        )
+        copied = ta.data.Dataset("x", "", "vectors", Split(mapped.train.x), Split(mapped.test.x))
+        assert mapped.sha256() == copied.sha256()
     bad = X.copy()
     bad[77, 3] = np.inf
     np.save(tmp_path / "bad.npy", bad)
-    with pytest.raises(
-        ValueError, match=r"bad.npy holds 1 values that are NaN or infinite, the first at \[77, 3\] \(inf\)"
-    ):
+    with pytest.raises(ValueError, match=r"bad.npy holds 1 values that are NaN .* first at \[77, 3\] \(inf\)"):
         ta.data.load(tmp_path / "bad.npy")
 
 
@@ -200,10 +190,11 @@ def limited(megabytes: int, *words: str | Path) -> str:
     """What a command prints that runs with so many megabytes at most."""
     if not sys.platform.startswith("linux"):
         pytest.skip("the limit is Linux's")
-    command = [sys.executable, "-c", LIMITED, str(megabytes), *map(str, words)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=600
+    command, env = (
+        [sys.executable, "-c", LIMITED, str(megabytes), *map(str, words)],
+        os.environ | {"OMP_NUM_THREADS": "1"},
     )
+    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=600)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -217,10 +208,9 @@ def test_a_file_larger_than_the_memory_trains(tmp_path):
     large = np.lib.format.open_memmap(header, "w+", np.float32, shape)
     large[::10_000] = 0.5
     large.flush()
-    assert header.stat().st_size > 400 << 20 or header.stat().st_size > 4 * 10**8
-    out = limited(
-        250, "train", "basic", "--data", header, "--code-size", "2", "--epochs", "1", "--out", tmp_path / "run"
-    )
+    assert header.stat().st_size > 4 * 10**8
+    words = ("train", "basic", "--data", header, "--code-size", "2", "--epochs", "1", "--out", tmp_path / "run")
+    out = limited(250, *words)
     assert "90,000 training and 10,000 test rows of 1000" in out
     limited(250, "encode", tmp_path / "run", "--out", tmp_path / "codes.npy")
     assert np.load(tmp_path / "codes.npy").shape == (10_000, 2)

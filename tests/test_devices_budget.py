@@ -13,14 +13,10 @@ def test_a_training_step_keeps_its_budget(name: str) -> None:
     number = agreed(name)
     account = measured(name)  # raises where the step waits, copies or makes float64
     assert (account.syncs, account.copies) == (0, 0)
+    more, less = "find out why, and raise the number only with a reason", "lower the number, so that the gain is kept"
     assert account.launches == number, (
         f"a training step of {name} starts {account.launches} kernels, tests/{TABLE.name} says {number}: "
-        + (
-            "find out why, and raise the number only with a reason"
-            if account.launches > number
-            else "lower the number, so that the gain is kept"
-        )
-        + f". Measured: {account}."
+        f"{more if account.launches > number else less}. Measured: {account}."
     )
 
 

@@ -63,10 +63,8 @@ def case(model: Any, shape: list[int], part: str, n: int) -> tuple[dict[str, Any
         x = given = rng.integers(model.count, size=n).astype(np.float32)
     elif isinstance(model, ta.models.ConditionalVariationalAutoencoder):
         numbers = rng.integers(model.classes, size=n)
-        given, labels = (
-            model.batch(ta.data.Split(x, numbers)).x,
-            {"labels": np.eye(model.classes, dtype=np.float32)[numbers]},
-        )
+        given = model.batch(ta.data.Split(x, numbers)).x
+        labels = {"labels": np.eye(model.classes, dtype=np.float32)[numbers]}
     elif isinstance(model, ta.models.LSTMAutoencoder):
         lengths = {"lengths": rng.integers(1, shape[0] + 1, n).astype(np.int32)}
     code, wanted = model.encode(given, **lengths), {}

@@ -96,14 +96,11 @@ def test_relu_at_exactly_zero_has_slope_zero_in_both():
         assert not grad(function(x, w, leaf, activation="relu").sum(), leaf).data.any()
 
 
-@pytest.mark.parametrize(
-    ("shapes", "activation", "words"),
-    [
-        (((2, 3), (4, 5), (5,)), "relu", r"dense: .*\(2, 3\), \(4, 5\)"),
-        (((2, 3), (3, 5), (4,)), "relu", r"dense: .*\(3, 5\), \(4,\)"),
-        (((2, 3), (3, 5), (5,)), "swish", "unknown activation 'swish'.*identity, relu, elu, sigmoid, tanh"),
-    ],
-)
+@pytest.mark.parametrize(("shapes", "activation", "words"), [
+    (((2, 3), (4, 5), (5,)), "relu", r"dense: .*\(2, 3\), \(4, 5\)"),
+    (((2, 3), (3, 5), (4,)), "relu", r"dense: .*\(3, 5\), \(4,\)"),
+    (((2, 3), (3, 5), (5,)), "swish", "unknown activation 'swish'.*identity, relu, elu, sigmoid, tanh"),
+])  # fmt: skip
 def test_dense_names_what_does_not_fit(shapes, activation, words):
     with pytest.raises(ValueError, match=words):
         ops.dense(*[np.ones(s) for s in shapes], activation=activation)

@@ -159,9 +159,8 @@ def header_of(content: bytes) -> tuple[dict[str, Any], bytes]:
 
 def with_header(header: dict[str, Any], numbers: bytes) -> bytes:
     if isinstance(header.get("__metadata__"), dict):
-        packed = {
-            key: part if isinstance(part, str) else json.dumps(part) for key, part in header["__metadata__"].items()
-        }
+        parts = header["__metadata__"].items()
+        packed = {key: part if isinstance(part, str) else json.dumps(part) for key, part in parts}
         header = header | {"__metadata__": packed}
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + numbers
@@ -250,8 +249,8 @@ for _ in range(300):
     DEEP = [DEEP]
 NESTED = b"[" * 5000 + b"]" * 5000
 RECIPE = ("header", "recipe")
-CORPUS: dict[str, tuple[Callable[[Path], None], str, str]] = {
-    "config, deeply nested": (lambda f: void((f / CONFIG).write_bytes(b'{"model": ' + NESTED + b"}")), "model", "config.json is damaged"),
+CORPUS: dict[str, tuple[Callable[[Path], object], str, str]] = {
+    "config, deeply nested": (lambda f: (f / CONFIG).write_bytes(b'{"model": ' + NESTED + b"}"), "model", "config.json is damaged"),
     "config, nested": (set_in(CONFIG, "arguments", {"a": DEEP}), "model", "nested more than 20 deep"),
     "windows are a word": (set_in(CONFIG, "windows", "x"), "model", "windows is 'x'"),
     "windows of a word": (set_in(CONFIG, "windows", "length", "x"), "model", "windows.length is 'x'"),
@@ -287,10 +286,6 @@ CORPUS: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "a zero byte": (replaced(METRICS, b"\n2", b"\n\x002"), "history", "metrics.csv is damaged"),
     "no metrics": (lambda f: (f / METRICS).unlink(), "history", "No such file"),
 }  # fmt: skip
-
-
-def void(_: object) -> None:
-    """For a lambda that returns nothing."""
 
 
 @pytest.mark.parametrize("case", CORPUS)
