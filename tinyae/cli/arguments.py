@@ -7,14 +7,14 @@ A parameter `code_size: int = 32` whose line in `Args:` is "K, latent dimensions
 from __future__ import annotations
 
 import argparse
-import functools
 import inspect
 import math
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -91,33 +91,25 @@ class Setting:
 
 def settings_of(function: Callable[..., Any]) -> dict[str, Setting]:
     """The settings of a function or class by name, including those passed on to other functions, in signature order."""
-    declarations = list(_declarations(function))
-    found = {}
-    for name, parameter in inspect.signature(function).parameters.items():
-        hint = next((hints[name] for hints, _ in declarations if name in hints), Any)
-        text = next((texts[name] for _, texts in declarations if name in texts and not _REFERS.match(texts[name])), "")
-        found[name] = Setting(name, parameter.default, hint, text)
-    return found
+    (hints, texts), parameters = _declared(function), inspect.signature(function).parameters
+    return {name: Setting(name, p.default, hints.get(name, Any), texts.get(name, "")) for name, p in parameters.items()}
 
 
 _REFERS = re.compile(r"(as (for|in|of)|see) ")
 """The beginning of a text that only refers to another one: "as for `Autoencoder`", "see there"."""
 
 
-def _declarations(function: Callable[..., Any]) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
-    """Types and texts declared by the function itself, then by the functions it passes settings on to."""
-    yield _own(function)
-    for target in getattr(_code(function), "__passes_on__", ()):
-        yield from _declarations(target)
-
-
-@functools.cache
-def _own(function: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    return typing.get_type_hints(_code(function), include_extras=True), arguments_section(function.__doc__ or "")
-
-
-def _code(function: Callable[..., Any]) -> Callable[..., Any]:
-    return function.__init__ if isinstance(function, type) else function  # type: ignore[misc]
+@cache
+def _declared(function: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The types and the texts that the function itself declares, or else those that it passes settings on to."""
+    code: Any = function.__init__ if isinstance(function, type) else function  # type: ignore[misc]
+    hints: dict[str, Any] = {}
+    texts: dict[str, str] = {}
+    for target in reversed(getattr(code, "__passes_on__", ())):
+        hints, texts = hints | _declared(target)[0], texts | _declared(target)[1]
+    own = arguments_section(function.__doc__ or "")
+    texts |= {name: text for name, text in own.items() if not _REFERS.match(text)}
+    return hints | typing.get_type_hints(code, include_extras=True), texts
 
 
 def arguments_section(docstring: str) -> dict[str, str]:
