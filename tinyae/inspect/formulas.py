@@ -47,10 +47,10 @@ def formula(primitive: Primitive) -> str:
     return "\n".join(found)
 
 
-def mathml(text: str, display: str = "block") -> str:
+def mathml(text: str) -> str:
     """A formula in plain text as a MathML element, each of its lines on a line; any text gives well-formed MathML."""
     rows = [f"<mtr><mtd>{''.join(_row(_tokens(line)))}</mtd></mtr>" for line in text.splitlines()]
-    return f'<math display="{display}"><mtable columnalign="left">{"".join(rows)}</mtable></math>' if rows else ""
+    return f'<math display="block"><mtable columnalign="left">{"".join(rows)}</mtable></math>' if rows else ""
 
 
 def _tokens(line: str) -> list[tuple[str, str]]:
