@@ -27,8 +27,7 @@ from tinyae.cli.arguments import (
     headed,
     settings_of,
 )
-from tinyae.cli.card import UNFINISHED, card
-from tinyae.cli.config import settings_text
+from tinyae.cli.config import UNFINISHED, card, settings_text
 from tinyae.cli.options import (
     GROUPS,
     THREADS,
