@@ -139,7 +139,7 @@ def model_arguments(options: argparse.Namespace) -> dict[str, Any]:
 def run(options: argparse.Namespace) -> None:
     """Check all options and the data, then create the folder, train, evaluate, draw."""
     if options.seeds is not None:
-        train_seeds(*_several(options))
+        train_seeds(options)
         return
     if options.resume is not None:
         raise ValueError(f"--resume {options.resume} continues a run with its own model: leave {options.model} out.")
@@ -220,19 +220,6 @@ def suit_range(options: argparse.Namespace, data: Dataset, arguments: dict[str, 
             inside = low >= 0.0 and high <= 1.0
             why = "other samples may lie outside" if inside else f"the values go from {low:.4g} to {high:.4g}"
             print(f"{flag_of(name)} {general}: {why}, and {bounded} is for 0 to 1")
-
-
-def _several(options: argparse.Namespace) -> tuple[list[str], range, Path]:
-    """The arguments of each of several runs, their seeds, and the folder for all of them."""
-    if options.seeds < 2:
-        raise ValueError(f"--seeds trains several runs, got {options.seeds}: give 2 or more, or leave it out.")
-    arguments = list(options.arguments)
-    for name in ("--seeds", "--seed", "--out"):
-        arguments = [word for word in arguments if not word.startswith(f"{name}=")]
-        while name in arguments:
-            del arguments[(place := arguments.index(name)) : place + 2]
-    name = f"{options.model}-{Path(options.data or MODELS[options.model].data).stem}-seeds"
-    return arguments, range(options.seed, options.seed + options.seeds), options.out or Path("runs") / name
 
 
 _ALWAYS = ("epochs", "batch_size", "optimizer", "lr", "schedule", "clip_norm", "seed")
