@@ -607,9 +607,9 @@ def _chosen(gradient: Floats, element: str | Index, wanted: list[Index], most: i
         if len(found) < most - 1:
             found.setdefault(index, "on the way")
     if size.size > 1:
-        lowest = int(size.argmin()) if not broken.any() else int((gradient == 0).argmax())
-        if gradient.ravel()[lowest] == 0:
-            found.setdefault(at(lowest, shape), "zero")
+        zero = at(int((gradient == 0).argmax()), shape)
+        if gradient[zero] == 0:
+            found.setdefault(zero, "zero")
         if element == "auto" and len(found) < most and size.size <= LARGE:
             present = np.flatnonzero(size > 0)
             if present.size:
