@@ -115,9 +115,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         tune_allocator()
     try:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(
-                signal.SIGTERM, signal.default_int_handler
-            )  # as Ctrl-C: a job that is stopped keeps its epochs
+            # As Ctrl-C: a job that is stopped keeps its epochs.
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
         words = expanded(words, train.model_parser)
         options = parser().parse_args(words)
         options.arguments = words

@@ -220,12 +220,9 @@ def forecast(run_folder: Path, *, data: str | None = None, steps: int | None = N
         names["time"] = np.array([line.stamp(len(recording.test) + n) for n in range(count)])
     print(f"{recording.name}: the {count} steps after its end, seen the last {window.shape[1]}")
     for row in range(min(count, 24)):
-        print(
-            "  ".join(
-                [f"{column[row]!s:>5}" for column in names.values()]
-                + [f"{name} {v[row]:.5g}" if v.dtype.kind == "f" else f"{name} {v[row]}" for name, v in values.items()]
-            )
-        )
+        when = [f"{column[row]!s:>5}" for column in names.values()]
+        what = [f"{name} {v[row]:.5g}" if v.dtype.kind == "f" else f"{name} {v[row]}" for name, v in values.items()]
+        print("  ".join([*when, *what]))
     if written and out is not None:
         write_results(out, names, values, recording.measured(predicted[0]))
         print(f"{out}: {count} steps")
