@@ -109,7 +109,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    """Run one command; returns its exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     if arguments is None:  # the process is ours
         tune_allocator()

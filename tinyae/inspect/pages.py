@@ -487,7 +487,6 @@ Digit = tuple[int, int, int]
 
 
 def _digits(shape: tuple[int, ...], kernel: bool) -> list[list[Digit]]:
-    """The digits of each axis."""
     if len(shape) == 4 and kernel:
         h, w, c, o = shape
         return [[(h, 1, 0)], [(w, 0, 1)], [(c, h, 0)], [(o, 0, w)]]

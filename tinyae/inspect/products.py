@@ -482,7 +482,6 @@ class Sweep:
         return Use(user, position, count, total, top, most, _window(slopes), values)
 
     def _made(self, visit: Visit, index: Index) -> Made | None:
-        """How the value of the element was computed."""
         node = visit.node
         activation = str(node.params.get("activation") or "identity")
         changes = {"activation": "identity"} if activation != "identity" else {}
