@@ -7,14 +7,14 @@ A parameter `code_size: int = 32` whose line in `Args:` is "K, latent dimensions
 from __future__ import annotations
 
 import argparse
-import functools
 import inspect
 import math
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -91,33 +91,25 @@ class Setting:
 
 def settings_of(function: Callable[..., Any]) -> dict[str, Setting]:
     """The settings of a function or class by name, including those passed on to other functions, in signature order."""
-    declarations = list(_declarations(function))
-    found = {}
-    for name, parameter in inspect.signature(function).parameters.items():
-        hint = next((hints[name] for hints, _ in declarations if name in hints), Any)
-        text = next((texts[name] for _, texts in declarations if name in texts and not _REFERS.match(texts[name])), "")
-        found[name] = Setting(name, parameter.default, hint, text)
-    return found
+    (hints, texts), parameters = _declared(function), inspect.signature(function).parameters
+    return {name: Setting(name, p.default, hints.get(name, Any), texts.get(name, "")) for name, p in parameters.items()}
 
 
 _REFERS = re.compile(r"(as (for|in|of)|see) ")
 """The beginning of a text that only refers to another one: "as for `Autoencoder`", "see there"."""
 
 
-def _declarations(function: Callable[..., Any]) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
-    """Types and texts declared by the function itself, then by the functions it passes settings on to."""
-    yield _own(function)
-    for target in getattr(_code(function), "__passes_on__", ()):
-        yield from _declarations(target)
-
-
-@functools.cache
-def _own(function: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    return typing.get_type_hints(_code(function), include_extras=True), arguments_section(function.__doc__ or "")
-
-
-def _code(function: Callable[..., Any]) -> Callable[..., Any]:
-    return function.__init__ if isinstance(function, type) else function  # type: ignore[misc]
+@cache
+def _declared(function: Callable[..., Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The types and the texts that the function itself declares, or else those that it passes settings on to."""
+    code: Any = function.__init__ if isinstance(function, type) else function  # type: ignore[misc]
+    hints: dict[str, Any] = {}
+    texts: dict[str, str] = {}
+    for target in reversed(getattr(code, "__passes_on__", ())):
+        hints, texts = hints | _declared(target)[0], texts | _declared(target)[1]
+    own = arguments_section(function.__doc__ or "")
+    texts |= {name: text for name, text in own.items() if not _REFERS.match(text)}
+    return hints | typing.get_type_hints(code, include_extras=True), texts
 
 
 def arguments_section(docstring: str) -> dict[str, str]:
@@ -156,7 +148,7 @@ def add_command(
     def fill(parser: Parser) -> None:
         add_arguments(parser, function, groups)
         for setting in more:
-            add_option(parser, setting, default=setting.default)
+            add_option(parser, setting)
         parser.set_defaults(run=run)
 
     commands.add_parser(function.__name__, help=_plain(head), description=_plain(about or head), fill=fill)
@@ -177,7 +169,7 @@ def add_arguments(parser: Parser, function: Callable[..., Any], groups: Mapping[
             sections[heading] = headed(parser, heading)
         if kind is inspect.Parameter.KEYWORD_ONLY:
             short = LETTERS.get((parser.prog, setting.name), ())
-            add_option(sections[heading], setting, *short, default=setting.default)
+            add_option(sections[heading], setting, *short)
         else:
             many: dict[str, Any] = {"nargs": "*"} if kind is inspect.Parameter.VAR_POSITIONAL else {}
             many |= {"nargs": "?", "default": None} if setting.default is None else {}
@@ -193,16 +185,17 @@ def headed(parser: Parser, heading: str) -> Any:
 def add_options(group: Any, settings: Iterable[Setting], shown: Mapping[str, Any] | None = None) -> None:
     """Add options that are None if not given; the help shows the defaults in `shown`, or the declared ones."""
     for setting in settings:
-        add_option(group, setting, default=None, shown=(shown or {}).get(setting.name, setting.default))
+        usual = (shown or {}).get(setting.name, setting.default)
+        words, flag = help_of(setting, usual), flag_of(setting.name)
+        group.add_argument(flag, dest=setting.name, default=None, help=words, **_reader(setting))
 
 
-def add_option(group: Any, setting: Setting, *short: str, default: Any, shown: Any = None) -> None:
-    """Add one option; it is required if `default` is empty. The help shows the default `shown`, or else `default`."""
-    empty = inspect.Parameter.empty
+def add_option(group: Any, setting: Setting, *short: str) -> None:
+    """Add one option with the default of the setting; it is required if there is none."""
+    required = setting.default is inspect.Parameter.empty
     group.add_argument(
-        *short, flag_of(setting.name), dest=setting.name, required=default is empty,
-        default=None if default is empty else default, help=help_of(setting, default if shown is None else shown),
-        **_reader(setting),
+        *short, flag_of(setting.name), dest=setting.name, required=required, default=None if required else setting.default,
+        help=help_of(setting, setting.default), **_reader(setting),
     )  # fmt: skip
 
 
@@ -214,7 +207,7 @@ def flag_of(name: str) -> str:
 def help_of(setting: Setting, default: Any = None) -> str:
     """The first sentence of the text of a setting, without the metavar, and the default."""
     text = _FIRST.split(_LETTER.sub("", setting.text), maxsplit=1)[0]
-    if default is None or default is False or default is inspect.Parameter.empty:
+    if any(default is nothing for nothing in (None, False, inspect.Parameter.empty, argparse.SUPPRESS)):
         return _plain(text)
     value = ",".join(map(str, default)) or "none" if isinstance(default, (list, tuple)) else default
     value = f"{value:g}" if isinstance(value, float) else value
@@ -258,17 +251,13 @@ def _reader(setting: Setting) -> dict[str, Any]:
 # if that is the default, or has a meaning of its own that the text gives: "K, latent dimensions; 0 for ...").
 
 
-def whole_number(text: str) -> int:
-    """A whole number of at least 0."""
-    return _whole(text, 0)
-
-
 def positive_int(text: str) -> int:
     """A whole number of at least 1."""
-    return _whole(text, 1)
+    return whole_number(text, 1)
 
 
-def _whole(text: str, at_least: int) -> int:
+def whole_number(text: str, at_least: int = 0) -> int:
+    """A whole number of at least 0, or of another bound."""
     if not text.isdecimal() or int(text) < at_least:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least {at_least}, got {text!r}")
     return int(text)

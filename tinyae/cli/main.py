@@ -17,25 +17,16 @@ from tinyae import startup
 from tinyae.backend import DeviceError, threads, tune_allocator
 from tinyae.cli import completion as completions
 from tinyae.cli import train
-from tinyae.cli.anomalies import anomalies
 from tinyae.cli.arguments import Parser, add_command
 from tinyae.cli.config import expanded
 from tinyae.cli.data import data
 from tinyae.cli.diff import diff
-from tinyae.cli.encode import decode, encode
-from tinyae.cli.evaluate import evaluate
-from tinyae.cli.export import export
-from tinyae.cli.features import features
-from tinyae.cli.forecast import forecast
+from tinyae.cli.evaluation import anomalies, evaluate, neighbors, probe
 from tinyae.cli.gradcheck import gradcheck
 from tinyae.cli.info import info
-from tinyae.cli.neighbors import neighbors
 from tinyae.cli.options import GROUPS, THREADS
-from tinyae.cli.probe import probe
-from tinyae.cli.reconstruct import reconstruct
-from tinyae.cli.sample import sample
-from tinyae.cli.show import show
-from tinyae.cli.step import step
+from tinyae.cli.outputs import decode, encode, export, features, forecast, reconstruct, sample
+from tinyae.cli.tapes import show, step
 from tinyae.plots.style import load_matplotlib
 from tinyae.streams import Stream
 from tinyae.training.run import package_version
@@ -118,15 +109,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    """Run one command; returns its exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     if arguments is None:  # the process is ours
         tune_allocator()
     try:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(
-                signal.SIGTERM, signal.default_int_handler
-            )  # as Ctrl-C: a job that is stopped keeps its epochs
+            # As Ctrl-C: a job that is stopped keeps its epochs.
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
         words = expanded(words, train.model_parser)
         options = parser().parse_args(words)
         options.arguments = words

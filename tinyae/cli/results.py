@@ -76,8 +76,8 @@ def flat(columns: Columns) -> Columns:
     return found
 
 
-def write_results(path: Path, names: Columns, values: Columns, array: npt.NDArray[np.generic] | None = None) -> None:
-    """Write columns (N,), first those that name a row, then its values; in a `.npy` only the values, (N, columns) or `array`.
+def write_results(path: Path, names: Columns, values: Columns, array: npt.NDArray[np.generic]) -> None:
+    """Write columns (N,), first those that name a row, then its values; in a `.npy` only `array`, the values.
 
     Numbers are written with all digits of their type: read back, they are equal.
     """
@@ -85,9 +85,8 @@ def write_results(path: Path, names: Columns, values: Columns, array: npt.NDArra
 
     def write(temporary: Path) -> None:
         if suffix == ".npy":
-            whole = np.column_stack(list(values.values())) if array is None else array
             with temporary.open("wb") as file:
-                np.save(file, whole, allow_pickle=False)
+                np.save(file, array, allow_pickle=False)
         elif suffix == ".csv":
             columns = {name: _fields(column) for name, column in {**names, **values}.items()}
             with temporary.open("w", encoding="utf-8", newline="") as text:

@@ -5,34 +5,40 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from argparse import Namespace
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from tinyae.cli.options import metrics_table
+from tinyae.models import MODELS
 from tinyae.training import Run, evaluate
 from tinyae.training.metrics import Metrics
 
 
-def train_seeds(arguments: Sequence[str], seeds: range, out: Path) -> None:
-    """Train with each seed, into `out`/seed-0 and so on; print mean and standard deviation of the test metrics.
+def train_seeds(options: Namespace) -> None:
+    """Train with each seed, into seed-0 and so on in --out; print mean and standard deviation of the test metrics.
 
     The deviation is that of the runs (N - 1 in the denominator); that of their mean is smaller by the root of N.
 
-    Args:
-        arguments: of the command, without --seeds, --seed and --out.
-
     Raises ValueError, with the sentence of the first run that failed, after the others have ended.
     """
+    if options.seeds < 2:
+        raise ValueError(f"--seeds trains several runs, got {options.seeds}: give 2 or more, or leave it out.")
+    arguments = [word for word in options.arguments if not word.startswith("--seeds=")]
+    while "--seeds" in arguments:
+        del arguments[(place := arguments.index("--seeds")) : place + 2]
+    seeds = range(options.seed, options.seed + options.seeds)
+    name = f"{options.model}-{Path(options.data or MODELS[options.model].data).stem}-seeds"
+    out = options.out or Path("runs") / name
     cores = os.cpu_count() or 1
     workers = min(len(seeds), cores)
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     environment = os.environ | dict.fromkeys(names, str(max(1, cores // workers)))
 
     def train(seed: int) -> subprocess.CompletedProcess[str]:
-        own = ["--seed", str(seed), "--out", str(out / f"seed-{seed}")]
+        own = ["--seed", str(seed), "--out", str(out / f"seed-{seed}")]  # the last of an option counts
         command = [sys.executable, "-m", "tinyae", *arguments, *own]
         return subprocess.run(command, env=environment, capture_output=True, text=True, encoding="utf-8", check=False)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -19,18 +19,15 @@ from tinyae.backend import backend_named
 from tinyae.checks import number, reading
 from tinyae.cli.arguments import (
     Parser,
+    Setting,
     add_arguments,
     add_option,
     add_options,
-    finite_number,
     flag_of,
     headed,
-    positive_int,
     settings_of,
-    whole_number,
 )
-from tinyae.cli.card import UNFINISHED, card
-from tinyae.cli.config import settings_text
+from tinyae.cli.config import UNFINISHED, card, settings_text
 from tinyae.cli.options import (
     GROUPS,
     THREADS,
@@ -73,23 +70,39 @@ from tinyae.training.run import CARD, CHECKPOINT, SETTINGS, RunCheckpoint, envir
 # The command: check all options and the data, then train, evaluate, draw.
 
 
+DATA = "NAME|FILE|DIR, a data set listed by `tinyae data`, a table, a .npy, .npz or IDX file, or a folder of pictures."
+CONFIG = Setting("config", None, str, "FILE, settings, and maybe the model, from the run.toml of a run")
+"""Replaced by `tinyae.cli.config.expanded` before the words are parsed."""
+
+OF_RUN = (
+    CONFIG,
+    Setting("seed", 0, int, "random seed for weights and the order of samples"),
+    Setting("seeds", None, int, "train N runs, with this seed and the next ones, in parallel processes"),
+    settings_of(open_run)["device"],
+    replace(THREADS, default=argparse.SUPPRESS),  # maybe given before MODEL
+    Setting("out", None, Path, "DIR, run folder (default: runs/MODEL-DATA, numbered if taken)"),
+    Setting(
+        "validation", None, float, "SHARE, share of the training samples to choose by, not trained on (default: none)"
+    ),
+    replace(settings_of(EarlyStopping)["patience"], default=None),
+    Setting("force", False, bool, "replace an existing run in --out"),
+    settings_of(Checkpoint)["minutes"],
+)
+"""Options of every model."""
+
+
 def register(commands: Any) -> None:
     """Add `train` with one sub-command per model."""
     command = commands.add_parser("train", help="train a model and write metrics and pictures to a run folder")
     add_arguments(command, resume, {resume: "continue a run"})
-    add_option(command, THREADS, default=None)
-    add_config_option(command)
+    add_option(command, THREADS)
+    add_option(command, CONFIG)
     command.set_defaults(run=lambda options: resume(**_given_to(resume, options)))
     models = command.add_subparsers(title="models", dest="model", metavar="MODEL")
     for entry in MODELS.values():
         models.add_parser(
             entry.name, help=entry.title, description=f"Train: {entry.title}.", fill=partial(add_model, entry=entry)
         )
-
-
-def add_config_option(parser: Parser) -> None:
-    """Add --config, which `tinyae.cli.config.expanded` replaces before the words are parsed."""
-    parser.add_argument("--config", metavar="FILE", help="settings, and maybe the model, from the run.toml of a run")
 
 
 def model_parser(model: str) -> Parser:
@@ -99,45 +112,18 @@ def model_parser(model: str) -> Parser:
 
 def add_model(parser: Parser, entry: ModelEntry) -> None:
     """The options of one model: those of its builder, and those common to all models."""
-    shared = settings_of(open_run)
-    text = (
-        "NAME|FILE|DIR, a data set listed by `tinyae data`, a table, a .npy, .npz or IDX file, or a folder of pictures."
-    )
-    add_options(parser, [replace(shared["data"], text=text)], {"data": entry.data})
+    add_options(parser, [Setting("data", entry.data, str, DATA)])
     for function, heading in GROUPS.items():
         add_options(headed(parser, heading), settings_of(function).values())
-    add_config_option(parser)
-    parser.add_argument(
-        "--seed",
-        type=whole_number,
-        default=0,
-        metavar="N",
-        help="random seed for weights and the order of samples (default: 0)",
-    )
-    parser.add_argument(
-        "--seeds",
-        type=positive_int,
-        metavar="N",
-        help="train N runs, with this seed and the next ones, in parallel processes",
-    )
-    add_option(parser, shared["device"], default="cpu")
-    add_option(parser, THREADS, default=argparse.SUPPRESS, shown=False)  # maybe given before MODEL
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="run folder (default: runs/MODEL-DATA, numbered if taken)"
-    )
-    parser.add_argument(
-        "--validation", type=finite_number, metavar="SHARE",
-        help="share of the training samples to choose by, not trained on (default: none)",
-    )  # fmt: skip
-    add_option(parser, replace(settings_of(EarlyStopping)["patience"], hint=int), default=None)
-    parser.add_argument("--force", action="store_true", help="replace an existing run in --out")
-    add_option(parser, settings_of(Checkpoint)["minutes"], default=None)
+    for setting in OF_RUN:
+        add_option(parser, setting)
     add_training_options(parser, entry)
     settings = [s for s in settings_of(entry.builder).values() if s.name not in _FROM_DATA]
     add_options(parser.add_argument_group("model"), settings)
     parser.set_defaults(run=run, settings=settings)
     if entry.labeled:
-        add_classifier_options(parser)
+        group = parser.add_argument_group("classifier, if the data have labels")
+        add_options(group, [Setting(name, STAGE_EPOCHS, int, f"epochs for {what}") for name, what in _STAGES.items()])
 
 
 _FROM_DATA = ("input_shape", "sample", "classes", "generator")
@@ -153,7 +139,7 @@ def model_arguments(options: argparse.Namespace) -> dict[str, Any]:
 def run(options: argparse.Namespace) -> None:
     """Check all options and the data, then create the folder, train, evaluate, draw."""
     if options.seeds is not None:
-        train_seeds(*_several(options))
+        train_seeds(options)
         return
     if options.resume is not None:
         raise ValueError(f"--resume {options.resume} continues a run with its own model: leave {options.model} out.")
@@ -236,21 +222,8 @@ def suit_range(options: argparse.Namespace, data: Dataset, arguments: dict[str, 
             print(f"{flag_of(name)} {general}: {why}, and {bounded} is for 0 to 1")
 
 
-def _several(options: argparse.Namespace) -> tuple[list[str], range, Path]:
-    """The arguments of each of several runs, their seeds, and the folder for all of them."""
-    if options.seeds < 2:
-        raise ValueError(f"--seeds trains several runs, got {options.seeds}: give 2 or more, or leave it out.")
-    arguments = list(options.arguments)
-    for name in ("--seeds", "--seed", "--out"):
-        arguments = [word for word in arguments if not word.startswith(f"{name}=")]
-        while name in arguments:
-            del arguments[(place := arguments.index(name)) : place + 2]
-    name = f"{options.model}-{Path(options.data or MODELS[options.model].data).stem}-seeds"
-    return arguments, range(options.seed, options.seed + options.seeds), options.out or Path("runs") / name
-
-
 _ALWAYS = ("epochs", "batch_size", "optimizer", "lr", "schedule", "clip_norm", "seed")
-_STAGES = ("classifier_epochs", "tuning_epochs")
+_STAGES = {"classifier_epochs": "the classifier on frozen codes", "tuning_epochs": "fine-tuning"}
 STAGE_EPOCHS = 20
 
 
@@ -359,6 +332,7 @@ def _prepared(config: dict[str, Any], data: Dataset) -> tuple[Any, Dataset]:
 def _train(model: Any, data: Dataset, folder: Run, checkpoint: RunCheckpoint, state: TrainingState | None) -> None:
     """Train as the run's configuration says, from the beginning or from a state; then evaluate and draw."""
     started, config = time.perf_counter(), folder.config
+    trainer = train_stacked if MODELS[config["model"]].labeled else _fit
     of_run = partial(card, config, model, data, _headline(config["model"], model, data, config["device"]))
     without_effect = _OPTIONAL if config["optimizer"] == "lbfgs" else ()
     settings = {name: value for name, value in config.items() if name not in without_effect}
@@ -370,7 +344,7 @@ def _train(model: Any, data: Dataset, folder: Run, checkpoint: RunCheckpoint, st
         return files
 
     try:
-        history = _TRAINERS.get(config["model"], _fit)(model, data, folder, checkpoint, state)
+        history = trainer(model, data, folder, checkpoint, state)
     except (TrainingInterrupted, TrainingDiverged) as stop:
         if len(history := stop.history):
             folder.keep(model, history)
@@ -516,12 +490,6 @@ def train_stacked(
     return whole_history(stages)
 
 
-_TRAINERS: dict[str, Callable[[Any, Dataset, Run, RunCheckpoint, TrainingState | None], History]] = {
-    "stacked": train_stacked
-}
-"""Models with a training procedure of another kind."""
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Training options: epochs, batches, optimizer, schedule.
 
@@ -569,16 +537,12 @@ def add_training_options(parser: Parser, entry: ModelEntry) -> None:
     described = {n: replace(s, text=f"{', '.join(takers(n)[1])}: {s.text}") for n, s in CHOSEN.items() if n != "lr"}
     group = parser.add_argument_group("training")
     add_options(group, [_OF_FIT["epochs"], _OF_FIT["batch_size"], _OF_FIT["drop_last"]], usual)
-    group.add_argument(
-        "--optimizer", choices=OPTIMIZERS, default=entry.optimizer,
-        help=f"update rule of the parameters (default: {entry.optimizer})",
-    )  # fmt: skip
+    rules = Annotated[str, OPTIMIZERS]
+    add_option(group, Setting("optimizer", entry.optimizer, rules, "update rule of the parameters"))
     add_options(group, [CHOSEN["lr"], described["momentum"], described["nesterov"], _OF_FIT["clip_norm"]], usual)
     group = parser.add_argument_group("learning-rate schedule", "one step is one epoch")
-    group.add_argument(
-        "--schedule", choices=SCHEDULES,
-        help="constant; cosine: to 0 at the last epoch; step: a staircase; warmup: a linear ramp first (default: constant)",
-    )  # fmt: skip
+    shapes = "constant; cosine: to 0 at the last epoch; step: a staircase; warmup: a linear ramp first"
+    add_options(group, [Setting("schedule", "constant", Annotated[str, SCHEDULES], shapes)])
     add_options(group, [setting for name, setting in described.items() if takers(name)[0] == "schedule"])
 
 
@@ -651,19 +615,6 @@ def make_schedule(config: Mapping[str, Any], optimizer: optim.Optimizer, epochs:
     elif config["schedule"] == "step":
         after = optim.StepLR(optimizer, **_given(config, optim.StepLR))
     return optim.WarmupLR(optimizer, ramp, after) if ramp else after
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The classifier on top of a stack.
-
-
-def add_classifier_options(parser: argparse.ArgumentParser) -> None:
-    """Add the numbers of epochs for the classifier and for fine-tuning; --epochs is that of each layer."""
-    group = parser.add_argument_group("classifier, if the data have labels")
-    for name, what in (("classifier", "the classifier on frozen codes"), ("tuning", "fine-tuning")):
-        group.add_argument(
-            f"--{name}-epochs", type=positive_int, metavar="N", help=f"epochs for {what} (default: {STAGE_EPOCHS})"
-        )
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -120,15 +120,14 @@ class AnomalyWatch(LayerWatch, Observer):
         if self._fine(out):
             return
         arguments = [_range(f"argument {i}", a) for i, a in enumerate(args) if _numeric(a)]
-        given = [r for r in arguments if self._wrong(r)]
-        ranges = [*given, *[r for r in arguments if r not in given], _range("result", out)]
-        if not given:
-            ranges = [ranges[-1], *ranges[:-1]]
+        arguments.sort(key=lambda r: not self._wrong(r))
+        given, made = bool(arguments) and self._wrong(arguments[0]), _range("result", out)
+        ranges = [*arguments, made] if given else [made, *arguments]
         if not self.rules:
-            raise AnomalyError(name, "forward", name, ranges, bool(given), self.layer, self.step)
+            raise AnomalyError(name, "forward", name, ranges, given, self.layer, self.step)
         rule = self.rules[-1]
         place = f"{name} in the gradient rule of {rule.name}"
-        raise AnomalyError(rule.name, "backward", place, ranges, bool(given), self.origins.get(rule.serial), self.step)
+        raise AnomalyError(rule.name, "backward", place, ranges, given, self.origins.get(rule.serial), self.step)
 
     def gradient(self, node: Node, position: int, g: Any, c: Any, parent: Node, total: Any) -> None:
         """Check the result c of a gradient rule for the cotangent g, and `total`, the gradient of the parent so far."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
 from html import escape
 
 from tinyae.autodiff import Primitive
@@ -19,16 +18,7 @@ _TOKENS = re.compile(
     r"\s+|(?P<ratio>d[A-Z]?/d(?: log \w|\w+(?:_\w)?))|(?P<number>\d+(?:\.\d+)?(?:e-?\d+)?)"
     r"|(?P<name>[^\W\d_]{2,}(?:_[^\W\d_]{2,})+(?=\()|[^\W\d_]\w*?(?=_)|[^\W\d_][^\W_]*'?)|(?P<raise>\*\*|\^)|(?P<lower>_)|(?P<open>[(\[{])|(?P<close>[)\]}])|(?P<sign><=|>=|->|.)"
 )
-_SIGNS = {
-    "*": "&#xB7;",
-    "-": "&#x2212;",
-    "<=": "&#x2264;",
-    ">=": "&#x2265;",
-    "->": "&#x2192;",
-    "<": "&lt;",
-    ">": "&gt;",
-    "&": "&amp;",
-}
+_SIGNS = {"*": "&#xB7;", "-": "&#x2212;", "<=": "&#x2264;", ">=": "&#x2265;", "->": "&#x2192;"}
 _WORDS = frozenset(
     re.findall(
         r"\w+",
@@ -46,8 +36,9 @@ def formula(primitive: Primitive) -> str:
     """
     text = inspect.cleandoc(primitive.__doc__ or "")
     text = re.sub(r"^(?:    .*|Args:|Returns .*)$", "", text.replace("`", ""), flags=re.M)
+    text = re.sub(r"(?<![.,:;])\n(?=\S)", " ", text)  # a line that continues a sentence or a formula is joined to it
     found = []
-    for piece in _PIECES.split(_joined(text)):
+    for piece in _PIECES.split(text):
         start = _DERIVATIVE.search(piece)
         if start and "=" in piece[start.start() :] and "=" not in piece[: start.start()]:
             found.append(piece[start.start() :].strip().strip(","))
@@ -56,16 +47,10 @@ def formula(primitive: Primitive) -> str:
     return "\n".join(found)
 
 
-def _joined(text: str) -> str:
-    """Text in which a line that continues a sentence or a formula is joined to it."""
-    return re.sub(r"(?<![.,:;])\n(?=\S)", " ", text)
-
-
-def mathml(text: str, display: str = "block") -> str:
+def mathml(text: str) -> str:
     """A formula in plain text as a MathML element, each of its lines on a line; any text gives well-formed MathML."""
     rows = [f"<mtr><mtd>{''.join(_row(_tokens(line)))}</mtd></mtr>" for line in text.splitlines()]
-    style = ' columnalign="left"'
-    return f'<math display="{display}"><mtable{style}>{"".join(rows)}</mtable></math>' if rows else ""
+    return f'<math display="block"><mtable columnalign="left">{"".join(rows)}</mtable></math>' if rows else ""
 
 
 def _tokens(line: str) -> list[tuple[str, str]]:
@@ -139,14 +124,10 @@ def _element(tag: str, *parts: str) -> str:
 
 def rule_source(primitive: Primitive) -> str:
     """The source text of the gradient rules of an operation, each once."""
-    rules: list[Callable[..., object]] = [
-        *primitive.vjps.values(),
-        *filter(None, (primitive.vjp_each, primitive.vjp_all)),
-    ]
     if primitive.adjoint is not None:
         return f"adjoint_pair({primitive.name}, {primitive.adjoint.name})   # each is the gradient rule of the other"
     found = []
-    for rule in rules:
+    for rule in filter(None, (*primitive.vjps.values(), primitive.vjp_each, primitive.vjp_all)):
         try:
             found.append(inspect.cleandoc(inspect.getsource(rule)))
         except (OSError, TypeError):  # typed at a prompt, or written in C

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -99,18 +99,14 @@ LIMIT = 200
 
 HEADER = ("#", "serial", "op", "shape", "dtype", "from", "|value|", "|gradient|")
 
-_DOT_STYLES = {
-    "leaf": "shape=box",
-    "operation": 'shape=box, style="rounded"',
-    "constant": 'shape=box, style="dashed"',
-    "gap": "shape=plaintext",
+_LOOKS = {
+    "leaf": ("shape=box", "[", "]"),
+    "operation": ('shape=box, style="rounded"', "(", ")"),
+    "constant": ('shape=box, style="dashed"', "[", "]:::constant"),
+    "gap": ("shape=plaintext", "[", "]:::constant"),
 }
-_MERMAID_BRACKETS = {
-    "leaf": ("[", "]"),
-    "operation": ("(", ")"),
-    "constant": ("[", "]:::constant"),
-    "gap": ("[", "]:::constant"),
-}
+"""Of each kind of box: its style in DOT, and its brackets in Mermaid."""
+
 _MERMAID_ENTITIES = {'"': "#quot;", "#": "#35;", "<": "#lt;", ">": "#gt;", "&": "#amp;", "`": "#96;", "|": "#124;"}
 
 Box = tuple[str, str, Sequence[str]]
@@ -175,9 +171,7 @@ class Graph:
         rows = [HEADER, *(_row(node) for node in self.nodes if node.number not in left_out)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [
-            "  ".join(
-                c.ljust(w) if 2 <= i <= 5 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
-            )
+            "  ".join(f"{text:{side}{width}}" for text, side, width in zip(row, ">><<<<>>", widths, strict=True))
             for row in rows
         ]
         if left_out:
@@ -197,7 +191,7 @@ class Graph:
         boxes, edges = self._drawing(limit)
         for key, kind, label in boxes:
             text = "\\n".join(map(_escape_dot, label))
-            lines.append(f'  {key} [{_DOT_STYLES[kind]}, label="{text}"];')
+            lines.append(f'  {key} [{_LOOKS[kind][0]}, label="{text}"];')
         lines += [f'  {start} -> {end} [label="{_escape_dot(shape)}"];' for start, end, shape in edges]
         return "\n".join([*lines, "}"]) + "\n"
 
@@ -209,7 +203,7 @@ class Graph:
         lines = ["flowchart TD", "  classDef constant stroke-dasharray: 4"]
         boxes, edges = self._drawing(limit)
         for key, kind, label in boxes:
-            left, right = _MERMAID_BRACKETS[kind]
+            _, left, right = _LOOKS[kind]
             lines.append(f'  {key}{left}"{"<br/>".join(map(_escape_mermaid, label))}"{right}')
         lines += [f'  {start} -->|"{_escape_mermaid(shape)}"| {end}' for start, end, shape in edges]
         return "\n".join(lines) + "\n"
@@ -425,23 +419,15 @@ def _arguments(
 
 def _bytes_held(order: list[Node], values: dict[Node, Array]) -> int:
     """Bytes of the distinct arrays reachable from the tape; a result that is a view of an argument is not counted."""
-    seen: set[int] = set()
-    total = 0
+    held: dict[int, int] = {}  # by the id of each array, from where it occurs first
     for node in order:
         args = [a for a in node.args if hasattr(a, "nbytes")]
         owners = {id(_owner(a)) for a in args}
-        results = [values[node], *_arrays_in(node.residuals)]
-        total += sum(a.nbytes for a in _new(args, seen))
-        total += sum(r.nbytes for r in _new(results, seen) if id(_owner(r)) not in owners)
-    return total
-
-
-def _new(arrays: list[Array], seen: set[int]) -> Iterator[Array]:
-    """The arrays that are not in `seen`, which are then added."""
-    for array in arrays:
-        if id(array) not in seen:
-            seen.add(id(array))
-            yield array
+        for arg in args:
+            held.setdefault(id(arg), arg.nbytes)
+        for result in (values[node], *_arrays_in(node.residuals)):
+            held.setdefault(id(result), 0 if id(_owner(result)) in owners else result.nbytes)
+    return sum(held.values())
 
 
 def _owner(array: Operand) -> Array:

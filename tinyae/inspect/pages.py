@@ -210,10 +210,10 @@ def _remarks(sweep: Sweep, visits: list[Visit], kind: str, size: _Size) -> list[
     if left_out := len(sweep.order) - len(visits):
         found.append(f"{left_out:,} of {len(sweep.order):,} nodes are left out, those in the middle of the tape.")
     if size is not _SIZES[0]:
-        cut = (
-            f"{size.foci} elements of a node, {size.top} products of a sum and maps of {size.side} x {size.side} cells"
+        found.append(
+            f"To stay below {LIMITS[kind]} KiB, the page shows at most {size.foci} elements of a node, {size.top} products "
+            f"of a sum and maps of {size.side} x {size.side} cells."
         )
-        found.append(f"To stay below {LIMITS[kind]} KiB, the page shows at most {cut}.")
     broken = [visit for visit in visits if not np.isfinite(visit.gradient).all()]
     if broken:
         first = broken[-1]
@@ -337,18 +337,14 @@ def _terms_reached(sweep: Sweep, terms: list[str]) -> list[set[str]]:
 
 def _groups(visits: list[Visit], unrolled: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Runs of nodes of one layer, and time step, in the order of the sweep; parameters, which come last, are one of their own."""
-    groups: list[dict[str, Any]] = []
     steps = {i: f", t = {step['t']}" for film in unrolled for step in film["steps"] for i in step["nodes"]}
-    for visit in reversed(visits):
-        label = (
-            "parameters"
-            if visit.op == "leaf"
-            else (visit.layer or "outside of any layer") + steps.get(visit.number, "")
-        )
-        if not groups or groups[-1]["label"] != label:
-            groups.append({"label": label, "nodes": []})
-        groups[-1]["nodes"].append(visit.number)
-    return groups
+
+    def label(visit: Visit) -> str:
+        place = (visit.layer or "outside of any layer") + steps.get(visit.number, "")
+        return "parameters" if visit.op == "leaf" else place
+
+    runs = itertools.groupby(reversed(visits), label)
+    return [{"label": name, "nodes": [visit.number for visit in run]} for name, run in runs]
 
 
 def _unrolled(sweep: Sweep, visits: list[Visit], foci: int) -> list[dict[str, Any]]:
@@ -491,7 +487,6 @@ Digit = tuple[int, int, int]
 
 
 def _digits(shape: tuple[int, ...], kernel: bool) -> list[list[Digit]]:
-    """The digits of each axis."""
     if len(shape) == 4 and kernel:
         h, w, c, o = shape
         return [[(h, 1, 0)], [(w, 0, 1)], [(c, h, 0)], [(o, 0, w)]]

@@ -40,6 +40,9 @@ TOP = 8
 LARGE = 4_000_000
 """Elements of an array that is not taken apart: a column of a Jacobian has the size of a result."""
 
+VISITED = 400
+"""Nodes that are visited, at most."""
+
 MOST_REPLAYED = 2_000
 """Operations that are run again to measure one slope; above it, the slope is not measured."""
 
@@ -316,11 +319,11 @@ def _local(node: Node, **changes: Any) -> Local | None:
     return Local(node.primitive, node.args, {**node.params, **changes})
 
 
-def _largest(products: Floats, most: int = TOP) -> list[int]:
-    """The flat indices of the largest products, largest first, those that are 0 left out; NaN counts as the largest."""
+def _largest(products: Floats) -> list[Index]:
+    """The indices of the `TOP` largest products, largest first, without those that are 0; NaN counts as the largest."""
     size = np.where(np.isnan(products), np.inf, np.abs(products)).ravel()
-    few = np.sort(np.argpartition(-size, most)[:most]) if size.size > most else np.arange(size.size)
-    return [int(i) for i in few[np.argsort(-size[few], kind="stable")] if size[i]]
+    few = np.sort(np.argpartition(-size, TOP)[:TOP]) if size.size > TOP else np.arange(size.size)
+    return [at(i, products.shape) for i in few[np.argsort(-size[few], kind="stable")] if size[i]]
 
 
 def at(flat: int, shape: tuple[int, ...]) -> Index:
@@ -355,10 +358,9 @@ class Sweep:
         unfused: run fused operations as their composed twins.
         element: which elements to take apart besides the largest and a zero: "auto" adds the median, "first" the first
             of each node, an index that index wherever it exists.
-        limit: the number of nodes to visit; those in the middle are left out.
 
     Attributes:
-        visits: oldest node first.
+        visits: oldest node first; of more than `VISITED` those in the middle are left out.
         loss: the value.
         repeatable: whether `gradients_now` takes less than seconds.
         order: all nodes of the tape, which may be more.
@@ -371,16 +373,15 @@ class Sweep:
         places: Places | None = None,
         unfused: bool = False,
         element: str | Index = "auto",
-        limit: int = 400,
     ) -> None:
         with np.errstate(all="ignore"), set_recording(True):
-            self._record(y, dict(names or {}), places or Places(None), unfused, limit)
+            self._record(y, dict(names or {}), places or Places(None), unfused)
             most = 6 if len(self.visits) <= 60 else 4 if len(self.visits) <= 100 else 3
             wanted: dict[int, list[Index]] = {}
             for visit in self.visits:
                 self._take_apart(visit, element, wanted, most)
 
-    def _record(self, y: Tensor, names: dict[str, Tensor], places: Places, unfused: bool, limit: int) -> None:
+    def _record(self, y: Tensor, names: dict[str, Tensor], places: Places, unfused: bool) -> None:
         old = ancestors(y.node)[::-1]  # type: ignore[arg-type]
         values = values_of(y, old)
         tensors, constants = _retraced(old, values, unfused)
@@ -408,16 +409,14 @@ class Sweep:
         self.arrays, self.gradients = [arrays[n] for n in self.order], [g.numpy() for g in gradients]
         self.locals: dict[int, Local | None] = {}
         self.repeatable = len(self.order) <= MOST_REPLAYED and sum(a.size for a in self.arrays) <= 4 * LARGE
-        half = max(limit, 2) // 2
-        shown = [i for i in range(len(self.order)) if i < half or i >= len(self.order) - half]
         self.visits = []
-        for i in shown:
-            node = self.order[i]
+        for i, node in enumerate(self.order):
+            if VISITED // 2 <= i < len(self.order) - VISITED // 2:
+                continue
             call = bisect_left(ends, node.serial)  # a twin makes its nodes before its result
-            origin = old[call]
-            name = named.get(node)
+            origin, name = old[call], named.get(node)
             layer = places.layers.get(origin.serial, "")
-            if not layer and name and "." in name and node.primitive is None:
+            if not layer and name and node.primitive is None:
                 layer = name.rpartition(".")[0]
             parents = dict(zip(node.positions, (numbers[p] for p in node.parents), strict=True))
             others = {
@@ -470,12 +469,7 @@ class Sweep:
             return Use(user, position, None, known)
         slopes, arriving = local.column(position, index), self.gradients[user]
         products = np.asarray(slopes * arriving)
-        top = tuple(
-            Product(
-                at(o, products.shape), float(arriving.ravel()[o]), float(slopes.ravel()[o]), float(products.ravel()[o])
-            )
-            for o in _largest(products)
-        )
+        top = tuple(Product(o, float(arriving[o]), float(slopes[o]), float(products[o])) for o in _largest(products))
         node, values = self.order[user], {}
         if top and node.primitive is not None and node.primitive.elementwise:
             for name, arg in zip(node.primitive.forward.__code__.co_varnames, node.args, strict=False):
@@ -488,7 +482,6 @@ class Sweep:
         return Use(user, position, count, total, top, most, _window(slopes), values)
 
     def _made(self, visit: Visit, index: Index) -> Made | None:
-        """How the value of the element was computed."""
         node = visit.node
         activation = str(node.params.get("activation") or "identity")
         changes = {"activation": "identity"} if activation != "identity" else {}
@@ -505,9 +498,7 @@ class Sweep:
         for i, share in shares.items():
             # Also where the value is 0: the products of a linear operation, else the elements it depends on.
             order = _largest(share) if linear is not None else _largest(slopes[i])
-            rows += [
-                (i, at(o, share.shape), float(node.args[i].ravel()[o]), float(slopes[i].ravel()[o])) for o in order
-            ]
+            rows += [(i, o, float(node.args[i][o]), float(slopes[i][o])) for o in order]
         rows = sorted(rows, key=lambda row: -abs(row[2] * row[3]) if linear is not None else -abs(row[3]))[:TOP]
         count = sum(int(np.count_nonzero(slopes[i])) for i in shares)
         rest = sum(float(share.sum()) for share in shares.values()) - sum(row[2] * row[3] for row in rows)
@@ -517,22 +508,18 @@ class Sweep:
 
     def _measured(self, number: int, index: Index, gradient: float) -> Measured | None:
         """The slope of the loss in one element, with everything that is constant on the tape held."""
-        later, seen = [], {number}
-        stack = [number]
+        later, stack = set[int](), [number]
         while stack:
-            for user, _ in self.users[stack.pop()]:
-                if user not in seen:
-                    seen.add(user)
-                    stack.append(user)
-                    later.append(user)
-        later.sort()
+            new = {user for user, _ in self.users[stack.pop()]} - later
+            later |= new
+            stack += new
         if len(later) > MOST_REPLAYED or sum(self.arrays[i].size for i in (number, *later)) > LARGE:
             return None
 
         def loss(step: float) -> float:
             changed = {number: np.array(self.arrays[number])}
             changed[number][index] += step
-            for i in later:
+            for i in sorted(later):
                 node, args = self.order[i], list(self.order[i].args)
                 for position, parent in zip(node.positions, node.parents, strict=True):
                     args[position] = changed.get(self.numbers[parent], args[position])
@@ -563,15 +550,12 @@ class Sweep:
 
     def _blocked(self, node: Node, position: int, index: Index) -> str:
         """Why no slope of an operation is other than 0 for this element."""
-        activation = node.params.get("activation") or "identity"
-        if activation == "relu":
+        name = node.name
+        if node.params.get("activation") == "relu":
             plain = _local(node, activation="identity")
             if plain is not None and plain.column(position, index).any():
-                return "a dead relu: its output is 0, and there the slope is 0"
-        for ops, reason in _BLOCKS.items():
-            if node.name in ops:
-                return reason
-        return f"the slope of {node.name} is 0 here"
+                name = "relu"
+        return next((reason for ops, reason in _BLOCKS.items() if name in ops), f"the slope of {name} is 0 here")
 
 
 _BLOCKS = {
@@ -606,12 +590,10 @@ def _chosen(gradient: Floats, element: str | Index, wanted: list[Index], most: i
     shape, found = gradient.shape, dict[Index, str]()
     if not gradient.size:
         return found
-    if (
-        not isinstance(element, str)
-        and len(element) == len(shape)
-        and all(map(lambda i, n: -n <= i < n, element, shape))
-    ):
-        found[tuple(i % n for i, n in zip(element, shape, strict=True))] = "user"
+    if not isinstance(element, str) and len(element) == len(shape):
+        pairs = list(zip(element, shape, strict=True))
+        if all(-n <= i < n for i, n in pairs):
+            found[tuple(i % n for i, n in pairs)] = "user"
     if element == "first":
         found[(0,) * len(shape)] = "first"
     size = np.abs(gradient)
@@ -624,9 +606,9 @@ def _chosen(gradient: Floats, element: str | Index, wanted: list[Index], most: i
         if len(found) < most - 1:
             found.setdefault(index, "on the way")
     if size.size > 1:
-        lowest = int(size.argmin()) if not broken.any() else int((gradient == 0).argmax())
-        if gradient.ravel()[lowest] == 0:
-            found.setdefault(at(lowest, shape), "zero")
+        zero = at(int((gradient == 0).argmax()), shape)
+        if gradient[zero] == 0:
+            found.setdefault(zero, "zero")
         if element == "auto" and len(found) < most and size.size <= LARGE:
             present = np.flatnonzero(size > 0)
             if present.size:

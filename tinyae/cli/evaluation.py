@@ -1,20 +1,172 @@
-"""`tinyae anomalies RUN`: the samples with a large reconstruction error."""
+"""How good a trained model is: its metrics, the classes of its codes and of their neighbors, and what it finds unusual."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 
-from tinyae import plots
-from tinyae.cli.options import SPLITS, chosen_part, errors_of_features, open_run
+from tinyae import plots, training
+from tinyae.cli.options import (
+    SPLITS,
+    check_labels,
+    chosen_part,
+    class_count,
+    errors_of_features,
+    feature_errors,
+    metrics_table,
+    open_run,
+    training_part,
+)
 from tinyae.cli.results import Columns, is_results, naming, numbered, write_results
 from tinyae.data import Dataset
-from tinyae.models import AnomalyDetector, Autoencoder
+from tinyae.models import (
+    AnomalyDetector,
+    Autoencoder,
+    VariationalAutoencoder,
+    log_likelihood,
+    model_entry,
+    nearest,
+    same_class_share,
+)
 from tinyae.models.settings import passes_on
-from tinyae.training.pictures import Restored, class_name, draw_restored
+from tinyae.streams import Stream, progress_bar
+from tinyae.training import LinearProbe
+from tinyae.training.pictures import Restored, class_name, draw_confusion, draw_neighbors, draw_restored
+
+_AT_ONCE = 100
+"""Samples per update of the progress bar."""
+
+
+@passes_on(open_run)
+def evaluate(
+    run_folder: Path, *, importance_samples: int | None = None, first: int | None = None, **source: Any
+) -> None:
+    """evaluate a trained model
+
+    Evaluate a trained model on both parts of its own data, or on new data.
+
+    Args:
+        importance_samples: K, for a variational autoencoder: estimate log p(x) of the test samples with K codes each, e.g.
+            5000.
+        first: N, with --importance-samples: use only the first N test samples.
+    """
+    run, model, data = open_run(run_folder, **source)
+    if importance_samples and not isinstance(model, VariationalAutoencoder):
+        raise ValueError(f"{run.path} holds a model without a distribution over codes: leave --importance-samples out.")
+    parts = {"train": data.train, "test": data.test} if len(data.train) else {"new": data.test}
+    columns = {name: training.evaluate(model, split) for name, split in parts.items()}
+    lines = training.report(model, data, error=list(columns.values())[-1]["squared_error"])
+    counts = " and ".join(f"{len(split):,} {name}" for name, split in parts.items())
+    print(f"{run.path} on {data.name} ({counts} {model.sample_name}s)")
+    print("\n".join([metrics_table(columns), *feature_errors(model, data), *lines]))
+    if importance_samples and isinstance(model, VariationalAutoencoder):
+        labels = None if data.test.y is None else data.test.y[:first]
+        what = "x|class" if model_entry(run.config["model"]).conditional else "x"
+        print(_importance_line(model, what, data.test.x[:first], labels, importance_samples))
+
+
+def _importance_line(model: VariationalAutoencoder, what: str, x: np.ndarray, labels: np.ndarray | None, k: int) -> str:
+    """-log p(`what`) with its standard error over the samples, the likelihood and the seed.
+
+    A progress bar shows how far it is: thousands of codes per sample take minutes.
+    """
+    generator, found = np.random.default_rng(0), []
+    visible = Stream(sys.stderr).isatty()
+    with progress_bar(visible=visible, total=len(x), unit=f" {model.sample_name}s", desc=f"k = {k:,}") as bar:
+        for start in range(0, len(x), _AT_ONCE):
+            part = slice(start, start + _AT_ONCE)
+            classes = None if labels is None else labels[part]
+            found.append(log_likelihood(model, x[part], k, labels=classes, generator=generator))
+            bar.update(len(x[part]))
+    nats = -np.concatenate(found)
+    error = nats.std() / np.sqrt(len(nats))
+    return (
+        f"-log p({what}) of {len(x):,} test {model.sample_name}s by k = {k:,} importance samples: {nats.mean():.2f} +- {error:.2f} "
+        f"{model.loss_unit}, likelihood {model.likelihood.name}, seed 0"
+    )
+
+
+@passes_on(open_run)
+def probe(
+    run_folder: Path, *, weight_decay: float = 0.0, iterations: int = 200, out: Path | None = None, **source: Any
+) -> None:
+    """fit a linear classifier to the codes
+
+    Fit a softmax regression to the standardized codes of the training samples. Prints its accuracy, for codes and for raw
+    inputs. The model is not changed.
+
+    Args:
+        weight_decay: of the classifier.
+        iterations: maximum number of L-BFGS iterations.
+        out: FILE.png, picture, .png, .svg or .pdf; by default RUN/probe.png.
+    """
+    run, model, data = open_run(run_folder, **source)
+    train, test = training_part(run, data), data.test
+    data = replace(data, train=train)
+    check_labels(data, "a classifier needs")
+    assert train.y is not None
+    assert test.y is not None
+    print(f"linear classifiers on {data.name}: {len(train):,} samples to fit them, {len(test):,} to test them")
+    print(f"{'':24}{'features':>8}{'train':>10}{'test':>10}   accuracy")
+    given = {
+        "codes": [model.encode(model.batch(split)).reshape(len(split), -1) for split in (train, test)],
+        "raw inputs": [train.flat, test.flat],
+    }
+    found: list[np.ndarray] = []
+    for words, (before, after) in given.items():
+        fitted = LinearProbe(weight_decay, iterations).fit(before, train.y, progress=True, title=words)
+        found.append(fitted.predict(after))
+        shares = fitted.accuracy(before, train.y), np.mean(found[-1] == test.y)
+        print(f"{words:24}{before.shape[1]:>8}" + "".join(f"{share:>10.2%}" for share in shares))
+    largest = np.bincount(train.y.astype(np.intp)).argmax()
+    print(
+        f"{'always the largest class':24}{0:>8}" + "".join(f"{np.mean(y == largest):>10.2%}" for y in (train.y, test.y))
+    )
+    title = f"confusion matrix of a linear classifier on the codes of test {model.sample_name}s"
+    for path in draw_confusion(data, found[0], class_count(data), out or run.path / "probe.png", title=title):
+        print(f"picture: {path}")
+
+
+_MEASURED = 1000
+"""Test samples used as queries; a search in 784 dimensions is slow."""
+
+_LISTED = 10
+"""Test samples whose neighbors are listed if they cannot be drawn."""
+
+
+@passes_on(open_run)
+def neighbors(run_folder: Path, *, count: int = 8, out: Path | None = None, **source: Any) -> None:
+    """find the training samples whose codes are closest to those of test samples
+
+    For each test sample, find the training samples whose codes are nearest in Euclidean distance. With labels, prints the
+    fraction of neighbors with the same class, for codes and for raw inputs.
+
+    Args:
+        count: N, neighbors of each test sample.
+        out: FILE.png, picture, .png, .svg or .pdf; by default RUN/neighbors.png.
+    """
+    run, model, data = open_run(run_folder, **source)
+    data = replace(data, train=training_part(run, data))
+    queries = data.test.rows(slice(0, _MEASURED))
+    codes, asked = (model.encode(model.batch(split)).reshape(len(split), -1) for split in (data.train, queries))
+    indices, _ = nearest(codes, asked, count)
+    if data.train.y is not None and queries.y is not None:
+        by_value, _ = nearest(data.train.flat, queries.flat, count)
+        sizes = codes.shape[1], data.train.flat.shape[1]
+        for words, size, found in (("codes", sizes[0], indices), ("raw inputs", sizes[1], by_value)):
+            share = same_class_share(data.train.y, queries.y, found)
+            print(f"nearest {count} by {words} ({size} dimensions): {share:.1%} have the same class")
+    if data.image_shape is None:
+        for number, row in enumerate(indices[:_LISTED]):
+            print(f"test {model.sample_name} {number}: training {model.sample_name}s {', '.join(map(str, row))}")
+        print(f"no picture: {data.name} has no images")
+        return
+    path = out or run.path / "neighbors.png"
+    print(f"picture: {draw_neighbors(model, data, indices, path)}")
 
 
 @passes_on(open_run)
