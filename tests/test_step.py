@@ -146,6 +146,14 @@ def test_the_forward_half_adds_up() -> None:
         assert checked > 6
 
 
+def test_an_operation_whose_products_do_not_add_up_is_not_called_linear() -> None:
+    """A square root's one product, 4 * 1/4, is half of its value 2."""
+    x = Tensor(np.array([4.0]), requires_grad=True)
+    nodes = step(ops.sum(ops.sqrt(x)), {"x": x}).data["nodes"]
+    (made,) = [focus["made"] for node in nodes if node["op"] == "sqrt" for focus in node["focus"]]
+    assert "total" not in made
+
+
 def test_a_convolution_shows_its_window_in_the_input() -> None:
     rng = np.random.default_rng(0)
     x, conv = rng.random((2, 6, 6, 1)), nn.Conv2d(1, 2, 3, generator=rng)

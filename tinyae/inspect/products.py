@@ -577,11 +577,11 @@ def _linear(shares: Mapping[int, Floats], total: float) -> tuple[int, ...] | Non
     in a product plus a bias.
     """
     positions = tuple(shares)
-    for chosen in (positions[:1], positions, (*positions[:1], *positions[-1:])):
+    for chosen in (positions[:1], positions, tuple(dict.fromkeys(positions[:1] + positions[-1:]))):
         parts = [shares[i] for i in chosen]
         size = sum(float(np.abs(part).sum()) for part in parts)
         if parts and abs(sum(float(part.sum()) for part in parts) - total) <= 1e-10 * max(size, 1e-300):
-            return tuple(dict.fromkeys(chosen))
+            return chosen
     return None
 
 
