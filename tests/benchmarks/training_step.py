@@ -17,7 +17,7 @@ import os
 import statistics
 import sys
 import time
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -149,7 +149,8 @@ def main() -> None:
     chosen = given.libraries or ["tinyae", COMMAND, *PEERS]
     absent = {name for name, (module, *_) in PEERS.items() if find_spec(module) is None}
     libraries = [name for name in chosen if name not in absent]
-    versions = {m: version(m) for name, (m, *_) in PEERS.items() if name in libraries}
+    owners = packages_distributions()  # "tensorflow" may come from tensorflow-cpu
+    versions = {m: version(owners[m][0]) for name, (m, *_) in PEERS.items() if name in libraries}
     print(describe(), ", ".join(f"{m} {v}" for m, v in versions.items()), sep="\n")
     print(f"threads: {given.threads or 'as each library chooses'}; {given.seconds:g} s a run; float32")
     print("".join(f"{name}: not installed, skipped.\n" for name in chosen if name in absent), end="")
