@@ -15,7 +15,6 @@ from tinyae.backend.devices import as_array
 from tinyae.backend.parallel import in_parts
 from tinyae.ops.arrays import getitem, stack
 from tinyae.ops.elementwise import sigmoid, tanh, where
-from tinyae.ops.linear import activate
 
 Lengths: TypeAlias = Any
 """The lengths of the sequences without padding: N whole numbers in a list, or an array on any device; or None."""
@@ -23,8 +22,8 @@ Lengths: TypeAlias = Any
 # ---------------------------------------------------------------------------------------------------------------------
 # The long short-term memory over a whole sequence as one operation (Hochreiter and Schmidhuber 1997).
 #
-# A cell is small, so function calls cost more than arithmetic. The fused form projects the inputs of all steps in one
-# matrix product, needs one more product per step, computes the gates in place, each a contiguous block (T, N, H), and keeps
+# A cell is small, so function calls cost more than arithmetic. The fused form needs one product per step, of (h, x, 1) with all
+# weights, and one for all their gradients; it computes the gates in place, each a contiguous block (T, N, H), and keeps
 # them for a single rule that implements backpropagation through time. Large work is shared by two threads. The readable
 # definition is `lstm_composed`, a short cell and a loop; the fused form is tested against it, and derivatives of higher
 # order run it instead.
@@ -111,111 +110,106 @@ def lstm(
     _check_shapes(x, {"h0": h0, "c0": c0}, w_x, w_h, b, peepholes)
     xp, size = backend_of(w_h).xp, w_h.shape[0]
     dtype = xp.result_type(*[a for a in (x, h0, c0, w_x, w_h, b, peepholes) if a is not None])
-    inputs, gates, same = _projected(x, w_x, b, plan, dtype)
-    out = xp.empty((plan.steps + 1, plan.samples, size), dtype=dtype)
+    rows, weights, projected, inputs = _rows(x, h0, w_x, w_h, b, plan, dtype)
+    gates = xp.empty((4, plan.steps, plan.samples, size), dtype=dtype)
     cells, squashed = (xp.empty((plan.steps, plan.samples, size), dtype=dtype) for _ in range(2))
-    h_start, c_start = plan.initial(h0, w_h), plan.initial(c0, w_h)
-    weights, product, part = _factors(w_h), xp.empty_like(gates[:, 0]), xp.empty_like(cells[0])
+    c_start, part = plan.initial(c0, w_h), xp.empty_like(cells[0])
+    before, after = rows[plan.before], rows[plan.after, :, :size]
+    one = dtype.type(1)
 
     def run(start: int, stop: int) -> None:
-        rows = slice(start, stop)
-        h, c = h_start[rows], c_start[rows]
+        # While Python takes slices, it holds the interpreter's lock and the other thread waits: they are taken before the loop.
+        some = slice(start, stop)
+        sums, seen, hs = gates[:, :, some], before[:, some], after[:, some]
+        cs, squashed_cs, scratch, c = cells[:, some], squashed[:, some], part[some], c_start[some]
         for t in plan.order:
-            z, new, over = gates[:, t, rows], cells[t, rows], plan.finished(t)
-            i, f, g, o = z
-            if same is not None:
-                z[...] = same[:, rows]
-            if h0 is not None or t != plan.order[0]:  # h0 is zero: skip the product
-                z += xp.matmul(h, weights, out=product[:, rows])
+            z, h, new, over = sums[:, t], hs[t], cs[t], plan.finished(t)
+            xp.matmul(seen[t], weights, out=z)
+            if projected is not None:
+                z += projected[:, t, some]
+            o, i, f, g = z
+            sigmoids = z[:3]
             if peepholes is not None:
-                i += peepholes[0] * c
-                f += peepholes[1] * c
-            activate("lstm", z[:2], "sigmoid")
+                sigmoids = z[1:3]
+                i -= peepholes[0] * c
+                f -= peepholes[1] * c
+            xp.exp(sigmoids, out=sigmoids)
+            sigmoids += one
+            xp.divide(one, sigmoids, out=sigmoids)
             xp.tanh(g, out=g)
             xp.multiply(f, c, out=new)
-            new += xp.multiply(i, g, out=part[rows])
+            new += xp.multiply(i, g, out=scratch)
             if over is not None:
-                xp.copyto(new, c, where=over[rows])
+                xp.copyto(new, c, where=over[some])
             c = new
             if peepholes is not None:
-                o += peepholes[2] * c
-            activate("lstm", o, "sigmoid")
-            xp.multiply(o, xp.tanh(c, out=squashed[t, rows]), out=out[t, rows])
+                o -= peepholes[2] * c
+                o[...] = one / (one + xp.exp(o))
+            xp.multiply(o, xp.tanh(c, out=squashed_cs[t]), out=h)
             if over is not None:
-                xp.copyto(out[t, rows], h, where=over[rows])
-            h = out[t, rows]
+                xp.copyto(h, seen[t, :, :size], where=over[some])
 
-    plan.shared(run, plan.samples)
-    out[plan.steps] = cells[plan.order[-1]]
-    return out.transpose(1, 0, 2), (plan, inputs, gates, cells, squashed)
+    with np.errstate(over="ignore"):  # 1 / (1 + infinity) is 0
+        plan.shared(run, plan.samples)
+    out = xp.empty((plan.steps + 1, plan.samples, size), dtype=dtype)
+    out[: plan.steps], out[plan.steps] = after, cells[plan.order[-1]]
+    return out.transpose(1, 0, 2), (plan, rows, weights, inputs, gates, cells, squashed)
 
 
 @lstm.fused_vjp
 def _(grad, out, residuals, wanted, x, h0, c0, w_x, w_h, b, peepholes=None, **params):
-    plan, inputs, _, cells, _ = residuals
-    xp, size, first = backend_of(w_h).xp, w_h.shape[0], plan.order[0]
-    out = out.transpose(1, 0, 2)
-    dz, dh, dc = _through_time(grad.transpose(1, 0, 2), out, residuals, c0, w_h, peepholes, 1 in wanted)
-    before, after = out[plan.earlier], dz[:, plan.later]  # each h and the sums that it enters
-    if h0 is not None:
-        before, after = xp.empty(cells.shape, dtype=cells.dtype), dz
-        before[first], before[plan.later] = h0, out[plan.earlier]
-    flat, past, later = (a.reshape(*a.shape[:-3], -1, size) for a in (dz, before, after))
-    if x is not None and x.ndim == 2:
-        flat = dz.sum(axis=1)
-    dx = dp = None
-    dw_x, dw_h, db = (xp.empty_like(a) if k in wanted else None for k, a in ((3, w_x), (4, w_h), (5, b)))
-
-    def of_weights(start: int, stop: int) -> None:
-        if dw_x is not None:
-            xp.matmul(inputs.T, flat[start:stop], out=_by_gate(dw_x)[start:stop])
-        if dw_h is not None:
-            xp.matmul(past.T, later[start:stop], out=_by_gate(dw_h)[start:stop])
-        if db is not None:
-            xp.sum(flat[start:stop], axis=1, out=db.reshape(4, size)[start:stop])
-
-    plan.shared(of_weights, 4)  # two gates to a thread
-    if 0 in wanted:
-        dx, back = xp.empty(inputs.shape, dtype=dz.dtype), _factors(w_x).transpose(0, 2, 1)
-        plan.shared(lambda a, b: xp.sum(xp.matmul(flat[:, a:b], back), axis=0, out=dx[a:b]), len(dx))
-        if x.ndim == 3:
-            dx = dx.reshape(plan.steps, plan.samples, x.shape[2]).transpose(1, 0, 2)
+    plan, rows, _, inputs, _, cells, _ = residuals
+    backend, size, first = backend_of(w_h), w_h.shape[0], plan.order[0]
+    dz, dh, dc = _through_time(grad.transpose(1, 0, 2), out.transpose(1, 0, 2), residuals, c0, peepholes, 1 in wanted)
+    dx = dw_x = dw_h = db = dp = None
+    sums = _side_by_side(dz.reshape(4, plan.steps * plan.samples, size))
+    if {3, 4, 5}.intersection(wanted):
+        d_weights = backend.matmul(rows[plan.before].reshape(len(sums), rows.shape[2]).T, sums)
+        dw_h, dw_x, db = d_weights[:size], d_weights[size:-1], d_weights[-1]
+    if inputs is not None:
+        sums = sums.reshape(plan.steps, plan.samples, 4 * size).sum(axis=0) if x.ndim == 2 else sums
+        asked = [k for k, of in enumerate((0, 3, 5)) if of in wanted]
+        dx, dw_x, db = backend.affine_backward(lambda some: sums[some], inputs, w_x, asked)
+    elif 0 in wanted:
+        dx = backend.matmul(sums, w_x.T)
+    if dx is not None and x.ndim == 3:
+        dx = dx.reshape(plan.steps, plan.samples, x.shape[2]).transpose(1, 0, 2)
     if 6 in wanted:
-        seen = [(dz[k, plan.later] * cells[plan.earlier]).sum(axis=(0, 1)) for k in (0, 1)]
-        dp = xp.stack([*seen, (dz[3] * cells).sum(axis=(0, 1))])
+        seen = [(dz[k, plan.later] * cells[plan.earlier]).sum(axis=(0, 1)) for k in (1, 2)]
+        dp = -backend.xp.stack([*seen, (dz[0] * cells).sum(axis=(0, 1))])
         if c0 is not None:
-            dp[:2] += (dz[:2, first] * c0).sum(axis=1)
+            dp[:2] -= (dz[1:3, first] * c0).sum(axis=1)
     return dx, dh, dc, dw_x, dw_h, db, dp
 
 
 def _through_time(
-    grad: Array, out: Array, residuals: Residuals, c0: Array | None, w_h: Array, peepholes: Array | None, all_h: bool
+    grad: Array, out: Array, residuals: Residuals, c0: Array | None, peepholes: Array | None, all_h: bool
 ) -> tuple[Array, Array, Array]:
     """Backpropagate grad (T + 1, N, H) through time: the gradients of all sums, (4, T, N, H), and of h0 and c0.
 
     Every gradient is a product with dh or dc, and its other factors are known before: they are multiplied for all steps
     at once. In the order of time backwards what is left is dc += dh * into,  do *= dh,  (di, df, dg) *= dc,  dc *= keep.
     """
-    plan, _, gates, cells, squashed = residuals
-    xp = backend_of(w_h).xp
+    plan, _, weights, _, gates, cells, squashed = residuals
+    xp, size = backend_of(cells).xp, cells.shape[2]
     dz, into = xp.empty_like(gates), xp.empty_like(cells)
-    keep = gates[1] if plan.ended is None else xp.where(plan.ended, 1.0, gates[1])
-    dh, dc, back = xp.zeros_like(cells[0]), grad[plan.steps].copy(), _factors(w_h).transpose(0, 2, 1)
+    keep = gates[2] if plan.ended is None else xp.where(plan.ended, 1.0, gates[2])
+    dh, dc, back = xp.zeros_like(cells[0]), grad[plan.steps].copy(), weights[:, :size].transpose(0, 2, 1)
     part, product = xp.empty_like(cells[0]), xp.empty_like(gates[:, 0])
 
     def run(start: int, stop: int) -> None:
         rows = slice(start, stop)
         z, slopes, to_cell = gates[:, :, rows], dz[:, :, rows], into[:, rows]
-        (i, _, g, o), (di, df, dg, do) = z, slopes
-        both, later, first = slopes[:2], df[plan.later], df[plan.order[0]]
-        xp.subtract(1.0, z, out=slopes)
-        both *= z[:2]
+        (o, i, _, g), (do, di, df, dg) = z, slopes
+        later, first = df[plan.later], df[plan.order[0]]
+        xp.subtract(z[:3], 1.0, out=slopes[:3])  # -(1 - s), as the sums have the opposite sign
+        slopes[1:3] *= z[1:3]
+        do *= out[: plan.steps, rows]  # h = o tanh(c)
         di *= g
         later *= cells[plan.earlier, rows]
         first *= 0.0 if c0 is None else c0[rows]
-        dg *= xp.add(g, 1.0, out=to_cell)
+        xp.subtract(1.0, xp.multiply(g, g, out=dg), out=dg)
         dg *= i
-        do *= out[: plan.steps, rows]
         xp.multiply(out[: plan.steps, rows], squashed[:, rows], out=to_cell)
         xp.subtract(o, to_cell, out=to_cell)  # o (1 - tanh(c)**2) = o - h tanh(c)
         if plan.ended is not None:
@@ -224,17 +218,17 @@ def _through_time(
         into_h, into_c, sums = dh[rows], dc[rows], product[:, rows]
         for t in reversed(plan.order):
             d, over = slopes[:, t], plan.finished(t)
-            others, do = d[:3], d[3]
+            do, others = d[0], d[1:]
             into_h += grad[t, rows]
             into_c += xp.multiply(into_h, to_cell[t], out=part[rows])
             do *= into_h
             if peepholes is not None:
-                into_c += do * peepholes[2]
+                into_c -= do * peepholes[2]
             others *= into_c
             into_c *= keep[t, rows]
             if peepholes is not None:
-                into_c += d[0] * peepholes[0]
-                into_c += d[1] * peepholes[1]
+                into_c -= d[1] * peepholes[0]
+                into_c -= d[2] * peepholes[1]
             if t == plan.order[0] and not all_h:  # nobody asks for that of h0
                 break
             kept = None if over is None else xp.where(over[rows], into_h, 0.0)
@@ -248,38 +242,57 @@ def _through_time(
     return dz, dh, dc
 
 
-def _by_gate(w: Any) -> Array:
-    """Weights (D, 4H) as a matrix for each gate, (4, D, H), a view."""
-    return w.reshape(len(w), 4, -1).transpose(1, 0, 2)
+# The sums of the gates stand in the order o, i, f, g, one gate after another: the three sigmoids are neighbors, and so are the
+# three whose gradients are products with dc. Those of o, i and f have the opposite sign, because s(z) = 1 / (1 + exp(-z)).
 
 
-def _factors(w: Any) -> Array:
-    """`_by_gate` for products: a copy on a GPU, whose library multiplies contiguous matrices only and would copy each time."""
-    backend, matrices = backend_of(w), _by_gate(w)
-    return matrices if backend is CPU else backend.xp.ascontiguousarray(matrices)
+def _by_gate(w: Array, dtype: Any) -> Array:
+    """Weights or sums (D, 4H) of i, f, g, o as matrices (4, D, H) of -o, -i, -f, g."""
+    xp, gates = backend_of(w).xp, w.reshape(len(w), 4, w.shape[1] // 4).transpose(1, 0, 2)
+    new = xp.empty(gates.shape, dtype=dtype)
+    xp.negative(gates[3], out=new[0])
+    xp.negative(gates[:2], out=new[1:3])
+    new[3] = gates[2]
+    return new
 
 
-def _projected(x: Array | None, w_x: Array | None, b: Array, plan: StepPlan, dtype: Any) -> tuple[Any, Array, Any]:
-    """x as rows (T * N, D), time first, and x W_x + b of all steps, gate by gate (4, T, N, H), and None.
+def _side_by_side(w: Array) -> Array:
+    """The inverse of `_by_gate`, for gradients."""
+    xp, (_, d, size) = backend_of(w).xp, w.shape
+    new = xp.empty((d, 4, size), dtype=w.dtype)
+    gates = new.transpose(1, 0, 2)
+    xp.negative(w[0], out=gates[3])
+    xp.negative(w[1:3], out=gates[:2])
+    gates[2] = w[3]
+    return new.reshape(d, 4 * size)
 
-    An input (N, D) of all steps stays as it is, and without x the sums are the bias alone: they are the same at all steps,
-    (4, N, H), and take the place of None. Padding counts as 0 whatever it contains, even NaN.
+
+def _rows(x: Any, h0: Any, w_x: Any, w_h: Array, b: Array, plan: StepPlan, dtype: Any) -> tuple[Array, Array, Any, Any]:
+    """What the product of each step multiplies, with which weights, and what is added to it.
+
+    The rows (T + 1, N, K) hold h before each step, x_t and a 1 for the bias, and the weights (4, K, H) stand under one another
+    likewise. An input (N, D) of all steps is projected once instead, and so is one that is wider than the state, whose weights
+    would be read anew in every step: then the rows hold h alone, the third result is the projected input with the bias,
+    (4, T, N, H), and the fourth the input as rows. Padding counts as 0 whatever it contains, even NaN.
     """
-    xp, size = backend_of(b).xp, len(b) // 4
-    z, bias = xp.empty((4, plan.steps, plan.samples, size), dtype=dtype), b.reshape(4, 1, size)
-    if x is None or x.ndim == 2:
-        same = bias if x is None else xp.matmul(x, _factors(w_x)) + bias
-        return x, z, xp.broadcast_to(same, (4, plan.samples, size))
-    steps = x.transpose(1, 0, 2)
-    steps = xp.ascontiguousarray(steps) if plan.ended is None else xp.where(plan.ended, x.dtype.type(0), steps)
-    inputs, weights, flat = steps.reshape(-1, x.shape[2]), _factors(w_x), z.reshape(4, -1, size)
-
-    def project(start: int, stop: int) -> None:
-        some = xp.matmul(inputs, weights[start:stop], out=flat[start:stop])
-        some += bias[start:stop]
-
-    plan.shared(project, 4)  # two gates to a thread
-    return inputs, z, None
+    backend, (n, size) = backend_of(b), (plan.samples, len(w_h))
+    xp = backend.xp
+    steps = x.transpose(1, 0, 2) if x is not None and x.ndim == 3 else x
+    if plan.ended is not None and steps is not None and steps.ndim == 3:
+        steps = xp.where(plan.ended, x.dtype.type(0), steps)
+    projected = inputs = None
+    parts = [w_h, *([] if x is None else [w_x]), b.reshape(1, -1)]
+    if x is not None and (x.ndim == 2 or x.shape[2] > size):
+        inputs = xp.ascontiguousarray(steps).reshape(-1, x.shape[-1])
+        sums = _by_gate(backend.affine(inputs, w_x, b), dtype)
+        sums = sums.reshape(4, 1 if x.ndim == 2 else plan.steps, n, size)
+        projected, parts = xp.broadcast_to(sums, (4, plan.steps, n, size)), [w_h]
+    weights = _by_gate(xp.concatenate(parts), dtype)
+    rows = xp.ones((plan.steps + 1, n, weights.shape[1]), dtype=dtype)
+    rows[plan.before][plan.order[0], :, :size] = 0.0 if h0 is None else h0
+    if inputs is None and x is not None:
+        rows[plan.before, :, size:-1] = steps
+    return rows, weights, projected, inputs
 
 
 def _check_shapes(
@@ -353,6 +366,16 @@ class StepPlan(NamedTuple):
         if state is not None:
             return state
         return backend_of(_raw(w_h)).xp.zeros((self.samples, w_h.shape[0]), dtype=w_h.dtype)
+
+    @property
+    def before(self) -> slice:
+        """The states before all steps, of T + 1 in the order of time."""
+        return slice(0, self.steps) if self.order.step > 0 else slice(1, self.steps + 1)
+
+    @property
+    def after(self) -> slice:
+        """The states after all steps: the outputs."""
+        return slice(1, self.steps + 1) if self.order.step > 0 else slice(0, self.steps)
 
     @property
     def later(self) -> slice:
@@ -438,5 +461,6 @@ def _raw(value: Any) -> Array:
     return value._data if isinstance(value, Tensor) else value
 
 
-Residuals = tuple[StepPlan, Array, Array, Array, Array]
-"""What `lstm` saves for its rule: the plan, the inputs as rows, and the gates, cells and tanh(cells) of all steps."""
+Residuals = tuple[StepPlan, Array, Array, Any, Array, Array, Array]
+"""What `lstm` saves for its rule: the plan, rows and weights of the products, a projected input as rows, and the gates, cells and
+tanh(cells) of all steps."""
