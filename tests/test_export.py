@@ -15,6 +15,7 @@ import tinyae as ta
 from tinyae import nn, ops
 from tinyae.models import MODELS, Autoencoder, build
 from tinyae.models.settings import defaults
+from tinyae.testing import strict_device
 from tinyae.training.onnx_file import PARTS, RULES
 
 onnx = pytest.importorskip("onnx")
@@ -178,6 +179,15 @@ def test_the_steps_to_predict_belong_to_a_sequence(tmp_path: Path) -> None:
     path = ta.export(model, tmp_path / "x.onnx", input_shape=(8, 2))
     x, lengths = np.ones((4, 5, 2), np.float32), np.array([1, 2, 3, 5], np.int32)
     check(run(path, x=x, lengths=lengths), {"prediction": model.predict(x, lengths=lengths)})
+
+
+@pytest.mark.parametrize("name", ["lstm", "cvae", "memory"])
+def test_a_model_on_a_gpu_can_be_exported(name: str, tmp_path: Path) -> None:
+    strict_device()
+    options: dict[str, Any] = {"lstm": STEPS, "cvae": SMALL | {"classes": 3}, "memory": {}}[name]
+    model = build(name, options, np.random.default_rng(1)).eval()
+    inputs, wanted = case(model, np.atleast_1d(options.get("input_shape", 784)).tolist(), "model", 7)
+    check(run(ta.export(model.to("strict"), tmp_path / "x.onnx"), **inputs), wanted)
 
 
 def test_the_command_writes_a_file_that_says_what_it_is(tinyae: Any, refused: Any, monkeypatch: Any) -> None:

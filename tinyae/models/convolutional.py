@@ -38,13 +38,7 @@ class ConvAutoencoder(Autoencoder):
 
     @passes_on(Autoencoder)
     def __init__(
-        self,
-        encoder: Module,
-        decoder: Module,
-        code_shape: Sequence[int],
-        *,
-        sample: str = "image",
-        **settings: Any,
+        self, encoder: Module, decoder: Module, code_shape: Sequence[int], *, sample: str = "image", **settings: Any
     ) -> None:
         super().__init__(encoder, decoder, sample=sample, **settings)
         self.code_shape = tuple(check_size("ConvAutoencoder", "code_shape", n) for n in code_shape)

@@ -150,7 +150,7 @@ def lstm(
                 xp.copyto(h, seen[t, :, :size], where=over[some])
 
     with np.errstate(over="ignore"):  # 1 / (1 + infinity) is 0
-        plan.shared(run, plan.samples)
+        plan.in_halves(run)
     out = xp.empty((plan.steps + 1, plan.samples, size), dtype=dtype)
     out[: plan.steps], out[plan.steps] = after, cells[plan.order[-1]]
     return out.transpose(1, 0, 2), (plan, rows, weights, inputs, gates, cells, squashed)
@@ -238,7 +238,7 @@ def _through_time(
             if kept is not None:  # what arrived after the end of a sequence goes on to its end
                 into_h += kept
 
-    plan.shared(run, plan.samples)
+    plan.in_halves(run)
     return dz, dh, dc
 
 
@@ -287,7 +287,7 @@ def _rows(x: Any, h0: Any, w_x: Any, w_h: Array, b: Array, plan: StepPlan, dtype
         sums = _by_gate(backend.affine(inputs, w_x, b), dtype)
         sums = sums.reshape(4, 1 if x.ndim == 2 else plan.steps, n, size)
         projected, parts = xp.broadcast_to(sums, (4, plan.steps, n, size)), [w_h]
-    weights = _by_gate(xp.concatenate(parts), dtype)
+    weights = _by_gate(xp.concatenate(parts) if len(parts) > 1 else w_h, dtype)
     rows = xp.ones((plan.steps + 1, n, weights.shape[1]), dtype=dtype)
     rows[plan.before][plan.order[0], :, :size] = 0.0 if h0 is None else h0
     if inputs is None and x is not None:
@@ -346,9 +346,9 @@ class StepPlan(NamedTuple):
     min_length: int
     parts: int
 
-    def shared(self, work: Callable[[int, int], Any], length: int) -> None:
-        """work(0, length), large work in parts on threads; a reader of small work stays in this file."""
-        in_parts(work, length, self.parts) if self.parts > 1 else work(0, length)
+    def in_halves(self, work: Callable[[int, int], None]) -> None:
+        """work(0, N), large work in halves on two threads; a reader of small work stays in this file."""
+        in_parts(work, self.samples, self.parts) if self.parts > 1 else work(0, self.samples)
 
     def finished(self, t: int) -> Array | None:
         """The sequences (N, 1) that have ended before step t; None if there are none."""

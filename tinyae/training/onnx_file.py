@@ -82,8 +82,7 @@ def sampled(model: models.Autoencoder, part: str, n: int, shape: Sequence[int] |
         settings = defaults(models.model_entry(model.recipe["model"]).builder) | model.recipe["arguments"]
         shape = np.atleast_1d(settings["input_shape"]).tolist()
     x = rng.standard_cauchy((n, *shape))  # small and large numbers
-    found = model.example_inputs(x, rng)
-    given = {name: move(a, model.dtype if a.dtype.kind == "f" else None) for name, a in found.items()}
+    given = {k: move(a, model.dtype) if a.dtype.kind == "f" else a for k, a in model.example_inputs(x, rng).items()}
     if part == "decoder":
         given["code"] = Pass(model, "encoder", given).outputs["code"]
         given = {name: a for name, a in given.items() if name not in ("x", "lengths")}

@@ -512,8 +512,7 @@ def environment(data: Dataset, device: str) -> dict[str, Any]:
 
     pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     # SciPy has a BLAS of its own, which models do not use, and which is loaded or not
-    of_scipy = [any(part.startswith("scipy") for part in Path(pool["filepath"]).parts[-3:-1]) for pool in pools]
-    blas = [pool for pool, scipy in zip(pools, of_scipy, strict=True) if not scipy] or pools
+    blas = [pool for pool in pools if "scipy" not in str(Path(pool["filepath"]).parts[-3:-1])] or pools
     versions = {"python": platform.python_version(), "numpy": np.__version__, "tinyae": package_version()}
     return {
         "data": data.sha256(),

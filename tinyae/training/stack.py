@@ -16,7 +16,7 @@ from tinyae.models import Batch, SoftmaxClassifier, StackedAutoencoder
 from tinyae.models.autoencoder import check_samples
 from tinyae.models.settings import passes_on
 from tinyae.models.stacked import check_labels
-from tinyae.nn import Parameter
+from tinyae.nn import Module, Parameter
 from tinyae.optim import LBFGS, Adam, Optimizer
 from tinyae.training.loop import Training, fit, held_out_part
 from tinyae.training.metrics import Metrics
@@ -68,9 +68,12 @@ def fit_stack(
     for number, layer in enumerate(model.layers):
         if model.trained.numpy()[number]:
             continue
-        train_layer = partial(fit, layer, codes_below(model, number, x), whole=model, **settings)
-        title = f"layer {number + 1} of {len(model.layers)}"
-        history = _stage(title, train_layer, layer.parameters(), optimizer, schedule, epochs, start)
+
+        def codes(number: int = number) -> list[np.ndarray]:
+            return [codes_below(model, number, x)]
+
+        title, fit_layer = f"layer {number + 1} of {len(model.layers)}", partial(fit, whole=model, **settings)
+        history = _stage(title, fit_layer, layer, codes, optimizer, schedule, epochs, start)
         start = None
         model.trained.data[number] = 1.0
         histories.append(history)
@@ -142,8 +145,8 @@ def fit_stack_classifier(
     ):
         if start is not None and start.stage != name:
             continue
-        train_network = partial(fit_classifier, network, *samples(), whole=model, held_out=part, **settings)
-        history = _stage(name, train_network, network.parameters(), optimizer, schedule, passes, start)
+        fit_network = partial(fit_classifier, whole=model, held_out=part, **settings)
+        history = _stage(name, fit_network, network, samples, optimizer, schedule, passes, start)
         start = None
         histories.append(history)
         if after_stage is not None:
@@ -152,15 +155,15 @@ def fit_stack_classifier(
 
 
 def _stage(
-    title: str, train: Callable[..., History], parameters: Iterable[Parameter], optimizer: OptimizerOf,
+    title: str, train: Callable[..., History], network: Module, samples: Callable[[], Iterable[Any]], optimizer: OptimizerOf,
     schedule: ScheduleOf | None, epochs: int, start: TrainingState | None,
 ) -> History:  # fmt: skip
-    """The history of one stage: that of `start` if the stage was complete, else of `train` with its own optimizer."""
+    """The history of one stage: that of `start` if the stage was complete, else of `train` with an optimizer of its own."""
     if start is not None and start.stage == title and start.is_complete(epochs):
         return History(start.units, start.rows)
-    made = optimizer(parameters)
+    made = optimizer(network.parameters())
     rates = None if schedule is None else schedule(made, epochs)
-    return train(title=title, optimizer=made, schedule=rates, epochs=epochs, start=start)
+    return train(network, *samples(), title=title, optimizer=made, schedule=rates, epochs=epochs, start=start)
 
 
 def whole_history(stages: Sequence[tuple[str, History]]) -> History:
