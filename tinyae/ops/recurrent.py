@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from tinyae.backend.parallel import in_parts
 from tinyae.ops.arrays import getitem, stack
 from tinyae.ops.elementwise import sigmoid, tanh, where
 
+T = TypeVar("T")
 Lengths: TypeAlias = Any
 """The lengths of the sequences without padding: N whole numbers in a list, or an array on any device; or None."""
 
@@ -110,140 +111,188 @@ def lstm(
     _check_shapes(x, {"h0": h0, "c0": c0}, w_x, w_h, b, peepholes)
     xp, size = backend_of(w_h).xp, w_h.shape[0]
     dtype = xp.result_type(*[a for a in (x, h0, c0, w_x, w_h, b, peepholes) if a is not None])
-    rows, weights, projected, inputs = _rows(x, h0, w_x, w_h, b, plan, dtype)
-    gates = xp.empty((4, plan.steps, plan.samples, size), dtype=dtype)
-    cells, squashed = (xp.empty((plan.steps, plan.samples, size), dtype=dtype) for _ in range(2))
-    c_start, part = plan.initial(c0, w_h), xp.empty_like(cells[0])
-    before, after = rows[plan.before], rows[plan.after, :, :size]
-    one = dtype.type(1)
+    weights, apart = _weights(x, w_x, w_h, b, dtype)
+    inputs = None if x is None else _in_order(x, plan)
+    rows = xp.ones((plan.steps + 1, plan.samples, weights.shape[1]), dtype=dtype)  # h before each step, x, and 1 for b
+    rows[0, :, :size] = 0.0 if h0 is None else h0
+    if inputs is not None and not apart:
+        rows[:-1, :, size:-1] = inputs
+    out = xp.empty((plan.steps + 1, plan.samples, size), dtype=dtype)
 
-    def run(start: int, stop: int) -> None:
-        # While Python takes slices, it holds the interpreter's lock and the other thread waits: they are taken before the loop.
-        some = slice(start, stop)
-        sums, seen, hs = gates[:, :, some], before[:, some], after[:, some]
-        cs, squashed_cs, scratch, c = cells[:, some], squashed[:, some], part[some], c_start[some]
-        for t in plan.order:
-            z, h, new, over = sums[:, t], hs[t], cs[t], plan.finished(t)
-            xp.matmul(seen[t], weights, out=z)
-            if projected is not None:
-                z += projected[:, t, some]
-            o, i, f, g = z
-            sigmoids = z[:3]
-            if peepholes is not None:
-                sigmoids = z[1:3]
-                i -= peepholes[0] * c
-                f -= peepholes[1] * c
-            xp.exp(sigmoids, out=sigmoids)
-            sigmoids += one
-            xp.divide(one, sigmoids, out=sigmoids)
-            xp.tanh(g, out=g)
-            xp.multiply(f, c, out=new)
-            new += xp.multiply(i, g, out=scratch)
-            if over is not None:
-                xp.copyto(new, c, where=over[some])
-            c = new
-            if peepholes is not None:
-                o -= peepholes[2] * c
-                o[...] = one / (one + xp.exp(o))
-            xp.multiply(o, xp.tanh(c, out=squashed_cs[t]), out=h)
-            if over is not None:
-                xp.copyto(h, seen[t, :, :size], where=over[some])
+    def forward(some: slice) -> Half:
+        projected = None
+        if inputs is not None and apart:
+            sums = inputs[:, some].reshape(-1, inputs.shape[2]) @ w_x + b
+            projected = _by_gate(sums, dtype).reshape(4, len(inputs), some.stop - some.start, size)
+        c_start = 0.0 if c0 is None else c0[some]
+        return _forward(plan.of(some), rows[:, some], weights, projected, c_start, peepholes, out[:, some])
 
     with np.errstate(over="ignore"):  # 1 / (1 + infinity) is 0
-        plan.in_halves(run)
-    out = xp.empty((plan.steps + 1, plan.samples, size), dtype=dtype)
-    out[: plan.steps], out[plan.steps] = after, cells[plan.order[-1]]
-    return out.transpose(1, 0, 2), (plan, rows, weights, inputs, gates, cells, squashed)
+        halves = plan.in_halves(forward)
+    return out.transpose(1, 0, 2), (plan, rows, inputs if apart else None, halves)
 
 
 @lstm.fused_vjp
 def _(grad, out, residuals, wanted, x, h0, c0, w_x, w_h, b, peepholes=None, **params):
-    plan, rows, _, inputs, _, cells, _ = residuals
-    backend, size, first = backend_of(w_h), w_h.shape[0], plan.order[0]
-    dz, dh, dc = _through_time(grad.transpose(1, 0, 2), out.transpose(1, 0, 2), residuals, c0, peepholes, 1 in wanted)
+    plan, rows, inputs, halves = residuals
+    backend, size, grad = backend_of(w_h), len(w_h), grad.transpose(1, 0, 2)
+    dz = backend.xp.empty((plan.steps, plan.samples, 4, size), dtype=rows.dtype)
+    dh, dc = backend.xp.zeros_like(dz[0, :, 0]), backend.xp.empty_like(dz[0, :, 0])
     dx = dw_x = dw_h = db = dp = None
-    sums = _side_by_side(dz.reshape(4, plan.steps * plan.samples, size))
+
+    def backward(some: slice) -> Array | None:
+        half = halves[some.start > 0]
+        return _through_time(half, grad[:, some], dz[:, some], dh[some], dc[some], w_h, peepholes, 1 in wanted)
+
+    of_peepholes = plan.in_halves(backward)
+    dz = dz.reshape(plan.steps * plan.samples, 4 * size)
     if {3, 4, 5}.intersection(wanted):
-        d_weights = backend.matmul(rows[plan.before].reshape(len(sums), rows.shape[2]).T, sums)
+        d_weights = backend.matmul(rows[:-1].reshape(len(dz), rows.shape[2]).T, dz)
         dw_h, dw_x, db = d_weights[:size], d_weights[size:-1], d_weights[-1]
     if inputs is not None:
-        sums = sums.reshape(plan.steps, plan.samples, 4 * size).sum(axis=0) if x.ndim == 2 else sums
+        dz = dz.reshape(plan.steps, plan.samples, 4 * size).sum(axis=0) if x.ndim == 2 else dz
         asked = [k for k, of in enumerate((0, 3, 5)) if of in wanted]
-        dx, dw_x, db = backend.affine_backward(lambda some: sums[some], inputs, w_x, asked)
+        dx, dw_x, db = backend.affine_backward(lambda some: dz[some], inputs.reshape(len(dz), x.shape[-1]), w_x, asked)
     elif 0 in wanted:
-        dx = backend.matmul(sums, w_x.T)
+        dx = backend.matmul(dz, w_x.T)
     if dx is not None and x.ndim == 3:
-        dx = dx.reshape(plan.steps, plan.samples, x.shape[2]).transpose(1, 0, 2)
+        dx = dx.reshape(plan.steps, *x.shape[::2])[plan.in_time].transpose(1, 0, 2)
     if 6 in wanted:
-        seen = [(dz[k, plan.later] * cells[plan.earlier]).sum(axis=(0, 1)) for k in (1, 2)]
-        dp = -backend.xp.stack([*seen, (dz[0] * cells).sum(axis=(0, 1))])
-        if c0 is not None:
-            dp[:2] -= (dz[1:3, first] * c0).sum(axis=1)
+        dp = sum(of_peepholes)
     return dx, dh, dc, dw_x, dw_h, db, dp
 
 
+# Below, arrays (T, ...) are in the order of computation, and those of a step contiguous: while Python takes slices, or NumPy
+# finds its way through strides, they hold the interpreter's lock, and the other thread waits.
+
+
+class Half(NamedTuple):
+    """What `lstm` saves of half a batch, or of the whole.
+
+    Attributes:
+        plan: for its samples.
+        h: after each step, (T, N, H).
+        states: the gates o, i, f, g and the cell state before each step, (T + 1, 5, N, H).
+        tanh_c: of the cell state after each step, (T, N, H).
+    """
+
+    plan: StepPlan
+    h: Array
+    states: Array
+    tanh_c: Array
+
+
+def _forward(
+    plan: StepPlan, rows: Array, weights: Array, projected: Array | None, c_start: Any, peepholes: Any, out: Array
+) -> Half:
+    """Write h after each step to rows (T + 1, N, K), and to out (T + 1, N, H) with the last c.
+
+    The gates stand in the order o, i, f, g: the three sigmoids are neighbors, and so are i, f and the numbers that they
+    multiply, g and the cell state before. The sums of o, i and f have the opposite sign, as s(z) = 1 / (1 + exp(-z)).
+    """
+    xp, (n, size), one = backend_of(out).xp, out.shape[1:], out.dtype.type(1)
+    states, tanh_c, products = (
+        xp.empty(shape, dtype=out.dtype)
+        for shape in ((plan.steps + 1, 5, n, size), (plan.steps, n, size), (2, n, size))
+    )
+    states[0, 4] = c_start
+    if projected is not None:
+        projected = xp.ascontiguousarray(projected.swapaxes(0, 1))
+        projected = xp.broadcast_to(projected, (plan.steps, 4, n, size))
+    for k, t in enumerate(plan.order):
+        z, c, new, h, over = states[k, :4], states[k, 4], states[k + 1, 4], rows[k + 1, :, :size], plan.finished(t)
+        xp.matmul(rows[k], weights, out=z)
+        if projected is not None:
+            z += projected[k]
+        sigmoids = z[:3]
+        if peepholes is not None:
+            sigmoids = z[1:3]
+            sigmoids -= peepholes[:2, None] * c
+        xp.exp(sigmoids, out=sigmoids)
+        sigmoids += one
+        xp.divide(one, sigmoids, out=sigmoids)
+        xp.tanh(z[3], out=z[3])
+        xp.multiply(z[1:3], states[k, 3:], out=products)  # i g and f c
+        xp.add(products[0], products[1], out=new)
+        if over is not None:
+            xp.copyto(new, c, where=over)
+        if peepholes is not None:
+            z[0] -= peepholes[2] * new
+            z[0] = one / (one + xp.exp(z[0]))
+        xp.multiply(z[0], xp.tanh(new, out=tanh_c[k]), out=h)
+        if over is not None:
+            xp.copyto(h, rows[k, :, :size], where=over)
+    h = rows[1:, :, :size]
+    out[:-1], out[-1] = h[plan.in_time], states[-1, 4]
+    return Half(plan, h, states, tanh_c)
+
+
 def _through_time(
-    grad: Array, out: Array, residuals: Residuals, c0: Array | None, peepholes: Array | None, all_h: bool
-) -> tuple[Array, Array, Array]:
-    """Backpropagate grad (T + 1, N, H) through time: the gradients of all sums, (4, T, N, H), and of h0 and c0.
+    half: Half, grad: Array, dz: Array, dh: Array, dc: Array, w_h: Array, peepholes: Array | None, all_h: bool
+) -> Array | None:
+    """Backpropagate grad (T + 1, N, H) through time: write the gradients of all sums to dz (T, N, 4, H), of h0 and c0 to dh, dc.
 
     Every gradient is a product with dh or dc, and its other factors are known before: they are multiplied for all steps
-    at once. In the order of time backwards what is left is dc += dh * into,  do *= dh,  (di, df, dg) *= dc,  dc *= keep.
+    at once. In the order of time backwards what is left is (do, into) *= dh,  dc += into,  (keep, di, df, dg) *= dc, and
+    the first of them is the next dc.
+
+    Returns:
+        The gradient of the peepholes, (3, H), if there are any.
     """
-    plan, _, weights, _, gates, cells, squashed = residuals
-    xp, size = backend_of(cells).xp, cells.shape[2]
-    dz, into = xp.empty_like(gates), xp.empty_like(cells)
-    keep = gates[2] if plan.ended is None else xp.where(plan.ended, 1.0, gates[2])
-    dh, dc, back = xp.zeros_like(cells[0]), grad[plan.steps].copy(), weights[:, :size].transpose(0, 2, 1)
-    part, product = xp.empty_like(cells[0]), xp.empty_like(gates[:, 0])
-
-    def run(start: int, stop: int) -> None:
-        rows = slice(start, stop)
-        z, slopes, to_cell = gates[:, :, rows], dz[:, :, rows], into[:, rows]
-        (o, i, _, g), (do, di, df, dg) = z, slopes
-        later, first = df[plan.later], df[plan.order[0]]
-        xp.subtract(z[:3], 1.0, out=slopes[:3])  # -(1 - s), as the sums have the opposite sign
-        slopes[1:3] *= z[1:3]
-        do *= out[: plan.steps, rows]  # h = o tanh(c)
-        di *= g
-        later *= cells[plan.earlier, rows]
-        first *= 0.0 if c0 is None else c0[rows]
-        xp.subtract(1.0, xp.multiply(g, g, out=dg), out=dg)
-        dg *= i
-        xp.multiply(out[: plan.steps, rows], squashed[:, rows], out=to_cell)
-        xp.subtract(o, to_cell, out=to_cell)  # o (1 - tanh(c)**2) = o - h tanh(c)
-        if plan.ended is not None:
-            xp.copyto(slopes, 0.0, where=plan.ended[:, rows])
-            xp.copyto(to_cell, 0.0, where=plan.ended[:, rows])
-        into_h, into_c, sums = dh[rows], dc[rows], product[:, rows]
-        for t in reversed(plan.order):
-            d, over = slopes[:, t], plan.finished(t)
-            do, others = d[0], d[1:]
-            into_h += grad[t, rows]
-            into_c += xp.multiply(into_h, to_cell[t], out=part[rows])
-            do *= into_h
-            if peepholes is not None:
-                into_c -= do * peepholes[2]
-            others *= into_c
-            into_c *= keep[t, rows]
-            if peepholes is not None:
-                into_c -= d[1] * peepholes[0]
-                into_c -= d[2] * peepholes[1]
-            if t == plan.order[0] and not all_h:  # nobody asks for that of h0
-                break
-            kept = None if over is None else xp.where(over[rows], into_h, 0.0)
-            xp.matmul(d, back, out=sums)
-            halves = xp.add(sums[:2], sums[2:], out=sums[:2])
-            xp.add(halves[0], halves[1], out=into_h)
-            if kept is not None:  # what arrived after the end of a sequence goes on to its end
-                into_h += kept
-
-    plan.in_halves(run)
-    return dz, dh, dc
+    plan, h, states, tanh_c = half
+    xp, (steps, n, size) = backend_of(dz).xp, h.shape
+    slopes, (o, i, f, g, c) = xp.empty((steps, 6, n, size), dtype=dz.dtype), states[:-1].swapaxes(0, 1)
+    keep, di, df, dg, do, into = slopes.swapaxes(0, 1)
+    keep[...] = f
+    xp.subtract(1.0, i, out=di)
+    di *= i
+    di *= g
+    xp.subtract(1.0, f, out=df)
+    df *= f
+    df *= c
+    xp.subtract(1.0, xp.multiply(g, g, out=dg), out=dg)
+    dg *= i
+    xp.subtract(1.0, o, out=do)
+    do *= h  # h = o tanh(c)
+    xp.subtract(o, xp.multiply(h, tanh_c, out=into), out=into)  # o (1 - tanh(c)**2)
+    if plan.ended is not None:
+        over = plan.ended[plan.in_time]
+        xp.copyto(slopes[:, 1:], 0.0, where=over[:, None])
+        xp.copyto(keep, 1.0, where=over)
+    arriving, later = grad[:-1][plan.in_time].copy(), grad[-1].copy()
+    for k in reversed(range(steps)):
+        d, ended = slopes[k], plan.finished(plan.order[k])
+        dh += arriving[k]
+        d[4:] *= dh
+        later += d[5]
+        if peepholes is not None:
+            later += d[4] * peepholes[2]
+        d[:4] *= later
+        later = d[0]
+        if peepholes is not None:
+            later += (d[1:3] * peepholes[:2, None]).sum(axis=0)
+        dz[k] = d[1:5].swapaxes(0, 1)
+        if k == 0 and not all_h:
+            break
+        kept = None if ended is None else xp.where(ended, dh, 0.0)
+        xp.matmul(dz[k].reshape(n, 4 * size), w_h.T, out=dh)
+        if kept is not None:  # what arrived after the end of a sequence goes on to its end
+            dh += kept
+    dc[...] = later
+    if peepholes is None:
+        return None
+    return xp.stack([(d * cells).sum(axis=(0, 1)) for d, cells in ((di, c), (df, c), (do, states[1:, 4]))])
 
 
-# The sums of the gates stand in the order o, i, f, g, one gate after another: the three sigmoids are neighbors, and so are the
-# three whose gradients are products with dc. Those of o, i and f have the opposite sign, because s(z) = 1 / (1 + exp(-z)).
+def _weights(x: Any, w_x: Any, w_h: Array, b: Array, dtype: Any) -> tuple[Array, bool]:
+    """The weights of all that the product of a step reads, (4, K, H), and whether x is projected apart.
+
+    They stand under one another: of h, x_t and a 1; or of h alone, if x (N, D) is the same at all steps or so wide that its weights,
+    read anew in every step, would cost more than a product of their own.
+    """
+    apart = x is not None and (x.ndim == 2 or x.shape[2] > len(w_h))
+    parts = [w_h] if apart else [w_h, *([] if x is None else [w_x]), b.reshape(1, -1)]
+    return _by_gate(backend_of(w_h).xp.concatenate(parts) if len(parts) > 1 else w_h, dtype), apart
 
 
 def _by_gate(w: Array, dtype: Any) -> Array:
@@ -256,43 +305,13 @@ def _by_gate(w: Array, dtype: Any) -> Array:
     return new
 
 
-def _side_by_side(w: Array) -> Array:
-    """The inverse of `_by_gate`, for gradients."""
-    xp, (_, d, size) = backend_of(w).xp, w.shape
-    new = xp.empty((d, 4, size), dtype=w.dtype)
-    gates = new.transpose(1, 0, 2)
-    xp.negative(w[0], out=gates[3])
-    xp.negative(w[1:3], out=gates[:2])
-    gates[2] = w[3]
-    return new.reshape(d, 4 * size)
-
-
-def _rows(x: Any, h0: Any, w_x: Any, w_h: Array, b: Array, plan: StepPlan, dtype: Any) -> tuple[Array, Array, Any, Any]:
-    """What the product of each step multiplies, with which weights, and what is added to it.
-
-    The rows (T + 1, N, K) hold h before each step, x_t and a 1 for the bias, and the weights (4, K, H) stand under one another
-    likewise. An input (N, D) of all steps is projected once instead, and so is one that is wider than the state, whose weights
-    would be read anew in every step: then the rows hold h alone, the third result is the projected input with the bias,
-    (4, T, N, H), and the fourth the input as rows. Padding counts as 0 whatever it contains, even NaN.
-    """
-    backend, (n, size) = backend_of(b), (plan.samples, len(w_h))
-    xp = backend.xp
-    steps = x.transpose(1, 0, 2) if x is not None and x.ndim == 3 else x
-    if plan.ended is not None and steps is not None and steps.ndim == 3:
-        steps = xp.where(plan.ended, x.dtype.type(0), steps)
-    projected = inputs = None
-    parts = [w_h, *([] if x is None else [w_x]), b.reshape(1, -1)]
-    if x is not None and (x.ndim == 2 or x.shape[2] > size):
-        inputs = xp.ascontiguousarray(steps).reshape(-1, x.shape[-1])
-        sums = _by_gate(backend.affine(inputs, w_x, b), dtype)
-        sums = sums.reshape(4, 1 if x.ndim == 2 else plan.steps, n, size)
-        projected, parts = xp.broadcast_to(sums, (4, plan.steps, n, size)), [w_h]
-    weights = _by_gate(xp.concatenate(parts) if len(parts) > 1 else w_h, dtype)
-    rows = xp.ones((plan.steps + 1, n, weights.shape[1]), dtype=dtype)
-    rows[plan.before][plan.order[0], :, :size] = 0.0 if h0 is None else h0
-    if inputs is None and x is not None:
-        rows[plan.before, :, size:-1] = steps
-    return rows, weights, projected, inputs
+def _in_order(x: Array, plan: StepPlan) -> Array:
+    """x (N, T, D) or (N, D) as (T, N, D) or (1, N, D), step by step; padding is 0 whatever it contains, even NaN."""
+    if x.ndim == 2:
+        return x[None]
+    xp, steps = backend_of(x).xp, x.transpose(1, 0, 2)
+    steps = steps if plan.ended is None else xp.where(plan.ended, x.dtype.type(0), steps)
+    return xp.ascontiguousarray(steps[plan.in_time])
 
 
 def _check_shapes(
@@ -346,9 +365,21 @@ class StepPlan(NamedTuple):
     min_length: int
     parts: int
 
-    def in_halves(self, work: Callable[[int, int], None]) -> None:
-        """work(0, N), large work in halves on two threads; a reader of small work stays in this file."""
-        in_parts(work, self.samples, self.parts) if self.parts > 1 else work(0, self.samples)
+    def in_halves(self, work: Callable[[slice], T]) -> list[T]:
+        """[work(all samples)], or of large work both halves on two threads; a reader of small work stays in this file."""
+        if self.parts == 1:
+            return [work(slice(0, self.samples))]
+        return in_parts(lambda start, stop: work(slice(start, stop)), self.samples, self.parts)
+
+    def of(self, some: slice) -> StepPlan:
+        """The plan of some of the samples."""
+        ended = None if self.ended is None else self.ended[:, some]
+        return self._replace(samples=some.stop - some.start, ended=ended, parts=1)
+
+    @property
+    def in_time(self) -> slice:
+        """Puts arrays (T, ...) in the order of computation into that of time, and back."""
+        return slice(None, None, self.order.step)
 
     def finished(self, t: int) -> Array | None:
         """The sequences (N, 1) that have ended before step t; None if there are none."""
@@ -366,26 +397,6 @@ class StepPlan(NamedTuple):
         if state is not None:
             return state
         return backend_of(_raw(w_h)).xp.zeros((self.samples, w_h.shape[0]), dtype=w_h.dtype)
-
-    @property
-    def before(self) -> slice:
-        """The states before all steps, of T + 1 in the order of time."""
-        return slice(0, self.steps) if self.order.step > 0 else slice(1, self.steps + 1)
-
-    @property
-    def after(self) -> slice:
-        """The states after all steps: the outputs."""
-        return slice(1, self.steps + 1) if self.order.step > 0 else slice(0, self.steps)
-
-    @property
-    def later(self) -> slice:
-        """All steps but the first in the order of computation."""
-        return slice(1, self.steps) if self.order.step > 0 else slice(0, self.steps - 1)
-
-    @property
-    def earlier(self) -> slice:
-        """All steps but the last: those that precede `later`."""
-        return slice(0, self.steps - 1) if self.order.step > 0 else slice(1, self.steps)
 
 
 def plan_steps(
@@ -459,8 +470,3 @@ def settled(owner: str, lengths: Lengths, samples: int, steps: int, like: Tensor
 def _raw(value: Any) -> Array:
     """The array of a Tensor; anything else unchanged."""
     return value._data if isinstance(value, Tensor) else value
-
-
-Residuals = tuple[StepPlan, Array, Array, Any, Array, Array, Array]
-"""What `lstm` saves for its rule: the plan, rows and weights of the products, a projected input as rows, and the gates, cells and
-tanh(cells) of all steps."""
