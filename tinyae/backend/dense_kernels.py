@@ -118,7 +118,7 @@ def bce_with_logits(logits: np.ndarray, targets: np.ndarray, factor: float) -> t
 
     softplus(z) = max(z, 0) + log(1 + e), and sigmoid(z) = 1 / (1 + e) for z >= 0, e / (1 + e) below. 16 numbers 1 + e, each at
     most 2, are multiplied before one logarithm is taken of them. What is lost as 1 + e is rounded, e - (u - 1) with u the
-    rounded sum, is the whole term where e is tiny; log(u + lost) = log(u) + lost / u.
+    rounded sum, is the whole term where e is tiny, and log(u + lost) = log(u) + lost / u. It matters only where u is about 1.
     """
     z, t = logits.reshape(-1), targets.reshape(-1)
     slopes = np.empty(z.size, z.dtype)
@@ -128,21 +128,19 @@ def bce_with_logits(logits: np.ndarray, targets: np.ndarray, factor: float) -> t
         total, scratch = 0.0, np.empty((3, min(_CHUNK, stop - start)), z.dtype)
         for here in chunks(start, stop, _CHUNK):
             x, y, slope = z[here], t[here], slopes[here]
-            e, u, r = scratch[:, : x.size]
+            e, u, terms = scratch[:, : x.size]
             np.negative(np.abs(x, out=e), out=e)
             np.exp(e, out=e)
             np.add(e, one, out=u)
-            np.divide(one, u, out=r)
-            lost = np.subtract(e, np.subtract(u, one, out=slope), out=slope)
-            total += float(lost @ r)
-            positive = np.greater_equal(x, zero)
-            np.maximum(e, positive, out=slope)
-            slope *= r
+            positive = np.greater_equal(x, zero).astype(z.dtype)
+            np.divide(np.maximum(e, positive, out=slope), u, out=slope)
             slope -= y
             slope *= scale
-            np.subtract(positive, y, out=e)
-            e *= x  # max(z, 0) - t z
-            total += float(e.sum())
+            np.subtract(positive, y, out=terms)
+            terms *= x  # max(z, 0) - t z
+            e -= np.subtract(u, one, out=positive)
+            terms += e
+            total += float(terms.sum())
             while u.size % 2 == 0 and u.size > x.size // 16:
                 half = u.size // 2
                 u = np.multiply(u[:half], u[half:], out=u[:half])
