@@ -23,7 +23,7 @@ from tinyae.nn import Module, Parameter
 
 
 class Likelihood(Module):
-    """Base: p(x|z) of a sample x (N, ...) given the decoder's output. A subclass defines `nats`, `mean` and `sample`.
+    """Base: p(x|z) of a sample x (N, ...) given the decoder's output. A subclass defines `outputs`, `nats`, `mean`, `sample`.
 
     All take Tensors or arrays on one device and return the same type.
     """
@@ -32,7 +32,7 @@ class Likelihood(Module):
     """As users write it, `likelihood="bernoulli"`."""
     meaning = ""
     """What its nats measure, for the report."""
-    outputs = 1
+    outputs: int
     """Decoder outputs per element. With 2 the last axis of the output is twice that of x."""
     low, high = -math.inf, math.inf
     """The range of x."""
@@ -89,6 +89,7 @@ class Bernoulli(Likelihood):
 
     name = "bernoulli"
     meaning = "log-probability of black-and-white images"
+    outputs = 1
     low, high = 0.0, 1.0
 
     def nats(self, output: Any, x: Any, *, reduction: str = "per_sample") -> Any:
@@ -140,6 +141,7 @@ class ContinuousBernoulli(Likelihood):
 
     name = "continuous-bernoulli"
     meaning = "log-density of gray levels in [0, 1]"
+    outputs = 1
     low, high = 0.0, 1.0
 
     def nats(self, output: Any, x: Any, *, reduction: str = "per_sample") -> Any:
@@ -173,6 +175,7 @@ class Gaussian(Likelihood):
 
     name = "gaussian"
     meaning = "log-density with a fixed scale"
+    outputs = 1
 
     @checked
     def __init__(self, scale: float = 0.1) -> None:

@@ -27,6 +27,8 @@ RANGES: dict[str, Callable[[str, object], float]] = {
     "nesterov": partial(check_kind, kind=bool),
 }
 """The check of each number, `check(name, value)`. Numbers with other names, in your own methods, must be finite."""
+_NEEDS = {"nesterov": "momentum"}
+"""What has no effect without another number above 0."""
 
 
 class Stateful:
@@ -46,7 +48,10 @@ class Stateful:
         self.set_numbers(numbers)
 
     def checked(self, values: Mapping[str, object]) -> dict[str, float]:
-        """The numbers among `values`; raises ValueError if one is out of range."""
+        """The numbers among `values`; raises ValueError if one is out of range, or lacks another that it needs."""
+        for name, other in _NEEDS.items():
+            if values.get(name) and not values.get(other):
+                raise ValueError(f"{name}={values[name]} needs {other} above 0: pass e.g. {other}=0.9.")
         return {name: RANGES.get(name, number)(name, values[name]) for name in self.numbers}
 
     def set_numbers(self, values: Mapping[str, object]) -> None:
@@ -214,12 +219,6 @@ class SGD(Optimizer):
     ) -> None:
         buffers = ["velocity"] if momentum else []
         super().__init__(tensors, buffers, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
-
-    def checked(self, values: Mapping[str, object]) -> dict[str, float]:
-        """The numbers among `values`; raises ValueError if one is out of range, or if nesterov is set without momentum."""
-        if values["nesterov"] and not values["momentum"]:
-            raise ValueError("nesterov=True needs momentum above 0: pass e.g. momentum=0.9.")
-        return super().checked(values)
 
     def update(self, param: Array, grad: Array) -> None:
         if self.weight_decay:
