@@ -579,10 +579,7 @@ def _leaves(tensors: Iterable[Tensor]) -> list[Tensor]:
     """The Tensors, each once. Raises an error unless all are leaves of the same floating-point dtype and device."""
     leaves = unique(tensors)
     if not leaves:
-        raise ValueError(
-            "there is nothing to optimize: the list of tensors is empty. Pass model.parameters(), "
-            "and check that not all of them are frozen."
-        )
+        raise ValueError("there is nothing to optimize: pass model.parameters(), and check that not all are frozen.")
     for position, tensor in enumerate(leaves):
         if not tensor.is_leaf:
             raise TypeError(

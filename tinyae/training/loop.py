@@ -500,8 +500,8 @@ def fit(
 
     Args:
         model: trained in place, on the device it is on.
-        train: samples (N, ...) as an array or list, a Split, a Dataset (its training part), or a `tinyae.data.Source`, any object
-            with `len` and `take(rows)`, of which a batch at a time is read.
+        train: samples (N, ...) as an array, list, Split or Dataset (its training part), or a `tinyae.data.Source`: any object
+            with `len` and `take(rows)`, read a batch at a time.
         validation: samples to evaluate on after every epoch, in columns validation_*; of a Dataset its validation part, or
             without one its test part, in columns test_*: those may select nothing. None records the training loss only.
         epochs: passes over the training samples; with LBFGS, maximum iterations. Each uses all samples; fewer if it converges.
@@ -511,11 +511,9 @@ def fit(
         seed: for the order of samples. Layers that draw noise have their own generators.
         schedule: learning-rate schedule; its `.step()` is called after every epoch.
         clip_norm: largest norm of all gradients together.
-        callbacks: called in order with an `Epoch` after each complete epoch. One that raises StopIteration, such as
-            `EarlyStopping`, ends the run.
-        start: continue the run that ended with this state, such as `history.state`, given the same arguments: the result
-            is that of one long run of `epochs` epochs, bit for bit on the CPU. Optimizer, schedule and callbacks are set to
-            the state.
+        callbacks: called in order with an `Epoch` after each one. StopIteration, as `EarlyStopping` raises it, ends the run.
+        start: continue the run that ended with this state, such as `history.state`, given the same arguments: on the CPU, the
+            result is that of one long run, bit for bit. Optimizer, schedule and callbacks are set to the state.
         checkpoint: writes the state of the run to a file from time to time.
         whole: the model that `model` is a part of, if the state is to hold all of it.
         threads: N, threads that compute on the CPU; by default as many as the BLAS uses. Results do not depend on it.
