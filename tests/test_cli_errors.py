@@ -108,7 +108,7 @@ def small_run(tmp_path_factory) -> Path:
     ("train denoising --data optdigits --hidden-sizes 3,x", "must be a whole number"),
     ("train stacked --data optdigits --layer denoising --optimizer lbfgs --out no", "draws noise, so train it with Adam"),
     ("train memory --data optdigits --codes ones --count 2", "use count=1, or codes='one-hot'"),
-    ("train memory --data optdigits --codes one-hot --count 5 --code-size 3", "leave it out"),
+    ("train memory --data optdigits --codes one-hot --count 5 --code-size 3", "give 5"),
     ("train memory --data optdigits --count 99999", "has 3823 training samples, too few for a memory of 99999"),
     ("train memory --data optdigits --count 0", "must be a whole number of at least 1"),
     ("train memory --data optdigits --decoder conv --hidden-sizes 9", "a convolutional decoder has channels"),

@@ -38,10 +38,13 @@ class LSTMAutoencoder(Autoencoder):
     Args:
         features: D, values per step.
         hidden_size: H, units of each LSTM layer.
-        code_size: K, latent dimensions; by default the code is the encoder's final state, where the decoders start.
+        code_size: K, latent dimensions; 0 for the encoder's final state, where the decoders start. By default half as many
+            as the encoder is given values, where that is known and fewer than the state has, so that it cannot copy; else 0, as
+            in mode "predict".
         mode: what is decoded: "reconstruct" (decoder only), "predict" (predictor only) or "composite" (both at once).
         steps: T, how many steps `decode` returns by default; None if always passed.
-        future_steps: F, the steps to predict.
+        future_steps: F, the last steps of each window, to be predicted; by default a quarter of them, at least 1, where their
+            number is known and the mode predicts.
         conditional: the input of a decoder at each step is the sample of the previous step. See `SequenceDecoder`.
         feeding: the input of a conditional decoder in training: the true sample ("teacher", the default), its own output
             ("own"), or either at random ("scheduled"). In evaluation it is always its own output.
@@ -78,7 +81,7 @@ class LSTMAutoencoder(Autoencoder):
         code_size: int | None = None,
         mode: Annotated[str, MODES] = "reconstruct",
         steps: int | None = None,
-        future_steps: int = 0,
+        future_steps: int | None = None,
         conditional: bool = False,
         feeding: Annotated[str, FEEDINGS] | None = None,
         teacher_epochs: int = 10,
@@ -93,7 +96,7 @@ class LSTMAutoencoder(Autoencoder):
         generator: np.random.Generator | None = None,
     ) -> None:
         rng = as_generator(generator)
-        future_steps = check_mode(mode, future_steps)
+        future_steps, code_size = check_mode(mode, future_steps), code_size or None
         if mode == "predict" and reverse_target:
             raise ValueError("reverse_target reverses the reconstruction, and mode 'predict' has none: leave it out.")
         lstm: dict[str, Any] = {
@@ -285,7 +288,7 @@ class LSTMAutoencoder(Autoencoder):
         return Batch(x, lengths=lengths)
 
 
-def check_mode(mode: str, future_steps: int) -> int:
+def check_mode(mode: str, future_steps: int | None) -> int:
     """F; raises ValueError for an unknown mode, or an F that does not go with it."""
     choose("mode", mode, MODES)
     if mode == "reconstruct":
@@ -499,20 +502,12 @@ def step_grid(x: Tensor, steps: int, lengths: Lengths) -> tuple[Array, Array]:
 def lstm_autoencoder(
     input_shape: Shape,
     hidden_size: int = 128,
-    *,
-    code_size: int | None = None,
-    future_steps: int | None = None,
     **settings: Any,
 ) -> LSTMAutoencoder:
-    """An `LSTMAutoencoder` for windows of a known shape.
+    """An `LSTMAutoencoder` for windows of a known length, from which `code_size` and `future_steps` follow if not given.
 
     Args:
         input_shape: (T + F, D), steps and values per step.
-        code_size: K, latent dimensions; 0 for the encoder's final state, where the decoders start. By default half as many
-            as the encoder is given values, where that is fewer than the state has, so that it cannot copy; the state in
-            mode "predict".
-        future_steps: F, the last steps of each window, to be predicted; by default a quarter of them, at least 1, in a
-            mode that predicts.
         hidden_size, settings: as for `LSTMAutoencoder`.
     """
     shape = tuple(input_shape) if isinstance(input_shape, Iterable) else (input_shape,)
@@ -522,6 +517,7 @@ def lstm_autoencoder(
             "pendigits or nyc-taxi, say."
         )
     steps, features = shape
+    code_size, future_steps = settings.pop("code_size", None), settings.pop("future_steps", None)
     known = defaults(LSTMAutoencoder) | settings
     mode = known["mode"]
     if future_steps is None:
@@ -534,5 +530,5 @@ def lstm_autoencoder(
         half = max(1, (steps - future_steps) * features // 2)
         code_size = half if half < state else 0
     return LSTMAutoencoder(
-        features, hidden_size, code_size=code_size or None, steps=steps - future_steps, future_steps=future_steps, **settings
+        features, hidden_size, code_size=code_size, steps=steps - future_steps, future_steps=future_steps, **settings
     )  # fmt: skip

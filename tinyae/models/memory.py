@@ -61,7 +61,7 @@ class ImageMemory(Autoencoder):
         codes: "ones", a vector of ones, for one sample; "one-hot", code i is 1 at i and 0 elsewhere, K = count;
             "learned", a table of real numbers that is trained with the decoder.
         count: how many samples.
-        code_size: K. Optional for "one-hot", where it is `count`.
+        code_size: K; for "one-hot" it is `count`.
         settings: as for `Autoencoder`.
         generator: for the learned codes, which start as N(0, 0.01**2), nearly at one point, so that the gradient and not
             chance separates them; None draws fresh entropy.
@@ -78,7 +78,7 @@ class ImageMemory(Autoencoder):
         decoder: Module,
         codes: str,
         count: int,
-        code_size: int | None = None,
+        code_size: int,
         *,
         sample: str = "image",
         generator: np.random.Generator | None = None,
@@ -190,18 +190,16 @@ def image_memory(
     return ImageMemory(network, codes, count, code_size, generator=rng, **settings)
 
 
-def _first_codes(codes: str, count: int, code_size: int | None, generator: np.random.Generator | None) -> Any:
+def _first_codes(codes: str, count: int, code_size: int, generator: np.random.Generator | None) -> Any:
     """The table before training, (count, K)."""
     choose("codes", codes, CODES)
     if codes == "one-hot":
-        if code_size not in (None, count):
+        if code_size != count:
             raise ValueError(
-                f"one-hot codes of {count} samples have {count} numbers, got code_size={code_size}: leave it out, "
-                "or use codes='learned' for shorter codes."
+                f"one-hot codes of {count} samples have {count} numbers, got code_size={code_size}: "
+                f"give {count}, or use codes='learned' for shorter codes."
             )
         return np.eye(count, dtype=np.float32)
-    if code_size is None:
-        raise ValueError(f"codes={codes!r} needs a code_size, the width of the decoder's input: write code_size=16.")
     size = check_size("ImageMemory", "code_size", code_size)
     if codes == "learned":
         draws = as_generator(generator).standard_normal((count, size), dtype=np.float32)

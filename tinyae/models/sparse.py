@@ -51,6 +51,7 @@ class SparseAutoencoder(Autoencoder):
         beta: weight of the penalty, at least 0.
         weight_decay: lambda, the weight of half the squared weights, at least 0. Biases are excluded, a tied weight counts
             once.
+        loss: reconstruction loss; by default "half_squared_error", for "topk" "squared_error".
 
     The penalty is the same in training and in evaluation mode. "kl" is a property of a batch and depends on the batch size;
     `tinyae.evaluate` takes the mean code over all its samples.
@@ -66,11 +67,11 @@ class SparseAutoencoder(Autoencoder):
         rho: float = 0.01,
         beta: float = 3.0,
         weight_decay: float = 1e-4,
-        loss: Annotated[str, RECONSTRUCTIONS] = "half_squared_error",
+        loss: Annotated[str, tuple(RECONSTRUCTIONS)] | None = None,
         **settings: Any,
     ) -> None:
-        super().__init__(encoder, decoder, loss=loss, **settings)
         choose("sparsity", sparsity, SPARSITIES)
+        super().__init__(encoder, decoder, loss=loss or _usual_loss(sparsity), **settings)
         if not 0.0 < rho < 1.0:
             raise ValueError(f"rho must lie between 0 and 1, got {rho:g}: 0.05 is usual.")
         for name, weight in (("beta", beta), ("weight_decay", weight_decay)):
@@ -183,7 +184,6 @@ def sparse_autoencoder(
     k: int | None = None,
     evaluation_k: int | None = None,
     activation: Annotated[str, ACTIVATIONS] | None = None,
-    loss: Annotated[str, tuple(RECONSTRUCTIONS)] | None = None,
     generator: np.random.Generator | None = None,
     **settings: Any,
 ) -> SparseAutoencoder:
@@ -196,15 +196,11 @@ def sparse_autoencoder(
         evaluation_k: the same in evaluation mode; by default k. Makhzani and Frey recommend a few times k for codes that
             another model uses.
         activation: of the code; by default "sigmoid", for "l1" and "topk" "relu".
-        loss: reconstruction loss; by default "half_squared_error" with sigmoid output units, for "topk" "squared_error" with
-            linear ones, as a sigmoid that is saturated on dark pixels lets most units die.
         generator: for the initial weights; None draws fresh entropy.
         settings: of `SparseAutoencoder`, and `tied`.
     """
     network, settings = split(settings, dense_pair)
     known = defaults(SparseAutoencoder) | settings
-    if loss is None:
-        loss = "squared_error" if known["sparsity"] == "topk" else known["loss"]
     if activation is None:
         activation = "relu" if known["sparsity"] in ("l1", "topk") else "sigmoid"
     if known["sparsity"] == "kl" and activation != "sigmoid":
@@ -212,7 +208,9 @@ def sparse_autoencoder(
             f"sparsity 'kl' compares probabilities, so codes must lie in (0, 1); got activation {activation!r}: "
             "use 'sigmoid', or sparsity 'l1' or 'topk'."
         )
-    output = "sigmoid" if loss == "half_squared_error" else "identity"
+    # With "topk", output units are linear: a sigmoid that is saturated on dark pixels lets most units die.
+    usual = known["loss"] or _usual_loss(choose("sparsity", known["sparsity"], SPARSITIES))
+    output = "sigmoid" if usual == "half_squared_error" else "identity"
     encoder, decoder = dense_pair(
         input_shape, [code_size], code_activation=activation, output_activation=output, generator=generator, **network
     )
@@ -229,4 +227,9 @@ def sparse_autoencoder(
             f"k and evaluation_k need sparsity 'topk', got k={k}, evaluation_k={evaluation_k} with {known['sparsity']!r}: "
             "leave them out."
         )
-    return SparseAutoencoder(encoder, decoder, loss=loss, **settings)
+    return SparseAutoencoder(encoder, decoder, **settings)
+
+
+def _usual_loss(sparsity: str) -> str:
+    """The reconstruction loss where none is given."""
+    return "squared_error" if sparsity == "topk" else "half_squared_error"
