@@ -118,7 +118,8 @@ def bce_with_logits(logits: np.ndarray, targets: np.ndarray, factor: float) -> t
 
     softplus(z) = max(z, 0) + log(1 + e), and sigmoid(z) = 1 / (1 + e) for z >= 0, e / (1 + e) below. 16 numbers 1 + e, each at
     most 2, are multiplied before one logarithm is taken of them. What is lost as 1 + e is rounded, e - (u - 1) with u the
-    rounded sum, is the whole term where e is tiny, and log(u + lost) = log(u) + lost / u. It matters only where u is about 1.
+    rounded sum, is the whole term where e is tiny, and log(u + lost) is log(u) + lost there. Elsewhere it is less than the
+    rounding error of log(u), so no quotient lost / u is needed.
     """
     z, t = logits.reshape(-1), targets.reshape(-1)
     slopes = np.empty(z.size, z.dtype)
@@ -139,8 +140,7 @@ def bce_with_logits(logits: np.ndarray, targets: np.ndarray, factor: float) -> t
             np.subtract(positive, y, out=terms)
             terms *= x  # max(z, 0) - t z
             e -= np.subtract(u, one, out=positive)
-            terms += e
-            total += float(terms.sum())
+            total += float(terms.sum()) + float(e.sum())
             while u.size % 2 == 0 and u.size > x.size // 16:
                 half = u.size // 2
                 u = np.multiply(u[:half], u[half:], out=u[:half])
