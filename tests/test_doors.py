@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tinyae as ta
-from tinyae import models, nn, optim
+from tinyae import checks, models, nn, optim
 from tinyae.checks import checked
 from tinyae.models import MODELS, PCA, AnomalyDetector
 from tinyae.training import LinearProbe, fit, fit_classifier, fit_stack
@@ -126,6 +126,11 @@ def test_a_wrong_kind_is_a_sentence_with_the_name_of_the_argument(door, argument
     (lambda: fit(model(), X, epochs="2"), "epochs must be a whole number, got '2'"),
     (lambda: fit(model(), X, seed=-1), "seed must be a whole number of at least 0, got -1"),
     (lambda: fit(model(), X, schedule="cosine"), r"schedule must have a method step\(\), got 'cosine'"),
+    (lambda: fit(model(), X, seed=10**400), "seed must be a finite number, got 1000"),
+    (lambda: checks.number("lr", b"2"), "lr must be a number, got bytes"),
+    (lambda: checks.number("lr", np.bool_(True)), "lr must be a number, got bool"),
+    (lambda: ta.profile("vae").__enter__(), "profile: model must be a tinyae.nn.Module or None, got 'vae'"),
+    (lambda: ta.detect_anomaly(model()).__enter__(), "detect_anomaly: infinity must be True or False, got Autoencoder"),
     (lambda: AnomalyDetector(model(), X), "quantile must be a number, got ndarray"),
     (lambda: models.deep_autoencoder((30,), 16), "sizes must be a list of whole numbers, got 16"),
     (lambda: models.basic_autoencoder(None), "input_shape must be a whole number or a list of whole numbers, got None"),
@@ -139,6 +144,7 @@ def test_what_people_write(act, told):
 def test_what_a_door_takes_it_hands_on_as_it_was():
     history = fit(model(), X, epochs=2.0, batch_size=np.int64(10), seed=np.uint8(3), progress=False)
     assert history["epoch"] == [1, 2]
+    assert checks.whole_number("seed", 2**53 + 1, at_least=0) == 2**53 + 1
     assert np.array_equal(models.basic_autoencoder(np.int64(6), np.int32(2)).encode(X).shape, (20, 2))
 
 

@@ -158,6 +158,41 @@ def test_the_gradient_of_the_last_step_reaches_the_first(name, rng):
             assert_allclose(gradients[i].data[place], np.imag(out(*moved)) / 1e-30, rtol=1e-9, atol=1e-15)
 
 
+@pytest.mark.parametrize("shared", [0, 1 << 60], ids=["halves", "whole"])
+@pytest.mark.parametrize("shapes", [
+    [(3, 4, 7), None, (3, 2), (7, 8)],  # halves of 1 and 2, x wider than h
+    [(3, 4, 1), (3, 2), None, (1, 8)],
+    [(3, 7), (3, 2), (3, 2), (7, 8)],
+    [None, (3, 2), None, None],
+    [(1, 4, 7), None, None, (7, 8)],
+    [(0, 4, 7), None, None, (7, 8)],
+], ids=str)  # fmt: skip
+@pytest.mark.parametrize("dtypes", [("f8",) * 4, ("f4", "f8", "f8", "f4")], ids=str)
+def test_in_halves_or_whole_it_is_the_composed_one(dtypes, shapes, shared, rng, monkeypatch):
+    """Any arguments missing, any asked for; NaN in the padding; backwards."""
+    monkeypatch.setattr("tinyae.ops.recurrent._SHARED", shared)
+    x = shapes[0] or shapes[1]
+    params: dict[str, Any] = {"lengths": [4, 2, 1][: x[0]], "reverse": True} | ({} if len(x) == 3 else {"steps": 4})
+    kinds = (*dtypes, "f8", "f8", "f8")
+    values = [
+        None if shape is None else rng.normal(size=shape).astype(kind)
+        for shape, kind in zip([*shapes, (2, 8), (8,), (3, 2)], kinds, strict=True)
+    ]
+    if len(x) == 3 and x[0] > 1:
+        values[0][1, 2:] = np.nan
+    there = [k for k, value in enumerate(values) if value is not None]
+    for asked in (there, there[::2], there[1::2]):
+        found = []
+        for op in (ops.lstm, lstm_composed):
+            leaves = [v if v is None else Tensor(v, requires_grad=k in asked) for k, v in enumerate(values)]
+            out = op(*leaves, **params)
+            found.append([out.data, *(g.data for g in grad((out * out).sum(), [leaves[k] for k in asked]))])
+        for fused, composed in zip(*found, strict=True):
+            assert fused.dtype == composed.dtype
+            close = 1e-4 if "f4" in dtypes else 1e-11
+            assert_allclose(fused, composed, rtol=close, atol=close)
+
+
 def test_an_lstm_without_input_is_driven_by_its_state(rng):
     blind = nn.LSTM(0, 3, 2, generator=rng, dtype="float64")
     seeing = nn.LSTM(1, 3, 2, generator=rng, dtype="float64")
@@ -217,6 +252,9 @@ def test_time_distributed(rng):
     (lambda m, x: m(x, (Tensor(x[0]), Tensor(x[0]))), r"a state must be \(1, N, 5\)"),
     (lambda m, x: m(None, steps=3), "without an input needs input_size=0"),
     (lambda m, x: m(x[:, :0]), "at least one step"),
+    (lambda m, x: m(x[:, 0], steps=0, lengths=[1, 1, 1]), "steps must be a whole number of at least 1, got 0"),
+    (lambda m, x: m(x[:, 0], steps=2.5), "at least one step, got 2.5"),
+    (lambda m, x: ops.lstm(None, x[0], x[0, :1], None, np.ones((2, 8)), np.ones(8), steps=3), r"c0 must be \(4, 2\), .*1, 2"),
     (lambda m, x: nn.TimeDistributed(nn.Tanh())(x[0]), r"sequences \(N, T, ...\)"),
     (lambda m, x: nn.LSTM(2, 0), "hidden_size"),
     (lambda m, x: ops.lstm(x, None, None, x[0], x[0], x[0, 0]), r"lstm: x \(N, T, D\).*do not fit"),

@@ -42,6 +42,16 @@ def test_parts_run_at_the_same_time_in_the_context_of_the_caller():
     assert [over for _, over in found] == ["raise", "raise"]
 
 
+def test_parts_within_parts_wait_for_nobody():
+    """Also those of one helper, which would otherwise wait for itself. A whole number may be a float."""
+    code = (
+        "from tinyae.backend.parallel import in_parts, threads\n"
+        "with threads(2.0):\n"
+        "    assert in_parts(lambda a, b: sum(in_parts(lambda c, d: d - c, 5, 4)), 8, 4) == [5] * 4"
+    )
+    subprocess.run([sys.executable, "-c", code], timeout=60, check=True)
+
+
 @pytest.mark.parametrize("broken", [0, 1])
 def test_an_error_of_any_part_comes_through(broken):
     def work(a: int, b: int) -> None:

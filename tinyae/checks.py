@@ -60,9 +60,9 @@ def number(
     """`value` as a finite Python float. Raises ValueError out of bounds, TypeError for all else, also bool and str."""
     fix = f": {advice}" if advice else ""
     try:
-        if isinstance(value, (bool, str)):
+        if isinstance(value, (str, bytes, bytearray)) or type(value).__name__ == "bool":  # of Python or of NumPy
             raise TypeError
-        result = float(value)  # type: ignore[arg-type]
+        result = float("inf" if isinstance(value, int) and value.bit_length() > 1023 else value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}{fix}.") from None
     if not (math.isfinite(result) and result >= at_least and above < result < below):
@@ -78,7 +78,7 @@ def whole_number(name: str, value: object, *, at_least: int, advice: str = "") -
     if result != int(result) or result < at_least:
         fix = f": {advice}" if advice else ""
         raise ValueError(f"{name} must be a whole number of at least {at_least}, got {value}{fix}.")
-    return int(result)
+    return int(value)  # type: ignore[call-overload]  # a float has 53 bits
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar, copy_context
 from functools import cache, partial
-from threading import RLock, Thread
+from threading import RLock, Thread, current_thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tinyae.backend.allocator import keep_some
@@ -43,7 +43,7 @@ def threads(count: int | None = None) -> Iterator[int]:
             OMP_NUM_THREADS and `threadpoolctl` limit.
     """
     if count is not None:
-        whole_number("threads", count, at_least=1)
+        count = whole_number("threads", count, at_least=1)
     keep_some()  # freed memory, for the arrays of the next step
     usual = max((blas.get_num_threads() for blas in _blas().lib_controllers), default=processors())
     count = count or _chosen.get() or min(usual, processors())
@@ -102,6 +102,8 @@ _lock = RLock()
 
 def _start(run: Callable[[], None], count: int) -> list[SimpleQueue[BaseException | None]]:
     """Have `count` helpers, or as many as can be started, call `run`; a queue for each gives what it raised, or None."""
+    if current_thread() in _helpers:  # parts within a part: a helper that waited for helpers might wait forever
+        return []
     with _lock, suppress(RuntimeError):  # no thread can be started
         while len(_helpers) < count:
             helper = Thread(target=_help, args=(_calls(),), name=f"tinyae-{len(_helpers) + 1}", daemon=True)

@@ -137,7 +137,13 @@ def _run(arguments: Sequence[str] | None) -> int:
             return 130
         if "--traceback" in words:
             raise
-        install = ": install tinyae again, with its dependencies." if isinstance(error, ModuleNotFoundError) else ""
-        print(f"tinyae: error: {str(error) or type(error).__name__}{install}", file=sys.stderr)
+        said, fix = str(error) or type(error).__name__, ""
+        if isinstance(error, OSError) and said.startswith("[Errno") and error.filename is not None:
+            said, fix = f"cannot use {error.filename}: {error.strerror}", ": check the path."
+        elif said.startswith(("Unable to allocate", "Maximum allowed dimension")):
+            fix = ": choose smaller sizes."
+        elif isinstance(error, ModuleNotFoundError):
+            fix = ": install tinyae again, with its dependencies."
+        print(f"tinyae: error: {said}{fix}", file=sys.stderr)
         return 2
     return 0

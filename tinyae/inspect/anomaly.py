@@ -20,6 +20,7 @@ import numpy as np
 from tinyae.autodiff import Node, Observer, observers, set_observers
 from tinyae.autodiff.tape import scope
 from tinyae.backend import Array, backend_of
+from tinyae.checks import check_kind
 from tinyae.nn import Module
 
 
@@ -184,6 +185,7 @@ def detect_anomaly(infinity: bool = True) -> Iterator[None]:
         tinyae.inspect.anomaly.AnomalyError: the first NaN appeared in log (forward), outside of any layer, in step 1:
         result float32 (2,): 0.693147 to 0.693147, 1 NaN; argument 0 float32 (2,): -1 to 2.
     """
+    check_kind("detect_anomaly: infinity", infinity, bool)
     others = [observer for observer in observers() if not isinstance(observer, AnomalyWatch)]
     quiet = np.errstate(divide="ignore", over="ignore", invalid="ignore")
     with set_observers(*others, AnomalyWatch(infinity)), quiet:

@@ -13,6 +13,7 @@ from typing import Any
 
 from tinyae.autodiff import Node, Observer, observers, set_observers
 from tinyae.backend import CPU, Array, Backend, backend_of
+from tinyae.checks import check_kind
 from tinyae.inspect.anomaly import LayerWatch
 from tinyae.nn import Module
 from tinyae.notebook import lines_of_text
@@ -119,6 +120,7 @@ def profile(model: Module | None = None) -> Iterator[Profile]:
     gradient rule belongs to the layer that recorded the result. On a GPU every event waits for the device, so that a row
     has the time of its kernels; how they would overlap is not seen. Results do not change.
     """
+    check_kind("profile: model", model, Module | None)
     measured, observer = Profile(model), Observer()
     vars(observer).update({name: getattr(measured, name) for name in ("starts", "result", "gradient", "during")})
     with set_observers(observer, *observers()):  # first, so that what the others do is in no row of an operation

@@ -159,7 +159,7 @@ class LSTM(Module):
         self._check(x, states, steps)
         if lengths is not None:
             n, count = x.shape[:2] if steps is None else (len(states[0][0] if x is None else x), steps)  # type: ignore
-            lengths = settled("LSTM", lengths, n, count or 0, self.layers[0][0].weight_h)
+            lengths = settled("LSTM", lengths, n, count, self.layers[0][0].weight_h)
         last: list[States] = []
         for number, directions in enumerate(self.layers):
             if number and self.between is not None:

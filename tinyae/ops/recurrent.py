@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
@@ -13,6 +12,7 @@ from tinyae.autodiff import Operand, Tensor, primitive
 from tinyae.backend import CPU, Array, backend_of
 from tinyae.backend.devices import as_array
 from tinyae.backend.parallel import in_parts
+from tinyae.checks import whole_number
 from tinyae.ops.arrays import getitem, stack
 from tinyae.ops.elementwise import sigmoid, tanh, where
 
@@ -318,7 +318,7 @@ def _check_shapes(
     x: Array | None, states: dict[str, Array | None], w_x: Array | None, w_h: Array, b: Array, peepholes: Array | None
 ) -> None:
     """Raise ValueError unless all arrays have the shapes that `lstm` requires."""
-    size = w_h.shape[0]
+    n, size = len(x if x is not None else states["h0"]), w_h.shape[0]  # type: ignore[arg-type]  # one is there
     wide = (4 * size,)
     fits = (x is None and w_x is None) or (x is not None and w_x is not None and w_x.shape == (x.shape[-1], *wide))
     if not fits or w_h.shape[1:] != wide or b.shape != wide:
@@ -327,10 +327,8 @@ def _check_shapes(
             f"{getattr(x, 'shape', None)}, {getattr(w_x, 'shape', None)}, {w_h.shape}, {b.shape}."
         )
     for name, state in states.items():
-        if state is not None and (
-            state.ndim != 2 or state.shape[1] != size or (x is not None and len(state) != len(x))
-        ):
-            raise ValueError(f"lstm: {name} must be (N, {size}), one row for each sequence, got shape {state.shape}.")
+        if state is not None and state.shape != (n, size):
+            raise ValueError(f"lstm: {name} must be ({n}, {size}), one row for each sequence, got shape {state.shape}.")
     if peepholes is not None and peepholes.shape != (3, size):
         raise ValueError(f"lstm: peepholes must be (3, {size}), for the gates i, f and o, got shape {peepholes.shape}.")
 
@@ -410,16 +408,15 @@ def plan_steps(
     if x is None:
         if steps is None or h0 is None:
             raise ValueError("lstm: without an input x it needs steps=T and the initial state h0: write e.g. steps=10.")
-        n, count = len(h0), operator.index(steps)
+        n, count = len(h0), steps
     elif x.ndim == 3 and steps in (None, x.shape[1]):
         n, count = x.shape[:2]
     elif x.ndim == 2 and steps is not None:
-        n, count = len(x), operator.index(steps)
+        n, count = len(x), steps
     else:
-        given = "" if steps is None else f" and steps={steps}"
-        raise ValueError(f"lstm: x must be (N, T, D), or (N, D) with steps=T, got shape {x.shape}{given}.")
-    if count < 1:
-        raise ValueError(f"lstm: a sequence needs at least one step, got {count}.")
+        raise ValueError(f"lstm: x must be (N, T, D), or (N, D) with steps=T, got shape {x.shape} and steps={steps}.")
+    if not isinstance(count, (int, np.integer)) or isinstance(count, bool) or count < 1:
+        raise ValueError(f"lstm: steps must be a whole number, at least one step, got {count!r}: write e.g. steps=10.")
     order = range(count - 1, -1, -1) if reverse else range(count)
     min_length = count
     if lengths is not None:
@@ -441,6 +438,7 @@ def check_lengths(owner: str, lengths: Lengths, samples: int, steps: int) -> Arr
     found = whole_numbers(owner, lengths, samples)
     if not isinstance(found, np.ndarray):
         return found
+    steps = whole_number(f"{owner}: steps", steps, at_least=1)
     wrong = np.flatnonzero((found < 1) | (found > steps))
     if wrong.size:
         raise ValueError(
@@ -453,7 +451,7 @@ def check_lengths(owner: str, lengths: Lengths, samples: int, steps: int) -> Arr
 def whole_numbers(owner: str, lengths: Lengths, samples: int) -> Array:
     """Lengths as an array of whole numbers (N,) on their device; raises ValueError for anything else."""
     found = as_array(_raw(lengths))  # a module makes Tensors of arrays of floating-point numbers
-    if found.shape != (samples,) or found.dtype.kind not in "iu":
+    if found.shape != (samples,) or (samples and found.dtype.kind not in "iu"):
         raise ValueError(
             f"{owner}: lengths must be {samples} whole numbers, one for each sequence, got {found.dtype} of shape "
             f"{found.shape}: write lengths=[5, 3, ...], or lengths.astype('int64')."
