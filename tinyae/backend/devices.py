@@ -354,7 +354,7 @@ def _find(array_type: type) -> Backend:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The door for arrays: what users have, also from other libraries, becomes an array here and nowhere else.
+# The only place where arguments of users, also from other libraries, become arrays.
 
 NUMBERS = "biufc"
 """The kinds of dtype that are numbers: bool, signed and unsigned integers, floating point, complex."""

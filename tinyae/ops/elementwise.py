@@ -124,7 +124,7 @@ def sign(x: Array) -> Array:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Functions of one array. None overflows for an input at which the true value is finite.
+# Functions of one array. None overflows where the true value is finite.
 
 
 @primitive(elementwise=True)
@@ -317,7 +317,7 @@ def _(g, out, x):
 # Comparisons and choices. A comparison is piecewise constant: its result is a constant Tensor of booleans.
 #
 # No rule turns the NaN of an input into a gradient of 0. At a NaN, relu, maximum, minimum and clip pass the cotangent on (to
-# both arguments), as in PyTorch; a slope that is computed from the input, as those of absolute and elu, is NaN itself.
+# both arguments), as in PyTorch; a slope that is computed from the input, such as those of absolute and elu, is NaN itself.
 
 
 @primitive(elementwise=True, differentiable=False)

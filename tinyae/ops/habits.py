@@ -1,7 +1,7 @@
 """What to write instead of a function of NumPy or a method of PyTorch: `numpy.exp(x)`, `x.exp()` are `tinyae.ops.exp(x)`.
 
-NumPy asks its arguments before it computes, so that Tensors can refuse; only an operator, as in `array * x`, is passed on.
-Looking a foreign method up raises AttributeError, so that `hasattr` is False.
+NumPy asks its arguments before it computes, so Tensors can refuse; only an operator, as in `array * x`, is passed on.
+Looking up a foreign method raises AttributeError, so that `hasattr` is False.
 """
 
 from __future__ import annotations

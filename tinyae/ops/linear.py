@@ -58,7 +58,7 @@ def _(g, out, a, b):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Einstein sums: every axis has a letter, equal letters run together, and letters that the result lacks are summed over.
+# Einstein sums: every axis has a letter, equal letters share an index, and letters that the result lacks are summed over.
 #
 # The primitive is `contract`, in which each letter of an operand is also one of the result or of another operand. Then the
 # gradient is the same sum with result and operand exchanged. `einsum` brings any other sum to this form.

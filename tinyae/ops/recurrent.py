@@ -162,8 +162,8 @@ def _(grad, out, residuals, wanted, x, h0, c0, w_x, w_h, b, peepholes=None, **pa
     return dx, dh, dc, dw_x, dw_h, db, dp
 
 
-# Below, arrays (T, ...) are in the order of computation, and those of a step contiguous: while Python takes slices, or NumPy
-# finds its way through strides, they hold the interpreter's lock, and the other thread waits.
+# Below, arrays (T, ...) are in the order of computation, and those of a step are contiguous: slicing in Python and handling
+# strides in NumPy hold the interpreter's lock, and the other thread waits.
 
 
 class Half(NamedTuple):

@@ -1,7 +1,7 @@
-"""What a run prints: metrics in the same units for all losses, and below them the code, baselines, and why a model is behind one.
+"""What a run prints: metrics in the same units for all losses, then the code, baselines, and why a model is behind one.
 
-A squared error of 11.6 alone says little. The mean of the training samples and principal components, as many as the code
-has dimensions, need no training by gradients, and no linear code of that size is better than the latter.
+A squared error of 11.6 alone says little. Two baselines need no training by gradients: the mean of the training samples, and as
+many principal components as the code has dimensions, which no linear code of that size beats.
 """
 
 from __future__ import annotations
@@ -210,8 +210,8 @@ def still_falling(history: History) -> list[str]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# A sequence model beside the mean sequence, the last value repeated and a linear code of the same size, all fitted on the
-# training part; and a loss in nats beside the entropy of the gray levels, a lower bound for every prediction.
+# A sequence model compared with the mean sequence, the last value repeated and a linear code of the same size, all fitted on
+# the training part; and a loss in nats with the entropy of the gray levels, a lower bound for every prediction.
 
 _ASKED = 1000
 """How many codes of test samples are shuffled, and how many training samples fit the weight of the copies."""

@@ -11,10 +11,10 @@ README.md               what was trained on which data, with which results
 *.png, *.gif        pictures: reconstructions, loss curves, first-layer filters, codes, films
 
 Several files change together, and a process may be killed at any moment. So there is one commit: the new content of each file
-is written beside it, under the name `.NAME.GENERATION`, and synced; then `config.json` is replaced by one that names this
-generation. That renaming is the commit. Before it a reader finds the old files, after it the new ones, first under the names
-at which they were staged and then, when they have been renamed too, under their own. Whoever opens the folder for writing next
-finishes the renaming or removes what was staged for nothing.
+is written next to it, under the name `.NAME.GENERATION`, and synced; then `config.json` is replaced by one that names this
+generation. That renaming is the commit. Before it, a reader finds the old files; after it, the new ones, first under their
+staged names and then, when they have been renamed too, under their own. The next process that opens the folder for writing
+finishes the renaming or removes staged files without a commit.
 """
 
 from __future__ import annotations

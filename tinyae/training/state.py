@@ -1,6 +1,6 @@
-"""What a training run records: its history, what callbacks are given, its state, and the file of the state.
+"""What a training run records: its history, the arguments of callbacks, its state, and the file of the state.
 
-`Training.capture` makes a `TrainingState`, `Training.restore` puts it back. It serves three purposes: after an exception,
+`Training.capture` creates a `TrainingState`; `Training.restore` loads it back. It serves three purposes: after an exception,
 `fit` restores the state of the last complete epoch; `fit(..., start=state)` continues a run; and a `Checkpoint` writes it to
 a file from time to time. A continued run equals an uninterrupted one, bit for bit on the CPU.
 """
@@ -130,7 +130,7 @@ class History:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# How a run breaks off.
+# How a run is interrupted.
 
 
 class TrainingDiverged(FloatingPointError):
