@@ -63,7 +63,7 @@ class Override(property):
     """`__array_ufunc__`: this function to NumPy, which asks the class; None to CuPy, which asks the Tensor."""
 
     def __call__(self, x: Tensor, ufunc: np.ufunc, method: str, left: Any, *others: Any, **options: Any) -> Tensor:
-        """Leave `array * x` to the Tensor; refuse all else."""
+        """Leave `array * x` to the Tensor; reject all else."""
         reflected = None if options or left is x else getattr(x, REFLECTED.get(ufunc, ""), None)
         if reflected is not None and method == "__call__":
             return reflected(left)

@@ -274,7 +274,7 @@ class AppliedRun:
         return data.in_units(self._trained.reconstruct(self._trained.batch(data.test)))
 
     def decode(self, codes: npt.ArrayLike, labels: npt.ArrayLike | None = None) -> Any:
-        """What codes (N, K) stand for, in the units of the data, as for `reconstruct`.
+        """The samples that codes (N, K) represent, in the units of the data, as for `reconstruct`.
 
         labels: for a class-conditional model the class of each, a name or a number, (N,).
         """

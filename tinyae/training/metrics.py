@@ -139,7 +139,7 @@ def report(model: Autoencoder, data: Dataset, history: History | None = None, er
 
 
 def code_use(model: Autoencoder, data: Dataset) -> list[str]:
-    """The code size beside the size of a sample, and how many units have one value for all training samples: dead ones."""
+    """The code size and the size of a sample, and how many units are dead: they have one value for all training samples."""
     low: Any = math.inf
     high: Any = -math.inf
     for start in range(0, len(data.train), 1024):
@@ -161,7 +161,7 @@ def code_use(model: Autoencoder, data: Dataset) -> list[str]:
 def compare(model: Autoencoder, data: Dataset, minimizes: str = "", error: float | None = None) -> list[str]:
     """Squared errors of the model and of baselines on the test samples, or on the training samples if there are no others.
 
-    PCA stands beside it if the code is smaller than a sample. A discrete code counts as many components as its bits are
+    PCA is included if the code is smaller than a sample. A discrete code counts as many components as its bits are
     32-bit numbers. If PCA is better, a line says what it minimizes, and what the model `minimizes`, by default its loss.
     `error` is the model's squared error on these samples, if it was evaluated before.
     """

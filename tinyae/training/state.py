@@ -412,7 +412,7 @@ _STATE = {
 
 
 def _without_arrays(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
-    """`value` for JSON: each array in it is put into `arrays` under its path, and its name stands in its place."""
+    """`value` for JSON: each array in it is put into `arrays` under its path and replaced by that name."""
     if isinstance(value, np.ndarray):
         arrays[path] = value
         return {_ARRAY: path}
@@ -424,7 +424,7 @@ def _without_arrays(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any
 
 
 def _with_array(value: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
-    """The array whose name stands in its place, or another dict as it is; tuples come back as lists."""
+    """The array that a name replaced, or another dict unchanged; tuples come back as lists."""
     return arrays[value[_ARRAY]] if value.keys() == {_ARRAY} else value
 
 
