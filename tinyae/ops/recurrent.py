@@ -287,8 +287,8 @@ def _through_time(
 def _weights(x: Any, w_x: Any, w_h: Array, b: Array, dtype: Any) -> tuple[Array, bool]:
     """The weights of all that the product of a step reads, (4, K, H), and whether x is projected apart.
 
-    They are stacked: those of h, x_t and a 1; or of h only, if x (N, D) is the same at all steps or so wide that reading its weights
-    in every step would cost more than a separate product.
+    They are stacked: those of h, x_t and a 1; or of h only, if x (N, D) is the same at all steps or so wide that reading its
+    weights in every step would cost more than a separate product.
     """
     apart = x is not None and (x.ndim == 2 or x.shape[2] > len(w_h))
     parts = [w_h] if apart else [w_h, *([] if x is None else [w_x]), b.reshape(1, -1)]
