@@ -7,9 +7,9 @@
     >>> x.grad
     Tensor([2., 4., 6.], dtype=float32)
 
-The rooms, from the bottom up: `backend`, `autodiff`, `ops`, `losses`, `nn`, `optim`, `data`, `models`, `training`;
-and `plots`, `inspect` and `testing`. `import tinyae` loads NumPy and no other large library; the rooms that `fit` and the
-pictures need are loaded when first used.
+The packages, from the bottom up: `backend`, `autodiff`, `ops`, `losses`, `nn`, `optim`, `data`, `models`, `training`;
+and `plots`, `inspect` and `testing`. `import tinyae` loads NumPy and no other large library; the packages that `fit` and
+the pictures need are loaded when first used.
 """
 
 # isort: off

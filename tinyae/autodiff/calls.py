@@ -1,7 +1,7 @@
 """How a primitive is called: arrays by position, options by name or after the arrays.
 
-A forward function takes its options by name only. A call that it refuses, e.g. `sum(x, 0)`, is read once more here; if it
-still does not fit, a sentence says what to write. No other call comes here.
+A forward function accepts its options by name only. A call that it rejects, e.g. `sum(x, 0)`, is parsed again here; if it
+still does not fit, the error says what to write. No other call comes here.
 """
 
 from __future__ import annotations

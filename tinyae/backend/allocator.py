@@ -1,7 +1,7 @@
-"""Memory that the C library keeps: a training step allocates the same large arrays again and again.
+"""Memory for the C library to keep: a training step allocates the same large arrays again and again.
 
-glibc gives the memory of a large array back to the system when it is freed, and the next array gets new pages, each zeroed by
-the kernel at its first use: a page fault, about 2 microseconds for 4 KiB. In small networks that is half of a step.
+glibc returns the memory of a large array to the system when it is freed, and the next array gets new pages, each zeroed by
+the kernel at its first use: a page fault, about 2 microseconds per 4 KiB. In small networks, that is half of a step.
 """
 
 from __future__ import annotations

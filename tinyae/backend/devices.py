@@ -354,7 +354,7 @@ def _find(array_type: type) -> Backend:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The door for arrays: what users have, also from other libraries, becomes an array here and nowhere else.
+# The only place where arguments of users, also from other libraries, become arrays.
 
 NUMBERS = "biufc"
 """The kinds of dtype that are numbers: bool, signed and unsigned integers, floating point, complex."""
@@ -374,7 +374,7 @@ _FIXES = {
 
 
 def as_array(data: object, dtype: npt.DTypeLike | None = None, *, expected: str = EXPECTED) -> Array:
-    """`data` as an array of numbers, converted to `dtype` if given; an array of a device is returned as it is.
+    """`data` as an array of numbers, converted to `dtype` if given; an array of a device is returned unchanged.
 
     An array of another library, with `__array__`, `__dlpack__` or a buffer, keeps its dtype, and its memory if that library
     shares it; a subclass of NumPy's array becomes a plain one. A Python number or a nested list becomes float32, or int64 for
@@ -387,7 +387,7 @@ def as_array(data: object, dtype: npt.DTypeLike | None = None, *, expected: str 
 
 
 def _adopted(data: Any, dtype: npt.DTypeLike | None, expected: str) -> Any:
-    """What is not a NumPy array: of a device as it is, everything else as NumPy reads it."""
+    """An argument that is not a NumPy array: unchanged if it is on a device, otherwise as NumPy reads it."""
     if isinstance(data, np.generic):
         return np.asarray(data)
     plain = isinstance(data, (bool, int, float, complex, list, tuple))

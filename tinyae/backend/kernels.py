@@ -126,7 +126,7 @@ def _chunk(n: int, entries: int, dtype: np.dtype) -> int:
 
 
 def _dtype(*arrays: Images | None) -> np.dtype:
-    """The dtype of results; arrays are given to NumPy themselves, so that one of another device is refused."""
+    """The dtype of results; arrays are given to NumPy themselves, so that one of another device is rejected."""
     return np.result_type(*[a.dtype if isinstance(a, Slopes) else a for a in arrays if a is not None])
 
 

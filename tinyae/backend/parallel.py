@@ -1,8 +1,8 @@
 """Work shared by the processors: a few large parts, each on a Python thread of its own.
 
 NumPy releases the interpreter lock while it copies or multiplies, so a second Python thread nearly doubles the speed of work on
-large arrays. Work is always cut at the same points, whatever the number of threads, and its parts are added in their order:
-results are equal byte for byte. While parts are computed, the BLAS is held to one thread for each of them: its own threads
+large arrays. Work is always cut at the same points, whatever the number of threads, and its parts are added in order:
+results are equal byte for byte. Meanwhile, the BLAS is limited to one thread per part: its own threads
 would wait for each other, and they divide a product in a way that changes the last bits.
 """
 

@@ -174,7 +174,7 @@ class AnomalyDetector:
         """Squared error of each sample (N,), float64.
 
         samples: an array, or a Split with the lengths of sequences, whose padding is left out, and with class numbers for a
-        class-conditional model. TypeError or ValueError for samples that `fit` refuses, or of another shape.
+        class-conditional model. TypeError or ValueError for samples that `fit` rejects, or of another shape.
         """
         return np.concatenate([errors.reshape(len(errors), -1).sum(axis=1) for errors in self._errors(samples)])
 

@@ -462,8 +462,8 @@ def _plain(value: Any) -> Any:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# A model may be changed after it was built. A recipe holds for it as long as its parts are of the same types and shapes;
-# settings that differ are stored beside the recipe and set again.
+# A model may be changed after it was built. Its recipe remains valid as long as its parts are of the same types and shapes;
+# settings that differ are stored with the recipe and set again.
 
 
 @dataclass(frozen=True)

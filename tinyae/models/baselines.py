@@ -1,4 +1,4 @@
-"""Baselines: the mean, the last value repeated, linear codes (PCA); and a test whether a decoder uses the code."""
+"""Baselines: the mean, the last value repeated, linear codes (PCA); and a test of whether a decoder uses the code."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tinyae.data import padding
 from tinyae.data.source import Rows, pieces
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Baselines for sequences, and a test whether a decoder uses the code at all.
+# Baselines for sequences, and a test of whether a decoder uses the code at all.
 #
 # Three predictions need almost no training: the mean sequence, the last value repeated, and as many principal components as
-# the model's code has dimensions. And a recurrent decoder may output the same smooth average whatever the code is. Given the
+# the model's code has dimensions. A recurrent decoder may output the same smooth average whatever the code is. Given the
 # code of another sequence, a decoder that uses the code gets much worse.
 
 Floats = npt.NDArray[np.float64]

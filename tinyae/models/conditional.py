@@ -1,6 +1,6 @@
 """The conditional variational autoencoder: encoder and decoder receive the class, so the code need not contain it.
 
-The code then holds what the classes share: slant, thickness, size. Decoded as each class in turn, one code shows all ten
+The code then contains what the classes share: slant, thickness, size. Decoded as each class in turn, one code shows all ten
 digits in the same handwriting.
 """
 

@@ -1,6 +1,6 @@
 """The contractive autoencoder: a code that hardly changes with the input (Rifai, Vincent, Muller, Glorot, Bengio 2011).
 
-Reconstruction makes the code sensitive to the input, the penalty makes it insensitive. The code stays sensitive only to the
+Reconstruction makes the code sensitive to the input; the penalty makes it insensitive. The code stays sensitive only to the
 directions in which the data vary.
 """
 

@@ -36,7 +36,7 @@ class DenoisingAutoencoder(Autoencoder):
         alpha: weight of corrupted elements in the loss, at least 0.
         beta: weight of clean elements in the loss, at least 0. alpha = 1, beta = 0 is the paper's "full emphasis".
 
-    Only `loss` adds noise. `encode`, `decode` and `reconstruct` take samples as they are, corrupted or not:
+    Only `loss` adds noise. `encode`, `decode` and `reconstruct` use samples unchanged, corrupted or not:
     `model.reconstruct(model.corrupt(x))` denoises. In evaluation mode `loss` is the ordinary reconstruction loss of clean
     samples, unless it is given a generator to draw the noise from, as `tinyae.evaluate` does.
 

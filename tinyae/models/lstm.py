@@ -1,7 +1,7 @@
 """The LSTM autoencoder: it maps a sequence to a vector of fixed length, and the vector back to the sequence or its future.
 
 An encoder reads the sequence; one decoder reconstructs it, by default in reverse order, another predicts how it continues.
-A code that allows reconstruction holds the sequence; one that allows prediction holds what determines the future; the
+A code for reconstruction must contain the sequence, one for prediction whatever determines the future; the
 composite model needs both.
 """
 

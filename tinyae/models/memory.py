@@ -1,8 +1,8 @@
 """A network as a data store: half an autoencoder.
 
 Train a decoder with a fixed input until its output is your image: the weights now store the image. A second input lets it
-store a second image. If the inputs are learned too, similar images get similar inputs, and the inputs are codes. Only a
-map from a new image to its code is then missing for an autoencoder: the encoder.
+store a second image. If the inputs are learned too, similar images get similar inputs, and the inputs are codes. An autoencoder
+only adds a map from a new image to its code: the encoder.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Settings that are passed on: each is declared once, with its default, its type and its documentation.
 
-A model's settings are declared in its constructor. A builder or subclass that passes them on takes `**settings` and names
+A model's settings are declared in its constructor. A builder or subclass that passes them on accepts `**settings` and names
 the receivers in `@passes_on(...)`; its signature, `help` and the command line then show them as its own.
 """
 

@@ -1,7 +1,7 @@
 """The sparse autoencoder: only a few code units are active at a time.
 
-An overcomplete code can still be a good description if each sample uses few units. The units then specialize: each stands
-for something that is rarely present. On patches of photographs that is an edge.
+An overcomplete code can still be a good description if each sample uses few units. The units then specialize: each represents
+a feature that is rarely present. On patches of photographs, that is an edge.
 """
 
 from __future__ import annotations

@@ -184,7 +184,7 @@ class VariationalAutoencoder(Autoencoder):
         """True with warm-up of the KL."""
         return self.warmup > 0
 
-    # Making samples.
+    # Generating samples.
 
     def sample(self, n: int, generator: np.random.Generator | None = None, *, pixels: bool = False) -> np.ndarray:
         """n new samples (n, ...): z ~ N(0, I), then E[x|z], or with `pixels` a draw from p(x|z).
@@ -210,7 +210,7 @@ class VariationalAutoencoder(Autoencoder):
             f"the code size is the in_features of the decoder, got {type(self.decoder).__name__} without it: add in_features."
         )
 
-    # What the numbers say.
+    # Reports.
 
     def latent_report(self, x: np.ndarray, *, labels: np.ndarray | None = None) -> LatentReport:
         """KL per latent dimension, active dimensions, and whether the posterior collapsed, on samples x (N, ...)."""

@@ -1,7 +1,7 @@
 """The vector-quantized autoencoder: discrete codes.
 
 A code has a few positions, each of which holds one of the C vectors of a codebook. So a sample becomes a few integers, whose
-size is measured in bits. Choosing the nearest vector has no gradient; two tricks replace it: the backward pass skips the
+size is measured in bits. Choosing the nearest vector has no gradient. Two tricks replace it: the backward pass skips the
 choice, and each vector of the codebook is a running mean of the encoder outputs assigned to it.
 """
 

@@ -292,8 +292,8 @@ class TopK(Module):
 # ---------------------------------------------------------------------------------------------------------------------
 # Normalization layers.
 #
-# Both compute y = weight * (x - mean) / sqrt(variance + eps) + bias and differ in what the mean and variance are taken
-# over: LayerNorm over the features of one sample, BatchNorm over the samples of one feature. They are composed of
+# Both compute y = weight * (x - mean) / sqrt(variance + eps) + bias, with the mean and variance over the features of one
+# sample (LayerNorm) or over the samples of one feature (BatchNorm). They are composed of
 # primitives, so autodiff supplies their gradients, including those through the mean and the variance.
 
 

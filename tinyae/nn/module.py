@@ -1,8 +1,8 @@
 """`Module`: the base class of layers and models, which have parameters and a `forward`.
 
 Nothing is registered. The parameters, buffers and inner modules of a module are its attributes, found by walking
-`vars(self)`, including lists, tuples and dicts. So they are in the order of assignment in `__init__`, an attribute that is
-replaced is gone, and a parameter that two layers share is found twice and counted once.
+`vars(self)`, including lists, tuples and dicts. So they are in the order of assignment in `__init__`, a replaced attribute
+is gone, and a parameter that two layers share is found twice and counted once.
 """
 
 from __future__ import annotations

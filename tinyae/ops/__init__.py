@@ -1,6 +1,6 @@
 """The operations: each primitive with its forward function, docstring and gradient rule in one place.
 
-The chapters are `elementwise`, `reductions`, `arrays` (reshaping and indexing), `linear` (products and the fused dense
+The modules are `elementwise`, `reductions`, `arrays` (reshaping and indexing), `linear` (products and the fused dense
 layer), `convolution`, `images` (pooling and resizing) and `recurrent` (the fused LSTM). The table below gives `Tensor`
 its operators and methods; the engine does not import the operations.
 """

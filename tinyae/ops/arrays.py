@@ -1,7 +1,7 @@
 """Reshaping, indexing and joining arrays. Every function here is linear, so its gradient is its adjoint.
 
 The pairs are reshape with reshape, transpose with transpose, expand with sum_to (in the engine), getitem with scatter,
-pad with crop, and concatenate with split. (Padding with another value than 0 is affine, with the same rule.)
+pad with crop, and concatenate with split. (Padding with a value other than 0 is affine, with the same rule.)
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Convolution and the two operations that make up its derivative.
+"""Convolution and the two operations that are its gradients.
 
 A convolution is defined by a trilinear form of images x, kernel w and outputs y,
 

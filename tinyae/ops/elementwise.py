@@ -124,7 +124,7 @@ def sign(x: Array) -> Array:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Functions of one array. None overflows for an input at which the true value is finite.
+# Functions of one array. None overflows where the true value is finite.
 
 
 @primitive(elementwise=True)
@@ -317,7 +317,7 @@ def _(g, out, x):
 # Comparisons and choices. A comparison is piecewise constant: its result is a constant Tensor of booleans.
 #
 # No rule turns the NaN of an input into a gradient of 0. At a NaN, relu, maximum, minimum and clip pass the cotangent on (to
-# both arguments), as in PyTorch; a slope that is computed from the input, as those of absolute and elu, is NaN itself.
+# both arguments), as in PyTorch; a slope that is computed from the input, such as those of absolute and elu, is NaN itself.
 
 
 @primitive(elementwise=True, differentiable=False)
@@ -358,19 +358,19 @@ def not_equal(x: Array, y: Operand) -> Array:
 
 @primitive(elementwise=True, differentiable=False)
 def logical_and(x: Array, y: Operand) -> Array:
-    """Where both hold, elementwise; a number holds unless it is 0. On masks the operator `&`."""
+    """x and y, elementwise; a number is true unless it is 0. For masks, the operator `&`."""
     return backend_of(x if hasattr(x, "shape") else y).xp.logical_and(x, y)
 
 
 @primitive(elementwise=True, differentiable=False)
 def logical_or(x: Array, y: Operand) -> Array:
-    """Where at least one holds, elementwise; a number holds unless it is 0. On masks the operator `|`."""
+    """x or y, elementwise; a number is true unless it is 0. For masks, the operator `|`."""
     return backend_of(x if hasattr(x, "shape") else y).xp.logical_or(x, y)
 
 
 @primitive(elementwise=True, differentiable=False)
 def logical_not(x: Array) -> Array:
-    """Where x does not hold, elementwise; a number holds unless it is 0. On masks the operator `~`."""
+    """not x, elementwise; a number is true unless it is 0. For masks, the operator `~`."""
     return backend_of(x).xp.logical_not(x)
 
 
@@ -385,13 +385,13 @@ def masks(sign: str, *operands: Operand) -> tuple[Operand, ...]:
 
 @primitive(differentiable=False)
 def indicator(condition: Array, like: Operand) -> Array:
-    """1 where `condition` holds, else 0, in the dtype of `like` (a boolean times 0.5 is float64 for any input)."""
+    """1 where `condition` is true, else 0, in the dtype of `like` (a boolean times 0.5 is float64 for any input)."""
     return condition.astype(like.dtype)
 
 
 @primitive(elementwise=True)
 def where(condition: Array, x: Operand, y: Operand) -> Array:
-    """x where `condition` c holds, else y.   dL/dx = G where c, else 0;   dL/dy = 0 where c, else G;   c gets none."""
+    """x where `condition` c is true, else y.   dL/dx = G where c, else 0;   dL/dy = 0 where c, else G;   c gets none."""
     return backend_of(condition).xp.where(condition, x, y)
 
 

@@ -1,7 +1,7 @@
 """What to write instead of a function of NumPy or a method of PyTorch: `numpy.exp(x)`, `x.exp()` are `tinyae.ops.exp(x)`.
 
-NumPy asks its arguments before it computes, so that Tensors can refuse; only an operator, as in `array * x`, is passed on.
-Looking a foreign method up raises AttributeError, so that `hasattr` is False.
+NumPy asks its arguments before it computes, so Tensors can refuse; only an operator, as in `array * x`, is passed on.
+Looking up a foreign method raises AttributeError, so that `hasattr` is False.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Override(property):
     """`__array_ufunc__`: this function to NumPy, which asks the class; None to CuPy, which asks the Tensor."""
 
     def __call__(self, x: Tensor, ufunc: np.ufunc, method: str, left: Any, *others: Any, **options: Any) -> Tensor:
-        """Leave `array * x` to the Tensor; refuse all else."""
+        """Leave `array * x` to the Tensor; reject all else."""
         reflected = None if options or left is x else getattr(x, REFLECTED.get(ufunc, ""), None)
         if reflected is not None and method == "__call__":
             return reflected(left)

@@ -58,7 +58,7 @@ def _(g, out, a, b):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Einstein sums: every axis has a letter, equal letters run together, and letters that the result lacks are summed over.
+# Einstein sums: every axis has a letter, equal letters share an index, and letters that the result lacks are summed over.
 #
 # The primitive is `contract`, in which each letter of an operand is also one of the result or of another operand. Then the
 # gradient is the same sum with result and operand exchanged. `einsum` brings any other sum to this form.
@@ -86,7 +86,7 @@ def einsum(subscripts: str, *xs: T) -> T:
 
     Args:
         subscripts: a letter for each axis of each operand, then "->" and those of the result; the other letters are summed
-            over. A letter twice in an operand takes its diagonal; "..." stands for axes that broadcast, as in
+            over. A letter twice in an operand takes its diagonal; "..." means axes that broadcast, as in
             "...ij,...jk->...ik". Without "->", the result has the letters that occur once, in alphabetical order.
         xs: the operands. An axis of length 1 is repeated where others with its letter are longer.
 
@@ -214,7 +214,7 @@ def activated(z: T, activation: str) -> T:
 
 
 def activate(owner: str, z: Array, activation: str) -> None:
-    """Replace z by f(z) in place if f is one of `IN_PLACE`; `owner` is the operation to name if f is unknown."""
+    """Replace z with f(z) in place if f is one of `IN_PLACE`; `owner` is the operation to name if f is unknown."""
     xp = backend_of(z).xp
     if activation == "relu":
         xp.clip(z, 0.0, math.inf, out=z)  # in NumPy three times as fast as a maximum with a number
@@ -247,5 +247,5 @@ def through_activation(g: T, y: T, activation: str, z: T | None = None) -> T:
 
 
 def slope_of(g: Array, y: Array, activation: str, z: Array | None) -> Callable[[slice], Array]:
-    """The function that gives `through_activation` of the samples in a slice, for kernels that take a few at a time."""
+    """The function that gives `through_activation` of the samples in a slice, for kernels that process a few at a time."""
     return lambda rows: through_activation(g[rows], y[rows], activation, None if z is None else z[rows])

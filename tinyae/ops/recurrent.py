@@ -162,8 +162,8 @@ def _(grad, out, residuals, wanted, x, h0, c0, w_x, w_h, b, peepholes=None, **pa
     return dx, dh, dc, dw_x, dw_h, db, dp
 
 
-# Below, arrays (T, ...) are in the order of computation, and those of a step contiguous: while Python takes slices, or NumPy
-# finds its way through strides, they hold the interpreter's lock, and the other thread waits.
+# Below, arrays (T, ...) are in the order of computation, and those of a step are contiguous: slicing in Python and handling
+# strides in NumPy hold the interpreter's lock, and the other thread waits.
 
 
 class Half(NamedTuple):
@@ -187,8 +187,8 @@ def _forward(
 ) -> Half:
     """Write h after each step to rows (T + 1, N, K), and to out (T + 1, N, H) with the last c.
 
-    The gates stand in the order o, i, f, g: the three sigmoids are neighbors, and so are i, f and the numbers that they
-    multiply, g and the cell state before. The sums of o, i and f have the opposite sign, as s(z) = 1 / (1 + exp(-z)).
+    The gates are in the order o, i, f, g: the three sigmoids are adjacent, and so are i, f and their factors, g and the
+    previous cell state. The sums of o, i and f have the opposite sign, as s(z) = 1 / (1 + exp(-z)).
     """
     xp, (n, size), one = backend_of(out).xp, out.shape[1:], out.dtype.type(1)
     states, tanh_c, products = (
@@ -287,8 +287,8 @@ def _through_time(
 def _weights(x: Any, w_x: Any, w_h: Array, b: Array, dtype: Any) -> tuple[Array, bool]:
     """The weights of all that the product of a step reads, (4, K, H), and whether x is projected apart.
 
-    They stand under one another: of h, x_t and a 1; or of h alone, if x (N, D) is the same at all steps or so wide that its weights,
-    read anew in every step, would cost more than a product of their own.
+    They are stacked: those of h, x_t and a 1; or of h only, if x (N, D) is the same at all steps or so wide that reading its
+    weights in every step would cost more than a separate product.
     """
     apart = x is not None and (x.ndim == 2 or x.shape[2] > len(w_h))
     parts = [w_h] if apart else [w_h, *([] if x is None else [w_x]), b.reshape(1, -1)]
@@ -364,7 +364,7 @@ class StepPlan(NamedTuple):
     parts: int
 
     def in_halves(self, work: Callable[[slice], T]) -> list[T]:
-        """[work(all samples)], or of large work both halves on two threads; a reader of small work stays in this file."""
+        """[work(all samples)], or for large work both halves on two threads; small work does not leave this file."""
         if self.parts == 1:
             return [work(slice(0, self.samples))]
         return in_parts(lambda start, stop: work(slice(start, stop)), self.samples, self.parts)

@@ -23,7 +23,7 @@ def reduced_axes(x: Tensor | Array, axis: Axis) -> tuple[int, ...]:
 
 
 def _check_axis(x: Array, axis: Axis) -> None:
-    """Refuse an axis of a 0-d array, which NumPy reduces over axis 0. Too large an axis is refused by NumPy."""
+    """Reject an axis of a 0-d array, which NumPy reduces over axis 0. NumPy itself rejects an axis that is too large."""
     if not x.ndim:
         reduced_axes(x, axis)
 

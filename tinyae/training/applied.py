@@ -1,8 +1,8 @@
-"""The data of a run: loaded as its configuration says, and new data prepared as its own were.
+"""The data of a run: loading them as its configuration says, and preparing new data in the same way.
 
-A run remembers what was done to its data: the options they were loaded with, and of a table or a recording its `Schema`, with
-names, order and kinds of the columns, the means that fill gaps, and the scaler. So new data need no options, and nothing of
-them decides how they are prepared.
+A run remembers how its data were prepared: the options they were loaded with, and for a table or a recording its `Schema`, with
+names, order and kinds of the columns, the means that fill gaps, and the scaler. So new data need no options, and do not
+influence how they are prepared.
 """
 
 from __future__ import annotations
@@ -230,7 +230,7 @@ def _bring_to(expected: tuple[int, ...], data: Dataset) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# A trained run applied to raw data, as they come: `Run` inherits this.
+# A trained run applied to raw data: `Run` inherits this.
 
 
 class AppliedRun:
@@ -274,7 +274,7 @@ class AppliedRun:
         return data.in_units(self._trained.reconstruct(self._trained.batch(data.test)))
 
     def decode(self, codes: npt.ArrayLike, labels: npt.ArrayLike | None = None) -> Any:
-        """What codes (N, K) stand for, in the units of the data, as for `reconstruct`.
+        """The samples that codes (N, K) represent, in the units of the data, as for `reconstruct`.
 
         labels: for a class-conditional model the class of each, a name or a number, (N,).
         """

@@ -1,8 +1,8 @@
 """`fit`: the training loop, written to be read.
 
 In reading order: `Training.epoch`, the loop over batches (zero the gradients, forward, backward, clip, step);
-`Training.complete`, what is measured, kept and announced after each epoch; `Training.run`, from start to end or exception;
-`Training.capture` and `restore`, the state of a run; and `fit`, which makes a `Training` and runs it. Then follow the
+`Training.complete`, which measures, records and reports after each epoch; `Training.run`, from start to end or exception;
+`Training.capture` and `restore`, the state of a run; and `fit`, which creates a `Training` and runs it. Then follow the
 checks and the progress bar. Losses are accumulated on the device and read when the bar is updated and at the end of an epoch.
 """
 

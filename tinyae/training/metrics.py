@@ -1,7 +1,7 @@
-"""What a run prints: metrics in the same units for all losses, and below them the code, baselines, and why a model is behind one.
+"""What a run prints: metrics in the same units for all losses, then the code, baselines, and why a model is behind one.
 
-A squared error of 11.6 alone says little. The mean of the training samples and principal components, as many as the code
-has dimensions, need no training by gradients, and no linear code of that size is better than the latter.
+A squared error of 11.6 alone says little. Two baselines need no training by gradients: the mean of the training samples, and as
+many principal components as the code has dimensions, which no linear code of that size beats.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def report(model: Autoencoder, data: Dataset, history: History | None = None, er
 
 
 def code_use(model: Autoencoder, data: Dataset) -> list[str]:
-    """The code size beside the size of a sample, and how many units have one value for all training samples: dead ones."""
+    """The code size and the size of a sample, and how many units are dead: they have one value for all training samples."""
     low: Any = math.inf
     high: Any = -math.inf
     for start in range(0, len(data.train), 1024):
@@ -161,7 +161,7 @@ def code_use(model: Autoencoder, data: Dataset) -> list[str]:
 def compare(model: Autoencoder, data: Dataset, minimizes: str = "", error: float | None = None) -> list[str]:
     """Squared errors of the model and of baselines on the test samples, or on the training samples if there are no others.
 
-    PCA stands beside it if the code is smaller than a sample. A discrete code counts as many components as its bits are
+    PCA is included if the code is smaller than a sample. A discrete code counts as many components as its bits are
     32-bit numbers. If PCA is better, a line says what it minimizes, and what the model `minimizes`, by default its loss.
     `error` is the model's squared error on these samples, if it was evaluated before.
     """
@@ -210,8 +210,8 @@ def still_falling(history: History) -> list[str]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# A sequence model beside the mean sequence, the last value repeated and a linear code of the same size, all fitted on the
-# training part; and a loss in nats beside the entropy of the gray levels, a lower bound for every prediction.
+# A sequence model compared with the mean sequence, the last value repeated and a linear code of the same size, all fitted on
+# the training part; and a loss in nats with the entropy of the gray levels, a lower bound for every prediction.
 
 _ASKED = 1000
 """How many codes of test samples are shuffled, and how many training samples fit the weight of the copies."""

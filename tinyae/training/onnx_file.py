@@ -1,8 +1,8 @@
-"""A model as an ONNX file, for runtimes without tinyae: a forward pass is recorded, and each node translated by its rule.
+"""A model as an ONNX file, for runtimes without tinyae: a forward pass is recorded, and each node is translated by its rule.
 
-What a pass computes from its input outside the tape is a constant on the tape, and would be one in the file. So there are two
-passes, of different samples and numbers of samples: a constant that is not the same in both is refused, and so is a pass that
-takes another path. An axis of different length is that of the batch, which stays free.
+A value that is computed from the input outside the tape is a constant on the tape, and would be one in the file. So there are
+two passes, with different samples and numbers of samples: a constant that differs between them is rejected, and so is a pass
+that takes another path. An axis whose length differs is that of the batch, which stays free.
 """
 
 from __future__ import annotations

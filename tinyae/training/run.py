@@ -11,10 +11,10 @@ README.md               what was trained on which data, with which results
 *.png, *.gif        pictures: reconstructions, loss curves, first-layer filters, codes, films
 
 Several files change together, and a process may be killed at any moment. So there is one commit: the new content of each file
-is written beside it, under the name `.NAME.GENERATION`, and synced; then `config.json` is replaced by one that names this
-generation. That renaming is the commit. Before it a reader finds the old files, after it the new ones, first under the names
-at which they were staged and then, when they have been renamed too, under their own. Whoever opens the folder for writing next
-finishes the renaming or removes what was staged for nothing.
+is written next to it, under the name `.NAME.GENERATION`, and synced; then `config.json` is replaced by one that names this
+generation. That renaming is the commit. Before it, a reader finds the old files; after it, the new ones, first under their
+staged names and then, when they have been renamed too, under their own. The next process that opens the folder for writing
+finishes the renaming or removes staged files without a commit.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Run(AppliedRun):
         Args:
             path: the folder; None picks `runs/MODEL-DATA`, or the first free `runs/MODEL-DATA-2`, `-3`, ...
             config: plain values.
-            force: reuse an existing run folder. The old run stays as it is until the first `keep` of the new one, which
+            force: reuse an existing run folder. The old run stays unchanged until the first `keep` of the new one, which
                 replaces its files and deletes those that only the old run wrote; everything else stays. A folder that is not
                 a run is never changed.
 
@@ -205,7 +205,7 @@ class Run(AppliedRun):
         return self._read(SCORES, read_npy)
 
     def describe(self, texts: Mapping[str, str]) -> None:
-        """Write texts, by their names in `TEXTS`, with the next commit; one of that name that no run wrote stays as it is.
+        """Write texts, by their names in `TEXTS`, with the next commit; one of that name that no run wrote is left unchanged.
 
         What UTF-8 does not have, such as half a character in the name of a file, is written as an escape.
         """
@@ -275,7 +275,7 @@ class Run(AppliedRun):
         self._finish()
 
     def _stage(self, name: str, content: Callable[[], bytes], number: int) -> Path:
-        """Write the next content of a file beside it, or, if it is a link, beside what it leads to."""
+        """Write the next content of a file next to it, or, if it is a link, next to its target."""
         with cannot_write(self.path / name):
             return stage(self._target(name), lambda file: file.write_bytes(content()), f"{number:08}")
 

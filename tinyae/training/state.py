@@ -1,6 +1,6 @@
-"""What a training run records: its history, what callbacks are given, its state, and the file of the state.
+"""What a training run records: its history, the arguments of callbacks, its state, and the file of the state.
 
-`Training.capture` makes a `TrainingState`, `Training.restore` puts it back. It serves three purposes: after an exception,
+`Training.capture` creates a `TrainingState`; `Training.restore` loads it back. It serves three purposes: after an exception,
 `fit` restores the state of the last complete epoch; `fit(..., start=state)` continues a run; and a `Checkpoint` writes it to
 a file from time to time. A continued run equals an uninterrupted one, bit for bit on the CPU.
 """
@@ -130,7 +130,7 @@ class History:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# How a run breaks off.
+# How a run is interrupted.
 
 
 class TrainingDiverged(FloatingPointError):
@@ -412,7 +412,7 @@ _STATE = {
 
 
 def _without_arrays(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any:
-    """`value` for JSON: each array in it is put into `arrays` under its path, and its name stands in its place."""
+    """`value` for JSON: each array in it is put into `arrays` under its path and replaced by that name."""
     if isinstance(value, np.ndarray):
         arrays[path] = value
         return {_ARRAY: path}
@@ -424,7 +424,7 @@ def _without_arrays(value: Any, path: str, arrays: dict[str, np.ndarray]) -> Any
 
 
 def _with_array(value: dict[str, Any], arrays: dict[str, np.ndarray]) -> Any:
-    """The array whose name stands in its place, or another dict as it is; tuples come back as lists."""
+    """The array that a name replaced, or another dict unchanged; tuples come back as lists."""
     return arrays[value[_ARRAY]] if value.keys() == {_ARRAY} else value
 
 
