@@ -201,5 +201,10 @@ def test_diff_names_the_first_epoch_and_parameter(tinyae, capsys):
     assert lines[2].endswith(", and 3 more")
     assert differ("a", "c")
     text = capsys.readouterr().out
-    for words in ("arguments.code_size: 32 and 8\n", "epochs: 2 and 1", "weights: decoder.0.bias differs by up to "):
+    for words in ("arguments.code_size: 32 and 8\n", "epochs: 2 and 1\n", "weights: decoder.0.bias differs by up to "):
         assert words in text
+    tinyae("train basic --data optdigits --epochs 1 --out d")
+    assert differ("a", "d")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:1] == ["epochs: 2 and 1, equal as far as both go"]
+    assert [line for line in lines[1:] if not line.startswith("weights: ")] == []
