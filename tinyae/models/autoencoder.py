@@ -387,7 +387,7 @@ class Reconstruction:
         if self.bounded and targets.size and not (targets.min() >= 0 and targets.max() <= 1):
             raise ValueError(
                 f"loss {self.name!r} needs targets in [0, 1], got values from {targets.min():g} to {targets.max():g}: "
-                "scale the data (e.g. divide by its maximum), or use loss='squared_error' (--loss squared_error)."
+                "scale the data (e.g. divide by its maximum), or use loss='squared_error'."
             )
 
 
