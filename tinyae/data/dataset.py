@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
@@ -259,10 +258,10 @@ class Dataset:
         """The training and test samples of each class by name; empty without labels. A class without a name is its number."""
         if self.train.y is None or self.test.y is None:
             return {}
-        train, test = Counter(self.train.y.tolist()), Counter(self.test.y.tolist())
+        train, test = (dict(zip(*np.unique(y, return_counts=True), strict=True)) for y in (self.train.y, self.test.y))
         known = range(len(self.class_names))
-        classes = sorted({*known, *train, *test})
-        return {self.class_names[n] if n in known else str(n): (train[n], test[n]) for n in classes}
+        names = {n: self.class_names[n] if n in known else str(n) for n in sorted({*known, *train, *test})}
+        return {name: (int(train.get(n, 0)), int(test.get(n, 0))) for n, name in names.items()}
 
     def noted(self, notes: Iterable[str]) -> Dataset:
         """With these notes, and a warning for each part that lacks classes of the other; new data have one part."""
