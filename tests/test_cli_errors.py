@@ -285,7 +285,7 @@ COMMITTED = ["README.md", "checkpoint.safetensors", "config.json", "metrics.csv"
     (1, None, "model.safetensors"),  # nothing was complete, so nothing is left
     (2, COMMITTED, "model.safetensors"),
     (4, COMMITTED, "scores.npy"),
-    (5, [*COMMITTED, "scores.npy"], "config.json"),  # before the pictures
+    (5, [*COMMITTED, "scores.npy"], "README.md"),  # the card, committed before the pictures
     (6, [*COMMITTED, "scores.npy"], "reconstructions.png"),
 ])  # fmt: skip
 def test_a_full_disk(count, kept, failed, refused, disk_fills_up, tmp_path, monkeypatch, pictured):

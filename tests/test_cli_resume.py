@@ -186,6 +186,19 @@ def test_a_forced_run_writes_no_state_before_its_first_epoch_is_complete(tinyae,
     tinyae("train --resume run")
 
 
+def test_the_card_of_a_run_that_is_killed_while_it_draws_has_the_results(tinyae, monkeypatch, capsys):
+    command = f"train {RUNS['basic']} --out"
+    tinyae(command, "whole")
+    report = Path("whole/README.md").read_text().partition("```text\n")[2].partition("```")[0]
+    with monkeypatch.context() as patch:
+        patch.setattr("tinyae.cli.train.draw_run", lambda *of: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            main([*command.split(), "cut"])
+    assert report in Path("cut/README.md").read_text()
+    tinyae("train --resume cut")
+    assert Path("cut/README.md").read_bytes() == Path("whole/README.md").read_bytes()
+
+
 def interrupted_at_once(*of: Any, **options: Any) -> None:
     raise TrainingInterrupted(History())
 
