@@ -246,6 +246,14 @@ def test_show_tells_a_conditional_model_the_classes_of_the_data(tinyae):
     assert "(4, 74)" in tinyae("show cvae --data optdigits --batch-size 4")  # 64 pixels and 10 classes
 
 
+def test_show_and_step_take_the_layer_of_a_stack_that_is_trained_first(tinyae):
+    printed = tinyae("show stacked --data optdigits")
+    assert printed.startswith("DenoisingAutoencoder, input (N, 8, 8, 1)")
+    assert "8 nodes: 4 leaves, 4 operations" in printed
+    assert tinyae("step stacked --data optdigits").startswith("step.html: 8 nodes, ")
+    assert "stacked, layer 1, on optdigits: one training step" in Path("step.html").read_text(encoding="utf-8")
+
+
 def test_show_draws_the_same_graph_in_two_formats(tinyae):
     dot = tinyae("show deep --data optdigits --format dot")
     mermaid = tinyae("show deep --data optdigits --format mermaid")

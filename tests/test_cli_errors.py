@@ -20,6 +20,7 @@ import pytest
 
 from tinyae import atomic, data, load
 from tinyae.backend import devices
+from tinyae.cli.arguments import as_options
 from tinyae.cli.main import main
 from tinyae.models import build
 from tinyae.training import Checkpoint, History, Run, TrainingInterrupted, TrainingState, evaluate, save
@@ -61,10 +62,10 @@ def small_run(tmp_path_factory) -> Path:
     ("train basic --batch-size -3", "--batch-size: must be a whole number of at least 1, got '-3'"),
     ("train basic --lr 0", "lr must be a finite number, above 0, got 0"),
     ("train basic --lr nan", "--lr: must be a number, got 'nan'"),
-    ("train basic --clip-norm 0", "clip_norm must be a finite number, above 0, got 0"),
+    ("train basic --clip-norm 0", "--clip-norm must be a finite number, above 0, got 0"),
     ("train basic --lr 1e-3 --momentum 0.9", "--momentum has no effect with --optimizer adam: leave it out, or use --optimizer sgd"),
     ("train basic --optimizer lbfgs --nesterov", "--nesterov has no effect with lbfgs, which uses all samples at once"),
-    ("train basic --optimizer sgd --nesterov", "nesterov=True needs momentum above 0"),
+    ("train basic --optimizer sgd --nesterov", "--nesterov needs momentum above 0: pass e.g. --momentum 0.9"),
     ("train basic --optimizer sgd --momentum 1", "momentum must be a finite number, at least 0 and below 1, got 1"),
     ("train basic --gamma 0.5", "--gamma has no effect with --schedule constant: leave it out, or use --schedule step"),
     ("train basic --schedule step --final-lr 0", "--final-lr has no effect with --schedule step: .*--schedule cosine"),
@@ -110,7 +111,7 @@ def small_run(tmp_path_factory) -> Path:
     ("train denoising --data optdigits --alpha 0 --beta 0", "not both 0"),
     ("train denoising --data optdigits --hidden-sizes 3,x", "must be a whole number"),
     ("train stacked --data optdigits --layer denoising --optimizer lbfgs --out no", "draws noise, so train it with Adam"),
-    ("train memory --data optdigits --codes ones --count 2", "use count=1, or codes='one-hot'"),
+    ("train memory --data optdigits --codes ones --count 2", "use --count 1, or --codes one-hot"),
     ("train memory --data optdigits --codes one-hot --count 5 --code-size 3", "give 5"),
     ("train memory --data optdigits --count 99999", "has 3823 training samples, too few for a memory of 99999"),
     ("train memory --data optdigits --count 0", "must be a whole number of at least 1"),
@@ -160,7 +161,30 @@ def test_data_that_cannot_be_trained_on(name, arrays, words, refused, tmp_path):
 
 
 def test_the_taxi_is_too_busy_for_the_cross_entropy(refused):
-    assert "use loss='squared_error'" in refused("train basic --data nyc-taxi --loss bce")
+    assert "use --loss squared_error." in refused("train basic --data nyc-taxi --loss bce")
+
+
+@pytest.mark.parametrize(("message", "shown"), [
+    ("write sizes=(200, 50).", "write --sizes 200,50."),
+    ("write sizes=(200,), or sizes=[3].", "write --sizes 200, or --sizes 3."),
+    ("if it is the time, time='my year'", "if it is the time, --time 'my year'"),
+    ("say decimal=',' or a format", "say --decimal ',' or a format"),
+    ("leave it out with drop_last=True, or choose another batch_size.", "leave it out with --drop-last, or choose another --batch-size."),
+    ("write warmup=10, kind='sequences'", "write --kl-warmup 10, --as sequences"),
+    ("/data/batch_size/time=3.npy: 'batch_size' of load(path, model=...)",) * 2,
+])  # fmt: skip
+def test_a_message_names_options_as_they_are_typed(message, shown):
+    names = ("sizes", "time", "decimal", "drop_last", "batch_size", "warmup", "kind")
+    assert as_options(message, names) == shown
+
+
+def test_remarks_on_a_table_name_options(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.csv").write_text("year,a\n" + "".join(f"{1900 + 2 * n},{n % 3}\n" for n in range(30)))
+    for command in ("data a.csv", "train basic --epochs 1 --data a.csv"):
+        assert main(command.split()) == 0
+        shown = " ".join(capsys.readouterr().out.split())
+        assert "column 'year' only increases: if it is the time, --time year" in shown
 
 
 @pytest.mark.parametrize("command", ["evaluate", "encode", "reconstruct"])
@@ -264,7 +288,7 @@ COMMITTED = ["README.md", "checkpoint.safetensors", "config.json", "metrics.csv"
     (1, None, "model.safetensors"),  # nothing was complete, so nothing is left
     (2, COMMITTED, "model.safetensors"),
     (4, COMMITTED, "scores.npy"),
-    (5, [*COMMITTED, "scores.npy"], "config.json"),  # before the pictures
+    (5, [*COMMITTED, "scores.npy"], "README.md"),  # the card, committed before the pictures
     (6, [*COMMITTED, "scores.npy"], "reconstructions.png"),
 ])  # fmt: skip
 def test_a_full_disk(count, kept, failed, refused, disk_fills_up, tmp_path, monkeypatch, pictured):

@@ -186,6 +186,19 @@ def test_a_forced_run_writes_no_state_before_its_first_epoch_is_complete(tinyae,
     tinyae("train --resume run")
 
 
+def test_the_card_of_a_run_that_is_killed_while_it_draws_has_the_results(tinyae, monkeypatch, capsys):
+    command = f"train {RUNS['basic']} --out"
+    tinyae(command, "whole")
+    report = Path("whole/README.md").read_text().partition("```text\n")[2].partition("```")[0]
+    with monkeypatch.context() as patch:
+        patch.setattr("tinyae.cli.train.draw_run", lambda *of: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            main([*command.split(), "cut"])
+    assert report in Path("cut/README.md").read_text()
+    tinyae("train --resume cut")
+    assert Path("cut/README.md").read_bytes() == Path("whole/README.md").read_bytes()
+
+
 def interrupted_at_once(*of: Any, **options: Any) -> None:
     raise TrainingInterrupted(History())
 
@@ -201,5 +214,10 @@ def test_diff_names_the_first_epoch_and_parameter(tinyae, capsys):
     assert lines[2].endswith(", and 3 more")
     assert differ("a", "c")
     text = capsys.readouterr().out
-    for words in ("arguments.code_size: 32 and 8\n", "epochs: 2 and 1", "weights: decoder.0.bias differs by up to "):
+    for words in ("arguments.code_size: 32 and 8\n", "epochs: 2 and 1\n", "weights: decoder.0.bias differs by up to "):
         assert words in text
+    tinyae("train basic --data optdigits --epochs 1 --out d")
+    assert differ("a", "d")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:1] == ["epochs: 2 and 1, equal as far as both go"]
+    assert [line for line in lines[1:] if not line.startswith("weights: ")] == []

@@ -271,7 +271,7 @@ def test_other_formats_are_read_and_of_several_frames_the_first(suffix, fill, tm
 def test_a_broken_file_is_named_and_skipped_only_on_request(name, fill, tmp_path):
     make, reason = BROKEN[name]
     folder = fill({"a.png": gray(0), "c.png": gray(1), name: make(tmp_path / "x")})
-    with pytest.raises(BrokenPicture, match=f"{name} cannot be read as a picture .*({reason}).*--skip-broken"):
+    with pytest.raises(BrokenPicture, match=f"{name} cannot be read as a picture .*({reason}).*skip_broken=True"):
         data.load(folder)
     found = data.load(folder, skip_broken=True)
     assert_array_equal(in_order(found)[..., 0] * 255, np.stack([gray(0), gray(1)]))
@@ -292,7 +292,7 @@ def test_labels_keep_to_their_pictures_when_some_are_skipped(fill):
 @pytest.mark.parametrize(("files", "says"), [
     ({}, "without pictures .*no files.*TINYAE_DATA="),
     ({"a.txt": b"text", "b.heic": b"x"}, r"without pictures \(.png, .jpg, .jpeg, .webp, .*\), only files such as a.txt"),
-    ({"a.png": gray(0), "b.png": gray(1, 7, 5)}, r"a.png has 6 x 5 pixels .*b.png 7 x 5.*--image-size H,W"),
+    ({"a.png": gray(0), "b.png": gray(1, 7, 5)}, r"a.png has 6 x 5 pixels .*b.png 7 x 5.*image_size="),
     ({"a.png": gray(0), "cat/b.png": gray(1)}, r"both outside \(a.png\) and inside class folders \(cat/b.png\)"),
     ({"train/a.png": gray(0), "val/b.png": gray(1)}, "contains the folders train, val: a split folder has"),
     ({"train/a.png": gray(0), "test/c/b.png": gray(1)}, "only one of `train` and `test` has class folders"),
@@ -338,7 +338,7 @@ def test_more_pictures_than_there_is_room_for(fill, monkeypatch):
         return np.zeros(shape, dtype)
 
     monkeypatch.setattr("tinyae.data.pictures.np.empty", full)
-    with pytest.raises(MemoryError, match=r"the 2 pictures .* 6 x 5 pixels each, need 0.0 GB: .*--image-size"):
+    with pytest.raises(MemoryError, match=r"the 2 pictures .* 6 x 5 pixels each, need 0.0 GB: .*image_size="):
         data.load(folder)
 
 

@@ -14,7 +14,7 @@ from numpy.testing import assert_array_equal
 
 import tinyae as ta
 from tinyae.data import Split, source
-from tinyae.data.source import Rows, Stored
+from tinyae.data.source import LazyRows, Stored
 from tinyae.models import Batch
 from tinyae.models.autoencoder import check_samples
 from tinyae.testing import strict_device
@@ -77,7 +77,7 @@ def test_every_kind_of_model_takes_a_source_with_labels(name):
 
 def test_rows_stand_in_the_place_of_an_array():
     numbers = np.array([7, 3, 4, 250])
-    rows = Rows(Lines(X)).select(numbers)
+    rows = LazyRows(Lines(X)).select(numbers)
     mask = np.array([True, False, True, True])
     for index in (slice(1, 3), np.array([2, 0]), mask, (slice(None), slice(0, 2)), 1, (0, 5)):
         assert_array_equal(rows[index], X[numbers][index])
@@ -122,10 +122,10 @@ def test_what_a_source_returns_is_checked(monkeypatch):
 
 def test_on_another_device_a_source_comes_in_batches_and_an_array_at_once():
     device = strict_device()
-    array, lines = Rows(Stored(X)), Rows(Lines(X))
+    array, lines = LazyRows(Stored(X)), LazyRows(Lines(X))
     assert_array_equal(device.to_host(array.to(device, np.float32)), X)
     moved = lines.to(device, np.float64)
-    assert isinstance(moved, Rows)
+    assert isinstance(moved, LazyRows)
     assert_array_equal(device.to_host(moved[2:5]), X[2:5].astype(np.float64))
     batches = list(Batch(lines).to(device, np.float32).batches(128, np.arange(300)[::-1]))
     assert_array_equal(np.concatenate([device.to_host(batch.x.data) for batch in batches]), X[::-1])

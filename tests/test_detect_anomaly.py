@@ -160,6 +160,28 @@ def test_a_module_that_is_no_part_of_its_caller_is_named_after_it():
     assert caught(lambda: borrowed(leaf(0.0)).sum().backward()).layer == "RootOfReLU"
 
 
+@pytest.mark.parametrize(("values", "layer"), [((0.0,), "first"), ((4.0,), "second")])
+def test_a_layer_with_two_names_is_named_by_its_caller(values, layer):
+    class Log(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return ops.log(x)
+
+    class Minus(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x - 2.0
+
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            shared = Log()
+            self.first, self.second = nn.Sequential(shared), nn.Sequential(Minus(), shared)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.second(self.first(x))
+
+    place = {"first": "Twice.first.0 (Log)", "second": "Twice.second.1 (Log)"}[layer]
+    assert caught(lambda: Twice()(leaf(*values))).layer == place
+
+
 def test_blocks_nest_and_end():
     assert not observers()
     with detect_anomaly():

@@ -198,3 +198,43 @@ def test_the_command_line_offers_smooth_activations(model, capsys):
     with pytest.raises(SystemExit):
         main(["train", model, "--help"])
     assert "--activation {identity,relu,elu,sigmoid,tanh,gelu,silu}" in capsys.readouterr().out
+
+
+INTEGERS = ("bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64")
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sigmoid",
+        "softplus",
+        "relu",
+        "elu",
+        "erf",
+        "gelu",
+        "silu",
+        "softmax",
+        "log_softmax",
+        "logsumexp",
+        "mean",
+        "variance",
+        "std",
+        "norm",
+    ],
+)
+def test_a_function_of_integers_is_that_of_the_same_numbers_as_float64(name, dtype):
+    numbers = np.array([0, 1, 3, 100, 127 if dtype == "int8" else 128]).astype(dtype)
+    if numbers.dtype.kind == "i":
+        numbers[0] = -128
+    function = getattr(ops, name)
+    found, expected = np.asarray(function(numbers)), np.asarray(function(numbers.astype(np.float64)))
+    assert found.dtype.kind == "f"
+    np.testing.assert_allclose(found.astype(np.float64), expected, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+@pytest.mark.parametrize("name", ["exp", "expm1", "log1p", "sqrt", "sin", "cos", "tanh", "absolute"])
+def test_an_operation_that_numpy_has_is_numpys_for_integers_too(name, dtype):
+    numbers = np.array([0, 1, 3, 7]).astype(dtype)
+    np.testing.assert_array_equal(getattr(ops, name)(numbers), getattr(np, name)(numbers), strict=True)

@@ -99,7 +99,7 @@ def test_accounts_count_launches_syncs_and_copies() -> None:
         x = DEVICE.to_device(HOST)
         assert all(view.base is x for view in (x.T, x.reshape(-1), x[1:], x[None], XP.broadcast_to(x, (2, 4, 3))))
         assert XP.asarray(x) is x
-        x.astype("float32", copy=False)
+        assert x.astype("float32", copy=False) is x
         assert (account.launches, account.syncs, account.uploads, account.downloads) == (0, 0, 1, 0)
         y = x * 2.0 + 1.0
         y += x

@@ -177,7 +177,7 @@ def reading(path: str | Path, kind: str, fix: str) -> Iterator[None]:
             raise
         if isinstance(error, OSError) and error.strerror:
             raise OSError(error.errno, f"cannot read {path}: {error.strerror}") from error
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        reason = ("object at 0x" not in str(error) and str(error).strip().partition("\n")[0]) or type(error).__name__
         if isinstance(error, MemoryError):
             raise ValueError(f"{path} needs more memory than there is ({reason}): {fix}.") from error
         raise ValueError(f"{path} is damaged or not {kind} ({reason}): {fix}.") from error

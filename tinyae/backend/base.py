@@ -129,11 +129,11 @@ class Backend:
     def sigmoid(self, x: Array) -> Array:
         """1 / (1 + exp(-x)), accurate to the last digits also where it is tiny."""
         with np.errstate(over="ignore"):  # 1 / (1 + infinity) is 0
-            return 1.0 / (1.0 + self.xp.exp(-x))
+            return 1.0 / (1.0 + self.xp.exp(0.0 - x))  # of integers float64, where -x would wrap
 
     def softplus(self, x: Array) -> Array:
         """log(1 + exp(x)) = max(x, 0) + log1p(exp(-|x|)), finite for every finite input."""
-        return self.xp.maximum(x, 0.0) + self.xp.log1p(self.xp.exp(-self.xp.abs(x)))
+        return self.xp.maximum(x, 0.0) + self.xp.log1p(self.xp.exp(self.xp.minimum(x, 0.0 - x)))
 
     def erf(self, x: Array) -> Array:
         """2/sqrt(pi) times the integral of exp(-t**2) from 0 to x. NumPy has none: each device names its library's."""

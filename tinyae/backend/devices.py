@@ -58,7 +58,7 @@ class NumpyBackend(Backend):
 
     def softplus(self, x: Array) -> Array:
         """log(1 + e) without `log1p`, which takes ten times as long as `log`: what rounding takes from u = 1 + e is put back."""
-        u = 1.0 + (e := np.exp(-np.abs(x)))
+        u = 1.0 + (e := np.exp(np.minimum(x, 0.0 - x)))
         return np.maximum(x, 0.0) + (np.log(u) + (e - (u - 1.0)) / u)
 
     # Dense layers, losses and Adam: `tinyae.backend.dense_kernels` for large arrays, equal to the reference up to rounding.

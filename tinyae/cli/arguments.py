@@ -10,9 +10,10 @@ import argparse
 import inspect
 import math
 import re
+import shlex
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -61,6 +62,8 @@ class Parser(argparse.ArgumentParser):
         """As in argparse, but an unknown option is an error, with the closest known one as a suggestion."""
         self.filled()
         found, rest = super().parse_known_args(args, namespace)
+        own = [action.dest for action in self._actions if action.option_strings]
+        found.option_names = [*own, *getattr(found, "option_names", ())]  # of a command, then of the one above
         for name in (word.partition("=")[0] for word in rest if word.startswith("-")):
             known = [option for option in self._option_string_actions if option.startswith("--")]
             begun = [option for option in known if option.startswith(name)]
@@ -202,6 +205,26 @@ def add_option(group: Any, setting: Setting, *short: str) -> None:
 def flag_of(name: str) -> str:
     """The name of a setting on the command line: `--code-size`."""
     return f"--{SPELLING.get(name, name).replace('_', '-')}"
+
+
+def as_options(message: str, names: Collection[str]) -> str:
+    """A message that is written for Python, with the options `names`: `--code-size 16` for code_size=16."""
+
+    def option(found: re.Match[str]) -> str:
+        name, value = found.groups()
+        if name not in names or not (value or "_" in name):
+            return found[0]
+        if not value or value == "True":
+            return flag_of(name)
+        inner = re.sub(r",?\s", ",", value[1:-1]).rstrip(",") if value[0] in "([" else value.strip("'\"")
+        return f"{flag_of(name)} {shlex.quote(inner) if any(map(str.isalnum, inner)) else value}"
+
+    return _GIVEN.sub(option, message)
+
+
+_GIVEN = re.compile(
+    r"""(?<![\w/.'"`-])([a-z][a-z_]*)(?:=('[^']*'|"[^"]*"|\([^()]*\)|\[[^][]*\]|[\w.+-]*\w)|(?![\w=/('"`-]|\.\w))"""
+)
 
 
 def help_of(setting: Setting, default: Any = None) -> str:

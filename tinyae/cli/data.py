@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from tinyae.cli.arguments import as_options, settings_of
 from tinyae.cli.options import classes_line, pictures_as, table_as, windows_as
 from tinyae.data import Columns, Schema, describe, read_series
 from tinyae.models.settings import passes_on, split
@@ -31,8 +32,8 @@ def data(name: str | None = None, **how: Any) -> None:
         asked = Columns(**split(table, Columns)[0])
         read = asked.read(Path(name).expanduser())
         if Schema.of_table(read, asked).time:
-            print(f"{Path(name).name}: {read_series(read, **vars(asked))!r}")
+            print(as_options(f"{Path(name).name}: {read_series(read, **vars(asked))!r}", settings_of(table_as)))
             print("  To cut it into windows: --window L (also with this command).")
             return
     found = load_data({"data": name, "table": table, "windows": cut, "data_options": pictures_as(**pictures)})
-    print(f"{found!r}\n{classes_line(found)}", end="")
+    print(as_options(f"{found!r}\n{classes_line(found)}", settings_of(table_as)), end="")

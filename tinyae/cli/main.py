@@ -17,7 +17,7 @@ from tinyae import startup
 from tinyae.backend import DeviceError, threads, tune_allocator
 from tinyae.cli import completion as completions
 from tinyae.cli import train
-from tinyae.cli.arguments import Parser, add_command
+from tinyae.cli.arguments import Parser, add_command, as_options
 from tinyae.cli.config import expanded
 from tinyae.cli.data import data
 from tinyae.cli.diff import diff
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    words = sys.argv[1:] if arguments is None else list(arguments)
+    words, names = sys.argv[1:] if arguments is None else list(arguments), []
     if arguments is None:  # the process is ours
         tune_allocator()
     try:
@@ -118,14 +118,14 @@ def _run(arguments: Sequence[str] | None) -> int:
             signal.signal(signal.SIGTERM, signal.default_int_handler)
         words = expanded(words, train.model_parser)
         options = parser().parse_args(words)
-        options.arguments = words
+        options.arguments, names = words, options.option_names
         if options.command in _DRAWING:  # a missing library is found before the work
             for library in ("safetensors.numpy", "tqdm"):
                 import_module(library)
             load_matplotlib()
         with warnings.catch_warnings():
             warnings.filterwarnings("always", category=UserWarning, module=r"tinyae\.(cli|training)")
-            warnings.showwarning = lambda message, *_: print(f"remark: {message}")
+            warnings.showwarning = lambda message, *_: print(as_options(f"remark: {message}", names))
             with threads(getattr(options, "threads", None)):
                 options.run(options)
     except KeyboardInterrupt as stop:
@@ -137,7 +137,7 @@ def _run(arguments: Sequence[str] | None) -> int:
             return 130
         if "--traceback" in words:
             raise
-        said, fix = str(error) or type(error).__name__, ""
+        said, fix = as_options(str(error), names) or type(error).__name__, ""
         if isinstance(error, OSError) and said.startswith("[Errno") and error.filename is not None:
             said, fix = f"cannot use {error.filename}: {error.strerror}", ": check the path."
         elif said.startswith(("Unable to allocate", "Maximum allowed dimension")):

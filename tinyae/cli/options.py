@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from tinyae.backend import DEVICES, backend_named
-from tinyae.cli.arguments import height_width, settings_of
+from tinyae.cli.arguments import as_options, height_width, settings_of
 from tinyae.data import Columns, Dataset, Split
 from tinyae.data.arrays import SCALINGS
 from tinyae.data.series import TABLE_KINDS
@@ -178,7 +178,7 @@ def chosen_part(data: Dataset, split: str | None) -> tuple[Split, str]:
 def remark(data: Dataset) -> None:
     """Print how the user's own data were split and read, and what was left out; nothing for published sets."""
     if not data.source and data.notes:
-        print(f"{data.name}: {data.notes.removesuffix('.')}.")
+        print(as_options(f"{data.name}: {data.notes.removesuffix('.')}.", settings_of(table_as)))
     print(classes_line(data), end="")
 
 

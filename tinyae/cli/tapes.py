@@ -55,9 +55,10 @@ def show(
 
 
 def fresh_model(name: str, data: str | None, seed: int, **pictures: Any) -> tuple[Autoencoder, Dataset]:
-    """A new model for `data`, or for its default data, and the data."""
+    """A new model for `data`, or for its default data, and the data; of a stack the layer that is trained first, on the data."""
     entry, samples = MODELS[name], load(data or MODELS[name].data, **pictures_as(**pictures))
-    return build(name, arguments_from(samples, entry), np.random.default_rng(seed)), samples
+    built: Any = build(name, arguments_from(samples, entry), np.random.default_rng(seed))
+    return built.layers[0] if entry.labeled else built, samples
 
 
 @passes_on(pictures_as)
@@ -90,9 +91,10 @@ def step(
         open: open the page in a browser.
         out: FILE.html, the page.
     """
-    chosen = _element(element)
+    chosen, of_layer = _element(element), ""
     if target in MODELS:
         model, samples = fresh_model(target, data, seed, **pictures)
+        of_layer = ", layer 1," if MODELS[target].labeled else ""
     elif Path(target).is_dir():
         _, model, samples = open_run(Path(target), data=data, **pictures)
     else:
@@ -112,7 +114,7 @@ def step(
         model,
         element=chosen,
         unfused=unfused,
-        title=f"{target} on {samples.name}: one training step, backward",
+        title=f"{target}{of_layer} on {samples.name}: one training step, backward",
         command=shlex.join(["tinyae", "step", target, *options, *(["--unfused"] if unfused else [])]),
     )
     page.save(out)

@@ -361,6 +361,7 @@ def _train(model: Any, data: Dataset, folder: Run, checkpoint: RunCheckpoint, st
         folder.keep_scores(AnomalyDetector(model).score(data.train))
     print(f"\ntrained in {time.perf_counter() - started:.1f} s", end="; ")
     print(text := _report(model, data, history))
+    folder.describe({CARD: of_run(text, ())})  # if drawing is killed
     for file in folder.draw(partial(drawn, text)):
         print(f"picture: {file}")
     folder.close()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
@@ -19,7 +18,7 @@ from tinyae.backend.devices import as_array
 from tinyae.checks import choose
 from tinyae.data.arrays import Lengths, Scaler, check_lengths, divide
 from tinyae.data.schema import Schema
-from tinyae.data.source import Rows, Source, pieces
+from tinyae.data.source import LazyRows, Source, pieces
 from tinyae.data.tables import listed
 
 Kind = Literal["images", "sequences", "series", "vectors"]
@@ -79,8 +78,8 @@ class Split:
         return len(self.source)
 
     @property
-    def source(self) -> npt.NDArray[Any] | Rows:
-        """The examples as they are kept: x, or `Rows` that are read when a batch needs them."""
+    def source(self) -> npt.NDArray[Any] | LazyRows:
+        """The examples as they are kept: x, or `LazyRows` that are read when a batch needs them."""
         return vars(self)["x" if "x" in vars(self) else "_rows"]
 
     def __getattr__(self, name: str) -> Any:
@@ -92,7 +91,7 @@ class Split:
     def rows(self, index: slice | npt.NDArray[Any]) -> Split:
         """The examples selected by a slice, indices or a boolean mask, with all that belongs to them."""
         source = self.source
-        x = source.select(index) if isinstance(source, Rows) else source[index]
+        x = source.select(index) if isinstance(source, LazyRows) else source[index]
         parts = (self.y, self.lengths, self.ids, self.times, self.groups)
         return Split(x, *(None if part is None else part[index] for part in parts))  # type: ignore[arg-type]
 
@@ -107,15 +106,15 @@ class Split:
         return f"<Split of {len(self):,} x {by(self.source.shape[1:])} {self.source.dtype}, {labels}{lengths}>"
 
 
-def as_rows(data: object) -> Rows | None:
-    """The `Rows` of a source, or `Rows` as they are; None for an array, a list and anything else."""
+def as_rows(data: object) -> LazyRows | None:
+    """The `LazyRows` of a source, or `LazyRows` as they are; None for an array, a list and anything else."""
     if isinstance(data, Source) and not any(hasattr(data, name) for name in ("__array__", "__dlpack__")):
-        return Rows(data)
-    return data if isinstance(data, Rows) else None
+        return LazyRows(data)
+    return data if isinstance(data, LazyRows) else None
 
 
 def as_samples(data: object, expected: str) -> Any:
-    """An array or nested list as an array (N, ...) on the host, as in `as_array`; a source as `Rows`.
+    """An array or nested list as an array (N, ...) on the host, as in `as_array`; a source as `LazyRows`.
 
     Raises TypeError for anything else.
     """
@@ -259,10 +258,10 @@ class Dataset:
         """The training and test samples of each class by name; empty without labels. A class without a name is its number."""
         if self.train.y is None or self.test.y is None:
             return {}
-        train, test = Counter(self.train.y.tolist()), Counter(self.test.y.tolist())
+        train, test = (dict(zip(*np.unique(y, return_counts=True), strict=True)) for y in (self.train.y, self.test.y))
         known = range(len(self.class_names))
-        classes = sorted({*known, *train, *test})
-        return {self.class_names[n] if n in known else str(n): (train[n], test[n]) for n in classes}
+        names = {n: self.class_names[n] if n in known else str(n) for n in sorted({*known, *train, *test})}
+        return {name: (int(train.get(n, 0)), int(test.get(n, 0))) for n, name in names.items()}
 
     def noted(self, notes: Iterable[str]) -> Dataset:
         """With these notes, and a warning for each part that lacks classes of the other; new data have one part."""

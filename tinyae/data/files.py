@@ -26,7 +26,7 @@ from tinyae.data.dataset import Dataset, Kind, Split, drawn
 from tinyae.data.formats import GZIP_MAGIC, check_exists, looks_like_idx, read_idx, read_npy, read_npz
 from tinyae.data.pictures import SUFFIXES as PICTURES
 from tinyae.data.series import table
-from tinyae.data.source import Rows, Values, find, in_unit, scaled
+from tinyae.data.source import LazyRows, Values, find, in_unit, scaled
 from tinyae.data.tables import COLUMNAR, TEXTS, is_table
 
 SUFFIXES = (".npy", ".npz", ".gz", ".idx", *TEXTS, *COLUMNAR)
@@ -124,7 +124,7 @@ def _kind(raw: Values, path: Path) -> Kind:
     return _KINDS[raw.ndim]
 
 
-def _examples(raw: Values, path: Path) -> npt.NDArray[np.float32] | Rows:
+def _examples(raw: Values, path: Path) -> npt.NDArray[np.float32] | LazyRows:
     """The examples as finite float32; uint8 divided by 255."""
     if raw.dtype.kind not in "buif":
         raise ValueError(f"{path} holds values of type {raw.dtype}: save x.astype(numpy.float32).")

@@ -260,10 +260,13 @@ def _npy_header(start: bytes | bytearray, size: int, where: str) -> Header:
     ValueError unless there are that many.
     """
     file = io.BytesIO(start)
-    version = np.lib.format.read_magic(file)
+    try:
+        version = np.lib.format.read_magic(file)
+        shape, fortran, dtype = _HEADERS[version](file) if version in _HEADERS else ((), False, np.dtype("u1"))
+    except Exception as error:  # NumPy's own words quote all of the header, or an object of its parser
+        raise ValueError(f"{where} is damaged or not a NumPy file (its header is not one): {_SAVE_AGAIN}.") from error
     if version not in _HEADERS:
         raise ValueError(f"{where} has version {version} of the format, for records: save a plain array of numbers.")
-    shape, fortran, dtype = _HEADERS[version](file)
     if dtype.hasobject:
         raise ValueError(
             f"{where} holds Python objects, which are not loaded (they can run code): save an array of "
@@ -271,10 +274,8 @@ def _npy_header(start: bytes | bytearray, size: int, where: str) -> Header:
         )
     expected, there = math.prod(shape) * dtype.itemsize, size - file.tell()
     if expected != there or min(shape, default=0) < 0:
-        raise ValueError(
-            f"{where} is damaged or not a NumPy file ({dtype} values of shape {shape} need {expected:,} bytes, got "
-            f"{there:,}): {_SAVE_AGAIN}."
-        )
+        sizes = f"{dtype} values of shape {shape} need {expected:,} bytes, got {there:,}"
+        raise ValueError(f"{where} is damaged or not a NumPy file ({sizes}): {_SAVE_AGAIN}.")
     return dtype, shape, "F" if fortran else "C", file.tell(), expected
 
 

@@ -168,8 +168,8 @@ def _read(
             if picture.shape[:2] != x.shape[1:3]:
                 raise ValueError(
                     f"the pictures of {folder} have several sizes: {files[0].path} has {by(x.shape[1:3])} pixels "
-                    f"(height x width), {file.path} {by(picture.shape[:2])}; set image_size=(H, W) (--image-size H,W) "
-                    "to resize them."
+                    f"(height x width), {file.path} {by(picture.shape[:2])}; set image_size=(H, W) to "
+                    "resize them."
                 )
             if picture.shape[2] > x.shape[3]:  # the first in color
                 x = np.repeat(x, picture.shape[2], axis=3)
@@ -193,7 +193,7 @@ def _room(folder: Path, count: int, shape: tuple[int, ...]) -> npt.NDArray[np.fl
         wanted = 4 * count * int(np.prod(shape)) / 1e9
         raise MemoryError(
             f"the {count:,} pictures of {folder}, {shape[0]} x {shape[1]} pixels each, need {wanted:,.1f} GB: scale "
-            "them down with image_size=(H, W) (--image-size H,W)."
+            "them down with image_size=(H, W)."
         ) from None
 
 
@@ -250,7 +250,7 @@ class BrokenPicture(ValueError):
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(
             f"{path} cannot be read as a picture ({reason}): replace or remove it, or skip such files with "
-            "skip_broken=True (--skip-broken)."
+            "skip_broken=True."
         )
         self.path, self.reason = path, reason
 

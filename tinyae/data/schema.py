@@ -431,7 +431,7 @@ class Schema:
             found = " ".join(column.words()[row] for column in columns)[:40]
             faults.append(
                 f"{table.place} {table.lines[row]}: {found!r} is not a time: write it like 2014-07-01 00:30:00, or say how with "
-                "time_format (--time-format)"
+                "time_format"
             )
         return times
 
@@ -468,7 +468,7 @@ def _ids(column: Column) -> npt.NDArray[Any]:
 
 
 _FILL_NEW = "give the value, because this model was trained with missing='error'"
-_FILL = "fill the gap, or say how: missing='drop', 'mean' or 'interpolate' (--missing)"
+_FILL = "fill the gap, or say how: missing='drop', 'mean' or 'interpolate'"
 
 
 def _fault(table: Table, column: Column, wrong: npt.NDArray[np.bool_], advice: str) -> str:

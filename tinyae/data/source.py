@@ -1,6 +1,6 @@
 """Samples that are read when a batch needs them: of a file larger than memory, of pixels kept as bytes, of the user's own source.
 
-A `Source` needs only `len` and `take`; `Rows` makes of it what stands in the place of an array (N, ...) in a `Split`.
+A `Source` needs only `len` and `take`; `LazyRows` makes of it what stands in the place of an array (N, ...) in a `Split`.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ LARGE = 1 << 24
 """Bytes from which an array is kept as it is stored, and a `.npy` is mapped into memory and not read."""
 
 
-def in_unit(raw: Values, divisor: float) -> npt.NDArray[np.float32] | Rows:
-    """raw / divisor in float32: an array, or, of a large one that is not float32 in memory, `Rows` that are divided when read."""
-    mapped = isinstance(raw, np.memmap)
-    return Rows(Stored(raw, divisor)) if raw.nbytes >= LARGE and (mapped or raw.itemsize < 4) else scaled(raw, divisor)
+def in_unit(raw: Values, divisor: float) -> npt.NDArray[np.float32] | LazyRows:
+    """raw / divisor in float32: an array, or, of a large one that is not float32 in memory, `LazyRows` that are divided when read."""
+    lazy = raw.nbytes >= LARGE and (isinstance(raw, np.memmap) or raw.itemsize < 4)
+    return LazyRows(Stored(raw, divisor)) if lazy else scaled(raw, divisor)
 
 
-class Rows:
+class LazyRows:
     """Samples (N, ...) of a source, for what uses an array by its shape, its rows, and its least and largest value.
 
     Attributes:
@@ -83,7 +83,7 @@ class Rows:
         self.backend: Backend = CPU
         self.dtype, self.sample_shape = first.dtype, first.shape[1:]
 
-    def _with(self, **others: Any) -> Rows:
+    def _with(self, **others: Any) -> LazyRows:
         """The same with other attributes."""
         changed = copy(self)
         vars(changed).pop("_bounds", None)
@@ -127,7 +127,7 @@ class Rows:
         """All samples, on the host."""
         return np.asarray(self.backend.to_host(self[:]), dtype)
 
-    def select(self, index: slice | npt.NDArray[Any]) -> Rows:
+    def select(self, index: slice | npt.NDArray[Any]) -> LazyRows:
         """Some of the samples, not read yet."""
         return self._with(numbers=self.numbers[index])
 
@@ -151,14 +151,14 @@ class Rows:
         return self._bounds[1]
 
 
-def pieces(x: Values | Rows, values: int = PIECE) -> Iterator[tuple[int, Values]]:
+def pieces(x: Values | LazyRows, values: int = PIECE) -> Iterator[tuple[int, Values]]:
     """The samples of x a few at a time, about as many `values`, each time with the number of the first."""
     step = max(1, values // max(1, math.prod(x.shape[1:])))
     for start in range(0, len(x), step):
         yield start, x[start : start + step]
 
 
-def find(bad: Callable[[Values], npt.NDArray[np.bool_]], x: Values | Rows) -> tuple[int, tuple[int, ...]]:
+def find(bad: Callable[[Values], npt.NDArray[np.bool_]], x: Values | LazyRows) -> tuple[int, tuple[int, ...]]:
     """How many values of x are `bad`, and the index of the first; () if none is."""
     count = 0
     first: tuple[int, ...] = ()

@@ -197,11 +197,11 @@ def _label(layers: list[tuple[Module, str]], module: Module) -> str:
     kind = type(module).__name__
     if not layers:
         return kind
-    root = layers[0][0]
-    name = next((name for name, part in root.named_modules() if part is module), None)
-    if name is None:
-        return f"{layers[-1][1]} > {kind}"
-    return f"{type(root).__name__}.{name} ({kind})" if name else kind
+    for caller, label in reversed(layers):  # of a layer with several names, the one below what calls it
+        name = next((name for name, part in caller.named_modules() if part is module), None)
+        if name is not None:
+            return f"{label.rpartition(' (')[0] or label}.{name} ({kind})" if name else label
+    return f"{layers[-1][1]} > {kind}"
 
 
 def _numeric(value: Any) -> bool:

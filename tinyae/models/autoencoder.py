@@ -23,7 +23,7 @@ from tinyae.backend import Array, Backend, backend_named, backend_of
 from tinyae.checks import checked, choose, whole_number
 from tinyae.data import Dataset, Lengths, Split, padding
 from tinyae.data.dataset import as_samples
-from tinyae.data.source import Rows, find
+from tinyae.data.source import LazyRows, find
 from tinyae.losses import Loss, unit
 from tinyae.nn import Module, evaluating
 
@@ -68,10 +68,10 @@ class Batch:
         return self._each(lambda part: part[index], lengths=None if self.lengths is None else self.lengths[index])
 
     def to(self, backend: Backend, dtype: npt.DTypeLike) -> Batch:
-        """Contiguous arrays on a device; class numbers as int64. Of `Rows`, the samples come there when they are read."""
+        """Contiguous arrays on a device; class numbers as int64. Of `LazyRows`, the samples come there when they are read."""
 
         def moved(part: Any) -> Any:
-            if isinstance(part, Rows):
+            if isinstance(part, LazyRows):
                 return part.to(backend, dtype)
             return backend.xp.ascontiguousarray(backend.to_device(part, dtype))
 
@@ -89,7 +89,7 @@ class Batch:
         """
         batch_size = whole_number("batch_size", batch_size, at_least=1)
         order = np.arange(len(self)) if order is None else order
-        backend = self.target.backend if isinstance(self.target, Rows) else backend_of(self.target)
+        backend = self.target.backend if isinstance(self.target, LazyRows) else backend_of(self.target)
         numbers = backend.to_device(order)
         for start in range(skip, len(order), batch_size):
             rows = slice(start, start + batch_size)
@@ -132,10 +132,10 @@ class Batch:
 
 
 def _taken(
-    backend: Backend, rows: Array, order: npt.NDArray[np.int64], lengths: Lengths | None, part: Array | Rows
+    backend: Backend, rows: Array, order: npt.NDArray[np.int64], lengths: Lengths | None, part: Array | LazyRows
 ) -> Array:
-    """Rows of an array on its device, or of `Rows`, whose numbers are on the host; sequences are cut to the longest of `lengths`."""
-    chosen = part[order] if isinstance(part, Rows) else backend.xp.take(part, rows, axis=0)
+    """Rows of an array on its device, or of `LazyRows`, whose numbers are on the host; sequences are cut to the longest of `lengths`."""
+    chosen = part[order] if isinstance(part, LazyRows) else backend.xp.take(part, rows, axis=0)
     return chosen if lengths is None or chosen.ndim < 3 else chosen[:, : int(lengths.max())]
 
 
@@ -387,7 +387,7 @@ class Reconstruction:
         if self.bounded and targets.size and not (targets.min() >= 0 and targets.max() <= 1):
             raise ValueError(
                 f"loss {self.name!r} needs targets in [0, 1], got values from {targets.min():g} to {targets.max():g}: "
-                "scale the data (e.g. divide by its maximum), or use loss='squared_error' (--loss squared_error)."
+                "scale the data (e.g. divide by its maximum), or use loss='squared_error'."
             )
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from tinyae.checks import checked, whole_number
 from tinyae.data import padding
-from tinyae.data.source import Rows, pieces
+from tinyae.data.source import LazyRows, pieces
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Baselines for sequences, and a test of whether a decoder uses the code at all.
@@ -207,7 +207,7 @@ class PCA:
         fitted = f"fitted to {len(self.mean_)} features" if hasattr(self, "mean_") else "not fitted"
         return f"PCA({self.code_size}: {fitted})"
 
-    def fit(self, x: Values | Rows) -> PCA:
+    def fit(self, x: Values | LazyRows) -> PCA:
         """Find the components of samples x (N, ...); returns self. Memory: one (D, D) matrix in float64."""
         count, size = len(x), math.prod(self._checked(x).shape[1:])
         if self.code_size > min(count, size):
@@ -237,7 +237,7 @@ class PCA:
         """Encode and decode; of x's shape."""
         return self.decode(self.encode(x)).reshape(x.shape)
 
-    def squared_error(self, x: Values | Rows) -> float:
+    def squared_error(self, x: Values | LazyRows) -> float:
         """Squared error per sample of the reconstruction of x (N, ...), in batches."""
         return sum(float(np.square(batch - self.reconstruct(batch)).sum()) for _, batch in pieces(x, 1 << 20)) / len(x)
 

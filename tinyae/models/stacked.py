@@ -161,7 +161,7 @@ def stacked_autoencoder(
         given = [name for name in known if values[name] is not None]
         if given and kind != layer:
             raise ValueError(
-                f"{given[0]} is of {kind} layers, got layer={layer!r}: leave it out, or write layer={kind!r} (--layer {kind})."
+                f"{given[0]} is of {kind} layers, got layer={layer!r}: leave it out, or write layer={kind!r}."
             )
         if kind == layer:
             of_layer |= known | {name: values[name] for name in given}

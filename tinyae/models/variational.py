@@ -386,7 +386,7 @@ class ImportanceWeightedAutoencoder(VariationalAutoencoder):
         if self.beta != 1.0 or self.warmup or self.free_bits:
             raise ValueError(
                 "the importance-weighted bound has no KL term, got beta, warmup or free_bits, which act on it: leave them out, "
-                "or train with importance_samples=None."
+                "or train without importance_samples."
             )
 
     def objective(self, batch: Batch, *, generator: np.random.Generator | None = None) -> Loss:

@@ -168,8 +168,8 @@ def softmax(x: Array, *, axis: Axis = -1) -> Array:
 
 
 def _below_max(x: Array, axis: Axis) -> Array:
-    """x minus its maximum over `axis`; x itself if it is empty."""
-    return x - x.max(axis=axis, keepdims=True) if x.size else x
+    """x minus its maximum over `axis`, of integers in float64; x itself if it is empty."""
+    return x - 1.0 * x.max(axis=axis, keepdims=True) if x.size else x
 
 
 @softmax.vjp(0)
@@ -214,6 +214,7 @@ def std(x: T, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> T:
 
 def norm(x: T, axis: Axis = None) -> T:
     """Euclidean norm over `axis`, composed of primitives.   d/dx = x / norm(x), 0 where the norm is 0"""
+    x = x if x.dtype.kind == "f" else x * 1.0  # squares of small integers wrap
     return _root(sum(x * x, axis=axis))
 
 

@@ -250,7 +250,7 @@ class Training:
 
         def check(module: Module, inputs: tuple[Any, ...], output: object) -> None:
             if module in norms and inputs[0].size == inputs[0].shape[-1]:
-                advice = "leave it out with drop_last=True (--drop-last)" if last < self.used else "give more samples"
+                advice = "leave it out with drop_last=True" if last < self.used else "give more samples"
                 raise ValueError(
                     f"{module}: training needs at least 2 numbers per feature, got a last batch of 1 of {self.used} samples "
                     f"with batch_size={self.per_step}: {advice}, or choose another batch_size."
@@ -272,9 +272,7 @@ class Training:
         size = min(self.per_step, len(self.data))
         each = (held[1] - held[0]) * 1.5e-9 if len(held) == 2 else 0.0
         about = f"about {size * each:.2g} GB" if each else "more memory than there is"
-        fix = (
-            "use fewer samples, or Adam" if self.optimizer.full_batch else "choose a smaller batch_size (--batch-size)"
-        )
+        fix = "use fewer samples, or Adam" if self.optimizer.full_batch else "choose a smaller batch_size"
         return (
             f"this step of {size} samples needs {about}, for results and gradients ({error or 'out of memory'}): {fix}."
         )
