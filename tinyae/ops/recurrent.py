@@ -24,10 +24,10 @@ Lengths: TypeAlias = Any
 # The long short-term memory over a whole sequence as one operation (Hochreiter and Schmidhuber 1997).
 #
 # A cell is small, so function calls cost more than arithmetic. The fused form needs one product per step, of (h, x, 1) with all
-# weights, and one for all their gradients; it computes the gates in place, each a contiguous block (T, N, H), and keeps
-# them for a single rule that implements backpropagation through time. Large work is shared by two threads. The readable
-# definition is `lstm_composed`, a short cell and a loop; the fused form is tested against it, and derivatives of higher
-# order run it instead.
+# weights, and one for all their gradients; it computes the gates of a step in place, in one contiguous block, and keeps
+# them for a single rule that implements backpropagation through time. Two threads share large work, half of the batch each.
+# The readable definition is `lstm_composed`, a short cell and a loop; the fused form is tested against it, and derivatives of
+# higher order run it instead.
 
 
 def lstm_cell_composed(
