@@ -238,3 +238,17 @@ def test_a_function_of_integers_is_that_of_the_same_numbers_as_float64(name, dty
 def test_an_operation_that_numpy_has_is_numpys_for_integers_too(name, dtype):
     numbers = np.array([0, 1, 3, 7]).astype(dtype)
     np.testing.assert_array_equal(getattr(ops, name)(numbers), getattr(np, name)(numbers), strict=True)
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "silu", "tanh", "softplus", "elu", "gelu", "erf"])
+def test_the_complex_step_is_right_where_a_function_is_saturated(name: str) -> None:
+    """Im f(x + i h) / h is f'(x), which the rule computes otherwise; exp(-x) overflows for x far below 0."""
+    x = np.array([s * v for v in (0.0, 1e-8, 1.0, 30.0, 100.0, 750.0, 1e3) for s in (1.0, -1.0)])
+    leaf = Tensor(x, requires_grad=True)
+    getattr(ops, name)(leaf).sum().backward()
+    found = getattr(ops, name)(x + 1e-30j).imag / 1e-30
+    np.testing.assert_allclose(found, leaf.grad.numpy(), rtol=1e-12, atol=1e-15)
+    if name in ("sigmoid", "silu", "tanh", "elu", "gelu"):  # and within a fused layer
+        one, none = np.ones((1, 1)), np.zeros(1)
+        fused = ops.dense(x[:, None] + 1e-30j, one, none, activation=name)
+        np.testing.assert_array_equal(np.asarray(fused)[:, 0].imag / 1e-30, found)

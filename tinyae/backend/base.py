@@ -128,6 +128,9 @@ class Backend:
 
     def sigmoid(self, x: Array) -> Array:
         """1 / (1 + exp(-x)), accurate to the last digits also where it is tiny."""
+        if x.dtype.kind == "c":  # 1 / (infinity + NaN i) would be NaN
+            e = self.xp.exp(self.xp.where(x.real < 0.0, x, -x))
+            return self.xp.where(x.real < 0.0, e, 1.0) / (1.0 + e)
         with np.errstate(over="ignore"):  # 1 / (1 + infinity) is 0
             return 1.0 / (1.0 + self.xp.exp(0.0 - x))  # of integers float64, where -x would wrap
 

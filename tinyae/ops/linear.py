@@ -224,6 +224,8 @@ def activate(owner: str, z: Array, activation: str) -> None:
         z += xp.expm1(below, out=below)
     elif activation == "tanh":
         xp.tanh(z, out=z)
+    elif activation == "sigmoid" and z.dtype.kind == "c":
+        z[...] = backend_of(z).sigmoid(z)
     elif activation == "sigmoid":
         with np.errstate(over="ignore"):  # 1 / (1 + infinity) is 0
             xp.exp(xp.negative(z, out=z), out=z)
