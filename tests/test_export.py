@@ -13,7 +13,7 @@ import pytest
 
 import tinyae as ta
 from tinyae import nn, ops
-from tinyae.models import MODELS, Autoencoder, build
+from tinyae.models import LIKELIHOODS, MODELS, Autoencoder, build
 from tinyae.models.settings import defaults
 from tinyae.testing import strict_device
 from tinyae.training.onnx_file import PARTS, RULES
@@ -31,7 +31,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("sparse", {}), ("sparse", {"sparsity": "topk"}), ("sparse", {"sparsity": "topk", "k": 2, "evaluation_k": 5}),
     ("contractive", {}), ("denoising", {}), ("stacked", {"classes": 10}), ("stacked", {"layer": "denoising", "tied": True}),
     ("memory", {}), ("memory", {"codes": "one-hot", "decoder": "conv", "input_shape": (28, 28, 1)}), ("memory", {"codes": "ones"}),
-    ("vae", {}), ("vae", SMALL | {"likelihood": "gaussian-element"}), ("vae", SMALL | {"likelihood": "gaussian-scalar"}),
+    *(("vae", SMALL | {"likelihood": likelihood}) for likelihood in LIKELIHOODS), ("vae", {}),
     ("cvae", {}), ("cvae", SMALL | {"classes": 3}), ("vqvae", {}), ("vqvae", SMALL | {"codebook_size": 5}),
     ("conv", {}), *(("conv", IMAGE | {"upsampling": u}) for u in ("nearest", "bilinear", "transposed", "pixelshuffle")),
     ("conv", IMAGE | {"form": "strided", "kernel_size": 4, "code_size": 6, "normalization": "batch"}),
@@ -103,6 +103,7 @@ RULE_CASES: dict[str, Callable[[Any], Any]] = {
     **{f: (lambda x, f=f: getattr(ops, f)(ops.sigmoid(x) + 0.5, A[0, 0]) + getattr(ops, f)(2.0, x + A[:, 0])) for f in BOTH.split()},
     "where": lambda x: ops.where(A[:, 0] > 1.0, x, 2.0), "transpose": lambda x: ops.transpose(x, axes=(0, -1, 1, 2)) * 1.0,
     **{f: (lambda x, f=f: getattr(ops, f)(x, axis=(1, -1), keepdims=True) + getattr(ops, f)(x)) for f in ["sum", "mean", "max", "min"]},
+    "continuous_bernoulli_mean": lambda x: ta.losses.continuous_bernoulli_mean(x * x * x),
     "softmax": lambda x: ops.softmax(x, axis=1), "reshape": lambda x: x.reshape(-1, 2).reshape(x.shape[0], 4, -1),
     "getitem": lambda x: ops.getitem(ops.getitem(x, index=(..., None, slice(2, 0, -1))), index=(slice(None), -1, slice(1, None))),
     "expand": lambda x: ta.autodiff.expand(x, shape=(2, *x.shape)), "crop": lambda x: ops.crop(x, widths=((0, 0), (1, 0), (0, 2), (1, 1))),

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from tinyae import models, nn, ops
+from tinyae import losses, models, nn, ops
 from tinyae.atomic import write_bytes
 from tinyae.autodiff import Node, Observer, Tensor, expand, set_observers, set_recording
 from tinyae.autodiff.tape import ancestors
@@ -326,6 +326,19 @@ def _top_k(graph: Graph, x: str, *, layer: nn.TopK) -> Any:
     return graph("Where", graph("GreaterOrEqual", x, graph("ReduceMin", largest, [1])), x, 0.0)
 
 
+def _gray_mean(graph: Graph, z: str) -> Any:
+    # As in `losses.continuous_bernoulli_mean`: a series near 0; above and below it, no difference of close numbers.
+    near = graph("Less", graph("Abs", z), 1.0)
+    size, small = graph("Abs", graph("Where", near, 1.0, z)), graph("Where", near, z, 0.0)
+    tail, inverse, square = graph("Exp", graph("Neg", size)), graph("Div", 1.0, size), graph("Mul", small, small)
+    rest, slope = graph("Sub", 1.0, tail), losses.functions._SLOPES[-1]
+    for coefficient in losses.functions._SLOPES[-2::-1]:
+        slope = graph("Add", graph("Mul", square, slope), coefficient)
+    upper = graph("Sub", graph("Div", 1.0, rest), inverse)
+    far = graph("Where", graph("Greater", z, 0.0), upper, graph("Sub", inverse, graph("Div", tail, rest)))
+    return graph("Where", near, graph("Add", graph("Mul", small, slope), 0.5), far)
+
+
 def _codebook(graph: Graph, z: str, *, layer: models.Codebook) -> Any:
     e = layer.vectors.numpy()
     distances = graph("Sub", (e * e).sum(axis=1), graph("Mul", graph("MatMul", z, e.T), 2.0))
@@ -344,7 +357,7 @@ RULES: dict[Any, Rule] = {
     ops.gelu: lambda graph, x: graph("Mul", graph("Mul", x, 0.5), graph("Add", graph("Erf", graph("Mul", x, 0.5**0.5)), 1.0)),
     ops.sum: partial(_reduced, op="ReduceSum"), ops.mean: partial(_reduced, op="ReduceMean"),
     ops.max: partial(_reduced, op="ReduceMax"), ops.min: partial(_reduced, op="ReduceMin"),
-    ops.softmax: lambda graph, x, axis=-1: graph("Softmax", x, axis=axis),
+    ops.softmax: lambda graph, x, axis=-1: graph("Softmax", x, axis=axis), losses.continuous_bernoulli_mean: _gray_mean,
     ops.reshape: lambda graph, x: graph("Reshape", x, [n if isinstance(n, int) else -1 for n in graph.out]),
     ops.transpose: lambda graph, x, axes=None: graph(
         "Transpose", x, perm=[a % len(graph.out) for a in axes or range(len(graph.out))[::-1]]),
