@@ -260,6 +260,7 @@ def test_neighbors_and_a_probe_name_samples_and_classes(tinyae, tmp_path, rng):
 
 
 def test_show_tells_a_conditional_model_the_classes_of_the_data(tinyae):
+    assert "The tape of one batch of 3823 images" in tinyae("show basic --data optdigits --batch-size 9999")
     assert "(4, 74)" in tinyae("show cvae --data optdigits --batch-size 4")  # 64 pixels and 10 classes
 
 

@@ -72,6 +72,7 @@ def small_run(tmp_path_factory) -> Path:
     ("features run --out x.txt", "--out must end in .png, .svg, .pdf, got x.txt: e.g. --out x.png"),
     ("probe run --out x.csv", "--out must end in .png, .svg, .pdf, got x.csv: e.g. --out x.png"),
     ("neighbors run --out x.csv", "--out must end in .png, .svg, .pdf, got x.csv"),
+    ("evaluate run --first 5", "--first has no effect without --importance-samples: add"),
     ("sample run --out x.txt", "--out must end in .csv, .npy, .parquet, .png"),
     ("train basic --epochs many", "--epochs: must be a whole number of at least 1, got 'many'"),
     ("train basic --batch-size -3", "--batch-size: must be a whole number of at least 1, got '-3'"),

@@ -212,7 +212,7 @@ def as_options(message: str, names: Collection[str]) -> str:
 
     def option(found: re.Match[str]) -> str:
         (name, value), (start, end) = found.groups(), found.span()
-        subject = message[:start].endswith(("", ": ")[start > 0]) and message.startswith(" must be", end)
+        subject = message[:start].endswith(("", ": ")[start > 0]) and message.startswith(" must ", end)
         if name not in names or not (value or "_" in name or subject):
             return found[0]
         if not value or value == "True":

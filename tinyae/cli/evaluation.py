@@ -55,6 +55,8 @@ def evaluate(
             5000.
         first: N, with --importance-samples: use only the first N test samples.
     """
+    if first is not None and importance_samples is None:
+        raise ValueError("--first has no effect without --importance-samples: add, e.g., --importance-samples 5000.")
     run, model, data = open_run(run_folder, **source)
     if importance_samples and not isinstance(model, VariationalAutoencoder):
         raise ValueError(f"{run.path} holds a model without a distribution over codes: leave --importance-samples out.")

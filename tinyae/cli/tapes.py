@@ -47,7 +47,7 @@ def show(
     graph = inspect.graph(loss.total, names=dict(built.named_parameters()))
     if format == "table":
         print(built.summary(batch.x.shape[1:]))
-        print(f"\nThe tape of one batch of {batch_size} {built.sample_name}s, loss in {loss.unit}:\n")
+        print(f"\nThe tape of one batch of {len(batch.x)} {built.sample_name}s, loss in {loss.unit}:\n")
         print(graph)
         source = f" --data {data}" if data else ""
         print(f"\nWhere does each number of a gradient come from?  tinyae step {model}{source} --open")
