@@ -238,11 +238,29 @@ def test_neighbors_of_sequences_are_listed(sequences, tinyae, tmp_path, rng):
     np.savez(tmp_path / "ragged.npz", x=x.astype("float32"), lengths=lengths)
     tinyae("train lstm --epochs 1 --hidden-size 2 --out run --data", sequences)
     printed = tinyae("neighbors run --count 3")
-    assert "test sequence 0: training sequences " in printed
+    assert re.search(r"test sequence \d+: training sequences \d+, \d+, \d+\n", printed)
     assert "has no images" in printed
 
 
+def test_neighbors_and_a_probe_name_samples_and_classes(tinyae, tmp_path, rng):
+    rows = [
+        f"{'oak' if n % 3 else 'elm'}-{n},{rng.random()},{rng.random()},{'oak' if n % 3 else 'elm'}" for n in range(60)
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(["name,a,b,kind", *rows]))
+    (tmp_path / "new.csv").write_text("\n".join(["name,a,b,kind", "mine,0.1,0.2,elm"]))
+    tinyae("train basic --data t.csv --id name --label kind --code-size 1 --epochs 1 --out run")
+    name = r"(oak|elm)-\d+ \(\1\)"  # the class of each sample stands in its name
+    found = re.findall(r"^test row (.*): training rows (.*), (.*)$", tinyae("neighbors run --count 2"), re.MULTILINE)
+    assert len(found) == 6
+    assert all(re.fullmatch(name, word) for words in found for word in words)
+    assert re.search(
+        rf"test row mine \(elm\): training rows {name}$", tinyae("neighbors run --data new.csv --count 1"), re.MULTILINE
+    )
+    assert re.search(r"always the largest class .*%   oak$", tinyae("probe run"), re.MULTILINE)
+
+
 def test_show_tells_a_conditional_model_the_classes_of_the_data(tinyae):
+    assert "The tape of one batch of 3823 images" in tinyae("show basic --data optdigits --batch-size 9999")
     assert "(4, 74)" in tinyae("show cvae --data optdigits --batch-size 4")  # 64 pixels and 10 classes
 
 

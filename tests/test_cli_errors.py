@@ -52,16 +52,32 @@ def small_run(tmp_path_factory) -> Path:
     ("train basic --checkpoint-minutes 0", "checkpoint-minutes must be a finite number, above 0, got 0"),
     (f"evaluate {'x' * 300}", "cannot use x+/config.json: File name too long: check the path"),
     (f"train basic --data {'x' * 300}.npy", "cannot use x+.npy: File name too long: check the path"),
-    (f"train basic --data optdigits --code-size {10**30}", "Maximum allowed dimension exceeded: choose smaller sizes"),
+    (f"train basic --data optdigits --code-size {10**17}", "array is too big.*: choose smaller sizes"),
+    (f"train basic --data optdigits --code-size {10**16}", "choose smaller sizes"),
     ("diff none run", "none is not a run folder"),
     ("train lstmm", r"invalid choice: 'lstmm': did you mean lstm\? See `tinyae train --help`"),
     ("train zzz", r"invalid choice: 'zzz' \(choose from .*basic.*deep"),
     ("show bsaic", r"invalid choice: 'bsaic': did you mean basic\?"),
     ("train basic --epochs 0", "--epochs: must be a whole number of at least 1, got '0'"),
+    (f"train basic --epochs {'9' * 5000}", r"--epochs: must be .* at least 1, got '9{20}... \(5,000 characters\)': write 1 to 18 digits"),
+    ("train basic --epochs 1e3", "--epochs: must be a whole number of at least 1, got '1e3': write 1 to 18 digits"),
+    ("train basic --seed 9223372036854775808", "--seed: must be a whole number of at least 0, got '9.*': write 1 to 18 digits"),
+    (f"train basic --seeds {10**17}", "--seeds trains several runs, got 1.*: give 2 to 10,000"),
+    ("train basic --validation 2", "--validation must be a finite number, above 0 and below 1, got 2"),
+    ("train basic --lr -3", "error: --lr must be a finite number, above 0, got -3"),
+    ("train basic --lr inf", "--lr: must be a finite number, got 'inf'"),
+    ("train basic --=3", "unknown option --; see"),
+    ("train basic --data optdigits --gray", "--image-size, --gray and --skip-broken are for a folder"),
+    ("train stacked --schedule cosine --epochs 40 --warmup-steps 30", "--warmup-steps is at most 20, as --classifier-epochs, before"),
+    ("features run --out x.txt", "--out must end in .png, .svg, .pdf, got x.txt: e.g. --out x.png"),
+    ("probe run --out x.csv", "--out must end in .png, .svg, .pdf, got x.csv: e.g. --out x.png"),
+    ("neighbors run --out x.csv", "--out must end in .png, .svg, .pdf, got x.csv"),
+    ("evaluate run --first 5", "--first has no effect without --importance-samples: add"),
+    ("sample run --out x.txt", "--out must end in .csv, .npy, .parquet, .png"),
     ("train basic --epochs many", "--epochs: must be a whole number of at least 1, got 'many'"),
     ("train basic --batch-size -3", "--batch-size: must be a whole number of at least 1, got '-3'"),
     ("train basic --lr 0", "lr must be a finite number, above 0, got 0"),
-    ("train basic --lr nan", "--lr: must be a number, got 'nan'"),
+    ("train basic --lr nan", "--lr: must be a finite number, got 'nan'"),
     ("train basic --clip-norm 0", "--clip-norm must be a finite number, above 0, got 0"),
     ("train basic --lr 1e-3 --momentum 0.9", "--momentum has no effect with --optimizer adam: leave it out, or use --optimizer sgd"),
     ("train basic --optimizer lbfgs --nesterov", "--nesterov has no effect with lbfgs, which uses all samples at once"),
@@ -72,7 +88,7 @@ def small_run(tmp_path_factory) -> Path:
     ("train basic --warmup-steps 3", "--warmup-steps has no effect with --schedule constant: .*--schedule warmup"),
     ("train basic --schedule step", "--schedule step needs --step-size, a number of epochs"),
     ("train basic --schedule warmup", "--schedule warmup needs --warmup-steps, a number of epochs"),
-    ("train basic --schedule cosine --warmup-steps 60", "total_steps must be a whole number of at least 1, got -9"),
+    ("train basic --schedule cosine --warmup-steps 60", "--warmup-steps is at most 50, as --epochs, before a cosine schedule, got 60"),
     ("train basic --normalization batch", "unknown option --normalization; see"),
     ("train deep --sizes 8 --normalization batch", "normalization 'batch' acts on hidden layers, got a network without"),
     ("train conv --form strided --pooling average", "form 'strided' has strides instead of pooling"),
@@ -216,6 +232,30 @@ def test_folders_that_cannot_be_made(refused, tmp_path):
     assert files(tmp_path) == {"file": b"mine"}
 
 
+@pytest.mark.parametrize("words", [
+    "basic --out a/b/c --drop-last --batch-size 9999",
+    "basic --drop-last --batch-size 9999",
+    "basic --seeds 2 --drop-last --batch-size 9999",
+    "basic --seeds 2 --lr -1 --out a/b",
+])  # fmt: skip
+def test_a_refused_run_leaves_nothing_on_disk(words, refused, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refused(f"train {words} --data optdigits --epochs 1")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_or_ctrl_c_while_a_run_is_described_leaves_nothing_and_what_was_there_stays(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+
+    def stopped(*_: Any) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tinyae.cli.train.settings_text", stopped)
+    assert main([*DIGITS.split(), "--out", "mine/a/b"]) == 130
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine"]
+
+
 @pytest.mark.parametrize(("name", "content", "words"), [
     ("config.json", b"{", "config.json is damaged"),
     ("config.json", b"{}", "lacks the entries 'model' and 'data'"),
@@ -284,7 +324,7 @@ COMMITTED = ["README.md", "checkpoint.safetensors", "config.json", "metrics.csv"
 
 
 @pytest.mark.parametrize(("count", "kept", "failed"), [
-    (0, [], "config.json"),
+    (0, None, "config.json"),
     (1, None, "model.safetensors"),  # nothing was complete, so nothing is left
     (2, COMMITTED, "model.safetensors"),
     (4, COMMITTED, "scores.npy"),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import json
 import math
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -114,7 +117,7 @@ def test_a_registered_model_runs(toy, tinyae, refused, tmp_path):
     model = load("run")
     assert (model.stretch, model.shape, model.reconstruction.name) == (3.0, "square", "squared_error")
     tinyae("evaluate run")
-    assert refused("train toy --stretch 0 --out no") == "tinyae: error: stretch must be above 0, got 0."
+    assert refused("train toy --stretch 0 --out no") == "tinyae: error: --stretch must be above 0, got 0."
 
 
 @every_model
@@ -149,6 +152,33 @@ def test_a_builder_shows_the_settings_that_it_passes_on():
         variational_autoencoder(6, (4,), 2, loss="huber")
     with pytest.raises(TypeError, match="code_activation"):
         basic_autoencoder(6, 2, code_activation="tanh")
+
+
+@pytest.mark.parametrize(
+    "text", ["9" * 5000, "", " ", "0x10", "1e", "--", "1,2,3,x", "nan", "\N{SUPERSCRIPT TWO}", "9" * 19]
+)
+def test_every_numeric_option_answers_a_strange_value_in_a_few_words(text):
+    parsers, readers = [parser()], set()
+    for one in parsers:
+        for action in one.filled()._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                parsers += action.choices.values()
+            elif callable(action.type) and action.type not in (str, Path):
+                readers.add(action.type)
+    assert {"positive_int", "whole_number", "finite_number", "height_width", "int_list"} <= {
+        r.__name__ for r in readers
+    }
+    for reader in readers:
+        told, found = "", None
+        try:
+            found = reader(text)
+        except argparse.ArgumentTypeError as error:
+            told = str(error)
+        if told:
+            assert re.fullmatch(r"must be .*, got '.*'.*", told)
+            assert len(told) < 120
+        else:
+            assert (reader.__name__, found) in (("finite_number", float("9" * 19)), ("int_list", []))
 
 
 def test_split_and_the_section_of_arguments():

@@ -219,5 +219,5 @@ def test_diff_names_the_first_epoch_and_parameter(tinyae, capsys):
     tinyae("train basic --data optdigits --epochs 1 --out d")
     assert differ("a", "d")
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:1] == ["epochs: 2 and 1, equal as far as both go"]
-    assert [line for line in lines[1:] if not line.startswith("weights: ")] == []
+    assert lines[:2] == ["epochs: 2 and 1", "epochs: equal as far as both go"]
+    assert [line for line in lines[2:] if not line.startswith("weights: ")] == []

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import tomllib
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -78,8 +79,11 @@ def test_options_take_precedence_and_a_longer_run_says_so(place):
     (b'model = "basic"\nepohcs = 3', "", r"f.toml: unknown option --epohcs: did you mean --epochs\?"),
     (b'model = "basic"\nepochs = "3"', "", "f.toml: argument --epochs: must not be in quotes, got '3'; see `tinyae train basic"),
     (b'model = "basic"\nepochs = 3.5', "", "f.toml: argument --epochs: must be a whole number of at least 1, got '3.5'"),
-    (b'model = "basic"\nepochs = false', "", "f.toml: argument --epochs: expected one argument"),
-    (b'model = "basic"\ntied = 1', "", "f.toml: argument --tied: ignored explicit argument '1'"),
+    (b'model = "basic"\nepochs = false', "", "f.toml: argument --epochs: must not be true or false, got false"),
+    (b'model = "basic"\ntied = 1', "", "f.toml: argument --tied: must be true or false, got 1; see"),
+    (b'model = "basic"\ndrop-last = "no"', "", "f.toml: argument --drop-last: must be true or false, got 'no'; see"),
+    (b'model = "basic"\nlr = -3.0', "", "error: --lr must be a finite number, above 0, got -3.0"),
+    (b'model = "basic"\nvalidation = 2.0', "", "error: --validation must be a finite number, above 0 and below 1, got 2.0"),
     (b'model = "basic"\nloss = "bec"', "", r"f.toml: argument --loss: invalid choice: 'bec': did you mean bce\?"),
     (b'model = "bsaic"', "", r"f.toml: unknown model 'bsaic': did you mean basic\?"),
     (b'model = "basic"', "vae", "f.toml and the command line name basic and vae: name one model"),
@@ -118,7 +122,7 @@ def test_the_card_has_the_numbers_that_were_printed_and_its_code_runs(place, cap
     assert Path("run/README.md").read_text() == "mine", "no run wrote it"
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh"])
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_shell_completes(shell, tmp_path, capsys):
     if shutil.which(shell) is None:
         pytest.skip(f"needs {shell}")
@@ -129,6 +133,21 @@ def test_a_shell_completes(shell, tmp_path, capsys):
     for line, found in COMPLETED.items() if shell == "bash" else ():
         command = ["bash", "-c", f'source "$0"; {asked}', tmp_path / "script", *line.split(" ")]
         assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == f"{found}\n", line
+
+
+def test_the_cases_for_fish_are_those_for_bash(capsys):
+    assert main(["completion", "fish"]) == 0
+    text = capsys.readouterr().out
+    places = shlex.split(re.search(r"case (/.*)\n", text)[1])
+    cases = re.findall(r"case ('?/?.*@.*); string split -n ' ' '(.*)'\n", text)
+    for line, expected in COMPLETED.items():
+        *words, current = line.split(" ")
+        here = ""
+        for word in words:
+            here += f"/{word}" if f"{here}/{word}" in places else ""
+        asked = f"{here}@{words[-1] if words else 'tinyae'}@{current}"
+        found = next((w for key, w in cases if any(fnmatchcase(asked, one) for one in shlex.split(key))), "")
+        assert " ".join(word for word in found.split() if word.startswith(current)) == expected, line
 
 
 COMPLETED = {

@@ -6,6 +6,7 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -126,7 +127,27 @@ def test_a_wrong_kind_is_a_sentence_with_the_name_of_the_argument(door, argument
     (lambda: fit(model(), X, epochs="2"), "epochs must be a whole number, got '2'"),
     (lambda: fit(model(), X, seed=-1), "seed must be a whole number of at least 0, got -1"),
     (lambda: fit(model(), X, schedule="cosine"), r"schedule must have a method step\(\), got 'cosine'"),
-    (lambda: fit(model(), X, seed=10**400), "seed must be a finite number, got 1000"),
+    (lambda: fit(model(), X, seed=10**400), "seed must be a finite number, got a whole number of 401 digits"),
+    (lambda: checks.number("lr", Fraction(10**400)), "lr must be a finite number, got 10+... .401 characters."),
+    (lambda: checks.number("lr", 10**5000), "lr must be a finite number, got a whole number of 5,001 digits"),
+    (lambda: checks.whole_number("seed", 2.5, at_least=0, advice="2"), "seed must be a whole number of at least 0, got 2.5: 2"),
+    (lambda: checks.choose("size", 10**5000, [1]), "unknown size a whole number of 5,001 digits: choose one of 1"),
+    (lambda: checks.check_kind("tied", 10**5000, bool), "tied must be True or False, got a whole number of 5,001 digits"),
+    (lambda: ta.data.load("optdigits", progress="no"), "progress must be True or False, got 'no'"),
+    (lambda: ta.data.load_folder(".", gray="no"), "gray must be True or False, got 'no'"),
+    (lambda: ta.data.read_table("t.csv", header="no"), "header must be True or False or None, got 'no'"),
+    (lambda: ta.nn.Dense(1, 1).train("no"), "mode must be True or False, got 'no'"),
+    (lambda: ta.Tensor([1.0], requires_grad="no"), "requires_grad must be True or False, got 'no'"),
+    (lambda: ta.Tensor([1.0], requires_grad=True).sum().backward(retain_graph="no"), "retain_graph must be True or False, got 'no'"),
+    (lambda: ta.Tensor([1.0], requires_grad=True).sum().backward(create_graph=2), "create_graph must be True or False, got 2"),
+    (lambda: ta.grad(*2 * (ta.Tensor([1.0], requires_grad=True),), allow_unused="no"), "allow_unused must be True or False, got 'no'"),
+    (lambda: ta.ops.cumsum(X, axis=0, reverse="no"), "reverse must be True or False, got 'no'"),
+    (lambda: ta.ops.logsumexp(X, axis=0, keepdims="no"), "keepdims must be True or False, got 'no'"),
+    (lambda: nn.LSTMLayer(6, 2)(X[:, None], reverse="no"), "lstm: reverse must be True or False, got 'no'"),
+    (lambda: ta.plots.loss_curves([{"epoch": 1, "train_loss": 1.0}], log_scale="no"), "log_scale must be True or False, got 'no'"),
+    (lambda: ta.training.LinearProbe().fit(X, X, progress="no"), "progress must be True or False, got 'no'"),
+    (lambda: ta.training.Run.open("run", write="no"), "write must be True or False, got 'no'"),
+    (lambda: ta.testing.gradcheck(ta.ops.exp, [X], raise_on_failure="no"), "raise_on_failure must be True or False, got 'no'"),
     (lambda: checks.number("lr", b"2"), "lr must be a number, got bytes"),
     (lambda: checks.number("lr", np.bool_(True)), "lr must be a number, got bool"),
     (lambda: ta.profile("vae").__enter__(), "profile: model must be a tinyae.nn.Module or None, got 'vae'"),

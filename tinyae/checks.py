@@ -28,7 +28,7 @@ def unknown(what: str, value: object, options: Iterable[object], *, owner: str =
     before = f"{owner}: " if owner else ""
     known = list(map(str, options))
     near = f"{meant} Choose" if (meant := did_you_mean(value, known)) else "choose"
-    return ValueError(f"{before}unknown {what} {value!r}: {near} one of {', '.join(known)}{otherwise}.")
+    return ValueError(f"{before}unknown {what} {shown(value)}: {near} one of {', '.join(known)}{otherwise}.")
 
 
 def did_you_mean(value: object, options: Iterable[str], cutoff: float = 0.6) -> str:
@@ -36,7 +36,8 @@ def did_you_mean(value: object, options: Iterable[str], cutoff: float = 0.6) -> 
     from difflib import get_close_matches
 
     near = {option.lower(): option for option in options}
-    close = [near[name] for name in get_close_matches(str(value).lower(), near, n=3, cutoff=cutoff)]
+    text = value if isinstance(value, str) else shown(value)
+    close = [near[name] for name in get_close_matches(text.lower(), near, n=3, cutoff=cutoff)]
     return f"did you mean {' or '.join(close)}?" if close else ""
 
 
@@ -46,6 +47,15 @@ def choose(what: str, value: T, options: Iterable[T], *, owner: str = "", otherw
     if value not in known:
         raise unknown(what, value, known, owner=owner, otherwise=otherwise)
     return value
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: of a long text the beginning, of a long whole number how many digits it has."""
+    if isinstance(value, int) and abs(value) >= 10**40:  # Python does not print thousands of digits
+        return f"a whole number of {int(math.log10(abs(value))) + 1:,} digits"
+    text = value if isinstance(value, str) else str(value)
+    short = text if len(text) <= 100 else f"{text[:20]}... ({len(text):,} characters)"
+    return repr(short) if isinstance(value, str) else short
 
 
 def number(
@@ -58,26 +68,27 @@ def number(
     advice: str = "",
 ) -> float:
     """`value` as a finite Python float. Raises ValueError out of bounds, TypeError for all else, also bool and str."""
-    fix = f": {advice}" if advice else ""
+    fix = advice and f": {advice}"
     try:
         if isinstance(value, (str, bytes, bytearray)) or type(value).__name__ == "bool":  # of Python or of NumPy
             raise TypeError
-        result = float("inf" if isinstance(value, int) and value.bit_length() > 1023 else value)  # type: ignore[arg-type]
+        result = float(value)  # type: ignore[arg-type]
+    except OverflowError:  # a whole number or a fraction
+        result = math.inf
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number, got {type(value).__name__}{fix}.") from None
     if not (math.isfinite(result) and result >= at_least and above < result < below):
         bounds = (("at least", at_least), ("above", above), ("below", below))
         wanted = " and ".join(f"{word} {bound:g}" for word, bound in bounds if math.isfinite(bound))
-        raise ValueError(f"{name} must be a finite number{wanted and f', {wanted}'}, got {value}{fix}.")
+        raise ValueError(f"{name} must be a finite number{wanted and f', {wanted}'}, got {shown(value)}{fix}.")
     return result
 
 
 def whole_number(name: str, value: object, *, at_least: int, advice: str = "") -> int:
     """`value` as an int of at least `at_least`, with the errors of `number`. A float such as 3.0 is a whole number."""
-    result = number(name, value, advice=advice)
-    if result != int(result) or result < at_least:
-        fix = f": {advice}" if advice else ""
-        raise ValueError(f"{name} must be a whole number of at least {at_least}, got {value}{fix}.")
+    fix = advice and f": {advice}"
+    if (result := number(name, value, advice=advice)) != int(result) or result < at_least:
+        raise ValueError(f"{name} must be a whole number of at least {at_least}, got {shown(value)}{fix}.")
     return int(value)  # type: ignore[call-overload]  # a float has 53 bits
 
 
@@ -122,9 +133,9 @@ def kinds_of(function: Callable[..., Any]) -> dict[str, Any]:
 def check_kind(name: str, value: T, kind: Any) -> T:
     """`value`, if it is of the kind that an annotation names, see `checked`; raises TypeError with the argument's `name`."""
     if not _fits(value, kind):
-        shown = repr(value)
-        shown = type(value).__name__ if len(shown) > 40 or "\n" in shown else shown
-        raise TypeError(f"{name} must be {_in_words(kind)}, got {shown}.")
+        got = shown(value) if isinstance(value, int) else repr(value)
+        got = type(value).__name__ if len(got) > 40 or "\n" in got else got
+        raise TypeError(f"{name} must be {_in_words(kind)}, got {got}.")
     return value
 
 

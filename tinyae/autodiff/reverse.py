@@ -35,6 +35,7 @@ from tinyae.autodiff.tape import (
     sum_to,
 )
 from tinyae.backend import Array, backend_of, check_same_device
+from tinyae.checks import check_kind
 
 
 class RuleError(ValueError):
@@ -71,7 +72,7 @@ def grad(
         >>> slope.item(), grad(slope, x).item()
         (27.0, 18.0)
     """
-    root, seed = _start(y, grad_output, create_graph)
+    root, seed = _start(y, grad_output, create_graph, allow_unused=allow_unused)
     targets = [xs] if isinstance(xs, Tensor) else list(xs)
     nodes = []
     for i, x in enumerate(targets):
@@ -103,16 +104,17 @@ def backward(y: Tensor, grad_output: Seed = None, retain_graph: bool = False, cr
         retain_graph: keep the graph for another backward pass; otherwise a second call raises.
         create_graph: make the gradients differentiable (implies `retain_graph`).
     """
-    root, seed = _start(y, grad_output, create_graph)
-    free = not (retain_graph or create_graph)
-    for node, c in _sweep(root, seed, ancestors(root), create_graph, free=free).items():
-        leaf = None if node.leaf is None else node.leaf()
-        if leaf is not None:
+    root, seed = _start(y, grad_output, create_graph, retain_graph=retain_graph)
+    for node, c in _sweep(root, seed, ancestors(root), create_graph, free=not (retain_graph or create_graph)).items():
+        if node.leaf is not None and (leaf := node.leaf()) is not None:
             _deposit(leaf, c)
 
 
-def _start(y: Tensor, grad_output: Seed, create_graph: bool) -> tuple[Node, Cotangent]:
-    """The node of the result, and the first cotangent: 1 for a single number, else `grad_output`."""
+def _start(y: Tensor, grad_output: Seed, create_graph: bool, **flag: bool) -> tuple[Node, Cotangent]:
+    """The node of the result, and the first cotangent: 1 for a single number, else `grad_output`. Checks what is True or False."""
+    for name, value in {"create_graph": create_graph, **flag}.items():
+        if not isinstance(value, bool):
+            check_kind(name, value, bool)
     if not isinstance(y, Tensor) or y.node is None:
         raise TypeError(_not_recorded(y))
     _check_real(y, y)
@@ -122,8 +124,7 @@ def _start(y: Tensor, grad_output: Seed, create_graph: bool) -> tuple[Node, Cota
         seed = backend_of(y._data).xp.ones(y.shape, dtype=y.dtype)
     else:
         raise ValueError(
-            f"y has shape {y.shape}, not one number: reduce it to a loss (e.g. y.sum()) "
-            "or pass grad_output of that shape."
+            f"y has shape {y.shape}, not one number: reduce it (y.sum()) or pass grad_output of that shape."
         )
     if create_graph:
         return y.node, cast(grad_output, dtype=y.dtype) if isinstance(grad_output, Tensor) else constant(seed)

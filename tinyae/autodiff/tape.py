@@ -27,6 +27,7 @@ import numpy.typing as npt
 from tinyae.autodiff.calls import Signature
 from tinyae.backend import Array, backend_named, backend_of, check_same_device
 from tinyae.backend.devices import as_array
+from tinyae.checks import check_kind
 from tinyae.notebook import array_summary
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -298,7 +299,7 @@ class Tensor(Elsewhere):
         self._buffer: Array | None = None
         self._flat = ""  # of a constant: the piecewise constant operation that made it one, if one did
         self.node: Node | None = None
-        if requires_grad:
+        if requires_grad and check_kind("requires_grad", requires_grad, bool):
             if self._data.dtype.kind not in "fc":
                 raise TypeError(
                     f"only floating-point Tensors can require gradients, got dtype {self._data.dtype}: "

@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-from tinyae.checks import did_you_mean
+from tinyae.checks import did_you_mean, shown
 
 SPELLING = {"warmup": "kl-warmup", "num_layers": "layers", "minutes": "checkpoint-minutes", "kind": "as"}
 """Settings whose option has another name."""
@@ -55,7 +55,7 @@ class Parser(argparse.ArgumentParser):
         """As in argparse, with the closest choices as a suggestion."""
         known = action.choices
         if known is not None and value not in known and (near := did_you_mean(value, map(str, known))):
-            raise argparse.ArgumentError(action, f"invalid choice: {value!r}: {near}")
+            raise argparse.ArgumentError(action, f"invalid choice: {shown(value)}: {near}")
         super()._check_value(action, value)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -66,7 +66,7 @@ class Parser(argparse.ArgumentParser):
         found.option_names = [*own, *getattr(found, "option_names", ())]  # of a command, then of the one above
         for name in (word.partition("=")[0] for word in rest if word.startswith("-")):
             known = [option for option in self._option_string_actions if option.startswith("--")]
-            begun = [option for option in known if option.startswith(name)]
+            begun = [option for option in known if option.startswith(name) and name != "--"]
             near = f"did you mean {' or '.join(begun)}?" if begun else did_you_mean(name, known, 0.75)
             self.error(f"unknown option {name}" + (f": {near}" if near else ""))
         return found, rest
@@ -211,8 +211,9 @@ def as_options(message: str, names: Collection[str]) -> str:
     """A message that is written for Python, with the options `names`: `--code-size 16` for code_size=16."""
 
     def option(found: re.Match[str]) -> str:
-        name, value = found.groups()
-        if name not in names or not (value or "_" in name):
+        (name, value), (start, end) = found.groups(), found.span()
+        subject = message[:start].endswith(("", ": ")[start > 0]) and message.startswith(" must ", end)
+        if name not in names or not (value or "_" in name or subject):
             return found[0]
         if not value or value == "True":
             return flag_of(name)
@@ -256,7 +257,11 @@ def _reader(setting: Setting) -> dict[str, Any]:
         return {"action": "store_true" if setting.default is False else argparse.BooleanOptionalAction}
     if typing.get_origin(kind) is Annotated:
         base, extra = typing.get_args(kind)
-        known = {"type": extra, "metavar": "N"} if callable(extra) else {"type": base, "choices": list(extra)}
+        known = (
+            {"type": extra, "metavar": "N"}
+            if callable(extra)
+            else {"type": whole_number if base is int else base, "choices": list(extra)}
+        )
         return known | metavar
     readers: dict[Any, tuple[Callable[[str], Any], str]] = {
         int: (whole_number if setting.default == 0 or "; 0 for " in setting.text else positive_int, "N"),
@@ -280,9 +285,11 @@ def positive_int(text: str) -> int:
 
 
 def whole_number(text: str, at_least: int = 0) -> int:
-    """A whole number of at least 0, or of another bound."""
-    if not text.isdecimal() or int(text) < at_least:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least {at_least}, got {text!r}")
+    """A whole number of at least 0, or of another bound, that the files of a run have room for."""
+    digits = text.isdecimal() and len(text) <= 18
+    if not digits or int(text) < at_least:
+        fix = "" if digits else ": write 1 to 18 digits"
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least {at_least}, got {shown(text)}{fix}")
     return int(text)
 
 
@@ -293,7 +300,7 @@ def finite_number(text: str) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise argparse.ArgumentTypeError(f"must be a number, got {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a finite number, got {shown(text)}")
     return number
 
 
@@ -306,5 +313,5 @@ def height_width(text: str) -> tuple[int, int]:
     """Two whole numbers separated by a comma, or one for both."""
     sizes = int_list(text)
     if len(sizes) not in (1, 2):
-        raise argparse.ArgumentTypeError(f"must be H,W, or one number for both, got {text!r}")
+        raise argparse.ArgumentTypeError(f"must be H,W, or one number for both, got {shown(text)}")
     return sizes[0], sizes[-1]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 
 from tinyae.cli.arguments import Parser
 from tinyae.data import names
-
-SHELLS = {"bash": "", "zsh": "autoload -U +X bashcompinit && bashcompinit\n"}
-"""The shells, and how their scripts begin."""
 
 # A case is "COMMAND@PREVIOUS@CURRENT", e.g. /train/basic@--optimizer@ad; where it finds no words, files are completed.
 _SCRIPT = """\
@@ -24,6 +22,25 @@ CASES
 }
 complete -o default -F _tinyae tinyae
 """
+_FISH = """\
+function __tinyae
+    set -l words (commandline -opc)
+    set -l here ""
+    for word in $words
+        switch "$here/$word"
+            case PLACES
+                set here "$here/$word"
+        end
+    end
+    switch "$here@$words[-1]@"(commandline -ct)
+CASES
+    end
+end
+complete -c tinyae -n 'count (__tinyae) >/dev/null' -f -a '(__tinyae)'
+"""
+
+SHELLS = {"bash": _SCRIPT, "zsh": f"autoload -U +X bashcompinit && bashcompinit\n{_SCRIPT}", "fish": _FISH}
+"""The shells, and their scripts."""
 
 
 def script(shell: str, root: Parser) -> str:
@@ -41,5 +58,10 @@ def script(shell: str, root: Parser) -> str:
             elif action.nargs != 0:
                 values.setdefault(words, []).append(f"{place}@{action.option_strings[-1]}@*")
     cases = [*(("|".join(patterns), words) for words, patterns in values.items()), *others]
-    text = "\n".join(f'        {pattern}) found="{words}" ;;' for pattern, words in cases)
-    return SHELLS[shell] + _SCRIPT.replace("PLACES", "|".join(p for p, _ in parsers[1:])).replace("CASES", text)
+    places = [place for place, _ in parsers[1:]]
+    if shell == "fish":
+        lines = [f"case {shlex.join(key.split('|'))}; string split -n ' ' '{words}'" for key, words in cases]
+    else:
+        lines = [f'{key}) found="{words}" ;;' for key, words in cases]
+    text = "\n".join(f"        {line}" for line in lines)
+    return SHELLS[shell].replace("PLACES", (" " if shell == "fish" else "|").join(places)).replace("CASES", text)

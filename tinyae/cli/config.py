@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tinyae.checks import choose, reading
+from tinyae.checks import choose, reading, shown
 from tinyae.cli.arguments import Parser
 from tinyae.data import Dataset
 from tinyae.models import MODELS, model_entry
@@ -88,11 +88,13 @@ def _read(path: str) -> dict[str, Any]:
 
 def _words(flag: str, value: Any, parser: Parser) -> list[str]:
     """A setting as words of the command line; an error of the parser if it is of another type than its option."""
-    known = parser._option_string_actions
-    if isinstance(value, bool):
-        off = f"--no-{flag[2:]}"
-        return [flag] if value or flag not in known or known[flag].nargs != 0 else [off] if off in known else []
+    known, off = parser._option_string_actions, f"--no-{flag[2:]}"
     action, text = known.get(flag), ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    if action is not None and isinstance(value, bool) != (action.nargs == 0):
+        got = toml(value) if isinstance(value, bool) else shown(value)
+        parser.error(f"argument {flag}: must {'' if action.nargs == 0 else 'not '}be true or false, got {got}")
+    if isinstance(value, bool):
+        return [flag] if value or action is None else [off] if off in known else []
     if isinstance(value, str) and action is not None and action.type not in (None, str):
         parser.error(f"argument {flag}: must not be in quotes, got {value!r}")
     return [f"{flag}={text}"]

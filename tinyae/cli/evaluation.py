@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,7 +36,7 @@ from tinyae.models import (
 from tinyae.models.settings import passes_on
 from tinyae.streams import Stream, progress_bar
 from tinyae.training import LinearProbe
-from tinyae.training.pictures import Restored, class_name, draw_confusion, draw_neighbors, draw_restored
+from tinyae.training.pictures import Restored, class_name, class_names, draw_confusion, draw_neighbors, draw_restored
 
 _AT_ONCE = 100
 """Samples per update of the progress bar."""
@@ -54,6 +55,8 @@ def evaluate(
             5000.
         first: N, with --importance-samples: use only the first N test samples.
     """
+    if first is not None and importance_samples is None:
+        raise ValueError("--first has no effect without --importance-samples: add, e.g., --importance-samples 5000.")
     run, model, data = open_run(run_folder, **source)
     if importance_samples and not isinstance(model, VariationalAutoencoder):
         raise ValueError(f"{run.path} holds a model without a distribution over codes: leave --importance-samples out.")
@@ -104,6 +107,7 @@ def probe(
         iterations: maximum number of L-BFGS iterations.
         out: FILE.png, picture, .png, .svg or .pdf; by default RUN/probe.png.
     """
+    is_results(out, formats=())
     run, model, data = open_run(run_folder, **source)
     train, test = training_part(run, data), data.test
     data = replace(data, train=train)
@@ -122,10 +126,9 @@ def probe(
         found.append(fitted.predict(after))
         shares = fitted.accuracy(before, train.y), np.mean(found[-1] == test.y)
         print(f"{words:24}{before.shape[1]:>8}" + "".join(f"{share:>10.2%}" for share in shares))
-    largest = np.bincount(train.y.astype(np.intp)).argmax()
-    print(
-        f"{'always the largest class':24}{0:>8}" + "".join(f"{np.mean(y == largest):>10.2%}" for y in (train.y, test.y))
-    )
+    largest = int(np.bincount(train.y.astype(np.intp)).argmax())
+    always = "".join(f"{np.mean(y == largest):>10.2%}" for y in (train.y, test.y))
+    print(f"{'always the largest class':24}{0:>8}{always}   {class_name(data, largest)}")
     title = f"confusion matrix of a linear classifier on the codes of test {model.sample_name}s"
     for path in draw_confusion(data, found[0], class_count(data), out or run.path / "probe.png", title=title):
         print(f"picture: {path}")
@@ -149,8 +152,12 @@ def neighbors(run_folder: Path, *, count: int = 8, out: Path | None = None, **so
         count: N, neighbors of each test sample.
         out: FILE.png, picture, .png, .svg or .pdf; by default RUN/neighbors.png.
     """
-    run, model, data = open_run(run_folder, **source)
-    data = replace(data, train=training_part(run, data))
+    is_results(out, formats=())
+    run, model, judged = open_run(run_folder, **source)
+    if out is not None and judged.image_shape is None:
+        raise ValueError(f"--out is for a picture, and {judged.name} has no images to draw: leave it out.")
+    own = judged if len(judged.train) else run.data()
+    data = replace(judged, train=own.train)
     queries = data.test.rows(slice(0, _MEASURED))
     codes, asked = (model.encode(model.batch(split)).reshape(len(split), -1) for split in (data.train, queries))
     indices, _ = nearest(codes, asked, count)
@@ -161,8 +168,13 @@ def neighbors(run_folder: Path, *, count: int = 8, out: Path | None = None, **so
             share = same_class_share(data.train.y, queries.y, found)
             print(f"nearest {count} by {words} ({size} dimensions): {share:.1%} have the same class")
     if data.image_shape is None:
-        for number, row in enumerate(indices[:_LISTED]):
-            print(f"test {model.sample_name} {number}: training {model.sample_name}s {', '.join(map(str, row))}")
+        known = _with_class((_stamps(own) or [*map(str, range(len(own.train)))])[: len(own.train)], data, own.train.y)
+        shown = queries.rows(slice(0, _LISTED))
+        asked = _with_class([_when(judged, n) for n in range(len(shown))], data, shown.y)
+        for name, row in zip(asked, indices, strict=False):
+            print(
+                f"test {model.sample_name} {name.removeprefix('test ')}: training {model.sample_name}s {', '.join(known[n] for n in row)}"
+            )
         print(f"no picture: {data.name} has no images")
         return
     path = out or run.path / "neighbors.png"
@@ -296,6 +308,12 @@ def _when(data: Dataset, index: int) -> str:
     if data.test.ids is not None:
         return str(data.test.ids[index])
     return f"test {index}" if len(data.train) else str(index)
+
+
+def _with_class(names: Sequence[str], data: Dataset, labels: np.ndarray | None) -> list[str]:
+    """Names of samples, with the class in parentheses where it is known."""
+    classes = class_names(data, labels)
+    return [*names] if classes is None else [f"{name} ({word})" for name, word in zip(names, classes, strict=True)]
 
 
 def _class(data: Dataset, index: int) -> str:

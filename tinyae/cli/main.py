@@ -35,7 +35,8 @@ from tinyae.training.run import package_version
 def completion(shell: Annotated[str, completions.SHELLS]) -> None:
     """print a script that completes the words of a command
 
-    Print a script for a shell: source <(tinyae completion bash), likewise in zsh after compinit.
+    Print a script for a shell: source <(tinyae completion bash), likewise in zsh after compinit; in fish
+    source (tinyae completion fish | psub).
 
     Args:
         shell: the shell.
@@ -140,7 +141,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         said, fix = as_options(str(error), names) or type(error).__name__, ""
         if isinstance(error, OSError) and said.startswith("[Errno") and error.filename is not None:
             said, fix = f"cannot use {error.filename}: {error.strerror}", ": check the path."
-        elif said.startswith(("Unable to allocate", "Maximum allowed dimension")):
+        elif said.startswith(("Unable to allocate", "Maximum allowed dimension", "array is too big")):
             fix = ": choose smaller sizes."
         elif isinstance(error, ModuleNotFoundError):
             fix = ": install tinyae again, with its dependencies."

@@ -123,6 +123,7 @@ def features(
         split: the split it is from.
         out: FILE.png, picture, .png, .svg or .pdf; by default RUN/features.png.
     """
+    is_results(out, formats=())
     run, model, data = open_run(run_folder, **source)
     path = out or run.path / "features.png"
     picture = draw_features(model, data, path, layer, image, split)
@@ -157,6 +158,7 @@ def sample(
         out: FILE, picture (.png, .svg, .pdf), or values in the units of a table (.csv, .parquet, .npy); by default
             RUN/samples.png.
     """
+    is_results(out)
     folder = Run.open(run_folder)
     kind, arguments = folder.config["model"], folder.config.get("arguments", {})
     conditional = model_entry(kind).conditional

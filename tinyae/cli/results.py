@@ -23,7 +23,7 @@ Columns = Mapping[str, npt.NDArray[Any]]
 """Name -> values (N,)."""
 
 
-def is_results(path: Path | None, *, pictures: tuple[str, ...] = PICTURES) -> bool:
+def is_results(path: Path | None, *, formats: tuple[str, ...] = FORMATS, pictures: tuple[str, ...] = PICTURES) -> bool:
     """Whether a file, by the ending of its name, is for results and not for a picture.
 
     Raises ValueError, before the work, for what can be neither. Without a path there is a picture with its usual name.
@@ -31,12 +31,14 @@ def is_results(path: Path | None, *, pictures: tuple[str, ...] = PICTURES) -> bo
     if path is None:
         return False
     ending = path.suffix.lower()
-    if ending not in (*FORMATS, *pictures):
+    if ending not in (known := (*formats, *pictures)):
         raise ValueError(
-            f"--out must end in {', '.join((*FORMATS, *pictures))}, got {path}: e.g. --out {path.stem or 'results'}.csv."
+            f"--out must end in {', '.join(known)}, got {path}: e.g. --out {path.stem or 'results'}{known[0]}."
         )
     if path.is_dir():
-        raise ValueError(f"--out {path} is a folder: give the name of a file, e.g. --out {path / 'results.csv'}.")
+        raise ValueError(
+            f"--out {path} is a folder: give the name of a file, e.g. --out {path / f'results{known[0]}'}."
+        )
     if ending == ".parquet" and find_spec("pyarrow") is None:
         raise ValueError(f"writing {path} needs pyarrow, which is not installed: pip install pyarrow, or write a .csv.")
     return ending in FORMATS

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from argparse import Namespace
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -24,14 +25,15 @@ def train_seeds(options: Namespace) -> None:
 
     Raises ValueError, with the sentence of the first run that failed, after the others have ended.
     """
-    if options.seeds < 2:
-        raise ValueError(f"--seeds trains several runs, got {options.seeds}: give 2 or more, or leave it out.")
+    if not 2 <= options.seeds <= 10_000:
+        raise ValueError(f"--seeds trains several runs, got {options.seeds}: give 2 to 10,000, or leave it out.")
     arguments = [word for word in options.arguments if not word.startswith("--seeds=")]
     while "--seeds" in arguments:
         del arguments[(place := arguments.index("--seeds")) : place + 2]
     seeds = range(options.seed, options.seed + options.seeds)
     name = f"{options.model}-{Path(options.data or MODELS[options.model].data).stem}-seeds"
     out = options.out or Path("runs") / name
+    new = [folder for folder in (out, *out.parents) if not folder.exists()]
     cores = os.cpu_count() or 1
     workers = min(len(seeds), cores)
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -50,6 +52,9 @@ def train_seeds(options: Namespace) -> None:
                 failed.append(f"seed {seed}: {done.stderr.strip().rpartition('error: ')[2]}")
             print(failed[-1] if done.returncode else f"seed {seed}: {folder}", flush=True)
     if failed:
+        with suppress(OSError):  # not empty
+            for folder in new:
+                folder.rmdir()
         raise ValueError(f"{len(failed)} of {len(seeds)} runs failed: {failed[0]}")
     runs = [Run.open(out / f"seed-{seed}") for seed in seeds]
     data = runs[0].data()

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from tinyae import inspect
+from tinyae.checks import shown
 from tinyae.cli.options import arguments_from, open_run, pictures_as
 from tinyae.data import Dataset, load
 from tinyae.models import MODELS, Autoencoder, build
@@ -46,7 +47,7 @@ def show(
     graph = inspect.graph(loss.total, names=dict(built.named_parameters()))
     if format == "table":
         print(built.summary(batch.x.shape[1:]))
-        print(f"\nThe tape of one batch of {batch_size} {built.sample_name}s, loss in {loss.unit}:\n")
+        print(f"\nThe tape of one batch of {len(batch.x)} {built.sample_name}s, loss in {loss.unit}:\n")
         print(graph)
         source = f" --data {data}" if data else ""
         print(f"\nWhere does each number of a gradient come from?  tinyae step {model}{source} --open")
@@ -132,4 +133,4 @@ def _element(text: str) -> str | tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise ValueError(f"--element is auto, first or an index such as 3,27, got {text!r}.") from None
+        raise ValueError(f"--element is auto, first or an index such as 3,27, got {shown(text)}.") from None

@@ -194,7 +194,8 @@ def settle_epochs(options: argparse.Namespace, config: dict[str, Any], samples: 
 
 
 def check_patience(config: Mapping[str, Any], entry: ModelEntry) -> None:
-    """Raise ValueError for --validation or --patience where they have no meaning."""
+    """Raise ValueError for --validation or --patience where they have no meaning, and for a share that is none."""
+    number("--validation", config.get("validation", 0.5), above=0.0, below=1.0, advice="0.1 is usual")
     if "validation" in config and not entry.held_out:
         raise ValueError(f"--validation has no effect on {entry.name}, which holds nothing out: leave it out.")
     if "patience" in config and entry.labeled:
@@ -336,7 +337,6 @@ def _train(model: Any, data: Dataset, folder: Run, checkpoint: RunCheckpoint, st
     of_run = partial(card, config, model, data, _headline(config["model"], model, data, config["device"]))
     without_effect = _OPTIONAL if config["optimizer"] == "lbfgs" else ()
     settings = {name: value for name, value in config.items() if name not in without_effect}
-    folder.describe({SETTINGS: settings_text(settings, model_parser(config["model"])), CARD: of_run(UNFINISHED, ())})
 
     def drawn(report: str) -> list[Path]:
         files = draw_run(model, data, history, folder.path)
@@ -344,6 +344,9 @@ def _train(model: Any, data: Dataset, folder: Run, checkpoint: RunCheckpoint, st
         return files
 
     try:
+        folder.describe(
+            {SETTINGS: settings_text(settings, model_parser(config["model"])), CARD: of_run(UNFINISHED, ())}
+        )
         history = trainer(model, data, folder, checkpoint, state)
     except (TrainingInterrupted, TrainingDiverged) as stop:
         if len(history := stop.history):
@@ -354,7 +357,7 @@ def _train(model: Any, data: Dataset, folder: Run, checkpoint: RunCheckpoint, st
             stop.args = (f"{stop} The old run in {folder.path} is as it was.",)
         folder.forget()
         raise
-    except Exception:
+    except BaseException:
         folder.forget()
         raise
     if MODELS[config["model"]].held_out:
@@ -586,7 +589,8 @@ def settle_training(options: argparse.Namespace, entry: ModelEntry) -> None:
         if value is not None:
             number(name, value, above=0.0)
     trial = make_optimizer(vars(options), [Tensor(np.zeros(1, np.float32), requires_grad=True)])
-    make_schedule(vars(options), trial, options.epochs)
+    for name in ("epochs", *(_STAGES if entry.labeled else ())):
+        make_schedule(vars(options), trial, getattr(options, name), flag_of(name))
 
 
 def stage_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -607,10 +611,16 @@ def make_optimizer(config: Mapping[str, Any], parameters: Iterable[Tensor]) -> o
     return kind(parameters, **_given(config, OPTIMIZERS[config["optimizer"]]))
 
 
-def make_schedule(config: Mapping[str, Any], optimizer: optim.Optimizer, epochs: int) -> optim.Schedule | None:
-    """The chosen learning-rate schedule, None for a constant learning rate."""
+def make_schedule(
+    config: Mapping[str, Any], optimizer: optim.Optimizer, epochs: int, flag: str = "--epochs"
+) -> optim.Schedule | None:
+    """The chosen learning-rate schedule, None for a constant learning rate; `flag` is the option that sets the epochs."""
     ramp: int | None = config.get("warmup_steps")
     after: optim.Schedule | None = None
+    if config["schedule"] == "cosine" and ramp and ramp > epochs:
+        raise ValueError(
+            f"--warmup-steps is at most {epochs}, as {flag}, before a cosine schedule, got {ramp}: choose fewer."
+        )
     if config["schedule"] == "cosine":  # the last step of the warmup is the first of the schedule
         after = optim.CosineLR(optimizer, epochs - ramp + 1 if ramp else epochs, **_given(config, optim.CosineLR))
     elif config["schedule"] == "step":

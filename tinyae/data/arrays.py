@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinyae.checks import choose, number, whole_number
+from tinyae.checks import checked, choose, number, whole_number
 
 Floats = npt.NDArray[np.float64]
 
@@ -129,6 +129,7 @@ TEST_SHARE = 0.1
 """The share of samples that are test samples, unless another one is asked for."""
 
 
+@checked
 def divide(
     count: int,
     *,

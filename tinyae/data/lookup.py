@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyae.checks import unknown
+from tinyae.checks import check_kind, unknown
 from tinyae.data.arrays import TEST_SHARE
 from tinyae.data.catalog import ENTRIES, Entry, RemoteFile, canonical, megabytes, names
 from tinyae.data.dataset import Dataset, Split
@@ -58,6 +58,8 @@ def load(
             f"load takes a name, a file or a folder, got {type(name_or_path).__name__}: give a table to tinyae.data.table, and "
             "arrays to fit as they are."
         )
+    for flag, value in {"download": download, "gray": gray, "skip_broken": skip_broken, "progress": progress}.items():
+        check_kind(flag, value, bool)
     text = os.fspath(name_or_path)
     if not text:
         raise ValueError('the name of the data is empty, "": give a name in tinyae.data.names(), or a path.')
@@ -66,7 +68,7 @@ def load(
     path = Path(text).expanduser()
     if (image_size is not None or gray or skip_broken) and (entry is not None or not path.is_dir()):
         raise ValueError(
-            f"image_size, gray and skip_broken are for a folder of pictures, but {text!r} is not a folder: leave them "
+            f"image_size, gray=True and skip_broken=True are for a folder of pictures, but {text!r} is not a folder: leave them "
             "out, or correct the path."
         )
     if entry is not None and entry.films:

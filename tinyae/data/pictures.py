@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from tinyae.checks import check_kind, checked
 from tinyae.data.arrays import TEST_SHARE
 from tinyae.data.dataset import Dataset, Split, by, drawn
 from tinyae.data.tables import listed
@@ -61,8 +62,9 @@ def load_folder(
         FileNotFoundError, NotADirectoryError: no such folder.
         ValueError: no pictures, broken ones, several sizes without `image_size`, or another folder structure.
     """
-    folder = Path(path)
-    size = _checked_size(image_size)
+    for flag, value in {"gray": gray, "skip_broken": skip_broken, "progress": progress}.items():
+        check_kind(flag, value, bool)
+    folder, size = Path(path), _checked_size(image_size)
     listing, others = _listing(folder)
     x, files, skipped = _read(folder, listing, size, gray, skip_broken, progress)
     names = tuple(sorted({file.label for file in files} - {""}))
@@ -255,6 +257,7 @@ class BrokenPicture(ValueError):
         self.path, self.reason = path, reason
 
 
+@checked
 def read_picture(path: Path, size: Size | None = None, gray: bool = False) -> npt.NDArray[np.float32]:
     """A picture file as float32 (H, W, C), resized to `size`, (H, W), if given; C = 1 if gray or with `gray`, else 3.
 

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinyae.checks import reading
+from tinyae.checks import checked, reading
 from tinyae.data.formats import GZIP_MAGIC, check_exists, read_npy, read_payload
 
 TEXTS = (".csv", ".tsv", ".txt", ".data")
@@ -164,6 +164,7 @@ def is_table(path: Path) -> bool:
     return name.removesuffix(".gz").endswith(TEXTS) or name.endswith(COLUMNAR)
 
 
+@checked
 def read_table(
     source: TableSource,
     *,

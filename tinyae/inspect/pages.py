@@ -39,6 +39,7 @@ import numpy as np
 
 from tinyae.atomic import write_text
 from tinyae.autodiff import Tensor, observers, set_observers
+from tinyae.checks import checked
 from tinyae.inspect.formulas import formula, mathml, rule_source
 from tinyae.inspect.graphs import Names, brief, check_recorded
 from tinyae.inspect.products import Floats, Focus, Index, Made, Places, Sweep, Use, Visit, Window
@@ -100,6 +101,7 @@ class StepPage:
         return f"<StepPage of {len(self.data['nodes'])} nodes, {self.kib:.0f} KiB: save(path) it>"
 
 
+@checked
 def step(
     loss: Tensor | Loss | Callable[[], Tensor | Loss],
     names: Module | Names | None = None,

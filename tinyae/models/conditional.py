@@ -15,6 +15,7 @@ import numpy as np
 from tinyae import ops
 from tinyae.autodiff import Tensor
 from tinyae.backend import Array, as_generator, backend_of
+from tinyae.checks import checked
 from tinyae.data import Split
 from tinyae.models.autoencoder import Batch, as_input, remembered
 from tinyae.models.dense import Shape
@@ -111,6 +112,7 @@ class ConditionalVariationalAutoencoder(VariationalAutoencoder):
             raise ValueError("decode needs the class of each code, got codes only: write decode(code, labels=...).")
         return super().decode(code, batch_size)
 
+    @checked
     def sample(
         self, n: int, generator: np.random.Generator | None = None, *, pixels: bool = False, labels: Any = None
     ) -> np.ndarray:

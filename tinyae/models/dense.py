@@ -11,7 +11,7 @@ import numpy as np
 
 from tinyae import nn
 from tinyae.backend import as_generator
-from tinyae.checks import choose
+from tinyae.checks import checked, choose
 from tinyae.models.autoencoder import Autoencoder, remembered
 from tinyae.models.settings import passes_on, split
 from tinyae.ops.linear import ACTIVATIONS
@@ -28,6 +28,7 @@ NORMALIZATIONS = ("none", "batch", "layer")
 """What can be inserted between a hidden layer and its activation."""
 
 
+@checked
 def dense_pair(
     input_shape: Shape,
     sizes: Sequence[int],

@@ -18,6 +18,7 @@ import numpy as np
 from tinyae import ops
 from tinyae.autodiff import Tensor
 from tinyae.backend import as_generator, backend_named, backend_of
+from tinyae.checks import checked
 from tinyae.data import Split
 from tinyae.losses import Loss, gaussian_kl, unit
 from tinyae.models.autoencoder import Autoencoder, Batch, check_samples, in_batches, remembered
@@ -186,6 +187,7 @@ class VariationalAutoencoder(Autoencoder):
 
     # Generating samples.
 
+    @checked
     def sample(self, n: int, generator: np.random.Generator | None = None, *, pixels: bool = False) -> np.ndarray:
         """n new samples (n, ...): z ~ N(0, I), then E[x|z], or with `pixels` a draw from p(x|z).
 

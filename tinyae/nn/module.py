@@ -18,6 +18,7 @@ from numpy.typing import DTypeLike
 from tinyae.autodiff import Node, Observer, Tensor, constant, no_grad, observers, set_observers
 from tinyae.autodiff.tape import observed, scope
 from tinyae.backend import Array, backend_named, backend_of
+from tinyae.checks import check_kind
 from tinyae.notebook import Printed, table
 
 Result = TypeVar("Result", covariant=True)
@@ -184,13 +185,13 @@ class Module:
 
         What is frozen stays in evaluation mode: a module with parameters, all of them frozen, and everything inside it.
         """
-        modules = [module for _, module in self.named_modules()]
-        for module in modules:
+        if not isinstance(mode, bool):
+            check_kind("mode", mode, bool)
+        for module in (modules := [module for _, module in self.named_modules()]):
             module.training = mode
         if mode and any(isinstance(p, Parameter) and not p.requires_grad for _, p in self.named_parts()):
             for module in modules:
-                parameters = module.parameters()
-                if parameters and not any(parameter.requires_grad for parameter in parameters):
+                if (own := module.parameters()) and not any(parameter.requires_grad for parameter in own):
                     module.eval()
         return self
 

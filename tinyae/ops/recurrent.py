@@ -12,7 +12,7 @@ from tinyae.autodiff import Operand, Tensor, primitive
 from tinyae.backend import CPU, Array, backend_of
 from tinyae.backend.devices import as_array
 from tinyae.backend.parallel import in_parts
-from tinyae.checks import whole_number
+from tinyae.checks import check_kind, whole_number
 from tinyae.ops.arrays import getitem, stack
 from tinyae.ops.elementwise import sigmoid, tanh, where
 
@@ -417,6 +417,8 @@ def plan_steps(
         raise ValueError(f"lstm: x must be (N, T, D), or (N, D) with steps=T, got shape {x.shape} and steps={steps}.")
     if not isinstance(count, (int, np.integer)) or isinstance(count, bool) or count < 1:
         raise ValueError(f"lstm: steps must be a whole number, at least one step, got {count!r}: write e.g. steps=10.")
+    if not isinstance(reverse, bool):
+        check_kind("lstm: reverse", reverse, bool)
     order = range(count - 1, -1, -1) if reverse else range(count)
     min_length = count
     if lengths is not None:

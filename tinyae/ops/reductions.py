@@ -7,6 +7,7 @@ import math
 from tinyae.autodiff import T, Tensor, adjoint_pair, expand, primitive
 from tinyae.autodiff.tape import Axis
 from tinyae.backend import Array, backend_of
+from tinyae.checks import check_kind
 from tinyae.ops.arrays import concatenate, getitem, pad, reshape, stack, transpose
 from tinyae.ops.elementwise import equal, exp, indicator, sqrt, where
 
@@ -59,8 +60,8 @@ def cumsum(x: Array, *, axis: int, reverse: bool = False) -> Array:
     """
     if len(reduced_axes(x, axis)) != 1 or isinstance(axis, tuple) or axis is None:
         raise ValueError(f"cumsum runs along one axis, got axis={axis}: write e.g. cumsum(x, axis=0).")
-    xp = backend_of(x).xp
-    return xp.flip(xp.flip(x, axis).cumsum(axis=axis), axis) if reverse else x.cumsum(axis=axis)
+    xp, backwards = backend_of(x).xp, check_kind("reverse", reverse, bool)
+    return xp.flip(xp.flip(x, axis).cumsum(axis=axis), axis) if backwards else x.cumsum(axis=axis)
 
 
 adjoint_pair(cumsum, cumsum, lambda x, axis, reverse=False: {"axis": axis, "reverse": not reverse})
@@ -151,7 +152,7 @@ def logsumexp(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Array:
     finite = xp.isfinite(top)
     shifted = xp.where(finite, x - xp.where(finite, top, 0.0), 0.0)
     out = xp.log(xp.where(finite, xp.exp(shifted).sum(axis=axis, keepdims=True), 1.0)) + top
-    return out if keepdims else out.sum(axis=axis)
+    return out if check_kind("keepdims", keepdims, bool) else out.sum(axis=axis)
 
 
 @logsumexp.vjp(0)

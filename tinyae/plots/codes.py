@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tinyae.checks import whole_number
+from tinyae.checks import check_kind, whole_number
 from tinyae.plots import style
 from tinyae.plots.style import (
     FloatArray,
@@ -479,7 +479,7 @@ def loss_curves(
         finite = [values[np.isfinite(values)] for _, values in series.values()]
         values = np.concatenate(finite)
         steep = values.min(initial=1.0) > 0 and any(one.size and one[0] > DECADE * one[-1] for one in finite)
-        if (steep if log_scale is None else log_scale) and values.size:
+        if (steep if log_scale is None else check_kind("log_scale", log_scale, bool)) and values.size:
             if values.min() <= 0:
                 raise ValueError(
                     f"log_scale needs values above 0, got {values.min():g} in {unit!r}: leave log_scale out."

@@ -17,6 +17,7 @@ import numpy as np
 
 from tinyae.autodiff import Tensor, grad
 from tinyae.backend import backend_of
+from tinyae.checks import checked
 from tinyae.ops import concatenate, reshape
 from tinyae.testing.differences import (
     EPS,
@@ -39,6 +40,7 @@ Inputs = Sequence[Any]
 Redraw = Callable[[], Inputs] | Iterator[Inputs]
 
 
+@checked
 def gradcheck(
     fn: Callable[..., Any],
     inputs: Inputs,

@@ -22,6 +22,7 @@ import numpy as np
 from tinyae.autodiff import Node, RuleError, Tensor, grad, no_grad
 from tinyae.autodiff.tape import ancestors
 from tinyae.backend import CPU, Backend
+from tinyae.checks import checked
 from tinyae.nn import Module, evaluating
 from tinyae.testing.differences import EPS, observing
 from tinyae.testing.gradients import gradcheck, gradient_function
@@ -56,6 +57,7 @@ from tinyae.testing.subject import (
 # `check_layer`: all applicable laws.
 
 
+@checked
 def check_layer(
     layer: Function,
     *inputs: Any,

@@ -39,7 +39,7 @@ import numpy.typing as npt
 
 from tinyae.atomic import LOCK, cannot_write, lock_folder, stage, staged, sync_folder
 from tinyae.backend import backend_named
-from tinyae.checks import reading
+from tinyae.checks import checked, reading
 from tinyae.data import Dataset
 from tinyae.data.formats import read_npy
 from tinyae.models import Autoencoder
@@ -82,10 +82,11 @@ class Run(AppliedRun):
         self.manifest = manifest
         self._place: tuple[int, int] | None = None  # the folder's device and inode, while this run is at work in it
         self._unlock: Callable[[], object] = lambda: None
-        self._new = False
+        self._new: list[Path] = []  # folders that `create` made, the inner ones first
         self._texts: dict[str, bytes] = {}
 
     @classmethod
+    @checked
     def create(cls, path: str | Path | None, config: dict[str, Any], *, force: bool = False) -> Run:
         """Make the folder and write `config.json`, or, with an old run in it, get ready to replace that.
 
@@ -97,30 +98,31 @@ class Run(AppliedRun):
                 a run is never changed.
 
         The folder is locked until `close`, or until this object or its process ends: a second run in it is refused with
-        BlockingIOError. In the same process it takes over, and the first one can write no more.
+        BlockingIOError. In the same process it takes over, and the first one can write no more. An error leaves no new folder.
         """
         if path is None:
-            folder = _free_folder(f"{config['model']}-{Path(os.path.abspath(config['data'])).stem}")
+            folder, new = _free_folder(f"{config['model']}-{Path(os.path.abspath(config['data'])).stem}")
         else:
             folder = Path(path)
-            if not _made(folder) and not folder.is_dir():
+            if not (new := _made(folder)) and not folder.is_dir():
                 raise FileExistsError(f"{folder} exists and is a file: give another --out.")
         run = cls(folder, config, _NOTHING | {"id": identity(config), "pictures": []})
         run._lock()
+        run._new = new
         try:
             old = _replaced(folder, force)
             (run if old is None else old)._tidy()
             if old is None:
                 run._commit({})
-                run._new = True
             else:
                 run.manifest |= {"generation": old.manifest["generation"], "replaces": old.written()}
         except BaseException:
-            run.close()
+            run.forget()
             raise
         return run
 
     @classmethod
+    @checked
     def open(cls, path: str | Path, *, write: bool = False) -> Run:
         """Open an existing run folder.
 
@@ -236,12 +238,13 @@ class Run(AppliedRun):
         self._place = None
 
     def forget(self) -> None:
-        """Unlock the folder, and remove it if it is new and holds only the configuration, as after an error before the first epoch."""
+        """Unlock the folder; if it is new and has no epoch, remove it, and the folders that were made for it and are empty."""
         self.close()
         with suppress(OSError):
-            if self._new and [file.name for file in self.path.iterdir()] == [CONFIG]:
-                (self.path / CONFIG).unlink()
-                self.path.rmdir()
+            if self._new and {file.name for file in self.path.iterdir()} <= {CONFIG}:
+                (self.path / CONFIG).unlink(missing_ok=True)
+                for folder in self._new:
+                    folder.rmdir()
 
     def written(self) -> list[str]:
         """The names of the files that the run wrote: those on its list, or, of an earlier version, those with usual names."""
@@ -543,24 +546,25 @@ def _place(folder: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _free_folder(name: str) -> Path:
-    """The first of runs/NAME, runs/NAME-2, ... that does not exist, made at once so that two runs never share a folder."""
+def _free_folder(name: str) -> tuple[Path, list[Path]]:
+    """The first of runs/NAME, runs/NAME-2, ... that does not exist, made at once so that two runs never share it; what was made."""
     for number in range(1, 10_000):
         folder = Path("runs") / (name if number == 1 else f"{name}-{number}")
-        if _made(folder):
-            return folder
+        if new := _made(folder):
+            return folder, new
     raise OSError(f"10,000 runs named {name} exist under runs/: give --out, or remove some.")
 
 
-def _made(folder: Path) -> bool:
-    """Make a folder: True if it is new, False if it existed; raises OSError if that fails."""
+def _made(folder: Path) -> list[Path]:
+    """Make a folder: the folders that are new, it and maybe some around it, none if it existed; raises OSError if that fails."""
     try:
+        new = [place for place in (folder, *folder.parents) if not place.exists()]
         folder.mkdir(parents=True, exist_ok=False)
     except FileExistsError:
-        return False
+        return []
     except OSError as error:
         raise OSError(f"cannot make the run folder {folder}: {error.strerror}; give another --out.") from error
-    return True
+    return new
 
 
 # ---------------------------------------------------------------------------------------------------------------------

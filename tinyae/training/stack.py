@@ -10,7 +10,7 @@ import numpy as np
 
 from tinyae import checks
 from tinyae.backend import backend_named
-from tinyae.checks import whole_number
+from tinyae.checks import checked, whole_number
 from tinyae.data import Dataset, Split
 from tinyae.models import Batch, SoftmaxClassifier, StackedAutoencoder
 from tinyae.models.autoencoder import check_samples
@@ -262,6 +262,7 @@ class LinearProbe:
         self.classifier: SoftmaxClassifier | None = None
         self.history: History | None = None
 
+    @checked
     def fit(self, vectors: np.ndarray, labels: np.ndarray, *, progress: bool = False, title: str = "") -> LinearProbe:
         """Fit to vectors (N, K) and class numbers (N,). The loss is convex: the initial W does not matter.
 
