@@ -169,7 +169,7 @@ def test_the_first_layer_that_makes_maps_and_other_splits(run, tmp_path):
     ("--image 1797", "there is no image 1797: optdigits has 1,797 test images, from 0"),
     ("--image -1", "--image: must be a whole number of at least 0"),
     ("--data pendigits", "samples of shape (8, 2)"),
-    ("--out a.bmp", "saved as .png, .svg or .pdf"),
+    ("--out a.bmp", "must end in .png, .svg, .pdf"),
 ])  # fmt: skip
 def test_the_command_refuses_in_one_sentence(options, says, run, tmp_path, refused, pictured):
     assert says in refused("features", run, options)
