@@ -40,6 +40,8 @@ def test_padded_sequences_come_back_whole(sizes, features, seed):
     ([[[1.0], [2.0, 3.0]]], "unequal length.*tinyae.data.pad"),
     ([np.zeros((2, 3, 4))], r"shape \(2, 3, 4\)"),
     ([["a"]], "is not an array of numbers"),
+    ([[0.0], [1.0, 1e39]], "sequence 1 holds 1 values that are too large for float32, the first at step 1"),
+    ((values for values in []), "no sequences"),
 ])  # fmt: skip
 def test_what_cannot_be_padded_is_named(sequences, says):
     with pytest.raises(ValueError, match=says):

@@ -66,10 +66,21 @@ def schema_of(made: Dataset) -> Schema:
     ("spreadsheet.csv", "\ufeffa,b\r\n1,2.5\r\n3,4e-1\r\n\r\n-5,6\r\n", {"a": [1, 3, -5], "b": [2.5, 0.4, 6]}),
     ("mac.csv", "\ufeffa,b\r1,2\r3,4\r", {"a": [1, 3], "b": [2, 4]}),
     ("late.csv", "a,b\n" + "1,2\n" * 30 + "nan,3\n" + "1,2\n" * 9, {"a": [1] * 30 + [None] + [1] * 9, "b": [2] * 30 + [3] + [2] * 9}),
+    ("bars.csv", "a|b|c\n1|2.5|x\n3|4|y z\n", {"a": [1, 3], "b": [2.5, 4], "c": ["x", "y z"]}),
+    ("bars_in.csv", "a,b\n1,x|y\n2,z|y\n", {"a": [1, 2], "b": ["x|y", "z|y"]}),
+    ("minus.csv", "a,b\n1,\u22122.5\n2,3\n", {"a": [1, 2], "b": [-2.5, 3]}),
+    ("days.csv", "day,a\n" + "".join(f"{n} Jan 2020,{n}\n" for n in range(1, 21)),
+     {"day": [f"{n} Jan 2020" for n in range(1, 21)], "a": list(range(1, 21))}),
     ("quoted.csv", 'a,b\n"1",2\n"nan",3\n"2",4\n', {"a": [1, None, 2], "b": [2, 3, 4]}),
 ])  # fmt: skip
 def test_a_file_is_read_as_it_is(tmp_path, name, text, columns):
     assert plain(read_table(write(tmp_path / name, text))) == columns
+
+
+def test_an_exponent_of_fortran_is_a_fault_and_no_class(tmp_path):
+    rows = "".join(f"{n},1.{n}D+02\n" for n in range(9))
+    with pytest.raises(ValueError, match=r"column 'b' holds '1\.0D\+02' \(9 such values\): this is text"):
+        table(write(tmp_path / "a.csv", "a,b\n" + rows))
 
 
 def test_what_was_understood_is_said_and_can_be_stated(tmp_path):
@@ -203,18 +214,6 @@ def rows_of(columns: dict[str, Sequence]) -> str:
     return "\n".join([",".join(columns), *(",".join(map(str, row)) for row in zip(*columns.values(), strict=True))])
 
 
-def test_a_labeled_file_sorted_by_class(tmp_path, rng):
-    values = rng.normal(size=(60, 3))
-    features = dict(zip("abc", values.T.tolist(), strict=True))
-    text = rows_of({"": range(60), **features, "kind": ["M"] * 20 + ["B"] * 40})
-    made = table(write(tmp_path / "a.csv", text), label="kind")
-    assert made.class_counts() == {"B": (36, 4), "M": (18, 2)}
-    assert made.feature_names == ("a", "b", "c")
-    assert [made.class_names[y] for y in made.test.y] == ["M" if n < 20 else "B" for n in made.test.ids]
-    assert_allclose(made.measured(in_order(made)), values, atol=1e-6)
-    assert_allclose([made.train.x.mean(axis=0), made.train.x.std(axis=0)], [[0] * 3, [1] * 3], atol=1e-6)
-
-
 def test_an_id_a_text_label_and_new_rows(tmp_path, rng):
     columns = {"id": [f"{n:03}" for n in range(40)], "y": "MB" * 20, "r": rng.normal(size=40).tolist(), "c": [1e9] * 40}
     made = table(write(tmp_path / "a.csv", rows_of(columns)), id="id", label="y")
@@ -282,17 +281,6 @@ def test_white_space_label_first_as_sequences(tmp_path, rng):
     assert_array_equal(found.y, values[:2, 0] - 1)
     assert_allclose(list(schema_of(made).inverse(found.x).values()), values[:2, 1:].T, rtol=1e-5)
     assert schema_of(made).read(values[3, 1:]).x.shape == (1, 12, 1)
-
-
-def test_a_yearly_series(tmp_path):
-    sun = rows_of({"YEAR": range(1700, 2009), "SUN": [float(n % 11) for n in range(309)]})
-    path = write(tmp_path / "sun.csv", sun)
-    assert "column 'YEAR' only increases: if it is the time, time='YEAR'" in table(path).notes
-    made = data.load_series(path, 22, time="YEAR", stride=1)
-    assert made.feature_names == ("SUN",)
-    assert made.timeline.stamp(0) == "1700-01-01"
-    assert made.timeline.stamp(100) == "1800-01-01"
-    assert made.timeline.stamp(len(made.train)) == str(made.test.times[0].astype("datetime64[D]"))
 
 
 def test_semicolons_decimal_commas_and_gz(tmp_path):

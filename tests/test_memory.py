@@ -238,7 +238,7 @@ def test_an_encoder_in_place_of_the_table_makes_an_autoencoder(rng):
     (lambda: small().recall(7), ValueError, "holds images 0 to 6, got 7"),
     (lambda: small().recall([0, -1]), ValueError, r"holds images 0 to 6, got \[0, -1\]"),
     (lambda: small().recall(1.5), TypeError, "sample numbers must be integers, got 1.5"),
-    (lambda: interpolate(np.zeros(2), np.ones(2), steps=1), ValueError, "steps must be at least 2"),
+    (lambda: interpolate(np.zeros(2), np.ones(2), steps=1), ValueError, "steps must be a whole number of at least 2"),
     (lambda: small().loss(Tensor(np.arange(3))), ValueError, r"keeps no copy.*loss\(Batch\(numbers, samples\)\)"),
     (lambda: fit(small(), np.ones((8, 5)), progress=False), ValueError, r"codes for 7 images, got 8: give it x\[:7\]"),
     (lambda: evaluate(small(), np.ones((8, 5))), ValueError, "or make it with count=8"),

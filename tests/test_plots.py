@@ -553,6 +553,9 @@ BAD = [
     (ValueError, COUNTS, lambda: plots.confusion(np.zeros((2, 2)))),
     (ValueError, COUNTS, lambda: plots.confusion(-np.eye(2, dtype=int))),
     (ValueError, COUNTS, lambda: plots.confusion(np.zeros((0, 0), int))),
+    (ValueError, "not all 0", lambda: plots.usage_bars(np.array([1.0, np.inf]))),
+    (ValueError, "and finite", lambda: plots.aggregate_posterior(np.full((4, 2), np.nan), np.zeros((4, 2)))),
+    (ValueError, "and finite", lambda: plots.aggregate_posterior(np.zeros((4, 2)), np.full((4, 2), np.nan))),
 ]  # fmt: skip
 
 

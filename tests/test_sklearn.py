@@ -117,10 +117,21 @@ def test_a_stacked_classifier_reads_digits_by_name() -> None:
     (AutoencoderTransformer, {"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),
     (AutoencoderOutlierDetector, {"contamination": 1.0}, "contamination must be a finite number, above 0 and below 1"),
     (StackedClassifier, {"hidden_sizes": ()}, "at least one layer"),
+    *[(kind, {"hidden_sizes": 5}, "must be a list of whole numbers, got 5") for kind in (AutoencoderTransformer, StackedClassifier)],
 ])  # fmt: skip
 def test_parameters_are_checked_in_fit(kind: Any, wrong: dict[str, Any], message: str, plane: np.ndarray) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         kind(**wrong).fit(plane, plane[:, 0] > 0)
+
+
+@pytest.mark.parametrize("kind", [AutoencoderTransformer, StackedClassifier])
+def test_sizes_may_be_an_array(kind: Any, plane: np.ndarray) -> None:
+    """A grid of sizes is often one; `np.array([4, 3])` has no truth value."""
+    given, listed = (
+        kind(hidden_sizes=sizes, epochs=1, random_state=0).fit(plane, plane[:, 0] > 0).model_.encode(plane)
+        for sizes in (np.array([4, 3]), [4, 3])
+    )
+    assert_array_equal(given, listed)
 
 
 def test_without_scikit_learn_one_sentence_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,6 +93,17 @@ def test_top_k_keeps_the_k_largest_and_their_gradients(rng):
         nn.TopK(6)(Tensor(x))
 
 
+def test_a_second_fit_keeps_the_trained_bias_and_center(rng):
+    """A step of almost no size leaves the loss where it was, also on a few of the samples."""
+    x = rng.random((90, 10)).astype("float32") ** 2
+    model = sparse_autoencoder(10, 20, sparsity="topk", k=3, generator=rng)
+    fit(model, x, epochs=20, progress=False)
+    for samples in (x, x[:10]):
+        before = evaluate(model, x)["loss"]
+        fit(model, samples, epochs=1, optimizer=optim.SGD(model.parameters(), lr=1e-12), progress=False)
+        assert evaluate(model, x)["loss"] == pytest.approx(before, rel=1e-5)
+
+
 def test_a_k_sparse_code_has_k_numbers(rng):
     model = sparse_autoencoder(30, 20, sparsity="topk", k=4, evaluation_k=7, loss="squared_error", generator=rng)
     x = rng.normal(size=(9, 30)).astype("float32")

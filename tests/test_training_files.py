@@ -394,9 +394,53 @@ def test_files_of_two_runs_are_told_apart(name, tmp_path):
 
 
 def test_swapped_arguments_are_named(tmp_path):
-    words = r"save takes a model and a path, got (Posix|Windows)Path: write save\(model, path\)"
-    with pytest.raises(TypeError, match=words):
-        save(tmp_path / "m", digits_model())
+    model = digits_model()
+    swapped = r"save takes a model and a path, got (Posix|Windows)Path: write save\(model, path\)"
+    wrong = [(lambda: save(tmp_path / "m", model), swapped)]
+    path = save(model, tmp_path / "m")
+    for arguments in ((model,), (model, path), (path, "basic"), (path, Autoencoder)):
+        wrong.append(
+            (lambda given=arguments: load(*given), r"load takes a path.* write load\(path\) or load\(path, model")
+        )
+    for call, words in wrong:
+        with pytest.raises(TypeError, match=words):
+            call()
+
+
+def test_a_model_that_could_not_be_loaded_replaces_no_file(tmp_path):
+    model = digits_model()
+    kept = save(model, tmp_path / "m.safetensors").read_bytes()
+    model.parameters()[0].data[...] = np.nan
+    with pytest.raises(ValueError, match="holds NaN or infinite values: train the model again"):
+        save(model, tmp_path / "m.safetensors")
+    assert (tmp_path / "m.safetensors").read_bytes() == kept
+
+
+def test_sizes_given_as_an_array_are_in_the_recipe(tmp_path):
+    for name, arguments in (
+        ("deep", {"sizes": (4, 2)}),
+        ("stacked", {"sizes": (4, 2)}),
+        ("conv", {"channels": (2, 3)}),
+    ):
+        shape = (8, 8, 1) if name == "conv" else 6
+        assert models.variational_autoencoder(6, warmup=np.int64(3)).warmup == 3
+        made = models.registry.MODELS[name].builder(shape, **{key: np.array(value) for key, value in arguments.items()})
+        assert load(save(made, tmp_path / name)).summary(shape) == made.summary(shape)
+
+
+def test_a_file_whose_builder_has_changed_says_what_to_do(tmp_path):
+    """As k-sparse models from before their inputs were centered: the arrays have other names."""
+    made = models.sparse_autoencoder(6, 4, sparsity="topk", k=2)
+    path = save(made, tmp_path / "old.safetensors")
+    state = {name.replace("encoder.1.", "encoder.0."): v for name, v in made.state_dict().items() if "mean" not in name}
+    save_file(state, path, {"tinyae": json.dumps({"format": 1, "recipe": made.recipe})})
+    with pytest.raises(
+        ValueError, match=r"Its builder has changed: make the saved layers yourself and pass load\(path, model"
+    ):
+        load(path)
+    layers = nn.Sequential(*list(made.encoder)[1:])
+    by_hand = models.SparseAutoencoder(layers, made.decoder, sparsity="topk")
+    assert load(path, by_hand) is by_hand
 
 
 def test_equal_runs_have_equal_files(tmp_path):

@@ -174,7 +174,7 @@ def test_samples_are_decoded_codes_of_the_prior(rng):
     numbers = model.prior.sample(4, np.random.default_rng(2))
     vectors = model.codebook.vectors.numpy()[numbers].reshape(4, 6)
     assert_array_equal(model.sample(4, np.random.default_rng(2)), model.decode(vectors))
-    with pytest.raises(ValueError, match="n must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="n must be a whole number of at least 1, got 0"):
         model.sample(0)
 
 

@@ -87,7 +87,7 @@ def cannot_write(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OSError(
-            f"cannot write {path}: {error.strerror or error}; free some space or choose another folder."
+            f"cannot write {path}: {error.strerror or error}; free some space or choose another folder or name."
         ) from error
 
 

@@ -94,7 +94,8 @@ class _Deep(_Coder):
 
     def _built(self, features: int, generator: np.random.Generator) -> models.Autoencoder:
         settings: dict[str, Any] = {"activation": self.activation, "loss": self.loss, "generator": generator}
-        return models.deep_autoencoder(features, [*self.hidden_sizes, self.code_size], **settings)
+        sizes = [*checks.check_kind("hidden_sizes", self.hidden_sizes, Sequence[int]), self.code_size]
+        return models.deep_autoencoder(features, sizes, **settings)
 
 
 class _Transformer(base.ClassNamePrefixFeaturesOutMixin, base.TransformerMixin, _Coder):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ Floats = npt.NDArray[np.float64]
 Lengths = npt.NDArray[np.int64]
 
 
-def pad(sequences: Sequence[npt.ArrayLike], dtype: npt.DTypeLike = np.float32) -> tuple[npt.NDArray[Any], Lengths]:
+def pad(sequences: Iterable[npt.ArrayLike], dtype: npt.DTypeLike = np.float32) -> tuple[npt.NDArray[Any], Lengths]:
     """Sequences of unequal length, each (T_i, D) or (T_i,), as one array (N, T, D) and their lengths (N,).
 
     Raises ValueError, with the sequence and the step, for no sequences, a sequence of length 0, different numbers of
@@ -33,19 +33,20 @@ def pad(sequences: Sequence[npt.ArrayLike], dtype: npt.DTypeLike = np.float32) -
     >>> x[:, :, 0].tolist(), lengths.tolist()
     ([[1.0, 2.0, 3.0], [4.0, 0.0, 0.0]], [3, 1])
     """
-    if not len(sequences):
-        raise ValueError("pad() got no sequences: pass a list of arrays (T, D).")
     parts = [as_series(sequence, f"sequence {index}") for index, sequence in enumerate(sequences)]
+    if not parts:
+        raise ValueError("pad() got no sequences: pass a list of arrays (T, D).")
     features = parts[0].shape[1]
+    lengths = np.array([len(part) for part in parts], np.int64)
+    x = np.zeros((len(parts), int(lengths.max()), features), dtype)
     for index, part in enumerate(parts):
         if part.shape[1] != features:
             raise ValueError(
                 f"sequence {index} has {part.shape[1]} features, but sequence 0 has {features}: give all the same number."
             )
-    lengths = np.array([len(part) for part in parts], np.int64)
-    x = np.zeros((len(parts), int(lengths.max()), features), dtype)
-    for row, part in zip(x, parts, strict=True):
-        row[: len(part)] = part
+        with np.errstate(over="ignore"):
+            x[index, : len(part)] = part
+        _refuse(~np.isfinite(x[index]), f"sequence {index}", f"too large for {x.dtype}")
     return x, lengths
 
 
@@ -252,8 +253,7 @@ class Scaler:
 
     def inverse(self, x: npt.NDArray[np.generic]) -> Floats:
         """Scaled values (..., D) converted back to the unit of measurement, float64."""
-        values: Floats = np.asarray(x, np.float64) * self.scale + self.offset
-        return values
+        return np.asarray(x, np.float64) * self.scale + self.offset
 
     def plain(self) -> list[Any]:
         """The scaler as plain values for JSON."""

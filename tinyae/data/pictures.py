@@ -88,8 +88,8 @@ class _File:
 def _checked_size(size: Size | int | None) -> Size | None:
     if size is None:
         return None
-    pair = (size, size) if isinstance(size, int) else tuple(size)
-    if len(pair) != 2 or not all(isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in pair):
+    pair = (size, size) if isinstance(size, (int, np.integer)) else tuple(size)
+    if len(pair) != 2 or not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 1 for n in pair):
         raise ValueError(f"image_size must be (H, W), whole numbers of at least 1, got {size!r}: write e.g. (64, 64).")
     return pair[0], pair[1]
 

@@ -200,7 +200,7 @@ def read_table(
 # ---------------------------------------------------------------------------------------------------------------------
 # Text: lines, then the delimiter, then the header, then the columns.
 
-_DELIMITERS = {"\t": "tabs", ";": "semicolons", ",": "commas", " ": "white space"}
+_DELIMITERS = {"\t": "tabs", ";": "semicolons", ",": "commas", "|": "bars", " ": "white space"}
 """Delimiter -> its name, in the order in which they are preferred if the lines do not decide."""
 
 _SAMPLE = 200
@@ -282,7 +282,8 @@ def _delimiter(sample: list[str]) -> tuple[str, list[list[str]]]:
                 continue
             fields = [text for row in rows for text in row]
             plain = sum(_plain(text, delimiter != ",") for text in fields) / len(fields)
-            score = (0.2 + plain) * (lines / len(rows)) * (1 if width > 1 else 0.1)
+            fits = 1.0 if len(rows[0]) in (width, width - 1) else 0.5  # "1 Jan 2020,3" is below "date,x"
+            score = (0.2 + plain) * (lines / len(rows)) * (fits if width > 1 else 0.1)
             if score > best + 1e-9:
                 best, found = score, (delimiter, rows)
     return found
@@ -465,7 +466,7 @@ def column_of(name: str, texts: Sequence[str], comma: bool = False, time_format:
     return Column(name, kind, np.array([number.get(text, math.nan) for text in fields]), missing, fields)
 
 
-_ALMOST = re.compile(r"[+-]?[$€£]?[\d.,]*\d[\d.,]*(e[+-]?\d+)?[%$€£]?|[+-]?(inf|infinity|nan)", re.IGNORECASE)
+_ALMOST = re.compile(r"[+-]?[$€£]?[\d.,]*\d[\d.,]*(e[+-]?\d+|d[+-]\d+)?[%$€£]?|[+-]?(inf|infinity|nan)", re.IGNORECASE)
 """A number, or what was meant as one: 1,500 or 12%."""
 
 
@@ -474,7 +475,7 @@ def to_number(text: str, comma: bool = False) -> float:
     if comma and "," in text:
         text = text.replace(".", "").replace(",", ".")
     with suppress(ValueError):
-        return math.nan if "_" in text else float(text)
+        return math.nan if "_" in text else float(text.replace("\u2212", "-"))
     return math.nan
 
 

@@ -108,8 +108,7 @@ def nearest(points: Floating, queries: Floating, count: int) -> tuple[Indices, F
     if not 1 <= count <= len(points):
         raise ValueError(f"count must lie between 1 and the {len(points)} samples to search, got {count}.")
     distances, indices = cKDTree(points).query(queries, k=count)
-    shape = (len(queries), count)
-    return np.asarray(indices).reshape(shape), np.asarray(distances).reshape(shape)
+    return np.asarray(indices).reshape(-1, count), np.asarray(distances).reshape(-1, count)
 
 
 def same_class_share(labels: Indices, query_labels: Indices, indices: Indices) -> float:

@@ -220,7 +220,7 @@ class Autoencoder(Module):
     def decode(self, code: npt.ArrayLike, batch_size: int = 1024) -> np.ndarray: ...
     def decode(self, code: Any, batch_size: int = 1024) -> Any:
         """Reconstructions (N, ...) from codes (N, K)."""
-        return self._apply(lambda c: self.reconstruction.output(self.decoder(c)), code, batch_size)
+        return self._apply(lambda c: self.reconstruction.output(self.decoder(c)), self._codes(code), batch_size)
 
     @overload
     def reconstruct(self, x: Tensor, batch_size: int = 1024) -> Tensor: ...
@@ -282,6 +282,13 @@ class Autoencoder(Module):
             return x
         return check_samples(x, "x", self, encode=True).source
 
+    def _codes(self, code: Any) -> Any:
+        """A Tensor as it is, other codes as an array; ValueError unless it is (N, ...) and finite."""
+        code = as_input(code)
+        if isinstance(code, np.ndarray) and (code.ndim < 2 or not np.isfinite(code).all()):
+            raise ValueError(f"codes must be finite and (N, K), got shape {code.shape}: give rows without NaN.")
+        return code
+
     def _apply(self, function: Callable[[Any], Any], x: Any, batch_size: int, *, whole: bool = False) -> Any:
         """Apply `function` to a Tensor directly, to everything else batch by batch in evaluation mode.
 
@@ -291,8 +298,7 @@ class Autoencoder(Module):
         data = x if isinstance(x, Batch) else Batch(x)
         if isinstance(data.x, Tensor):
             return function(x)
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+        batch_size = whole_number("batch_size", batch_size, at_least=1)
         if len(data.x) == 0:
             raise ValueError(f"got an empty array of shape {data.x.shape}: there is nothing to encode or decode.")
         return in_batches(self, function if whole else lambda batch: function(batch.x), data, batch_size)
@@ -351,8 +357,7 @@ def interpolate(first: np.ndarray, second: np.ndarray, steps: int = 8) -> np.nda
 
     (1 - t) first + t second   for t from 0 to 1.   `model.decode(interpolate(*model.encode(pair)))` decodes the path.
     """
-    if steps < 2:
-        raise ValueError(f"interpolate: steps must be at least 2, the two endpoints, got {steps}.")
+    steps = whole_number("interpolate: steps", steps, at_least=2, advice="the two endpoints count")
     t = np.linspace(0.0, 1.0, steps, dtype=first.dtype)[:, None]
     return (1.0 - t) * first + t * second
 
@@ -446,7 +451,7 @@ def remembered(name: str) -> Callable[[Callable[P, A]], Callable[P, A]]:
 def remember(model: Autoencoder, name: str, arguments: dict[str, Any]) -> None:
     """Record how `model`, its encoder and its decoder were built, and what they were then, if JSON can hold the arguments."""
     try:
-        plain = _plain(arguments)
+        plain = _plain({k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in arguments.items()})
     except TypeError:
         return
     model.recipe = {"model": name, "arguments": plain}

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from tinyae.checks import checked, whole_number
 from tinyae.data import padding
+from tinyae.data.dataset import as_samples
 from tinyae.data.source import LazyRows, pieces
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -79,8 +80,7 @@ def linear_prediction(seen: Values, future: Values, code_size: int) -> Callable[
         return np.column_stack([pca.encode(x), np.ones(len(x))])
 
     weights = np.linalg.lstsq(columns(seen), future.reshape(len(future), -1).astype(np.float64), rcond=None)[0]
-    shape = future.shape[1:]
-    return lambda x: (columns(x) @ weights).reshape(len(x), *shape)
+    return lambda x: (columns(x) @ weights).reshape(len(x), *future.shape[1:])
 
 
 def sequence_errors(x: Values, prediction: Values, lengths: Values | None = None) -> Floats:
@@ -209,7 +209,8 @@ class PCA:
 
     def fit(self, x: Values | LazyRows) -> PCA:
         """Find the components of samples x (N, ...); returns self. Memory: one (D, D) matrix in float64."""
-        count, size = len(x), math.prod(self._checked(x).shape[1:])
+        x = self._checked(x)
+        count, size = len(x), math.prod(x.shape[1:])
         if self.code_size > min(count, size):
             raise ValueError(
                 f"code_size must be at most {min(count, size)}, the rank of {count} samples of dimension {size}, "
@@ -217,7 +218,9 @@ class PCA:
             )
         self.mean_ = sum(self._flat(part).sum(axis=0, dtype=np.float64) for _, part in pieces(x, 1 << 20)) / count
         centered = (self._flat(part) - self.mean_ for _, part in pieces(x, 1 << 20))
-        covariance = sum(part.T @ part for part in centered) / count
+        covariance = np.asarray(sum(part.T @ part for part in centered) / count, np.float64)
+        if not np.isfinite(covariance).all():
+            raise ValueError("PCA: the samples hold NaN, infinite or too large values: remove or fill them first.")
         values, vectors = np.linalg.eigh(covariance)
         leading = slice(None, -self.code_size - 1, -1)  # eigh gives the smallest first
         self.components_, self.variances_ = vectors[:, leading].T.copy(), values[leading].copy()
@@ -235,7 +238,7 @@ class PCA:
 
     def reconstruct(self, x: Values) -> Floats:
         """Encode and decode; of x's shape."""
-        return self.decode(self.encode(x)).reshape(x.shape)
+        return self.decode(self.encode(x)).reshape(self._checked(x).shape)
 
     def squared_error(self, x: Values | LazyRows) -> float:
         """Squared error per sample of the reconstruction of x (N, ...), in batches."""
@@ -247,9 +250,10 @@ class PCA:
 
     @staticmethod
     def _checked(x: Any) -> Any:
+        x = as_samples(x, "PCA needs an array of numbers (N, ...)")
         if x.ndim < 2 or len(x) == 0:
             raise ValueError(f"PCA needs samples (N, ...) with N > 0, got shape {x.shape}.")
         return x
 
     def _flat(self, x: Values) -> Values:
-        return self._checked(x).reshape(len(x), -1)
+        return np.reshape(self._checked(x), (len(x), -1))

@@ -17,7 +17,7 @@ from tinyae.autodiff import Tensor
 from tinyae.backend import Array, as_generator, backend_of
 from tinyae.checks import checked
 from tinyae.data import Split
-from tinyae.models.autoencoder import Batch, as_input, remembered
+from tinyae.models.autoencoder import Batch, remembered
 from tinyae.models.dense import Shape
 from tinyae.models.settings import passes_on, split
 from tinyae.models.variational import Posterior, VariationalAutoencoder, decoder_outputs, variational_pair
@@ -105,7 +105,7 @@ class ConditionalVariationalAutoencoder(VariationalAutoencoder):
 
     def decode(self, code: Any, batch_size: int = 1024, *, labels: Any = None) -> Any:
         """E[x|z, y] of host codes (N, K) with classes `labels` (N,), or of codes with appended classes (N, K + C)."""
-        code = as_input(code)
+        code = self._codes(code)
         if labels is not None:
             code = np.concatenate([code, self.one_hot(labels, code)], axis=1)
         elif code.shape[1] == self.code_size:
@@ -117,9 +117,10 @@ class ConditionalVariationalAutoencoder(VariationalAutoencoder):
         self, n: int, generator: np.random.Generator | None = None, *, pixels: bool = False, labels: Any = None
     ) -> np.ndarray:
         """n new samples (n, ...) of classes `labels` (n,), by default of each class in turn; see the base class."""
+        n = check_size("sample", "n", n)
         numbers = np.arange(n) % self.classes if labels is None else np.asarray(labels)
-        if n < 1 or len(numbers) != n:
-            raise ValueError(f"sample: needs n >= 1 and one label for each, got n={n} and {len(numbers)} labels.")
+        if numbers.shape != (n,):
+            raise ValueError(f"sample: needs one label for each of n={n}, got labels of shape {numbers.shape}.")
         rng = self.generator if generator is None else as_generator(generator)
         z = rng.standard_normal((n, self.code_size), dtype=np.float32)
         if not pixels:

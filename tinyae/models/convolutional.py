@@ -245,7 +245,7 @@ def usual_channels(form: str) -> tuple[int, ...]:
 def check_design(form: str, channels: Sequence[int]) -> None:
     """Raise ValueError unless the form is known and there is at least one stage."""
     usual = usual_channels(form)
-    if not channels:
+    if not len(channels):
         raise ValueError(f"channels must list at least one stage, got none: write channels={usual}.")
     for width in channels:
         check_size("conv_pair", "channels", width)

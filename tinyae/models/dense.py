@@ -53,7 +53,7 @@ def dense_pair(
         generator: for the initial weights; None draws fresh entropy.
     """
     shape = sample_shape(input_shape)
-    if not sizes or any(not isinstance(n, (int, np.integer)) or n < 1 for n in sizes):
+    if not len(sizes) or any(not isinstance(n, (int, np.integer)) or n < 1 for n in sizes):
         raise ValueError(f"sizes must be whole numbers of at least 1, got {tuple(sizes)}: write e.g. (256, 32).")
     check_normalization(normalization, len(sizes) - 1)
     rng = as_generator(generator)

@@ -181,7 +181,7 @@ class LSTMAutoencoder(Autoencoder):
         def decoded(b: Batch) -> Tensor:
             return self._output(self._ordered(self.decoder(b.x, count), b.lengths), b.lengths)
 
-        return self._apply(decoded, self._batch_of(code, lengths, count), batch_size, whole=True)
+        return self._apply(decoded, self._batch_of(self._codes(code), lengths, count), batch_size, whole=True)
 
     def reconstruct(self, x: Any, batch_size: int = 1024, *, lengths: Lengths = None) -> Any:
         """The reconstruction of x (N, T, D); zeros beyond `lengths`.

@@ -84,10 +84,10 @@ class SparseAutoencoder(Autoencoder):
         self._unchecked = True
 
     def begin_epoch(self, number: int, train: Batch) -> None:
-        """Have the codes of the first batch of this epoch checked; start a `Center`, and a linear output, at the mean of the data."""
+        """Have the codes of the first batch of this epoch checked; start a new `Center`, and a linear output, at the mean of the data."""
         self._unchecked = True
         center = next((part for _, part in self.encoder.named_modules() if isinstance(part, Center)), None)
-        if number == 1 and center is not None:
+        if number == 1 and center is not None and not center.mean.data.any():
             center.fit(train)
             last = [part for _, part in self.decoder.named_modules() if isinstance(part, Dense | TiedDense)][-1]
             if last.activation == "identity" and not self.reconstruction.bounded and last.bias is not None:

@@ -146,7 +146,7 @@ def stacked_autoencoder(
         generator: for all initial weights and the noise; None draws fresh entropy.
         settings: of `StackedAutoencoder`.
     """
-    if not sizes:
+    if not len(sizes):
         raise ValueError("sizes must list at least one layer, got none: write sizes=(200, 200).")
     rng = as_generator(generator)
     build = LAYERS[choose("kind of layer", layer, LAYERS)]

@@ -18,7 +18,7 @@ import numpy as np
 from tinyae import ops
 from tinyae.autodiff import Tensor
 from tinyae.backend import as_generator, backend_named, backend_of
-from tinyae.checks import checked
+from tinyae.checks import checked, whole_number
 from tinyae.data import Split
 from tinyae.losses import Loss, gaussian_kl, unit
 from tinyae.models.autoencoder import Autoencoder, Batch, check_samples, in_batches, remembered
@@ -99,9 +99,7 @@ class VariationalAutoencoder(Autoencoder):
             self.reconstruction = likelihood_named("gray-bce").as_reconstruction()
         self.beta = check_weight("beta", beta, "1 is the bound, 4 a beta-VAE")
         self.free_bits = check_weight("free_bits", free_bits, "0.1 nats per latent dimension is a usual value")
-        if not isinstance(warmup, int) or warmup < 0:
-            raise ValueError(f"warmup must be a whole number of epochs of at least 0, got {warmup!r}: write warmup=10.")
-        self.warmup = warmup
+        self.warmup = whole_number("warmup", warmup, at_least=0, advice="write warmup=10, in epochs")
         self.kl_weight = self.beta
         self.generator = as_generator(generator)
         how = {"none": "", "dynamic": "dynamically binarized ", "fixed": "fixedly binarized "}[binarize]
@@ -193,8 +191,7 @@ class VariationalAutoencoder(Autoencoder):
 
         `generator` replaces the model's own, from which training draws.
         """
-        if n < 1:
-            raise ValueError(f"sample: n must be at least 1, got {n}.")
+        n = check_size("sample", "n", n)
         rng = self.generator if generator is None else as_generator(generator)
         z = rng.standard_normal((n, self.code_size), dtype=np.float32)
         if not pixels:
@@ -229,8 +226,7 @@ def normal_quantiles(n: int) -> np.ndarray:
     """The quantiles (n,) of N(0, 1) at (i + 1/2) / n: the medians of n intervals of equal probability."""
     from scipy.special import ndtri
 
-    if n < 1:
-        raise ValueError(f"n must be at least 1, got {n}.")
+    n = check_size("normal_quantiles", "n", n)
     return ndtri((np.arange(n) + 0.5) / n).astype(np.float32)
 
 

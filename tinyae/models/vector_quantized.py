@@ -185,8 +185,7 @@ class VectorQuantizedAutoencoder(Autoencoder):
 
     def sample(self, n: int, generator: np.random.Generator | None = None) -> np.ndarray:
         """n new samples (n, ...): codes drawn from `prior`, decoded. `generator`: None draws fresh entropy."""
-        if n < 1:
-            raise ValueError(f"sample: n must be at least 1, got {n}.")
+        n = check_size("sample", "n", n)
         if self.prior is None:
             raise ValueError(
                 "sampling needs a prior over codes, got none: write model.fit_prior(train.x) before model.sample(n)."

@@ -213,7 +213,7 @@ class Reshape(Module):
 
     def __init__(self, *shape: int | tuple[int, ...] | list[int]) -> None:
         lengths = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-        whole = all(isinstance(n, int) and not isinstance(n, bool) and (n >= 0 or n == -1) for n in lengths)
+        whole = all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= -1 for n in lengths)
         if not whole or lengths.count(-1) > 1:
             raise ValueError(
                 f"Reshape: lengths must be whole numbers, at most one of them -1, got {lengths}: "

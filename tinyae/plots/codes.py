@@ -241,7 +241,7 @@ def usage_bars(counts: RealArray, *, title: str = "Use of the codebook") -> Figu
     `counts` (C,): uses of each vector, not all 0; raises `ValueError` otherwise.
     """
     numbers = host_array(counts, "counts", "(C,)")
-    if numbers.ndim != 1 or not (numbers.min(initial=0.0) >= 0 and numbers.sum() > 0):
+    if numbers.ndim != 1 or not (numbers.min(initial=0.0) >= 0 and 0 < numbers.sum() < np.inf):
         raise ValueError(
             f"counts must be a vector of numbers of at least 0, not all 0, got {counts!r}: encode at least one sample."
         )
@@ -280,8 +280,8 @@ def aggregate_posterior(
     """
     m = host_array(means, "means", "(N, K)")
     s = np.exp(0.5 * host_array(log_variances, "log_variances", "(N, K)"))
-    if m.ndim != 2 or s.shape != m.shape:
-        raise ValueError(f"means and log_variances must both be (N, K), got shapes {m.shape} and {s.shape}.")
+    if m.ndim != 2 or s.shape != m.shape or not np.isfinite(m + s).all():
+        raise ValueError(f"means and log_variances must both be (N, K) and finite, got shapes {m.shape} and {s.shape}.")
     order = np.arange(m.shape[1]) if kl is None else np.argsort(-kl.astype(np.float64), kind="stable")
     order = order[:MOST_PANELS]
     from matplotlib.lines import Line2D

@@ -34,6 +34,7 @@ def save(model: Module, path: str | Path) -> Path:
     """
     if not isinstance(model, Module):
         raise TypeError(f"save takes a model and a path, got {type(model).__name__}: write save(model, path).")
+    check_finite(model.state_dict())  # `load` would refuse the file, which may replace a good one
     return write_bytes(path, model_bytes(model, path))
 
 
@@ -68,8 +69,7 @@ def load_file(path: Path, model: Module | None = None) -> Module:
             header = json.loads(metadata.get(_METADATA_KEY, "{}"))
             check_types(header, _HEADER, "header")
             check_format(path, header)
-            if model is None:
-                model = _rebuilt(path, header, arrays)
+            built = _rebuilt(path, header, arrays) if model is None else model
         except Exception as error:
             if str(path) in str(error):
                 raise
@@ -79,11 +79,11 @@ def load_file(path: Path, model: Module | None = None) -> Module:
             ) from error
         try:
             with np.errstate(over="raise"):  # a value too large for the dtype of the model
-                model.load_state_dict(arrays)
+                built.load_state_dict(arrays)
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
-    model.eval()
-    return model
+            fix = " Its builder has changed: make the saved layers yourself and pass load(path, model=...), or train again."
+            raise ValueError(f"{path}: {error}{fix if model is None else ''}") from error
+    return built.eval()
 
 
 _HEADER = {"recipe": (None, {"model": str, "arguments": dict}), "changes": [[str, str, object]]}

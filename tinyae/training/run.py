@@ -590,6 +590,8 @@ def load(path: str | Path, model: Module | None = None) -> Module:
         ValueError: the file is not a complete safetensors file, is of another format, holds values that are not finite, has
             no recipe and no `model` was given, or does not fit the model.
     """
+    if isinstance(path, Module) or not isinstance(model, Module | None):
+        raise TypeError("load takes a path, and a model to load into: write load(path) or load(path, model=model).")
     return _in_folder(Path(path), lambda file: load_file(file, model))
 
 

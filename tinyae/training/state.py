@@ -360,7 +360,7 @@ def check_finite(arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     """Raise ValueError with the name of an array that is not finite."""
     for name, value in arrays.items():
         if value.dtype.kind == "f" and not np.isfinite(value).all():
-            raise ValueError(f"{name} holds NaN or infinite values")
+            raise ValueError(f"{name} holds NaN or infinite values: train the model again")
 
 
 def check_types(value: Any, kind: Any, place: str) -> None:
