@@ -24,6 +24,19 @@ def test_files_that_are_named_exist(text):
 
 
 @every_text
+def test_tests_that_are_named_exist(text):
+    if text.name == "CHANGELOG.md":
+        return  # tells of the past
+    sources = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "tests").glob("test_*.py"))
+    named = set(re.findall(r"`(test_\w+)", text.read_text(encoding="utf-8"))) - {
+        "test_x",
+        "test_y",
+        "test_lengths",
+    }  # arrays
+    assert not sorted(name for name in named if f"def {name}(" not in sources)
+
+
+@every_text
 def test_links_and_pictures_exist(text):
     targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", text.read_text(encoding="utf-8"))
     local = [target for target in targets if "://" not in target]
