@@ -91,6 +91,8 @@ def test_grad_to_a_constant_is_refused(x):
     y = leaf(1.0)
     with pytest.raises(TypeError, match=r"xs\[1\] must be a Tensor with requires_grad=True"):
         grad(y * y, [y, x])
+    with pytest.raises(TypeError, match=r"xs\[0\] must be a Tensor with requires_grad=True"):
+        grad(y * y, x)
 
 
 def test_a_rule_of_the_wrong_shape_is_named():

@@ -10,7 +10,7 @@ Tensors and are recorded themselves, so that the gradient can be differentiated 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, overload
 
@@ -73,7 +73,7 @@ def grad(
         (27.0, 18.0)
     """
     root, seed = _start(y, grad_output, create_graph, allow_unused=allow_unused)
-    targets = [xs] if isinstance(xs, Tensor) else list(xs)
+    targets = list(xs) if isinstance(xs, Iterable) and not isinstance(xs, Tensor) else [xs]
     nodes = []
     for i, x in enumerate(targets):
         if not isinstance(x, Tensor) or x.node is None:

@@ -77,7 +77,7 @@ class Stateful:
         method = type(self).__name__
         if state.get("method", method) != method:
             raise ValueError(
-                f"this is a saved state of {state['method']}, not of {method}: create a {state['method']} to load it."
+                f"this is a saved state of {state['method']}, not of {method}: create one of {state['method']} to load it."
             )
         expected = self.state_dict().keys()
         if expected != state.keys():
@@ -153,7 +153,7 @@ class Optimizer(Stateful):
         raise NotImplementedError(f"{type(self).__name__} has no update(param, grad): define it.")
 
     def zero_grad(self) -> None:
-        """Drop all gradients, so that the next `backward()` does not add to them."""
+        """Drop all gradients, so that the next `backward()` does not add to them. It reuses their arrays: to keep one, copy it."""
         for tensor in self.flat.tensors:
             tensor.grad = None
 
