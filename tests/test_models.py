@@ -228,7 +228,7 @@ PLAIN, X, SERIES = basic_autoencoder(12, 4), np.eye(2, 12, dtype="float32"), np.
     (lambda: fit(build("vae", {**BASES["vae"], "likelihood": "bernoulli"}), X[:, :6] / 2), ValueError,
      "black-and-white"),
     (lambda: build("vae", BASES["vae"]).sample(0), ValueError, "n must be a whole number of at least 1"),
-    *[(lambda name=name, n=n: build(name, BASES[name]).sample(n), (TypeError, ValueError), "n must be a")
+    *[(lambda name=name, n=n: build(name, BASES[name]).sample(n), (TypeError, ValueError), "sample: n must be a")
       for name in ("vae", "cvae", "vqvae") for n in (1.5, "3", True, None)],
     (lambda: build("cvae", BASES["cvae"]).sample(2, labels=1), ValueError, r"one label for each of n=2, got labels of shape \(\)"),
     (lambda: build("vae", {**BASES["vae"], "warmup": True}), TypeError, "warmup must be a"),

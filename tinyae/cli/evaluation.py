@@ -20,7 +20,7 @@ from tinyae.cli.options import (
     feature_errors,
     metrics_table,
     open_run,
-    training_part,
+    with_training,
 )
 from tinyae.cli.results import Columns, is_results, naming, numbered, write_results
 from tinyae.data import Dataset
@@ -109,7 +109,7 @@ def probe(
     """
     is_results(out, formats=())
     run, model, data = open_run(run_folder, **source)
-    train, test = training_part(run, data), data.test
+    train, test = with_training(run, data).train, data.test
     data = replace(data, train=train)
     check_labels(data, "a classifier needs")
     assert train.y is not None
@@ -156,7 +156,7 @@ def neighbors(run_folder: Path, *, count: int = 8, out: Path | None = None, **so
     run, model, judged = open_run(run_folder, **source)
     if out is not None and judged.image_shape is None:
         raise ValueError(f"--out is for a picture, and {judged.name} has no images to draw: leave it out.")
-    own = judged if len(judged.train) else run.data()
+    own = with_training(run, judged)
     data = replace(judged, train=own.train)
     queries = data.test.rows(slice(0, _MEASURED))
     codes, asked = (model.encode(model.batch(split)).reshape(len(split), -1) for split in (data.train, queries))

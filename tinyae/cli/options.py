@@ -153,9 +153,9 @@ def open_run(
     return run, model, judged
 
 
-def training_part(run: Run, data: Dataset) -> Split:
-    """The training samples: of the data, or, if they are new, of the run's own."""
-    return data.train if len(data.train) else run.data().train
+def with_training(run: Run, data: Dataset) -> Dataset:
+    """The data with training samples: these, or, if they are new and have none, the run's own."""
+    return data if len(data.train) else run.data()
 
 
 def chosen_part(data: Dataset, split: str | None) -> tuple[Split, str]:

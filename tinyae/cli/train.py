@@ -617,11 +617,11 @@ def make_schedule(
     """The chosen learning-rate schedule, None for a constant learning rate; `flag` is the option that sets the epochs."""
     ramp: int | None = config.get("warmup_steps")
     after: optim.Schedule | None = None
-    if config["schedule"] == "cosine" and ramp and ramp > epochs:
-        raise ValueError(
-            f"--warmup-steps is at most {epochs}, as {flag}, before a cosine schedule, got {ramp}: choose fewer."
-        )
     if config["schedule"] == "cosine":  # the last step of the warmup is the first of the schedule
+        if ramp and ramp > epochs:
+            raise ValueError(
+                f"--warmup-steps is at most {epochs}, as {flag}, before a cosine schedule, got {ramp}: choose fewer."
+            )
         after = optim.CosineLR(optimizer, epochs - ramp + 1 if ramp else epochs, **_given(config, optim.CosineLR))
     elif config["schedule"] == "step":
         after = optim.StepLR(optimizer, **_given(config, optim.StepLR))

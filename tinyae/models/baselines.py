@@ -238,7 +238,8 @@ class PCA:
 
     def reconstruct(self, x: Values) -> Floats:
         """Encode and decode; of x's shape."""
-        return self.decode(self.encode(x)).reshape(self._checked(x).shape)
+        x = self._checked(x)
+        return self.decode(self.encode(x)).reshape(x.shape)
 
     def squared_error(self, x: Values | LazyRows) -> float:
         """Squared error per sample of the reconstruction of x (N, ...), in batches."""

@@ -15,7 +15,7 @@ import numpy as np
 from tinyae import ops
 from tinyae.autodiff import Tensor
 from tinyae.backend import Array, as_generator, backend_of
-from tinyae.checks import checked
+from tinyae.checks import check_kind
 from tinyae.data import Split
 from tinyae.models.autoencoder import Batch, remembered
 from tinyae.models.dense import Shape
@@ -112,12 +112,11 @@ class ConditionalVariationalAutoencoder(VariationalAutoencoder):
             raise ValueError("decode needs the class of each code, got codes only: write decode(code, labels=...).")
         return super().decode(code, batch_size)
 
-    @checked
     def sample(
         self, n: int, generator: np.random.Generator | None = None, *, pixels: bool = False, labels: Any = None
     ) -> np.ndarray:
         """n new samples (n, ...) of classes `labels` (n,), by default of each class in turn; see the base class."""
-        n = check_size("sample", "n", n)
+        n, pixels = check_size("sample", "n", n), check_kind("sample: pixels", pixels, bool)
         numbers = np.arange(n) % self.classes if labels is None else np.asarray(labels)
         if numbers.shape != (n,):
             raise ValueError(f"sample: needs one label for each of n={n}, got labels of shape {numbers.shape}.")

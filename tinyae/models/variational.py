@@ -18,7 +18,7 @@ import numpy as np
 from tinyae import ops
 from tinyae.autodiff import Tensor
 from tinyae.backend import as_generator, backend_named, backend_of
-from tinyae.checks import checked, whole_number
+from tinyae.checks import check_kind, whole_number
 from tinyae.data import Split
 from tinyae.losses import Loss, gaussian_kl, unit
 from tinyae.models.autoencoder import Autoencoder, Batch, check_samples, in_batches, remembered
@@ -185,13 +185,12 @@ class VariationalAutoencoder(Autoencoder):
 
     # Generating samples.
 
-    @checked
     def sample(self, n: int, generator: np.random.Generator | None = None, *, pixels: bool = False) -> np.ndarray:
         """n new samples (n, ...): z ~ N(0, I), then E[x|z], or with `pixels` a draw from p(x|z).
 
         `generator` replaces the model's own, from which training draws.
         """
-        n = check_size("sample", "n", n)
+        n, pixels = check_size("sample", "n", n), check_kind("sample: pixels", pixels, bool)
         rng = self.generator if generator is None else as_generator(generator)
         z = rng.standard_normal((n, self.code_size), dtype=np.float32)
         if not pixels:
