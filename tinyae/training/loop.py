@@ -502,7 +502,7 @@ def fit(
             with `len` and `take(rows)`, read a batch at a time.
         validation: samples to evaluate on after every epoch, in columns validation_*; of a Dataset its validation part or,
             without one, its test part, in columns test_*: choose nothing by those. None records the training loss only.
-        epochs: passes over the training samples; with LBFGS, the most iterations on all samples; it stops earlier if it converges.
+        epochs: passes over the training samples; with LBFGS, maximum iterations. Each uses all samples; it may converge in fewer.
         batch_size: samples per step, by default 128; the last batch of an epoch may be smaller. Not for LBFGS.
         drop_last: leave out the last batch of an epoch if it is smaller; other samples are left out in each epoch.
         optimizer: of the parameters to train; default `Adam(lr=1e-3)` on all that are not frozen.
