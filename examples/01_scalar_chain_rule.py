@@ -94,7 +94,7 @@ for epoch in range(args.epochs + 1):
     slope_W, slope_B = ta.grad(loss, [W, B])
     W, B = leaf(W.item() - 0.2 * slope_W.item()), leaf(B.item() - 0.2 * slope_B.item())
 
-print("\n6. STEP BY STEP: the tape of 3 as a page, each gradient with the products that it is the sum of")
+print("\n6. STEP BY STEP: the tape of 3 as a page, each gradient as a sum of products")
 W, B = leaf(w), leaf(b)
 page = ta.inspect.step(loss_of(W, B), {"w": W, "b": B}, args.page, title="One neuron: f(w, b) = (tanh(w x + b) - t)^2")
 arrives, slope, leaves = page.data["nodes"][0]["focus"][0]["uses"][0]["top"][0][1:]

@@ -76,9 +76,7 @@ print(
 # The first row is instructive too. Each model expects the corruption it was trained with: on clean images, the sums in its first
 # layer are larger than ever in training, and its reconstructions are worse than those of corrupted images.
 
-print(
-    "\n4. EMPHASIS: alpha weights the corrupted pixels in the loss, beta the others (Vincent et al. 2010, section 4.2)\n"
-)
+print("\n4. EMPHASIS: alpha weights the corrupted pixels in the loss, beta the others (Vincent et al. 2010)\n")
 damaged, hit = noise.corrupt_with_mask(data.test.x, np.random.default_rng(args.seed + 1))
 for alpha, beta in ((1.0, 1.0), (1.0, 0.0), (0.0, 1.0)):
     model = ta.models.denoising_autoencoder(

@@ -81,7 +81,7 @@ codes = many.encode(np.arange(count))
 print(f"squared error {ta.evaluate(many, images)['squared_error']:.3f} per image, with PCA and {K} components", end=" ")
 print(f"{ta.models.PCA(min(K, count)).fit(images).squared_error(images):.3f}")
 if data.train.y is not None:
-    # Nothing in the loss orders the codes. Does a code's nearest neighbor have the same class all the same?
+    # Nothing in the loss orders the codes. Does a code's nearest neighbor have the same class nevertheless?
     near, _ = ta.models.nearest(codes, codes, 2)
     same = ta.models.same_class_share(data.train.y[:count], data.train.y[:count], near[:, 1:])
     chance = np.square(np.bincount(data.train.y[:count]) / count).sum()

@@ -1,8 +1,8 @@
 """Study 8: the stacked autoencoder.    python examples/08_stacked_autoencoder.py --help
 
 Two layers, trained one after the other without labels; then a classifier on the deepest code, then everything together.
-This is how deep networks were first trained, and it still helps when labels are few. With the layers that remove noise, as
-in `tinyae train stacked`; `--layer sparse` has those of the UFLDL exercise.
+This is how deep networks were first trained, and it still helps when labels are few. The layers are
+denoising autoencoders, as in `tinyae train stacked`, or, with `--layer sparse`, those of the UFLDL exercise.
 """
 
 import argparse

@@ -111,7 +111,7 @@ def backward(y: Tensor, grad_output: Seed = None, retain_graph: bool = False, cr
 
 
 def _start(y: Tensor, grad_output: Seed, create_graph: bool, **flag: bool) -> tuple[Node, Cotangent]:
-    """The node of the result, and the first cotangent: 1 for a single number, else `grad_output`. Checks what is True or False."""
+    """The node of the result, and the first cotangent: `grad_output`, or 1 for a single number. Also checks the flags."""
     for name, value in {"create_graph": create_graph, **flag}.items():
         if not isinstance(value, bool):
             check_kind(name, value, bool)
@@ -204,9 +204,9 @@ def _sweep(
 
 
 def _added(before: Cotangent, c: Cotangent, parent: Node, owned: set[Node], create_graph: bool) -> Cotangent:
-    """before + c, in place where `before` is a sum of this sweep."""
+    """before + c; in place if this sweep itself made `before`, as a sum."""
     if parent in owned and not create_graph:
-        with suppress(TypeError):  # a complex c, which is refused at the leaf
+        with suppress(TypeError):  # a complex c, which is rejected at the leaf
             before += c
             return before
     owned.add(parent)
@@ -341,7 +341,7 @@ def _fresh(c: Cotangent, like: Tensor) -> Tensor:
 def _check_real(c: Cotangent, like: Tensor) -> None:
     """Raise TypeError for the cotangent of a complex Tensor, or one that came through complex numbers.
 
-    The rules do not conjugate, so only `holomorphic` functions have right ones. A cotangent that became complex stays so.
+    The rules do not conjugate, so they are right for holomorphic functions only. A complex cotangent stays complex.
     """
     if (c.dtype.kind == "c" or like.dtype.kind == "c") and not recording.holomorphic:
         raise TypeError(

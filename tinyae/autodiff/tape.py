@@ -133,7 +133,7 @@ Q = ParamSpec("Q")
 class Scope(AbstractContextManager[None]):
     """A context that may be entered again, also nested and in several threads, and decorates functions.
 
-    Of a generator function it covers the body only, not what runs while the generator waits at a yield.
+    For a generator function, it covers the body only, not what runs while the generator waits at a yield.
     """
 
     def __init__(self, make: Callable[[], AbstractContextManager[None]]) -> None:
@@ -297,7 +297,7 @@ class Tensor(Elsewhere):
         self._data = as_array(data, dtype)
         self._grad: Tensor | None = None
         self._buffer: Array | None = None
-        self._flat = ""  # of a constant: the piecewise constant operation that made it one, if one did
+        self._flat = ""  # the piecewise constant operation that cut the gradient, if one did
         self.node: Node | None = None
         if requires_grad and check_kind("requires_grad", requires_grad, bool):
             if self._data.dtype.kind not in "fc":
@@ -653,7 +653,7 @@ class Primitive(Generic[P]):
     def _reread(
         self, args: Sequence[Any], params: dict[str, Any], raw: list[Operand], error: Exception
     ) -> tuple[Sequence[Any], dict[str, Any]] | None:
-        """The call as forward takes it, None if it was called like that; raises where another call explains `error`."""
+        """The arguments as forward takes them, None if they already were; raises TypeError if they explain `error`."""
         if call := self._signature.reread(args, params):
             return call
         if fault := self._signature.fault(args, params, error):
@@ -663,7 +663,7 @@ class Primitive(Generic[P]):
         return None
 
     def _check_result(self, out: object, args: Sequence[Any], params: dict[str, Any]) -> None:
-        """Raise TypeError unless `out`, of a type not seen before, is an array, or a number made of numbers."""
+        """Raise TypeError unless `out`, of a type not seen before, is an array, or a number computed from numbers."""
         if hasattr(out, "shape") and not isinstance(out, Tensor):
             _array_types.add(type(out))
         elif not isinstance(out, (int, float, complex)) or any(hasattr(a, "shape") for a in args):
@@ -674,7 +674,7 @@ class Primitive(Generic[P]):
             )
 
     def _constant(self, out: Array, args: Sequence[Any], parents: Sequence[Node]) -> Tensor:
-        """A result that is not recorded; it keeps the name of the piecewise constant operation that is the reason."""
+        """A result without a node; it keeps the name of the piecewise constant operation that is the reason."""
         result = recorded(out, None)
         result._flat = self.name if parents else ""
         for x in args:

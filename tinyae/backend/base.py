@@ -155,7 +155,7 @@ class Backend:
         eps: float,
         decay: float,
     ) -> None:
-        """One Adam update in place (Kingma and Ba 2015, Algorithm 1, in the form before section 3).
+        """One Adam update in place (Kingma and Ba 2015, Algorithm 1, in the reordered form of section 2).
 
         All arrays are flat and have the same length. `step` and `eps` already include the bias correction; `decay` is
         the decoupled weight decay (AdamW): param <- (1 - decay) param - step * mean / (sqrt(square) + eps).

@@ -79,8 +79,8 @@ def labeled(entry: Entry, x: Values, y: Values) -> Split:
 # Whitened patches of photographs, the data of the first sparse coding models.
 #
 # Neighboring pixels of a photograph are nearly equal, and its power falls off as 1/f**2, so a model of raw patches mostly
-# learns slow changes of brightness. Whitening flattens the spectrum up to where noise begins (Olshausen and Field 1997,
-# section 4).
+# learns slow changes of brightness. Whitening flattens the spectrum up to where noise begins
+# (Olshausen and Field 1997).
 
 CUT_OFF = 0.4
 """Frequency where the low-pass filter is 1/e, in cycles per pixel; the Nyquist frequency is 0.5."""

@@ -1,6 +1,6 @@
 """Moving digits: short films of images that move over a dark canvas and bounce off its edges.
 
-Srivastava, Mansimov and Salakhutdinov (2015, arXiv:1502.04681, section 3.1) introduced them to test whether a recurrent
+Srivastava, Mansimov and Salakhutdinov (2015, arXiv:1502.04681) introduced them to test whether a recurrent
 network can separate content from motion. The motion is deterministic, so a few frames determine the whole future. Films are
 generated from a set of images and a seed; none are stored.
 """

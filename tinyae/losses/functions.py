@@ -226,7 +226,7 @@ def gaussian_nll(mean: T, log_scale: Operand, targets: Operand, *, reduction: st
 def continuous_bernoulli_log_norm(logits: Array) -> Array:
     """A(z) = log((exp(z) - 1) / z), A(0) = 0: the log of the integral of exp(z x) over x in [0, 1].   dA/dz = the mean
 
-    Near 0, where the ratio tends to 0 / 0, the Taylor series is used. Source: Loaiza-Ganem and Cunningham 2019, equation 6,
+    Near 0, where the ratio tends to 0 / 0, the Taylor series is used. Source: Loaiza-Ganem and Cunningham 2019, section 3,
     whose log C(lambda) is log(1 + exp(z)) - A(z) with lambda = sigmoid(z).
     """
     xp = backend_of(logits).xp

@@ -28,7 +28,7 @@ class DenoisingAutoencoder(Autoencoder):
     """An autoencoder that receives corrupted samples and is trained to output the clean ones (Vincent et al. 2008; 2010).
 
     noisy, m = noise(x),   output = decoder(encoder(noisy)),   loss = sum of w * distance(output, x),
-    w = alpha where the noise changed x (m = 1), beta elsewhere   (Vincent et al. 2010, section 4.2)
+    w = alpha where the noise changed x (m = 1), beta elsewhere   (Vincent et al. 2010)
 
     Args:
         encoder, decoder, settings: as for `Autoencoder`.

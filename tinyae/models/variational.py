@@ -53,7 +53,7 @@ class VariationalAutoencoder(Autoencoder):
         scale: standard deviation of a "gaussian" likelihood, in the unit of the data; by default 0.1.
         beta: weight of the KL in the objective, at least 0 (Higgins et al. 2017); 1 is the bound.
         warmup: epochs over which the weight of the KL grows linearly to beta (Bowman et al. 2016); 0 for none.
-        free_bits: nats per latent dimension that are free (Kingma et al. 2016, section 4): a dimension whose mean KL over
+        free_bits: nats per latent dimension that are free (Kingma et al. 2016): a dimension whose mean KL over
             the batch is lower counts as this. The name is that of the paper; the unit is nats.
         binarize: turn gray levels into black and white, for the "bernoulli" likelihood: "dynamic", at random each time;
             "fixed", once. A pixel of gray level x becomes white with probability x.
@@ -420,7 +420,7 @@ def log_likelihood(
     generator: np.random.Generator | None = None,
     rows: int = 1000,
 ) -> np.ndarray:
-    """Estimated log p(x) of each sample (N,), in nats, from `importance_samples` codes each (Burda et al. 2016, eq. 8);
+    """Estimated log p(x) of each sample (N,), in nats, from `importance_samples` codes each (Burda et al. 2016);
     for a conditional model log p(x|class).
 
     A lower bound in expectation, close to log p(x) at 5000 codes. At most `rows` codes are decoded at once: the memory does

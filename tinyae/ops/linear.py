@@ -66,7 +66,7 @@ def _(g, out, a, b):
 
 @primitive
 def contract(*xs: Array, subscripts: str) -> Array:
-    """The Einstein sum of operands whose axes have different letters, none of them alone: "ij,jk->ik"; see `einsum`.
+    """An Einstein sum in which each letter of an operand occurs there once, and also elsewhere: "ij,jk->ik"; see `einsum`.
 
     Y = contract(A, B, "ij,jk->ik"):   dL/dA = contract(G, B, "ik,jk->ij"),   dL/dB = contract(G, A, "ik,ij->jk").
     """

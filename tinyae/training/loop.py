@@ -59,16 +59,16 @@ class Training:
         data: the whole set, on the model's device.
         optimizer: of the parameters to train.
         loss_unit, sample_name: what the history and the progress bar call the unit of the loss and a sample.
-        measure: computes metrics of the model after each epoch, on samples that the columns name `held_out`.
+        measure: computes metrics of the model after each epoch; their columns begin with `held_out`.
         begin: called before each epoch with its number, from 1, and the data.
-        epochs and what follows: as for `fit`.
-        per_step, used: samples of a step and of an epoch.
+        epochs and the fields after it: as for `fit`.
+        per_step, used: how many samples a step and an epoch use.
         generator: draws a new order of the samples for each epoch.
         history: gets a row after each epoch: epoch, train_loss, the metrics of `measure`, seconds, samples_per_second.
         position: the place in the current epoch.
         kept, previous: the states after the last complete epoch and after the one before.
         ends: whether a callback ended the run.
-        terms: of the latest losses, for an error message if they are not finite.
+        terms: those of the latest loss, for the error message if one is not finite.
     """
 
     model: Module
@@ -181,7 +181,7 @@ class Training:
         self.started = time.perf_counter()
 
     def run(self, start: TrainingState | None = None) -> History:
-        """Train for `epochs` epochs, or iterations of L-BFGS, or go on from a state; leaves the model in evaluation mode.
+        """Train for `epochs` epochs, or iterations of L-BFGS, or continue from a state; leaves the model in evaluation mode.
 
         After an exception, the state of the last complete epoch is restored: of model, optimizer, schedule, generators and
         callbacks. Raises what `fit` raises.
@@ -244,7 +244,7 @@ class Training:
                 break
 
     def _check_last_batch(self) -> None:
-        """Raise ValueError if the last batch of an epoch is one sample of which a BatchNorm would see one number per feature."""
+        """Raise ValueError if the last batch is one sample, from which a BatchNorm would see only one number per feature."""
         last = self.used % self.per_step or self.per_step
         norms = [part for _, part in self.model.named_modules() if isinstance(part, BatchNorm) and part.training]
 
@@ -280,8 +280,8 @@ class Training:
     def _full_batch(self) -> None:
         """Up to `epochs` iterations of L-BFGS on all data at once, fewer if its tolerances are met.
 
-        The buffers follow the accepted steps, as after one forward pass each, and not the trials of the line search. A
-        BatchNorm keeps the statistics of that pass instead of averaging, because they are those of all samples.
+        Buffers change once per accepted step, as in one forward pass, and not in the trials of the line search. A BatchNorm
+        stores the statistics of that pass instead of averaging them, because they are those of all samples.
 
         Raises ValueError if two evaluations of the loss differ because the model draws random numbers: a line search cannot
         distinguish such differences from progress.
@@ -333,8 +333,8 @@ class Training:
     def _check_finite(self, row: dict[str, Any]) -> None:
         """Raise TrainingDiverged unless all metrics of an epoch and all weights after it are finite.
 
-        If the loss of its first batch already was not, then the last step of the epoch before is to blame, and the state to
-        go back to is that before it.
+        If the loss of its first batch was already not finite, the last step of the previous epoch is to blame, and the run
+        returns to the state before that epoch.
         """
         wrong = [f"{name.replace('_', ' ')} became {value}" for name, value in row.items() if not math.isfinite(value)]
         state = self.model.state_dict()
@@ -500,9 +500,9 @@ def fit(
         model: trained in place, on the device it is on.
         train: samples (N, ...) as an array, list, Split or Dataset (its training part), or a `tinyae.data.Source`: any object
             with `len` and `take(rows)`, read a batch at a time.
-        validation: samples to evaluate on after every epoch, in columns validation_*; of a Dataset its validation part, or
-            without one its test part, in columns test_*: those may select nothing. None records the training loss only.
-        epochs: passes over the training samples; with LBFGS, maximum iterations. Each uses all samples; fewer if it converges.
+        validation: samples to evaluate on after every epoch, in columns validation_*; of a Dataset its validation part or,
+            without one, its test part, in columns test_*: choose nothing by those. None records the training loss only.
+        epochs: passes over the training samples; with LBFGS, maximum iterations. Each uses all samples; it may converge in fewer.
         batch_size: samples per step, by default 128; the last batch of an epoch may be smaller. Not for LBFGS.
         drop_last: leave out the last batch of an epoch if it is smaller; other samples are left out in each epoch.
         optimizer: of the parameters to train; default `Adam(lr=1e-3)` on all that are not frozen.
@@ -519,7 +519,7 @@ def fit(
         title: text before the epoch on that bar, for runs with several stages.
 
     Returns:
-        History with columns epoch, train_loss, seconds, samples_per_second, and validation_* or test_*, if there are such samples.
+        History with columns epoch, train_loss, seconds, samples_per_second, and, with samples for them, validation_* or test_*.
 
     Raises:
         ValueError: empty, non-finite or wrongly shaped data; targets outside [0, 1] for a Bernoulli loss; L-BFGS for a
@@ -595,7 +595,7 @@ def warn_of_range(model: Autoencoder, data: Batch) -> None:
 
 @contextmanager
 def _undisturbed(model: Module) -> Iterator[None]:
-    """Evaluation mode for a look at what the model computes, after which its random generators go on as if nothing was."""
+    """Evaluation mode for a look at what the model computes; afterward its random generators are as they were."""
     states = [(generator, generator.bit_generator.state) for _, generator in model.named_generators()]
     try:
         with evaluating(model):
@@ -613,7 +613,7 @@ _REFRESH = 0.5
 
 
 class Progress:
-    """A bar over all samples of all epochs of a run, of which `done` were used before; on standard error, unless it is hidden."""
+    """A progress bar, on standard error: the samples of all epochs of a run, of which `done` were used before."""
 
     def __init__(self, run: Training, done: int) -> None:
         self.due = time.perf_counter() + _REFRESH

@@ -429,7 +429,7 @@ def draw_contractive(
     _, strengths, tangents = np.linalg.svd(jacobian.reshape(len(x), jacobian.shape[1], -1), full_matrices=False)
     shown = min(directions, strengths.shape[1])
     title = f"{data.name}: test images, and the directions in which their codes change most"
-    word = "change of the code per unit step in that direction"
+    word = "the change of the code per unit step in that direction"
     figure = plots.directions(x, tangents[:, :shown], strengths[:, :shown], word=word, title=title)
     return [plots.save_figure(figure, folder / "tangents.png")]
 

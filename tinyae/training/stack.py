@@ -44,7 +44,7 @@ def fit_stack(
     after_layer: Callable[[int, History], None] | None = None,
     **settings: Any,
 ) -> list[History]:
-    """Train the layers of a stack one after another, the first on the samples (Bengio et al. 2007; Vincent et al. 2010, section 6.2).
+    """Train the layers of a stack one after another, the first on the samples (Bengio et al. 2007; Vincent et al. 2010).
 
     Layer l learns to reconstruct the codes of the layers below, which are frozen.
 
