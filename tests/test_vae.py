@@ -251,7 +251,7 @@ def test_dynamic_binarization_draws_anew_and_the_unit_says_so(rng):
 def test_fixed_binarization_is_one_draw(rng):
     x = rng.random((50, 6)).astype("float32")
     model = small(likelihood="bernoulli", binarize="fixed")
-    assert model.loss_unit == "nats per fixedly binarized image"
+    assert model.loss_unit == "nats per statically binarized image"
     black_and_white = model.batch(Split(x)).x
     assert_array_equal(black_and_white, model.batch(Split(x)).x)
     assert set(np.unique(black_and_white)) == {0.0, 1.0}

@@ -102,7 +102,7 @@ class VariationalAutoencoder(Autoencoder):
         self.warmup = whole_number("warmup", warmup, at_least=0, advice="write warmup=10, in epochs")
         self.kl_weight = self.beta
         self.generator = as_generator(generator)
-        how = {"none": "", "dynamic": "dynamically binarized ", "fixed": "fixedly binarized "}[binarize]
+        how = {"none": "", "dynamic": "dynamically binarized ", "fixed": "statically binarized "}[binarize]
         self.loss_unit = unit("nats", "per_sample", how + self.sample_name)
 
     def objective(self, batch: Batch, *, generator: np.random.Generator | None = None) -> Loss:
