@@ -324,6 +324,8 @@ class Tensor(Elsewhere):
     @property
     def grad(self) -> Tensor | None:
         """The gradient of a leaf, or None. A Tensor that is assigned has its shape and is cast to its dtype."""
+        if self._grad is not None and self._grad._data is self._buffer:  # which the next gradient would overwrite
+            self._grad = constant(backend_of(self._buffer).xp.array(self._buffer))
         return self._grad
 
     @grad.setter
@@ -676,10 +678,8 @@ class Primitive(Generic[P]):
     def _constant(self, out: Array, args: Sequence[Any], parents: Sequence[Node]) -> Tensor:
         """A result that is not recorded; it keeps the name of the piecewise constant operation that is the reason."""
         result = recorded(out, None)
-        result._flat = self.name if parents else ""
-        for x in args:
-            if isinstance(x, Tensor):
-                result._flat = result._flat or x._flat
+        inherited = (x._flat for x in args if isinstance(x, Tensor) and x._flat)
+        result._flat = self.name if parents else next(inherited, "")
         return result
 
     def vjp(self, position: int | EllipsisType) -> Callable[[Rule], Rule]:
