@@ -247,6 +247,14 @@ def test_a_state_that_does_not_fit_changes_nothing(change: dict, message: str, r
     assert all(np.array_equal(after[key], before[key]) for key in before)
 
 
+@pytest.mark.parametrize("state", [None, 3, [], "a"])
+def test_a_state_is_a_dictionary(state: Any, rng: np.random.Generator) -> None:
+    optimizer = SGD(leaves(rng), lr=0.1)
+    for stateful in (optimizer, ta.optim.StepLR(optimizer, 2)):
+        with pytest.raises(TypeError, match=r"a state of .* is a dictionary, got .*: give what state_dict\(\)"):
+            stateful.load_state_dict(state)
+
+
 @pytest.mark.parametrize("name", ["SGD", "SGD nesterov", "Adagrad", "RMSprop", "Adam", "AdamW"])
 def test_pytorch_takes_the_same_steps(name: str, rng: np.random.Generator) -> None:
     torch = pytest.importorskip("torch")

@@ -391,10 +391,7 @@ class Tensor(Elsewhere):
 
     def detach(self) -> Tensor:
         """The same values as a constant: no gradient flows through it."""
-        result = constant(self._data)
-        for observer in observers():
-            result = observer.detached(result)
-        return result
+        return functools.reduce(lambda x, observer: observer.detached(x), observers(), constant(self._data))
 
     def to(self, device: str) -> Tensor:
         """A copy on another device, as a constant or a new leaf; the Tensor itself if it is already there."""
@@ -666,7 +663,7 @@ class Primitive(Generic[P]):
 
     def _check_result(self, out: object, args: Sequence[Any], params: dict[str, Any]) -> None:
         """Raise TypeError unless `out`, of a type not seen before, is an array, or a number made of numbers."""
-        if hasattr(out, "shape") and not isinstance(out, Tensor):
+        if hasattr(out, "shape") and not isinstance(out, (Tensor, np.ma.MaskedArray, np.matrix)):
             _array_types.add(type(out))
         elif not isinstance(out, (int, float, complex)) or any(hasattr(a, "shape") for a in args):
             raise TypeError(
@@ -777,9 +774,12 @@ def expand(x: Array, *, shape: tuple[int, ...]) -> Array:
 def sum_to(x: Array, *, shape: tuple[int, ...]) -> Array:
     """Sum x over the axes along which `shape` would be repeated to give x's shape.   Adjoint: `expand`."""
     lead = x.ndim - len(shape)
-    stretched = tuple(i + lead for i, n in enumerate(shape) if n == 1 and x.shape[i + lead] != 1)
-    axes = tuple(range(lead)) + stretched
-    return x.sum(axis=axes, keepdims=True).reshape(shape) if axes else x.reshape(shape)
+    pairs = zip(range(lead, x.ndim), shape, x.shape[lead:], strict=False)
+    axes = (*range(lead), *[i for i, n, m in pairs if n == 1 != m])
+    out = x.sum(axis=axes, keepdims=True) if axes else x
+    if lead < 0 or out.shape[lead:] != tuple(shape):
+        raise ValueError(f"sum_to: {shape} does not broadcast to {x.shape}: give the shape that x was repeated from.")
+    return out.reshape(shape)
 
 
 adjoint_pair(expand, sum_to, lambda x, shape: {"shape": x.shape})

@@ -75,6 +75,10 @@ class Stateful:
     def _check(self, state: Mapping[str, object]) -> None:
         """Raise ValueError unless `state` can be restored."""
         method = type(self).__name__
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                f"a state of {method} is a dictionary, got {type(state).__name__}: give what state_dict() returned."
+            )
         if state.get("method", method) != method:
             raise ValueError(
                 f"this is a saved state of {state['method']}, not of {method}: create one of {state['method']} to load it."
