@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from tinyae import ops
-from tinyae.autodiff import Primitive, Tensor, grad
+from tinyae.autodiff import Primitive, Tensor, grad, sum_to
 from tinyae.testing.tables import CASES, discovered_primitives
 
 PAIRED = [case for case in CASES if isinstance(case.op, Primitive) and case.op.adjoint is not None]
@@ -81,7 +81,14 @@ def test_stack_and_slices_are_adjoint(axis, rng):
 
 
 @pytest.mark.parametrize(("call", "words"), [
-    (lambda x: ops.split(x, lengths=(1, 1)), r"split: lengths \(1, 1\) add up to 2.* has 3"),
+    (lambda x: ops.split(x, lengths=(1, 1)), r"split: lengths \(1, 1\) add up to 2: .* axis 0 of shape \(3, 2\)"),
+    (lambda x: ops.split(x, lengths=(4, -1)), "split: .*lengths of at least 0"),
+    *[(lambda x, axis=axis: ops.split(x, (3,), axis=axis), f"split: .*axis {axis} of shape") for axis in (2, -3)],
+    *[(lambda x, w=w: ops.pad(x, widths=w), "pad: widths must be one .* of numbers >= 0 per axis")
+      for w in (1, None, (1, 1), ((1.5, 0), (0, 0)), (("1", 0), (0, 0)), ((1, 1), (0,)))],
+    (lambda x: ops.flatten(x[0, 0]), r"flatten: the input needs a batch axis N, got shape \(\)"),
+    *[(lambda x, shape=shape: sum_to(x, shape=shape), f"sum_to: .*{shape[-1]}.* does not broadcast to")
+      for shape in ((2, 3), (6,), (3,), (1, 3, 2), (1, 1, 1, 2), (-1, 2))],
     (lambda x: ops.pad(x, widths=((1, 1),)), r"pad: .*shape \(3, 2\)"),
     (lambda x: ops.crop(x, widths=((2, 2), (0, 0))), "crop .*axis 0 of length 3"),
     (lambda x: ops.crop(x, widths=((-1, 0), (0, 0))), "crop: .*>= 0"),

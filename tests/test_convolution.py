@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from tinyae import ops
+from tinyae import nn, ops
 from tinyae.autodiff import Tensor, grad
 from tinyae.backend import CPU, Backend, threads
 from tinyae.backend.windows import ConvSpec
@@ -168,6 +168,26 @@ def test_any_number_of_threads_gives_equal_bytes(seed):
     for a, b, c in zip(*results, strict=True):
         assert_array_equal(a, b)
         assert_array_equal(b, c)
+
+
+@pytest.mark.parametrize(("c", "o"), [(0, 2), (2, 0), (0, 0)])
+@pytest.mark.parametrize("convolution", [ops.conv2d, ops.conv_transpose2d])
+def test_images_without_channels(convolution, c, o, rng):
+    w = rng.normal(size=(2, 2, c, o))
+    leaves = [
+        Tensor(x, requires_grad=True) for x in (rng.normal(size=(2, 4, 4, c if convolution is ops.conv2d else o)), w)
+    ]
+    y = convolution(*leaves, stride=2)
+    assert not y.data.any()
+    for leaf, gradient in zip(leaves, grad(y, leaves, rng.normal(size=y.shape)), strict=True):
+        assert gradient.shape == leaf.shape
+        assert not gradient.data.any()
+    layer = (nn.Conv2d if convolution is ops.conv2d else nn.ConvTranspose2d)(1, 1, 2, dtype="float64")
+    layer.weight, layer.bias = nn.Parameter(w), nn.Parameter(np.ones(y.shape[-1]))
+    layer.in_channels = leaves[0].shape[3]
+    z = layer(leaves[0])
+    assert (z.data == 1.0).all()
+    assert grad(z, layer.bias, np.ones(z.shape)).data.sum() == z.size
 
 
 def test_a_wider_weight_makes_a_wider_result(rng):

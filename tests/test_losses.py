@@ -198,11 +198,15 @@ HALF, NATS = np.full((1, 1), 0.5), Loss({"a": Tensor(1.0)}, "nats")
     *[(lambda targets=targets: losses.softmax_cross_entropy(np.zeros((2, 3)), targets), words) for targets, words in (
         (np.array([0, -1]), "must be from 0 to 2, got -1 to 0"), ([0, 3], "must be from 0 to 2, got 0 to 3"),
         (Tensor(np.array([0, 3])), "must be from 0 to 2, got 0 to 3"))],
-    *[(lambda eps=eps: losses.bce(HALF, HALF, eps=eps), r"eps must be between 0 and 0\.5")
+    *[(lambda eps=eps: losses.bce(HALF, HALF, eps=eps), r"eps must be a finite number, above 0 and below 0\.5")
       for eps in (0.9, 0.5, 0.0, -1.0, np.nan)],
     (lambda: losses.bce(np.ones((1, 1), "f4"), np.ones((1, 1), "f4"), eps=1e-9),
      "eps 1e-09 is lost in float32, where 1 - eps is 1"),
-    (lambda: losses.huber(HALF, HALF, delta=0), "delta must be positive, got 0"),
+    (lambda: losses.huber(HALF, HALF, delta=0), "delta must be a finite number, above 0, got 0"),
+    (lambda: losses.gaussian_nll(HALF, -1e3, HALF), "log_scale must be a finite number, above -700"),
+    (lambda: losses.l1(HALF[0, 0]), "needs a batch axis"),
+    (lambda: losses.softmax_cross_entropy(HALF, 0), r"labels must have shape \(1,\), got \(\)"),
+    (lambda: Loss({"a": 1.0}, "nats"), "must be one number, got float: reduce it to a Tensor"),
     (lambda: losses.unit("nats", "median"), "hoose one of per_sample"),
     (lambda: NATS + Loss({"b": Tensor(1.0)}, "nats per element"),
      "cannot add a loss in 'nats per element' to one in 'nats': use the same reduction"),
@@ -214,6 +218,41 @@ HALF, NATS = np.full((1, 1), 0.5), Loss({"a": Tensor(1.0)}, "nats")
 def test_what_is_no_loss_is_refused(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+TWO = ["squared_error", "bce_with_logits", "bce", "absolute_error", "huber", "gaussian_kl", "continuous_bernoulli_nll"]
+
+
+@pytest.mark.parametrize("name", TWO)
+@pytest.mark.parametrize("pair", [(HALF, [[0.5]]), ([[0.5]], HALF), (HALF, 0.5), (0.5, 0.5), (HALF, None)])
+def test_what_is_not_an_array_is_refused(name, pair):
+    with pytest.raises(TypeError, match=rf"{name}\(\) takes an array, got (list|float|NoneType): make one with"):
+        getattr(losses, name)(*pair)
+
+
+@pytest.mark.parametrize("reduction", losses.REDUCTIONS)
+@pytest.mark.parametrize("name", ["squared_error", "absolute_error", "huber"])
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int8", "int64"])
+def test_whole_numbers_do_not_wrap(name, reduction, dtype):
+    loss, y, t = (
+        getattr(losses, name),
+        np.array([[0, 100], [20, 1]]).astype(dtype),
+        np.array([[1, 5], [70, 0]]).astype(dtype),
+    )
+    expected = loss(y.astype("float64"), t.astype("float64"), reduction=reduction)
+    assert_allclose(loss(y, t, reduction=reduction), expected, rtol=1e-14)
+
+
+def test_numbers_of_numpy_do_not_widen_a_loss():
+    half, number = HALF.astype("float32"), np.float64(0.25)
+    for value in (
+        losses.huber(half, half, delta=number),
+        losses.bce(half, half, eps=number),
+        losses.bernoulli_kl(half, rho=number),
+        losses.gaussian_nll(half, number, half),
+    ):
+        assert value.dtype == np.float32
+    assert losses.l1(half[:0]) == 0.0
 
 
 @pytest.mark.parametrize(("reduction", "expected"), [

@@ -154,6 +154,16 @@ def test_levels_that_are_no_numbers(value):
             layer(value)
 
 
+@pytest.mark.parametrize("dtype", ["float16", ">f4", ">f8"])
+@pytest.mark.parametrize("layer", [nn.Dropout, nn.MaskingNoise, nn.GaussianNoise, nn.SaltAndPepperNoise])
+def test_numbers_of_every_dtype_are_damaged(layer, dtype):
+    x = Tensor(np.ones((40, 50), dtype))
+    found, expected = (layer(0.25, generator=seeded(0))(t).data for t in (x, Tensor(x.data.astype("float64"))))
+    assert found.dtype == np.dtype(dtype).newbyteorder("=")
+    if dtype != ">f4":  # of float32, another stream
+        assert_allclose(found.astype("float64"), expected, atol=2e-3)
+
+
 @every_noise
 def test_inputs_that_are_no_floats(name):
     layer = LAYERS[name]()

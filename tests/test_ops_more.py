@@ -76,7 +76,12 @@ A, X = np.ones((2, 3)), np.ones(2)
     (lambda: ops.crop(X, widths=((1, 1),), mode="edge"), "crop: mode 'edge' has nothing to copy along axis 0"),
     (lambda: ops.clip(X), "clip needs a bound"),
     (lambda: ops.clip(X, high=np.nan), "low must not be above high, got low=None and high=nan"),
-    (lambda: ops.std(A, axis=1, ddof=3), "ddof=3 needs more than 3 numbers, got 3"),
+    (lambda: ops.std(A, axis=1, ddof=3), "ddof=3 must be at least 0 and below 3"),
+    *[(lambda ddof=ddof: ops.variance(A, axis=1, ddof=ddof), "must be at least 0 and below 3") for ddof in (-1, np.nan)],
+    *[(lambda axis=axis: ops.cumsum(A, axis=axis), "cumsum runs along one axis") for axis in ("0", True, 1.0)],
+    *[(lambda value=value: ops.pad(X, widths=((1, 1),), value=value), "pad: value must be a number")
+      for value in (None, "a", 1j, [1.0], np.ones(2))],
+    *[(lambda y=y: leaf(X) * y, "multiply returned an object of type") for y in (np.ma.masked_array(X), np.ma.masked_array(X, X > 1))],
     (lambda: ops.conv1d(A[None], A[..., None], stride=0), "conv1d: stride must be a whole number of at least 1, got 0"),
     (lambda: ops.conv1d(A[None], A[..., None], padding=(1, 2, 3)), r"\(before, after\), got \(1, 2, 3\)"),
     (lambda: ops.conv1d(A, A[..., None]), r"x must be \(N, T, C\) and w \(K, C, O\) .* got shapes \(2, 3\) and"),
@@ -231,6 +236,36 @@ def test_a_function_of_integers_is_that_of_the_same_numbers_as_float64(name, dty
     found, expected = np.asarray(function(numbers)), np.asarray(function(numbers.astype(np.float64)))
     assert found.dtype.kind == "f"
     np.testing.assert_allclose(found.astype(np.float64), expected, rtol=1e-6, atol=1e-7)
+
+
+IMAGES = {
+    "max_pool2d": {"kernel_size": 3, "stride": 2, "padding": 1},
+    "avg_pool2d": {"kernel_size": 3, "stride": 2, "padding": 1},
+    "avg_unpool2d": {"size": (8, 8), "kernel_size": 2},
+    "block_sum": {"factor": 2},
+    "upsample_nearest": {"factor": 2},
+    "upsample_bilinear": {"factor": 2},
+    "upsample_bilinear_adjoint": {"factor": 2},
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", INTEGERS)
+@pytest.mark.parametrize("name", IMAGES)
+def test_images_of_integers_are_those_of_the_same_numbers_as_float64(name, dtype, rng):
+    low = -128 if np.dtype(dtype).kind == "i" else 0
+    images = rng.integers(low, 128, (2, 4, 4, 1)).astype(dtype)
+    images[0, :2] = max(low, -100)  # no padding may win here
+    found = getattr(ops, name)(images, **IMAGES[name])
+    np.testing.assert_allclose(found, getattr(ops, name)(images.astype(np.float64), **IMAGES[name]), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["erf", "gelu"])
+def test_half_precision_stays(name):
+    x = Tensor(np.array([-1.5, 0.0, 0.75], "float16"), requires_grad=True)
+    y = getattr(ops, name)(x)
+    assert (y.dtype, grad(y.sum(), x).dtype) == (np.float16, np.float16)
+    np.testing.assert_allclose(y.data, getattr(ops, name)(x.data.astype("float64")), rtol=2e-3)
 
 
 @pytest.mark.parametrize("dtype", INTEGERS)

@@ -6,6 +6,7 @@ import copy
 import math
 import pickle
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import tinyae as ta
 from tinyae.autodiff import Tensor
 from tinyae.backend import CPU, Backend, MixedDevicesError, dense_kernels
 from tinyae.backend.devices import NumpyBackend
-from tinyae.optim import SGD, Adagrad, Adam, AdamW, FlatParameters, Optimizer, RMSprop
+from tinyae.optim import LBFGS, SGD, Adagrad, Adam, AdamW, FlatParameters, Optimizer, RMSprop, clip_grad_norm
 from tinyae.testing import strict_device
 
 Gradient = Callable[[np.ndarray], np.ndarray]
@@ -130,6 +131,56 @@ def test_fifty_steps_equal_the_paper(name: str, device: Backend, rng: np.random.
     np.testing.assert_allclose(problem.run(make(problem.tensors)), expected, rtol=1e-12, atol=1e-13)
 
 
+class Kept:
+    """Gradients read at some time, each with a view of it and with the values that both had then."""
+
+    def __init__(self, device: Backend) -> None:
+        self.device = device
+        self.found: list[tuple[Tensor, Any, np.ndarray]] = []
+
+    def read(self, tensors: list[Tensor]) -> None:
+        self.found += [(t.grad, t.grad.data.reshape(-1)[:2], t.grad.numpy().copy()) for t in tensors]
+
+    def check(self) -> None:
+        assert len(self.found) > 20
+        for gradient, view, values in self.found:
+            np.testing.assert_array_equal(gradient.numpy(), values)
+            np.testing.assert_array_equal(self.device.to_host(view), values.reshape(-1)[:2])
+
+
+@pytest.mark.parametrize("drop", ["zero_grad", "by hand"])
+@cases
+def test_gradients_that_are_kept_stay_as_they_were(
+    name: str, drop: str, device: Backend, rng: np.random.Generator
+) -> None:
+    make, paper = CASES[name]
+    problem, kept = Quadratic(rng, device=device), Kept(device)
+    optimizer = make(problem.tensors)
+    for step in range(STEPS):
+        for norm in (0.1, 1e9):  # the first, clipped in place or not, is dropped
+            if drop == "zero_grad":
+                optimizer.zero_grad()
+            for t in problem.tensors if drop == "by hand" else []:
+                t.grad = None
+            problem.loss().backward()
+            kept.read(problem.tensors[step % 3 :])
+            clip_grad_norm(problem.tensors, norm)
+            kept.read(problem.tensors[2:])
+        optimizer.step()
+        kept.read(problem.tensors[: step % 2])
+    expected = paper(problem.start, problem.gradient)
+    np.testing.assert_allclose(joined(problem.tensors), expected, rtol=1e-12, atol=1e-13)
+    kept.check()
+
+
+def test_gradients_of_a_line_search_that_are_kept_stay_as_they_were(device: Backend, rng: np.random.Generator) -> None:
+    problem, kept = Quadratic(rng, device=device), Kept(device)
+    LBFGS(problem.tensors).step(problem.loss, lambda *_: kept.read(problem.tensors))
+    minimum = np.linalg.solve(problem.a, problem.b)
+    np.testing.assert_allclose(joined(problem.tensors), minimum, rtol=1e-4, atol=1e-5)
+    kept.check()
+
+
 @cases
 def test_float32_stays_float32_and_close_to_the_paper(name: str, device: Backend, rng: np.random.Generator) -> None:
     make, paper = CASES[name]
@@ -194,6 +245,14 @@ def test_a_state_that_does_not_fit_changes_nothing(change: dict, message: str, r
         optimizer.load_state_dict(state)
     after = optimizer.state_dict()
     assert all(np.array_equal(after[key], before[key]) for key in before)
+
+
+@pytest.mark.parametrize("state", [None, 3, [], "a"])
+def test_a_state_is_a_dictionary(state: Any, rng: np.random.Generator) -> None:
+    optimizer = SGD(leaves(rng), lr=0.1)
+    for stateful in (optimizer, ta.optim.StepLR(optimizer, 2)):
+        with pytest.raises(TypeError, match=r"a state of .* is a dictionary, got .*: give what state_dict\(\)"):
+            stateful.load_state_dict(state)
 
 
 @pytest.mark.parametrize("name", ["SGD", "SGD nesterov", "Adagrad", "RMSprop", "Adam", "AdamW"])
@@ -303,7 +362,7 @@ def test_gradients_land_in_the_flat_buffer_and_views_survive_steps(rng: np.rando
     for _ in range(3):
         optimizer.zero_grad()
         problem.loss().backward()
-        assert all(np.shares_memory(t.grad.data, flat.grad) for t in problem.tensors)
+        assert all(np.shares_memory(t._grad.data, flat.grad) for t in problem.tensors)
         expected = problem.gradient(joined(problem.tensors))
         np.testing.assert_allclose(flat.to_host(flat.gather()), expected, rtol=1e-12, atol=1e-13)
         optimizer.step()

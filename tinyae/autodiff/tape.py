@@ -324,6 +324,8 @@ class Tensor(Elsewhere):
     @property
     def grad(self) -> Tensor | None:
         """The gradient of a leaf, or None. A Tensor that is assigned has its shape and is cast to its dtype."""
+        if self._grad is not None and self._grad._data is self._buffer:  # which the next gradient would overwrite
+            self._grad = constant(backend_of(self._buffer).xp.array(self._buffer))
         return self._grad
 
     @grad.setter
@@ -664,7 +666,7 @@ class Primitive(Generic[P]):
 
     def _check_result(self, out: object, args: Sequence[Any], params: dict[str, Any]) -> None:
         """Raise TypeError unless `out`, of a type not seen before, is an array, or a number computed from numbers."""
-        if hasattr(out, "shape") and not isinstance(out, Tensor):
+        if hasattr(out, "shape") and not isinstance(out, (Tensor, np.ma.MaskedArray, np.matrix)):
             _array_types.add(type(out))
         elif not isinstance(out, (int, float, complex)) or any(hasattr(a, "shape") for a in args):
             raise TypeError(
@@ -676,10 +678,8 @@ class Primitive(Generic[P]):
     def _constant(self, out: Array, args: Sequence[Any], parents: Sequence[Node]) -> Tensor:
         """A result without a node; it keeps the name of the piecewise constant operation that is the reason."""
         result = recorded(out, None)
-        result._flat = self.name if parents else ""
-        for x in args:
-            if isinstance(x, Tensor):
-                result._flat = result._flat or x._flat
+        inherited = (x._flat for x in args if isinstance(x, Tensor) and x._flat)
+        result._flat = self.name if parents else next(inherited, "")
         return result
 
     def vjp(self, position: int | EllipsisType) -> Callable[[Rule], Rule]:
@@ -777,9 +777,12 @@ def expand(x: Array, *, shape: tuple[int, ...]) -> Array:
 def sum_to(x: Array, *, shape: tuple[int, ...]) -> Array:
     """Sum x over the axes along which `shape` would be repeated to give x's shape.   Adjoint: `expand`."""
     lead = x.ndim - len(shape)
-    stretched = tuple(i + lead for i, n in enumerate(shape) if n == 1 and x.shape[i + lead] != 1)
-    axes = tuple(range(lead)) + stretched
-    return x.sum(axis=axes, keepdims=True).reshape(shape) if axes else x.reshape(shape)
+    pairs = zip(range(lead, x.ndim), shape, x.shape[lead:], strict=False)
+    axes = (*range(lead), *[i for i, n, m in pairs if n == 1 != m])
+    out = x.sum(axis=axes, keepdims=True) if axes else x
+    if lead < 0 or out.shape[lead:] != tuple(shape):
+        raise ValueError(f"sum_to: {shape} does not broadcast to {x.shape}: give the shape that x was repeated from.")
+    return out.reshape(shape)
 
 
 adjoint_pair(expand, sum_to, lambda x, shape: {"shape": x.shape})

@@ -59,11 +59,11 @@ class Backend:
 
     def uniform(self, generator: np.random.Generator, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
         """Uniform draws in [0, 1) of the given shape and dtype."""
-        return self._device_stream(generator).random(shape, dtype=dtype)
+        return self._device_stream(generator).random(shape, dtype=_drawn(dtype)).astype(dtype, copy=False)
 
     def normal(self, generator: np.random.Generator, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
         """Standard normal draws of the given shape and dtype."""
-        return self._device_stream(generator).standard_normal(shape, dtype=dtype)
+        return self._device_stream(generator).standard_normal(shape, dtype=_drawn(dtype)).astype(dtype, copy=False)
 
     def _device_stream(self, generator: np.random.Generator) -> Any:
         return self.generator(int(generator.integers(2**32)))
@@ -233,6 +233,11 @@ class Backend:
         for seen, mask in won:
             dx[seen] += share * mask
         return dx[spec.inside]
+
+
+def _drawn(dtype: npt.DTypeLike) -> npt.DTypeLike:
+    """The dtype in which random numbers of `dtype` are drawn: generators know float32 and float64 only."""
+    return dtype if np.dtype(dtype) in (np.float32, np.float64) else np.float64
 
 
 # ---------------------------------------------------------------------------------------------------------------------

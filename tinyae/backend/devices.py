@@ -50,7 +50,7 @@ class NumpyBackend(Backend):
         """SciPy's, which is loaded at the first call."""
         from scipy.special import erf
 
-        return np.asarray(erf(x))
+        return np.asarray(erf(x), x.dtype if getattr(x, "dtype", None) == np.float16 else None)
 
     def by_samples(self, work: Callable[[slice], None], n: int, entries: int) -> None:
         """Large arrays in two parts."""
@@ -108,23 +108,23 @@ class NumpyBackend(Backend):
 
     def conv2d(self, x: Array, w: Array, spec: ConvSpec, finish: kernels.Finish = None) -> Array:
         """Chunk by chunk on two threads."""
-        return kernels.conv2d(x, w, spec, finish) if x.size else super().conv2d(x, w, spec, finish)
+        return kernels.conv2d(x, w, spec, finish) if x.size and w.size else super().conv2d(x, w, spec, finish)
 
     def conv_transpose2d(self, y: Array, w: Array, spec: ConvSpec, finish: kernels.Finish = None) -> Array:
         """By gathering, or by scattering for images of a single channel."""
-        if not y.size:
+        if not (y.size and w.size):
             return super().conv_transpose2d(y, w, spec, finish)
         return kernels.scatter(y, w, spec, finish) if w.shape[2] == 1 else kernels.gather(y, w, spec, finish)[0]
 
     def conv2d_weight_grad(self, x: Array, y: Array, spec: ConvSpec) -> Array:
         """Chunk by chunk on two threads."""
-        return kernels.correlate(x, spec, y=y)[0]
+        return kernels.correlate(x, spec, y=y)[0] if x.size and y.size else super().conv2d_weight_grad(x, y, spec)
 
     def conv2d_backward(
         self, slope: Callable[[slice], Array], x: Array, w: Array, spec: ConvSpec, wanted: Collection[int]
     ) -> tuple[Array | None, ...]:
         """All gradients of a few samples at once: that of the kernel from the matrix for the images', if that is wanted."""
-        if not x.size:
+        if not (x.size and w.size):
             return super().conv2d_backward(slope, x, w, spec, wanted)
         dz = kernels.Slopes(slope, (len(x), *spec.out, w.shape[3]), np.result_type(x, w))
         if 0 in wanted and 1 in wanted and w.shape[2] > 1:
@@ -139,7 +139,7 @@ class NumpyBackend(Backend):
         self, slope: Callable[[slice], Array], y: Array, w: Array, spec: ConvSpec, wanted: Collection[int]
     ) -> tuple[Array | None, ...]:
         """All gradients of a few samples at once, from one matrix: the contents of the windows."""
-        if not y.size:
+        if not (y.size and w.size):
             return super().conv_transpose2d_backward(slope, y, w, spec, wanted)
         dz = kernels.Slopes(slope, (len(y), *spec.size, w.shape[2]), np.result_type(y, w))
         if 0 in wanted and 1 in wanted:

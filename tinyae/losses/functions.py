@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 
 import numpy as np
 
@@ -32,7 +33,7 @@ def squared_error(predictions: Array, targets: Operand, *, reduction: str = "per
 
     Unit: squared error per sample; with reduction "mean" it is the mean squared error.
     """
-    check_shapes("squared_error", predictions, targets)
+    predictions = check_shapes("squared_error", predictions, targets)
     if reduction == "none":
         difference = predictions - targets
         return difference * difference, difference
@@ -70,7 +71,7 @@ def bce_with_logits(logits: Array, targets: Operand, *, reduction: str = "per_sa
     dL/dt = -z. Computed as softplus(z) - t z, which is stable for every z. Targets t are in [0, 1]. Unit: nats per sample.
     For targets between 0 and 1, the minimum over p is not 0 but the entropy of t.
     """
-    check_shapes("bce_with_logits", logits, targets)
+    logits = check_shapes("bce_with_logits", logits, targets)
     backend, factor = backend_of(logits), scale(logits.shape, reduction)
     if reduction == "none":
         return backend.softplus(logits) - targets * logits, backend.sigmoid(logits) - targets
@@ -92,9 +93,8 @@ def bce(probabilities: T, targets: Operand, *, reduction: str = "per_sample", ep
     p is clipped to [eps, 1 - eps], so that the loss of one element is at most -log(eps) (16.1 nats); the gradient of a
     clipped element is 0. If you have logits, use `bce_with_logits`, which does not clip. Unit: nats per sample.
     """
-    check_shapes("bce", probabilities, targets)
-    if not 0.0 < eps < 0.5:
-        raise ValueError(f"bce: eps must be between 0 and 0.5, got {eps!r}: use e.g. 1e-7.")
+    probabilities = check_shapes("bce", probabilities, targets)
+    eps = number("bce: eps", eps, above=0.0, below=0.5, advice="use e.g. 1e-7")
     if np.asarray(1.0 - eps, probabilities.dtype) == 1.0:
         raise ValueError(f"bce: eps {eps!r} is lost in {probabilities.dtype}, where 1 - eps is 1: use e.g. 1e-7.")
     p = ops.clip(probabilities, low=eps, high=1.0 - eps)
@@ -107,7 +107,7 @@ def softmax_cross_entropy(logits: T, targets: Operand, *, reduction: str = "per_
     Targets: integer class labels (N,) from 0 to K - 1, or probabilities (N, K); an array, a Tensor or a list. The range of
     the labels is checked on the CPU only, since on a GPU it would force a wait. Unit: nats per sample.
     """
-    targets = np.asarray(targets) if isinstance(targets, (list, tuple)) else targets
+    targets = targets if hasattr(targets, "dtype") else np.asarray(targets)
     if logits.ndim != 2:
         raise ValueError(f"softmax_cross_entropy: logits must be (N, K), got shape {logits.shape}.")
     n = len(logits)
@@ -140,7 +140,7 @@ def _check_labels(labels: Array, classes: int) -> None:
 
 def absolute_error(predictions: T, targets: Operand, *, reduction: str = "per_sample") -> T:
     """Absolute error |y - t|.   dL/dy = sign(y - t), and 0 at 0.   Unit: absolute error per sample."""
-    check_shapes("absolute_error", predictions, targets)
+    predictions = check_shapes("absolute_error", predictions, targets)
     return reduce(ops.absolute(predictions - targets), reduction)
 
 
@@ -149,9 +149,8 @@ def huber(predictions: T, targets: Operand, *, delta: float = 1.0, reduction: st
 
     Quadratic for small errors and linear for large ones. Unit: Huber error per sample.
     """
-    if not delta > 0:
-        raise ValueError(f"huber: delta must be positive, got {delta}: 1.0 is usual.")
-    check_shapes("huber", predictions, targets)
+    delta = number("huber: delta", delta, above=0.0, advice="1.0 is usual")
+    predictions = check_shapes("huber", predictions, targets)
     difference = predictions - targets
     near = ops.clip(difference, low=-delta, high=delta)
     return reduce(near * (difference - 0.5 * near), reduction)
@@ -188,7 +187,7 @@ def gaussian_kl(mean: T, log_variance: T, *, reduction: str = "per_sample") -> T
     With "per_sample" it is summed over the K latent dimensions and averaged over the N samples, like a reconstruction term
     that is summed over pixels. Never negative; 0 only if every m is 0 and every v is 1. Unit: nats per sample.
     """
-    check_shapes("gaussian_kl", mean, log_variance)
+    mean = check_shapes("gaussian_kl", mean, log_variance)
     return reduce(kl_to_unit_gaussian(mean, log_variance), reduction)
 
 
@@ -216,8 +215,9 @@ def gaussian_nll(mean: T, log_scale: Operand, targets: Operand, *, reduction: st
 
     log_scale is a Python number, an array of one number, or an array of the shape of the mean. Unit: nats per sample.
     """
-    check_shapes("gaussian_nll", mean, targets)
-    inverse = math.exp(-log_scale) if isinstance(log_scale, (int, float)) else ops.exp(-log_scale)
+    mean = check_shapes("gaussian_nll", mean, targets)
+    log_scale = number("gaussian_nll: log_scale", log_scale, above=-700.0) if isinstance(log_scale, Real) else log_scale
+    inverse = math.exp(-log_scale) if isinstance(log_scale, float) else ops.exp(-log_scale)
     z = (targets - mean) * inverse
     return reduce(0.5 * (z * z) + (log_scale + _HALF_LOG_TWO_PI), reduction)
 
@@ -276,7 +276,7 @@ def continuous_bernoulli_nll(logits: T, targets: Operand, *, reduction: str = "p
     The Bernoulli cross-entropy, softplus(z) - x z, is not normalized over [0, 1]. Source: Loaiza-Ganem and Cunningham 2019.
     Unit: nats per sample.
     """
-    check_shapes("continuous_bernoulli_nll", logits, targets)
+    logits = check_shapes("continuous_bernoulli_nll", logits, targets)
     return reduce(continuous_bernoulli_log_norm(logits) - targets * logits, reduction)
 
 
@@ -312,7 +312,7 @@ def bernoulli_kl(code: T, *, rho: float) -> T:
     penalty of a small batch is larger on average than that of all data. Lee, Ekanadham and Ng 2008; Ng, CS294A lecture
     notes, section 3. Unit: nats.
     """
-    number("bernoulli_kl: rho", rho, above=0.0, below=1.0, advice="0.05 is usual")
+    rho = number("bernoulli_kl: rho", rho, above=0.0, below=1.0, advice="0.05 is usual")
     mean = ops.clip(ops.mean(code, axis=0), low=_RHO_EPS, high=1.0 - _RHO_EPS)
     active = rho * (math.log(rho) - ops.log(mean))
     silent = (1.0 - rho) * (math.log(1.0 - rho) - ops.log(1.0 - mean))
@@ -324,7 +324,7 @@ def l1(code: T) -> T:
 
     The gradient does not shrink as a code element approaches 0, so many become exactly 0 (Tibshirani 1996).
     """
-    return ops.sum(ops.absolute(code)) * (1.0 / len(code))
+    return reduce(ops.absolute(code), "per_sample")
 
 
 def weight_decay(*weights: T) -> T:

@@ -11,6 +11,7 @@ from tinyae import ops
 from tinyae.autodiff import Operand, T, Tensor
 from tinyae.backend import Array
 from tinyae.checks import choose
+from tinyae.ops.elementwise import as_floats
 
 
 class Loss:
@@ -38,10 +39,9 @@ class Loss:
         if not terms:
             raise ValueError("a Loss needs at least one term: Loss({'reconstruction': value}, unit).")
         for name, value in terms.items():
-            if value.size != 1:
-                raise ValueError(
-                    f"the term {name!r} of a Loss must be one number, got shape {value.shape}: reduce it first."
-                )
+            if getattr(value, "size", 0) != 1:
+                got = f"shape {value.shape}" if hasattr(value, "shape") else type(value).__name__
+                raise ValueError(f"the term {name!r} of a Loss must be one number, got {got}: reduce it to a Tensor.")
         self.terms = dict(terms)
         self.unit = unit
         self.measured: dict[str, tuple[Any, str]] = {}
@@ -131,10 +131,18 @@ def unit(quantity: str, reduction: str, sample: str = "sample") -> str:
     return quantity + per[choose("reduction", reduction, REDUCTIONS)]
 
 
-def check_shapes(name: str, predictions: Tensor | Array, targets: Operand) -> None:
-    """Raise ValueError unless the shapes are equal: broadcasting (N, 1) against (N,) would compare all pairs."""
-    if predictions.shape != targets.shape:
-        raise ValueError(
-            f"{name}: predictions have shape {predictions.shape}, targets {targets.shape}; they must be equal "
-            "(losses do not broadcast): reshape one of them."
-        )
+def check_shapes(name: str, predictions: T, targets: Operand) -> T:
+    """The predictions in floating point. Raises unless both are arrays of one shape: (N, 1) and (N,) would compare all pairs."""
+    if getattr(predictions, "shape", 0) != getattr(targets, "shape", 1):
+        raise _misfit(name, predictions, targets)
+    return as_floats(predictions)
+
+
+def _misfit(name: str, predictions: Operand, targets: Operand) -> TypeError | ValueError:
+    for x in (predictions, targets):
+        if not hasattr(x, "shape"):
+            return TypeError(f"{name}() takes an array, got {type(x).__name__}: make one with numpy.asarray(...).")
+    return ValueError(
+        f"{name}: predictions have shape {predictions.shape}, targets {targets.shape}; they must be equal "
+        "(losses do not broadcast): reshape one of them."
+    )

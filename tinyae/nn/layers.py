@@ -199,8 +199,6 @@ class Flatten(Module):
     """Reshape (N, ...) to (N, D), where D is the number of elements of a sample: from an image to a vector."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.ndim < 1:
-            raise ValueError(f"Flatten: the input needs a batch axis N, got shape {x.shape}: write x.reshape(1, -1).")
         return ops.flatten(x)
 
 

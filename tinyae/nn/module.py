@@ -298,7 +298,7 @@ def _wrapped(value: Any) -> Any:
     """A floating-point array of any device as a constant Tensor; anything else as it is."""
     if isinstance(value, (Tensor, np.generic)) or getattr(getattr(value, "dtype", None), "kind", "") != "f":
         return value
-    return constant(value)
+    return Tensor(value)
 
 
 def _members(

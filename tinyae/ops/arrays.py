@@ -7,13 +7,14 @@ pad with crop, and concatenate with split. (Padding with a value other than 0 is
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 
 import numpy as np
 
 from tinyae.autodiff import Operand, T, Tensor, adjoint_pair, primitive
 from tinyae.backend import Array, backend_of
-from tinyae.checks import choose
+from tinyae.checks import check_kind, choose
 
 
 @primitive
@@ -84,6 +85,7 @@ def pad(x: Array, *, widths: Widths, value: float = 0.0, mode: str = "constant")
     outermost, "reflect" mirrors x at the outermost.   Adjoint (of the value 0): `crop` in the same mode.
     """
     _check_widths("pad", x, widths)
+    check_kind("pad: value", value, float)
     if mode == "constant":
         return backend_of(x).xp.pad(x, widths, constant_values=value)
     _check_mode("pad", x.shape, widths, mode, value)
@@ -120,7 +122,11 @@ def _folded(x: Array, widths: Widths, mode: str) -> Array:
 
 
 def _check_widths(name: str, x: Array, widths: Widths) -> None:
-    if len(widths) != x.ndim or any(len(pair) != 2 or min(pair) < 0 for pair in widths):
+    try:
+        sizes = [len(pair) for pair in widths if min(map(operator.index, pair)) >= 0]
+    except (TypeError, ValueError):
+        sizes = None
+    if sizes != [2] * x.ndim or len(widths) != x.ndim:
         raise ValueError(
             f"{name}: widths must be one (before, after) pair of numbers >= 0 per axis of x "
             f"with shape {x.shape}, got {widths}."
@@ -165,10 +171,10 @@ def split(x: T, lengths: tuple[int, ...], axis: int = 0) -> list[T]:
 
     Works on Tensors and arrays. The lengths must add up to the length of the axis.
     """
-    if sum(lengths) != x.shape[axis]:
+    if (sum(lengths),) != x.shape[axis : axis + 1 or None] or min(lengths, default=0) < 0:
         raise ValueError(
-            f"split: lengths {tuple(lengths)} add up to {sum(lengths)}, "
-            f"axis {axis} of shape {x.shape} has {x.shape[axis]}."
+            f"split: lengths {tuple(lengths)} add up to {sum(lengths)}: give lengths of at least 0 that add up to that of "
+            f"axis {axis} of shape {x.shape}."
         )
     stops = np.cumsum(lengths).tolist()
     return [getitem(x, index=along(x, axis, stop - n, stop)) for n, stop in zip(lengths, stops, strict=True)]
@@ -191,6 +197,8 @@ def _(g, out, position, *xs, axis=0):
 
 def flatten(x: T) -> T:
     """(N, ...) as (N, D): all axes but the first are merged."""
+    if x.ndim < 1:
+        raise ValueError(f"flatten: the input needs a batch axis N, got shape {x.shape}: write x.reshape(1, -1).")
     return reshape(x, shape=(x.shape[0], math.prod(x.shape[1:])))
 
 

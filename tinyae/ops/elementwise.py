@@ -123,6 +123,11 @@ def sign(x: Array) -> Array:
     return backend_of(x).xp.sign(x)
 
 
+def as_floats(x: T) -> T:
+    """x, or whole numbers and booleans as float64, since sums and products of small integers wrap."""
+    return x if x.dtype.kind in "fc" else x * 1.0
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Functions of one array. None overflows where the true value is finite.
 

@@ -15,7 +15,7 @@ from tinyae.backend.windows import ConvSpec, Pair, by
 from tinyae.checks import choose
 from tinyae.ops.arrays import getitem, pad, stack
 from tinyae.ops.convolution import Numbers, Paddings, check_fit, check_image, conv_spec, pair
-from tinyae.ops.elementwise import equal, indicator, where
+from tinyae.ops.elementwise import as_floats, equal, indicator, where
 from tinyae.ops.reductions import max
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -93,8 +93,9 @@ def max_pool2d(
 
     Returns (N, OH, OW, C), OH = floor((H + top + bottom - KH) / stride) + 1.
     """
-    xp, spec = backend_of(x).xp, _spec("max_pool2d", x, kernel_size, stride, padding)
-    return _reduced(padded(xp, x, spec, -float("inf")), spec, xp.maximum), spec
+    xp, spec, kind = backend_of(x).xp, _spec("max_pool2d", x, kernel_size, stride, padding), x.dtype.kind
+    least = kind != "b" and int(np.iinfo(x.dtype).min) if kind in "biu" else -math.inf
+    return _reduced(padded(xp, x, spec, least), spec, xp.maximum), spec
 
 
 @max_pool2d.fused_vjp
@@ -109,7 +110,7 @@ def avg_pool2d(x: Array, *, kernel_size: Numbers, stride: Numbers | None = None,
     Arguments and sizes are those of `max_pool2d`.
     """
     xp, spec = backend_of(x).xp, _spec("avg_pool2d", x, kernel_size, stride, padding)
-    return _reduced(padded(xp, x, spec), spec, xp.add) * (1.0 / math.prod(spec.kernel))
+    return _reduced(padded(xp, as_floats(x), spec), spec, xp.add) * (1.0 / math.prod(spec.kernel))
 
 
 @primitive
@@ -125,8 +126,8 @@ def avg_unpool2d(
     """
     spec = _spec("avg_unpool2d", y, kernel_size, stride, padding, size)
     check_fit("avg_unpool2d", spec, y=y)
-    image = backend_of(y).xp.zeros((y.shape[0], *spec.padded, y.shape[3]), dtype=y.dtype)
     share = y * (1.0 / math.prod(spec.kernel))
+    image = backend_of(y).xp.zeros((y.shape[0], *spec.padded, y.shape[3]), dtype=share.dtype)
     for _, seen in spec.taps():
         image[seen] += share
     return image[spec.inside]
@@ -182,7 +183,7 @@ def upsample_nearest(x: Array, *, factor: Numbers) -> Array:
 def block_sum(y: Array, *, factor: Numbers) -> Array:
     """The sum of each block of factor x factor pixels, (N, H, W, C).   Adjoint: `upsample_nearest`."""
     size, (fh, fw) = _size_before("block_sum", y, factor)
-    return _reduced(y, ConvSpec((size[1] * fh, size[2] * fw), (fh, fw), (fh, fw)), backend_of(y).xp.add)
+    return _reduced(as_floats(y), ConvSpec((size[1] * fh, size[2] * fw), (fh, fw), (fh, fw)), backend_of(y).xp.add)
 
 
 adjoint_pair(upsample_nearest, block_sum)
@@ -197,6 +198,7 @@ def upsample_bilinear(x: Array, *, factor: Numbers) -> Array:
     Adjoint: `upsample_bilinear_adjoint`.
     """
     check_image("upsample_bilinear", x)
+    x = as_floats(x)
     fh, fw = pair("upsample_bilinear", "factor", factor)
     n, h, w, c = x.shape
     xp = backend_of(x).xp
@@ -208,6 +210,7 @@ def upsample_bilinear(x: Array, *, factor: Numbers) -> Array:
 def upsample_bilinear_adjoint(y: Array, *, factor: Numbers) -> Array:
     """Each pixel of y added to the pixels that it was interpolated from, with the same weights; (N, H, W, C)."""
     (n, h, w, c), (fh, fw) = _size_before("upsample_bilinear_adjoint", y, factor)
+    y = as_floats(y)
     xp = backend_of(y).xp
     rows = (_hat(xp, w, fw, y.dtype).T @ y.reshape(n * h * fh, w * fw, c)).reshape(n, h * fh, w * c)
     return (_hat(xp, h, fh, y.dtype).T @ rows).reshape(n, h, w, c)

@@ -9,7 +9,7 @@ from tinyae.autodiff.tape import Axis
 from tinyae.backend import Array, backend_of
 from tinyae.checks import check_kind
 from tinyae.ops.arrays import concatenate, getitem, pad, reshape, stack, transpose
-from tinyae.ops.elementwise import equal, exp, indicator, sqrt, where
+from tinyae.ops.elementwise import as_floats, equal, exp, indicator, sqrt, where
 
 
 def reduced_axes(x: Tensor | Array, axis: Axis) -> tuple[int, ...]:
@@ -58,7 +58,7 @@ def cumsum(x: Array, *, axis: int, reverse: bool = False) -> Array:
 
     Adjoint: the same in the other direction, because x_i is part of the sums from i on.
     """
-    if len(reduced_axes(x, axis)) != 1 or isinstance(axis, tuple) or axis is None:
+    if isinstance(axis, bool) or not hasattr(axis, "__index__") or len(reduced_axes(x, axis)) != 1:
         raise ValueError(f"cumsum runs along one axis, got axis={axis}: write e.g. cumsum(x, axis=0).")
     xp, backwards = backend_of(x).xp, check_kind("reverse", reverse, bool)
     return xp.flip(xp.flip(x, axis).cumsum(axis=axis), axis) if backwards else x.cumsum(axis=axis)
@@ -203,8 +203,8 @@ def variance(x: T, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> 
     if not ddof:
         return found
     n = math.prod(x.shape[a] for a in reduced_axes(x, axis))
-    if n <= ddof:
-        raise ValueError(f"variance: ddof={ddof} needs more than {ddof} numbers, got {n}: use ddof=0 or more samples.")
+    if not 0 <= ddof < n:
+        raise ValueError(f"variance: ddof={ddof} must be at least 0 and below {n}, the number of samples: use 0 or 1.")
     return found * (n / (n - ddof))
 
 
@@ -215,7 +215,7 @@ def std(x: T, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> T:
 
 def norm(x: T, axis: Axis = None) -> T:
     """Euclidean norm over `axis`, composed of primitives.   d/dx = x / norm(x), 0 where the norm is 0"""
-    x = x if x.dtype.kind == "f" else x * 1.0  # squares of small integers wrap
+    x = as_floats(x)
     return _root(sum(x * x, axis=axis))
 
 

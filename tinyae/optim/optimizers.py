@@ -75,6 +75,10 @@ class Stateful:
     def _check(self, state: Mapping[str, object]) -> None:
         """Raise ValueError unless `state` can be restored."""
         method = type(self).__name__
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                f"a state of {method} is a dictionary, got {type(state).__name__}: give what state_dict() returned."
+            )
         if state.get("method", method) != method:
             raise ValueError(
                 f"this is a saved state of {state['method']}, not of {method}: create one of {state['method']} to load it."
@@ -153,7 +157,7 @@ class Optimizer(Stateful):
         raise NotImplementedError(f"{type(self).__name__} has no update(param, grad): define it.")
 
     def zero_grad(self) -> None:
-        """Drop all gradients, so that the next `backward()` does not add to them. It reuses their arrays: to keep one, copy it."""
+        """Drop all gradients, so that the next `backward()` does not add to them."""
         for tensor in self.flat.tensors:
             tensor.grad = None
 
@@ -391,7 +395,7 @@ def clip_grad_norm(tensors: Iterable[Tensor], max_norm: float) -> Tensor:
         MixedDevicesError: gradients on two devices.
     """
     limit = number("max_norm", max_norm, above=0.0)
-    leaves = [(tensor, tensor.grad._data) for tensor in unique(tensors) if tensor.grad is not None]
+    leaves = [(tensor, tensor._grad._data) for tensor in unique(tensors) if tensor._grad is not None]
     if not leaves:
         raise ValueError(
             "none of these tensors has a gradient: call clip_grad_norm after backward() and before step()."
@@ -461,8 +465,8 @@ class FlatParameters:
         tensors: the leaves, each once, in the order given.
         backend: the backend of their device.
         data: (L,) all values; L is `size` plus zeros that pad every parameter to a multiple of 64 bytes.
-        grad: (L,) all gradients in the same layout, current after `gather()`. A `leaf.grad` may be a view of it, which
-            changes in the next `backward()`: copy it if you need it longer.
+        grad: (L,) all gradients in the same layout, current after `gather()`, and reused: who
+            reads `leaf.grad` is given a copy, which stays as it is.
         size: number of elements of the parameters, without the padding.
 
     Raises:
@@ -498,7 +502,7 @@ class FlatParameters:
     def gather(self) -> Array:
         """Return the flat buffer with all gradients, after copying those that are not there yet.
 
-        After a second `backward()`, clipping, or an assignment to `leaf.grad`, a gradient is in another array.
+        After a second `backward()`, clipping, or a use of `leaf.grad`, a gradient is in another array.
 
         Raises ValueError if a parameter has no gradient or one of the wrong shape, and RuntimeError if its array was
         replaced; the buffers are not changed then.
@@ -506,7 +510,7 @@ class FlatParameters:
         self.check_views()
         elsewhere = []
         for tensor, buffer in zip(self.tensors, self._gradient_views, strict=True):
-            grad = tensor.grad
+            grad = tensor._grad
             if grad is None or grad._data is not buffer:
                 elsewhere.append((buffer, self._checked_gradient(tensor)))
         for buffer, values in elsewhere:
@@ -516,18 +520,18 @@ class FlatParameters:
     def _checked_gradient(self, tensor: Tensor) -> Array:
         """The gradient of a leaf. Raises ValueError if there is none, or if it has the wrong shape."""
         position = next(i for i, other in enumerate(self.tensors) if other is tensor)
-        if tensor.grad is None:
+        if (grad := tensor._grad) is None:
             raise ValueError(
                 f"parameter {position} of shape {tensor.shape} got no gradient: check that the loss "
                 "depends on it and that backward() ran, or freeze it and leave it out of the optimizer."
             )
-        check_same_device("the optimizer", (self.data, tensor.grad._data))
-        if tensor.grad.shape != tensor.shape:
+        check_same_device("the optimizer", (self.data, grad._data))
+        if grad.shape != tensor.shape:
             raise ValueError(
-                f"parameter {position} has shape {tensor.shape}, but its grad has {tensor.grad.shape}: "
+                f"parameter {position} has shape {tensor.shape}, but its grad has {grad.shape}: "
                 "assign a gradient of the same shape."
             )
-        return tensor.grad._data
+        return grad._data
 
     def check_views(self) -> None:
         """Raise RuntimeError if the array of a leaf was replaced: an update of the buffer would not change it."""

@@ -149,7 +149,7 @@ def _copy(x: Any) -> Any:
     if isinstance(x, np.ndarray):
         return x.copy() if writeable(x) else None
     if isinstance(x, Tensor):
-        return x._data, backend_of(x._data).xp.array(x._data), x.grad, x._buffer, x.node, x.node and x.node.version
+        return x._data, backend_of(x._data).xp.array(x._data), x._grad, x._buffer, x.node, x.node and x.node.version
     if isinstance(x, np.random.Generator):
         return x.bit_generator.state
     if isinstance(x, GENERATORS):
@@ -164,7 +164,7 @@ def _put_back(x: Any, copy: Any) -> None:
     if isinstance(x, np.ndarray):
         np.copyto(x, copy)
     elif isinstance(x, Tensor):
-        x._data, data, x.grad, x._buffer, x.node, version = copy
+        x._data, data, x._grad, x._buffer, x.node, version = copy
         if writeable(x._data):
             backend_of(data).xp.copyto(x._data, data)
         if x.node is not None:
