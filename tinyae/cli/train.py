@@ -174,8 +174,7 @@ def run(options: argparse.Namespace) -> None:
     folder = Run.create(options.out, config, force=options.force)
     print(_headline(options.model, model, data, device))
     remark(data)
-    print(f"run folder: {folder.path}")
-    _train(model, data, folder, RunCheckpoint(folder, model, options.minutes), None)
+    _train(model, data, folder, RunCheckpoint(folder, model, options.minutes, f"run folder: {folder.path}"), None)
 
 
 LEAST_STEPS = 2000
@@ -262,9 +261,9 @@ def resume(*, resume: Path | None = None, epochs: int | None = None, allow_chang
     config["environment"] = here
     if epochs is not None:
         state = _lengthened(config, model, state, epochs)
-    checkpoint = RunCheckpoint(folder, model, config.get("minutes"), **extra)
+    title = f"run folder: {folder.path}, continued {_place(state)}"
+    checkpoint = RunCheckpoint(folder, model, config.get("minutes"), title, **extra)
     print(_headline(config["model"], model, data, config["device"]))
-    print(f"run folder: {folder.path}, continued {_place(state)}")
     _train(model, data, folder, checkpoint, state)
 
 
@@ -272,7 +271,8 @@ def _try_state(config: dict[str, Any], model: Any, data: Dataset, state: Trainin
     """Raise some exception if a run cannot continue from this state; `fit` does the same without knowing the file."""
     state.model.restore(model)
     np.random.default_rng().bit_generator.state = state.order_generator
-    if state.position is not None and not set(state.position["order"]) <= set(range(len(data.train))):
+    order = np.arange(0) if state.position is None else state.position["order"]
+    if order.dtype.kind not in "iu" or not set(order) <= set(range(len(data.train))):
         raise ValueError("the order of the samples is not one of these data")
     if not state.stage:  # each stage of a stack has its own optimizer
         optimizer = make_optimizer(config, model.parameters())
@@ -348,6 +348,7 @@ def _train(model: Any, data: Dataset, folder: Run, checkpoint: RunCheckpoint, st
             {SETTINGS: settings_text(settings, model_parser(config["model"])), CARD: of_run(UNFINISHED, ())}
         )
         history = trainer(model, data, folder, checkpoint, state)
+        checkpoint.begin()  # if nothing was left to train
     except (TrainingInterrupted, TrainingDiverged) as stop:
         if len(history := stop.history):
             folder.keep(model, history)
