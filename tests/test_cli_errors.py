@@ -211,6 +211,17 @@ def test_data_of_another_shape_do_not_fit_a_trained_model(command, refused, smal
     assert files(tmp_path) == {}
 
 
+def test_data_that_have_other_columns_do_not_continue_a_run(refused, undrawn, tmp_path):
+    table = tmp_path / "a.csv"
+    table.write_text("a,b\n1,2\n3,4\n5,7\n")
+    assert main(f"train basic --epochs 1 --code-size 1 --data {table} --out run".split()) == 0
+    table.write_text("a\n1\n2\n4\n")
+    before = files(tmp_path)
+    told = refused("train --resume run --epochs 2 --allow-changes")
+    assert "a.csv has samples of shape (1,), but this model was trained on (2,): choose data of that shape" in told
+    assert files(tmp_path) == before
+
+
 def test_an_existing_run_is_refused_and_untouched(refused, small_run):
     before = files(small_run)
     assert "exists already: give another --out, or --force" in refused(DIGITS, "--out", small_run)
@@ -228,7 +239,7 @@ def test_force_replaces_nothing_but_runs(refused, tmp_path):
 @pytest.mark.parametrize(("code", "fix"), [
     (errno.EISDIR, "give the name of a file"), (errno.ENOTDIR, "a part of the path is a file or a broken link"),
     (errno.EACCES, "change the permissions, or"), (errno.EPERM, "change the permissions, or"), (errno.EROFS, "choose another folder"),
-    (errno.ENAMETOOLONG, "choose a shorter name"), (errno.ENOSPC, "free some space"), 
+    (errno.ENAMETOOLONG, "choose a shorter name"), (errno.ENOSPC, "free some space"),
     (errno.EMFILE, r"close other files, or raise the limit \(ulimit -n\)"),
     (errno.ELOOP, "its links lead in a circle"), (errno.ENOENT, "check the path"), (errno.EIO, "see that the disk"),
 ])  # fmt: skip

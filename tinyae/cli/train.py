@@ -61,7 +61,7 @@ from tinyae.training import (
     report,
     whole_history,
 )
-from tinyae.training.applied import described, lasting, load_data
+from tinyae.training.applied import check_fits, described, lasting, load_data
 from tinyae.training.metrics import compare
 from tinyae.training.pictures import draw_reconstructions
 from tinyae.training.run import CARD, CHECKPOINT, SETTINGS, RunCheckpoint, environment
@@ -243,6 +243,8 @@ def resume(*, resume: Path | None = None, epochs: int | None = None, allow_chang
         raise ValueError(f"{folder.path} was trained by a version that kept no state to continue from: train it again.")
     data = load_data(config)
     model, data = _prepared(config, data)
+    if MODELS[config["model"]].held_out:
+        check_fits(config, model, data)
     here = environment(data, config["device"])
     changed = [
         f"{name} ({config['environment'].get(name)}, now {here[name]})"
