@@ -50,8 +50,8 @@ def small_run(tmp_path_factory) -> Path:
     ("train --resume none", "none is not a run folder"),
     ("train --resume run basic", "continues a run with its own model: leave basic out"),
     ("train basic --checkpoint-minutes 0", "checkpoint-minutes must be a finite number, above 0, got 0"),
-    (f"evaluate {'x' * 300}", "cannot use x+/config.json: File name too long: check the path"),
-    (f"train basic --data {'x' * 300}.npy", "cannot use x+.npy: File name too long: check the path"),
+    (f"evaluate {'x' * 300}", "cannot use x+/config.json: File name too long; choose a shorter name"),
+    (f"train basic --data {'x' * 300}.npy", "cannot use x+.npy: File name too long; choose a shorter name"),
     (f"train basic --data optdigits --code-size {10**17}", "array is too big.*: choose smaller sizes"),
     (f"train basic --data optdigits --code-size {10**16}", "choose smaller sizes"),
     ("diff none run", "none is not a run folder"),
@@ -211,6 +211,17 @@ def test_data_of_another_shape_do_not_fit_a_trained_model(command, refused, smal
     assert files(tmp_path) == {}
 
 
+def test_data_that_have_other_columns_do_not_continue_a_run(refused, undrawn, tmp_path):
+    table = tmp_path / "a.csv"
+    table.write_text("a,b\n1,2\n3,4\n5,7\n")
+    assert main(f"train basic --epochs 1 --code-size 1 --data {table} --out run".split()) == 0
+    table.write_text("a\n1\n2\n4\n")
+    before = files(tmp_path)
+    told = refused("train --resume run --epochs 2 --allow-changes")
+    assert "a.csv has samples of shape (1,), but this model was trained on (2,): choose data of that shape" in told
+    assert files(tmp_path) == before
+
+
 def test_an_existing_run_is_refused_and_untouched(refused, small_run):
     before = files(small_run)
     assert "exists already: give another --out, or --force" in refused(DIGITS, "--out", small_run)
@@ -223,6 +234,50 @@ def test_force_replaces_nothing_but_runs(refused, tmp_path):
     before = files(tmp_path)
     assert "is not a run folder" in refused(DIGITS, "--force --out", tmp_path)
     assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize(("code", "fix"), [
+    (errno.EISDIR, "give the name of a file"), (errno.ENOTDIR, "a part of the path is a file or a broken link"),
+    (errno.EACCES, "change the permissions, or"), (errno.EPERM, "change the permissions, or"), (errno.EROFS, "choose another folder"),
+    (errno.ENAMETOOLONG, "choose a shorter name"), (errno.ENOSPC, "free some space"),
+    (errno.EMFILE, r"close other files, or raise the limit \(ulimit -n\)"),
+    (errno.ELOOP, "its links lead in a circle"), (errno.ENOENT, "check the path"), (errno.EIO, "see that the disk"),
+])  # fmt: skip
+def test_an_error_of_the_system_names_a_fix_that_fits(code, fix, small_run, refused, monkeypatch, tmp_path):
+    fault = OSError(code, os.strerror(code), "inner")
+
+    def fails(*_: object, **__: object) -> None:
+        raise fault
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", fails)
+        with pytest.raises(type(fault), match=f"cannot write .*x: .*; {fix}"):
+            atomic.write_text(tmp_path / "x", "")
+    monkeypatch.setattr(Path, "read_text", fails)
+    said = refused("evaluate", small_run) if code not in (errno.ENOENT, errno.ENOTDIR) else fix
+    assert re.search(fix, said)
+    assert "[Errno" not in said
+
+
+def test_a_folder_or_a_link_in_place_of_a_file(refused, small_run, tmp_path):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert "cannot write d: Is a directory; give the name of a file." in refused("export", small_run, "--onnx d")
+    assert "loop/x.onnx: File exists; a part of the path is a file or a broken link" in refused(
+        "export", small_run, "--onnx loop/x.onnx"
+    )
+
+
+@pytest.mark.parametrize(("words", "why"), [
+    ("vae --optimizer lbfgs", "the model draws noise"), ("basic --batch-size 9999 --drop-last", "leaves out the only batch"),
+])  # fmt: skip
+def test_a_run_that_does_not_begin_announces_no_folder(words, why, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(f"train {words} --data optdigits".split()) == 2
+    printed = capsys.readouterr()
+    assert why in printed.err
+    assert "run folder" not in printed.out
+    assert files(tmp_path) == {}
 
 
 def test_folders_that_cannot_be_made(refused, tmp_path):

@@ -90,6 +90,13 @@ COLORS, VEILED = color(4, 1, 7)[0], color(6, channels=4)
 VEILED[0, :2, 3] = 0, 255
 ON_WHITE = VEILED[..., :3] / 255 * (VEILED[..., 3:] / 255) + 1 - VEILED[..., 3:] / 255
 DEEP, DEEP_COLORS = gray(2, top=65536), gray(3, 4, 9, top=65536).reshape(4, 3, 3)
+
+
+def clear_as(levels: np.ndarray) -> tuple[tuple[bytes, bytes], ...]:
+    """The chunk that makes one color transparent."""
+    return ((b"tRNS", levels.astype(">u2").tobytes()),)
+
+
 CLEAR = ((b"PLTE", bytes([10, 20, 30, 40, 50, 60])), (b"tRNS", bytes([255, 0])))
 
 
@@ -102,11 +109,31 @@ CLEAR = ((b"PLTE", bytes([10, 20, 30, 40, 50, 60])), (b"tRNS", bytes([255, 0])))
     (VEILED, RGBA, (), ON_WHITE, ABOUT),
     (VEILED[..., [0, 3]], GRAY_ALPHA, (), ON_WHITE[..., :1], ABOUT),  # gray and transparent is still gray
     (np.array([[0, 1]], np.uint8), PALETTE, CLEAR, np.array([[[10, 20, 30], [255] * 3]], "f4") / LEVEL, EXACT),
-], ids=["gray", "colors", "16 bits", "16 bits, colors", "palette", "alpha", "gray alpha", "clear palette"])  # fmt: skip
+    (gray(0), GRAY, clear_as(gray(0)[0, :1]), np.where(gray(0) == gray(0)[0, 0], 1, gray(0) / LEVEL)[..., None], EXACT),
+    (DEEP, GRAY, clear_as(DEEP[0, :1]), np.where(DEEP[0, 0] == DEEP, 1, DEEP / 65535)[..., None], {"rtol": 1e-6}),
+    (DEEP, GRAY, clear_as(DEEP[0, :1] ^ 1), DEEP[..., None] / 65535, {"rtol": 1e-6}),  # no pixel is that color
+    (color(1), RGB, clear_as(color(1)[0, 0]), np.where((color(1) == color(1)[0, 0]).all(2, keepdims=True), 1, color(1) / LEVEL), EXACT),
+], ids=["gray", "colors", "16 bits", "16 bits, colors", "palette", "alpha", "gray alpha", "clear palette", "clear gray",
+        "clear 16 bits", "clear none", "clear color"])  # fmt: skip
 def test_what_the_numbers_of_a_file_mean(tmp_path, values, kind, chunks, expected, tolerance):
     found = one(tmp_path, png(values, kind, chunks))
     assert found.dtype == np.float32
     assert_allclose(found, expected, **tolerance)
+
+
+@pytest.mark.parametrize(
+    ("bits", "packed", "levels"), [(1, 0b01000000, (0, 1)), (2, 0b01100000, (1, 2)), (4, 0x36, (3, 6))]
+)
+def test_a_transparent_gray_of_few_bits(bits, packed, levels, tmp_path):
+    content = png(np.array([[packed]], np.uint8), GRAY, clear_as(np.array(levels[:1])))
+    header = struct.pack(">IIBBBBB", 2, 1, bits, GRAY, 0, 0, 0)
+    content = content[:16] + header + struct.pack(">I", zlib.crc32(b"IHDR" + header)) + content[33:]
+    assert_allclose(one(tmp_path, content).ravel(), [1, levels[1] / (2**bits - 1)], rtol=1e-6)
+
+
+def test_a_transparent_color_of_16_bits_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"one of its colors of 16 bits is transparent: save it with 8 bits"):
+        one(tmp_path, png(DEEP_COLORS, RGB, clear_as(DEEP_COLORS[0, 0])))
 
 
 def test_gray_is_the_luma_of_colors(tmp_path):

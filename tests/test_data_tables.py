@@ -71,6 +71,11 @@ def schema_of(made: Dataset) -> Schema:
     ("minus.csv", "a,b\n1,\u22122.5\n2,3\n", {"a": [1, 2], "b": [-2.5, 3]}),
     ("days.csv", "day,a\n" + "".join(f"{n} Jan 2020,{n}\n" for n in range(1, 21)),
      {"day": [f"{n} Jan 2020" for n in range(1, 21)], "a": list(range(1, 21))}),
+    ("excel.csv", "\ufeffsep=;\r\na;b,c\r\n1;2\r\n3;4\r\n;\r\n;;\r\n", {"a": [1, 3], "b,c": [2, 4]}),
+    ("told.txt", '"sep=^"\n1^2\n3^"4"\n^""\n', {"column 0": [1, 3], "column 1": [2, 4]}),
+    ("empty_rows.csv", "a,b\n1,2\n,\n3,4\n,\n\n,,,\n", {"a": [1, None, 3], "b": [2, None, 4]}),
+    ("inside.csv", 'a,b\n1,"w\n# x\n"\n# no\n2,"\n,"\n', {"a": [1, 2], "b": ["w\n# x", ","]}),
+    ("inside.txt", 'a b\n1\t"w\tx \n\ty" \n 2\tz\n', {"a": [1, 2], "b": ["w\tx \n\ty", "z"]}),
     ("quoted.csv", 'a,b\n"1",2\n"nan",3\n"2",4\n', {"a": [1, None, 2], "b": [2, 3, 4]}),
 ])  # fmt: skip
 def test_a_file_is_read_as_it_is(tmp_path, name, text, columns):
@@ -101,7 +106,7 @@ def test_what_was_understood_is_said_and_can_be_stated(tmp_path):
     assert plain(read_table(tmp_path / "c.csv")) == {"a": [1], "b": [2]}
 
 
-WORDS = st.text(st.sampled_from("abc xyzäß,;\"'\n"), min_size=1, max_size=6).map(lambda text: f"w{text.strip()}")
+WORDS = st.text(st.sampled_from("abc xyzäß,;#\"'\n"), min_size=1, max_size=6).map(lambda text: f"w{text.strip()}")
 ENDS = ("\n", "\r\n")
 CELLS = {"n": st.floats(-1e6, 1e6, width=32).map(repr), "w": WORDS}
 

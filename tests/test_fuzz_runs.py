@@ -232,6 +232,16 @@ def with_nan(name: str, suffix: str) -> Callable[[Path], None]:
     return change
 
 
+def as_integers(name: str, suffix: str) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        header, numbers = header_of((folder / name).read_bytes())
+        (key,) = [key for key in header if key.endswith(suffix)]
+        header[key]["dtype"] = "I32"
+        (folder / name).write_bytes(with_header(header, numbers))
+
+    return change
+
+
 def only_a_part(folder: Path) -> None:
     ta.save(ta.load(folder).encoder, folder / MODEL)
 
@@ -274,6 +284,9 @@ CORPUS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "format of a state": (set_in(CHECKPOINT, "header", "format", 99), "state", "has format 99"),
     "weights that are NaN": (with_nan(MODEL, "encoder.0.bias"), "model", "encoder.0.bias holds NaN or infinite values"),
     "a state with NaN": (with_nan(CHECKPOINT, "/encoder.0.bias"), "state", "encoder.0.bias holds NaN or infinite values"),
+    "weights of integers": (as_integers(MODEL, "encoder.0.bias"), "model", "encoder.0.bias holds int32, expected floating-point"),
+    "a state of integers": (as_integers(CHECKPOINT, "arrays/encoder.0.bias"), "state", "encoder.0.bias holds int32"),
+    "an optimizer of integers": (as_integers(CHECKPOINT, "optimizer/mean"), "state", "/optimizer/mean holds int32"),
     "an encoder": (only_a_part, "model", "holds a part of a model only"),
     "other sizes": (other_sizes, "load folder", r"encoder.0.weight has shape \(6, 3\), expected \(6, 2\)"),
     "rows that are words": (set_in(CHECKPOINT, "header", "state", "rows", ["x"]), "state", r"state.rows\[0\] is 'x'"),

@@ -532,7 +532,9 @@ def test_folders_that_cannot_be_made(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     with pytest.raises(FileExistsError, match="file exists and is a file: give another --out"):
         Run.create(tmp_path / "file", CONFIG)
-    with pytest.raises(OSError, match=r"cannot make the run folder .*sub: Not a directory; give another --out"):
+    with pytest.raises(
+        OSError, match=r"cannot make the run folder .*sub: Not a directory; a part of the path is a file"
+    ):
         Run.create(tmp_path / "file" / "sub", CONFIG)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").touch()
@@ -545,10 +547,14 @@ def test_a_folder_without_permission(tmp_path, monkeypatch):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr(Path, "touch", denied)
-    with pytest.raises(OSError, match=r"cannot write into the run folder .*: Permission denied; give another --out"):
+    with pytest.raises(
+        OSError, match=r"cannot write into the run folder .*: Permission denied; change the permissions, or"
+    ):
         Run.create(tmp_path, CONFIG)
     monkeypatch.setattr(Path, "mkdir", denied)
-    with pytest.raises(OSError, match=r"cannot make the run folder .*run: Permission denied; give another --out"):
+    with pytest.raises(
+        OSError, match=r"cannot make the run folder .*run: Permission denied; change the permissions, or"
+    ):
         Run.create(tmp_path / "run", CONFIG)
 
 

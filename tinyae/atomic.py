@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tinyae.checks import system_error
+
 
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> Path:
     """Call `write(temporary_path)` and move the result to `path`; on any error `path` is unchanged.
@@ -86,9 +88,7 @@ def cannot_write(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OSError(
-            f"cannot write {path}: {error.strerror or error}; free some space or choose another folder or name."
-        ) from error
+        raise system_error(f"cannot write {path}", error) from error
 
 
 LOCK = ".lock"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -187,8 +188,31 @@ def reading(path: str | Path, kind: str, fix: str) -> Iterator[None]:
         if isinstance(error, (OSError, ValueError)) and str(path) in str(error):
             raise
         if isinstance(error, OSError) and error.strerror:
-            raise OSError(error.errno, f"cannot read {path}: {error.strerror}") from error
+            raise system_error(f"cannot read {path}", error) from error
         reason = ("object at 0x" not in str(error) and str(error).strip().partition("\n")[0]) or type(error).__name__
         if isinstance(error, MemoryError):
             raise ValueError(f"{path} needs more memory than there is ({reason}): {fix}.") from error
         raise ValueError(f"{path} is damaged or not {kind} ({reason}): {fix}.") from error
+
+
+_FIXES = {
+    "ENOSPC EDQUOT EFBIG": "free some space or raise the limit, or choose another folder",
+    "EACCES EPERM": "change the permissions, or choose another file or folder",
+    "EROFS": "choose another folder",
+    "EISDIR": "give the name of a file",
+    "EEXIST ENOTDIR": "a part of the path is a file or a broken link, so choose another path",
+    "ENAMETOOLONG": "choose a shorter name",
+    "ELOOP": "its links lead in a circle, so correct them",
+    "EMFILE ENFILE": "close other files, or raise the limit (ulimit -n)",
+    "EBUSY ETXTBSY": "close the program that uses it",
+    "EIO ESTALE ENODEV ENXIO": "see that the disk or network drive works, or choose another folder",
+    "ENOMEM": "close other programs",
+}
+"""What helps against an error of the system, by its names in `errno`."""
+
+
+def system_error(what: str, error: OSError) -> OSError:
+    """`error` in one sentence with what helps: "cannot write FILE: Is a directory; give the name of a file."."""
+    name = errno.errorcode.get(error.errno or 0, "")
+    fix = next((fix for names, fix in _FIXES.items() if name in names.split()), "check the path")
+    return type(OSError(error.errno, ""))(f"{what}: {error.strerror or error}; {fix}.")

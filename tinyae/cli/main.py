@@ -15,6 +15,7 @@ from typing import Annotated
 
 from tinyae import startup
 from tinyae.backend import DeviceError, threads, tune_allocator
+from tinyae.checks import system_error
 from tinyae.cli import completion as completions
 from tinyae.cli import train
 from tinyae.cli.arguments import Parser, add_command, as_options
@@ -139,8 +140,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         if "--traceback" in words:
             raise
         said, fix = as_options(str(error), names) or type(error).__name__, ""
-        if isinstance(error, OSError) and said.startswith("[Errno") and error.filename is not None:
-            said, fix = f"cannot use {error.filename}: {error.strerror}", ": check the path."
+        if isinstance(error, OSError) and error.strerror and said.startswith("[Errno"):
+            said = str(system_error(f"cannot use {error.filename or 'a file'}", error))
         elif said.startswith(("Unable to allocate", "Maximum allowed dimension", "array is too big")):
             fix = ": choose smaller sizes."
         elif isinstance(error, ModuleNotFoundError):

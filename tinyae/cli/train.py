@@ -61,7 +61,7 @@ from tinyae.training import (
     report,
     whole_history,
 )
-from tinyae.training.applied import described, lasting, load_data
+from tinyae.training.applied import check_fits, described, lasting, load_data
 from tinyae.training.metrics import compare
 from tinyae.training.pictures import draw_reconstructions
 from tinyae.training.run import CARD, CHECKPOINT, SETTINGS, RunCheckpoint, environment
@@ -174,8 +174,7 @@ def run(options: argparse.Namespace) -> None:
     folder = Run.create(options.out, config, force=options.force)
     print(_headline(options.model, model, data, device))
     remark(data)
-    print(f"run folder: {folder.path}")
-    _train(model, data, folder, RunCheckpoint(folder, model, options.minutes), None)
+    _train(model, data, folder, RunCheckpoint(folder, model, options.minutes, f"run folder: {folder.path}"), None)
 
 
 LEAST_STEPS = 2000
@@ -244,6 +243,8 @@ def resume(*, resume: Path | None = None, epochs: int | None = None, allow_chang
         raise ValueError(f"{folder.path} was trained by a version that kept no state to continue from: train it again.")
     data = load_data(config)
     model, data = _prepared(config, data)
+    if MODELS[config["model"]].held_out:
+        check_fits(config, model, data)
     here = environment(data, config["device"])
     changed = [
         f"{name} ({config['environment'].get(name)}, now {here[name]})"
@@ -262,9 +263,9 @@ def resume(*, resume: Path | None = None, epochs: int | None = None, allow_chang
     config["environment"] = here
     if epochs is not None:
         state = _lengthened(config, model, state, epochs)
-    checkpoint = RunCheckpoint(folder, model, config.get("minutes"), **extra)
+    title = f"run folder: {folder.path}, continued {_place(state)}"
+    checkpoint = RunCheckpoint(folder, model, config.get("minutes"), title, **extra)
     print(_headline(config["model"], model, data, config["device"]))
-    print(f"run folder: {folder.path}, continued {_place(state)}")
     _train(model, data, folder, checkpoint, state)
 
 
@@ -272,7 +273,8 @@ def _try_state(config: dict[str, Any], model: Any, data: Dataset, state: Trainin
     """Raise some exception if a run cannot continue from this state; `fit` does the same without knowing the file."""
     state.model.restore(model)
     np.random.default_rng().bit_generator.state = state.order_generator
-    if state.position is not None and not set(state.position["order"]) <= set(range(len(data.train))):
+    order = np.arange(0) if state.position is None else state.position["order"]
+    if order.dtype.kind not in "iu" or not set(order) <= set(range(len(data.train))):
         raise ValueError("the order of the samples is not one of these data")
     if not state.stage:  # each stage of a stack has its own optimizer
         optimizer = make_optimizer(config, model.parameters())
@@ -348,6 +350,7 @@ def _train(model: Any, data: Dataset, folder: Run, checkpoint: RunCheckpoint, st
             {SETTINGS: settings_text(settings, model_parser(config["model"])), CARD: of_run(UNFINISHED, ())}
         )
         history = trainer(model, data, folder, checkpoint, state)
+        checkpoint.begin()  # if nothing was left to train
     except (TrainingInterrupted, TrainingDiverged) as stop:
         if len(history := stop.history):
             folder.keep(model, history)

@@ -132,6 +132,23 @@ def parse_idx(payload: bytearray, where: str) -> npt.NDArray[Any]:
     return values.astype(dtype.newbyteorder("="), copy=False)
 
 
+def text_of(path: Path) -> str:
+    """The text of a file, unpacked and with plain line ends; ValueError if it is none."""
+    raw: bytes | bytearray = path.read_bytes()
+    if raw.startswith(GZIP_MAGIC) or path.suffix == ".gz":
+        raw = read_payload(path)
+    try:
+        text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): save it as UTF-8."
+        ) from error
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise ValueError(f"{path}, line {line} holds a NUL byte, which no text has: export the table again.")
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
 def check_exists(path: Path) -> None:
     """Raise FileNotFoundError unless `path` is a file."""
     if not path.is_file():

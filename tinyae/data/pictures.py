@@ -240,6 +240,9 @@ OTHERS = (".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".ppm", ".
 DENSEST = 10_000
 """Pixels that a byte of a file can hold: 1032 times 8 in a blank PNG of one bit."""
 
+_DEPTH = 24
+"""Where a PNG says how many bits a level has."""
+
 DEEP = ("I", "I;16", "I;16L", "I;16B")
 """Pillow's names for gray pictures of 16 bits."""
 
@@ -276,6 +279,11 @@ def read_picture(path: Path, size: Size | None = None, gray: bool = False) -> np
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 if image.width * image.height > DENSEST * (len(content) + 100):
                     raise BrokenPicture(path, f"its {len(content):,} bytes cannot hold {by(image.size[::-1])} pixels")
+                if image.format == "PNG" and "transparency" in image.info:  # as written; Pillow scales the pixels only
+                    if image.mode == "RGB" and content[_DEPTH] == 16:
+                        raise BrokenPicture(path, "one of its colors of 16 bits is transparent: save it with 8 bits")
+                    if image.mode == "L":
+                        image.info["transparency"] *= {2: 85, 4: 17}.get(content[_DEPTH], 1)
                 return _pixels(image, size, gray)
     except (BrokenPicture, MemoryError):
         raise
@@ -313,7 +321,9 @@ def _plain(image: Image, gray: bool) -> tuple[Image, float]:
     from PIL import Image as pillow
 
     if image.mode in DEEP:
-        return image.convert("F"), 65535.0
+        levels = np.asarray(image.convert("F"))
+        clear = levels == image.info.get("transparency", -1)
+        return pillow.fromarray(np.where(clear, np.float32(65535.0), levels)), 65535.0
     wanted = "L" if gray or image.mode in ("1", "L", "LA") else "RGB"
     if image.has_transparency_data:
         paper = pillow.new("RGBA", image.size, "white")

@@ -12,7 +12,7 @@ import math
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyae.checks import checked, reading
-from tinyae.data.formats import GZIP_MAGIC, check_exists, read_npy, read_payload
+from tinyae.data.formats import check_exists, read_npy, text_of
 
 TEXTS = (".csv", ".tsv", ".txt", ".data")
 COLUMNAR = (".parquet", ".pq", ".feather", ".arrow")
@@ -207,32 +207,20 @@ _SAMPLE = 200
 """Lines that decide about delimiter and header."""
 
 
-def _text_of(path: Path) -> str:
-    """The text of a file, unpacked and with plain line ends."""
-    raw: bytes | bytearray = path.read_bytes()
-    if raw.startswith(GZIP_MAGIC) or path.suffix == ".gz":
-        raw = read_payload(path)
-    try:
-        text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}): save it as UTF-8."
-        ) from error
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise ValueError(f"{path}, line {line} holds a NUL byte, which no text has: export the table again.")
-    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
-
-
 def _read_text(
     path: Path, header: bool | None, decimal: str | None, time_format: str | None, expected: frozenset[str]
 ) -> Table:
-    lines = _text_of(path).split("\n")
+    lines = text_of(path).split("\n")
     kept = [n for n, line in enumerate(lines) if line and line[0] != "#" and not line.isspace()]
+    told = re.fullmatch('"?sep=(.)"?', lines[kept[0]]) if kept else None  # as Excel writes it
+    kept = kept[told is not None :]
+    marks = "".join([*_DELIMITERS, *(told.groups() if told else ())])
+    while kept and not lines[kept[-1]].replace('""', "").strip(marks):  # empty rows below the table of a spreadsheet
+        del lines[kept.pop() :]
     if not kept:
         raise ValueError(f"{path} contains no line of numbers: write one row per line, fields separated by commas.")
     sample = [lines[n] for n in kept[:_SAMPLE]]
-    delimiter, rows = _delimiter(sample)
+    delimiter, rows = (told[1], _fields(sample, told[1])) if told else _delimiter(sample)
     above = lines[kept[0] - 1].strip() if kept[0] else ""  # a comment right above the table may name the columns
     comment = _fields([above if above[1:].startswith(delimiter) else above[1:].strip() or "#"], delimiter)[0]
     headed = _is_header(rows, expected) if header is None else header
@@ -258,7 +246,7 @@ def _read_text(
         distinct.append(replace(column, name=wanted if seen[wanted] == 1 else f"{wanted}.{seen[wanted] - 1}"))
         if seen[wanted] == 2:
             notes.append(f"several columns are called {wanted!r}: the second is now {wanted}.1")
-    by = _DELIMITERS[delimiter] if len(names) > 1 else ""
+    by = _DELIMITERS.get(delimiter, repr(delimiter)) if len(names) > 1 else ""
     return Table(str(path), distinct, where, headed, by, distinct[0].name if index else None, faults, notes)
 
 
@@ -266,9 +254,14 @@ def _fields(lines: Sequence[str], delimiter: str) -> list[list[str]]:
     """The fields of each line, stripped."""
     rows: Iterable[list[str]] = (line.split(None if delimiter == " " else delimiter) for line in lines)
     if any('"' in line for line in lines):
-        spaced = (line.replace("\t", " ").strip() for line in lines) if delimiter == " " else lines
+        spaced = (_spaced(line).rstrip() for line in lines) if delimiter == " " else lines
         rows = csv.reader(spaced, delimiter=delimiter, skipinitialspace=True)
     return [[text.strip() for text in row] for row in rows if row]
+
+
+def _spaced(line: str) -> str:
+    """A line with spaces in place of tabs outside quotes, and none before the first field."""
+    return re.sub('("[^"]*"?)|\t', lambda found: found[1] or " ", line).lstrip()
 
 
 def _delimiter(sample: list[str]) -> tuple[str, list[list[str]]]:
@@ -398,14 +391,20 @@ def _plain_numbers(lines: list[str], delimiter: str, names: list[str]) -> dict[i
 
 def _quoted(path: Path, lines: list[str], before: int, delimiter: str) -> tuple[list[list[str]], npt.NDArray[np.int64]]:
     """Rows with quoted fields, in which delimiters and line ends are text, and the line where each ends."""
-    plain = ("" if line.startswith("#") else line for line in lines)
-    spaced = (line.replace("\t", " ").strip() for line in plain) if delimiter == " " else plain
-    ended = (f"{line}\n" for line in spaced)
-    reader = csv.reader(ended, delimiter=delimiter, skipinitialspace=True, strict=True)
     rows, ends, last = [], [], 0
+
+    def plain() -> Iterator[str]:
+        for n, line in enumerate(lines):
+            inside = '"' if n != last else ""  # the row of the line above goes on, in quotes
+            line = "" if line.startswith("#") and not inside else line
+            yield (_spaced(inside + line)[len(inside) :] if delimiter == " " else line) + "\n"
+
+    reader = csv.reader(plain(), delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
         for row in reader:
             last = reader.line_num
+            if delimiter == " " and lines[last - 1][-1:].isspace() and row:
+                row.pop()
             if row and (len(row) > 1 or row[0].strip()):
                 rows.append(row)
                 ends.append(before + last)

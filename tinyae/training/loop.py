@@ -95,6 +95,7 @@ class Training:
     kept: TrainingState = field(init=False)
     previous: TrainingState = field(init=False)
     started: float = field(init=False)
+    bar: Any = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         """Raise ValueError or TypeError for settings that have no meaning, alone or together."""
@@ -197,7 +198,6 @@ class Training:
         else:
             self.restore(start)
         self.kept = self.previous = self.capture()
-        self.bar = Progress(self, done=self.kept.epoch * self.used + self.position.seen)
         self.started = time.perf_counter()
         try:
             self.model.train()
@@ -224,13 +224,17 @@ class Training:
             self._save()
         finally:
             self.history.state = self.kept
-            self.bar.close()
+            if self.bar is not None:
+                self.bar.close()
             self.model.eval()
         return self.history
 
     def _minibatches(self) -> None:
         """The loop over epochs, each with a new order of the samples."""
         self._check_last_batch()
+        if self.checkpoint is not None:
+            self.checkpoint.begin()
+        self.bar = Progress(self)
         for number in range(self.position.number + (self.position.order is None), self.epochs + 1):
             if self.position.order is None:
                 self.position = Position(number, self.generator.permutation(len(self.data))[: self.used])
@@ -326,6 +330,9 @@ class Training:
                 f"L-BFGS needs the same loss for the same weights, got {looks[0]:.6g} and then {looks[1]:.6g}: the "
                 "model draws noise, so train it with Adam (optimizer adam), or without noise."
             )
+        if self.checkpoint is not None:
+            self.checkpoint.begin()
+        self.bar = Progress(self)
         optimizer.max_iterations = self.epochs
         optimizer.step(whole, after)
         rewind()
@@ -613,20 +620,17 @@ _REFRESH = 0.5
 
 
 class Progress:
-    """A progress bar, on standard error: the samples of all epochs of a run, of which `done` were used before."""
+    """A progress bar, on standard error: the samples of all epochs of a run."""
 
-    def __init__(self, run: Training, done: int) -> None:
+    def __init__(self, run: Training) -> None:
         self.due = time.perf_counter() + _REFRESH
         self.before, self.epochs, self.unit = f"{run.title}  " if run.title else "", run.epochs, run.loss_unit
         self.bar: Any = None
         if run.progress:
             self.bar = progress_bar(
-                initial=done,
-                total=run.epochs * run.used,
-                unit=f" {run.sample_name}s",
-                unit_scale=True,
-                bar_format="{desc} {percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left",
-            )
+                initial=run.kept.epoch * run.used + run.position.seen, total=run.epochs * run.used, unit_scale=True,
+                unit=f" {run.sample_name}s", bar_format="{desc} {percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left",
+            )  # fmt: skip
 
     def show(self, at: Position, count: int) -> None:
         """Advance by `count` samples, to this position."""

@@ -20,7 +20,7 @@ from tinyae.checks import reading
 from tinyae.models import build
 from tinyae.models.autoencoder import changes, described, set_again
 from tinyae.nn import Module
-from tinyae.training.state import FORMAT, check_finite, check_format, check_types, read_safetensors, safetensors_bytes
+from tinyae.training.state import FORMAT, check_floats, check_format, check_types, read_safetensors, safetensors_bytes
 
 _METADATA_KEY = "tinyae"
 
@@ -34,7 +34,7 @@ def save(model: Module, path: str | Path) -> Path:
     """
     if not isinstance(model, Module):
         raise TypeError(f"save takes a model and a path, got {type(model).__name__}: write save(model, path).")
-    check_finite(model.state_dict())  # `load` would refuse the file, which may replace a good one
+    check_floats(model.state_dict())  # `load` would refuse the file, which may replace a good one
     return write_bytes(path, model_bytes(model, path))
 
 
@@ -129,5 +129,5 @@ def arrays_of(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
         raise FileNotFoundError(f"no saved model at {path}: train one with `tinyae train`, or check the path.")
     with reading(path, "a model of tinyae", "train or copy it again"):
         arrays, metadata = read_safetensors(path)
-        check_finite(arrays)
+        check_floats(arrays)
         return arrays, metadata

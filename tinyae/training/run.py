@@ -39,7 +39,7 @@ import numpy.typing as npt
 
 from tinyae.atomic import LOCK, cannot_write, lock_folder, stage, staged, sync_folder
 from tinyae.backend import backend_named
-from tinyae.checks import checked, reading
+from tinyae.checks import checked, reading, system_error
 from tinyae.data import Dataset
 from tinyae.data.formats import read_npy
 from tinyae.models import Autoencoder
@@ -384,9 +384,7 @@ class Run(AppliedRun):
             ) from None
         except OSError as error:
             self.close()
-            raise OSError(
-                f"cannot write into the run folder {self.path}: {error.strerror}; give another --out."
-            ) from error
+            raise system_error(f"cannot write into the run folder {self.path}", error) from error
         self._place = place
         _AT_WORK[place] = self
 
@@ -403,16 +401,23 @@ class RunCheckpoint(Checkpoint):
         model: the whole model, as it is saved.
         minutes: as for `Checkpoint`. While the run is to replace another (`force`), nothing is written before its first
             complete epoch, so that the other stays whole.
+        title: is printed when the run begins.
         extra: plain values to be saved with the state.
 
     Attributes:
         history: makes the history to be saved from a state; set by a run with several stages.
     """
 
-    def __init__(self, run: Run, model: Module, minutes: float | None = None, **extra: Any) -> None:
+    def __init__(self, run: Run, model: Module, minutes: float | None = None, title: str = "", **extra: Any) -> None:
         super().__init__(run.path / CHECKPOINT, minutes, **extra)
-        self.run, self.model = run, model
+        self.run, self.model, self.title = run, model, title
         self.history: Callable[[TrainingState], History] = lambda state: History(state.units, state.rows)
+
+    def begin(self) -> None:
+        """Print the title, once."""
+        if self.title:
+            print(self.title)
+            self.title = ""
 
     def _put(self, state: TrainingState) -> None:
         if state.position is None:
@@ -563,7 +568,7 @@ def _made(folder: Path) -> list[Path]:
     except FileExistsError:
         return []
     except OSError as error:
-        raise OSError(f"cannot make the run folder {folder}: {error.strerror}; give another --out.") from error
+        raise system_error(f"cannot make the run folder {folder}", error) from error
     return new
 
 

@@ -11,6 +11,7 @@ import csv
 import io
 import json
 import math
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -299,7 +300,8 @@ class TrainingState:
             check_types(header, {"state": dict, "extra": {"stages": [[str, dict, [dict]]]}}, "")
             check_types(content, _STATE, "state")
             model = ModuleState(**content["model"])
-            check_finite(model.arrays)
+            check_floats(model.arrays)
+            check_floats({name: array for name, array in arrays.items() if _FLOATS.match(name)}, finite=False)
             return cls(**content | {"model": model}), header["extra"]
 
 
@@ -356,10 +358,12 @@ def check_format(path: str | Path, header: dict[str, Any]) -> None:
         )
 
 
-def check_finite(arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Raise ValueError with the name of an array that is not finite."""
+def check_floats(arrays: Mapping[str, npt.NDArray[Any]], finite: bool = True) -> None:
+    """Raise ValueError with the name of an array that holds no floating-point numbers, or is not `finite`."""
     for name, value in arrays.items():
-        if value.dtype.kind == "f" and not np.isfinite(value).all():
+        if value.dtype.kind != "f":
+            raise ValueError(f"{name} holds {value.dtype}, expected floating-point numbers: save it as float32")
+        if finite and not np.isfinite(value).all():
             raise ValueError(f"{name} holds NaN or infinite values: train the model again")
 
 
@@ -396,6 +400,7 @@ def _is(value: Any, kind: Any) -> bool:
 
 _KEY = "tinyae-training-state"
 _ARRAY = "array in this file"
+_FLOATS = re.compile(r"/(optimizer|callbacks/\d+/best_state)/")
 _STATE = {
     "epoch": int,
     "model": {"arrays": dict, "numbers": dict, "generators": [[[str], dict]]},
@@ -520,6 +525,9 @@ class Checkpoint:
         self.extra = extra
         self.cost, self.written = 0.0, time.perf_counter()
         self.latest: TrainingState | None = None
+
+    def begin(self) -> None:
+        """Called by `fit` when all its checks have passed."""
 
     def after_step(self, capture: Callable[[], TrainingState]) -> None:
         """Write the state in the middle of an epoch if it is time."""
