@@ -187,11 +187,8 @@ class Autoencoder(Module):
         return Loss({"reconstruction": value}, self.loss_unit)
 
     def loss(self, batch: Batch | Tensor, *, generator: np.random.Generator | None = None) -> Loss:
-        """`objective` of a batch, or of samples x (N, ...) to be reconstructed; ValueError for none."""
-        batch = batch if isinstance(batch, Batch) else Batch(batch if hasattr(batch, "shape") else as_input(batch))
-        if not len(batch):
-            raise ValueError("the loss is a mean over samples, got none: give at least one.")
-        return self.objective(batch, generator=generator)
+        """`objective` of a batch, or of samples x (N, ...) to be reconstructed."""
+        return self.objective(batch if isinstance(batch, Batch) else Batch(batch), generator=generator)
 
     def forward(self, x: Tensor) -> Tensor:
         """The decoder's raw output for x (logits if the loss is "bce")."""
