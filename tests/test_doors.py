@@ -144,7 +144,7 @@ def test_a_wrong_kind_is_a_sentence_with_the_name_of_the_argument(door, argument
     (lambda: ta.ops.cumsum(X, axis=0, reverse="no"), "reverse must be True or False, got 'no'"),
     (lambda: ta.ops.logsumexp(X, axis=0, keepdims="no"), "keepdims must be True or False, got 'no'"),
     (lambda: nn.LSTMLayer(6, 2)(X[:, None], reverse="no"), "lstm: reverse must be True or False, got 'no'"),
-    (lambda: ta.plots.loss_curves([{"epoch": 1, "train_loss": 1.0}], log_scale="no"), "log_scale must be True or False, got 'no'"),
+    (lambda: ta.plots.loss_curves([{"epoch": 1, "train_loss": 1.0}], log_scale="no"), "log_scale must be True or False or None, got 'no'"),
     (lambda: ta.training.LinearProbe().fit(X, X, progress="no"), "progress must be True or False, got 'no'"),
     (lambda: ta.training.Run.open("run", write="no"), "write must be True or False, got 'no'"),
     (lambda: ta.testing.gradcheck(ta.ops.exp, [X], raise_on_failure="no"), "raise_on_failure must be True or False, got 'no'"),
@@ -173,7 +173,9 @@ def test_names_that_only_a_type_checker_knows_are_left_alone():
     def mine(code_size: int, other: Unknown) -> int:  # type: ignore[name-defined]  # noqa: F821
         return code_size
 
-    assert checked(mine)("x", other=3) == "x"
+    assert checked(mine)(1, other="x") == 1
+    with pytest.raises(TypeError, match="code_size must be a whole number"):  # the others are checked
+        checked(mine)("x", other=3)
     assert checked(lambda *parts, **named: (parts, named))(1, a=2) == ((1,), {"a": 2})
     with pytest.raises(TypeError, match="missing 1 required positional argument: 'other'"):
         checked(mine)(1)

@@ -13,8 +13,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from tinyae import losses, ops
 from tinyae.autodiff import Tensor, grad, no_grad
-from tinyae.inspect import Constant, Graph, graph, show
+from tinyae.inspect import Constant, Graph, graph, show, step
 from tinyae.inspect.graphs import LIMIT
+from tinyae.losses import Loss
 
 
 def doubled_and_squared() -> tuple[Tensor, Tensor, Tensor]:
@@ -160,6 +161,12 @@ def freed() -> tuple[Tensor, Tensor]:
     (lambda: graph(3.0), TypeError, "float"),  # type: ignore[arg-type]
     (lambda: graph(doubled_and_squared()[2], {"a": 3.0}), TypeError, "'a'"),  # type: ignore[dict-item]
     (lambda: show(doubled_and_squared()[2], limit=1), ValueError, "limit"),
+    (lambda: show(doubled_and_squared()[2], limit="all"), TypeError, "limit must be a number"),  # type: ignore[arg-type]
+    (lambda: show(doubled_and_squared()[2], file="a.txt"), TypeError, "file must be an open file, got 'a.txt'"),  # type: ignore[arg-type]
+    (lambda: graph(doubled_and_squared()[2], 5), TypeError, "names must be .* got 5"),  # type: ignore[arg-type]
+    (lambda: graph(doubled_and_squared()[2], ["a"]), TypeError, "names must be"),  # type: ignore[list-item]
+    (lambda: graph(Loss({"a": doubled_and_squared()[2]}, "nats")), TypeError, "pass its total"),  # type: ignore[arg-type]
+    (lambda: step(doubled_and_squared()[2], path=5), TypeError, "path must be a string or a path or None, got 5"),  # type: ignore[arg-type]
 ])  # fmt: skip
 def test_bad_input_is_one_clear_sentence(make, error, message) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(error, match=message):

@@ -235,9 +235,15 @@ def test_an_encoder_in_place_of_the_table_makes_an_autoencoder(rng):
     (lambda: ImageMemory(nn.Identity(), "learned", 0, 2), ValueError, "count must be a whole number of at least 1"),
     (lambda: ImageMemory(nn.Identity(), "learned", 2.5, 2), ValueError, "count must be a whole number"),
     (lambda: ImageMemory(nn.Identity(), "learned", 3, 2, generator=1), TypeError, r"default_rng\(seed\)"),
-    (lambda: small().recall(7), ValueError, "holds images 0 to 6, got 7"),
-    (lambda: small().recall([0, -1]), ValueError, r"holds images 0 to 6, got \[0, -1\]"),
+    (lambda: small().recall(7), ValueError, "holds images 0 to 6, got numbers .* 0 to 7: give"),
+    (lambda: small().recall([0, -1]), ValueError, r"holds images 0 to 6, got numbers .* -1 to 0: give"),
     (lambda: small().recall(1.5), TypeError, "sample numbers must be integers, got 1.5"),
+    (lambda: small().encode([-1]), ValueError, "holds images 0 to 6, got numbers .* -1 to 0: give"),
+    (lambda: small().reconstruct([0.5]), ValueError, "give whole numbers"),
+    (lambda: small().encode([True]), ValueError, "give whole numbers"),
+    (lambda: interpolate(np.zeros(2), np.ones(3)), ValueError, r"got shapes \(2,\) and \(3,\)"),
+    (lambda: interpolate(np.zeros((2, 2)), np.ones((2, 2))), ValueError, "two codes"),
+    (lambda: evaluate(small(), np.ones((7, 5)), batch_size=0), ValueError, "batch_size must be a whole number of at least 1"),
     (lambda: interpolate(np.zeros(2), np.ones(2), steps=1), ValueError, "steps must be a whole number of at least 2"),
     (lambda: small().loss(Tensor(np.arange(3))), ValueError, r"keeps no copy.*loss\(Batch\(numbers, samples\)\)"),
     (lambda: fit(small(), np.ones((8, 5)), progress=False), ValueError, r"codes for 7 images, got 8: give it x\[:7\]"),
@@ -290,3 +296,10 @@ def test_commands_for_new_samples_say_what_a_memory_is(command, tmp_path, refuse
     save(build("memory", {"input_shape": [8, 8, 1], "count": 3}), run.path / "model.safetensors")
     assert "holds a memory, which reproduces only its 3 training samples" in refused(command)
     assert not Path("codes.npy").exists()
+
+
+def test_codes_between_whole_numbers_are_no_whole_numbers():
+    """A path of the dtype of the ends would stay at the first one until the last step."""
+    expected = [[0.0, 2.0], [0.5, 1.0], [1.0, 0.0]]
+    for first, second in ((np.array([0, 2]), np.array([1, 0])), ([0, 2], [1, 0]), ([0.0, 2.0], [1.0, 0.0])):
+        assert_array_equal(interpolate(first, second, 3), expected)

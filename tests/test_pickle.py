@@ -60,6 +60,13 @@ def test_a_model_is_pickled_and_copied(name):
     assert_same(model, copy.deepcopy(model), name)
 
 
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+@pytest.mark.parametrize("name", MODELS)
+def test_a_copy_of_a_model_is_saved_with_its_recipe(name, copied, tmp_path):
+    model = build_small(name).eval()
+    assert_same(model, ta.load(ta.save(copied(model), tmp_path / "copy.safetensors")).eval(), name)
+
+
 @pytest.mark.parametrize(("name", "options"), LOSSES, ids=str)
 def test_a_model_is_pickled_with_every_loss(name, options):
     size = {"code_size": 3} if name == "basic" else {"sizes": [6], "latent_size": 3}

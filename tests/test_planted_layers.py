@@ -4,6 +4,8 @@ names the mistake; and against correct but unusual layers: none is refused.
 
 from __future__ import annotations
 
+import random
+import time
 from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
@@ -219,6 +221,14 @@ CALLS: dict[str, Any] = {
 }
 
 
+RANDOM: dict[str, Any] = {
+    "of NumPy": (lambda s, x: x * np.random.random(), "global random numbers"),  # noqa: NPY002
+    "of Python": (lambda s, x: x * random.random(), "global random numbers"),
+    "of a new generator": (lambda s, x: x * float(np.random.default_rng().random()), "unseeded"),
+    "the time": (lambda s, x: x * time.perf_counter(), "as if it drew"),
+}
+
+
 def ema(change: Any) -> Any:
     def run(self: Any, x: Any) -> Any:
         if not self.training:
@@ -280,6 +290,9 @@ WRONG: list[Any] = [
     ("mixed: batch statistics in evaluation too", layer(lambda s, x: x - ops.mean(x, axis=0) * (1.1 if s.training else 1.0)),
      {"modes_differ": True}, "batch independence", "alone"),
     *[(f"calls: {name}", fn, {}, "independent calls", "call") for name, fn in CALLS.items()],
+    *[(f"random: {name}", layer(run), {}, "independent calls", word) for name, (run, word) in RANDOM.items()],
+    ("random: in training only", layer(lambda s, x: x * random.random() if s.training else x), {"modes_differ": True},
+     "independent calls", "global random numbers of NumPy or Python in training mode"),
     *[(f"state: {name}", fn, {"modes_differ": True}, "save and load", word) for name, (fn, word) in STATE.items()],
     ("state: a result that looks like a buffer", layer(lambda s, x: (setattr(s, "last", ops.tanh(x)), s.last)[1]), {},
      "save and load", "unexpected last"),
@@ -320,6 +333,7 @@ WRONG: list[Any] = [
     ("result: tuple", layer(lambda s, x: (x, x)), {}, "one result", "tuple"),
     ("result: array", layer(lambda s, x: x.data), {}, "one result", "ndarray"),
     ("result: nothing", layer(lambda s, x: None), {}, "one result", "NoneType"),
+    ("result: one number", lambda x: ops.sum(x * x), {}, "permutation equivariance", "takes batch=False"),
     ("modes: undeclared", layer(lambda s, x: ops.tanh(x) if s.training else x), {}, "modes", "declare"),
     ("modes: batch norm undeclared", nn.BatchNorm(4), {}, "modes", "declare"),
     ("inputs: written into", layer(lambda s, x: Tensor(np.sin(x.data, out=x.data).copy())), {}, "inputs are only read", "written"),

@@ -5,7 +5,9 @@ The figures are read back through matplotlib's own objects and, where pixels mat
 
 from __future__ import annotations
 
+import inspect
 import itertools
+import traceback
 
 import matplotlib
 import numpy as np
@@ -15,7 +17,7 @@ from matplotlib.text import Text
 from PIL import Image
 from scipy import stats
 
-from tinyae import plots
+from tinyae import Tensor, plots
 from tinyae.plots import style
 from tinyae.plots.codes import principal_components
 from tinyae.plots.style import colormap_named
@@ -479,7 +481,7 @@ def test_a_path_that_cannot_be_written_is_named(tmp_path, rng):
 
 @pytest.mark.parametrize(("name", "dpi"), [("a.jpg", 144), ("a", 144), ("a.png", 0)])
 def test_unknown_endings_and_resolutions_are_refused(tmp_path, rng, name, dpi):
-    with pytest.raises(ValueError, match=r"\.png, \.svg or \.pdf|dpi must be positive"):
+    with pytest.raises(ValueError, match=r"\.png, \.svg or \.pdf|dpi must be .* at least 10"):
         plots.save_figure(plots.image_grid(rng.random((1, 4, 4))), tmp_path / name, dpi=dpi)
     assert list(tmp_path.iterdir()) == []
 
@@ -488,7 +490,7 @@ IMAGES, CODES, ROWS = np.zeros((3, 4, 4)), np.zeros((6, 2)), [{"epoch": 1, "trai
 STROKES, FILMS = np.zeros((3, 4, 2)), np.zeros((2, 3, 4, 4))
 COUNTS = r"counts (must be|is empty)|1 to 40 classes"
 BAD = [
-    (TypeError, "copy a Tensor", lambda: plots.image_grid([[1.0]])),
+    (TypeError, r"numpy.asarray\(x\), or x.numpy\(\) for a Tensor", lambda: plots.image_grid([[1.0]])),
     (ValueError, "is empty", lambda: plots.image_grid(IMAGES[:0])),
     (ValueError, "real numbers", lambda: plots.image_grid(IMAGES.astype(complex))),
     (ValueError, r"\.reshape\(-1, H, W\)", lambda: plots.image_grid(IMAGES.reshape(3, 16))),
@@ -565,6 +567,75 @@ def test_bad_input_gets_one_clear_sentence(kind, sentence, call):
         call()
     assert "\n" not in str(caught.value)
     assert str(caught.value).endswith(".")
+
+
+VALID = {
+    "aggregate_posterior": {"means": CODES, "log_variances": CODES, "kl": np.ones(2)},
+    "code_plane": {"images": np.zeros((9, 4, 4)), "marks": np.arange(3)},
+    "code_scatter": {"codes": CODES, "labels": [0, 1] * 3, "class_names": ["a", "b"]},
+    "confusion": {"counts": np.eye(2, dtype=int), "class_names": ["a", "b"]},
+    "directions": {"images": IMAGES, "changes": IMAGES[:, None], "strengths": np.ones((3, 1))},
+    "feature_maps": {"maps": IMAGES, "image": IMAGES[0]},
+    "filters": {"weights": np.ones((16, 2)), "image_shape": (4, 4)},
+    "forecast": {"past": {"a": np.ones(4)}, "future": {"a": np.ones(2)}},
+    "frame_strips": {"rows": {"a": FILMS}, "labels": ["a", "b"], "errors": [1.0, 2.0], "seen": 1},
+    "image_grid": {
+        "images": IMAGES,
+        "columns": 3,
+        "titles": list("abc"),
+        "row_names": ["a"],
+        "column_names": list("abc"),
+    },
+    "kl_bars": {"kl": np.ones(3), "active": np.ones(3)},
+    "loss_curves": {"rows": ROWS, "units": {"train_loss": "nats"}, "metrics": ["train_loss"]},
+    "overlap_maps": {"counts": [np.ones((2, 2), int)], "titles": ["a"]},
+    "pen_strokes": {"originals": STROKES, "reconstructed": STROKES, "lengths": [4, 3, 1], "seen": 2},
+    "reconstructions": {"originals": IMAGES, "reconstructed": IMAGES, "labels": [1, 2, 3]},
+    "save_film": {"rows": {"a": FILMS}, "path": "film.gif"},
+    "score_timeline": {
+        "scores": np.ones(6),
+        "threshold": 1.0,
+        "recording": CODES,
+        "stamps": list("abcdef"),
+        "breaks": [2],
+    },
+    "step_norms": {"norms": {"a": np.ones(3)}},
+    "usage_bars": {"counts": np.ones(3)},
+    "vector_reconstructions": {
+        "originals": CODES,
+        "reconstructed": CODES,
+        "feature_names": ["a", "b"],
+        "seen": [1] * 6,
+    },
+}
+WRONG = (
+    None, True, 2.5, -1, 10**9, "x", b"x", object(), [], [None], ["x"], [2.5], [-1], [[1], [1, 2]], {}, {"a": None}, {1: 2},
+    np.array(["x"]), np.array([None]), np.zeros((0, 2)), np.float64(np.nan), np.full((2, 2), np.nan), Tensor([1.0]), int,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*VALID, "save_figure", "save_animation"])
+def test_every_wrong_kind_of_argument_gets_a_sentence_of_ours(name, tmp_path, monkeypatch):
+    """One argument at a time: either it is taken, or the error is raised on purpose."""
+    monkeypatch.chdir(tmp_path)
+    draw, figure = getattr(plots, name), plots.usage_bars(np.ones(3))
+    others = {"save_figure": {"path": "a.png"}, "save_animation": {"path": "a.gif", "frames": 1, "show": print}}
+    valid = {"figure": figure} | others[name] if name in others else VALID[name]
+    draw(**valid)
+    faults: list[str] = []
+    for argument in inspect.signature(draw).parameters:
+        for wrong in WRONG[5 * (argument == "frames") :]:  # so many frames take long
+            try:
+                draw(**valid | {argument: wrong})
+            except (TypeError, ValueError) as error:
+                last, said = traceback.extract_tb(error.__traceback__)[-1], str(error)
+                faults.append("" if last.line.startswith("raise") else f"{argument}={wrong!r}: {error!r} in {last}")
+                faults.append(said if "\n" in said or len(said) > 400 or not said.endswith(".") else "")
+    assert not any(faults), "\n".join(filter(None, faults))
+
+
+def test_every_picture_is_among_them():
+    assert {*VALID, "save_figure", "save_animation"} == set(plots.__all__)
 
 
 def test_a_test_curve_is_drawn_once_and_marks_no_best_epoch(tmp_path, monkeypatch):

@@ -26,6 +26,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from tinyae import sklearn as estimators
+from tinyae.data import Split
 from tinyae.sklearn import AutoencoderOutlierDetector, AutoencoderTransformer, StackedClassifier, VAETransformer
 
 TRANSFORMERS = (AutoencoderTransformer, VAETransformer, estimators.DenoisingTransformer)
@@ -122,6 +123,34 @@ def test_a_stacked_classifier_reads_digits_by_name() -> None:
 def test_parameters_are_checked_in_fit(kind: Any, wrong: dict[str, Any], message: str, plane: np.ndarray) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         kind(**wrong).fit(plane, plane[:, 0] > 0)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_what_scikit_learn_would_drop_is_refused(kind: Any, plane: np.ndarray) -> None:
+    """It takes the array of a masked one as it is, without the mask; and a table has no lengths."""
+    fitted, y = kind(epochs=1).fit(plane, plane[:, 0] > 0), plane[:, 0] > 0
+    use = fitted.transform if hasattr(fitted, "transform") else fitted.predict
+    masked = np.ma.masked_greater(plane, 1.0)
+    for call in (lambda x: clone(fitted).fit(x, y), use):
+        with pytest.raises(TypeError, match=r"masked values, whose mask would be dropped: give numbers, X.filled"):
+            call(masked)
+        with pytest.raises(TypeError, match=r"a table .N, D., got a tinyae.Split, whose lengths would be dropped"):
+            call(Split(plane.astype("float32")[:, :, None], lengths=np.full(300, 6)))
+        assert call(np.ma.masked_array(plane)) is not None  # masks nothing
+
+
+@pytest.mark.parametrize(("wrong", "message"), [
+    ({"learning_rate": 0}, "learning_rate must be a finite number, above 0, got 0"),
+    ({"code_size": 0}, "code_size must be a whole number of at least 1, got 0"),
+    ({"hidden_sizes": [0]}, "hidden_sizes must be a whole number of at least 1, got 0"),
+])  # fmt: skip
+@pytest.mark.parametrize("kind", ALL)
+def test_a_message_names_the_parameter_as_it_is_typed(
+    kind: Any, wrong: dict[str, Any], message: str, plane: np.ndarray
+) -> None:
+    if wrong.keys() <= kind().get_params().keys():
+        with pytest.raises(ValueError, match=message):
+            kind(**wrong).fit(plane, plane[:, 0] > 0)
 
 
 @pytest.mark.parametrize("kind", [AutoencoderTransformer, StackedClassifier])

@@ -168,6 +168,21 @@ def test_callbacks_see_every_complete_epoch_in_order():
         assert epoch.row == history.rows[epoch.number - 1]
 
 
+def test_a_second_fit_starts_its_schedule_anew(rng):
+    """A cosine that has ended would otherwise train at the rate 0."""
+    model, x = basic_autoencoder(6, 2, generator=rng), rng.random((8, 6)).astype("float32")
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    schedule = optim.WarmupLR(optimizer, 2, after=optim.CosineLR(optimizer, 3))
+    rates = []
+    for _ in range(2):
+        seen: list[float] = []
+        fit(model, x, epochs=5, optimizer=optimizer, schedule=schedule, progress=False,
+            callbacks=[lambda epoch, seen=seen: seen.append(epoch.optimizer.lr)])  # fmt: skip
+        rates.append(seen)
+    assert rates[0] == rates[1]
+    assert rates[0][-1] == 0.0
+
+
 def test_a_schedule_steps_once_per_epoch():
     model = digits_model()
     optimizer = optim.SGD(model.parameters(), lr=0.1)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import builtins
 import errno
 import inspect
 import math
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections import ChainMap, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache, wraps
+from itertools import repeat
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -126,9 +129,10 @@ def kinds_of(function: Callable[..., Any]) -> dict[str, Any]:
     kinds: dict[str, Any] = {}
     for target in reversed(getattr(code, "__passes_on__", ())):
         kinds |= kinds_of(target)
-    with suppress(NameError):  # a name that only a type checker imports
-        kinds |= get_type_hints(code)
-    return kinds
+    names = ChainMap(
+        inspect.unwrap(code).__globals__, vars(builtins), defaultdict(lambda: Any)
+    )  # Any: for type checkers
+    return kinds | get_type_hints(code, localns=names)
 
 
 def check_kind(name: str, value: T, kind: Any) -> T:
@@ -147,13 +151,22 @@ def _fits(value: Any, kind: Any) -> bool:
         return any(_fits(value, part) for part in parts)
     if origin is Callable:
         return callable(value)
-    if isinstance(origin, type) and issubclass(origin, Iterable):
-        listed = value if isinstance(value, (list, tuple)) else ()
-        return isinstance(value, Iterable) and not isinstance(value, str) and all(_fits(v, parts[0]) for v in listed)
+    if isinstance(origin, type) and issubclass(origin, Iterable) and not hasattr(origin, "dtype"):
+        if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+            return False
+        if isinstance(value, Mapping) != issubclass(origin, Mapping):
+            return False
+        fixed, listed = _is_fixed(kind), value if isinstance(value, (list, tuple)) else ()  # not what it would use up
+        return (not fixed or len(tuple(value)) == len(parts)) and all(
+            map(_fits, listed, parts if fixed else repeat(parts[0]))
+        )
+    if _is_path(kind):
+        return hasattr(value, "__fspath__")
     if kind is bool:
         return type(value).__name__ == "bool"  # of Python or of NumPy
     if kind in (int, float):
-        return hasattr(value, "__float__") and type(value).__name__ != "bool" and getattr(value, "ndim", 0) == 0
+        known = hasattr(value, "__float__") and not isinstance(value, type)
+        return known and type(value).__name__ != "bool" and getattr(value, "ndim", 0) == 0
     ours = getattr(kind, "__module__", "").startswith("tinyae.") and not getattr(kind, "_is_protocol", False)
     return isinstance(value, kind) if kind in (str, NoneType) or (ours and isinstance(kind, type)) else True
 
@@ -165,10 +178,27 @@ def _in_words(kind: Any) -> str:
         return " or ".join(dict.fromkeys(map(_in_words, parts)))
     if get_origin(kind) is Callable:
         return "a function"
+    if get_origin(kind) in (Mapping, dict):
+        return "a dict"
+    if _is_fixed(kind):
+        return f"({', '.join(map(_in_words, parts))})"
+    if _is_path(kind):
+        return "a path"
     if parts:
-        return f"a list of {_in_words(parts[0]).removeprefix('a ')}s"
+        one = _in_words(parts[0])
+        return f"a list of {one if one[0] == '(' else one.removeprefix('a ') + 's'}"
     words = {int: "a whole number", float: "a number", bool: "True or False", str: "a string", NoneType: "None"}
+    words |= {object: "a value", Any: "a value"}
     return words.get(kind) or f"a {'.'.join(kind.__module__.split('.')[:2])}.{kind.__name__}"
+
+
+def _is_fixed(kind: Any) -> bool:
+    """Whether an annotation is a tuple of so many parts, each of its own kind."""
+    return get_origin(kind) is tuple and ... not in get_args(kind)
+
+
+def _is_path(kind: Any) -> bool:
+    return getattr(get_origin(kind) or kind, "__name__", "") in ("Path", "PathLike")
 
 
 @contextmanager

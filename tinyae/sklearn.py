@@ -27,7 +27,7 @@ except ImportError as error:
 
 from tinyae import checks, models, ops
 from tinyae.autodiff import Tensor
-from tinyae.data import Split
+from tinyae.data import Dataset, Split
 from tinyae.optim import Adam
 from tinyae.training import History, fit, fit_stack, fit_stack_classifier, whole_history
 
@@ -49,6 +49,9 @@ class _Estimator(base.BaseEstimator):
 
     def _started(self, x: np.ndarray) -> tuple[Any, dict[str, Any]]:
         """A new model in the precision of x (N, D), and the arguments of the function that trains it."""
+        checks.number("learning_rate", self.learning_rate, above=0.0)
+        for size in checks.check_kind("hidden_sizes", self.hidden_sizes, Sequence[int]):
+            checks.whole_number("hidden_sizes", size, at_least=1)
         generator = _generator_of(self.random_state)
         model = self._built(x.shape[1], generator).to(dtype=x.dtype)
         steps = math.ceil(len(x) / checks.whole_number("batch_size", self.batch_size, at_least=1))
@@ -59,13 +62,27 @@ class _Estimator(base.BaseEstimator):
     def _applied(self, X: Any) -> tuple[Any, np.ndarray]:
         """The trained model, and new samples (N, D) in its precision."""
         check_is_fitted(self, "model_")
-        x = validate_data(self, X, reset=False, dtype=_FLOATS)
+        x = validate_data(self, _table(X), reset=False, dtype=_FLOATS)
         return self.model_, x.astype(self.model_.dtype, copy=False)
 
 
 def _generator_of(random_state: int | np.random.RandomState | None) -> np.random.Generator:
     """A generator that is seeded by what scikit-learn calls a random state."""
     return np.random.default_rng(check_random_state(random_state).randint(2**31 - 1))
+
+
+def _table(X: Any) -> Any:
+    """X, unless scikit-learn would drop what belongs to it, without a word: the mask of an array, the lengths of sequences."""
+    if np.ma.is_masked(X):
+        raise TypeError(
+            "X has masked values, whose mask would be dropped: give numbers, X.filled(0.0), or impute them."
+        )
+    if isinstance(X, (Split, Dataset)):
+        raise TypeError(
+            f"X must be a table (N, D), got a tinyae.{type(X).__name__}, whose lengths would be dropped: give the flat samples of "
+            "a part, data.train.flat, or train sequences of unequal length with tinyae.fit."
+        )
+    return X
 
 
 @_estimator
@@ -78,7 +95,8 @@ class _Coder(_Estimator):
 
     def fit(self, X: Any, y: object = None) -> Any:
         """Train a new model on X (N, D); y is ignored."""
-        x = validate_data(self, X, dtype=_FLOATS)
+        x = validate_data(self, _table(X), dtype=_FLOATS)
+        checks.whole_number("code_size", self.code_size, at_least=1)
         model, training = self._started(x)
         history = fit(model, x, optimizer=Adam(model.parameters(), lr=self.learning_rate), **training)
         self.model_, self.history_ = model, History(history.units, history.rows)  # without the state of the optimizer
@@ -94,8 +112,7 @@ class _Deep(_Coder):
 
     def _built(self, features: int, generator: np.random.Generator) -> models.Autoencoder:
         settings: dict[str, Any] = {"activation": self.activation, "loss": self.loss, "generator": generator}
-        sizes = [*checks.check_kind("hidden_sizes", self.hidden_sizes, Sequence[int]), self.code_size]
-        return models.deep_autoencoder(features, sizes, **settings)
+        return models.deep_autoencoder(features, [*self.hidden_sizes, self.code_size], **settings)
 
 
 class _Transformer(base.ClassNamePrefixFeaturesOutMixin, base.TransformerMixin, _Coder):
@@ -109,7 +126,7 @@ class _Transformer(base.ClassNamePrefixFeaturesOutMixin, base.TransformerMixin, 
     def inverse_transform(self, X: Any) -> np.ndarray:
         """The reconstructions (N, D) of codes X (N, K)."""
         check_is_fitted(self, "model_")
-        return self.model_.decode(check_array(X, dtype=self.model_.dtype))
+        return self.model_.decode(check_array(_table(X), dtype=self.model_.dtype))
 
     def score(self, X: Any, y: object = None) -> float:
         """Minus the mean squared error per element of the reconstructions of X (N, D): the larger the better, at most 0."""
@@ -256,7 +273,7 @@ class StackedClassifier(base.ClassifierMixin, _Estimator):
 
     def fit(self, X: Any, y: Any) -> Any:
         """Train a new network on X (N, D) and labels y (N,) of any type."""
-        x, y = validate_data(self, X, y, dtype=_FLOATS)
+        x, y = validate_data(self, _table(X), y, dtype=_FLOATS)
         check_classification_targets(y)
         self.classes_, numbers = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:

@@ -424,12 +424,12 @@ class Tensor(Elsewhere):
 
     def __len__(self) -> int:
         if self.ndim == 0:
-            raise TypeError("len() of a 0-d Tensor")
+            raise TypeError("len() of a 0-d Tensor: it is one number, x.item().")
         return self.shape[0]
 
     def __iter__(self) -> Iterator[Tensor]:
         if self.ndim == 0:  # Python would take the IndexError of x[0] for the end
-            raise TypeError("iteration over a 0-d Tensor")
+            raise TypeError("iteration over a 0-d Tensor: use x.item().")
         return map(self.__getitem__, range(len(self)))
 
     def __bool__(self) -> bool:

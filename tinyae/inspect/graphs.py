@@ -12,6 +12,8 @@ import numpy as np
 from tinyae.autodiff import Node, Operand, Tensor, grad
 from tinyae.autodiff.tape import ancestors, recorded
 from tinyae.backend import Array, backend_of
+from tinyae.checks import check_kind, whole_number
+from tinyae.nn import Module
 from tinyae.notebook import lines_of_text
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -237,10 +239,8 @@ class Graph:
 
 def _left_out(n: int, limit: int | None) -> range:
     """The numbers of the nodes omitted because of a limit: those in the middle."""
-    if limit is None or n <= limit:
+    if limit is None or n <= whole_number("limit", limit, at_least=2, advice="the oldest and the newest; None for all"):
         return range(0)
-    if limit < 2:
-        raise ValueError(f"limit must be at least 2 (oldest and newest node), got {limit}: use limit=None for all.")
     return range(limit - limit // 2, n - limit // 2)
 
 
@@ -272,14 +272,14 @@ def _escape_mermaid(line: str) -> str:
 Names = Mapping[str, Tensor] | Iterable[tuple[str, Tensor]]
 
 
-def graph(y: Tensor, names: Names | None = None, grad_output: Tensor | Array | None = None) -> Graph:
+def graph(y: Tensor, names: Module | Names | None = None, grad_output: Tensor | Array | None = None) -> Graph:
     """Take a snapshot of the tape behind `y`, with the norm of every value and of every gradient.
 
     One reverse sweep computes the gradients of all nodes. `.grad` is not changed and the graph is not freed.
 
     Args:
         y: the result to inspect, usually a loss.
-        names: names for leaves, constants or results, e.g. `dict(model.named_parameters())`.
+        names: a Module, or names for leaves, constants or results, e.g. `{"W": W}`.
         grad_output: cotangent of `y`, of its shape; optional if `y` is a single number.
 
     Raises:
@@ -296,7 +296,7 @@ def graph(y: Tensor, names: Names | None = None, grad_output: Tensor | Array | N
     order = check_recorded(y)
     values = values_of(y, order)
     gradients = grad(y, [recorded(values[node], node) for node in order], grad_output)
-    named = dict(names or {})  # keeps the constants alive, so that every id is unique
+    named = named_tensors(names)  # keeps the constants alive, so that every id is unique
     node_names, constant_names = _split_names(named)
     numbers = {node: i for i, node in enumerate(order)}
     constants: dict[int, Constant] = {}
@@ -327,13 +327,24 @@ def graph(y: Tensor, names: Names | None = None, grad_output: Tensor | Array | N
     )
 
 
+def named_tensors(names: Module | Names | None) -> dict[str, Tensor]:
+    """The Tensors by name: of a Module its parameters."""
+    check_kind("names", names, Module | Names | None)
+    named = dict(names.named_parameters() if isinstance(names, Module) else names or {})
+    for name, tensor in named.items():
+        if not isinstance(tensor, Tensor):
+            got = f"{type(tensor).__name__} for {name!r}"
+            raise TypeError(f"inspect: names must map names to Tensors, got {got}: pass the model, or {{'W': W}}.")
+    return named
+
+
 def check_recorded(y: object) -> list[Node]:
     """The nodes behind `y`, oldest first; raises as `graph` does where there are none any more, or never were."""
     if not isinstance(y, Tensor) or y.node is None:
         what = f"a constant of shape {y.shape}" if isinstance(y, Tensor) else f"an object of type {type(y).__name__}"
         raise TypeError(
-            f"inspect: nothing was recorded for {what}: pass the result of operations on a Tensor with "
-            "requires_grad=True, computed outside no_grad()."
+            f"inspect: nothing was recorded for {what}: pass {'its total' if hasattr(y, 'total') else 'the result'} of "
+            "operations on a Tensor with requires_grad=True, computed outside no_grad()."
         )
     order = ancestors(y.node)[::-1]
     for node in order:
@@ -381,12 +392,6 @@ def brief(value: object) -> str:
 
 def _split_names(names: Mapping[str, Tensor]) -> tuple[dict[Node, str], dict[int, str]]:
     """Names of nodes, and names of constants by the id of their arrays."""
-    for name, tensor in names.items():
-        if not isinstance(tensor, Tensor):
-            raise TypeError(
-                f"inspect: names must map names to Tensors, got {type(tensor).__name__} for {name!r}: "
-                "use dict(model.named_parameters()), or {'W': W}."
-            )
     nodes = {tensor.node: name for name, tensor in names.items() if tensor.node is not None}
     return nodes, {id(tensor.data): name for name, tensor in names.items() if tensor.node is None}
 
@@ -449,7 +454,7 @@ def _arrays_in(residuals: Operand) -> list[Array]:
 
 def show(
     loss: Tensor,
-    names: Names | None = None,
+    names: Module | Names | None = None,
     file: TextIO | None = None,
     *,
     grad_output: Tensor | Array | None = None,
@@ -462,11 +467,13 @@ def show(
 
     Args:
         loss: the result to inspect.
-        names: names for leaves, constants or results, e.g. `dict(model.named_parameters())`.
+        names: a Module, or names for leaves, constants or results, e.g. `{"W": W}`.
         file: where to print; standard output by default.
         grad_output: cotangent of `loss`, of its shape, if it is not a single number.
         limit: maximum number of nodes to print, the oldest and the newest; None prints all.
     """
+    if not hasattr(file or sys.stdout, "write"):
+        raise TypeError(f"show: file must be an open file, got {file!r}: write open(path, 'w'), or print(graph(loss)).")
     snapshot = graph(loss, names, grad_output)
     print(snapshot.to_text(limit), file=sys.stdout if file is None else file)
     return snapshot

@@ -41,7 +41,7 @@ from tinyae.atomic import write_text
 from tinyae.autodiff import Tensor, observers, set_observers
 from tinyae.checks import checked
 from tinyae.inspect.formulas import formula, mathml, rule_source
-from tinyae.inspect.graphs import Names, brief, check_recorded
+from tinyae.inspect.graphs import Names, brief, check_recorded, named_tensors
 from tinyae.inspect.products import Floats, Focus, Index, Made, Places, Sweep, Use, Visit, Window
 from tinyae.losses import Loss
 from tinyae.nn import Module, Parameter
@@ -140,7 +140,7 @@ def step(
     if callable(loss):
         with set_observers(*observers(), places):
             loss = loss()
-    named: dict[str, Tensor] = dict(names.named_parameters() if isinstance(names, Module) else names or {})
+    named = named_tensors(names)
     terms: dict[str, Tensor] = {}
     unit = ""
     if isinstance(loss, Loss):

@@ -358,7 +358,11 @@ def interpolate(first: np.ndarray, second: np.ndarray, steps: int = 8) -> np.nda
     (1 - t) first + t second   for t from 0 to 1.   `model.decode(interpolate(*model.encode(pair)))` decodes the path.
     """
     steps = whole_number("interpolate: steps", steps, at_least=2, advice="the two endpoints count")
-    t = np.linspace(0.0, 1.0, steps, dtype=first.dtype)[:, None]
+    first, second = (as_samples(code, "interpolate: a code must be an array (K,)") for code in (first, second))
+    if first.ndim != 1 or first.shape != second.shape:
+        raise ValueError(f"interpolate: give two codes (K,) of one model, got shapes {first.shape} and {second.shape}.")
+    dtype = first.dtype if first.dtype.kind == "f" else np.dtype("float32")
+    t = np.linspace(0.0, 1.0, steps, dtype=dtype)[:, None]
     return (1.0 - t) * first + t * second
 
 
@@ -505,7 +509,7 @@ def _describe(value: Any, name: str, attribute: str, found: dict[tuple[str, str]
     try:
         found[name, attribute] = _plain(value)
     except TypeError:
-        if isinstance(value, Reconstruction) and RECONSTRUCTIONS.get(value.name) is value:
+        if isinstance(value, Reconstruction) and RECONSTRUCTIONS.get(value.name) == value:  # or a copy of it
             found[name, attribute] = {_LOSS: value.name}
         elif not isinstance(value, (list, tuple, dict)):  # those hold modules
             found[name, attribute] = _Fixed(getattr(value, "__qualname__", type(value).__qualname__))

@@ -17,7 +17,7 @@ from tinyae.autodiff import Tensor
 from tinyae.backend import Array, as_generator, backend_of
 from tinyae.checks import check_kind
 from tinyae.data import Split
-from tinyae.models.autoencoder import Batch, remembered
+from tinyae.models.autoencoder import Batch, as_input, remembered
 from tinyae.models.dense import Shape
 from tinyae.models.settings import passes_on, split
 from tinyae.models.variational import Posterior, VariationalAutoencoder, decoder_outputs, variational_pair
@@ -89,7 +89,7 @@ class ConditionalVariationalAutoencoder(VariationalAutoencoder):
 
     def posterior(self, x: Any, batch_size: int = 1024) -> Posterior:
         """q(z|x, y) of samples with their classes (N, D + C); its condition is the classes."""
-        x = x.x if isinstance(x, Batch) else x
+        x = x.x if isinstance(x, Batch) else as_input(x)
         return replace(super().posterior(x, batch_size), condition=x[:, -self.classes :])
 
     def reconstruct(self, x: Any, batch_size: int = 1024) -> Any:

@@ -19,7 +19,7 @@ from tinyae.backend import as_generator, backend_of
 from tinyae.checks import choose
 from tinyae.data import Split
 from tinyae.losses import Loss
-from tinyae.models.autoencoder import Autoencoder, Batch, remembered
+from tinyae.models.autoencoder import Autoencoder, Batch, as_input, remembered
 from tinyae.models.convolutional import UPSAMPLINGS, conv_decoder, usual_channels
 from tinyae.models.dense import Shape, dense_pair
 from tinyae.models.settings import passes_on, split
@@ -114,19 +114,31 @@ class ImageMemory(Autoencoder):
 
     def reconstruct(self, x: Any, batch_size: int = 1024) -> Any:
         """The samples with the numbers x (N,), or with those of a Batch."""
-        return super().reconstruct(x, batch_size) if isinstance(x, Batch) else self._restored(x, batch_size)
+        return (
+            super().reconstruct(x, batch_size) if isinstance(x, Batch) else self._restored(self._numbers(x), batch_size)
+        )
 
     def encode(self, x: Any, batch_size: int = 1024) -> Any:
         """The codes (N, K) of the samples with the numbers x (N,), or with those of a Batch."""
-        return self._apply(self.encoder, x, batch_size)
+        return self._apply(self.encoder, self._numbers(x), batch_size)
+
+    def _numbers(self, x: Any) -> Any:
+        """A Tensor or a Batch as it is; an array of sample numbers (N,), if they are whole and below `count`."""
+        x = as_input(x)
+        if isinstance(x, np.ndarray) and (
+            x.ndim != 1 or x.dtype.kind not in "iuf" or not ((x >= 0) & (x < self.count) & (x % 1 == 0)).all()
+        ):
+            raise ValueError(
+                f"this memory holds {self.sample_name}s 0 to {self.count - 1}, got numbers of shape {x.shape}, "
+                f"{x.min(initial=0):g} to {x.max(initial=0):g}: give whole numbers (N,) in that range."
+            )
+        return x
 
     def recall(self, index: int | Sequence[int] | np.ndarray) -> np.ndarray:
         """The sample with a number (...), or those with several numbers (N, ...), as a host array."""
         numbers = np.asarray(index)
         if numbers.dtype.kind not in "iu":
             raise TypeError(f"sample numbers must be integers, got {index!r}: write e.g. recall(3) or recall([0, 1]).")
-        if numbers.size and not (numbers.min() >= 0 and numbers.max() < self.count):
-            raise ValueError(f"this memory holds {self.sample_name}s 0 to {self.count - 1}, got {index!r}.")
         recalled = self.reconstruct(numbers.reshape(-1))
         return recalled[0] if numbers.ndim == 0 else recalled
 

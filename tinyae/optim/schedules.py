@@ -50,6 +50,10 @@ class Schedule(Stateful):
         self.steps += 1
         self.optimizer.lr = self.rate(self.steps)
 
+    def reset(self) -> None:
+        """Go back to step 0: `fit` calls this when a run starts, but not when it continues one."""
+        self.steps, self.optimizer.lr = 0, self.rate(0)
+
     def _take(self, state: Mapping[str, object]) -> None:
         super()._take(state)
         self.optimizer.lr = self.rate(self.steps)

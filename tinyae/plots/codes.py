@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from tinyae.backend.devices import as_array
 from tinyae.checks import check_kind, whole_number
 from tinyae.plots import style
 from tinyae.plots.style import (
@@ -36,11 +37,11 @@ MOST_CLASSES = len(style.PALETTE) * len(style.MARKERS)
 BINS = 60
 
 
-@style.drawing()
+@style.picture
 def code_scatter(
     codes: RealArray,
     labels: RealArray | Sequence[int] | None = None,
-    class_names: Sequence[str] | Mapping[int, str] | None = None,
+    class_names: Sequence[object] | Mapping[int, object] | None = None,
     *,
     max_points: int = 5000,
     title: str = "Codes",
@@ -108,7 +109,7 @@ def _classes(labels: RealArray | Sequence[int] | None, count: int) -> npt.NDArra
     """Return the labels (N,) as whole numbers, zeros for None; floats are accepted if they are whole numbers."""
     if labels is None:
         return np.zeros(count, dtype=np.int64)
-    classes = np.asarray(labels)
+    classes = as_array(labels, expected="labels must be whole numbers (N,)")
     if classes.shape != (count,):
         raise ValueError(
             f"labels must have shape ({count},), one for each code, got {classes.shape}: pass e.g. data.test.y."
@@ -120,7 +121,9 @@ def _classes(labels: RealArray | Sequence[int] | None, count: int) -> npt.NDArra
     return classes.astype(np.int64)
 
 
-def _names(present: npt.NDArray[np.int64], class_names: Sequence[str] | Mapping[int, str] | None) -> dict[int, str]:
+def _names(
+    present: npt.NDArray[np.int64], class_names: Sequence[object] | Mapping[int, object] | None
+) -> dict[int, str]:
     """Return the name of each class that occurs, in the order of the labels; other classes are not in the legend."""
     if len(present) > MOST_CLASSES:
         raise ValueError(
@@ -215,7 +218,7 @@ def _histograms(
 MOST_PANELS = 20
 
 
-@style.drawing()
+@style.picture
 def kl_bars(
     kl: RealArray, active: RealArray, *, unit: str = "nats per sample", title: str = "KL of each latent dimension"
 ) -> Figure:
@@ -231,10 +234,13 @@ def kl_bars(
             f"kl and active must be vectors of the same length, got shapes {costs.shape} and {used.shape}: pass both as (K,)."
         )
     note = f"Dark: active ({used.sum()} of {len(costs)}). Pale: inactive, the posterior equals the prior."
-    return _bars(costs, used, title, note, "latent dimension, from 0", f"{unit}, {costs.sum():.4g} in all")
+    if lost := int(np.count_nonzero(~np.isfinite(costs))):
+        note += f" {style.counted(lost, 'dimension')} not finite, omitted."
+    total = costs.sum(where=np.isfinite(costs))
+    return _bars(costs, used, title, note, "latent dimension, from 0", f"{unit}, {total:.4g} in all")
 
 
-@style.drawing()
+@style.picture
 def usage_bars(counts: RealArray, *, title: str = "Use of the codebook") -> Figure:
     """Draw how often each of C codebook vectors is used, in percent, in descending order.
 
@@ -243,7 +249,7 @@ def usage_bars(counts: RealArray, *, title: str = "Use of the codebook") -> Figu
     numbers = host_array(counts, "counts", "(C,)")
     if numbers.ndim != 1 or not (numbers.min(initial=0.0) >= 0 and 0 < numbers.sum() < np.inf):
         raise ValueError(
-            f"counts must be a vector of numbers of at least 0, not all 0, got {counts!r}: encode at least one sample."
+            f"counts must be (C,), finite and at least 0, not all 0, got shape {counts.shape}: encode at least one sample."
         )
     dead = int(np.count_nonzero(numbers == 0))
     shares = 100.0 * numbers / numbers.sum()
@@ -267,7 +273,7 @@ def _bars(heights: FloatArray, dark: RealArray, title: str, note: str, across: s
     return finished(figure, title, note, across=across, up=up)
 
 
-@style.drawing()
+@style.picture
 def aggregate_posterior(
     means: RealArray, log_variances: RealArray, *, kl: RealArray | None = None, title: str = "The aggregate posterior"
 ) -> Figure:
@@ -282,8 +288,10 @@ def aggregate_posterior(
     s = np.exp(0.5 * host_array(log_variances, "log_variances", "(N, K)"))
     if m.ndim != 2 or s.shape != m.shape or not np.isfinite(m + s).all():
         raise ValueError(f"means and log_variances must both be (N, K) and finite, got shapes {m.shape} and {s.shape}.")
-    order = np.arange(m.shape[1]) if kl is None else np.argsort(-kl.astype(np.float64), kind="stable")
-    order = order[:MOST_PANELS]
+    costs = np.zeros(m.shape[1]) if kl is None else host_array(kl, "kl", "(K,)")
+    if costs.shape != m.shape[1:]:
+        raise ValueError(f"kl must have shape {m.shape[1:]}, one number for each latent dimension, got {costs.shape}.")
+    order = np.argsort(-costs, kind="stable")[:MOST_PANELS]
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -292,7 +300,9 @@ def aggregate_posterior(
     prior = _gaussian(z, 0.0, 1.0)
     densities = [_gaussian(z[:, None], m[:, k], s[:, k]).mean(axis=1) for k in order]
     highest = 1.05 * max(prior.max(), max(float(density.max()) for density in densities))
-    note = f"From {len(m):,} posteriors. All panels have the same scale."
+    note = (
+        f"From {len(m):,} posteriors. All panels have the same scale.{'' if kl is None else ' KL in nats per sample.'}"
+    )
     if left_out := m.shape[1] - len(order):
         note += f" {left_out} latent dimensions with smaller KL are not drawn."
     figure, grid = panels(len(order), min(5, len(order)), 118.0, 62.0, across=12.0, down=32.0)
@@ -301,13 +311,13 @@ def aggregate_posterior(
         axes.plot(z, prior, color=style.INK, linewidth=0.9)
         axes.set(xlim=(-reach, reach), ylim=(0, highest), yticks=[], xticks=[-3, 0, 3])
         axes.spines["left"].set_visible(False)
-        axes.set_title(f"dimension {k}" if kl is None else f"dimension {k}, KL {kl[k]:.2f}", loc="center")
+        axes.set_title(f"dimension {k}" if kl is None else f"dimension {k}, KL {costs[k]:.2f}", loc="center")
     marks = (Patch(color=style.TRAIN, alpha=0.6), Line2D([], [], color=style.INK, linewidth=0.9))
     legend_above(grid[0], list(zip(marks, ("aggregate posterior", "prior N(0, 1)"), strict=True)), 2, gap=22.0)
     return finished(figure, title, note, across="value of the latent dimension")
 
 
-@style.drawing()
+@style.picture
 def code_plane(
     images: RealArray,
     marks: RealArray,
@@ -354,9 +364,9 @@ MOST_COUNTED = 16
 """Classes whose counts are written into the matrix."""
 
 
-@style.drawing()
+@style.picture
 def confusion(
-    counts: RealArray, class_names: Sequence[str] | None = None, *, title: str = "Confusion matrix"
+    counts: RealArray, class_names: Sequence[object] | None = None, *, title: str = "Confusion matrix"
 ) -> Figure:
     """Draw counts (C, C): row i has the samples of class i, column j those predicted as class j.
 
@@ -366,9 +376,10 @@ def confusion(
 
     Raises `ValueError` unless `counts` is a square matrix of whole numbers of at least 0, for at most 40 classes.
     """
-    if getattr(getattr(counts, "dtype", None), "kind", "") not in "iu":
-        raise ValueError(f"counts must be whole numbers, got {getattr(counts, 'dtype', type(counts).__name__)}.")
-    table = host_array(counts, "counts", "(C, C)").astype(np.int64)
+    table = host_array(counts, "counts", "(C, C)")
+    if counts.dtype.kind not in "iu":
+        raise ValueError(f"counts must be whole numbers, got dtype {counts.dtype}: use models.confusion_matrix.")
+    table = table.astype(np.int64)
     size = len(table)
     if table.shape != (size, size) or (size and table.min() < 0):
         raise ValueError(f"counts must be (C, C) and at least 0, got shape {table.shape}.")
@@ -432,7 +443,7 @@ class Recorded(Protocol):
     units: dict[str, str]
 
 
-@style.drawing()
+@style.picture
 def loss_curves(
     rows: Sequence[Row] | Recorded,
     *,
@@ -455,12 +466,16 @@ def loss_curves(
     The epoch of the lowest `validation_loss` is marked in every panel. Raises `ValueError` without rows, epochs or
     metrics, for an unknown name in `metrics`, and for values <= 0 with `log_scale`.
     """
-    if not isinstance(rows, Sequence):
+    if not isinstance(rows, Sequence) and hasattr(rows, "units"):
         units = rows.units if units is None else units
         metrics = _each_once(rows.rows) if metrics is None else metrics
         rows = rows.rows
+    if isinstance(rows, str) or not isinstance(rows, Sequence) or not all(isinstance(row, Mapping) for row in rows):
+        got = f"{type(rows).__name__}: give what fit returned, of a table table.to_dict('records')"
+        raise TypeError(f"rows must be a History or a list with a dict for each epoch, got {got}.")
     if not rows:
         raise ValueError("loss_curves got no rows: train at least one epoch first.")
+    metrics = None if metrics is None else check_kind("metrics", list(metrics), Sequence[str])
     table = _table(rows, metrics)
     panels_of: dict[str, list[str]] = {}
     for metric in table:
@@ -479,7 +494,7 @@ def loss_curves(
         finite = [values[np.isfinite(values)] for _, values in series.values()]
         values = np.concatenate(finite)
         steep = values.min(initial=1.0) > 0 and any(one.size and one[0] > DECADE * one[-1] for one in finite)
-        if (steep if log_scale is None else check_kind("log_scale", log_scale, bool)) and values.size:
+        if (steep if log_scale is None else log_scale) and values.size:
             if values.min() <= 0:
                 raise ValueError(
                     f"log_scale needs values above 0, got {values.min():g} in {unit!r}: leave log_scale out."
@@ -525,7 +540,7 @@ def _table(rows: Sequence[Row], metrics: Sequence[str] | None) -> dict[str, Seri
     for name in metrics or ():
         if name not in table:
             raise ValueError(f"no metric {name!r} in the rows: choose from {', '.join(table) or 'none'}.")
-    if not table:
+    if not table or metrics == []:
         raise ValueError(f"the rows hold no metric, only the columns {names}: add for example 'train_loss'.")
     return table if metrics is None else {name: table[name] for name in metrics}
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinyae.checks import whole_number
+from tinyae.checks import checked, whole_number
 from tinyae.plots import style
 from tinyae.plots.style import (
     DIVERGING,
@@ -63,12 +63,12 @@ def not_finite(pixels: FloatArray, word: str) -> str:
     return f"{style.counted(broken, word)} not finite, drawn in magenta." if broken else ""
 
 
-@style.drawing()
+@style.picture
 def image_grid(
     images: RealArray,
     *,
     columns: int | None = None,
-    titles: Sequence[str] | None = None,
+    titles: Sequence[object] | None = None,
     row_names: Sequence[str] | None = None,
     column_names: Sequence[str] | None = None,
     value_range: tuple[float, float] | None = (0.0, 1.0),
@@ -96,7 +96,7 @@ def image_grid(
     words = one_each(titles, count, "titles", "images")
     low, high = pixel_range(value_range, images)
     rows = math.ceil(count / columns)
-    sheet = Sheet(rows, columns, pixels.shape[1:], captions=words is not None, lines=2 if row_names else 0)
+    sheet = Sheet(rows, columns, pixels.shape[1:], captions=words is not None, lines=0 if row_names is None else 2)
     sheet.name_rows(one_each(row_names, rows, "row_names", "rows") or [])
     sheet.name_columns(one_each(column_names, columns, "column_names", "columns") or [])
     for index, image in enumerate(pixels):
@@ -105,7 +105,7 @@ def image_grid(
     return finished(sheet.figure, title, f"{range_note(low, high, pixels.shape[3], images=pixels)} {note}")
 
 
-@style.drawing()
+@style.picture
 def reconstructions(
     originals: RealArray,
     reconstructed: RealArray,
@@ -162,7 +162,7 @@ def reconstructions(
 # shape as a strong one; the note below has the range of these maxima.
 
 
-@style.drawing()
+@style.picture
 def filters(
     weights: RealArray,
     image_shape: Sequence[int],
@@ -180,9 +180,12 @@ def filters(
     Raises `TypeError` for anything but a NumPy array, `ValueError` unless D_in is the number of values of an image.
     """
     columns = host_array(weights, "weights", "(D_in, D_out)")
-    shape = (*image_shape, 1) if len(image_shape) == 2 else tuple(image_shape)
-    if len(shape) != 3 or min(shape) < 1 or shape[2] not in (1, 3):
-        raise ValueError(f"image_shape must be (H, W) or (H, W, C) with C 1 or 3, got {tuple(image_shape)}.")
+    shape = tuple(whole_number("image_shape", side, at_least=1) for side in image_shape)
+    shape = (*shape, 1) if len(shape) == 2 else shape
+    if len(shape) != 3 or shape[2] not in (1, 3):
+        raise ValueError(
+            f"image_shape must be (H, W) or (H, W, C) with C 1 or 3, got {tuple(image_shape)}: write e.g. (28, 28)."
+        )
     if columns.ndim != 2:
         raise ValueError(f"weights must have shape (D_in, D_out), got {weights.shape}: pass the first layer's weight.")
     if columns.shape[0] != math.prod(shape):
@@ -218,7 +221,7 @@ MOST_NUMBERED = 20
 """Largest side of a map of counts, in pixels, for which the counts are written into it."""
 
 
-@style.drawing()
+@style.picture
 def feature_maps(
     maps: RealArray,
     image: RealArray | None = None,
@@ -264,8 +267,8 @@ def feature_maps(
     return finished(sheet.figure, title, f"{note} {not_finite(values[:, :, :shown], 'value')}")
 
 
-@style.drawing()
-def overlap_maps(counts: Sequence[RealArray], titles: Sequence[str] | None = None, *, title: str = "") -> Figure:
+@style.picture
+def overlap_maps(counts: Sequence[RealArray], titles: Sequence[object] | None = None, *, title: str = "") -> Figure:
     """Draw how often each pixel is written, one panel for each map of counts, all on the same scale.
 
     `counts`: arrays (H, W) of whole numbers, as returned by `nn.overlap_counts`; the counts are written into maps of at most
@@ -298,7 +301,7 @@ def overlap_maps(counts: Sequence[RealArray], titles: Sequence[str] | None = Non
 # Directions in image space: changes of an image, the strongest first.
 
 
-@style.drawing()
+@style.picture
 def directions(
     images: RealArray,
     changes: RealArray,
@@ -347,7 +350,7 @@ def directions(
 MOST_FRAMES = 60
 
 
-@style.drawing()
+@style.picture
 def frame_strips(
     rows: Mapping[str, RealArray],
     *,
@@ -372,7 +375,7 @@ def frame_strips(
     shown, frames, *size = films[names[0]].shape
     low, high = pixel_range(value_range, *films.values())
     words = [str(word) for word in one_each(labels, number, "labels", "films") or [""] * number]
-    numbers = [f"{error:.3g}" for error in one_each(errors, number, "errors", "films") or []]
+    numbers = style.aligned(one_each(errors, number, "errors", "films") or [])
     # Blank frames are not counted as values that are not finite.
     drawn = {name: film[~np.isnan(film).all(axis=(2, 3))] for name, film in films.items()}
     note = range_note(low, high, 1, **drawn)
@@ -388,10 +391,11 @@ def frame_strips(
     sheet.name_columns([str(frame + 1) for frame in range(frames)])
     if seen is not None and 0 < seen < frames:
         sheet.axes.axvline(sheet.corner(0, seen)[0] - style.GAP / 2, color=style.VALIDATION, linewidth=1.2)
-    note = f"{note} At the lower left of each film: squared error." if numbers else note
+    note = f"{note} At the lower left of each film: its squared error." if numbers else note
     return finished(sheet.figure, title, note)
 
 
+@checked
 def save_film(
     rows: Mapping[str, RealArray],
     path: str | os.PathLike[str],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 
 import numpy as np
 
-from tinyae.checks import whole_number
+from tinyae.checks import check_kind, number, whole_number
 from tinyae.plots import style
 from tinyae.plots.style import FloatArray, RealArray, finished, host_array, legend_above, one_each, panels, pixel_range
 
@@ -44,7 +44,7 @@ SOLID: Look = {"linewidth": 1.2}
 STROKE: Look = {"linewidth": 4.5, "alpha": 0.4, "solid_capstyle": "round"}
 
 
-@style.drawing()
+@style.picture
 def vector_reconstructions(
     originals: RealArray,
     reconstructed: RealArray,
@@ -52,7 +52,7 @@ def vector_reconstructions(
     errors: Iterable[float] | None = None,
     error_unit: str = SQUARED_ERROR,
     labels: Iterable[object] | None = None,
-    feature_names: Sequence[str] | None = None,
+    feature_names: Sequence[object] | None = None,
     seen: int | Iterable[int] | None = None,
     count: int = 12,
     value_name: str = "value",
@@ -82,7 +82,7 @@ def vector_reconstructions(
         )
     numbers = one_each(errors, len(first), "errors", "examples")
     words = one_each(labels, len(first), "labels", "examples")
-    known = _borders(seen, len(first), "examples")
+    known = _borders(seen, len(first), first.shape[1], "examples")
     if numbers is None:
         if error_unit != SQUARED_ERROR:
             raise ValueError(
@@ -153,7 +153,7 @@ def _name_components(axes: Axes, names: list[str], width: float) -> None:
         axes.tick_params(axis="x", labelrotation=90)
 
 
-@style.drawing()
+@style.picture
 def forecast(past: Mapping[str, RealArray], future: Mapping[str, RealArray], *, title: str = "Forecast") -> Figure:
     """Draw a forecast, one panel for each feature, in its own unit: what the model saw, and from there on what it predicts.
 
@@ -167,13 +167,18 @@ def forecast(past: Mapping[str, RealArray], future: Mapping[str, RealArray], *, 
     width = 420.0 if columns == 1 else 260.0
     figure, grid = panels(len(names), columns, width, 110.0, across=52.0, down=34.0)
     for name, axes in zip(names, grid, strict=True):
-        seen, ahead = np.asarray(past[name], np.float64), np.asarray(future[name], np.float64)
+        seen, ahead = (
+            host_array(past[name], f"past[{name!r}]", "(T,)"),
+            host_array(future[name], f"future[{name!r}]", "(F,)"),
+        )
+        if seen.ndim != 1 or ahead.ndim != 1:
+            raise ValueError(f"past and future must be (T,) and (F,), got {seen.shape} and {ahead.shape} for {name!r}.")
         (before,) = axes.plot(np.arange(1 - len(seen), 1), seen, color=style.INK, linewidth=1.2)
         (after,) = axes.plot(np.arange(len(ahead) + 1), [seen[-1], *ahead], color=style.VALIDATION, linewidth=1.6)
         if len(ahead) <= 24:
             after.set(marker="o", markersize=3.0, markevery=slice(1, None))
         axes.axvline(0, color=style.MUTED, linewidth=0.8, linestyle=":")
-        axes.set_title(style.shorten(name, 0.9 * width))
+        axes.set_title(style.shorten(str(name), 0.9 * width))
         axes.locator_params(axis="x", integer=True, nbins=8)
         axes.locator_params(axis="y", nbins=5)
     legend_above(grid[0], [(before, "seen by the model"), (after, "forecast")], 2, gap=22.0)
@@ -218,17 +223,25 @@ def _as_sequences(values: RealArray, name: str) -> FloatArray:
     return array if array.ndim == 3 else array[:, :, np.newaxis]
 
 
-def _borders(seen: int | Iterable[int] | None, count: int, whole: str) -> list[int] | None:
-    """How many steps a model saw of each of `count` examples, given one number for all or one for each, at least 1."""
-    each = one_each([seen] * count if isinstance(seen, int | np.integer) else seen, count, "seen", whole)
-    return None if each is None else [whole_number("seen", number, at_least=1) for number in each]
+def _borders(seen: int | Iterable[int] | None, count: int, steps: int, whole: str) -> list[int] | None:
+    """How many steps a model saw of each of `count` examples, given one number for all or one for each, from 1 to `steps`."""
+    each = seen if seen is None or isinstance(seen, Iterable) else [seen] * count
+    each = one_each(each, count, "seen", whole)
+    return None if each is None else [_up_to("seen", n, steps) for n in each]
+
+
+def _up_to(name: str, value: object, most: int) -> int:
+    """A number of steps or samples, from 1 to `most`."""
+    if (steps := whole_number(name, value, at_least=1)) > most:
+        raise ValueError(f"{name} must be at most {most}, as many as there are, got {steps}.")
+    return steps
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Pen strokes: sequences of points (x, y) drawn in the plane, instead of as two curves over time.
 
 
-@style.drawing()
+@style.picture
 def pen_strokes(
     originals: RealArray,
     reconstructed: RealArray,
@@ -258,12 +271,13 @@ def pen_strokes(
             f"originals {originals.shape} and reconstructed {reconstructed.shape} must both be strokes (N, T, 2)."
         )
     ends = one_each(lengths, len(first), "lengths", "strokes") or [first.shape[1]] * len(first)
+    ends = [_up_to("lengths", n, first.shape[1]) for n in ends]
     words = one_each(labels, len(first), "labels", "strokes")
     numbers = one_each(errors, len(first), "errors", "strokes")
-    known = _borders(seen, len(first), "strokes")
+    known = _borders(seen, len(first), first.shape[1], "strokes")
     shown = min(whole_number("count", count, at_least=1), len(first))
     columns = min(whole_number("columns", columns, at_least=1), shown)
-    parts = [(a[: int(n)], b[: int(n)]) for a, b, n in zip(first[:shown], second[:shown], ends, strict=False)]
+    parts = [(a[:n], b[:n]) for a, b, n in zip(first[:shown], second[:shown], ends, strict=False)]
     drawn = known is None or any(np.isfinite(made[:n]).any() for (_, made), n in zip(parts, known, strict=False))
     limits = pixel_range(None, *(part for pair in parts for part in pair))
     side = 72.0
@@ -286,7 +300,7 @@ def pen_strokes(
 def _draw(axes: Axes, original: FloatArray, made: FloatArray, seen: int | None, limits: tuple[float, float]) -> None:
     """Draw one stroke (T, 2) and its reconstruction, on the common scale."""
     axes.plot(*original.T, color=style.TRAIN, **STROKE)
-    known = len(made) if seen is None else seen
+    known = len(made) if seen is None else min(seen, len(made))
     axes.plot(*made[:known].T, color=style.darker(style.TRAIN), **SOLID)
     if seen is not None:
         # The prediction continues the reconstruction or, without one, the original.
@@ -307,7 +321,7 @@ MOST_BARS = 400
 Span = tuple[str, float, float]
 
 
-@style.drawing()
+@style.picture
 def score_timeline(
     scores: RealArray,
     threshold: float,
@@ -340,9 +354,13 @@ def score_timeline(
         raise ValueError(
             f"scores must be finite numbers (N,), got shape {heights.shape}: flatten them, and look for NaN."
         )
+    threshold, train = number("threshold", threshold), whole_number("train", train, at_least=0)
+    spans = check_kind("spans", list(spans), Sequence[Span])
+    stamps = None if stamps is None else check_kind("stamps", list(stamps), Sequence[str])
     if stamps is not None and len(stamps) != len(heights):
         raise ValueError(f"got {len(stamps)} stamps for {len(heights)} scores: pass one for each.")
     line = None if recording is None else _recording(recording, len(heights))
+    breaks = [_up_to("breaks", place, len(heights)) for place in breaks]
     width = 640.0
     figure, (axes,) = panels(1, 1, width, 210.0)
     entries = _scores_entries(threshold, bool(train), bool(spans))
@@ -350,11 +368,11 @@ def score_timeline(
     _draw_scores(axes, heights, threshold, train)
     axes.axhline(threshold, color=style.INK, linewidth=0.8, linestyle="--")
     axes.set(xlim=(0, len(heights)), ylim=(0, 1.05 * max(float(heights.max(initial=0.0)), threshold)), ylabel=unit)
-    for number, (name, first, last) in enumerate(spans):
+    for place, (name, first, last) in enumerate(spans):
         axes.axvspan(first, last, color=style.HAIRLINE, zorder=0)
         # On two alternating lines, so that neighbors do not overlap.
         axes.annotate(
-            name, ((first + last) / 2, 1.0), (0.0, 4.0 + 11.0 * (number % 2)), size=style.SMALL_SIZE, color=style.MUTED,
+            name, ((first + last) / 2, 1.0), (0.0, 4.0 + 11.0 * (place % 2)), size=style.SMALL_SIZE, color=style.MUTED,
             xycoords=axes.get_xaxis_transform(), textcoords="offset points", ha="center", annotation_clip=False,
         )  # fmt: skip
     if stamps is not None:
@@ -439,7 +457,7 @@ def _draw_recording(axes: Axes, line: FloatArray, flagged: RealArray, breaks: Se
 # One number for each time step, such as the norm of the gradient that arrives there.
 
 
-@style.drawing()
+@style.picture
 def step_norms(
     norms: Mapping[str, RealArray],
     *,
@@ -464,9 +482,9 @@ def step_norms(
     drawn = np.concatenate([row[np.isfinite(row) & (row > 0)] for row in rows.values()])
     style.log_scale(axes, *((drawn.min(), drawn.max()) if drawn.size else (1.0, 1.0)))
     entries: list[tuple[Artist, str]] = []
-    for number, (name, row) in enumerate(rows.items()):
+    for place, (name, row) in enumerate(rows.items()):
         shown = np.where(np.isfinite(row) & (row > 0), row, np.nan)
-        color = style.PALETTE[number % len(style.PALETTE)]
+        color = style.PALETTE[place % len(style.PALETTE)]
         (line,) = axes.plot(np.arange(1, len(row) + 1), shown, color=color, linewidth=1.6, marker="o", markersize=2.5)
         entries.append((line, name))
     legend_above(axes, entries, len(rows))

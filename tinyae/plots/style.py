@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinyae.atomic import write_bytes
+from tinyae.checks import checked, number, whole_number
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.font_manager import FontProperties
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The style of all pictures, as Matplotlib settings.
@@ -107,6 +109,11 @@ def drawing() -> Iterator[None]:
         yield
 
 
+def picture(function: F) -> F:
+    """Decorator for a function that returns a picture: its arguments are checked, as by `checked`, and it draws in the style."""
+    return checked(drawing()(function))
+
+
 @cache
 def load_matplotlib() -> None:
     """Import Matplotlib and what saving needs, or raise ImportError: call it before long work that ends with pictures.
@@ -177,7 +184,7 @@ def wrap(text: str, width: float, size: float = LABEL_SIZE, weight: str = "norma
 
 def counted(number: int, word: str) -> str:
     """Return a number and a noun, singular or plural: `1 pixel`, `2 pixels`."""
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+    return f"{number} {word}" if number == 1 else f"{number:,} {word}s"
 
 
 def aligned(values: Iterable[float]) -> list[str]:
@@ -454,7 +461,7 @@ def host_array(value: RealArray, name: str, shapes: str) -> FloatArray:
     if not isinstance(value, np.ndarray):
         raise TypeError(
             f"{name} must be a NumPy array of shape {shapes}, got {type(value).__name__}: "
-            "copy a Tensor or device array to the host first, with .numpy()."
+            "write numpy.asarray(x), or x.numpy() for a Tensor or an array on a device."
         )
     if value.dtype.kind not in "buif":
         raise ValueError(f"{name} must hold real numbers, got dtype {value.dtype}: convert it with .astype('float32').")
@@ -489,8 +496,8 @@ def pixel_range(value_range: tuple[float, float] | None, *arrays: RealArray) -> 
             return 0.0, 1.0
         low, high = float(finite.min()), float(finite.max())
         return (low, high) if low < high else (low, low + 1.0)
-    low, high = (float(value) for value in value_range)
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+    low, high = (number("value_range", value) for value in value_range)
+    if not low < high:
         raise ValueError(
             f"value_range must be (low, high) with low < high, got {tuple(value_range)}: pass e.g. (0, 1)."
         )
@@ -514,6 +521,8 @@ def one_each(values: Iterable[T] | None, count: int, name: str, whole: str) -> l
     items: list[Any] = [drawable(value) if isinstance(value, str) else value for value in values]
     if len(items) != count:
         raise ValueError(f"{name} must have one entry for each of the {count} {whole}, got {len(items)}.")
+    if any(np.ndim(item) for item in items if isinstance(item, np.ndarray)):
+        raise ValueError(f"{name} must have one entry for each of the {count} {whole}, got arrays: give ({count},).")
     return items
 
 
@@ -531,6 +540,16 @@ METADATA: dict[str, dict[str, None]] = {
 }
 
 
+def _of_figure(figure: object, path: str | os.PathLike[str]) -> Path:
+    """The path to write to; TypeError for anything but a figure."""
+    if not hasattr(figure, "savefig"):
+        raise TypeError(
+            f"figure must be a Figure, as the functions of tinyae.plots return it, got {type(figure).__name__}."
+        )
+    return Path(path)
+
+
+@checked
 def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: float = DPI) -> Path:
     """Write `figure` to `path`, as PNG, SVG or PDF according to its suffix; return the path.
 
@@ -538,18 +557,18 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: float = DP
     Raises `ValueError` for another suffix or a `dpi` that is not positive, `OSError` if the file cannot be written; an
     existing file is then unchanged.
     """
-    target = Path(path)
+    target = _of_figure(figure, path)
     kind = target.suffix.lower().removeprefix(".")
     if kind not in METADATA:
         raise ValueError(f"a picture is saved as .png, .svg or .pdf, got {target.name!r}: change the suffix.")
-    if not dpi > 0:
-        raise ValueError(f"dpi must be positive, got {dpi}: use e.g. the default, 144.")
+    dpi = number("dpi", dpi, at_least=10.0, below=2000.0, advice="the default is 144")
     content = BytesIO()
     with drawing():
         figure.savefig(content, format=kind, dpi=dpi, metadata=METADATA[kind])
     return write_bytes(target, content.getvalue())
 
 
+@checked
 def save_animation(
     figure: Figure, frames: int, show: Callable[[int], None], path: str | os.PathLike[str], *, milliseconds: int = 250
 ) -> Path:
@@ -558,12 +577,13 @@ def save_animation(
     `show(frame)` changes the figure into frame number `frame`; each is shown for `milliseconds`. Raises `ValueError` for a
     suffix other than .gif.
     """
-    target = Path(path)
+    target = _of_figure(figure, path)
     if target.suffix.lower() != ".gif":
         raise ValueError(f"an animation is saved as .gif, got {target.name!r}: change the suffix.")
-    if frames < 1 or milliseconds < 10:
+    frames, milliseconds = (whole_number("frames and milliseconds", n, at_least=0) for n in (frames, milliseconds))
+    if frames < 1 or not 10 <= milliseconds <= 655350:
         raise ValueError(
-            f"a film needs at least one frame and 10 ms per frame, got {frames} frames of {milliseconds} ms."
+            f"a film needs at least one frame and 10 ms to 655,350 ms per frame, got {frames} frames of {milliseconds} ms."
         )
     from PIL import Image
 

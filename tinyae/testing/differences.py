@@ -14,6 +14,7 @@ import numpy as np
 from tinyae.autodiff import Node, Observer, RuleError, Tensor, grad, observers, primitive, set_observers
 from tinyae.autodiff.tape import holomorphic
 from tinyae.backend import Array, backend_of
+from tinyae.checks import checked
 
 # ---------------------------------------------------------------------------------------------------------------------
 # `Probe`: one function at one point, and two independent ways to measure its slopes.
@@ -448,6 +449,7 @@ def _(g: Any, out: Any, x: Any, *, argument: int, seen: list[tuple[int, Any]]) -
 # `complex_step`: all derivatives of a function of raw arrays by the complex step.
 
 
+@checked
 def complex_step(fn: Function, inputs: Sequence[Any], cotangent: Any = None) -> list[np.ndarray]:
     """Gradient of sum(cotangent * fn(*inputs)) for each input, exact to rounding.
 

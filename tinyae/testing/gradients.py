@@ -17,7 +17,7 @@ import numpy as np
 
 from tinyae.autodiff import Tensor, grad
 from tinyae.backend import backend_of
-from tinyae.checks import checked
+from tinyae.checks import checked, number, whole_number
 from tinyae.ops import concatenate, reshape
 from tinyae.testing.differences import (
     EPS,
@@ -78,8 +78,8 @@ def gradcheck(
             shape or dtype. `error.report.problem` is the kind.
         TypeError, ValueError: wrong arguments, or method "complex" does not apply.
     """
-    if order < 1:
-        raise ValueError(f"gradcheck: order must be at least 1, got {order}: use 1 or 2.")
+    order = whole_number("gradcheck: order", order, at_least=1, advice="use 1 or 2")
+    eps, seed = number("gradcheck: eps", eps, above=0.0), whole_number("gradcheck: seed", seed, at_least=0)
     if method not in ("auto", "central", "complex"):
         raise ValueError(f"gradcheck: method must be 'auto', 'central' or 'complex', got {method!r}.")
     if names is not None and len(names) != len(inputs):

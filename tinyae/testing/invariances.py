@@ -5,6 +5,8 @@ A gradient check does not cover these: the derivative of a wrong function may be
 
 from __future__ import annotations
 
+import pickle
+import random
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +38,9 @@ from tinyae.testing.subject import (
 # Laws of samples.
 
 
+_IF_MEANT = "; for a first axis that does not index samples, check_layer takes batch=False"
+
+
 def _samples(law: str, fn: Function, inputs: Sequence[Any], call: Call, least: int) -> tuple[Subject, int, int]:
     """The subject, the number of inputs, and N, the common length of their first axes; ValueError if there is none."""
     subject, count = subject_of(fn, inputs, call), len(inputs)
@@ -43,8 +48,7 @@ def _samples(law: str, fn: Function, inputs: Sequence[Any], call: Call, least: i
     if n < least or any(np.ndim(x) and len(x) != n for x in subject.inputs[:count]):
         raise ValueError(
             f"{law}: inputs must share a leading axis N of at least {least}, got shapes "
-            f"{[np.shape(x) for x in subject.inputs[:count]]}; for a first axis that does not index samples, "
-            "check_layer takes batch=False."
+            f"{[np.shape(x) for x in subject.inputs[:count]]}{_IF_MEANT}."
         )
     return subject, count, n
 
@@ -78,7 +82,7 @@ def assert_permutation_equivariant(fn: Function, *inputs: Any, call: Call = None
     subject, count, n = _samples("assert_permutation_equivariant", fn, inputs, call, 2)
     rng, out = np.random.default_rng(0), subject.value()
     weights = bounded_signs(rng, out.shape)
-    assert out.shape[:1] == (n,), f"f(x) has shape {out.shape}, which does not start with N = {n}."
+    assert out.shape[:1] == (n,), f"f(x) has shape {out.shape}, which does not start with N = {n}{_IF_MEANT}."
     gradients = subject.gradients(weights)
     for order in (np.arange(n)[::-1], rng.permutation(n)):
         permuted = _rows(subject.inputs, count, order)
@@ -99,7 +103,7 @@ def assert_batch_independent(fn: Function, *inputs: Any, call: Call = None) -> N
     batch = _rows(subject.inputs, count, np.repeat(np.arange(n), 2 if n == 1 else 1))
     with _works("on a batch"):
         out = subject.value(batch)
-    assert out.shape[:1] == (max(n, 2),), f"f(x) has shape {out.shape}, which does not start with N = {max(n, 2)}."
+    assert out.shape[:1] == (max(n, 2),), f"f(x) has shape {out.shape}, not ({max(n, 2)}, ...){_IF_MEANT}."
     weights = bounded_signs(np.random.default_rng(0), out.shape)
     for k in dict.fromkeys(np.linspace(0, n - 1, 6).astype(np.intp).tolist()):
         one = slice(k, k + 1)
@@ -194,8 +198,18 @@ def assert_calls_independent(fn: Function, *inputs: Any, call: Call = None, orde
     for where in each_mode(fn):
         session = subject_of(fn, inputs, call, whole=False)
         x, y = session.inputs, _elsewhere(session, len(inputs))
+        globally = _global_numbers()
         with untouched(fn, call):
             expected, _ = session.value(x), session.sizes  # which calls fn: not between two calls below
+        with untouched(fn, call):
+            again = session.value(x)
+        generator = "keep a numpy.random.Generator in an attribute"
+        assert _global_numbers() == globally, (
+            f"it draws the global random numbers of NumPy or Python{where}: {generator}."
+        )
+        session.close(
+            again, expected, f"the result of an equal call{where}, as if it drew unseeded numbers ({generator}),"
+        )
         try:
             with untouched(fn, call):
                 later = session.value(y)
@@ -221,6 +235,11 @@ def assert_calls_independent(fn: Function, *inputs: Any, call: Call = None, orde
                     found = pulled_back(leaves, out, weights.copy(), create_graph)
                 session.close(session.value(x), expected, f"the result of the same call again{keeps}")
             session.close_gradients(found, alone, f" of a first call after a second one{mode}{keeps}", weights)
+
+
+def _global_numbers() -> bytes:
+    """The state of the generators that everybody shares."""
+    return pickle.dumps((random.getstate(), np.random.get_state()))  # noqa: NPY002
 
 
 def _elsewhere(subject: Subject, count: int) -> list[Any]:

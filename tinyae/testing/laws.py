@@ -115,7 +115,9 @@ def check_layer(
             with nullcontext() if module is None else evaluating(module):
                 if module is not None and training:
                     module.train()
-                _ask_of_derivatives(ask, subject_of(layer, inputs, call), order, compare=not (random and training))
+                _ask_of_derivatives(
+                    ask, subject_of(layer, inputs, call), order, compare=not (random and training is not False)
+                )
                 if samples and not (random and training):
                     if samples > 1:
                         ask(assert_permutation_equivariant)

@@ -11,6 +11,7 @@ import numpy as np
 
 from tinyae.autodiff import Tensor, grad, no_grad
 from tinyae.backend import CPU, Array, Backend, backend_of
+from tinyae.checks import checked
 from tinyae.nn import Module, evaluating
 from tinyae.testing.differences import EPS, Function, Sizes, bounded_signs, observing
 from tinyae.testing.state import GENERATORS, Snapshot, parts, untouched, writeable
@@ -44,6 +45,8 @@ def law(name: str, formula: str) -> Callable[[Callable[..., None]], Callable[...
     """Decorator that turns an AssertionError into a `LawError` with the name and formula, and leaves `fn` as it was found."""
 
     def decorate(check: Callable[..., None]) -> Callable[..., None]:
+        check = checked(check)
+
         @functools.wraps(check)
         def asserted(fn: Function, *inputs: Any, **options: Any) -> None:
             try:

@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from tinyae.autodiff import Tensor
 from tinyae.backend import CPU, Backend
+from tinyae.checks import checked
 from tinyae.nn import Module
 from tinyae.testing.differences import GradcheckReport
 from tinyae.testing.gradients import gradcheck, holding_detached
@@ -169,6 +170,7 @@ def _word(argument: Any) -> str:
 # `ModuleCase`: a layer or a model as a function of its inputs and parameters, see `function_of`.
 
 
+@checked
 def check_module(module: Module, *inputs: Any, call: Function | None = None, **options: Any) -> GradcheckReport:
     """Check the gradients of a layer or model for its inputs and every parameter, in its current mode.
 
@@ -244,6 +246,7 @@ Case = OpCase | ModuleCase
 Question = Callable[[Any, np.random.Generator], None]
 
 
+@checked
 def check_case(case: Case, *, seed: int = 0) -> None:
     """Run all checks of a case; the first failure raises AssertionError with the case, the check and the numbers.
 

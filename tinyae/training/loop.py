@@ -188,8 +188,9 @@ class Training:
         callbacks. Raises what `fit` raises.
         """
         if start is None:
-            for callback in self.resumable:
-                callback.reset()
+            for part in (self.schedule, *self.resumable):
+                if hasattr(part, "reset"):
+                    part.reset()
         elif start.epoch >= self.epochs:
             raise ValueError(
                 f"the run to continue has {start.epoch} complete epochs, got epochs={self.epochs}: epochs counts from the start "

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from tinyae.autodiff import no_grad
 from tinyae.backend import backend_named, backend_of
+from tinyae.checks import whole_number
 from tinyae.data import Dataset, Split
 from tinyae.data.dataset import as_samples
 from tinyae.data.source import pieces
@@ -63,6 +64,7 @@ def evaluate(model: Autoencoder, samples: Split | Batch | npt.ArrayLike, batch_s
     """
     if not isinstance(samples, Split | Batch):
         samples = Split(as_samples(samples, "expected an array of numbers or a Split (of a Dataset, data.test)"))
+    batch_size = whole_number("batch_size", batch_size, at_least=1)
     count = len(samples)
     if not count:
         shape = (samples.source if isinstance(samples, Split) else samples.target).shape
