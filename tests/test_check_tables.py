@@ -29,7 +29,7 @@ from tinyae.testing.verification import (
 SAMPLE = {"first_derivatives": 1, "second_derivatives": 1}
 """Configurations of each model whose derivatives are asked for by default; of all in the thorough run."""
 
-SLOW = {"conv", "conv-vae", "conv-denoising", "cvae", "lstm", "stacked", "vae", "vqvae"}
+SLOW = {"conv", "conv-vae", "conv-denoising", "cvae", "deep", "lstm", "memory", "sparse", "stacked", "vae", "vqvae"}
 """Models whose second derivatives are asked for in the thorough run only."""
 
 

@@ -268,18 +268,6 @@ def test_a_folder_or_a_link_in_place_of_a_file(refused, small_run, tmp_path):
     )
 
 
-@pytest.mark.parametrize(("words", "why"), [
-    ("vae --optimizer lbfgs", "the model draws noise"), ("basic --batch-size 9999 --drop-last", "leaves out the only batch"),
-])  # fmt: skip
-def test_a_run_that_does_not_begin_announces_no_folder(words, why, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert main(f"train {words} --data optdigits".split()) == 2
-    printed = capsys.readouterr()
-    assert why in printed.err
-    assert "run folder" not in printed.out
-    assert files(tmp_path) == {}
-
-
 def test_folders_that_cannot_be_made(refused, tmp_path):
     (tmp_path / "file").write_text("mine")
     assert "file exists and is a file" in refused(DIGITS, "--out file --force")
@@ -289,8 +277,8 @@ def test_folders_that_cannot_be_made(refused, tmp_path):
 
 @pytest.mark.parametrize("words", [
     "basic --out a/b/c --drop-last --batch-size 9999",
-    "basic --drop-last --batch-size 9999",
-    "basic --seeds 2 --drop-last --batch-size 9999",
+    pytest.param("basic --drop-last --batch-size 9999", marks=pytest.mark.thorough),
+    pytest.param("basic --seeds 2 --drop-last --batch-size 9999", marks=pytest.mark.thorough),
     "basic --seeds 2 --lr -1 --out a/b",
 ])  # fmt: skip
 def test_a_refused_run_leaves_nothing_on_disk(words, refused, tmp_path, monkeypatch):
@@ -425,7 +413,7 @@ def test_ctrl_c_keeps_the_last_complete_epoch(epoch, tmp_path, undrawn, unpainte
     assert (tmp_path / "run" / "loss.png").exists()
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("name", ["SIGINT", pytest.param("SIGTERM", marks=pytest.mark.thorough)])
 def test_a_real_signal(name, tmp_path):
     if name == "SIGTERM" and os.name == "nt":
         pytest.skip("a signal of POSIX")

@@ -462,7 +462,7 @@ def run(backend: Backend, size: int, dtype: str, decay: float, steps: int = 3) -
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.01])
-@pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 5, 10 * CHUNK])
+@pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 5])
 def test_chunks_equal_the_reference_bit_for_bit(size: int, decay: float) -> None:
     for dtype in ("float32", "float64"):
         expected = run(Reference(), size, dtype, decay)

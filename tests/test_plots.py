@@ -473,8 +473,11 @@ def test_a_path_that_cannot_be_written_is_named(tmp_path, rng):
     figure = plots.image_grid(rng.random((1, 4, 4)))
     (tmp_path / "file").write_text("no folder")
     (tmp_path / "folder.png").mkdir()
-    for path in (tmp_path / "file/a.png", tmp_path / "folder.png"):
-        with pytest.raises(OSError, match=r"cannot write .* choose another folder"):
+    for path, fix in (
+        (tmp_path / "file/a.png", "choose another path"),
+        (tmp_path / "folder.png", "the name of a file"),
+    ):
+        with pytest.raises(OSError, match=f"cannot write .* {fix}"):
             plots.save_figure(figure, path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.png"]
 

@@ -79,7 +79,9 @@ def test_the_loss_is_the_written_out_bound(likelihood, rng):
 
 
 @every_likelihood
-@pytest.mark.parametrize("extra", [{}, {"beta": 2.5}, {"free_bits": 0.3}, {"importance_samples": 3}], ids=str)
+@pytest.mark.parametrize("extra", [
+    {}, {"importance_samples": 3}, *[pytest.param(e, marks=pytest.mark.thorough) for e in ({"beta": 2.5}, {"free_bits": 0.3})],
+], ids=str)  # fmt: skip
 def test_the_gradient_of_the_whole_bound_at_fixed_noise(likelihood, extra, rng):
     """`check_module` rewinds the generator before each call, so every call sees the same noise."""
     x = Tensor(images(rng, 4, binary=likelihood == "bernoulli"))

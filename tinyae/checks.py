@@ -10,7 +10,6 @@ from collections import ChainMap, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, wraps
-from itertools import repeat
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -129,10 +128,8 @@ def kinds_of(function: Callable[..., Any]) -> dict[str, Any]:
     kinds: dict[str, Any] = {}
     for target in reversed(getattr(code, "__passes_on__", ())):
         kinds |= kinds_of(target)
-    names = ChainMap(
-        inspect.unwrap(code).__globals__, vars(builtins), defaultdict(lambda: Any)
-    )  # Any: for type checkers
-    return kinds | get_type_hints(code, localns=names)
+    unknown: dict[str, Any] = defaultdict(lambda: Any)  # names that only a type checker imports
+    return kinds | get_type_hints(code, localns=ChainMap(inspect.unwrap(code).__globals__, vars(builtins), unknown))
 
 
 def check_kind(name: str, value: T, kind: Any) -> T:
@@ -152,23 +149,25 @@ def _fits(value: Any, kind: Any) -> bool:
     if origin is Callable:
         return callable(value)
     if isinstance(origin, type) and issubclass(origin, Iterable) and not hasattr(origin, "dtype"):
-        if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-            return False
-        if isinstance(value, Mapping) != issubclass(origin, Mapping):
-            return False
-        fixed, listed = _is_fixed(kind), value if isinstance(value, (list, tuple)) else ()  # not what it would use up
-        return (not fixed or len(tuple(value)) == len(parts)) and all(
-            map(_fits, listed, parts if fixed else repeat(parts[0]))
-        )
-    if _is_path(kind):
-        return hasattr(value, "__fspath__")
+        return isinstance(value, Iterable) and not isinstance(value, (str, bytes)) and _holds(value, kind)
     if kind is bool:
         return type(value).__name__ == "bool"  # of Python or of NumPy
     if kind in (int, float):
         known = hasattr(value, "__float__") and not isinstance(value, type)
         return known and type(value).__name__ != "bool" and getattr(value, "ndim", 0) == 0
     ours = getattr(kind, "__module__", "").startswith("tinyae.") and not getattr(kind, "_is_protocol", False)
-    return isinstance(value, kind) if kind in (str, NoneType) or (ours and isinstance(kind, type)) else True
+    known = kind in (str, NoneType) or (ours and isinstance(kind, type))
+    return isinstance(value, kind) if known else hasattr(value, "__fspath__") or not _is_path(kind)
+
+
+def _holds(value: Iterable[Any], kind: Any) -> bool:
+    """Whether a value is a dict or not, has as many entries, and entries of the kinds, as an annotation says."""
+    parts, entries = get_args(kind), value if isinstance(value, (list, tuple)) else ()  # others might be used up
+    if isinstance(value, Mapping) or issubclass(get_origin(kind), Mapping):
+        return isinstance(value, Mapping) and issubclass(get_origin(kind), Mapping)
+    if not _is_fixed(kind):
+        return all(_fits(entry, parts[0]) for entry in entries)
+    return len(tuple(value)) == len(parts) and all(map(_fits, entries, parts))
 
 
 def _in_words(kind: Any) -> str:

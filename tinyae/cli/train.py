@@ -174,7 +174,8 @@ def run(options: argparse.Namespace) -> None:
     folder = Run.create(options.out, config, force=options.force)
     print(_headline(options.model, model, data, device))
     remark(data)
-    _train(model, data, folder, RunCheckpoint(folder, model, options.minutes, f"run folder: {folder.path}"), None)
+    print(f"run folder: {folder.path}")
+    _train(model, data, folder, RunCheckpoint(folder, model, options.minutes), None)
 
 
 LEAST_STEPS = 2000
@@ -263,9 +264,9 @@ def resume(*, resume: Path | None = None, epochs: int | None = None, allow_chang
     config["environment"] = here
     if epochs is not None:
         state = _lengthened(config, model, state, epochs)
-    title = f"run folder: {folder.path}, continued {_place(state)}"
-    checkpoint = RunCheckpoint(folder, model, config.get("minutes"), title, **extra)
+    checkpoint = RunCheckpoint(folder, model, config.get("minutes"), **extra)
     print(_headline(config["model"], model, data, config["device"]))
+    print(f"run folder: {folder.path}, continued {_place(state)}")
     _train(model, data, folder, checkpoint, state)
 
 
@@ -350,7 +351,6 @@ def _train(model: Any, data: Dataset, folder: Run, checkpoint: RunCheckpoint, st
             {SETTINGS: settings_text(settings, model_parser(config["model"])), CARD: of_run(UNFINISHED, ())}
         )
         history = trainer(model, data, folder, checkpoint, state)
-        checkpoint.begin()  # if nothing was left to train
     except (TrainingInterrupted, TrainingDiverged) as stop:
         if len(history := stop.history):
             folder.keep(model, history)

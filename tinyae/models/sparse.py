@@ -87,7 +87,7 @@ class SparseAutoencoder(Autoencoder):
         """Have the codes of the first batch of this epoch checked; start a new `Center`, and a linear output, at the mean of the data."""
         self._unchecked = True
         center = next((part for _, part in self.encoder.named_modules() if isinstance(part, Center)), None)
-        if number == 1 and center is not None and not (center.fitted or center.mean.data.any()):
+        if number == 1 and center is not None and not center.mean.data.any():
             center.fit(train)
             last = [part for _, part in self.decoder.named_modules() if isinstance(part, Dense | TiedDense)][-1]
             if last.activation == "identity" and not self.reconstruction.bounded and last.bias is not None:
@@ -149,14 +149,10 @@ class Center(Module):
 
     Attributes:
         mean: m, 0 before `fit`; saved with the weights.
-        fitted: whether it was set, which a mean of 0 does not tell.
     """
-
-    changes_in_training = ("fitted",)
 
     def __init__(self, shape: Sequence[int]) -> None:
         self.mean = Tensor(np.zeros(tuple(shape), np.float32))
-        self.fitted = False
 
     def forward(self, x: Tensor) -> Tensor:
         """x (N, ...) minus the mean."""
@@ -167,7 +163,6 @@ class Center(Module):
         backend = backend_of(self.mean.data)
         total = sum(backend.to_host(part.x.data).sum(axis=0, dtype=np.float64) for part in train.batches(1024))
         self.mean.data[...] = backend.to_device(total / len(train), self.mean.dtype)
-        self.fitted = True
 
 
 def _check_probabilities(code: Array) -> None:

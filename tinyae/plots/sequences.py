@@ -230,9 +230,9 @@ def _borders(seen: int | Iterable[int] | None, count: int, steps: int, whole: st
     return None if each is None else [_up_to("seen", n, steps) for n in each]
 
 
-def _up_to(name: str, value: object, most: int) -> int:
-    """A number of steps or samples, from 1 to `most`."""
-    if (steps := whole_number(name, value, at_least=1)) > most:
+def _up_to(name: str, value: object, most: int, least: int = 1) -> int:
+    """A number of steps or samples, from `least` to `most`."""
+    if (steps := whole_number(name, value, at_least=least)) > most:
         raise ValueError(f"{name} must be at most {most}, as many as there are, got {steps}.")
     return steps
 
@@ -360,7 +360,7 @@ def score_timeline(
     if stamps is not None and len(stamps) != len(heights):
         raise ValueError(f"got {len(stamps)} stamps for {len(heights)} scores: pass one for each.")
     line = None if recording is None else _recording(recording, len(heights))
-    breaks = [_up_to("breaks", place, len(heights)) for place in breaks]
+    breaks = [_up_to("breaks", place, len(heights), least=0) for place in breaks]
     width = 640.0
     figure, (axes,) = panels(1, 1, width, 210.0)
     entries = _scores_entries(threshold, bool(train), bool(spans))

@@ -5,7 +5,6 @@ A gradient check does not cover these: the derivative of a wrong function may be
 
 from __future__ import annotations
 
-import pickle
 import random
 import tempfile
 import warnings
@@ -237,9 +236,10 @@ def assert_calls_independent(fn: Function, *inputs: Any, call: Call = None, orde
             session.close_gradients(found, alone, f" of a first call after a second one{mode}{keeps}", weights)
 
 
-def _global_numbers() -> bytes:
+def _global_numbers() -> tuple[object, ...]:
     """The state of the generators that everybody shares."""
-    return pickle.dumps((random.getstate(), np.random.get_state()))  # noqa: NPY002
+    state: Any = np.random.get_state()  # noqa: NPY002
+    return random.getstate(), state[1].tobytes(), *state[2:]
 
 
 def _elsewhere(subject: Subject, count: int) -> list[Any]:

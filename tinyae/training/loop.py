@@ -95,7 +95,6 @@ class Training:
     kept: TrainingState = field(init=False)
     previous: TrainingState = field(init=False)
     started: float = field(init=False)
-    bar: Any = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         """Raise ValueError or TypeError for settings that have no meaning, alone or together."""
@@ -199,6 +198,7 @@ class Training:
         else:
             self.restore(start)
         self.kept = self.previous = self.capture()
+        self.bar = Progress(self)
         self.started = time.perf_counter()
         try:
             self.model.train()
@@ -225,17 +225,13 @@ class Training:
             self._save()
         finally:
             self.history.state = self.kept
-            if self.bar is not None:
-                self.bar.close()
+            self.bar.close()
             self.model.eval()
         return self.history
 
     def _minibatches(self) -> None:
         """The loop over epochs, each with a new order of the samples."""
         self._check_last_batch()
-        if self.checkpoint is not None:
-            self.checkpoint.begin()
-        self.bar = Progress(self)
         for number in range(self.position.number + (self.position.order is None), self.epochs + 1):
             if self.position.order is None:
                 self.position = Position(number, self.generator.permutation(len(self.data))[: self.used])
@@ -331,9 +327,6 @@ class Training:
                 f"L-BFGS needs the same loss for the same weights, got {looks[0]:.6g} and then {looks[1]:.6g}: the "
                 "model draws noise, so train it with Adam (optimizer adam), or without noise."
             )
-        if self.checkpoint is not None:
-            self.checkpoint.begin()
-        self.bar = Progress(self)
         optimizer.max_iterations = self.epochs
         optimizer.step(whole, after)
         rewind()

@@ -401,23 +401,16 @@ class RunCheckpoint(Checkpoint):
         model: the whole model, as it is saved.
         minutes: as for `Checkpoint`. While the run is to replace another (`force`), nothing is written before its first
             complete epoch, so that the other stays whole.
-        title: is printed when the run begins.
         extra: plain values to be saved with the state.
 
     Attributes:
         history: makes the history to be saved from a state; set by a run with several stages.
     """
 
-    def __init__(self, run: Run, model: Module, minutes: float | None = None, title: str = "", **extra: Any) -> None:
+    def __init__(self, run: Run, model: Module, minutes: float | None = None, **extra: Any) -> None:
         super().__init__(run.path / CHECKPOINT, minutes, **extra)
-        self.run, self.model, self.title = run, model, title
+        self.run, self.model = run, model
         self.history: Callable[[TrainingState], History] = lambda state: History(state.units, state.rows)
-
-    def begin(self) -> None:
-        """Print the title, once."""
-        if self.title:
-            print(self.title)
-            self.title = ""
 
     def _put(self, state: TrainingState) -> None:
         if state.position is None:

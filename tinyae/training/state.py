@@ -526,9 +526,6 @@ class Checkpoint:
         self.cost, self.written = 0.0, time.perf_counter()
         self.latest: TrainingState | None = None
 
-    def begin(self) -> None:
-        """Called by `fit` when all its checks have passed."""
-
     def after_step(self, capture: Callable[[], TrainingState]) -> None:
         """Write the state in the middle of an epoch if it is time."""
         if self.minutes is not None and time.perf_counter() - self.written >= 60.0 * self.minutes:
