@@ -260,11 +260,11 @@ def test_an_error_of_the_system_names_a_fix_that_fits(code, fix, small_run, refu
 
 
 def test_a_folder_or_a_link_in_place_of_a_file(refused, small_run, tmp_path):
-    (tmp_path / "d").mkdir()
+    (tmp_path / "d.csv").mkdir()
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    assert "cannot write d: Is a directory; give the name of a file." in refused("export", small_run, "--onnx d")
-    assert "loop/x.onnx: File exists; a part of the path is a file or a broken link" in refused(
-        "export", small_run, "--onnx loop/x.onnx"
+    assert "d.csv is a folder: give the name of a file" in refused("encode", small_run, "--out d.csv")
+    assert "File exists; a part of the path is a file or a broken link" in refused(
+        "encode", small_run, "--out loop/x.csv"
     )
 
 

@@ -177,7 +177,7 @@ def try_fault(scenario: str, fault: str, at: int, root: Path, folder: Path, weig
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("scenario", EPOCHS)
 @pytest.mark.parametrize("every", [
-    59, pytest.param(29, marks=pytest.mark.thorough), pytest.param(1, marks=(pytest.mark.thorough, pytest.mark.matrix)),
+    131, pytest.param(29, marks=pytest.mark.thorough), pytest.param(1, marks=(pytest.mark.thorough, pytest.mark.matrix)),
 ])  # fmt: skip
 def test_after_a_fault_at_any_operation_there_is_one_whole_run(every, scenario, fault, prepared, tmp_path, capsys):
     root, weights = prepared

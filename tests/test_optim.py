@@ -148,7 +148,7 @@ class Kept:
             np.testing.assert_array_equal(self.device.to_host(view), values.reshape(-1)[:2])
 
 
-@pytest.mark.parametrize("drop", ["zero_grad", "by hand"])
+@pytest.mark.parametrize("drop", ["zero_grad", pytest.param("by hand", marks=pytest.mark.thorough)])
 @cases
 def test_gradients_that_are_kept_stay_as_they_were(
     name: str, drop: str, device: Backend, rng: np.random.Generator

@@ -239,7 +239,9 @@ def test_a_stream_is_lost_unless_nobody_reads_it(error, lost):
 # What a command needs at its end is settled at its beginning.
 
 
-@pytest.mark.parametrize("library", ["matplotlib", "PIL", "safetensors", "tqdm"])
+@pytest.mark.parametrize("library", [
+    "matplotlib", "tqdm", *[pytest.param(name, marks=pytest.mark.thorough) for name in ("PIL", "safetensors")],
+])  # fmt: skip
 def test_a_missing_library_is_found_before_training(library, place, tmp_path):
     (tmp_path / NAME).symlink_to(place / NAME)
     code = f"import sys; sys.modules[{library!r}] = None; from tinyae.cli.main import main; sys.exit(main())"
