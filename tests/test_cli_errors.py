@@ -253,10 +253,11 @@ def test_an_error_of_the_system_names_a_fix_that_fits(code, fix, small_run, refu
         patch.setattr(os, "open", fails)
         with pytest.raises(type(fault), match=f"cannot write .*x: .*; {fix}"):
             atomic.write_text(tmp_path / "x", "")
-    monkeypatch.setattr(Path, "read_text", fails)
-    said = refused("evaluate", small_run) if code not in (errno.ENOENT, errno.ENOTDIR) else fix
-    assert re.search(fix, said)
-    assert "[Errno" not in said
+    if code not in (errno.ENOENT, errno.ENOTDIR):  # then there is no run
+        monkeypatch.setattr(Path, "read_text", fails)
+        said = refused("evaluate", small_run)
+        assert re.search(fix, said)
+        assert "[Errno" not in said
 
 
 def test_a_folder_or_a_link_in_place_of_a_file(refused, small_run, tmp_path):

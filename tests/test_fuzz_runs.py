@@ -285,8 +285,6 @@ CORPUS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "weights that are NaN": (with_nan(MODEL, "encoder.0.bias"), "model", "encoder.0.bias holds NaN or infinite values"),
     "a state with NaN": (with_nan(CHECKPOINT, "/encoder.0.bias"), "state", "encoder.0.bias holds NaN or infinite values"),
     "weights of integers": (as_integers(MODEL, "encoder.0.bias"), "model", "encoder.0.bias holds int32, expected floating-point"),
-    "a state of integers": (as_integers(CHECKPOINT, "arrays/encoder.0.bias"), "state", "encoder.0.bias holds int32"),
-    "an optimizer of integers": (as_integers(CHECKPOINT, "optimizer/mean"), "state", "/optimizer/mean holds int32"),
     "an encoder": (only_a_part, "model", "holds a part of a model only"),
     "other sizes": (other_sizes, "load folder", r"encoder.0.weight has shape \(6, 3\), expected \(6, 2\)"),
     "rows that are words": (set_in(CHECKPOINT, "header", "state", "rows", ["x"]), "state", r"state.rows\[0\] is 'x'"),

@@ -243,6 +243,13 @@ def test_whole_numbers_do_not_wrap(name, reduction, dtype):
     assert_allclose(loss(y, t, reduction=reduction), expected, rtol=1e-14)
 
 
+def test_whole_numbers_of_the_other_arrays_do_not_wrap_either():
+    half, large, least = np.full((2, 2), 0.5), np.full((2, 2), 12, "int8"), np.full((2, 2), -128, "int8")
+    assert losses.gaussian_kl(half, large) == losses.gaussian_kl(half, large.astype("float64"))
+    assert losses.gaussian_nll(half, np.array([1], "uint8"), half) == losses.gaussian_nll(half, 1.0, half)
+    assert losses.l1(least) == 256.0
+
+
 def test_numbers_of_numpy_do_not_widen_a_loss():
     half, number = HALF.astype("float32"), np.float64(0.25)
     for value in (

@@ -154,6 +154,12 @@ def test_levels_that_are_no_numbers(value):
             layer(value)
 
 
+def test_a_uniform_number_is_less_than_1_in_every_dtype(device):
+    drawn = device.to_host(device.uniform(seeded(0), (10_000,), "float16"))
+    assert drawn.dtype == np.float16
+    assert 0.0 <= drawn.min() < 0.01 < 0.99 < drawn.max() < 1.0
+
+
 @pytest.mark.parametrize("dtype", ["float16", ">f4", ">f8"])
 @pytest.mark.parametrize("layer", [nn.Dropout, nn.MaskingNoise, nn.GaussianNoise, nn.SaltAndPepperNoise])
 def test_numbers_of_every_dtype_are_damaged(layer, dtype):

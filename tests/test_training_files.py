@@ -30,6 +30,7 @@ from tinyae.models.autoencoder import remember, remembered
 from tinyae.nn import evaluating
 from tinyae.training import Epoch, Run, evaluate
 from tinyae.training.run import PICTURE
+from tinyae.training.state import ModuleState
 
 X = data.load("optdigits").train.x[:200]
 CONFIG = {"model": "basic", "data": "optdigits", "arguments": {"input_shape": [8, 8, 1], "code_size": 5}}
@@ -642,6 +643,27 @@ def test_a_model_with_a_part_replaced_is_saved_without_a_recipe(part, tmp_path):
         load(path)
     back = load(path, replaced(basic_autoencoder(64), part))
     assert_equal(back.state_dict(), model.state_dict())
+
+
+class Picked(nn.Module):
+    """Two of the features, chosen by whole numbers, of the samples that are not masked."""
+
+    def __init__(self) -> None:
+        self.layer, self.order, self.mask = nn.Dense(2, 2), Tensor(np.array([2, 0])), Tensor(np.array([True, False]))
+
+
+def test_buffers_of_whole_numbers_come_back_and_whole_numbers_in_place_of_weights_do_not(tmp_path):
+    model, other = Picked(), Picked()
+    other.order.data = np.array([0, 1])
+    load(save(model, tmp_path / "m.safetensors"), other)
+    assert_array_equal(other.order.data, [2, 0])
+    state = ModuleState.of(model)
+    state.restore(other)
+    state.arrays["layer.bias"] = np.array([1, 2])
+    before = other.state_dict()
+    with pytest.raises(ValueError, match=r"layer\.bias holds int64, expected floating-point"):
+        state.restore(other)
+    assert_equal(other.state_dict(), before)
 
 
 def test_the_dtype_comes_back_too(tmp_path):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import builtins
 import errno
 import inspect
 import math
-from collections import ChainMap, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from functools import cache, wraps
-from types import NoneType, UnionType
+from types import NoneType, SimpleNamespace, UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
@@ -102,9 +100,9 @@ def whole_number(name: str, value: object, *, at_least: int, advice: str = "") -
 def checked(function: F) -> F:
     """Decorator for a function or an `__init__`: every argument must be of the kind that its annotation names.
 
-    An annotation names a kind if it is a number, bool, str, a class of tinyae, a function, a list or sequence of these, or a
-    union; anything else, such as arrays and `Any`, is left to the function, and so are all ranges. Raises TypeError with the
-    argument's name.
+    An annotation names a kind if it is a number, bool, str, path, dict, a class of tinyae, a function, a list, sequence or
+    fixed tuple of these, or a union; anything else, such as arrays and `Any`, is left to the function, and so are all
+    ranges. Raises TypeError with the argument's name.
     """
     signature = inspect.signature(function)
 
@@ -128,8 +126,15 @@ def kinds_of(function: Callable[..., Any]) -> dict[str, Any]:
     kinds: dict[str, Any] = {}
     for target in reversed(getattr(code, "__passes_on__", ())):
         kinds |= kinds_of(target)
-    unknown: dict[str, Any] = defaultdict(lambda: Any)  # names that only a type checker imports
-    return kinds | get_type_hints(code, localns=ChainMap(inspect.unwrap(code).__globals__, vars(builtins), unknown))
+    bare = inspect.unwrap(code)
+    for name, annotation in inspect.get_annotations(bare).items():
+        try:
+            kinds |= get_type_hints(
+                SimpleNamespace(__annotations__={name: annotation}), getattr(bare, "__globals__", {})
+            )
+        except (NameError, AttributeError, TypeError):  # a name that only a type checker imports
+            kinds[name] = Any
+    return kinds
 
 
 def check_kind(name: str, value: T, kind: Any) -> T:
@@ -167,7 +172,7 @@ def _holds(value: Iterable[Any], kind: Any) -> bool:
         return isinstance(value, Mapping) and issubclass(get_origin(kind), Mapping)
     if not _is_fixed(kind):
         return all(_fits(entry, parts[0]) for entry in entries)
-    return len(tuple(value)) == len(parts) and all(map(_fits, entries, parts))
+    return isinstance(value, Sized) and len(value) == len(parts) and all(map(_fits, entries, parts))
 
 
 def _in_words(kind: Any) -> str:
@@ -216,7 +221,7 @@ def reading(path: str | Path, kind: str, fix: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, (OSError, ValueError)) and str(path) in str(error):
             raise
-        if isinstance(error, OSError) and error.strerror:
+        if isinstance(error, OSError) and error.errno:
             raise system_error(f"cannot read {path}", error) from error
         reason = ("object at 0x" not in str(error) and str(error).strip().partition("\n")[0]) or type(error).__name__
         if isinstance(error, MemoryError):
@@ -244,4 +249,6 @@ def system_error(what: str, error: OSError) -> OSError:
     """`error` in one sentence with what helps: "cannot write FILE: Is a directory; give the name of a file."."""
     name = errno.errorcode.get(error.errno or 0, "")
     fix = next((fix for names, fix in _FIXES.items() if name in names.split()), "check the path")
-    return type(OSError(error.errno, ""))(f"{what}: {error.strerror or error}; {fix}.")
+    said = type(error)(f"{what}: {error.strerror or error}; {fix}.")
+    said.errno = error.errno
+    return said

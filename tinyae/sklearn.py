@@ -50,8 +50,9 @@ class _Estimator(base.BaseEstimator):
     def _started(self, x: np.ndarray) -> tuple[Any, dict[str, Any]]:
         """A new model in the precision of x (N, D), and the arguments of the function that trains it."""
         checks.number("learning_rate", self.learning_rate, above=0.0)
-        for size in checks.check_kind("hidden_sizes", self.hidden_sizes, Sequence[int]):
-            checks.whole_number("hidden_sizes", size, at_least=1)
+        sizes = checks.check_kind("hidden_sizes", self.hidden_sizes, Sequence[int])
+        for size in sizes if hasattr(sizes, "__len__") else [None]:  # an iterator would be used up
+            checks.whole_number("hidden_sizes", size, at_least=1, advice="give a tuple, e.g. (64,)")
         generator = _generator_of(self.random_state)
         model = self._built(x.shape[1], generator).to(dtype=x.dtype)
         steps = math.ceil(len(x) / checks.whole_number("batch_size", self.batch_size, at_least=1))

@@ -777,12 +777,11 @@ def expand(x: Array, *, shape: tuple[int, ...]) -> Array:
 def sum_to(x: Array, *, shape: tuple[int, ...]) -> Array:
     """Sum x over the axes along which `shape` would be repeated to give x's shape.   Adjoint: `expand`."""
     lead = x.ndim - len(shape)
-    pairs = zip(range(lead, x.ndim), shape, x.shape[lead:], strict=False)
-    axes = (*range(lead), *[i for i, n, m in pairs if n == 1 != m])
-    out = x.sum(axis=axes, keepdims=True) if axes else x
-    if lead < 0 or out.shape[lead:] != tuple(shape):
+    if lead < 0 or any(n not in (1, m) for n, m in zip(shape, x.shape[lead:], strict=True)):
         raise ValueError(f"sum_to: {shape} does not broadcast to {x.shape}: give the shape that x was repeated from.")
-    return out.reshape(shape)
+    stretched = tuple(i + lead for i, n in enumerate(shape) if n == 1 and x.shape[i + lead] != 1)
+    axes = tuple(range(lead)) + stretched
+    return x.sum(axis=axes, keepdims=True).reshape(shape) if axes else x.reshape(shape)
 
 
 adjoint_pair(expand, sum_to, lambda x, shape: {"shape": x.shape})

@@ -59,7 +59,8 @@ class Backend:
 
     def uniform(self, generator: np.random.Generator, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
         """Uniform draws in [0, 1) of the given shape and dtype."""
-        return self._device_stream(generator).random(shape, dtype=_drawn(dtype)).astype(dtype, copy=False)
+        drawn = self._device_stream(generator).random(shape, dtype=_drawn(dtype)).astype(dtype, copy=False)
+        return drawn if drawn.dtype.itemsize > 2 else self.xp.minimum(drawn, 1.0 - 2.0**-11)  # 1 by rounding
 
     def normal(self, generator: np.random.Generator, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
         """Standard normal draws of the given shape and dtype."""

@@ -212,15 +212,19 @@ def _read_text(
 ) -> Table:
     lines = text_of(path).split("\n")
     kept = [n for n, line in enumerate(lines) if line and line[0] != "#" and not line.isspace()]
-    told = re.fullmatch('"?sep=(.)"?', lines[kept[0]]) if kept else None  # as Excel writes it
+    told = re.fullmatch(r'"?sep=([^\w"])"?', lines[kept[0]]) if kept else None  # as Excel writes it
     kept = kept[told is not None :]
-    marks = "".join([*_DELIMITERS, *(told.groups() if told else ())])
-    while kept and not lines[kept[-1]].replace('""', "").strip(marks):  # empty rows below the table of a spreadsheet
-        del lines[kept.pop() :]
     if not kept:
         raise ValueError(f"{path} contains no line of numbers: write one row per line, fields separated by commas.")
-    sample = [lines[n] for n in kept[:_SAMPLE]]
+    last = len(kept)
+    while last > 1 and len(set(lines[kept[last - 1]])) == 1 and not lines[kept[last - 1]].isalnum():
+        last -= 1  # of delimiters alone, perhaps: the empty rows below the table of a spreadsheet
+    sample = [lines[n] for n in kept[: min(last, _SAMPLE)]]
     delimiter, rows = (told[1], _fields(sample, told[1])) if told else _delimiter(sample)
+    notes = []
+    if last < len(kept) and all(set(lines[n]) == {delimiter} for n in kept[last:]):
+        notes.append(f"{len(kept) - last} empty rows at the end are left out")
+        del lines[kept[last] :], kept[last:]
     above = lines[kept[0] - 1].strip() if kept[0] else ""  # a comment right above the table may name the columns
     comment = _fields([above if above[1:].startswith(delimiter) else above[1:].strip() or "#"], delimiter)[0]
     headed = _is_header(rows, expected) if header is None else header
@@ -239,7 +243,7 @@ def _read_text(
         columns = columns[:-1]  # a delimiter at the end of each line
     index = len(columns) > 1 and (not headed or columns[0].name in ("", "Unnamed: 0")) and _is_index(columns[0], headed)
     seen: Counter[str] = Counter()
-    distinct, notes = [], []
+    distinct = []
     for number, column in enumerate(columns):
         wanted = column.name or f"column {number}"
         seen[wanted] += 1
@@ -261,7 +265,7 @@ def _fields(lines: Sequence[str], delimiter: str) -> list[list[str]]:
 
 def _spaced(line: str) -> str:
     """A line with spaces in place of tabs outside quotes, and none before the first field."""
-    return re.sub('("[^"]*"?)|\t', lambda found: found[1] or " ", line).lstrip()
+    return re.sub(r'((?<![^ \t])"[^"]*(?:""[^"]*)*"?)|\t', lambda found: found[1] or " ", line).lstrip()
 
 
 def _delimiter(sample: list[str]) -> tuple[str, list[list[str]]]:
@@ -403,7 +407,7 @@ def _quoted(path: Path, lines: list[str], before: int, delimiter: str) -> tuple[
     try:
         for row in reader:
             last = reader.line_num
-            if delimiter == " " and lines[last - 1][-1:].isspace() and row:
+            if delimiter == " " and row and not row[-1].strip() and lines[last - 1][-1:].isspace():
                 row.pop()
             if row and (len(row) > 1 or row[0].strip()):
                 rows.append(row)

@@ -239,7 +239,8 @@ class Graph:
 
 def _left_out(n: int, limit: int | None) -> range:
     """The numbers of the nodes omitted because of a limit: those in the middle."""
-    if limit is None or n <= whole_number("limit", limit, at_least=2, advice="the oldest and the newest; None for all"):
+    least = min(n, 2)
+    if limit is None or n <= whole_number("limit", limit, at_least=least, advice="oldest and newest; None for all"):
         return range(0)
     return range(limit - limit // 2, n - limit // 2)
 

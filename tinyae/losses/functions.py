@@ -16,6 +16,7 @@ from tinyae.autodiff import Operand, T, Tensor, primitive
 from tinyae.backend import Array, backend_of
 from tinyae.checks import number
 from tinyae.losses.terms import check_shapes, reduce, scale
+from tinyae.ops.elementwise import as_floats
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Squared error: the negative log-likelihood of a Gaussian with fixed variance, up to constants.
@@ -188,7 +189,7 @@ def gaussian_kl(mean: T, log_variance: T, *, reduction: str = "per_sample") -> T
     that is summed over pixels. Never negative; 0 only if every m is 0 and every v is 1. Unit: nats per sample.
     """
     mean = check_shapes("gaussian_kl", mean, log_variance)
-    return reduce(kl_to_unit_gaussian(mean, log_variance), reduction)
+    return reduce(kl_to_unit_gaussian(mean, as_floats(log_variance)), reduction)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -217,6 +218,7 @@ def gaussian_nll(mean: T, log_scale: Operand, targets: Operand, *, reduction: st
     """
     mean = check_shapes("gaussian_nll", mean, targets)
     log_scale = number("gaussian_nll: log_scale", log_scale, above=-700.0) if isinstance(log_scale, Real) else log_scale
+    log_scale = log_scale if isinstance(log_scale, float) else as_floats(log_scale)
     inverse = math.exp(-log_scale) if isinstance(log_scale, float) else ops.exp(-log_scale)
     z = (targets - mean) * inverse
     return reduce(0.5 * (z * z) + (log_scale + _HALF_LOG_TWO_PI), reduction)
@@ -324,7 +326,7 @@ def l1(code: T) -> T:
 
     The gradient does not shrink as a code element approaches 0, so many become exactly 0 (Tibshirani 1996).
     """
-    return reduce(ops.absolute(code), "per_sample")
+    return reduce(ops.absolute(as_floats(code)), "per_sample")
 
 
 def weight_decay(*weights: T) -> T:

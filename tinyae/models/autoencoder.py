@@ -359,6 +359,7 @@ def interpolate(first: np.ndarray, second: np.ndarray, steps: int = 8) -> np.nda
     """
     steps = whole_number("interpolate: steps", steps, at_least=2, advice="the two endpoints count")
     first, second = (as_samples(code, "interpolate: a code must be an array (K,)") for code in (first, second))
+    first, second = (code[0] if code.ndim == 2 and len(code) == 1 else code for code in (first, second))
     if first.ndim != 1 or first.shape != second.shape:
         raise ValueError(f"interpolate: give two codes (K,) of one model, got shapes {first.shape} and {second.shape}.")
     dtype = first.dtype if first.dtype.kind == "f" else np.dtype("float32")

@@ -123,10 +123,10 @@ def _folded(x: Array, widths: Widths, mode: str) -> Array:
 
 def _check_widths(name: str, x: Array, widths: Widths) -> None:
     try:
-        sizes = [len(pair) for pair in widths if min(map(operator.index, pair)) >= 0]
-    except (TypeError, ValueError):
-        sizes = None
-    if sizes != [2] * x.ndim or len(widths) != x.ndim:
+        right = all(len(pair) == 2 and min(map(operator.index, pair)) >= 0 for pair in widths) and len(widths) == x.ndim
+    except TypeError:
+        right = False
+    if not right:
         raise ValueError(
             f"{name}: widths must be one (before, after) pair of numbers >= 0 per axis of x "
             f"with shape {x.shape}, got {widths}."

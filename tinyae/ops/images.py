@@ -93,8 +93,10 @@ def max_pool2d(
 
     Returns (N, OH, OW, C), OH = floor((H + top + bottom - KH) / stride) + 1.
     """
-    xp, spec, kind = backend_of(x).xp, _spec("max_pool2d", x, kernel_size, stride, padding), x.dtype.kind
-    least = kind != "b" and int(np.iinfo(x.dtype).min) if kind in "biu" else -math.inf
+    xp, spec = backend_of(x).xp, _spec("max_pool2d", x, kernel_size, stride, padding)
+    least: float = -math.inf
+    if x.dtype.kind in "biu":
+        least = 0 if x.dtype.kind == "b" else int(np.iinfo(x.dtype).min)
     return _reduced(padded(xp, x, spec, least), spec, xp.maximum), spec
 
 

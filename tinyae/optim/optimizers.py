@@ -465,8 +465,8 @@ class FlatParameters:
         tensors: the leaves, each once, in the order given.
         backend: the backend of their device.
         data: (L,) all values; L is `size` plus zeros that pad every parameter to a multiple of 64 bytes.
-        grad: (L,) all gradients in the same layout, current after `gather()`, and reused: who
-            reads `leaf.grad` is given a copy, which stays as it is.
+        grad: (L,) all gradients in the same layout, current after `gather()`. Who reads `leaf.grad` gets a copy, which stays as
+            it is and is then the gradient: change that one.
         size: number of elements of the parameters, without the padding.
 
     Raises:

@@ -69,8 +69,8 @@ def image_grid(
     *,
     columns: int | None = None,
     titles: Sequence[object] | None = None,
-    row_names: Sequence[str] | None = None,
-    column_names: Sequence[str] | None = None,
+    row_names: Sequence[object] | None = None,
+    column_names: Sequence[object] | None = None,
     value_range: tuple[float, float] | None = (0.0, 1.0),
     title: str = "",
     note: str = "",
@@ -97,8 +97,8 @@ def image_grid(
     low, high = pixel_range(value_range, images)
     rows = math.ceil(count / columns)
     sheet = Sheet(rows, columns, pixels.shape[1:], captions=words is not None, lines=0 if row_names is None else 2)
-    sheet.name_rows(one_each(row_names, rows, "row_names", "rows") or [])
-    sheet.name_columns(one_each(column_names, columns, "column_names", "columns") or [])
+    sheet.name_rows([str(name) for name in one_each(row_names, rows, "row_names", "rows") or []])
+    sheet.name_columns([str(name) for name in one_each(column_names, columns, "column_names", "columns") or []])
     for index, image in enumerate(pixels):
         row, column = divmod(index, columns)
         sheet.draw(row, column, image, low, high, caption=str(words[index]) if words else "")

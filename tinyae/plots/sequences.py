@@ -168,8 +168,8 @@ def forecast(past: Mapping[str, RealArray], future: Mapping[str, RealArray], *, 
     figure, grid = panels(len(names), columns, width, 110.0, across=52.0, down=34.0)
     for name, axes in zip(names, grid, strict=True):
         seen, ahead = (
-            host_array(past[name], f"past[{name!r}]", "(T,)"),
-            host_array(future[name], f"future[{name!r}]", "(F,)"),
+            host_array(np.asarray(past[name]), f"past[{name!r}]", "(T,)"),
+            host_array(np.asarray(future[name]), f"future[{name!r}]", "(F,)"),
         )
         if seen.ndim != 1 or ahead.ndim != 1:
             raise ValueError(f"past and future must be (T,) and (F,), got {seen.shape} and {ahead.shape} for {name!r}.")

@@ -188,7 +188,7 @@ class Training:
         """
         if start is None:
             for part in (self.schedule, *self.resumable):
-                if hasattr(part, "reset"):
+                if callable(getattr(part, "reset", None)):
                     part.reset()
         elif start.epoch >= self.epochs:
             raise ValueError(
@@ -508,7 +508,7 @@ def fit(
         drop_last: leave out the last batch of an epoch if it is smaller; other samples are left out in each epoch.
         optimizer: of the parameters to train; default `Adam(lr=1e-3)` on all that are not frozen.
         seed: for the order of samples. Layers that draw noise have their own generators.
-        schedule: learning-rate schedule; its `.step()` is called after every epoch.
+        schedule: learning-rate schedule, started anew; its `.step()` is called after every epoch.
         clip_norm: largest norm of all gradients together.
         callbacks: called in order with an `Epoch` after each one. StopIteration, as `EarlyStopping` raises it, ends the run.
         start: continue the run that ended with this state, such as `history.state`, given the same arguments: on the CPU, the

@@ -20,7 +20,15 @@ from tinyae.checks import reading
 from tinyae.models import build
 from tinyae.models.autoencoder import changes, described, set_again
 from tinyae.nn import Module
-from tinyae.training.state import FORMAT, check_floats, check_format, check_types, read_safetensors, safetensors_bytes
+from tinyae.training.state import (
+    FORMAT,
+    check_finite,
+    check_format,
+    check_types,
+    load_arrays,
+    read_safetensors,
+    safetensors_bytes,
+)
 
 _METADATA_KEY = "tinyae"
 
@@ -34,7 +42,7 @@ def save(model: Module, path: str | Path) -> Path:
     """
     if not isinstance(model, Module):
         raise TypeError(f"save takes a model and a path, got {type(model).__name__}: write save(model, path).")
-    check_floats(model.state_dict())  # `load` would refuse the file, which may replace a good one
+    check_finite(model.state_dict())  # `load` would refuse the file, which may replace a good one
     return write_bytes(path, model_bytes(model, path))
 
 
@@ -79,7 +87,7 @@ def load_file(path: Path, model: Module | None = None) -> Module:
             ) from error
         try:
             with np.errstate(over="raise"):  # a value too large for the dtype of the model
-                built.load_state_dict(arrays)
+                load_arrays(built, arrays)
         except ValueError as error:
             fix = " Its builder has changed: make the saved layers yourself and pass load(path, model=...), or train again."
             raise ValueError(f"{path}: {error}{fix if model is None else ''}") from error
@@ -129,5 +137,5 @@ def arrays_of(path: Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
         raise FileNotFoundError(f"no saved model at {path}: train one with `tinyae train`, or check the path.")
     with reading(path, "a model of tinyae", "train or copy it again"):
         arrays, metadata = read_safetensors(path)
-        check_floats(arrays)
+        check_finite(arrays)
         return arrays, metadata

@@ -11,7 +11,6 @@ import csv
 import io
 import json
 import math
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -300,8 +299,7 @@ class TrainingState:
             check_types(header, {"state": dict, "extra": {"stages": [[str, dict, [dict]]]}}, "")
             check_types(content, _STATE, "state")
             model = ModuleState(**content["model"])
-            check_floats(model.arrays)
-            check_floats({name: array for name, array in arrays.items() if _FLOATS.match(name)}, finite=False)
+            check_finite(model.arrays)
             return cls(**content | {"model": model}), header["extra"]
 
 
@@ -358,12 +356,10 @@ def check_format(path: str | Path, header: dict[str, Any]) -> None:
         )
 
 
-def check_floats(arrays: Mapping[str, npt.NDArray[Any]], finite: bool = True) -> None:
-    """Raise ValueError with the name of an array that holds no floating-point numbers, or is not `finite`."""
+def check_finite(arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Raise ValueError with the name of an array that is not finite."""
     for name, value in arrays.items():
-        if value.dtype.kind != "f":
-            raise ValueError(f"{name} holds {value.dtype}, expected floating-point numbers: save it as float32")
-        if finite and not np.isfinite(value).all():
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise ValueError(f"{name} holds NaN or infinite values: train the model again")
 
 
@@ -400,7 +396,6 @@ def _is(value: Any, kind: Any) -> bool:
 
 _KEY = "tinyae-training-state"
 _ARRAY = "array in this file"
-_FLOATS = re.compile(r"/(optimizer|callbacks/\d+/best_state)/")
 _STATE = {
     "epoch": int,
     "model": {"arrays": dict, "numbers": dict, "generators": [[[str], dict]]},
@@ -478,11 +473,19 @@ class ModuleState:
                 f"the state has {sorted(self.numbers)}, this {type(model).__name__} {sorted(numbers)}: "
                 "build the model as the saved one was built."
             )
-        model.load_state_dict(self.arrays)
+        load_arrays(model, self.arrays)
         for name, place in numbers.items():
             setattr(*place, self.numbers[name])
         for (_, generator), (_, state) in zip(groups, self.generators, strict=True):
             generator.bit_generator.state = state
+
+
+def load_arrays(model: Module, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """`model.load_state_dict(arrays)`; ValueError also for whole numbers where the model has floating-point numbers."""
+    for name, part in model.state_dict().items():
+        if part.dtype.kind == "f" and arrays.get(name, part).dtype.kind in "iub":
+            raise ValueError(f"{name} holds {arrays[name].dtype}, expected floating-point numbers: save it as float32.")
+    model.load_state_dict(arrays)
 
 
 def _groups(model: Module) -> list[tuple[list[str], np.random.Generator]]:
