@@ -213,7 +213,7 @@ def _read_text(
     lines = text_of(path).split("\n")
     kept = [n for n, line in enumerate(lines) if line and line[0] != "#" and not line.isspace()]
     told = re.fullmatch(r'"?sep=([^\w"])"?', lines[kept[0]]) if kept else None  # as Excel writes it
-    kept = kept[told is not None :]
+    kept = kept[1:] if told else kept
     if not kept:
         raise ValueError(f"{path} contains no line of numbers: write one row per line, fields separated by commas.")
     last = len(kept)

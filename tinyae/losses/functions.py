@@ -217,9 +217,9 @@ def gaussian_nll(mean: T, log_scale: Operand, targets: Operand, *, reduction: st
     log_scale is a Python number, an array of one number, or an array of the shape of the mean. Unit: nats per sample.
     """
     mean = check_shapes("gaussian_nll", mean, targets)
-    log_scale = number("gaussian_nll: log_scale", log_scale, above=-700.0) if isinstance(log_scale, Real) else log_scale
-    log_scale = log_scale if isinstance(log_scale, float) else as_floats(log_scale)
-    inverse = math.exp(-log_scale) if isinstance(log_scale, float) else ops.exp(-log_scale)
+    known = isinstance(log_scale, Real)
+    log_scale = number("gaussian_nll: log_scale", log_scale, above=-700.0) if known else as_floats(log_scale)
+    inverse = math.exp(-log_scale) if known else ops.exp(-log_scale)
     z = (targets - mean) * inverse
     return reduce(0.5 * (z * z) + (log_scale + _HALF_LOG_TWO_PI), reduction)
 

@@ -482,8 +482,8 @@ class ModuleState:
 
 def load_arrays(model: Module, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     """`model.load_state_dict(arrays)`; ValueError also for whole numbers where the model has floating-point numbers."""
-    for name, part in model.state_dict().items():
-        if part.dtype.kind == "f" and arrays.get(name, part).dtype.kind in "iub":
+    for name, part in model.named_parts():
+        if not isinstance(part, Module) and part.dtype.kind == "f" and arrays.get(name, part).dtype.kind in "iub":
             raise ValueError(f"{name} holds {arrays[name].dtype}, expected floating-point numbers: save it as float32.")
     model.load_state_dict(arrays)
 
